@@ -1,0 +1,24 @@
+# The operator, the libraries of C that it is linked with, and nothing else: no shell, no package manager.
+
+FROM rust:1-bookworm AS build
+# aws-lc-rs compiles its C code with cmake where it has no ready build for a platform.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends cmake \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --locked --release --bin postern \
+    && cp target/release/postern /postern
+RUN mkdir /image \
+    && cp /postern /image/ \
+    && ldd /postern | grep --only-matching '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image
+
+FROM scratch
+COPY --from=build /image /
+# A number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+EXPOSE 8443 9090
+ENTRYPOINT ["/postern"]
+CMD ["run"]

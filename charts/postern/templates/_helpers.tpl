@@ -1,0 +1,60 @@
+{{/* Names are cut to 50 characters: a Service may have 63, and some objects add a word of their own. */}}
+{{- define "postern.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "postern.fullname" -}}
+{{- $name := include "postern.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "postern.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "postern.fullname" .) "default" .Values.serviceAccount.create) }}
+{{- end }}
+
+{{- define "postern.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "postern.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "postern.labels" -}}
+{{ include "postern.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "postern.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+
+{{/* Name of the token endpoint's port and its scheme. */}}
+{{- define "postern.scheme" -}}
+{{- ternary "http" "https" .Values.insecureHttp }}
+{{- end }}
+
+{{- define "postern.issuer" -}}
+{{- required "issuer is required: the https URL by which clients and APIs know this token issuer, for example --set issuer=https://postern.example.com" .Values.issuer }}
+{{- end }}
+
+{{/* DNS names of the Service, comma-separated, and those that were added. */}}
+{{- define "postern.certificateNames" -}}
+{{- $service := include "postern.fullname" . }}
+{{- $namespace := .Release.Namespace }}
+{{- $names := list
+  (printf "%s.%s.svc" $service $namespace)
+  (printf "%s.%s.svc.%s" $service $namespace .Values.clusterDomain)
+  (printf "%s.%s" $service $namespace)
+  $service }}
+{{- concat $names .Values.tls.additionalNames | uniq | join "," }}
+{{- end }}

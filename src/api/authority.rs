@@ -1,0 +1,186 @@
+//! Who holds what: requested ∩ ClientSecret ∩ Application ∩ ServiceUser, of which this module computes all but the
+//! request. Nothing here can add to what the groups of the service user give.
+//!
+//! Both halves call it: the controller to explain (`status`), the index to serve. So they cannot disagree.
+
+use std::collections::BTreeSet;
+
+use super::access_group::{AccessGroup, Plane};
+use super::application::{EffectivePermission, Restriction};
+use super::digest::digest;
+use super::location::Location;
+use super::namespace::NamespaceFacts;
+use super::service_user::{RoleGrant, ServiceUserSpec};
+
+/// One permission with the role that gives it.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Permit {
+    /// What lands in `aud`.
+    pub audience: String,
+    /// The scope held there.
+    pub scope: String,
+    /// The role that permits it.
+    pub role: String,
+    /// The plane of that role.
+    pub plane: Plane,
+}
+
+/// Everything that a subject holds.
+pub type Authority = BTreeSet<Permit>;
+
+/// What the groups of a service user come to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Membership {
+    /// The roles in force, with their groups.
+    pub grants: BTreeSet<RoleGrant>,
+    /// The permissions of those roles.
+    pub authority: Authority,
+    /// Groups that grant nothing, in the order of the spec, and why.
+    pub unresolved: Vec<(String, WhyNot)>,
+    /// The location does not lie at or below that of the namespace; then nothing is granted at all.
+    pub location_refused: Option<Location>,
+}
+
+/// Why a group grants nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum WhyNot {
+    /// It does not exist, or is closed to the namespace: deliberately one answer, so that nobody learns which.
+    NotFound,
+    /// The service user is not where the group may be held.
+    OtherLocation(Location),
+}
+
+/// Resolves the groups of a service user that lives in `namespace`. `group` finds an AccessGroup by name; one that is
+/// being deleted is not found.
+pub fn resolve<'a>(
+    user: &ServiceUserSpec,
+    namespace: &NamespaceFacts,
+    group: impl Fn(&str) -> Option<&'a AccessGroup>,
+) -> Membership {
+    let mut membership = Membership::default();
+    if !namespace.allows(&user.location) {
+        let bound = namespace.bound.clone().and_then(Result::ok);
+        membership.location_refused = Some(bound.unwrap_or_else(|| user.location.clone()));
+        return membership;
+    }
+    for name in user.groups.iter().flatten() {
+        match admit(user, namespace, group(name)) {
+            Ok(group) => membership.join(name, group),
+            Err(why) => membership.unresolved.push((name.clone(), why)),
+        }
+    }
+    membership
+}
+
+fn admit<'a>(
+    user: &ServiceUserSpec,
+    namespace: &NamespaceFacts,
+    group: Option<&'a AccessGroup>,
+) -> Result<&'a AccessGroup, WhyNot> {
+    let group = group.filter(|group| group.spec.admits_namespace(namespace)).ok_or(WhyNot::NotFound)?;
+    if group.spec.reaches(&user.location) { Ok(group) } else { Err(WhyNot::OtherLocation(group.spec.location.clone())) }
+}
+
+impl Membership {
+    fn join(&mut self, name: &str, group: &AccessGroup) {
+        let spec = &group.spec;
+        self.grants.insert(RoleGrant {
+            role: spec.role.clone(),
+            plane: spec.plane(),
+            location: spec.location.to_string(),
+            group: name.to_owned(),
+        });
+        self.authority.extend(spec.permissions.iter().flat_map(|permission| {
+            permission.scopes.iter().map(|scope| Permit {
+                audience: permission.audience.clone(),
+                scope: scope.clone(),
+                role: spec.role.clone(),
+                plane: spec.plane(),
+            })
+        }));
+    }
+}
+
+/// `authority` narrowed by `restriction`: a list that is absent does not narrow, an empty one leaves nothing.
+#[must_use]
+pub fn narrow(authority: &Authority, restriction: Option<&Restriction>) -> Authority {
+    let Some(restriction) = restriction else { return authority.clone() };
+    let admits = |list: &Option<Vec<String>>, entry: &String| list.as_ref().is_none_or(|list| list.contains(entry));
+    authority
+        .iter()
+        .filter(|permit| {
+            admits(&restriction.roles, &permit.role)
+                && admits(&restriction.audiences, &permit.audience)
+                && admits(&restriction.scopes, &permit.scope)
+        })
+        .cloned()
+        .collect()
+}
+
+/// Entries of `restriction` that `authority` does not hold, each as `field: entry`, in the order of the spec.
+#[must_use]
+pub fn not_held(authority: &Authority, restriction: &Restriction) -> Vec<String> {
+    let missing = |field: &str, list: &Option<Vec<String>>, of: fn(&Permit) -> &String| {
+        let absent = |entry: &&String| !authority.iter().any(|permit| of(permit) == *entry);
+        list.iter().flatten().filter(absent).map(|entry| format!("{field}: {entry}")).collect::<Vec<_>>()
+    };
+    [
+        missing("roles", &restriction.roles, |permit| &permit.role),
+        missing("audiences", &restriction.audiences, |permit| &permit.audience),
+        missing("scopes", &restriction.scopes, |permit| &permit.scope),
+    ]
+    .concat()
+}
+
+/// The roles that give something, sorted, without repetition.
+#[must_use]
+pub fn roles(authority: &Authority) -> Vec<String> {
+    let roles: BTreeSet<_> = authority.iter().map(|permit| permit.role.clone()).collect();
+    roles.into_iter().collect()
+}
+
+/// The permissions by audience, both sorted.
+#[must_use]
+pub fn permissions(authority: &Authority) -> Vec<EffectivePermission> {
+    let mut permissions: Vec<EffectivePermission> = Vec::new();
+    for permit in authority {
+        match permissions.last_mut() {
+            Some(last) if last.audience == permit.audience => {
+                // Permits are sorted by audience, then scope: equal scopes (of two roles) are neighbours.
+                if last.scopes.last() != Some(&permit.scope) {
+                    last.scopes.push(permit.scope.clone());
+                }
+            }
+            _ => permissions
+                .push(EffectivePermission { audience: permit.audience.clone(), scopes: vec![permit.scope.clone()] }),
+        }
+    }
+    permissions
+}
+
+/// The scopes held anywhere, sorted, without repetition.
+#[must_use]
+pub fn scopes(authority: &Authority) -> Vec<String> {
+    let scopes: BTreeSet<_> = authority.iter().map(|permit| permit.scope.clone()).collect();
+    scopes.into_iter().collect()
+}
+
+/// What `epoch` stands for: equal digests, equal authority. `context` is what else ends live tokens when it changes
+/// (subject, suspension).
+#[must_use]
+pub fn fingerprint(authority: &Authority, context: &[&str]) -> String {
+    let permits = authority
+        .iter()
+        .flat_map(|permit| [permit.audience.as_str(), &permit.scope, &permit.role, permit.plane.as_str()]);
+    digest(context.iter().copied().chain(permits))
+}
+
+/// The epoch after a look at the object: raised when the fingerprint differs, 1 for a new object.
+#[must_use]
+pub fn next_epoch(epoch: Option<i64>, recorded: Option<&str>, fingerprint: &str) -> i64 {
+    match (epoch, recorded) {
+        (Some(epoch), Some(recorded)) if recorded == fingerprint => epoch,
+        (Some(epoch), _) => epoch.saturating_add(1),
+        (None, _) => 1,
+    }
+}

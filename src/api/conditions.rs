@@ -1,0 +1,123 @@
+//! Condition types and reasons: part of the API, each with the sentence that says what it means.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Condition types.
+pub mod types {
+    /// The object does what it says; see the reasons.
+    pub const READY: &str = "Ready";
+    /// ServiceUser: every group resolved.
+    pub const GROUPS_RESOLVED: &str = "GroupsResolved";
+    /// Application: the service user exists and is enabled.
+    pub const SERVICE_USER_RESOLVED: &str = "ServiceUserResolved";
+    /// Application: restrictTo names something that is not held.
+    pub const NARROWED: &str = "Narrowed";
+    /// kstatus: the controller waits for something that may come by itself.
+    pub const RECONCILING: &str = "Reconciling";
+    /// kstatus: the controller cannot go on until somebody changes something.
+    pub const STALLED: &str = "Stalled";
+}
+
+/// Reasons.
+pub mod reasons {
+    /// Nothing has looked at the object yet.
+    pub const PENDING: &str = "Pending";
+    /// The object is valid and in force.
+    pub const ACCEPTED: &str = "Accepted";
+    /// The credential was generated and delivered, and authenticates.
+    pub const ISSUED: &str = "Issued";
+    /// `spec.suspend` is true.
+    pub const SUSPENDED: &str = "Suspended";
+    /// A group of the service user is missing, closed to its namespace, or of another location.
+    pub const GROUPS_NOT_RESOLVED: &str = "GroupsNotResolved";
+    /// Every group of the service user is in force.
+    pub const ALL_RESOLVED: &str = "AllResolved";
+    /// The location of the service user does not lie at or below that of its namespace.
+    pub const LOCATION_NOT_ALLOWED: &str = "LocationNotAllowed";
+    /// The referenced object exists and is enabled.
+    pub const RESOLVED: &str = "Resolved";
+    /// The ServiceUser that the application names does not exist.
+    pub const SERVICE_USER_NOT_FOUND: &str = "ServiceUserNotFound";
+    /// The ServiceUser that the application names is suspended.
+    pub const SERVICE_USER_SUSPENDED: &str = "ServiceUserSuspended";
+    /// An older object has the client id.
+    pub const CLIENT_ID_TAKEN: &str = "ClientIdTaken";
+    /// An entry of restrictTo is not held by the service user, and grants nothing.
+    pub const NOT_HELD: &str = "NotHeld";
+    /// The Application that the secret names does not exist.
+    pub const APPLICATION_NOT_FOUND: &str = "ApplicationNotFound";
+    /// The Application that the secret names is not ready.
+    pub const APPLICATION_NOT_READY: &str = "ApplicationNotReady";
+    /// A Secret of that name exists and belongs to somebody else.
+    pub const SECRET_NAME_CONFLICT: &str = "SecretNameConflict";
+    /// The application has as many older secrets as count.
+    pub const LIMIT_REACHED: &str = "LimitReached";
+    /// The credential has reached its end.
+    pub const EXPIRED: &str = "Expired";
+    /// `spec.revoke` is true.
+    pub const REVOKED: &str = "Revoked";
+    /// The object is being deleted.
+    pub const DELETING: &str = "Deleting";
+    /// A new value replaces one whose Secret was deleted or changed (event).
+    pub const REISSUED: &str = "Reissued";
+    /// What somebody changed in the delivered Secret was put right (event).
+    pub const REPAIRED: &str = "Repaired";
+    /// A key that the operator needs is missing or damaged (event on the operator's namespace).
+    pub const KEY_UNUSABLE: &str = "KeyUnusable";
+}
+
+/// What a condition says, before it is merged with what it said so far.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verdict {
+    /// Condition type.
+    pub type_: &'static str,
+    /// True or False.
+    pub status: bool,
+    /// One-word reason.
+    pub reason: &'static str,
+    /// A sentence for people: what is wrong with which field, and what to do.
+    pub message: String,
+}
+
+impl Verdict {
+    /// A condition that holds.
+    #[must_use]
+    pub fn yes(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: true, reason, message: message.into() }
+    }
+
+    /// A condition that does not hold.
+    #[must_use]
+    pub fn no(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: false, reason, message: message.into() }
+    }
+}
+
+/// The condition list that says `verdicts`. `lastTransitionTime` is kept where the status did not change; a condition
+/// without a verdict is dropped.
+#[must_use]
+pub fn merge(previous: &[Condition], verdicts: Vec<Verdict>, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+    verdicts
+        .into_iter()
+        .map(|verdict| {
+            let status = if verdict.status { "True" } else { "False" };
+            let unchanged = previous.iter().find(|c| c.type_ == verdict.type_ && c.status == status);
+            Condition {
+                type_: verdict.type_.to_owned(),
+                status: status.to_owned(),
+                reason: verdict.reason.to_owned(),
+                message: verdict.message,
+                observed_generation: generation,
+                // Seconds: the API server stores no more, and an equal status must compare equal.
+                last_transition_time: unchanged.map_or_else(|| Time(whole_second(now)), |c| c.last_transition_time.clone()),
+            }
+        })
+        .collect()
+}
+
+/// `instant` without its fraction of a second, which `metav1.Time` does not carry.
+#[must_use]
+pub fn whole_second(instant: Timestamp) -> Timestamp {
+    Timestamp::from_second(instant.as_second()).unwrap_or(instant)
+}

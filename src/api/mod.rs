@@ -1,0 +1,31 @@
+//! The API: four custom resources, their conditions and the rules that both halves of Postern read from them.
+//!
+//! ```text
+//! AccessGroup (cluster)      ServiceUser  <----- Application <------ ClientSecret -----> Secret
+//!  role + what it permits     identity   1     n  OAuth client 1  n  one credential  1 1  mounted by pods
+//! ```
+//!
+//! The controller half writes what it decides into `status`; the serving half trusts `spec` and the cryptographically
+//! bound parts of `status` only. What both must decide alike stands here, pure: who holds what ([`authority`]), and
+//! which of several claimants comes first ([`precedence`]).
+
+pub mod access_group;
+pub mod application;
+pub mod authority;
+pub mod client_secret;
+pub mod conditions;
+pub mod crds;
+pub mod digest;
+pub mod duration;
+pub mod location;
+pub mod names;
+pub mod namespace;
+pub mod precedence;
+pub mod schema;
+pub mod service_user;
+
+pub use access_group::AccessGroup;
+pub use application::Application;
+pub use client_secret::ClientSecret;
+pub use namespace::NamespaceFacts;
+pub use service_user::ServiceUser;

@@ -1,0 +1,45 @@
+//! What Postern needs to know of a Namespace.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::location::{Location, MalformedLocation};
+use super::names::LOCATION_ANNOTATION;
+
+/// Name, labels and location bound of a Namespace.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct NamespaceFacts {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.labels`
+    pub labels: BTreeMap<String, String>,
+    /// The annotation `postern.dev/location`; one that is not a location admits nothing.
+    pub bound: Option<Result<Location, MalformedLocation>>,
+}
+
+impl NamespaceFacts {
+    /// Reads them from the object's metadata.
+    #[must_use]
+    pub fn new(metadata: &ObjectMeta) -> Self {
+        Self {
+            name: metadata.name.clone().unwrap_or_default(),
+            labels: metadata.labels.clone().unwrap_or_default(),
+            bound: metadata
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(LOCATION_ANNOTATION))
+                .map(|text| Location::try_from(text.clone())),
+        }
+    }
+
+    /// Whether a service user in this namespace may be at `location`.
+    #[must_use]
+    pub fn allows(&self, location: &Location) -> bool {
+        match &self.bound {
+            None => true,
+            Some(Ok(bound)) => location.is_at_or_below(bound),
+            Some(Err(MalformedLocation)) => false,
+        }
+    }
+}

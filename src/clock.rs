@@ -1,0 +1,20 @@
+//! Where time comes from. Everything that decides takes an instant as an argument; only the edges hold a [`Clock`].
+
+use jiff::Timestamp;
+
+/// A source of wall-clock time.
+pub trait Clock: Send + Sync + 'static {
+    /// The current instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// The clock of the operating system: the only place that reads it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the place meant for it")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

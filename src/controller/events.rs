@@ -1,0 +1,108 @@
+//! Events for what a person wants to know: a credential was issued, refused, repaired. Never one per request, never with
+//! a secret in it.
+//!
+//! They are written in the background, one at a time, so that a burst of work is not slowed down by telling about it.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client, Resource};
+use tokio::sync::mpsc;
+
+use crate::api::names::{FIELD_MANAGER, GROUP};
+use crate::clock::Clock;
+
+/// Events waiting to be written. When somebody produces more, further ones are dropped: the conditions say the same.
+const BACKLOG: usize = 20_000;
+/// `note` may have at most 1 KiB (events.k8s.io/v1).
+const NOTE_LENGTH_MAX: usize = 1024;
+
+/// What happened to an object.
+#[derive(Debug)]
+pub(super) struct Note {
+    about: ObjectReference,
+    warning: bool,
+    reason: String,
+    action: &'static str,
+    text: String,
+}
+
+/// Where to drop notes.
+#[derive(Clone, Debug)]
+pub(super) struct Sender(mpsc::Sender<Note>);
+
+impl Sender {
+    /// Tells that something went as it should.
+    pub(super) fn normal<K: Resource<DynamicType = ()>>(&self, about: &K, reason: impl Into<String>, action: &'static str, text: String) {
+        self.send(Note { about: about.object_ref(&()), warning: false, reason: reason.into(), action, text });
+    }
+
+    /// Tells that somebody should look.
+    pub(super) fn warning<K: Resource<DynamicType = ()>>(&self, about: &K, reason: impl Into<String>, action: &'static str, text: String) {
+        self.send(Note { about: about.object_ref(&()), warning: true, reason: reason.into(), action, text });
+    }
+
+    fn send(&self, note: Note) {
+        if self.0.try_send(note).is_err() {
+            tracing::debug!("too many events at once, one is dropped");
+        }
+    }
+}
+
+/// Starts the task that writes events.
+pub(super) fn start(client: Client, clock: impl Clock, replica: String) -> Sender {
+    let (sender, mut notes) = mpsc::channel::<Note>(BACKLOG);
+    tokio::spawn(async move {
+        while let Some(note) = notes.recv().await {
+            let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
+            let event = event(note, &clock, &replica);
+            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            if let Err(error) = Api::<Event>::namespaced(client.clone(), &namespace).create(&params, &event).await {
+                tracing::debug!(%error, "an event could not be written");
+            }
+        }
+    });
+    Sender(sender)
+}
+
+fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
+    let mut text = note.text;
+    if text.len() > NOTE_LENGTH_MAX {
+        let end = (0..=NOTE_LENGTH_MAX - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    Event {
+        metadata: ObjectMeta {
+            // The API server cuts the prefix to what fits, so an object with a name of 253 characters has events too.
+            generate_name: Some(format!("{}-", note.about.name.as_deref().unwrap_or("postern"))),
+            namespace: Some(note.about.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+            ..ObjectMeta::default()
+        },
+        action: Some(note.action.to_owned()),
+        event_time: Some(MicroTime(clock.now())),
+        note: Some(text),
+        reason: Some(note.reason),
+        regarding: Some(note.about),
+        reporting_controller: Some(format!("{GROUP}/controller")),
+        reporting_instance: Some(replica.chars().take(128).collect()),
+        type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+        ..Event::default()
+    }
+}
+
+/// A warning when the condition `type_` has become False for a new reason.
+pub(super) fn refusal<K: Resource<DynamicType = ()>>(
+    events: &Sender,
+    about: &K,
+    before: &[Condition],
+    after: &[Condition],
+    type_: &str,
+) {
+    let find = |conditions: &[Condition]| conditions.iter().find(|c| c.type_ == type_).cloned();
+    let Some(now) = find(after).filter(|now| now.status == "False") else { return };
+    if find(before).is_none_or(|before| before.reason != now.reason) {
+        events.warning(about, now.reason, "Check", now.message);
+    }
+}

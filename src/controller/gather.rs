@@ -1,0 +1,164 @@
+//! The only reads: from the stores, and, where only the API server can tell, from the API server.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::{Api, Resource, ResourceExt};
+
+use super::{Context, Error};
+use crate::api::authority::{narrow, scopes};
+use crate::api::client_secret::VersionState;
+use crate::api::conditions::{reasons, types};
+use crate::api::{Application, ClientSecret, ServiceUser};
+use crate::clock::Clock;
+use crate::model::{DeliveredSecret, Key};
+use crate::plan::application::{self, Observed as ApplicationObserved};
+use crate::plan::client_secret::{ApplicationState, Delivered};
+use crate::plan::content::Content;
+
+/// An application with what its status is decided from.
+pub(super) struct ApplicationFacts {
+    pub(super) user: Option<std::sync::Arc<ServiceUser>>,
+    pub(super) authority: crate::api::authority::Authority,
+    pub(super) client_id_taken_by: Option<String>,
+}
+
+impl ApplicationFacts {
+    pub(super) fn observed<'a, C: Clock>(
+        &'a self,
+        context: &Context<C>,
+        application: &'a Application,
+        secrets: (usize, usize),
+    ) -> ApplicationObserved<'a> {
+        ApplicationObserved {
+            application,
+            user: self.user.as_deref(),
+            authority: &self.authority,
+            client_id_taken_by: self.client_id_taken_by.clone(),
+            secrets,
+            secrets_limit: context.settings.secrets_per_application,
+            token_lifetime_max_seconds: context.settings.token_lifetime_max.as_secs(),
+            now: context.clock.now(),
+        }
+    }
+}
+
+impl<C: Clock> Context<C> {
+    pub(super) fn application_facts(&self, application: &Application) -> ApplicationFacts {
+        let namespace = application.namespace().unwrap_or_default();
+        let user = self.model.user(&Key::new(&namespace, &application.spec.service_user_ref.name));
+        let authority = user.as_ref().map(|user| self.model.membership(user).authority).unwrap_or_default();
+        ApplicationFacts { user, authority, client_id_taken_by: self.model.client_id_holder(application) }
+    }
+
+    /// ClientSecrets of the application that authenticate, and all of them.
+    pub(super) fn secret_counts(&self, application: &Application) -> (usize, usize) {
+        let now = self.clock.now();
+        let secrets = self.model.secrets_of(&Key::of(application));
+        let counted = secrets.iter().take(self.settings.secrets_per_application);
+        let active = counted.filter(|secret| {
+            let versions = secret.status.iter().flat_map(|status| &status.versions);
+            let mut active = versions.filter(|version| version.state == VersionState::Active);
+            !secret.spec.is_revoked()
+                && active.any(|version| secret.spec.expiry(version.created_at).is_none_or(|end| end > now))
+        });
+        (active.count(), secrets.len())
+    }
+
+    pub(super) fn application_state(&self, secret: &ClientSecret) -> ApplicationState {
+        let namespace = secret.namespace().unwrap_or_default();
+        let key = Key::new(&namespace, &secret.spec.application_ref.name);
+        let Some(found) = self.model.application(&key) else { return ApplicationState::Missing };
+        let facts = self.application_facts(&found);
+        if facts.client_id_taken_by.is_some() {
+            return ApplicationState::WithoutClientId;
+        }
+        let held = narrow(&facts.authority, found.spec.restrict_to.as_ref());
+        let held = narrow(&held, secret.spec.restrict_to.as_ref());
+        let client_id = found.spec.claimed_client_id(&found.metadata);
+        let verdict = application::ready_verdict(&facts.observed(self, &found, (0, 0)));
+        ApplicationState::Known {
+            content: Content::new(&self.settings.endpoints, client_id, &scopes(&held)),
+            not_ready: (!verdict.status).then_some(verdict.message),
+        }
+    }
+
+    /// The place of the secret among those of its application, and who is before it in line for its Secret's name.
+    pub(super) fn place(&self, secret: &ClientSecret) -> (usize, Option<String>) {
+        let key = Key::of(secret);
+        let application = Key::new(&key.namespace, &secret.spec.application_ref.name);
+        let delivered = Key::new(&key.namespace, secret.spec.secret_name(&secret.metadata));
+        let relations = self.model.relations();
+        let siblings = relations.secrets_of_application.get(&application);
+        let rank = siblings.and_then(|siblings| siblings.iter().position(|sibling| sibling.key == key));
+        let first = relations.first_claimant_of_secret(&delivered).filter(|first| first.key != key);
+        (rank.unwrap_or_default(), first.map(|first| first.key.name.clone()))
+    }
+
+    /// The Secret that `secret` delivers, from the store where that is enough.
+    ///
+    /// One that is not in the store may still exist without our label. The API server is asked when that matters: when
+    /// a value was delivered before (it may have lost its label instead of having been deleted), or when somebody
+    /// else's Secret was in the way. For a new ClientSecret `create` itself finds out.
+    pub(super) async fn delivered(&self, secret: &ClientSecret, keys: &Content) -> Result<Seen, Error> {
+        let name = secret.spec.secret_name(&secret.metadata);
+        let key = Key::new(&secret.namespace().unwrap_or_default(), name);
+        if let Some(stored) = self.model.delivered.get(&key.to_ref()) {
+            if self.written.is_ahead_of(stored.as_ref()) {
+                return Ok(Seen::Behind);
+            }
+            return Ok(Seen::Now(judge(secret, &stored, keys)));
+        }
+        if delivered_before(secret) || was_in_conflict(secret) {
+            return self.delivered_live(secret, keys).await.map(Seen::Now);
+        }
+        Ok(Seen::Now(Delivered::Absent))
+    }
+
+    /// The same from the API server; metadata only, whoever's it is.
+    pub(super) async fn delivered_live(&self, secret: &ClientSecret, keys: &Content) -> Result<Delivered, Error> {
+        let name = secret.spec.secret_name(&secret.metadata);
+        let namespace = secret.namespace().unwrap_or_default();
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &namespace);
+        let found = api.get_opt(name).await.map_err(|source| Error::Api {
+            step: "read the metadata of",
+            object: format!("Secret {namespace}/{name}"),
+            source: Box::new(source),
+        })?;
+        Ok(found.map_or(Delivered::Absent, |found| judge(secret, &DeliveredSecret::new(found), keys)))
+    }
+}
+
+/// What a look at the delivered Secret gave.
+pub(super) enum Seen {
+    /// The store does not have our own last write yet; its event will come.
+    Behind,
+    /// The Secret, as it is.
+    Now(Delivered),
+}
+
+/// Whose it is, by the UID of the controller owner reference and by nothing else: labels and names can be forged.
+fn judge(secret: &ClientSecret, found: &DeliveredSecret, wanted: &Content) -> Delivered {
+    let owner = found.controller();
+    if owner.is_none_or(|owner| Some(&owner.uid) != secret.metadata.uid.as_ref()) {
+        return Delivered::Foreign { owner: owner.map(|owner| format!("{} {}", owner.kind, owner.name)) };
+    }
+    Delivered::Ours {
+        version: found.version().map(str::to_owned),
+        content: found.content().map(str::to_owned),
+        intact: found.own_metadata && wanted.keys().all(|key| found.own_keys.contains(key)),
+    }
+}
+
+fn delivered_before(secret: &ClientSecret) -> bool {
+    secret.status.as_ref().is_some_and(|status| !status.versions.is_empty())
+}
+
+fn was_in_conflict(secret: &ClientSecret) -> bool {
+    let conditions = secret.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|c| c.type_ == types::READY && c.reason == reasons::SECRET_NAME_CONFLICT)
+}
+
+/// `Kind namespace/name`, for errors.
+pub(super) fn describe<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
+}

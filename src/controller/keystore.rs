@@ -1,0 +1,226 @@
+//! The install key and the signing keys: kept in two Secrets of the operator's namespace, created once.
+//!
+//! One `create` wins, whatever the number of replicas; the others read what the winner wrote. A key that is missing
+//! while credentials exist is never silently made anew: a new install key would refuse every credential, a new signing
+//! key every token. Then nothing is served until the Secret is restored (docs/operations.md).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client};
+
+use crate::api::ClientSecret;
+use crate::api::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
+use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
+use crate::crypto::signing::{self, SigningAlgorithm, SigningKey, SigningKeyError};
+
+/// The Secret with the install keys: the entry `current` names the one that makes verifiers.
+const INSTALL_KEY: &str = "postern-install-key";
+const CURRENT: &str = "current";
+/// The Secret with the signing keys: PKCS#8, one entry an algorithm.
+const SIGNING_KEYS: &str = "postern-signing-keys";
+/// The algorithms that an install has a key for. RS256 stands beside the default because RFC 9068 §2.1 asks for it.
+const ALGORITHMS: [(&str, SigningAlgorithm); 2] =
+    [("es256.pk8", SigningAlgorithm::Es256), ("rs256.pk8", SigningAlgorithm::Rs256)];
+/// ClientSecrets looked at in one page when a key is missing.
+const PAGE_SIZE: u32 = 500;
+
+/// Keys as the Secrets hold them.
+pub struct StoredKeys {
+    /// For verifiers.
+    pub install: InstallKeys,
+    /// For tokens, in the order of preference.
+    pub signing: Vec<Arc<SigningKey>>,
+}
+
+/// Why there are no keys to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeystoreError {
+    /// The API server could not be asked.
+    #[error("could not {step} Secret {namespace}/{name}")]
+    Api {
+        /// What was tried.
+        step: &'static str,
+        /// The operator's namespace.
+        namespace: String,
+        /// Name of the Secret.
+        name: &'static str,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// Credentials exist whose key is gone.
+    #[error(
+        "Secret {namespace}/{name} is missing although credentials exist: restore it from a backup; it is not made anew, \
+         because that would end every credential (docs/operations.md)"
+    )]
+    Missing {
+        /// The operator's namespace.
+        namespace: String,
+        /// Name of the Secret.
+        name: &'static str,
+    },
+    /// The Secret is there but cannot be used.
+    #[error("Secret {namespace}/{name} is damaged ({problem}): restore it from a backup (docs/operations.md)")]
+    Damaged {
+        /// The operator's namespace.
+        namespace: String,
+        /// Name of the Secret.
+        name: &'static str,
+        /// What is wrong with it; never its content.
+        problem: String,
+    },
+}
+
+/// Reads the keys, and makes them if this install is new.
+pub async fn load_or_create(client: &Client, namespace: &str) -> Result<StoredKeys, KeystoreError> {
+    let store = Store { api: Api::namespaced(client.clone(), namespace), client, namespace };
+    let install = store.load_or_create(INSTALL_KEY, new_install_key).await?;
+    let install = install_keys(&install).map_err(|problem| store.damaged(INSTALL_KEY, problem))?;
+    let signing = store.load_or_create(SIGNING_KEYS, new_signing_keys).await?;
+    let signing = signing_keys(&signing).map_err(|problem| store.damaged(SIGNING_KEYS, problem))?;
+    Ok(StoredKeys { install, signing })
+}
+
+type Data = BTreeMap<String, ByteString>;
+
+struct Store<'a> {
+    api: Api<Secret>,
+    client: &'a Client,
+    namespace: &'a str,
+}
+
+impl Store<'_> {
+    async fn load_or_create(
+        &self,
+        name: &'static str,
+        make: fn() -> Result<Data, String>,
+    ) -> Result<Data, KeystoreError> {
+        if let Some(found) = self.get(name).await? {
+            return Ok(found);
+        }
+        if self.credentials_exist(name).await? {
+            return Err(KeystoreError::Missing { namespace: self.namespace.to_owned(), name });
+        }
+        let data = make().map_err(|problem| self.damaged(name, problem))?;
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                labels: Some(BTreeMap::from([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())])),
+                ..ObjectMeta::default()
+            },
+            immutable: Some(false),
+            data: Some(data),
+            ..Secret::default()
+        };
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        match self.api.create(&params, &secret).await {
+            Ok(created) => Ok(created.data.unwrap_or_default()),
+            // Another replica was first, or our own first try was: its keys are the keys.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                Ok(self.get(name).await?.unwrap_or_default())
+            }
+            Err(source) => Err(self.failed("create", name, source)),
+        }
+    }
+
+    async fn get(&self, name: &'static str) -> Result<Option<Data>, KeystoreError> {
+        let found = self.api.get_opt(name).await.map_err(|source| self.failed("read", name, source))?;
+        Ok(found.map(|secret| secret.data.unwrap_or_default()))
+    }
+
+    /// Whether any ClientSecret has a verifier, by a consistent read.
+    async fn credentials_exist(&self, name: &'static str) -> Result<bool, KeystoreError> {
+        let api: Api<ClientSecret> = Api::all(self.client.clone());
+        let mut params = ListParams::default().limit(PAGE_SIZE);
+        loop {
+            let page =
+                api.list(&params).await.map_err(|source| self.failed("look for credentials that need", name, source))?;
+            if page.items.iter().filter_map(|secret| secret.status.as_ref()).any(|status| !status.versions.is_empty()) {
+                return Ok(true);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    fn failed(&self, step: &'static str, name: &'static str, source: kube::Error) -> KeystoreError {
+        KeystoreError::Api { step, namespace: self.namespace.to_owned(), name, source: Box::new(source) }
+    }
+
+    fn damaged(&self, name: &'static str, problem: String) -> KeystoreError {
+        KeystoreError::Damaged { namespace: self.namespace.to_owned(), name, problem }
+    }
+}
+
+fn new_install_key() -> Result<Data, String> {
+    let key = InstallKey::generate();
+    Ok(Data::from([
+        (CURRENT.to_owned(), ByteString(key.id().as_bytes().to_vec())),
+        (key.id().to_owned(), ByteString(key.expose_key().to_vec())),
+    ]))
+}
+
+fn install_keys(data: &Data) -> Result<InstallKeys, String> {
+    let current = data.get(CURRENT).ok_or("it has no entry `current`")?;
+    let current = std::str::from_utf8(&current.0).map_err(|_| "its entry `current` is not text")?;
+    let keys = data.iter().filter(|(id, _)| *id != CURRENT).map(|(id, key)| {
+        let key = <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| format!("its entry `{id}` is not 32 bytes long"))?;
+        InstallKey::new(id, key).map_err(|error: InstallKeyError| format!("its entry `{id}`: {error}"))
+    });
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    InstallKeys::new(keys, current).map_err(|error| error.to_string())
+}
+
+fn new_signing_keys() -> Result<Data, String> {
+    let make = |(entry, algorithm): (&str, SigningAlgorithm)| {
+        let key = signing::generate(algorithm).map_err(|error: SigningKeyError| error.to_string())?;
+        Ok((entry.to_owned(), ByteString(key.to_vec())))
+    };
+    ALGORITHMS.into_iter().map(make).collect()
+}
+
+fn signing_keys(data: &Data) -> Result<Vec<Arc<SigningKey>>, String> {
+    let read = |(entry, algorithm): (&str, SigningAlgorithm)| {
+        let key = data.get(entry).ok_or_else(|| format!("it has no entry `{entry}`"))?;
+        SigningKey::from_pkcs8(algorithm, &key.0).map(Arc::new).map_err(|error| format!("its entry `{entry}`: {error}"))
+    };
+    ALGORITHMS.into_iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_keys_are_read_back() {
+        let install = new_install_key().unwrap();
+        let keys = install_keys(&install).unwrap();
+        let verifier = keys.hash("value", [7; 16]).unwrap();
+        assert!(install_keys(&install).unwrap().verify(&verifier, "value", [7; 16]));
+        let signing = new_signing_keys().unwrap();
+        let kids = |keys: Vec<Arc<SigningKey>>| keys.iter().map(|key| key.kid().to_owned()).collect::<Vec<_>>();
+        assert_eq!(kids(signing_keys(&signing).unwrap()), kids(signing_keys(&signing).unwrap()));
+    }
+
+    #[test]
+    fn damage_is_named_without_showing_the_key() {
+        let mut data = new_install_key().unwrap();
+        for (id, key) in &mut data {
+            if id != CURRENT {
+                key.0.truncate(31);
+            }
+        }
+        assert!(install_keys(&data).unwrap_err().contains("is not 32 bytes long"));
+        data.remove(CURRENT);
+        assert!(install_keys(&data).unwrap_err().contains("no entry `current`"));
+        let mut data = new_signing_keys().unwrap();
+        data.insert("es256.pk8".to_owned(), ByteString(vec![1, 2, 3]));
+        assert!(signing_keys(&data).unwrap_err().contains("es256.pk8"));
+    }
+}

@@ -1,0 +1,241 @@
+//! The half that writes: gather → plan → apply, on the replica that holds the lease.
+//!
+//! ```text
+//! Affected ──▶ one queue per kind ──▶ reconcile: gather (the only reads) ─▶ plan (pure) ─▶ apply (the only writes)
+//! ```
+//!
+//! Once-only comes from the API server (deterministic name, `create`, resourceVersion preconditions), never from the
+//! lease or a cache: two controllers at once would only be a waste.
+
+mod access_group;
+mod application;
+mod apply;
+mod client_secret;
+mod events;
+mod gather;
+mod keystore;
+mod service_user;
+mod tls;
+mod written;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::join_all;
+use kube::runtime::controller::{Action, Config, applier};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::crypto::install_key::InstallKeys;
+use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
+use crate::plan::content::Endpoints;
+
+pub use keystore::{KeystoreError, StoredKeys, load_or_create};
+pub use tls::{StoredCertificate, TlsStoreError, load_or_create as load_or_create_certificate};
+
+/// Reconciliations of one kind at the same time. The API server creates most Secrets a second with about this many in
+/// flight (measured: 490/s with 1, 1,200/s with 16, 1,100/s with 64).
+const CONCURRENCY: u16 = 16;
+/// Pause before an Application or AccessGroup is looked at: their status counts others, which change in bursts.
+const COUNT_DEBOUNCE: Duration = Duration::from_millis(250);
+/// Pause after a failure that is not a conflict.
+const RETRY: Duration = Duration::from_secs(2);
+/// Pause after a precondition failed: the cache has to catch up first, and is about to.
+const RETRY_CONFLICT: Duration = Duration::from_millis(100);
+
+/// What the controller needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// URLs that delivered Secrets carry.
+    pub endpoints: Endpoints,
+    /// The most ClientSecrets of an Application that count.
+    pub secrets_per_application: usize,
+    /// Longest token life.
+    pub token_lifetime_max: jiff::SignedDuration,
+    /// Name of this replica, for events.
+    pub replica: String,
+}
+
+/// Everything a reconciliation may use.
+pub struct Context<C> {
+    client: Client,
+    model: Model,
+    clock: C,
+    settings: Settings,
+    install_keys: Arc<InstallKeys>,
+    written: written::Written,
+    events: events::Sender,
+}
+
+/// A reconciliation that failed: the step and the object; the cause is the source.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A request to the API server failed.
+    #[error("could not {step} {object}")]
+    Api {
+        /// What was tried.
+        step: &'static str,
+        /// Kind, namespace and name.
+        object: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// A verifier could not be computed.
+    #[error("could not hash the credential of {object}")]
+    Hash {
+        /// Kind, namespace and name.
+        object: String,
+        /// Why.
+        source: crate::crypto::install_key::InstallKeyError,
+    },
+    /// The delivered Secret changed between two looks.
+    #[error("{object} changed while it was looked at")]
+    Unsettled {
+        /// Kind, namespace and name.
+        object: String,
+    },
+}
+
+impl Error {
+    fn is_conflict(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => matches!(source.as_ref(), kube::Error::Api(status) if status.code == 409),
+            Self::Unsettled { .. } => true,
+            Self::Hash { .. } => false,
+        }
+    }
+}
+
+/// Runs the controller for ever: idle while `leading` is false, and from the start again when it becomes true.
+pub async fn run<C: Clock + Clone>(
+    client: Client,
+    model: Model,
+    clock: C,
+    settings: Settings,
+    install_keys: Arc<InstallKeys>,
+    mut updates: Subscription,
+    mut leading: watch::Receiver<bool>,
+) {
+    let events = events::start(client.clone(), clock.clone(), settings.replica.clone());
+    let context =
+        Arc::new(Context { client, model, clock, settings, install_keys, written: written::Written::default(), events });
+    let mut listed = std::collections::BTreeSet::new();
+    loop {
+        // Not ours to write: what changes meanwhile is looked at when the lease is won.
+        while !*leading.borrow_and_update() || listed.len() < Kind::ALL.len() {
+            tokio::select! {
+                update = updates.recv() => match update {
+                    Some(Update::Listed(kind)) => { listed.insert(kind); }
+                    Some(Update::Affected(_)) => {}
+                    None => return,
+                },
+                changed = leading.changed() => if changed.is_err() { return },
+            }
+        }
+        tracing::info!("leading: reconciling everything once");
+        let (queues, work) = queues(&context);
+        queues.everything(&context.model);
+        tokio::select! {
+            () = forward(&mut updates, &queues) => return,
+            () = work => return,
+            _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
+        }
+    }
+}
+
+/// Passes on what is affected, until the watches end.
+async fn forward(updates: &mut Subscription, queues: &Queues) {
+    while let Some(update) = updates.recv().await {
+        if let Update::Affected(affected) = update {
+            queues.push(affected);
+        }
+    }
+}
+
+type Queue = mpsc::UnboundedSender<Key>;
+
+/// One queue for each kind that is reconciled.
+struct Queues {
+    groups: Queue,
+    users: Queue,
+    applications: Queue,
+    secrets: Queue,
+}
+
+impl Queues {
+    fn push(&self, affected: Affected) {
+        let groups = affected.groups.iter().map(|name| Key::new("", name));
+        groups.for_each(|key| send(&self.groups, key));
+        affected.users.into_iter().for_each(|key| send(&self.users, key));
+        affected.applications.into_iter().for_each(|key| send(&self.applications, key));
+        affected.secrets.into_iter().for_each(|key| send(&self.secrets, key));
+    }
+
+    fn everything(&self, model: &Model) {
+        model.groups.state().iter().for_each(|object| send(&self.groups, Key::of(object.as_ref())));
+        model.users.state().iter().for_each(|object| send(&self.users, Key::of(object.as_ref())));
+        model.applications.state().iter().for_each(|object| send(&self.applications, Key::of(object.as_ref())));
+        model.secrets.state().iter().for_each(|object| send(&self.secrets, Key::of(object.as_ref())));
+    }
+}
+
+fn send(queue: &Queue, key: Key) {
+    // The receiver lives as long as the queues do.
+    let _ = queue.send(key);
+}
+
+/// The queues, and the work that empties them.
+fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<Output = ()> + use<C>) {
+    let ((groups, a), (users, b)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let ((applications, c), (secrets, d)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let model = &context.model;
+    let work = join_all([
+        Box::pin(reconciler(context, &model.groups, a, COUNT_DEBOUNCE, access_group::reconcile)) as Work,
+        Box::pin(reconciler(context, &model.users, b, Duration::ZERO, service_user::reconcile)),
+        Box::pin(reconciler(context, &model.applications, c, COUNT_DEBOUNCE, application::reconcile)),
+        Box::pin(reconciler(context, &model.secrets, d, Duration::ZERO, client_secret::reconcile)),
+    ]);
+    (Queues { groups, users, applications, secrets }, async move { drop(work.await) })
+}
+
+type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Reconciles one kind: never the same object twice at once, never more than [`CONCURRENCY`] objects.
+fn reconciler<C, K, R, F>(
+    context: &Arc<Context<C>>,
+    store: &Store<K>,
+    queue: mpsc::UnboundedReceiver<Key>,
+    debounce: Duration,
+    reconcile: R,
+) -> impl Future<Output = ()> + Send + use<C, K, R, F>
+where
+    R: Fn(Arc<K>, Arc<Context<C>>) -> F + Clone + Send + 'static,
+    C: Clock,
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Action, Error>> + Send + 'static,
+{
+    let requests = futures::stream::unfold(queue, |mut queue| async {
+        let key = queue.recv().await?;
+        Some((Ok::<ObjectRef<K>, std::convert::Infallible>(key.to_ref()), queue))
+    });
+    let reconciler = move |object, context| Box::pin(reconcile(object, context));
+    let config = Config::default().concurrency(CONCURRENCY).debounce(debounce);
+    let results = applier(reconciler, retry, Arc::clone(context), store.clone(), Box::pin(requests), config);
+    results.for_each(|_| std::future::ready(()))
+}
+
+/// What failed is tried again; the log says why.
+fn retry<C, K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, _: Arc<Context<C>>) -> Action {
+    let object = ObjectRef::from_obj(object.as_ref());
+    if error.is_conflict() {
+        tracing::debug!(%object, %error, "looking again");
+        Action::requeue(RETRY_CONFLICT)
+    } else {
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(%object, %error, cause, "reconciliation failed, trying again");
+        Action::requeue(RETRY)
+    }
+}

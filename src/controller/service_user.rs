@@ -1,0 +1,23 @@
+//! ServiceUser: resolves its groups and says what they come to.
+
+use std::sync::Arc;
+
+use kube::runtime::controller::Action as Next;
+
+use super::{Context, Error, events};
+use crate::api::ServiceUser;
+use crate::api::conditions::types;
+use crate::clock::Clock;
+use crate::model::is_deleting;
+use crate::plan::service_user::status;
+
+pub(super) async fn reconcile<C: Clock>(user: Arc<ServiceUser>, context: Arc<Context<C>>) -> Result<Next, Error> {
+    if is_deleting(user.as_ref()) || context.written.is_ahead_of(user.as_ref()) {
+        return Ok(Next::await_change());
+    }
+    let wanted = status(&user, &context.model.membership(&user), context.clock.now());
+    context.write_status(context.api_of(user.as_ref()), user.as_ref(), user.status.as_ref(), &wanted).await?;
+    let before = user.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    events::refusal(&context.events, user.as_ref(), before, &wanted.conditions, types::READY);
+    Ok(Next::await_change())
+}

@@ -1,0 +1,163 @@
+//! The certificate that the endpoint serves when it is given none: kept in a Secret, its CA published in a ConfigMap.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use crate::api::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
+use crate::crypto::secret::SecretValue;
+use crate::crypto::tls::{self, CertificateError};
+
+const SECRET: &str = "postern-tls";
+/// The ConfigMap that clients take the CA from; `ca.crt` as in `kube-root-ca.crt`.
+const CONFIG_MAP: &str = "postern-ca";
+const CERT: &str = "tls.crt";
+const KEY: &str = "tls.key";
+const CA_CERT: &str = "ca.crt";
+const CA_KEY: &str = "ca.key";
+/// A leaf lives a year; it is renewed in its last third, so that a whole quarter of outage loses nothing.
+const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(120 * 24);
+
+/// The pair to serve, in PEM.
+#[derive(Debug)]
+pub struct StoredCertificate {
+    /// Certificate.
+    pub cert_pem: String,
+    /// Private key.
+    pub key_pem: SecretValue,
+}
+
+/// Why there is no certificate to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsStoreError {
+    /// The API server could not be asked.
+    #[error("could not {step}")]
+    Api {
+        /// What was tried.
+        step: &'static str,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// The certificate could not be made.
+    #[error("could not make a certificate")]
+    Make(#[from] CertificateError),
+    /// The Secret is there but cannot be used.
+    #[error("Secret {SECRET} is damaged (no usable `{entry}`): delete it to have a new certificate and CA made, or restore it")]
+    Damaged {
+        /// The entry.
+        entry: &'static str,
+    },
+}
+
+/// The certificate for `sans`, made or renewed if need be, with its CA published.
+pub async fn load_or_create(
+    client: &Client,
+    namespace: &str,
+    sans: &[String],
+    now: Timestamp,
+) -> Result<StoredCertificate, TlsStoreError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let found = match api.get_opt(SECRET).await.map_err(failed("read Secret postern-tls"))? {
+        Some(found) => found,
+        None => create(&api, sans, now).await?,
+    };
+    let found = if is_current(&found, sans, now)? { found } else { renew(&api, &found, sans, now).await? };
+    publish(client, namespace, &entry(&found, CA_CERT)?).await?;
+    Ok(StoredCertificate { cert_pem: entry(&found, CERT)?, key_pem: SecretValue::new(entry(&found, KEY)?) })
+}
+
+async fn create(api: &Api<Secret>, sans: &[String], now: Timestamp) -> Result<Secret, TlsStoreError> {
+    let made = tls::self_signed(sans, now)?;
+    let data = [
+        (CA_CERT, made.ca_cert_pem.as_str()),
+        (CA_KEY, made.ca_key_pem.expose_secret()),
+        (CERT, made.leaf.cert_pem.as_str()),
+        (KEY, made.leaf.key_pem.expose_secret()),
+    ];
+    let secret = Secret {
+        metadata: metadata(SECRET),
+        type_: Some("kubernetes.io/tls".to_owned()),
+        data: Some(data.map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec()))).into()),
+        ..Secret::default()
+    };
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&params, &secret).await {
+        Ok(created) => Ok(created),
+        // Another replica was first: its certificate is the certificate.
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            api.get(SECRET).await.map_err(failed("read Secret postern-tls"))
+        }
+        Err(source) => Err(failed("create Secret postern-tls")(source)),
+    }
+}
+
+fn is_current(found: &Secret, sans: &[String], now: Timestamp) -> Result<bool, TlsStoreError> {
+    let cert = entry(found, CERT)?;
+    let end = tls::not_after(&cert)?;
+    Ok(end.duration_since(now) > RENEW_BEFORE && tls::covers(&cert, sans))
+}
+
+/// A new leaf under the same CA, so that clients notice nothing. Names that another replica needs stay valid for as
+/// long as that one asks for them: every replica of an install is given the same names.
+async fn renew(api: &Api<Secret>, found: &Secret, sans: &[String], now: Timestamp) -> Result<Secret, TlsStoreError> {
+    let leaf = tls::renew(&entry(found, CA_CERT)?, &SecretValue::new(entry(found, CA_KEY)?), sans, now)?;
+    let patch = json!({
+        "metadata": {"resourceVersion": found.metadata.resource_version},
+        "stringData": {CERT: leaf.cert_pem, KEY: leaf.key_pem.expose_secret()},
+    });
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(SECRET, &params, &Patch::Merge(&patch)).await {
+        Ok(patched) => Ok(patched),
+        // Another replica renewed it at the same moment.
+        Err(kube::Error::Api(status)) if status.is_conflict() => {
+            api.get(SECRET).await.map_err(failed("read Secret postern-tls"))
+        }
+        Err(source) => Err(failed("renew the certificate in Secret postern-tls")(source)),
+    }
+}
+
+/// Writes the CA where clients find it, unless it is there.
+async fn publish(client: &Client, namespace: &str, ca: &str) -> Result<(), TlsStoreError> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let found = api.get_opt(CONFIG_MAP).await.map_err(failed("read ConfigMap postern-ca"))?;
+    let data = BTreeMap::from([(CA_CERT.to_owned(), ca.to_owned())]);
+    let wanted = ConfigMap { metadata: metadata(CONFIG_MAP), data: Some(data), ..ConfigMap::default() };
+    let written = match found {
+        Some(found) if found.data.as_ref().and_then(|data| data.get(CA_CERT)).is_some_and(|have| have == ca) => return Ok(()),
+        Some(_) => {
+            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            api.patch(CONFIG_MAP, &params, &Patch::Merge(&json!({"data": wanted.data}))).await
+        }
+        None => {
+            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            api.create(&params, &wanted).await
+        }
+    };
+    match written {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        written => written.map(drop).map_err(failed("publish the CA in ConfigMap postern-ca")),
+    }
+}
+
+fn metadata(name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some(BTreeMap::from([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())])),
+        ..ObjectMeta::default()
+    }
+}
+
+fn entry(secret: &Secret, entry: &'static str) -> Result<String, TlsStoreError> {
+    let found = secret.data.as_ref().and_then(|data| data.get(entry));
+    found.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).ok_or(TlsStoreError::Damaged { entry })
+}
+
+fn failed(step: &'static str) -> impl Fn(kube::Error) -> TlsStoreError {
+    move |source| TlsStoreError::Api { step, source: Box::new(source) }
+}

@@ -1,0 +1,101 @@
+//! The keys of an install: which one signs, which ones are published.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use crate::crypto::signing::{PublicJwk, SigningAlgorithm, SigningKey};
+
+/// Signing keys with their JWKS document, built once and swapped whole.
+#[derive(Debug)]
+pub struct KeySet {
+    keys: Vec<Arc<SigningKey>>,
+    algorithms: Vec<SigningAlgorithm>,
+    document: Vec<u8>,
+    etag: String,
+}
+
+impl KeySet {
+    /// The keys in order of preference: the first of each algorithm signs, all of them are published. A key that is
+    /// listed twice counts once.
+    #[must_use]
+    pub fn new(keys: impl IntoIterator<Item = Arc<SigningKey>>) -> Self {
+        let mut distinct: Vec<Arc<SigningKey>> = Vec::new();
+        for key in keys {
+            if distinct.iter().all(|known| known.kid() != key.kid()) {
+                distinct.push(key);
+            }
+        }
+        let mut algorithms: Vec<SigningAlgorithm> = distinct.iter().map(|key| key.algorithm()).collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        let jwks = Jwks { keys: distinct.iter().map(|key| key.public()).collect() };
+        // Strings and enums only: serialising them cannot fail, and an empty set would publish nothing wrong.
+        let document = serde_json::to_vec(&jwks).unwrap_or_else(|_| br#"{"keys":[]}"#.to_vec());
+        let digest = digest::digest(&digest::SHA256, &document);
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest));
+        Self { keys: distinct, algorithms, document, etag }
+    }
+
+    /// The key that signs with this algorithm.
+    #[must_use]
+    pub fn signing_key(&self, algorithm: SigningAlgorithm) -> Option<&SigningKey> {
+        self.keys.iter().find(|key| key.algorithm() == algorithm).map(AsRef::as_ref)
+    }
+
+    /// The algorithms that can be signed with, each once.
+    #[must_use]
+    pub fn algorithms(&self) -> &[SigningAlgorithm] {
+        &self.algorithms
+    }
+
+    /// The JWK Set document (RFC 7517 §5).
+    #[must_use]
+    pub fn document(&self) -> &[u8] {
+        &self.document
+    }
+
+    /// Strong entity tag of the document, quotes included (RFC 9110 §8.8.3).
+    #[must_use]
+    pub fn etag(&self) -> &str {
+        &self.etag
+    }
+}
+
+#[derive(Serialize)]
+struct Jwks<'a> {
+    keys: Vec<&'a PublicJwk>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::signing;
+
+    fn key(algorithm: SigningAlgorithm) -> Arc<SigningKey> {
+        Arc::new(SigningKey::from_pkcs8(algorithm, &signing::generate(algorithm).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn the_first_key_of_an_algorithm_signs_and_all_are_published() {
+        let (rsa, new, old) = (key(SigningAlgorithm::Rs256), key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
+        let set = KeySet::new([rsa.clone(), new.clone(), old.clone(), new.clone()]);
+        assert_eq!(set.signing_key(SigningAlgorithm::Es256).unwrap().kid(), new.kid());
+        assert_eq!(set.algorithms(), [SigningAlgorithm::Es256, SigningAlgorithm::Rs256]);
+        let document: serde_json::Value = serde_json::from_slice(set.document()).unwrap();
+        let kids: Vec<&str> = document["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
+        assert_eq!(kids, [rsa.kid(), new.kid(), old.kid()]);
+    }
+
+    #[test]
+    fn k2_the_tag_changes_with_the_document_and_only_then() {
+        let (one, two) = (key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
+        let tag = |keys: &[&Arc<SigningKey>]| KeySet::new(keys.iter().map(|key| Arc::clone(key))).etag().to_owned();
+        assert_eq!(tag(&[&one]), tag(&[&one]));
+        assert_ne!(tag(&[&one]), tag(&[&one, &two]));
+        assert!(tag(&[&one]).starts_with('"') && tag(&[&one]).ends_with('"'));
+    }
+}

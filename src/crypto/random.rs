@@ -1,0 +1,61 @@
+//! The only source of randomness.
+
+/// `N` random bytes from the process's cryptographic generator.
+///
+/// A process without randomness must not issue anything: failure, which AWS-LC only knows when the operating system
+/// has no entropy source at all, ends the process.
+#[must_use]
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut out = [0_u8; N];
+    #[expect(clippy::disallowed_methods, reason = "this is the place meant for it")]
+    if aws_lc_rs::rand::fill(&mut out).is_err() {
+        std::process::abort();
+    }
+    out
+}
+
+/// The same generator, for the interfaces of aws-lc-rs that ask to be handed one.
+pub(crate) fn system() -> aws_lc_rs::rand::SystemRandom {
+    #[expect(clippy::disallowed_methods, reason = "this is the place meant for it")]
+    aws_lc_rs::rand::SystemRandom::new()
+}
+
+/// Draws the first random bytes of the process, which take some 30 ms, before anybody waits for them.
+pub fn warm_up() {
+    let _ = bytes::<1>();
+}
+
+/// `N` random characters of `A-Z a-z 0-9`, each equally likely.
+pub(crate) fn alphanumeric<const N: usize>() -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut out = String::with_capacity(N);
+    while out.len() < N {
+        // Bytes from 248 on are drawn again: 248 is the largest multiple of 62 that fits, so no character is favoured.
+        for byte in bytes::<16>().into_iter().filter(|byte| *byte < 248) {
+            if let Some(character) = ALPHABET.get(usize::from(byte % 62)).filter(|_| out.len() < N) {
+                out.push(char::from(*character));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_draws_differ() {
+        warm_up();
+        assert_ne!(bytes::<32>(), bytes::<32>());
+    }
+
+    #[test]
+    fn alphanumeric_text_has_the_length_and_alphabet_asked_for() {
+        let text = alphanumeric::<1000>();
+        assert_eq!(text.len(), 1000);
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        let seen: std::collections::BTreeSet<u8> = text.bytes().collect();
+        assert!(seen.len() > 50, "1000 draws of 62 characters show nearly all of them, not {}", seen.len());
+    }
+}

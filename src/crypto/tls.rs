@@ -1,0 +1,270 @@
+//! The certificate that Postern makes for itself when it is given none: a CA of its own, and a leaf under it.
+
+use std::time::Duration;
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::crypto::der;
+use crate::crypto::secret::SecretValue;
+
+/// Life of the leaf: a year, the longest that every TLS client accepts.
+const LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// Life of the CA: clients have it in their trust stores, so it should outlive the install.
+const CA_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
+/// How far back certificates are valid, for clients whose clock is behind ours.
+const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
+/// Subject of every CA. Constant, so that a leaf can be renewed from the CA's key alone; verifiers tell two CAs of
+/// this name apart by their key identifiers.
+const CA_NAME: &str = "Postern CA";
+
+/// A CA and a leaf under it, all in PEM.
+#[derive(Debug)]
+pub struct SelfSigned {
+    /// Certificate of the CA: what clients trust. Public.
+    pub ca_cert_pem: String,
+    /// Private key of the CA.
+    pub ca_key_pem: SecretValue,
+    /// The leaf.
+    pub leaf: Leaf,
+}
+
+/// A server certificate with its key, in PEM.
+#[derive(Debug)]
+pub struct Leaf {
+    /// Certificate. Public.
+    pub cert_pem: String,
+    /// Private key.
+    pub key_pem: SecretValue,
+    /// The certificate is invalid from this instant on.
+    pub not_after: Timestamp,
+}
+
+/// Why a certificate cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// rcgen refused, for example a name that is not ASCII.
+    #[error("could not make the certificate")]
+    Make(#[from] rcgen::Error),
+    /// The text holds no certificate, or one that cannot be read.
+    #[error("the text is not a certificate in PEM")]
+    Parse,
+    /// Certificate and key of the CA do not belong together.
+    #[error("the key is not the one of the CA's certificate")]
+    Mismatch,
+    /// The CA ends before a new leaf would.
+    #[error("the CA ends at {0}, too soon for a new certificate")]
+    CaEnds(Timestamp),
+    /// An instant outside the range of X.509.
+    #[error("the instant is out of range")]
+    Instant,
+}
+
+/// A new CA and a leaf for these DNS names and IP addresses.
+///
+/// # Errors
+/// [`CertificateError::Make`]
+pub fn self_signed(sans: &[String], now: Timestamp) -> Result<SelfSigned, CertificateError> {
+    let key = KeyPair::generate()?;
+    let mut params = ca_params();
+    valid(&mut params, now - BACKDATE, now + CA_LIFETIME)?;
+    let ca_cert_pem = params.self_signed(&key)?.pem();
+    let ca_key_pem = SecretValue::new(key.serialize_pem());
+    let leaf = leaf(sans, &Issuer::new(params, key), now)?;
+    Ok(SelfSigned { ca_cert_pem, ca_key_pem, leaf })
+}
+
+/// A new leaf under an existing CA of [`self_signed`].
+///
+/// # Errors
+/// [`CertificateError`] when the CA cannot be read, is not the pair of its key, or ends before the leaf would.
+pub fn renew(
+    ca_cert_pem: &str,
+    ca_key_pem: &SecretValue,
+    sans: &[String],
+    now: Timestamp,
+) -> Result<Leaf, CertificateError> {
+    let key = KeyPair::from_pem(ca_key_pem.expose_secret())?;
+    let ca = CertificateDer::from_pem_slice(ca_cert_pem.as_bytes()).map_err(|_| CertificateError::Parse)?;
+    let public = key.public_key_raw();
+    if public.is_empty() || !ca.windows(public.len()).any(|window| window == public) {
+        return Err(CertificateError::Mismatch);
+    }
+    let ca_ends = not_after(ca_cert_pem)?;
+    if ca_ends < now + LEAF_LIFETIME {
+        return Err(CertificateError::CaEnds(ca_ends));
+    }
+    leaf(sans, &Issuer::new(ca_params(), key), now)
+}
+
+/// The instant from which on the first certificate of `cert_pem` is invalid.
+///
+/// # Errors
+/// [`CertificateError::Parse`]
+pub fn not_after(cert_pem: &str) -> Result<Timestamp, CertificateError> {
+    let der = CertificateDer::from_pem_slice(cert_pem.as_bytes()).map_err(|_| CertificateError::Parse)?;
+    read_not_after(&der).ok_or(CertificateError::Parse)
+}
+
+/// Whether a certificate is valid for every one of these names, byte for byte: a change of names asks for a new leaf.
+#[must_use]
+pub fn covers(cert_pem: &str, sans: &[String]) -> bool {
+    let Ok(der) = CertificateDer::from_pem_slice(cert_pem.as_bytes()) else { return false };
+    let Ok(certificate) = rustls::server::ParsedCertificate::try_from(&der) else { return false };
+    sans.iter().all(|name| {
+        rustls::pki_types::ServerName::try_from(name.as_str())
+            .is_ok_and(|name| rustls::client::verify_server_name(&certificate, &name).is_ok())
+    })
+}
+
+fn ca_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, CA_NAME);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn leaf(sans: &[String], ca: &Issuer<'_, KeyPair>, now: Timestamp) -> Result<Leaf, CertificateError> {
+    let key = KeyPair::generate()?;
+    let ends = now + LEAF_LIFETIME;
+    let mut params = CertificateParams::new(sans)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "postern");
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    valid(&mut params, now - BACKDATE, ends)?;
+    let cert_pem = params.signed_by(&key, ca)?.pem();
+    let not_after = Timestamp::from_second(ends.as_second()).map_err(|_| CertificateError::Instant)?;
+    Ok(Leaf { cert_pem, key_pem: SecretValue::new(key.serialize_pem()), not_after })
+}
+
+/// Sets the validity period, to the second. rcgen's own type of instant is not a dependency of ours by name.
+fn valid(params: &mut CertificateParams, from: Timestamp, until: Timestamp) -> Result<(), CertificateError> {
+    let since_1970 = |instant: Timestamp| u64::try_from(instant.as_second()).map_err(|_| CertificateError::Instant);
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + Duration::from_secs(since_1970(from)?);
+    params.not_after = epoch + Duration::from_secs(since_1970(until)?);
+    Ok(())
+}
+
+fn read_not_after(certificate: &[u8]) -> Option<Timestamp> {
+    let mut fields = der::Reader(der::Reader(der::Reader(certificate).expect(der::SEQUENCE)?).expect(der::SEQUENCE)?);
+    // TBSCertificate (RFC 5280 §4.1): [0] version, serial, signature, issuer, validity, …
+    let (first, _) = fields.any()?;
+    if first != der::INTEGER {
+        fields.expect(der::INTEGER)?;
+    }
+    fields.expect(der::SEQUENCE)?;
+    fields.expect(der::SEQUENCE)?;
+    let mut validity = der::Reader(fields.expect(der::SEQUENCE)?);
+    let _not_before = validity.any()?;
+    let (tag, text) = validity.any()?;
+    let text = std::str::from_utf8(text).ok()?;
+    let text = match tag {
+        // RFC 5280 §4.1.2.5.1: two-digit years from 50 on are of the last century.
+        der::UTC_TIME if text.get(..2)?.parse::<u8>().ok()? >= 50 => format!("19{text}"),
+        der::UTC_TIME => format!("20{text}"),
+        der::GENERALIZED_TIME => text.to_owned(),
+        _ => return None,
+    };
+    let civil = DateTime::strptime("%Y%m%d%H%M%SZ", &text).ok()?;
+    Offset::UTC.to_timestamp(civil).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier as _;
+    use rustls::pki_types::{ServerName, UnixTime};
+    use rustls::{RootCertStore, crypto::aws_lc_rs};
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-22T02:00:00Z".parse().unwrap()
+    }
+
+    fn sans() -> Vec<String> {
+        ["postern.postern-system.svc", "localhost", "127.0.0.1"].map(str::to_owned).to_vec()
+    }
+
+    fn trusts(ca_pem: &str, leaf_pem: &str, name: &str, at: Timestamp) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let leaf = CertificateDer::from_pem_slice(leaf_pem.as_bytes()).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(at.as_second().try_into().unwrap()));
+        verifier.verify_server_cert(&leaf, &[], &name, &[], at).is_ok()
+    }
+
+    #[test]
+    fn clients_that_trust_the_ca_accept_the_leaf_for_its_names_and_time() {
+        let made = self_signed(&sans(), now()).unwrap();
+        let leaf = &made.leaf;
+        for name in sans() {
+            assert!(trusts(&made.ca_cert_pem, &leaf.cert_pem, &name, now()), "{name}");
+        }
+        assert!(!trusts(&made.ca_cert_pem, &leaf.cert_pem, "example.com", now()));
+        assert!(!trusts(&made.ca_cert_pem, &leaf.cert_pem, "localhost", leaf.not_after + SignedDuration::from_secs(1)));
+        let other = self_signed(&sans(), now()).unwrap();
+        assert!(!trusts(&other.ca_cert_pem, &leaf.cert_pem, "localhost", now()));
+    }
+
+    #[test]
+    fn the_end_is_read_from_the_certificate() {
+        let made = self_signed(&sans(), now()).unwrap();
+        assert_eq!(not_after(&made.leaf.cert_pem).unwrap(), made.leaf.not_after);
+        assert_eq!(made.leaf.not_after.to_string(), "2027-11-22T02:00:00Z");
+        // From 2050 on the field has another type (RFC 5280 §4.1.2.5).
+        let late = self_signed(&sans(), "2049-06-01T00:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!(not_after(&late.leaf.cert_pem).unwrap().to_string(), "2050-06-01T00:00:00Z");
+        assert!(not_after("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_leaf_is_renewed_under_the_same_ca() {
+        let made = self_signed(&sans(), now()).unwrap();
+        let later = now() + SignedDuration::from_hours(300 * 24);
+        let renewed = renew(&made.ca_cert_pem, &made.ca_key_pem, &sans(), later).unwrap();
+        let at = made.leaf.not_after + SignedDuration::from_hours(24);
+        assert!(trusts(&made.ca_cert_pem, &renewed.cert_pem, "localhost", at));
+    }
+
+    #[test]
+    fn a_foreign_or_ending_ca_is_refused() {
+        let (made, other) = (self_signed(&sans(), now()).unwrap(), self_signed(&sans(), now()).unwrap());
+        let mixed = renew(&made.ca_cert_pem, &other.ca_key_pem, &sans(), now());
+        assert!(matches!(mixed, Err(CertificateError::Mismatch)), "{mixed:?}");
+        let late = renew(&made.ca_cert_pem, &made.ca_key_pem, &sans(), now() + SignedDuration::from_hours(87_000));
+        assert!(matches!(late, Err(CertificateError::CaEnds(_))), "{late:?}");
+    }
+
+    #[test]
+    fn a_certificate_covers_the_names_it_was_made_for() {
+        let made = self_signed(&sans(), now()).unwrap();
+        assert!(covers(&made.leaf.cert_pem, &sans()));
+        assert!(!covers(&made.leaf.cert_pem, &["other.example.com".to_owned()]));
+        assert!(!covers("nonsense", &sans()));
+    }
+
+    #[test]
+    fn k6_debug_output_shows_no_private_key() {
+        let made = self_signed(&sans(), now()).unwrap();
+        assert!(!format!("{made:?}").contains("PRIVATE KEY"));
+    }
+}

@@ -1,0 +1,199 @@
+//! From one change to everything whose meaning it may alter.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::{Resource, ResourceExt};
+
+use super::relations::{Claimant, Relations};
+use super::{Change, DeliveredSecret, Key, Keys, is_deleting};
+use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
+
+/// The kinds that are watched.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// AccessGroups.
+    AccessGroup,
+    /// ServiceUsers.
+    ServiceUser,
+    /// Applications.
+    Application,
+    /// ClientSecrets.
+    ClientSecret,
+    /// Namespaces.
+    Namespace,
+    /// Delivered Secrets.
+    Secret,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::AccessGroup, Self::ServiceUser, Self::Application, Self::ClientSecret, Self::Namespace, Self::Secret];
+
+    /// Name for logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AccessGroup => "AccessGroup",
+            Self::ServiceUser => "ServiceUser",
+            Self::Application => "Application",
+            Self::ClientSecret => "ClientSecret",
+            Self::Namespace => "Namespace",
+            Self::Secret => "Secret",
+        }
+    }
+}
+
+/// Objects whose meaning a change may have altered, itself among them.
+#[derive(Clone, Debug)]
+pub struct Affected {
+    /// The kind that changed.
+    pub kind: Kind,
+    /// Newest resourceVersion of that kind that the stores hold now.
+    pub resource_version: u64,
+    /// AccessGroups to look at.
+    pub groups: BTreeSet<String>,
+    /// ServiceUsers to look at.
+    pub users: Keys,
+    /// Applications to look at.
+    pub applications: Keys,
+    /// ClientSecrets to look at.
+    pub secrets: Keys,
+    /// Client ids whose record to compile.
+    pub clients: BTreeSet<String>,
+}
+
+impl Affected {
+    pub(super) fn nothing(kind: Kind, resource_version: u64) -> Self {
+        Self {
+            kind,
+            resource_version,
+            groups: BTreeSet::new(),
+            users: Keys::new(),
+            applications: Keys::new(),
+            secrets: Keys::new(),
+            clients: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn group(&mut self, relations: &Relations, change: &Change<AccessGroup>) {
+        let Some(group) = change.after.as_ref().or(change.before.as_ref()) else { return };
+        self.groups.insert(group.name_any());
+        if is_real(change) {
+            for user in relations.users_of_group.get(&group.name_any()).into_iter().flatten() {
+                self.add_user(relations, user);
+            }
+        }
+    }
+
+    pub(super) fn namespace(&mut self, relations: &Relations, change: &Change<PartialObjectMeta<Namespace>>) {
+        let meta = |side: &Option<_>| side.as_ref().map(|n: &std::sync::Arc<PartialObjectMeta<Namespace>>| n.metadata.clone());
+        let (before, after) = (meta(&change.before), meta(&change.after));
+        let facts = |metadata: &Option<_>| metadata.as_ref().map(crate::api::NamespaceFacts::new);
+        if facts(&before) == facts(&after) {
+            return;
+        }
+        let Some(name) = after.or(before).and_then(|metadata| metadata.name) else { return };
+        for user in relations.users_of_namespace.get(&name).into_iter().flatten() {
+            self.add_user(relations, user);
+        }
+    }
+
+    pub(super) fn user(&mut self, relations: &Relations, change: &Change<ServiceUser>) {
+        let Some(user) = change.after.as_ref().or(change.before.as_ref()) else { return };
+        let key = Key::of(user.as_ref());
+        if !is_real(change) {
+            // The controller's own status: the epoch in it is served.
+            self.users.insert(key.clone());
+            for application in relations.applications_of_user.get(&key).into_iter().flatten() {
+                self.add_clients_of(relations, application);
+            }
+            return;
+        }
+        self.add_user(relations, &key);
+        for side in change.before.iter().chain(&change.after) {
+            self.groups.extend(side.spec.groups.iter().flatten().cloned());
+            self.add_claimants(relations, &side.uid().unwrap_or_default());
+        }
+    }
+
+    pub(super) fn application(&mut self, relations: &Relations, change: &Change<Application>) {
+        for side in change.before.iter().chain(&change.after) {
+            let client_id = side.spec.claimed_client_id(&side.metadata);
+            self.clients.insert(client_id.to_owned());
+            if is_real(change) {
+                self.add_application(relations, &Key::of(side.as_ref()));
+                self.add_claimants(relations, client_id);
+            } else {
+                self.applications.insert(Key::of(side.as_ref()));
+            }
+        }
+    }
+
+    pub(super) fn secret(&mut self, relations: &Relations, change: &Change<ClientSecret>, limit: usize) {
+        let Some(secret) = change.after.as_ref().or(change.before.as_ref()) else { return };
+        let key = Key::of(secret.as_ref());
+        let application = Key::new(&key.namespace, &secret.spec.application_ref.name);
+        let delivered = Key::new(&key.namespace, secret.spec.secret_name(&secret.metadata));
+        self.secrets.insert(key);
+        self.applications.insert(application.clone());
+        self.add_clients_of(relations, &application);
+        if is_real(change) {
+            let siblings = relations.secrets_of_application.get(&application);
+            // Below the limit nobody's place depends on the others.
+            if siblings.is_some_and(|siblings| siblings.len() >= limit) {
+                self.secrets.extend(keys(siblings));
+            }
+            self.secrets.extend(keys(relations.claimants_of_secret.get(&delivered)));
+        }
+    }
+
+    pub(super) fn delivered(&mut self, relations: &Relations, change: &Change<DeliveredSecret>) {
+        for side in change.before.iter().chain(&change.after) {
+            // All who want the name: its owner, and those who wait for it.
+            self.secrets.extend(keys(relations.claimants_of_secret.get(&Key::of(side.as_ref()))));
+        }
+    }
+
+    fn add_user(&mut self, relations: &Relations, user: &Key) {
+        self.users.insert(user.clone());
+        for application in relations.applications_of_user.get(user).into_iter().flatten() {
+            self.add_application(relations, application);
+            self.add_clients_of(relations, application);
+        }
+    }
+
+    fn add_application(&mut self, relations: &Relations, application: &Key) {
+        self.applications.insert(application.clone());
+        self.secrets.extend(keys(relations.secrets_of_application.get(application)));
+    }
+
+    fn add_claimants(&mut self, relations: &Relations, client_id: &str) {
+        for claimant in relations.claimants_of_client_id.get(client_id).into_iter().flatten() {
+            self.add_application(relations, &claimant.key);
+            self.clients.insert(client_id.to_owned());
+        }
+    }
+
+    fn add_clients_of(&mut self, relations: &Relations, application: &Key) {
+        self.clients.extend(relations.client_id_of_application.get(application).cloned());
+    }
+}
+
+fn keys(claimants: Option<&BTreeSet<Claimant>>) -> impl Iterator<Item = Key> {
+    claimants.into_iter().flatten().map(|claimant| claimant.key.clone())
+}
+
+/// Whether the change is more than a write of status or of bookkeeping metadata.
+fn is_real<K: Resource>(change: &Change<K>) -> bool {
+    match (&change.before, &change.after) {
+        (Some(before), Some(after)) => {
+            before.meta().generation != after.meta().generation
+                || before.meta().uid != after.meta().uid
+                || is_deleting(before.as_ref()) != is_deleting(after.as_ref())
+        }
+        _ => true,
+    }
+}

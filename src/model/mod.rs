@@ -1,0 +1,175 @@
+//! The objects of the cluster as this process sees them, and which of them depend on which.
+//!
+//! ```text
+//! watch (one per kind, its own back-off) ──Change──▶ pump ──▶ stores + relations ──Affected──▶ controller, index
+//! ```
+//!
+//! One task writes (the pump); everybody else reads snapshots. A [`Change`] is turned once into the set of objects whose
+//! meaning it may alter ([`Affected`]), so the two halves agree on what depends on what without knowing each other.
+//! Nothing here decides anything.
+
+mod affected;
+mod delivered;
+mod pump;
+mod relations;
+mod watch;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+
+use crate::api::authority::{self, Membership};
+use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ServiceUser};
+
+pub use affected::{Affected, Kind};
+pub use delivered::DeliveredSecret;
+pub use pump::{Started, Subscription, Update, start};
+pub use relations::{Claimant, Relations};
+pub use watch::Freshness;
+
+/// Namespace and name.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Key {
+    /// Namespace; empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of `name` in `namespace`.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The key of an object.
+    #[must_use]
+    pub fn of<K: Resource>(object: &K) -> Self {
+        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
+
+    /// The key as kube's stores want it.
+    #[must_use]
+    pub fn to_ref<K: Resource<DynamicType = ()>>(&self) -> ObjectRef<K> {
+        let reference = ObjectRef::new(&self.name);
+        if self.namespace.is_empty() { reference } else { reference.within(&self.namespace) }
+    }
+}
+
+/// What changed: the object before and after; one of them may be missing.
+#[derive(Clone, Debug)]
+pub struct Change<K> {
+    /// The object as it was served until now.
+    pub before: Option<Arc<K>>,
+    /// The object as it is served from now on.
+    pub after: Option<Arc<K>>,
+}
+
+/// The stores, as readers see them. Cheap to clone.
+#[derive(Clone)]
+pub struct Model {
+    /// AccessGroups.
+    pub groups: Store<AccessGroup>,
+    /// ServiceUsers.
+    pub users: Store<ServiceUser>,
+    /// Applications.
+    pub applications: Store<Application>,
+    /// ClientSecrets.
+    pub secrets: Store<ClientSecret>,
+    /// Namespaces, metadata only.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// Delivered Secrets, metadata only.
+    pub delivered: Store<DeliveredSecret>,
+    relations: Arc<RwLock<Relations>>,
+}
+
+impl Model {
+    /// Which objects depend on which. Hold the guard for a look-up only.
+    pub fn relations(&self) -> RwLockReadGuard<'_, Relations> {
+        self.relations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The facts of a namespace. One that is not known has no labels and no bound: groups that admit it by name do.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> NamespaceFacts {
+        self.namespaces.get(&ObjectRef::new(name)).map_or_else(
+            || NamespaceFacts { name: name.to_owned(), ..NamespaceFacts::default() },
+            |namespace| NamespaceFacts::new(namespace.meta()),
+        )
+    }
+
+    /// An AccessGroup that is in force.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<Arc<AccessGroup>> {
+        self.groups.get(&ObjectRef::new(name)).filter(|group| !is_deleting(group.as_ref()))
+    }
+
+    /// What the groups of `user` come to.
+    #[must_use]
+    pub fn membership(&self, user: &ServiceUser) -> Membership {
+        let names = user.spec.groups.iter().flatten();
+        let groups: HashMap<&String, Arc<AccessGroup>> =
+            names.filter_map(|name| self.group(name).map(|group| (name, group))).collect();
+        let namespace = self.namespace(&user.namespace().unwrap_or_default());
+        authority::resolve(&user.spec, &namespace, |name| groups.get(&name.to_owned()).map(AsRef::as_ref))
+    }
+
+    /// Who has the client id that `application` claims; `None`: the application itself.
+    ///
+    /// The older object keeps it; a subject keeps it from every client (RFC 9068 §5). Objects of other namespaces are
+    /// not named.
+    #[must_use]
+    pub fn client_id_holder(&self, application: &Application) -> Option<String> {
+        let key = Key::of(application);
+        let client_id = application.spec.claimed_client_id(&application.metadata);
+        let relations = self.relations();
+        if relations.user_of_subject.contains_key(client_id) {
+            return Some("a ServiceUser".to_owned());
+        }
+        let first = relations.claimants_of_client_id.get(client_id)?.first().filter(|first| first.key != key)?;
+        Some(if first.key.namespace == key.namespace {
+            format!("Application {}", first.key.name)
+        } else {
+            "an Application of another namespace".to_owned()
+        })
+    }
+
+    /// A ServiceUser that is not being deleted.
+    #[must_use]
+    pub fn user(&self, key: &Key) -> Option<Arc<ServiceUser>> {
+        self.users.get(&key.to_ref()).filter(|user| !is_deleting(user.as_ref()))
+    }
+
+    /// An Application that is not being deleted.
+    #[must_use]
+    pub fn application(&self, key: &Key) -> Option<Arc<Application>> {
+        self.applications.get(&key.to_ref()).filter(|application| !is_deleting(application.as_ref()))
+    }
+
+    /// A ClientSecret that is not being deleted.
+    #[must_use]
+    pub fn secret(&self, key: &Key) -> Option<Arc<ClientSecret>> {
+        self.secrets.get(&key.to_ref()).filter(|secret| !is_deleting(secret.as_ref()))
+    }
+
+    /// The ClientSecrets of an application that are not being deleted, oldest first.
+    #[must_use]
+    pub fn secrets_of(&self, application: &Key) -> Vec<Arc<ClientSecret>> {
+        let keys: Vec<Key> =
+            self.relations().secrets_of_application.get(application).into_iter().flatten().map(|c| c.key.clone()).collect();
+        keys.iter().filter_map(|key| self.secret(key)).collect()
+    }
+}
+
+/// Whether the object is being deleted; such an object counts as absent (fail closed).
+pub fn is_deleting<K: Resource>(object: &K) -> bool {
+    object.meta().deletion_timestamp.is_some()
+}
+
+/// A set of keys.
+pub type Keys = BTreeSet<Key>;

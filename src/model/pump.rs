@@ -1,0 +1,198 @@
+//! Starts the watches and turns what they report into what is affected.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector;
+use kube::runtime::watcher::watcher;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::affected::{Affected, Kind};
+use super::delivered::DeliveredSecret;
+use super::relations::Relations;
+use super::watch::{self, Freshness, Report};
+use super::{Change, Model};
+use crate::api::names::{COMPONENT_LABEL, CREDENTIAL, LOCATION_ANNOTATION};
+use crate::clock::Clock;
+
+/// What a subscriber receives, in the order of the changes. Unbounded, because the watches must never wait: a watcher
+/// that reads too slowly is cut off by the API server.
+pub type Subscription = mpsc::UnboundedReceiver<Update>;
+
+/// A message to the subscribers.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// Something changed.
+    Affected(Affected),
+    /// A kind has been listed completely; sent again after each new list.
+    Listed(Kind),
+}
+
+/// The model, its subscriptions and the tasks that keep it.
+pub struct Started {
+    /// The stores.
+    pub model: Model,
+    /// When each watch was last good, in the order of [`Kind::ALL`].
+    pub freshness: Vec<(Kind, Arc<Freshness>)>,
+    /// The watches; they never end by themselves.
+    pub watches: JoinSet<()>,
+}
+
+/// Starts a watch of each kind; every subscriber hears of everything.
+///
+/// `secrets_per_application` is the number from which on the secrets of an application depend on each other.
+pub fn start(
+    client: &Client,
+    clock: impl Clock + Clone,
+    secrets_per_application: usize,
+    subscribers: Vec<mpsc::UnboundedSender<Update>>,
+) -> Started {
+    let (groups, groups_writer) = reflector::store();
+    let (users, users_writer) = reflector::store();
+    let (applications, applications_writer) = reflector::store();
+    let (secrets, secrets_writer) = reflector::store();
+    let (namespaces, namespaces_writer) = reflector::store();
+    let (delivered, delivered_writer) = reflector::store();
+    let relations = Arc::new(RwLock::new(Relations::default()));
+    let hub = Arc::new(Hub { relations: Arc::clone(&relations), subscribers });
+    let mut watches = Watches { client: client.clone(), hub, clock, freshness: Vec::new(), tasks: JoinSet::new() };
+
+    watches.decoded(groups_writer, Kind::AccessGroup, |_, _, _| {}, Affected::group);
+    watches.decoded(users_writer, Kind::ServiceUser, Relations::user, Affected::user);
+    watches.decoded(applications_writer, Kind::Application, Relations::application, Affected::application);
+    watches.decoded(secrets_writer, Kind::ClientSecret, Relations::secret, move |affected, relations, change| {
+        affected.secret(relations, change, secrets_per_application);
+    });
+    watches.namespaces(namespaces_writer);
+    watches.delivered(delivered_writer);
+
+    Started {
+        model: Model { groups, users, applications, secrets, namespaces, delivered, relations },
+        freshness: watches.freshness,
+        watches: watches.tasks,
+    }
+}
+
+/// Serialises what several watches report: edges first, then what is affected, then the subscribers.
+struct Hub {
+    relations: Arc<RwLock<Relations>>,
+    subscribers: Vec<mpsc::UnboundedSender<Update>>,
+}
+
+impl Hub {
+    fn report<K: Resource>(
+        &self,
+        kind: Kind,
+        report: &Report<K>,
+        relate: impl FnOnce(&mut Relations, &Change<K>),
+        affect: impl FnOnce(&mut Affected, &Relations, &Change<K>),
+    ) {
+        let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
+        let update = match report {
+            Report::Listed => Update::Listed(kind),
+            Report::Change(change) => {
+                let mut affected = Affected::nothing(kind, newest(change));
+                relate(&mut relations, change);
+                affect(&mut affected, &relations, change);
+                Update::Affected(affected)
+            }
+        };
+        for subscriber in &self.subscribers {
+            // A subscriber that is gone (the controller of a replica that lost its lease) needs nothing any more.
+            let _ = subscriber.send(update.clone());
+        }
+    }
+}
+
+/// The resourceVersion of the newer side. Those of one kind compare as integers (KEP-5504).
+fn newest<K: Resource>(change: &Change<K>) -> u64 {
+    let object = change.after.as_ref().or(change.before.as_ref());
+    object.and_then(|object| object.resource_version()).and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+struct Watches<C> {
+    client: Client,
+    hub: Arc<Hub>,
+    clock: C,
+    freshness: Vec<(Kind, Arc<Freshness>)>,
+    tasks: JoinSet<()>,
+}
+
+impl<C: Clock + Clone> Watches<C> {
+    /// A kind of ours, whole, without what nobody reads.
+    fn decoded<K>(
+        &mut self,
+        writer: reflector::store::Writer<K>,
+        kind: Kind,
+        relate: impl Fn(&mut Relations, Option<&K>, Option<&K>) + Send + Sync + 'static,
+        affect: impl Fn(&mut Affected, &Relations, &Change<K>) + Send + Sync + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let (hub, clock, freshness) = self.watch(kind);
+        let events = watcher(Api::<DeserializeGuard<K>>::all(self.client.clone()), watch::config());
+        self.tasks.spawn(async move {
+            watch::follow(kind, events, writer, decode, &freshness, &clock, |report| {
+                let relate = |relations: &mut Relations, change: &Change<K>| {
+                    relate(relations, change.before.as_deref(), change.after.as_deref());
+                };
+                hub.report(kind, &report, relate, &affect);
+            })
+            .await;
+        });
+    }
+
+    fn namespaces(&mut self, writer: reflector::store::Writer<PartialObjectMeta<Namespace>>) {
+        let kind = Kind::Namespace;
+        let (hub, clock, freshness) = self.watch(kind);
+        let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(self.client.clone()), watch::config());
+        self.tasks.spawn(async move {
+            let trim = |mut namespace: PartialObjectMeta<Namespace>| {
+                let annotations = namespace.metadata.annotations.take().unwrap_or_default();
+                namespace.metadata.annotations =
+                    Some(annotations.into_iter().filter(|(key, _)| key == LOCATION_ANNOTATION).collect());
+                namespace.metadata.managed_fields = None;
+                Ok(namespace)
+            };
+            watch::follow(kind, events, writer, trim, &freshness, &clock, |report| {
+                hub.report(kind, &report, |_, _| {}, Affected::namespace);
+            })
+            .await;
+        });
+    }
+
+    fn delivered(&mut self, writer: reflector::store::Writer<DeliveredSecret>) {
+        let kind = Kind::Secret;
+        let (hub, clock, freshness) = self.watch(kind);
+        let config = watch::config().labels(&format!("{COMPONENT_LABEL}={CREDENTIAL}"));
+        let events = watcher(Api::<PartialObjectMeta<Secret>>::all(self.client.clone()), config);
+        self.tasks.spawn(async move {
+            let convert = |object| Ok(DeliveredSecret::new(object));
+            watch::follow(kind, events, writer, convert, &freshness, &clock, |report| {
+                hub.report(kind, &report, |_, _| {}, Affected::delivered);
+            })
+            .await;
+        });
+    }
+
+    fn watch(&mut self, kind: Kind) -> (Arc<Hub>, C, Arc<Freshness>) {
+        let freshness = Arc::new(Freshness::default());
+        self.freshness.push((kind, Arc::clone(&freshness)));
+        (Arc::clone(&self.hub), self.clock.clone(), freshness)
+    }
+}
+
+/// The object without what nobody reads: managed fields and the copy that `kubectl apply` leaves are often larger than
+/// all the rest.
+fn decode<K: Resource>(DeserializeGuard(object): DeserializeGuard<K>) -> Result<K, (ObjectMeta, String)> {
+    let mut object = object.map_err(|invalid| (invalid.metadata, invalid.error))?;
+    object.meta_mut().managed_fields = None;
+    object.meta_mut().annotations = None;
+    object.meta_mut().labels = None;
+    Ok(object)
+}

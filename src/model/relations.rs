@@ -1,0 +1,117 @@
+//! Which objects name which: the edges of the object graph, from the naming side to the named.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+
+use kube::Resource;
+
+use super::{Key, Keys};
+use crate::api::precedence::Seniority;
+use crate::api::{Application, ClientSecret, ServiceUser};
+
+/// An object that claims something which only one, or a limited number, can have. Ordered by seniority.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Claimant {
+    /// The older comes first.
+    pub seniority: Seniority,
+    /// Who claims.
+    pub key: Key,
+}
+
+impl Claimant {
+    fn of<K: Resource>(object: &K) -> Self {
+        Self { seniority: Seniority::of(object.meta()), key: Key::of(object) }
+    }
+}
+
+/// Reverse look-ups. An edge exists as soon as an object names another, whether that one exists or not, so references
+/// resolve in any order of creation.
+#[derive(Debug, Default)]
+pub struct Relations {
+    /// AccessGroup name → ServiceUsers that name it.
+    pub users_of_group: HashMap<String, Keys>,
+    /// Namespace → ServiceUsers in it.
+    pub users_of_namespace: HashMap<String, Keys>,
+    /// ServiceUser → Applications that name it.
+    pub applications_of_user: HashMap<Key, Keys>,
+    /// Application → ClientSecrets that name it, oldest first.
+    pub secrets_of_application: HashMap<Key, BTreeSet<Claimant>>,
+    /// Client id → Applications that claim it, oldest first.
+    pub claimants_of_client_id: HashMap<String, BTreeSet<Claimant>>,
+    /// Application → the client id that it claims.
+    pub client_id_of_application: HashMap<Key, String>,
+    /// Secret → ClientSecrets that want to deliver under that name, oldest first.
+    pub claimants_of_secret: HashMap<Key, BTreeSet<Claimant>>,
+    /// UID → ServiceUser: subjects, which no client id may equal (RFC 9068 §5).
+    pub user_of_subject: BTreeMap<String, Key>,
+}
+
+impl Relations {
+    /// The ClientSecret that may deliver under `secret`: the oldest that wants to.
+    #[must_use]
+    pub fn first_claimant_of_secret(&self, secret: &Key) -> Option<&Claimant> {
+        self.claimants_of_secret.get(secret).and_then(BTreeSet::first)
+    }
+
+    /// Replaces the edges of a ServiceUser.
+    pub(super) fn user(&mut self, before: Option<&ServiceUser>, after: Option<&ServiceUser>) {
+        for (user, present) in sides(before, after) {
+            let key = Key::of(user);
+            for group in user.spec.groups.iter().flatten() {
+                set(&mut self.users_of_group, group.clone(), key.clone(), present);
+            }
+            set(&mut self.users_of_namespace, key.namespace.clone(), key.clone(), present);
+            let uid = user.metadata.uid.clone().unwrap_or_default();
+            if present {
+                self.user_of_subject.insert(uid, key);
+            } else {
+                self.user_of_subject.remove(&uid);
+            }
+        }
+    }
+
+    /// Replaces the edges of an Application.
+    pub(super) fn application(&mut self, before: Option<&Application>, after: Option<&Application>) {
+        for (application, present) in sides(before, after) {
+            let claimant = Claimant::of(application);
+            let user = Key::new(&claimant.key.namespace, &application.spec.service_user_ref.name);
+            set(&mut self.applications_of_user, user, claimant.key.clone(), present);
+            let client_id = application.spec.claimed_client_id(&application.metadata).to_owned();
+            if present {
+                self.client_id_of_application.insert(claimant.key.clone(), client_id.clone());
+            } else {
+                self.client_id_of_application.remove(&claimant.key);
+            }
+            set(&mut self.claimants_of_client_id, client_id, claimant, present);
+        }
+    }
+
+    /// Replaces the edges of a ClientSecret. One that is being deleted claims nothing any more.
+    pub(super) fn secret(&mut self, before: Option<&ClientSecret>, after: Option<&ClientSecret>) {
+        for (secret, present) in sides(before, after) {
+            let claimant = Claimant::of(secret);
+            let namespace = claimant.key.namespace.clone();
+            let application = Key::new(&namespace, &secret.spec.application_ref.name);
+            let delivered = Key::new(&namespace, secret.spec.secret_name(&secret.metadata));
+            let present = present && !super::is_deleting(secret);
+            set(&mut self.secrets_of_application, application, claimant.clone(), present);
+            set(&mut self.claimants_of_secret, delivered, claimant, present);
+        }
+    }
+}
+
+/// The edges to take away, then those to add.
+fn sides<'a, K>(before: Option<&'a K>, after: Option<&'a K>) -> impl Iterator<Item = (&'a K, bool)> {
+    before.map(|object| (object, false)).into_iter().chain(after.map(|object| (object, true)))
+}
+
+fn set<N: Eq + Hash, M: Ord>(edges: &mut HashMap<N, BTreeSet<M>>, named: N, member: M, present: bool) {
+    if present {
+        edges.entry(named).or_default().insert(member);
+    } else if let Some(members) = edges.get_mut(&named) {
+        members.remove(&member);
+        if members.is_empty() {
+            edges.remove(&named);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! One watch: a list, then events, for ever.
+//!
+//! Set up against what others ran into: every watch has its own back-off, ends after a minute so that a frozen
+//! connection is noticed, and is wrapped in [`DeserializeGuard`] so that one undecodable object does not stop its kind.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use backon::ExponentialBuilder;
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::{self, Event, ExponentialBackoff};
+use kube::runtime::{WatchStreamExt, watcher::Config};
+
+use super::{Change, Kind};
+use crate::clock::Clock;
+
+/// Seconds after which the server ends a watch, and a connection that is silent for a little longer is given up. kube's
+/// default of 290 s would leave a frozen connection unnoticed for as long.
+const WATCH_TIMEOUT_SECONDS: u32 = 60;
+/// Objects in one page of a list: the API server's own default for kubectl.
+const PAGE_SIZE: u32 = 500;
+/// First and longest pause after a failure. Short, because a restarted API server is back within seconds and until then
+/// nothing new is served.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// When a watch was last known to be good, for the staleness limit.
+#[derive(Debug, Default)]
+pub struct Freshness {
+    /// Seconds since the epoch of the first failure after the last success; 0 while all is well.
+    failing_since: AtomicI64,
+}
+
+impl Freshness {
+    /// How long the watch has been failing, in seconds; 0 while all is well.
+    #[must_use]
+    pub fn age_seconds(&self, now: Timestamp) -> i64 {
+        match self.failing_since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => (now.as_second() - since).max(0),
+        }
+    }
+
+    fn failed(&self, now: Timestamp) {
+        // Only the first of a run of failures starts the clock.
+        let _ = self.failing_since.compare_exchange(0, now.as_second(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The watch is known to be good again.
+    pub fn recovered(&self) {
+        self.failing_since.store(0, Ordering::Relaxed);
+    }
+}
+
+/// How every watch is set up.
+pub(super) fn config() -> Config {
+    Config::default().timeout(WATCH_TIMEOUT_SECONDS).page_size(PAGE_SIZE)
+}
+
+/// Feeds `events` into `writer` and reports each difference to `report`. `convert` turns an object into what is
+/// stored; `Err` is an object that could not be decoded, which counts as absent.
+pub(super) async fn follow<W, K>(
+    kind: Kind,
+    events: impl Stream<Item = watcher::Result<Event<W>>>,
+    mut writer: Writer<K>,
+    convert: impl Fn(W) -> Result<K, (ObjectMeta, String)>,
+    freshness: &Freshness,
+    clock: &impl Clock,
+    mut report: impl FnMut(Report<K>),
+) where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let store = writer.as_reader();
+    let backoff = ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter();
+    let mut events = std::pin::pin!(events.backoff(ExponentialBackoff::from(backoff.without_max_times())));
+    let mut listed_before = Vec::new();
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(kind = kind.name(), error = %chain(&error), "watch failed, trying again");
+                freshness.failed(clock.now());
+                continue;
+            }
+        };
+        freshness.recovered();
+        match event {
+            Event::Init => {
+                listed_before = store.state();
+                writer.apply_watcher_event(&Event::Init);
+            }
+            Event::InitApply(object) => {
+                if let Ok(object) = convert(object).map_err(|invalid| warn_undecodable(kind, &invalid)) {
+                    writer.apply_watcher_event(&Event::InitApply(object));
+                }
+            }
+            Event::InitDone => {
+                writer.apply_watcher_event(&Event::InitDone);
+                differences(std::mem::take(&mut listed_before), &store).for_each(|change| report(Report::Change(change)));
+                report(Report::Listed);
+            }
+            Event::Apply(object) => match convert(object) {
+                Ok(object) => report(Report::Change(replace(&store, &mut writer, object))),
+                Err(invalid) => {
+                    warn_undecodable(kind, &invalid);
+                    remove(&store, &mut writer, &invalid.0).into_iter().for_each(|change| report(Report::Change(change)));
+                }
+            },
+            Event::Delete(object) => {
+                let metadata = convert(object).map_or_else(|(metadata, _)| metadata, |object| object.meta().clone());
+                remove(&store, &mut writer, &metadata).into_iter().for_each(|change| report(Report::Change(change)));
+            }
+        }
+    }
+}
+
+/// What a watch tells the pump.
+pub(super) enum Report<K> {
+    /// An object differs.
+    Change(Change<K>),
+    /// A complete list is in the store.
+    Listed,
+}
+
+fn replace<K>(store: &Store<K>, writer: &mut Writer<K>, object: K) -> Change<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let reference = ObjectRef::from_obj(&object);
+    let before = store.get(&reference);
+    writer.apply_watcher_event(&Event::Apply(object));
+    Change { before, after: store.get(&reference) }
+}
+
+/// Takes the object out of the store; `None` if it was not there.
+fn remove<K>(store: &Store<K>, writer: &mut Writer<K>, metadata: &ObjectMeta) -> Option<Change<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let reference = match metadata.namespace.as_deref() {
+        Some(namespace) => ObjectRef::new(name).within(namespace),
+        None => ObjectRef::new(name),
+    };
+    let before = store.get(&reference)?;
+    // The deletion carries the newest resourceVersion of the object.
+    let mut last = K::clone(&before);
+    last.meta_mut().resource_version.clone_from(&metadata.resource_version);
+    writer.apply_watcher_event(&Event::Delete(last));
+    Some(Change { before: Some(before), after: None })
+}
+
+/// What a new complete list changed.
+fn differences<K>(before: Vec<Arc<K>>, store: &Store<K>) -> impl Iterator<Item = Change<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut before: HashMap<ObjectRef<K>, Arc<K>> =
+        before.into_iter().map(|object| (ObjectRef::from_obj(object.as_ref()), object)).collect();
+    let mut changes: Vec<Change<K>> = store
+        .state()
+        .into_iter()
+        .map(|after| Change { before: before.remove(&ObjectRef::from_obj(after.as_ref())), after: Some(after) })
+        .filter(|change| {
+            let version = |side: &Option<Arc<K>>| side.as_ref().and_then(|object| object.meta().resource_version.clone());
+            version(&change.before) != version(&change.after)
+        })
+        .collect();
+    changes.extend(before.into_values().map(|gone| Change { before: Some(gone), after: None }));
+    changes.into_iter()
+}
+
+fn warn_undecodable(kind: Kind, (metadata, error): &(ObjectMeta, String)) {
+    tracing::warn!(
+        kind = kind.name(),
+        namespace = metadata.namespace.as_deref().unwrap_or_default(),
+        name = metadata.name.as_deref().unwrap_or_default(),
+        error,
+        "object cannot be decoded and counts as absent: correct it"
+    );
+}
+
+/// The error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

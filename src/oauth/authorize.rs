@@ -1,0 +1,102 @@
+//! Decides what a token may carry: requested ∩ held, and never more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::oauth::client::{Grant, Role, ScopePolicy, TokenPolicy};
+use crate::oauth::error::AuthorityError;
+use crate::oauth::request::TokenRequest;
+
+/// What a token will carry. Every (audience, scope) pair of it is held.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Granted<'a> {
+    /// `aud`: at least one.
+    pub audiences: Vec<&'a str>,
+    /// `scope`: at least one, each held for every audience.
+    pub scopes: Vec<&'a str>,
+    /// `roles`: those that contribute to it, sorted.
+    pub roles: BTreeSet<&'a str>,
+    /// `planes`: those of the roles, sorted.
+    pub planes: BTreeSet<&'a str>,
+}
+
+type Scopes = BTreeMap<Arc<str>, BTreeSet<Role>>;
+
+/// Selects audiences, then scopes, then the roles behind them.
+///
+/// With several audiences a scope is granted only when it is held for each: the token says "these scopes at these
+/// audiences", and no pair of that may be wider than the grant.
+///
+/// # Errors
+/// [`AuthorityError`]
+pub fn authorize<'a>(
+    grant: &'a Grant,
+    policy: &'a TokenPolicy,
+    request: &TokenRequest<'a>,
+) -> Result<Granted<'a>, AuthorityError> {
+    let held: Vec<(&str, &Scopes)> = select_audiences(grant, policy, request)?;
+    let scopes = select_scopes(&held, policy, request)?;
+    let roles: BTreeSet<&Role> = held
+        .iter()
+        .flat_map(|(_, permitted)| scopes.iter().filter_map(|scope| permitted.get(*scope)).flatten())
+        .collect();
+    Ok(Granted {
+        audiences: held.iter().map(|(audience, _)| *audience).collect(),
+        roles: roles.iter().map(|role| role.name.as_ref()).collect(),
+        planes: roles.iter().map(|role| role.plane).collect(),
+        scopes,
+    })
+}
+
+fn select_audiences<'a>(
+    grant: &'a Grant,
+    policy: &TokenPolicy,
+    request: &TokenRequest<'_>,
+) -> Result<Vec<(&'a str, &'a Scopes)>, AuthorityError> {
+    let mut held = grant.permissions.iter().filter(|(_, scopes)| !scopes.is_empty());
+    let find = |audience: &str| {
+        let (audience, scopes) = grant.permissions.get_key_value(audience)?;
+        (!scopes.is_empty()).then_some((audience.as_ref(), scopes))
+    };
+    let (first_audience, first_scopes) = held.next().ok_or(AuthorityError::NothingHeld)?;
+    if request.audiences.len() > 1 && !policy.multiple_audiences {
+        return Err(AuthorityError::SeveralAudiences);
+    }
+    if !request.audiences.is_empty() {
+        let found: Option<Vec<_>> = request.audiences.iter().map(|audience| find(audience)).collect();
+        return found.ok_or(AuthorityError::AudienceNotHeld);
+    }
+    if let Some(default) = policy.default_audience.as_deref().and_then(find) {
+        return Ok(vec![default]);
+    }
+    match held.next() {
+        None => Ok(vec![(first_audience.as_ref(), first_scopes)]),
+        Some(_) => Err(AuthorityError::AudienceAmbiguous),
+    }
+}
+
+fn select_scopes<'a>(
+    held: &[(&'a str, &'a Scopes)],
+    policy: &'a TokenPolicy,
+    request: &TokenRequest<'a>,
+) -> Result<Vec<&'a str>, AuthorityError> {
+    let everywhere = |scope: &str| held.iter().all(|(_, permitted)| permitted.contains_key(scope));
+    let scopes: Vec<&str> = match &request.scopes {
+        Some(requested) => {
+            if policy.scope_policy == ScopePolicy::Reject && !requested.iter().all(|scope| everywhere(scope)) {
+                return Err(AuthorityError::ScopeNotHeld);
+            }
+            requested.iter().copied().filter(|scope| everywhere(scope)).collect()
+        }
+        None if policy.default_scopes.is_empty() => {
+            let all = held.first().map(|(_, permitted)| permitted.keys()).into_iter().flatten();
+            all.map(AsRef::as_ref).filter(|scope| everywhere(scope)).collect()
+        }
+        None => policy.default_scopes.iter().map(String::as_str).filter(|scope| everywhere(scope)).collect(),
+    };
+    if scopes.is_empty() { Err(AuthorityError::NoScope) } else { Ok(scopes) }
+}
+
+#[cfg(test)]
+#[path = "authorize_tests.rs"]
+mod tests;

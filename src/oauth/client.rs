@@ -1,0 +1,209 @@
+//! What the endpoint knows of its clients, and the narrow door through which it asks.
+//!
+//! The owner of the read model implements [`Clients`]; the protocol never sees where records come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use crate::crypto::signing::SigningAlgorithm;
+
+/// The read model, as the protocol sees it.
+pub trait Clients: Send + Sync + 'static {
+    /// What is known of `client_id` now. No I/O, no lock.
+    fn lookup(&self, client_id: &str) -> Lookup;
+
+    /// Catches up with the API server on everything that could make `client_id` with `secret_id` known, for a
+    /// well-formed credential that [`Clients::lookup`] does not know. After `Ok` a second lookup decides.
+    fn catch_up(&self, client_id: &str, secret_id: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
+
+    /// Whether answers may be given from this read model at all.
+    fn availability(&self, now: Timestamp) -> Availability;
+
+    /// Every scope that some client may hold, sorted, each once: `scopes_supported` of the metadata (RFC 8414 §2).
+    /// Called for each metadata request; cheap. Empty: the member is left out.
+    fn scopes_supported(&self) -> Arc<[Arc<str>]> {
+        Arc::default()
+    }
+}
+
+/// The answer of one lookup.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// The client exists and may authenticate.
+    Live(Arc<ClientRecord>),
+    /// An object claims this id, but a rule closes it (suspended, no service user, …). For the operator's log only:
+    /// on the wire it is the same as [`Lookup::Unknown`].
+    Closed(Arc<Refusal>),
+    /// No object claims this id.
+    Unknown,
+}
+
+/// Why a lookup could not be completed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CatchUpError {
+    /// Too many unknown credentials are being looked up; the caller may try again after a second.
+    RateLimited,
+    /// The API server, or our own watch of it, did not answer in time.
+    Behind,
+}
+
+/// Whether the read model may be trusted now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Availability {
+    /// Synced and fresh enough.
+    Serving,
+    /// The first full sync is not done.
+    NotSynced,
+    /// The watches have been broken for longer than the staleness limit.
+    Stale,
+}
+
+/// One object at one revision, as a log line names it: `Application billing/invoice-sync@1234`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ObjectRevision {
+    /// Kind, for example `Application`.
+    pub kind: &'static str,
+    /// Namespace of the object.
+    pub namespace: Arc<str>,
+    /// Name of the object.
+    pub name: Arc<str>,
+    /// `metadata.resourceVersion`.
+    pub resource_version: Arc<str>,
+}
+
+impl fmt::Display for ObjectRevision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}@{}", self.kind, self.namespace, self.name, self.resource_version)
+    }
+}
+
+/// The rule and the object that close something. Goes to the operator's log, never to the caller.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// One-word rule, equal to the reason of the object's condition where there is one, for example `Suspended`.
+    pub rule: &'static str,
+    /// The object that refused.
+    pub object: ObjectRevision,
+}
+
+/// Everything the endpoint needs of one client, compiled from its Application, ServiceUser, groups and secrets, and
+/// swapped whole: no request sees half a change.
+#[derive(Debug)]
+pub struct ClientRecord {
+    /// `client_id` (a UUID in lower case).
+    pub client_id: String,
+    /// `sub` of its tokens: the UID of the ServiceUser.
+    pub subject: String,
+    /// The Application it was compiled from.
+    pub application: ObjectRevision,
+    /// How the client may authenticate.
+    pub auth_methods: AuthMethods,
+    /// What the client may ask for: service user ∩ application.
+    pub grant: Arc<Grant>,
+    /// Token settings.
+    pub token: TokenPolicy,
+    /// Epochs that its tokens carry.
+    pub epoch: Epoch,
+    /// Its secrets, live or closed.
+    pub secrets: Vec<SecretRecord>,
+}
+
+/// `token_endpoint_auth_methods` of one client (RFC 7591 §2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AuthMethods {
+    /// `client_secret_basic`
+    pub client_secret_basic: bool,
+    /// `client_secret_post`
+    pub client_secret_post: bool,
+}
+
+/// Counters raised when the effective authority of an object changes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Epoch {
+    /// Epoch of the ServiceUser.
+    pub service_user: i64,
+    /// Epoch of the Application.
+    pub application: i64,
+}
+
+/// One ClientSecret.
+#[derive(Debug)]
+pub struct SecretRecord {
+    /// The ClientSecret it was compiled from.
+    pub object: ObjectRevision,
+    /// UID of the ClientSecret: associated data of its verifiers (design: a hash copied elsewhere verifies nothing).
+    pub uid: [u8; 16],
+    /// What a token got with this secret may carry: service user ∩ application ∩ secret.
+    pub grant: Arc<Grant>,
+    /// The secret is refused from this instant on, and no token outlives it.
+    pub expires_at: Option<Timestamp>,
+    /// Set when a rule closes the secret (revoked, over the limit, deleting).
+    pub closed: Option<Refusal>,
+    /// Versions, newest first, retired ones among them (so that a log can say "retired" instead of "unknown").
+    pub versions: Vec<Arc<SecretVersion>>,
+}
+
+/// One value of a secret.
+pub struct SecretVersion {
+    /// The id inside the value (`pst_<id>_…`).
+    pub id: String,
+    /// Argon2id PHC string.
+    pub verifier: String,
+    /// Refused from this instant on; `None`: no end of its own. A retired version has an end in the past.
+    pub accepted_until: Option<Timestamp>,
+    /// Keyed MAC of the value after its first success in this process, so that the hash is computed once. Shared
+    /// between compilations of the same version.
+    pub verified: OnceLock<[u8; 32]>,
+}
+
+impl fmt::Debug for SecretVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretVersion").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Token settings of one client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TokenPolicy {
+    /// Longest life of an access token.
+    pub lifetime: SignedDuration,
+    /// Signature algorithm.
+    pub signing_algorithm: SigningAlgorithm,
+    /// What happens to a scope outside the grant.
+    pub scope_policy: ScopePolicy,
+    /// Scopes when the request names none; empty: all that are held for the chosen audience.
+    pub default_scopes: Vec<String>,
+    /// Audience when the request names none.
+    pub default_audience: Option<String>,
+    /// Whether one token may carry several audiences.
+    pub multiple_audiences: bool,
+}
+
+/// What happens to a requested scope that is not held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ScopePolicy {
+    /// `invalid_scope`.
+    Reject,
+    /// It is left out, and `scope` in the answer says what was given (RFC 6749 §3.3).
+    Narrow,
+}
+
+/// Effective authority: audience → scope → the roles that permit it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Grant {
+    /// The permissions, by audience, then scope.
+    pub permissions: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeSet<Role>>>,
+}
+
+/// A role that permits something.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Role {
+    /// Name, for the claim `roles`.
+    pub name: Arc<str>,
+    /// `Operational` or `Admin`, for the claim `planes`.
+    pub plane: &'static str,
+}

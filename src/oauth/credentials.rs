@@ -1,0 +1,207 @@
+//! The client credentials that a request presents (RFC 6749 §2.3), before anybody knows whether they are right.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+use crate::oauth::error::{ClientError, RequestError, TokenError};
+use crate::oauth::form::{self, Form};
+
+/// Base64 of RFC 7617; clients that leave out the padding are understood.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+
+/// How the credentials were sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// In the Authorization header.
+    ClientSecretBasic,
+    /// In the body.
+    ClientSecretPost,
+}
+
+impl Method {
+    /// Every method. The metadata lists exactly these.
+    pub const ALL: &[Self] = &[Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// Its name in RFC 7591 §2.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+}
+
+/// One reading of the presented credentials.
+pub struct Candidate {
+    /// `client_id`
+    pub client_id: String,
+    /// `client_secret`
+    pub secret: Zeroizing<String>,
+}
+
+/// Credentials with every reading that their encoding allows: at least one, and two where the form-encoded reading of
+/// a Basic header (RFC 6749 §2.3.1) differs from the raw one (RFC 7617), because real clients send either. They count
+/// as one attempt.
+pub struct Presented {
+    /// How they were sent.
+    pub method: Method,
+    /// The readings, form-decoded first.
+    pub candidates: Vec<Candidate>,
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// Finds the one method of client authentication that a request uses.
+///
+/// # Errors
+/// [`RequestError::SeveralMethods`] and [`RequestError::ClientIdMismatch`] for requests that use more than one
+/// (RFC 6749 §2.3), otherwise a [`ClientError`].
+pub fn present<'a>(
+    authorization: impl IntoIterator<Item = &'a [u8]>,
+    form: &Form<'_>,
+) -> Result<Presented, TokenError> {
+    let mut headers = authorization.into_iter();
+    let header = headers.next();
+    let (client_id, secret) = (form.one("client_id"), form.one("client_secret"));
+    let assertion = form.one("client_assertion").is_some() || form.one("client_assertion_type").is_some();
+    let methods = usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(assertion);
+    if methods > 1 || headers.next().is_some() {
+        return Err(RequestError::SeveralMethods.into());
+    }
+    match (header, client_id, secret) {
+        (Some(header), _, _) => basic(header, client_id),
+        (None, Some(client_id), Some(secret)) => {
+            let candidate = Candidate { client_id: client_id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
+            Ok(Presented { method: Method::ClientSecretPost, candidates: vec![candidate] })
+        }
+        _ if assertion => Err(ClientError::UnsupportedMethod.into()),
+        _ => Err(ClientError::NoCredentials.into()),
+    }
+}
+
+fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<Presented, TokenError> {
+    let header = std::str::from_utf8(header).map_err(|_| ClientError::MalformedHeader)?;
+    let (scheme, encoded) = header.split_once(' ').unwrap_or((header, ""));
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(ClientError::UnsupportedMethod.into());
+    }
+    let decoded = Zeroizing::new(BASE64.decode(encoded.trim_ascii()).map_err(|_| ClientError::MalformedHeader)?);
+    let pair = std::str::from_utf8(&decoded).map_err(|_| ClientError::MalformedHeader)?;
+    let (client_id, secret) = pair.split_once(':').ok_or(ClientError::MalformedHeader)?;
+    if client_id.is_empty() || secret.is_empty() {
+        return Err(ClientError::NoCredentials.into());
+    }
+    let mut candidates = Vec::with_capacity(2);
+    if pair.contains(['%', '+'])
+        && let (Some(client_id), Some(secret)) = (form::decode(client_id.as_bytes()), form::decode(secret.as_bytes()))
+    {
+        let secret = Zeroizing::new(secret.into_owned());
+        candidates.push(Candidate { client_id: client_id.into_owned(), secret });
+    }
+    let raw = Candidate { client_id: client_id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
+    if candidates.first().is_none_or(|form| form.client_id != raw.client_id || *form.secret != *raw.secret) {
+        candidates.push(raw);
+    }
+    if let Some(body_client_id) = body_client_id {
+        candidates.retain(|candidate| candidate.client_id == body_client_id);
+        if candidates.is_empty() {
+            return Err(RequestError::ClientIdMismatch.into());
+        }
+    }
+    Ok(Presented { method: Method::ClientSecretBasic, candidates })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The readings of a request, as (id, secret).
+    fn read(header: Option<&str>, body: &str) -> Result<Vec<(String, String)>, TokenError> {
+        let form = Form::parse(body.as_bytes()).map_err(TokenError::from)?;
+        let presented = present(header.map(str::as_bytes), &form)?;
+        Ok(presented.candidates.into_iter().map(|read| (read.client_id, read.secret.to_string())).collect())
+    }
+
+    fn basic_of(pair: &str) -> String {
+        format!("Basic {}", BASE64.encode(pair))
+    }
+
+    fn pair(id: &str, secret: &str) -> (String, String) {
+        (id.to_owned(), secret.to_owned())
+    }
+
+    #[test]
+    fn a1_plain_credentials_have_one_reading() {
+        assert_eq!(read(Some(&basic_of("id:pst_a-b_c")), "").unwrap(), [pair("id", "pst_a-b_c")]);
+    }
+
+    #[test]
+    fn a1_encoded_credentials_are_read_decoded_and_then_raw() {
+        let readings = read(Some(&basic_of("i%2Dd:p+q%3A")), "").unwrap();
+        assert_eq!(readings, [pair("i-d", "p q:"), pair("i%2Dd", "p+q%3A")]);
+        // What cannot be decoded has its raw reading only.
+        assert_eq!(read(Some(&basic_of("id:%FF")), "").unwrap(), [pair("id", "%FF")]);
+        assert_eq!(read(Some(&basic_of("id:100%")), "").unwrap(), [pair("id", "100%")]);
+    }
+
+    #[test]
+    fn a1_the_pair_is_split_at_the_first_colon() {
+        assert_eq!(read(Some(&basic_of("id:a:b")), "").unwrap(), [pair("id", "a:b")]);
+    }
+
+    #[test]
+    fn a1_headers_that_cannot_be_read_are_failed_authentications() {
+        for header in ["Basic", "Basic ", "Basic !!!!", "Basic /w==", &basic_of("no-colon"), &basic_of("id:"), &basic_of(":s")]
+        {
+            assert!(matches!(read(Some(header), ""), Err(TokenError::Client(_))), "{header}");
+        }
+    }
+
+    #[test]
+    fn t6_the_scheme_is_case_insensitive_and_others_are_not_understood() {
+        let header = basic_of("id:secret").replacen("Basic", "bAsIc", 1);
+        assert!(read(Some(&header), "").is_ok());
+        let bearer = read(Some("Bearer abc"), "");
+        assert_eq!(bearer, Err(ClientError::UnsupportedMethod.into()));
+    }
+
+    #[test]
+    fn a3_two_methods_in_one_request_are_refused() {
+        let header = basic_of("id:secret");
+        for (header, body) in [
+            (Some(header.as_str()), "client_secret=secret"),
+            (Some(&header), "client_id=id&client_secret=secret"),
+            (Some(&header), "client_assertion=x"),
+            (None, "client_id=id&client_secret=secret&client_assertion=x"),
+        ] {
+            assert_eq!(read(header, body), Err(RequestError::SeveralMethods.into()), "{body}");
+        }
+        let form = Form::parse(b"").ok().unwrap();
+        let twice = present([header.as_bytes(), header.as_bytes()], &form);
+        assert_eq!(twice.err(), Some(RequestError::SeveralMethods.into()));
+    }
+
+    #[test]
+    fn a3_the_same_client_id_in_the_body_is_fine_and_another_one_is_refused() {
+        assert_eq!(read(Some(&basic_of("id:s")), "client_id=id").unwrap(), [pair("id", "s")]);
+        assert_eq!(read(Some(&basic_of("i%2Dd:s")), "client_id=i-d").unwrap(), [pair("i-d", "s")]);
+        assert_eq!(read(Some(&basic_of("id:s")), "client_id=di"), Err(RequestError::ClientIdMismatch.into()));
+    }
+
+    #[test]
+    fn a14_a_client_id_alone_is_no_authentication() {
+        for body in ["", "client_id=id", "client_secret=s", "client_id=id&client_secret="] {
+            assert_eq!(read(None, body), Err(ClientError::NoCredentials.into()), "{body}");
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! Everything that can go wrong with a request, and the one place that says what each looks like on the wire.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use crate::oauth::client::{ObjectRevision, Refusal};
+
+/// Why no token was issued.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TokenError {
+    /// The request is not one that this endpoint understands.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// `grant_type` is none of ours.
+    #[error("the grant type is not supported")]
+    UnsupportedGrantType,
+    /// Client authentication failed.
+    #[error("client authentication failed")]
+    Client(Box<ClientError>),
+    /// `scope` is not of the form of RFC 6749 §3.3.
+    #[error("the scope is malformed")]
+    ScopeSyntax,
+    /// A `resource` is not an absolute URI without fragment (RFC 8707 §2).
+    #[error("a resource is not an absolute URI without fragment")]
+    TargetSyntax,
+    /// What was asked for is outside what is held.
+    #[error("the request is outside the grant")]
+    Authority(AuthorityError),
+    /// Nothing wrong with the request; it cannot be answered now.
+    #[error("the endpoint cannot answer now")]
+    Unavailable(Unavailable),
+    /// A token could not be made although everything was in order.
+    #[error("the token could not be made")]
+    Internal,
+}
+
+/// A request that is wrong in itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RequestError {
+    /// The body is not `application/x-www-form-urlencoded` (RFC 6749 §4.4.2).
+    NotAForm,
+    /// There are parameters in the URL (RFC 6749 §2.3.1).
+    Query,
+    /// The body is longer than the limit.
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The connection ended, or broke the transfer coding, within the body.
+    BodyIncomplete,
+    /// Not UTF-8 after decoding (RFC 6749 Appendix B).
+    NotUtf8,
+    /// A parameter is there twice (RFC 6749 §3.2).
+    Repeated,
+    /// More parameters than any request needs.
+    TooManyParameters,
+    /// `grant_type` is missing (RFC 6749 §5.2).
+    MissingGrantType,
+    /// More than one way of client authentication (RFC 6749 §2.3).
+    SeveralMethods,
+    /// `client_id` in the body is not the client that authenticates in the header.
+    ClientIdMismatch,
+}
+
+/// Why client authentication failed. For the operator's log: the caller is told nothing of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ClientError {
+    /// The request carries no complete credentials.
+    NoCredentials,
+    /// The Authorization header cannot be read.
+    MalformedHeader,
+    /// An authentication scheme or method that does not exist here.
+    UnsupportedMethod,
+    /// The secret does not have the form of a generated one, or its checksum is wrong.
+    MalformedSecret,
+    /// No object claims the client id.
+    UnknownClient,
+    /// An object claims the client id, and a rule closes it.
+    ClientClosed(Refusal),
+    /// The client has no secret with that version id; the object is the Application.
+    UnknownSecret(ObjectRevision),
+    /// The value does not match the verifier; the object is the ClientSecret.
+    WrongSecret(ObjectRevision),
+    /// The value is right, the way it was sent is not allowed for this client.
+    MethodNotAllowed(ObjectRevision),
+    /// The value is right, and a rule closes the secret.
+    SecretClosed(Refusal),
+    /// The value is right, and the secret has expired.
+    SecretExpired(ObjectRevision),
+    /// The value is right, and was replaced by a newer version.
+    VersionRetired(ObjectRevision),
+}
+
+/// Why the grant does not cover the request (RFC 6749 §5.2, RFC 8707 §2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuthorityError {
+    /// The client holds nothing at all.
+    NothingHeld,
+    /// A requested scope is not held.
+    ScopeNotHeld,
+    /// No scope is left to be granted.
+    NoScope,
+    /// A requested audience is not held.
+    AudienceNotHeld,
+    /// No audience was requested, several are held and none is the default.
+    AudienceAmbiguous,
+    /// Several audiences were requested, and the Application allows one per token.
+    SeveralAudiences,
+}
+
+/// Why a request cannot be answered now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unavailable {
+    /// The first full sync is not done.
+    NotSynced,
+    /// The read model is older than the staleness limit.
+    Stale,
+    /// This replica could not catch up with the API server in time.
+    Behind,
+    /// Too many hashes are waiting.
+    Overloaded,
+    /// There is no install key, or no signing key of the client's algorithm.
+    NoKey,
+    /// Too many unknown credentials are being looked up.
+    RateLimited,
+}
+
+/// `error` of an error response (RFC 6749 §5.2, RFC 8707 §2, and for 429, 500 and 503 the codes of §4.1.2.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are the protocol's own")]
+pub enum ErrorCode {
+    InvalidRequest,
+    InvalidClient,
+    UnsupportedGrantType,
+    InvalidScope,
+    InvalidTarget,
+    ServerError,
+    TemporarilyUnavailable,
+}
+
+impl ErrorCode {
+    /// The code as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+}
+
+/// What the caller sees of a [`TokenError`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct WireError {
+    /// HTTP status.
+    pub status: u16,
+    /// `error`
+    pub code: ErrorCode,
+    /// `error_description`: constant text, so that no input is ever echoed.
+    pub description: &'static str,
+    /// `Retry-After` in seconds.
+    pub retry_after_s: Option<NonZeroU32>,
+}
+
+/// Long enough to spread a burst, short enough to go unnoticed.
+const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
+
+impl TokenError {
+    /// The answer to this error.
+    #[must_use]
+    pub fn on_the_wire(&self) -> WireError {
+        use ErrorCode as Code;
+        let (status, code, description) = match self {
+            Self::Request(error) => (error.status(), Code::InvalidRequest, error.description()),
+            Self::UnsupportedGrantType => (400, Code::UnsupportedGrantType, "this grant_type is not supported"),
+            // One answer for every reason: who fails learns nothing about which clients and secrets exist.
+            Self::Client(_) => (401, Code::InvalidClient, "client authentication failed"),
+            Self::ScopeSyntax => (400, Code::InvalidScope, "scope must be scope-tokens with single spaces between"),
+            Self::TargetSyntax => (400, Code::InvalidTarget, "resource must be an absolute URI without fragment"),
+            Self::Authority(error) => match error {
+                AuthorityError::NothingHeld => (400, Code::InvalidScope, "the client holds no scope"),
+                AuthorityError::ScopeNotHeld => (400, Code::InvalidScope, "a requested scope is not held"),
+                AuthorityError::NoScope => (400, Code::InvalidScope, "no scope can be granted for this audience"),
+                AuthorityError::AudienceNotHeld => (400, Code::InvalidTarget, "a requested audience is not held"),
+                AuthorityError::AudienceAmbiguous => {
+                    (400, Code::InvalidTarget, "several audiences are held: name one with resource or audience")
+                }
+                AuthorityError::SeveralAudiences => (400, Code::InvalidTarget, "only one audience per token is allowed"),
+            },
+            Self::Unavailable(Unavailable::RateLimited) => {
+                (429, Code::TemporarilyUnavailable, "too many unknown credentials, try again")
+            }
+            Self::Unavailable(_) => (503, Code::TemporarilyUnavailable, "the endpoint cannot answer now, try again"),
+            Self::Internal => (500, Code::ServerError, "the token could not be made"),
+        };
+        let retry_after_s = matches!(self, Self::Unavailable(_)).then_some(RETRY_AFTER_S);
+        WireError { status, code, description, retry_after_s }
+    }
+
+    /// One word for the operator: which rule refused.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "InvalidRequest",
+            Self::UnsupportedGrantType => "UnsupportedGrantType",
+            Self::Client(error) => error.rule(),
+            Self::ScopeSyntax => "ScopeSyntax",
+            Self::TargetSyntax => "TargetSyntax",
+            Self::Authority(error) => match error {
+                AuthorityError::NothingHeld => "NothingHeld",
+                AuthorityError::ScopeNotHeld => "ScopeNotHeld",
+                AuthorityError::NoScope => "NoScope",
+                AuthorityError::AudienceNotHeld => "AudienceNotHeld",
+                AuthorityError::AudienceAmbiguous => "AudienceAmbiguous",
+                AuthorityError::SeveralAudiences => "SeveralAudiences",
+            },
+            Self::Unavailable(error) => match error {
+                Unavailable::NotSynced => "NotSynced",
+                Unavailable::Stale => "Stale",
+                Unavailable::Behind => "Behind",
+                Unavailable::Overloaded => "Overloaded",
+                Unavailable::NoKey => "NoKey",
+                Unavailable::RateLimited => "RateLimited",
+            },
+            Self::Internal => "Internal",
+        }
+    }
+}
+
+impl RequestError {
+    fn status(self) -> u16 {
+        match self {
+            Self::BodyTooLarge => 413,
+            Self::BodyTimeout => 408,
+            _ => 400,
+        }
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::NotAForm => "Content-Type must be application/x-www-form-urlencoded",
+            Self::Query => "parameters belong in the body, none in the query string",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::BodyTimeout => "the request body did not arrive in time",
+            Self::BodyIncomplete => "the request body is incomplete",
+            Self::NotUtf8 => "the request body is not UTF-8",
+            Self::Repeated => "a parameter is repeated",
+            Self::TooManyParameters => "the request has too many parameters",
+            Self::MissingGrantType => "grant_type is missing",
+            Self::SeveralMethods => "more than one client authentication method in one request",
+            Self::ClientIdMismatch => "client_id differs from the client in the Authorization header",
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+impl ClientError {
+    /// One word: which rule refused.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::NoCredentials => "NoCredentials",
+            Self::MalformedHeader => "MalformedHeader",
+            Self::UnsupportedMethod => "UnsupportedMethod",
+            Self::MalformedSecret => "MalformedSecret",
+            Self::UnknownClient => "UnknownClient",
+            Self::UnknownSecret(_) => "UnknownSecret",
+            Self::WrongSecret(_) => "WrongSecret",
+            Self::MethodNotAllowed(_) => "MethodNotAllowed",
+            Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => refusal.rule,
+            Self::SecretExpired(_) => "Expired",
+            Self::VersionRetired(_) => "Retired",
+        }
+    }
+
+    /// The object that refused, where there is one.
+    #[must_use]
+    pub fn object(&self) -> Option<&ObjectRevision> {
+        match self {
+            Self::NoCredentials
+            | Self::MalformedHeader
+            | Self::UnsupportedMethod
+            | Self::MalformedSecret
+            | Self::UnknownClient => None,
+            Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => Some(&refusal.object),
+            Self::UnknownSecret(object)
+            | Self::WrongSecret(object)
+            | Self::MethodNotAllowed(object)
+            | Self::SecretExpired(object)
+            | Self::VersionRetired(object) => Some(object),
+        }
+    }
+
+    /// Whether a change that this replica has not seen yet could turn this into a success.
+    ///
+    /// Not for a wrong value: the version it claims to be is known, and a version never changes its value. Not for
+    /// what never reached a lookup.
+    #[must_use]
+    pub(crate) fn may_be_behind(&self) -> bool {
+        match self {
+            Self::NoCredentials
+            | Self::MalformedHeader
+            | Self::UnsupportedMethod
+            | Self::MalformedSecret
+            | Self::WrongSecret(_) => false,
+            Self::UnknownClient
+            | Self::ClientClosed(_)
+            | Self::UnknownSecret(_)
+            | Self::MethodNotAllowed(_)
+            | Self::SecretClosed(_)
+            | Self::SecretExpired(_)
+            | Self::VersionRetired(_) => true,
+        }
+    }
+}
+
+impl From<ClientError> for TokenError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(Box::new(error))
+    }
+}
+
+impl From<AuthorityError> for TokenError {
+    fn from(error: AuthorityError) -> Self {
+        Self::Authority(error)
+    }
+}
+
+impl From<Unavailable> for TokenError {
+    fn from(error: Unavailable) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_error() -> Vec<TokenError> {
+        let object = ObjectRevision {
+            kind: "ClientSecret",
+            namespace: "billing".into(),
+            name: "blue".into(),
+            resource_version: "7".into(),
+        };
+        let refusal = Refusal { rule: "Revoked", object: object.clone() };
+        let request = [
+            RequestError::NotAForm,
+            RequestError::Query,
+            RequestError::BodyTooLarge,
+            RequestError::BodyTimeout,
+            RequestError::BodyIncomplete,
+            RequestError::NotUtf8,
+            RequestError::Repeated,
+            RequestError::TooManyParameters,
+            RequestError::MissingGrantType,
+            RequestError::SeveralMethods,
+            RequestError::ClientIdMismatch,
+        ];
+        let client = [
+            ClientError::NoCredentials,
+            ClientError::UnknownClient,
+            ClientError::ClientClosed(refusal.clone()),
+            ClientError::WrongSecret(object.clone()),
+            ClientError::SecretClosed(refusal),
+            ClientError::SecretExpired(object),
+        ];
+        let authority = [
+            AuthorityError::NothingHeld,
+            AuthorityError::ScopeNotHeld,
+            AuthorityError::NoScope,
+            AuthorityError::AudienceNotHeld,
+            AuthorityError::AudienceAmbiguous,
+            AuthorityError::SeveralAudiences,
+        ];
+        let unavailable = [
+            Unavailable::NotSynced,
+            Unavailable::Stale,
+            Unavailable::Behind,
+            Unavailable::Overloaded,
+            Unavailable::NoKey,
+            Unavailable::RateLimited,
+        ];
+        let mut all = vec![TokenError::UnsupportedGrantType, TokenError::ScopeSyntax, TokenError::TargetSyntax];
+        all.push(TokenError::Internal);
+        all.extend(request.map(TokenError::from));
+        all.extend(client.map(TokenError::from));
+        all.extend(authority.map(TokenError::from));
+        all.extend(unavailable.map(TokenError::from));
+        all
+    }
+
+    #[test]
+    fn r4_descriptions_are_printable_ascii_without_quotes_and_backslashes() {
+        for error in every_error() {
+            let wire = error.on_the_wire();
+            let allowed = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+            assert!(wire.description.bytes().all(allowed), "{}", wire.description);
+        }
+    }
+
+    #[test]
+    fn r4_errors_are_400_except_invalid_client_and_what_is_not_about_the_protocol() {
+        for error in every_error() {
+            let wire = error.on_the_wire();
+            let expected: &[u16] = match wire.code {
+                ErrorCode::InvalidClient => &[401],
+                ErrorCode::TemporarilyUnavailable => &[429, 503],
+                ErrorCode::ServerError => &[500],
+                ErrorCode::InvalidRequest => &[400, 408, 413],
+                _ => &[400],
+            };
+            assert!(expected.contains(&wire.status), "{error:?}: {}", wire.status);
+        }
+    }
+
+    #[test]
+    fn a4_every_failed_authentication_looks_alike() {
+        let answers: Vec<WireError> =
+            every_error().iter().filter(|error| matches!(error, TokenError::Client(_))).map(TokenError::on_the_wire).collect();
+        assert!(answers.len() > 1 && answers.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn r6_who_may_come_again_is_told_when() {
+        for error in every_error() {
+            let wire = error.on_the_wire();
+            assert_eq!(wire.retry_after_s.is_some(), matches!(wire.status, 429 | 503), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn rules_are_one_word() {
+        for error in every_error() {
+            assert!(error.rule().bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", error.rule());
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Checks secrets off the async threads, a bounded number at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use zeroize::Zeroizing;
+
+use crate::crypto::install_key::InstallKeys;
+use crate::crypto::mac;
+use crate::oauth::client::{SecretRecord, SecretVersion};
+use crate::oauth::error::Unavailable;
+
+/// Where durations and counts go.
+pub trait Meter: Send + Sync + 'static {
+    /// A hash is being computed from now on.
+    fn hash_started(&self);
+    /// A hash was computed.
+    fn hash_ended(&self, took: Duration);
+    /// A token was signed.
+    fn signed(&self, took: Duration);
+}
+
+/// Bounds of the work that callers without a valid credential can cause.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HashLimits {
+    /// Hashes computed at the same time. More than there are cores only adds waiting.
+    pub concurrent: usize,
+    /// Requests that wait for their turn; any more are refused at once.
+    pub waiting: usize,
+    /// The longest wait.
+    pub wait: Duration,
+}
+
+impl Default for HashLimits {
+    /// As many as there are cores; 1024 waiting, which at 20 µs each are through in 20 ms; a second as the longest wait,
+    /// a tenth of what impatient clients give a token request.
+    fn default() -> Self {
+        let concurrent = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { concurrent, waiting: 1024, wait: Duration::from_secs(1) }
+    }
+}
+
+/// The bounded checker of secrets.
+pub struct Hasher {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    limits: HashLimits,
+    meter: Arc<dyn Meter>,
+}
+
+impl Hasher {
+    /// A checker within these limits.
+    #[must_use]
+    pub fn new(limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
+        let permits = Arc::new(Semaphore::new(limits.concurrent.max(1)));
+        Self { permits, waiting: AtomicUsize::new(0), limits, meter }
+    }
+
+    /// Whether `value` is the value of this version.
+    ///
+    /// After one success in this process the comparison is with its keyed digest, and no hash is computed.
+    ///
+    /// # Errors
+    /// [`Unavailable::Overloaded`]
+    pub(crate) async fn verify(
+        &self,
+        keys: &Arc<InstallKeys>,
+        secret: &SecretRecord,
+        version: &Arc<SecretVersion>,
+        value: &str,
+    ) -> Result<bool, Unavailable> {
+        // The verifier and the UID are in the digest too: a version whose verifier was exchanged is hashed again.
+        let digest = mac::of(&[&secret.uid, version.verifier.as_bytes(), value.as_bytes()]);
+        if version.verified.get().is_some_and(|known| mac::equal(known, &digest)) {
+            return Ok(true);
+        }
+        let (keys, of, value) = (Arc::clone(keys), Arc::clone(version), Zeroizing::new(value.to_owned()));
+        let uid = secret.uid;
+        let matches = self.run(move || keys.verify(&of.verifier, &value, uid)).await?;
+        if matches {
+            let _ = version.verified.set(digest);
+        }
+        Ok(matches)
+    }
+
+    /// The work of [`Hasher::verify`] for a value that has no verifier.
+    ///
+    /// # Errors
+    /// [`Unavailable::Overloaded`]
+    pub(crate) async fn verify_nothing(&self, keys: &Arc<InstallKeys>, value: &str) -> Result<(), Unavailable> {
+        let (keys, value) = (Arc::clone(keys), Zeroizing::new(value.to_owned()));
+        self.run(move || keys.verify_nothing(&value)).await
+    }
+
+    /// Reports the time that a signature took.
+    pub(crate) fn signed(&self, since: Instant) {
+        self.meter.signed(since.elapsed());
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unavailable> {
+        let permit = self.permit().await?;
+        let meter = Arc::clone(&self.meter);
+        let task = tokio::task::spawn_blocking(move || {
+            // The permit lives as long as the work, also when the request that asked for it is gone.
+            let _permit = permit;
+            meter.hash_started();
+            let started = Instant::now();
+            let result = work();
+            meter.hash_ended(started.elapsed());
+            result
+        });
+        task.await.map_err(|_| Unavailable::Overloaded)
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Unavailable> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _place = Place::take(&self.waiting, self.limits.waiting).ok_or(Unavailable::Overloaded)?;
+        let acquired = tokio::time::timeout(self.limits.wait, Arc::clone(&self.permits).acquire_owned()).await;
+        acquired.ok().and_then(Result::ok).ok_or(Unavailable::Overloaded)
+    }
+}
+
+/// A place among those who wait, given back when dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize, max: usize) -> Option<Self> {
+        let place = Self(waiting);
+        // On `None` the drop of `place` undoes the addition.
+        (waiting.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Counts {
+        hashes: AtomicUsize,
+    }
+
+    impl Meter for Counts {
+        fn hash_started(&self) {}
+        fn hash_ended(&self, _: Duration) {
+            self.hashes.fetch_add(1, Ordering::Relaxed);
+        }
+        fn signed(&self, _: Duration) {}
+    }
+
+    fn secret(keys: &InstallKeys, value: &str) -> (SecretRecord, Arc<SecretVersion>) {
+        let uid = [1; 16];
+        let version = Arc::new(SecretVersion {
+            id: "k7Qd0m2x".to_owned(),
+            verifier: keys.hash(value, uid).unwrap(),
+            accepted_until: None,
+            verified: std::sync::OnceLock::default(),
+        });
+        let object = crate::oauth::client::ObjectRevision {
+            kind: "ClientSecret",
+            namespace: "n".into(),
+            name: "s".into(),
+            resource_version: "1".into(),
+        };
+        let versions = vec![Arc::clone(&version)];
+        let record = SecretRecord { object, uid, grant: Arc::default(), expires_at: None, closed: None, versions };
+        (record, version)
+    }
+
+    fn limits(concurrent: usize, waiting: usize, wait_ms: u64) -> HashLimits {
+        HashLimits { concurrent, waiting, wait: Duration::from_millis(wait_ms) }
+    }
+
+    #[tokio::test]
+    async fn a6_a_value_is_hashed_once_and_a_wrong_one_every_time() {
+        let counts = Arc::new(Counts::default());
+        let hasher = Hasher::new(HashLimits::default(), Arc::clone(&counts) as Arc<dyn Meter>);
+        let keys = Arc::new(InstallKeys::generate());
+        let (secret, version) = secret(&keys, "right");
+        for (value, matches, hashes) in [("wrong", false, 1), ("right", true, 2), ("right", true, 2), ("wrong", false, 3)] {
+            assert_eq!(hasher.verify(&keys, &secret, &version, value).await, Ok(matches));
+            assert_eq!(counts.hashes.load(Ordering::Relaxed), hashes);
+        }
+    }
+
+    #[tokio::test]
+    async fn a6_an_exchanged_verifier_is_not_believed_because_of_an_earlier_success() {
+        let hasher = Hasher::new(HashLimits::default(), Arc::new(Counts::default()));
+        let keys = Arc::new(InstallKeys::generate());
+        let (secret, version) = secret(&keys, "right");
+        assert_eq!(hasher.verify(&keys, &secret, &version, "right").await, Ok(true));
+        let exchanged = Arc::new(SecretVersion {
+            id: version.id.clone(),
+            verifier: keys.hash("another", secret.uid).unwrap(),
+            accepted_until: None,
+            verified: version.verified.clone(),
+        });
+        assert_eq!(hasher.verify(&keys, &secret, &exchanged, "right").await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn a6_more_than_the_bound_are_refused_and_places_are_given_back() {
+        let hasher = Hasher::new(limits(1, 0, 1000), Arc::new(Counts::default()));
+        let held = hasher.permit().await.unwrap();
+        assert_eq!(hasher.permit().await.err(), Some(Unavailable::Overloaded));
+        assert_eq!(hasher.permit().await.err(), Some(Unavailable::Overloaded));
+        drop(held);
+        assert!(hasher.permit().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a6_waiting_is_bounded_in_time() {
+        let hasher = Hasher::new(limits(1, 10, 50), Arc::new(Counts::default()));
+        let _held = hasher.permit().await.unwrap();
+        assert_eq!(hasher.permit().await.err(), Some(Unavailable::Overloaded));
+    }
+}

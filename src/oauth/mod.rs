@@ -1,0 +1,25 @@
+//! The OAuth 2.0 token endpoint as types and decisions: no HTTP framework, no Kubernetes.
+//!
+//! ```text
+//! body, Authorization ──▶ form ──▶ request ──▶ credentials ──▶ authenticate ──▶ authorize ──▶ claims ──▶ response
+//!                                                                   │ client::Clients
+//!                                                                   └ hashing (bounded, off the async threads)
+//! ```
+//!
+//! [`token::TokenService`] walks that line; every way to leave it early is an [`error::TokenError`], and one match
+//! there says what each looks like on the wire.
+
+pub mod authenticate;
+pub mod authorize;
+pub mod claims;
+pub mod client;
+pub mod credentials;
+pub mod error;
+pub mod form;
+pub mod hashing;
+pub mod issuer;
+pub mod metadata;
+pub mod request;
+pub mod response;
+pub mod scope;
+pub mod token;

@@ -1,0 +1,44 @@
+//! Bodies of answers (RFC 6749 §5).
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::oauth::error::WireError;
+
+/// A token, to be given to the client (RFC 6749 §5.1). There is no refresh token (§4.4.3).
+#[derive(Serialize)]
+pub struct TokenResponse {
+    /// The token.
+    pub access_token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// Remaining life in seconds; positive.
+    pub expires_in: i64,
+    /// What was granted; always there, whatever was asked.
+    pub scope: String,
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse")
+            .field("expires_in", &self.expires_in)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+impl WireError {
+    /// The JSON body (RFC 6749 §5.2).
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let body = ErrorBody { error: self.code.as_str(), error_description: self.description };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}

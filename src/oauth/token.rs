@@ -1,0 +1,164 @@
+//! The token endpoint: from a body and a header to a token, or to the reason why not.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+use crate::crypto::install_key::InstallKeys;
+use crate::crypto::keyset::KeySet;
+use crate::crypto::{jwt, random};
+use crate::oauth::authenticate::{Authenticated, Authenticator};
+use crate::oauth::authorize::{Granted, authorize};
+use crate::oauth::claims::{Audience, Claims, token_id};
+use crate::oauth::client::{Availability, Clients, ObjectRevision};
+use crate::oauth::credentials::{self, Presented};
+use crate::oauth::error::{TokenError, Unavailable};
+use crate::oauth::form::Form;
+use crate::oauth::hashing::{HashLimits, Hasher, Meter};
+use crate::oauth::issuer::Issuer;
+use crate::oauth::request::TokenRequest;
+use crate::oauth::response::TokenResponse;
+
+/// The keys of the install, each swapped whole when it changes. While one is missing, the endpoint answers 503.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// Signs and is published.
+    pub signing: ArcSwapOption<KeySet>,
+    /// Checks secrets.
+    pub install: ArcSwapOption<InstallKeys>,
+}
+
+/// Issues tokens.
+pub struct TokenService<C, K> {
+    pub(crate) clients: Arc<C>,
+    clock: K,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) issuer: Issuer,
+    hasher: Hasher,
+}
+
+/// What a request turned out to be about, for the audit line. Every field may hold what the caller made up, except
+/// `secret`, `version_id` and `jti`.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// `client_id` as presented.
+    pub client_id: Option<String>,
+    /// `grant_type` as presented.
+    pub grant_type: Option<String>,
+    /// What was granted, or what was asked for.
+    pub scope: Option<String>,
+    /// What was granted, or what was asked for.
+    pub audience: Option<String>,
+    /// The ClientSecret that authenticated.
+    pub secret: Option<ObjectRevision>,
+    /// The version of it.
+    pub version_id: Option<String>,
+    /// Id of the token.
+    pub jti: Option<String>,
+}
+
+impl<C: Clients, K: Clock> TokenService<C, K> {
+    /// A service that issues in the name of `issuer`.
+    #[must_use]
+    pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, issuer: Issuer, limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
+        Self { clients, clock, keys, issuer, hasher: Hasher::new(limits, meter) }
+    }
+
+    /// Whether an answer may be given at all; asked before anything else, so that a replica without a read model never
+    /// gives a wrong one.
+    ///
+    /// # Errors
+    /// [`Unavailable::NotSynced`], [`Unavailable::Stale`]
+    pub fn available(&self) -> Result<Timestamp, Unavailable> {
+        let now = self.clock.now();
+        match self.clients.availability(now) {
+            Availability::Serving => Ok(now),
+            Availability::NotSynced => Err(Unavailable::NotSynced),
+            Availability::Stale => Err(Unavailable::Stale),
+        }
+    }
+
+    /// Answers one request. `facts` is filled as far as the request gets.
+    ///
+    /// # Errors
+    /// [`TokenError`]
+    pub async fn token<'a>(
+        &self,
+        now: Timestamp,
+        authorization: impl IntoIterator<Item = &'a [u8]>,
+        body: &[u8],
+        facts: &mut Facts,
+    ) -> Result<TokenResponse, TokenError> {
+        let form = Form::parse(body)?;
+        facts.client_id = form.one("client_id").map(str::to_owned);
+        facts.grant_type = form.one("grant_type").map(str::to_owned);
+        let request = TokenRequest::parse(&form)?;
+        let presented = credentials::present(authorization, &form)?;
+        facts.presented(&presented);
+        let client = self.authenticate(now, &presented).await?;
+        facts.authenticated(&client, &request);
+        let granted = authorize(&client.grant, &client.record.token, &request)?;
+        self.issue(now, &client, &granted, facts)
+    }
+
+    async fn authenticate(&self, now: Timestamp, presented: &Presented) -> Result<Authenticated, TokenError> {
+        let keys = self.keys.install.load_full().ok_or(Unavailable::NoKey)?;
+        let authenticator = Authenticator { clients: &*self.clients, hasher: &self.hasher, keys: &keys, now };
+        authenticator.authenticate(presented).await
+    }
+
+    fn issue(
+        &self,
+        now: Timestamp,
+        client: &Authenticated,
+        granted: &Granted<'_>,
+        facts: &mut Facts,
+    ) -> Result<TokenResponse, TokenError> {
+        let keys = self.keys.signing.load();
+        let key = keys.as_ref().and_then(|keys| keys.signing_key(client.record.token.signing_algorithm));
+        let key = key.ok_or(Unavailable::NoKey)?;
+        let iat = now.as_second();
+        // A token never outlives the secret it was got with.
+        let exp = iat.saturating_add(client.record.token.lifetime.as_secs());
+        let exp = client.ends.map_or(exp, |end| exp.min(end.as_second()));
+        let jti = token_id(random::bytes());
+        let scope = granted.scopes.join(" ");
+        let claims = Claims {
+            iss: self.issuer.as_str(),
+            sub: &client.record.subject,
+            aud: Audience::from(granted.audiences.as_slice()),
+            client_id: &client.record.client_id,
+            iat,
+            exp,
+            jti: &jti,
+            scope: &scope,
+            roles: &granted.roles,
+            planes: &granted.planes,
+            postern_epoch: [client.record.epoch.service_user, client.record.epoch.application],
+        };
+        let started = Instant::now();
+        let access_token = jwt::access_token(key, &claims).map_err(|_| TokenError::Internal)?;
+        self.hasher.signed(started);
+        facts.scope = Some(scope.clone());
+        facts.audience = Some(granted.audiences.join(" "));
+        facts.jti = Some(jti);
+        Ok(TokenResponse { access_token, token_type: "Bearer", expires_in: exp - iat, scope })
+    }
+}
+
+impl Facts {
+    fn presented(&mut self, presented: &Presented) {
+        self.client_id = presented.candidates.first().map(|candidate| candidate.client_id.clone());
+    }
+
+    fn authenticated(&mut self, client: &Authenticated, request: &TokenRequest<'_>) {
+        self.client_id = Some(client.record.client_id.clone());
+        self.secret = Some(client.secret.clone());
+        self.version_id = Some(client.version_id.clone());
+        self.scope = request.scopes.as_ref().map(|scopes| scopes.join(" "));
+        self.audience = (!request.audiences.is_empty()).then(|| request.audiences.join(" "));
+    }
+}

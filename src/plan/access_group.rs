@@ -1,0 +1,20 @@
+//! AccessGroup: accepted as soon as it exists; its status counts who holds it.
+
+use jiff::Timestamp;
+
+use crate::api::AccessGroup;
+use crate::api::access_group::AccessGroupStatus;
+use crate::api::conditions::{Verdict, merge, reasons, types};
+
+/// The status of `group`, which `members` service users hold now.
+#[must_use]
+pub fn status(group: &AccessGroup, members: usize, now: Timestamp) -> AccessGroupStatus {
+    let previous = group.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let accepted = Verdict::yes(types::READY, reasons::ACCEPTED, "In force.");
+    AccessGroupStatus {
+        observed_generation: group.metadata.generation,
+        plane: Some(group.spec.plane()),
+        members: Some(i64::try_from(members).unwrap_or(i64::MAX)),
+        conditions: merge(previous, vec![accepted], group.metadata.generation, now),
+    }
+}

@@ -1,0 +1,142 @@
+//! Application: whose client it is, and what it may ask for.
+
+use jiff::Timestamp;
+
+use super::story::{Outlook, with_outlook};
+use crate::api::application::{ApplicationStatus, SecretCount};
+use crate::api::authority::{Authority, fingerprint, narrow, next_epoch, not_held, permissions, roles};
+use crate::api::conditions::{Verdict, merge, reasons, types};
+use crate::api::{Application, ServiceUser};
+
+/// What the decision is taken from.
+pub struct Observed<'a> {
+    /// The object.
+    pub application: &'a Application,
+    /// Its service user, when it exists.
+    pub user: Option<&'a ServiceUser>,
+    /// What the groups of the service user come to.
+    pub authority: &'a Authority,
+    /// Who has the client id instead, as `Kind namespace/name` or a phrase that names nobody of another namespace.
+    pub client_id_taken_by: Option<String>,
+    /// ClientSecrets that authenticate, and all of them.
+    pub secrets: (usize, usize),
+    /// The most ClientSecrets that count.
+    pub secrets_limit: usize,
+    /// Longest token life that the operator allows, in seconds.
+    pub token_lifetime_max_seconds: i64,
+    /// The instant of the decision.
+    pub now: Timestamp,
+}
+
+/// The status of the application.
+#[must_use]
+pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
+    let application = observed.application;
+    let previous = application.status.clone().unwrap_or_default();
+    let authority = narrow(observed.authority, application.spec.restrict_to.as_ref());
+    let subject = observed.user.and_then(|user| user.metadata.uid.clone());
+    let (ready, outlook) = ready(observed);
+    let state = if ready.status { "enabled" } else { ready.reason };
+    let fingerprint = fingerprint(&authority, &[subject.as_deref().unwrap_or_default(), state]);
+    let mut verdicts = with_outlook(ready, outlook);
+    verdicts.push(service_user_resolved(observed));
+    verdicts.extend(narrowed(observed));
+    let has_client_id = observed.client_id_taken_by.is_none();
+    ApplicationStatus {
+        observed_generation: application.metadata.generation,
+        client_id: has_client_id.then(|| application.spec.claimed_client_id(&application.metadata).to_owned()),
+        subject,
+        epoch: Some(next_epoch(previous.epoch, previous.authority.as_deref(), &fingerprint)),
+        authority: Some(fingerprint),
+        permissions: Some(permissions(&authority)),
+        roles: Some(roles(&authority)),
+        secrets: Some(count(observed.secrets, observed.secrets_limit)),
+        conditions: merge(&previous.conditions, verdicts, application.metadata.generation, observed.now),
+    }
+}
+
+/// Why a client of this application is refused, or that it is not. The first that applies is told.
+#[must_use]
+pub fn ready_verdict(observed: &Observed<'_>) -> Verdict {
+    ready(observed).0
+}
+
+fn ready(observed: &Observed<'_>) -> (Verdict, Outlook) {
+    let spec = &observed.application.spec;
+    let name = &spec.service_user_ref.name;
+    let no = |reason, message| Verdict::no(types::READY, reason, message);
+    if let Some(holder) = &observed.client_id_taken_by {
+        let message = format!(
+            "spec.clientId {} belongs to {holder}, which is older: leave the field out in a new Application, or choose another UUID.",
+            spec.claimed_client_id(&observed.application.metadata)
+        );
+        return (no(reasons::CLIENT_ID_TAKEN, message), Outlook::Stuck);
+    }
+    if spec.is_suspended() {
+        let message = "spec.suspend is true: this client is refused. Set it to false to go on.".to_owned();
+        return (no(reasons::SUSPENDED, message), Outlook::Settled);
+    }
+    match observed.user {
+        None => (no(reasons::SERVICE_USER_NOT_FOUND, user_not_found(name)), Outlook::Waiting),
+        Some(user) if user.spec.is_suspended() => {
+            (no(reasons::SERVICE_USER_SUSPENDED, user_suspended(name)), Outlook::Settled)
+        }
+        Some(_) => (Verdict::yes(types::READY, reasons::ACCEPTED, accepted(observed)), Outlook::Settled),
+    }
+}
+
+fn accepted(observed: &Observed<'_>) -> String {
+    let asked = observed.application.spec.token_lifetime().as_secs();
+    let max = observed.token_lifetime_max_seconds;
+    if asked > max {
+        format!("Enabled. spec.token.lifetime is longer than the operator allows; tokens live {max} seconds.")
+    } else {
+        "Enabled.".to_owned()
+    }
+}
+
+fn service_user_resolved(observed: &Observed<'_>) -> Verdict {
+    let name = &observed.application.spec.service_user_ref.name;
+    let type_ = types::SERVICE_USER_RESOLVED;
+    match observed.user {
+        None => Verdict::no(type_, reasons::SERVICE_USER_NOT_FOUND, user_not_found(name)),
+        Some(user) if user.spec.is_suspended() => {
+            Verdict::no(type_, reasons::SERVICE_USER_SUSPENDED, user_suspended(name))
+        }
+        Some(_) => Verdict::yes(type_, reasons::RESOLVED, format!("ServiceUser {name} exists and is enabled.")),
+    }
+}
+
+fn user_not_found(name: &str) -> String {
+    format!(
+        "spec.serviceUserRef: ServiceUser {name} does not exist in this namespace: create it, or correct the name."
+    )
+}
+
+fn user_suspended(name: &str) -> String {
+    format!("spec.serviceUserRef: ServiceUser {name} is suspended: set its spec.suspend to false to go on.")
+}
+
+/// Says which entries of restrictTo grant nothing; nothing when all are held.
+fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
+    let restriction = observed.application.spec.restrict_to.as_ref()?;
+    let missing = not_held(observed.authority, restriction);
+    (!missing.is_empty()).then(|| {
+        let message = format!(
+            "spec.restrictTo names what the service user does not hold, and that grants nothing: {}. Remove it, or give \
+             the service user a group that permits it.",
+            missing.join(", ")
+        );
+        Verdict::yes(types::NARROWED, reasons::NOT_HELD, message)
+    })
+}
+
+fn count((active, total): (usize, usize), limit: usize) -> SecretCount {
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    SecretCount {
+        active: number(active),
+        total: number(total),
+        limit: number(limit),
+        summary: format!("{active}/{total}"),
+    }
+}

@@ -1,0 +1,94 @@
+//! ServiceUser: what its groups come to.
+
+use jiff::Timestamp;
+
+use super::story::{Outlook, summary, with_outlook};
+use crate::api::ServiceUser;
+use crate::api::authority::{Membership, WhyNot, fingerprint, next_epoch, roles};
+use crate::api::conditions::{Verdict, merge, reasons, types};
+use crate::api::service_user::ServiceUserStatus;
+
+/// The status of `user`, whose groups came to `membership`.
+#[must_use]
+pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> ServiceUserStatus {
+    let previous = user.status.clone().unwrap_or_default();
+    let suspended = user.spec.is_suspended();
+    let context = [user.spec.location.as_str(), if suspended { "suspended" } else { "enabled" }];
+    let authority = fingerprint(&membership.authority, &context);
+    let mut verdicts = with_outlook(ready(user, membership), outlook(user, membership));
+    verdicts.push(groups_resolved(membership));
+    ServiceUserStatus {
+        observed_generation: user.metadata.generation,
+        subject: user.metadata.uid.clone(),
+        epoch: Some(next_epoch(previous.epoch, previous.authority.as_deref(), &authority)),
+        authority: Some(authority),
+        roles: Some(roles(&membership.authority)),
+        summary: Some(summary(&membership.grants)),
+        grants: Some(membership.grants.iter().cloned().collect()),
+        conditions: merge(&previous.conditions, verdicts, user.metadata.generation, now),
+    }
+}
+
+fn ready(user: &ServiceUser, membership: &Membership) -> Verdict {
+    if user.spec.is_suspended() {
+        let message = "spec.suspend is true: nothing of this service user authenticates. Set it to false to go on.";
+        return Verdict::no(types::READY, reasons::SUSPENDED, message);
+    }
+    if let Some(bound) = &membership.location_refused {
+        return Verdict::no(types::READY, reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound.as_str()));
+    }
+    match unresolved(membership) {
+        Some(message) => Verdict::no(types::READY, reasons::GROUPS_NOT_RESOLVED, message),
+        None => Verdict::yes(types::READY, reasons::ACCEPTED, "Enabled, and every group is in force."),
+    }
+}
+
+fn outlook(user: &ServiceUser, membership: &Membership) -> Outlook {
+    if user.spec.is_suspended() || (membership.location_refused.is_none() && membership.unresolved.is_empty()) {
+        Outlook::Settled
+    } else if membership.location_refused.is_some() {
+        Outlook::Stuck
+    } else {
+        Outlook::Waiting
+    }
+}
+
+fn groups_resolved(membership: &Membership) -> Verdict {
+    if membership.location_refused.is_some() {
+        let message = "No group is in force: the location of this service user is not allowed in its namespace.";
+        return Verdict::no(types::GROUPS_RESOLVED, reasons::LOCATION_NOT_ALLOWED, message);
+    }
+    match unresolved(membership) {
+        Some(message) => Verdict::no(types::GROUPS_RESOLVED, reasons::GROUPS_NOT_RESOLVED, message),
+        None => Verdict::yes(types::GROUPS_RESOLVED, reasons::ALL_RESOLVED, "Every group is in force."),
+    }
+}
+
+fn location_refused(user: &ServiceUser, bound: &str) -> String {
+    let namespace = user.metadata.namespace.as_deref().unwrap_or_default();
+    format!(
+        "spec.location {} does not lie at or below {bound}, the location of namespace {namespace} (annotation \
+         postern.dev/location): choose a location there, or ask the platform team to move the namespace.",
+        user.spec.location
+    )
+}
+
+/// Every group that grants nothing, with the reason. A group that is missing and one that is closed to the namespace
+/// read the same, so that nobody learns which groups exist.
+fn unresolved(membership: &Membership) -> Option<String> {
+    let sentences: Vec<String> = membership
+        .unresolved
+        .iter()
+        .map(|(group, why)| match why {
+            WhyNot::NotFound => format!(
+                "spec.groups: AccessGroup {group} does not exist or does not admit this namespace: correct the name, or \
+                 ask its owner to list the namespace in spec.namespaces."
+            ),
+            WhyNot::OtherLocation(location) => format!(
+                "spec.groups: AccessGroup {group} is at {location} and does not reach the location of this service user: \
+                 choose a group of that location, or ask its owner for reach Subtree."
+            ),
+        })
+        .collect();
+    (!sentences.is_empty()).then(|| sentences.join(" "))
+}

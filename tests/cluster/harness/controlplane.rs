@@ -1,0 +1,127 @@
+//! A Kubernetes control plane: the one of the whole run, or one of a test's own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use tempfile::TempDir;
+
+/// The namespace of the operator.
+pub const OPERATOR_NAMESPACE: &str = "postern-system";
+/// The release, and with it the name of the ServiceAccount and the roles.
+pub const RELEASE: &str = "postern";
+
+/// A control plane and a folder for the files of what runs beside it.
+pub struct ControlPlane {
+    folder: PathBuf,
+    scratch: TempDir,
+    own: Option<Keeper>,
+}
+
+/// `hack/with-controlplane cat`: ends, and takes the control plane along, when our end of the pipe is closed. The kernel
+/// closes it when this process dies.
+struct Keeper {
+    process: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl ControlPlane {
+    /// The one that `make test` started.
+    pub fn of_the_run() -> Self {
+        let folder = std::env::var_os("POSTERN_TEST_CONTROLPLANE")
+            .expect("these tests need a control plane: run `make test`, or `hack/with-controlplane cargo test`");
+        Self { folder: folder.into(), scratch: scratch(), own: None }
+    }
+
+    /// Starts another one.
+    pub fn start() -> Self {
+        let mut process = Command::new(checkout().join("hack/with-controlplane"))
+            .args(["sh", "-c", "echo \"$POSTERN_TEST_CONTROLPLANE\" && exec cat >/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run hack/with-controlplane");
+        let mut folder = String::new();
+        let output = process.stdout.take().expect("its output is piped");
+        BufReader::new(output).read_line(&mut folder).expect("read the folder of the control plane");
+        assert!(!folder.is_empty(), "hack/with-controlplane started no control plane");
+        let pipe = process.stdin.take();
+        Self { folder: folder.trim().into(), scratch: scratch(), own: Some(Keeper { process, pipe }) }
+    }
+
+    /// Kubeconfig of an admin.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// The API server's audit log.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+
+    /// The CA of the API server.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.join("pki/ca.crt")
+    }
+
+    /// A folder for what runs beside this control plane; gone with it.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Runs kubectl, helm, … of this control plane as its admin, and returns what it printed.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(self.folder.join("bin").join(program));
+        output(command.args(arguments).env("KUBECONFIG", self.kubeconfig()).stdin(Stdio::null()))
+    }
+
+    /// Does something to a component (`kill`, `stop`, `start`, `restart`), such as `kube-apiserver`.
+    pub fn component(&self, action: &str, name: &str) {
+        let mut command = Command::new(checkout().join("hack/controlplane/component"));
+        output(command.arg(&self.folder).args([action, name]).stdin(Stdio::null()));
+    }
+
+    /// Installs the chart, as a person would.
+    pub fn install_chart(&self, issuer: &str) {
+        let chart = checkout().join("charts/postern");
+        let issuer = format!("issuer={issuer}");
+        let (chart, namespace) = (chart.to_str().expect("a path in UTF-8"), ["--namespace", OPERATOR_NAMESPACE]);
+        let what = ["upgrade", "--install", RELEASE, chart, "--create-namespace", "--set-string", &issuer];
+        self.run("helm", &[&what[..], &namespace[..]].concat());
+    }
+
+    /// A token of the chart's own ServiceAccount.
+    pub fn operator_token(&self) -> String {
+        let token = self.run("kubectl", &["create", "token", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--duration=24h"]);
+        token.trim().to_owned()
+    }
+
+    /// The address of the API server.
+    pub fn address(&self) -> String {
+        self.run("kubectl", &["config", "view", "--output", "jsonpath={.clusters[0].cluster.server}"])
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs a command that has to succeed.
+pub fn output(command: &mut Command) -> String {
+    let result = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(result.status.success(), "{command:?} failed:\n{}{}", text(&result.stdout), text(&result.stderr));
+    text(&result.stdout)
+}
+
+/// The root of the repository.
+pub fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn scratch() -> TempDir {
+    tempfile::Builder::new().prefix("postern-test.").tempdir().expect("make a temporary folder")
+}

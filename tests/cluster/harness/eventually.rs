@@ -1,0 +1,26 @@
+//! Waiting for something to become true: bounded, and with what was seen instead when it does not.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything. Far above what a loaded machine needs: whoever waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks. Short against a write (2 ms), long against a look (1 ms).
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// Looks until the answer is `Ok`. `Err` says what is the case instead.
+pub async fn eventually<T>(what: impl Display, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look().await {
+            Ok(answer) => return answer,
+            Err(instead) if Instant::now() >= deadline => panic!("did not happen: {what}\nbut: {instead}"),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// `Ok` if the claim holds, for [`eventually`].
+pub fn holds(claim: bool, instead: impl Display) -> Result<(), String> {
+    if claim { Ok(()) } else { Err(instead.to_string()) }
+}

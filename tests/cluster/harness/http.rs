@@ -1,0 +1,44 @@
+//! HTTP as a client of the token endpoint speaks it.
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::{ClientConfig, RootCertStore};
+
+/// Connections to whatever a CA vouches for, and plain ones.
+pub type Connections = Client<HttpsConnector<HttpConnector>, Body>;
+
+/// Connections that trust the certificates in `ca` (PEM).
+pub fn trusting(ca: &[u8]) -> Connections {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(ca).map(|certificate| certificate.expect("PEM")));
+    let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Sends a request and reads the whole answer; `Err` when no answer came.
+pub async fn send(connections: &Connections, request: Request<Body>) -> Result<Answer, String> {
+    let answer = connections.request(request).await.map_err(|error| format!("{error:?}"))?;
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+    Ok(Answer { status: head.status, headers: head.headers, body })
+}
+
+/// Gets a URL.
+pub async fn get(connections: &Connections, url: &str) -> Result<Answer, String> {
+    send(connections, Request::get(url).body(Body::empty()).expect("a request")).await
+}

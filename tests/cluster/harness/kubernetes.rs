@@ -1,0 +1,121 @@
+//! The Kubernetes API as JSON. Untyped on purpose: what is tested is what a user writes and reads.
+
+use std::path::Path;
+
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use kube::api::ValidationDirective;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::Value;
+
+/// A connection as an admin, for one test: it cannot be shared, as each test has a runtime of its own.
+#[derive(Clone)]
+pub struct Kubernetes {
+    client: Client,
+}
+
+/// Kind, API group, version, plural, and whether it lives in a namespace.
+const KINDS: [(&str, &str, &str, &str, bool); 10] = [
+    ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
+    ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
+    ("Application", "postern.dev", "v1alpha1", "applications", true),
+    ("ClientSecret", "postern.dev", "v1alpha1", "clientsecrets", true),
+    ("Secret", "", "v1", "secrets", true),
+    ("ConfigMap", "", "v1", "configmaps", true),
+    ("Namespace", "", "v1", "namespaces", false),
+    ("Event", "events.k8s.io", "v1", "events", true),
+    ("ClusterRole", "rbac.authorization.k8s.io", "v1", "clusterroles", false),
+    ("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions", false),
+];
+
+impl Kubernetes {
+    /// Connects with the credentials of a kubeconfig.
+    pub async fn connect(kubeconfig: &Path) -> Self {
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("read the kubeconfig");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        Self { client: config.and_then(|config| Ok(Client::try_from(config).expect("make a client"))).expect("a usable kubeconfig") }
+    }
+
+    /// Creates an object, as `kubectl create` does. `Err` is the API server's message.
+    pub async fn create(&self, namespace: &str, object: &Value) -> Result<Value, String> {
+        self.post(namespace, object, false).await
+    }
+
+    /// Asks what the API server would say of a new object.
+    pub async fn try_create(&self, namespace: &str, object: &Value) -> Result<Value, String> {
+        self.post(namespace, object, true).await
+    }
+
+    async fn post(&self, namespace: &str, object: &Value, dry_run: bool) -> Result<Value, String> {
+        let parameters = PostParams { dry_run, field_validation: Some(ValidationDirective::Strict), ..PostParams::default() };
+        let typed = serde_json::from_value(object.clone()).expect("an object");
+        answer(self.api(kind_of(object), namespace).create(&parameters, &typed).await)
+    }
+
+    /// Applies an object on the server's side, as a GitOps tool does.
+    pub async fn apply(&self, namespace: &str, object: &Value) -> Value {
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        let parameters = PatchParams::apply("cluster-tests").force();
+        let applied = self.api(kind_of(object), namespace).patch(name, &parameters, &Patch::Apply(object)).await;
+        answer(applied).unwrap_or_else(|refusal| panic!("{object:#}\nwas refused: {refusal}"))
+    }
+
+    /// Merges `patch` into an object. `Err` is the API server's message.
+    pub async fn merge(&self, kind: &str, namespace: &str, name: &str, patch: Value) -> Result<Value, String> {
+        answer(self.api(kind, namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
+    }
+
+    /// An object, if it exists.
+    pub async fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        let found = self.api(kind, namespace).get_opt(name).await.expect("read an object");
+        found.map(|object| serde_json::to_value(object).expect("JSON"))
+    }
+
+    /// An object that exists.
+    pub async fn get(&self, kind: &str, namespace: &str, name: &str) -> Value {
+        self.find(kind, namespace, name).await.unwrap_or_else(|| panic!("no {kind} {namespace}/{name}"))
+    }
+
+    /// All objects of a kind in a namespace; with an empty name, in all.
+    pub async fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
+        let found = self.api(kind, namespace).list(&ListParams::default()).await.expect("list objects");
+        found.items.into_iter().map(|object| serde_json::to_value(object).expect("JSON")).collect()
+    }
+
+    /// Deletes an object that exists.
+    pub async fn delete(&self, kind: &str, namespace: &str, name: &str) {
+        self.api(kind, namespace).delete(name, &DeleteParams::default()).await.expect("delete an object");
+    }
+
+    fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let (resource, namespaced) = resource(kind);
+        if namespaced && !namespace.is_empty() {
+            Api::namespaced_with(self.client.clone(), namespace, &resource)
+        } else {
+            Api::all_with(self.client.clone(), &resource)
+        }
+    }
+}
+
+/// `apiVersion` of a kind.
+pub fn api_version(kind: &str) -> String {
+    resource(kind).0.api_version
+}
+
+fn kind_of(object: &Value) -> &str {
+    object["kind"].as_str().expect("a kind")
+}
+
+fn resource(kind: &str) -> (ApiResource, bool) {
+    let found = KINDS.iter().find(|known| known.0 == kind);
+    let (kind, group, version, plural, namespaced) = found.unwrap_or_else(|| panic!("add {kind} to KINDS"));
+    (ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural), *namespaced)
+}
+
+fn answer(result: kube::Result<DynamicObject>) -> Result<Value, String> {
+    match result {
+        Ok(object) => Ok(serde_json::to_value(object).expect("JSON")),
+        Err(kube::Error::Api(status)) => Err(status.message.clone()),
+        Err(error) => panic!("the API server did not answer: {error}"),
+    }
+}
