@@ -1,7 +1,31 @@
 //! The `postern` command.
-#[allow(clippy::all)]
-fn main() {
-    for crd in postern::api::crds::all() {
-        println!("---\n{}", serde_json::to_string(&crd).unwrap());
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use postern::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Crds => print_crds(),
+        Command::Run(_) => Err("not yet".to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            // The log may not be set up yet; this line is all there is to read.
+            let _ = writeln!(std::io::stderr(), "postern: {problem}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn print_crds() -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    for crd in postern::api::crds::all() {
+        let yaml = serde_saphyr::to_string(&crd).map_err(|error| format!("could not print a CRD: {error}"))?;
+        writeln!(out, "---\n{}", yaml.trim_end()).map_err(|error| format!("could not write: {error}"))?;
+    }
+    Ok(())
 }

@@ -33,13 +33,14 @@ detach() {
 	exec "$@"
 }
 
-# started_at PID prints when that process started; nothing, if it is gone or only waits to be reaped.
+# started_at PID prints when that process started; nothing, if it is gone or only waits to be reaped. One that still has
+# threads is neither: its first thread may be done before the others, which hold its ports until then.
 started_at() {
 	local stat
 	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
 	# The second field is the program's name in parentheses and may hold spaces: count from behind it.
 	read -ra stat <<<"${stat##*) }"
-	[[ ${stat[0]} != Z ]] || return 1
+	[[ ${stat[0]} != Z || ${stat[17]} -gt 1 ]] || return 1
 	echo "${stat[19]}"
 }
 
@@ -92,12 +93,12 @@ await_end() {
 	done
 }
 
-# await_ready SECONDS HANDLE LOG CHECK… waits until the command CHECK succeeds. It gives up when the process has ended
-# or the time is over, and then shows the end of its log.
+# await_ready SECONDS HANDLE LOG CHECK… waits until the command CHECK succeeds, and that not because somebody else
+# answers. It gives up when the process has ended or the time is over, and then shows the end of its log.
 await_ready() {
 	local deadline=$((SECONDS + $1)) handle=$2 log=$3 name=${2##*/}
 	shift 3
-	until "$@"; do
+	until "$@" && running "$handle"; do
 		if ! running "$handle"; then
 			say "$name has ended; its log $log ends with:"
 		elif ((SECONDS >= deadline)); then

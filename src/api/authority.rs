@@ -184,3 +184,7 @@ pub fn next_epoch(epoch: Option<i64>, recorded: Option<&str>, fingerprint: &str)
         (None, _) => 1,
     }
 }
+
+#[cfg(test)]
+#[path = "authority_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! Starts the watches and turns what they report into what is affected.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,6 +20,9 @@ use super::watch::{self, Freshness, Report};
 use super::{Change, Model};
 use crate::api::names::{COMPONENT_LABEL, CREDENTIAL, LOCATION_ANNOTATION};
 use crate::clock::Clock;
+
+/// Pause between two looks at failed watches; the metric of the read model's age is as exact as this.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// What a subscriber receives, in the order of the changes. Unbounded, because the watches must never wait: a watcher
 /// that reads too slowly is cut off by the API server.
@@ -70,6 +74,7 @@ pub fn start(
     });
     watches.namespaces(namespaces_writer);
     watches.delivered(delivered_writer);
+    watches.probe();
 
     Started {
         model: Model { groups, users, applications, secrets, namespaces, delivered, relations },
@@ -177,6 +182,21 @@ impl<C: Clock + Clone> Watches<C> {
                 hub.report(kind, &report, |_, _| {}, Affected::delivered);
             })
             .await;
+        });
+    }
+
+    /// Notices that failed watches are good again: when the API server answers and they have stopped failing.
+    fn probe(&mut self) {
+        let (client, clock, freshness) = (self.client.clone(), self.clock.clone(), self.freshness.clone());
+        self.tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(PROBE_EVERY).await;
+                let now = clock.now();
+                let quiet: Vec<_> = freshness.iter().filter(|(_, watch)| watch.may_have_recovered(now)).collect();
+                if !quiet.is_empty() && client.apiserver_version().await.is_ok() {
+                    quiet.iter().for_each(|(_, watch)| watch.recovered());
+                }
+            }
         });
     }
 

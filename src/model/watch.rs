@@ -34,6 +34,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 pub struct Freshness {
     /// Seconds since the epoch of the first failure after the last success; 0 while all is well.
     failing_since: AtomicI64,
+    /// Seconds since the epoch of the last failure.
+    failed_last: AtomicI64,
 }
 
 impl Freshness {
@@ -46,13 +48,21 @@ impl Freshness {
         }
     }
 
+    /// Whether a failed watch has been quiet for so long that it must have tried again. A watch that recovers says
+    /// nothing until the next event, which may be hours away.
+    pub(super) fn may_have_recovered(&self, now: Timestamp) -> bool {
+        let quiet = now.as_second() - self.failed_last.load(Ordering::Relaxed);
+        self.failing_since.load(Ordering::Relaxed) != 0 && quiet > 2 * BACKOFF.1.as_secs().cast_signed()
+    }
+
     fn failed(&self, now: Timestamp) {
+        self.failed_last.store(now.as_second(), Ordering::Relaxed);
         // Only the first of a run of failures starts the clock.
         let _ = self.failing_since.compare_exchange(0, now.as_second(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// The watch is known to be good again.
-    pub fn recovered(&self) {
+    pub(super) fn recovered(&self) {
         self.failing_since.store(0, Ordering::Relaxed);
     }
 }

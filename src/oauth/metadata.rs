@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::crypto::signing::SigningAlgorithm;
 use crate::oauth::credentials::Method;
@@ -21,7 +21,7 @@ struct Metadata<'a> {
     issuer: &'a str,
     token_endpoint: String,
     jwks_uri: String,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "texts")]
     scopes_supported: &'a [Arc<str>],
     response_types_supported: [&'static str; 0],
     grant_types_supported: Vec<&'static str>,
@@ -32,6 +32,10 @@ struct Metadata<'a> {
     // them (OpenID Connect Discovery §3), and name what access tokens are signed with.
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: &'a [SigningAlgorithm],
+}
+
+fn texts<S: Serializer>(texts: &[Arc<str>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(AsRef::<str>::as_ref))
 }
 
 /// The metadata document as JSON.

@@ -275,3 +275,7 @@ fn versions_after(observed: &Observed<'_>, outcome: &Outcome) -> Vec<Version> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "client_secret_tests.rs"]
+mod tests;

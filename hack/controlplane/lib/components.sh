@@ -8,7 +8,7 @@
 # shellcheck disable=SC2034 # for those who load this file
 components=(kube-controller-manager kube-apiserver etcd)
 
-# What a loaded machine may need. The usual is under 4 s for all of them.
+# What a loaded machine may need. The usual is 4 s for all of them together.
 READY_SECONDS=120
 # Nobody waits for an answer of a control plane that is being stopped.
 STOP_SECONDS=5

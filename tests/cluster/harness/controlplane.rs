@@ -4,18 +4,15 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use tempfile::TempDir;
-
 /// The namespace of the operator.
 pub const OPERATOR_NAMESPACE: &str = "postern-system";
 /// The release, and with it the name of the ServiceAccount and the roles.
 pub const RELEASE: &str = "postern";
 
-/// A control plane and a folder for the files of what runs beside it.
+/// A control plane.
 pub struct ControlPlane {
     folder: PathBuf,
-    scratch: TempDir,
-    own: Option<Keeper>,
+    _keeper: Option<Keeper>,
 }
 
 /// `hack/with-controlplane cat`: ends, and takes the control plane along, when our end of the pipe is closed. The kernel
@@ -30,7 +27,7 @@ impl ControlPlane {
     pub fn of_the_run() -> Self {
         let folder = std::env::var_os("POSTERN_TEST_CONTROLPLANE")
             .expect("these tests need a control plane: run `make test`, or `hack/with-controlplane cargo test`");
-        Self { folder: folder.into(), scratch: scratch(), own: None }
+        Self { folder: folder.into(), _keeper: None }
     }
 
     /// Starts another one.
@@ -46,7 +43,7 @@ impl ControlPlane {
         BufReader::new(output).read_line(&mut folder).expect("read the folder of the control plane");
         assert!(!folder.is_empty(), "hack/with-controlplane started no control plane");
         let pipe = process.stdin.take();
-        Self { folder: folder.trim().into(), scratch: scratch(), own: Some(Keeper { process, pipe }) }
+        Self { folder: folder.trim().into(), _keeper: Some(Keeper { process, pipe }) }
     }
 
     /// Kubeconfig of an admin.
@@ -64,9 +61,9 @@ impl ControlPlane {
         self.folder.join("pki/ca.crt")
     }
 
-    /// A folder for what runs beside this control plane; gone with it.
-    pub fn scratch(&self) -> &Path {
-        self.scratch.path()
+    /// A folder for the files of what runs beside this control plane; gone with it.
+    pub fn scratch(&self) -> PathBuf {
+        self.folder.join("logs")
     }
 
     /// Runs kubectl, helm, … of this control plane as its admin, and returns what it printed.
@@ -120,8 +117,4 @@ pub fn output(command: &mut Command) -> String {
 /// The root of the repository.
 pub fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn scratch() -> TempDir {
-    tempfile::Builder::new().prefix("postern-test.").tempdir().expect("make a temporary folder")
 }

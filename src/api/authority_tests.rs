@@ -1,0 +1,163 @@
+//! Authority only narrows: held against an oracle for generated cases.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
+
+fn location(text: &str) -> Location {
+    text.to_owned().try_into().unwrap()
+}
+
+fn group(name: &str, role: &str, at: &str, reach: Reach, permissions: &[(&str, &[&str])]) -> AccessGroup {
+    let permissions = permissions.iter().map(|(audience, scopes)| Permission {
+        audience: (*audience).to_owned(),
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+    });
+    AccessGroup::new(
+        name,
+        AccessGroupSpec {
+            display_name: None,
+            description: None,
+            role: role.to_owned(),
+            plane: None,
+            location: location(at),
+            reach: Some(reach),
+            permissions: permissions.collect(),
+            namespaces: Some(Namespaces { names: Some(vec!["billing".to_owned()]), selector: None }),
+        },
+    )
+}
+
+fn user(at: &str, groups: &[&str]) -> ServiceUserSpec {
+    ServiceUserSpec {
+        display_name: None,
+        description: None,
+        email: None,
+        location: location(at),
+        groups: Some(groups.iter().map(|group| (*group).to_owned()).collect()),
+        suspend: None,
+    }
+}
+
+fn namespace(name: &str, bound: Option<&str>) -> NamespaceFacts {
+    NamespaceFacts { name: name.to_owned(), labels: BTreeMap::new(), bound: bound.map(|bound| Ok(location(bound))) }
+}
+
+fn resolve_in(namespace: &NamespaceFacts, user: &ServiceUserSpec, groups: &[AccessGroup]) -> Membership {
+    resolve(user, namespace, |name| groups.iter().find(|group| group.metadata.name.as_deref() == Some(name)))
+}
+
+#[test]
+fn a_missing_group_and_a_closed_one_read_the_same() {
+    let closed = group("closed", "r", "/emea", Reach::Location, &[("a", &["s"])]);
+    let found = resolve_in(&namespace("other", None), &user("/emea", &["closed", "missing"]), &[closed]);
+    let why: Vec<_> = found.unresolved.iter().map(|(_, why)| why).collect();
+    assert_eq!(why, [&WhyNot::NotFound, &WhyNot::NotFound]);
+    assert!(found.authority.is_empty());
+}
+
+#[test]
+fn one_group_that_does_not_resolve_leaves_the_others_in_force() {
+    let groups = [
+        group("here", "r", "/emea", Reach::Location, &[("a", &["s"])]),
+        group("there", "q", "/apac", Reach::Subtree, &[("a", &["t"])]),
+    ];
+    let found = resolve_in(&namespace("billing", None), &user("/emea", &["here", "there"]), &groups);
+    assert_eq!(roles(&found.authority), ["r"]);
+    assert_eq!(found.unresolved, [("there".to_owned(), WhyNot::OtherLocation(location("/apac")))]);
+}
+
+#[test]
+fn reach_decides_how_far_below_its_location_a_group_admits() {
+    let exact = group("g", "r", "/emea", Reach::Location, &[("a", &["s"])]);
+    let subtree = group("g", "r", "/emea", Reach::Subtree, &[("a", &["s"])]);
+    let below = user("/emea/billing", &["g"]);
+    assert!(resolve_in(&namespace("billing", None), &below, &[exact]).authority.is_empty());
+    assert!(!resolve_in(&namespace("billing", None), &below, &[subtree]).authority.is_empty());
+}
+
+#[test]
+fn a_user_outside_the_location_of_its_namespace_holds_nothing() {
+    let groups = [group("g", "r", "/", Reach::Subtree, &[("a", &["s"])])];
+    let found = resolve_in(&namespace("billing", Some("/apac")), &user("/emea", &["g"]), &groups);
+    assert!(found.authority.is_empty() && found.grants.is_empty());
+    assert_eq!(found.location_refused, Some(location("/apac")));
+}
+
+#[test]
+fn an_annotation_that_is_no_location_admits_nothing() {
+    let groups = [group("g", "r", "/", Reach::Subtree, &[("a", &["s"])])];
+    let mut namespace = namespace("billing", None);
+    namespace.bound = Some(Location::try_from("emea/".to_owned()));
+    assert!(resolve_in(&namespace, &user("/emea", &["g"]), &groups).authority.is_empty());
+}
+
+#[test]
+fn permissions_are_grouped_and_sorted() {
+    let groups = [
+        group("g", "r", "/", Reach::Subtree, &[("b", &["y", "x"]), ("a", &["z"])]),
+        group("h", "q", "/", Reach::Subtree, &[("b", &["x"])]),
+    ];
+    let authority = resolve_in(&namespace("billing", None), &user("/", &["g", "h"]), &groups).authority;
+    let permissions = permissions(&authority);
+    let listed: Vec<_> = permissions.iter().map(|p| (p.audience.as_str(), p.scopes.join(" "))).collect();
+    assert_eq!(listed, [("a", "z".to_owned()), ("b", "x y".to_owned())]);
+}
+
+#[test]
+fn an_epoch_rises_with_a_change_and_only_then() {
+    let groups = [group("g", "r", "/", Reach::Subtree, &[("a", &["s"])])];
+    let authority = resolve_in(&namespace("billing", None), &user("/", &["g"]), &groups).authority;
+    let full = fingerprint(&authority, &["enabled"]);
+    assert_eq!(next_epoch(None, None, &full), 1);
+    assert_eq!(next_epoch(Some(4), Some(&full), &full), 4);
+    assert_eq!(next_epoch(Some(4), Some(&full), &fingerprint(&Authority::new(), &["enabled"])), 5);
+    assert_eq!(next_epoch(Some(4), Some(&full), &fingerprint(&authority, &["suspended"])), 5);
+}
+
+fn permits() -> impl Strategy<Value = Authority> {
+    let permit = (0..3u8, 0..3u8, 0..3u8).prop_map(|(audience, scope, role)| Permit {
+        audience: format!("aud{audience}"),
+        scope: format!("scope{scope}"),
+        role: format!("role{role}"),
+        plane: Plane::Operational,
+    });
+    proptest::collection::btree_set(permit, 0..12)
+}
+
+fn restrictions() -> impl Strategy<Value = Option<Restriction>> {
+    let list = |kind: &'static str| {
+        proptest::option::of(proptest::collection::vec((0..4u8).prop_map(move |n| format!("{kind}{n}")), 0..4))
+    };
+    let restriction = (list("role"), list("aud"), list("scope"))
+        .prop_map(|(roles, audiences, scopes)| Restriction { roles, audiences, scopes });
+    proptest::option::of(restriction)
+}
+
+proptest! {
+    #[test]
+    fn narrowing_keeps_exactly_what_every_list_admits(held in permits(), by in restrictions()) {
+        let narrowed = narrow(&held, by.as_ref());
+        for permit in &held {
+            let admitted = by.as_ref().is_none_or(|by| {
+                by.roles.as_ref().is_none_or(|roles| roles.iter().any(|role| *role == permit.role))
+                    && by.audiences.as_ref().is_none_or(|all| all.iter().any(|one| *one == permit.audience))
+                    && by.scopes.as_ref().is_none_or(|all| all.iter().any(|one| *one == permit.scope))
+            });
+            prop_assert_eq!(narrowed.contains(permit), admitted);
+        }
+        prop_assert!(narrowed.is_subset(&held));
+    }
+
+    #[test]
+    fn what_is_reported_as_not_held_grants_nothing(held in permits(), by in restrictions()) {
+        let Some(by) = by else { return Ok(()) };
+        for entry in not_held(&held, &by) {
+            let (_, entry) = entry.split_once(": ").unwrap();
+            prop_assert!(held.iter().all(|p| p.role != entry && p.audience != entry && p.scope != entry));
+        }
+    }
+}

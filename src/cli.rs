@@ -1,0 +1,193 @@
+//! The command line. Every flag is an environment variable too; bad values end the program with one clear line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::duration::ConfigDuration;
+
+/// Machine credentials for Kubernetes: service users, OAuth clients and their secrets as custom resources, and the token
+/// endpoint that honours them.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the controller and the token endpoint. Every replica serves; the holder of the lease writes.
+    Run(Box<RunArgs>),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+}
+
+/// How to run.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Issuer identifier (RFC 8414): the URL under which clients reach the endpoint, without query and fragment.
+    /// It becomes `iss` of every token, byte for byte.
+    #[arg(long, env = "POSTERN_ISSUER", value_name = "URL")]
+    pub issuer: String,
+
+    /// Address of the token endpoint.
+    #[arg(long, env = "POSTERN_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8443")]
+    pub listen: SocketAddr,
+
+    /// Address of /livez, /readyz and /metrics (plain HTTP).
+    #[arg(long, env = "POSTERN_METRICS_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9090")]
+    pub metrics_listen: SocketAddr,
+
+    /// Namespace of the operator: its keys, its certificate and its lease live there.
+    #[arg(long, env = "POSTERN_NAMESPACE", value_name = "NAME", default_value = "postern-system")]
+    pub namespace: String,
+
+    /// Name of this replica, for the lease, events and logs.
+    #[arg(long, env = "POSTERN_REPLICA_NAME", value_name = "NAME", default_value = "postern")]
+    pub replica_name: String,
+
+    /// Certificate chain (PEM) of the endpoint; read again when it changes. Without it Postern makes a certificate of
+    /// its own and publishes the CA in the ConfigMap postern-ca.
+    #[arg(long, env = "POSTERN_TLS_CERT_FILE", value_name = "FILE", requires = "tls_key_file", help_heading = "TLS")]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// Private key (PEM) of the certificate.
+    #[arg(long, env = "POSTERN_TLS_KEY_FILE", value_name = "FILE", requires = "tls_cert_file", help_heading = "TLS")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Further DNS name or IP address of the certificate that Postern makes; may be given several times. The issuer's
+    /// host, localhost and 127.0.0.1 are always among them.
+    #[arg(long, env = "POSTERN_TLS_SAN", value_name = "NAME", value_delimiter = ',', help_heading = "TLS")]
+    pub tls_san: Vec<String>,
+
+    /// Serve plain HTTP: only where TLS is terminated in front of Postern.
+    #[arg(
+        long,
+        env = "POSTERN_INSECURE_HTTP",
+        conflicts_with_all = ["tls_cert_file", "tls_san"],
+        help_heading = "TLS"
+    )]
+    pub insecure_http: bool,
+
+    /// The most ClientSecrets of one Application that count; the oldest do.
+    #[arg(
+        long,
+        env = "POSTERN_SECRETS_PER_APPLICATION",
+        value_name = "NUMBER",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(1..=1000),
+        help_heading = "Limits"
+    )]
+    pub secrets_per_application: u16,
+
+    /// Longest life of a token, whatever the Application asks for.
+    #[arg(
+        long,
+        env = "POSTERN_TOKEN_LIFETIME_MAX",
+        value_name = "DURATION",
+        default_value = "24h",
+        value_parser = duration,
+        help_heading = "Limits"
+    )]
+    pub token_lifetime_max: ConfigDuration,
+
+    /// With the API server out of reach, tokens are issued from the last synced state for this long.
+    #[arg(
+        long,
+        env = "POSTERN_STALENESS_MAX",
+        value_name = "DURATION",
+        default_value = "24h",
+        value_parser = duration,
+        help_heading = "Limits"
+    )]
+    pub staleness_max: ConfigDuration,
+
+    /// Connections to the token endpoint at the same time.
+    #[arg(
+        long,
+        env = "POSTERN_CONNECTIONS_MAX",
+        value_name = "NUMBER",
+        default_value_t = 4096,
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Limits"
+    )]
+    pub connections_max: u32,
+
+    /// Largest request body, in bytes.
+    #[arg(
+        long,
+        env = "POSTERN_BODY_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 65_536,
+        value_parser = clap::value_parser!(u32).range(1024..),
+        help_heading = "Limits"
+    )]
+    pub body_bytes_max: u32,
+
+    /// How long the headers, and then the body, of a request may take to arrive.
+    #[arg(
+        long,
+        env = "POSTERN_READ_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration,
+        help_heading = "Limits"
+    )]
+    pub read_timeout: ConfigDuration,
+
+    /// How long requests in flight may take to finish after SIGTERM; shorter than the pod's grace period.
+    #[arg(
+        long,
+        env = "POSTERN_SHUTDOWN_GRACE",
+        value_name = "DURATION",
+        default_value = "20s",
+        value_parser = duration,
+        help_heading = "Limits"
+    )]
+    pub shutdown_grace: ConfigDuration,
+
+    /// Which log lines: error, warn, info, debug, trace, or directives such as `postern=debug,kube=info`.
+    #[arg(long, env = "POSTERN_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
+    pub log_level: String,
+}
+
+fn duration(text: &str) -> Result<ConfigDuration, crate::api::duration::MalformedDuration> {
+    text.to_owned().try_into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_an_environment_variable() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        for flag in run.get_arguments().filter(|flag| flag.get_id() != "help") {
+            let expected = format!("POSTERN_{}", flag.get_id().as_str().to_uppercase());
+            assert_eq!(flag.get_env().and_then(|name| name.to_str()), Some(expected.as_str()), "{}", flag.get_id());
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_flag() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["postern", "run", "--issuer", "https://a"], args].concat());
+        let message = |args: &[&str]| parse(args).unwrap_err().to_string();
+        assert!(message(&["--token-lifetime-max", "soon"]).contains("--token-lifetime-max"));
+        assert!(message(&["--secrets-per-application", "0"]).contains("--secrets-per-application"));
+        assert!(message(&["--tls-cert-file", "a"]).contains("--tls-key-file"));
+        assert!(message(&["--insecure-http", "--tls-san", "a"]).contains("--insecure-http"));
+        assert!(parse(&[]).is_ok());
+    }
+}

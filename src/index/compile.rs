@@ -1,0 +1,170 @@
+//! From objects to one record. Pure: same objects, same record, whatever the order of their events.
+//!
+//! Fails closed: what is missing, suspended or being deleted leads to a closed entry or to none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::{Resource, ResourceExt};
+
+use super::{Entry, Settings};
+use crate::api::application::{AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm};
+use crate::api::authority::{Authority, narrow};
+use crate::api::client_secret::{Version, VersionState, uid_bytes};
+use crate::api::conditions::reasons;
+use crate::api::{Application, ClientSecret, ServiceUser};
+use crate::oauth::client::{
+    AuthMethods, ClientRecord, Epoch, Grant, ObjectRevision, Refusal, Role, ScopePolicy, SecretRecord, SecretVersion,
+    SigningAlgorithm, TokenPolicy,
+};
+
+/// The objects of one client, none of them being deleted.
+pub(super) struct Sources {
+    /// The oldest Application that claims the client id.
+    pub(super) application: Arc<Application>,
+    /// Its service user, when it exists.
+    pub(super) user: Option<Arc<ServiceUser>>,
+    /// What the groups of the service user come to.
+    pub(super) authority: Authority,
+    /// Its ClientSecrets, oldest first.
+    pub(super) secrets: Vec<Arc<ClientSecret>>,
+    /// The client id is some service user's subject.
+    pub(super) is_subject: bool,
+}
+
+/// The entry of `client_id`. `previous` is the entry that it replaces: versions that stay the same keep what the process
+/// remembers of them.
+pub(super) fn entry(client_id: &str, sources: &Sources, settings: &Settings, previous: Option<&Entry>) -> Entry {
+    let application = &sources.application;
+    let closed = |rule, object| Entry::Closed(Arc::new(Refusal { rule, object }));
+    if sources.is_subject {
+        return closed(reasons::CLIENT_ID_TAKEN, revision(application.as_ref()));
+    }
+    if application.spec.is_suspended() {
+        return closed(reasons::SUSPENDED, revision(application.as_ref()));
+    }
+    let Some(user) = &sources.user else {
+        return closed(reasons::SERVICE_USER_NOT_FOUND, revision(application.as_ref()));
+    };
+    if user.spec.is_suspended() {
+        return closed(reasons::SERVICE_USER_SUSPENDED, revision(user.as_ref()));
+    }
+    let authority = narrow(&sources.authority, application.spec.restrict_to.as_ref());
+    let grant = Arc::new(grant(&authority));
+    let secrets = sources.secrets.iter().enumerate();
+    let secrets = secrets.map(|(rank, object)| secret(object, rank, settings, &authority, &grant, previous)).collect();
+    Entry::Live(Arc::new(ClientRecord {
+        client_id: client_id.to_owned(),
+        subject: user.uid().unwrap_or_default(),
+        application: revision(application.as_ref()),
+        auth_methods: AuthMethods {
+            client_secret_basic: application.spec.allows(AuthMethod::ClientSecretBasic),
+            client_secret_post: application.spec.allows(AuthMethod::ClientSecretPost),
+        },
+        grant,
+        token: token_policy(application, settings.token_lifetime_max),
+        epoch: Epoch {
+            service_user: user.status.as_ref().and_then(|status| status.epoch).unwrap_or_default(),
+            application: application.status.as_ref().and_then(|status| status.epoch).unwrap_or_default(),
+        },
+        secrets,
+    }))
+}
+
+fn token_policy(application: &Application, lifetime_max: SignedDuration) -> TokenPolicy {
+    let token = application.spec.token.clone().unwrap_or_default();
+    TokenPolicy {
+        lifetime: application.spec.token_lifetime().min(lifetime_max),
+        signing_algorithm: match token.signing_algorithm.unwrap_or_default() {
+            WantedAlgorithm::Es256 => SigningAlgorithm::Es256,
+            WantedAlgorithm::Rs256 => SigningAlgorithm::Rs256,
+        },
+        scope_policy: match token.scope_policy.unwrap_or_default() {
+            WantedPolicy::Reject => ScopePolicy::Reject,
+            WantedPolicy::Narrow => ScopePolicy::Narrow,
+        },
+        default_scopes: token.default_scopes.unwrap_or_default(),
+        default_audience: token.default_audience,
+        multiple_audiences: token.multiple_audiences.unwrap_or_default(),
+    }
+}
+
+fn secret(
+    object: &ClientSecret,
+    rank: usize,
+    settings: &Settings,
+    authority: &Authority,
+    whole: &Arc<Grant>,
+    previous: Option<&Entry>,
+) -> SecretRecord {
+    let rule = if object.spec.is_revoked() {
+        Some(reasons::REVOKED)
+    } else if rank >= settings.secrets_per_application {
+        Some(reasons::LIMIT_REACHED)
+    } else {
+        None
+    };
+    let narrowed = object.spec.restrict_to.as_ref().map(|restriction| narrow(authority, Some(restriction)));
+    let versions = object.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
+    let uid = uid_bytes(&object.metadata);
+    SecretRecord {
+        object: revision(object),
+        uid,
+        grant: narrowed.map_or_else(|| Arc::clone(whole), |narrowed| Arc::new(grant(&narrowed))),
+        expires_at: versions.first().and_then(|newest| object.spec.expiry(newest.created_at)),
+        closed: rule.map(|rule| Refusal { rule, object: revision(object) }),
+        versions: versions.iter().map(|version| remembered(uid, version, previous)).collect(),
+    }
+}
+
+/// The version as it was, with what the process remembers of its value, if it is the same one.
+fn remembered(uid: [u8; 16], version: &Version, previous: Option<&Entry>) -> Arc<SecretVersion> {
+    let accepted_until = match version.state {
+        VersionState::Active => None,
+        VersionState::Retired => Some(version.retires_at.unwrap_or(Timestamp::MIN)),
+    };
+    let known = match previous {
+        Some(Entry::Live(record)) => record.secrets.iter().filter(|secret| secret.uid == uid).find_map(|secret| {
+            let same = |old: &&Arc<SecretVersion>| {
+                old.id == version.id && old.verifier == version.verifier && old.accepted_until == accepted_until
+            };
+            secret.versions.iter().find(same)
+        }),
+        _ => None,
+    };
+    known.cloned().unwrap_or_else(|| {
+        Arc::new(SecretVersion {
+            id: version.id.clone(),
+            verifier: version.verifier.clone(),
+            accepted_until,
+            verified: OnceLock::new(),
+        })
+    })
+}
+
+fn grant(authority: &Authority) -> Grant {
+    let mut permissions: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeSet<Role>>> = BTreeMap::new();
+    for permit in authority {
+        permissions
+            .entry(permit.audience.as_str().into())
+            .or_default()
+            .entry(permit.scope.as_str().into())
+            .or_default()
+            .insert(Role { name: permit.role.as_str().into(), plane: permit.plane.as_str() });
+    }
+    Grant { permissions }
+}
+
+fn revision<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRevision {
+    ObjectRevision {
+        kind: match K::kind(&()).as_ref() {
+            "Application" => "Application",
+            "ServiceUser" => "ServiceUser",
+            _ => "ClientSecret",
+        },
+        namespace: object.namespace().unwrap_or_default().into(),
+        name: object.name_any().into(),
+        resource_version: object.resource_version().unwrap_or_default().into(),
+    }
+}

@@ -1,0 +1,105 @@
+//! Keeps the index: compiles what a change affects, swaps each record whole, then says how far it has come.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::compile::{Sources, entry};
+use super::Index;
+use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
+use kube::ResourceExt;
+
+/// Updates taken at once. After a burst each record is compiled once for all of them, and the number bounds how long
+/// the first of them waits.
+const BATCH: usize = 256;
+
+/// Feeds the index until the watches end. Before the first full sync nothing is served.
+pub async fn feed(index: Arc<Index>, model: Model, mut updates: Subscription) {
+    let mut waiting_for: BTreeSet<Kind> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret).collect();
+    let mut batch = Vec::with_capacity(BATCH);
+    while updates.recv_many(&mut batch, BATCH).await > 0 {
+        let mut pending = Pending::default();
+        for update in batch.drain(..) {
+            match update {
+                Update::Listed(kind) => {
+                    waiting_for.remove(&kind);
+                }
+                Update::Affected(affected) => pending.add(affected),
+            }
+        }
+        for client_id in &pending.clients {
+            index.compile(&model, client_id);
+        }
+        if pending.groups {
+            index.scopes.store(Arc::new(scopes(&model)));
+        }
+        for (kind, resource_version) in pending.reached {
+            index.progress.reach(kind, resource_version);
+        }
+        if waiting_for.is_empty() && !index.synced.swap(true, Ordering::AcqRel) {
+            // Records compiled while the lists came in may lack what came later; now everything is there.
+            let every: Vec<String> = model.relations().claimants_of_client_id.keys().cloned().collect();
+            every.iter().for_each(|client_id| index.compile(&model, client_id));
+            tracing::info!(clients = index.len(), "the read model is synced");
+        }
+    }
+}
+
+/// A batch of updates in one.
+#[derive(Default)]
+struct Pending {
+    clients: BTreeSet<String>,
+    groups: bool,
+    reached: BTreeMap<Kind, u64>,
+}
+
+impl Pending {
+    fn add(&mut self, affected: Affected) {
+        self.groups |= affected.kind == Kind::AccessGroup;
+        self.clients.extend(affected.clients);
+        let reached = self.reached.entry(affected.kind).or_default();
+        *reached = (*reached).max(affected.resource_version);
+    }
+}
+
+impl Index {
+    /// Replaces the record of `client_id` by what the objects say now.
+    fn compile(&self, model: &Model, client_id: &str) {
+        let entries = self.entries.pin();
+        match sources(model, client_id) {
+            None => {
+                entries.remove(client_id);
+            }
+            Some(sources) => {
+                let compiled = entry(client_id, &sources, &self.settings, entries.get(client_id));
+                entries.insert(client_id.to_owned(), compiled);
+            }
+        }
+    }
+}
+
+/// The objects of a client id; `None` if no application claims it.
+fn sources(model: &Model, client_id: &str) -> Option<Sources> {
+    let (claimants, is_subject) = {
+        let relations = model.relations();
+        let claimants = relations.claimants_of_client_id.get(client_id)?;
+        let claimants: Vec<Key> = claimants.iter().map(|claimant| claimant.key.clone()).collect();
+        (claimants, relations.user_of_subject.contains_key(client_id))
+    };
+    // The oldest has it. While that one is being deleted nobody has: fail closed.
+    let key = claimants.first()?;
+    let application = model.application(key)?;
+    let user = model.user(&Key::new(&key.namespace, &application.spec.service_user_ref.name));
+    let authority = user.as_ref().map(|user| model.membership(user).authority).unwrap_or_default();
+    let secrets = model.secrets_of(&Key::new(&key.namespace, &application.name_any()));
+    Some(Sources { application, user, authority, secrets, is_subject })
+}
+
+/// Every scope that some group permits.
+fn scopes(model: &Model) -> Arc<[Arc<str>]> {
+    let groups = model.groups.state();
+    let permissions = groups.iter().flat_map(|group| &group.spec.permissions);
+    let scopes: BTreeSet<&str> = permissions.flat_map(|permission| &permission.scopes).map(String::as_str).collect();
+    scopes.into_iter().map(Arc::from).collect()
+}
+

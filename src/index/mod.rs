@@ -1,0 +1,126 @@
+//! The read model of the endpoint: client id → everything that answering a request needs, compiled and swapped whole.
+//!
+//! ```text
+//! Affected ─▶ feed ─▶ compile (pure) ─▶ Entry ─swap─▶ Index ◀─lookup─ endpoint        no lock, no I/O
+//!                                                      └─catch_up─▶ API server        unknown credentials only
+//! ```
+//!
+//! The door is [`Clients`], owned by the protocol. What an object is worth is decided from its `spec` and from
+//! verifiers that only the install's key can have made, never from what `status` claims.
+
+mod catch_up;
+mod compile;
+mod feed;
+mod progress;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+
+use crate::model::{Freshness, Kind};
+use crate::oauth::client::{Availability, CatchUpError, ClientRecord, Clients, Lookup, Refusal};
+
+pub use feed::feed;
+
+/// What the index needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The most ClientSecrets of an Application that count.
+    pub secrets_per_application: usize,
+    /// Longest token life.
+    pub token_lifetime_max: SignedDuration,
+    /// Answers are refused when the watches have been broken for longer than this.
+    pub staleness_max: SignedDuration,
+}
+
+/// What is known of one client id.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// It may authenticate.
+    Live(Arc<ClientRecord>),
+    /// A rule closes it.
+    Closed(Arc<Refusal>),
+}
+
+/// The read model. One for each process; the feed writes, every request reads.
+pub struct Index {
+    entries: papaya::HashMap<String, Entry>,
+    scopes: ArcSwap<Arc<[Arc<str>]>>,
+    synced: AtomicBool,
+    progress: progress::Progress,
+    freshness: Vec<(Kind, Arc<Freshness>)>,
+    settings: Settings,
+    catch_up: catch_up::CatchUp,
+}
+
+impl Index {
+    /// An empty index, not synced. `freshness` is that of the watches which feed it.
+    #[must_use]
+    pub fn new(client: Client, settings: Settings, freshness: Vec<(Kind, Arc<Freshness>)>) -> Self {
+        Self {
+            entries: papaya::HashMap::new(),
+            scopes: ArcSwap::default(),
+            synced: AtomicBool::new(false),
+            progress: progress::Progress::default(),
+            freshness,
+            settings,
+            catch_up: catch_up::CatchUp::new(client),
+        }
+    }
+
+    /// Whether the first full sync is done.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Age of the read model: how long the worst of its watches has been broken.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> SignedDuration {
+        let served = self.freshness.iter().filter(|(kind, _)| *kind != Kind::Secret);
+        SignedDuration::from_secs(served.map(|(_, freshness)| freshness.age_seconds(now)).max().unwrap_or_default())
+    }
+
+    /// Number of client ids that are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no client id is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl Clients for Index {
+    fn lookup(&self, client_id: &str) -> Lookup {
+        match self.entries.pin().get(client_id) {
+            Some(Entry::Live(record)) => Lookup::Live(Arc::clone(record)),
+            Some(Entry::Closed(refusal)) => Lookup::Closed(Arc::clone(refusal)),
+            None => Lookup::Unknown,
+        }
+    }
+
+    async fn catch_up(&self, client_id: &str, secret_id: &str) -> Result<(), CatchUpError> {
+        self.catch_up.run(&self.progress, client_id, secret_id).await
+    }
+
+    fn availability(&self, now: Timestamp) -> Availability {
+        if !self.is_synced() {
+            Availability::NotSynced
+        } else if self.age(now) > self.settings.staleness_max {
+            Availability::Stale
+        } else {
+            Availability::Serving
+        }
+    }
+
+    fn scopes_supported(&self) -> Arc<[Arc<str>]> {
+        Arc::clone(&self.scopes.load())
+    }
+}

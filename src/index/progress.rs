@@ -1,0 +1,41 @@
+//! How far the index has come: the newest resourceVersion of each kind that it serves.
+
+use tokio::sync::watch;
+
+use crate::model::Kind;
+
+/// One number a kind. ResourceVersions of one kind compare as integers, and a watch delivers them in order: once a
+/// number is reached, everything up to it is served.
+pub(super) struct Progress(watch::Sender<[u64; Kind::ALL.len()]>);
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self(watch::Sender::new([0; Kind::ALL.len()]))
+    }
+}
+
+impl Progress {
+    /// The index serves `kind` up to `resource_version`.
+    pub(super) fn reach(&self, kind: Kind, resource_version: u64) {
+        self.0.send_if_modified(|reached| {
+            let Some(at) = slot(reached, kind).filter(|at| **at < resource_version) else { return false };
+            *at = resource_version;
+            true
+        });
+    }
+
+    /// Waits until the index serves every one of `wanted`.
+    pub(super) async fn wait_for(&self, wanted: &[(Kind, u64)]) {
+        let there = |reached: &[u64; Kind::ALL.len()]| {
+            let mut reached = *reached;
+            wanted.iter().all(|(kind, version)| slot(&mut reached, *kind).is_some_and(|at| *at >= *version))
+        };
+        // The sender lives as long as the index, and `self` is borrowed from it.
+        let _ = self.0.subscribe().wait_for(there).await;
+    }
+}
+
+fn slot(reached: &mut [u64; Kind::ALL.len()], kind: Kind) -> Option<&mut u64> {
+    let at = Kind::ALL.iter().position(|known| *known == kind)?;
+    reached.get_mut(at)
+}

@@ -1,0 +1,145 @@
+//! A control plane with the chart installed, and the replicas of the operator.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use serde_json::{Value, json};
+
+use super::audit::AuditLog;
+use super::controlplane::{ControlPlane, OPERATOR_NAMESPACE};
+use super::eventually::eventually;
+use super::http::{self, Connections};
+use super::kubernetes::Kubernetes;
+use super::replica::Replica;
+
+/// Where tests happen.
+pub struct Cluster {
+    /// The control plane.
+    pub controlplane: ControlPlane,
+    /// The operator; the first replica's address is the issuer.
+    pub replicas: Vec<Replica>,
+    /// What the API server was asked.
+    pub audit: AuditLog,
+    ca: OnceLock<Vec<u8>>,
+    token: String,
+}
+
+/// The ConfigMap in which the operator publishes the CA of its certificate.
+const CA: &str = "postern-ca";
+
+impl Cluster {
+    /// The one of the whole run: two replicas, ready.
+    pub fn of_the_run() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<Cluster>> = LazyLock::new(|| {
+            // A runtime of its own, as that of the test which happens to be first ends with it.
+            let started = std::thread::spawn(|| {
+                let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+                runtime.block_on(async {
+                    let cluster = Cluster::on(ControlPlane::of_the_run(), 2);
+                    cluster.start().await;
+                    Arc::new(cluster)
+                })
+            });
+            started.join().expect("the shared cluster starts")
+        });
+        SHARED.clone()
+    }
+
+    /// One of a test's own, with the chart installed and so many replicas that do not run yet.
+    pub fn own(replicas: usize) -> Arc<Self> {
+        Arc::new(Self::on(ControlPlane::start(), replicas))
+    }
+
+    fn on(controlplane: ControlPlane, replicas: usize) -> Self {
+        let log = |name: &str| controlplane.scratch().join(format!("{name}-{}.log", std::process::id()));
+        let mut all: Vec<Replica> = Vec::new();
+        for name in (0..replicas).map(|number| format!("postern-{number}")) {
+            let issuer = all.first().map(|first| first.url.clone());
+            all.push(Replica::new(&name, issuer.as_deref(), log(&name)));
+        }
+        controlplane.install_chart(&all[0].url);
+        let (audit, token) = (AuditLog::new(controlplane.audit_log()), controlplane.operator_token());
+        Self { controlplane, replicas: all, audit, ca: OnceLock::new(), token }
+    }
+
+    /// Starts all replicas and waits until they are ready.
+    pub async fn start(&self) {
+        let kubeconfig = self.operator_kubeconfig(&self.controlplane.address());
+        for replica in &self.replicas {
+            replica.start(&kubeconfig);
+        }
+        self.ready().await;
+    }
+
+    /// Waits until all replicas are ready.
+    pub async fn ready(&self) {
+        for replica in &self.replicas {
+            replica.ready().await;
+        }
+        if self.ca.get().is_none() {
+            let _ = self.ca.set(self.published_ca().await);
+        }
+    }
+
+    /// A kubeconfig of the chart's ServiceAccount for an API server at `address`.
+    pub fn operator_kubeconfig(&self, address: &str) -> PathBuf {
+        let ca = self.controlplane.ca();
+        let cluster = json!({"server": address, "certificate-authority": ca});
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "operator",
+            "contexts": [{"name": "operator", "context": {"cluster": "operator", "user": "operator"}}],
+            "clusters": [{"name": "operator", "cluster": cluster}],
+            "users": [{"name": "operator", "user": {"token": self.token}}],
+        });
+        let path = self.controlplane.scratch().join("operator.kubeconfig");
+        std::fs::write(&path, kubeconfig.to_string()).expect("write a kubeconfig");
+        path
+    }
+
+    /// The issuer, and the address of the first replica.
+    pub fn issuer(&self) -> &str {
+        &self.replicas[0].url
+    }
+
+    /// The published CA (PEM); known once the operator was ready.
+    pub fn ca(&self) -> &[u8] {
+        self.ca.get().expect("the operator was ready once")
+    }
+
+    /// The published CA as a file, for other people's programs.
+    pub fn ca_file(&self) -> PathBuf {
+        let path = self.controlplane.scratch().join("postern-ca.crt");
+        std::fs::write(&path, self.ca()).expect("write the CA");
+        path
+    }
+
+    /// Connections that trust the operator's certificate.
+    pub fn connections(&self) -> Connections {
+        http::trusting(self.ca())
+    }
+
+    /// An admin's connection to the API server.
+    pub async fn kubernetes(&self) -> Kubernetes {
+        Kubernetes::connect(&self.controlplane.kubeconfig()).await
+    }
+
+    /// The token with which the operator speaks to the API server: no log may show it.
+    pub fn operator_token(&self) -> &str {
+        &self.token
+    }
+
+    /// What every replica printed.
+    pub fn logs(&self) -> impl Iterator<Item = &Path> {
+        self.replicas.iter().map(|replica| replica.log.as_path())
+    }
+
+    async fn published_ca(&self) -> Vec<u8> {
+        let kubernetes = self.kubernetes().await;
+        eventually("the operator publishes its CA", async || {
+            let found = kubernetes.find("ConfigMap", OPERATOR_NAMESPACE, CA).await;
+            let text = found.as_ref().and_then(|map| map.pointer("/data/ca.crt")).and_then(Value::as_str);
+            text.map(|pem| pem.as_bytes().to_vec()).ok_or(format!("{found:?}"))
+        })
+        .await
+    }
+}

@@ -1,0 +1,25 @@
+//! What the tests stand on: a control plane, the operator, and ways to look at both.
+
+mod audit;
+mod cluster;
+mod controlplane;
+mod eventually;
+pub mod http;
+mod kubernetes;
+mod objects;
+mod process;
+mod proxy;
+mod replica;
+mod tenant;
+mod token;
+
+pub use audit::Entry;
+pub use cluster::Cluster;
+pub use controlplane::{OPERATOR_NAMESPACE, RELEASE, checkout, output};
+pub use eventually::{eventually, holds};
+pub use kubernetes::Kubernetes;
+pub use objects::{application, access_group, client_secret, object, service_user};
+pub use proxy::{Moment, Proxy};
+pub use replica::Replica;
+pub use tenant::{Tenant, others_have_ended};
+pub use token::{Credential, TokenAnswer};

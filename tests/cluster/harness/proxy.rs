@@ -1,0 +1,126 @@
+//! A plain-HTTP way to the API server that counts writes and can kill the operator at any of them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::BodyExt;
+use tokio::net::TcpListener;
+
+use super::cluster::Cluster;
+use super::http::{Connections, trusting};
+use super::process::Process;
+
+/// When the operator dies, as seen from the API server.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    /// The write never arrives.
+    Before,
+    /// The write is done, but the operator never hears of it.
+    After,
+}
+
+/// The proxy; it lives as long as the runtime of its test.
+pub struct Proxy {
+    /// Its own address.
+    pub address: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    upstream: Connections,
+    server: Uri,
+    state: Mutex<Traffic>,
+}
+
+#[derive(Default)]
+struct Traffic {
+    writes: Vec<String>,
+    trap: Option<Trap>,
+}
+
+struct Trap {
+    write: usize,
+    moment: Moment,
+    victim: Arc<Process>,
+}
+
+impl Proxy {
+    /// A proxy before the API server of `cluster`.
+    pub async fn before(cluster: &Cluster) -> Self {
+        let ca = std::fs::read(cluster.controlplane.ca()).expect("read the CA");
+        let server = cluster.controlplane.address().parse().expect("an address");
+        let shared = Arc::new(Shared { upstream: trusting(&ca), server, state: Mutex::default() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        let service = Router::new().fallback(forward).with_state(shared.clone());
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        Self { address, shared }
+    }
+
+    /// Forgets the writes so far and kills `victim` at the `write`th from now on (1 is the first).
+    pub fn arm(&self, write: usize, moment: Moment, victim: Arc<Process>) {
+        *self.state() = Traffic { writes: Vec::new(), trap: Some(Trap { write, moment, victim }) };
+    }
+
+    /// Whether the victim was spared; the trap is gone afterwards.
+    pub fn disarm(&self) -> bool {
+        self.state().trap.take().is_some()
+    }
+
+    /// The writes since it was armed, as `METHOD PATH`; leases and events are not counted.
+    pub fn writes(&self) -> Vec<String> {
+        self.state().writes.clone()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, Traffic> {
+        self.shared.state()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> std::sync::MutexGuard<'_, Traffic> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a write; the trap, if this is the write it waits for.
+    fn note(&self, request: &Request<Body>) -> Option<Trap> {
+        let path = request.uri().path();
+        if request.method() == Method::GET || path.contains("/leases") || path.contains("/events") {
+            return None;
+        }
+        let mut state = self.state();
+        state.writes.push(format!("{} {path}", request.method()));
+        let count = state.writes.len();
+        state.trap.take_if(|trap| trap.write == count)
+    }
+
+    async fn pass(&self, request: Request<Body>) -> Response<Body> {
+        let (mut head, body) = request.into_parts();
+        let mut uri = self.server.clone().into_parts();
+        uri.path_and_query = head.uri.into_parts().path_and_query;
+        head.uri = Uri::from_parts(uri).expect("a URL");
+        head.headers.remove(header::HOST);
+        match self.upstream.request(Request::from_parts(head, body)).await {
+            Ok(response) => response.map(Body::new),
+            Err(_) => gone(),
+        }
+    }
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
+    let Some(trap) = shared.note(&request) else { return shared.pass(request).await };
+    if matches!(trap.moment, Moment::After) {
+        let _ = shared.pass(request).await.into_body().collect().await;
+    }
+    trap.victim.kill();
+    gone()
+}
+
+fn gone() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}

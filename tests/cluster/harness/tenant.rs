@@ -1,0 +1,199 @@
+//! A fresh namespace, and what a team does in it.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+use super::eventually::{eventually, holds};
+use super::http::Connections;
+use super::kubernetes::Kubernetes;
+use super::objects::{access_group, application, client_secret, service_user};
+use super::token::{Credential, TokenAnswer};
+
+/// A team with a namespace of its own.
+pub struct Tenant {
+    pub cluster: Arc<Cluster>,
+    pub kubernetes: Kubernetes,
+    pub namespace: String,
+    pub connections: Connections,
+    _present: Present,
+}
+
+impl Tenant {
+    /// A new namespace, named after the test, on the cluster of the run.
+    pub async fn new(name: &str) -> Self {
+        Self::on(Cluster::of_the_run(), name, json!({})).await
+    }
+
+    /// The same on any cluster, whose operator was ready once. `metadata` is that of the namespace.
+    pub async fn on(cluster: Arc<Cluster>, name: &str, mut metadata: Value) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let present = Present::new();
+        let namespace = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        metadata["name"] = namespace.clone().into();
+        let kubernetes = cluster.kubernetes().await;
+        kubernetes.apply("", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
+        let connections = cluster.connections();
+        Self { cluster, kubernetes, namespace, connections, _present: present }
+    }
+
+    /// A name for a cluster-scoped object that no other test has.
+    pub fn own(&self, name: &str) -> String {
+        format!("{}-{name}", self.namespace)
+    }
+
+    /// Applies an object in this namespace.
+    pub async fn apply(&self, object: &Value) -> Value {
+        self.kubernetes.apply(&self.namespace, object).await
+    }
+
+    /// Applies the usual: a group, and under the name `sync` a service user that holds it and an application.
+    pub async fn settle_in(&self) {
+        let group = self.own("readers");
+        self.apply(&access_group(&group, json!({}))).await;
+        self.apply(&service_user("sync", &[&group])).await;
+        self.apply(&application("sync", "sync", json!({}))).await;
+        self.ready("ServiceUser", "sync").await;
+        self.ready("Application", "sync").await;
+    }
+
+    /// Applies a ClientSecret of the application `sync`, waits for it, and takes what was delivered.
+    pub async fn issue(&self, name: &str) -> Credential {
+        self.apply(&client_secret(name, "sync", json!({}))).await;
+        self.ready("ClientSecret", name).await;
+        self.delivered(name).await
+    }
+
+    /// An object of this namespace that exists.
+    pub async fn get(&self, kind: &str, name: &str) -> Value {
+        self.kubernetes.get(kind, &self.namespace, name).await
+    }
+
+    /// The credential in a Secret of this namespace.
+    pub async fn delivered(&self, secret: &str) -> Credential {
+        Credential::delivered_in(&self.get("Secret", secret).await)
+    }
+
+    /// Waits until `Ready` is True for the present generation.
+    pub async fn ready(&self, kind: &str, name: &str) -> Value {
+        self.says(kind, name, "Ready", "True", "").await
+    }
+
+    /// Waits until `Ready` is False for `reason`, and returns the message.
+    pub async fn refused(&self, kind: &str, name: &str, reason: &str) -> String {
+        let condition = self.says(kind, name, "Ready", "False", reason).await;
+        condition["message"].as_str().expect("a message").to_owned()
+    }
+
+    /// Waits until a condition is so for the present generation. An empty reason is any.
+    pub async fn says(&self, kind: &str, name: &str, type_: &str, status: &str, reason: &str) -> Value {
+        let what = format!("{kind} {}/{name} says {type_}={status} {reason}", self.namespace);
+        eventually(what, async || {
+            let object = self.get(kind, name).await;
+            let found = condition(&object, type_).filter(|found| {
+                found["status"] == status
+                    && (reason.is_empty() || found["reason"] == reason)
+                    && found["observedGeneration"] == object["metadata"]["generation"]
+                    && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+            });
+            found.cloned().ok_or_else(|| format!("{:#}", object["status"]))
+        })
+        .await
+    }
+
+    /// Asks every replica for a token with this credential.
+    pub async fn ask_everywhere(&self, credential: &Credential, form: &[(&str, &str)]) -> Vec<TokenAnswer> {
+        let mut answers = Vec::new();
+        for replica in &self.cluster.replicas {
+            answers.push(credential.ask(&self.connections, &replica.url, form).await.expect("an answer"));
+        }
+        answers
+    }
+
+    /// The claims of the tokens that every replica grants now.
+    pub async fn accepted(&self, credential: &Credential) -> Vec<Value> {
+        let answers = self.ask_everywhere(credential, &[]).await;
+        answers.iter().map(|answer| answer.claims().unwrap_or_else(|error| panic!("refused: {error}"))).collect()
+    }
+
+    /// Waits until every replica refuses the credential as `invalid_client`.
+    pub async fn turned_away(&self, credential: &Credential) {
+        self.answers_everywhere(credential, &[], "401 invalid_client").await;
+    }
+
+    /// Waits until every replica answers with this refusal.
+    pub async fn answers_everywhere(&self, credential: &Credential, form: &[(&str, &str)], refusal: &str) {
+        eventually(format_args!("every replica answers {refusal}"), async || {
+            let answers = self.ask_everywhere(credential, form).await;
+            let all = answers.iter().all(|answer| answer.claims().is_err_and(|error| error == refusal));
+            holds(all, format_args!("{answers:?}"))
+        })
+        .await;
+    }
+
+    /// Waits until the operator has worked off what it knew of: objects that came later are done, in the audit log too.
+    pub async fn settled(&self) {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        for _ in 0..2 {
+            let marker = format!("marker-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+            self.apply(&service_user(&marker, &[])).await;
+            self.ready("ServiceUser", &marker).await;
+            eventually(format_args!("{marker} is in the audit log"), async || {
+                let writes = self.cluster.audit.writes_in(&self.namespace);
+                holds(writes.iter().any(|write| write.ends_with(&marker)), "it is not")
+            })
+            .await;
+        }
+    }
+
+    /// What the operator wrote in this namespace, markers of [`Self::settled`] left out.
+    pub async fn writes(&self) -> Vec<String> {
+        self.settled().await;
+        let writes = self.cluster.audit.writes_in(&self.namespace);
+        writes.into_iter().filter(|write| !write.contains(" marker-")).collect()
+    }
+}
+
+impl Deref for Tenant {
+    type Target = Kubernetes;
+
+    fn deref(&self) -> &Kubernetes {
+        &self.kubernetes
+    }
+}
+
+/// A condition of an object.
+pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
+    object.pointer("/status/conditions")?.as_array()?.iter().find(|condition| condition["type"] == type_)
+}
+
+static PRESENT: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts the tests that run now.
+struct Present;
+
+impl Present {
+    fn new() -> Self {
+        PRESENT.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        PRESENT.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Waits until no other test has a namespace. Tests start in the order of their names, so those of the last module look
+/// back at the whole run.
+pub async fn others_have_ended() {
+    eventually("the other tests end", async || {
+        let present = PRESENT.load(Ordering::SeqCst);
+        holds(present == 0, format_args!("{present} run"))
+    })
+    .await;
+}

@@ -1,0 +1,97 @@
+//! A delivered credential and what it is good for.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use serde_json::Value;
+
+use super::http::{self, Connections};
+
+/// A credential as a pod finds it: the keys of the delivered Secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credential {
+    keys: BTreeMap<String, String>,
+}
+
+/// Every secret value that any test of this run came across.
+static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl Credential {
+    /// Reads it from the Secret.
+    pub fn delivered_in(secret: &Value) -> Self {
+        let data = secret["data"].as_object().expect("a Secret with data");
+        let text = |value: &Value| {
+            let bytes = BASE64_STANDARD.decode(value.as_str().expect("a string")).expect("base64");
+            String::from_utf8(bytes).expect("text")
+        };
+        let keys: BTreeMap<_, _> = data.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+        SEEN.lock().unwrap_or_else(PoisonError::into_inner).extend(keys.get("client-secret").cloned());
+        Self { keys }
+    }
+
+    /// All secret values seen so far.
+    pub fn all_seen() -> Vec<String> {
+        SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The value of a key.
+    pub fn key(&self, name: &str) -> &str {
+        self.keys.get(name).unwrap_or_else(|| panic!("the delivered Secret has no {name}"))
+    }
+
+    /// All keys, in order.
+    pub fn names(&self) -> Vec<&str> {
+        self.keys.keys().map(String::as_str).collect()
+    }
+
+    /// The same with another secret.
+    pub fn with_secret(&self, value: &str) -> Self {
+        let mut keys = self.keys.clone();
+        keys.insert("client-secret".to_owned(), value.to_owned());
+        Self { keys }
+    }
+
+    /// Asks a replica for a token, form parameters beside `grant_type` in `form`.
+    pub async fn ask(&self, connections: &Connections, replica: &str, form: &[(&str, &str)]) -> Result<TokenAnswer, String> {
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        body.append_pair("grant_type", "client_credentials").extend_pairs(form);
+        let basic = BASE64_STANDARD.encode(format!("{}:{}", self.key("client-id"), self.key("client-secret")));
+        let request = Request::post(format!("{replica}/oauth2/token"))
+            .header(header::AUTHORIZATION, format!("Basic {basic}"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(body.finish()))
+            .expect("a request");
+        let answer = http::send(connections, request).await?;
+        let body = serde_json::from_slice(&answer.body).map_err(|error| format!("no JSON: {error}"))?;
+        Ok(TokenAnswer { status: answer.status, body })
+    }
+}
+
+/// What the token endpoint said.
+#[derive(Debug)]
+pub struct TokenAnswer {
+    pub status: StatusCode,
+    pub body: Value,
+}
+
+impl TokenAnswer {
+    /// The claims of the token that was granted; `Err` is the refusal.
+    pub fn claims(&self) -> Result<Value, String> {
+        if self.status != StatusCode::OK {
+            return Err(format!("{} {}", self.status.as_u16(), self.error()));
+        }
+        let token = self.body["access_token"].as_str().expect("a token");
+        let payload = token.split('.').nth(1).expect("a JWT");
+        let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+        Ok(serde_json::from_slice(&payload).expect("JSON claims"))
+    }
+
+    /// The error code; empty when there is none.
+    pub fn error(&self) -> &str {
+        self.body["error"].as_str().unwrap_or_default()
+    }
+}

@@ -1,0 +1,12 @@
+//! Postern on a real Kubernetes API server: the chart installed by Helm, two replicas as processes of the `postern`
+//! binary, each with a token of the chart's own ServiceAccount.
+//!
+//! `make test` runs them; `hack/with-controlplane cargo test --test cluster` runs these alone. One control plane serves
+//! the whole run and each test has a namespace of its own; tests that break the control plane have their own.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the report")]
+#![expect(unreachable_pub, reason = "one binary: nothing here is seen from outside")]
+
+mod harness;
+mod life;
+mod validation;
