@@ -8,3 +8,4 @@ pub mod controller;
 pub mod crypto;
 pub mod index;
 pub mod oauth;
+pub mod run;

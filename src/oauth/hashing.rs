@@ -218,7 +218,7 @@ mod tests {
         assert!(hasher.permit().await.is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a6_waiting_is_bounded_in_time() {
         let hasher = Hasher::new(limits(1, 10, 50), Arc::new(Counts::default()));
         let _held = hasher.permit().await.unwrap();

@@ -28,21 +28,25 @@ pub struct Cluster {
 const CA: &str = "postern-ca";
 
 impl Cluster {
+    /// The one of the whole run, before any operator runs: the chart is installed.
+    pub fn installed() -> Arc<Self> {
+        static INSTALLED: LazyLock<Arc<Cluster>> =
+            LazyLock::new(|| Arc::new(Cluster::on(ControlPlane::of_the_run(), 2)));
+        INSTALLED.clone()
+    }
+
     /// The one of the whole run: two replicas, ready.
     pub fn of_the_run() -> Arc<Self> {
-        static SHARED: LazyLock<Arc<Cluster>> = LazyLock::new(|| {
-            // A runtime of its own, as that of the test which happens to be first ends with it.
-            let started = std::thread::spawn(|| {
-                let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-                runtime.block_on(async {
-                    let cluster = Cluster::on(ControlPlane::of_the_run(), 2);
-                    cluster.start().await;
-                    Arc::new(cluster)
-                })
+        // A runtime of its own, as that of the test which happens to be first ends with it.
+        static STARTED: LazyLock<Arc<Cluster>> = LazyLock::new(|| {
+            let starting = std::thread::spawn(|| {
+                let cluster = Cluster::installed();
+                tokio::runtime::Runtime::new().expect("a runtime").block_on(cluster.start());
+                cluster
             });
-            started.join().expect("the shared cluster starts")
+            starting.join().expect("the operator starts")
         });
-        SHARED.clone()
+        STARTED.clone()
     }
 
     /// One of a test's own, with the chart installed and so many replicas that do not run yet.
@@ -101,9 +105,9 @@ impl Cluster {
         &self.replicas[0].url
     }
 
-    /// The published CA (PEM); known once the operator was ready.
+    /// The published CA (PEM); nothing before the operator was ready once.
     pub fn ca(&self) -> &[u8] {
-        self.ca.get().expect("the operator was ready once")
+        self.ca.get().map_or(b"", Vec::as_slice)
     }
 
     /// The published CA as a file, for other people's programs.

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
-use kube::api::ValidationDirective;
+use axum::http::{Request, header};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde::Serialize;
 use serde_json::Value;
 
 /// A connection as an admin, for one test: it cannot be shared, as each test has a runtime of its own.
@@ -38,18 +39,20 @@ impl Kubernetes {
 
     /// Creates an object, as `kubectl create` does. `Err` is the API server's message.
     pub async fn create(&self, namespace: &str, object: &Value) -> Result<Value, String> {
-        self.post(namespace, object, false).await
+        self.post(namespace, object, "").await
     }
 
     /// Asks what the API server would say of a new object.
     pub async fn try_create(&self, namespace: &str, object: &Value) -> Result<Value, String> {
-        self.post(namespace, object, true).await
+        self.post(namespace, object, "dryRun=All").await
     }
 
-    async fn post(&self, namespace: &str, object: &Value, dry_run: bool) -> Result<Value, String> {
-        let parameters = PostParams { dry_run, field_validation: Some(ValidationDirective::Strict), ..PostParams::default() };
-        let typed = serde_json::from_value(object.clone()).expect("an object");
-        answer(self.api(kind_of(object), namespace).create(&parameters, &typed).await)
+    async fn post(&self, namespace: &str, object: &Value, query: &str) -> Result<Value, String> {
+        let api = self.api(kind_of(object), namespace);
+        let url = format!("{}?fieldValidation=Strict&{query}", api.resource_url());
+        let request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(object.to_string().into_bytes()).expect("a request");
+        answer(self.client.request::<Value>(request).await)
     }
 
     /// Applies an object on the server's side, as a GitOps tool does.
@@ -112,7 +115,7 @@ fn resource(kind: &str) -> (ApiResource, bool) {
     (ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural), *namespaced)
 }
 
-fn answer(result: kube::Result<DynamicObject>) -> Result<Value, String> {
+fn answer<K: Serialize>(result: kube::Result<K>) -> Result<Value, String> {
     match result {
         Ok(object) => Ok(serde_json::to_value(object).expect("JSON")),
         Err(kube::Error::Api(status)) => Err(status.message.clone()),

@@ -28,7 +28,12 @@ impl Tenant {
         Self::on(Cluster::of_the_run(), name, json!({})).await
     }
 
-    /// The same on any cluster, whose operator was ready once. `metadata` is that of the namespace.
+    /// The same while no operator need run.
+    pub async fn without_operator(name: &str) -> Self {
+        Self::on(Cluster::installed(), name, json!({})).await
+    }
+
+    /// The same on any cluster, `metadata` is that of the namespace.
     pub async fn on(cluster: Arc<Cluster>, name: &str, mut metadata: Value) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let present = Present::new();

@@ -1,0 +1,110 @@
+//! Builds every response, so that none forgets a header.
+
+use axum::body::Body;
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderMap, Response, StatusCode};
+
+use crate::crypto::random;
+use crate::oauth::error::WireError;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// RFC 6749 §5.2 asks for the scheme that the client used; whoever used none learns which one there is.
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="postern", charset="UTF-8""#);
+
+/// Short random name of one request, in its answer and in its log line.
+pub(crate) struct RequestId(String);
+
+impl RequestId {
+    /// A new id: 71 random bits, enough to find one line among all that are kept.
+    pub(crate) fn new() -> Self {
+        Self(random::alphanumeric::<12>())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An answer that nobody may store: tokens and errors (RFC 6749 §5.1).
+pub(crate) fn private(id: &RequestId, status: StatusCode, json: Vec<u8>) -> Response<Body> {
+    let mut response = bare(id, status, Body::from(json));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(PRAGMA, NO_CACHE);
+    response
+}
+
+/// An error answer (RFC 6749 §5.2).
+pub(crate) fn error(id: &RequestId, error: &WireError) -> Response<Body> {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = private(id, status, error.body());
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+    }
+    if let Some(seconds) = error.retry_after_s {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
+    }
+    response
+}
+
+/// 405 (RFC 9110 §15.5.6).
+pub(crate) fn method_not_allowed(id: &RequestId, allow: &'static str) -> Response<Body> {
+    let body = br#"{"error":"invalid_request","error_description":"this method is not allowed here"}"#;
+    let mut response = private(id, StatusCode::METHOD_NOT_ALLOWED, body.to_vec());
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// 404.
+pub(crate) fn not_found(id: &RequestId) -> Response<Body> {
+    let body = br#"{"error":"not_found","error_description":"there is nothing at this path"}"#;
+    private(id, StatusCode::NOT_FOUND, body.to_vec())
+}
+
+/// A public document.
+pub(crate) struct Document<'a> {
+    pub(crate) content_type: &'static str,
+    /// Value of `Cache-Control`.
+    pub(crate) cache_control: &'static str,
+    /// Strong entity tag with its quotes.
+    pub(crate) etag: &'a str,
+    pub(crate) body: &'a [u8],
+}
+
+/// A public document, or 304 when the caller has it (RFC 9110 §13.1.2).
+pub(crate) fn document(id: &RequestId, request: &HeaderMap, document: &Document<'_>) -> Response<Body> {
+    let mut response = if has_it(request, document.etag) {
+        bare(id, StatusCode::NOT_MODIFIED, Body::empty())
+    } else {
+        let mut response = bare(id, StatusCode::OK, Body::from(document.body.to_vec()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(document.content_type));
+        response
+    };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(document.cache_control));
+    if let Ok(etag) = HeaderValue::from_str(document.etag) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    response
+}
+
+/// `If-None-Match` by weak comparison.
+fn has_it(request: &HeaderMap, etag: &str) -> bool {
+    let lists = request.get_all(axum::http::header::IF_NONE_MATCH);
+    let mut tags = lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    tags.any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag)
+}
+
+fn bare(id: &RequestId, status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response
+}

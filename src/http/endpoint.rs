@@ -1,0 +1,58 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+pub use crate::http::body::RequestLimits;
+use crate::oauth::client::Clients;
+use crate::oauth::hashing::{HashLimits, Meter};
+use crate::oauth::issuer::Issuer;
+use crate::oauth::token::{Keys, TokenService};
+use crate::telemetry::metrics::TokenMetrics;
+
+/// How the endpoint presents itself and what it allows.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The issuer identifier.
+    pub issuer: Issuer,
+    /// `service_documentation` of the metadata.
+    pub service_documentation: Option<String>,
+    /// Bounds of one request.
+    pub request: RequestLimits,
+    /// Bounds of hashing.
+    pub hash: HashLimits,
+}
+
+/// The token endpoint and its documents, to be served with [`crate::http::router::router`].
+pub struct Endpoint<C, K> {
+    pub(crate) service: TokenService<C, K>,
+    pub(crate) metrics: TokenMetrics,
+    pub(crate) limits: RequestLimits,
+    pub(crate) service_documentation: Option<String>,
+}
+
+impl<C: Clients, K: Clock> Endpoint<C, K> {
+    /// An endpoint over a read model. It answers 503 until `keys` holds what a request needs.
+    #[must_use]
+    pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, settings: Settings, metrics: TokenMetrics) -> Self {
+        let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
+        let Settings { issuer, service_documentation, request, hash } = settings;
+        let service = TokenService::new(clients, clock, keys, issuer, hash, meter);
+        Self { service, metrics, limits: request, service_documentation }
+    }
+}
+
+impl Meter for TokenMetrics {
+    fn hash_started(&self) {
+        TokenMetrics::hash_started(self);
+    }
+
+    fn hash_ended(&self, took: Duration) {
+        TokenMetrics::hash_ended(self, took);
+    }
+
+    fn signed(&self, took: Duration) {
+        TokenMetrics::signed(self, took);
+    }
+}

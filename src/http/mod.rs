@@ -1,0 +1,21 @@
+//! The endpoint on the network: connections, paths, answers.
+//!
+//! ```text
+//! server ──▶ router ──▶ token ─────▶ oauth::token ──▶ audit (one line), metrics
+//!   │ tls      │  └───▶ discovery (metadata, keys)
+//!   │          └──────▶ answer (every response is built there)
+//! admin: /livez /readyz /metrics on a listener of their own
+//! ```
+//!
+//! Knows the protocol (`oauth`) and nothing of Kubernetes.
+
+pub mod admin;
+mod answer;
+mod audit;
+mod body;
+mod discovery;
+pub mod endpoint;
+pub mod router;
+pub mod server;
+pub mod tls;
+mod token;

@@ -1,0 +1,96 @@
+//! Every path of the endpoint, in one list.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::clock::Clock;
+use crate::http::answer::{self, RequestId};
+use crate::http::endpoint::Endpoint;
+use crate::http::{discovery, token};
+use crate::oauth::client::Clients;
+use crate::oauth::issuer::Issuer;
+use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Resource {
+    Token,
+    Jwks,
+    Metadata,
+}
+
+/// The canonical paths and those that clients of other servers are configured with. The metadata names the canonical
+/// ones.
+const PATHS: [(&str, Resource); 5] = [
+    (TOKEN_PATH, Resource::Token),
+    ("/oauth/v2/token", Resource::Token),
+    ("/Auth/OAuth/Token", Resource::Token),
+    ("/auth/oauth/token", Resource::Token),
+    (JWKS_PATH, Resource::Jwks),
+];
+
+/// RFC 8414 §3 and OpenID Connect Discovery §4. Clients try both names, and for an issuer with a path both positions.
+const WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
+
+/// The router of the endpoint.
+///
+/// For an issuer with a path everything is there below that path, and at the root as well, for proxies that take the
+/// path off before they pass a request on.
+pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Router {
+    let mut router = Router::new();
+    for (path, resource) in paths(&endpoint.service.issuer) {
+        let methods: MethodRouter<Arc<Endpoint<C, K>>> = match resource {
+            Resource::Token => post(token::token).fallback(async || answer::method_not_allowed(&RequestId::new(), "POST")),
+            Resource::Jwks => get(discovery::jwks).fallback(read_only),
+            Resource::Metadata => get(discovery::metadata).fallback(read_only),
+        };
+        router = router.route(&path, methods);
+    }
+    router.fallback(async || answer::not_found(&RequestId::new())).with_state(endpoint)
+}
+
+async fn read_only() -> axum::response::Response {
+    answer::method_not_allowed(&RequestId::new(), "GET, HEAD")
+}
+
+fn paths(issuer: &Issuer) -> BTreeMap<String, Resource> {
+    let mut paths = BTreeMap::new();
+    for prefix in ["", issuer.path()] {
+        for (path, resource) in PATHS {
+            paths.insert(format!("{prefix}{path}"), resource);
+        }
+        for well_known in WELL_KNOWN {
+            paths.insert(format!("{prefix}{well_known}"), Resource::Metadata);
+            paths.insert(format!("{well_known}{prefix}"), Resource::Metadata);
+        }
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d1_the_metadata_of_an_issuer_with_a_path_is_in_both_positions() {
+        let paths = paths(&Issuer::parse("https://postern.example.com/a/b", false).unwrap());
+        for path in [
+            "/.well-known/oauth-authorization-server/a/b",
+            "/a/b/.well-known/oauth-authorization-server",
+            "/.well-known/openid-configuration/a/b",
+            "/a/b/.well-known/openid-configuration",
+        ] {
+            assert_eq!(paths.get(path), Some(&Resource::Metadata), "{path}");
+        }
+        assert_eq!(paths.get("/a/b/oauth2/token"), Some(&Resource::Token));
+    }
+
+    #[test]
+    fn an_issuer_without_a_path_has_each_path_once() {
+        let paths = paths(&Issuer::parse("https://postern.example.com/", false).unwrap());
+        assert_eq!(paths.len(), PATHS.len() + WELL_KNOWN.len());
+    }
+}

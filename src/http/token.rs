@@ -1,0 +1,77 @@
+//! The token endpoint's handler: reads the request, asks `oauth`, answers, and says so in log and metrics.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+
+use crate::clock::Clock;
+use crate::http::answer::{self, RequestId};
+use crate::http::endpoint::Endpoint;
+use crate::http::server::Peer;
+use crate::http::{audit, body};
+use crate::oauth::client::Clients;
+use crate::oauth::error::{ErrorCode, RequestError, TokenError, WireError};
+use crate::oauth::response::TokenResponse;
+use crate::oauth::token::Facts;
+use crate::telemetry::metrics::Outcome;
+
+pub(crate) async fn token<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    let id = RequestId::new();
+    let source = request.extensions().get::<Peer>().copied();
+    let mut facts = Facts::default();
+    let result = answer(&endpoint, request, &mut facts).await;
+    match result {
+        Ok(token) => {
+            endpoint.metrics.count(Outcome::Issued);
+            audit::issued(&id, source, &facts);
+            match serde_json::to_vec::<TokenResponse>(&token) {
+                Ok(json) => answer::private(&id, StatusCode::OK, json),
+                Err(_) => answer::error(&id, &TokenError::Internal.on_the_wire()),
+            }
+        }
+        Err(error) => {
+            let wire = error.on_the_wire();
+            let outcome = outcome(&wire);
+            endpoint.metrics.count(outcome);
+            audit::refused(&id, source, &facts, outcome, &error);
+            answer::error(&id, &wire)
+        }
+    }
+}
+
+async fn answer<C: Clients, K: Clock>(
+    endpoint: &Endpoint<C, K>,
+    request: Request,
+    facts: &mut Facts,
+) -> Result<TokenResponse, TokenError> {
+    let now = endpoint.service.available()?;
+    let (head, body) = request.into_parts();
+    if head.uri.query().is_some_and(|query| !query.is_empty()) {
+        return Err(RequestError::Query.into());
+    }
+    if !body::is_form(&head.headers) {
+        return Err(RequestError::NotAForm.into());
+    }
+    let body = body::read(&head.headers, body, &endpoint.limits).await?;
+    let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    endpoint.service.token(now, authorization, &body, facts).await
+}
+
+fn outcome(error: &WireError) -> Outcome {
+    match (error.code, error.status) {
+        (ErrorCode::InvalidRequest, _) => Outcome::InvalidRequest,
+        (ErrorCode::InvalidClient, _) => Outcome::InvalidClient,
+        (ErrorCode::UnsupportedGrantType, _) => Outcome::UnsupportedGrantType,
+        (ErrorCode::InvalidScope, _) => Outcome::InvalidScope,
+        (ErrorCode::InvalidTarget, _) => Outcome::InvalidTarget,
+        (ErrorCode::TemporarilyUnavailable, 429) => Outcome::RateLimited,
+        (ErrorCode::TemporarilyUnavailable, _) => Outcome::Unavailable,
+        (ErrorCode::ServerError, _) => Outcome::ServerError,
+    }
+}

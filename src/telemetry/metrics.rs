@@ -1,0 +1,181 @@
+//! Metrics of the token endpoint. Names start with `postern_`; labels are closed sets.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// From 5 µs (an ES256 signature takes some 20 µs) doubling up to 80 ms (where a host is out of breath).
+const BUCKETS_S: [f64; 15] = [
+    0.000_005, 0.000_010, 0.000_020, 0.000_040, 0.000_080, 0.000_160, 0.000_320, 0.000_640, 0.001_280, 0.002_560, 0.005_120,
+    0.010_240, 0.020_480, 0.040_960, 0.081_920,
+];
+
+/// How a token request ended. The label `outcome`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// A token was issued.
+    Issued,
+    /// `invalid_request`, any status.
+    InvalidRequest,
+    /// `invalid_client`
+    InvalidClient,
+    /// `unsupported_grant_type`
+    UnsupportedGrantType,
+    /// `invalid_scope`
+    InvalidScope,
+    /// `invalid_target`
+    InvalidTarget,
+    /// 429
+    RateLimited,
+    /// 503
+    Unavailable,
+    /// 500
+    ServerError,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of the enumeration.
+    pub const ALL: [Self; 9] = [
+        Self::Issued,
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::UnsupportedGrantType,
+        Self::InvalidScope,
+        Self::InvalidTarget,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::ServerError,
+    ];
+
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::ServerError => "server_error",
+        }
+    }
+}
+
+/// The endpoint's own metrics. Clones count into the same place.
+#[derive(Clone, Debug)]
+pub struct TokenMetrics {
+    requests: [Counter; Outcome::ALL.len()],
+    hash_seconds: Histogram,
+    sign_seconds: Histogram,
+    hashes_in_flight: Gauge,
+    read_model_age_seconds: Gauge<f64, AtomicU64>,
+}
+
+/// A registry whose metrics are named `postern_…`.
+#[must_use]
+pub fn registry() -> Registry {
+    Registry::with_prefix("postern")
+}
+
+impl TokenMetrics {
+    /// Registers the metrics. Every outcome is there from the start, at zero.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let requests: Family<[(&'static str, &'static str); 1], Counter> = Family::default();
+        let of = |outcome: Outcome| requests.get_or_create(&[("outcome", outcome.as_str())]).clone();
+        let metrics = Self {
+            requests: Outcome::ALL.map(of),
+            hash_seconds: Histogram::new(BUCKETS_S),
+            sign_seconds: Histogram::new(BUCKETS_S),
+            hashes_in_flight: Gauge::default(),
+            read_model_age_seconds: Gauge::default(),
+        };
+        registry.register("token_requests", "Token requests by outcome", requests.clone());
+        let seconds = || Unit::Seconds;
+        let hash = metrics.hash_seconds.clone();
+        registry.register_with_unit("secret_hash_duration", "Time to check a secret by its hash", seconds(), hash);
+        let sign = metrics.sign_seconds.clone();
+        registry.register_with_unit("token_sign_duration", "Time to write and sign a token", seconds(), sign);
+        let in_flight = metrics.hashes_in_flight.clone();
+        registry.register("secret_hashes_in_flight", "Hashes being computed now", in_flight);
+        let age = metrics.read_model_age_seconds.clone();
+        registry.register_with_unit("read_model_age", "Time since the read model was last known to be current", seconds(), age);
+        metrics
+    }
+
+    /// Counts a request.
+    pub fn count(&self, outcome: Outcome) {
+        // The array and `Outcome::ALL` have one order.
+        if let Some(counter) = self.requests.get(outcome as usize) {
+            counter.inc();
+        }
+    }
+
+    /// A hash is being computed from now on.
+    pub fn hash_started(&self) {
+        self.hashes_in_flight.inc();
+    }
+
+    /// A hash was computed.
+    pub fn hash_ended(&self, took: Duration) {
+        self.hashes_in_flight.dec();
+        self.hash_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A token was written and signed.
+    pub fn signed(&self, took: Duration) {
+        self.sign_seconds.observe(took.as_secs_f64());
+    }
+
+    /// How long ago the read model was last known to be current.
+    pub fn set_read_model_age(&self, age: Duration) {
+        self.read_model_age_seconds.set(age.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q5_each_outcome_has_its_own_counter_from_the_start() {
+        let mut registry = registry();
+        let metrics = TokenMetrics::register(&mut registry);
+        for (times, outcome) in Outcome::ALL.into_iter().enumerate() {
+            (0..times).for_each(|_| metrics.count(outcome));
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for (times, outcome) in Outcome::ALL.into_iter().enumerate() {
+            let line = format!("postern_token_requests_total{{outcome=\"{}\"}} {times}\n", outcome.as_str());
+            assert!(text.contains(&line), "{line} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn q5_durations_and_age_are_in_seconds() {
+        let mut registry = registry();
+        let metrics = TokenMetrics::register(&mut registry);
+        metrics.hash_started();
+        metrics.set_read_model_age(Duration::from_millis(1500));
+        metrics.signed(Duration::from_micros(15));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "postern_secret_hashes_in_flight 1\n",
+            "postern_read_model_age_seconds 1.5\n",
+            "postern_token_sign_duration_seconds_count 1\n",
+            "postern_secret_hash_duration_seconds_count 0\n",
+        ] {
+            assert!(text.contains(line), "{line} is missing in {text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+use serde_json::{Value, json};
+
+use super::shared::{check, check_changes, many};
+use crate::harness::{Tenant, application};
+
+const ID: &str = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
+const CLIENT_ID: &str = "spec.clientId: … must be a UUID in lower case";
+const IMMUTABLE: &str = "spec.clientId: … clientId is immutable";
+const DURATION: &str = "spec.token.lifetime: … must be a duration such as 15m, 90d or 1y6w";
+const URL: &str = "spec.url: … must be an absolute http or https URL";
+
+fn tried(spec: Value) -> Value {
+    application("tried", "sync", spec)
+}
+
+#[tokio::test]
+async fn an_application_is_refused_for_each_rule_it_breaks() {
+    let cases = [
+        ("a name too long", json!({"displayName": "x".repeat(129)}), "spec.displayName: Too long"),
+        ("a description too long", json!({"description": "x".repeat(1025)}), "spec.description: Too long"),
+        ("a URL without scheme", json!({"url": "invoice-sync.example.com"}), URL),
+        ("a URL of another scheme", json!({"url": "ftp://invoice-sync.example.com"}), URL),
+        ("a URL too long", json!({"url": format!("https://x/{}", "a".repeat(2048))}), "spec.url: Too long"),
+        ("no service user", json!({"serviceUserRef": {}}), "spec.serviceUserRef.name: Required value"),
+        ("a service user that cannot be", json!({"serviceUserRef": {"name": "A b"}}), "spec.serviceUserRef.name: … must be the name of an object"),
+        ("a service user elsewhere", json!({"serviceUserRef": {"name": "a", "namespace": "b"}}), r#"unknown field "spec.serviceUserRef.namespace""#),
+        ("a client id in capitals", json!({"clientId": ID.to_uppercase()}), CLIENT_ID),
+        ("a client id that is no UUID", json!({"clientId": "invoice-sync"}), CLIENT_ID),
+        ("65 roles", json!({"restrictTo": {"roles": many(65)}}), "spec.restrictTo.roles: Too many: 65"),
+        ("65 audiences", json!({"restrictTo": {"audiences": many(65)}}), "spec.restrictTo.audiences: Too many: 65"),
+        ("65 scopes", json!({"restrictTo": {"scopes": many(65)}}), "spec.restrictTo.scopes: Too many: 65"),
+        ("one scope twice", json!({"restrictTo": {"scopes": ["a", "a"]}}), "spec.restrictTo.scopes[1]: Duplicate value"),
+        ("a role with a space", json!({"restrictTo": {"roles": ["a b"]}}), "spec.restrictTo.roles[0]: … must be 1-128 visible"),
+        ("an audience with a space", json!({"restrictTo": {"audiences": ["a b"]}}), "spec.restrictTo.audiences[0]: … must be 1-256 visible"),
+        ("a scope with a space", json!({"restrictTo": {"scopes": ["a b"]}}), "spec.restrictTo.scopes[0]: … must be an RFC 6749 scope-token"),
+        ("no method", json!({"auth": {"methods": []}}), "spec.auth.methods: Invalid value"),
+        ("an unknown method", json!({"auth": {"methods": ["none"]}}), r#"spec.auth.methods[0]: Unsupported value: "none""#),
+        ("one method twice", json!({"auth": {"methods": ["client_secret_basic", "client_secret_basic"]}}), "spec.auth.methods[1]: Duplicate value"),
+        ("a format that does not work yet", json!({"token": {"format": "Opaque"}}), r#"spec.token.format: Unsupported value: "Opaque""#),
+        ("an unknown algorithm", json!({"token": {"signingAlgorithm": "none"}}), r#"spec.token.signingAlgorithm: Unsupported value: "none""#),
+        ("an unknown policy", json!({"token": {"scopePolicy": "Widen"}}), r#"spec.token.scopePolicy: Unsupported value: "Widen""#),
+        ("no default scope", json!({"token": {"defaultScopes": []}}), "spec.token.defaultScopes: Invalid value"),
+        ("a default audience with a space", json!({"token": {"defaultAudience": "a b"}}), "spec.token.defaultAudience: … must be 1-256 visible"),
+        ("a lifetime without unit", lifetime("15"), DURATION),
+        ("a negative lifetime", lifetime("-1m"), DURATION),
+        ("a lifetime with units out of order", lifetime("1s1m"), DURATION),
+        ("a lifetime with one unit twice", lifetime("1m1m"), DURATION),
+        ("a fraction", lifetime("1.5m"), DURATION),
+        ("an overflowing lifetime", lifetime("1000y"), DURATION),
+        ("an empty lifetime", lifetime(""), "spec.token.lifetime: Invalid value"),
+        ("a lifetime of nothing", lifetime("0m"), "spec.token.lifetime: … must be longer than zero"),
+        ("a lifetime of 59 seconds", lifetime("59s"), "spec.token.lifetime: … must be at least 1m"),
+        ("59 seconds in disguise", lifetime("0h0m059s"), "spec.token.lifetime: … must be at least 1m"),
+        ("Never", lifetime("Never"), DURATION),
+    ];
+    check(tried, &cases).await;
+}
+
+#[tokio::test]
+async fn an_application_may_go_to_each_limit() {
+    let cases = [
+        ("a client id", json!({"clientId": ID}), ""),
+        ("64 of each restriction", json!({"restrictTo": {"roles": many(64), "audiences": many(64), "scopes": many(64)}}), ""),
+        ("a restriction to nothing", json!({"restrictTo": {"roles": [], "audiences": [], "scopes": []}}), ""),
+        ("both methods", json!({"auth": {"methods": ["client_secret_post", "client_secret_basic"]}}), ""),
+        ("a lifetime of a minute", lifetime("1m"), ""),
+        ("60 seconds", lifetime("60s"), ""),
+        ("all units", lifetime("1y2w3d4h5m6s"), ""),
+        ("the longest lifetime", lifetime("999y9999w99999d9999999h99999999m9999999999s"), "Too long"),
+        ("the other algorithm", json!({"token": {"format": "JWT", "signingAlgorithm": "RS256", "scopePolicy": "Narrow"}}), ""),
+        ("a service user of 253 characters", json!({"serviceUserRef": {"name": format!("{}.x", "s".repeat(251))}}), ""),
+        ("a URL", json!({"url": "http://localhost:8080/x?y#z"}), ""),
+    ];
+    check(tried, &cases).await;
+}
+
+#[tokio::test]
+async fn a_client_id_can_neither_be_added_nor_changed_nor_removed() {
+    let tenant = Tenant::without_operator("client-id").await;
+    let other = "7f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
+    let changes = [
+        ("another", json!({"clientId": other}), IMMUTABLE),
+        ("none", json!({"clientId": null}), IMMUTABLE),
+        ("the same", json!({"clientId": ID, "displayName": "renamed"}), ""),
+    ];
+    check_changes(&tenant, &tenant.namespace, &application("with", "sync", json!({"clientId": ID})), &changes).await;
+    let added = [("one later", json!({"clientId": other}), IMMUTABLE)];
+    check_changes(&tenant, &tenant.namespace, &application("without", "sync", json!({})), &added).await;
+}
+
+fn lifetime(text: &str) -> Value {
+    json!({"token": {"lifetime": text}})
+}
