@@ -1,11 +1,22 @@
-//! Postern: machine credentials for Kubernetes.
+//! Postern: machine credentials for Kubernetes as custom resources, and the OAuth 2.0 token endpoint that honours them.
+//!
+//! ```text
+//! YAML ──watch──▶ model ──▶ controller (gather ─▶ plan ─▶ apply) ──▶ Secret, status      the holder of the lease
+//!                   └─────▶ index (compile ─▶ swap) ◀── oauth ◀── http                    every replica
+//! ```
+//!
+//! The two halves never import each other: they meet in API objects only. `docs/architecture.md` says what each module
+//! may use; `tests/layering.rs` holds it to that.
+
 pub mod api;
 pub mod cli;
 pub mod clock;
-pub mod model;
-pub mod plan;
 pub mod controller;
 pub mod crypto;
+pub mod http;
 pub mod index;
+pub mod model;
 pub mod oauth;
+pub mod plan;
 pub mod run;
+pub mod telemetry;

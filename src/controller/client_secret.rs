@@ -69,7 +69,9 @@ async fn act<C: Clock>(context: &Context<C>, observed: &mut Observed<'_>) -> Res
             if !context.holds_active_value(owner, &found) {
                 return context.replace(owner, &found, content).await;
             }
-            if context.repair(owner, &found, content).await? {
+            let tampered = matches!(observed.delivered, Delivered::Ours { intact: false, .. });
+            // An update of our own (a scope more, another issuer) is nothing that a person has to know.
+            if context.repair(owner, &found, content).await? && tampered {
                 let text = "What was changed in the delivered Secret was put right.".to_owned();
                 context.events.normal(owner, reasons::REPAIRED, "Repair", text);
             }

@@ -14,6 +14,7 @@ mod client_secret;
 mod events;
 mod gather;
 mod keystore;
+mod lease;
 mod service_user;
 mod tls;
 mod written;
@@ -34,6 +35,7 @@ use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
 use crate::plan::content::Endpoints;
 
 pub use keystore::{KeystoreError, StoredKeys, load_or_create};
+pub use lease::hold as hold_lease;
 pub use tls::{StoredCertificate, TlsStoreError, load_or_create as load_or_create_certificate};
 
 /// Reconciliations of one kind at the same time. The API server creates most Secrets a second with about this many in

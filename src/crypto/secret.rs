@@ -158,7 +158,7 @@ pub fn parse(value: &str) -> Result<PresentedSecret<'_>, MalformedSecret> {
 /// Empty for anything that is not a generated value: eight characters of such a value might be half of it.
 #[must_use]
 pub fn hint(value: &str) -> String {
-    value.starts_with(PREFIX).then(|| value.chars().take(PREFIX.len() + 4).collect()).unwrap_or_default()
+    if value.starts_with(PREFIX) { value.chars().take(PREFIX.len() + 4).collect() } else { String::new() }
 }
 
 /// CRC-32 of `covered` in base62, most significant digit first.

@@ -7,6 +7,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the report")]
 #![expect(unreachable_pub, reason = "one binary: nothing here is seen from outside")]
 
+mod authority;
+mod delivery;
+mod ending;
 mod harness;
 mod life;
+mod references;
 mod validation;

@@ -1,0 +1,62 @@
+# shellcheck shell=bash
+# The demo on a cluster that is there already: the chart installed by Helm without pods, two replicas as processes on
+# this machine with the token of the chart's ServiceAccount. No image is needed, and afterwards all of it is removed.
+#
+# shellcheck disable=SC2034,SC2154 # names come from local.sh and go to operators.sh
+
+# start_elsewhere CONTEXT FOLDER exports what `make up` would write to .postern/env.
+start_elsewhere() {
+	local binary name urls
+	need kubectl helm curl setsid
+	state=$2
+	binary=$("$here/build")
+	install -d -m 700 "$state/operator"
+	kubectl config view --context "$1" --minify --flatten --raw >"$state/kubeconfig"
+	export KUBECONFIG=$state/kubeconfig
+	must_be_free
+	read -ra ports < <(free_ports $((2 * ${#replicas[@]})))
+	listen_ports=("${ports[@]:0:${#replicas[@]}}")
+	metrics_ports=("${ports[@]:${#replicas[@]}}")
+	installed_elsewhere=yes
+	say "Installing the chart with Helm in the cluster of context $1"
+	quietly helm upgrade --install "$release" "$root/charts/postern" --namespace "$namespace" --create-namespace \
+		--set-string issuer="$(issuer)" --set replicaCount=0,crds.keep=false
+	write_account_kubeconfig
+	start_operators "$binary"
+	kubectl get configmap postern-ca --namespace "$namespace" --output jsonpath='{.data.ca\.crt}' >"$state/ca.crt"
+	export POSTERN_CA=$state/ca.crt POSTERN_REPLICAS='' POSTERN_LOGS=''
+	for name in "${!replicas[@]}"; do
+		urls+=("https://127.0.0.1:${listen_ports[name]}")
+		POSTERN_LOGS+=" $(log_of "${replicas[name]}")"
+	done
+	POSTERN_REPLICAS=${urls[*]}
+}
+
+# What the demo makes it also removes, so nothing of it may belong to somebody else.
+must_be_free() {
+	local taken
+	taken=$(kubectl get namespace "$namespace" billing reporting --ignore-not-found --output name)
+	taken+=$(kubectl get customresourcedefinition clientsecrets.postern.dev --ignore-not-found --output name)
+	[[ -z $taken ]] || die "the demo makes and removes these, but they exist already: ${taken//$'\n'/ }"
+}
+
+# The kubeconfig of the context, with the chart's ServiceAccount instead of its user.
+write_account_kubeconfig() {
+	local file=$state/operator/kubeconfig token
+	token=$(kubectl create token "$release" --namespace "$namespace" --duration 8h)
+	cp "$KUBECONFIG" "$file"
+	kubectl --kubeconfig "$file" config set-context --current --user postern >/dev/null
+	kubectl --kubeconfig "$file" config unset users >/dev/null
+	sed -i '/^users:/d' "$file"
+	printf 'users:\n- name: postern\n  user:\n%s\n' "$(token_credentials "$token")" >>"$file"
+}
+
+# The examples go first: with them the operator's namespace and the definitions have nothing left that depends on them.
+clean_elsewhere() {
+	[[ -n ${installed_elsewhere:-} ]] || return 0
+	say "Removing everything from the cluster again"
+	kubectl delete --filename "$root/examples" --ignore-not-found >/dev/null || true
+	stop_operators || true
+	quietly helm uninstall "$release" --namespace "$namespace" --ignore-not-found || true
+	kubectl delete namespace "$namespace" --ignore-not-found >/dev/null || true
+}

@@ -1,0 +1,145 @@
+//! How credentials end: limits, expiry, revocation, suspension, deletion.
+
+use serde_json::json;
+
+use crate::harness::{Tenant, client_secret, eventually, holds};
+
+#[tokio::test]
+async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
+    let tenant = Tenant::new("limit").await;
+    tenant.settle_in().await;
+    for number in 1..=20 {
+        tenant.issue(&format!("s{number:02}")).await;
+    }
+    tenant.apply(&client_secret("one-too-many", "sync", json!({}))).await;
+    let message = tenant.refused("ClientSecret", "one-too-many", "LimitReached").await;
+    assert!(message.contains("20") && message.contains("Application sync"), "{message}");
+    let youngest = tenant.delivered("s20").await;
+    tenant.accepted(&youngest).await;
+    eventually("the application counts 20 of 21", async || {
+        let status = tenant.get("Application", "sync").await["status"].clone();
+        holds(status["secrets"]["summary"] == "20/21", &status["secrets"])
+    })
+    .await;
+
+    tenant.delete("ClientSecret", &tenant.namespace, "s07").await;
+    tenant.ready("ClientSecret", "one-too-many").await;
+    tenant.accepted(&tenant.delivered("one-too-many").await).await;
+}
+
+#[tokio::test]
+async fn an_expired_credential_is_refused_by_itself_and_an_extended_one_works_again() {
+    let tenant = Tenant::new("expiry").await;
+    tenant.settle_in().await;
+    tenant.apply(&client_secret("blue", "sync", json!({"expiresIn": "3s"}))).await;
+    let credential = eventually("it is delivered", async || {
+        let secret = tenant.find("Secret", &tenant.namespace, "blue").await.ok_or("no Secret")?;
+        Ok(crate::harness::Credential::delivered_in(&secret))
+    })
+    .await;
+    let message = tenant.refused("ClientSecret", "blue", "Expired").await;
+    assert!(message.contains("spec.expiresIn"), "{message}");
+    tenant.turned_away(&credential).await;
+
+    tenant.apply(&client_secret("blue", "sync", json!({"expiresIn": "1y"}))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    tenant.accepted(&credential).await;
+    let past = json!({"spec": {"expiresIn": null, "expiresAt": "2020-01-01T00:00:00Z"}});
+    tenant.merge("ClientSecret", &tenant.namespace, "blue", past).await.unwrap();
+    tenant.turned_away(&credential).await;
+    tenant.refused("ClientSecret", "blue", "Expired").await;
+}
+
+#[tokio::test]
+async fn a_token_never_outlives_the_secret_it_was_got_with() {
+    let tenant = Tenant::new("outlive").await;
+    tenant.settle_in().await;
+    tenant.apply(&client_secret("blue", "sync", json!({"expiresIn": "2m"}))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    let end: jiff::Timestamp = status["expiresAt"].as_str().unwrap().parse().unwrap();
+    for claims in tenant.accepted(&tenant.delivered("blue").await).await {
+        assert!(claims["exp"].as_i64().unwrap() <= end.as_second(), "{claims} {end}");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_credential_is_refused_for_good_and_others_of_the_client_go_on() {
+    let tenant = Tenant::new("revoke").await;
+    tenant.settle_in().await;
+    let (blue, green) = (tenant.issue("blue").await, tenant.issue("green").await);
+    tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
+    tenant.turned_away(&blue).await;
+    let message = tenant.refused("ClientSecret", "blue", "Revoked").await;
+    assert!(message.contains("spec.revoke"), "{message}");
+    tenant.accepted(&green).await;
+}
+
+#[tokio::test]
+async fn suspending_an_application_or_its_service_user_is_reversible() {
+    let tenant = Tenant::new("suspend").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    for (kind, reason) in [("Application", "Suspended"), ("ServiceUser", "ServiceUserSuspended")] {
+        let suspend = |on: bool| json!({"spec": {"suspend": on}});
+        tenant.merge(kind, &tenant.namespace, "sync", suspend(true)).await.unwrap();
+        tenant.turned_away(&credential).await;
+        tenant.refused(kind, "sync", "Suspended").await;
+        tenant.refused("Application", "sync", reason).await;
+        let message = tenant.refused("ClientSecret", "blue", "ApplicationNotReady").await;
+        assert!(message.contains("spec.suspend"), "{message}");
+        tenant.merge(kind, &tenant.namespace, "sync", suspend(false)).await.unwrap();
+        tenant.ready("ClientSecret", "blue").await;
+        tenant.accepted(&credential).await;
+    }
+}
+
+#[tokio::test]
+async fn deleting_any_object_of_the_chain_ends_the_credential() {
+    for kind in ["ClientSecret", "Application", "ServiceUser"] {
+        let tenant = Tenant::new("deletion").await;
+        tenant.settle_in().await;
+        let credential = tenant.issue("sync").await;
+        tenant.delete(kind, &tenant.namespace, "sync").await;
+        tenant.turned_away(&credential).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_client_secret_takes_its_secret_along_and_a_namespace_ends_at_once() {
+    let tenant = Tenant::new("namespace").await;
+    tenant.settle_in().await;
+    tenant.issue("blue").await;
+    tenant.delete("ClientSecret", &tenant.namespace, "blue").await;
+    eventually("the Secret is collected", async || {
+        holds(tenant.find("Secret", &tenant.namespace, "blue").await.is_none(), "it is there")
+    })
+    .await;
+    let credential = tenant.issue("green").await;
+    tenant.delete("Namespace", "", &tenant.namespace).await;
+    eventually("the namespace is gone", async || {
+        let found = tenant.find("Namespace", "", &tenant.namespace).await;
+        holds(found.is_none(), format_args!("{found:?}"))
+    })
+    .await;
+    tenant.turned_away(&credential).await;
+}
+
+#[tokio::test]
+async fn names_may_be_as_long_as_kubernetes_allows() {
+    let tenant = Tenant::new("long").await;
+    tenant.settle_in().await;
+    let long = |letter: &str| format!("{}.{}.{}", letter.repeat(63), letter.repeat(126), letter.repeat(62));
+    let (user, app, secret) = (long("u"), long("a"), long("s"));
+    assert_eq!(user.len(), 253);
+    tenant.apply(&crate::harness::service_user(&user, &[&tenant.own("readers")])).await;
+    tenant.apply(&crate::harness::application(&app, &user, json!({}))).await;
+    tenant.apply(&client_secret(&secret, &app, json!({}))).await;
+    tenant.ready("ClientSecret", &secret).await;
+    tenant.accepted(&tenant.delivered(&secret).await).await;
+    eventually("an event tells of it", async || {
+        let events = tenant.list("Event", &tenant.namespace).await;
+        holds(events.iter().any(|event| event["regarding"]["name"] == secret), format_args!("{} events", events.len()))
+    })
+    .await;
+}

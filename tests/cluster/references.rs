@@ -1,0 +1,150 @@
+//! What is named but missing, closed, elsewhere or taken: told in one sentence, and put right by an event.
+
+use serde_json::json;
+
+use crate::harness::{Tenant, access_group, application, client_secret, object, service_user};
+
+#[tokio::test]
+async fn a_reference_to_nothing_is_told_and_heals_when_the_object_comes() {
+    let tenant = Tenant::new("missing").await;
+    tenant.apply(&client_secret("blue", "sync", json!({}))).await;
+    let message = tenant.refused("ClientSecret", "blue", "ApplicationNotFound").await;
+    assert!(message.contains("spec.applicationRef") && message.contains("Application sync"), "{message}");
+
+    tenant.apply(&application("sync", "sync", json!({}))).await;
+    let message = tenant.refused("Application", "sync", "ServiceUserNotFound").await;
+    assert!(message.contains("spec.serviceUserRef") && message.contains("ServiceUser sync"), "{message}");
+    tenant.says("Application", "sync", "ServiceUserResolved", "False", "ServiceUserNotFound").await;
+    tenant.says("Application", "sync", "Reconciling", "True", "ServiceUserNotFound").await;
+    tenant.refused("ClientSecret", "blue", "ApplicationNotReady").await;
+
+    let group = tenant.own("readers");
+    tenant.apply(&service_user("sync", &[&group])).await;
+    let message = tenant.refused("ServiceUser", "sync", "GroupsNotResolved").await;
+    assert!(message.contains("spec.groups") && message.contains(&group), "{message}");
+    // Groups that do not resolve do not change the application; the client just holds nothing.
+    tenant.ready("Application", "sync").await;
+    tenant.ready("ClientSecret", "blue").await;
+    let credential = tenant.delivered("blue").await;
+    tenant.answers_everywhere(&credential, &[], "400 invalid_scope").await;
+
+    tenant.apply(&access_group(&group, json!({}))).await;
+    tenant.ready("ServiceUser", "sync").await;
+    tenant.says("ServiceUser", "sync", "GroupsResolved", "True", "").await;
+    for claims in tenant.accepted(&credential).await {
+        assert_eq!(claims["roles"], json!(["billing.reader"]));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_group_and_one_that_is_closed_to_the_namespace_read_the_same() {
+    let tenant = Tenant::new("closed").await;
+    let (missing, closed) = (tenant.own("missing"), tenant.own("closedxx"));
+    tenant.apply(&access_group(&closed, json!({"namespaces": {"names": ["another"]}}))).await;
+    tenant.apply(&service_user("one", &[&missing])).await;
+    tenant.apply(&service_user("two", &[&closed])).await;
+    let of_missing = tenant.refused("ServiceUser", "one", "GroupsNotResolved").await;
+    let of_closed = tenant.refused("ServiceUser", "two", "GroupsNotResolved").await;
+    assert_eq!(of_missing.replace(&missing, "NAME"), of_closed.replace(&closed, "NAME"));
+}
+
+#[tokio::test]
+async fn a_group_admits_no_namespace_by_default_and_then_those_it_names_or_selects() {
+    let tenant = Tenant::new("admission").await;
+    let group = tenant.own("readers");
+    let mut closed = access_group(&group, json!({}));
+    closed["spec"].as_object_mut().unwrap().remove("namespaces");
+    tenant.apply(&closed).await;
+    tenant.apply(&service_user("sync", &[&group])).await;
+    tenant.refused("ServiceUser", "sync", "GroupsNotResolved").await;
+
+    tenant.apply(&access_group(&group, json!({"namespaces": {"names": [tenant.namespace]}}))).await;
+    tenant.ready("ServiceUser", "sync").await;
+
+    tenant.apply(&access_group(&group, json!({"namespaces": {"selector": {"matchLabels": {"team": "x"}}}}))).await;
+    tenant.refused("ServiceUser", "sync", "GroupsNotResolved").await;
+    let label = |team: &str| json!({"metadata": {"labels": {"team": team}}});
+    tenant.merge("Namespace", "", &tenant.namespace, label("x")).await.unwrap();
+    tenant.ready("ServiceUser", "sync").await;
+    tenant.merge("Namespace", "", &tenant.namespace, label("y")).await.unwrap();
+    tenant.refused("ServiceUser", "sync", "GroupsNotResolved").await;
+}
+
+#[tokio::test]
+async fn a_group_of_another_location_is_told_and_the_others_keep_working() {
+    let tenant = Tenant::new("location").await;
+    let (near, far) = (tenant.own("near"), tenant.own("far"));
+    tenant.apply(&access_group(&near, json!({}))).await;
+    tenant.apply(&access_group(&far, json!({"location": "/emea", "role": "far"}))).await;
+    tenant.apply(&service_user("sync", &[&near, &far])).await;
+    let message = tenant.refused("ServiceUser", "sync", "GroupsNotResolved").await;
+    assert!(message.contains(&far) && message.contains("/emea") && !message.contains(&near), "{message}");
+    assert_eq!(tenant.get("ServiceUser", "sync").await["status"]["roles"], json!(["billing.reader"]));
+
+    tenant.apply(&application("sync", "sync", json!({}))).await;
+    tenant.apply(&client_secret("blue", "sync", json!({}))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    for claims in tenant.accepted(&tenant.delivered("blue").await).await {
+        assert_eq!(claims["roles"], json!(["billing.reader"]));
+    }
+
+    tenant.apply(&access_group(&far, json!({"location": "/emea", "role": "far", "reach": "Subtree"}))).await;
+    tenant.ready("ServiceUser", "sync").await;
+    assert_eq!(tenant.get("ServiceUser", "sync").await["status"]["roles"], json!(["billing.reader", "far"]));
+}
+
+#[tokio::test]
+async fn a_namespace_with_a_location_admits_only_what_lies_at_or_below_it() {
+    let metadata = json!({"annotations": {"postern.dev/location": "/emea/billing"}});
+    let tenant = Tenant::on(crate::harness::Cluster::of_the_run(), "bound", metadata).await;
+    let user = |location: &str| object("ServiceUser", "sync", json!({"location": location}));
+    tenant.apply(&user("/emea/billing-2")).await;
+    let message = tenant.refused("ServiceUser", "sync", "LocationNotAllowed").await;
+    assert!(message.contains("spec.location /emea/billing-2") && message.contains(&tenant.namespace), "{message}");
+    for location in ["/emea/billing", "/emea/billing/batch"] {
+        tenant.apply(&user(location)).await;
+        tenant.ready("ServiceUser", "sync").await;
+    }
+    let moved = json!({"metadata": {"annotations": {"postern.dev/location": "/apac"}}});
+    tenant.merge("Namespace", "", &tenant.namespace, moved).await.unwrap();
+    tenant.refused("ServiceUser", "sync", "LocationNotAllowed").await;
+}
+
+#[tokio::test]
+async fn a_client_id_belongs_to_the_oldest_application_that_claims_it() {
+    let (first, second) = (Tenant::new("first").await, Tenant::new("second").await);
+    first.settle_in().await;
+    second.settle_in().await;
+    // Somebody else's UID is the id of somebody else's application.
+    let taken = first.get("Application", "sync").await["metadata"]["uid"].clone();
+    second.apply(&application("thief", "sync", json!({"clientId": taken}))).await;
+    let message = second.refused("Application", "thief", "ClientIdTaken").await;
+    assert!(message.contains("spec.clientId") && !message.contains(&first.namespace), "{message}");
+    second.apply(&client_secret("blue", "thief", json!({}))).await;
+    second.refused("ClientSecret", "blue", "ApplicationNotReady").await;
+    assert!(second.find("Secret", &second.namespace, "blue").await.is_none(), "nothing is delivered");
+    let credential = first.issue("blue").await;
+    first.accepted(&credential).await;
+
+    first.delete("Application", &first.namespace, "sync").await;
+    first.turned_away(&credential).await;
+    second.ready("Application", "thief").await;
+    second.ready("ClientSecret", "blue").await;
+}
+
+#[tokio::test]
+async fn an_application_may_change_its_service_user() {
+    let tenant = Tenant::new("change").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    tenant.apply(&service_user("other", &[&tenant.own("readers")])).await;
+    tenant.ready("ServiceUser", "other").await;
+    tenant.apply(&application("sync", "other", json!({}))).await;
+    tenant.ready("Application", "sync").await;
+    let other = tenant.get("ServiceUser", "other").await["metadata"]["uid"].clone();
+    crate::harness::eventually("every replica grants the new subject", async || {
+        let claims = tenant.accepted(&credential).await;
+        crate::harness::holds(claims.iter().all(|claims| claims["sub"] == other), format_args!("{claims:?}"))
+    })
+    .await;
+}
