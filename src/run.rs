@@ -160,7 +160,8 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
 
     let endpoint = Arc::new(Endpoint::new(index, clock, keys, endpoint_settings(&args, issuer.clone()), token_metrics));
     let closing = CancellationToken::new();
-    let serving = serve_endpoint(args.clone(), client, endpoint_listener, endpoint, issuer, readiness.clone(), closing.clone());
+    let serving =
+        serve_endpoint(args.clone(), client, endpoint_listener, endpoint, issuer, readiness.clone(), closing.clone());
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         () = stop.cancelled() => {}
@@ -281,8 +282,7 @@ fn controller_settings(args: &RunArgs, issuer: &Issuer) -> controller::Settings 
 }
 
 fn endpoint_settings(args: &RunArgs, issuer: Issuer) -> endpoint::Settings {
-    let request =
-        RequestLimits { body_bytes: args.body_bytes_max as usize, body_read: positive(&args.read_timeout) };
+    let request = RequestLimits { body_bytes: args.body_bytes_max as usize, body_read: positive(&args.read_timeout) };
     endpoint::Settings { issuer, service_documentation: None, request, hash: HashLimits::default() }
 }
 

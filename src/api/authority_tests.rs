@@ -132,8 +132,11 @@ fn restrictions() -> impl Strategy<Value = Option<Restriction>> {
     let list = |kind: &'static str| {
         proptest::option::of(proptest::collection::vec((0..4u8).prop_map(move |n| format!("{kind}{n}")), 0..4))
     };
-    let restriction = (list("role"), list("aud"), list("scope"))
-        .prop_map(|(roles, audiences, scopes)| Restriction { roles, audiences, scopes });
+    let restriction = (list("role"), list("aud"), list("scope")).prop_map(|(roles, audiences, scopes)| Restriction {
+        roles,
+        audiences,
+        scopes,
+    });
     proptest::option::of(restriction)
 }
 

@@ -97,7 +97,12 @@ impl Verdict {
 /// The condition list that says `verdicts`. `lastTransitionTime` is kept where the status did not change; a condition
 /// without a verdict is dropped.
 #[must_use]
-pub fn merge(previous: &[Condition], verdicts: Vec<Verdict>, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+pub fn merge(
+    previous: &[Condition],
+    verdicts: Vec<Verdict>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
     verdicts
         .into_iter()
         .map(|verdict| {
@@ -110,7 +115,8 @@ pub fn merge(previous: &[Condition], verdicts: Vec<Verdict>, generation: Option<
                 message: verdict.message,
                 observed_generation: generation,
                 // Seconds: the API server stores no more, and an equal status must compare equal.
-                last_transition_time: unchanged.map_or_else(|| Time(whole_second(now)), |c| c.last_transition_time.clone()),
+                last_transition_time: unchanged
+                    .map_or_else(|| Time(whole_second(now)), |c| c.last_transition_time.clone()),
             }
         })
         .collect()

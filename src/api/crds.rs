@@ -19,9 +19,13 @@ pub fn all() -> Vec<CustomResourceDefinition> {
 /// merge by type.
 fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
-        let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else { continue };
+        let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
+            continue;
+        };
         drop_nullable(root);
-        let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) else { continue };
+        let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) else {
+            continue;
+        };
         status.default = Some(JSON(pending()));
         status.description.get_or_insert_with(|| "What the controller says of the object.".to_owned());
         if let Some(conditions) = status.properties.as_mut().and_then(|properties| properties.get_mut("conditions")) {
@@ -49,8 +53,9 @@ fn drop_nullable(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     let properties = schema.properties.iter_mut().flat_map(|properties| properties.values_mut());
     properties.for_each(drop_nullable);
-    if let Some(k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrArray::Schema(items)) =
-        schema.items.as_mut()
+    if let Some(k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrArray::Schema(
+        items,
+    )) = schema.items.as_mut()
     {
         drop_nullable(items);
     }

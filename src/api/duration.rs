@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The syntax: units in this order, each at most once. The number of digits of each unit is bounded so that no sum
 /// overflows an instant (all together less than 3,000 years).
-pub const PATTERN: &str =
-    "^([0-9]{1,3}y)?([0-9]{1,4}w)?([0-9]{1,5}d)?([0-9]{1,7}h)?([0-9]{1,8}m)?([0-9]{1,10}s)?$";
+pub const PATTERN: &str = "^([0-9]{1,3}y)?([0-9]{1,4}w)?([0-9]{1,5}d)?([0-9]{1,7}h)?([0-9]{1,8}m)?([0-9]{1,10}s)?$";
 
 /// Units in the order of the syntax: letter, digits allowed, seconds. A year has 365 days.
 const UNITS: [(char, usize, i64); 6] =

@@ -40,8 +40,8 @@ impl TryFrom<String> for Location {
 
     fn try_from(text: String) -> Result<Self, MalformedLocation> {
         let Some(path) = text.strip_prefix('/') else { return Err(MalformedLocation) };
-        let well_formed = path.is_empty()
-            || (path.split('/').count() <= SEGMENTS_MAX && path.split('/').all(is_segment));
+        let well_formed =
+            path.is_empty() || (path.split('/').count() <= SEGMENTS_MAX && path.split('/').all(is_segment));
         if well_formed { Ok(Self(text)) } else { Err(MalformedLocation) }
     }
 }

@@ -21,7 +21,7 @@ pub mod location;
 pub mod names;
 pub mod namespace;
 pub mod precedence;
-pub mod schema;
+mod schema;
 pub mod service_user;
 
 pub use access_group::AccessGroup;

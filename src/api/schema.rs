@@ -31,14 +31,14 @@ fn with_rule(mut schema: Schema, rule: &str, message: &str) -> Schema {
     schema
 }
 
-fn list(items: Schema, items_max: usize) -> Schema {
+fn list(items: &Schema, items_max: usize) -> Schema {
     json_schema!({"type": "array", "maxItems": items_max, "items": items, "x-kubernetes-list-type": "set"})
 }
 
 const LOCATION: &str = "must be / or segments of a-z, 0-9 and - such as /emea/billing: at most 16 segments of 1-63 characters, no trailing slash";
 
 /// A location. The bounds stand in a rule of their own: RE2 refuses nested repetition as large as theirs.
-pub fn location(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn location(_: &mut SchemaGenerator) -> Schema {
     with_rule(
         text(location::LENGTH_MAX, "^/$|^(/[a-z0-9-]+)+$", LOCATION),
         "self.split('/').size() <= 17 && self.split('/').all(segment, segment.size() <= 63)",
@@ -47,27 +47,31 @@ pub fn location(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A role name.
-pub fn role(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn role(_: &mut SchemaGenerator) -> Schema {
     text(128, VISIBLE_ASCII, "must be 1-128 visible ASCII characters without space, such as billing.reader")
 }
 
 /// At most 64 role names.
-pub fn roles(generator: &mut SchemaGenerator) -> Schema {
-    list(role(generator), 64)
+pub(super) fn roles(generator: &mut SchemaGenerator) -> Schema {
+    list(&role(generator), 64)
 }
 
 /// An audience: what lands in `aud`.
-pub fn audience(_: &mut SchemaGenerator) -> Schema {
-    text(256, VISIBLE_ASCII, "must be 1-256 visible ASCII characters without space, such as https://billing.example.com")
+pub(super) fn audience(_: &mut SchemaGenerator) -> Schema {
+    text(
+        256,
+        VISIBLE_ASCII,
+        "must be 1-256 visible ASCII characters without space, such as https://billing.example.com",
+    )
 }
 
 /// At most 64 audiences.
-pub fn audiences(generator: &mut SchemaGenerator) -> Schema {
-    list(audience(generator), 64)
+pub(super) fn audiences(generator: &mut SchemaGenerator) -> Schema {
+    list(&audience(generator), 64)
 }
 
 /// A scope-token (RFC 6749 §3.3).
-pub fn scope(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn scope(_: &mut SchemaGenerator) -> Schema {
     text(
         128,
         r"^[\x21\x23-\x5B\x5D-\x7E]+$",
@@ -76,34 +80,34 @@ pub fn scope(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// At most 64 scope-tokens; may be empty.
-pub fn scopes(generator: &mut SchemaGenerator) -> Schema {
-    list(scope(generator), 64)
+pub(super) fn scopes(generator: &mut SchemaGenerator) -> Schema {
+    list(&scope(generator), 64)
 }
 
 /// 1 to 64 scope-tokens.
-pub fn some_scopes(generator: &mut SchemaGenerator) -> Schema {
+pub(super) fn some_scopes(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = scopes(generator);
     schema.insert("minItems".to_owned(), 1.into());
     schema
 }
 
 /// At most 64 names of AccessGroups.
-pub fn group_names(generator: &mut SchemaGenerator) -> Schema {
-    list(object_name(generator), 64)
+pub(super) fn group_names(generator: &mut SchemaGenerator) -> Schema {
+    list(&object_name(generator), 64)
 }
 
 /// At most 64 names of namespaces.
-pub fn namespace_names(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn namespace_names(_: &mut SchemaGenerator) -> Schema {
     let name = text(
         63,
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "must be the name of a namespace: a-z, 0-9 and -, at most 63 characters",
     );
-    list(name, 64)
+    list(&name, 64)
 }
 
 /// The name of a Kubernetes object (DNS subdomain).
-pub fn object_name(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn object_name(_: &mut SchemaGenerator) -> Schema {
     text(
         253,
         r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
@@ -112,7 +116,7 @@ pub fn object_name(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A client id: a UUID in lower case.
-pub fn client_id(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn client_id(_: &mut SchemaGenerator) -> Schema {
     text(
         36,
         "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
@@ -124,30 +128,26 @@ const DURATION: &str = "must be a duration such as 15m, 90d or 1y6w: units y, w,
 const NOT_ZERO: &str = "self.matches('[1-9]')";
 
 /// A token lifetime: a duration of at least a minute.
-pub fn token_lifetime(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn token_lifetime(_: &mut SchemaGenerator) -> Schema {
     let schema = with_rule(text(40, duration::PATTERN, DURATION), NOT_ZERO, "must be longer than zero");
     // A duration is shorter than a minute when nothing but zeros stands before at most 59 seconds.
-    with_rule(
-        schema,
-        "!self.matches('^(0+[ywdhm])*0*[0-5]?[0-9]s$')",
-        "must be at least 1m",
-    )
+    with_rule(schema, "!self.matches('^(0+[ywdhm])*0*[0-5]?[0-9]s$')", "must be at least 1m")
 }
 
 /// A duration, or `Never`.
-pub fn duration_or_never(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn duration_or_never(_: &mut SchemaGenerator) -> Schema {
     let pattern = format!("^Never$|{}", duration::PATTERN);
     let message = format!("{DURATION}; or Never");
     with_rule(text(40, &pattern, &message), "self == 'Never' || self.matches('[1-9]')", "must be longer than zero")
 }
 
 /// An instant (RFC 3339).
-pub fn instant(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn instant(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time", "minLength": 1, "maxLength": 40})
 }
 
 /// A label selector (`metav1.LabelSelector`), with the rules that the API server applies to built-in kinds.
-pub fn label_selector(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "description": "A label selector on namespaces; {} selects all of them. Namespace labels decide who may hold the role, so protect them; prefer `names`.",

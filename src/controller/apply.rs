@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use jiff::Timestamp;
-use k8s_openapi::{ByteString, NamespaceResourceScope};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::{ByteString, NamespaceResourceScope};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -92,9 +92,10 @@ impl<C: Clock> Context<C> {
         let has = |map: &Option<BTreeMap<String, String>>, all: &BTreeMap<String, String>| {
             map.as_ref().is_some_and(|map| all.iter().all(|(key, value)| map.get(key) == Some(value)))
         };
-        let right = found.data.as_ref().is_some_and(|data| wanted.iter().all(|(key, value)| data.get(key) == Some(value)))
-            && has(&found.metadata.annotations, &annotations(&issue, content))
-            && has(&found.metadata.labels, &labels());
+        let right =
+            found.data.as_ref().is_some_and(|data| wanted.iter().all(|(key, value)| data.get(key) == Some(value)))
+                && has(&found.metadata.annotations, &annotations(&issue, content))
+                && has(&found.metadata.labels, &labels());
         if !right {
             self.write(owner, found, &issue, content).await?;
         }
@@ -102,7 +103,12 @@ impl<C: Clock> Context<C> {
     }
 
     /// Writes a new value into the Secret.
-    pub(super) async fn replace(&self, owner: &ClientSecret, found: &Secret, content: &Content) -> Result<Outcome, Error> {
+    pub(super) async fn replace(
+        &self,
+        owner: &ClientSecret,
+        found: &Secret,
+        content: &Content,
+    ) -> Result<Outcome, Error> {
         let issue = self.new_value();
         self.write(owner, found, &issue, content).await?;
         self.outcome(owner, &issue)

@@ -34,12 +34,24 @@ pub(super) struct Sender(mpsc::Sender<Note>);
 
 impl Sender {
     /// Tells that something went as it should.
-    pub(super) fn normal<K: Resource<DynamicType = ()>>(&self, about: &K, reason: impl Into<String>, action: &'static str, text: String) {
+    pub(super) fn normal<K: Resource<DynamicType = ()>>(
+        &self,
+        about: &K,
+        reason: impl Into<String>,
+        action: &'static str,
+        text: String,
+    ) {
         self.send(Note { about: about.object_ref(&()), warning: false, reason: reason.into(), action, text });
     }
 
     /// Tells that somebody should look.
-    pub(super) fn warning<K: Resource<DynamicType = ()>>(&self, about: &K, reason: impl Into<String>, action: &'static str, text: String) {
+    pub(super) fn warning<K: Resource<DynamicType = ()>>(
+        &self,
+        about: &K,
+        reason: impl Into<String>,
+        action: &'static str,
+        text: String,
+    ) {
         self.send(Note { about: about.object_ref(&()), warning: true, reason: reason.into(), action, text });
     }
 
@@ -69,7 +81,8 @@ pub(super) fn start(client: Client, clock: impl Clock, replica: String) -> Sende
 fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
     let mut text = note.text;
     if text.len() > NOTE_LENGTH_MAX {
-        let end = (0..=NOTE_LENGTH_MAX - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        let end =
+            (0..=NOTE_LENGTH_MAX - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
         text.truncate(end);
         text.push('…');
     }

@@ -137,8 +137,10 @@ impl Store<'_> {
         let api: Api<ClientSecret> = Api::all(self.client.clone());
         let mut params = ListParams::default().limit(PAGE_SIZE);
         loop {
-            let page =
-                api.list(&params).await.map_err(|source| self.failed("look for credentials that need", name, source))?;
+            let page = api
+                .list(&params)
+                .await
+                .map_err(|source| self.failed("look for credentials that need", name, source))?;
             if page.items.iter().filter_map(|secret| secret.status.as_ref()).any(|status| !status.versions.is_empty()) {
                 return Ok(true);
             }
@@ -158,6 +160,7 @@ impl Store<'_> {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "has the signature of its sibling, which can fail")]
 fn new_install_key() -> Result<Data, String> {
     let key = InstallKey::generate();
     Ok(Data::from([
@@ -170,7 +173,8 @@ fn install_keys(data: &Data) -> Result<InstallKeys, String> {
     let current = data.get(CURRENT).ok_or("it has no entry `current`")?;
     let current = std::str::from_utf8(&current.0).map_err(|_| "its entry `current` is not text")?;
     let keys = data.iter().filter(|(id, _)| *id != CURRENT).map(|(id, key)| {
-        let key = <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| format!("its entry `{id}` is not 32 bytes long"))?;
+        let key =
+            <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| format!("its entry `{id}` is not 32 bytes long"))?;
         InstallKey::new(id, key).map_err(|error: InstallKeyError| format!("its entry `{id}`: {error}"))
     });
     let keys = keys.collect::<Result<Vec<_>, _>>()?;

@@ -122,8 +122,15 @@ pub async fn run<C: Clock + Clone>(
     mut leading: watch::Receiver<bool>,
 ) {
     let events = events::start(client.clone(), clock.clone(), settings.replica.clone());
-    let context =
-        Arc::new(Context { client, model, clock, settings, install_keys, written: written::Written::default(), events });
+    let context = Arc::new(Context {
+        client,
+        model,
+        clock,
+        settings,
+        install_keys,
+        written: written::Written::default(),
+        events,
+    });
     let mut listed = std::collections::BTreeSet::new();
     loop {
         // Not ours to write: what changes meanwhile is looked at when the lease is won.
@@ -230,6 +237,7 @@ where
 }
 
 /// What failed is tried again; the log says why.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn retry<C, K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, _: Arc<Context<C>>) -> Action {
     let object = ObjectRef::from_obj(object.as_ref());
     if error.is_conflict() {

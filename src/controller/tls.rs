@@ -48,7 +48,9 @@ pub enum TlsStoreError {
     #[error("could not make a certificate")]
     Make(#[from] CertificateError),
     /// The Secret is there but cannot be used.
-    #[error("Secret {SECRET} is damaged (no usable `{entry}`): delete it to have a new certificate and CA made, or restore it")]
+    #[error(
+        "Secret {SECRET} is damaged (no usable `{entry}`): delete it to have a new certificate and CA made, or restore it"
+    )]
     Damaged {
         /// The entry.
         entry: &'static str,
@@ -129,7 +131,9 @@ async fn publish(client: &Client, namespace: &str, ca: &str) -> Result<(), TlsSt
     let data = BTreeMap::from([(CA_CERT.to_owned(), ca.to_owned())]);
     let wanted = ConfigMap { metadata: metadata(CONFIG_MAP), data: Some(data), ..ConfigMap::default() };
     let written = match found {
-        Some(found) if found.data.as_ref().and_then(|data| data.get(CA_CERT)).is_some_and(|have| have == ca) => return Ok(()),
+        Some(found) if found.data.as_ref().and_then(|data| data.get(CA_CERT)).is_some_and(|have| have == ca) => {
+            return Ok(());
+        }
         Some(_) => {
             let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
             api.patch(CONFIG_MAP, &params, &Patch::Merge(&json!({"data": wanted.data}))).await

@@ -22,7 +22,8 @@ impl<'a> Reader<'a> {
         } else {
             // Long form: the low bits say how many bytes of length follow.
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            let length = bytes.iter().try_fold(0_usize, |sum, byte| sum.checked_mul(256)?.checked_add((*byte).into()))?;
+            let length =
+                bytes.iter().try_fold(0_usize, |sum, byte| sum.checked_mul(256)?.checked_add((*byte).into()))?;
             (length, rest)
         };
         let (contents, rest) = rest.split_at_checked(length)?;
@@ -51,7 +52,8 @@ mod tests {
 
     #[test]
     fn truncated_and_absurd_lengths_are_refused() {
-        for bytes in [&[][..], &[2], &[2, 5, 1], &[2, 0x82, 1], &[2, 0x89, 255, 255, 255, 255, 255, 255, 255, 255, 255]] {
+        for bytes in [&[][..], &[2], &[2, 5, 1], &[2, 0x82, 1], &[2, 0x89, 255, 255, 255, 255, 255, 255, 255, 255, 255]]
+        {
             assert_eq!(Reader(bytes).any(), None, "{bytes:?}");
         }
     }

@@ -81,12 +81,14 @@ mod tests {
 
     #[test]
     fn the_first_key_of_an_algorithm_signs_and_all_are_published() {
-        let (rsa, new, old) = (key(SigningAlgorithm::Rs256), key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
+        let (rsa, new, old) =
+            (key(SigningAlgorithm::Rs256), key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
         let set = KeySet::new([rsa.clone(), new.clone(), old.clone(), new.clone()]);
         assert_eq!(set.signing_key(SigningAlgorithm::Es256).unwrap().kid(), new.kid());
         assert_eq!(set.algorithms(), [SigningAlgorithm::Es256, SigningAlgorithm::Rs256]);
         let document: serde_json::Value = serde_json::from_slice(set.document()).unwrap();
-        let kids: Vec<&str> = document["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
+        let kids: Vec<&str> =
+            document["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
         assert_eq!(kids, [rsa.kid(), new.kid(), old.kid()]);
     }
 

@@ -95,8 +95,7 @@ impl SigningKey {
         let failed = SigningKeyError::Parse(algorithm);
         let (private, key) = match algorithm {
             SigningAlgorithm::Es256 => {
-                let key =
-                    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| failed)?;
+                let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| failed)?;
                 let public = ec_public(key.public_key().as_ref()).ok_or(failed)?;
                 (Private::Es256(key), public)
             }
@@ -158,7 +157,10 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey").field("alg", &self.public.alg).field("kid", &self.public.kid).finish_non_exhaustive()
+        f.debug_struct("SigningKey")
+            .field("alg", &self.public.alg)
+            .field("kid", &self.public.kid)
+            .finish_non_exhaustive()
     }
 }
 

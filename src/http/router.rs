@@ -43,7 +43,9 @@ pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Router {
     let mut router = Router::new();
     for (path, resource) in paths(&endpoint.service.issuer) {
         let methods: MethodRouter<Arc<Endpoint<C, K>>> = match resource {
-            Resource::Token => post(token::token).fallback(async || answer::method_not_allowed(&RequestId::new(), "POST")),
+            Resource::Token => {
+                post(token::token).fallback(async || answer::method_not_allowed(&RequestId::new(), "POST"))
+            }
             Resource::Jwks => get(discovery::jwks).fallback(read_only),
             Resource::Metadata => get(discovery::metadata).fallback(read_only),
         };

@@ -98,7 +98,8 @@ impl fmt::Debug for TlsCertificate {
 }
 
 fn read_pair(cert_pem: &[u8], key_pem: &[u8]) -> Result<CertifiedKey, TlsError> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(cert_pem).collect::<Result<_, _>>().map_err(|_| TlsError::NoCertificate)?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(cert_pem).collect::<Result<_, _>>().map_err(|_| TlsError::NoCertificate)?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate);
     }
@@ -247,7 +248,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = TlsFiles { cert: dir.path().join("tls.crt"), key: dir.path().join("tls.key") };
         let pair = leaf();
-        let certificate = TlsCertificate::new(pair.cert_pem.as_bytes(), pair.key_pem.expose_secret().as_bytes()).unwrap();
+        let certificate =
+            TlsCertificate::new(pair.cert_pem.as_bytes(), pair.key_pem.expose_secret().as_bytes()).unwrap();
         let shutdown = CancellationToken::new();
         shutdown.cancel();
         files.watch_every(Duration::from_hours(1), certificate, shutdown).await;

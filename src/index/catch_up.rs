@@ -129,7 +129,10 @@ impl CatchUp {
     /// there are none.
     async fn versions<K>(&self, namespace: &str, fields: &str) -> kube::Result<u64>
     where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
     {
         let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace);
         let list = api.list(&ListParams::default().fields(fields)).await?;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::compile::{Sources, entry};
 use super::Index;
+use super::compile::{Sources, entry};
 use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
 use kube::ResourceExt;
 
@@ -39,7 +39,9 @@ pub async fn feed(index: Arc<Index>, model: Model, mut updates: Subscription) {
         if waiting_for.is_empty() && !index.synced.swap(true, Ordering::AcqRel) {
             // Records compiled while the lists came in may lack what came later; now everything is there.
             let every: Vec<String> = model.relations().claimants_of_client_id.keys().cloned().collect();
-            every.iter().for_each(|client_id| index.compile(&model, client_id));
+            for client_id in &every {
+                index.compile(&model, client_id);
+            }
             tracing::info!(clients = index.len(), "the read model is synced");
         }
     }
@@ -102,4 +104,3 @@ fn scopes(model: &Model) -> Arc<[Arc<str>]> {
     let scopes: BTreeSet<&str> = permissions.flat_map(|permission| &permission.scopes).map(String::as_str).collect();
     scopes.into_iter().map(Arc::from).collect()
 }
-

@@ -89,7 +89,8 @@ impl Affected {
     }
 
     pub(super) fn namespace(&mut self, relations: &Relations, change: &Change<PartialObjectMeta<Namespace>>) {
-        let meta = |side: &Option<_>| side.as_ref().map(|n: &std::sync::Arc<PartialObjectMeta<Namespace>>| n.metadata.clone());
+        let meta =
+            |side: &Option<_>| side.as_ref().map(|n: &std::sync::Arc<PartialObjectMeta<Namespace>>| n.metadata.clone());
         let (before, after) = (meta(&change.before), meta(&change.after));
         let facts = |metadata: &Option<_>| metadata.as_ref().map(crate::api::NamespaceFacts::new);
         if facts(&before) == facts(&after) {

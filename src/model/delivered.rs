@@ -29,13 +29,19 @@ impl DeliveredSecret {
     #[must_use]
     pub fn new(object: PartialObjectMeta<Secret>) -> Self {
         let mut metadata = object.metadata;
-        let ours: Vec<ManagedFieldsEntry> =
-            metadata.managed_fields.take().into_iter().flatten().filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER)).collect();
+        let ours: Vec<ManagedFieldsEntry> = metadata
+            .managed_fields
+            .take()
+            .into_iter()
+            .flatten()
+            .filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
+            .collect();
         let own = |path: &[&str]| ours.iter().flat_map(|entry| fields_under(entry, path)).collect::<BTreeSet<_>>();
         let own_keys = own(&["f:data"]);
         let own_annotations = own(&["f:metadata", "f:annotations"]);
-        metadata.annotations =
-            metadata.annotations.map(|all| all.into_iter().filter(|(key, _)| OWN_ANNOTATIONS.contains(&key.as_str())).collect());
+        metadata.annotations = metadata
+            .annotations
+            .map(|all| all.into_iter().filter(|(key, _)| OWN_ANNOTATIONS.contains(&key.as_str())).collect());
         let labels = metadata.labels.take().unwrap_or_default();
         let label_is = |key, value| labels.get(key).is_some_and(|label| label == value);
         let own_metadata = OWN_ANNOTATIONS.iter().all(|key| own_annotations.contains(*key))

@@ -160,8 +160,14 @@ impl Model {
     /// The ClientSecrets of an application that are not being deleted, oldest first.
     #[must_use]
     pub fn secrets_of(&self, application: &Key) -> Vec<Arc<ClientSecret>> {
-        let keys: Vec<Key> =
-            self.relations().secrets_of_application.get(application).into_iter().flatten().map(|c| c.key.clone()).collect();
+        let keys: Vec<Key> = self
+            .relations()
+            .secrets_of_application
+            .get(application)
+            .into_iter()
+            .flatten()
+            .map(|c| c.key.clone())
+            .collect();
         keys.iter().filter_map(|key| self.secret(key)).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector;
 use kube::runtime::watcher::watcher;
@@ -194,7 +194,9 @@ impl<C: Clock + Clone> Watches<C> {
                 let now = clock.now();
                 let quiet: Vec<_> = freshness.iter().filter(|(_, watch)| watch.may_have_recovered(now)).collect();
                 if !quiet.is_empty() && client.apiserver_version().await.is_ok() {
-                    quiet.iter().for_each(|(_, watch)| watch.recovered());
+                    for (_, watch) in quiet {
+                        watch.recovered();
+                    }
                 }
             }
         });
@@ -209,8 +211,8 @@ impl<C: Clock + Clone> Watches<C> {
 
 /// The object without what nobody reads: managed fields and the copy that `kubectl apply` leaves are often larger than
 /// all the rest.
-fn decode<K: Resource>(DeserializeGuard(object): DeserializeGuard<K>) -> Result<K, (ObjectMeta, String)> {
-    let mut object = object.map_err(|invalid| (invalid.metadata, invalid.error))?;
+fn decode<K: Resource>(DeserializeGuard(object): DeserializeGuard<K>) -> Result<K, Box<InvalidObject>> {
+    let mut object = object.map_err(Box::new)?;
     object.meta_mut().managed_fields = None;
     object.meta_mut().annotations = None;
     object.meta_mut().labels = None;

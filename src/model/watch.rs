@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, ExponentialBackoff};
 use kube::runtime::{WatchStreamExt, watcher::Config};
@@ -77,8 +78,8 @@ pub(super) fn config() -> Config {
 pub(super) async fn follow<W, K>(
     kind: Kind,
     events: impl Stream<Item = watcher::Result<Event<W>>>,
-    mut writer: Writer<K>,
-    convert: impl Fn(W) -> Result<K, (ObjectMeta, String)>,
+    writer: Writer<K>,
+    convert: impl Fn(W) -> Result<K, Box<InvalidObject>>,
     freshness: &Freshness,
     clock: &impl Clock,
     mut report: impl FnMut(Report<K>),
@@ -88,44 +89,75 @@ pub(super) async fn follow<W, K>(
     let store = writer.as_reader();
     let backoff = ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter();
     let mut events = std::pin::pin!(events.backoff(ExponentialBackoff::from(backoff.without_max_times())));
-    let mut listed_before = Vec::new();
+    let mut follower = Follower { kind, store, writer, convert, listed_before: Vec::new() };
     while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => event,
+        match event {
+            Ok(event) => {
+                // `Init` comes before the list is asked for; it says nothing about the API server.
+                if !matches!(event, Event::Init) {
+                    freshness.recovered();
+                }
+                for told in follower.take(event) {
+                    report(told);
+                }
+            }
             Err(error) => {
                 tracing::warn!(kind = kind.name(), error = %chain(&error), "watch failed, trying again");
                 freshness.failed(clock.now());
-                continue;
-            }
-        };
-        freshness.recovered();
-        match event {
-            Event::Init => {
-                listed_before = store.state();
-                writer.apply_watcher_event(&Event::Init);
-            }
-            Event::InitApply(object) => {
-                if let Ok(object) = convert(object).map_err(|invalid| warn_undecodable(kind, &invalid)) {
-                    writer.apply_watcher_event(&Event::InitApply(object));
-                }
-            }
-            Event::InitDone => {
-                writer.apply_watcher_event(&Event::InitDone);
-                differences(std::mem::take(&mut listed_before), &store).for_each(|change| report(Report::Change(change)));
-                report(Report::Listed);
-            }
-            Event::Apply(object) => match convert(object) {
-                Ok(object) => report(Report::Change(replace(&store, &mut writer, object))),
-                Err(invalid) => {
-                    warn_undecodable(kind, &invalid);
-                    remove(&store, &mut writer, &invalid.0).into_iter().for_each(|change| report(Report::Change(change)));
-                }
-            },
-            Event::Delete(object) => {
-                let metadata = convert(object).map_or_else(|(metadata, _)| metadata, |object| object.meta().clone());
-                remove(&store, &mut writer, &metadata).into_iter().for_each(|change| report(Report::Change(change)));
             }
         }
+    }
+}
+
+/// The store of one watch, and what it takes to tell what an event changed.
+struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, F> {
+    kind: Kind,
+    store: Store<K>,
+    writer: Writer<K>,
+    convert: F,
+    /// What was served before the list that is coming in.
+    listed_before: Vec<Arc<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
+    fn take<W>(&mut self, event: Event<W>) -> Vec<Report<K>>
+    where
+        F: Fn(W) -> Result<K, Box<InvalidObject>>,
+    {
+        match event {
+            Event::Init => {
+                self.listed_before = self.store.state();
+                self.writer.apply_watcher_event(&Event::Init);
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                match (self.convert)(object) {
+                    Ok(object) => self.writer.apply_watcher_event(&Event::InitApply(object)),
+                    Err(invalid) => warn_undecodable(self.kind, &invalid),
+                }
+                Vec::new()
+            }
+            Event::InitDone => {
+                self.writer.apply_watcher_event(&Event::InitDone);
+                let before = std::mem::take(&mut self.listed_before);
+                differences(before, &self.store).map(Report::Change).chain([Report::Listed]).collect()
+            }
+            Event::Apply(object) => match (self.convert)(object) {
+                Ok(object) => vec![Report::Change(replace(&self.store, &mut self.writer, object))],
+                Err(invalid) => {
+                    warn_undecodable(self.kind, &invalid);
+                    self.remove(&invalid.metadata)
+                }
+            },
+            Event::Delete(object) => match (self.convert)(object) {
+                Ok(object) => self.remove(object.meta()),
+                Err(invalid) => self.remove(&invalid.metadata),
+            },
+        }
+    }
+
+    fn remove(&mut self, metadata: &ObjectMeta) -> Vec<Report<K>> {
+        remove(&self.store, &mut self.writer, metadata).map(Report::Change).into_iter().collect()
     }
 }
 
@@ -158,10 +190,7 @@ where
         None => ObjectRef::new(name),
     };
     let before = store.get(&reference)?;
-    // The deletion carries the newest resourceVersion of the object.
-    let mut last = K::clone(&before);
-    last.meta_mut().resource_version.clone_from(&metadata.resource_version);
-    writer.apply_watcher_event(&Event::Delete(last));
+    writer.apply_watcher_event(&Event::Delete(K::clone(&before)));
     Some(Change { before: Some(before), after: None })
 }
 
@@ -177,7 +206,8 @@ where
         .into_iter()
         .map(|after| Change { before: before.remove(&ObjectRef::from_obj(after.as_ref())), after: Some(after) })
         .filter(|change| {
-            let version = |side: &Option<Arc<K>>| side.as_ref().and_then(|object| object.meta().resource_version.clone());
+            let version =
+                |side: &Option<Arc<K>>| side.as_ref().and_then(|object| object.meta().resource_version.clone());
             version(&change.before) != version(&change.after)
         })
         .collect();
@@ -185,7 +215,8 @@ where
     changes.into_iter()
 }
 
-fn warn_undecodable(kind: Kind, (metadata, error): &(ObjectMeta, String)) {
+fn warn_undecodable(kind: Kind, invalid: &InvalidObject) {
+    let InvalidObject { metadata, error } = invalid;
     tracing::warn!(
         kind = kind.name(),
         namespace = metadata.namespace.as_deref().unwrap_or_default(),

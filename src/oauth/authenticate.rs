@@ -141,7 +141,11 @@ impl<C: Clients> Authenticator<'_, C> {
 
     /// A wrong secret cost a hash; so does every other failure, except those that whoever sent them could foresee
     /// without us: a secret that is malformed or absent.
-    async fn take_as_long_as_a_wrong_secret(&self, error: &ClientError, presented: &Presented) -> Result<(), TokenError> {
+    async fn take_as_long_as_a_wrong_secret(
+        &self,
+        error: &ClientError,
+        presented: &Presented,
+    ) -> Result<(), TokenError> {
         match error {
             ClientError::NoCredentials
             | ClientError::MalformedHeader

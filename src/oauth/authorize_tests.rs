@@ -114,7 +114,8 @@ impl Oracle {
     }
 
     fn roles_of(&self, audiences: &[&str], scopes: &[&str]) -> BTreeSet<String> {
-        let behind = |(a, s, _): &&(String, String, String)| audiences.contains(&a.as_str()) && scopes.contains(&s.as_str());
+        let behind =
+            |(a, s, _): &&(String, String, String)| audiences.contains(&a.as_str()) && scopes.contains(&s.as_str());
         self.held.iter().filter(behind).map(|(_, _, role)| role.clone()).collect()
     }
 

@@ -11,8 +11,10 @@ use crate::oauth::error::{ClientError, RequestError, TokenError};
 use crate::oauth::form::{self, Form};
 
 /// Base64 of RFC 7617; clients that leave out the padding are understood.
-const BASE64: GeneralPurpose =
-    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// How the credentials were sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -161,7 +163,8 @@ mod tests {
 
     #[test]
     fn a1_headers_that_cannot_be_read_are_failed_authentications() {
-        for header in ["Basic", "Basic ", "Basic !!!!", "Basic /w==", &basic_of("no-colon"), &basic_of("id:"), &basic_of(":s")]
+        for header in
+            ["Basic", "Basic ", "Basic !!!!", "Basic /w==", &basic_of("no-colon"), &basic_of("id:"), &basic_of(":s")]
         {
             assert!(matches!(read(Some(header), ""), Err(TokenError::Client(_))), "{header}");
         }

@@ -189,7 +189,9 @@ impl TokenError {
                 AuthorityError::AudienceAmbiguous => {
                     (400, Code::InvalidTarget, "several audiences are held: name one with resource or audience")
                 }
-                AuthorityError::SeveralAudiences => (400, Code::InvalidTarget, "only one audience per token is allowed"),
+                AuthorityError::SeveralAudiences => {
+                    (400, Code::InvalidTarget, "only one audience per token is allowed")
+                }
             },
             Self::Unavailable(Unavailable::RateLimited) => {
                 (429, Code::TemporarilyUnavailable, "too many unknown credentials, try again")
@@ -427,8 +429,11 @@ mod tests {
 
     #[test]
     fn a4_every_failed_authentication_looks_alike() {
-        let answers: Vec<WireError> =
-            every_error().iter().filter(|error| matches!(error, TokenError::Client(_))).map(TokenError::on_the_wire).collect();
+        let answers: Vec<WireError> = every_error()
+            .iter()
+            .filter(|error| matches!(error, TokenError::Client(_)))
+            .map(TokenError::on_the_wire)
+            .collect();
         assert!(answers.len() > 1 && answers.windows(2).all(|pair| pair[0] == pair[1]));
     }
 

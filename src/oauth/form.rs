@@ -40,7 +40,10 @@ impl<'a> Form<'a> {
 
     /// The values of a parameter, without empty ones: a parameter without a value counts as absent (RFC 6749 §3.2).
     pub(crate) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
-        self.pairs.iter().filter(move |(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_ref())
+        self.pairs
+            .iter()
+            .filter(move |(known, value)| known == name && !value.is_empty())
+            .map(|(_, value)| value.as_ref())
     }
 
     /// The value of a parameter that can be there once.

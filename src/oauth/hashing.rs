@@ -187,7 +187,9 @@ mod tests {
         let hasher = Hasher::new(HashLimits::default(), Arc::clone(&counts) as Arc<dyn Meter>);
         let keys = Arc::new(InstallKeys::generate());
         let (secret, version) = secret(&keys, "right");
-        for (value, matches, hashes) in [("wrong", false, 1), ("right", true, 2), ("right", true, 2), ("wrong", false, 3)] {
+        for (value, matches, hashes) in
+            [("wrong", false, 1), ("right", true, 2), ("right", true, 2), ("wrong", false, 3)]
+        {
             assert_eq!(hasher.verify(&keys, &secret, &version, value).await, Ok(matches));
             assert_eq!(counts.hashes.load(Ordering::Relaxed), hashes);
         }

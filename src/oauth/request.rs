@@ -85,13 +85,17 @@ mod tests {
         assert!(matches!(parse(""), Err(TokenError::Request(RequestError::MissingGrantType))));
         assert!(matches!(parse("grant_type="), Err(TokenError::Request(RequestError::MissingGrantType))));
         for unknown in ["password", "Client_Credentials", "client_credentials+", "authorization_code"] {
-            assert!(matches!(parse(&format!("grant_type={unknown}")), Err(TokenError::UnsupportedGrantType)), "{unknown}");
+            assert!(
+                matches!(parse(&format!("grant_type={unknown}")), Err(TokenError::UnsupportedGrantType)),
+                "{unknown}"
+            );
         }
     }
 
     #[test]
     fn t5_unknown_parameters_and_empty_ones_are_ignored() {
-        let (scopes, audiences) = parse("grant_type=client_credentials&scope=&resource=&audience=&colour=blue").unwrap();
+        let (scopes, audiences) =
+            parse("grant_type=client_credentials&scope=&resource=&audience=&colour=blue").unwrap();
         assert_eq!((scopes, audiences), (None, vec![]));
     }
 

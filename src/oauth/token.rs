@@ -63,7 +63,14 @@ pub struct Facts {
 impl<C: Clients, K: Clock> TokenService<C, K> {
     /// A service that issues in the name of `issuer`.
     #[must_use]
-    pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, issuer: Issuer, limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
+    pub fn new(
+        clients: Arc<C>,
+        clock: K,
+        keys: Arc<Keys>,
+        issuer: Issuer,
+        limits: HashLimits,
+        meter: Arc<dyn Meter>,
+    ) -> Self {
         Self { clients, clock, keys, issuer, hasher: Hasher::new(limits, meter) }
     }
 

@@ -108,9 +108,7 @@ fn service_user_resolved(observed: &Observed<'_>) -> Verdict {
 }
 
 fn user_not_found(name: &str) -> String {
-    format!(
-        "spec.serviceUserRef: ServiceUser {name} does not exist in this namespace: create it, or correct the name."
-    )
+    format!("spec.serviceUserRef: ServiceUser {name} does not exist in this namespace: create it, or correct the name.")
 }
 
 fn user_suspended(name: &str) -> String {

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use super::content::Content;
 use super::story::{Outlook, with_outlook};
 use crate::api::ClientSecret;
+use crate::api::application::Reference;
 use crate::api::client_secret::{ClientSecretStatus, Version, VersionState};
 use crate::api::conditions::{Verdict, merge, reasons, types, whole_second};
-use crate::api::application::Reference;
 
 /// Retired versions that status remembers, so that a log can say "retired" instead of "unknown".
 const RETIRED_KEPT: usize = 3;
@@ -156,7 +156,6 @@ fn name_conflict(observed: &Observed<'_>) -> Option<String> {
     let name = observed.secret.spec.secret_name(&observed.secret.metadata);
     let remedy = "choose another spec.delivery.secretName in a new ClientSecret, or remove the other";
     match (&observed.delivered, &observed.older_claimant) {
-        (Delivered::Ours { .. }, _) => None,
         (Delivered::Foreign { owner: Some(owner) }, _) => {
             Some(format!("Secret {name} belongs to {owner} and is left alone: {remedy}."))
         }
@@ -166,7 +165,7 @@ fn name_conflict(observed: &Observed<'_>) -> Option<String> {
         (Delivered::Absent, Some(other)) => {
             Some(format!("ClientSecret {other} is older and delivers as Secret {name} too: {remedy}."))
         }
-        (Delivered::Absent, None) => None,
+        (Delivered::Ours { .. }, _) | (Delivered::Absent, None) => None,
     }
 }
 
@@ -204,7 +203,12 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         binding,
         hint,
         expires_at: active.or(versions.first()).and_then(|version| secret.spec.expiry(version.created_at)),
-        conditions: merge(&previous.conditions, ready(observed, active.is_some()), secret.metadata.generation, observed.now),
+        conditions: merge(
+            &previous.conditions,
+            ready(observed, active.is_some()),
+            secret.metadata.generation,
+            observed.now,
+        ),
         versions,
     }
 }

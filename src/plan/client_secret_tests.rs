@@ -109,7 +109,8 @@ fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_retired() {
 #[test]
 fn what_others_changed_is_repaired_and_a_retired_value_that_is_put_back_is_replaced() {
     let settled = settled("one");
-    let edited = Delivered::Ours { version: Some("one".into()), content: Some(content(&["read"]).digest()), intact: false };
+    let edited =
+        Delivered::Ours { version: Some("one".into()), content: Some(content(&["read"]).digest()), intact: false };
     assert_eq!(decide(&observed(&settled, edited)), Action::Repair);
     let outdated = Delivered::Ours { version: Some("one".into()), content: Some("other".into()), intact: true };
     assert_eq!(decide(&observed(&settled, outdated)), Action::Repair);
@@ -131,10 +132,18 @@ fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
     let table = [
         (observed(&revoked, Delivered::Absent), "Revoked", "Create another ClientSecret"),
         (observed(&expired, Delivered::Absent), "Expired", "Set spec.expiresIn"),
-        (with(|seen| seen.application = ApplicationState::Missing), "ApplicationNotFound", "Application sync does not exist"),
+        (
+            with(|seen| seen.application = ApplicationState::Missing),
+            "ApplicationNotFound",
+            "Application sync does not exist",
+        ),
         (with(|seen| seen.application = ApplicationState::WithoutClientId), "ApplicationNotReady", "no client id"),
         (with(|seen| seen.rank = 20), "LimitReached", "delete one"),
-        (with(|seen| seen.delivered = Delivered::Foreign { owner: None }), "SecretNameConflict", "not managed by Postern"),
+        (
+            with(|seen| seen.delivered = Delivered::Foreign { owner: None }),
+            "SecretNameConflict",
+            "not managed by Postern",
+        ),
         (
             with(|seen| seen.delivered = Delivered::Foreign { owner: Some("ClientSecret red".into()) }),
             "SecretNameConflict",

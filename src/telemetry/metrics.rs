@@ -11,8 +11,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// From 5 µs (an ES256 signature takes some 20 µs) doubling up to 80 ms (where a host is out of breath).
 const BUCKETS_S: [f64; 15] = [
-    0.000_005, 0.000_010, 0.000_020, 0.000_040, 0.000_080, 0.000_160, 0.000_320, 0.000_640, 0.001_280, 0.002_560, 0.005_120,
-    0.010_240, 0.020_480, 0.040_960, 0.081_920,
+    0.000_005, 0.000_010, 0.000_020, 0.000_040, 0.000_080, 0.000_160, 0.000_320, 0.000_640, 0.001_280, 0.002_560,
+    0.005_120, 0.010_240, 0.020_480, 0.040_960, 0.081_920,
 ];
 
 /// How a token request ended. The label `outcome`.
@@ -107,7 +107,12 @@ impl TokenMetrics {
         let in_flight = metrics.hashes_in_flight.clone();
         registry.register("secret_hashes_in_flight", "Hashes being computed now", in_flight);
         let age = metrics.read_model_age_seconds.clone();
-        registry.register_with_unit("read_model_age", "Time since the read model was last known to be current", seconds(), age);
+        registry.register_with_unit(
+            "read_model_age",
+            "Time since the read model was last known to be current",
+            seconds(),
+            age,
+        );
         metrics
     }
 

@@ -67,7 +67,8 @@ async fn authority_only_narrows() {
         let credential = tenant.delivered(&name).await;
         for answer in tenant.ask_everywhere(&credential, request).await {
             let got = answer.claims().map(|claims| json!([claims["scope"], claims["aud"], claims["roles"]]));
-            let expected = expected.map(|(scope, audience, roles)| json!([scope, audience, roles])).map_err(str::to_owned);
+            let expected =
+                expected.map(|(scope, audience, roles)| json!([scope, audience, roles])).map_err(str::to_owned);
             if got != expected {
                 wrong.push(format!("{what}: expected {expected:?}, got {got:?}"));
             }
@@ -93,7 +94,8 @@ async fn several_audiences_in_one_token_only_where_the_application_allows_it() {
         let credential = tenant.delivered(&name).await;
         for answer in tenant.ask_everywhere(&credential, &request).await {
             let got = answer.claims().map(|claims| json!([claims["scope"], claims["aud"]]));
-            let expected = if allowed { Ok(json!(["read", [BILLING, LEDGER]])) } else { Err("400 invalid_target".to_owned()) };
+            let expected =
+                if allowed { Ok(json!(["read", [BILLING, LEDGER]])) } else { Err("400 invalid_target".to_owned()) };
             assert_eq!(got, expected);
         }
     }
@@ -103,7 +105,9 @@ async fn several_audiences_in_one_token_only_where_the_application_allows_it() {
 async fn a_restriction_to_what_is_not_held_is_reported() {
     let tenant = Tenant::new("narrowed").await;
     tenant.settle_in().await;
-    tenant.apply(&application("sync", "sync", json!({"restrictTo": {"scopes": ["invoices:read", "invoices:shred"]}}))).await;
+    tenant
+        .apply(&application("sync", "sync", json!({"restrictTo": {"scopes": ["invoices:read", "invoices:shred"]}})))
+        .await;
     let condition = tenant.says("Application", "sync", "Narrowed", "True", "NotHeld").await;
     assert!(condition["message"].as_str().unwrap().contains("invoices:shred"), "{condition}");
     let status = tenant.get("Application", "sync").await["status"].clone();

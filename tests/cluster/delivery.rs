@@ -36,7 +36,10 @@ async fn what_somebody_changes_is_repaired_and_the_credential_goes_on_working() 
         eventually(format_args!("{what} is repaired"), async || {
             let now = tenant.get("Secret", "blue").await;
             let same = |pointer: &str| now.pointer(pointer) == secret.pointer(pointer);
-            holds(same("/data") && same("/metadata/labels") && same("/metadata/annotations"), format_args!("{:#}", now["metadata"]))
+            holds(
+                same("/data") && same("/metadata/labels") && same("/metadata/annotations"),
+                format_args!("{:#}", now["metadata"]),
+            )
         })
         .await;
     }

@@ -4,13 +4,24 @@
 //! `make test` runs them; `hack/with-controlplane cargo test --test cluster` runs these alone. One control plane serves
 //! the whole run and each test has a namespace of its own; tests that break the control plane have their own.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the report")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is the report"
+)]
 #![expect(unreachable_pub, reason = "one binary: nothing here is seen from outside")]
 
 mod authority;
+mod crash;
 mod delivery;
 mod ending;
+mod foreign;
 mod harness;
 mod life;
+mod outage;
 mod references;
+mod undecodable;
 mod validation;
+mod whole_run;

@@ -89,7 +89,8 @@ impl ControlPlane {
 
     /// A token of the chart's own ServiceAccount.
     pub fn operator_token(&self) -> String {
-        let token = self.run("kubectl", &["create", "token", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--duration=24h"]);
+        let token =
+            self.run("kubectl", &["create", "token", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--duration=24h"]);
         token.trim().to_owned()
     }
 

@@ -16,7 +16,7 @@ pub struct Kubernetes {
 }
 
 /// Kind, API group, version, plural, and whether it lives in a namespace.
-const KINDS: [(&str, &str, &str, &str, bool); 10] = [
+const KINDS: [(&str, &str, &str, &str, bool); 12] = [
     ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
@@ -26,6 +26,8 @@ const KINDS: [(&str, &str, &str, &str, bool); 10] = [
     ("Namespace", "", "v1", "namespaces", false),
     ("Event", "events.k8s.io", "v1", "events", true),
     ("ClusterRole", "rbac.authorization.k8s.io", "v1", "clusterroles", false),
+    ("Role", "rbac.authorization.k8s.io", "v1", "roles", true),
+    ("Lease", "coordination.k8s.io", "v1", "leases", true),
     ("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions", false),
 ];
 
@@ -34,7 +36,11 @@ impl Kubernetes {
     pub async fn connect(kubeconfig: &Path) -> Self {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("read the kubeconfig");
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        Self { client: config.and_then(|config| Ok(Client::try_from(config).expect("make a client"))).expect("a usable kubeconfig") }
+        Self {
+            client: config
+                .and_then(|config| Ok(Client::try_from(config).expect("make a client")))
+                .expect("a usable kubeconfig"),
+        }
     }
 
     /// Creates an object, as `kubectl create` does. `Err` is the API server's message.

@@ -18,7 +18,7 @@ pub use cluster::Cluster;
 pub use controlplane::{OPERATOR_NAMESPACE, RELEASE, checkout, output};
 pub use eventually::{eventually, holds};
 pub use kubernetes::Kubernetes;
-pub use objects::{application, access_group, client_secret, object, service_user};
+pub use objects::{access_group, application, client_secret, object, service_user};
 pub use proxy::{Moment, Proxy};
 pub use replica::Replica;
 pub use tenant::{Tenant, others_have_ended};

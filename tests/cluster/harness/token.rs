@@ -56,7 +56,12 @@ impl Credential {
     }
 
     /// Asks a replica for a token, form parameters beside `grant_type` in `form`.
-    pub async fn ask(&self, connections: &Connections, replica: &str, form: &[(&str, &str)]) -> Result<TokenAnswer, String> {
+    pub async fn ask(
+        &self,
+        connections: &Connections,
+        replica: &str,
+        form: &[(&str, &str)],
+    ) -> Result<TokenAnswer, String> {
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.append_pair("grant_type", "client_credentials").extend_pairs(form);
         let basic = BASE64_STANDARD.encode(format!("{}:{}", self.key("client-id"), self.key("client-secret")));

@@ -31,21 +31,53 @@ async fn an_access_group_is_refused_for_each_rule_it_breaks() {
         ("a segment of 64", json!({"location": format!("/{}", "a".repeat(64))}), LOCATION),
         ("no permission", json!({"permissions": []}), "spec.permissions: Invalid value"),
         ("65 permissions", json!({"permissions": permissions(65)}), "spec.permissions: Too many: 65"),
-        ("one audience twice", json!({"permissions": [permission("a", &["s"]), permission("a", &["t"])]}), "spec.permissions[1]: Duplicate value"),
+        (
+            "one audience twice",
+            json!({"permissions": [permission("a", &["s"]), permission("a", &["t"])]}),
+            "spec.permissions[1]: Duplicate value",
+        ),
         ("an audience with a space", json!({"permissions": [permission("a b", &["s"])]}), AUDIENCE),
-        ("an empty audience", json!({"permissions": [permission("", &["s"])]}), "spec.permissions[0].audience: Invalid value"),
-        ("an audience too long", json!({"permissions": [permission(&"a".repeat(257), &["s"])]}), "spec.permissions[0].audience: Too long"),
+        (
+            "an empty audience",
+            json!({"permissions": [permission("", &["s"])]}),
+            "spec.permissions[0].audience: Invalid value",
+        ),
+        (
+            "an audience too long",
+            json!({"permissions": [permission(&"a".repeat(257), &["s"])]}),
+            "spec.permissions[0].audience: Too long",
+        ),
         ("no scope", json!({"permissions": [permission("a", &[])]}), "spec.permissions[0].scopes: Invalid value"),
-        ("65 scopes", json!({"permissions": [{"audience": "a", "scopes": many(65)}]}), "spec.permissions[0].scopes: Too many: 65"),
-        ("one scope twice", json!({"permissions": [permission("a", &["s", "s"])]}), "spec.permissions[0].scopes[1]: Duplicate value"),
+        (
+            "65 scopes",
+            json!({"permissions": [{"audience": "a", "scopes": many(65)}]}),
+            "spec.permissions[0].scopes: Too many: 65",
+        ),
+        (
+            "one scope twice",
+            json!({"permissions": [permission("a", &["s", "s"])]}),
+            "spec.permissions[0].scopes[1]: Duplicate value",
+        ),
         ("a scope with a space", json!({"permissions": [permission("a", &["a b"])]}), SCOPE),
         ("a scope with a quote", json!({"permissions": [permission("a", &["a\"b"])]}), SCOPE),
         ("a scope with a backslash", json!({"permissions": [permission("a", &["a\\b"])]}), SCOPE),
         ("a namespace that cannot be", json!({"namespaces": {"names": ["Billing"]}}), NAMESPACE),
-        ("a namespace too long", json!({"namespaces": {"names": ["n".repeat(64)]}}), "spec.namespaces.names[0]: Too long"),
+        (
+            "a namespace too long",
+            json!({"namespaces": {"names": ["n".repeat(64)]}}),
+            "spec.namespaces.names[0]: Too long",
+        ),
         ("65 namespaces", json!({"namespaces": {"names": many(65)}}), "spec.namespaces.names: Too many: 65"),
-        ("one namespace twice", json!({"namespaces": {"names": ["a", "a"]}}), "spec.namespaces.names[1]: Duplicate value"),
-        ("an unknown operator", selector(json!({"key": "a", "operator": "Equals"})), r#"operator: Unsupported value: "Equals""#),
+        (
+            "one namespace twice",
+            json!({"namespaces": {"names": ["a", "a"]}}),
+            "spec.namespaces.names[1]: Duplicate value",
+        ),
+        (
+            "an unknown operator",
+            selector(json!({"key": "a", "operator": "Equals"})),
+            r#"operator: Unsupported value: "Equals""#,
+        ),
         ("In without values", selector(json!({"key": "a", "operator": "In"})), VALUES),
         ("Exists with values", selector(json!({"key": "a", "operator": "Exists", "values": ["b"]})), VALUES),
         ("an unknown field", json!({"grants": []}), r#"unknown field "spec.grants""#),
@@ -61,7 +93,11 @@ async fn an_access_group_may_go_to_each_limit() {
         ("64 permissions", json!({"permissions": permissions(64)}), ""),
         ("64 scopes", json!({"permissions": [{"audience": "a", "scopes": many(64)}]}), ""),
         ("every visible character in a scope", json!({"permissions": [permission("!~\"\\", &["!#[]~"])]}), ""),
-        ("the longest names", json!({"role": "r".repeat(128), "permissions": [permission(&"a".repeat(256), &[&"s".repeat(128)])]}), ""),
+        (
+            "the longest names",
+            json!({"role": "r".repeat(128), "permissions": [permission(&"a".repeat(256), &[&"s".repeat(128)])]}),
+            "",
+        ),
         ("the longest texts", json!({"displayName": "ü".repeat(128), "description": "x".repeat(1024)}), ""),
         ("64 namespaces", json!({"namespaces": {"names": many(64)}}), ""),
         ("a namespace of 63", json!({"namespaces": {"names": ["n".repeat(63)]}}), ""),
@@ -87,7 +123,10 @@ async fn an_object_that_nobody_has_looked_at_says_that_it_is_pending() {
     let kubernetes = Cluster::installed().kubernetes().await;
     let created = kubernetes.try_create("", &access_group("tried", json!({}))).await.unwrap();
     let ready = &created["status"]["conditions"][0];
-    assert_eq!((&ready["type"], &ready["status"], &ready["reason"]), (&json!("Ready"), &json!("Unknown"), &json!("Pending")));
+    assert_eq!(
+        (&ready["type"], &ready["status"], &ready["reason"]),
+        (&json!("Ready"), &json!("Unknown"), &json!("Pending"))
+    );
 }
 
 fn permission(audience: &str, scopes: &[&str]) -> Value {

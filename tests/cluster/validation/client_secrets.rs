@@ -19,8 +19,16 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
     let cases = [
         ("a description too long", json!({"description": "x".repeat(1025)}), "spec.description: Too long"),
         ("no application", json!({"applicationRef": {}}), "spec.applicationRef.name: Required value"),
-        ("an application that cannot be", json!({"applicationRef": {"name": "A"}}), "spec.applicationRef.name: … must be the name of an object"),
-        ("a scope with a space", json!({"restrictTo": {"scopes": ["a b"]}}), "spec.restrictTo.scopes[0]: … must be an RFC 6749 scope-token"),
+        (
+            "an application that cannot be",
+            json!({"applicationRef": {"name": "A"}}),
+            "spec.applicationRef.name: … must be the name of an object",
+        ),
+        (
+            "a scope with a space",
+            json!({"restrictTo": {"scopes": ["a b"]}}),
+            "spec.restrictTo.scopes[0]: … must be an RFC 6749 scope-token",
+        ),
         ("both ways to expire", json!({"expiresIn": "1y", "expiresAt": "2099-01-01T00:00:00Z"}), BOTH),
         ("never and an instant", json!({"expiresIn": "Never", "expiresAt": "2099-01-01T00:00:00Z"}), BOTH),
         ("a past instant", json!({"expiresAt": "2020-01-01T00:00:00Z"}), PAST),
@@ -30,9 +38,21 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
         ("a negative time", json!({"expiresIn": "-1d"}), DURATION),
         ("an overflowing time", json!({"expiresIn": "1000y"}), DURATION),
         ("never in lower case", json!({"expiresIn": "never"}), DURATION),
-        ("a Secret that cannot be", json!({"delivery": {"secretName": "My Secret"}}), "spec.delivery.secretName: … must be the name of an object"),
-        ("a Secret name too long", json!({"delivery": {"secretName": "s".repeat(254)}}), "spec.delivery.secretName: Too long"),
-        ("a mode that does not work yet", json!({"delivery": {"mode": "Once"}}), r#"spec.delivery.mode: Unsupported value: "Once""#),
+        (
+            "a Secret that cannot be",
+            json!({"delivery": {"secretName": "My Secret"}}),
+            "spec.delivery.secretName: … must be the name of an object",
+        ),
+        (
+            "a Secret name too long",
+            json!({"delivery": {"secretName": "s".repeat(254)}}),
+            "spec.delivery.secretName: Too long",
+        ),
+        (
+            "a mode that does not work yet",
+            json!({"delivery": {"mode": "Once"}}),
+            r#"spec.delivery.mode: Unsupported value: "Once""#,
+        ),
         ("a field that does not work yet", json!({"rotation": {"every": "30d"}}), r#"unknown field "spec.rotation""#),
     ];
     check(tried, &cases).await;
@@ -45,7 +65,11 @@ async fn a_client_secret_may_go_to_each_limit() {
         ("a second", json!({"expiresIn": "1s"}), ""),
         ("two years", json!({"expiresIn": "2y"}), ""),
         ("an instant to come", json!({"expiresAt": "2099-01-01T00:00:00+02:00"}), ""),
-        ("the longest name of a Secret", json!({"delivery": {"secretName": format!("{}.x", "s".repeat(251)), "mode": "Keep"}}), ""),
+        (
+            "the longest name of a Secret",
+            json!({"delivery": {"secretName": format!("{}.x", "s".repeat(251)), "mode": "Keep"}}),
+            "",
+        ),
         ("revoked from the start", json!({"revoke": true}), ""),
     ];
     check(tried, &cases).await;

@@ -1,0 +1,78 @@
+//! Measures Postern against its goals for speed and memory. Run by `hack/bench`; `docs/performance.md` says how to read it.
+//!
+//! ```text
+//! hack/bench ─▶ goals SECTION ─┬─▶ postern run     the real operator, release build
+//!                              ├─▶ goals baseline  the least that can issue the same token
+//!                              └─▶ goals load      the generator, on a core of its own
+//! ```
+//!
+//! Each section appends what it measured to a file, from which `goals report` prints the table.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
+
+mod baseline;
+mod burst;
+mod cluster;
+mod endpoint;
+mod http;
+mod load;
+mod machine;
+mod operator;
+mod report;
+mod startup;
+mod tokens;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Whatever went wrong, for a person to read.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
+
+const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide]…";
+
+fn main() -> ExitCode {
+    // `cargo bench` adds a flag for its own harness.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {}", postern::run::explain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<()> {
+    match args {
+        ["machine"] => machine::print_facts(),
+        ["endpoint"] => measuring(endpoint::measure()),
+        ["burst"] => measuring(burst::measure(&burst::DEEP)),
+        ["burst-wide"] => measuring(burst::measure(&burst::WIDE)),
+        ["report"] => report::print(),
+        ["baseline", address, clients] => baseline::run(address.parse()?, clients),
+        ["load", plan] => load::run(&serde_json::from_str(plan)?),
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// The task stays on the thread that started it: the children that it starts end with that thread.
+fn measuring(section: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(section)
+}
+
+/// Folder for files of this run; `hack/bench` makes and removes it.
+fn scratch() -> Result<PathBuf> {
+    variable("POSTERN_BENCH_DIR").map(PathBuf::from)
+}
+
+fn variable(name: &str) -> Result<String> {
+    std::env::var(name).map_err(|_| format!("{name} is not set: start it with hack/bench").into())
+}
+
+/// The middle of several measurements.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,109 @@
+//! Server processes: the operator as it is released, and whatever else is measured beside it.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+use crate::http::Connection;
+use crate::{Result, scratch, variable};
+
+/// Namespace that the chart is installed in.
+pub const NAMESPACE: &str = "postern-system";
+/// A start takes a fraction of a second; this is for machines that do much else.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running process; killed when it is dropped, and by the kernel when this process dies.
+pub struct Process(Child);
+
+impl Process {
+    /// Starts `command` with what it prints in the file `log` of the scratch folder.
+    pub fn start(mut command: Command, log: &str) -> Result<Self> {
+        let output = File::create(scratch()?.join(log))?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        Ok(Self(command.spawn()?))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A command that runs on one core, with as many workers, and ends with this process.
+pub fn pinned(core: usize, program: &Path) -> Command {
+    let mut command = ending_with_us("taskset");
+    command.args(["-c", &core.to_string()]).arg(program).env("TOKIO_WORKER_THREADS", "1");
+    command
+}
+
+fn ending_with_us(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// How a replica is started.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// Its name.
+    pub name: String,
+    /// Address of its token endpoint.
+    pub listen: SocketAddr,
+    metrics: SocketAddr,
+    issuer: String,
+    /// Whether it serves plain HTTP.
+    plain: bool,
+}
+
+impl Replica {
+    /// A replica on ports of its own.
+    pub fn new(name: &str, issuer: &str, plain: bool) -> Result<Self> {
+        let (listen, metrics) = (free_address()?, free_address()?);
+        Ok(Self { name: name.to_owned(), listen, metrics, issuer: issuer.to_owned(), plain })
+    }
+
+    /// Starts it, on `core` only if there is one.
+    pub fn start(&self, core: Option<usize>) -> Result<Process> {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_postern"));
+        let mut command = core.map_or_else(|| ending_with_us(&program), |core| pinned(core, &program));
+        command
+            .args(["run", "--issuer", &self.issuer, "--namespace", NAMESPACE, "--replica-name", &self.name])
+            .args(["--listen", &self.listen.to_string(), "--metrics-listen", &self.metrics.to_string()])
+            .args(self.plain.then_some("--insecure-http"))
+            // What the chart's ServiceAccount may do, and no more.
+            .env("KUBECONFIG", variable("POSTERN_BENCH_KUBECONFIG")?);
+        Process::start(command, &format!("{}.log", self.name))
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) -> Result<()> {
+        let asking = async {
+            loop {
+                if let Ok(mut connection) = Connection::open(self.metrics, None).await
+                    && let Ok((StatusCode::OK, _)) = connection.get("/readyz").await
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let asked = tokio::time::timeout(READY_WITHIN, asking).await;
+        asked.map_err(|_| format!("{} is not ready after {READY_WITHIN:?}, see its log", self.name).into())
+    }
+}
+
+/// An address of this machine that nobody listens on.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}

@@ -1,0 +1,120 @@
+//! Restarts and outages: of the API server, and of the operator.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use crate::harness::{Cluster, Tenant, application, client_secret, eventually, holds};
+
+#[tokio::test]
+async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_is_back() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "outage", json!({})).await;
+    tenant.settle_in().await;
+    let (blue, green) = (tenant.issue("blue").await, tenant.issue("green").await);
+    cluster.controlplane.component("kill", "kube-apiserver");
+    for _ in 0..20 {
+        tenant.accepted(&blue).await;
+    }
+    for replica in &cluster.replicas {
+        assert_eq!(replica.probe("livez").await, Ok(StatusCode::OK));
+        assert_eq!(replica.probe("readyz").await, Ok(StatusCode::OK), "a replica that serves stays ready");
+    }
+    cluster.controlplane.component("start", "kube-apiserver");
+    tenant.accepted(&blue).await;
+    tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
+    tenant.turned_away(&blue).await;
+    tenant.accepted(&green).await;
+    let red = tenant.issue("red").await;
+    tenant.accepted(&red).await;
+}
+
+#[tokio::test]
+async fn an_operator_that_starts_before_the_api_server_waits_for_it() {
+    let cluster = Cluster::own(1);
+    cluster.controlplane.component("stop", "kube-apiserver");
+    let replica = &cluster.replicas[0];
+    let kubeconfig = cluster.controlplane.scratch().join("operator.kubeconfig");
+    let written = cluster.operator_kubeconfig(&cluster.controlplane.address());
+    assert_eq!(written, kubeconfig);
+    replica.start(&kubeconfig);
+    eventually("it lives and is not ready", async || {
+        let (live, ready) = (replica.probe("livez").await?, replica.probe("readyz").await?);
+        holds(live == StatusCode::OK && ready == StatusCode::SERVICE_UNAVAILABLE, format_args!("{live} {ready}"))
+    })
+    .await;
+    cluster.controlplane.component("start", "kube-apiserver");
+    cluster.ready().await;
+    let tenant = Tenant::on(cluster.clone(), "early", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    tenant.accepted(&credential).await;
+}
+
+#[tokio::test]
+async fn a_restart_writes_nothing_and_what_was_issued_still_works() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "restart", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    // Objects that are refused are settled, too.
+    tenant.apply(&client_secret("astray", "nowhere", json!({}))).await;
+    tenant.refused("ClientSecret", "astray", "ApplicationNotFound").await;
+    tenant.apply(&application("orphan", "nobody", json!({}))).await;
+    tenant.refused("Application", "orphan", "ServiceUserNotFound").await;
+    let before = tenant.writes().await;
+    for replica in &cluster.replicas {
+        replica.process().terminate();
+        assert!(replica.process().ended().await.success(), "SIGTERM ends with 0");
+    }
+    cluster.start().await;
+    tenant.accepted(&credential).await;
+    assert_eq!(tenant.writes().await, before);
+}
+
+#[tokio::test]
+async fn the_other_replica_takes_over_when_the_one_that_writes_is_killed() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "takeover", json!({})).await;
+    tenant.settle_in().await;
+    let lease = tenant.kubernetes.get("Lease", crate::harness::OPERATOR_NAMESPACE, "postern").await;
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap().to_owned();
+    let leader = cluster.replicas.iter().find(|replica| replica.name == holder);
+    leader.unwrap_or_else(|| panic!("no replica is called {holder}")).process().kill();
+    tenant.apply(&client_secret("blue", "sync", json!({}))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let credential = tenant.delivered("blue").await;
+    let other = cluster.replicas.iter().find(|replica| replica.name != holder).unwrap();
+    credential.ask(&tenant.connections, &other.url, &[]).await.unwrap().claims().unwrap();
+}
+
+#[tokio::test]
+async fn at_sigterm_a_replica_is_first_not_ready_then_finishes_what_it_began_and_ends_with_0() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "sigterm", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let replica = &cluster.replicas[0];
+    let process = replica.process();
+    process.terminate();
+    // As long as somebody answers, it serves tokens; a replica that answers `ready` after a refused connection would
+    // have got the order wrong.
+    let mut seen_not_ready = false;
+    let status = loop {
+        if let Some(status) = process.exit_status() {
+            break status;
+        }
+        if let Ok(ready) = replica.probe("readyz").await {
+            seen_not_ready |= ready == StatusCode::SERVICE_UNAVAILABLE;
+        }
+        if let Ok(answer) = credential.ask(&tenant.connections, &replica.url, &[]).await {
+            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        } else {
+            assert!(seen_not_ready || process.exit_status().is_some(), "it stopped serving while it was still ready");
+        }
+    };
+    assert!(status.success(), "{status}");
+}

@@ -1,0 +1,73 @@
+//! One bad object harms only itself.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Tenant, application, client_secret, eventually, holds, object};
+
+#[tokio::test]
+async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "undecodable", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+
+    for kind in ["accessgroups", "serviceusers", "applications", "clientsecrets"] {
+        accept_anything(&tenant, kind).await;
+    }
+    // What an older or a newer version may have stored.
+    for (kind, spec) in [
+        ("AccessGroup", json!({"role": 7, "location": ["x"], "permissions": "all"})),
+        ("ServiceUser", json!({"location": "not a location"})),
+        ("Application", json!({"serviceUserRef": "sync"})),
+        ("ClientSecret", json!({"applicationRef": {"name": "sync"}, "expiresIn": "soon"})),
+    ] {
+        let broken = object(kind, &tenant.own("broken"), spec);
+        stored(&tenant, &broken).await;
+    }
+    works(&tenant, &credential, "green").await;
+
+    // A good object that becomes undecodable is absent from then on.
+    let victim = tenant.issue("victim").await;
+    let damage = json!({"spec": {"expiresIn": {"years": 1}}});
+    tenant.merge("ClientSecret", &tenant.namespace, "victim", damage).await.unwrap();
+    tenant.turned_away(&victim).await;
+
+    for replica in &cluster.replicas {
+        replica.process().kill();
+    }
+    cluster.start().await;
+    tenant.turned_away(&victim).await;
+    works(&tenant, &credential, "red").await;
+}
+
+/// Old credentials work, and new ones are issued.
+async fn works(tenant: &Tenant, credential: &crate::harness::Credential, name: &str) {
+    tenant.accepted(credential).await;
+    tenant.apply(&application(name, "sync", json!({}))).await;
+    tenant.apply(&client_secret(name, name, json!({}))).await;
+    tenant.ready("ClientSecret", name).await;
+    let credential = tenant.delivered(name).await;
+    tenant.accepted(&credential).await;
+}
+
+/// Takes every rule out of a kind's schema, as if another version of the CRD were installed.
+async fn accept_anything(tenant: &Tenant, plural: &str) {
+    let name = format!("{plural}.postern.dev");
+    let mut definition = tenant.kubernetes.get("CustomResourceDefinition", "", &name).await;
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let version = &mut definition["spec"]["versions"][0];
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"] = anything;
+    version.as_object_mut().unwrap().remove("selectableFields");
+    let versions: Value = definition["spec"]["versions"].clone();
+    tenant.merge("CustomResourceDefinition", "", &name, json!({"spec": {"versions": versions}})).await.unwrap();
+}
+
+/// Creates an object as soon as the API server has taken over the new schema.
+async fn stored(tenant: &Tenant, object: &Value) {
+    eventually("the API server accepts a broken object", async || {
+        let created = tenant.kubernetes.create(&tenant.namespace, object).await;
+        created.map(drop).or_else(|refusal| holds(refusal.contains("already exists"), refusal))
+    })
+    .await;
+}

@@ -1,0 +1,105 @@
+//! D: metadata.
+
+use serde_json::json;
+
+use crate::world::{FORM, GRANT, Options, World};
+
+const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+const OPENID: &str = "/.well-known/openid-configuration";
+
+#[tokio::test]
+async fn d1_both_documents_are_there_and_say_the_same() {
+    let world = World::start().await;
+    let (one, two) = (world.get(AUTHORIZATION_SERVER).await, world.get(OPENID).await);
+    assert_eq!((one.status, two.status), (200, 200));
+    assert_eq!(one.header("content-type"), Some("application/json"));
+    assert_eq!(one.json(), two.json());
+}
+
+#[tokio::test]
+async fn d1_an_issuer_with_a_path_has_them_in_both_positions_and_its_endpoints_below_it() {
+    let world = World::start_with(Options { issuer_path: "/emea/prod", ..Options::default() }).await;
+    for well_known in [AUTHORIZATION_SERVER, OPENID] {
+        for target in [format!("{well_known}/emea/prod"), format!("/emea/prod{well_known}")] {
+            let reply = world.get(&target).await;
+            assert_eq!((reply.status, &reply.json()["issuer"]), (200, &json!(world.issuer)), "{target}");
+        }
+    }
+    let document = world.get("/emea/prod/.well-known/openid-configuration").await.json();
+    let path = |member: &str| {
+        document[member].as_str().unwrap().strip_prefix(&format!("http://{}", world.addr)).unwrap().to_owned()
+    };
+    assert_eq!(
+        (path("token_endpoint").as_str(), path("jwks_uri").as_str()),
+        ("/emea/prod/oauth2/token", "/emea/prod/oauth2/jwks")
+    );
+    assert_eq!(world.get(&path("jwks_uri")).await.status, 200);
+    let authorization = world.credential.basic();
+    let reply = world.send("POST", &path("token_endpoint"), &[("authorization", &authorization), FORM], GRANT).await;
+    assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn d2_the_issuer_is_the_configured_string_and_equals_iss() {
+    // A trailing slash is part of the string.
+    let world = World::start_with(Options { issuer_path: "/", ..Options::default() }).await;
+    let document = world.get(OPENID).await.json();
+    assert_eq!(document["issuer"], world.issuer);
+    assert!(world.issuer.ends_with('/'));
+    assert_eq!(world.claims("").await["iss"], world.issuer);
+    assert_eq!(document["token_endpoint"], format!("{}oauth2/token", world.issuer));
+}
+
+#[tokio::test]
+async fn d3_and_d4_exactly_what_exists_is_listed() {
+    let world = World::start().await;
+    let document = world.get(AUTHORIZATION_SERVER).await.json();
+    let expected = json!({
+        "issuer": world.issuer,
+        "token_endpoint": format!("{}/oauth2/token", world.issuer),
+        "jwks_uri": format!("{}/oauth2/jwks", world.issuer),
+        "scopes_supported": ["entries:read", "invoices:list", "invoices:read"],
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "service_documentation": "https://docs.example.com",
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256", "RS256"],
+    });
+    assert_eq!(document, expected);
+}
+
+#[tokio::test]
+async fn d4_what_is_listed_works() {
+    let world = World::start().await;
+    let document = world.get(AUTHORIZATION_SERVER).await.json();
+    for grant in document["grant_types_supported"].as_array().unwrap() {
+        let parameters = format!("grant_type={}", grant.as_str().unwrap());
+        let reply = world.post(&[("authorization", &world.credential.basic())], &parameters).await;
+        assert_eq!(reply.status, 200, "{grant}");
+    }
+}
+
+#[tokio::test]
+async fn d5_there_is_no_authorization_endpoint_and_no_userinfo() {
+    let world = World::start().await;
+    let document = world.get(OPENID).await.json();
+    for absent in [
+        "authorization_endpoint",
+        "userinfo_endpoint",
+        "introspection_endpoint",
+        "revocation_endpoint",
+        "registration_endpoint",
+    ] {
+        assert!(document.get(absent).is_none(), "{absent}");
+    }
+    assert!(document["subject_types_supported"].is_array());
+}
+
+#[tokio::test]
+async fn the_metadata_is_cacheable_and_revalidates() {
+    let world = World::start().await;
+    let reply = world.get(OPENID).await;
+    let etag = reply.header("etag").unwrap();
+    assert_eq!(world.send("GET", OPENID, &[("if-none-match", etag)], "").await.status, 304);
+}

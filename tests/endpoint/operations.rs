@@ -1,0 +1,234 @@
+//! Q: audit, metrics, readiness; and the end of the process.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use postern::http::admin::{self, Readiness};
+use postern::http::server::{ServerLimits, serve};
+use postern::oauth::client::{Lookup, Refusal};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::raw::{self, Reply};
+use crate::world::{BILLING, CLIENT_ID, FORM, GRANT, Options, World, basic, object};
+
+/// Everything that is logged on this thread, at trace level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    fn start() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::TRACE);
+        let guard = tracing::subscriber::set_default(lines.with_writer(log.clone()).finish());
+        (log, guard)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The audit line of an answer.
+    fn audit(&self, reply: &Reply) -> Value {
+        let id = reply.header("x-request-id").unwrap();
+        let text = self.text();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut lines = lines.filter(|line| line["target"] == "postern::audit" && line["request_id"] == id);
+        let line = lines.next().unwrap_or_else(|| panic!("no line for {id} in {text}"));
+        assert!(lines.next().is_none(), "one line per decision");
+        line
+    }
+}
+
+#[tokio::test]
+async fn q4_a_token_is_one_line_that_names_client_secret_and_token() {
+    let (log, _guard) = Log::start();
+    let world = World::start().await;
+    let reply = world.token("scope=invoices:read").await;
+    let line = log.audit(&reply);
+    for (field, value) in [
+        ("outcome", "issued"),
+        ("client_id", CLIENT_ID),
+        ("secret", "billing/invoice-sync-0"),
+        ("secret_version", world.credential.version.id.as_str()),
+        ("grant_type", "client_credentials"),
+        ("scope", "invoices:read"),
+        ("audience", BILLING),
+        ("jti", crate::world::claims(&reply)["jti"].as_str().unwrap()),
+    ] {
+        assert_eq!(line[field], value, "{field} in {line}");
+    }
+    assert!(line["source"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+}
+
+#[tokio::test]
+async fn q4_a_refusal_names_rule_object_and_revision() {
+    let (log, _guard) = Log::start();
+    let world = World::start().await;
+    let suspended = Refusal { rule: "Suspended", object: object("Application", "invoice-sync") };
+    world.clients.set("suspended", Lookup::Closed(Arc::new(suspended)));
+    let value = &world.credential.value;
+    let reply = world.post(&[("authorization", &basic(&format!("suspended:{value}")))], GRANT).await;
+    let line = log.audit(&reply);
+    assert_eq!((line["outcome"].as_str(), line["rule"].as_str()), (Some("invalid_client"), Some("Suspended")));
+    assert_eq!(
+        (line["object"].as_str(), line["revision"].as_str()),
+        (Some("Application billing/invoice-sync"), Some("1234"))
+    );
+    assert_eq!(line["client_id"], "suspended");
+
+    let line = log.audit(&world.token("scope=x").await);
+    assert_eq!((line["outcome"].as_str(), line["rule"].as_str()), (Some("invalid_scope"), Some("ScopeNotHeld")));
+    assert_eq!((line["scope"].as_str(), line["secret"].as_str()), (Some("x"), Some("billing/invoice-sync-0")));
+
+    let reply = world.send("POST", "/oauth2/token?scope=x", &[FORM], GRANT).await;
+    assert_eq!(log.audit(&reply)["rule"], "InvalidRequest");
+}
+
+#[tokio::test]
+async fn q4_no_log_line_at_any_level_holds_a_credential() {
+    let (log, _guard) = Log::start();
+    let world = World::start().await;
+    let (value, unknown) = (world.credential.value.clone(), world.credential().value);
+    let good = world.token("").await;
+    let _ = world.post(&[], &format!("{GRANT}&client_id={CLIENT_ID}&client_secret={value}")).await;
+    let _ = world.post(&[("authorization", &basic(&format!("{CLIENT_ID}:{unknown}")))], GRANT).await;
+    // Fields mixed up, and credentials where they do not belong.
+    let _ = world.post(&[("authorization", &basic(&format!("{value}:{CLIENT_ID}")))], GRANT).await;
+    let _ = world.post(&[], &format!("{GRANT}&client_id={value}&client_secret={value}")).await;
+    let _ = world.post(&[], &format!("grant_type={value}")).await;
+    let _ = world.token(&format!("scope={value}")).await;
+    let _ = world.token(&format!("audience={value}&resource=urn:{value}")).await;
+    let _ = world.send("POST", &format!("/oauth2/token?client_secret={value}"), &[FORM], GRANT).await;
+    let _ = world.send("POST", &format!("/oauth2/{value}"), &[FORM], GRANT).await;
+    let text = log.text();
+    assert!(text.contains("postern::audit"));
+    let access_token = good.json()["access_token"].as_str().unwrap().to_owned();
+    for secret in [value.as_str(), unknown.as_str(), &world.credential.basic()[6..], access_token.as_str()] {
+        let part = &secret[secret.len() - 30..];
+        assert!(!text.contains(part), "{:?}", text.lines().find(|line| line.contains(part)));
+    }
+}
+
+#[tokio::test]
+async fn q4_what_callers_send_is_escaped_and_bounded() {
+    let (log, _guard) = Log::start();
+    let world = World::start().await;
+    let reply = world.post(&[], &format!("{GRANT}&client_id=a%0Ab%1B[31m&client_secret=x")).await;
+    assert_eq!(log.audit(&reply)["client_id"], "a\\nb\\u{1b}[31m…");
+    let reply = world.token(&format!("scope={}", "x".repeat(50_000))).await;
+    assert!(log.audit(&reply).to_string().len() < 2000);
+}
+
+#[tokio::test]
+async fn q5_requests_are_counted_by_outcome_and_work_is_timed() {
+    let world = World::start().await;
+    let _ = world.token("").await;
+    let _ = world.token("").await;
+    let _ = world.post(&[], GRANT).await;
+    let _ = world.token("scope=x").await;
+    let _ = world.token("audience=x").await;
+    let _ = world.post(&[], "grant_type=password").await;
+    let _ = world.post(&[], "").await;
+    world.metrics.set_read_model_age(Duration::from_secs(3));
+    let text = world.metrics_text();
+    for line in [
+        r#"postern_token_requests_total{outcome="issued"} 2"#,
+        r#"postern_token_requests_total{outcome="invalid_client"} 1"#,
+        r#"postern_token_requests_total{outcome="invalid_scope"} 1"#,
+        r#"postern_token_requests_total{outcome="invalid_target"} 1"#,
+        r#"postern_token_requests_total{outcome="unsupported_grant_type"} 1"#,
+        r#"postern_token_requests_total{outcome="invalid_request"} 1"#,
+        r#"postern_token_requests_total{outcome="unavailable"} 0"#,
+        "postern_secret_hash_duration_seconds_count 1",
+        "postern_token_sign_duration_seconds_count 2",
+        "postern_secret_hashes_in_flight 0",
+        "postern_read_model_age_seconds 3.0",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn q6_ready_means_that_every_condition_holds() {
+    let world = World::start().await;
+    let readiness = Readiness::new(["synced", "keys", "accepting"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let router = admin::router(Arc::clone(&readiness), Arc::clone(&world.registry));
+    let shutdown = CancellationToken::new();
+    tokio::spawn(serve(listener, None, router, ServerLimits::default(), shutdown.clone()));
+    let get = async |target: &str| raw::send(addr, &raw::request("GET", target, &[], b"")).await;
+
+    let reply = get("/readyz").await;
+    assert_eq!((reply.status, reply.text().as_str()), (503, "not ready: accepting, keys, synced\n"));
+    assert_eq!(get("/livez").await.status, 200, "alive all the time");
+    readiness.set("synced", true);
+    readiness.set("accepting", true);
+    assert_eq!(get("/readyz").await.text(), "not ready: keys\n");
+    readiness.set("keys", true);
+    assert_eq!(get("/readyz").await.status, 200);
+    readiness.set("accepting", false);
+    assert_eq!(get("/readyz").await.status, 503);
+
+    let metrics = get("/metrics").await;
+    assert!(metrics.text().contains("postern_token_requests_total{outcome=\"issued\"} 0"));
+    assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn told_to_stop_it_finishes_requests_in_flight_and_accepts_no_more() {
+    let mut world = World::start().await;
+    let headers = [("authorization", &*world.credential.basic()), FORM];
+    let whole = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
+    let (first, second) = whole.split_at(whole.len() - 10);
+    let mut in_flight = TcpStream::connect(world.addr).await.unwrap();
+    in_flight.write_all(first).await.unwrap();
+    // Connections are accepted in order, so the one above has been when this answers.
+    let mut idle = TcpStream::connect(world.addr).await.unwrap();
+    idle.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
+    assert_eq!(raw::one(&mut idle).await.status, 200);
+
+    world.shutdown.cancel();
+    assert_eq!(raw::to_end(&mut idle).await, b"", "idle connections are closed");
+    assert!(TcpStream::connect(world.addr).await.is_err(), "no new connections");
+    assert_eq!(raw::exchange(&mut in_flight, second).await.status, 200);
+    (&mut world.server).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_does_not_keep_the_server_from_stopping() {
+    let server = ServerLimits { shutdown: Duration::from_millis(50), ..ServerLimits::default() };
+    let mut world = World::start_with(Options { server, ..Options::default() }).await;
+    let whole = raw::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
+    let mut endless = TcpStream::connect(world.addr).await.unwrap();
+    endless.write_all(&whole[..whole.len() - 1]).await.unwrap();
+    assert_eq!(world.get("/oauth2/jwks").await.status, 200);
+    world.shutdown.cancel();
+    (&mut world.server).await.unwrap();
+    assert_eq!(raw::to_end(&mut endless).await, b"");
+}

@@ -1,0 +1,155 @@
+//! R: answers and errors.
+
+use std::time::Duration;
+
+use postern::oauth::client::Availability;
+use postern::oauth::hashing::HashLimits;
+
+use crate::raw::Reply;
+use crate::world::{CLIENT_ID, FORM, GRANT, Options, World, basic};
+
+fn is_private_json(reply: &Reply) -> bool {
+    reply.header("content-type") == Some("application/json")
+        && reply.header("cache-control") == Some("no-store")
+        && reply.header("pragma") == Some("no-cache")
+}
+
+/// One answer for every kind of refusal that the caller can provoke.
+async fn refusals(world: &World) -> Vec<Reply> {
+    let secret = format!("client_secret={}", world.credential.value);
+    vec![
+        world.get("/oauth2/token").await,
+        world.get("/nothing").await,
+        world.send("POST", "/oauth2/token", &[], GRANT).await,
+        world.send("POST", &format!("/oauth2/token?{secret}"), &[FORM], GRANT).await,
+        world.post(&[], "").await,
+        world.post(&[], "grant_type=%3Czqxj%3E").await,
+        world.post(&[], GRANT).await,
+        world.post(&[("authorization", "Basic ???")], GRANT).await,
+        world.post(&[("authorization", &basic("<zqxj>:pst_"))], GRANT).await,
+        world.token("scope=%3Czqxj%3E").await,
+        world.token("scope=a%0D%0Ab").await,
+        world.token("resource=%3Czqxj%3E").await,
+        world.token("audience=%3Czqxj%3E").await,
+    ]
+}
+
+#[tokio::test]
+async fn r1_success_is_200_json_that_nobody_stores() {
+    let world = World::start().await;
+    let reply = world.token("").await;
+    assert_eq!(reply.status, 200);
+    assert!(is_private_json(&reply), "{:?}", reply.headers);
+}
+
+#[tokio::test]
+async fn r2_token_type_and_an_integer_expires_in_are_always_there() {
+    let world = World::start().await;
+    let answer = world.token("").await.json();
+    assert_eq!(answer["token_type"], "Bearer");
+    assert_eq!(answer["expires_in"].as_i64(), Some(900));
+    assert!(answer["access_token"].as_str().is_some_and(|token| token.split('.').count() == 3));
+}
+
+#[tokio::test]
+async fn r3_scope_is_always_there() {
+    let world = World::start().await;
+    assert_eq!(world.token("scope=invoices:read").await.json()["scope"], "invoices:read");
+    assert_eq!(world.token("").await.json()["scope"], "invoices:list invoices:read");
+}
+
+#[tokio::test]
+async fn r4_errors_are_json_with_a_plain_description() {
+    let world = World::start().await;
+    for reply in refusals(&world).await {
+        let answer = reply.json();
+        assert!(answer["error"].is_string(), "{answer}");
+        let description = answer["error_description"].as_str().unwrap();
+        let plain = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        assert!(!description.is_empty() && description.bytes().all(plain), "{description}");
+        assert_eq!(reply.status == 401, answer["error"] == "invalid_client");
+    }
+}
+
+#[tokio::test]
+async fn r5_every_401_carries_a_basic_challenge_and_the_json() {
+    let world = World::start().await;
+    let unknown = basic(&format!("{CLIENT_ID}:{}", world.credential().value));
+    for reply in [
+        world.post(&[], GRANT).await,
+        world.post(&[("authorization", &unknown)], GRANT).await,
+        world.post(&[("authorization", "Bearer x")], GRANT).await,
+        world.post(&[], &format!("{GRANT}&client_id={CLIENT_ID}&client_secret=x")).await,
+    ] {
+        assert_eq!(reply.error(), (401, "invalid_client".to_owned()));
+        assert!(reply.header("www-authenticate").unwrap().starts_with("Basic realm=\""));
+    }
+}
+
+#[tokio::test]
+async fn r6_an_endpoint_that_is_not_synced_or_stale_says_503_and_when_to_come_again() {
+    let world = World::start().await;
+    for availability in [Availability::NotSynced, Availability::Stale] {
+        *world.clients.availability.lock().unwrap() = availability;
+        for reply in [world.token("").await, world.post(&[], GRANT).await] {
+            assert_eq!(reply.error(), (503, "temporarily_unavailable".to_owned()));
+            assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+            assert!(is_private_json(&reply));
+        }
+    }
+    *world.clients.availability.lock().unwrap() = Availability::Serving;
+    assert_eq!(world.token("").await.status, 200);
+}
+
+#[tokio::test]
+async fn r6_without_keys_the_answer_is_503_and_with_them_200() {
+    let world = World::start_with(Options { keys: false, ..Options::default() }).await;
+    assert_eq!(world.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
+    assert_eq!(world.get("/oauth2/jwks").await.status, 503);
+    world.keys.install.store(Some(world.install.clone()));
+    assert_eq!(world.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
+    world.keys.signing.store(Some(crate::world::key_set().into()));
+    assert_eq!(world.token("").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r6_overload_is_503_with_retry_after() {
+    let hash = HashLimits { concurrent: 1, waiting: 0, wait: Duration::ZERO };
+    let world = World::start_with(Options { hash, ..Options::default() }).await;
+    let unknown: Vec<String> = (0..64).map(|_| basic(&format!("unknown:{}", world.credential().value))).collect();
+    // The bound is one hash at a time: until two of these meet, send more.
+    for _ in 0..200 {
+        let sent = unknown.iter().map(|header| async { world.post(&[("authorization", header)], GRANT).await });
+        for reply in futures::future::join_all(sent).await {
+            if reply.status == 503 {
+                assert!(reply.header("retry-after").is_some());
+                return;
+            }
+            assert_eq!(reply.status, 401);
+        }
+    }
+    panic!("never overloaded");
+}
+
+#[tokio::test]
+async fn r7_error_answers_are_not_stored_and_echo_nothing() {
+    let world = World::start().await;
+    for reply in refusals(&world).await {
+        assert!(is_private_json(&reply), "{:?}", reply.headers);
+        assert!(!reply.text().contains("zqxj") && !reply.text().contains("pst_"), "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_its_own_request_id() {
+    let world = World::start().await;
+    let mut replies = refusals(&world).await;
+    for target in ["/oauth2/jwks", "/.well-known/openid-configuration"] {
+        replies.push(world.get(target).await);
+    }
+    replies.push(world.token("").await);
+    let ids: std::collections::BTreeSet<&str> =
+        replies.iter().map(|reply| reply.header("x-request-id").unwrap()).collect();
+    assert_eq!(ids.len(), replies.len());
+    assert!(ids.iter().all(|id| id.len() == 12));
+}

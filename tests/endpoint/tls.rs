@@ -1,0 +1,136 @@
+//! T9: TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use jiff::Timestamp;
+use postern::crypto::tls::{Leaf, SelfSigned, renew, self_signed};
+use postern::http::server::ServerLimits;
+use postern::http::tls::TlsCertificate;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::raw;
+use crate::world::{FORM, GRANT, Options, World};
+
+struct Secured {
+    world: World,
+    made: SelfSigned,
+    certificate: Arc<TlsCertificate>,
+}
+
+/// The certificate has to be valid by the clock of the machine, which rustls reads.
+fn machine_now() -> Timestamp {
+    postern::clock::Clock::now(&postern::clock::SystemClock)
+}
+
+fn names() -> Vec<String> {
+    vec!["localhost".to_owned()]
+}
+
+async fn secured(server: ServerLimits) -> Secured {
+    let made = self_signed(&names(), machine_now()).unwrap();
+    let certificate = certificate(&made.leaf);
+    let tls = Some(certificate.server_config().unwrap());
+    let world = World::start_with(Options { tls, server, ..Options::default() }).await;
+    Secured { world, made, certificate }
+}
+
+fn certificate(leaf: &Leaf) -> Arc<TlsCertificate> {
+    TlsCertificate::new(leaf.cert_pem.as_bytes(), leaf.key_pem.expose_secret().as_bytes()).unwrap()
+}
+
+impl Secured {
+    async fn connect(&self, versions: &[&'static SupportedProtocolVersion], alpn: &[&[u8]]) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.made.ca_cert_pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        let stream = TcpStream::connect(self.world.addr).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn t9_tokens_are_served_over_tls_1_2_and_1_3() {
+    let secured = secured(ServerLimits::default()).await;
+    let headers = [("authorization", &*secured.world.credential.basic()), FORM];
+    let request = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
+    for (version, number) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
+        let stream = secured.connect(&[version], &[b"http/1.1"]).await;
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(number));
+        assert_eq!(raw::exchange(stream, &request).await.status, 200);
+    }
+    let stream = secured.connect(&[&TLS12, &TLS13], &[]).await;
+    assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3), "1.3 is preferred");
+}
+
+#[tokio::test]
+async fn t9_tls_1_1_is_refused() {
+    let secured = secured(ServerLimits::default()).await;
+    let mut hello = vec![3, 2];
+    hello.extend([7; 32]);
+    // No session id; RSA and ECDHE with AES-128-CBC-SHA, the suites of that time; no compression.
+    hello.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0]);
+    let length = u8::try_from(hello.len()).unwrap();
+    let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
+    let mut stream = TcpStream::connect(secured.world.addr).await.unwrap();
+    stream.write_all(&record).await.unwrap();
+    let answer = raw::to_end(&mut stream).await;
+    assert_eq!((answer[0], answer[5]), (21, 2), "a fatal alert: {answer:?}");
+}
+
+#[tokio::test]
+async fn t9_plain_http_on_the_tls_port_gets_no_answer_and_no_redirect() {
+    let secured = secured(ServerLimits::default()).await;
+    let mut stream = TcpStream::connect(secured.world.addr).await.unwrap();
+    stream.write_all(&raw::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes())).await.unwrap();
+    assert!(!raw::to_end(&mut stream).await.starts_with(b"HTTP"));
+}
+
+#[tokio::test]
+async fn t9_http_2_is_spoken_by_alpn() {
+    let secured = secured(ServerLimits::default()).await;
+    let stream = secured.connect(&[&TLS13], &[b"h2", b"http/1.1"]).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let uri = format!("https://localhost:{}/oauth2/jwks", secured.world.addr.port());
+    let request = hyper::Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
+    let reply = client.send_request(request).await.unwrap();
+    assert_eq!(reply.status(), 200);
+    assert!(!reply.into_body().collect().await.unwrap().to_bytes().is_empty());
+}
+
+#[tokio::test]
+async fn t9_a_new_certificate_serves_new_connections_without_a_restart() {
+    let secured = secured(ServerLimits::default()).await;
+    let presented = async || secured.connect(&[&TLS13], &[]).await.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    let before = presented().await;
+    let renewed = renew(&secured.made.ca_cert_pem, &secured.made.ca_key_pem, &names(), machine_now()).unwrap();
+    secured.certificate.replace(renewed.cert_pem.as_bytes(), renewed.key_pem.expose_secret().as_bytes()).unwrap();
+    let after = presented().await;
+    assert_ne!(before, after);
+    assert_eq!(after, CertificateDer::from_pem_slice(renewed.cert_pem.as_bytes()).unwrap().to_vec());
+}
+
+#[tokio::test]
+async fn t10_a_handshake_that_does_not_end_is_ended() {
+    let server = ServerLimits { tls_handshake: Duration::from_millis(50), ..ServerLimits::default() };
+    let secured = secured(server).await;
+    let mut silent = TcpStream::connect(secured.world.addr).await.unwrap();
+    assert_eq!(raw::to_end(&mut silent).await, b"");
+}

@@ -1,0 +1,214 @@
+//! J and K: tokens and the keys that sign them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use postern::crypto::keyset::KeySet;
+use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
+use serde_json::{Value, json};
+
+use crate::raw::Reply;
+use crate::world::{
+    BILLING, CLIENT_ID, LEDGER, NOW, SUBJECT, World, claims, instant, jose_header, record, record_of_two,
+};
+
+/// Verifies a token the way a resource server does: with a library of others, against the published keys.
+async fn verify(world: &World, reply: &Reply) -> Value {
+    let keys: JwkSet = serde_json::from_slice(&world.get("/oauth2/jwks").await.body).unwrap();
+    let header = jose_header(reply);
+    let key = keys.find(header["kid"].as_str().unwrap()).expect("the key is published");
+    let mut validation = Validation::new(header["alg"].as_str().unwrap().parse::<Algorithm>().unwrap());
+    validation.set_audience(&[BILLING]);
+    validation.set_issuer(&[&world.issuer]);
+    // The clock of the test stands still.
+    validation.validate_exp = false;
+    let token = reply.json()["access_token"].as_str().unwrap().to_owned();
+    jsonwebtoken::decode::<Value>(&token, &DecodingKey::from_jwk(key).unwrap(), &validation).unwrap().claims
+}
+
+#[tokio::test]
+async fn j1_header_and_claims_are_those_of_rfc_9068_and_the_signature_verifies() {
+    let world = World::start().await;
+    for (algorithm, name) in [(SigningAlgorithm::Es256, "ES256"), (SigningAlgorithm::Rs256, "RS256")] {
+        let mut client = record(&world.credential);
+        client.token.signing_algorithm = algorithm;
+        world.clients.put(client);
+        let reply = world.token("").await;
+        let header = jose_header(&reply);
+        assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!(name)));
+        let claims = verify(&world, &reply).await;
+        assert_eq!(claims["iss"], world.issuer);
+        assert_eq!((&claims["iat"], &claims["exp"]), (&json!(NOW), &json!(NOW + 900)));
+        assert_eq!((&claims["aud"], &claims["sub"]), (&json!(BILLING), &json!(SUBJECT)));
+        assert_eq!(claims["client_id"], CLIENT_ID);
+        assert!(claims["jti"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn j1_no_two_tokens_have_one_id() {
+    let world = World::start().await;
+    let mut ids = BTreeSet::new();
+    for _ in 0..20 {
+        let claims = world.claims("").await;
+        ids.insert(claims["jti"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids.len(), 20);
+    assert!(ids.iter().all(|id| id.len() == 22), "128 bits in base64url");
+}
+
+#[tokio::test]
+async fn j2_scope_roles_and_planes_say_what_was_granted() {
+    let world = World::start().await;
+    let claims = world.claims("scope=invoices:read").await;
+    assert_eq!(claims["scope"], "invoices:read");
+    assert_eq!(claims["roles"], json!(["billing.reader"]), "not the role behind the other scope");
+    assert_eq!(claims["planes"], json!(["Operational"]));
+    let mut both = record_of_two(&world.credential);
+    both.token.multiple_audiences = true;
+    world.clients.put(both);
+    let claims = world.claims(&format!("resource={BILLING}&resource={LEDGER}&scope=read")).await;
+    assert_eq!(claims["roles"], json!(["billing.reader", "ledger.admin"]));
+    assert_eq!(claims["planes"], json!(["Admin", "Operational"]));
+}
+
+#[tokio::test]
+async fn j3_the_subject_is_the_service_user_and_the_client_the_application() {
+    let world = World::start().await;
+    let claims = world.claims("").await;
+    assert_eq!((claims["sub"].as_str(), claims["client_id"].as_str()), (Some(SUBJECT), Some(CLIENT_ID)));
+}
+
+#[tokio::test]
+async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
+    let world = World::start().await;
+    let with_ends = |expires: Option<i64>, accepted: Option<i64>| {
+        let mut client = record(&world.credential);
+        client.secrets[0].expires_at = expires.map(|seconds| instant(NOW + seconds));
+        let known = &world.credential.version;
+        client.secrets[0].versions = vec![Arc::new(postern::oauth::client::SecretVersion {
+            id: known.id.clone(),
+            verifier: known.verifier.clone(),
+            accepted_until: accepted.map(|seconds| instant(NOW + seconds)),
+            verified: std::sync::OnceLock::new(),
+        })];
+        world.clients.put(client);
+    };
+    for (expires, accepted, lifetime) in [
+        (None, None, 900),
+        (Some(100), None, 100),
+        (None, Some(60), 60),
+        (Some(100), Some(60), 60),
+        (Some(5000), None, 900),
+    ] {
+        with_ends(expires, accepted);
+        let reply = world.token("").await;
+        assert_eq!(reply.json()["expires_in"], lifetime);
+        assert_eq!(claims(&reply)["exp"], NOW + lifetime);
+    }
+}
+
+#[tokio::test]
+async fn j6_the_epochs_are_in_a_private_claim_and_nothing_unasked_is() {
+    let world = World::start().await;
+    let claims = world.claims("").await;
+    assert_eq!(claims["postern_epoch"], json!([3, 2]));
+    let mut members: Vec<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
+    members.sort_unstable();
+    let expected = ["aud", "client_id", "exp", "iat", "iss", "jti", "planes", "postern_epoch", "roles", "scope", "sub"];
+    assert_eq!(members, expected);
+}
+
+#[tokio::test]
+async fn k1_the_key_set_holds_public_keys_with_use_alg_and_kid() {
+    let world = World::start().await;
+    let reply = world.get("/oauth2/jwks").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/jwk-set+json")));
+    let keys = reply.json()["keys"].as_array().unwrap().clone();
+    assert_eq!(keys.iter().map(|key| key["kty"].as_str().unwrap()).collect::<Vec<_>>(), ["EC", "RSA"]);
+    for key in &keys {
+        assert_eq!(key["use"], "sig");
+        let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(key.clone()).unwrap();
+        let thumbprint = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256);
+        assert_eq!(key["kid"], thumbprint.unwrap(), "RFC 7638");
+        for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+            assert!(key.get(private).is_none(), "{private}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn k2_the_key_set_is_cacheable_and_revalidates() {
+    let world = World::start().await;
+    let reply = world.get("/oauth2/jwks").await;
+    assert_eq!(reply.header("cache-control"), Some("public, max-age=300"));
+    let etag = reply.header("etag").unwrap().to_owned();
+    for known in [etag.clone(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned()] {
+        let again = world.send("GET", "/oauth2/jwks", &[("if-none-match", &known)], "").await;
+        assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(etag.as_str())), "{known}");
+    }
+    let other = world.send("GET", "/oauth2/jwks", &[("if-none-match", "\"other\"")], "").await;
+    assert_eq!((other.status, other.body == reply.body), (200, true));
+    assert_eq!(world.send("HEAD", "/oauth2/jwks", &[], "").await.status, 200);
+    let post = world.send("POST", "/oauth2/jwks", &[], "x").await;
+    assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
+}
+
+#[tokio::test]
+async fn k2_a_new_key_changes_the_document_and_its_tag_at_once() {
+    let world = World::start().await;
+    let before = world.get("/oauth2/jwks").await;
+    let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
+    let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
+    world.keys.signing.store(Some(Arc::new(KeySet::new([Arc::clone(&key)]))));
+    let after = world.get("/oauth2/jwks").await;
+    assert_ne!(before.header("etag"), after.header("etag"));
+    assert_eq!(jose_header(&world.token("").await)["kid"], key.kid());
+}
+
+#[tokio::test]
+async fn k5_the_metadata_names_the_algorithms_that_sign() {
+    let world = World::start().await;
+    let algorithms = async || {
+        world.get("/.well-known/openid-configuration").await.json()["id_token_signing_alg_values_supported"].clone()
+    };
+    assert_eq!(algorithms().await, json!(["ES256", "RS256"]));
+    let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
+    let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
+    world.keys.signing.store(Some(Arc::new(KeySet::new([key]))));
+    assert_eq!(algorithms().await, json!(["ES256"]));
+}
+
+#[tokio::test]
+async fn k6_no_document_metric_or_debug_output_shows_a_private_key() {
+    let world = World::start().await;
+    let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
+    let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
+    world.keys.signing.store(Some(Arc::new(KeySet::new([key]))));
+    // The private scalar follows the header of the inner ECPrivateKey (RFC 5915): SEQUENCE, version 1, OCTET STRING 32.
+    let at = pkcs8.windows(5).position(|window| window == [2, 1, 1, 4, 32]).expect("an EC key") + 5;
+    let scalar = &pkcs8[at..at + 32];
+    let shown = [
+        world.get("/oauth2/jwks").await.text(),
+        world.get("/.well-known/openid-configuration").await.text(),
+        world.token("").await.text(),
+        world.metrics_text(),
+        format!("{:?}", world.keys),
+    ];
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(scalar);
+    for text in &shown {
+        assert!(!text.contains(&encoded) && !text.contains(&format!("{scalar:?}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn time_moves_on_for_each_request() {
+    let world = World::start().await;
+    assert_eq!(world.claims("").await["iat"], NOW);
+    world.clock.store(NOW + 7, Ordering::Relaxed);
+    assert_eq!(world.claims("").await["iat"], NOW + 7);
+}

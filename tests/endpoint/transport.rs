@@ -1,0 +1,211 @@
+//! T: transport and form.
+
+use std::time::Duration;
+
+use postern::http::endpoint::RequestLimits;
+use postern::http::server::ServerLimits;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::raw;
+use crate::world::{BILLING, FORM, GRANT, Options, World};
+
+const TOKEN_PATHS: [&str; 4] = ["/oauth2/token", "/oauth/v2/token", "/Auth/OAuth/Token", "/auth/oauth/token"];
+
+#[tokio::test]
+async fn t1_only_post_is_allowed_at_every_alias() {
+    let world = World::start().await;
+    for path in TOKEN_PATHS {
+        for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let reply = world.send(method, path, &[], "").await;
+            assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")), "{method} {path}");
+        }
+        let authorization = world.credential.basic();
+        let reply = world.send("POST", path, &[("authorization", &authorization), FORM], GRANT).await;
+        assert_eq!(reply.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn t2_the_media_type_is_compared_without_case_and_parameters() {
+    let world = World::start().await;
+    let authorization = world.credential.basic();
+    for content_type in [
+        "application/x-www-form-urlencoded;charset=UTF-8",
+        "Application/X-WWW-Form-Urlencoded ; charset=utf-8",
+        "application/x-www-form-urlencoded",
+    ] {
+        let headers = [("authorization", authorization.as_str()), ("content-type", content_type)];
+        assert_eq!(world.send("POST", "/oauth2/token", &headers, GRANT).await.status, 200, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn t2_other_media_types_are_refused() {
+    let world = World::start().await;
+    let authorization = world.credential.basic();
+    for content_type in ["application/json", "multipart/form-data; boundary=x", "text/plain", ""] {
+        let headers = [("authorization", authorization.as_str()), ("content-type", content_type)];
+        let reply = world.send("POST", "/oauth2/token", &headers, GRANT).await;
+        assert_eq!(reply.error(), (400, "invalid_request".to_owned()), "{content_type}");
+    }
+    let reply = world.send("POST", "/oauth2/token", &[("authorization", &authorization)], GRANT).await;
+    assert_eq!(reply.error(), (400, "invalid_request".to_owned()), "no content type");
+}
+
+#[tokio::test]
+async fn t3_a_raw_space_in_a_value_is_tolerated() {
+    let world = World::start().await;
+    let reply = world.token("scope=invoices:read invoices:list").await;
+    assert_eq!((reply.status, reply.json()["scope"].as_str()), (200, Some("invoices:read invoices:list")));
+}
+
+#[tokio::test]
+async fn t3_a_body_that_is_not_utf8_is_refused() {
+    let world = World::start().await;
+    assert_eq!(world.token("x=%FF").await.error(), (400, "invalid_request".to_owned()));
+}
+
+#[tokio::test]
+async fn t4_a_repeated_parameter_is_refused() {
+    let world = World::start().await;
+    for parameters in
+        ["grant_type=client_credentials", "scope=a&scope=a", "colour=blue&colour=red", "audience=a&audience=b"]
+    {
+        assert_eq!(world.token(parameters).await.error(), (400, "invalid_request".to_owned()), "{parameters}");
+    }
+    let reply = world.token(&format!("resource={BILLING}&resource={BILLING}")).await;
+    assert_eq!(reply.status, 200, "resource may be repeated (RFC 8707)");
+}
+
+#[tokio::test]
+async fn t5_empty_parameters_are_absent_and_unknown_ones_ignored() {
+    let world = World::start().await;
+    assert_eq!(world.token("scope=&resource=&audience=&colour=blue").await.status, 200);
+}
+
+#[tokio::test]
+async fn t6_names_and_grant_types_are_case_sensitive_and_the_scheme_is_not() {
+    let world = World::start().await;
+    let authorization = world.credential.basic().replacen("Basic", "bASIC", 1);
+    let post = async |body: &str| world.post(&[("authorization", &authorization)], body).await;
+    assert_eq!(post(GRANT).await.status, 200);
+    assert_eq!(post("Grant_Type=client_credentials").await.error(), (400, "invalid_request".to_owned()));
+    assert_eq!(post("grant_type=Client_Credentials").await.error(), (400, "unsupported_grant_type".to_owned()));
+}
+
+#[tokio::test]
+async fn t7_parameters_in_the_query_are_refused_even_if_the_body_is_right() {
+    let world = World::start().await;
+    let headers = [("authorization", &*world.credential.basic()), FORM];
+    for query in ["client_secret=x", "scope=invoices:read", "grant_type=client_credentials", "access_token=x"] {
+        let reply = world.send("POST", &format!("/oauth2/token?{query}"), &headers, GRANT).await;
+        assert_eq!(reply.error(), (400, "invalid_request".to_owned()), "{query}");
+    }
+    assert_eq!(world.send("POST", "/oauth2/token?", &headers, GRANT).await.status, 200);
+}
+
+#[tokio::test]
+async fn t8_the_grant_type_must_be_there_and_known() {
+    let world = World::start().await;
+    let headers = [("authorization", &*world.credential.basic())];
+    assert_eq!(world.post(&headers, "scope=a").await.error(), (400, "invalid_request".to_owned()));
+    for unknown in ["password", "refresh_token", "authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"] {
+        let reply = world.post(&headers, &format!("grant_type={unknown}")).await;
+        assert_eq!(reply.error(), (400, "unsupported_grant_type".to_owned()), "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn t10_a_long_body_gives_413_announced_or_not() {
+    let request = RequestLimits { body_bytes: 1000, ..RequestLimits::default() };
+    let world = World::start_with(Options { request, ..Options::default() }).await;
+    assert_eq!(world.token(&format!("x={}", "a".repeat(1000))).await.error(), (413, "invalid_request".to_owned()));
+    assert_eq!(world.token(&format!("x={}", "a".repeat(900))).await.status, 200);
+
+    let chunk = format!("3e8\r\n{}\r\n", "a".repeat(1000));
+    let head = "POST /oauth2/token HTTP/1.1\r\nhost: p\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+                connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let reply = raw::send(world.addr, format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).await;
+    assert_eq!(reply.error(), (413, "invalid_request".to_owned()));
+}
+
+#[tokio::test]
+async fn t10_a_body_that_does_not_arrive_gives_408() {
+    let request = RequestLimits { body_read: Duration::from_millis(50), ..RequestLimits::default() };
+    let world = World::start_with(Options { request, ..Options::default() }).await;
+    let whole = raw::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
+    let reply = raw::send(world.addr, &whole[..whole.len() - 1]).await;
+    assert_eq!(reply.error(), (408, "invalid_request".to_owned()));
+}
+
+#[tokio::test]
+async fn t10_a_long_head_gives_431_and_a_slow_one_ends_the_connection() {
+    let server = ServerLimits { header_bytes: 8192, header_read: Duration::from_millis(50), ..ServerLimits::default() };
+    let world = World::start_with(Options { server, ..Options::default() }).await;
+    let long = "a".repeat(10_000);
+    assert_eq!(world.send("GET", "/oauth2/jwks", &[("x-long", &long)], "").await.status, 431);
+    let mut slow = TcpStream::connect(world.addr).await.unwrap();
+    slow.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost:").await.unwrap();
+    assert_eq!(raw::to_end(&mut slow).await, b"", "closed without an answer");
+    assert_eq!(world.get("/oauth2/jwks").await.status, 200, "others are served");
+}
+
+#[tokio::test]
+async fn t10_more_connections_than_the_limit_wait() {
+    let server = ServerLimits { connections: 1, ..ServerLimits::default() };
+    let world = World::start_with(Options { server, ..Options::default() }).await;
+    let keys = b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n";
+    let mut first = TcpStream::connect(world.addr).await.unwrap();
+    first.write_all(keys).await.unwrap();
+    assert_eq!(raw::one(&mut first).await.status, 200);
+
+    let mut second = TcpStream::connect(world.addr).await.unwrap();
+    second.write_all(keys).await.unwrap();
+    for _ in 0..20 {
+        first.write_all(keys).await.unwrap();
+        assert_eq!(raw::one(&mut first).await.status, 200);
+    }
+    assert!(second.try_read(&mut [0; 1]).is_err(), "not served while the first is open");
+    drop(first);
+    assert_eq!(raw::one(&mut second).await.status, 200);
+}
+
+#[tokio::test]
+async fn t10_broken_requests_are_answered_and_never_end_the_server() {
+    let world = World::start().await;
+    for bytes in [
+        &b"nonsense\r\n\r\n"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /oauth2/token HTTP/1.1\r\nhost: p\r\ncontent-length: -1\r\n\r\n",
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n",
+    ] {
+        assert_eq!(raw::send(world.addr, bytes).await.status, 400);
+    }
+    assert_eq!(world.token("").await.status, 200);
+}
+
+#[tokio::test]
+async fn t11_there_are_no_cors_headers_and_no_cookies() {
+    let world = World::start().await;
+    let origin = ("origin", "https://evil.example.com");
+    let authorization = world.credential.basic();
+    let preflight = [origin, ("access-control-request-method", "POST")];
+    for reply in [
+        world.send("OPTIONS", "/oauth2/token", &preflight, "").await,
+        world.post(&[origin, ("authorization", &authorization)], GRANT).await,
+        world.post(&[origin], GRANT).await,
+    ] {
+        let unwanted = |name: &str| name.starts_with("access-control-") || name == "set-cookie";
+        assert!(reply.headers.iter().all(|(name, _)| !unwanted(name)), "{:?}", reply.headers);
+    }
+}
+
+#[tokio::test]
+async fn other_paths_are_not_found() {
+    let world = World::start().await;
+    for path in ["/", "/oauth2", "/oauth2/token/", "/OAUTH2/TOKEN", "/oauth2/../oauth2/token", "/metrics", "/livez"] {
+        let reply = world.get(path).await;
+        assert_eq!(reply.error(), (404, "not_found".to_owned()), "{path}");
+    }
+}
