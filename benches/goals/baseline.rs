@@ -22,7 +22,6 @@ use axum::serve::ListenerExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::Result;
@@ -50,16 +49,22 @@ pub struct FixedClaims {
     scope: String,
     roles: Vec<String>,
     planes: Vec<String>,
-    postern_epoch: Value,
+    postern_epoch: [i64; 2],
 }
 
 #[derive(Serialize)]
 struct Claims<'a> {
-    #[serde(flatten)]
-    fixed: &'a FixedClaims,
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    client_id: &'a str,
     iat: u64,
     exp: u64,
-    jti: String,
+    jti: &'a str,
+    scope: &'a str,
+    roles: &'a [String],
+    planes: &'a [String],
+    postern_epoch: [i64; 2],
 }
 
 #[derive(Serialize)]
@@ -150,7 +155,10 @@ impl Server {
         let mut id = [0; 16];
         aws_lc_rs::rand::fill(&mut id)?;
         let jti = URL_SAFE_NO_PAD.encode(id);
-        let claims = serde_json::to_vec(&Claims { fixed: &client.claims, iat, exp: iat + client.lifetime, jti })?;
+        let FixedClaims { iss, sub, aud, client_id, scope, roles, planes, postern_epoch } = &client.claims;
+        let (exp, postern_epoch) = (iat + client.lifetime, *postern_epoch);
+        let claims = Claims { iss, sub, aud, client_id, iat, exp, jti: &jti, scope, roles, planes, postern_epoch };
+        let claims = serde_json::to_vec(&claims)?;
         let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 92);
         token.push_str(&self.header);
         token.push('.');

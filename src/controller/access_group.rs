@@ -1,14 +1,16 @@
 //! AccessGroup: counts who holds it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use kube::runtime::controller::Action as Next;
 use kube::{Api, ResourceExt};
 
 use super::{Context, Error};
 use crate::api::AccessGroup;
+use crate::api::access_group::AccessGroupStatus;
 use crate::clock::Clock;
-use crate::model::is_deleting;
+use crate::model::{Key, is_deleting};
 use crate::plan::access_group::status;
 
 pub(super) async fn reconcile<C: Clock>(group: Arc<AccessGroup>, context: Arc<Context<C>>) -> Result<Next, Error> {
@@ -22,6 +24,13 @@ pub(super) async fn reconcile<C: Clock>(group: Arc<AccessGroup>, context: Arc<Co
         user.is_some_and(|user| context.model.membership(&user).grants.iter().any(|grant| grant.group == name))
     };
     let wanted = status(&group, users.iter().filter(holds).count(), context.clock.now());
+    let told = group.status.clone().unwrap_or_default();
+    if told != wanted
+        && (AccessGroupStatus { members: told.members, ..wanted.clone() }) == told
+        && let Some(wait) = context.pace.wait(&Key::of(group.as_ref()), Instant::now())
+    {
+        return Ok(Next::requeue(wait));
+    }
     let api = Api::all(context.client.clone());
     context.write_status(api, group.as_ref(), group.status.as_ref(), &wanted).await?;
     Ok(Next::await_change())

@@ -1,14 +1,16 @@
 //! Application: says whose client it is and what it may ask for.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use kube::runtime::controller::Action as Next;
 
 use super::{Context, Error, events};
 use crate::api::Application;
+use crate::api::application::ApplicationStatus;
 use crate::api::conditions::types;
 use crate::clock::Clock;
-use crate::model::is_deleting;
+use crate::model::{Key, is_deleting};
 use crate::plan::application::status;
 
 pub(super) async fn reconcile<C: Clock>(object: Arc<Application>, context: Arc<Context<C>>) -> Result<Next, Error> {
@@ -17,8 +19,14 @@ pub(super) async fn reconcile<C: Clock>(object: Arc<Application>, context: Arc<C
     }
     let facts = context.application_facts(&object);
     let wanted = status(&facts.observed(&context, &object, context.secret_counts(&object)));
+    let told = object.status.clone().unwrap_or_default();
+    if told != wanted
+        && (ApplicationStatus { secrets: told.secrets.clone(), ..wanted.clone() }) == told
+        && let Some(wait) = context.pace.wait(&Key::of(object.as_ref()), Instant::now())
+    {
+        return Ok(Next::requeue(wait));
+    }
     context.write_status(context.api_of(object.as_ref()), object.as_ref(), object.status.as_ref(), &wanted).await?;
-    let before = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    events::refusal(&context.events, object.as_ref(), before, &wanted.conditions, types::READY);
+    events::refusal(&context.events, object.as_ref(), &told.conditions, &wanted.conditions, types::READY);
     Ok(Next::await_change())
 }

@@ -16,7 +16,7 @@ use crate::model::is_deleting;
 use crate::plan::client_secret::{Action, ApplicationState, Delivered, Observed, Outcome, decide, next_look, status};
 
 /// A Secret of somebody else is not watched; this often it is asked whether it is still there.
-const CONFLICT_LOOK: Duration = Duration::from_secs(60);
+const CONFLICT_LOOK: Duration = Duration::from_mins(1);
 
 pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<Context<C>>) -> Result<Next, Error> {
     if is_deleting(secret.as_ref()) || context.written.is_ahead_of(secret.as_ref()) {

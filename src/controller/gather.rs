@@ -69,12 +69,15 @@ impl<C: Clock> Context<C> {
         let key = Key::new(&namespace, &secret.spec.application_ref.name);
         let Some(found) = self.model.application(&key) else { return ApplicationState::Missing };
         let facts = self.application_facts(&found);
-        if facts.client_id_taken_by.is_some() {
+        let client_id = found.spec.claimed_client_id(&found.metadata);
+        // A replica that is behind finds the application by the client id in its status: it has to be there before
+        // anybody is told that the credential works.
+        let told = found.status.as_ref().and_then(|status| status.client_id.as_deref());
+        if facts.client_id_taken_by.is_some() || told != Some(client_id) {
             return ApplicationState::WithoutClientId;
         }
         let held = narrow(&facts.authority, found.spec.restrict_to.as_ref());
         let held = narrow(&held, secret.spec.restrict_to.as_ref());
-        let client_id = found.spec.claimed_client_id(&found.metadata);
         let verdict = application::ready_verdict(&facts.observed(self, &found, (0, 0)));
         ApplicationState::Known {
             content: Content::new(&self.settings.endpoints, client_id, &scopes(&held)),

@@ -15,6 +15,7 @@ mod events;
 mod gather;
 mod keystore;
 mod lease;
+mod pace;
 mod service_user;
 mod tls;
 mod written;
@@ -41,8 +42,6 @@ pub use tls::{StoredCertificate, TlsStoreError, load_or_create as load_or_create
 /// Reconciliations of one kind at the same time. The API server creates most Secrets a second with about this many in
 /// flight (measured: 490/s with 1, 1,200/s with 16, 1,100/s with 64).
 const CONCURRENCY: u16 = 16;
-/// Pause before an Application or AccessGroup is looked at: their status counts others, which change in bursts.
-const COUNT_DEBOUNCE: Duration = Duration::from_millis(250);
 /// Pause after a failure that is not a conflict.
 const RETRY: Duration = Duration::from_secs(2);
 /// Pause after a precondition failed: the cache has to catch up first, and is about to.
@@ -69,6 +68,7 @@ pub struct Context<C> {
     settings: Settings,
     install_keys: Arc<InstallKeys>,
     written: written::Written,
+    pace: pace::Pace,
     events: events::Sender,
 }
 
@@ -129,6 +129,7 @@ pub async fn run<C: Clock + Clone>(
         settings,
         install_keys,
         written: written::Written::default(),
+        pace: pace::Pace::default(),
         events,
     });
     let mut listed = std::collections::BTreeSet::new();
@@ -202,10 +203,10 @@ fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<O
     let ((applications, c), (secrets, d)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
     let model = &context.model;
     let work = join_all([
-        Box::pin(reconciler(context, &model.groups, a, COUNT_DEBOUNCE, access_group::reconcile)) as Work,
-        Box::pin(reconciler(context, &model.users, b, Duration::ZERO, service_user::reconcile)),
-        Box::pin(reconciler(context, &model.applications, c, COUNT_DEBOUNCE, application::reconcile)),
-        Box::pin(reconciler(context, &model.secrets, d, Duration::ZERO, client_secret::reconcile)),
+        Box::pin(reconciler(context, &model.groups, a, access_group::reconcile)) as Work,
+        Box::pin(reconciler(context, &model.users, b, service_user::reconcile)),
+        Box::pin(reconciler(context, &model.applications, c, application::reconcile)),
+        Box::pin(reconciler(context, &model.secrets, d, client_secret::reconcile)),
     ]);
     (Queues { groups, users, applications, secrets }, async move { drop(work.await) })
 }
@@ -217,7 +218,6 @@ fn reconciler<C, K, R, F>(
     context: &Arc<Context<C>>,
     store: &Store<K>,
     queue: mpsc::UnboundedReceiver<Key>,
-    debounce: Duration,
     reconcile: R,
 ) -> impl Future<Output = ()> + Send + use<C, K, R, F>
 where
@@ -231,7 +231,7 @@ where
         Some((Ok::<ObjectRef<K>, std::convert::Infallible>(key.to_ref()), queue))
     });
     let reconciler = move |object, context| Box::pin(reconcile(object, context));
-    let config = Config::default().concurrency(CONCURRENCY).debounce(debounce);
+    let config = Config::default().concurrency(CONCURRENCY);
     let results = applier(reconciler, retry, Arc::clone(context), store.clone(), Box::pin(requests), config);
     results.for_each(|_| std::future::ready(()))
 }

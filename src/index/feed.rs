@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Index;
+use super::{Entry, Index, Settings};
 use super::compile::{Sources, entry};
 use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
 use kube::ResourceExt;
@@ -64,19 +64,19 @@ impl Pending {
     }
 }
 
+/// What the objects say of `client_id` now; `None` if nobody claims it.
+fn compiled(model: &Model, client_id: &str, settings: &Settings, previous: Option<&Entry>) -> Option<Entry> {
+    sources(model, client_id).map(|sources| entry(client_id, &sources, settings, previous))
+}
+
 impl Index {
     /// Replaces the record of `client_id` by what the objects say now.
     fn compile(&self, model: &Model, client_id: &str) {
         let entries = self.entries.pin();
-        match sources(model, client_id) {
-            None => {
-                entries.remove(client_id);
-            }
-            Some(sources) => {
-                let compiled = entry(client_id, &sources, &self.settings, entries.get(client_id));
-                entries.insert(client_id.to_owned(), compiled);
-            }
-        }
+        match compiled(model, client_id, &self.settings, entries.get(client_id)) {
+            Some(entry) => entries.insert(client_id.to_owned(), entry),
+            None => entries.remove(client_id),
+        };
     }
 }
 
@@ -104,3 +104,7 @@ fn scopes(model: &Model) -> Arc<[Arc<str>]> {
     let scopes: BTreeSet<&str> = permissions.flat_map(|permission| &permission.scopes).map(String::as_str).collect();
     scopes.into_iter().map(Arc::from).collect()
 }
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

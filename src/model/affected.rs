@@ -1,6 +1,7 @@
 //! From one change to everything whose meaning it may alter.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
@@ -89,8 +90,7 @@ impl Affected {
     }
 
     pub(super) fn namespace(&mut self, relations: &Relations, change: &Change<PartialObjectMeta<Namespace>>) {
-        let meta =
-            |side: &Option<_>| side.as_ref().map(|n: &std::sync::Arc<PartialObjectMeta<Namespace>>| n.metadata.clone());
+        let meta = |side: &Option<_>| side.as_ref().map(|n: &Arc<PartialObjectMeta<Namespace>>| n.metadata.clone());
         let (before, after) = (meta(&change.before), meta(&change.after));
         let facts = |metadata: &Option<_>| metadata.as_ref().map(crate::api::NamespaceFacts::new);
         if facts(&before) == facts(&after) {
@@ -99,6 +99,9 @@ impl Affected {
         let Some(name) = after.or(before).and_then(|metadata| metadata.name) else { return };
         for user in relations.users_of_namespace.get(&name).into_iter().flatten() {
             self.add_user(relations, user);
+            // Their groups have other members now.
+            let groups = relations.users_of_group.iter().filter(|(_, users)| users.contains(user));
+            self.groups.extend(groups.map(|(group, _)| group.clone()));
         }
     }
 
@@ -131,23 +134,32 @@ impl Affected {
                 self.applications.insert(Key::of(side.as_ref()));
             }
         }
+        let told = |side: &Option<Arc<Application>>| side.as_ref()?.status.as_ref()?.client_id.clone();
+        if told(&change.before) != told(&change.after)
+            && let Some(application) = &change.after
+        {
+            // Credentials are delivered as soon as there is a client id.
+            self.add_application(relations, &Key::of(application.as_ref()));
+        }
     }
 
     pub(super) fn secret(&mut self, relations: &Relations, change: &Change<ClientSecret>, limit: usize) {
-        let Some(secret) = change.after.as_ref().or(change.before.as_ref()) else { return };
-        let key = Key::of(secret.as_ref());
-        let application = Key::new(&key.namespace, &secret.spec.application_ref.name);
-        let delivered = Key::new(&key.namespace, secret.spec.secret_name(&secret.metadata));
-        self.secrets.insert(key);
-        self.applications.insert(application.clone());
-        self.add_clients_of(relations, &application);
-        if is_real(change) {
-            let siblings = relations.secrets_of_application.get(&application);
-            // Below the limit nobody's place depends on the others.
-            if siblings.is_some_and(|siblings| siblings.len() >= limit) {
-                self.secrets.extend(keys(siblings));
+        // Both sides: between two lists an object may have been created again under the same name.
+        for secret in change.before.iter().chain(&change.after) {
+            let key = Key::of(secret.as_ref());
+            let application = Key::new(&key.namespace, &secret.spec.application_ref.name);
+            let delivered = Key::new(&key.namespace, secret.spec.secret_name(&secret.metadata));
+            self.secrets.insert(key);
+            self.add_clients_of(relations, &application);
+            if is_real(change) {
+                let siblings = relations.secrets_of_application.get(&application);
+                // Below the limit nobody's place depends on the others.
+                if siblings.is_some_and(|siblings| siblings.len() >= limit) {
+                    self.secrets.extend(keys(siblings));
+                }
+                self.secrets.extend(keys(relations.claimants_of_secret.get(&delivered)));
             }
-            self.secrets.extend(keys(relations.claimants_of_secret.get(&delivered)));
+            self.applications.insert(application);
         }
     }
 

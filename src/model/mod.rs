@@ -13,6 +13,8 @@ mod delivered;
 mod pump;
 mod relations;
 mod watch;
+#[cfg(test)]
+pub(crate) mod world;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};

@@ -134,7 +134,7 @@ fn obstacle(observed: &Observed<'_>) -> Option<Obstacle> {
         return Some(Obstacle::new(reasons::LIMIT_REACHED, Outlook::Stuck, message));
     }
     if matches!(observed.application, ApplicationState::WithoutClientId) {
-        let message = format!("Application {application} has no client id of its own: see its condition Ready.");
+        let message = format!("Application {application} has no client id of its own yet: see its condition Ready.");
         return Some(Obstacle::new(reasons::APPLICATION_NOT_READY, Outlook::Waiting, message));
     }
     name_conflict(observed).map(|message| Obstacle::new(reasons::SECRET_NAME_CONFLICT, Outlook::Stuck, message))

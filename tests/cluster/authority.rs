@@ -41,7 +41,7 @@ fn table() -> Vec<Row> {
         ("ClientSecret: one role", none(), json!({"roles": ["ledger.writer"]}), none(), &[("audience", BILLING)], Ok(("invoices:read", BILLING, &["ledger.writer"]))),
         ("ClientSecret: nothing", none(), json!({"audiences": []}), none(), &[], Err("400 invalid_scope")),
         ("both levels", json!({"audiences": [BILLING]}), json!({"scopes": ["invoices:read"]}), none(), &[], Ok(("invoices:read", BILLING, ALL))),
-        ("both levels, nothing in common", json!({"audiences": [BILLING]}), json!({"audiences": [LEDGER]}), none(), &[("audience", LEDGER)], Err("400 invalid_target")),
+        ("both levels, nothing in common", json!({"audiences": [BILLING]}), json!({"audiences": [LEDGER]}), none(), &[("audience", LEDGER)], Err("400 invalid_scope")),
         ("a lower level widens nothing", json!({"scopes": ["invoices:read"]}), json!({"scopes": ["invoices:read", "entries:read"]}), none(), &[("scope", "entries:read")], Err("400 invalid_scope")),
     ]
 }

@@ -28,7 +28,12 @@ async fn killed_at_any_write_of_a_healing_it_ends_with_a_new_value_and_the_old_o
             let old = scene.tenant.issue(&name).await;
             scene.tenant.settled().await;
             let killed = scene
-                .attempt(write, moment, async || scene.tenant.delete("Secret", &scene.tenant.namespace, &name).await, &name)
+                .attempt(
+                    write,
+                    moment,
+                    async || scene.tenant.delete("Secret", &scene.tenant.namespace, &name).await,
+                    &name,
+                )
                 .await;
             scene.tenant.turned_away(&old).await;
             scene.is_sound(&name).await;

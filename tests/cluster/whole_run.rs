@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Entry, OPERATOR_NAMESPACE, RELEASE, Tenant, client_secret, eventually, holds, others_have_ended};
+use crate::harness::{
+    Credential, Entry, OPERATOR_NAMESPACE, RELEASE, Tenant, client_secret, eventually, holds, others_have_ended,
+};
 
 #[tokio::test]
 async fn no_secret_value_is_in_any_log_event_status_or_metric() {
@@ -31,7 +33,12 @@ async fn no_secret_value_is_in_any_log_event_status_or_metric() {
     secrets.extend(own_keys(&tenant).await);
     let mut leaks = Vec::new();
     for (place, text) in everything_that_can_be_read(&tenant).await {
-        leaks.extend(secrets.iter().filter(|secret| text.contains(secret.as_str())).map(|secret| format!("{place}: {}…", &secret[..8])));
+        leaks.extend(
+            secrets
+                .iter()
+                .filter(|secret| text.contains(secret.as_str()))
+                .map(|secret| format!("{place}: {}…", &secret[..8])),
+        );
     }
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
 }

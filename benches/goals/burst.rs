@@ -1,0 +1,189 @@
+//! Ten thousand ClientSecrets at once: how long until all are Ready, and the memory of the replicas that hold them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{Cluster, Shape};
+use crate::operator::{NAMESPACE, Process, Replica};
+use crate::report::{Goal, compare, note};
+use crate::{Result, machine, variable};
+
+/// Two writes for each of 10,000 ClientSecrets, and three times as long as they take at the rate of raw creates.
+const WRITES: f64 = 20_000.0;
+const PATIENCE: f64 = 3.0;
+/// Resident memory with 10,000 credentials.
+const MEMORY_MIB: f64 = 60.0;
+/// Both replicas are settled when they use less than a hundredth of a core for this long.
+const QUIET: Duration = Duration::from_secs(3);
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+
+/// What is applied.
+pub struct Burst {
+    name: &'static str,
+    shape: Shape,
+    /// Whether users and applications are applied in the same burst, or are there and settled before it.
+    everything: bool,
+}
+
+/// The case that the goal is about: a platform with 500 applications that have 20 secrets each.
+pub const DEEP: Burst = Burst {
+    name: "500 Applications × 20",
+    shape: Shape { namespaces: 20, users: 500, applications: 500, secrets: 10_000 },
+    everything: false,
+};
+
+/// The hardest case: as many applications as secrets, and all of them in the same burst, as when a cluster is restored.
+pub const WIDE: Burst = Burst {
+    name: "10,000 Applications × 1, all at once",
+    shape: Shape { namespaces: 20, users: 500, applications: 10_000, secrets: 10_000 },
+    everything: true,
+};
+
+/// Measures one burst on an empty control plane.
+pub async fn measure(burst: &Burst) -> Result<()> {
+    let Burst { name, shape, everything } = burst;
+    let cluster = Cluster::connect().await?;
+    let names = ["replica-0", "replica-1"];
+    let [first, second] = names.map(|name| Replica::new(name, "https://postern.example.com", false));
+    let replicas = [first?, second?];
+    let processes = [replicas[0].start(None)?, replicas[1].start(None)?];
+    for replica in &replicas {
+        replica.ready().await?;
+    }
+    let empty = machine::memory_mib(processes[0].pid())?.0;
+    cluster.prepare(shape).await?;
+    if !everything {
+        let ready = cluster.applications_ready(shape.applications);
+        cluster.users(shape).await?;
+        cluster.applications(shape).await?;
+        ready.await??;
+        settle(&processes).await?;
+    }
+    let before = cluster.raw_rate("before").await?;
+    let ready = cluster.all_ready(shape.secrets);
+    let audit = AuditLog::from_now()?;
+    let started = Instant::now();
+    if *everything {
+        cluster.users(shape).await?;
+        cluster.applications(shape).await?;
+    }
+    cluster.secrets(shape).await?;
+    let applied = started.elapsed().as_secs_f64();
+    let took = (ready.await?? - started).as_secs_f64();
+    settle(&processes).await?;
+    let settled = started.elapsed().as_secs_f64() - QUIET.as_secs_f64();
+    let after = cluster.raw_rate("after").await?;
+
+    let rate = f64::midpoint(before, after);
+    compare(format!("(b) {name}: all Ready after"), took, "s", Goal::AtMost(PATIENCE * WRITES / rate))?;
+    note(format!("(b) {name}: W, raw creates before"), before, "/s")?;
+    note(format!("(b) {name}: W, raw creates after"), after, "/s")?;
+    note(format!("(b) {name}: the generator had applied all after"), applied, "s")?;
+    note(format!("(b) {name}: settled, events written, after"), settled, "s")?;
+    for (request, number) in audit.requests_of_the_operator()? {
+        note(format!("(b) {name}: operator: {request}"), number, "")?;
+    }
+    memory(burst, &cluster, &replicas, &processes, empty).await
+}
+
+async fn memory(
+    Burst { name, .. }: &Burst,
+    cluster: &Cluster,
+    replicas: &[Replica],
+    processes: &[Process],
+    empty: f64,
+) -> Result<()> {
+    let leader = cluster.leader().await?;
+    for (replica, process) in replicas.iter().zip(processes) {
+        let (now, highest) = machine::memory_mib(process.pid())?;
+        if leader.as_ref() == Some(&replica.name) {
+            compare(format!("(c) {name}: memory of the leader"), now, "MiB", Goal::AtMost(MEMORY_MIB))?;
+            note(format!("(c) {name}: memory of the leader, highest"), highest, "MiB")?;
+        } else {
+            note(format!("(c) {name}: memory of the standby"), now, "MiB")?;
+        }
+        note(format!("(b) {name}: processor time of {}", replica.name), machine::cpu_seconds(process.pid())?, "s")?;
+    }
+    note(format!("(c) {name}: memory of a replica without objects"), empty, "MiB")?;
+    let fresh = Replica::new("fresh", "https://postern.example.com", false)?;
+    let process = fresh.start(None)?;
+    let started = Instant::now();
+    fresh.ready().await?;
+    note(format!("(d) {name}: a fresh replica is ready after"), started.elapsed().as_secs_f64(), "s")?;
+    let process = [process];
+    settle(&process).await?;
+    note(format!("(c) {name}: memory of a fresh replica"), machine::memory_mib(process[0].pid())?.0, "MiB")
+}
+
+/// Returns when the processes have been idle for a while.
+async fn settle(processes: &[Process]) -> Result<()> {
+    let used = || processes.iter().map(|process| machine::cpu_seconds(process.pid())).sum::<Result<f64>>();
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    while Instant::now() < deadline {
+        let before = used()?;
+        sleep(QUIET).await;
+        if used()? - before < QUIET.as_secs_f64() / 100.0 {
+            return Ok(());
+        }
+    }
+    Err(format!("the operator is not idle after {SETTLED_WITHIN:?}").into())
+}
+
+/// What the API server was asked from some instant on.
+struct AuditLog(File);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditLine {
+    verb: String,
+    user: User,
+    object_ref: Option<Object>,
+    response_status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    resource: String,
+    subresource: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    code: u16,
+}
+
+impl AuditLog {
+    fn from_now() -> Result<Self> {
+        let mut file = File::open(variable("POSTERN_AUDIT_LOG")?)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self(file))
+    }
+
+    /// What the operator asked, by verb, resource and how it was answered, and how often.
+    fn requests_of_the_operator(self) -> Result<BTreeMap<String, f64>> {
+        let mut requests = BTreeMap::new();
+        let account = format!("system:serviceaccount:{NAMESPACE}:");
+        for line in BufReader::new(self.0).lines() {
+            let line: AuditLine = serde_json::from_str(&line?)?;
+            if !line.user.username.starts_with(&account) {
+                continue;
+            }
+            let Some(object) = line.object_ref else { continue };
+            let subresource = object.subresource.map(|name| format!("/{name}")).unwrap_or_default();
+            let code = line.response_status.map_or(0, |status| status.code);
+            let code = if code < 300 { String::new() } else { format!(" → {code}") };
+            *requests.entry(format!("{} {}{subresource}{code}", line.verb, object.resource)).or_default() += 1.0;
+        }
+        Ok(requests)
+    }
+}

@@ -1,0 +1,253 @@
+//! The API server: what the bench applies to it, and what it watches there.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::api::PostParams;
+use kube::core::{ClusterResourceScope, NamespaceResourceScope};
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use postern::api::conditions::types;
+use postern::api::{AccessGroup, Application, ClientSecret, ServiceUser};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::operator::NAMESPACE;
+use crate::{Error, Result};
+
+/// Requests that the bench keeps in flight when it applies: about as many as make an API server busy.
+const IN_FLIGHT: usize = 32;
+/// As the goal says.
+const RAW_IN_FLIGHT: usize = 16;
+/// Enough to take some seconds.
+const RAW_SECRETS: usize = 4000;
+/// A burst that takes longer than this has failed.
+const SETTLED_WITHIN: Duration = Duration::from_secs(600);
+
+/// How many of what.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Namespaces, each with an equal share of the rest.
+    pub namespaces: usize,
+    /// ServiceUsers.
+    pub users: usize,
+    /// Applications.
+    pub applications: usize,
+    /// ClientSecrets.
+    pub secrets: usize,
+}
+
+/// An admin's connection to the API server.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+/// Objects of one kind, ready to be created.
+pub type Objects<K> = Vec<K>;
+
+impl Cluster {
+    /// The one that `KUBECONFIG` names.
+    pub async fn connect() -> Result<Self> {
+        Ok(Self { client: Client::try_default().await? })
+    }
+
+    /// Creates what a shape stands on: namespaces, and groups that admit all of them.
+    pub async fn prepare(&self, shape: &Shape) -> Result<()> {
+        self.create_all(
+            Api::all,
+            (0..shape.namespaces).map(|n| json!({"metadata": {"name": namespace(n)}})).map(object::<Namespace>),
+        )
+        .await?;
+        let groups = (0..GROUPS).map(|group| {
+            object(json!({
+                "metadata": {"name": format!("bench-{group}")},
+                "spec": {
+                    "role": format!("billing.role-{group}"),
+                    "location": "/emea/billing",
+                    "namespaces": {"selector": {}},
+                    "permissions": [
+                        {"audience": "https://billing.example.com", "scopes": [format!("invoices:read-{group}"), format!("invoices:list-{group}")]},
+                        {"audience": "https://ledger.example.com", "scopes": [format!("entries:read-{group}")]},
+                    ],
+                },
+            }))
+        });
+        self.create_all(Api::<AccessGroup>::all, groups).await
+    }
+
+    /// Creates the ServiceUsers.
+    pub async fn users(&self, shape: &Shape) -> Result<()> {
+        let users = (0..shape.users).map(|n| {
+            object::<ServiceUser>(json!({
+                "metadata": {"name": format!("user-{n}"), "namespace": namespace(n % shape.namespaces)},
+                "spec": {
+                    "location": "/emea/billing",
+                    "groups": [format!("bench-{}", n % GROUPS), format!("bench-{}", (n + 1) % GROUPS)],
+                },
+            }))
+        });
+        self.create_all_namespaced(users).await
+    }
+
+    /// Creates the Applications.
+    pub async fn applications(&self, shape: &Shape) -> Result<()> {
+        let applications = (0..shape.applications).map(|n| {
+            // A user of the same namespace: users and applications are spread over the namespaces in the same way.
+            let user = n % shape.users;
+            object::<Application>(json!({
+                "metadata": {"name": format!("application-{n}"), "namespace": namespace(n % shape.namespaces)},
+                "spec": {
+                    "displayName": format!("Application {n} of the bench"),
+                    "serviceUserRef": {"name": format!("user-{user}")},
+                    "token": {"defaultAudience": "https://billing.example.com"},
+                },
+            }))
+        });
+        self.create_all_namespaced(applications).await
+    }
+
+    /// Creates the ClientSecrets.
+    pub async fn secrets(&self, shape: &Shape) -> Result<()> {
+        let secrets = (0..shape.secrets).map(|n| {
+            let application = n % shape.applications;
+            object::<ClientSecret>(json!({
+                "metadata": {"name": format!("secret-{n}"), "namespace": namespace(application % shape.namespaces)},
+                "spec": {"applicationRef": {"name": format!("application-{application}")}, "description": "Production pods."},
+            }))
+        });
+        self.create_all_namespaced(secrets).await
+    }
+
+    /// Starts to watch; the handle gives the instant at which `number` ClientSecrets were Ready.
+    pub fn all_ready(&self, number: usize) -> JoinHandle<Result<Instant>> {
+        self.wait_for(number, |secret: &ClientSecret| {
+            let conditions = secret.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().any(|condition| condition.type_ == types::READY && condition.status == "True")
+        })
+    }
+
+    /// The same for Applications.
+    pub fn applications_ready(&self, number: usize) -> JoinHandle<Result<Instant>> {
+        self.wait_for(number, |application: &Application| {
+            let conditions = application.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().any(|condition| condition.type_ == types::READY && condition.status == "True")
+        })
+    }
+
+    fn wait_for<K>(&self, number: usize, is_ready: impl Fn(&K) -> bool + Send + 'static) -> JoinHandle<Result<Instant>>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    {
+        let watching = watcher::watcher(Api::<K>::all(self.client.clone()), watcher::Config::default());
+        let waiting = async move {
+            let mut watching = std::pin::pin!(watching);
+            let mut ready = HashSet::new();
+            while ready.len() < number {
+                let event = watching.next().await.ok_or("the watch has ended")??;
+                if let Event::Apply(object) | Event::InitApply(object) = event
+                    && is_ready(&object)
+                {
+                    ready.insert(object.uid());
+                }
+            }
+            Ok(Instant::now())
+        };
+        tokio::spawn(async move {
+            let done = tokio::time::timeout(SETTLED_WITHIN, waiting).await;
+            done.map_err(|_| Error::from(format!("not all are Ready after {SETTLED_WITHIN:?}")))?
+        })
+    }
+
+    /// Secrets of 500 bytes that this API server creates in a second, 16 in flight. `series` keeps the names apart.
+    pub async fn raw_rate(&self, series: &str) -> Result<f64> {
+        let secrets = (0..RAW_SECRETS).map(|n| {
+            object::<Secret>(json!({
+                "metadata": {"name": format!("raw-{series}-{n}"), "namespace": "default"},
+                "stringData": {"value": "x".repeat(500)},
+            }))
+        });
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), "default");
+        let secrets = secrets.collect::<Result<Vec<_>>>()?;
+        let started = Instant::now();
+        self.in_flight(RAW_IN_FLIGHT, secrets, |_| api.clone()).await?;
+        Ok(f64::from(u32::try_from(RAW_SECRETS)?) / started.elapsed().as_secs_f64())
+    }
+
+    /// The data of a delivered Secret.
+    pub async fn delivered(&self, namespace: &str, name: &str) -> Result<Secret> {
+        Ok(Api::namespaced(self.client.clone(), namespace).get(name).await?)
+    }
+
+    /// The CA of the certificate that the operator made for itself.
+    pub async fn operator_ca(&self) -> Result<String> {
+        let published: ConfigMap = Api::namespaced(self.client.clone(), NAMESPACE).get("postern-ca").await?;
+        published.data.and_then(|mut data| data.remove("ca.crt")).ok_or_else(|| "postern-ca has no ca.crt".into())
+    }
+
+    /// The replica that holds the lease.
+    pub async fn leader(&self) -> Result<Option<String>> {
+        let lease: Option<Lease> = Api::namespaced(self.client.clone(), NAMESPACE).get_opt("postern").await?;
+        Ok(lease.and_then(|lease| lease.spec?.holder_identity))
+    }
+
+    async fn create_all_namespaced<K>(&self, objects: impl Iterator<Item = Result<K>>) -> Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        let objects = objects.collect::<Result<Vec<_>>>()?;
+        self.in_flight(IN_FLIGHT, objects, |object: &K| {
+            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+        })
+        .await
+    }
+
+    async fn create_all<K>(
+        &self,
+        api: impl Fn(Client) -> Api<K>,
+        objects: impl Iterator<Item = Result<K>>,
+    ) -> Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        let objects = objects.collect::<Result<Vec<_>>>()?;
+        self.in_flight(IN_FLIGHT, objects, |_| api(self.client.clone())).await
+    }
+
+    async fn in_flight<K>(&self, number: usize, objects: Vec<K>, api: impl Fn(&K) -> Api<K>) -> Result<()>
+    where
+        K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+    {
+        let creations = objects.iter().map(|object| {
+            let api = api(object);
+            async move { api.create(&PostParams::default(), object).await.map(drop) }
+        });
+        Ok(futures::stream::iter(creations).buffer_unordered(number).try_collect::<()>().await?)
+    }
+}
+
+/// AccessGroups; each ServiceUser is in two of them.
+const GROUPS: usize = 5;
+
+/// Name of a namespace.
+pub fn namespace(number: usize) -> String {
+    format!("bench-{number}")
+}
+
+fn object<K: DeserializeOwned>(json: Value) -> Result<K> {
+    Ok(serde_json::from_value(json)?)
+}

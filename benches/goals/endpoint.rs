@@ -1,0 +1,73 @@
+//! What needs a hundred clients: the start, and the tokens a second.
+
+use hyper::body::Bytes;
+
+use crate::cluster::{Cluster, Shape, namespace};
+use crate::operator::Replica;
+use crate::{Result, scratch, startup, tokens};
+
+/// A hundred clients, with a secret each.
+const SHAPE: Shape = Shape { namespaces: 4, users: 20, applications: 100, secrets: 100 };
+
+/// What both are measured with.
+pub struct Subject {
+    /// The issuer that every operator of the section is started with.
+    pub issuer: String,
+    /// The CA that operators without `--insecure-http` make for themselves.
+    pub ca: String,
+    /// Client ids with their secrets.
+    pub credentials: Vec<(String, String)>,
+}
+
+impl Subject {
+    /// The body of a token request for each client.
+    pub fn bodies(&self) -> Vec<String> {
+        self.credentials.iter().map(|(id, secret)| body(id, secret)).collect()
+    }
+
+    /// The body of the first client.
+    pub fn body(&self) -> Bytes {
+        self.credentials.first().map(|(id, secret)| Bytes::from(body(id, secret))).unwrap_or_default()
+    }
+}
+
+fn body(id: &str, secret: &str) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "client_credentials")
+        .append_pair("client_id", id)
+        .append_pair("client_secret", secret)
+        .finish()
+}
+
+/// Measures the section.
+pub async fn measure() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let subject = subject(&cluster).await?;
+    std::fs::write(scratch()?.join("bodies"), serde_json::to_vec(&subject.bodies())?)?;
+    startup::measure(&subject).await?;
+    tokens::measure(&subject).await
+}
+
+/// Applies the clients and lets an operator issue their secrets, which is then stopped.
+async fn subject(cluster: &Cluster) -> Result<Subject> {
+    let replica = Replica::new("preparing", "https://postern.example.com", false)?;
+    let _running = replica.start(None)?;
+    let ready = cluster.all_ready(SHAPE.secrets);
+    cluster.prepare(&SHAPE).await?;
+    cluster.users(&SHAPE).await?;
+    cluster.applications(&SHAPE).await?;
+    cluster.secrets(&SHAPE).await?;
+    ready.await??;
+    let mut credentials = Vec::new();
+    for number in 0..SHAPE.secrets {
+        let namespace = namespace(number % SHAPE.applications % SHAPE.namespaces);
+        let secret = cluster.delivered(&namespace, &format!("secret-{number}")).await?;
+        let data = secret.data.unwrap_or_default();
+        let text = |key: &str| -> Result<String> {
+            let value = data.get(key).ok_or_else(|| format!("secret-{number} has no {key}"))?;
+            Ok(String::from_utf8(value.0.clone())?)
+        };
+        credentials.push((text("client-id")?, text("client-secret")?));
+    }
+    Ok(Subject { issuer: "https://postern.example.com".to_owned(), ca: cluster.operator_ca().await?, credentials })
+}

@@ -1,0 +1,140 @@
+//! ES256 tokens a second on one core, against the baseline.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::baseline::Client;
+use crate::endpoint::Subject;
+use crate::http::{Connection, Target};
+use crate::load::{Outcome, Plan};
+use crate::operator::{Process, Replica, free_address, pinned};
+use crate::report::{Goal, compare, note};
+use crate::{Result, median, scratch};
+
+/// The core of the servers, which take turns, and that of the generator.
+const SERVER_CORE: usize = 0;
+const LOAD_CORE: usize = 1;
+/// Rounds; in each every server is measured once, so that what else the machine does hits all alike.
+const ROUNDS: usize = 9;
+/// Length of one measurement.
+const SECONDS: f64 = 2.0;
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+}
+
+/// Measures Postern and the baseline in turn.
+pub async fn measure(subject: &Subject) -> Result<()> {
+    let (plain, tls) = (Replica::new("plain", &subject.issuer, true)?, Replica::new("tls", &subject.issuer, false)?);
+    let (plain_process, tls_process) = (plain.start(Some(SERVER_CORE))?, tls.start(Some(SERVER_CORE))?);
+    plain.ready().await?;
+    tls.ready().await?;
+    let plain_target = Target { address: plain.listen, ca: None };
+    let (baseline_process, baseline_target) = start_baseline(subject, &plain_target).await?;
+    let tls_target = Target { address: tls.listen, ca: Some(subject.ca.clone()) };
+    let plan = |target: &Target, process: &Process| -> Result<Plan> {
+        let (target, pid, bodies) = (target.clone(), process.pid(), scratch()?.join("bodies"));
+        Ok(Plan { target, pid, bodies, seconds: SECONDS })
+    };
+    let plans = [
+        plan(&plain_target, &plain_process)?,
+        plan(&baseline_target, &baseline_process)?,
+        plan(&tls_target, &tls_process)?,
+    ];
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let [postern, baseline, tls] = &plans;
+        rounds.push([postern.execute(LOAD_CORE)?, baseline.execute(LOAD_CORE)?, tls.execute(LOAD_CORE)?]);
+    }
+    report(&rounds)
+}
+
+fn report(rounds: &[[Outcome; 3]]) -> Result<()> {
+    let over = |figure: fn(&[Outcome; 3]) -> f64| median(rounds.iter().map(figure).collect());
+    compare(
+        "(a) ES256 tokens a second on one core, Postern / baseline",
+        over(|[postern, baseline, _]| postern.tokens_per_second / baseline.tokens_per_second),
+        "",
+        Goal::AtLeast(0.75),
+    )?;
+    note(
+        "(a) the same, per second of processor time",
+        over(|[postern, baseline, _]| per_cpu_second(postern) / per_cpu_second(baseline)),
+        "",
+    )?;
+    note("(a) Postern", over(|[postern, ..]| postern.tokens_per_second), "/s")?;
+    note("(a) baseline", over(|[_, baseline, _]| baseline.tokens_per_second), "/s")?;
+    note("(a) Postern with TLS", over(|[.., tls]| tls.tokens_per_second), "/s")?;
+    note("(a) Postern, processor time of a token", over(|[postern, ..]| 1e6 / per_cpu_second(postern)), "µs")?;
+    note("(a) baseline, processor time of a token", over(|[_, baseline, _]| 1e6 / per_cpu_second(baseline)), "µs")?;
+    note("(a) Postern, latency with 16 connections, median", over(|[postern, ..]| postern.latency_us.0), "µs")?;
+    note("(a) Postern, latency with 16 connections, 99 %", over(|[postern, ..]| postern.latency_us.1), "µs")?;
+    note("(a) share of its core that Postern had", over(|[postern, ..]| postern.server_cpu), "")?;
+    note("(a) share of its core that the baseline had", over(|[_, baseline, _]| baseline.server_cpu), "")
+}
+
+fn per_cpu_second(outcome: &Outcome) -> f64 {
+    outcome.tokens_per_second / outcome.server_cpu
+}
+
+/// Starts the baseline with the same clients and checks that it signs the same tokens.
+async fn start_baseline(subject: &Subject, postern: &Target) -> Result<(Process, Target)> {
+    let mut clients = Vec::new();
+    let mut connection = Connection::open(postern.address, None).await?;
+    for ((client_id, client_secret), body) in subject.credentials.iter().zip(subject.bodies()) {
+        let token = issued(&mut connection, &body).await?;
+        let time = |name: &str| token.get(name).and_then(Value::as_u64).ok_or("a token has no time");
+        let lifetime = time("exp")? - time("iat")?;
+        let claims = parse(Value::Object(token))?;
+        clients.push(Client { client_id: client_id.clone(), client_secret: client_secret.clone(), lifetime, claims });
+    }
+    let file = scratch()?.join("clients");
+    std::fs::write(&file, serde_json::to_vec(&clients)?)?;
+    let target = Target { address: free_address()?, ca: None };
+    let mut command = pinned(SERVER_CORE, &std::env::current_exe()?);
+    command.args(["baseline", &target.address.to_string()]).arg(&file);
+    let process = Process::start(command, "baseline.log")?;
+    let mut other = loop {
+        match Connection::open(target.address, None).await {
+            Ok(connection) => break connection,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    for body in subject.bodies() {
+        let (ours, theirs) = (issued(&mut connection, &body).await?, issued(&mut other, &body).await?);
+        if fixed(&ours) != fixed(&theirs) {
+            return Err(format!("the baseline signs something else: {theirs:?} instead of {ours:?}").into());
+        }
+    }
+    Ok((process, target))
+}
+
+/// What a token says that does not change from token to token, and the names of what does.
+fn fixed(claims: &Map<String, Value>) -> Map<String, Value> {
+    let value = |(name, value): (&String, &Value)| {
+        let changes = ["iat", "exp", "jti"].contains(&name.as_str());
+        (name.clone(), if changes { Value::Null } else { value.clone() })
+    };
+    claims.iter().map(value).collect()
+}
+
+/// The claims of a new token.
+async fn issued(connection: &mut Connection, body: &str) -> Result<Map<String, Value>> {
+    let (status, answer) = connection.token(&Bytes::from(body.to_owned())).await?;
+    if status != StatusCode::OK {
+        return Err(format!("a token request was answered with {status}: {}", String::from_utf8_lossy(&answer)).into());
+    }
+    let token = serde_json::from_slice::<Answer>(&answer)?.access_token;
+    let claims = token.split('.').nth(1).ok_or("not a JWT")?;
+    Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?)
+}
+
+fn parse<T: DeserializeOwned>(value: Value) -> Result<T> {
+    Ok(serde_json::from_value(value)?)
+}

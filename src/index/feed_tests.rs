@@ -1,0 +1,205 @@
+//! Generated histories of a small world: nothing that a change alters is missed, and the order of events leaves no
+//! trace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource;
+use proptest::prelude::*;
+
+use super::*;
+use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
+use crate::api::application::{ApplicationSpec, Reference, Restriction};
+use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, Version, VersionState};
+use crate::api::location::Location;
+use crate::api::service_user::ServiceUserSpec;
+use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
+use crate::model::world::{SECRETS_LIMIT, World};
+
+const SETTINGS: Settings = Settings {
+    secrets_per_application: SECRETS_LIMIT,
+    token_lifetime_max: SignedDuration::from_hours(24),
+    staleness_max: SignedDuration::from_hours(24),
+};
+
+/// One object put into the world or taken away. Small numbers, so that they meet.
+#[derive(Clone, Debug)]
+enum Step {
+    Group { name: u8, admits: bool, scope: u8, present: bool },
+    User { name: u8, groups: Vec<u8>, suspended: bool, present: bool },
+    Application { name: u8, user: u8, client_id: Option<u8>, restricted: bool, present: bool },
+    Secret { name: u8, application: u8, revoked: bool, present: bool },
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let (n, flag) = (0..3u8, any::<bool>());
+    let present = proptest::bool::weighted(0.8);
+    prop_oneof![
+        (n.clone(), flag, n.clone(), present)
+            .prop_map(|(name, admits, scope, present)| Step::Group { name, admits, scope, present }),
+        (n.clone(), proptest::collection::vec(n.clone(), 0..3), flag, present)
+            .prop_map(|(name, groups, suspended, present)| Step::User { name, groups, suspended, present }),
+        (n.clone(), n.clone(), proptest::option::of(n.clone()), flag, present).prop_map(
+            |(name, user, client_id, restricted, present)| Step::Application {
+                name,
+                user,
+                client_id,
+                restricted,
+                present
+            }
+        ),
+        (0..6u8, n, flag, present).prop_map(|(name, application, revoked, present)| Step::Secret {
+            name,
+            application,
+            revoked,
+            present
+        }),
+    ]
+}
+
+/// Metadata as the API server gives it: a UID and a creation time that depend on kind and name alone.
+fn born<K: Resource<DynamicType = ()>>(mut object: K, kind: u8, name: u8) -> K {
+    let metadata = object.meta_mut();
+    metadata.namespace = (kind > 0).then(|| "billing".to_owned());
+    metadata.uid = Some(format!("0000000{kind}-0000-0000-0000-00000000000{name}"));
+    metadata.creation_timestamp = Some(Time(Timestamp::from_second(1_000 - i64::from(name)).unwrap()));
+    object
+}
+
+fn apply(world: &mut World, step: &Step) -> Affected {
+    match step {
+        Step::Group { name, admits, scope, present } => world.group(group(*name, *admits, *scope), *present),
+        Step::User { name, groups, suspended, present } => world.user(user(*name, groups, *suspended), *present),
+        Step::Application { name, user, client_id, restricted, present } => {
+            world.application(application(*name, *user, *client_id, *restricted), *present)
+        }
+        Step::Secret { name, application, revoked, present } => {
+            world.secret(secret(*name, *application, *revoked), *present)
+        }
+    }
+}
+
+fn group(name: u8, admits: bool, scope: u8) -> AccessGroup {
+    let spec = AccessGroupSpec {
+        display_name: None,
+        description: None,
+        role: format!("role{name}"),
+        plane: None,
+        location: Location::try_from("/".to_owned()).unwrap(),
+        reach: Some(Reach::Subtree),
+        permissions: vec![Permission { audience: "api".to_owned(), scopes: vec![format!("scope{scope}")] }],
+        namespaces: admits.then(|| Namespaces { names: Some(vec!["billing".to_owned()]), selector: None }),
+    };
+    born(AccessGroup::new(&format!("g{name}"), spec), 0, name)
+}
+
+fn user(name: u8, groups: &[u8], suspended: bool) -> ServiceUser {
+    let spec = ServiceUserSpec {
+        display_name: None,
+        description: None,
+        email: None,
+        location: Location::try_from("/".to_owned()).unwrap(),
+        groups: Some(groups.iter().map(|group| format!("g{group}")).collect()),
+        suspend: Some(suspended),
+    };
+    born(ServiceUser::new(&format!("u{name}"), spec), 1, name)
+}
+
+fn application(name: u8, user: u8, client_id: Option<u8>, restricted: bool) -> Application {
+    let spec = ApplicationSpec {
+        display_name: None,
+        url: None,
+        description: None,
+        service_user_ref: Reference { name: format!("u{user}") },
+        // Of kind 1 (a subject, which nobody may take) or free.
+        client_id: client_id.map(|id| format!("0000000{}-0000-0000-0000-00000000000{id}", 1 + 8 * (id % 2))),
+        restrict_to: restricted
+            .then(|| Restriction { scopes: Some(vec!["scope1".to_owned()]), ..Restriction::default() }),
+        auth: None,
+        token: None,
+        suspend: None,
+    };
+    born(Application::new(&format!("a{name}"), spec), 2, name)
+}
+
+fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
+    let spec = ClientSecretSpec {
+        application_ref: Reference { name: format!("a{application}") },
+        description: None,
+        restrict_to: None,
+        expires_in: None,
+        expires_at: None,
+        delivery: None,
+        revoke: Some(revoked),
+    };
+    let version = Version {
+        id: format!("v{name}"),
+        state: VersionState::Active,
+        created_at: Timestamp::UNIX_EPOCH,
+        retires_at: None,
+        verifier: String::new(),
+    };
+    let mut secret = born(ClientSecret::new(&format!("s{name}"), spec), 3, name);
+    secret.status = Some(ClientSecretStatus { versions: vec![version], ..ClientSecretStatus::default() });
+    secret
+}
+
+/// Every client id of the world with what it compiles to.
+fn everything(world: &World) -> BTreeMap<String, String> {
+    let ids: Vec<String> = world.model.relations().claimants_of_client_id.keys().cloned().collect();
+    let told = |id: &String| compiled(&world.model, id, &SETTINGS, None).map(|entry| without_revisions(&entry));
+    ids.iter().filter_map(|id| Some((id.clone(), told(id)?))).collect()
+}
+
+/// What an entry says, without the revisions of the objects, which differ after every write.
+fn without_revisions(entry: &Entry) -> String {
+    match entry {
+        Entry::Closed(refusal) => format!("{} {}", refusal.rule, refusal.object.name),
+        Entry::Live(record) => {
+            let secret = |s: &crate::oauth::client::SecretRecord| {
+                format!("{} {:?} {:?} {:?}", s.object.name, s.closed.as_ref().map(|c| c.rule), s.grant, s.versions)
+            };
+            let secrets: Vec<_> = record.secrets.iter().map(secret).collect();
+            format!("{} {} {:?} {secrets:?}", record.subject, record.application.name, record.grant)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_client_that_a_change_alters_is_compiled_again(history in proptest::collection::vec(steps(), 1..30)) {
+        let mut world = World::new();
+        for step in &history {
+            let before = everything(&world);
+            let affected = apply(&mut world, step);
+            let after = everything(&world);
+            let ids: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+            for id in ids.into_iter().filter(|id| before.get(*id) != after.get(*id)) {
+                prop_assert!(affected.clients.contains(id), "{id} is not compiled after {step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_events_leaves_no_trace(history in proptest::collection::vec(steps(), 1..30)) {
+        let mut world = World::new();
+        let mut last: BTreeMap<(u8, u8), Step> = BTreeMap::new();
+        for step in history {
+            apply(&mut world, &step);
+            let key = match step {
+                Step::Group { name, .. } => (3, name),
+                Step::User { name, .. } => (2, name),
+                Step::Application { name, .. } => (1, name),
+                Step::Secret { name, .. } => (0, name),
+            };
+            last.insert(key, step);
+        }
+        // The same objects, each written once, secrets first and groups last.
+        let mut again = World::new();
+        last.values().for_each(|step| drop(apply(&mut again, step)));
+        prop_assert_eq!(everything(&world), everything(&again));
+    }
+}

@@ -1,0 +1,101 @@
+//! Clients and verifiers that others wrote, over the real socket, at every replica.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Credential, Tenant, checkout, output};
+
+const AUDIENCE: &str = "https://billing.example.com";
+
+#[tokio::test]
+async fn requests_oauthlib_gets_a_token_and_pyjwt_verifies_it() {
+    python("requests_oauthlib_client.py").await;
+}
+
+#[tokio::test]
+async fn authlib_gets_a_token_and_pyjwt_verifies_it() {
+    python("authlib_client.py").await;
+}
+
+#[tokio::test]
+async fn openid_client_discovers_the_endpoint_and_oauth4webapi_verifies_the_token() {
+    let scene = Scene::set("node").await;
+    let folder = installed();
+    for arguments in [["oauth2", "basic"], ["oauth2", "post"], ["oidc", "basic"], ["oidc", "post"]] {
+        let script = Path::new(&folder).join("node/openid_client.js");
+        scene.everywhere(|| command("node", &script, &arguments));
+    }
+}
+
+#[tokio::test]
+async fn curl_gets_a_token_with_the_files_that_a_pod_mounts() {
+    let scene = Scene::set("curl").await;
+    let credential = &scene.credential;
+    for replica in &scene.tenant.cluster.replicas {
+        let mut curl = Command::new("curl");
+        curl.args(["--disable", "--noproxy", "*", "--silent", "--fail-with-body", "--cacert"])
+            .arg(scene.tenant.cluster.ca_file())
+            .arg("--user")
+            .arg(format!("{}:{}", credential.key("client-id"), credential.key("client-secret")))
+            .args(["--data", "grant_type=client_credentials", "--data", "scope=invoices:read"])
+            .arg(format!("{}/oauth2/token", replica.url));
+        let answer: Value = serde_json::from_str(&output(&mut curl)).expect("JSON");
+        assert_eq!((&answer["token_type"], &answer["scope"]), (&json!("Bearer"), &json!("invoices:read")));
+        assert_eq!(answer["expires_in"], 900);
+    }
+}
+
+async fn python(script: &str) {
+    let scene = Scene::set("python").await;
+    let folder = installed();
+    let python = Path::new(&folder).join("venv/bin/python");
+    let script = Path::new(&folder).join("python").join(script);
+    for method in ["basic", "post"] {
+        scene.everywhere(|| command(python.to_str().expect("UTF-8"), &script, &[method]));
+    }
+}
+
+/// The folder in which the clients are installed.
+fn installed() -> String {
+    output(&mut Command::new(checkout().join("hack/clients"))).trim().to_owned()
+}
+
+fn command(program: &str, script: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.arg(script).args(arguments).stdin(Stdio::null()).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+struct Scene {
+    tenant: Tenant,
+    credential: Credential,
+    subject: Value,
+}
+
+impl Scene {
+    async fn set(name: &str) -> Self {
+        let tenant = Tenant::new(name).await;
+        tenant.settle_in().await;
+        let credential = tenant.issue("blue").await;
+        let subject = tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
+        Self { tenant, credential, subject }
+    }
+
+    /// Runs a client against every replica; it prints the claims that it verified.
+    fn everywhere(&self, client: impl Fn() -> Command) {
+        let ca_file = self.tenant.cluster.ca_file();
+        for replica in &self.tenant.cluster.replicas {
+            let mut client = client();
+            for key in ["client-id", "client-secret", "token-uri", "issuer-uri", "jwks-uri"] {
+                client.env(key.replace('-', "_").to_uppercase(), self.credential.key(key));
+            }
+            client.env("REPLICA", &replica.url).env("AUDIENCE", AUDIENCE);
+            client.env("CA_FILE", &ca_file).env("NODE_EXTRA_CA_CERTS", &ca_file);
+            let claims: Value = serde_json::from_str(&output(&mut client)).expect("claims as JSON");
+            assert_eq!(claims["sub"], self.subject, "{claims}");
+            assert_eq!((&claims["scope"], &claims["aud"]), (&json!("invoices:read"), &json!(AUDIENCE)));
+        }
+    }
+}

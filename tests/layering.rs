@@ -1,0 +1,119 @@
+//! Holds the modules to the boundaries of `docs/architecture.md`: who may use whom, and which crates each must not
+//! know. Reads every `crate::…` and every banned crate name in `src/`, comments left out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+struct Layer {
+    name: &'static str,
+    may_use: &'static [&'static str],
+    must_not_know: &'static [&'static str],
+}
+
+const KUBERNETES: &[&str] = &["kube", "kube_lease_manager", "k8s_openapi"];
+const HTTP: &[&str] = &["axum", "hyper", "hyper_util", "tower"];
+
+/// `run`, `cli`, `lib` and `main` see everything.
+const LAYERS: &[Layer] = &[
+    Layer { name: "api", may_use: &[], must_not_know: HTTP },
+    Layer { name: "clock", may_use: &[], must_not_know: KUBERNETES },
+    Layer { name: "telemetry", may_use: &["clock"], must_not_know: KUBERNETES },
+    Layer { name: "crypto", may_use: &["clock"], must_not_know: KUBERNETES },
+    Layer { name: "oauth", may_use: &["crypto", "clock"], must_not_know: KUBERNETES },
+    Layer { name: "http", may_use: &["oauth", "crypto", "clock", "telemetry"], must_not_know: KUBERNETES },
+    // Pure decisions: no clients, no async, no clock, no randomness, no plaintext secrets.
+    Layer {
+        name: "plan",
+        may_use: &["api"],
+        must_not_know: &["kube", "kube_lease_manager", "tokio", "secrecy", "aws_lc_rs"],
+    },
+    // What the watches of both halves have in common.
+    Layer { name: "model", may_use: &["api", "clock"], must_not_know: HTTP },
+    Layer { name: "index", may_use: &["api", "clock", "crypto", "oauth", "model"], must_not_know: HTTP },
+    Layer { name: "controller", may_use: &["api", "plan", "crypto", "clock", "model"], must_not_know: HTTP },
+];
+
+/// Modules that know nothing of HTTP besides what their row of the table says.
+const NO_HTTP: &[&str] = &["clock", "telemetry", "crypto", "oauth", "plan"];
+
+#[test]
+fn modules_use_only_what_the_table_allows() {
+    let mut wrong = Vec::new();
+    for layer in LAYERS {
+        let banned: Vec<&str> =
+            layer.must_not_know.iter().chain(if NO_HTTP.contains(&layer.name) { HTTP } else { &[] }).copied().collect();
+        for (file, line) in code_of(layer.name) {
+            let allowed = |module: &str| module == layer.name || layer.may_use.contains(&module);
+            for module in paths_after(&line, "crate").into_iter().filter(|module| !allowed(module)) {
+                wrong.push(format!("{}: {} may not use crate::{module}", file.display(), layer.name));
+            }
+            for name in banned.iter().filter(|name| !paths_after(&line, name).is_empty()) {
+                wrong.push(format!("{}: {} must not know {name}", file.display(), layer.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_has_a_row() {
+    let everything = ["cli", "lib", "main", "run"];
+    for entry in fs::read_dir(source()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let known = everything.contains(&name.as_str()) || LAYERS.iter().any(|layer| layer.name == name);
+        assert!(known, "src/{name} has no row in the table");
+    }
+}
+
+#[test]
+fn the_test_sees_what_it_looks_for() {
+    assert_eq!(paths_after("use crate::api::names;", "crate"), ["api"]);
+    assert_eq!(paths_after("    let x = crate::index::Index::new(crate::api::A);", "crate"), ["index", "api"]);
+    assert_eq!(paths_after("use crate::{api, index};", "crate"), ["{api, index}"]);
+    assert_eq!(paths_after("pub(crate) use kube::Client;", "kube"), ["Client"]);
+    assert!(paths_after("use kube_runtime::x; my_kube::y", "kube").is_empty());
+    assert!(LAYERS.iter().all(|layer| !code_of(layer.name).is_empty()));
+}
+
+/// What follows `name::` in a line, up to the end of the word.
+fn paths_after<'a>(line: &'a str, name: &str) -> Vec<&'a str> {
+    let separator = format!("{name}::");
+    let mut found = Vec::new();
+    for (at, _) in line.match_indices(&separator) {
+        let starts_a_word =
+            !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':');
+        let rest = &line[at + separator.len()..];
+        let end = match rest.starts_with('{') {
+            true => rest.find('}').map_or(rest.len(), |end| end + 1),
+            false => rest.find(|after: char| !after.is_alphanumeric() && after != '_').unwrap_or(rest.len()),
+        };
+        if starts_a_word {
+            found.push(&rest[..end]);
+        }
+    }
+    found
+}
+
+/// The lines of a module that are not comments, with the file they are in.
+fn code_of(module: &str) -> Vec<(PathBuf, String)> {
+    let mut files = vec![source().join(format!("{module}.rs"))];
+    let mut folders = vec![source().join(module)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    let lines = |file: PathBuf| {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let code: Vec<_> =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).map(str::to_owned).collect();
+        code.into_iter().map(move |line| (file.clone(), line))
+    };
+    files.into_iter().flat_map(lines).collect()
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
