@@ -31,43 +31,88 @@ pub enum Command {
 pub struct RunArgs {
     /// Issuer identifier (RFC 8414): the URL under which clients reach the endpoint, without query and fragment.
     /// It becomes `iss` of every token, byte for byte.
-    #[arg(long, env = "POSTERN_ISSUER", value_name = "URL")]
+    #[arg(long, env = "POSTERN_ISSUER", hide_env_values = true, value_name = "URL")]
     pub issuer: String,
 
     /// Address of the token endpoint.
-    #[arg(long, env = "POSTERN_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8443")]
+    #[arg(
+        long,
+        env = "POSTERN_LISTEN",
+        hide_env_values = true,
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8443"
+    )]
     pub listen: SocketAddr,
 
     /// Address of /livez, /readyz and /metrics (plain HTTP).
-    #[arg(long, env = "POSTERN_METRICS_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9090")]
+    #[arg(
+        long,
+        env = "POSTERN_METRICS_LISTEN",
+        hide_env_values = true,
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:9090"
+    )]
     pub metrics_listen: SocketAddr,
 
     /// Namespace of the operator: its keys, its certificate and its lease live there.
-    #[arg(long, env = "POSTERN_NAMESPACE", value_name = "NAME", default_value = "postern-system")]
+    #[arg(
+        long,
+        env = "POSTERN_NAMESPACE",
+        hide_env_values = true,
+        value_name = "NAME",
+        default_value = "postern-system"
+    )]
     pub namespace: String,
 
-    /// Name of this replica, for the lease, events and logs.
-    #[arg(long, env = "POSTERN_REPLICA_NAME", value_name = "NAME", default_value = "postern")]
+    /// Name of this replica, for the lease and events; different for each. Default: host name and process id.
+    #[arg(
+        long,
+        env = "POSTERN_REPLICA_NAME", hide_env_values = true,
+        value_name = "NAME",
+        default_value_t = own_name(),
+        hide_default_value = true
+    )]
     pub replica_name: String,
 
     /// Certificate chain (PEM) of the endpoint; read again when it changes. Without it Postern makes a certificate of
     /// its own and publishes the CA in the ConfigMap postern-ca.
-    #[arg(long, env = "POSTERN_TLS_CERT_FILE", value_name = "FILE", requires = "tls_key_file", help_heading = "TLS")]
+    #[arg(
+        long,
+        env = "POSTERN_TLS_CERT_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "tls_key_file",
+        help_heading = "TLS"
+    )]
     pub tls_cert_file: Option<PathBuf>,
 
     /// Private key (PEM) of the certificate.
-    #[arg(long, env = "POSTERN_TLS_KEY_FILE", value_name = "FILE", requires = "tls_cert_file", help_heading = "TLS")]
+    #[arg(
+        long,
+        env = "POSTERN_TLS_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "tls_cert_file",
+        help_heading = "TLS"
+    )]
     pub tls_key_file: Option<PathBuf>,
 
     /// Further DNS name or IP address of the certificate that Postern makes; may be given several times. The issuer's
     /// host, localhost and 127.0.0.1 are always among them.
-    #[arg(long, env = "POSTERN_TLS_SAN", value_name = "NAME", value_delimiter = ',', help_heading = "TLS")]
+    #[arg(
+        long,
+        env = "POSTERN_TLS_SAN",
+        hide_env_values = true,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "TLS"
+    )]
     pub tls_san: Vec<String>,
 
     /// Serve plain HTTP: only where TLS is terminated in front of Postern.
     #[arg(
         long,
-        env = "POSTERN_INSECURE_HTTP",
+        env = "POSTERN_INSECURE_HTTP", hide_env_values = true,
         conflicts_with_all = ["tls_cert_file", "tls_san"],
         help_heading = "TLS"
     )]
@@ -76,7 +121,7 @@ pub struct RunArgs {
     /// The most ClientSecrets of one Application that count; the oldest do.
     #[arg(
         long,
-        env = "POSTERN_SECRETS_PER_APPLICATION",
+        env = "POSTERN_SECRETS_PER_APPLICATION", hide_env_values = true,
         value_name = "NUMBER",
         default_value_t = 20,
         value_parser = clap::value_parser!(u16).range(1..=1000),
@@ -87,7 +132,7 @@ pub struct RunArgs {
     /// Longest life of a token, whatever the Application asks for.
     #[arg(
         long,
-        env = "POSTERN_TOKEN_LIFETIME_MAX",
+        env = "POSTERN_TOKEN_LIFETIME_MAX", hide_env_values = true,
         value_name = "DURATION",
         default_value = "24h",
         value_parser = duration,
@@ -98,7 +143,7 @@ pub struct RunArgs {
     /// With the API server out of reach, tokens are issued from the last synced state for this long.
     #[arg(
         long,
-        env = "POSTERN_STALENESS_MAX",
+        env = "POSTERN_STALENESS_MAX", hide_env_values = true,
         value_name = "DURATION",
         default_value = "24h",
         value_parser = duration,
@@ -109,7 +154,7 @@ pub struct RunArgs {
     /// Connections to the token endpoint at the same time.
     #[arg(
         long,
-        env = "POSTERN_CONNECTIONS_MAX",
+        env = "POSTERN_CONNECTIONS_MAX", hide_env_values = true,
         value_name = "NUMBER",
         default_value_t = 4096,
         value_parser = clap::value_parser!(u32).range(1..),
@@ -120,7 +165,7 @@ pub struct RunArgs {
     /// Largest request body, in bytes.
     #[arg(
         long,
-        env = "POSTERN_BODY_BYTES_MAX",
+        env = "POSTERN_BODY_BYTES_MAX", hide_env_values = true,
         value_name = "BYTES",
         default_value_t = 65_536,
         value_parser = clap::value_parser!(u32).range(1024..),
@@ -131,7 +176,7 @@ pub struct RunArgs {
     /// How long the headers, and then the body, of a request may take to arrive.
     #[arg(
         long,
-        env = "POSTERN_READ_TIMEOUT",
+        env = "POSTERN_READ_TIMEOUT", hide_env_values = true,
         value_name = "DURATION",
         default_value = "10s",
         value_parser = duration,
@@ -142,7 +187,7 @@ pub struct RunArgs {
     /// How long requests in flight may take to finish after SIGTERM; shorter than the pod's grace period.
     #[arg(
         long,
-        env = "POSTERN_SHUTDOWN_GRACE",
+        env = "POSTERN_SHUTDOWN_GRACE", hide_env_values = true,
         value_name = "DURATION",
         default_value = "20s",
         value_parser = duration,
@@ -151,8 +196,13 @@ pub struct RunArgs {
     pub shutdown_grace: ConfigDuration,
 
     /// Which log lines: error, warn, info, debug, trace, or directives such as `postern=debug,kube=info`.
-    #[arg(long, env = "POSTERN_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
+    #[arg(long, env = "POSTERN_LOG_LEVEL", hide_env_values = true, value_name = "FILTER", default_value = "info")]
     pub log_level: String,
+}
+
+fn own_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
 }
 
 fn duration(text: &str) -> Result<ConfigDuration, crate::api::duration::MalformedDuration> {

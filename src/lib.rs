@@ -9,6 +9,7 @@
 //! may use; `tests/layering.rs` holds it to that.
 
 pub mod api;
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod controller;

@@ -9,7 +9,7 @@ use postern::cli::{Cli, Command};
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Crds => print_crds(),
-        Command::Run(args) => postern::run::run(*args).map_err(|error| postern::run::explain(&error)),
+        Command::Run(args) => postern::run::run(*args).map_err(|error| postern::chain::chain(&error)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -43,8 +43,6 @@ const RUNNING: &str = "running";
 const SYNCED: &str = "synced";
 const KEYS: &str = "keys";
 const CERTIFICATE: &str = "certificate";
-/// Pause before something that the API server did not grant is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 /// Time between "not ready" and the end of accepting, in which load balancers notice.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long to wait for a connection to the API server. kube's default of 30 s would keep a watch silent for as long.
@@ -92,13 +90,6 @@ pub enum RunError {
     /// A task that must never end has ended.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
-}
-
-/// The error with its causes, on one line.
-#[must_use]
-pub fn explain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    std::iter::once(error).chain(causes).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -150,7 +141,7 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     let ready = Arc::clone(&readiness);
     let (own_client, own_namespace) = (client.clone(), args.namespace.clone());
     tokio::spawn(async move {
-        let stored = stored_keys(&own_client, &own_namespace).await;
+        let stored = controller::await_keys(&own_client, &own_namespace, &settings.replica, &clock).await;
         let install = Arc::new(stored.install);
         key_holder.install.store(Some(Arc::clone(&install)));
         key_holder.signing.store(Some(Arc::new(KeySet::new(stored.signing))));
@@ -234,17 +225,6 @@ async fn client() -> Result<Client, RunError> {
     let mut config = kube::Config::infer().await.map_err(|error| RunError::Config(Box::new(error)))?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))
-}
-
-/// The keys, as soon as the API server gives them. Until then the replica is not ready.
-async fn stored_keys(client: &Client, namespace: &str) -> controller::StoredKeys {
-    loop {
-        match controller::load_or_create(client, namespace).await {
-            Ok(keys) => return keys,
-            Err(error) => tracing::error!(error = explain(&error), "there are no keys to work with, trying again"),
-        }
-        tokio::time::sleep(RETRY).await;
-    }
 }
 
 /// Says when the index is synced, and from then on how old it is.

@@ -10,6 +10,7 @@ use kube::api::PostParams;
 use kube::{Api, Client, Resource};
 use tokio::sync::mpsc;
 
+use crate::api::conditions::reasons;
 use crate::api::names::{FIELD_MANAGER, GROUP};
 use crate::clock::Clock;
 
@@ -17,6 +18,9 @@ use crate::clock::Clock;
 const BACKLOG: usize = 20_000;
 /// `note` may have at most 1 KiB (events.k8s.io/v1).
 const NOTE_LENGTH_MAX: usize = 1024;
+
+/// Where Kubernetes keeps events about objects without a namespace.
+const CLUSTER_SCOPED_NAMESPACE: &str = "default";
 
 /// What happened to an object.
 #[derive(Debug)]
@@ -67,15 +71,38 @@ pub(super) fn start(client: Client, clock: impl Clock, replica: String) -> Sende
     let (sender, mut notes) = mpsc::channel::<Note>(BACKLOG);
     tokio::spawn(async move {
         while let Some(note) = notes.recv().await {
-            let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
-            let event = event(note, &clock, &replica);
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-            if let Err(error) = Api::<Event>::namespaced(client.clone(), &namespace).create(&params, &event).await {
-                tracing::debug!(%error, "an event could not be written");
-            }
+            write(&client, event(note, &clock, &replica)).await;
         }
     });
     Sender(sender)
+}
+
+/// Tells that one of the operator's own Secrets cannot be used.
+pub(super) async fn about_own_secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    text: String,
+    clock: &impl Clock,
+    replica: &str,
+) {
+    let about = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Secret".to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        ..ObjectReference::default()
+    };
+    let note = Note { about, warning: true, reason: reasons::KEY_UNUSABLE.to_owned(), action: "Load", text };
+    write(client, event(note, clock, replica)).await;
+}
+
+async fn write(client: &Client, event: Event) {
+    let namespace = event.metadata.namespace.as_deref().unwrap_or(CLUSTER_SCOPED_NAMESPACE);
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    if let Err(error) = Api::<Event>::namespaced(client.clone(), namespace).create(&params, &event).await {
+        tracing::debug!(%error, "an event could not be written");
+    }
 }
 
 fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
@@ -90,7 +117,7 @@ fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
         metadata: ObjectMeta {
             // The API server cuts the prefix to what fits, so an object with a name of 253 characters has events too.
             generate_name: Some(format!("{}-", note.about.name.as_deref().unwrap_or("postern"))),
-            namespace: Some(note.about.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+            namespace: Some(note.about.namespace.clone().unwrap_or_else(|| CLUSTER_SCOPED_NAMESPACE.to_owned())),
             ..ObjectMeta::default()
         },
         action: Some(note.action.to_owned()),

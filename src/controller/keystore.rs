@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -13,8 +14,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 
+use super::events;
 use crate::api::ClientSecret;
 use crate::api::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
+use crate::chain::chain;
+use crate::clock::Clock;
 use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
 use crate::crypto::signing::{self, SigningAlgorithm, SigningKey, SigningKeyError};
 
@@ -75,8 +79,35 @@ pub enum KeystoreError {
     },
 }
 
+/// Pause before keys that are not there are looked for again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The keys, as soon as the API server gives them. What keeps them from being used is logged, and told once as an event
+/// about the Secret, when it is another problem than before.
+pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: &impl Clock) -> StoredKeys {
+    let mut told = String::new();
+    loop {
+        let error = match load_or_create(client, namespace).await {
+            Ok(keys) => return keys,
+            Err(error) => error,
+        };
+        let problem = chain(&error);
+        if problem != told {
+            tracing::error!(
+                error = problem,
+                "there are no keys to work with; this replica is not ready until there are"
+            );
+            if let KeystoreError::Missing { name, .. } | KeystoreError::Damaged { name, .. } = &error {
+                events::about_own_secret(client, namespace, name, problem.clone(), clock, replica).await;
+            }
+            told = problem;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
 /// Reads the keys, and makes them if this install is new.
-pub async fn load_or_create(client: &Client, namespace: &str) -> Result<StoredKeys, KeystoreError> {
+async fn load_or_create(client: &Client, namespace: &str) -> Result<StoredKeys, KeystoreError> {
     let store = Store { api: Api::namespaced(client.clone(), namespace), client, namespace };
     let install = store.load_or_create(INSTALL_KEY, new_install_key).await?;
     let install = install_keys(&install).map_err(|problem| store.damaged(INSTALL_KEY, problem))?;

@@ -30,12 +30,13 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 use tokio::sync::{mpsc, watch};
 
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::crypto::install_key::InstallKeys;
 use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
 use crate::plan::content::Endpoints;
 
-pub use keystore::{KeystoreError, StoredKeys, load_or_create};
+pub use keystore::{StoredKeys, await_keys};
 pub use lease::hold as hold_lease;
 pub use tls::{StoredCertificate, TlsStoreError, load_or_create as load_or_create_certificate};
 
@@ -244,8 +245,7 @@ fn retry<C, K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, _: Arc
         tracing::debug!(%object, %error, "looking again");
         Action::requeue(RETRY_CONFLICT)
     } else {
-        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        tracing::warn!(%object, %error, cause, "reconciliation failed, trying again");
+        tracing::warn!(%object, error = chain(error), "reconciliation failed, trying again");
         Action::requeue(RETRY)
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Entry, Index, Settings};
 use super::compile::{Sources, entry};
+use super::{Entry, Index, Settings};
 use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
 use kube::ResourceExt;
 

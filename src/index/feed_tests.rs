@@ -36,8 +36,12 @@ fn steps() -> impl Strategy<Value = Step> {
     let (n, flag) = (0..3u8, any::<bool>());
     let present = proptest::bool::weighted(0.8);
     prop_oneof![
-        (n.clone(), flag, n.clone(), present)
-            .prop_map(|(name, admits, scope, present)| Step::Group { name, admits, scope, present }),
+        (n.clone(), flag, n.clone(), present).prop_map(|(name, admits, scope, present)| Step::Group {
+            name,
+            admits,
+            scope,
+            present
+        }),
         (n.clone(), proptest::collection::vec(n.clone(), 0..3), flag, present)
             .prop_map(|(name, groups, suspended, present)| Step::User { name, groups, suspended, present }),
         (n.clone(), n.clone(), proptest::option::of(n.clone()), flag, present).prop_map(

@@ -19,6 +19,7 @@ use kube::runtime::watcher::{self, Event, ExponentialBackoff};
 use kube::runtime::{WatchStreamExt, watcher::Config};
 
 use super::{Change, Kind};
+use crate::chain::chain;
 use crate::clock::Clock;
 
 /// Seconds after which the server ends a watch, and a connection that is silent for a little longer is given up. kube's
@@ -224,16 +225,4 @@ fn warn_undecodable(kind: Kind, invalid: &InvalidObject) {
         error,
         "object cannot be decoded and counts as absent: correct it"
     );
-}
-
-/// The error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -7,13 +7,16 @@ use kube::Client;
 use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::{RETRY, RunError, explain};
+use super::RunError;
+use crate::chain::chain;
 use crate::cli::RunArgs;
 use crate::clock::{Clock, SystemClock};
 use crate::controller::{self, StoredCertificate};
 use crate::http::tls::{TlsCertificate, TlsFiles};
 use crate::oauth::issuer::Issuer;
 
+/// Pause before a certificate that the API server did not give is asked for again.
+const RETRY: Duration = Duration::from_secs(1);
 /// How often the certificate that Postern made is looked at: it is renewed months before its end, by any replica.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
 
@@ -60,7 +63,7 @@ async fn own(
         while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
             let renewed = stored(&client, &namespace, &names).await.and_then(|pair| {
                 let (cert, key) = (pair.cert_pem.as_bytes(), pair.key_pem.expose_secret().as_bytes());
-                kept.replace(cert, key).map_err(|error| explain(&error))
+                kept.replace(cert, key).map_err(|error| chain(&error))
             });
             if let Err(error) = renewed {
                 tracing::warn!(error, "the certificate could not be looked at; the one in use stays");
@@ -72,7 +75,7 @@ async fn own(
 
 async fn stored(client: &Client, namespace: &str, names: &[String]) -> Result<StoredCertificate, String> {
     let now = SystemClock.now();
-    controller::load_or_create_certificate(client, namespace, names, now).await.map_err(|error| explain(&error))
+    controller::load_or_create_certificate(client, namespace, names, now).await.map_err(|error| chain(&error))
 }
 
 /// The issuer's host, what the flag adds, and the names of this machine.

@@ -92,7 +92,9 @@ impl Scene {
                 client.env(key.replace('-', "_").to_uppercase(), self.credential.key(key));
             }
             client.env("REPLICA", &replica.url).env("AUDIENCE", AUDIENCE);
-            client.env("CA_FILE", &ca_file).env("NODE_EXTRA_CA_CERTS", &ca_file);
+            for variable in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+                client.env(variable, &ca_file);
+            }
             let claims: Value = serde_json::from_str(&output(&mut client)).expect("claims as JSON");
             assert_eq!(claims["sub"], self.subject, "{claims}");
             assert_eq!((&claims["scope"], &claims["aud"]), (&json!("invoices:read"), &json!(AUDIENCE)));

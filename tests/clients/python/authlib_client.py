@@ -12,6 +12,5 @@ session = OAuth2Session(
     scope="invoices:read",
     token_endpoint_auth_method=f"client_secret_{sys.argv[1]}",
 )
-session.verify = credential.CA_FILE
 answer = session.fetch_token(credential.TOKEN_URI, grant_type="client_credentials", resource=credential.AUDIENCE)
 credential.report(answer["access_token"])

@@ -8,7 +8,6 @@ from requests_oauthlib import OAuth2Session
 import credential
 
 session = OAuth2Session(client=BackendApplicationClient(client_id=credential.CLIENT_ID, scope=["invoices:read"]))
-session.verify = credential.CA_FILE
 answer = session.fetch_token(
     credential.TOKEN_URI,
     client_id=credential.CLIENT_ID,

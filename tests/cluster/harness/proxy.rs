@@ -70,7 +70,7 @@ impl Proxy {
         self.state().trap.take().is_some()
     }
 
-    /// The writes since it was armed, as `METHOD PATH`; leases and events are not counted.
+    /// The writes since it was armed, as `METHOD PATH`; leases, events and markers are not counted.
     pub fn writes(&self) -> Vec<String> {
         self.state().writes.clone()
     }
@@ -88,7 +88,8 @@ impl Shared {
     /// Notes a write; the trap, if this is the write it waits for.
     fn note(&self, request: &Request<Body>) -> Option<Trap> {
         let path = request.uri().path();
-        if request.method() == Method::GET || path.contains("/leases") || path.contains("/events") {
+        if request.method() == Method::GET || ["/leases", "/events", "/marker-"].iter().any(|part| path.contains(part))
+        {
             return None;
         }
         let mut state = self.state();

@@ -142,6 +142,7 @@ impl Tenant {
     /// Waits until the operator has worked off what it knew of: objects that came later are done, in the audit log too.
     pub async fn settled(&self) {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
+        self.counted().await;
         for _ in 0..2 {
             let marker = format!("marker-{}", NEXT.fetch_add(1, Ordering::Relaxed));
             self.apply(&service_user(&marker, &[])).await;
@@ -152,6 +153,23 @@ impl Tenant {
             })
             .await;
         }
+    }
+
+    /// Waits until every application says how many secrets it has: told at leisure, once for many of them.
+    async fn counted(&self) {
+        eventually("applications count their secrets", async || {
+            let secrets = self.list("ClientSecret", &self.namespace).await;
+            for application in self.list("Application", &self.namespace).await {
+                let mine =
+                    |secret: &&Value| secret["spec"]["applicationRef"]["name"] == application["metadata"]["name"];
+                let (total, active) =
+                    (secrets.iter().filter(mine), secrets.iter().filter(mine).filter(|it| is_active(it)));
+                let (said, is) = (&application["status"]["secrets"], json!([active.count(), total.count()]));
+                holds(json!([said["active"], said["total"]]) == is, format_args!("{said}, not {is}"))?;
+            }
+            Ok(())
+        })
+        .await;
     }
 
     /// What the operator wrote in this namespace, markers of [`Self::settled`] left out.
@@ -173,6 +191,11 @@ impl Deref for Tenant {
 /// A condition of an object.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
     object.pointer("/status/conditions")?.as_array()?.iter().find(|condition| condition["type"] == type_)
+}
+
+fn is_active(client_secret: &Value) -> bool {
+    let mut versions = client_secret["status"]["versions"].as_array().into_iter().flatten();
+    versions.any(|version| version["state"] == "Active")
 }
 
 static PRESENT: AtomicUsize = AtomicUsize::new(0);
