@@ -173,7 +173,7 @@ pub struct RunArgs {
     )]
     pub body_bytes_max: u32,
 
-    /// How long the headers, and then the body, of a request may take to arrive.
+    /// How long a TLS handshake, and the body of a request, may take to arrive (its headers: 30s).
     #[arg(
         long,
         env = "POSTERN_READ_TIMEOUT", hide_env_values = true,

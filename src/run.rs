@@ -193,7 +193,6 @@ async fn serve_endpoint(
     let limits = ServerLimits {
         connections: args.connections_max as usize,
         tls_handshake: read,
-        header_read: read.max(ServerLimits::default().header_read),
         shutdown: positive(&args.shutdown_grace),
         ..ServerLimits::default()
     };

@@ -38,7 +38,8 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bench: {}", postern::run::explain(error.as_ref()));
+            eprintln!("bench: {error}");
+            causes(error.as_ref()).for_each(|cause| eprintln!("  because: {cause}"));
             ExitCode::FAILURE
         }
     }
@@ -55,6 +56,10 @@ fn run(args: &[&str]) -> Result<()> {
         ["load", plan] => load::run(&serde_json::from_str(plan)?),
         _ => Err(USAGE.into()),
     }
+}
+
+fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'a dyn std::error::Error> {
+    std::iter::successors(error.source(), |cause| cause.source()).map(|cause| cause as &dyn std::error::Error)
 }
 
 /// The task stays on the thread that started it: the children that it starts end with that thread.

@@ -38,14 +38,14 @@ pub async fn measure(subject: &Subject) -> Result<()> {
     let plain_target = Target { address: plain.listen, ca: None };
     let (baseline_process, baseline_target) = start_baseline(subject, &plain_target).await?;
     let tls_target = Target { address: tls.listen, ca: Some(subject.ca.clone()) };
-    let plan = |target: &Target, process: &Process| -> Result<Plan> {
+    let turn = |target: &Target, process: &Process| -> Result<Plan> {
         let (target, pid, bodies) = (target.clone(), process.pid(), scratch()?.join("bodies"));
         Ok(Plan { target, pid, bodies, seconds: SECONDS })
     };
     let plans = [
         plan(&plain_target, &plain_process)?,
-        plan(&baseline_target, &baseline_process)?,
-        plan(&tls_target, &tls_process)?,
+        turn(&baseline_target, &baseline_process)?,
+        turn(&tls_target, &tls_process)?,
     ];
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {

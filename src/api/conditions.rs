@@ -57,8 +57,6 @@ pub mod reasons {
     pub const EXPIRED: &str = "Expired";
     /// `spec.revoke` is true.
     pub const REVOKED: &str = "Revoked";
-    /// The object is being deleted.
-    pub const DELETING: &str = "Deleting";
     /// A new value replaces one whose Secret was deleted or changed (event).
     pub const REISSUED: &str = "Reissued";
     /// What somebody changed in the delivered Secret was put right (event).

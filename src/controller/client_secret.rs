@@ -28,7 +28,7 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
             Seen::Behind => return Ok(Next::await_change()),
             Seen::Now(delivered) => delivered,
         },
-        _ => Delivered::Absent,
+        _ => Delivered::Unknown,
     };
     let (rank, older_claimant) = context.place(&secret);
     let limit = context.settings.secrets_per_application;

@@ -52,6 +52,8 @@ pub enum ApplicationState {
 /// The Secret of the name under which to deliver.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Delivered {
+    /// Nobody looked, because nothing could be delivered.
+    Unknown,
     /// None was seen. Only the API server can say for sure: `create` finds out.
     Absent,
     /// One that another object owns, or none.
@@ -165,7 +167,7 @@ fn name_conflict(observed: &Observed<'_>) -> Option<String> {
         (Delivered::Absent, Some(other)) => {
             Some(format!("ClientSecret {other} is older and delivers as Secret {name} too: {remedy}."))
         }
-        (Delivered::Ours { .. }, _) | (Delivered::Absent, None) => None,
+        (Delivered::Ours { .. } | Delivered::Unknown, _) | (Delivered::Absent, None) => None,
     }
 }
 
@@ -248,6 +250,10 @@ fn end(observed: &Observed<'_>) -> Option<Timestamp> {
     observed.secret.spec.expiry(newest)
 }
 
+fn is_lost(delivered: &Delivered) -> bool {
+    matches!(delivered, Delivered::Absent | Delivered::Foreign { .. })
+}
+
 fn expired(observed: &Observed<'_>) -> String {
     let end = end(observed).map(|end| end.to_string()).unwrap_or_default();
     format!(
@@ -264,7 +270,10 @@ fn versions_after(observed: &Observed<'_>, outcome: &Outcome) -> Vec<Version> {
         ..version.clone()
     };
     match outcome {
-        Outcome::Unchanged if observed.secret.spec.is_revoked() => versions(observed).iter().map(retire).collect(),
+        // A value whose Secret is gone is refused, also when no other can take its place.
+        Outcome::Unchanged if observed.secret.spec.is_revoked() || is_lost(&observed.delivered) => {
+            versions(observed).iter().map(retire).collect()
+        }
         Outcome::Unchanged => versions(observed).to_vec(),
         Outcome::Issued { id, verifier, issued_at, .. } => {
             let issued = Version {

@@ -177,6 +177,21 @@ fn revoking_retires_every_version_for_good() {
 }
 
 #[test]
+fn a_value_whose_secret_is_gone_is_retired_also_when_it_cannot_be_replaced() {
+    let settled = settled("one");
+    let taken = observed(&settled, Delivered::Foreign { owner: None });
+    let mut expired = settled.clone();
+    expired.spec.expires_in = Some("1s".to_owned().try_into().unwrap());
+    let ended = Observed { now: at("2026-11-23T00:00:00Z"), ..observed(&expired, Delivered::Absent) };
+    for seen in [taken, ended] {
+        let after = status(&seen, &Outcome::Unchanged);
+        assert!(after.versions.iter().all(|version| version.state == VersionState::Retired));
+    }
+    let unseen = Observed { application: ApplicationState::Missing, ..observed(&settled, Delivered::Unknown) };
+    assert_eq!(status(&unseen, &Outcome::Unchanged).versions[0].state, VersionState::Active);
+}
+
+#[test]
 fn a_changed_expiry_takes_effect_from_the_issue_and_revives_what_had_only_ended() {
     let mut settled = settled("one");
     settled.spec.expires_in = Some("1h".to_owned().try_into().unwrap());

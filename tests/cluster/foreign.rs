@@ -24,8 +24,19 @@ async fn openid_client_discovers_the_endpoint_and_oauth4webapi_verifies_the_toke
     let scene = Scene::set("node").await;
     let folder = installed();
     for arguments in [["oauth2", "basic"], ["oauth2", "post"], ["oidc", "basic"], ["oidc", "post"]] {
-        let script = Path::new(&folder).join("node/openid_client.js");
-        scene.everywhere(|| command("node", &script, &arguments));
+        let script = format!("{folder}/node/openid_client.js");
+        scene.verified(|| command(Path::new("node"), &[script.as_str(), arguments[0], arguments[1]]));
+    }
+}
+
+#[tokio::test]
+async fn the_rust_crate_oauth2_gets_a_token() {
+    let scene = Scene::set("rust").await;
+    let program = Path::new(&installed()).join("oauth2");
+    for method in ["basic", "post"] {
+        for answer in scene.everywhere(|| command(&program, &[method])) {
+            assert_eq!(answer, json!({"scope": "invoices:read", "expires_in": 900}));
+        }
     }
 }
 
@@ -51,9 +62,9 @@ async fn python(script: &str) {
     let scene = Scene::set("python").await;
     let folder = installed();
     let python = Path::new(&folder).join("venv/bin/python");
-    let script = Path::new(&folder).join("python").join(script);
+    let script = format!("{folder}/python/{script}");
     for method in ["basic", "post"] {
-        scene.everywhere(|| command(python.to_str().expect("UTF-8"), &script, &[method]));
+        scene.verified(|| command(&python, &[script.as_str(), method]));
     }
 }
 
@@ -62,9 +73,9 @@ fn installed() -> String {
     output(&mut Command::new(checkout().join("hack/clients"))).trim().to_owned()
 }
 
-fn command(program: &str, script: &Path, arguments: &[&str]) -> Command {
+fn command(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.arg(script).args(arguments).stdin(Stdio::null()).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.args(arguments).stdin(Stdio::null()).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
@@ -84,20 +95,28 @@ impl Scene {
     }
 
     /// Runs a client against every replica; it prints the claims that it verified.
-    fn everywhere(&self, client: impl Fn() -> Command) {
+    fn verified(&self, client: impl Fn() -> Command) {
+        for claims in self.everywhere(client) {
+            assert_eq!(claims["sub"], self.subject, "{claims}");
+            assert_eq!((&claims["scope"], &claims["aud"]), (&json!("invoices:read"), &json!(AUDIENCE)));
+        }
+    }
+
+    /// Runs a client against every replica, and returns what it prints.
+    fn everywhere(&self, client: impl Fn() -> Command) -> Vec<Value> {
         let ca_file = self.tenant.cluster.ca_file();
-        for replica in &self.tenant.cluster.replicas {
+        let replicas = self.tenant.cluster.replicas.iter();
+        let answers = replicas.map(|replica| {
             let mut client = client();
             for key in ["client-id", "client-secret", "token-uri", "issuer-uri", "jwks-uri"] {
                 client.env(key.replace('-', "_").to_uppercase(), self.credential.key(key));
             }
-            client.env("REPLICA", &replica.url).env("AUDIENCE", AUDIENCE);
             for variable in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
                 client.env(variable, &ca_file);
             }
-            let claims: Value = serde_json::from_str(&output(&mut client)).expect("claims as JSON");
-            assert_eq!(claims["sub"], self.subject, "{claims}");
-            assert_eq!((&claims["scope"], &claims["aud"]), (&json!("invoices:read"), &json!(AUDIENCE)));
-        }
+            client.env("REPLICA", &replica.url).env("AUDIENCE", AUDIENCE);
+            serde_json::from_str(&output(&mut client)).expect("JSON")
+        });
+        answers.collect()
     }
 }

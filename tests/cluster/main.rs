@@ -22,6 +22,7 @@ mod harness;
 mod life;
 mod outage;
 mod references;
+mod rights;
 mod undecodable;
 mod validation;
 mod whole_run;

@@ -17,9 +17,9 @@ async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart()
     }
     // What an older or a newer version may have stored.
     for (kind, spec) in [
-        ("AccessGroup", json!({"role": 7, "location": ["x"], "permissions": "all"})),
+        ("AccessGroup", json!({"role": "r", "location": "/", "permissions": "all"})),
         ("ServiceUser", json!({"location": "not a location"})),
-        ("Application", json!({"serviceUserRef": "sync"})),
+        ("Application", json!({"serviceUserRef": {"name": "sync"}, "token": 7})),
         ("ClientSecret", json!({"applicationRef": {"name": "sync"}, "expiresIn": "soon"})),
     ] {
         let broken = object(kind, &tenant.own("broken"), spec);
@@ -51,16 +51,31 @@ async fn works(tenant: &Tenant, credential: &crate::harness::Credential, name: &
     tenant.accepted(&credential).await;
 }
 
-/// Takes every rule out of a kind's schema, as if another version of the CRD were installed.
+/// Takes every rule out of a kind's schema, as if another version of the CRD were installed. What the operator selects
+/// by stays text.
 async fn accept_anything(tenant: &Tenant, plural: &str) {
     let name = format!("{plural}.postern.dev");
     let mut definition = tenant.kubernetes.get("CustomResourceDefinition", "", &name).await;
-    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let version = &mut definition["spec"]["versions"][0];
-    version["schema"]["openAPIV3Schema"]["properties"]["spec"] = anything;
-    version.as_object_mut().unwrap().remove("selectableFields");
+    let mut spec = anything();
+    for field in version["selectableFields"].as_array().unwrap() {
+        let Some(path) = field["jsonPath"].as_str().unwrap().strip_prefix(".spec.") else { continue };
+        let parent = path.split('.').fold(&mut spec, |parent, step| {
+            let property = &mut parent["properties"][step];
+            if property.is_null() {
+                *property = anything();
+            }
+            property
+        });
+        *parent = json!({"type": "string"});
+    }
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"] = spec;
     let versions: Value = definition["spec"]["versions"].clone();
     tenant.merge("CustomResourceDefinition", "", &name, json!({"spec": {"versions": versions}})).await.unwrap();
+}
+
+fn anything() -> Value {
+    json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// Creates an object as soon as the API server has taken over the new schema.

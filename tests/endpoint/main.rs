@@ -4,6 +4,7 @@
 mod authentication;
 mod discovery;
 mod grants;
+mod log;
 mod operations;
 mod raw;
 mod responses;

@@ -1,7 +1,6 @@
 //! Q: audit, metrics, readiness; and the end of the process.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use postern::http::admin::{self, Readiness};
@@ -11,64 +10,27 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
 
+use crate::log;
 use crate::raw::{self, Reply};
 use crate::world::{BILLING, CLIENT_ID, FORM, GRANT, Options, World, basic, object};
 
-/// Everything that is logged on this thread, at trace level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        Write::write(&mut *self.0.lock().unwrap(), bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn start() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::TRACE);
-        let guard = tracing::subscriber::set_default(lines.with_writer(log.clone()).finish());
-        (log, guard)
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The audit line of an answer.
-    fn audit(&self, reply: &Reply) -> Value {
-        let id = reply.header("x-request-id").unwrap();
-        let text = self.text();
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let mut lines = lines.filter(|line| line["target"] == "postern::audit" && line["request_id"] == id);
-        let line = lines.next().unwrap_or_else(|| panic!("no line for {id} in {text}"));
-        assert!(lines.next().is_none(), "one line per decision");
-        line
-    }
+/// The audit line of an answer.
+fn audit(reply: &Reply) -> Value {
+    let id = reply.header("x-request-id").unwrap();
+    let text = log::text();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut lines = lines.filter(|line| line["target"] == "postern::audit" && line["request_id"] == id);
+    let line = lines.next().unwrap_or_else(|| panic!("no line for {id} in {text}"));
+    assert!(lines.next().is_none(), "one line per decision");
+    line
 }
 
 #[tokio::test]
 async fn q4_a_token_is_one_line_that_names_client_secret_and_token() {
-    let (log, _guard) = Log::start();
     let world = World::start().await;
     let reply = world.token("scope=invoices:read").await;
-    let line = log.audit(&reply);
+    let line = audit(&reply);
     for (field, value) in [
         ("outcome", "issued"),
         ("client_id", CLIENT_ID),
@@ -86,13 +48,12 @@ async fn q4_a_token_is_one_line_that_names_client_secret_and_token() {
 
 #[tokio::test]
 async fn q4_a_refusal_names_rule_object_and_revision() {
-    let (log, _guard) = Log::start();
     let world = World::start().await;
     let suspended = Refusal { rule: "Suspended", object: object("Application", "invoice-sync") };
     world.clients.set("suspended", Lookup::Closed(Arc::new(suspended)));
     let value = &world.credential.value;
     let reply = world.post(&[("authorization", &basic(&format!("suspended:{value}")))], GRANT).await;
-    let line = log.audit(&reply);
+    let line = audit(&reply);
     assert_eq!((line["outcome"].as_str(), line["rule"].as_str()), (Some("invalid_client"), Some("Suspended")));
     assert_eq!(
         (line["object"].as_str(), line["revision"].as_str()),
@@ -100,17 +61,16 @@ async fn q4_a_refusal_names_rule_object_and_revision() {
     );
     assert_eq!(line["client_id"], "suspended");
 
-    let line = log.audit(&world.token("scope=x").await);
+    let line = audit(&world.token("scope=x").await);
     assert_eq!((line["outcome"].as_str(), line["rule"].as_str()), (Some("invalid_scope"), Some("ScopeNotHeld")));
     assert_eq!((line["scope"].as_str(), line["secret"].as_str()), (Some("x"), Some("billing/invoice-sync-0")));
 
     let reply = world.send("POST", "/oauth2/token?scope=x", &[FORM], GRANT).await;
-    assert_eq!(log.audit(&reply)["rule"], "InvalidRequest");
+    assert_eq!(audit(&reply)["rule"], "InvalidRequest");
 }
 
 #[tokio::test]
 async fn q4_no_log_line_at_any_level_holds_a_credential() {
-    let (log, _guard) = Log::start();
     let world = World::start().await;
     let (value, unknown) = (world.credential.value.clone(), world.credential().value);
     let good = world.token("").await;
@@ -124,7 +84,7 @@ async fn q4_no_log_line_at_any_level_holds_a_credential() {
     let _ = world.token(&format!("audience={value}&resource=urn:{value}")).await;
     let _ = world.send("POST", &format!("/oauth2/token?client_secret={value}"), &[FORM], GRANT).await;
     let _ = world.send("POST", &format!("/oauth2/{value}"), &[FORM], GRANT).await;
-    let text = log.text();
+    let text = log::text();
     assert!(text.contains("postern::audit"));
     let access_token = good.json()["access_token"].as_str().unwrap().to_owned();
     for secret in [value.as_str(), unknown.as_str(), &world.credential.basic()[6..], access_token.as_str()] {
@@ -135,12 +95,11 @@ async fn q4_no_log_line_at_any_level_holds_a_credential() {
 
 #[tokio::test]
 async fn q4_what_callers_send_is_escaped_and_bounded() {
-    let (log, _guard) = Log::start();
     let world = World::start().await;
     let reply = world.post(&[], &format!("{GRANT}&client_id=a%0Ab%1B[31m&client_secret=x")).await;
-    assert_eq!(log.audit(&reply)["client_id"], "a\\nb\\u{1b}[31m…");
+    assert_eq!(audit(&reply)["client_id"], "a\\nb\\u{1b}[31m…");
     let reply = world.token(&format!("scope={}", "x".repeat(50_000))).await;
-    assert!(log.audit(&reply).to_string().len() < 2000);
+    assert!(audit(&reply).to_string().len() < 2000);
 }
 
 #[tokio::test]

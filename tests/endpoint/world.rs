@@ -156,6 +156,7 @@ impl World {
     }
 
     pub(crate) async fn start_with(options: Options) -> Self {
+        crate::log::start();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let issuer = format!("http://{addr}{}", options.issuer_path);

@@ -17,7 +17,7 @@ pub struct Credential {
     keys: BTreeMap<String, String>,
 }
 
-/// Every secret value that any test of this run came across.
+/// Every secret value that any test of this run came across, in every form in which it travels.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl Credential {
@@ -29,8 +29,12 @@ impl Credential {
             String::from_utf8(bytes).expect("text")
         };
         let keys: BTreeMap<_, _> = data.iter().map(|(key, value)| (key.clone(), text(value))).collect();
-        SEEN.lock().unwrap_or_else(PoisonError::into_inner).extend(keys.get("client-secret").cloned());
-        Self { keys }
+        let credential = Self { keys };
+        if let Some(secret) = credential.keys.get("client-secret").filter(|secret| secret.len() > 20) {
+            let forms = [secret.clone(), BASE64_STANDARD.encode(secret), credential.basic()];
+            SEEN.lock().unwrap_or_else(PoisonError::into_inner).extend(forms);
+        }
+        credential
     }
 
     /// All secret values seen so far.
@@ -55,6 +59,11 @@ impl Credential {
         Self { keys }
     }
 
+    fn basic(&self) -> String {
+        let key = |name: &str| self.keys.get(name).map_or("", String::as_str);
+        BASE64_STANDARD.encode(format!("{}:{}", key("client-id"), key("client-secret")))
+    }
+
     /// Asks a replica for a token, form parameters beside `grant_type` in `form`.
     pub async fn ask(
         &self,
@@ -64,9 +73,8 @@ impl Credential {
     ) -> Result<TokenAnswer, String> {
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.append_pair("grant_type", "client_credentials").extend_pairs(form);
-        let basic = BASE64_STANDARD.encode(format!("{}:{}", self.key("client-id"), self.key("client-secret")));
         let request = Request::post(format!("{replica}/oauth2/token"))
-            .header(header::AUTHORIZATION, format!("Basic {basic}"))
+            .header(header::AUTHORIZATION, format!("Basic {}", self.basic()))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Body::from(body.finish()))
             .expect("a request");
