@@ -6,6 +6,7 @@
 //! ```
 
 mod certificate;
+mod error;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::duration::ConfigDuration;
@@ -27,16 +29,17 @@ use crate::http::admin::{self, Readiness};
 use crate::http::endpoint::{self, Endpoint, RequestLimits};
 use crate::http::router;
 use crate::http::server::{ServerLimits, serve};
-use crate::http::tls::TlsError;
 use crate::index::{self, Index};
-use crate::model;
+use crate::model::{self, Model, Subscription};
 use crate::oauth::hashing::HashLimits;
-use crate::oauth::issuer::{Issuer, IssuerError};
+use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
 use crate::oauth::token::Keys;
 use crate::plan::content::Endpoints;
-use crate::telemetry::logs::{self, LogError};
+use crate::telemetry::logs;
 use crate::telemetry::metrics::{self, TokenMetrics};
+
+pub use error::RunError;
 
 /// Conditions of `/readyz`.
 const RUNNING: &str = "running";
@@ -50,47 +53,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often what nobody pushes is looked at: the first sync, the age of the read model.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const AGE_EVERY: Duration = Duration::from_secs(1);
-
-/// Why the operator cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// `--issuer` is not an issuer identifier.
-    #[error("--issuer {value:?} cannot be used")]
-    Issuer {
-        /// As given.
-        value: String,
-        /// What is wrong with it.
-        source: IssuerError,
-    },
-    /// `--log-level` is not a filter.
-    #[error("--log-level cannot be used")]
-    Log(#[from] LogError),
-    /// No way to reach an API server is configured.
-    #[error("no Kubernetes API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG")]
-    Config(#[source] Box<kube::config::InferConfigError>),
-    /// The configured way cannot be used.
-    #[error("the Kubernetes client cannot be set up")]
-    Client(#[source] Box<kube::Error>),
-    /// The certificate cannot be served.
-    #[error("--tls-cert-file and --tls-key-file cannot be used")]
-    Tls(#[from] TlsError),
-    /// An address cannot be listened on.
-    #[error("{flag} {address} cannot be listened on")]
-    Listen {
-        /// The flag.
-        flag: &'static str,
-        /// As given.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The runtime or a signal handler could not be set up.
-    #[error("the process cannot be set up")]
-    Process(#[from] std::io::Error),
-    /// A task that must never end has ended.
-    #[error("{0} ended unexpectedly")]
-    Ended(&'static str),
-}
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(args: RunArgs) -> Result<(), RunError> {
@@ -113,57 +75,30 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     let endpoint_listener = listen("--listen", args.listen).await?;
     let admin_listener = listen("--metrics-listen", args.metrics_listen).await?;
     let client = client().await?;
-    let clock = SystemClock;
-
     let readiness = Readiness::new([RUNNING, SYNCED, KEYS, CERTIFICATE]);
     readiness.set(RUNNING, true);
     let mut registry = metrics::registry();
-    let token_metrics = TokenMetrics::register(&mut registry);
+    let metrics = TokenMetrics::register(&mut registry);
+    let replica = Replica { args, issuer, client, clock: SystemClock, readiness, metrics, keys: Arc::default() };
+
     let done = CancellationToken::new();
-    let admin_router = admin::router(Arc::clone(&readiness), Arc::new(registry));
+    let admin_router = admin::router(Arc::clone(&replica.readiness), Arc::new(registry));
     let admin = tokio::spawn(serve(admin_listener, None, admin_router, ServerLimits::default(), done.clone()));
-
-    let (feed_updates, feed_subscription) = mpsc::unbounded_channel();
-    let (controller_updates, controller_subscription) = mpsc::unbounded_channel();
-    let limit = usize::from(args.secrets_per_application);
-    let mut started = model::start(&client, clock, limit, vec![feed_updates, controller_updates]);
-    let index = Arc::new(Index::new(client.clone(), index_settings(&args), started.freshness));
-    tokio::spawn(index::feed(Arc::clone(&index), started.model.clone(), feed_subscription));
-    tokio::spawn(watch_index(Arc::clone(&index), clock, Arc::clone(&readiness), token_metrics.clone()));
-
-    let (leading, lead) = watch::channel(false);
-    let (namespace, replica) = (args.namespace.clone(), args.replica_name.clone());
-    let lease = tokio::spawn(controller::hold_lease(client.clone(), namespace, replica, leading, stop.clone()));
-
-    let keys = Arc::new(Keys::default());
-    let settings = controller_settings(&args, &issuer);
-    let (model, key_holder) = (started.model, Arc::clone(&keys));
-    let ready = Arc::clone(&readiness);
-    let (own_client, own_namespace) = (client.clone(), args.namespace.clone());
-    tokio::spawn(async move {
-        let stored = controller::await_keys(&own_client, &own_namespace, &settings.replica, &clock).await;
-        let install = Arc::new(stored.install);
-        key_holder.install.store(Some(Arc::clone(&install)));
-        key_holder.signing.store(Some(Arc::new(KeySet::new(stored.signing))));
-        ready.set(KEYS, true);
-        controller::run(own_client, model, clock, settings, install, controller_subscription, lead).await;
-    });
-
-    let endpoint = Arc::new(Endpoint::new(index, clock, keys, endpoint_settings(&args, issuer.clone()), token_metrics));
+    let (mut watches, index, model, updates) = replica.start_read_model();
+    let lease = replica.start_controller(model, updates, &stop);
     let closing = CancellationToken::new();
-    let serving =
-        serve_endpoint(args.clone(), client, endpoint_listener, endpoint, issuer, readiness.clone(), closing.clone());
-    let mut serving = std::pin::pin!(serving);
+    let mut endpoint = tokio::spawn(replica.clone().serve(endpoint_listener, index, closing.clone()));
     tokio::select! {
         () = stop.cancelled() => {}
-        served = &mut serving => return served.and(Err(RunError::Ended("the endpoint"))),
-        _ = started.watches.join_next() => return Err(RunError::Ended("a watch")),
+        served = &mut endpoint => return served.map_err(|_| RunError::Ended("the endpoint"))?,
+        _ = watches.join_next() => return Err(RunError::Ended("a watch")),
     }
-    readiness.set(RUNNING, false);
+
+    replica.readiness.set(RUNNING, false);
     // Still served meanwhile: who has not noticed yet loses nothing.
-    let _ = tokio::time::timeout(DRAIN, &mut serving).await;
+    tokio::time::sleep(DRAIN).await;
     closing.cancel();
-    serving.await?;
+    endpoint.await.map_err(|_| RunError::Ended("the endpoint"))??;
     // Without an API server the lease cannot be given back; then it runs out.
     let _ = tokio::time::timeout(DRAIN, lease).await;
     done.cancel();
@@ -172,32 +107,96 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     Ok(())
 }
 
-type Served = Endpoint<Index, SystemClock>;
-
-/// Serves the endpoint as soon as there is a certificate, until `closing`.
-async fn serve_endpoint(
+/// What the parts of this process share.
+#[derive(Clone)]
+struct Replica {
     args: RunArgs,
-    client: Client,
-    listener: TcpListener,
-    endpoint: Arc<Served>,
     issuer: Issuer,
+    client: Client,
+    clock: SystemClock,
     readiness: Arc<Readiness>,
-    closing: CancellationToken,
-) -> Result<(), RunError> {
-    let Some(tls) = closing.run_until_cancelled(certificate::source(&args, client, &issuer, &closing)).await else {
-        return Ok(());
-    };
-    let tls = tls?;
-    readiness.set(CERTIFICATE, true);
-    let read = positive(&args.read_timeout);
-    let limits = ServerLimits {
-        connections: args.connections_max as usize,
-        tls_handshake: read,
-        shutdown: positive(&args.shutdown_grace),
-        ..ServerLimits::default()
-    };
-    serve(listener, tls, router::router(endpoint), limits, closing).await;
-    Ok(())
+    metrics: TokenMetrics,
+    keys: Arc<Keys>,
+}
+
+impl Replica {
+    /// The watches, and the index that they feed. The last part is what the controller hears of them.
+    fn start_read_model(&self) -> (JoinSet<()>, Arc<Index>, Model, Subscription) {
+        let (to_feed, feed_updates) = mpsc::unbounded_channel();
+        let (to_controller, controller_updates) = mpsc::unbounded_channel();
+        let limit = usize::from(self.args.secrets_per_application);
+        let started = model::start(&self.client, self.clock, limit, vec![to_feed, to_controller]);
+        let index = Arc::new(Index::new(self.client.clone(), self.index_settings(), started.freshness));
+        tokio::spawn(index::feed(Arc::clone(&index), started.model.clone(), feed_updates));
+        tokio::spawn(watch_index(Arc::clone(&index), self.clock, Arc::clone(&self.readiness), self.metrics.clone()));
+        (started.watches, index, started.model, controller_updates)
+    }
+
+    /// The controller, as soon as there are keys, and the lease that lets it write. The lease ends with `stop`.
+    fn start_controller(&self, model: Model, updates: Subscription, stop: &CancellationToken) -> JoinHandle<()> {
+        let (leading, lead) = watch::channel(false);
+        let (namespace, name) = (self.args.namespace.clone(), self.args.replica_name.clone());
+        let lease = controller::hold_lease(self.client.clone(), namespace, name, leading, stop.clone());
+        let replica = self.clone();
+        tokio::spawn(async move {
+            let Replica { args, client, clock, .. } = &replica;
+            let stored = controller::await_keys(client, &args.namespace, &args.replica_name, clock).await;
+            let install = Arc::new(stored.install);
+            replica.keys.install.store(Some(Arc::clone(&install)));
+            replica.keys.signing.store(Some(Arc::new(KeySet::new(stored.signing))));
+            replica.readiness.set(KEYS, true);
+            controller::run(client.clone(), model, *clock, replica.controller_settings(), install, updates, lead).await;
+        });
+        tokio::spawn(lease)
+    }
+
+    /// Serves the endpoint as soon as there is a certificate, until `closing`.
+    async fn serve(self, listener: TcpListener, index: Arc<Index>, closing: CancellationToken) -> Result<(), RunError> {
+        let certificate = certificate::source(&self.args, self.client.clone(), &self.issuer, &closing);
+        let Some(tls) = closing.run_until_cancelled(certificate).await else { return Ok(()) };
+        let tls = tls?;
+        self.readiness.set(CERTIFICATE, true);
+        let limits = ServerLimits {
+            connections: self.args.connections_max as usize,
+            tls_handshake: positive(&self.args.read_timeout),
+            shutdown: positive(&self.args.shutdown_grace),
+            ..ServerLimits::default()
+        };
+        let settings = self.endpoint_settings();
+        let endpoint = Endpoint::new(index, self.clock, self.keys, settings, self.metrics);
+        serve(listener, tls, router::router(Arc::new(endpoint)), limits, closing).await;
+        Ok(())
+    }
+
+    fn index_settings(&self) -> index::Settings {
+        index::Settings {
+            secrets_per_application: usize::from(self.args.secrets_per_application),
+            token_lifetime_max: self.args.token_lifetime_max.length(),
+            staleness_max: self.args.staleness_max.length(),
+        }
+    }
+
+    fn controller_settings(&self) -> controller::Settings {
+        controller::Settings {
+            endpoints: Endpoints {
+                issuer: self.issuer.to_string(),
+                token: self.issuer.url_of(TOKEN_PATH),
+                jwks: self.issuer.url_of(JWKS_PATH),
+            },
+            secrets_per_application: usize::from(self.args.secrets_per_application),
+            token_lifetime_max: self.args.token_lifetime_max.length(),
+            replica: self.args.replica_name.clone(),
+        }
+    }
+
+    fn endpoint_settings(&self) -> endpoint::Settings {
+        let request = RequestLimits {
+            body_bytes: self.args.body_bytes_max as usize,
+            body_read: positive(&self.args.read_timeout),
+        };
+        let issuer = self.issuer.clone();
+        endpoint::Settings { issuer, service_documentation: None, request, hash: HashLimits::default() }
+    }
 }
 
 /// Cancelled by SIGTERM or SIGINT.
@@ -237,32 +236,6 @@ async fn watch_index(index: Arc<Index>, clock: impl Clock, readiness: Arc<Readin
         metrics.set_read_model_age(age);
         tokio::time::sleep(AGE_EVERY).await;
     }
-}
-
-fn index_settings(args: &RunArgs) -> index::Settings {
-    index::Settings {
-        secrets_per_application: usize::from(args.secrets_per_application),
-        token_lifetime_max: args.token_lifetime_max.length(),
-        staleness_max: args.staleness_max.length(),
-    }
-}
-
-fn controller_settings(args: &RunArgs, issuer: &Issuer) -> controller::Settings {
-    controller::Settings {
-        endpoints: Endpoints {
-            issuer: issuer.to_string(),
-            token: issuer.url_of(TOKEN_PATH),
-            jwks: issuer.url_of(JWKS_PATH),
-        },
-        secrets_per_application: usize::from(args.secrets_per_application),
-        token_lifetime_max: args.token_lifetime_max.length(),
-        replica: args.replica_name.clone(),
-    }
-}
-
-fn endpoint_settings(args: &RunArgs, issuer: Issuer) -> endpoint::Settings {
-    let request = RequestLimits { body_bytes: args.body_bytes_max as usize, body_read: positive(&args.read_timeout) };
-    endpoint::Settings { issuer, service_documentation: None, request, hash: HashLimits::default() }
 }
 
 /// A duration of a flag: positive and at most some thousand years.

@@ -30,9 +30,9 @@ use crate::Result;
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Client {
     /// `client_id`
-    pub client_id: String,
+    pub id: String,
     /// `client_secret`
-    pub client_secret: String,
+    pub secret: String,
     /// Life of a token in seconds.
     pub lifetime: u64,
     /// The claims that are the same in every token.
@@ -94,8 +94,8 @@ pub fn run(address: SocketAddr, clients: &str) -> Result<()> {
     let random = SystemRandom::new();
     let mac = hmac::Key::generate(hmac::HMAC_SHA256, &random)?;
     let known = |client: Client| {
-        let tag = hmac::sign(&mac, client.client_secret.as_bytes());
-        (client.client_id.clone(), Known { mac: tag, client })
+        let tag = hmac::sign(&mac, client.secret.as_bytes());
+        (client.id.clone(), Known { mac: tag, client })
     };
     let clients = clients.into_iter().map(known).collect();
     let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;

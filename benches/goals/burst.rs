@@ -20,7 +20,7 @@ const PATIENCE: f64 = 3.0;
 const MEMORY_MIB: f64 = 60.0;
 /// Both replicas are settled when they use less than a hundredth of a core for this long.
 const QUIET: Duration = Duration::from_secs(3);
-const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+const SETTLED_WITHIN: Duration = Duration::from_mins(2);
 
 /// What is applied.
 pub struct Burst {

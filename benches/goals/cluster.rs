@@ -28,7 +28,7 @@ const RAW_IN_FLIGHT: usize = 16;
 /// Enough to take some seconds.
 const RAW_SECRETS: usize = 4000;
 /// A burst that takes longer than this has failed.
-const SETTLED_WITHIN: Duration = Duration::from_secs(600);
+const SETTLED_WITHIN: Duration = Duration::from_mins(10);
 
 /// How many of what.
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +48,6 @@ pub struct Shape {
 pub struct Cluster {
     client: Client,
 }
-
-/// Objects of one kind, ready to be created.
-pub type Objects<K> = Vec<K>;
 
 impl Cluster {
     /// The one that `KUBECONFIG` names.

@@ -14,7 +14,7 @@ use crate::{Result, scratch, variable};
 /// Namespace that the chart is installed in.
 pub const NAMESPACE: &str = "postern-system";
 /// A start takes a fraction of a second; this is for machines that do much else.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// A running process; killed when it is dropped, and by the kernel when this process dies.
 pub struct Process(Child);

@@ -54,9 +54,13 @@ pub fn print() -> Result<()> {
     let figures: Vec<Figure> = text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
     let (goals, others): (Vec<_>, Vec<_>) = figures.iter().partition(|figure| figure.goal.is_some());
     println!("\n{:<66} {:>12}  {:>12}  {:>9}", "GOALS", "measured", "goal", "of goal");
-    goals.iter().for_each(|figure| println!("{}", line(figure)));
+    for figure in goals {
+        println!("{}", line(figure));
+    }
     println!("\nBESIDES");
-    others.iter().for_each(|figure| println!("{}", line(figure)));
+    for figure in others {
+        println!("{}", line(figure));
+    }
     Ok(())
 }
 

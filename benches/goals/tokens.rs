@@ -43,7 +43,7 @@ pub async fn measure(subject: &Subject) -> Result<()> {
         Ok(Plan { target, pid, bodies, seconds: SECONDS })
     };
     let plans = [
-        plan(&plain_target, &plain_process)?,
+        turn(&plain_target, &plain_process)?,
         turn(&baseline_target, &baseline_process)?,
         turn(&tls_target, &tls_process)?,
     ];
@@ -87,12 +87,12 @@ fn per_cpu_second(outcome: &Outcome) -> f64 {
 async fn start_baseline(subject: &Subject, postern: &Target) -> Result<(Process, Target)> {
     let mut clients = Vec::new();
     let mut connection = Connection::open(postern.address, None).await?;
-    for ((client_id, client_secret), body) in subject.credentials.iter().zip(subject.bodies()) {
+    for ((id, secret), body) in subject.credentials.iter().zip(subject.bodies()) {
         let token = issued(&mut connection, &body).await?;
         let time = |name: &str| token.get(name).and_then(Value::as_u64).ok_or("a token has no time");
         let lifetime = time("exp")? - time("iat")?;
         let claims = parse(Value::Object(token))?;
-        clients.push(Client { client_id: client_id.clone(), client_secret: client_secret.clone(), lifetime, claims });
+        clients.push(Client { id: id.clone(), secret: secret.clone(), lifetime, claims });
     }
     let file = scratch()?.join("clients");
     std::fs::write(&file, serde_json::to_vec(&clients)?)?;

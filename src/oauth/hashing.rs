@@ -221,6 +221,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a6_who_waits_is_counted_as_long_as_it_waits() {
+        let hasher = Hasher::new(limits(1, 1, 60_000), Arc::new(Counts::default()));
+        let held = hasher.permit().await.unwrap();
+        let mut first = Box::pin(hasher.permit());
+        assert!(futures::poll!(&mut first).is_pending());
+        assert_eq!(hasher.permit().await.err(), Some(Unavailable::Overloaded), "the one place is taken");
+        drop(held);
+        assert!(first.await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a6_waiting_is_bounded_in_time() {
         let hasher = Hasher::new(limits(1, 10, 50), Arc::new(Counts::default()));
         let _held = hasher.permit().await.unwrap();

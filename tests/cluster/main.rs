@@ -17,6 +17,7 @@ mod authority;
 mod crash;
 mod delivery;
 mod ending;
+mod examples;
 mod foreign;
 mod harness;
 mod life;

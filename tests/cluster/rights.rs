@@ -19,6 +19,11 @@ async fn the_roles_of_the_chart_grant_exactly_the_verbs_that_the_operator_uses()
     tenant.settle_in().await;
     tenant.issue("blue").await;
     tenant.merge("Secret", &tenant.namespace, "blue", json!({"data": {"scopes": null}})).await.unwrap();
+    eventually("the Secret is repaired", async || {
+        let secret = tenant.get("Secret", "blue").await;
+        holds(secret["data"]["scopes"].is_string(), &secret["metadata"])
+    })
+    .await;
     tenant.delete("Secret", &tenant.namespace, "blue").await;
     tenant.apply(&client_secret("astray", "nowhere", json!({}))).await;
     tenant.refused("ClientSecret", "astray", "ApplicationNotFound").await;

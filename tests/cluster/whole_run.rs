@@ -1,12 +1,19 @@
 //! What holds for the run as a whole. The tests of this file start last and look back at what all the others did.
 
-use std::collections::BTreeSet;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 
-use serde_json::{Value, json};
+use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Tenant, others_have_ended};
 
-use crate::harness::{
-    Credential, Entry, OPERATOR_NAMESPACE, RELEASE, Tenant, client_secret, eventually, holds, others_have_ended,
-};
+#[tokio::test]
+async fn the_operator_never_asked_for_what_it_may_not_do() {
+    others_have_ended().await;
+    let answered = Cluster::of_the_run().audit.of_the_operator();
+    let refused: Vec<_> = answered.iter().filter(|entry| entry.status == 403).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    assert!(!answered.is_empty());
+}
 
 #[tokio::test]
 async fn no_secret_value_is_in_any_log_event_status_or_metric() {

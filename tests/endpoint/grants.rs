@@ -61,7 +61,7 @@ async fn g4_without_a_scope_the_defaults_are_given_and_named() {
     let world = World::start().await;
     assert_eq!(world.token("").await.json()["scope"], "invoices:list invoices:read");
     with_policy(&world, record(&world.credential), |policy| {
-        policy.default_scopes = vec!["invoices:read".into(), "x".into()]
+        policy.default_scopes = vec!["invoices:read".into(), "x".into()];
     });
     assert_eq!(world.token("").await.json()["scope"], "invoices:read");
     with_policy(&world, record(&world.credential), |policy| policy.default_scopes = vec!["x".into()]);

@@ -1,6 +1,14 @@
 //! The endpoint from outside: a real server on a loopback socket, raw requests, hand-made records. One test per item
 //! of the acceptance list, with its id in the name.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "in tests a panic is the report; clippy's own exception covers test functions, not their helpers"
+)]
+
 mod authentication;
 mod discovery;
 mod grants;

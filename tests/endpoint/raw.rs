@@ -48,10 +48,10 @@ impl Reply {
 pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: postern\r\nconnection: close\r\n");
     for (name, value) in headers {
-        bytes.push_str(&format!("{name}: {value}\r\n"));
+        bytes.extend([name, ": ", value, "\r\n"]);
     }
     if !body.is_empty() {
-        bytes.push_str(&format!("content-length: {}\r\n", body.len()));
+        bytes.extend(["content-length: ", &body.len().to_string(), "\r\n"]);
     }
     bytes.push_str("\r\n");
     [bytes.as_bytes(), body].concat()

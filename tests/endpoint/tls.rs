@@ -41,7 +41,7 @@ async fn secured(server: ServerLimits) -> Secured {
     let made = self_signed(&names(), machine_now()).unwrap();
     let certificate = certificate(&made.leaf);
     let tls = Some(certificate.server_config().unwrap());
-    let world = World::start_with(Options { tls, server, ..Options::default() }).await;
+    let world = World::start_with(Options { server, tls, ..Options::default() }).await;
     Secured { world, made, certificate }
 }
 

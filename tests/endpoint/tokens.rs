@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use base64::Engine as _;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use postern::crypto::keyset::KeySet;
@@ -198,7 +199,6 @@ async fn k6_no_document_metric_or_debug_output_shows_a_private_key() {
         world.metrics_text(),
         format!("{:?}", world.keys),
     ];
-    use base64::Engine as _;
     let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(scalar);
     for text in &shown {
         assert!(!text.contains(&encoded) && !text.contains(&format!("{scalar:?}")), "{text}");

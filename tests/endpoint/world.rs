@@ -340,7 +340,7 @@ fn part(reply: &Reply, number: usize) -> Value {
 }
 
 pub(crate) fn percent_encode_all(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().flat_map(|byte| format!("%{byte:02X}").into_bytes()).map(char::from).collect()
 }
 
 pub(crate) fn instant(seconds: i64) -> Timestamp {

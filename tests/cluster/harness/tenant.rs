@@ -124,6 +124,15 @@ impl Tenant {
         answers.iter().map(|answer| answer.claims().unwrap_or_else(|error| panic!("refused: {error}"))).collect()
     }
 
+    /// Waits until every replica accepts the credential.
+    pub async fn let_in(&self, credential: &Credential) {
+        eventually("every replica accepts the credential", async || {
+            let answers = self.ask_everywhere(credential, &[]).await;
+            holds(answers.iter().all(|answer| answer.claims().is_ok()), format_args!("{answers:?}"))
+        })
+        .await;
+    }
+
     /// Waits until every replica refuses the credential as `invalid_client`.
     pub async fn turned_away(&self, credential: &Credential) {
         self.answers_everywhere(credential, &[], "401 invalid_client").await;

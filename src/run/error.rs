@@ -1,0 +1,48 @@
+//! Why the operator ends with an error.
+
+use std::net::SocketAddr;
+
+use crate::http::tls::TlsError;
+use crate::oauth::issuer::IssuerError;
+use crate::telemetry::logs::LogError;
+
+/// Why the operator cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// `--issuer` is not an issuer identifier.
+    #[error("--issuer {value:?} cannot be used")]
+    Issuer {
+        /// As given.
+        value: String,
+        /// What is wrong with it.
+        source: IssuerError,
+    },
+    /// `--log-level` is not a filter.
+    #[error("--log-level cannot be used")]
+    Log(#[from] LogError),
+    /// No way to reach an API server is configured.
+    #[error("no Kubernetes API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG")]
+    Config(#[source] Box<kube::config::InferConfigError>),
+    /// The configured way cannot be used.
+    #[error("the Kubernetes client cannot be set up")]
+    Client(#[source] Box<kube::Error>),
+    /// The certificate cannot be served.
+    #[error("--tls-cert-file and --tls-key-file cannot be used")]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
+    #[error("{flag} {address} cannot be listened on")]
+    Listen {
+        /// The flag.
+        flag: &'static str,
+        /// As given.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The runtime or a signal handler could not be set up.
+    #[error("the process cannot be set up")]
+    Process(#[from] std::io::Error),
+    /// A task that must never end has ended.
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+}

@@ -1,0 +1,60 @@
+//! What `examples/` shows can be applied as it is, and works.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::harness::{Cluster, Credential, Kubernetes, checkout, eventually, holds};
+
+#[tokio::test]
+async fn every_example_can_be_applied_and_its_objects_become_ready() {
+    let cluster = Cluster::of_the_run();
+    let kubernetes = cluster.kubernetes().await;
+    let examples = examples();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let file = example.to_str().expect("a path in UTF-8");
+        let applied = cluster.controlplane.run("kubectl", &["apply", "--filename", file, "--output", "json"]);
+        let applied: Value = serde_json::from_str(&applied).expect("JSON");
+        let one = [applied.clone()];
+        for object in applied["items"].as_array().map_or(&one[..], Vec::as_slice) {
+            if object["apiVersion"].as_str().is_some_and(|version| version.starts_with("postern.dev/")) {
+                becomes_ready(&kubernetes, file, object).await;
+            }
+        }
+    }
+    for secret in kubernetes.list("ClientSecret", "").await.iter().filter(|it| is_from_an_example(it)) {
+        let namespace = secret["metadata"]["namespace"].as_str().expect("a namespace");
+        let name = secret["status"]["binding"]["name"].as_str().expect("a delivered Secret");
+        let credential = Credential::delivered_in(&kubernetes.get("Secret", namespace, name).await);
+        let scope = credential.key("scopes").split(' ').next().unwrap_or_default().to_owned();
+        let answer =
+            credential.ask(&cluster.connections(), cluster.issuer(), &[("scope", &scope)]).await.expect("an answer");
+        answer.claims().unwrap_or_else(|refusal| panic!("{namespace}/{name}: {refusal}"));
+    }
+}
+
+/// Examples live in namespaces with one-word names, tests in numbered ones.
+fn is_from_an_example(object: &Value) -> bool {
+    object["metadata"]["namespace"].as_str().is_some_and(|namespace| !namespace.contains('-'))
+}
+
+fn examples() -> Vec<PathBuf> {
+    let files = std::fs::read_dir(checkout().join("examples")).expect("the folder examples");
+    let mut files: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    files
+}
+
+async fn becomes_ready(kubernetes: &Kubernetes, file: &str, object: &Value) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
+    eventually(format_args!("{kind} {namespace}/{name} of {file} is ready"), async || {
+        let status = kubernetes.get(kind, namespace, name).await["status"].clone();
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.iter().any(|it| it["type"] == "Ready" && it["status"] == "True");
+        holds(ready, format_args!("{status:#}"))
+    })
+    .await;
+}
