@@ -141,14 +141,14 @@ pub(super) enum Seen {
 
 /// Whose it is, by the UID of the controller owner reference and by nothing else: labels and names can be forged.
 fn judge(secret: &ClientSecret, found: &DeliveredSecret, wanted: &Content) -> Delivered {
-    let owner = found.controller();
-    if owner.is_none_or(|owner| Some(&owner.uid) != secret.metadata.uid.as_ref()) {
-        return Delivered::Foreign { owner: owner.map(|owner| format!("{} {}", owner.kind, owner.name)) };
+    let owner = found.controller.as_ref();
+    if owner.is_none_or(|owner| Some(owner.uid.as_ref()) != secret.metadata.uid.as_deref()) {
+        return Delivered::Foreign { owner: owner.map(|owner| owner.description.to_string()) };
     }
     Delivered::Ours {
-        version: found.version().map(str::to_owned),
-        content: found.content().map(str::to_owned),
-        intact: found.own_metadata && wanted.keys().all(|key| found.own_keys.contains(key)),
+        version: found.version.as_deref().map(str::to_owned),
+        content: found.content.as_deref().map(str::to_owned),
+        intact: found.own_metadata && wanted.keys().all(|key| found.owns(key)),
     }
 }
 

@@ -195,7 +195,7 @@ impl Affected {
     }
 }
 
-fn keys(claimants: Option<&BTreeSet<Claimant>>) -> impl Iterator<Item = Key> {
+fn keys(claimants: Option<&Vec<Claimant>>) -> impl Iterator<Item = Key> {
     claimants.into_iter().flatten().map(|claimant| claimant.key.clone())
 }
 

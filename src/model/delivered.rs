@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 
@@ -13,63 +13,74 @@ use crate::api::names::{
     VERSION_ANNOTATION,
 };
 
-/// Metadata of a Secret that carries our label; everything that is not needed is dropped before it is stored.
+/// What the controller looks at in the metadata of a Secret with our label. There are as many as credentials, so nothing
+/// else is kept.
 #[derive(Clone, Debug)]
 pub struct DeliveredSecret {
+    /// Name, namespace, UID and resourceVersion only.
     metadata: ObjectMeta,
-    /// Data keys whose value was last written by Postern. A key that somebody else changed is not among them any more,
-    /// so an edit is seen without reading the data.
-    pub own_keys: BTreeSet<String>,
+    /// The controller owner reference: it alone decides whose the Secret is.
+    pub controller: Option<Controller>,
+    /// Id of the version that it says it holds.
+    pub version: Option<Box<str>>,
+    /// Digest of the content that was written.
+    pub content: Option<Box<str>>,
+    /// Data keys whose value was last written by Postern, sorted, with spaces between. A key that somebody else changed
+    /// is not among them any more, so an edit is seen without reading the data.
+    own_keys: Box<str>,
     /// Whether our annotations were last written by Postern, and our labels are right.
     pub own_metadata: bool,
+}
+
+/// Who controls a Secret.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    /// UID, which decides.
+    pub uid: Box<str>,
+    /// Kind and name, for a message to people.
+    pub description: Box<str>,
 }
 
 impl DeliveredSecret {
     /// Keeps what the controller looks at.
     #[must_use]
     pub fn new(object: PartialObjectMeta<Secret>) -> Self {
-        let mut metadata = object.metadata;
-        let ours: Vec<ManagedFieldsEntry> = metadata
-            .managed_fields
-            .take()
-            .into_iter()
-            .flatten()
-            .filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
-            .collect();
+        let metadata = object.metadata;
+        let entries = metadata.managed_fields.iter().flatten();
+        let ours: Vec<_> = entries.filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER)).collect();
         let own = |path: &[&str]| ours.iter().flat_map(|entry| fields_under(entry, path)).collect::<BTreeSet<_>>();
-        let own_keys = own(&["f:data"]);
         let own_annotations = own(&["f:metadata", "f:annotations"]);
-        metadata.annotations = metadata
-            .annotations
-            .map(|all| all.into_iter().filter(|(key, _)| OWN_ANNOTATIONS.contains(&key.as_str())).collect());
-        let labels = metadata.labels.take().unwrap_or_default();
-        let label_is = |key, value| labels.get(key).is_some_and(|label| label == value);
+        let label_is = |key, value| {
+            metadata.labels.iter().flatten().any(|label| label == (&String::from(key), &String::from(value)))
+        };
         let own_metadata = OWN_ANNOTATIONS.iter().all(|key| own_annotations.contains(*key))
             && label_is(MANAGED_BY_LABEL, MANAGED_BY)
             && label_is(COMPONENT_LABEL, CREDENTIAL);
-        Self { metadata, own_keys, own_metadata }
+        let annotation = |key| metadata.annotations.as_ref()?.get(key).map(|value| value.as_str().into());
+        let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        Self {
+            controller: owner.map(|owner| Controller {
+                uid: owner.uid.as_str().into(),
+                description: format!("{} {}", owner.kind, owner.name).into(),
+            }),
+            version: annotation(VERSION_ANNOTATION),
+            content: annotation(CONTENT_ANNOTATION),
+            own_keys: Vec::from_iter(own(&["f:data"])).join(" ").into(),
+            own_metadata,
+            metadata: ObjectMeta {
+                name: metadata.name,
+                namespace: metadata.namespace,
+                uid: metadata.uid,
+                resource_version: metadata.resource_version,
+                ..ObjectMeta::default()
+            },
+        }
     }
 
-    /// The controller owner reference: it alone decides whose the Secret is.
+    /// Whether the value under the data key `key` was last written by Postern.
     #[must_use]
-    pub fn controller(&self) -> Option<&OwnerReference> {
-        self.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
-    }
-
-    /// Id of the version that it says it holds.
-    #[must_use]
-    pub fn version(&self) -> Option<&str> {
-        self.annotation(VERSION_ANNOTATION)
-    }
-
-    /// Digest of the content that was written.
-    #[must_use]
-    pub fn content(&self) -> Option<&str> {
-        self.annotation(CONTENT_ANNOTATION)
-    }
-
-    fn annotation(&self, key: &str) -> Option<&str> {
-        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    pub fn owns(&self, key: &str) -> bool {
+        self.own_keys.split(' ').any(|own| own == key)
     }
 }
 
@@ -109,3 +120,7 @@ impl Resource for DeliveredSecret {
         &mut self.metadata
     }
 }
+
+#[cfg(test)]
+#[path = "delivered_tests.rs"]
+mod tests;

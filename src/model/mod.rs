@@ -28,7 +28,7 @@ use crate::api::authority::{self, Membership};
 use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ServiceUser};
 
 pub use affected::{Affected, Kind};
-pub use delivered::DeliveredSecret;
+pub use delivered::{Controller, DeliveredSecret};
 pub use pump::{Started, Subscription, Update, start};
 pub use relations::{Claimant, Relations};
 pub use watch::Freshness;

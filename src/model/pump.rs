@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector;
@@ -213,8 +214,16 @@ impl<C: Clock + Clone> Watches<C> {
 /// all the rest.
 fn decode<K: Resource>(DeserializeGuard(object): DeserializeGuard<K>) -> Result<K, Box<InvalidObject>> {
     let mut object = object.map_err(Box::new)?;
-    object.meta_mut().managed_fields = None;
-    object.meta_mut().annotations = None;
-    object.meta_mut().labels = None;
+    let metadata = object.meta_mut();
+    *metadata = ObjectMeta {
+        name: metadata.name.take(),
+        namespace: metadata.namespace.take(),
+        uid: metadata.uid.take(),
+        resource_version: metadata.resource_version.take(),
+        generation: metadata.generation,
+        creation_timestamp: metadata.creation_timestamp.take(),
+        deletion_timestamp: metadata.deletion_timestamp.take(),
+        ..ObjectMeta::default()
+    };
     Ok(object)
 }

@@ -8,9 +8,9 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_f
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
-/// Lines that may wait for the writer. Some 100 MB at worst; when they are full, whoever logs waits, because an audit
-/// line must not get lost.
-const LINES_WAITING_MAX: usize = 128_000;
+/// Lines that may wait for the writer; when they are full, whoever logs waits, because an audit line must not get lost.
+/// The queue itself is allocated from the start: half a megabyte.
+const LINES_WAITING_MAX: usize = 16_384;
 /// Bytes that are written with one system call while lines are waiting.
 const BATCH_BYTES: usize = 64 * 1024;
 

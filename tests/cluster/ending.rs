@@ -11,6 +11,7 @@ async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
     for number in 1..=20 {
         tenant.issue(&format!("s{number:02}")).await;
     }
+    tenant.later_than(&tenant.get("ClientSecret", "s20").await).await;
     tenant.apply(&client_secret("one-too-many", "sync", json!({}))).await;
     let message = tenant.refused("ClientSecret", "one-too-many", "LimitReached").await;
     assert!(message.contains("20") && message.contains("Application sync"), "{message}");

@@ -116,7 +116,9 @@ async fn a_client_id_belongs_to_the_oldest_application_that_claims_it() {
     first.settle_in().await;
     second.settle_in().await;
     // Somebody else's UID is the id of somebody else's application.
-    let taken = first.get("Application", "sync").await["metadata"]["uid"].clone();
+    let victim = first.get("Application", "sync").await;
+    second.later_than(&victim).await;
+    let taken = victim["metadata"]["uid"].clone();
     second.apply(&application("thief", "sync", json!({"clientId": taken}))).await;
     let message = second.refused("Application", "thief", "ClientIdTaken").await;
     assert!(message.contains("spec.clientId") && !message.contains(&first.namespace), "{message}");

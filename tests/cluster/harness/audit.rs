@@ -20,6 +20,8 @@ pub struct Entry {
     pub namespace: String,
     pub name: String,
     pub status: u64,
+    /// Whether RBAC allowed it; admission may have refused it all the same.
+    pub authorized: bool,
 }
 
 impl Entry {
@@ -77,6 +79,7 @@ fn parse(line: &str) -> Option<Entry> {
         resource: subresource.map_or(resource.clone(), |subresource| format!("{resource}/{subresource}")),
         namespace: text("/objectRef/namespace"),
         name: text("/objectRef/name"),
+        authorized: line["annotations"]["authorization.k8s.io/decision"] == "allow",
         status: line.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default(),
     })
 }

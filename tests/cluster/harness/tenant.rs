@@ -164,6 +164,17 @@ impl Tenant {
         }
     }
 
+    /// Waits until what is created now is younger than `object`: age counts in seconds, and after that by UID.
+    pub async fn later_than(&self, object: &Value) {
+        eventually("the API server's clock goes on", async || {
+            let user = service_user("clock", &[]);
+            let now = self.try_create(&self.namespace, &user).await?;
+            let age = |object: &Value| object["metadata"]["creationTimestamp"].as_str().map(str::to_owned);
+            holds(age(&now) > age(object), format_args!("{:?}", age(&now)))
+        })
+        .await;
+    }
+
     /// Waits until every application says how many secrets it has: told at leisure, once for many of them.
     async fn counted(&self) {
         eventually("applications count their secrets", async || {
