@@ -11,7 +11,7 @@ use std::sync::{Mutex as Lock, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::api::ListParams;
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -96,16 +96,18 @@ impl CatchUp {
     }
 
     async fn read_and_wait(&self, progress: &Progress, client_id: &str) -> kube::Result<()> {
-        if let Some(application) = self.application(client_id).await? {
-            progress.wait_for(&self.newest(&application).await?).await;
+        match self.application(client_id).await? {
+            Some(DeserializeGuard(Ok(application))) => progress.wait_for(&self.newest(&application).await?).await,
+            Some(undecodable) => progress.wait_for(&[(Kind::Application, version(&undecodable))]).await,
+            None => {}
         }
         Ok(())
     }
 
     /// The application with this client id, by its status: a client id that is not there yet is not ready either.
-    async fn application(&self, client_id: &str) -> kube::Result<Option<Application>> {
+    async fn application(&self, client_id: &str) -> kube::Result<Option<DeserializeGuard<Application>>> {
         let selector = format!("status.clientId={client_id}");
-        let api: Api<Application> = Api::all(self.client.clone());
+        let api: Api<DeserializeGuard<Application>> = Api::all(self.client.clone());
         // A client id that is not a UUID cannot be in a status, nor should it reach the API server.
         if client_id.len() != 36 || !client_id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
             return Ok(None);

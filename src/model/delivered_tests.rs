@@ -24,7 +24,8 @@ fn metadata(managed_fields: serde_json::Value) -> PartialObjectMeta<Secret> {
 }
 
 fn entry(manager: &str, keys: &[&str], annotations: &[&str]) -> serde_json::Value {
-    let set = |names: &[&str]| names.iter().map(|name| (format!("f:{name}"), json!({}))).collect::<serde_json::Map<_, _>>();
+    let set =
+        |names: &[&str]| names.iter().map(|name| (format!("f:{name}"), json!({}))).collect::<serde_json::Map<_, _>>();
     json!({
         "manager": manager,
         "operation": "Update",

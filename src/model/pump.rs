@@ -101,6 +101,7 @@ impl Hub {
         let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
         let update = match report {
             Report::Listed => Update::Listed(kind),
+            Report::Seen(version) => Update::Affected(Affected::nothing(kind, version.parse().unwrap_or_default())),
             Report::Change(change) => {
                 let mut affected = Affected::nothing(kind, newest(change));
                 relate(&mut relations, change);

@@ -131,13 +131,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
                 self.writer.apply_watcher_event(&Event::Init);
                 Vec::new()
             }
-            Event::InitApply(object) => {
-                match (self.convert)(object) {
-                    Ok(object) => self.writer.apply_watcher_event(&Event::InitApply(object)),
-                    Err(invalid) => warn_undecodable(self.kind, &invalid),
+            Event::InitApply(object) => match (self.convert)(object) {
+                Ok(object) => {
+                    self.writer.apply_watcher_event(&Event::InitApply(object));
+                    Vec::new()
                 }
-                Vec::new()
-            }
+                Err(invalid) => vec![self.undecodable(&invalid)],
+            },
             Event::InitDone => {
                 self.writer.apply_watcher_event(&Event::InitDone);
                 let before = std::mem::take(&mut self.listed_before);
@@ -146,8 +146,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
             Event::Apply(object) => match (self.convert)(object) {
                 Ok(object) => vec![Report::Change(replace(&self.store, &mut self.writer, object))],
                 Err(invalid) => {
-                    warn_undecodable(self.kind, &invalid);
-                    self.remove(&invalid.metadata)
+                    let seen = self.undecodable(&invalid);
+                    self.remove(&invalid.metadata).into_iter().chain([seen]).collect()
                 }
             },
             Event::Delete(object) => match (self.convert)(object) {
@@ -155,6 +155,12 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
                 Err(invalid) => self.remove(&invalid.metadata),
             },
         }
+    }
+
+    /// Says so, and that it was seen: whoever waits for this revision need not wait longer.
+    fn undecodable(&self, invalid: &InvalidObject) -> Report<K> {
+        warn_undecodable(self.kind, invalid);
+        Report::Seen(invalid.metadata.resource_version.clone().unwrap_or_default())
     }
 
     fn remove(&mut self, metadata: &ObjectMeta) -> Vec<Report<K>> {
@@ -166,6 +172,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
 pub(super) enum Report<K> {
     /// An object differs.
     Change(Change<K>),
+    /// A revision that changes nothing: its object cannot be decoded.
+    Seen(String),
     /// A complete list is in the store.
     Listed,
 }

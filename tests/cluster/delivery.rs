@@ -88,8 +88,8 @@ async fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_refused
     tenant.ready("ClientSecret", "blue").await;
     tenant.accepted(&new).await;
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
-    let states: Vec<&Value> = status["versions"].as_array().unwrap().iter().map(|version| &version["state"]).collect();
-    assert_eq!(states, ["Active", "Retired"]);
+    let kept: Vec<&Value> = status["versions"].as_array().unwrap().iter().map(|version| &version["state"]).collect();
+    assert_eq!(kept, ["Active", "Retired"]);
     let writes = tenant.writes().await.split_off(before);
     assert_eq!(writes, ["create secrets blue", "patch clientsecrets/status blue"]);
 }

@@ -61,7 +61,8 @@ async fn own_keys(tenant: &Tenant) -> Vec<String> {
     let secrets = tenant.list("Secret", OPERATOR_NAMESPACE).await;
     let ours = secrets.iter().filter(|secret| secret["type"] != "helm.sh/release.v1");
     let data = ours.flat_map(|secret| secret["data"].as_object().cloned().unwrap_or_default());
-    let private = data.filter(|(key, value)| !key.ends_with(".crt") && value.as_str().unwrap().len() > 30);
+    let private = data
+        .filter(|(key, value)| !["ca.crt", "tls.crt"].contains(&key.as_str()) && value.as_str().unwrap().len() > 30);
     let mut forms = Vec::new();
     for (_, value) in private {
         let encoded = value.as_str().unwrap();

@@ -1,7 +1,7 @@
 //! HTTP as a client of the token endpoint speaks it.
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -26,7 +26,6 @@ pub fn trusting(ca: &[u8]) -> Connections {
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
-    pub headers: HeaderMap,
     pub body: Bytes,
 }
 
@@ -35,7 +34,7 @@ pub async fn send(connections: &Connections, request: Request<Body>) -> Result<A
     let answer = connections.request(request).await.map_err(|error| format!("{error:?}"))?;
     let (head, body) = answer.into_parts();
     let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-    Ok(Answer { status: head.status, headers: head.headers, body })
+    Ok(Answer { status: head.status, body })
 }
 
 /// Gets a URL.

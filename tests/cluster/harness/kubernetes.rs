@@ -36,11 +36,7 @@ impl Kubernetes {
     pub async fn connect(kubeconfig: &Path) -> Self {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("read the kubeconfig");
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        Self {
-            client: config
-                .and_then(|config| Ok(Client::try_from(config).expect("make a client")))
-                .expect("a usable kubeconfig"),
-        }
+        Self { client: Client::try_from(config.expect("a usable kubeconfig")).expect("a client") }
     }
 
     /// Creates an object, as `kubectl create` does. `Err` is the API server's message.

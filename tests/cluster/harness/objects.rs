@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::kubernetes::api_version;
 
 /// An object of any kind.
-pub fn object(kind: &str, name: &str, spec: Value) -> Value {
-    json!({"apiVersion": api_version(kind), "kind": kind, "metadata": {"name": name}, "spec": spec})
+pub fn object(kind: &str, name: &str, spec: impl Into<Value>) -> Value {
+    json!({"apiVersion": api_version(kind), "kind": kind, "metadata": {"name": name}, "spec": spec.into()})
 }
 
 /// A group at `/emea/billing` for the role `billing.reader`, open to all namespaces; `spec` says what differs.

@@ -33,11 +33,6 @@ impl Process {
         Self { child: Mutex::new(child), name: name.to_owned() }
     }
 
-    /// What it is called.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Ends it as a crash would, and returns when it is gone.
     pub fn kill(&self) {
         let mut child = self.child();

@@ -137,6 +137,6 @@ fn permissions(count: usize) -> Vec<Value> {
     many(count).iter().map(|audience| permission(audience, &["s"])).collect()
 }
 
-fn selector(requirement: Value) -> Value {
-    json!({"namespaces": {"selector": {"matchExpressions": [requirement]}}})
+fn selector(requirement: impl Into<Value>) -> Value {
+    json!({"namespaces": {"selector": {"matchExpressions": [requirement.into()]}}})
 }
