@@ -48,7 +48,7 @@ fn pending() -> serde_json::Value {
     }]})
 }
 
-/// An optional field may be left out; writing null there is a mistake like any other wrong type.
+/// An optional field is left out, not null: without the marker the API server drops a null before it stores the object.
 fn drop_nullable(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     let properties = schema.properties.iter_mut().flat_map(|properties| properties.values_mut());
