@@ -3,6 +3,8 @@
 //!
 //! They are written in the background, one at a time, so that a burst of work is not slowed down by telling about it.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
@@ -16,6 +18,8 @@ use crate::clock::Clock;
 
 /// Events waiting to be written. When somebody produces more, further ones are dropped: the conditions say the same.
 const BACKLOG: usize = 20_000;
+/// Pause after each event. Telling about ten thousand credentials must not slow down making them.
+const PAUSE: Duration = Duration::from_millis(20);
 /// `note` may have at most 1 KiB (events.k8s.io/v1).
 const NOTE_LENGTH_MAX: usize = 1024;
 
@@ -72,6 +76,7 @@ pub(super) fn start(client: Client, clock: impl Clock, replica: String) -> Sende
     tokio::spawn(async move {
         while let Some(note) = notes.recv().await {
             write(&client, event(note, &clock, &replica)).await;
+            tokio::time::sleep(PAUSE).await;
         }
     });
     Sender(sender)

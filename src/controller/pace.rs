@@ -1,4 +1,4 @@
-//! Counts in a status change in bursts; a burst is told once.
+//! Counts in a status change in bursts; a burst is told once, and a long one now and then.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,20 +6,31 @@ use std::time::{Duration, Instant};
 
 use crate::model::Key;
 
-/// How long counts may be behind. Long enough for a burst of secrets, short enough for a person.
+/// How long a new count waits for others. Long enough for what is applied together, short enough for a person.
 const BURST: Duration = Duration::from_millis(500);
+/// Least time between two counts of one object, while they keep coming: otherwise each of ten thousand credentials
+/// that are applied at once would cost its application a write.
+const INTERVAL: Duration = Duration::from_secs(5);
 
-/// When the count of each object that has a new one is to be written.
+/// When the counts of each object are due.
 #[derive(Debug, Default)]
-pub(super) struct Pace(Mutex<HashMap<Key, Instant>>);
+pub(super) struct Pace(Mutex<HashMap<Key, Due>>);
+
+#[derive(Debug, Default)]
+struct Due {
+    at: Option<Instant>,
+    told: Option<Instant>,
+}
 
 impl Pace {
     /// How long to wait before the new count of `key` is written; `None`: now.
     pub(super) fn wait(&self, key: &Key, now: Instant) -> Option<Duration> {
-        let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = due.entry(key.clone()).or_insert(now + BURST).saturating_duration_since(now);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = all.entry(key.clone()).or_default();
+        let earliest = due.told.map_or(now + BURST, |told| (told + INTERVAL).max(now + BURST));
+        let wait = due.at.get_or_insert(earliest).saturating_duration_since(now);
         if wait.is_zero() {
-            due.remove(key);
+            *due = Due { at: None, told: Some(now) };
         }
         (!wait.is_zero()).then_some(wait)
     }
@@ -30,12 +41,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_told_once_and_the_next_one_again() {
+    fn a_burst_is_told_once_and_a_long_one_now_and_then() {
         let (pace, start) = (Pace::default(), Instant::now());
         let key = Key::new("billing", "sync");
         assert_eq!(pace.wait(&key, start), Some(BURST));
         assert_eq!(pace.wait(&key, start + BURST / 2), Some(BURST / 2));
-        assert_eq!(pace.wait(&key, start + BURST), None);
-        assert_eq!(pace.wait(&key, start + BURST), Some(BURST));
+        let told = start + BURST;
+        assert_eq!(pace.wait(&key, told), None);
+        assert_eq!(pace.wait(&key, told), Some(INTERVAL));
+        assert_eq!(pace.wait(&key, told + INTERVAL), None);
+        assert_eq!(pace.wait(&key, told + 3 * INTERVAL), Some(BURST));
     }
 }
