@@ -43,6 +43,14 @@ pub struct Shape {
     pub secrets: usize,
 }
 
+impl Shape {
+    /// Number of the Application of a ClientSecret. Those of one Application follow each other, as in a file that is
+    /// applied.
+    pub fn application_of(&self, secret: usize) -> usize {
+        secret * self.applications / self.secrets
+    }
+}
+
 /// An admin's connection to the API server.
 #[derive(Clone)]
 pub struct Cluster {
@@ -113,7 +121,7 @@ impl Cluster {
     /// Creates the ClientSecrets.
     pub async fn secrets(&self, shape: &Shape) -> Result<()> {
         let secrets = (0..shape.secrets).map(|n| {
-            let application = n % shape.applications;
+            let application = shape.application_of(n);
             object::<ClientSecret>(json!({
                 "metadata": {"name": format!("secret-{n}"), "namespace": namespace(application % shape.namespaces)},
                 "spec": {"applicationRef": {"name": format!("application-{application}")}, "description": "Production pods."},

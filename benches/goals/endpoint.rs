@@ -60,7 +60,7 @@ async fn subject(cluster: &Cluster) -> Result<Subject> {
     ready.await??;
     let mut credentials = Vec::new();
     for number in 0..SHAPE.secrets {
-        let namespace = namespace(number % SHAPE.applications % SHAPE.namespaces);
+        let namespace = namespace(SHAPE.application_of(number) % SHAPE.namespaces);
         let secret = cluster.delivered(&namespace, &format!("secret-{number}")).await?;
         let data = secret.data.unwrap_or_default();
         let text = |key: &str| -> Result<String> {
