@@ -146,9 +146,9 @@ proptest! {
         let narrowed = narrow(&held, by.as_ref());
         for permit in &held {
             let admitted = by.as_ref().is_none_or(|by| {
-                by.roles.as_ref().is_none_or(|roles| roles.iter().any(|role| *role == permit.role))
-                    && by.audiences.as_ref().is_none_or(|all| all.iter().any(|one| *one == permit.audience))
-                    && by.scopes.as_ref().is_none_or(|all| all.iter().any(|one| *one == permit.scope))
+                by.roles.as_ref().is_none_or(|roles| roles.contains(&permit.role))
+                    && by.audiences.as_ref().is_none_or(|all| all.contains(&permit.audience))
+                    && by.scopes.as_ref().is_none_or(|all| all.contains(&permit.scope))
             });
             prop_assert_eq!(narrowed.contains(permit), admitted);
         }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-fn metadata(managed_fields: serde_json::Value) -> PartialObjectMeta<Secret> {
+fn metadata(managed_fields: &serde_json::Value) -> PartialObjectMeta<Secret> {
     serde_json::from_value(json!({
         "apiVersion": "meta.k8s.io/v1",
         "kind": "PartialObjectMetadata",
@@ -39,28 +39,28 @@ fn entry(manager: &str, keys: &[&str], annotations: &[&str]) -> serde_json::Valu
 fn a_key_belongs_to_who_wrote_it_last() {
     let ours = entry(FIELD_MANAGER, &["client-id"], &OWN_ANNOTATIONS);
     let theirs = entry("kubectl-edit", &["client-secret", "extra"], &[]);
-    let secret = DeliveredSecret::new(metadata(json!([ours, theirs])));
+    let secret = DeliveredSecret::new(metadata(&json!([ours, theirs])));
     assert!(secret.owns("client-id") && secret.own_metadata);
     assert!(!secret.owns("client-secret") && !secret.owns("extra"));
 }
 
 #[test]
 fn without_managed_fields_nothing_is_known_to_be_ours() {
-    let secret = DeliveredSecret::new(metadata(json!([])));
+    let secret = DeliveredSecret::new(metadata(&json!([])));
     assert!(!secret.owns("client-id") && !secret.own_metadata);
 }
 
 #[test]
 fn an_annotation_that_somebody_else_wrote_is_noticed() {
     let ours = entry(FIELD_MANAGER, &["client-id"], &[VERSION_ANNOTATION, CONTENT_ANNOTATION]);
-    assert!(!DeliveredSecret::new(metadata(json!([ours]))).own_metadata);
+    assert!(!DeliveredSecret::new(metadata(&json!([ours]))).own_metadata);
 }
 
 #[test]
 fn only_the_controller_reference_says_whose_it_is() {
-    let secret = DeliveredSecret::new(metadata(json!([])));
+    let secret = DeliveredSecret::new(metadata(&json!([])));
     assert_eq!(secret.controller.map(|controller| controller.uid), Some("2".into()));
-    let mut orphan = metadata(json!([]));
+    let mut orphan = metadata(&json!([]));
     orphan.metadata.owner_references.as_mut().unwrap().pop();
     assert!(DeliveredSecret::new(orphan).controller.is_none());
 }
