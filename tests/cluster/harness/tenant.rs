@@ -118,9 +118,29 @@ impl Tenant {
         answers
     }
 
+    /// The answers of every replica, each asked again while it refuses an authenticated client otherwise than `expected`
+    /// (`None`: at all). `Ready` promises that a credential authenticates; a replica may hear of a group after that.
+    /// A token, and a client that is not let in, are final.
+    pub async fn ask_settled(
+        &self,
+        credential: &Credential,
+        form: &[(&str, &str)],
+        expected: Option<&str>,
+    ) -> Vec<TokenAnswer> {
+        eventually("every replica knows what the client holds", async || {
+            let answers = self.ask_everywhere(credential, form).await;
+            let settled = |answer: &TokenAnswer| match answer.claims() {
+                Ok(_) => true,
+                Err(refusal) => Some(refusal.as_str()) == expected || refusal.starts_with("401"),
+            };
+            if answers.iter().all(settled) { Ok(answers) } else { Err(format!("{answers:?}")) }
+        })
+        .await
+    }
+
     /// The claims of the tokens that every replica grants now.
     pub async fn accepted(&self, credential: &Credential) -> Vec<Value> {
-        let answers = self.ask_everywhere(credential, &[]).await;
+        let answers = self.ask_settled(credential, &[], None).await;
         answers.iter().map(|answer| answer.claims().unwrap_or_else(|error| panic!("refused: {error}"))).collect()
     }
 
