@@ -4,8 +4,6 @@
 pub const GROUP: &str = "postern.dev";
 /// Field manager of the controller.
 pub const FIELD_MANAGER: &str = "postern";
-/// Field manager of what the operator does for itself as a process (its keys, its certificate).
-pub const COMPONENT: &str = "postern";
 
 /// Label on every object that Postern creates.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -25,9 +23,6 @@ pub const CONTENT_ANNOTATION: &str = "postern.dev/content";
 pub const ISSUED_ANNOTATION: &str = "postern.dev/issued-at";
 /// Annotation of a Namespace: service users in it lie at or below this location.
 pub const LOCATION_ANNOTATION: &str = "postern.dev/location";
-
-/// Prefixes that a user's labels and annotations for the delivered Secret may not have.
-pub const RESERVED_PREFIXES: [&str; 2] = ["postern.dev/", "app.kubernetes.io/"];
 
 /// Type of the delivered Secret, by the Service Binding Specification's convention.
 pub const SECRET_TYPE: &str = "servicebinding.io/oauth2";

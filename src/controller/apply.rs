@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::{ByteString, NamespaceResourceScope};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::gather::describe;
-use super::{Context, Error};
+use super::{Context, Error, params};
 use crate::api::ClientSecret;
 use crate::api::conditions::whole_second;
 use crate::api::names::{
@@ -57,8 +57,8 @@ impl<C: Clock> Context<C> {
             data: Some(data(&issue.value, content)),
             ..Secret::default()
         };
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.secrets(owner).create(&params, &secret).await {
+        let with = params::create();
+        match self.secrets(owner).create(&with, &secret).await {
             Ok(answer) => {
                 self.written.record(&answer);
                 self.outcome(owner, &issue).map(Created::Issued)
@@ -124,9 +124,9 @@ impl<C: Clock> Context<C> {
             },
             "data": data(&issue.value, content),
         });
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let with = params::patch();
         let name = owner.spec.secret_name(&owner.metadata);
-        let answer = self.secrets(owner).patch(name, &params, &Patch::Merge(&patch)).await;
+        let answer = self.secrets(owner).patch(name, &with, &Patch::Merge(&patch)).await;
         self.written.record(&answer.map_err(|source| failed("patch", owner, source))?);
         Ok(())
     }
@@ -173,8 +173,8 @@ impl<C: Clock> Context<C> {
             },
             "status": status,
         });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        match api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
+        let with = PatchParams::apply(FIELD_MANAGER).force();
+        match api.patch_status(&object.name_any(), &with, &Patch::Apply(&patch)).await {
             Ok(answer) => {
                 self.written.record(&answer);
                 Ok(())

@@ -8,12 +8,12 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
-use kube::api::PostParams;
 use kube::{Api, Client, Resource};
 use tokio::sync::mpsc;
 
+use super::params;
 use crate::api::conditions::reasons;
-use crate::api::names::{FIELD_MANAGER, GROUP};
+use crate::api::names::GROUP;
 use crate::clock::Clock;
 
 /// Events waiting to be written. When somebody produces more, further ones are dropped: the conditions say the same.
@@ -104,8 +104,8 @@ pub(super) async fn about_own_secret(
 
 async fn write(client: &Client, event: Event) {
     let namespace = event.metadata.namespace.as_deref().unwrap_or(CLUSTER_SCOPED_NAMESPACE);
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    if let Err(error) = Api::<Event>::namespaced(client.clone(), namespace).create(&params, &event).await {
+    let with = params::create();
+    if let Err(error) = Api::<Event>::namespaced(client.clone(), namespace).create(&with, &event).await {
         tracing::debug!(%error, "an event could not be written");
     }
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::{Api, Client};
 
-use super::events;
+use super::{events, params};
 use crate::api::ClientSecret;
-use crate::api::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
+use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
@@ -147,8 +147,8 @@ impl Store<'_> {
             data: Some(data),
             ..Secret::default()
         };
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.api.create(&params, &secret).await {
+        let with = params::create();
+        match self.api.create(&with, &secret).await {
             Ok(created) => Ok(created.data.unwrap_or_default()),
             // Another replica was first, or our own first try was: its keys are the keys.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {

@@ -16,6 +16,7 @@ mod gather;
 mod keystore;
 mod lease;
 mod pace;
+mod params;
 mod service_user;
 mod tls;
 mod written;

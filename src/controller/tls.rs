@@ -6,11 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::Patch;
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::api::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
+use super::params;
+use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::crypto::secret::SecretValue;
 use crate::crypto::tls::{self, CertificateError};
 
@@ -88,8 +89,8 @@ async fn create(api: &Api<Secret>, sans: &[String], now: Timestamp) -> Result<Se
         data: Some(data.map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec()))).into()),
         ..Secret::default()
     };
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    match api.create(&params, &secret).await {
+    let with = params::create();
+    match api.create(&with, &secret).await {
         Ok(created) => Ok(created),
         // Another replica was first: its certificate is the certificate.
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
@@ -113,8 +114,8 @@ async fn renew(api: &Api<Secret>, found: &Secret, sans: &[String], now: Timestam
         "metadata": {"resourceVersion": found.metadata.resource_version},
         "stringData": {CERT: leaf.cert_pem, KEY: leaf.key_pem.expose_secret()},
     });
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(SECRET, &params, &Patch::Merge(&patch)).await {
+    let with = params::patch();
+    match api.patch(SECRET, &with, &Patch::Merge(&patch)).await {
         Ok(patched) => Ok(patched),
         // Another replica renewed it at the same moment.
         Err(kube::Error::Api(status)) if status.is_conflict() => {
@@ -135,12 +136,12 @@ async fn publish(client: &Client, namespace: &str, ca: &str) -> Result<(), TlsSt
             return Ok(());
         }
         Some(_) => {
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            api.patch(CONFIG_MAP, &params, &Patch::Merge(&json!({"data": wanted.data}))).await
+            let with = params::patch();
+            api.patch(CONFIG_MAP, &with, &Patch::Merge(&json!({"data": wanted.data}))).await
         }
         None => {
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-            api.create(&params, &wanted).await
+            let with = params::create();
+            api.create(&with, &wanted).await
         }
     };
     match written {

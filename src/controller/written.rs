@@ -4,14 +4,12 @@
 //! resourceVersion here, and an object is not looked at again until the cache has it; the event that brings it is also
 //! the one that triggers the next look.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 
-use crate::model::Key;
+use crate::model::{Key, revision};
 
 /// Versions that the cache must have before the object is looked at again.
 #[derive(Debug, Default)]
@@ -23,21 +21,17 @@ impl Written {
         let id = (K::kind(&()).into_owned(), Key::of(answer));
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = written.entry(id).or_default();
-        *newest = (*newest).max(version(answer));
+        *newest = (*newest).max(revision(answer));
     }
 
     /// Whether `cached` is older than our last write of it. Forgets the write once it is seen.
     pub(super) fn is_ahead_of<K: Resource<DynamicType = ()>>(&self, cached: &K) -> bool {
         let id = (K::kind(&()).into_owned(), Key::of(cached));
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ahead = written.get(&id).is_some_and(|newest| *newest > version(cached));
+        let ahead = written.get(&id).is_some_and(|newest| *newest > revision(cached));
         if !ahead {
             written.remove(&id);
         }
         ahead
     }
-}
-
-fn version<K: Resource>(object: &K) -> u64 {
-    object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }

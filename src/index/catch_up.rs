@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use super::progress::Progress;
 use crate::api::{Application, ClientSecret, ServiceUser};
-use crate::model::{Key, Kind};
+use crate::model::{Key, Kind, revision};
 use crate::oauth::client::CatchUpError;
 
 /// Reads a second, on average and at most at once. Each costs the API server three small lists; honest clients need
@@ -98,7 +98,7 @@ impl CatchUp {
     async fn read_and_wait(&self, progress: &Progress, client_id: &str) -> kube::Result<()> {
         match self.application(client_id).await? {
             Some(DeserializeGuard(Ok(application))) => progress.wait_for(&self.newest(&application).await?).await,
-            Some(undecodable) => progress.wait_for(&[(Kind::Application, version(&undecodable))]).await,
+            Some(undecodable) => progress.wait_for(&[(Kind::Application, revision(&undecodable))]).await,
             None => {}
         }
         Ok(())
@@ -124,7 +124,7 @@ impl CatchUp {
             self.versions::<ServiceUser>(&key.namespace, &user),
             self.versions::<ClientSecret>(&key.namespace, &secrets),
         )?;
-        Ok(vec![(Kind::Application, version(application)), (Kind::ServiceUser, users), (Kind::ClientSecret, secrets)])
+        Ok(vec![(Kind::Application, revision(application)), (Kind::ServiceUser, users), (Kind::ClientSecret, secrets)])
     }
 
     /// The newest resourceVersion among the objects that `fields` selects, by a consistent read of their metadata; 0 if
@@ -138,7 +138,7 @@ impl CatchUp {
     {
         let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace);
         let list = api.list(&ListParams::default().fields(fields)).await?;
-        Ok(list.items.iter().map(version).max().unwrap_or_default())
+        Ok(list.items.iter().map(revision).max().unwrap_or_default())
     }
 
     fn remember(&self, credential: u64) {
@@ -153,10 +153,6 @@ impl CatchUp {
         let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
         unknown.get(&credential).is_some_and(|since| since.elapsed() < MEMORY)
     }
-}
-
-fn version<K: Resource>(object: &K) -> u64 {
-    object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// A token bucket.

@@ -27,8 +27,15 @@ pub async fn feed(index: Arc<Index>, model: Model, mut updates: Subscription) {
                 Update::Affected(affected) => pending.add(affected),
             }
         }
-        for client_id in &pending.clients {
-            index.compile(&model, client_id);
+        let first = waiting_for.is_empty() && !index.is_synced();
+        if first {
+            // Not before: a record compiled while the lists come in lacks what comes later.
+            pending.clients.extend(model.relations().claimants_of_client_id.keys().cloned());
+        }
+        if waiting_for.is_empty() {
+            for client_id in &pending.clients {
+                index.compile(&model, client_id);
+            }
         }
         if pending.groups {
             index.scopes.store(Arc::new(scopes(&model)));
@@ -36,12 +43,8 @@ pub async fn feed(index: Arc<Index>, model: Model, mut updates: Subscription) {
         for (kind, resource_version) in pending.reached {
             index.progress.reach(kind, resource_version);
         }
-        if waiting_for.is_empty() && !index.synced.swap(true, Ordering::AcqRel) {
-            // Records compiled while the lists came in may lack what came later; now everything is there.
-            let every: Vec<String> = model.relations().claimants_of_client_id.keys().cloned().collect();
-            for client_id in &every {
-                index.compile(&model, client_id);
-            }
+        if first {
+            index.synced.store(true, Ordering::Release);
             tracing::info!(clients = index.len(), "the read model is synced");
         }
     }

@@ -179,5 +179,10 @@ pub fn is_deleting<K: Resource>(object: &K) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
 
+/// The resourceVersion as a number, 0 if there is none. Those of one kind compare as integers (KEP-5504).
+pub fn revision<K: Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
 /// A set of keys.
 pub type Keys = BTreeSet<Key>;

@@ -9,7 +9,7 @@ use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector;
 use kube::runtime::watcher::watcher;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use super::affected::{Affected, Kind};
 use super::delivered::DeliveredSecret;
 use super::relations::Relations;
 use super::watch::{self, Freshness, Report};
-use super::{Change, Model};
+use super::{Change, Model, revision};
 use crate::api::names::{COMPONENT_LABEL, CREDENTIAL, LOCATION_ANNOTATION};
 use crate::clock::Clock;
 
@@ -116,10 +116,10 @@ impl Hub {
     }
 }
 
-/// The resourceVersion of the newer side. Those of one kind compare as integers (KEP-5504).
+/// The resourceVersion of the newer side.
 fn newest<K: Resource>(change: &Change<K>) -> u64 {
     let object = change.after.as_ref().or(change.before.as_ref());
-    object.and_then(|object| object.resource_version()).and_then(|version| version.parse().ok()).unwrap_or_default()
+    object.map_or(0, |object| revision(object.as_ref()))
 }
 
 struct Watches<C> {
