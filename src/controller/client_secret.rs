@@ -7,13 +7,13 @@ use kube::runtime::controller::Action as Next;
 
 use super::apply::Created;
 use super::gather::{Seen, describe};
-use super::{Context, Error};
+use super::{Context, Error, agenda};
 use crate::api::ClientSecret;
 use crate::api::client_secret::ClientSecretStatus;
 use crate::api::conditions::{reasons, types};
 use crate::clock::Clock;
 use crate::model::is_deleting;
-use crate::plan::client_secret::{Action, ApplicationState, Delivered, Observed, Outcome, decide, next_look, status};
+use crate::plan::client_secret::{Action, ApplicationState, Delivered, Observed, Outcome, decide, next_due, status};
 
 /// A Secret of somebody else is not watched; this often it is asked whether it is still there.
 const CONFLICT_LOOK: Duration = Duration::from_mins(1);
@@ -88,10 +88,7 @@ fn next(observed: &Observed<'_>, status: &ClientSecretStatus) -> Next {
     if matches!(observed.delivered, Delivered::Foreign { .. }) {
         return Next::requeue(CONFLICT_LOOK);
     }
-    match next_look(observed, status) {
-        Some(at) => Next::requeue(Duration::try_from(at.duration_since(observed.now)).unwrap_or_default()),
-        None => Next::await_change(),
-    }
+    agenda::next(next_due(&observed.secret.spec, status, observed.now), observed.now)
 }
 
 /// One event for what was issued, and one when the reason for a refusal is a new one.

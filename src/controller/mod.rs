@@ -8,6 +8,7 @@
 //! lease or a cache: two controllers at once would only be a waste.
 
 mod access_group;
+mod agenda;
 mod application;
 mod apply;
 mod client_secret;
@@ -153,6 +154,7 @@ pub async fn run<C: Clock + Clone>(
         tokio::select! {
             () = forward(&mut updates, &queues) => return,
             () = work => return,
+            () = agenda::keep(&context, queues.secrets.clone()) => return,
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }
     }

@@ -10,7 +10,7 @@ use super::content::Content;
 use super::story::{Outlook, with_outlook};
 use crate::api::ClientSecret;
 use crate::api::application::Reference;
-use crate::api::client_secret::{ClientSecretStatus, Version, VersionState};
+use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, Version, VersionState};
 use crate::api::conditions::{Verdict, merge, reasons, types, whole_second};
 
 /// Retired versions that status remembers, so that a log can say "retired" instead of "unknown".
@@ -215,10 +215,10 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
     }
 }
 
-/// When to look again although nothing changed: at the end of the credential.
+/// When something comes due by the clock alone: the end of the credential. `status` is the one after the last look.
 #[must_use]
-pub fn next_look(observed: &Observed<'_>, status: &ClientSecretStatus) -> Option<Timestamp> {
-    status.expires_at.filter(|end| *end > observed.now && !observed.secret.spec.is_revoked())
+pub fn next_due(spec: &ClientSecretSpec, status: &ClientSecretStatus, now: Timestamp) -> Option<Timestamp> {
+    status.expires_at.filter(|end| *end > now && !spec.is_revoked())
 }
 
 fn ready(observed: &Observed<'_>, has_active: bool) -> Vec<Verdict> {

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Cluster, Tenant, application, client_secret, eventually, holds};
+use crate::harness::{Cluster, Tenant, application, client_secret, eventually, holds, http};
 
 #[tokio::test]
 async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_is_back() {
@@ -117,4 +117,32 @@ async fn at_sigterm_a_replica_is_first_not_ready_then_finishes_what_it_began_and
         }
     };
     assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_slow_to_arrive_is_answered_after_sigterm() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "slow", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let replica = &cluster.replicas[0];
+    let (body, form) = http::slow_body();
+    let (connections, request) = (tenant.connections.clone(), credential.request(&replica.url, form));
+    let answer = tokio::spawn(async move { http::send(&connections, request).await });
+    body.send("grant_type=client_").unwrap();
+    let process = replica.process();
+    process.terminate();
+    // Only when nobody new is let in is the rest sent.
+    eventually("it accepts no more connections", async || {
+        let refused = credential.ask(&cluster.connections(), &replica.url, &[]).await;
+        holds(refused.is_err(), format_args!("{refused:?}"))
+    })
+    .await;
+    assert!(process.exit_status().is_none(), "it did not wait for the request");
+    body.send("credentials").unwrap();
+    drop(body);
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert!(process.ended().await.success());
 }

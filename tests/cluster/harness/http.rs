@@ -9,6 +9,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::mpsc;
 
 /// Connections to whatever a CA vouches for, and plain ones.
 pub type Connections = Client<HttpsConnector<HttpConnector>, Body>;
@@ -40,4 +41,14 @@ pub async fn send(connections: &Connections, request: Request<Body>) -> Result<A
 /// Gets a URL.
 pub async fn get(connections: &Connections, url: &str) -> Result<Answer, String> {
     send(connections, Request::get(url).body(Body::empty()).expect("a request")).await
+}
+
+/// A body that arrives as it is sent to, and ends when the sender is dropped.
+pub fn slow_body() -> (mpsc::UnboundedSender<&'static str>, Body) {
+    let (sender, parts) = mpsc::unbounded_channel();
+    let parts = futures::stream::unfold(parts, |mut parts| async {
+        let part = parts.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(part), parts))
+    });
+    (sender, Body::from_stream(parts))
 }

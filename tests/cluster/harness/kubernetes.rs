@@ -70,6 +70,12 @@ impl Kubernetes {
         answer(self.api(kind, namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
+    /// Merges `patch` into the status of an object, as only the operator and admins may.
+    pub async fn merge_status(&self, kind: &str, namespace: &str, name: &str, patch: Value) -> Result<Value, String> {
+        let api = self.api(kind, namespace);
+        answer(api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await)
+    }
+
     /// An object, if it exists.
     pub async fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let found = self.api(kind, namespace).get_opt(name).await.expect("read an object");

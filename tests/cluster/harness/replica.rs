@@ -52,6 +52,12 @@ impl Replica {
         }
     }
 
+    /// The same with further arguments.
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
     /// Starts it with the credentials of a kubeconfig; returns at once.
     pub fn start(&self, kubeconfig: &std::path::Path) -> Arc<Process> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));

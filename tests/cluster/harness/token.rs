@@ -64,6 +64,15 @@ impl Credential {
         BASE64_STANDARD.encode(format!("{}:{}", key("client-id"), key("client-secret")))
     }
 
+    /// A token request with this form as its body.
+    pub fn request(&self, replica: &str, form: Body) -> Request<Body> {
+        Request::post(format!("{replica}/oauth2/token"))
+            .header(header::AUTHORIZATION, format!("Basic {}", self.basic()))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form)
+            .expect("a request")
+    }
+
     /// Asks a replica for a token, form parameters beside `grant_type` in `form`.
     pub async fn ask(
         &self,
@@ -73,11 +82,7 @@ impl Credential {
     ) -> Result<TokenAnswer, String> {
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.append_pair("grant_type", "client_credentials").extend_pairs(form);
-        let request = Request::post(format!("{replica}/oauth2/token"))
-            .header(header::AUTHORIZATION, format!("Basic {}", self.basic()))
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Body::from(body.finish()))
-            .expect("a request");
+        let request = self.request(replica, Body::from(body.finish()));
         let answer = http::send(connections, request).await?;
         let body = serde_json::from_slice(&answer.body).map_err(|error| format!("no JSON: {error}"))?;
         Ok(TokenAnswer { status: answer.status, body })

@@ -1,0 +1,42 @@
+//! What comes due by the clock alone, without an event.
+//!
+//! No timer lasts much longer than a minute: once a minute every ClientSecret is asked what it is due for next. Ten
+//! thousand credentials that end in a year need no memory for that, and a clock that is set by an hour does no harm for
+//! longer than a minute.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::controller::Action as Next;
+
+use super::{Context, Queue, send};
+use crate::clock::Clock;
+use crate::model::Key;
+use crate::plan::client_secret::next_due;
+
+/// Pause between two looks at everything.
+const EVERY: Duration = Duration::from_mins(1);
+/// What is due within this time gets a timer of its own. Longer than the pause, so that nothing falls between two looks.
+const HORIZON: SignedDuration = SignedDuration::from_secs(70);
+
+/// A timer for what is due soon; what is due later comes up by itself.
+pub(super) fn next(due: Option<Timestamp>, now: Timestamp) -> Next {
+    match due.map(|due| due.duration_since(now)) {
+        Some(wait) if wait <= HORIZON => Next::requeue(Duration::try_from(wait).unwrap_or_default()),
+        _ => Next::await_change(),
+    }
+}
+
+/// Has everything reconciled that is due soon, for ever.
+pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let now = context.clock.now();
+        for secret in context.model.secrets.state() {
+            let due = secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, now));
+            if due.is_some_and(|due| due.duration_since(now) <= HORIZON) {
+                send(&secrets, Key::of(secret.as_ref()));
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The operator's own keys: missing or damaged they are never made anew, and the runbooks bring everything back.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Tenant, eventually, holds};
+
+const INSTALL_KEY: &str = "postern-install-key";
+const SIGNING_KEYS: &str = "postern-signing-keys";
+
+/// A key that is gone or cut short stops a start, not what runs, until the backup is back.
+#[tokio::test]
+async fn without_a_usable_key_a_replica_waits_for_the_backup_and_makes_no_other() {
+    let (tenant, credential) = settled("keys").await;
+    for name in [INSTALL_KEY, SIGNING_KEYS] {
+        let backup = backup(&tenant, name).await;
+        tenant.delete("Secret", OPERATOR_NAMESPACE, name).await;
+        tenant.accepted(&credential).await;
+        waits_for_keys(&tenant, name, "is missing although credentials exist: restore it from a backup").await;
+        assert!(tenant.find("Secret", OPERATOR_NAMESPACE, name).await.is_none(), "{name} was made anew");
+        tenant.kubernetes.apply(OPERATOR_NAMESPACE, &backup).await;
+        tenant.cluster.ready().await;
+        tenant.accepted(&credential).await;
+
+        let mut damaged = backup.clone();
+        for (_, value) in damaged["data"].as_object_mut().unwrap() {
+            *value = json!("AAAA");
+        }
+        tenant.kubernetes.apply(OPERATOR_NAMESPACE, &damaged).await;
+        tenant.accepted(&credential).await;
+        waits_for_keys(&tenant, name, "is damaged").await;
+        tenant.kubernetes.apply(OPERATOR_NAMESPACE, &backup).await;
+        tenant.cluster.ready().await;
+        tenant.accepted(&credential).await;
+    }
+}
+
+/// The runbook for an install key that is lost for good: values that are still in their Secrets go on.
+#[tokio::test]
+async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept() {
+    let (tenant, credential) = settled("lost").await;
+    let replica = &tenant.cluster.replicas[0];
+    replica.process().terminate();
+    replica.process().ended().await;
+    tenant.delete("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await;
+    for secret in tenant.list("ClientSecret", "").await {
+        let (namespace, name) = (&secret["metadata"]["namespace"], &secret["metadata"]["name"]);
+        let forget = json!({"status": {"versions": null}});
+        tenant.merge_status("ClientSecret", namespace.as_str().unwrap(), name.as_str().unwrap(), forget).await.unwrap();
+    }
+    tenant.cluster.start().await;
+    tenant.ready("ClientSecret", "blue").await;
+    assert_eq!(tenant.delivered("blue").await, credential);
+    tenant.let_in(&credential).await;
+}
+
+async fn settled(name: &str) -> (Tenant, Credential) {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster, name, json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    (tenant, credential)
+}
+
+/// The Secret as a backup has it.
+async fn backup(tenant: &Tenant, name: &str) -> Value {
+    let found = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, name).await;
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": found["data"]})
+}
+
+/// Starts the replica again, which then says what is wrong and is not ready.
+async fn waits_for_keys(tenant: &Tenant, secret: &str, problem: &str) {
+    let replica = &tenant.cluster.replicas[0];
+    replica.process().terminate();
+    replica.process().ended().await;
+    replica.start(&tenant.cluster.operator_kubeconfig(&tenant.cluster.controlplane.address()));
+    eventually(format_args!("it says that {secret} {problem}"), async || {
+        assert_ne!(replica.probe("readyz").await, Ok(StatusCode::OK), "ready without {secret}");
+        let events = tenant.list("Event", OPERATOR_NAMESPACE).await;
+        let told = events.iter().any(|event| {
+            event["reason"] == "KeyUnusable"
+                && event["regarding"]["name"] == secret
+                && event["note"].as_str().is_some_and(|note| note.contains(problem))
+        });
+        holds(told, format_args!("{events:#?}"))
+    })
+    .await;
+    let ready = eventually("it answers", async || replica.probe("readyz").await).await;
+    assert_eq!(ready, StatusCode::SERVICE_UNAVAILABLE);
+}

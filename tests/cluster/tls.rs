@@ -1,0 +1,61 @@
+//! A certificate of one's own, exchanged while the endpoint serves.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::harness::{Cluster, Credential, Replica, Tenant, eventually, http};
+
+#[tokio::test]
+async fn exchanged_files_are_served_without_a_restart_and_a_mismatched_pair_is_not() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "tls", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let [first, second] = [pair(), pair()];
+    std::fs::write(&cert, &first.0).unwrap();
+    std::fs::write(&key, &first.1).unwrap();
+    let log = cluster.controlplane.scratch().join("own-certificate.log");
+    let arguments = [("--tls-cert-file", &cert), ("--tls-key-file", &key)];
+    let arguments = arguments.map(|(flag, file)| [flag, file.to_str().unwrap()]);
+    let replica = Replica::new("own-certificate", Some(cluster.issuer()), log.clone()).with(&arguments.concat());
+    replica.start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
+    replica.ready().await;
+    serves(&credential, &replica, &first.0).await;
+
+    // Half of an exchange: the key of the first does not belong to the second.
+    std::fs::write(&cert, &second.0).unwrap();
+    says(&log, "the key does not belong to the certificate").await;
+    serves(&credential, &replica, &first.0).await;
+    std::fs::write(&key, &second.1).unwrap();
+    eventually("the new pair is served", async || ask(&credential, &replica, &second.0).await).await;
+    assert!(ask(&credential, &replica, &first.0).await.is_err(), "the old certificate is still served");
+}
+
+/// A certificate of 127.0.0.1 that vouches for itself, and its key, in PEM.
+fn pair() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+async fn serves(credential: &Credential, replica: &Replica, certificate: &str) {
+    ask(credential, replica, certificate).await.unwrap();
+}
+
+/// Asks for a token over a new connection that trusts this certificate only.
+async fn ask(credential: &Credential, replica: &Replica, certificate: &str) -> Result<(), String> {
+    let answer = credential.ask(&http::trusting(certificate.as_bytes()), &replica.url, &[]).await?;
+    answer.claims().map(drop)
+}
+
+async fn says(log: &Path, text: &str) {
+    eventually(format_args!("the log says: {text}"), async || {
+        let log = std::fs::read_to_string(log).unwrap();
+        if log.contains(text) { Ok(()) } else { Err(format!("{} bytes of other things", log.len())) }
+    })
+    .await;
+}
