@@ -155,8 +155,9 @@ impl Cluster {
             let mut watching = std::pin::pin!(watching);
             let mut ready = HashSet::new();
             while ready.len() < number {
-                let event = watching.next().await.ok_or("the watch has ended")??;
-                if let Event::Apply(object) | Event::InitApply(object) = event
+                // An error is followed by a new list, as when a young API server has forgotten its first revisions.
+                let event = watching.next().await.ok_or("the watch has ended")?;
+                if let Ok(Event::Apply(object) | Event::InitApply(object)) = event
                     && is_ready(&object)
                 {
                     ready.insert(object.uid());
