@@ -129,6 +129,31 @@ pub struct RunArgs {
     )]
     pub secrets_per_application: u16,
 
+    /// Longest life of a ClientSecret's version, whatever its spec asks for. Without it there is no limit.
+    #[arg(
+        long,
+        env = "POSTERN_SECRET_LIFETIME_MAX", hide_env_values = true,
+        value_name = "DURATION",
+        value_parser = duration,
+        help_heading = "Limits"
+    )]
+    pub secret_lifetime_max: Option<ConfigDuration>,
+
+    /// Give ClientSecrets with `expiresIn: Never` the default life of a year.
+    #[arg(long, env = "POSTERN_FORBID_NEVER", hide_env_values = true, help_heading = "Limits")]
+    pub forbid_never: bool,
+
+    /// How long before the end of a ClientSecret people are told: condition, event and metric, once for each.
+    #[arg(
+        long,
+        env = "POSTERN_EXPIRY_WARNINGS", hide_env_values = true,
+        value_name = "DURATION,…",
+        default_value = "30d,7d,1d",
+        value_delimiter = ',',
+        value_parser = duration
+    )]
+    pub expiry_warnings: Vec<ConfigDuration>,
+
     /// Longest life of a token, whatever the Application asks for.
     #[arg(
         long,

@@ -7,6 +7,7 @@
 
 mod certificate;
 mod error;
+mod expiring;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::client_secret::LifetimePolicy;
 use crate::api::duration::ConfigDuration;
 use crate::cli::RunArgs;
 use crate::clock::{Clock, SystemClock};
@@ -35,9 +37,10 @@ use crate::oauth::hashing::HashLimits;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
 use crate::oauth::token::Keys;
+use crate::plan::client_secret::Policy;
 use crate::plan::content::Endpoints;
 use crate::telemetry::logs;
-use crate::telemetry::metrics::{self, TokenMetrics};
+use crate::telemetry::metrics::{self, ExpiryMetrics, TokenMetrics};
 
 pub use error::RunError;
 
@@ -79,12 +82,14 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     readiness.set(RUNNING, true);
     let mut registry = metrics::registry();
     let metrics = TokenMetrics::register(&mut registry);
+    let expiry = ExpiryMetrics::register(&mut registry);
     let replica = Replica { args, issuer, client, clock: SystemClock, readiness, metrics, keys: Arc::default() };
 
     let done = CancellationToken::new();
     let admin_router = admin::router(Arc::clone(&replica.readiness), Arc::new(registry));
     let admin = tokio::spawn(serve(admin_listener, None, admin_router, ServerLimits::default(), done.clone()));
     let (mut watches, index, model, updates) = replica.start_read_model();
+    tokio::spawn(expiring::count(model.clone(), replica.clock, replica.args.expiry_warnings.clone(), expiry));
     let lease = replica.start_controller(model, updates, &stop);
     let closing = CancellationToken::new();
     let mut endpoint = tokio::spawn(replica.clone().serve(endpoint_listener, index, closing.clone()));
@@ -172,7 +177,15 @@ impl Replica {
         index::Settings {
             secrets_per_application: usize::from(self.args.secrets_per_application),
             token_lifetime_max: self.args.token_lifetime_max.length(),
+            lifetime: self.lifetime(),
             staleness_max: self.args.staleness_max.length(),
+        }
+    }
+
+    fn lifetime(&self) -> LifetimePolicy {
+        LifetimePolicy {
+            max: self.args.secret_lifetime_max.as_ref().map(ConfigDuration::length),
+            forbid_never: self.args.forbid_never,
         }
     }
 
@@ -183,7 +196,11 @@ impl Replica {
                 token: self.issuer.url_of(TOKEN_PATH),
                 jwks: self.issuer.url_of(JWKS_PATH),
             },
-            secrets_per_application: usize::from(self.args.secrets_per_application),
+            policy: Policy {
+                lifetime: self.lifetime(),
+                warnings: self.args.expiry_warnings.iter().map(ConfigDuration::length).collect(),
+                limit: usize::from(self.args.secrets_per_application),
+            },
             token_lifetime_max: self.args.token_lifetime_max.length(),
             replica: self.args.replica_name.clone(),
         }

@@ -133,7 +133,7 @@ pub struct Token {
     pub format: Option<TokenFormat>,
     /// Longest life of a token: at least 1m, at most the operator's maximum (24h unless set otherwise). Default 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::token_lifetime")]
+    #[schemars(schema_with = "schema::duration_of_a_minute")]
     pub lifetime: Option<ConfigDuration>,
     /// ES256 (default), or RS256 for verifiers that know nothing newer.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,6 +13,12 @@ pub mod types {
     pub const SERVICE_USER_RESOLVED: &str = "ServiceUserResolved";
     /// Application: restrictTo names something that is not held.
     pub const NARROWED: &str = "Narrowed";
+    /// ClientSecret: whether its Secret holds it, where Ready does not say so.
+    pub const DELIVERED: &str = "Delivered";
+    /// ClientSecret: it ends soon, and nothing takes its place before.
+    pub const EXPIRING: &str = "Expiring";
+    /// ClientSecret: a new value takes the place of the old one.
+    pub const ROTATING: &str = "Rotating";
     /// kstatus: the controller waits for something that may come by itself.
     pub const RECONCILING: &str = "Reconciling";
     /// kstatus: the controller cannot go on until somebody changes something.
@@ -57,6 +63,36 @@ pub mod reasons {
     pub const EXPIRED: &str = "Expired";
     /// `spec.revoke` is true.
     pub const REVOKED: &str = "Revoked";
+    /// The Secret to import from does not exist.
+    pub const IMPORT_NOT_FOUND: &str = "ImportNotFound";
+    /// The Secret to import from does not carry the label that allows it.
+    pub const IMPORT_NOT_ALLOWED: &str = "ImportNotAllowed";
+    /// The Secret to import from has no such key.
+    pub const IMPORT_KEY_MISSING: &str = "ImportKeyMissing";
+    /// The value to import is too short or too long.
+    pub const IMPORT_VALUE_REFUSED: &str = "ImportValueRefused";
+    /// The credential is in its Secret.
+    pub const DELIVERED: &str = "Delivered";
+    /// The Secret of a credential that is shown once has been removed.
+    pub const REMOVED: &str = "Removed";
+    /// Somebody made the delivered Secret immutable.
+    pub const SECRET_IMMUTABLE: &str = "SecretImmutable";
+    /// The credential does not end soon, or is replaced before.
+    pub const NOT_SOON: &str = "NotSoon";
+    /// The credential ends soon.
+    pub const ENDS_SOON: &str = "EndsSoon";
+    /// One value is accepted.
+    pub const NOT_ROTATING: &str = "NotRotating";
+    /// A new value is recorded and on its way into the Secret.
+    pub const DELIVERING: &str = "Delivering";
+    /// The old value is accepted beside the new one.
+    pub const OVERLAP: &str = "Overlap";
+    /// A new value took the place of the old one (event).
+    pub const ROTATED: &str = "Rotated";
+    /// The old value is not accepted any more (event).
+    pub const RETIRED: &str = "Retired";
+    /// An imported value is in force (event).
+    pub const IMPORTED: &str = "Imported";
     /// A new value replaces one whose Secret was deleted or changed (event).
     pub const REISSUED: &str = "Reissued";
     /// What somebody changed in the delivered Secret was put right (event).

@@ -38,19 +38,35 @@ impl TryFrom<String> for ConfigDuration {
     type Error = MalformedDuration;
 
     fn try_from(text: String) -> Result<Self, MalformedDuration> {
-        let mut rest = text.as_str();
-        let mut seconds = 0;
-        for (letter, digits_max, unit) in UNITS {
-            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            let (number, after) = rest.split_at(digits);
-            if let Some(after) = after.strip_prefix(letter) {
-                let number = number.parse::<i64>().ok().filter(|_| digits <= digits_max).ok_or(MalformedDuration)?;
-                seconds += number * unit;
-                rest = after;
-            }
+        match seconds(&text) {
+            Some(seconds) if seconds > 0 => Ok(Self { text, seconds }),
+            _ => Err(MalformedDuration),
         }
-        if rest.is_empty() && seconds > 0 { Ok(Self { text, seconds }) } else { Err(MalformedDuration) }
     }
+}
+
+/// The length in seconds; `None` for a text that is not of the syntax.
+fn seconds(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut seconds = 0;
+    for (letter, digits_max, unit) in UNITS {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, after) = rest.split_at(digits);
+        if let Some(after) = after.strip_prefix(letter) {
+            seconds += number.parse::<i64>().ok().filter(|_| digits <= digits_max)? * unit;
+            rest = after;
+        }
+    }
+    (rest.is_empty() && !text.is_empty()).then_some(seconds)
+}
+
+/// CEL: the length in seconds of the duration at `path`.
+pub(super) fn cel_seconds(path: &str) -> String {
+    let part = |(letter, _, unit): &(char, usize, i64)| {
+        let found = format!("{path}.find('[0-9]+{letter}')");
+        format!("({found} == '' ? 0 : int({found}.replace('{letter}', '')) * {unit})")
+    };
+    format!("({})", UNITS.iter().map(part).collect::<Vec<_>>().join(" + "))
 }
 
 impl From<ConfigDuration> for String {
@@ -62,6 +78,36 @@ impl From<ConfigDuration> for String {
 impl fmt::Display for ConfigDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// A duration that may be zero, as a user writes it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DurationOrZero {
+    text: String,
+    seconds: i64,
+}
+
+impl DurationOrZero {
+    /// Its length; a year is 365 days.
+    #[must_use]
+    pub fn length(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.seconds)
+    }
+}
+
+impl TryFrom<String> for DurationOrZero {
+    type Error = MalformedDuration;
+
+    fn try_from(text: String) -> Result<Self, MalformedDuration> {
+        seconds(&text).map(|seconds| Self { text, seconds }).ok_or(MalformedDuration)
+    }
+}
+
+impl From<DurationOrZero> for String {
+    fn from(duration: DurationOrZero) -> Self {
+        duration.text
     }
 }
 
@@ -96,21 +142,31 @@ impl From<DurationOrNever> for String {
 mod tests {
     use super::*;
 
-    fn seconds(text: &str) -> Result<i64, MalformedDuration> {
+    fn length(text: &str) -> Result<i64, MalformedDuration> {
         ConfigDuration::try_from(text.to_owned()).map(|d| d.length().as_secs())
     }
 
     #[test]
     fn units_add_up_in_their_order() {
-        assert_eq!(seconds("1y2w3d4h5m6s"), Ok(31_536_000 + 1_209_600 + 259_200 + 14_400 + 300 + 6));
-        assert_eq!(seconds("90d"), Ok(90 * 86_400));
-        assert_eq!(seconds("0y15m"), Ok(900));
+        assert_eq!(length("1y2w3d4h5m6s"), Ok(31_536_000 + 1_209_600 + 259_200 + 14_400 + 300 + 6));
+        assert_eq!(length("90d"), Ok(90 * 86_400));
+        assert_eq!(length("0y15m"), Ok(900));
     }
 
     #[test]
     fn zero_negative_overflowing_and_misordered_durations_are_refused() {
         for text in ["", "0s", "-1d", "1d1y", "1d1d", "d", "5", "1.5h", "9999y", "99999999999s", "1x", "1d ", "Never"] {
-            assert_eq!(seconds(text), Err(MalformedDuration), "{text}");
+            assert_eq!(length(text), Err(MalformedDuration), "{text}");
+        }
+    }
+
+    #[test]
+    fn zero_is_a_duration_where_it_may_be_one() {
+        let length = |text: &str| DurationOrZero::try_from(text.to_owned()).map(|d| d.length().as_secs());
+        assert_eq!(length("0s"), Ok(0));
+        assert_eq!(length("24h"), Ok(86_400));
+        for text in ["", "-1s", "0", "Never"] {
+            assert_eq!(length(text), Err(MalformedDuration), "{text}");
         }
     }
 }

@@ -27,22 +27,7 @@ pub const LOCATION_ANNOTATION: &str = "postern.dev/location";
 /// Type of the delivered Secret, by the Service Binding Specification's convention.
 pub const SECRET_TYPE: &str = "servicebinding.io/oauth2";
 
-/// Keys of the delivered Secret.
-pub mod keys {
-    /// `client_id` (RFC 6749 §2.2).
-    pub const CLIENT_ID: &str = "client-id";
-    /// `client_secret` (RFC 6749 §2.3.1).
-    pub const CLIENT_SECRET: &str = "client-secret";
-    /// URL of the token endpoint.
-    pub const TOKEN_URI: &str = "token-uri";
-    /// The issuer identifier (RFC 8414 §2).
-    pub const ISSUER_URI: &str = "issuer-uri";
-    /// URL of the JSON Web Key Set.
-    pub const JWKS_URI: &str = "jwks-uri";
-    /// Scopes that the credential holds, separated by spaces.
-    pub const SCOPES: &str = "scopes";
-    /// `oauth2`, a well-known entry of the Service Binding Specification.
-    pub const TYPE: &str = "type";
-    /// `postern`, a well-known entry of the Service Binding Specification.
-    pub const PROVIDER: &str = "provider";
-}
+/// Label by which the owner of a Secret allows its value to be imported.
+pub const IMPORT_LABEL: &str = "postern.dev/import";
+/// Value of [`IMPORT_LABEL`].
+pub const IMPORT_ALLOWED: &str = "true";

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Seniority {
     created_seconds: i64,
-    uid: String,
+    uid: u128,
 }
 
 impl Seniority {
@@ -16,13 +16,14 @@ impl Seniority {
     pub fn of(metadata: &ObjectMeta) -> Self {
         Self {
             created_seconds: metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
-            uid: metadata.uid.clone().unwrap_or_default(),
+            uid: uid_number(metadata).unwrap_or(u128::MAX),
         }
     }
+}
 
-    /// The UID part.
-    #[must_use]
-    pub fn uid(&self) -> &str {
-        &self.uid
-    }
+/// The UID of an object, a UUID, as a number: both have one order. `None` for anything else, which no API server gives.
+#[must_use]
+pub fn uid_number(metadata: &ObjectMeta) -> Option<u128> {
+    let hex: String = metadata.uid.as_ref()?.chars().filter(|c| *c != '-').collect();
+    u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32)
 }

@@ -7,6 +7,10 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{duration, location};
 
+mod secret;
+
+pub(super) use secret::{added_annotations, added_labels, renamed_keys, secret_key};
+
 /// Characters of an RFC 6749 §3.3 scope-token; also what an audience and a role may consist of.
 const VISIBLE_ASCII: &str = r"^[\x21-\x7E]+$";
 
@@ -127,9 +131,19 @@ pub(super) fn client_id(_: &mut SchemaGenerator) -> Schema {
 const DURATION: &str = "must be a duration such as 15m, 90d or 1y6w: units y, w, d, h, m, s in that order, each at most once and below 1000 years";
 const NOT_ZERO: &str = "self.matches('[1-9]')";
 
-/// A token lifetime: a duration of at least a minute.
-pub(super) fn token_lifetime(_: &mut SchemaGenerator) -> Schema {
-    let schema = with_rule(text(40, duration::PATTERN, DURATION), NOT_ZERO, "must be longer than zero");
+/// A duration.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    with_rule(text(40, duration::PATTERN, DURATION), NOT_ZERO, "must be longer than zero")
+}
+
+/// A duration, or zero.
+pub(super) fn duration_or_zero(_: &mut SchemaGenerator) -> Schema {
+    text(40, duration::PATTERN, DURATION)
+}
+
+/// A duration of at least a minute.
+pub(super) fn duration_of_a_minute(generator: &mut SchemaGenerator) -> Schema {
+    let schema = duration(generator);
     // A duration is shorter than a minute when nothing but zeros stands before at most 59 seconds.
     with_rule(schema, "!self.matches('^(0+[ywdhm])*0*[0-5]?[0-9]s$')", "must be at least 1m")
 }

@@ -33,7 +33,8 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
         tokio::time::sleep(EVERY).await;
         let now = context.clock.now();
         for secret in context.model.secrets.state() {
-            let due = secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, now));
+            let due =
+                secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &context.settings.policy, now));
             if due.is_some_and(|due| due.duration_since(now) <= HORIZON) {
                 send(&secrets, Key::of(secret.as_ref()));
             }

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action as Next;
 
-use super::apply::Created;
+use super::delivery::{Created, Found};
 use super::gather::{Seen, describe};
-use super::{Context, Error, agenda};
+use super::value::{Value, stored};
+use super::{Context, Error, agenda, client_secret_events as events};
 use crate::api::ClientSecret;
-use crate::api::client_secret::ClientSecretStatus;
-use crate::api::conditions::{reasons, types};
+use crate::api::client_secret::{RotationCause, SourceStatus};
 use crate::clock::Clock;
+use crate::crypto::install_key::Strength;
+use crate::crypto::secret::SecretValue;
 use crate::model::is_deleting;
-use crate::plan::client_secret::{Action, ApplicationState, Delivered, Observed, Outcome, decide, next_due, status};
+use crate::plan::client_secret::{
+    Action, ApplicationState, Delivered, Import, Observed, Outcome, decide, next_due, status,
+};
+use crate::plan::content::Content;
 
 /// A Secret of somebody else is not watched; this often it is asked whether it is still there.
 const CONFLICT_LOOK: Duration = Duration::from_mins(1);
@@ -31,79 +36,171 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
         _ => Delivered::Unknown,
     };
     let (rank, older_claimant) = context.place(&secret);
-    let limit = context.settings.secrets_per_application;
-    let now = context.clock.now();
-    let mut observed = Observed { secret: &secret, application, rank, limit, older_claimant, delivered, now };
-    let outcome = act(&context, &mut observed).await?;
-    let wanted = status(&observed, &outcome);
-    context.write_status(context.api_of(secret.as_ref()), secret.as_ref(), secret.status.as_ref(), &wanted).await?;
-    tell(&context, &secret, &wanted, &outcome);
-    Ok(next(&observed, &wanted))
-}
-
-/// Does what was decided. A Secret that turns out to exist is looked at and decided about once more.
-async fn act<C: Clock>(context: &Context<C>, observed: &mut Observed<'_>) -> Result<Outcome, Error> {
-    if decide(observed) == Action::Create {
-        let ApplicationState::Known { content, .. } = &observed.application else { return Ok(Outcome::Unchanged) };
-        match context.create(observed.secret, content).await? {
-            Created::Issued(outcome) => return Ok(outcome),
-            Created::Occupied => observed.delivered = context.delivered_live(observed.secret, content).await?,
-        }
-    }
-    let action = decide(observed);
-    let ApplicationState::Known { content, .. } = &observed.application else { return Ok(Outcome::Unchanged) };
-    let owner = observed.secret;
-    match action {
-        Action::None => Ok(Outcome::Unchanged),
-        // It went away between two looks; the next one finds out.
-        Action::Create => Err(Error::Unsettled { object: describe(owner) }),
-        Action::Adopt => {
-            let found = context.read_own(owner).await?;
-            match context.adopted(owner, &found)? {
-                Some(outcome) => Ok(outcome),
-                None => context.replace(owner, &found, content).await,
-            }
-        }
-        Action::Repair => {
-            let found = context.read_own(owner).await?;
-            if !context.holds_active_value(owner, &found) {
-                return context.replace(owner, &found, content).await;
-            }
-            let tampered = matches!(observed.delivered, Delivered::Ours { intact: false, .. });
-            // An update of our own (a scope more, another issuer) is nothing that a person has to know.
-            if context.repair(owner, &found, content).await? && tampered {
-                let text = "What was changed in the delivered Secret was put right.".to_owned();
-                context.events.normal(owner, reasons::REPAIRED, "Repair", text);
-            }
-            Ok(Outcome::Unchanged)
-        }
-        Action::Replace => {
-            let found = context.read_own(owner).await?;
-            context.replace(owner, &found, content).await
+    let import = context.import_of(&secret).await?;
+    let (policy, now) = (&context.settings.policy, context.clock.now());
+    let mut observed = Observed { secret: &secret, application, rank, older_claimant, delivered, import, policy, now };
+    match context.act(&mut observed).await? {
+        // The watch brings the new status and the new Secret, and what is still to be said.
+        Done::Staged => Ok(Next::await_change()),
+        Done::Act(outcome) => {
+            let wanted = context.tell(&observed, &outcome).await?;
+            Ok(if looks_again(&observed) {
+                Next::requeue(CONFLICT_LOOK)
+            } else {
+                agenda::next(next_due(&secret.spec, &wanted, policy, now), now)
+            })
         }
     }
 }
 
-fn next(observed: &Observed<'_>, status: &ClientSecretStatus) -> Next {
-    if matches!(observed.delivered, Delivered::Foreign { .. }) {
-        return Next::requeue(CONFLICT_LOOK);
-    }
-    agenda::next(next_due(&observed.secret.spec, status, observed.now), observed.now)
+/// What was done.
+enum Done {
+    /// A new value was recorded in status, then written into the Secret.
+    Staged,
+    /// Something that status has to tell.
+    Act(Outcome),
 }
 
-/// One event for what was issued, and one when the reason for a refusal is a new one.
-fn tell<C: Clock>(context: &Context<C>, secret: &ClientSecret, status: &ClientSecretStatus, outcome: &Outcome) {
-    if let Outcome::Issued { hint, .. } = outcome {
-        let name = secret.spec.secret_name(&secret.metadata);
-        let first = secret.status.as_ref().is_none_or(|status| status.versions.is_empty());
-        let (reason, text) = if first {
-            (reasons::ISSUED, format!("Credential {hint}… is delivered in Secret {name}."))
-        } else {
-            let text = format!("Credential {hint}… is delivered in Secret {name}; the one before it is refused.");
-            (reasons::REISSUED, text)
+/// Whether what is in the way is something that no watch reports.
+fn looks_again(observed: &Observed<'_>) -> bool {
+    matches!(observed.delivered, Delivered::Foreign { .. } | Delivered::OtherType)
+        || matches!(observed.import, Some(Import::NotFound | Import::NotAllowed))
+}
+
+impl<C: Clock> Context<C> {
+    /// Does what was decided. What turns out to be another Secret than was thought is decided about once more.
+    async fn act(&self, observed: &mut Observed<'_>) -> Result<Done, Error> {
+        let owner = observed.secret;
+        if decide(observed) == Action::Create {
+            let ApplicationState::Known { content, .. } = &observed.application else { return Ok(UNCHANGED) };
+            let value = self.generate();
+            match self.create(owner, &value, content).await? {
+                Created::Done => return self.recorded(owner, &value).map(Outcome::Issued).map(Done::Act),
+                Created::Occupied => observed.delivered = self.delivered_live(owner, content).await?,
+            }
+        }
+        let action = decide(observed);
+        let ApplicationState::Known { content, .. } = &observed.application else { return Ok(UNCHANGED) };
+        match action {
+            Action::None => return Ok(UNCHANGED),
+            // It went away between two looks; the next one finds out.
+            Action::Create => return Err(Error::Unsettled { object: describe(owner) }),
+            Action::Import(source) => return self.imported(owner, source).await,
+            Action::Stage(cause) if observed.delivered == Delivered::Absent => {
+                return self.stage(observed, cause, content, None).await;
+            }
+            Action::Deliver if observed.delivered == Delivered::Absent => {
+                let value = self.imported_value(owner).await?;
+                if self.create(owner, &value, content).await? == Created::Done {
+                    return Ok(UNCHANGED);
+                }
+                observed.delivered = self.delivered_live(owner, content).await?;
+                return Ok(UNCHANGED);
+            }
+            _ => {}
+        }
+        let Found::Ours(found) = self.read_own(owner).await? else {
+            observed.delivered = Delivered::OtherType;
+            return Ok(UNCHANGED);
         };
-        context.events.normal(secret, reason, "Issue", text);
+        let newest = owner.status.as_ref().and_then(|status| status.versions.first());
+        match action {
+            Action::Stage(cause) => self.stage(observed, cause, content, Some(&found)).await,
+            Action::Remove => self.remove(owner, &found).await.map(|()| Done::Act(Outcome::Removed)),
+            Action::Deliver => {
+                let value = self.imported_value(owner).await?;
+                self.put(owner, &found, &value, content).await?;
+                Ok(UNCHANGED)
+            }
+            Action::Repair => match stored(&found) {
+                Some(value) if newest.is_some_and(|newest| self.is_value_of(owner, newest, &value.text)) => {
+                    let tampered = matches!(observed.delivered, Delivered::Ours { intact: false, .. });
+                    // An update of our own (a scope more, another issuer) is nothing that a person has to know.
+                    if self.put(owner, &found, &value, content).await? && tampered {
+                        events::repaired(&self.events, owner);
+                    }
+                    Ok(UNCHANGED)
+                }
+                _ => self.stage(observed, RotationCause::SecretLost, content, Some(&found)).await,
+            },
+            // Adopt: nobody uses a value of this ClientSecret yet, so this one is recorded second, like every first one.
+            _ => {
+                let value = if let Some(value) = stored(&found) {
+                    value
+                } else {
+                    let value = self.generate();
+                    self.put(owner, &found, &value, content).await?;
+                    value
+                };
+                self.recorded(owner, &value).map(Outcome::Issued).map(Done::Act)
+            }
+        }
     }
-    let before = secret.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    super::events::refusal(&context.events, secret, before, &status.conditions, types::READY);
+
+    /// Records a new value, so that every replica knows it, then writes it into the Secret.
+    async fn stage(
+        &self,
+        observed: &Observed<'_>,
+        cause: RotationCause,
+        content: &Content,
+        found: Option<&k8s_openapi::api::core::v1::Secret>,
+    ) -> Result<Done, Error> {
+        let owner = observed.secret;
+        let value = self.generate();
+        let staged = Outcome::Staged(self.recorded(owner, &value)?, cause);
+        self.tell(observed, &staged).await?;
+        match found {
+            Some(found) => {
+                self.put(owner, found, &value, content).await?;
+                Ok(Done::Staged)
+            }
+            None => match self.create(owner, &value, content).await? {
+                Created::Done => Ok(Done::Staged),
+                Created::Occupied => Err(Error::Unsettled { object: describe(owner) }),
+            },
+        }
+    }
+
+    /// Writes the status after `outcome`, and events about what is new in it.
+    async fn tell(
+        &self,
+        observed: &Observed<'_>,
+        outcome: &Outcome,
+    ) -> Result<crate::api::client_secret::ClientSecretStatus, Error> {
+        let owner = observed.secret;
+        let wanted = status(observed, outcome);
+        self.write_status(self.api_of(owner), owner, owner.status.as_ref(), &wanted).await?;
+        events::tell(&self.events, owner, &wanted);
+        Ok(wanted)
+    }
+
+    fn recorded(&self, owner: &ClientSecret, value: &Value) -> Result<crate::plan::client_secret::Issued, Error> {
+        self.issued(owner, value, Strength::Generated)
+    }
+
+    /// Looks at the value to import: another one is a new version at once.
+    async fn imported(&self, owner: &ClientSecret, source: SourceStatus) -> Result<Done, Error> {
+        let Some(value) = self.read_import(owner).await? else {
+            return Err(Error::Unsettled { object: describe(owner) });
+        };
+        let newest = owner.status.as_ref().and_then(|status| status.versions.first());
+        let same = match newest {
+            Some(newest) => self.is_value_of_blocking(owner, newest, &value).await,
+            None => false,
+        };
+        let issued = if same { None } else { Some(self.issued_blocking(owner, value).await?) };
+        Ok(Done::Act(Outcome::Imported(source, issued)))
+    }
+
+    /// The imported value as the version that is in force.
+    async fn imported_value(&self, owner: &ClientSecret) -> Result<Value, Error> {
+        let newest = owner.status.as_ref().and_then(|status| status.versions.first());
+        let value: Option<SecretValue> = self.read_import(owner).await?;
+        match (newest, value) {
+            (Some(newest), Some(value)) => Ok(Value { id: newest.id.clone(), text: value, at: newest.created_at }),
+            _ => Err(Error::Unsettled { object: describe(owner) }),
+        }
+    }
 }
+
+const UNCHANGED: Done = Done::Act(Outcome::Unchanged);

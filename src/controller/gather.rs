@@ -6,11 +6,12 @@ use kube::{Api, Resource, ResourceExt};
 
 use super::{Context, Error};
 use crate::api::authority::{narrow, scopes};
-use crate::api::client_secret::VersionState;
+use crate::api::client_secret::{Version, VersionState};
 use crate::api::conditions::{reasons, types};
+use crate::api::names::{COMPONENT_LABEL, CONTENT_ANNOTATION, ISSUED_ANNOTATION, MANAGED_BY_LABEL, VERSION_ANNOTATION};
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::clock::Clock;
-use crate::model::{DeliveredSecret, Key};
+use crate::model::{DeliveredSecret, Key, Part};
 use crate::plan::application::{self, Observed as ApplicationObserved};
 use crate::plan::client_secret::{ApplicationState, Delivered};
 use crate::plan::content::Content;
@@ -35,7 +36,7 @@ impl ApplicationFacts {
             authority: &self.authority,
             client_id_taken_by: self.client_id_taken_by.clone(),
             secrets,
-            secrets_limit: context.settings.secrets_per_application,
+            secrets_limit: context.settings.policy.limit,
             token_lifetime_max_seconds: context.settings.token_lifetime_max.as_secs(),
             now: context.clock.now(),
         }
@@ -54,12 +55,13 @@ impl<C: Clock> Context<C> {
     pub(super) fn secret_counts(&self, application: &Application) -> (usize, usize) {
         let now = self.clock.now();
         let secrets = self.model.secrets_of(&Key::of(application));
-        let counted = secrets.iter().take(self.settings.secrets_per_application);
+        let policy = &self.settings.policy;
+        let counted = secrets.iter().take(policy.limit);
         let active = counted.filter(|secret| {
             let versions = secret.status.iter().flat_map(|status| &status.versions);
             let mut active = versions.filter(|version| version.state == VersionState::Active);
-            !secret.spec.is_revoked()
-                && active.any(|version| secret.spec.expiry(version.created_at).is_none_or(|end| end > now))
+            let ends = |version: &Version| policy.lifetime.expiry(&secret.spec, version.created_at);
+            !secret.spec.is_revoked() && active.any(|version| ends(version).is_none_or(|end| end > now))
         });
         (active.count(), secrets.len())
     }
@@ -80,7 +82,7 @@ impl<C: Clock> Context<C> {
         let held = narrow(&held, secret.spec.restrict_to.as_ref());
         let verdict = application::ready_verdict(&facts.observed(self, &found, (0, 0)));
         ApplicationState::Known {
-            content: Content::new(&self.settings.endpoints, client_id, &scopes(&held)),
+            content: Content::new(&self.settings.endpoints, client_id, &scopes(&held), secret.spec.delivery.as_ref()),
             not_ready: (!verdict.status).then_some(verdict.message),
         }
     }
@@ -111,7 +113,7 @@ impl<C: Clock> Context<C> {
             }
             return Ok(Seen::Now(judge(secret, &stored, keys)));
         }
-        if delivered_before(secret) || was_in_conflict(secret) {
+        if was_in_conflict(secret) || (delivered_before(secret) && !was_removed(secret)) {
             return self.delivered_live(secret, keys).await.map(Seen::Now);
         }
         Ok(Seen::Now(Delivered::Absent))
@@ -127,7 +129,7 @@ impl<C: Clock> Context<C> {
             object: format!("Secret {namespace}/{name}"),
             source: Box::new(source),
         })?;
-        Ok(found.map_or(Delivered::Absent, |found| judge(secret, &DeliveredSecret::new(found), keys)))
+        Ok(found.map_or(Delivered::Absent, |found| judge(secret, &DeliveredSecret::new(found.metadata), keys)))
     }
 }
 
@@ -148,12 +150,26 @@ fn judge(secret: &ClientSecret, found: &DeliveredSecret, wanted: &Content) -> De
     Delivered::Ours {
         version: found.version.as_deref().map(str::to_owned),
         content: found.content.as_deref().map(str::to_owned),
-        intact: found.own_metadata && wanted.keys().all(|key| found.owns(key)),
+        intact: wanted.keys().all(|key| found.owns(Part::Data, key))
+            && OWN_LABELS.iter().all(|key| found.owns(Part::Labels, key))
+            && OWN_ANNOTATIONS.iter().all(|key| found.owns(Part::Annotations, key))
+            && wanted.labels().all(|(key, _)| found.owns(Part::Labels, key))
+            && wanted.annotations().all(|(key, _)| found.owns(Part::Annotations, key)),
+        immutable: found.immutable,
     }
 }
 
+const OWN_LABELS: [&str; 2] = [MANAGED_BY_LABEL, COMPONENT_LABEL];
+const OWN_ANNOTATIONS: [&str; 3] = [VERSION_ANNOTATION, CONTENT_ANNOTATION, ISSUED_ANNOTATION];
+
 fn delivered_before(secret: &ClientSecret) -> bool {
     secret.status.as_ref().is_some_and(|status| !status.versions.is_empty())
+}
+
+/// It was shown once and is gone, as it should be.
+fn was_removed(secret: &ClientSecret) -> bool {
+    let delivery = secret.status.as_ref().and_then(|status| status.delivery.as_ref());
+    delivery.is_some_and(|delivery| delivery.removed_at.is_some())
 }
 
 fn was_in_conflict(secret: &ClientSecret) -> bool {

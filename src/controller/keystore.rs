@@ -231,12 +231,13 @@ fn signing_keys(data: &Data) -> Result<Vec<Arc<SigningKey>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::install_key::Strength;
 
     #[test]
     fn stored_keys_are_read_back() {
         let install = new_install_key().unwrap();
         let keys = install_keys(&install).unwrap();
-        let verifier = keys.hash("value", [7; 16]).unwrap();
+        let verifier = keys.hash("value", [7; 16], Strength::Generated).unwrap();
         assert!(install_keys(&install).unwrap().verify(&verifier, "value", [7; 16]));
         let signing = new_signing_keys().unwrap();
         let kids = |keys: Vec<Arc<SigningKey>>| keys.iter().map(|key| key.kid().to_owned()).collect::<Vec<_>>();

@@ -12,14 +12,18 @@ mod agenda;
 mod application;
 mod apply;
 mod client_secret;
+mod client_secret_events;
+mod delivery;
 mod events;
 mod gather;
+mod import;
 mod keystore;
 mod lease;
 mod pace;
 mod params;
 mod service_user;
 mod tls;
+mod value;
 mod written;
 
 use std::sync::Arc;
@@ -36,6 +40,7 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::crypto::install_key::InstallKeys;
 use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
+use crate::plan::client_secret::Policy;
 use crate::plan::content::Endpoints;
 
 pub use keystore::{StoredKeys, await_keys};
@@ -55,8 +60,8 @@ const RETRY_CONFLICT: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// URLs that delivered Secrets carry.
     pub endpoints: Endpoints,
-    /// The most ClientSecrets of an Application that count.
-    pub secrets_per_application: usize,
+    /// What the operator allows for ClientSecrets.
+    pub policy: Policy,
     /// Longest token life.
     pub token_lifetime_max: jiff::SignedDuration,
     /// Name of this replica, for events.

@@ -8,9 +8,11 @@ use crate::model::Key;
 
 /// How long a new count waits for others. Long enough for what is applied together, short enough for a person.
 const BURST: Duration = Duration::from_millis(500);
-/// Least time between two counts of one object, while they keep coming: otherwise each of ten thousand credentials
-/// that are applied at once would cost its application a write.
+/// Least time between two counts of one object at first, …
 const INTERVAL: Duration = Duration::from_secs(5);
+/// … doubled up to this while they keep coming: otherwise each of ten thousand credentials that are applied at once would
+/// cost its application a write.
+const INTERVAL_MAX: Duration = Duration::from_secs(40);
 
 /// When the counts of each object are due.
 #[derive(Debug, Default)]
@@ -19,7 +21,7 @@ pub(super) struct Pace(Mutex<HashMap<Key, Due>>);
 #[derive(Debug, Default)]
 struct Due {
     at: Option<Instant>,
-    told: Option<Instant>,
+    told: Option<(Instant, Duration)>,
 }
 
 impl Pace {
@@ -27,10 +29,14 @@ impl Pace {
     pub(super) fn wait(&self, key: &Key, now: Instant) -> Option<Duration> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let due = all.entry(key.clone()).or_default();
-        let earliest = due.told.map_or(now + BURST, |told| (told + INTERVAL).max(now + BURST));
+        let soonest = now + BURST;
+        let earliest = due.told.map_or(soonest, |(told, interval)| (told + interval).max(soonest));
         let wait = due.at.get_or_insert(earliest).saturating_duration_since(now);
         if wait.is_zero() {
-            *due = Due { at: None, told: Some(now) };
+            // Counts that came one after the other without a pause are a burst.
+            let goes_on = due.told.filter(|(told, interval)| now.duration_since(*told) < *interval * 2);
+            let interval = goes_on.map_or(INTERVAL, |(_, interval)| (interval * 2).min(INTERVAL_MAX));
+            *due = Due { at: None, told: Some((now, interval)) };
         }
         (!wait.is_zero()).then_some(wait)
     }
@@ -46,10 +52,13 @@ mod tests {
         let key = Key::new("billing", "sync");
         assert_eq!(pace.wait(&key, start), Some(BURST));
         assert_eq!(pace.wait(&key, start + BURST / 2), Some(BURST / 2));
-        let told = start + BURST;
+        let mut told = start + BURST;
         assert_eq!(pace.wait(&key, told), None);
-        assert_eq!(pace.wait(&key, told), Some(INTERVAL));
-        assert_eq!(pace.wait(&key, told + INTERVAL), None);
-        assert_eq!(pace.wait(&key, told + 3 * INTERVAL), Some(BURST));
+        for interval in [1, 2, 4, 8, 8].map(|times| INTERVAL * times) {
+            assert_eq!(pace.wait(&key, told), Some(interval));
+            told += interval;
+            assert_eq!(pace.wait(&key, told), None);
+        }
+        assert_eq!(pace.wait(&key, told + 3 * INTERVAL_MAX), Some(BURST), "after a pause it starts again");
     }
 }

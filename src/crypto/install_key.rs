@@ -15,11 +15,35 @@ use zeroize::Zeroizing;
 
 use crate::crypto::random;
 
-/// Memory of one hash in KiB: the least that Argon2 allows. A generated value has 256 random bits, so no amount of
-/// memory makes guessing it any less possible; what the cost would buy is a lever for flooding the endpoint.
-const MEMORY_KIB: u32 = 8;
-/// Passes over that memory, for the same reason.
-const PASSES: u32 = 1;
+/// What a hash costs: as much as the entropy of the value asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Strength {
+    /// A generated value has 256 random bits, so no amount of memory makes guessing it any less possible; what the cost
+    /// would buy is a lever for flooding the endpoint. So it is the least that Argon2 allows.
+    Generated,
+    /// A value brought from elsewhere may be a word that somebody chose: OWASP's minimum for passwords.
+    Imported,
+}
+
+impl Strength {
+    /// Every strength.
+    const ALL: [Self; 2] = [Self::Generated, Self::Imported];
+
+    /// Memory in KiB, and passes over it.
+    fn cost(self) -> (u32, u32) {
+        match self {
+            Self::Generated => (8, 1),
+            Self::Imported => (19_456, 2),
+        }
+    }
+
+    /// The strength of a verifier that has exactly our form.
+    #[must_use]
+    pub fn of(verifier: &str) -> Option<Self> {
+        parse(verifier).map(|stored| stored.strength)
+    }
+}
+
 /// Lanes.
 const LANES: u32 = 1;
 /// Bytes of the salt, as RFC 9106 §3.1 recommends.
@@ -123,11 +147,11 @@ impl InstallKeys {
     ///
     /// # Errors
     /// [`InstallKeyError::Hash`] when Argon2 refuses its input.
-    pub fn hash(&self, value: &str, uid: [u8; 16]) -> Result<String, InstallKeyError> {
+    pub fn hash(&self, value: &str, uid: [u8; 16], strength: Strength) -> Result<String, InstallKeyError> {
         let key = self.current().ok_or(InstallKeyError::NoCurrent)?;
         let salt = random::bytes::<SALT_LEN>();
-        let hash = argon2id(key, value, uid, &salt).ok_or(InstallKeyError::Hash)?;
-        phc(&key.id, &salt, hash.as_slice()).ok_or(InstallKeyError::Hash)
+        let hash = argon2id(key, strength, value, uid, &salt).ok_or(InstallKeyError::Hash)?;
+        phc(&key.id, strength, &salt, hash.as_slice()).ok_or(InstallKeyError::Hash)
     }
 
     /// Whether `verifier` was made of `value` for the ClientSecret with this UID, by a key of this install.
@@ -141,9 +165,9 @@ impl InstallKeys {
     }
 
     /// Does the work of [`InstallKeys::verify`] for a credential that has no verifier, so that both take alike.
-    pub fn verify_nothing(&self, value: &str) {
+    pub fn verify_nothing(&self, value: &str, strength: Strength) {
         if let Some(key) = self.current() {
-            let _ = std::hint::black_box(argon2id(key, value, [0; 16], &[0; SALT_LEN]));
+            let _ = std::hint::black_box(argon2id(key, strength, value, [0; 16], &[0; SALT_LEN]));
         }
     }
 
@@ -156,13 +180,14 @@ impl InstallKeys {
     fn check(&self, verifier: &str, value: &str, uid: [u8; 16]) -> Option<bool> {
         let stored = parse(verifier)?;
         let key = self.keys.iter().find(|key| key.id == stored.key_id)?;
-        let computed = argon2id(key, value, uid, stored.salt.as_ref())?;
+        let computed = argon2id(key, stored.strength, value, uid, stored.salt.as_ref())?;
         Some(computed.as_slice().ct_eq(stored.hash.as_bytes()).into())
     }
 }
 
 /// What can be read from a verifier that has exactly our form.
 struct Stored {
+    strength: Strength,
     key_id: String,
     salt: Salt,
     hash: Output,
@@ -174,39 +199,48 @@ fn parse(verifier: &str) -> Option<Stored> {
     }
     let phc = PasswordHash::new(verifier).ok()?;
     let key_id = phc.params.get_str("keyid")?.to_owned();
-    let stored = Stored { key_id, salt: phc.salt?, hash: phc.hash? };
+    let strength =
+        Strength::ALL.into_iter().find(|strength| params_string(&key_id, *strength).as_ref() == Some(&phc.params))?;
+    let stored = Stored { strength, key_id, salt: phc.salt?, hash: phc.hash? };
     let ours = phc.algorithm == ARGON2ID_IDENT
         && phc.version == Some(Version::V0x13.into())
-        && phc.params == params_string(&stored.key_id)?
         && stored.salt.as_ref().len() == SALT_LEN
         && stored.hash.len() == HASH_LEN;
     ours.then_some(stored)
 }
 
-fn phc(key_id: &str, salt: &[u8], hash: &[u8]) -> Option<String> {
+fn phc(key_id: &str, strength: Strength, salt: &[u8], hash: &[u8]) -> Option<String> {
     let phc = PasswordHash {
         algorithm: ARGON2ID_IDENT,
         version: Some(Version::V0x13.into()),
-        params: params_string(key_id)?,
+        params: params_string(key_id, strength)?,
         salt: Some(Salt::new(salt).ok()?),
         hash: Some(Output::new(hash).ok()?),
     };
     Some(phc.to_string())
 }
 
-fn params_string(key_id: &str) -> Option<ParamsString> {
+fn params_string(key_id: &str, strength: Strength) -> Option<ParamsString> {
     let mut params = ParamsString::new();
-    for (name, value) in [("m", MEMORY_KIB), ("t", PASSES), ("p", LANES)] {
+    let (memory_kib, passes) = strength.cost();
+    for (name, value) in [("m", memory_kib), ("t", passes), ("p", LANES)] {
         params.add_decimal(Ident::new(name).ok()?, value).ok()?;
     }
     params.add_str(Ident::new("keyid").ok()?, key_id).ok()?;
     Some(params)
 }
 
-fn argon2id(key: &InstallKey, value: &str, uid: [u8; 16], salt: &[u8]) -> Option<Zeroizing<[u8; HASH_LEN]>> {
+fn argon2id(
+    key: &InstallKey,
+    strength: Strength,
+    value: &str,
+    uid: [u8; 16],
+    salt: &[u8],
+) -> Option<Zeroizing<[u8; HASH_LEN]>> {
+    let (memory_kib, passes) = strength.cost();
     let params = ParamsBuilder::new()
-        .m_cost(MEMORY_KIB)
-        .t_cost(PASSES)
+        .m_cost(memory_kib)
+        .t_cost(passes)
         .p_cost(LANES)
         .output_len(HASH_LEN)
         .data(AssociatedData::new(&uid).ok()?)
@@ -228,7 +262,7 @@ mod tests {
     #[test]
     fn a_value_verifies_for_its_own_object_only() {
         let keys = InstallKeys::generate();
-        let verifier = keys.hash(VALUE, UID).unwrap();
+        let verifier = keys.hash(VALUE, UID, Strength::Generated).unwrap();
         assert!(keys.verify(&verifier, VALUE, UID));
         assert!(!keys.verify(&verifier, "another value", UID));
         assert!(!keys.verify(&verifier, VALUE, [8; 16]), "copied to another object it verifies nothing");
@@ -238,7 +272,7 @@ mod tests {
     fn a_verifier_made_without_the_install_key_verifies_nothing() {
         let ours = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [1; 32]).unwrap()], "AAAAAAAA").unwrap();
         let theirs = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [2; 32]).unwrap()], "AAAAAAAA").unwrap();
-        let forged = theirs.hash(VALUE, UID).unwrap();
+        let forged = theirs.hash(VALUE, UID, Strength::Generated).unwrap();
         assert!(theirs.verify(&forged, VALUE, UID));
         assert!(!ours.verify(&forged, VALUE, UID));
     }
@@ -247,10 +281,10 @@ mod tests {
     fn old_keys_go_on_verifying_and_the_current_one_makes_new_verifiers() {
         let key = |id, byte| InstallKey::new(id, [byte; 32]).unwrap();
         let before = InstallKeys::new(vec![key("oldoldol", 1)], "oldoldol").unwrap();
-        let verifier = before.hash(VALUE, UID).unwrap();
+        let verifier = before.hash(VALUE, UID, Strength::Generated).unwrap();
         let both = InstallKeys::new(vec![key("newnewne", 2), key("oldoldol", 1)], "newnewne").unwrap();
         assert!(both.verify(&verifier, VALUE, UID));
-        assert!(both.hash(VALUE, UID).unwrap().contains("keyid=newnewne$"));
+        assert!(both.hash(VALUE, UID, Strength::Generated).unwrap().contains("keyid=newnewne$"));
         let after = InstallKeys::new(vec![key("newnewne", 2)], "newnewne").unwrap();
         assert!(!after.verify(&verifier, VALUE, UID));
         assert!(both.knows_key_of(&verifier) && !after.knows_key_of(&verifier));
@@ -259,7 +293,7 @@ mod tests {
     #[test]
     fn only_the_parameters_that_we_write_are_computed() {
         let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [1; 32]).unwrap()], "AAAAAAAA").unwrap();
-        let verifier = keys.hash(VALUE, UID).unwrap();
+        let verifier = keys.hash(VALUE, UID, Strength::Generated).unwrap();
         assert!(verifier.starts_with("$argon2id$v=19$m=8,t=1,p=1,keyid=AAAAAAAA$"), "{verifier}");
         let forgeries = [
             ("m=8,", "m=4194304,"),
@@ -298,9 +332,23 @@ mod tests {
     }
 
     #[test]
+    fn an_imported_value_costs_what_a_password_does() {
+        let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [1; 32]).unwrap()], "AAAAAAAA").unwrap();
+        let verifier = keys.hash("3@rn0i+0y5j%2BB8_n:~/=", UID, Strength::Imported).unwrap();
+        assert!(verifier.starts_with("$argon2id$v=19$m=19456,t=2,p=1,keyid=AAAAAAAA$"), "{verifier}");
+        assert!(keys.verify(&verifier, "3@rn0i+0y5j%2BB8_n:~/=", UID));
+        assert!(!keys.verify(&verifier, "3@rn0i+0y5j+B8_n:~/=", UID));
+        assert_eq!(Strength::of(&verifier), Some(Strength::Imported));
+        assert_eq!(Strength::of(&verifier.replace("m=19456", "m=8")), None, "a mixture is none of ours");
+    }
+
+    #[test]
     fn two_verifiers_of_one_value_differ_by_their_salt() {
         let keys = InstallKeys::generate();
-        assert_ne!(keys.hash(VALUE, UID).unwrap(), keys.hash(VALUE, UID).unwrap());
+        assert_ne!(
+            keys.hash(VALUE, UID, Strength::Generated).unwrap(),
+            keys.hash(VALUE, UID, Strength::Generated).unwrap()
+        );
     }
 
     #[test]

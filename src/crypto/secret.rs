@@ -42,7 +42,7 @@ impl SecretValue {
     /// A new value with the id of its version.
     #[must_use]
     pub fn generate() -> (VersionId, Self) {
-        let id = VersionId(random::alphanumeric::<ID_LEN>());
+        let id = VersionId::generate();
         let mut bytes = Zeroizing::new(random::bytes::<32>());
         let mut value = String::with_capacity(VALUE_LEN);
         value.push_str(PREFIX);
@@ -71,6 +71,14 @@ impl fmt::Debug for SecretValue {
 /// Id of one version of a secret: eight characters of `A-Z a-z 0-9`. Public; it is inside the value and in status.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct VersionId(String);
+
+impl VersionId {
+    /// A new id.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(random::alphanumeric::<ID_LEN>())
+    }
+}
 
 impl fmt::Display for VersionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,14 +161,6 @@ pub fn parse(value: &str) -> Result<PresentedSecret<'_>, MalformedSecret> {
     }
 }
 
-/// The first eight characters, as leak reports show them: `pst_k7Qd`. They hold no random bit of the value.
-///
-/// Empty for anything that is not a generated value: eight characters of such a value might be half of it.
-#[must_use]
-pub fn hint(value: &str) -> String {
-    if value.starts_with(PREFIX) { value.chars().take(PREFIX.len() + 4).collect() } else { String::new() }
-}
-
 /// CRC-32 of `covered` in base62, most significant digit first.
 fn checksum(covered: &str) -> [u8; CHECKSUM_LEN] {
     let mut rest = crc32fast::hash(covered.as_bytes());
@@ -240,12 +240,5 @@ mod tests {
         let (_, value) = SecretValue::generate();
         let shown = format!("{value:?} {:?}", parse(value.expose_secret()).unwrap());
         assert!(!shown.contains(&value.expose_secret()[13..]), "{shown}");
-    }
-
-    #[test]
-    fn the_hint_holds_no_random_bit_and_is_empty_for_foreign_values() {
-        let (id, value) = SecretValue::generate();
-        assert_eq!(hint(value.expose_secret()), format!("pst_{}", &id.as_ref()[..4]));
-        assert_eq!(hint("hunter2hunter2"), "");
     }
 }

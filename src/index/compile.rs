@@ -3,7 +3,7 @@
 //! Fails closed: what is missing, suspended or being deleted leads to a closed entry or to none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
@@ -14,6 +14,7 @@ use crate::api::authority::{Authority, narrow};
 use crate::api::client_secret::{Version, VersionState, uid_bytes};
 use crate::api::conditions::reasons;
 use crate::api::{Application, ClientSecret, ServiceUser};
+use crate::crypto::install_key::Strength;
 use crate::oauth::client::{
     AuthMethods, ClientRecord, Epoch, Grant, ObjectRevision, Refusal, Role, ScopePolicy, SecretRecord, SecretVersion,
     SigningAlgorithm, TokenPolicy,
@@ -112,35 +113,49 @@ fn secret(
         object: revision(object),
         uid,
         grant: narrowed.map_or_else(|| Arc::clone(whole), |narrowed| Arc::new(grant(&narrowed))),
-        expires_at: versions.first().and_then(|newest| object.spec.expiry(newest.created_at)),
+        expires_at: versions.first().and_then(|newest| settings.lifetime.expiry(&object.spec, newest.created_at)),
         closed: rule.map(|rule| Refusal { rule, object: revision(object) }),
-        versions: versions.iter().map(|version| remembered(uid, version, previous)).collect(),
+        versions: versions
+            .iter()
+            .map(|version| remembered(uid, version, accepted_until(object, version, settings), previous))
+            .collect(),
+    }
+}
+
+/// When a version that is not the newest ends: with its overlap, or its own life if that is over first.
+fn accepted_until(object: &ClientSecret, version: &Version, settings: &Settings) -> Option<Timestamp> {
+    let expires = || settings.lifetime.expiry(&object.spec, version.created_at);
+    match version.state {
+        VersionState::Active => None,
+        VersionState::Retiring => version.retires_at.into_iter().chain(expires()).min(),
+        VersionState::Retired => Some(version.retires_at.unwrap_or(Timestamp::MIN)),
     }
 }
 
 /// The version as it was, with what the process remembers of its value, if it is the same one.
-fn remembered(uid: [u8; 16], version: &Version, previous: Option<&Entry>) -> Arc<SecretVersion> {
-    let accepted_until = match version.state {
-        VersionState::Active => None,
-        VersionState::Retired => Some(version.retires_at.unwrap_or(Timestamp::MIN)),
-    };
+fn remembered(
+    uid: [u8; 16],
+    version: &Version,
+    accepted_until: Option<Timestamp>,
+    previous: Option<&Entry>,
+) -> Arc<SecretVersion> {
     let known = match previous {
         Some(Entry::Live(record)) => record.secrets.iter().filter(|secret| secret.uid == uid).find_map(|secret| {
-            let same = |old: &&Arc<SecretVersion>| {
-                old.id == version.id && old.verifier == version.verifier && old.accepted_until == accepted_until
-            };
+            let same = |old: &&Arc<SecretVersion>| old.id == version.id && old.verifier == version.verifier;
             secret.versions.iter().find(same)
         }),
         _ => None,
     };
-    known.cloned().unwrap_or_else(|| {
-        Arc::new(SecretVersion {
+    match known {
+        Some(known) if known.accepted_until == accepted_until => Arc::clone(known),
+        known => Arc::new(SecretVersion {
             id: version.id.clone(),
             verifier: version.verifier.clone(),
+            imported: Strength::of(&version.verifier) == Some(Strength::Imported),
             accepted_until,
-            verified: OnceLock::new(),
-        })
-    })
+            verified: known.map(|known| Arc::clone(&known.verified)).unwrap_or_default(),
+        }),
+    }
 }
 
 fn grant(authority: &Authority) -> Grant {

@@ -15,7 +15,7 @@ const BATCH: usize = 256;
 
 /// Feeds the index until the watches end. Before the first full sync nothing is served.
 pub async fn feed(index: Arc<Index>, model: Model, mut updates: Subscription) {
-    let mut waiting_for: BTreeSet<Kind> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret).collect();
+    let mut waiting_for: BTreeSet<Kind> = Kind::ALL.into_iter().filter(|kind| kind.is_served()).collect();
     let mut batch = Vec::with_capacity(BATCH);
     while updates.recv_many(&mut batch, BATCH).await > 0 {
         let mut pending = Pending::default();

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
 use crate::api::application::{ApplicationSpec, Reference, Restriction};
-use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, Version, VersionState};
+use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, LifetimePolicy, Version, VersionState};
 use crate::api::location::Location;
 use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
@@ -20,6 +20,7 @@ use crate::model::world::{SECRETS_LIMIT, World};
 const SETTINGS: Settings = Settings {
     secrets_per_application: SECRETS_LIMIT,
     token_lifetime_max: SignedDuration::from_hours(24),
+    lifetime: LifetimePolicy { max: None, forbid_never: false },
     staleness_max: SignedDuration::from_hours(24),
 };
 
@@ -134,7 +135,9 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
         restrict_to: None,
         expires_in: None,
         expires_at: None,
+        rotation: None,
         delivery: None,
+        source: None,
         revoke: Some(revoked),
     };
     let version = Version {

@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
+use crate::api::client_secret::LifetimePolicy;
 use crate::model::{Freshness, Kind};
 use crate::oauth::client::{Availability, CatchUpError, ClientRecord, Clients, Lookup, Refusal};
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub secrets_per_application: usize,
     /// Longest token life.
     pub token_lifetime_max: SignedDuration,
+    /// How long a version of a secret may live.
+    pub lifetime: LifetimePolicy,
     /// Answers are refused when the watches have been broken for longer than this.
     pub staleness_max: SignedDuration,
 }
@@ -80,7 +83,7 @@ impl Index {
     /// Age of the read model: how long the worst of its watches has been broken.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> SignedDuration {
-        let served = self.freshness.iter().filter(|(kind, _)| *kind != Kind::Secret);
+        let served = self.freshness.iter().filter(|(kind, _)| kind.is_served());
         SignedDuration::from_secs(served.map(|(_, freshness)| freshness.age_seconds(now)).max().unwrap_or_default())
     }
 

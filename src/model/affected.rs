@@ -26,12 +26,27 @@ pub enum Kind {
     Namespace,
     /// Delivered Secrets.
     Secret,
+    /// Secrets to import from.
+    Import,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::AccessGroup, Self::ServiceUser, Self::Application, Self::ClientSecret, Self::Namespace, Self::Secret];
+    pub const ALL: [Self; 7] = [
+        Self::AccessGroup,
+        Self::ServiceUser,
+        Self::Application,
+        Self::ClientSecret,
+        Self::Namespace,
+        Self::Secret,
+        Self::Import,
+    ];
+
+    /// Whether what the endpoint serves is made of this kind.
+    #[must_use]
+    pub fn is_served(self) -> bool {
+        !matches!(self, Self::Secret | Self::Import)
+    }
 
     /// Name for logs and metrics.
     #[must_use]
@@ -43,6 +58,7 @@ impl Kind {
             Self::ClientSecret => "ClientSecret",
             Self::Namespace => "Namespace",
             Self::Secret => "Secret",
+            Self::Import => "Secret (import)",
         }
     }
 }
@@ -167,6 +183,12 @@ impl Affected {
         for side in change.before.iter().chain(&change.after) {
             // All who want the name: its owner, and those who wait for it.
             self.secrets.extend(keys(relations.claimants_of_secret.get(&Key::of(side.as_ref()))));
+        }
+    }
+
+    pub(super) fn import<K: Resource>(&mut self, relations: &Relations, change: &Change<K>) {
+        for side in change.before.iter().chain(&change.after) {
+            self.secrets.extend(keys(relations.importers_of_secret.get(&Key::of(side.as_ref()))));
         }
     }
 

@@ -1,17 +1,14 @@
 //! A delivered Secret as its metadata shows it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
-use kube::core::PartialObjectMeta;
 
-use crate::api::names::{
-    COMPONENT_LABEL, CONTENT_ANNOTATION, CREDENTIAL, FIELD_MANAGER, ISSUED_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL,
-    VERSION_ANNOTATION,
-};
+use crate::api::names::{CONTENT_ANNOTATION, FIELD_MANAGER, VERSION_ANNOTATION};
 
 /// What the controller looks at in the metadata of a Secret with our label. There are as many as credentials, so nothing
 /// else is kept.
@@ -25,11 +22,43 @@ pub struct DeliveredSecret {
     pub version: Option<Box<str>>,
     /// Digest of the content that was written.
     pub content: Option<Box<str>>,
-    /// Data keys whose value was last written by Postern, sorted, with spaces between. A key that somebody else changed
-    /// is not among them any more, so an edit is seen without reading the data.
-    own_keys: Box<str>,
-    /// Whether our annotations were last written by Postern, and our labels are right.
-    pub own_metadata: bool,
+    /// Everything whose value was last written by Postern, as `data/KEY`, `labels/KEY` and `annotations/KEY`, sorted, with
+    /// spaces between. What somebody else changed is not among it any more, so an edit is seen without reading the data.
+    own: Arc<str>,
+    /// Somebody set the field `immutable`.
+    pub immutable: bool,
+}
+
+/// A part of a Secret that consists of keys and values.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// `data`
+    Data,
+    /// `metadata.labels`
+    Labels,
+    /// `metadata.annotations`
+    Annotations,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Data, Self::Labels, Self::Annotations];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Labels => "labels",
+            Self::Annotations => "annotations",
+        }
+    }
+
+    /// Where an entry of `managedFields` has it (a `FieldsV1` set: `f:` before each name).
+    fn path(self) -> &'static [&'static str] {
+        match self {
+            Self::Data => &["f:data"],
+            Self::Labels => &["f:metadata", "f:labels"],
+            Self::Annotations => &["f:metadata", "f:annotations"],
+        }
+    }
 }
 
 /// Who controls a Secret.
@@ -44,20 +73,12 @@ pub struct Controller {
 impl DeliveredSecret {
     /// Keeps what the controller looks at.
     #[must_use]
-    pub fn new(object: PartialObjectMeta<Secret>) -> Self {
-        let metadata = object.metadata;
-        let entries = metadata.managed_fields.iter().flatten();
-        let ours: Vec<_> = entries.filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER)).collect();
-        let own = |path: &[&str]| ours.iter().flat_map(|entry| fields_under(entry, path)).collect::<BTreeSet<_>>();
-        let own_annotations = own(&["f:metadata", "f:annotations"]);
-        let label_is = |key, value| {
-            metadata.labels.iter().flatten().any(|label| label == (&String::from(key), &String::from(value)))
-        };
-        let own_metadata = OWN_ANNOTATIONS.iter().all(|key| own_annotations.contains(*key))
-            && label_is(MANAGED_BY_LABEL, MANAGED_BY)
-            && label_is(COMPONENT_LABEL, CREDENTIAL);
+    pub fn new(metadata: ObjectMeta) -> Self {
         let annotation = |key| metadata.annotations.as_ref()?.get(key).map(|value| value.as_str().into());
         let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let managed = metadata.managed_fields.as_deref().unwrap_or_default();
+        let own: BTreeSet<String> =
+            Part::ALL.into_iter().flat_map(|part| own(managed, part).map(move |key| spelled(part, key))).collect();
         Self {
             controller: owner.map(|owner| Controller {
                 uid: owner.uid.as_str().into(),
@@ -65,8 +86,8 @@ impl DeliveredSecret {
             }),
             version: annotation(VERSION_ANNOTATION),
             content: annotation(CONTENT_ANNOTATION),
-            own_keys: Vec::from_iter(own(&["f:data"])).join(" ").into(),
-            own_metadata,
+            own: Vec::from_iter(own).join(" ").into(),
+            immutable: managed.iter().any(|entry| at(entry, &["f:immutable"]).is_some()),
             metadata: ObjectMeta {
                 name: metadata.name,
                 namespace: metadata.namespace,
@@ -77,24 +98,45 @@ impl DeliveredSecret {
         }
     }
 
-    /// Whether the value under the data key `key` was last written by Postern.
+    /// The same with what most Secrets have in common held once for all.
     #[must_use]
-    pub fn owns(&self, key: &str) -> bool {
-        self.own_keys.split(' ').any(|own| own == key)
+    pub(super) fn shared(mut self, seen: &Mutex<HashSet<Arc<str>>>) -> Self {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.get(&self.own) {
+            Some(own) => self.own = Arc::clone(own),
+            None => drop(seen.insert(Arc::clone(&self.own))),
+        }
+        self
+    }
+
+    /// Whether the value under `key` was last written by Postern.
+    #[must_use]
+    pub fn owns(&self, part: Part, key: &str) -> bool {
+        self.own.split(' ').any(|own| own == spelled(part, key))
+    }
+
+    /// The keys of `part` whose value was last written by Postern.
+    pub fn own_keys(&self, part: Part) -> impl Iterator<Item = &str> {
+        self.own.split(' ').filter_map(move |own| own.strip_prefix(part.name())?.strip_prefix('/'))
     }
 }
 
-const OWN_ANNOTATIONS: [&str; 3] = [VERSION_ANNOTATION, CONTENT_ANNOTATION, ISSUED_ANNOTATION];
+fn spelled(part: Part, key: &str) -> String {
+    format!("{}/{key}", part.name())
+}
 
-/// Names of the fields directly under `path` in an entry of `managedFields` (a `FieldsV1` set: `f:` before each name).
-fn fields_under(entry: &ManagedFieldsEntry, path: &[&str]) -> Vec<String> {
-    let root = entry.fields_v1.as_ref().map(|fields| &fields.0);
-    let at = path.iter().try_fold(root, |at, step| at.map(|value| value.get(step))).flatten();
-    at.and_then(|value| value.as_object())
-        .into_iter()
+/// The keys of `part` that are Postern's by `managedFields`.
+fn own(managed: &[ManagedFieldsEntry], part: Part) -> impl Iterator<Item = &str> {
+    managed
+        .iter()
+        .filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
+        .filter_map(move |entry| at(entry, part.path())?.as_object())
         .flatten()
-        .filter_map(|(name, _)| name.strip_prefix("f:").map(str::to_owned))
-        .collect()
+        .filter_map(|(name, _)| name.strip_prefix("f:"))
+}
+
+fn at<'a>(entry: &'a ManagedFieldsEntry, path: &[&str]) -> Option<&'a serde_json::Value> {
+    path.iter().try_fold(&entry.fields_v1.as_ref()?.0, |at, step| at.get(step))
 }
 
 impl Resource for DeliveredSecret {

@@ -19,7 +19,7 @@ pub(crate) mod world;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -28,7 +28,7 @@ use crate::api::authority::{self, Membership};
 use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ServiceUser};
 
 pub use affected::{Affected, Kind};
-pub use delivered::{Controller, DeliveredSecret};
+pub use delivered::{Controller, DeliveredSecret, Part};
 pub use pump::{Started, Subscription, Update, start};
 pub use relations::{Claimant, Relations};
 pub use watch::Freshness;
@@ -87,6 +87,8 @@ pub struct Model {
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Delivered Secrets, metadata only.
     pub delivered: Store<DeliveredSecret>,
+    /// Secrets whose owner allows their import, metadata only.
+    pub imports: Store<PartialObjectMeta<Secret>>,
     relations: Arc<RwLock<Relations>>,
 }
 

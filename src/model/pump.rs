@@ -1,6 +1,6 @@
 //! Starts the watches and turns what they report into what is affected.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -19,7 +19,8 @@ use super::delivered::DeliveredSecret;
 use super::relations::Relations;
 use super::watch::{self, Freshness, Report};
 use super::{Change, Model, revision};
-use crate::api::names::{COMPONENT_LABEL, CREDENTIAL, LOCATION_ANNOTATION};
+use crate::api::ClientSecret;
+use crate::api::names::{COMPONENT_LABEL, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
 use crate::clock::Clock;
 
 /// Pause between two looks at failed watches; the metric of the read model's age is as exact as this.
@@ -63,22 +64,25 @@ pub fn start(
     let (secrets, secrets_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
     let (delivered, delivered_writer) = reflector::store();
+    let (imports, imports_writer) = reflector::store();
     let relations = Arc::new(RwLock::new(Relations::default()));
     let hub = Arc::new(Hub { relations: Arc::clone(&relations), subscribers });
     let mut watches = Watches { client: client.clone(), hub, clock, freshness: Vec::new(), tasks: JoinSet::new() };
 
-    watches.decoded(groups_writer, Kind::AccessGroup, |_, _, _| {}, Affected::group);
-    watches.decoded(users_writer, Kind::ServiceUser, Relations::user, Affected::user);
-    watches.decoded(applications_writer, Kind::Application, Relations::application, Affected::application);
-    watches.decoded(secrets_writer, Kind::ClientSecret, Relations::secret, move |affected, relations, change| {
+    watches.decoded(groups_writer, Kind::AccessGroup, |_| {}, |_, _, _| {}, Affected::group);
+    watches.decoded(users_writer, Kind::ServiceUser, |_| {}, Relations::user, Affected::user);
+    watches.decoded(applications_writer, Kind::Application, |_| {}, Relations::application, Affected::application);
+    let affected = move |affected: &mut Affected, relations: &Relations, change: &Change<ClientSecret>| {
         affected.secret(relations, change, secrets_per_application);
-    });
+    };
+    watches.decoded(secrets_writer, Kind::ClientSecret, shrink, Relations::secret, affected);
     watches.namespaces(namespaces_writer);
     watches.delivered(delivered_writer);
+    watches.imports(imports_writer);
     watches.probe();
 
     Started {
-        model: Model { groups, users, applications, secrets, namespaces, delivered, relations },
+        model: Model { groups, users, applications, secrets, namespaces, delivered, imports, relations },
         freshness: watches.freshness,
         watches: watches.tasks,
     }
@@ -136,6 +140,7 @@ impl<C: Clock + Clone> Watches<C> {
         &mut self,
         writer: reflector::store::Writer<K>,
         kind: Kind,
+        pack: impl Fn(&mut K) + Send + Sync + 'static,
         relate: impl Fn(&mut Relations, Option<&K>, Option<&K>) + Send + Sync + 'static,
         affect: impl Fn(&mut Affected, &Relations, &Change<K>) + Send + Sync + 'static,
     ) where
@@ -144,6 +149,11 @@ impl<C: Clock + Clone> Watches<C> {
         let (hub, clock, freshness) = self.watch(kind);
         let events = watcher(Api::<DeserializeGuard<K>>::all(self.client.clone()), watch::config());
         self.tasks.spawn(async move {
+            let decode = |object| {
+                let mut object = decode(object)?;
+                pack(&mut object);
+                Ok(object)
+            };
             watch::follow(kind, events, writer, decode, &freshness, &clock, |report| {
                 let relate = |relations: &mut Relations, change: &Change<K>| {
                     relate(relations, change.before.as_deref(), change.after.as_deref());
@@ -179,9 +189,27 @@ impl<C: Clock + Clone> Watches<C> {
         let config = watch::config().labels(&format!("{COMPONENT_LABEL}={CREDENTIAL}"));
         let events = watcher(Api::<PartialObjectMeta<Secret>>::all(self.client.clone()), config);
         self.tasks.spawn(async move {
-            let convert = |object| Ok(DeliveredSecret::new(object));
+            let seen = Mutex::default();
+            let convert = |object: PartialObjectMeta<Secret>| Ok(DeliveredSecret::new(object.metadata).shared(&seen));
             watch::follow(kind, events, writer, convert, &freshness, &clock, |report| {
                 hub.report(kind, &report, |_, _| {}, Affected::delivered);
+            })
+            .await;
+        });
+    }
+
+    fn imports(&mut self, writer: reflector::store::Writer<PartialObjectMeta<Secret>>) {
+        let kind = Kind::Import;
+        let (hub, clock, freshness) = self.watch(kind);
+        let config = watch::config().labels(&format!("{IMPORT_LABEL}={IMPORT_ALLOWED}"));
+        let events = watcher(Api::<PartialObjectMeta<Secret>>::all(self.client.clone()), config);
+        self.tasks.spawn(async move {
+            let trim = |mut secret: PartialObjectMeta<Secret>| {
+                trim(&mut secret.metadata);
+                Ok(secret)
+            };
+            watch::follow(kind, events, writer, trim, &freshness, &clock, |report| {
+                hub.report(kind, &report, |_, _| {}, Affected::import);
             })
             .await;
         });
@@ -211,11 +239,15 @@ impl<C: Clock + Clone> Watches<C> {
     }
 }
 
-/// The object without what nobody reads: managed fields and the copy that `kubectl apply` leaves are often larger than
-/// all the rest.
+/// The object without what nobody reads.
 fn decode<K: Resource>(DeserializeGuard(object): DeserializeGuard<K>) -> Result<K, Box<InvalidObject>> {
     let mut object = object.map_err(Box::new)?;
-    let metadata = object.meta_mut();
+    trim(object.meta_mut());
+    Ok(object)
+}
+
+/// Managed fields and the copy that `kubectl apply` leaves are often larger than all the rest.
+fn trim(metadata: &mut ObjectMeta) {
     *metadata = ObjectMeta {
         name: metadata.name.take(),
         namespace: metadata.namespace.take(),
@@ -226,5 +258,12 @@ fn decode<K: Resource>(DeserializeGuard(object): DeserializeGuard<K>) -> Result<
         deletion_timestamp: metadata.deletion_timestamp.take(),
         ..ObjectMeta::default()
     };
-    Ok(object)
+}
+
+/// There is one for each credential, and a list has room for four entries from the start.
+fn shrink(secret: &mut ClientSecret) {
+    if let Some(status) = &mut secret.status {
+        status.versions.shrink_to_fit();
+        status.conditions.shrink_to_fit();
+    }
 }

@@ -42,6 +42,8 @@ pub struct Relations {
     pub client_id_of_application: HashMap<Key, String>,
     /// Secret → ClientSecrets that want to deliver under that name, oldest first.
     pub claimants_of_secret: HashMap<Key, Vec<Claimant>>,
+    /// Secret → ClientSecrets that import from it.
+    pub importers_of_secret: HashMap<Key, Vec<Claimant>>,
     /// UID → ServiceUser: subjects, which no client id may equal (RFC 9068 §5).
     pub user_of_subject: BTreeMap<String, Key>,
 }
@@ -95,6 +97,10 @@ impl Relations {
             let delivered = Key::new(&namespace, secret.spec.secret_name(&secret.metadata));
             let present = present && !super::is_deleting(secret);
             line_up(&mut self.secrets_of_application, &application, claimant.clone(), present);
+            if let Some(existing) = secret.spec.existing() {
+                let source = Key::new(&namespace, &existing.secret_name);
+                line_up(&mut self.importers_of_secret, &source, claimant.clone(), present);
+            }
             line_up(&mut self.claimants_of_secret, &delivered, claimant, present);
         }
     }

@@ -31,6 +31,7 @@ impl World {
         let (secrets_store, secrets) = reflector::store();
         let (namespaces, _) = reflector::store();
         let (delivered, _) = reflector::store();
+        let (imports, _) = reflector::store();
         let model = Model {
             groups: groups_store,
             users: users_store,
@@ -38,6 +39,7 @@ impl World {
             secrets: secrets_store,
             namespaces,
             delivered,
+            imports,
             relations: Arc::new(RwLock::new(Relations::default())),
         };
         Self { model, groups, users, applications, secrets }

@@ -3,14 +3,18 @@
 //! Order: form and checksum of the secret → client → version → value → rules. The value is checked before the rules,
 //! so that "suspended" or "expired" can be said (in the log) only of somebody who holds the secret, and takes as long
 //! as "wrong". What a change not seen yet could cure is refused only after catching up (design: ready means usable).
+//!
+//! A value brought from elsewhere names no version: it is tried against every imported one of the client.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::crypto::install_key::InstallKeys;
+use crate::crypto::install_key::{InstallKeys, Strength};
 use crate::crypto::secret::{self, PresentedSecret};
-use crate::oauth::client::{CatchUpError, ClientRecord, Clients, Grant, Lookup, ObjectRevision, Refusal, SecretRecord};
+use crate::oauth::client::{
+    CatchUpError, ClientRecord, Clients, Grant, Lookup, ObjectRevision, Refusal, SecretRecord, SecretVersion,
+};
 use crate::oauth::credentials::{Method, Presented};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hashing::Hasher;
@@ -57,8 +61,8 @@ impl<C: Clients> Authenticator<'_, C> {
     async fn try_all(&self, presented: &Presented) -> Result<Authenticated, TokenError> {
         let mut first_error = None;
         for candidate in &presented.candidates {
-            let Ok(secret) = secret::parse(&candidate.secret) else { continue };
-            match self.try_one(&candidate.client_id, secret, presented.method).await {
+            let Some(form) = Form::of(&candidate.secret) else { continue };
+            match self.try_one(&candidate.client_id, form, presented.method).await {
                 Err(TokenError::Client(error)) => first_error = first_error.or(Some(error)),
                 other => return other,
             }
@@ -66,28 +70,16 @@ impl<C: Clients> Authenticator<'_, C> {
         Err(TokenError::Client(first_error.unwrap_or(Box::new(ClientError::MalformedSecret))))
     }
 
-    async fn try_one(
-        &self,
-        client_id: &str,
-        presented: PresentedSecret<'_>,
-        method: Method,
-    ) -> Result<Authenticated, TokenError> {
+    async fn try_one(&self, client_id: &str, presented: Form<'_>, method: Method) -> Result<Authenticated, TokenError> {
         let record = match self.clients.lookup(client_id) {
             Lookup::Live(record) => record,
             Lookup::Closed(refusal) => return Err(ClientError::ClientClosed(Refusal::clone(&refusal)).into()),
             Lookup::Unknown => return Err(ClientError::UnknownClient.into()),
         };
-        let id = presented.version_id();
-        let found = record.secrets.iter().find_map(|secret| {
-            let version = secret.versions.iter().find(|version| version.id == id)?;
-            Some((secret, version))
-        });
-        let Some((secret, version)) = found else {
-            return Err(ClientError::UnknownSecret(record.application.clone()).into());
+        let (secret, version) = match presented {
+            Form::Generated(presented) => self.generated(&record, presented).await?,
+            Form::Foreign(value) => self.imported(&record, value).await?,
         };
-        if !self.hasher.verify(self.keys, secret, version, presented.expose_secret()).await? {
-            return Err(ClientError::WrongSecret(secret.object.clone()).into());
-        }
         self.rules(&record, method, secret, version.accepted_until)?;
         Ok(Authenticated {
             secret: secret.object.clone(),
@@ -96,6 +88,38 @@ impl<C: Clients> Authenticator<'_, C> {
             ends: secret.expires_at.into_iter().chain(version.accepted_until).min(),
             record: Arc::clone(&record),
         })
+    }
+
+    /// The version that a generated value names.
+    async fn generated<'r>(
+        &self,
+        record: &'r ClientRecord,
+        presented: PresentedSecret<'_>,
+    ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
+        let found = versions(record).find(|(_, version)| version.id == presented.version_id() && !version.imported);
+        let Some((secret, version)) = found else {
+            return Err(ClientError::UnknownSecret(record.application.clone()).into());
+        };
+        if !self.hasher.verify(self.keys, secret, version, presented.expose_secret()).await? {
+            return Err(ClientError::WrongSecret(secret.object.clone()).into());
+        }
+        Ok((secret, version))
+    }
+
+    /// The imported version with this value; those in force first, because each that is tried costs a password's hash.
+    async fn imported<'r>(
+        &self,
+        record: &'r ClientRecord,
+        value: &str,
+    ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
+        let mut imported: Vec<_> = versions(record).filter(|(_, version)| version.imported).collect();
+        imported.sort_by_key(|(secret, version)| (secret.closed.is_some(), version.accepted_until.is_some()));
+        for (secret, version) in imported {
+            if self.hasher.verify(self.keys, secret, version, value).await? {
+                return Ok((secret, version));
+            }
+        }
+        Err(ClientError::UnknownSecret(record.application.clone()).into())
     }
 
     /// The rules that can refuse a right value.
@@ -127,11 +151,14 @@ impl<C: Clients> Authenticator<'_, C> {
 
     async fn catch_up(&self, presented: &Presented) -> Result<(), TokenError> {
         let well_formed = presented.candidates.iter().find_map(|candidate| {
-            let secret = secret::parse(&candidate.secret).ok()?;
-            Some((candidate.client_id.as_str(), secret.version_id()))
+            let secret = match Form::of(&candidate.secret)? {
+                Form::Generated(presented) => presented.version_id(),
+                Form::Foreign(value) => value,
+            };
+            Some((candidate.client_id.as_str(), secret))
         });
-        let Some((client_id, version_id)) = well_formed else { return Ok(()) };
-        self.clients.catch_up(client_id, version_id).await.map_err(|error| {
+        let Some((client_id, secret_id)) = well_formed else { return Ok(()) };
+        self.clients.catch_up(client_id, secret_id).await.map_err(|error| {
             TokenError::Unavailable(match error {
                 CatchUpError::RateLimited => Unavailable::RateLimited,
                 CatchUpError::Behind => Unavailable::Behind,
@@ -160,8 +187,39 @@ impl<C: Clients> Authenticator<'_, C> {
             | ClientError::SecretExpired(_)
             | ClientError::VersionRetired(_) => {
                 let value = presented.candidates.first().map_or("", |candidate| candidate.secret.as_str());
-                Ok(self.hasher.verify_nothing(self.keys, value).await?)
+                let strength = match Form::of(value) {
+                    Some(Form::Foreign(_)) => Strength::Imported,
+                    _ => Strength::Generated,
+                };
+                Ok(self.hasher.verify_nothing(self.keys, value, strength).await?)
             }
         }
     }
+}
+
+/// What a presented value may be.
+enum Form<'a> {
+    /// A generated value: it names its version, and its checksum is right.
+    Generated(PresentedSecret<'a>),
+    /// A value brought from elsewhere.
+    Foreign(&'a str),
+}
+
+/// Characters that a value brought from elsewhere may have.
+const FOREIGN_LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
+
+impl<'a> Form<'a> {
+    /// `None` for what cannot be anybody's secret: a generated value that was mistyped, or one of a length that nobody's
+    /// is.
+    fn of(value: &'a str) -> Option<Self> {
+        match secret::parse(value) {
+            Ok(presented) => Some(Self::Generated(presented)),
+            Err(_) if value.starts_with(secret::PREFIX) => None,
+            Err(_) => FOREIGN_LENGTH.contains(&value.chars().count()).then_some(Self::Foreign(value)),
+        }
+    }
+}
+
+fn versions(record: &ClientRecord) -> impl Iterator<Item = (&SecretRecord, &Arc<SecretVersion>)> {
+    record.secrets.iter().flat_map(|secret| secret.versions.iter().map(move |version| (secret, version)))
 }

@@ -153,11 +153,13 @@ pub struct SecretVersion {
     pub id: String,
     /// Argon2id PHC string.
     pub verifier: String,
+    /// The value was brought from elsewhere: it has no id inside, and its hash is expensive.
+    pub imported: bool,
     /// Refused from this instant on; `None`: no end of its own. A retired version has an end in the past.
     pub accepted_until: Option<Timestamp>,
     /// Keyed MAC of the value after its first success in this process, so that the hash is computed once. Shared
     /// between compilations of the same version.
-    pub verified: OnceLock<[u8; 32]>,
+    pub verified: Arc<OnceLock<[u8; 32]>>,
 }
 
 impl fmt::Debug for SecretVersion {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
-use crate::crypto::install_key::InstallKeys;
+use crate::crypto::install_key::{InstallKeys, Strength};
 use crate::crypto::mac;
 use crate::oauth::client::{SecretRecord, SecretVersion};
 use crate::oauth::error::Unavailable;
@@ -42,20 +42,33 @@ impl Default for HashLimits {
     }
 }
 
-/// The bounded checker of secrets.
+/// The bounded checker of secrets. Values of either strength have a lane of their own: whoever floods the endpoint with
+/// values that cost a thousand times as much does not keep generated ones waiting.
 pub struct Hasher {
-    permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    generated: Lane,
+    imported: Lane,
     limits: HashLimits,
     meter: Arc<dyn Meter>,
+}
+
+struct Lane {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+impl Lane {
+    fn new(permits: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(permits.max(1))), waiting: AtomicUsize::new(0) }
+    }
 }
 
 impl Hasher {
     /// A checker within these limits.
     #[must_use]
     pub fn new(limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
-        let permits = Arc::new(Semaphore::new(limits.concurrent.max(1)));
-        Self { permits, waiting: AtomicUsize::new(0), limits, meter }
+        // Half of the cores at most for what is expensive.
+        let (generated, imported) = (Lane::new(limits.concurrent), Lane::new(limits.concurrent / 2));
+        Self { generated, imported, limits, meter }
     }
 
     /// Whether `value` is the value of this version.
@@ -78,7 +91,8 @@ impl Hasher {
         }
         let (keys, of, value) = (Arc::clone(keys), Arc::clone(version), Zeroizing::new(value.to_owned()));
         let uid = secret.uid;
-        let matches = self.run(move || keys.verify(&of.verifier, &value, uid)).await?;
+        let strength = if version.imported { Strength::Imported } else { Strength::Generated };
+        let matches = self.run(strength, move || keys.verify(&of.verifier, &value, uid)).await?;
         if matches {
             let _ = version.verified.set(digest);
         }
@@ -89,9 +103,14 @@ impl Hasher {
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`]
-    pub(crate) async fn verify_nothing(&self, keys: &Arc<InstallKeys>, value: &str) -> Result<(), Unavailable> {
+    pub(crate) async fn verify_nothing(
+        &self,
+        keys: &Arc<InstallKeys>,
+        value: &str,
+        strength: Strength,
+    ) -> Result<(), Unavailable> {
         let (keys, value) = (Arc::clone(keys), Zeroizing::new(value.to_owned()));
-        self.run(move || keys.verify_nothing(&value)).await
+        self.run(strength, move || keys.verify_nothing(&value, strength)).await
     }
 
     /// Reports the time that a signature took.
@@ -99,8 +118,12 @@ impl Hasher {
         self.meter.signed(since.elapsed());
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unavailable> {
-        let permit = self.permit().await?;
+    async fn run<T: Send + 'static>(
+        &self,
+        strength: Strength,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let permit = self.permit(strength).await?;
         let meter = Arc::clone(&self.meter);
         let task = tokio::task::spawn_blocking(move || {
             // The permit lives as long as the work, also when the request that asked for it is gone.
@@ -114,12 +137,16 @@ impl Hasher {
         task.await.map_err(|_| Unavailable::Overloaded)
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, Unavailable> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+    async fn permit(&self, strength: Strength) -> Result<OwnedSemaphorePermit, Unavailable> {
+        let lane = match strength {
+            Strength::Generated => &self.generated,
+            Strength::Imported => &self.imported,
+        };
+        if let Ok(permit) = Arc::clone(&lane.permits).try_acquire_owned() {
             return Ok(permit);
         }
-        let _place = Place::take(&self.waiting, self.limits.waiting).ok_or(Unavailable::Overloaded)?;
-        let acquired = tokio::time::timeout(self.limits.wait, Arc::clone(&self.permits).acquire_owned()).await;
+        let _place = Place::take(&lane.waiting, self.limits.waiting).ok_or(Unavailable::Overloaded)?;
+        let acquired = tokio::time::timeout(self.limits.wait, Arc::clone(&lane.permits).acquire_owned()).await;
         acquired.ok().and_then(Result::ok).ok_or(Unavailable::Overloaded)
     }
 }
@@ -162,9 +189,10 @@ mod tests {
         let uid = [1; 16];
         let version = Arc::new(SecretVersion {
             id: "k7Qd0m2x".to_owned(),
-            verifier: keys.hash(value, uid).unwrap(),
+            verifier: keys.hash(value, uid, Strength::Generated).unwrap(),
+            imported: false,
             accepted_until: None,
-            verified: std::sync::OnceLock::default(),
+            verified: Arc::default(),
         });
         let object = crate::oauth::client::ObjectRevision {
             kind: "ClientSecret",
@@ -203,7 +231,8 @@ mod tests {
         assert_eq!(hasher.verify(&keys, &secret, &version, "right").await, Ok(true));
         let exchanged = Arc::new(SecretVersion {
             id: version.id.clone(),
-            verifier: keys.hash("another", secret.uid).unwrap(),
+            verifier: keys.hash("another", secret.uid, Strength::Generated).unwrap(),
+            imported: false,
             accepted_until: None,
             verified: version.verified.clone(),
         });
@@ -213,20 +242,20 @@ mod tests {
     #[tokio::test]
     async fn a6_more_than_the_bound_are_refused_and_places_are_given_back() {
         let hasher = Hasher::new(limits(1, 0, 1000), Arc::new(Counts::default()));
-        let held = hasher.permit().await.unwrap();
-        assert_eq!(hasher.permit().await.err(), Some(Unavailable::Overloaded));
-        assert_eq!(hasher.permit().await.err(), Some(Unavailable::Overloaded));
+        let held = hasher.permit(Strength::Generated).await.unwrap();
+        assert_eq!(hasher.permit(Strength::Generated).await.err(), Some(Unavailable::Overloaded));
+        assert_eq!(hasher.permit(Strength::Generated).await.err(), Some(Unavailable::Overloaded));
         drop(held);
-        assert!(hasher.permit().await.is_ok());
+        assert!(hasher.permit(Strength::Generated).await.is_ok());
     }
 
     #[tokio::test]
     async fn a6_who_waits_is_counted_as_long_as_it_waits() {
         let hasher = Hasher::new(limits(1, 1, 60_000), Arc::new(Counts::default()));
-        let held = hasher.permit().await.unwrap();
-        let mut first = Box::pin(hasher.permit());
+        let held = hasher.permit(Strength::Generated).await.unwrap();
+        let mut first = Box::pin(hasher.permit(Strength::Generated));
         assert!(futures::poll!(&mut first).is_pending());
-        let mut second = Box::pin(hasher.permit());
+        let mut second = Box::pin(hasher.permit(Strength::Generated));
         let refused = futures::poll!(&mut second).map(Result::err);
         assert_eq!(refused, std::task::Poll::Ready(Some(Unavailable::Overloaded)), "the one place is taken");
         drop(held);
@@ -234,9 +263,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a6_expensive_values_do_not_keep_cheap_ones_waiting() {
+        let hasher = Hasher::new(limits(2, 0, 1000), Arc::new(Counts::default()));
+        let _held = hasher.permit(Strength::Imported).await.unwrap();
+        assert_eq!(hasher.permit(Strength::Imported).await.err(), Some(Unavailable::Overloaded));
+        assert!(hasher.permit(Strength::Generated).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a6_waiting_is_bounded_in_time() {
         let hasher = Hasher::new(limits(1, 10, 50), Arc::new(Counts::default()));
-        let _held = hasher.permit().await.unwrap();
-        assert_eq!(hasher.permit().await.err(), Some(Unavailable::Overloaded));
+        let _held = hasher.permit(Strength::Generated).await.unwrap();
+        assert_eq!(hasher.permit(Strength::Generated).await.err(), Some(Unavailable::Overloaded));
     }
 }

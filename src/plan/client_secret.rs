@@ -1,20 +1,38 @@
-//! ClientSecret: when to generate, when to repair, when to leave alone, and what to say.
+//! ClientSecret: when to generate, when to rotate, when to repair, when to leave alone, and what to say.
 //!
-//! In two steps, both pure. [`decide`] names the one thing to do to the delivered Secret; the controller does it and
-//! brings back an [`Outcome`]; [`status`] says what is true after it. Killed between the two, the next look finds a
-//! Secret with a version that the status does not know, and decides [`Action::Adopt`].
+//! In two steps, both pure. [`decide`] names the one thing to do; the controller does it and brings back an [`Outcome`];
+//! [`status`] says what is true after it. Killed between the two, the next look decides from what it finds.
+//!
+//! The first value is delivered first and recorded second: nobody uses it before it is `Ready`. A later one takes the
+//! place of a value that is in use, so it is recorded first ([`Action::Stage`]), delivered second, and the old one gets
+//! its end third: at every instant the value that a pod reads is one that every replica knows.
 
-use jiff::Timestamp;
+mod conditions;
+mod obstacle;
+mod rotation;
+mod versions;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::content::Content;
-use super::story::{Outlook, with_outlook};
 use crate::api::ClientSecret;
 use crate::api::application::Reference;
-use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, Version, VersionState};
-use crate::api::conditions::{Verdict, merge, reasons, types, whole_second};
+use crate::api::client_secret::{
+    ClientSecretSpec, ClientSecretStatus, DeliveryStatus, LifetimePolicy, RotationCause, RotationStep, SourceStatus,
+    Version, VersionState,
+};
+use crate::api::conditions::{merge, whole_second};
 
-/// Retired versions that status remembers, so that a log can say "retired" instead of "unknown".
-const RETIRED_KEPT: usize = 3;
+/// What the operator allows and how early it warns.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// How long a version may live.
+    pub lifetime: LifetimePolicy,
+    /// How long before its end people are told, each once; the longest first.
+    pub warnings: Vec<SignedDuration>,
+    /// The most secrets of an application that count.
+    pub limit: usize,
+}
 
 /// What the decision is taken from.
 pub struct Observed<'a> {
@@ -24,12 +42,14 @@ pub struct Observed<'a> {
     pub application: ApplicationState,
     /// The place of this secret among those of the application, from 0, oldest first.
     pub rank: usize,
-    /// The most secrets of an application that count.
-    pub limit: usize,
     /// Another ClientSecret that is older and wants to deliver under the same name.
     pub older_claimant: Option<String>,
     /// The Secret of that name.
     pub delivered: Delivered,
+    /// The Secret to import from; `None`: the value is generated.
+    pub import: Option<Import>,
+    /// What the operator allows.
+    pub policy: &'a Policy,
     /// The instant of the decision.
     pub now: Timestamp,
 }
@@ -61,6 +81,8 @@ pub enum Delivered {
         /// Its controller, as `Kind name`, if it has one.
         owner: Option<String>,
     },
+    /// One that names us as its owner and is of another type.
+    OtherType,
     /// Ours, by the UID of its controller owner reference.
     Ours {
         /// The version that it says it holds.
@@ -69,23 +91,48 @@ pub enum Delivered {
         content: Option<String>,
         /// Nobody else wrote what we wrote.
         intact: bool,
+        /// Somebody set `immutable`: nothing in it can be changed any more.
+        immutable: bool,
     },
 }
 
-/// The one thing to do to the delivered Secret.
+/// The Secret that a value is imported from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Import {
+    /// It does not exist.
+    NotFound,
+    /// It does not carry the label that allows it.
+    NotAllowed,
+    /// It has no such key, or what is there is not text.
+    KeyMissing,
+    /// The value has a wrong length, in characters.
+    WrongLength(usize),
+    /// It is as it was when its value was last looked at.
+    Unchanged,
+    /// It holds a value, which may be another one.
+    Changed(SourceStatus),
+}
+
+/// The one thing to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Nothing.
     None,
-    /// Create it with a new value. If a Secret of that name exists after all, look again.
+    /// Create the Secret with a new value. If one of that name exists after all, look again.
     Create,
-    /// It holds a version that status does not know: a write of ours that did not get as far as status. Record it, or,
-    /// if the value is not what we wrote, replace it.
+    /// The Secret holds a version that status does not know: a write of ours that did not get as far as status. Record
+    /// it, or, if the value is not what we wrote, stage another.
     Adopt,
-    /// Put our keys and labels right; if the value is not the one that the verifier knows, replace it.
+    /// Put our keys and labels right; if the value is not the one that the verifier knows, stage another.
     Repair,
-    /// Write a new value into it.
-    Replace,
+    /// Record a new value, then write it into the Secret.
+    Stage(RotationCause),
+    /// Record the imported value, if it is another one.
+    Import(SourceStatus),
+    /// Write the imported value into the Secret.
+    Deliver,
+    /// Remove the Secret: it has been there for as long as it should.
+    Remove,
 }
 
 /// What was done.
@@ -93,98 +140,146 @@ pub enum Action {
 pub enum Outcome {
     /// Nothing, or nothing that changes the versions.
     Unchanged,
-    /// The Secret holds this version now; every other one is retired.
-    Issued {
-        /// Id inside the value.
-        id: String,
-        /// Argon2id PHC string.
-        verifier: String,
-        /// First characters of the value.
-        hint: String,
-        /// When it was generated.
-        issued_at: Timestamp,
-    },
+    /// The Secret holds this version now, and no other was in use.
+    Issued(Issued),
+    /// This version is about to be written into the Secret.
+    Staged(Issued, RotationCause),
+    /// The value to import was looked at; if it was another one, it is this version.
+    Imported(SourceStatus, Option<Issued>),
+    /// The Secret is gone because it was to be shown once.
+    Removed,
 }
 
-/// What keeps a credential from being delivered or from authenticating; the first that applies is told.
-fn obstacle(observed: &Observed<'_>) -> Option<Obstacle> {
-    let secret = observed.secret;
-    let application = &secret.spec.application_ref.name;
-    if secret.spec.is_revoked() {
-        return Some(Obstacle::new(
-            reasons::REVOKED,
-            Outlook::Stuck,
-            "spec.revoke is true: refused for good. Create another ClientSecret.".to_owned(),
-        ));
-    }
-    if end(observed).is_some_and(|end| end <= observed.now) {
-        return Some(Obstacle::new(reasons::EXPIRED, Outlook::Stuck, expired(observed)));
-    }
-    if matches!(observed.application, ApplicationState::Missing) {
-        let message = format!(
-            "spec.applicationRef: Application {application} does not exist in this namespace: create it, or create this \
-             ClientSecret again with the right name."
-        );
-        return Some(Obstacle::new(reasons::APPLICATION_NOT_FOUND, Outlook::Waiting, message));
-    }
-    if observed.rank >= observed.limit {
-        let message = format!(
-            "Application {application} has {} older ClientSecrets, and no more than {} count: delete one that is not \
-             needed, and this one is issued by itself.",
-            observed.rank, observed.limit
-        );
-        return Some(Obstacle::new(reasons::LIMIT_REACHED, Outlook::Stuck, message));
-    }
-    if matches!(observed.application, ApplicationState::WithoutClientId) {
-        let message = format!("Application {application} has no client id of its own yet: see its condition Ready.");
-        return Some(Obstacle::new(reasons::APPLICATION_NOT_READY, Outlook::Waiting, message));
-    }
-    name_conflict(observed).map(|message| Obstacle::new(reasons::SECRET_NAME_CONFLICT, Outlook::Stuck, message))
-}
-
-struct Obstacle {
-    reason: &'static str,
-    outlook: Outlook,
-    message: String,
-}
-
-impl Obstacle {
-    fn new(reason: &'static str, outlook: Outlook, message: String) -> Self {
-        Self { reason, outlook, message }
-    }
-}
-
-fn name_conflict(observed: &Observed<'_>) -> Option<String> {
-    let name = observed.secret.spec.secret_name(&observed.secret.metadata);
-    let remedy = "choose another spec.delivery.secretName in a new ClientSecret, or remove the other";
-    match (&observed.delivered, &observed.older_claimant) {
-        (Delivered::Foreign { owner: Some(owner) }, _) => {
-            Some(format!("Secret {name} belongs to {owner} and is left alone: {remedy}."))
-        }
-        (Delivered::Foreign { owner: None }, _) => {
-            Some(format!("Secret {name} exists and is not managed by Postern; it is left alone: {remedy}."))
-        }
-        (Delivered::Absent, Some(other)) => {
-            Some(format!("ClientSecret {other} is older and delivers as Secret {name} too: {remedy}."))
-        }
-        (Delivered::Ours { .. } | Delivered::Unknown, _) | (Delivered::Absent, None) => None,
-    }
+/// A new version.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Issued {
+    /// Id inside the value.
+    pub id: String,
+    /// Argon2id PHC string.
+    pub verifier: String,
+    /// When it was generated.
+    pub at: Timestamp,
 }
 
 /// The one thing to do now.
 #[must_use]
 pub fn decide(observed: &Observed<'_>) -> Action {
-    if obstacle(observed).is_some() {
+    if observed.obstacle().is_some() {
         return Action::None;
     }
-    let ApplicationState::Known { content: wanted, .. } = &observed.application else { return Action::None };
-    let Delivered::Ours { version, content, intact } = &observed.delivered else { return Action::Create };
-    let known = version.as_deref().and_then(|id| versions(observed).iter().find(|known| known.id == id));
-    match known.map(|version| version.state) {
-        None => Action::Adopt,
-        Some(VersionState::Retired) => Action::Replace,
-        Some(VersionState::Active) if !intact || content.as_deref() != Some(&wanted.digest()) => Action::Repair,
-        Some(VersionState::Active) => Action::None,
+    let ApplicationState::Known { content, .. } = &observed.application else { return Action::None };
+    match &observed.import {
+        None => observed.decide_generated(content),
+        Some(Import::Changed(source)) => Action::Import(source.clone()),
+        Some(_) => observed.decide_imported(content),
+    }
+}
+
+impl Observed<'_> {
+    fn decide_generated(&self, content: &Content) -> Action {
+        let cause = self.rotation_cause();
+        let stage = |cause: Option<RotationCause>| cause.map_or(Action::None, Action::Stage);
+        match &self.delivered {
+            Delivered::Ours { .. } if self.versions().is_empty() => Action::Adopt,
+            Delivered::Ours { version, content: written, intact, immutable } => {
+                if self.is_due_for_removal() && self.newest_is(version.as_deref()) {
+                    Action::Remove
+                } else if *immutable {
+                    Action::None
+                } else if !self.newest_is(version.as_deref()) {
+                    stage(cause)
+                } else if self.is_delivering() {
+                    // What was staged is delivered: the status says so next.
+                    Action::None
+                } else if cause.is_some() {
+                    stage(cause)
+                } else if !intact || written.as_deref() != Some(&content.digest()) {
+                    Action::Repair
+                } else {
+                    Action::None
+                }
+            }
+            // Nobody uses a value of this ClientSecret.
+            _ if !self.has_live_version() => Action::Create,
+            _ => stage(cause),
+        }
+    }
+
+    fn decide_imported(&self, content: &Content) -> Action {
+        match &self.delivered {
+            Delivered::Ours { immutable: true, .. } => Action::None,
+            Delivered::Ours { version, content: written, intact, .. } => {
+                let right =
+                    self.newest_is(version.as_deref()) && *intact && written.as_deref() == Some(&content.digest());
+                match (self.is_due_for_removal(), right) {
+                    (true, true) => Action::Remove,
+                    (_, false) => Action::Deliver,
+                    (false, true) => Action::None,
+                }
+            }
+            _ if self.is_removed() => Action::None,
+            _ => Action::Deliver,
+        }
+    }
+
+    fn status(&self) -> Option<&ClientSecretStatus> {
+        self.secret.status.as_ref()
+    }
+
+    fn versions(&self) -> &[Version] {
+        self.status().map(|status| status.versions.as_slice()).unwrap_or_default()
+    }
+
+    fn newest(&self) -> Option<&Version> {
+        self.versions().first()
+    }
+
+    fn newest_is(&self, id: Option<&str>) -> bool {
+        self.newest().is_some_and(|newest| Some(newest.id.as_str()) == id && newest.state == VersionState::Active)
+    }
+
+    fn has_live_version(&self) -> bool {
+        self.versions().iter().any(|version| version.state != VersionState::Retired)
+    }
+
+    /// Whether the newest version is recorded and may not be in the Secret yet.
+    fn is_delivering(&self) -> bool {
+        let rotation = self.status().and_then(|status| status.rotation.as_ref());
+        rotation.is_some_and(|rotation| rotation.step == RotationStep::Delivering)
+    }
+
+    /// How long the Secret stays; `None`: for good.
+    fn stays(&self) -> Option<SignedDuration> {
+        self.secret.spec.delivery.as_ref()?.stays()
+    }
+
+    fn remove_at(&self, newest: &Version) -> Option<Timestamp> {
+        newest.created_at.checked_add(self.stays()?).ok()
+    }
+
+    /// Whether the Secret has been there for as long as status said it would be. Told first, so that its absence is never
+    /// taken for a loss.
+    fn is_due_for_removal(&self) -> bool {
+        let told = self.status().and_then(|status| status.delivery.as_ref()).and_then(|told| told.remove_at);
+        self.stays().is_some() && told.is_some_and(|at| at <= self.now) && !self.is_delivering()
+    }
+
+    /// Whether the Secret is gone and should be: it was shown once.
+    fn is_removed(&self) -> bool {
+        self.stays().is_some() && self.delivered == Delivered::Absent && self.has_live_version()
+    }
+
+    /// What status says of a Secret that is shown once.
+    fn delivery_status(&self, versions: &[Version], outcome: &Outcome) -> Option<DeliveryStatus> {
+        self.stays()?;
+        let gone = matches!(outcome, Outcome::Removed) || (self.is_removed() && *outcome == Outcome::Unchanged);
+        let told = self.status().and_then(|status| status.delivery.as_ref()).and_then(|told| told.removed_at);
+        let newest = versions.first().filter(|newest| newest.state == VersionState::Active)?;
+        Some(if gone && !self.is_delivering() {
+            DeliveryStatus { remove_at: None, removed_at: told.or(Some(whole_second(self.now))) }
+        } else {
+            DeliveryStatus { remove_at: self.remove_at(newest), removed_at: None }
+        })
     }
 }
 
@@ -193,100 +288,56 @@ pub fn decide(observed: &Observed<'_>) -> Action {
 pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus {
     let secret = observed.secret;
     let previous = secret.status.clone().unwrap_or_default();
-    let versions = versions_after(observed, outcome);
-    let hint = match outcome {
-        Outcome::Issued { hint, .. } => Some(hint.clone()),
-        Outcome::Unchanged => previous.hint,
-    };
-    let binding = hint.is_some().then(|| Reference { name: secret.spec.secret_name(&secret.metadata).to_owned() });
+    let (versions, rotation, observed_trigger) = observed.versions_after(outcome);
+    let delivery = observed.delivery_status(&versions, outcome);
     let active = versions.iter().find(|version| version.state == VersionState::Active);
-    ClientSecretStatus {
+    let has_secret = delivery.as_ref().is_none_or(|delivery| delivery.removed_at.is_none());
+    let name = secret.spec.secret_name(&secret.metadata).to_owned();
+    let generated = secret.spec.existing().is_none();
+    let mut status = ClientSecretStatus {
         observed_generation: secret.metadata.generation,
-        binding,
-        hint,
-        expires_at: active.or(versions.first()).and_then(|version| secret.spec.expiry(version.created_at)),
-        conditions: merge(
-            &previous.conditions,
-            ready(observed, active.is_some()),
-            secret.metadata.generation,
-            observed.now,
-        ),
+        binding: (!versions.is_empty() && has_secret).then_some(Reference { name }),
+        hint: versions.first().filter(|_| generated).map(Version::hint),
+        expires_at: active
+            .or(versions.first())
+            .and_then(|version| observed.policy.lifetime.expiry(&secret.spec, version.created_at)),
+        next_rotation_at: active.and_then(|version| observed.next_rotation_at(version)),
+        rotation,
+        observed_trigger,
+        delivery,
+        source: match outcome {
+            Outcome::Imported(source, _) => Some(source.clone()),
+            _ if generated => None,
+            _ => previous.source,
+        },
+        conditions: Vec::new(),
         versions,
-    }
-}
-
-/// When something comes due by the clock alone: the end of the credential. `status` is the one after the last look.
-#[must_use]
-pub fn next_due(spec: &ClientSecretSpec, status: &ClientSecretStatus, now: Timestamp) -> Option<Timestamp> {
-    status.expires_at.filter(|end| *end > now && !spec.is_revoked())
-}
-
-fn ready(observed: &Observed<'_>, has_active: bool) -> Vec<Verdict> {
-    if let Some(obstacle) = obstacle(observed) {
-        return with_outlook(Verdict::no(types::READY, obstacle.reason, obstacle.message), obstacle.outlook);
-    }
-    let name = observed.secret.spec.secret_name(&observed.secret.metadata);
-    match &observed.application {
-        ApplicationState::Known { not_ready: Some(why), .. } => {
-            let application = &observed.secret.spec.application_ref.name;
-            let message = format!("Secret {name} is delivered, but Application {application} is not ready: {why}");
-            with_outlook(Verdict::no(types::READY, reasons::APPLICATION_NOT_READY, message), Outlook::Waiting)
-        }
-        _ if has_active => {
-            let message = format!("The credential is in Secret {name} and authenticates.");
-            with_outlook(Verdict::yes(types::READY, reasons::ISSUED, message), Outlook::Settled)
-        }
-        _ => with_outlook(Verdict::no(types::READY, reasons::PENDING, "Being issued."), Outlook::Waiting),
-    }
-}
-
-fn versions<'a>(observed: &Observed<'a>) -> &'a [Version] {
-    observed.secret.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default()
-}
-
-/// The end of the version in force; of a secret that has none yet, the end it would have if that is an instant.
-fn end(observed: &Observed<'_>) -> Option<Timestamp> {
-    let newest = versions(observed).first().map_or(observed.now, |version| version.created_at);
-    observed.secret.spec.expiry(newest)
-}
-
-fn is_lost(delivered: &Delivered) -> bool {
-    matches!(delivered, Delivered::Absent | Delivered::Foreign { .. })
-}
-
-fn expired(observed: &Observed<'_>) -> String {
-    let end = end(observed).map(|end| end.to_string()).unwrap_or_default();
-    format!(
-        "The credential ended at {end} and is refused. Set spec.expiresIn or spec.expiresAt to a later end, or create \
-         another ClientSecret."
-    )
-}
-
-fn versions_after(observed: &Observed<'_>, outcome: &Outcome) -> Vec<Version> {
-    let now = whole_second(observed.now);
-    let retire = |version: &Version| Version {
-        state: VersionState::Retired,
-        retires_at: version.retires_at.or(Some(now)),
-        ..version.clone()
     };
-    match outcome {
-        // A value whose Secret is gone is refused, also when no other can take its place.
-        Outcome::Unchanged if observed.secret.spec.is_revoked() || is_lost(&observed.delivered) => {
-            versions(observed).iter().map(retire).collect()
-        }
-        Outcome::Unchanged => versions(observed).to_vec(),
-        Outcome::Issued { id, verifier, issued_at, .. } => {
-            let issued = Version {
-                id: id.clone(),
-                state: VersionState::Active,
-                created_at: whole_second(*issued_at),
-                retires_at: None,
-                verifier: verifier.clone(),
-            };
-            let older = versions(observed).iter().filter(|version| version.id != *id).map(retire).take(RETIRED_KEPT);
-            std::iter::once(issued).chain(older).collect()
-        }
+    let verdicts = conditions::verdicts(observed, &status);
+    status.conditions = merge(&previous.conditions, verdicts, secret.metadata.generation, observed.now);
+    status
+}
+
+/// The next instant at which something comes due by the clock alone. `status` is the one after the last look.
+#[must_use]
+pub fn next_due(
+    spec: &ClientSecretSpec,
+    status: &ClientSecretStatus,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    if spec.is_revoked() {
+        return None;
     }
+    let warnings = status.expires_at.into_iter().flat_map(|end| policy.warnings.iter().map(move |early| end - *early));
+    let retirements = status.versions.iter().filter(|version| version.state == VersionState::Retiring);
+    [status.expires_at, status.next_rotation_at, status.delivery.as_ref().and_then(|delivery| delivery.remove_at)]
+        .into_iter()
+        .chain(retirements.map(|version| version.retires_at))
+        .flatten()
+        .chain(warnings)
+        .filter(|due| *due > now)
+        .min()
 }
 
 #[cfg(test)]

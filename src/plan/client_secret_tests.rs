@@ -1,7 +1,7 @@
 //! Decisions as a table, and the life of a secret through generated histories.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::api::client_secret::ClientSecretSpec;
@@ -14,6 +14,12 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+static POLICY: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(|| Policy {
+    warnings: [30, 7, 1].map(|days| SignedDuration::from_hours(days * 24)).to_vec(),
+    limit: 20,
+    ..Policy::default()
+});
+
 fn secret(spec: ClientSecretSpec) -> ClientSecret {
     let metadata = ObjectMeta {
         name: Some("blue".to_owned()),
@@ -25,22 +31,21 @@ fn secret(spec: ClientSecretSpec) -> ClientSecret {
     ClientSecret { metadata, spec, status: None }
 }
 
-fn spec() -> ClientSecretSpec {
-    ClientSecretSpec {
-        application_ref: Reference { name: "sync".to_owned() },
-        description: None,
-        restrict_to: None,
-        expires_in: None,
-        expires_at: None,
-        delivery: None,
-        revoke: None,
-    }
+/// A spec with what a test is about.
+fn spec(more: &serde_json::Value) -> ClientSecretSpec {
+    let mut spec = json!({"applicationRef": {"name": "sync"}});
+    spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+    serde_json::from_value(spec).unwrap()
+}
+
+fn plain() -> ClientSecretSpec {
+    spec(&json!({}))
 }
 
 fn content(scopes: &[&str]) -> Content {
     let endpoints =
         Endpoints { issuer: "https://i".to_owned(), token: "https://i/t".to_owned(), jwks: "https://i/j".to_owned() };
-    Content::new(&endpoints, "client", &scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>())
+    Content::new(&endpoints, "client", &scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>(), None)
 }
 
 fn ready_application() -> ApplicationState {
@@ -48,40 +53,60 @@ fn ready_application() -> ApplicationState {
 }
 
 fn observed(secret: &ClientSecret, delivered: Delivered) -> Observed<'_> {
+    observed_at(secret, delivered, at(NOW))
+}
+
+fn observed_at(secret: &ClientSecret, delivered: Delivered, now: Timestamp) -> Observed<'_> {
     let application = ready_application();
-    Observed { secret, application, rank: 0, limit: 20, older_claimant: None, delivered, now: at(NOW) }
+    let import = secret.spec.existing().map(|_| Import::Unchanged);
+    Observed { secret, application, rank: 0, older_claimant: None, delivered, import, policy: &POLICY, now }
+}
+
+fn new(id: &str, at: Timestamp) -> Issued {
+    Issued { id: id.to_owned(), verifier: format!("verifier of {id}"), at }
 }
 
 fn issued(id: &str) -> Outcome {
-    Outcome::Issued {
-        id: id.to_owned(),
-        verifier: format!("verifier of {id}"),
-        hint: format!("pst_{id}"),
-        issued_at: at(NOW),
-    }
+    Outcome::Issued(new(id, at(NOW)))
 }
 
 fn ours(version: &str) -> Delivered {
-    Delivered::Ours { version: Some(version.to_owned()), content: Some(content(&["read"]).digest()), intact: true }
+    Delivered::Ours {
+        version: Some(version.to_owned()),
+        content: Some(content(&["read"]).digest()),
+        intact: true,
+        immutable: false,
+    }
 }
 
-/// A secret whose version `id` has been issued and told.
-fn settled(id: &str) -> ClientSecret {
-    let mut secret = secret(spec());
-    secret.status = Some(status(&observed(&secret, Delivered::Absent), &issued(id)));
-    secret
+fn with_status(secret: &ClientSecret, status: ClientSecretStatus) -> ClientSecret {
+    ClientSecret { status: Some(status), ..secret.clone() }
+}
+
+/// A secret of this spec whose version `id` has been issued and told.
+fn settled(spec: ClientSecretSpec, id: &str) -> ClientSecret {
+    let secret = secret(spec);
+    with_status(&secret, status(&observed(&secret, Delivered::Absent), &issued(id)))
+}
+
+fn states(status: &ClientSecretStatus) -> Vec<(&str, VersionState)> {
+    status.versions.iter().map(|version| (version.id.as_str(), version.state)).collect()
+}
+
+fn condition(status: &ClientSecretStatus, type_: &str) -> (String, String) {
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+    (found.status.clone(), found.reason.clone())
 }
 
 fn ready_of(status: &ClientSecretStatus) -> (String, String) {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
-    (ready.status.clone(), ready.reason.clone())
+    condition(status, "Ready")
 }
 
 #[test]
 fn a_new_secret_is_created_and_then_left_alone() {
-    let new = secret(spec());
+    let new = secret(plain());
     assert_eq!(decide(&observed(&new, Delivered::Absent)), Action::Create);
-    let settled = settled("one");
+    let settled = settled(plain(), "one");
     let seen = observed(&settled, ours("one"));
     assert_eq!(decide(&seen), Action::None);
     assert_eq!(Some(&status(&seen, &Outcome::Unchanged)), settled.status.as_ref());
@@ -89,41 +114,205 @@ fn a_new_secret_is_created_and_then_left_alone() {
 
 #[test]
 fn killed_after_the_first_write_the_value_is_adopted() {
-    let new = secret(spec());
+    let new = secret(plain());
     assert_eq!(decide(&observed(&new, ours("one"))), Action::Adopt);
-    let settled = settled("one");
-    assert_eq!(decide(&observed(&settled, ours("two"))), Action::Adopt);
+    // Later every value is recorded before it is delivered: one that is not known is not ours.
+    let settled = settled(plain(), "one");
+    assert_eq!(decide(&observed(&settled, ours("two"))), Action::Stage(RotationCause::SecretLost));
 }
 
 #[test]
 fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_retired() {
-    let settled = settled("one");
+    let settled = settled(plain(), "one");
     let seen = observed(&settled, Delivered::Absent);
-    assert_eq!(decide(&seen), Action::Create);
-    let after = status(&seen, &issued("two"));
-    let states: Vec<_> = after.versions.iter().map(|version| (version.id.as_str(), version.state)).collect();
-    assert_eq!(states, [("two", VersionState::Active), ("one", VersionState::Retired)]);
-    assert_eq!(after.versions[1].retires_at, Some(at(NOW)));
+    assert_eq!(decide(&seen), Action::Stage(RotationCause::SecretLost));
+    let staged = status(&seen, &Outcome::Staged(new("two", at(NOW)), RotationCause::SecretLost));
+    assert_eq!(states(&staged), [("two", VersionState::Active), ("one", VersionState::Retiring)]);
+    let staged = with_status(&settled, staged);
+    // Killed before the new value got into the Secret: nobody knows it.
+    assert_eq!(decide(&observed(&staged, Delivered::Absent)), Action::Stage(RotationCause::SecretLost));
+    let again = status(
+        &observed(&staged, Delivered::Absent),
+        &Outcome::Staged(new("three", at(NOW)), RotationCause::SecretLost),
+    );
+    assert_eq!(states(&again), [("three", VersionState::Active), ("one", VersionState::Retiring)]);
+    let after = status(&observed(&staged, ours("two")), &Outcome::Unchanged);
+    assert_eq!(states(&after), [("two", VersionState::Active), ("one", VersionState::Retired)]);
+    assert_eq!(after.versions[1].retires_at, Some(at("2026-11-22T02:00:01Z")), "within a second");
+    assert_eq!(after.rotation, None);
 }
 
 #[test]
 fn what_others_changed_is_repaired_and_a_retired_value_that_is_put_back_is_replaced() {
-    let settled = settled("one");
-    let edited =
-        Delivered::Ours { version: Some("one".into()), content: Some(content(&["read"]).digest()), intact: false };
-    assert_eq!(decide(&observed(&settled, edited)), Action::Repair);
-    let outdated = Delivered::Ours { version: Some("one".into()), content: Some("other".into()), intact: true };
-    assert_eq!(decide(&observed(&settled, outdated)), Action::Repair);
-    let mut rotated = settled.clone();
-    rotated.status = Some(status(&observed(&settled, Delivered::Absent), &issued("two")));
-    assert_eq!(decide(&observed(&rotated, ours("one"))), Action::Replace);
+    let settled = settled(plain(), "one");
+    let delivered = |content: &str, intact| Delivered::Ours {
+        version: Some("one".into()),
+        content: Some(content.to_owned()),
+        intact,
+        immutable: false,
+    };
+    let digest = content(&["read"]).digest();
+    assert_eq!(decide(&observed(&settled, delivered(&digest, false))), Action::Repair);
+    assert_eq!(decide(&observed(&settled, delivered("other", true))), Action::Repair);
+    let staged = status(
+        &observed(&settled, Delivered::Absent),
+        &Outcome::Staged(new("two", at(NOW)), RotationCause::SecretLost),
+    );
+    let staged = with_status(&settled, staged);
+    let healed = with_status(&settled, status(&observed(&staged, ours("two")), &Outcome::Unchanged));
+    assert_eq!(decide(&observed(&healed, ours("one"))), Action::Stage(RotationCause::SecretLost));
+}
+
+#[test]
+fn an_immutable_secret_is_left_alone_and_said_to_be() {
+    let settled = settled(spec(&json!({"rotation": {"every": "1m"}})), "one");
+    let immutable =
+        Delivered::Ours { version: Some("one".into()), content: Some("other".into()), intact: false, immutable: true };
+    let seen = observed_at(&settled, immutable, at("2026-11-23T02:00:00Z"));
+    assert_eq!(decide(&seen), Action::None);
+    let after = status(&seen, &Outcome::Unchanged);
+    assert_eq!(condition(&after, "Delivered"), ("False".to_owned(), "SecretImmutable".to_owned()));
+    assert_eq!(ready_of(&after).0, "True", "it authenticates");
+}
+
+#[test]
+fn a_rotation_records_delivers_overlaps_and_retires() {
+    let spec = spec(&json!({"rotation": {"every": "30d", "overlap": "24h"}}));
+    let one = settled(spec, "one");
+    let due = one.status.as_ref().unwrap().next_rotation_at.unwrap();
+    assert!(due >= at("2026-12-22T02:00:00Z") && due <= at("2026-12-22T02:10:00Z"), "{due}");
+    assert_eq!(decide(&observed_at(&one, ours("one"), due - SignedDuration::from_secs(1))), Action::None);
+    let seen = observed_at(&one, ours("one"), due);
+    assert_eq!(decide(&seen), Action::Stage(RotationCause::Interval));
+    let staged = with_status(&one, status(&seen, &Outcome::Staged(new("two", due), RotationCause::Interval)));
+    assert_eq!(condition(staged.status.as_ref().unwrap(), "Rotating"), ("True".to_owned(), "Delivering".to_owned()));
+    let seen = observed_at(&staged, ours("two"), due);
+    assert_eq!(decide(&seen), Action::None);
+    let overlap = with_status(&one, status(&seen, &Outcome::Unchanged));
+    let after = overlap.status.as_ref().unwrap();
+    assert_eq!(states(after), [("two", VersionState::Active), ("one", VersionState::Retiring)]);
+    assert_eq!(after.versions[1].retires_at, Some(due + SignedDuration::from_hours(24)));
+    assert_eq!(after.rotation.as_ref().unwrap().step, RotationStep::Overlap);
+    let end = due + SignedDuration::from_hours(24);
+    assert_eq!(next_due(&overlap.spec, after, &POLICY, due), Some(end));
+    let after = status(&observed_at(&overlap, ours("two"), end), &Outcome::Unchanged);
+    assert_eq!(states(&after), [("two", VersionState::Active), ("one", VersionState::Retired)]);
+    assert_eq!(after.rotation, None);
+}
+
+#[test]
+fn a_changed_trigger_rotates_once_and_taken_back_before_delivery_not_at_all() {
+    let triggered = |secret: &ClientSecret, trigger: &str| ClientSecret {
+        spec: spec(&json!({"rotation": {"trigger": trigger}})),
+        ..secret.clone()
+    };
+    let one = settled(spec(&json!({"rotation": {"trigger": "a"}})), "one");
+    assert_eq!(
+        decide(&observed(&one, ours("one"))),
+        Action::None,
+        "the trigger of the first version is nothing to act on"
+    );
+    let changed = triggered(&one, "b");
+    let seen = observed(&changed, ours("one"));
+    assert_eq!(decide(&seen), Action::Stage(RotationCause::Trigger));
+    let staged = with_status(&changed, status(&seen, &Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger)));
+    let back = triggered(&staged, "a");
+    assert_eq!(decide(&observed(&back, ours("one"))), Action::None);
+    let after = status(&observed(&back, ours("one")), &Outcome::Unchanged);
+    assert_eq!((states(&after), &after.rotation), (vec![("one", VersionState::Active)], &None));
+    let done = with_status(&changed, status(&observed(&staged, ours("two")), &Outcome::Unchanged));
+    assert_eq!(done.status.as_ref().unwrap().observed_trigger.as_deref(), Some("b"));
+    assert_eq!(decide(&observed(&done, ours("two"))), Action::None);
+}
+
+#[test]
+fn a_credential_that_is_shown_once_is_removed_and_lives_on() {
+    let once = settled(spec(&json!({"delivery": {"mode": "Once", "ttl": "15m"}})), "one");
+    let end = at("2026-11-22T02:15:00Z");
+    assert_eq!(once.status.as_ref().unwrap().delivery.as_ref().unwrap().remove_at, Some(end));
+    assert_eq!(decide(&observed(&once, ours("one"))), Action::None);
+    let seen = observed_at(&once, ours("one"), end);
+    assert_eq!(decide(&seen), Action::Remove);
+    // Killed after the removal: the next look sees that it is gone.
+    for (delivered, outcome) in [(ours("one"), Outcome::Removed), (Delivered::Absent, Outcome::Unchanged)] {
+        let after = status(&observed_at(&once, delivered, end), &outcome);
+        assert_eq!(states(&after), [("one", VersionState::Active)]);
+        assert_eq!((after.binding.clone(), ready_of(&after).0.as_str()), (None, "True"));
+        assert_eq!(condition(&after, "Delivered"), ("False".to_owned(), "Removed".to_owned()));
+        let removed = with_status(&once, after.clone());
+        let later = observed_at(&removed, Delivered::Absent, at("2026-11-23T00:00:00Z"));
+        assert_eq!(decide(&later), Action::None);
+        assert_eq!(status(&later, &Outcome::Unchanged), after);
+        // To be kept after all, it is delivered again, and the value in use has its overlap.
+        let kept = ClientSecret { spec: plain(), ..removed };
+        assert_eq!(decide(&observed(&kept, Delivered::Absent)), Action::Stage(RotationCause::Redelivery));
+    }
+}
+
+#[test]
+fn an_imported_value_is_recorded_first_and_then_delivered() {
+    let source = |version: &str| SourceStatus { uid: "u".to_owned(), resource_version: version.to_owned() };
+    let spec = spec(&json!({"source": {"existing": {"secretName": "old", "key": "k"}}, "rotation": {"every": "1m"}}));
+    let object = secret(spec);
+    let with = |object, delivered, import| Observed { import: Some(import), ..observed(object, delivered) };
+    let seen = with(&object, Delivered::Absent, Import::Changed(source("1")));
+    assert_eq!(decide(&seen), Action::Import(source("1")));
+    let outcome = Outcome::Imported(source("1"), Some(new("one", at(NOW))));
+    let known = with_status(&object, status(&seen, &outcome));
+    assert_eq!(known.status.as_ref().unwrap().hint, None, "the first characters of such a value may be half of it");
+    assert_eq!(decide(&with(&known, Delivered::Absent, Import::Unchanged)), Action::Deliver);
+    assert_eq!(decide(&with(&known, ours("one"), Import::Unchanged)), Action::None);
+    assert_eq!(known.status.as_ref().unwrap().next_rotation_at, None);
+    // Another value is another version at once; one that only moved is not.
+    let seen = with(&known, ours("one"), Import::Changed(source("2")));
+    let other = status(&seen, &Outcome::Imported(source("2"), Some(new("two", at(NOW)))));
+    assert_eq!(states(&other), [("two", VersionState::Active), ("one", VersionState::Retired)]);
+    let other = with_status(&object, other);
+    assert_eq!(decide(&with(&other, ours("one"), Import::Unchanged)), Action::Deliver);
+    let same = status(&seen, &Outcome::Imported(source("2"), None));
+    assert_eq!(states(&same), [("one", VersionState::Active)]);
+    for (import, reason) in [
+        (Import::NotFound, "ImportNotFound"),
+        (Import::NotAllowed, "ImportNotAllowed"),
+        (Import::KeyMissing, "ImportKeyMissing"),
+        (Import::WrongLength(15), "ImportValueRefused"),
+    ] {
+        let seen = with(&object, Delivered::Absent, import);
+        assert_eq!(decide(&seen), Action::None);
+        assert_eq!(ready_of(&status(&seen, &Outcome::Unchanged)).1, reason);
+    }
+}
+
+#[test]
+fn people_are_told_in_time_and_once_for_each_warning() {
+    let one = settled(spec(&json!({"expiresIn": "60d"})), "one");
+    let told = |day: i64| {
+        let seen = observed_at(&one, ours("one"), at(NOW) + SignedDuration::from_hours(day * 24));
+        let after = status(&seen, &Outcome::Unchanged);
+        let expiring = after.conditions.into_iter().find(|condition| condition.type_ == "Expiring").unwrap();
+        (expiring.status, expiring.message)
+    };
+    assert_eq!(told(29).0, "False");
+    let messages: Vec<String> = (30..60)
+        .map(told)
+        .map(|(status, message)| {
+            assert_eq!(status, "True");
+            message
+        })
+        .collect();
+    let distinct: std::collections::BTreeSet<_> = messages.iter().collect();
+    assert_eq!(distinct.len(), 3, "{distinct:?}");
+    let status = one.status.as_ref().unwrap();
+    assert_eq!(next_due(&one.spec, status, &POLICY, at(NOW)), Some(at(NOW) + SignedDuration::from_hours(30 * 24)));
+    let rotated = settled(spec(&json!({"expiresIn": "20d", "rotation": {"every": "10d"}})), "one");
+    assert_eq!(condition(rotated.status.as_ref().unwrap(), "Expiring").0, "False", "it is replaced before");
 }
 
 #[test]
 fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
-    let revoked = secret(ClientSecretSpec { revoke: Some(true), ..spec() });
-    let expired = secret(ClientSecretSpec { expires_at: Some(at("2026-11-22T01:59:59Z")), ..spec() });
-    let plain = secret(spec());
+    let revoked = secret(spec(&json!({"revoke": true})));
+    let expired = secret(spec(&json!({"expiresAt": "2026-11-22T01:59:59Z"})));
+    let plain = secret(plain());
     let with = |change: fn(&mut Observed<'_>)| {
         let mut seen = observed(&plain, Delivered::Absent);
         change(&mut seen);
@@ -161,7 +350,7 @@ fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
 
 #[test]
 fn a_suspended_application_still_gets_its_secret_delivered() {
-    let new = secret(spec());
+    let new = secret(plain());
     let mut seen = observed(&new, Delivered::Absent);
     seen.application = ApplicationState::Known { content: content(&[]), not_ready: Some("suspended".to_owned()) };
     assert_eq!(decide(&seen), Action::Create);
@@ -170,7 +359,7 @@ fn a_suspended_application_still_gets_its_secret_delivered() {
 
 #[test]
 fn revoking_retires_every_version_for_good() {
-    let mut settled = settled("one");
+    let mut settled = settled(plain(), "one");
     settled.spec.revoke = Some(true);
     let after = status(&observed(&settled, ours("one")), &Outcome::Unchanged);
     assert!(after.versions.iter().all(|version| version.state == VersionState::Retired));
@@ -178,7 +367,7 @@ fn revoking_retires_every_version_for_good() {
 
 #[test]
 fn a_value_whose_secret_is_gone_is_retired_also_when_it_cannot_be_replaced() {
-    let settled = settled("one");
+    let settled = settled(plain(), "one");
     let taken = observed(&settled, Delivered::Foreign { owner: None });
     let mut expired = settled.clone();
     expired.spec.expires_in = Some("1s".to_owned().try_into().unwrap());
@@ -193,7 +382,7 @@ fn a_value_whose_secret_is_gone_is_retired_also_when_it_cannot_be_replaced() {
 
 #[test]
 fn a_changed_expiry_takes_effect_from_the_issue_and_revives_what_had_only_ended() {
-    let mut settled = settled("one");
+    let mut settled = settled(plain(), "one");
     settled.spec.expires_in = Some("1h".to_owned().try_into().unwrap());
     let mut seen = observed(&settled, ours("one"));
     seen.now = at("2026-11-22T03:00:00Z");
@@ -205,64 +394,5 @@ fn a_changed_expiry_takes_effect_from_the_issue_and_revives_what_had_only_ended(
     assert_eq!((ready_of(&after).1.as_str(), after.expires_at), ("Issued", None));
 }
 
-/// A world of one ClientSecret and its Secret, in which the controller may be killed between any two writes.
-#[derive(Debug, Default)]
-struct World {
-    delivered: Option<String>,
-    issues: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Reconcile,
-    KilledAfterFirstWrite,
-    SecretDeleted,
-}
-
-impl World {
-    fn reconcile(&mut self, secret: &mut ClientSecret, killed: bool) {
-        let delivered = self.delivered.as_deref().map_or(Delivered::Absent, ours);
-        let seen = observed(secret, delivered);
-        let outcome = match decide(&seen) {
-            Action::None | Action::Repair => Outcome::Unchanged,
-            Action::Adopt => issued(self.delivered.as_deref().unwrap()),
-            Action::Create | Action::Replace => {
-                self.issues += 1;
-                self.delivered = Some(format!("v{}", self.issues));
-                issued(self.delivered.as_deref().unwrap())
-            }
-        };
-        if !killed {
-            secret.status = Some(status(&seen, &outcome));
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn whatever_happens_it_converges_to_one_active_version_and_then_is_quiet(
-        history in proptest::collection::vec(
-            prop_oneof![Just(Step::Reconcile), Just(Step::KilledAfterFirstWrite), Just(Step::SecretDeleted)], 0..20)
-    ) {
-        let (mut world, mut object) = (World::default(), secret(spec()));
-        let mut losses = 0;
-        for step in history {
-            match step {
-                Step::Reconcile => world.reconcile(&mut object, false),
-                Step::KilledAfterFirstWrite => world.reconcile(&mut object, true),
-                Step::SecretDeleted => losses += u32::from(world.delivered.take().is_some()),
-            }
-        }
-        world.reconcile(&mut object, false);
-        let status = object.status.clone().unwrap();
-        let active: Vec<_> = status.versions.iter().filter(|v| v.state == VersionState::Active).collect();
-        prop_assert_eq!(active.len(), 1);
-        prop_assert_eq!(Some(&active[0].id), world.delivered.as_ref());
-        // Once only: a value for the first version and one for each loss, however often it was killed.
-        prop_assert_eq!(world.issues, losses + 1);
-        let before = world.issues;
-        world.reconcile(&mut object, false);
-        prop_assert_eq!(object.status.as_ref(), Some(&status));
-        prop_assert_eq!(world.issues, before);
-    }
-}
+#[path = "client_secret_histories.rs"]
+mod histories;

@@ -1,9 +1,9 @@
-//! What a delivered Secret holds beside the secret value.
+//! What a delivered Secret holds beside the secret value, and what everything in it is called.
 
 use std::collections::BTreeMap;
 
+use crate::api::client_secret::{Delivery, Entry};
 use crate::api::digest::digest;
-use crate::api::names::keys;
 
 /// URLs of this install that clients need.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,38 +16,84 @@ pub struct Endpoints {
     pub jwks: String,
 }
 
-/// The data of a Secret without the secret value; that one is added where it is written.
+/// A Secret without the secret value; that one is added where it is written.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Content(BTreeMap<&'static str, String>);
+pub struct Content {
+    entries: BTreeMap<String, String>,
+    secret_key: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
 
 impl Content {
-    /// The content for a client with `client_id` whose credential holds `scopes`.
+    /// The content for a client with `client_id` whose credential holds `scopes`, in the form that `delivery` asks for.
     #[must_use]
-    pub fn new(endpoints: &Endpoints, client_id: &str, scopes: &[String]) -> Self {
-        Self(BTreeMap::from([
-            (keys::CLIENT_ID, client_id.to_owned()),
-            (keys::TOKEN_URI, endpoints.token.clone()),
-            (keys::ISSUER_URI, endpoints.issuer.clone()),
-            (keys::JWKS_URI, endpoints.jwks.clone()),
-            (keys::SCOPES, scopes.join(" ")),
-            (keys::TYPE, "oauth2".to_owned()),
-            (keys::PROVIDER, "postern".to_owned()),
-        ]))
+    pub fn new(endpoints: &Endpoints, client_id: &str, scopes: &[String], delivery: Option<&Delivery>) -> Self {
+        let delivery = delivery.cloned().unwrap_or_default();
+        let renamed = delivery.rename.unwrap_or_default();
+        let name = |entry| {
+            let name = delivery.keys.unwrap_or_default().name(entry)?;
+            Some(renamed.get(name).cloned().unwrap_or_else(|| name.to_owned()))
+        };
+        let value = |entry| match entry {
+            Entry::ClientSecret => None,
+            Entry::ClientId => Some(client_id.to_owned()),
+            Entry::TokenUri => Some(endpoints.token.clone()),
+            Entry::IssuerUri => Some(endpoints.issuer.clone()),
+            Entry::JwksUri => Some(endpoints.jwks.clone()),
+            Entry::Scopes => Some(scopes.join(" ")),
+            Entry::Type => Some("oauth2".to_owned()),
+            Entry::Provider => Some("postern".to_owned()),
+        };
+        Self {
+            entries: Entry::ALL.into_iter().filter_map(|entry| Some((name(entry)?, value(entry)?))).collect(),
+            secret_key: name(Entry::ClientSecret).unwrap_or_default(),
+            labels: delivery.labels.unwrap_or_default(),
+            annotations: delivery.annotations.unwrap_or_default(),
+        }
     }
 
-    /// Key and value, in the order of the keys.
-    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(key, value)| (*key, value.as_str()))
+    /// Key and value of everything but the secret value, in the order of the keys.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.entries)
+    }
+
+    /// The key of the secret value.
+    #[must_use]
+    pub fn secret_key(&self) -> &str {
+        &self.secret_key
     }
 
     /// Every key that the Secret has, the secret one among them.
-    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
-        self.0.keys().copied().chain([keys::CLIENT_SECRET])
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str).chain([self.secret_key()])
+    }
+
+    /// Labels that the user adds.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.labels)
+    }
+
+    /// Annotations that the user adds.
+    pub fn annotations(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.annotations)
     }
 
     /// By this a later look sees in metadata alone whether the Secret is up to date.
     #[must_use]
     pub fn digest(&self) -> String {
-        digest(self.entries().flat_map(|(key, value)| [key, value]))
+        let flat = |(key, value)| [key, value];
+        let parts = [
+            self.entries().flat_map(flat).chain([self.secret_key()]).collect::<Vec<_>>(),
+            self.labels().flat_map(flat).collect(),
+            self.annotations().flat_map(flat).collect(),
+        ];
+        // A digest of digests: a label must not pass for an annotation.
+        let parts = parts.map(digest);
+        digest(parts.iter().map(String::as_str))
     }
+}
+
+fn pairs(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    map.iter().map(|(key, value)| (key.as_str(), value.as_str()))
 }

@@ -85,6 +85,27 @@ pub fn registry() -> Registry {
     Registry::with_prefix("postern")
 }
 
+/// How many ClientSecrets end soon. The label `within` is one of the times at which people are warned.
+#[derive(Clone, Debug, Default)]
+pub struct ExpiryMetrics(Family<[(&'static str, String); 1], Gauge>);
+
+impl ExpiryMetrics {
+    /// Registers the metric.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let help = "ClientSecrets that end within this time and are not replaced before";
+        registry.register("client_secrets_expiring", help, metrics.0.clone());
+        metrics
+    }
+
+    /// Says that so many end within this time.
+    pub fn set(&self, within: &str, number: usize) {
+        let gauge = self.0.get_or_create(&[("within", within.to_owned())]);
+        gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+}
+
 impl TokenMetrics {
     /// Registers the metrics. Every outcome is there from the start, at zero.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, client_secret, eventually, holds};
+use crate::harness::{Tenant, application, client_secret, eventually, holds};
 
 #[tokio::test]
 async fn a_new_client_secret_costs_two_writes_and_a_settled_one_none() {
@@ -91,7 +91,9 @@ async fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_refused
     let kept: Vec<&Value> = status["versions"].as_array().unwrap().iter().map(|version| &version["state"]).collect();
     assert_eq!(kept, ["Active", "Retired"]);
     let writes = tenant.writes().await.split_off(before);
-    assert_eq!(writes, ["create secrets blue", "patch clientsecrets/status blue"]);
+    // Recorded, delivered, and the old one ended: what a pod reads is accepted at every instant.
+    let told = "patch clientsecrets/status blue";
+    assert_eq!(writes, [told, "create secrets blue", told]);
 }
 
 #[tokio::test]
@@ -143,6 +145,127 @@ async fn of_two_client_secrets_that_name_one_secret_the_older_keeps_it_and_the_o
     tenant.turned_away(&credential).await;
     tenant.ready("ClientSecret", "younger").await;
     tenant.accepted(&tenant.delivered("oauth").await).await;
+}
+
+#[tokio::test]
+async fn other_names_labels_and_annotations_move_the_content_and_keep_the_credential() {
+    let tenant = Tenant::new("names").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let value = credential.key("client-secret").to_owned();
+    tenant.merge("Secret", &tenant.namespace, "blue", json!({"stringData": {"extra": "theirs"}})).await.unwrap();
+    let steps = [
+        (
+            json!({"delivery": {
+                "rename": {"client-secret": "password"}, "labels": {"team": "billing"}, "annotations": {"example.com/a": "1"},
+            }}),
+            "password",
+            vec!["client-id", "extra", "issuer-uri", "jwks-uri", "password", "provider", "scopes", "token-uri", "type"],
+            (json!("billing"), json!("1")),
+        ),
+        (
+            json!({"delivery": {"keys": "Env", "annotations": {"example.com/a": "2"}}}),
+            "CLIENT_SECRET",
+            vec!["CLIENT_ID", "CLIENT_SECRET", "ISSUER_URI", "JWKS_URI", "SCOPES", "TOKEN_URI", "extra"],
+            (json!(null), json!("2")),
+        ),
+        (
+            json!({}),
+            "client-secret",
+            vec![
+                "client-id",
+                "client-secret",
+                "extra",
+                "issuer-uri",
+                "jwks-uri",
+                "provider",
+                "scopes",
+                "token-uri",
+                "type",
+            ],
+            (json!(null), json!(null)),
+        ),
+    ];
+    for (delivery, key, names, (label, annotation)) in steps {
+        tenant.apply(&client_secret("blue", "sync", delivery)).await;
+        eventually(format_args!("the Secret has {names:?}"), async || {
+            let secret = tenant.get("Secret", "blue").await;
+            let now = tenant.delivered("blue").await;
+            let metadata = &secret["metadata"];
+            let right = now.names() == names
+                && metadata["labels"]["team"] == label
+                && metadata["annotations"]["example.com/a"] == annotation;
+            holds(right && now.key(key) == value, format_args!("{:?} {metadata:#}", now.names()))
+        })
+        .await;
+    }
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    assert_eq!(status["versions"].as_array().unwrap().len(), 1, "{status}");
+    tenant.accepted(&credential).await;
+}
+
+#[tokio::test]
+async fn what_is_shown_once_is_removed_and_works_on_and_a_rotation_shows_the_next() {
+    let tenant = Tenant::new("once").await;
+    tenant.settle_in().await;
+    let spec = |trigger: &str| json!({"delivery": {"mode": "Once", "ttl": "4s"}, "rotation": {"trigger": trigger, "overlap": "1h"}});
+    tenant.apply(&client_secret("blue", "sync", spec("a"))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let first = tenant.delivered("blue").await;
+    removed(&tenant).await;
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    assert_eq!((&status["binding"], &status["delivery"]["removeAt"]), (&Value::Null, &Value::Null), "{status}");
+    let before = tenant.writes().await;
+    tenant.ready("ClientSecret", "blue").await;
+    tenant.accepted(&first).await;
+    assert_eq!(tenant.writes().await, before, "it is not restored");
+
+    tenant.apply(&client_secret("blue", "sync", spec("b"))).await;
+    let second = eventually("the next value is shown", async || {
+        let found = tenant.find("Secret", &tenant.namespace, "blue").await.ok_or("no Secret")?;
+        Ok(crate::harness::Credential::delivered_in(&found))
+    })
+    .await;
+    removed(&tenant).await;
+    tenant.accepted(&first).await;
+    tenant.accepted(&second).await;
+}
+
+async fn removed(tenant: &Tenant) {
+    tenant.says("ClientSecret", "blue", "Delivered", "False", "Removed").await;
+    assert!(tenant.find("Secret", &tenant.namespace, "blue").await.is_none());
+}
+
+#[tokio::test]
+async fn an_immutable_secret_and_one_of_another_type_are_told_and_not_fought_over() {
+    let tenant = Tenant::new("stuck").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    tenant.merge("Secret", &tenant.namespace, "blue", json!({"immutable": true})).await.unwrap();
+    tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"trigger": "x"}}))).await;
+    tenant.says("ClientSecret", "blue", "Delivered", "False", "SecretImmutable").await;
+    tenant.accepted(&credential).await;
+    let before = tenant.writes().await;
+    assert_eq!(tenant.writes().await, before, "it is not tried again and again");
+    tenant.delete("Secret", &tenant.namespace, "blue").await;
+    tenant.turned_away(&credential).await;
+    let healed = tenant.get("ClientSecret", "blue").await;
+    assert_eq!(crate::harness::condition(&healed, "Delivered"), None, "{healed:#}");
+
+    // One that is there before there is anything to deliver.
+    tenant.apply(&client_secret("green", "later", json!({}))).await;
+    let owner = tenant.get("ClientSecret", "green").await["metadata"]["uid"].clone();
+    let ours = json!({"apiVersion": "postern.dev/v1alpha1", "kind": "ClientSecret", "name": "green", "uid": owner, "controller": true});
+    let other = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": "green", "ownerReferences": [ours], "labels": {"postern.dev/component": "credential"}},
+    });
+    tenant.kubernetes.create(&tenant.namespace, &other).await.unwrap();
+    tenant.apply(&application("later", "sync", json!({}))).await;
+    let message = tenant.refused("ClientSecret", "green", "SecretNameConflict").await;
+    assert!(message.contains("servicebinding.io/oauth2"), "{message}");
+    let before = tenant.writes().await;
+    assert_eq!(tenant.writes().await, before);
 }
 
 /// The credential in a Secret, once its value is such.

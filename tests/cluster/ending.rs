@@ -52,6 +52,38 @@ async fn an_expired_credential_is_refused_by_itself_and_an_extended_one_works_ag
 }
 
 #[tokio::test]
+async fn what_ends_soon_is_told_by_condition_event_and_metric_unless_it_is_replaced_before() {
+    let tenant = Tenant::new("expiring").await;
+    tenant.settle_in().await;
+    tenant.apply(&client_secret("soon", "sync", json!({"expiresIn": "20d"}))).await;
+    tenant.apply(&client_secret("later", "sync", json!({"expiresIn": "40d"}))).await;
+    tenant.apply(&client_secret("rotated", "sync", json!({"expiresIn": "20d", "rotation": {"every": "10d"}}))).await;
+    let told = tenant.says("ClientSecret", "soon", "Expiring", "True", "EndsSoon").await;
+    assert!(told["message"].as_str().unwrap().contains("in less than 30 days"), "{told}");
+    tenant.says("ClientSecret", "later", "Expiring", "False", "NotSoon").await;
+    tenant.says("ClientSecret", "rotated", "Expiring", "False", "NotSoon").await;
+    eventually("an event tells of it, once", async || {
+        let events = tenant.list("Event", &tenant.namespace).await;
+        let told: Vec<_> = events.iter().filter(|event| event["reason"] == "EndsSoon").collect();
+        holds(told.len() == 1 && told[0]["regarding"]["name"] == "soon", format_args!("{events:#?}"))
+    })
+    .await;
+    for replica in &tenant.cluster.replicas {
+        eventually("the metric counts it", async || {
+            let metrics = replica.metrics().await;
+            let count = |within: &str| {
+                let line = format!("postern_client_secrets_expiring{{within=\"{within}\"}} ");
+                let found = metrics.lines().find_map(|it| it.strip_prefix(&line)?.parse::<u32>().ok());
+                found.ok_or(format!("no line {line}"))
+            };
+            // Other tests have their own; those that end within a week are fewer.
+            holds(count("30d")? > count("7d")?, &metrics)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_token_never_outlives_the_secret_it_was_got_with() {
     let tenant = Tenant::new("outlive").await;
     tenant.settle_in().await;

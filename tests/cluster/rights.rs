@@ -25,6 +25,8 @@ async fn the_roles_of_the_chart_grant_exactly_the_verbs_that_the_operator_uses()
     })
     .await;
     tenant.delete("Secret", &tenant.namespace, "blue").await;
+    tenant.apply(&client_secret("shown-once", "sync", json!({"delivery": {"mode": "Once", "ttl": "1s"}}))).await;
+    tenant.says("ClientSecret", "shown-once", "Delivered", "False", "Removed").await;
     tenant.apply(&client_secret("astray", "nowhere", json!({}))).await;
     tenant.refused("ClientSecret", "astray", "ApplicationNotFound").await;
     let ca = tenant.kubernetes.get("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await;

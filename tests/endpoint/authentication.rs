@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use postern::crypto::install_key::Strength;
 use postern::oauth::client::{AuthMethods, CatchUpError, ClientRecord, Lookup, Refusal, SecretVersion};
 use postern::oauth::hashing::HashLimits;
 
@@ -97,8 +98,9 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
         let version = SecretVersion {
             id: credential.version.id.clone(),
             verifier: credential.version.verifier.clone(),
+            imported: false,
             accepted_until: Some(instant(NOW)),
-            verified: std::sync::OnceLock::new(),
+            verified: Arc::default(),
         };
         Credential { value: credential.value.clone(), version: Arc::new(version) }
     };
@@ -207,9 +209,10 @@ async fn a6_a_verifier_copied_from_another_object_or_made_without_the_install_ke
     let foreign = postern::crypto::install_key::InstallKeys::generate();
     let version = SecretVersion {
         id: world.credential.version.id.clone(),
-        verifier: foreign.hash(&world.credential.value, crate::world::UID).unwrap(),
+        verifier: foreign.hash(&world.credential.value, crate::world::UID, Strength::Generated).unwrap(),
+        imported: false,
         accepted_until: None,
-        verified: std::sync::OnceLock::new(),
+        verified: Arc::default(),
     };
     let forged = Credential { value: world.credential.value.clone(), version: Arc::new(version) };
     world.clients.put(record(&forged));

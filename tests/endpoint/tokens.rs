@@ -93,8 +93,9 @@ async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
         client.secrets[0].versions = vec![Arc::new(postern::oauth::client::SecretVersion {
             id: known.id.clone(),
             verifier: known.verifier.clone(),
+            imported: false,
             accepted_until: accepted.map(|seconds| instant(NOW + seconds)),
-            verified: std::sync::OnceLock::new(),
+            verified: Arc::default(),
         })];
         world.clients.put(client);
     };

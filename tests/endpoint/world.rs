@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use postern::clock::Clock;
-use postern::crypto::install_key::InstallKeys;
+use postern::crypto::install_key::{InstallKeys, Strength};
 use postern::crypto::keyset::KeySet;
 use postern::crypto::secret::SecretValue;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
@@ -254,8 +254,9 @@ pub(crate) const UID: [u8; 16] = [5; 16];
 
 fn new_credential(install: &InstallKeys) -> Credential {
     let (id, value) = SecretValue::generate();
-    let verifier = install.hash(value.expose_secret(), UID).unwrap();
-    let version = SecretVersion { id: id.to_string(), verifier, accepted_until: None, verified: OnceLock::new() };
+    let verifier = install.hash(value.expose_secret(), UID, Strength::Generated).unwrap();
+    let version =
+        SecretVersion { id: id.to_string(), verifier, imported: false, accepted_until: None, verified: Arc::default() };
     Credential { value: value.expose_secret().to_owned(), version: Arc::new(version) }
 }
 

@@ -21,5 +21,5 @@ pub use kubernetes::Kubernetes;
 pub use objects::{access_group, application, client_secret, object, service_user};
 pub use proxy::{Moment, Proxy};
 pub use replica::Replica;
-pub use tenant::{Tenant, others_have_ended};
+pub use tenant::{Tenant, condition, others_have_ended};
 pub use token::Credential;

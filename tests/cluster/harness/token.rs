@@ -59,6 +59,12 @@ impl Credential {
         Self { keys }
     }
 
+    /// The same as a client sends it that form-encodes id and secret before Base64 (RFC 6749 §2.3.1).
+    pub fn form_encoded(&self) -> Self {
+        let encoded: String = form_urlencoded::byte_serialize(self.key("client-secret").as_bytes()).collect();
+        self.with_secret(&encoded)
+    }
+
     fn basic(&self) -> String {
         let key = |name: &str| self.keys.get(name).map_or("", String::as_str);
         BASE64_STANDARD.encode(format!("{}:{}", key("client-id"), key("client-secret")))
@@ -80,9 +86,11 @@ impl Credential {
         replica: &str,
         form: &[(&str, &str)],
     ) -> Result<TokenAnswer, String> {
-        let mut body = form_urlencoded::Serializer::new(String::new());
-        body.append_pair("grant_type", "client_credentials").extend_pairs(form);
-        let request = self.request(replica, Body::from(body.finish()));
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .extend_pairs(form)
+            .finish();
+        let request = self.request(replica, Body::from(body));
         let answer = http::send(connections, request).await?;
         let body = serde_json::from_slice(&answer.body).map_err(|error| format!("no JSON: {error}"))?;
         Ok(TokenAnswer { status: answer.status, body })

@@ -8,6 +8,9 @@ const BOTH: &str = "spec.expiresAt: … expiresIn and expiresAt exclude each oth
 const PAST: &str = "has already passed (it is now ";
 const NAME: &str = "spec.delivery: … delivery.secretName is immutable: pods mount it";
 const REFERENCE: &str = "spec.applicationRef: … applicationRef is immutable";
+const ROOM: &str = "spec.rotation.every: … rotation.every plus rotation.overlap";
+const RENAME_KNOWN: &str = "spec.delivery.rename: … rename may name only the keys of spec.delivery.keys";
+const RENAME_FREE: &str = "spec.delivery.rename: … rename must not give a key the name of another key";
 const REVOKED: &str = "spec.revoke: … revoke is for good and cannot be set back";
 
 fn tried(spec: Value) -> Value {
@@ -49,13 +52,110 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
             "spec.delivery.secretName: Too long",
         ),
         (
-            "a mode that does not work yet",
-            json!({"delivery": {"mode": "Once"}}),
-            r#"spec.delivery.mode: Unsupported value: "Once""#,
+            "a mode that there is not",
+            json!({"delivery": {"mode": "Twice"}}),
+            r#"spec.delivery.mode: Unsupported value: "Twice""#,
         ),
-        ("a field that does not work yet", json!({"rotation": {"every": "30d"}}), r#"unknown field "spec.rotation""#),
+        ("a field that does not work yet", json!({"uses": ["Token"]}), r#"unknown field "spec.uses""#),
     ];
     check(tried, &cases).await;
+}
+
+#[tokio::test]
+async fn a_rotation_is_refused_for_each_rule_it_breaks() {
+    let cases = [
+        ("too often", json!({"every": "59s"}), "spec.rotation.every: … must be at least 1m"),
+        ("never", json!({"every": "Never"}), "spec.rotation.every: … must be a duration"),
+        ("no time at all", json!({"every": "0d"}), "spec.rotation.every: … must be longer than zero"),
+        ("a negative overlap", json!({"overlap": "-1h"}), "spec.rotation.overlap: … must be a duration"),
+        ("an empty trigger", json!({"trigger": ""}), "spec.rotation.trigger: … at least 1 chars"),
+        ("no room for the default overlap", json!({"every": "365d"}), ROOM),
+        ("no room for its overlap", json!({"every": "300d", "overlap": "66d"}), ROOM),
+        ("just room", json!({"every": "300d", "overlap": "65d"}), ""),
+        ("no overlap", json!({"every": "1y", "overlap": "0s"}), ""),
+        ("in other words", json!({"every": "1w", "overlap": "1d12h", "trigger": "2026-11-22"}), ""),
+    ];
+    check(|rotation| tried(json!({"rotation": rotation})), &cases).await;
+    let cases = [
+        ("a short life", json!({"expiresIn": "2h", "rotation": {"every": "1h", "overlap": "61m"}}), ROOM),
+        ("a life just long enough", json!({"expiresIn": "2h", "rotation": {"every": "1h", "overlap": "60m"}}), ""),
+        ("no end", json!({"expiresIn": "Never", "rotation": {"every": "3y"}}), ""),
+        ("an instant", json!({"expiresAt": "2099-01-01T00:00:00Z", "rotation": {"every": "3y"}}), ""),
+    ];
+    check(tried, &cases).await;
+}
+
+#[tokio::test]
+async fn a_delivery_is_refused_for_each_rule_it_breaks() {
+    let cases = [
+        ("no time at all", json!({"mode": "Once", "ttl": "0s"}), "spec.delivery.ttl: … must be longer than zero"),
+        ("keys that there are not", json!({"keys": "Upper"}), r#"spec.delivery.keys: Unsupported value: "Upper""#),
+        ("a key that there is not", json!({"rename": {"password": "x"}}), RENAME_KNOWN),
+        ("a key of the other set", json!({"keys": "Env", "rename": {"client-secret": "x"}}), RENAME_KNOWN),
+        ("another key's name", json!({"rename": {"client-secret": "client-id"}}), RENAME_FREE),
+        ("one name for two", json!({"rename": {"client-secret": "x", "client-id": "x"}}), RENAME_FREE),
+        (
+            "a name that cannot be",
+            json!({"rename": {"client-secret": "a b"}}),
+            "spec.delivery.rename… must be a key of a Secret",
+        ),
+        (
+            "a label of ours",
+            json!({"labels": {"postern.dev/component": "x"}}),
+            "spec.delivery.labels: … must not have keys under postern.dev/",
+        ),
+        (
+            "a label of Kubernetes",
+            json!({"labels": {"app.kubernetes.io/name": "x"}}),
+            "spec.delivery.labels: … must not have keys under postern.dev/",
+        ),
+        ("a label that cannot be", json!({"labels": {"-x": "y"}}), "spec.delivery.labels: … must have keys of labels"),
+        (
+            "a value that cannot be",
+            json!({"labels": {"x": "a b"}}),
+            "spec.delivery.labels… must be the value of a label",
+        ),
+        (
+            "an annotation of ours",
+            json!({"annotations": {"postern.dev/version": "x"}}),
+            "spec.delivery.annotations: … must not have keys under postern.dev/",
+        ),
+        (
+            "everything",
+            json!({
+                "mode": "Once", "ttl": "1s", "keys": "Env", "rename": {"CLIENT_SECRET": "PASSWORD"},
+                "labels": {"team": "billing", "example.com/x": ""}, "annotations": {"reloader.stakater.com/match": "true"},
+            }),
+            "",
+        ),
+        ("a key renamed to itself", json!({"rename": {"client-secret": "client-secret"}}), ""),
+    ];
+    check(|delivery| tried(json!({"delivery": delivery})), &cases).await;
+}
+
+#[tokio::test]
+async fn an_import_is_refused_for_each_rule_it_breaks() {
+    let cases = [
+        ("no Secret", json!({"key": "k"}), "spec.source.existing.secretName: Required value"),
+        ("no key", json!({"secretName": "s"}), "spec.source.existing.key: Required value"),
+        (
+            "a key that cannot be",
+            json!({"secretName": "s", "key": "a b"}),
+            "spec.source.existing.key: … must be a key of a Secret",
+        ),
+        (
+            "a Secret elsewhere",
+            json!({"secretName": "other/s", "key": "k"}),
+            "spec.source.existing.secretName: … must be the name of an object",
+        ),
+        (
+            "a namespace",
+            json!({"secretName": "s", "key": "k", "namespace": "other"}),
+            r#"unknown field "spec.source.existing.namespace""#,
+        ),
+        ("all it takes", json!({"secretName": "s", "key": "k"}), ""),
+    ];
+    check(|existing| tried(json!({"source": {"existing": existing}})), &cases).await;
 }
 
 #[tokio::test]

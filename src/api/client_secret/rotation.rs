@@ -1,0 +1,67 @@
+//! When a new value takes the place of the old one.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::lifetime::saturating_add;
+use crate::api::duration::{ConfigDuration, DurationOrZero, cel_seconds};
+use crate::api::schema;
+
+/// `spec.rotation.overlap` when it is absent.
+pub const OVERLAP_DEFAULT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Rotation of a generated credential. An imported one is never rotated by Postern.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rotation {
+    /// A new version that long after the last; at least 1m. It must leave room for `overlap` before the version ends.
+    /// Absent: only by `trigger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration_of_a_minute")]
+    pub every: Option<ConfigDuration>,
+    /// How long the old version is accepted after the new one was delivered; 0s: not at all. Default 24h. No more than
+    /// two versions are ever accepted: a rotation in the middle of another ends the oldest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration_or_zero")]
+    pub overlap: Option<DurationOrZero>,
+    /// Changing this text rotates now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub trigger: Option<String>,
+}
+
+impl Rotation {
+    /// How long the old version is accepted after the new one was delivered.
+    #[must_use]
+    pub fn overlap(&self) -> SignedDuration {
+        self.overlap.as_ref().map_or(OVERLAP_DEFAULT, DurationOrZero::length)
+    }
+
+    /// When the version issued at `issued` is due for rotation. `spread`, from 0 to 1, is the share of a small delay that
+    /// keeps credentials apart which were issued together.
+    #[must_use]
+    pub fn due(&self, issued: Timestamp, spread: f64) -> Option<Timestamp> {
+        let every = self.every.as_ref()?.length();
+        let delay = SignedDuration::try_from_secs_f64(every.as_secs_f64() / SPREAD_SHARE * spread).unwrap_or_default();
+        let delay = SignedDuration::from_secs(delay.min(SPREAD_MAX).as_secs());
+        Some(saturating_add(issued, every + delay))
+    }
+}
+
+/// The delay is at most this fraction of the interval, …
+const SPREAD_SHARE: f64 = 20.0;
+/// … and at most this long.
+const SPREAD_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// CEL: `every` and `overlap` fit into the life of a version, as far as the spec alone tells its length.
+pub(super) fn room_rule() -> String {
+    let day = OVERLAP_DEFAULT.as_secs();
+    let year = super::EXPIRES_IN_DEFAULT.as_secs();
+    let [every, overlap, life] = ["self.rotation.every", "self.rotation.overlap", "self.expiresIn"].map(cel_seconds);
+    format!(
+        "!has(self.rotation) || !has(self.rotation.every) || has(self.expiresAt) || \
+         (has(self.expiresIn) && self.expiresIn == 'Never') || \
+         {every} + (has(self.rotation.overlap) ? {overlap} : {day}) <= (has(self.expiresIn) ? {life} : {year})"
+    )
+}

@@ -1,0 +1,98 @@
+//! What a person is told about a ClientSecret, once each: from the difference between two statuses.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::events::{Sender, refusal};
+use crate::api::ClientSecret;
+use crate::api::client_secret::{ClientSecretStatus, RotationCause, RotationStep, VersionState};
+use crate::api::conditions::{reasons, types};
+
+/// Tells what is new in `after`.
+pub(super) fn tell(events: &Sender, secret: &ClientSecret, after: &ClientSecretStatus) {
+    let before = secret.status.clone().unwrap_or_default();
+    issued(events, secret, &before, after);
+    retired(events, secret, &before, after);
+    let removed = |status: &ClientSecretStatus| status.delivery.as_ref().and_then(|delivery| delivery.removed_at);
+    if let Some(delivered) = find(&after.conditions, types::DELIVERED).filter(|_| removed(after).is_some())
+        && removed(&before).is_none()
+    {
+        events.normal(secret, reasons::REMOVED, "Deliver", delivered.message.clone());
+    }
+    let expiring = find(&after.conditions, types::EXPIRING).filter(|now| now.status == "True");
+    if let Some(now) = expiring
+        && find(&before.conditions, types::EXPIRING).is_none_or(|before| before.message != now.message)
+    {
+        events.warning(secret, reasons::ENDS_SOON, "Expire", now.message.clone());
+    }
+    refusal(events, secret, &before.conditions, &after.conditions, types::READY);
+    refused_change(events, secret, &before, after);
+}
+
+/// What somebody changed in the Secret was put right.
+pub(super) fn repaired(events: &Sender, secret: &ClientSecret) {
+    let text = "What was changed in the delivered Secret was put right.".to_owned();
+    events.normal(secret, reasons::REPAIRED, "Repair", text);
+}
+
+fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
+    let name = secret.spec.secret_name(&secret.metadata);
+    let (Some(newest), hint) = (after.versions.first(), after.hint.clone().unwrap_or_default()) else { return };
+    let staging = |status: &ClientSecretStatus| {
+        status.rotation.clone().filter(|rotation| rotation.step == RotationStep::Delivering)
+    };
+    if staging(after).is_some() {
+        return;
+    }
+    match (before.versions.first(), staging(before)) {
+        // The one that was staged is delivered now.
+        (Some(staged), Some(rotation)) if staged.id == newest.id => {
+            let (reason, end) = match rotation.cause {
+                RotationCause::SecretLost => (reasons::REISSUED, "the one before it is refused.".to_owned()),
+                RotationCause::Interval | RotationCause::Trigger | RotationCause::Redelivery => {
+                    let until = after.versions.iter().find(|version| version.state == VersionState::Retiring);
+                    let until = until.and_then(|version| version.retires_at);
+                    let end = match until {
+                        Some(until) => format!("the one before it is accepted until {until}."),
+                        None => "the one before it is refused.".to_owned(),
+                    };
+                    (reasons::ROTATED, end)
+                }
+            };
+            events.normal(secret, reason, "Issue", format!("Credential {hint}… is delivered in Secret {name}; {end}"));
+        }
+        (Some(old), _) if old.id == newest.id => {}
+        (_, Some(_)) => {}
+        _ if secret.spec.existing().is_some() => {
+            let text = "The imported value is in force; the one before it is refused.".to_owned();
+            events.normal(secret, reasons::IMPORTED, "Import", text);
+        }
+        _ => {
+            let text = format!("Credential {hint}… is delivered in Secret {name}.");
+            events.normal(secret, reasons::ISSUED, "Issue", text);
+        }
+    }
+}
+
+/// An old value reached the end of its overlap.
+fn retired(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
+    for old in before.versions.iter().filter(|old| old.state == VersionState::Retiring && old.retires_at.is_some()) {
+        if after.versions.iter().any(|now| now.id == old.id && now.state == VersionState::Retired) {
+            let text = format!("The old value {}… is not accepted any more.", old.hint());
+            events.normal(secret, reasons::RETIRED, "Retire", text);
+        }
+    }
+}
+
+/// Somebody did something to the Secret that cannot be put right.
+fn refused_change(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
+    let immutable = |status: &ClientSecretStatus| {
+        find(&status.conditions, types::DELIVERED).filter(|now| now.reason == reasons::SECRET_IMMUTABLE).cloned()
+    };
+    if let Some(now) = immutable(after).filter(|_| immutable(before).is_none()) {
+        events.warning(secret, reasons::SECRET_IMMUTABLE, "Deliver", now.message);
+    }
+}
+
+fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}

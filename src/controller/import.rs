@@ -1,0 +1,130 @@
+//! Values brought from elsewhere: whether their owner allows it, and what they are.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::{Api, ResourceExt};
+
+use super::{Context, Error};
+use crate::api::ClientSecret;
+use crate::api::client_secret::{ExistingSecret, SourceStatus, Version, uid_bytes};
+use crate::api::conditions::{reasons, types};
+use crate::api::names::{IMPORT_ALLOWED, IMPORT_LABEL};
+use crate::clock::Clock;
+use crate::crypto::install_key::Strength;
+use crate::crypto::secret::SecretValue;
+use crate::model::Key;
+use crate::plan::client_secret::{Import, Issued};
+
+/// Characters that an imported value may have.
+const LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
+
+impl<C: Clock> Context<C> {
+    /// The Secret that `secret` imports from, read only if it is another one than was looked at last, or if something was
+    /// wrong with it then.
+    pub(super) async fn import_of(&self, secret: &ClientSecret) -> Result<Option<Import>, Error> {
+        let Some(existing) = secret.spec.existing() else { return Ok(None) };
+        let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
+        let Some(stored) = self.model.imports.get(&key.to_ref()) else {
+            return self.why_not(&key).await.map(Some);
+        };
+        let told = secret.status.as_ref().filter(|status| !status.versions.is_empty());
+        let same = |told: &SourceStatus| {
+            Some(&told.uid) == stored.metadata.uid.as_ref()
+                && Some(&told.resource_version) == stored.metadata.resource_version.as_ref()
+        };
+        if told.and_then(|status| status.source.as_ref()).is_some_and(same) && !was_refused(secret) {
+            return Ok(Some(Import::Unchanged));
+        }
+        let found = match self.imports(secret).get_opt(&existing.secret_name).await {
+            Ok(found) => found,
+            Err(source) => return Err(failed(&key, source)),
+        };
+        Ok(Some(found.map_or(Import::NotFound, |found| judge(&found, existing))))
+    }
+
+    /// The value; `None` when it is not what it was when it was judged.
+    pub(super) async fn read_import(&self, secret: &ClientSecret) -> Result<Option<SecretValue>, Error> {
+        let Some(existing) = secret.spec.existing() else { return Ok(None) };
+        let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
+        let found = self.imports(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;
+        let found = found.filter(|found| matches!(judge(found, existing), Import::Changed(_)));
+        Ok(found.and_then(|found| value(&found, existing).map(|value| SecretValue::new(value.to_owned()))))
+    }
+
+    /// Whether `value` is the value of this version. Takes tens of milliseconds, on a thread meant for that.
+    pub(super) async fn is_value_of_blocking(
+        &self,
+        owner: &ClientSecret,
+        version: &Version,
+        value: &SecretValue,
+    ) -> bool {
+        let (keys, verifier, value) = (Arc::clone(&self.install_keys), version.verifier.clone(), value.clone());
+        let uid = uid_bytes(&owner.metadata);
+        let check = move || keys.verify(&verifier, value.expose_secret(), uid);
+        tokio::task::spawn_blocking(check).await.unwrap_or(false)
+    }
+
+    /// The version that an imported value is recorded as.
+    pub(super) async fn issued_blocking(&self, owner: &ClientSecret, value: SecretValue) -> Result<Issued, Error> {
+        let value = super::value::Value::imported(value, self.clock.now());
+        let (keys, uid) = (Arc::clone(&self.install_keys), uid_bytes(&owner.metadata));
+        let hash = move || {
+            let verifier = keys.hash(value.text.expose_secret(), uid, Strength::Imported);
+            verifier.map(|verifier| Issued { id: value.id, verifier, at: value.at })
+        };
+        let failed = |source| Error::Hash { object: super::gather::describe(owner), source };
+        match tokio::task::spawn_blocking(hash).await {
+            Ok(issued) => issued.map_err(failed),
+            Err(_) => Err(Error::Unsettled { object: super::gather::describe(owner) }),
+        }
+    }
+
+    async fn why_not(&self, key: &Key) -> Result<Import, Error> {
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &key.namespace);
+        let found = api.get_opt(&key.name).await.map_err(|source| failed(key, source))?;
+        Ok(if found.is_some() { Import::NotAllowed } else { Import::NotFound })
+    }
+
+    fn imports(&self, secret: &ClientSecret) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default())
+    }
+}
+
+/// Its owner has to allow it: whoever may write a ClientSecret need not be one who may read Secrets.
+fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
+    if found.labels().get(IMPORT_LABEL).is_none_or(|value| value != IMPORT_ALLOWED) {
+        return Import::NotAllowed;
+    }
+    let Some(value) = value(found, existing) else { return Import::KeyMissing };
+    let length = value.chars().count();
+    if !LENGTH.contains(&length) {
+        return Import::WrongLength(length);
+    }
+    let metadata = &found.metadata;
+    Import::Changed(SourceStatus {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        resource_version: metadata.resource_version.clone().unwrap_or_default(),
+    })
+}
+
+fn value<'a>(found: &'a Secret, existing: &ExistingSecret) -> Option<&'a str> {
+    std::str::from_utf8(&found.data.as_ref()?.get(&existing.key)?.0).ok()
+}
+
+fn was_refused(secret: &ClientSecret) -> bool {
+    let conditions = secret.status.iter().flat_map(|status| &status.conditions);
+    let refusals = [
+        reasons::IMPORT_NOT_FOUND,
+        reasons::IMPORT_NOT_ALLOWED,
+        reasons::IMPORT_KEY_MISSING,
+        reasons::IMPORT_VALUE_REFUSED,
+    ];
+    conditions.into_iter().any(|c| c.type_ == types::READY && refusals.contains(&c.reason.as_str()))
+}
+
+fn failed(key: &Key, source: kube::Error) -> Error {
+    let object = format!("Secret {}/{}", key.namespace, key.name);
+    Error::Api { step: "read", object, source: Box::new(source) }
+}

@@ -1,0 +1,118 @@
+//! What the conditions say: enough for a person who reads nothing else.
+
+use jiff::SignedDuration;
+
+use super::{ApplicationState, Delivered, Observed};
+use crate::api::client_secret::{ClientSecretStatus, RotationStep, VersionState};
+use crate::api::conditions::{Verdict, reasons, types};
+use crate::plan::story::{Outlook, with_outlook};
+
+/// The conditions of `status`, whose other fields are complete.
+pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus) -> Vec<Verdict> {
+    let mut verdicts = ready(observed, status);
+    if !status.versions.is_empty() {
+        verdicts.extend(delivered(observed, status));
+        verdicts.push(expiring(observed, status));
+        verdicts.push(rotating(status));
+    }
+    verdicts
+}
+
+fn ready(observed: &Observed<'_>, status: &ClientSecretStatus) -> Vec<Verdict> {
+    let no = |reason, outlook, message: String| with_outlook(Verdict::no(types::READY, reason, message), outlook);
+    if let Some(obstacle) = observed.obstacle() {
+        return no(obstacle.reason, obstacle.outlook, obstacle.message);
+    }
+    if !status.versions.iter().any(|version| version.state == VersionState::Active) {
+        return no(reasons::PENDING, Outlook::Waiting, "Being issued.".to_owned());
+    }
+    let spec = &observed.secret.spec;
+    if let ApplicationState::Known { not_ready: Some(why), .. } = &observed.application {
+        let application = &spec.application_ref.name;
+        let message = format!("The credential is issued, but Application {application} is not ready: {why}");
+        return no(reasons::APPLICATION_NOT_READY, Outlook::Waiting, message);
+    }
+    let mut message = match (&status.binding, spec.existing()) {
+        (Some(binding), _) => format!("The credential is in Secret {} and authenticates.", binding.name),
+        (None, _) => "The credential authenticates; its Secret has been removed, as spec.delivery asks.".to_owned(),
+    };
+    let issued = status.versions.first().map(|version| version.created_at);
+    if issued.is_some_and(|issued| observed.policy.lifetime.shortens(spec, issued)) {
+        message.push_str(" It ends sooner than spec asks, because the operator limits the life of credentials.");
+    }
+    if spec.existing().is_some() && spec.rotation.is_some() {
+        message.push_str(" An imported value is not rotated by Postern: spec.rotation has no effect.");
+    }
+    with_outlook(Verdict::yes(types::READY, reasons::ISSUED, message), Outlook::Settled)
+}
+
+/// Only where there is more to say than Ready does.
+fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus) -> Option<Verdict> {
+    let name = observed.secret.spec.secret_name(&observed.secret.metadata);
+    let no = |reason, message| Some(Verdict::no(types::DELIVERED, reason, message));
+    match (&observed.delivered, &status.delivery) {
+        (Delivered::Ours { immutable: true, .. }, _) => no(
+            reasons::SECRET_IMMUTABLE,
+            format!(
+                "Secret {name} has been made immutable: it stays as it is, and cannot be repaired or rotated. Delete it, \
+                 and it is made again with a new value."
+            ),
+        ),
+        (_, Some(delivery)) if delivery.removed_at.is_some() => {
+            let message = format!("Secret {name} was there for as long as spec.delivery asks, and is not restored.");
+            no(reasons::REMOVED, message)
+        }
+        (Delivered::Ours { .. } | Delivered::Absent, Some(delivery)) => {
+            let until = delivery.remove_at.map(|at| at.to_string()).unwrap_or_default();
+            Some(Verdict::yes(types::DELIVERED, reasons::DELIVERED, format!("In Secret {name} until {until}.")))
+        }
+        _ => None,
+    }
+}
+
+/// The message changes with each warning, and with nothing else: who is told of a changed message is told once of each.
+fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
+    let no = |message: &str| Verdict::no(types::EXPIRING, reasons::NOT_SOON, message);
+    let Some(end) = status.expires_at.filter(|end| *end > observed.now) else {
+        return no(if status.expires_at.is_some() { "It has ended." } else { "It does not end." });
+    };
+    let rotates_before = status.next_rotation_at.is_some_and(|at| at < end && at > observed.now);
+    let left = end.duration_since(observed.now);
+    match observed.policy.warnings.iter().filter(|warning| left <= **warning).min() {
+        _ if rotates_before => no("It is rotated before it ends."),
+        None => no("It does not end soon."),
+        Some(warning) => {
+            let message = format!(
+                "It ends at {end}, in less than {}. Set spec.expiresIn or spec.expiresAt to a later end, or spec.rotation \
+                 to have it replaced in time.",
+                words(*warning)
+            );
+            Verdict::yes(types::EXPIRING, reasons::ENDS_SOON, message)
+        }
+    }
+}
+
+fn rotating(status: &ClientSecretStatus) -> Verdict {
+    match &status.rotation {
+        None => Verdict::no(types::ROTATING, reasons::NOT_ROTATING, "One value is accepted."),
+        Some(rotation) => {
+            let reason = match rotation.step {
+                RotationStep::Delivering => reasons::DELIVERING,
+                RotationStep::Overlap => reasons::OVERLAP,
+            };
+            Verdict::yes(types::ROTATING, reason, format!("Waits for: {}", rotation.waits_for))
+        }
+    }
+}
+
+/// A duration as people say it: whole days, hours or minutes where it is that.
+fn words(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs();
+    let (number, unit) = match seconds {
+        s if s % 86_400 == 0 => (s / 86_400, "day"),
+        s if s % 3_600 == 0 => (s / 3_600, "hour"),
+        s if s % 60 == 0 => (s / 60, "minute"),
+        s => (s, "second"),
+    };
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
+}

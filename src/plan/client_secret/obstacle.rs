@@ -1,0 +1,128 @@
+//! What keeps a credential from being delivered or from authenticating.
+
+use super::{ApplicationState, Delivered, Import, Observed};
+use crate::api::conditions::reasons;
+use crate::plan::story::Outlook;
+
+/// One reason, with what to do about it.
+pub(super) struct Obstacle {
+    pub(super) reason: &'static str,
+    pub(super) outlook: Outlook,
+    pub(super) message: String,
+}
+
+impl Obstacle {
+    fn stuck(reason: &'static str, message: String) -> Self {
+        Self { reason, outlook: Outlook::Stuck, message }
+    }
+
+    fn waiting(reason: &'static str, message: String) -> Self {
+        Self { reason, outlook: Outlook::Waiting, message }
+    }
+}
+
+impl Observed<'_> {
+    /// The first that applies.
+    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+        self.ended().or_else(|| self.out_of_place()).or_else(|| self.import_refused()).or_else(|| self.name_conflict())
+    }
+
+    fn ended(&self) -> Option<Obstacle> {
+        if self.secret.spec.is_revoked() {
+            let message = "spec.revoke is true: refused for good. Create another ClientSecret.";
+            return Some(Obstacle::stuck(reasons::REVOKED, message.to_owned()));
+        }
+        // A rotation that is due gives it a new end.
+        let issued = match self.newest() {
+            Some(newest) if self.due_cause().is_none() => newest.created_at,
+            _ => self.now,
+        };
+        let end = self.policy.lifetime.expiry(&self.secret.spec, issued).filter(|end| *end <= self.now)?;
+        let message = format!(
+            "The credential ended at {end} and is refused. Set spec.expiresIn or spec.expiresAt to a later end, or create \
+             another ClientSecret."
+        );
+        Some(Obstacle::stuck(reasons::EXPIRED, message))
+    }
+
+    fn out_of_place(&self) -> Option<Obstacle> {
+        let application = &self.secret.spec.application_ref.name;
+        if matches!(self.application, ApplicationState::Missing) {
+            let message = format!(
+                "spec.applicationRef: Application {application} does not exist in this namespace: create it, or create \
+                 this ClientSecret again with the right name."
+            );
+            return Some(Obstacle::waiting(reasons::APPLICATION_NOT_FOUND, message));
+        }
+        if self.rank >= self.policy.limit {
+            let message = format!(
+                "Application {application} has {} older ClientSecrets, and no more than {} count: delete one that is not \
+                 needed, and this one is issued by itself.",
+                self.rank, self.policy.limit
+            );
+            return Some(Obstacle::stuck(reasons::LIMIT_REACHED, message));
+        }
+        if matches!(self.application, ApplicationState::WithoutClientId) {
+            let message =
+                format!("Application {application} has no client id of its own yet: see its condition Ready.");
+            return Some(Obstacle::waiting(reasons::APPLICATION_NOT_READY, message));
+        }
+        None
+    }
+
+    fn import_refused(&self) -> Option<Obstacle> {
+        let existing = self.secret.spec.existing()?;
+        let (name, key) = (&existing.secret_name, &existing.key);
+        match self.import.as_ref()? {
+            Import::NotFound => Some(Obstacle::waiting(
+                reasons::IMPORT_NOT_FOUND,
+                format!(
+                    "spec.source.existing: Secret {name} does not exist in this namespace: create it, or correct the name."
+                ),
+            )),
+            Import::NotAllowed => Some(Obstacle::stuck(
+                reasons::IMPORT_NOT_ALLOWED,
+                format!(
+                    "spec.source.existing: Secret {name} does not allow it: its owner has to give it the label \
+                     postern.dev/import: \"true\"."
+                ),
+            )),
+            Import::KeyMissing => Some(Obstacle::stuck(
+                reasons::IMPORT_KEY_MISSING,
+                format!(
+                    "spec.source.existing: Secret {name} has no text under the key {key}: correct the key, or the Secret."
+                ),
+            )),
+            Import::WrongLength(length) => Some(Obstacle::stuck(
+                reasons::IMPORT_VALUE_REFUSED,
+                format!(
+                    "spec.source.existing: the value under {key} of Secret {name} has {length} characters, and 16 to 256 \
+                     are allowed: put a longer random value there."
+                ),
+            )),
+            Import::Unchanged | Import::Changed(_) => None,
+        }
+    }
+
+    fn name_conflict(&self) -> Option<Obstacle> {
+        let name = self.secret.spec.secret_name(&self.secret.metadata);
+        let remedy = "choose another spec.delivery.secretName in a new ClientSecret, or remove the other";
+        let message = match (&self.delivered, &self.older_claimant) {
+            (Delivered::Foreign { owner: Some(owner) }, _) => {
+                format!("Secret {name} belongs to {owner} and is left alone: {remedy}.")
+            }
+            (Delivered::Foreign { owner: None }, _) => {
+                format!("Secret {name} exists and is not managed by Postern; it is left alone: {remedy}.")
+            }
+            (Delivered::OtherType, _) => format!(
+                "Secret {name} names this ClientSecret as its owner but is not of type servicebinding.io/oauth2, and the \
+                 type of a Secret cannot be changed: delete it, and the right one is made."
+            ),
+            (Delivered::Absent, Some(other)) => {
+                format!("ClientSecret {other} is older and delivers as Secret {name} too: {remedy}.")
+            }
+            (Delivered::Ours { .. } | Delivered::Unknown, _) | (Delivered::Absent, None) => return None,
+        };
+        Some(Obstacle::stuck(reasons::SECRET_NAME_CONFLICT, message))
+    }
+}

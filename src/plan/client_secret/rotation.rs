@@ -1,0 +1,83 @@
+//! Whether a new version is due, and why.
+
+use jiff::Timestamp;
+
+use super::{Delivered, Observed};
+use crate::api::client_secret::{RotationCause, RotationStatus, Version};
+
+impl Observed<'_> {
+    /// Why a new value has to be recorded and delivered now; `None`: there is no reason.
+    ///
+    /// Decided from facts alone: which version the Secret holds, what status remembers, and what the spec asks for. A
+    /// value that was recorded and did not get into the Secret is known to nobody, so another one takes its place.
+    pub(super) fn rotation_cause(&self) -> Option<RotationCause> {
+        let lost = match &self.delivered {
+            Delivered::Ours { version, .. } if self.newest_is(version.as_deref()) => None,
+            Delivered::Ours { .. } => {
+                self.staged_cause().map_or(Some(RotationCause::SecretLost), |staged| match staged {
+                    // Taken back before it was delivered.
+                    RotationCause::Interval | RotationCause::Trigger => None,
+                    RotationCause::SecretLost | RotationCause::Redelivery => Some(staged),
+                })
+            }
+            Delivered::Absent if self.stays().is_some() => self.staged_cause().filter(|_| self.is_delivering()),
+            Delivered::Absent => Some(match self.staged_cause() {
+                Some(staged) => staged,
+                None if self.was_shown_once() => RotationCause::Redelivery,
+                None => RotationCause::SecretLost,
+            }),
+            Delivered::Unknown | Delivered::Foreign { .. } | Delivered::OtherType => None,
+        };
+        lost.or_else(|| self.due_cause())
+    }
+
+    /// Why the spec asks for a new version now.
+    pub(super) fn due_cause(&self) -> Option<RotationCause> {
+        let newest = self.current()?;
+        let rotation = self.secret.spec.rotation.as_ref().filter(|_| self.secret.spec.existing().is_none())?;
+        let told = self.status().and_then(|status| status.observed_trigger.as_ref());
+        if rotation.trigger.is_some() && rotation.trigger.as_ref() != told {
+            return Some(RotationCause::Trigger);
+        }
+        let due = rotation.due(newest.created_at, self.spread());
+        due.is_some_and(|due| due <= self.now).then_some(RotationCause::Interval)
+    }
+
+    /// When the version is due for rotation by itself.
+    pub(super) fn next_rotation_at(&self, version: &Version) -> Option<Timestamp> {
+        let rotation = self.secret.spec.rotation.as_ref().filter(|_| self.secret.spec.existing().is_none())?;
+        rotation.due(version.created_at, self.spread())
+    }
+
+    /// The version whose age counts: the newest that was delivered.
+    fn current(&self) -> Option<&Version> {
+        let staged = usize::from(self.is_delivering() && !self.staged_is_delivered());
+        self.versions().get(staged)
+    }
+
+    /// Whether the Secret holds what was recorded last.
+    pub(super) fn staged_is_delivered(&self) -> bool {
+        matches!(&self.delivered, Delivered::Ours { version, .. } if self.newest_is(version.as_deref()))
+    }
+
+    fn staged_cause(&self) -> Option<RotationCause> {
+        self.staged().map(|rotation| rotation.cause)
+    }
+
+    /// The rotation whose new value is on its way.
+    pub(super) fn staged(&self) -> Option<&RotationStatus> {
+        self.status().and_then(|status| status.rotation.as_ref()).filter(|_| self.is_delivering())
+    }
+
+    /// It was to be shown once until now, so that its Secret is gone is no loss.
+    fn was_shown_once(&self) -> bool {
+        self.status().is_some_and(|status| status.delivery.is_some())
+    }
+
+    /// A number from 0 to 1 that is this object's own for ever.
+    fn spread(&self) -> f64 {
+        let digest = crate::api::digest::digest(self.secret.metadata.uid.as_deref());
+        let bits = digest.get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or_default();
+        f64::from(bits) / f64::from(u32::MAX)
+    }
+}

@@ -1,0 +1,183 @@
+//! The versions after something was done, and where that leaves a rotation.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Delivered, Issued, Observed, Outcome};
+use crate::api::client_secret::{
+    OVERLAP_DEFAULT, Rotation, RotationCause, RotationStatus, RotationStep, Version, VersionState,
+};
+use crate::api::conditions::whole_second;
+
+/// Retired versions that status remembers, so that a log can say "retired" instead of "unknown".
+const RETIRED_KEPT: usize = 3;
+/// How much longer a value is accepted that is ended at once: a pod that has just read it may be about to use it.
+const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
+
+type After = (Vec<Version>, Option<RotationStatus>, Option<String>);
+
+impl Observed<'_> {
+    /// Versions, rotation and the trigger that was acted on.
+    pub(super) fn versions_after(&self, outcome: &Outcome) -> After {
+        let trigger = self.secret.spec.rotation.as_ref().and_then(|rotation| rotation.trigger.clone());
+        let told = self.status().and_then(|status| status.observed_trigger.clone()).filter(|_| trigger.is_some());
+        let (mut versions, rotation, trigger) = match outcome {
+            Outcome::Issued(issued) | Outcome::Imported(_, Some(issued)) => {
+                (self.succeeded(issued, |old| self.retired_at_once(old)), None, trigger)
+            }
+            Outcome::Staged(issued, cause) => (self.staged_versions(issued), Some(self.delivering(*cause)), told),
+            // A value whose Secret is gone is refused, also when no other can take its place.
+            _ if self.secret.spec.is_revoked() || self.is_lost_for_good() => {
+                (self.versions().iter().map(|version| self.retired(version)).collect(), None, trigger)
+            }
+            _ if self.staged().is_some() && self.staged_is_delivered() => self.promoted(trigger),
+            _ if self.staged().is_some() && self.is_taken_back() => (self.without_staged(), None, trigger),
+            Outcome::Unchanged | Outcome::Removed | Outcome::Imported(_, None) => {
+                let (versions, rotation) = self.aged();
+                // The trigger of the first version, and one that was taken away, are nothing to act on.
+                (versions, rotation, told.or_else(|| trigger.filter(|_| self.versions().is_empty())))
+            }
+        };
+        let retired = versions.iter().filter(|version| version.state == VersionState::Retired).count();
+        versions.truncate(versions.len() - retired.saturating_sub(RETIRED_KEPT));
+        (versions, rotation, trigger)
+    }
+
+    fn succeeded(&self, issued: &Issued, old: impl Fn(&Version) -> Version) -> Vec<Version> {
+        let new = Version {
+            id: issued.id.clone(),
+            state: VersionState::Active,
+            created_at: whole_second(issued.at),
+            retires_at: None,
+            verifier: issued.verifier.clone(),
+        };
+        let older = self.versions().iter().filter(|version| version.id != issued.id).map(old);
+        std::iter::once(new).chain(older).collect()
+    }
+
+    /// The new version, the one in use, and nothing else that is accepted.
+    fn staged_versions(&self, issued: &Issued) -> Vec<Version> {
+        let in_use = self.without_staged().into_iter().find(|version| version.state == VersionState::Active);
+        let undelivered = self.staged().and(self.versions().first()).filter(|_| !self.staged_is_delivered());
+        let old = |version: &Version| match &in_use {
+            Some(in_use) if in_use.id == version.id => {
+                Version { state: VersionState::Retiring, retires_at: None, ..version.clone() }
+            }
+            _ => self.retired_at_once(version),
+        };
+        let mut versions = self.succeeded(issued, old);
+        // Nobody ever had it.
+        versions.retain(|version| undelivered.is_none_or(|undelivered| version.id != undelivered.id));
+        versions
+    }
+
+    fn delivering(&self, cause: RotationCause) -> RotationStatus {
+        let name = self.secret.spec.secret_name(&self.secret.metadata);
+        RotationStatus {
+            step: RotationStep::Delivering,
+            since: self.staged().map_or_else(|| whole_second(self.now), |staged| staged.since),
+            cause,
+            waits_for: format!("The new value to be in Secret {name}."),
+        }
+    }
+
+    /// The staged version is delivered: the old one gets its end.
+    fn promoted(&self, trigger: Option<String>) -> After {
+        let now = whole_second(self.now);
+        let cause = self.staged().map_or(RotationCause::SecretLost, |staged| staged.cause);
+        let overlap = match (cause, &self.secret.spec.rotation) {
+            (RotationCause::SecretLost, _) => SignedDuration::ZERO,
+            (_, rotation) => rotation.as_ref().map_or(OVERLAP_DEFAULT, Rotation::overlap),
+        };
+        let until = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
+        let mut rotation = None;
+        let versions = self
+            .versions()
+            .iter()
+            .map(|version| match version.state {
+                VersionState::Retiring if overlap.is_zero() => self.retired_at_once(version),
+                VersionState::Retiring => {
+                    rotation = Some(overlapping(now, cause, until));
+                    Version { retires_at: Some(until), ..version.clone() }
+                }
+                VersionState::Active | VersionState::Retired => version.clone(),
+            })
+            .collect();
+        (versions, rotation, trigger)
+    }
+
+    /// What was staged is not wanted any more, and was never delivered.
+    fn without_staged(&self) -> Vec<Version> {
+        if self.staged().is_none() || self.staged_is_delivered() {
+            return self.versions().to_vec();
+        }
+        let back = |version: &Version| match (version.state, version.retires_at) {
+            (VersionState::Retiring, None) => Version { state: VersionState::Active, ..version.clone() },
+            _ => version.clone(),
+        };
+        self.versions().iter().skip(1).map(back).collect()
+    }
+
+    /// The same versions at a later instant, or with another overlap.
+    fn aged(&self) -> (Vec<Version>, Option<RotationStatus>) {
+        let told = self.status().and_then(|status| status.rotation.clone());
+        let overlapping_since =
+            told.as_ref().filter(|told| told.step == RotationStep::Overlap).map(|told| (told.since, told.cause));
+        let mut rotation = told.filter(|told| told.step == RotationStep::Delivering);
+        let overlap = self.secret.spec.rotation.as_ref().map(Rotation::overlap);
+        let mut versions = Vec::new();
+        for version in self.versions() {
+            let mut version = version.clone();
+            if let (VersionState::Retiring, Some(planned)) = (version.state, version.retires_at) {
+                let (since, cause) = overlapping_since.unwrap_or((version.created_at, RotationCause::Interval));
+                let until = overlap.and_then(|overlap| since.checked_add(overlap).ok()).unwrap_or(planned);
+                version.retires_at = Some(until);
+                if until <= self.now {
+                    version.state = VersionState::Retired;
+                } else {
+                    rotation = Some(overlapping(since, cause, until));
+                }
+            }
+            versions.push(version);
+        }
+        (versions, rotation)
+    }
+
+    /// Nothing asks any more for the value that is on its way.
+    fn is_taken_back(&self) -> bool {
+        matches!(self.delivered, Delivered::Ours { .. } | Delivered::Absent)
+            && self.obstacle().is_none()
+            && self.rotation_cause().is_none()
+    }
+
+    /// The Secret that held the value belongs to somebody else now, or is gone and cannot be made again.
+    fn is_lost_for_good(&self) -> bool {
+        // What is shown once lives on without its Secret.
+        let should_be_there = self.stays().is_none();
+        match self.delivered {
+            Delivered::Foreign { .. } | Delivered::OtherType => should_be_there,
+            Delivered::Absent => should_be_there && self.obstacle().is_some(),
+            Delivered::Unknown | Delivered::Ours { .. } => false,
+        }
+    }
+
+    fn retired_at_once(&self, version: &Version) -> Version {
+        let until = whole_second(self.now) + AT_ONCE;
+        let until = version.retires_at.map_or(until, |planned| planned.min(until));
+        Version { state: VersionState::Retired, retires_at: Some(until), ..version.clone() }
+    }
+
+    fn retired(&self, version: &Version) -> Version {
+        let now = whole_second(self.now);
+        let until = version.retires_at.map_or(now, |planned| planned.min(now));
+        Version { state: VersionState::Retired, retires_at: Some(until), ..version.clone() }
+    }
+}
+
+fn overlapping(since: Timestamp, cause: RotationCause, until: Timestamp) -> RotationStatus {
+    RotationStatus {
+        step: RotationStep::Overlap,
+        since,
+        cause,
+        waits_for: format!("The end of the overlap at {until}: until then the old value is accepted too."),
+    }
+}

@@ -1,0 +1,85 @@
+//! Values brought from elsewhere.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Credential, Tenant, client_secret, eventually, holds};
+
+/// With every character that the two encodings of Basic spell differently.
+const VALUE: &str = "3@rn0i+0y5j%2BB8_n:~/=";
+
+fn existing() -> Value {
+    json!({"source": {"existing": {"secretName": "legacy", "key": "password"}}})
+}
+
+fn legacy(value: &str, allowed: bool) -> Value {
+    let labels = if allowed { json!({"postern.dev/import": "true"}) } else { json!({}) };
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "legacy", "labels": labels}, "stringData": {"password": value},
+    })
+}
+
+#[tokio::test]
+async fn an_imported_value_works_in_either_encoding_and_a_change_of_it_at_once() {
+    let tenant = Tenant::new("import").await;
+    tenant.settle_in().await;
+    tenant.apply(&legacy(VALUE, true)).await;
+    tenant.apply(&client_secret("blue", "sync", existing())).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let delivered = eventually("it is delivered with all that belongs to it", async || {
+        let found = tenant.find("Secret", &tenant.namespace, "blue").await.ok_or("no Secret")?;
+        Ok(Credential::delivered_in(&found))
+    })
+    .await;
+    assert_eq!(delivered.key("client-secret"), VALUE);
+    tenant.accepted(&delivered).await;
+    tenant.accepted(&delivered.form_encoded()).await;
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    assert_eq!(status["hint"], Value::Null, "{status}");
+    assert!(status["versions"][0]["verifier"].as_str().unwrap().contains("$m=19456,t=2,p=1,"), "{status}");
+
+    let before = tenant.writes().await;
+    tenant
+        .merge("Secret", &tenant.namespace, "legacy", json!({"metadata": {"labels": {"team": "billing"}}}))
+        .await
+        .unwrap();
+    eventually("it is seen that the value is the same", async || {
+        let secret = tenant.get("Secret", "legacy").await;
+        let told = tenant.get("ClientSecret", "blue").await["status"]["source"]["resourceVersion"].clone();
+        holds(told == secret["metadata"]["resourceVersion"], &told)
+    })
+    .await;
+    assert_eq!(tenant.writes().await.len(), before.len() + 1);
+
+    tenant.apply(&legacy("another value of some length", true)).await;
+    tenant.turned_away(&delivered).await;
+    let changed = eventually("the new value is delivered", async || {
+        let now = tenant.delivered("blue").await;
+        holds(now.key("client-secret") != VALUE, "it is the old one").map(|()| now)
+    })
+    .await;
+    tenant.accepted(&changed).await;
+    tenant.turned_away(&changed.with_secret("a wrong value of some length")).await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_is_put_right() {
+    let tenant = Tenant::new("import-refused").await;
+    tenant.settle_in().await;
+    tenant.apply(&client_secret("blue", "sync", existing())).await;
+    let message = tenant.refused("ClientSecret", "blue", "ImportNotFound").await;
+    assert!(message.contains("spec.source.existing: Secret legacy"), "{message}");
+    tenant.apply(&legacy("short", false)).await;
+    tenant.apply(&client_secret("green", "sync", existing())).await;
+    let message = tenant.refused("ClientSecret", "green", "ImportNotAllowed").await;
+    assert!(message.contains(r#"postern.dev/import: "true""#), "{message}");
+    tenant.apply(&legacy("short", true)).await;
+    let message = tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
+    assert!(message.contains("5 characters"), "{message}");
+    tenant.refused("ClientSecret", "blue", "ImportValueRefused").await;
+    let other_key = json!({"source": {"existing": {"secretName": "legacy", "key": "nothing"}}});
+    tenant.apply(&client_secret("green", "sync", other_key)).await;
+    tenant.refused("ClientSecret", "green", "ImportKeyMissing").await;
+    tenant.apply(&legacy("a value that is long enough", true)).await;
+    tenant.ready("ClientSecret", "blue").await;
+}

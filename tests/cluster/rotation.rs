@@ -1,0 +1,194 @@
+//! A new value takes the place of the old one without one refused request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Credential, Moment, Proxy, Tenant, client_secret, eventually, holds, http};
+
+#[tokio::test]
+async fn a_changed_trigger_rotates_with_four_writes_and_the_old_value_ends_with_its_overlap() {
+    let tenant = Tenant::new("trigger").await;
+    tenant.settle_in().await;
+    tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"trigger": "a", "overlap": "8s"}}))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let old = tenant.delivered("blue").await;
+    let before = tenant.writes().await.len();
+    tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"trigger": "b", "overlap": "8s"}}))).await;
+    tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+    let new = tenant.delivered("blue").await;
+    assert_ne!(new.key("client-secret"), old.key("client-secret"));
+    for credential in [&new, &old] {
+        for claims in tenant.accepted(credential).await {
+            // A token of the old value ends with it.
+            let left = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+            assert_eq!(left <= 8, credential == &old, "{claims}");
+        }
+    }
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    assert_eq!(status["rotation"]["cause"], "Trigger", "{status}");
+    assert!(status["rotation"]["waitsFor"].as_str().unwrap().contains("overlap"), "{status}");
+    tenant.turned_away(&old).await;
+    tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
+    tenant.accepted(&new).await;
+    let writes = tenant.writes().await.split_off(before);
+    let told = "patch clientsecrets/status blue";
+    assert_eq!(writes, [told, "patch secrets blue", told, told]);
+    eventually("people are told", async || {
+        let events = tenant.list("Event", &tenant.namespace).await;
+        let told = |reason: &str| events.iter().filter(|event| event["reason"] == reason).count();
+        holds((told("Issued"), told("Rotated"), told("Retired")) == (1, 1, 1), format_args!("{events:#?}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_interval_of_a_minute_rotates_after_a_minute_and_without_overlap_the_old_value_ends_at_once() {
+    let tenant = Tenant::new("interval").await;
+    tenant.settle_in().await;
+    tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"every": "1m", "overlap": "0s"}}))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let old = tenant.delivered("blue").await;
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    let instant = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let due = instant(&status["nextRotationAt"]);
+    let wait = due.duration_since(instant(&status["versions"][0]["createdAt"])).as_secs();
+    assert!((60..=63).contains(&wait), "{wait} s");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(tenant.delivered("blue").await, old, "not before it is due");
+    tokio::time::sleep(Duration::from_secs(32)).await;
+    let new = eventually("it rotates", async || {
+        let now = tenant.delivered("blue").await;
+        holds(now != old, "it has not").map(|()| now)
+    })
+    .await;
+    tenant.turned_away(&old).await;
+    tenant.accepted(&new).await;
+    let again = tenant.get("ClientSecret", "blue").await["status"].clone();
+    assert!(instant(&again["versions"][0]["createdAt"]) >= due, "{again}");
+}
+
+#[tokio::test]
+async fn more_than_two_values_are_never_accepted() {
+    let tenant = Tenant::new("two").await;
+    tenant.settle_in().await;
+    let mut values = Vec::new();
+    for trigger in ["a", "b", "c"] {
+        let rotation = json!({"rotation": {"trigger": trigger, "overlap": "1h"}});
+        tenant.apply(&client_secret("blue", "sync", rotation)).await;
+        eventually("it is done", async || {
+            let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+            holds(status["observedTrigger"] == trigger, &status)
+        })
+        .await;
+        values.push(tenant.delivered("blue").await);
+    }
+    tenant.turned_away(&values[0]).await;
+    tenant.accepted(&values[1]).await;
+    tenant.accepted(&values[2]).await;
+}
+
+/// A pod's client through three rotations and a deleted Secret, with the replica that writes killed in each step.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_reads_its_secret_is_never_refused_whatever_dies() {
+    let cluster = Cluster::own(2);
+    let proxy = Proxy::before(&cluster).await;
+    for replica in &cluster.replicas {
+        replica.start(&cluster.operator_kubeconfig(&proxy.address));
+    }
+    cluster.ready().await;
+    let tenant = Arc::new(Tenant::on(cluster.clone(), "pod", json!({})).await);
+    tenant.settle_in().await;
+    let rotation = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "5s"}});
+    tenant.apply(&client_secret("blue", "sync", rotation("start"))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    tenant.settled().await;
+    let pod = Pod::start(tenant.clone());
+    for (number, (write, moment)) in
+        [(1, Moment::After), (2, Moment::Before), (3, Moment::After)].into_iter().enumerate()
+    {
+        let leader = leader(&tenant).await;
+        let victim = cluster.replicas[leader].process();
+        proxy.arm(write, moment, victim.clone());
+        let trigger = format!("rotation-{number}");
+        tenant.apply(&client_secret("blue", "sync", rotation(&trigger))).await;
+        victim.ended().await;
+        cluster.replicas[leader].start(&cluster.operator_kubeconfig(&proxy.address));
+        tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
+        let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+        assert_eq!(status["observedTrigger"], trigger, "{status}");
+    }
+    let before = tenant.delivered("blue").await;
+    tenant.delete("Secret", &tenant.namespace, "blue").await;
+    eventually("it is healed", async || {
+        let found = tenant.find("Secret", &tenant.namespace, "blue").await.ok_or("there is none")?;
+        holds(Credential::delivered_in(&found) != before, "it is the old one")
+    })
+    .await;
+    tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
+    let (asked, refused) = pod.stop().await;
+    assert!(asked > 200, "only {asked} requests");
+    assert_eq!(refused, Vec::<String>::new(), "of {asked} requests");
+}
+
+async fn leader(tenant: &Tenant) -> usize {
+    eventually("somebody leads", async || {
+        let lease = tenant.kubernetes.get("Lease", crate::harness::OPERATOR_NAMESPACE, "postern").await;
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+        let replicas = &tenant.cluster.replicas;
+        let found = replicas.iter().position(|replica| replica.name == holder);
+        found.filter(|found| replicas[*found].process().exit_status().is_none()).ok_or(format!("{holder:?} is gone"))
+    })
+    .await
+}
+
+/// Asks for tokens with what is mounted, twenty times a second.
+struct Pod {
+    stopped: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    work: tokio::task::JoinHandle<Vec<String>>,
+}
+
+impl Pod {
+    fn start(tenant: Arc<Tenant>) -> Self {
+        let (stopped, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let (stop, count) = (stopped.clone(), asked.clone());
+        let work = tokio::spawn(async move {
+            let connections = http::trusting(tenant.cluster.ca());
+            let mut refused = Vec::new();
+            let mut mounted = tenant.delivered("blue").await;
+            while !stop.load(Ordering::Relaxed) {
+                // A volume keeps its files while there is no Secret.
+                if let Some(secret) = tenant.find("Secret", &tenant.namespace, "blue").await {
+                    mounted = Credential::delivered_in(&secret);
+                }
+                // A load balancer passes it to a replica that listens.
+                for replica in &tenant.cluster.replicas {
+                    let Ok(answer) = mounted.ask(&connections, &replica.url, &[]).await else { continue };
+                    // A replica that is not ready gets no requests.
+                    if answer.status != axum::http::StatusCode::SERVICE_UNAVAILABLE
+                        && let Err(refusal) = answer.claims()
+                    {
+                        refused.push(format!(
+                            "{refusal} at {} for {}",
+                            replica.name,
+                            &mounted.key("client-secret")[..12]
+                        ));
+                    }
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            refused
+        });
+        Self { stopped, asked, work }
+    }
+
+    async fn stop(self) -> (usize, Vec<String>) {
+        self.stopped.store(true, Ordering::Relaxed);
+        let refused = self.work.await.expect("the pod lives");
+        (self.asked.load(Ordering::Relaxed), refused)
+    }
+}
