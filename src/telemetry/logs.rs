@@ -1,18 +1,13 @@
 //! Log set-up: one line per event on standard output, JSON unless that is a terminal, written by a thread of its own.
 
-use std::io::{self, BufWriter, IsTerminal as _};
+use std::io::{self, IsTerminal as _};
 
 use tracing::{Level, Metadata};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
-/// Lines that may wait for the writer; when they are full, whoever logs waits, because an audit line must not get lost.
-/// The queue itself is allocated from the start: half a megabyte.
-const LINES_WAITING_MAX: usize = 16_384;
-/// Bytes that are written with one system call while lines are waiting.
-const BATCH_BYTES: usize = 64 * 1024;
+use super::lines::{self, Writer};
 
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +15,9 @@ pub enum LogError {
     /// The filter is not one.
     #[error("the log filter is not valid")]
     Filter(#[from] ParseError),
+    /// The thread that writes cannot be started.
+    #[error("the log's thread cannot be started")]
+    Thread(#[from] io::Error),
     /// There is a subscriber already.
     #[error("logging is set up already")]
     Init(#[from] TryInitError),
@@ -29,7 +27,7 @@ pub enum LogError {
 #[must_use = "dropping it ends the writer"]
 #[derive(Debug)]
 pub struct LogGuard {
-    _worker: WorkerGuard,
+    _writer: Writer,
 }
 
 /// Sets up logging for the process. `filter` is in the syntax of `RUST_LOG`, for example `info,postern=debug`.
@@ -41,16 +39,15 @@ pub struct LogGuard {
 pub fn init(filter: &str) -> Result<LogGuard, LogError> {
     let filter = EnvFilter::builder().parse(filter)?.and(filter_fn(harmless));
     let terminal = io::stdout().is_terminal();
-    let builder = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(LINES_WAITING_MAX);
-    let (writer, worker) = builder.thread_name("log").finish(BufWriter::with_capacity(BATCH_BYTES, io::stdout()));
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let (lines, writer) = lines::start(io::stdout())?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(lines);
     let lines = if terminal {
         lines.boxed()
     } else {
         lines.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
-    Ok(LogGuard { _worker: worker })
+    Ok(LogGuard { _writer: writer })
 }
 
 fn harmless(metadata: &Metadata<'_>) -> bool {
