@@ -154,6 +154,17 @@ pub struct RunArgs {
     )]
     pub expiry_warnings: Vec<ConfigDuration>,
 
+    /// How often a replica reports which secrets were used; `status.lastUsedAt` is at most half a minute behind that.
+    #[arg(
+        long,
+        env = "POSTERN_LAST_USE_INTERVAL", hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "20s",
+        value_parser = duration,
+        overrides_with = "last_use_interval"
+    )]
+    pub last_use_interval: ConfigDuration,
+
     /// Longest life of a token, whatever the Application asks for.
     #[arg(
         long,

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,7 +32,7 @@ use crate::http::admin::{self, Readiness};
 use crate::http::endpoint::{self, Endpoint, RequestLimits};
 use crate::http::router;
 use crate::http::server::{ServerLimits, serve};
-use crate::index::{self, Index};
+use crate::index::{self, Index, Reporting};
 use crate::model::{self, Model, Subscription};
 use crate::oauth::hashing::HashLimits;
 use crate::oauth::issuer::Issuer;
@@ -53,6 +54,8 @@ const CERTIFICATE: &str = "certificate";
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long to wait for a connection to the API server. kube's default of 30 s would keep a watch silent for as long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it takes at most until the controller has heard of a use that was reported.
+const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
 /// How often what nobody pushes is looked at: the first sync, the age of the read model.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const AGE_EVERY: Duration = Duration::from_secs(1);
@@ -92,6 +95,7 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     tokio::spawn(expiring::count(model.clone(), replica.clock, replica.args.expiry_warnings.clone(), expiry));
     let lease = replica.start_controller(model, updates, &stop);
     let closing = CancellationToken::new();
+    let reporting = tokio::spawn(replica.clone().report_usage(Arc::clone(&index), closing.clone()));
     let mut endpoint = tokio::spawn(replica.clone().serve(endpoint_listener, index, closing.clone()));
     tokio::select! {
         () = stop.cancelled() => {}
@@ -104,6 +108,7 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     tokio::time::sleep(DRAIN).await;
     closing.cancel();
     endpoint.await.map_err(|_| RunError::Ended("the endpoint"))??;
+    let _ = tokio::time::timeout(DRAIN, reporting).await;
     // Without an API server the lease cannot be given back; then it runs out.
     let _ = tokio::time::timeout(DRAIN, lease).await;
     done.cancel();
@@ -130,7 +135,8 @@ impl Replica {
         let (to_feed, feed_updates) = mpsc::unbounded_channel();
         let (to_controller, controller_updates) = mpsc::unbounded_channel();
         let limit = usize::from(self.args.secrets_per_application);
-        let started = model::start(&self.client, self.clock, limit, vec![to_feed, to_controller]);
+        let subscribers = vec![to_feed, to_controller];
+        let started = model::start(&self.client, &self.args.namespace, self.clock, limit, subscribers);
         let index = Arc::new(Index::new(self.client.clone(), self.index_settings(), started.freshness));
         tokio::spawn(index::feed(Arc::clone(&index), started.model.clone(), feed_updates));
         tokio::spawn(watch_index(Arc::clone(&index), self.clock, Arc::clone(&self.readiness), self.metrics.clone()));
@@ -173,6 +179,23 @@ impl Replica {
         Ok(())
     }
 
+    /// Tells now and then which secrets were used, and once more at the end.
+    async fn report_usage(self, index: Arc<Index>, closing: CancellationToken) {
+        let reporting = Reporting {
+            namespace: self.args.namespace.clone(),
+            replica: self.args.replica_name.clone(),
+            every: positive(&self.args.last_use_interval),
+        };
+        let mut told_until = Timestamp::MIN;
+        loop {
+            let closed = closing.run_until_cancelled(tokio::time::sleep(reporting.every)).await.is_none();
+            told_until = index.report_uses(&self.client, self.clock.now(), told_until, &reporting).await;
+            if closed {
+                return;
+            }
+        }
+    }
+
     fn index_settings(&self) -> index::Settings {
         index::Settings {
             secrets_per_application: usize::from(self.args.secrets_per_application),
@@ -200,7 +223,9 @@ impl Replica {
                 lifetime: self.lifetime(),
                 warnings: self.args.expiry_warnings.iter().map(ConfigDuration::length).collect(),
                 limit: usize::from(self.args.secrets_per_application),
+                usage_lag: self.args.last_use_interval.length() + USE_TRAVELS,
             },
+            namespace: self.args.namespace.clone(),
             token_lifetime_max: self.args.token_lifetime_max.length(),
             replica: self.args.replica_name.clone(),
         }

@@ -18,7 +18,7 @@ mod status;
 
 pub use delivery::{Delivery, DeliveryMode, Entry, KeySet, TTL_DEFAULT};
 pub use lifetime::{EXPIRES_IN_DEFAULT, LifetimePolicy};
-pub use rotation::{OVERLAP_DEFAULT, Rotation};
+pub use rotation::{OVERLAP_DEFAULT, Rotation, Workload, WorkloadKind};
 pub use source::{ExistingSecret, Source};
 pub use status::{
     ClientSecretStatus, DeliveryStatus, RotationCause, RotationStatus, RotationStep, SourceStatus, Version,
@@ -42,6 +42,7 @@ pub use status::{
     printcolumn(name = "Application", type_ = "string", json_path = ".spec.applicationRef.name"),
     printcolumn(name = "Hint", type_ = "string", json_path = ".status.hint"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(name = "Last Used", type_ = "string", json_path = ".status.lastUsedAt"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Reason",

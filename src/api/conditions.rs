@@ -85,6 +85,10 @@ pub mod reasons {
     pub const NOT_ROTATING: &str = "NotRotating";
     /// A new value is recorded and on its way into the Secret.
     pub const DELIVERING: &str = "Delivering";
+    /// Workloads are being restarted.
+    pub const ROLLING_OUT: &str = "RollingOut";
+    /// The old value is accepted until nobody uses it any more.
+    pub const QUIET: &str = "Quiet";
     /// The old value is accepted beside the new one.
     pub const OVERLAP: &str = "Overlap";
     /// A new value took the place of the old one (event).

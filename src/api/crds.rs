@@ -7,12 +7,14 @@ use kube::CustomResourceExt;
 use serde_json::json;
 
 use super::conditions::{reasons, types};
-use super::{AccessGroup, Application, ClientSecret, ServiceUser};
+use super::{AccessGroup, Application, ClientSecret, EndpointState, ServiceUser};
 
 /// Every CRD of Postern.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [AccessGroup::crd(), ServiceUser::crd(), Application::crd(), ClientSecret::crd()].map(finish).into()
+    [AccessGroup::crd(), ServiceUser::crd(), Application::crd(), ClientSecret::crd(), EndpointState::crd()]
+        .map(finish)
+        .into()
 }
 
 /// What the derive does not know: the default of `status`, that an absent field is not a null one, and that conditions

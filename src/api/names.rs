@@ -4,6 +4,8 @@
 pub const GROUP: &str = "postern.dev";
 /// Field manager of the controller.
 pub const FIELD_MANAGER: &str = "postern";
+/// Field manager of the endpoint, on what each replica tells the others.
+pub const ENDPOINT_FIELD_MANAGER: &str = "postern-endpoint";
 
 /// Label on every object that Postern creates.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -26,6 +28,9 @@ pub const LOCATION_ANNOTATION: &str = "postern.dev/location";
 
 /// Type of the delivered Secret, by the Service Binding Specification's convention.
 pub const SECRET_TYPE: &str = "servicebinding.io/oauth2";
+
+/// Annotation of a pod template, followed by a digest of a ClientSecret: the version for which its pods were restarted.
+pub const ROLLOUT_ANNOTATION_PREFIX: &str = "postern.dev/restarted-for-";
 
 /// Label by which the owner of a Secret allows its value to be imported.
 pub const IMPORT_LABEL: &str = "postern.dev/import";

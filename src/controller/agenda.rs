@@ -7,9 +7,12 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::api::DeleteParams;
 use kube::runtime::controller::Action as Next;
+use kube::{Api, ResourceExt};
 
 use super::{Context, Queue, send};
+use crate::api::EndpointState;
 use crate::clock::Clock;
 use crate::model::Key;
 use crate::plan::client_secret::next_due;
@@ -27,11 +30,27 @@ pub(super) fn next(due: Option<Timestamp>, now: Timestamp) -> Next {
     }
 }
 
+/// An endpoint that has had nothing to tell for this long tells nothing that is not written down elsewhere, or is gone.
+const SILENT: SignedDuration = SignedDuration::from_mins(10);
+
+impl<C: Clock> Context<C> {
+    async fn forget_departed(&self, now: Timestamp) {
+        let api: Api<EndpointState> = Api::namespaced(self.client.clone(), &self.settings.namespace);
+        for state in self.model.endpoints.state() {
+            if now.duration_since(state.spec.reported_at) > SILENT
+                && let Err(error) = api.delete(&state.name_any(), &DeleteParams::default()).await
+            {
+                tracing::debug!(%error, "what an endpoint told long ago could not be removed");
+            }
+        }
+    }
+}
+
 /// Has everything reconciled that is due soon, for ever.
 pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
     loop {
-        tokio::time::sleep(EVERY).await;
         let now = context.clock.now();
+        context.forget_departed(now).await;
         for secret in context.model.secrets.state() {
             let due =
                 secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &context.settings.policy, now));
@@ -39,5 +58,6 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
                 send(&secrets, Key::of(secret.as_ref()));
             }
         }
+        tokio::time::sleep(EVERY).await;
     }
 }

@@ -1,7 +1,7 @@
 //! ClientSecret: gather, decide, deliver, tell.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::runtime::controller::Action as Next;
 
@@ -14,14 +14,16 @@ use crate::api::client_secret::{RotationCause, SourceStatus};
 use crate::clock::Clock;
 use crate::crypto::install_key::Strength;
 use crate::crypto::secret::SecretValue;
-use crate::model::is_deleting;
+use crate::model::{Key, is_deleting};
 use crate::plan::client_secret::{
-    Action, ApplicationState, Delivered, Import, Observed, Outcome, decide, next_due, status,
+    Action, ApplicationState, Delivered, Import, Observed, Outcome, Rollout, decide, next_due, status,
 };
 use crate::plan::content::Content;
 
 /// A Secret of somebody else is not watched; this often it is asked whether it is still there.
 const CONFLICT_LOOK: Duration = Duration::from_mins(1);
+/// Nor are workloads, which are nobody's business but for the minutes in which they are restarted.
+const ROLLOUT_LOOK: Duration = Duration::from_secs(3);
 
 pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<Context<C>>) -> Result<Next, Error> {
     if is_deleting(secret.as_ref()) || context.written.is_ahead_of(secret.as_ref()) {
@@ -37,17 +39,22 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
     };
     let (rank, older_claimant) = context.place(&secret);
     let import = context.import_of(&secret).await?;
+    let (uses, workloads) = (context.model.uses_of(&Key::of(secret.as_ref())), context.workloads_of(&secret).await?);
     let (policy, now) = (&context.settings.policy, context.clock.now());
-    let mut observed = Observed { secret: &secret, application, rank, older_claimant, delivered, import, policy, now };
+    let secret = secret.as_ref();
+    let mut observed =
+        Observed { secret, application, rank, older_claimant, delivered, import, uses, workloads, policy, now };
     match context.act(&mut observed).await? {
         // The watch brings the new status and the new Secret, and what is still to be said.
         Done::Staged => Ok(Next::await_change()),
         Done::Act(outcome) => {
+            if let Some(wait) = context.only_uses_are_new(&observed, &outcome) {
+                return Ok(Next::requeue(wait));
+            }
             let wanted = context.tell(&observed, &outcome).await?;
-            Ok(if looks_again(&observed) {
-                Next::requeue(CONFLICT_LOOK)
-            } else {
-                agenda::next(next_due(&secret.spec, &wanted, policy, now), now)
+            Ok(match looks_again(&observed) {
+                Some(wait) => Next::requeue(wait),
+                None => agenda::next(next_due(&secret.spec, &wanted, policy, now), now),
             })
         }
     }
@@ -61,10 +68,12 @@ enum Done {
     Act(Outcome),
 }
 
-/// Whether what is in the way is something that no watch reports.
-fn looks_again(observed: &Observed<'_>) -> bool {
-    matches!(observed.delivered, Delivered::Foreign { .. } | Delivered::OtherType)
-        || matches!(observed.import, Some(Import::NotFound | Import::NotAllowed))
+/// When to look again at something that no watch reports.
+fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
+    let in_the_way = matches!(observed.delivered, Delivered::Foreign { .. } | Delivered::OtherType)
+        || matches!(observed.import, Some(Import::NotFound | Import::NotAllowed));
+    let rolling = observed.workloads.iter().any(|(_, rollout)| *rollout != Rollout::Done);
+    in_the_way.then_some(CONFLICT_LOOK).or_else(|| rolling.then_some(ROLLOUT_LOOK))
 }
 
 impl<C: Clock> Context<C> {
@@ -106,6 +115,10 @@ impl<C: Clock> Context<C> {
         let newest = owner.status.as_ref().and_then(|status| status.versions.first());
         match action {
             Action::Stage(cause) => self.stage(observed, cause, content, Some(&found)).await,
+            Action::RollOut => {
+                self.roll_out(owner, &observed.workloads).await?;
+                Ok(UNCHANGED)
+            }
             Action::Remove => self.remove(owner, &found).await.map(|()| Done::Act(Outcome::Removed)),
             Action::Deliver => {
                 let value = self.imported_value(owner).await?;
@@ -159,6 +172,21 @@ impl<C: Clock> Context<C> {
                 Created::Occupied => Err(Error::Unsettled { object: describe(owner) }),
             },
         }
+    }
+
+    /// How long to wait when nothing but the last use is new: many uses are told at once.
+    fn only_uses_are_new(&self, observed: &Observed<'_>, outcome: &Outcome) -> Option<Duration> {
+        let told = observed.secret.status.as_ref()?;
+        let mut wanted = status(observed, outcome);
+        if wanted == *told {
+            return None;
+        }
+        wanted.last_used_at = told.last_used_at;
+        for version in &mut wanted.versions {
+            let known = told.versions.iter().find(|known| known.id == version.id);
+            version.last_used_at = known.and_then(|known| known.last_used_at);
+        }
+        (wanted == *told).then(|| self.uses_pace.wait(&Key::of(observed.secret), Instant::now())).flatten()
     }
 
     /// Writes the status after `outcome`, and events about what is new in it.

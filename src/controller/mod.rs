@@ -21,6 +21,7 @@ mod keystore;
 mod lease;
 mod pace;
 mod params;
+mod rollout;
 mod service_user;
 mod tls;
 mod value;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub token_lifetime_max: jiff::SignedDuration,
     /// Name of this replica, for events.
     pub replica: String,
+    /// The operator's own namespace.
+    pub namespace: String,
 }
 
 /// Everything a reconciliation may use.
@@ -77,6 +80,7 @@ pub struct Context<C> {
     install_keys: Arc<InstallKeys>,
     written: written::Written,
     pace: pace::Pace,
+    uses_pace: pace::Pace,
     events: events::Sender,
 }
 
@@ -137,7 +141,8 @@ pub async fn run<C: Clock + Clone>(
         settings,
         install_keys,
         written: written::Written::default(),
-        pace: pace::Pace::default(),
+        pace: pace::Pace::of_counts(),
+        uses_pace: pace::Pace::of_uses(),
         events,
     });
     let mut listed = std::collections::BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Counts in a status change in bursts; a burst is told once, and a long one now and then.
+//! Counts and last uses in a status change in bursts; a burst is told once, and a long one now and then.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,9 +14,16 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// cost its application a write.
 const INTERVAL_MAX: Duration = Duration::from_secs(40);
 
-/// When the counts of each object are due.
-#[derive(Debug, Default)]
-pub(super) struct Pace(Mutex<HashMap<Key, Due>>);
+/// Least time between two times of last use. With the time until a replica reports it, that is less than a minute.
+const USES_INTERVAL: Duration = Duration::from_secs(30);
+
+/// When the news of each object are due.
+#[derive(Debug)]
+pub(super) struct Pace {
+    due: Mutex<HashMap<Key, Due>>,
+    interval: Duration,
+    interval_max: Duration,
+}
 
 #[derive(Debug, Default)]
 struct Due {
@@ -25,9 +32,19 @@ struct Due {
 }
 
 impl Pace {
+    /// For counts, which are best told when they are final.
+    pub(super) fn of_counts() -> Self {
+        Self { due: Mutex::default(), interval: INTERVAL, interval_max: INTERVAL_MAX }
+    }
+
+    /// For times of last use, which are never final.
+    pub(super) fn of_uses() -> Self {
+        Self { due: Mutex::default(), interval: USES_INTERVAL, interval_max: USES_INTERVAL }
+    }
+
     /// How long to wait before the new count of `key` is written; `None`: now.
     pub(super) fn wait(&self, key: &Key, now: Instant) -> Option<Duration> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let due = all.entry(key.clone()).or_default();
         let soonest = now + BURST;
         let earliest = due.told.map_or(soonest, |(told, interval)| (told + interval).max(soonest));
@@ -35,7 +52,7 @@ impl Pace {
         if wait.is_zero() {
             // Counts that came one after the other without a pause are a burst.
             let goes_on = due.told.filter(|(told, interval)| now.duration_since(*told) < *interval * 2);
-            let interval = goes_on.map_or(INTERVAL, |(_, interval)| (interval * 2).min(INTERVAL_MAX));
+            let interval = goes_on.map_or(self.interval, |(_, interval)| (interval * 2).min(self.interval_max));
             *due = Due { at: None, told: Some((now, interval)) };
         }
         (!wait.is_zero()).then_some(wait)
@@ -48,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_told_once_and_a_long_one_now_and_then() {
-        let (pace, start) = (Pace::default(), Instant::now());
+        let (pace, start) = (Pace::of_counts(), Instant::now());
         let key = Key::new("billing", "sync");
         assert_eq!(pace.wait(&key, start), Some(BURST));
         assert_eq!(pace.wait(&key, start + BURST / 2), Some(BURST / 2));

@@ -153,7 +153,7 @@ fn remembered(
             verifier: version.verifier.clone(),
             imported: Strength::of(&version.verifier) == Some(Strength::Imported),
             accepted_until,
-            verified: known.map(|known| Arc::clone(&known.verified)).unwrap_or_default(),
+            memory: known.map(|known| Arc::clone(&known.memory)).unwrap_or_default(),
         }),
     }
 }

@@ -145,6 +145,7 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
         state: VersionState::Active,
         created_at: Timestamp::UNIX_EPOCH,
         retires_at: None,
+        last_used_at: None,
         verifier: String::new(),
     };
     let mut secret = born(ClientSecret::new(&format!("s{name}"), spec), 3, name);

@@ -12,6 +12,7 @@ mod catch_up;
 mod compile;
 mod feed;
 mod progress;
+mod usage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use crate::model::{Freshness, Kind};
 use crate::oauth::client::{Availability, CatchUpError, ClientRecord, Clients, Lookup, Refusal};
 
 pub use feed::feed;
+pub use usage::Reporting;
 
 /// What the index needs to know.
 #[derive(Clone, Copy, Debug)]

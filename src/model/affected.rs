@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 
 use super::relations::{Claimant, Relations};
 use super::{Change, DeliveredSecret, Key, Keys, is_deleting};
-use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
+use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, ServiceUser};
 
 /// The kinds that are watched.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -28,11 +28,13 @@ pub enum Kind {
     Secret,
     /// Secrets to import from.
     Import,
+    /// What replicas of the endpoint tell each other.
+    EndpointState,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AccessGroup,
         Self::ServiceUser,
         Self::Application,
@@ -40,12 +42,13 @@ impl Kind {
         Self::Namespace,
         Self::Secret,
         Self::Import,
+        Self::EndpointState,
     ];
 
     /// Whether what the endpoint serves is made of this kind.
     #[must_use]
     pub fn is_served(self) -> bool {
-        !matches!(self, Self::Secret | Self::Import)
+        !matches!(self, Self::Secret | Self::Import | Self::EndpointState)
     }
 
     /// Name for logs and metrics.
@@ -59,6 +62,7 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Secret => "Secret",
             Self::Import => "Secret (import)",
+            Self::EndpointState => "EndpointState",
         }
     }
 }
@@ -190,6 +194,13 @@ impl Affected {
         for side in change.before.iter().chain(&change.after) {
             self.secrets.extend(keys(relations.importers_of_secret.get(&Key::of(side.as_ref()))));
         }
+    }
+
+    pub(super) fn endpoint(&mut self, _: &Relations, change: &Change<EndpointState>) {
+        let uses = |side: &Option<Arc<EndpointState>>| side.as_ref().map(|state| state.spec.uses.clone());
+        let before = uses(&change.before).unwrap_or_default();
+        let news = uses(&change.after).unwrap_or_default().into_iter().filter(|used| !before.contains(used));
+        self.secrets.extend(news.map(|used| Key::new(&used.namespace, &used.name)));
     }
 
     fn add_user(&mut self, relations: &Relations, user: &Key) {

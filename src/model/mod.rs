@@ -16,16 +16,17 @@ mod watch;
 #[cfg(test)]
 pub(crate) mod world;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
 use crate::api::authority::{self, Membership};
-use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ServiceUser};
+use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
 
 pub use affected::{Affected, Kind};
 pub use delivered::{Controller, DeliveredSecret, Part};
@@ -89,6 +90,8 @@ pub struct Model {
     pub delivered: Store<DeliveredSecret>,
     /// Secrets whose owner allows their import, metadata only.
     pub imports: Store<PartialObjectMeta<Secret>>,
+    /// What replicas of the endpoint tell each other.
+    pub endpoints: Store<EndpointState>,
     relations: Arc<RwLock<Relations>>,
 }
 
@@ -159,6 +162,12 @@ impl Model {
     #[must_use]
     pub fn secret(&self, key: &Key) -> Option<Arc<ClientSecret>> {
         self.secrets.get(&key.to_ref()).filter(|secret| !is_deleting(secret.as_ref()))
+    }
+
+    /// When versions of a ClientSecret were used last, by id, as far as replicas have told lately.
+    #[must_use]
+    pub fn uses_of(&self, secret: &Key) -> BTreeMap<String, Timestamp> {
+        self.relations().uses.get(secret).cloned().unwrap_or_default()
     }
 
     /// The ClientSecrets of an application that are not being deleted, oldest first.

@@ -51,9 +51,10 @@ pub struct Started {
 
 /// Starts a watch of each kind; every subscriber hears of everything.
 ///
-/// `secrets_per_application` is the number from which on the secrets of an application depend on each other.
+/// `namespace` is the operator's own; `secrets_per_application` is the number from which on the secrets of an application depend on each other.
 pub fn start(
     client: &Client,
+    namespace: &str,
     clock: impl Clock + Clone,
     secrets_per_application: usize,
     subscribers: Vec<mpsc::UnboundedSender<Update>>,
@@ -65,24 +66,28 @@ pub fn start(
     let (namespaces, namespaces_writer) = reflector::store();
     let (delivered, delivered_writer) = reflector::store();
     let (imports, imports_writer) = reflector::store();
+    let (endpoints, endpoints_writer) = reflector::store();
     let relations = Arc::new(RwLock::new(Relations::default()));
     let hub = Arc::new(Hub { relations: Arc::clone(&relations), subscribers });
     let mut watches = Watches { client: client.clone(), hub, clock, freshness: Vec::new(), tasks: JoinSet::new() };
 
-    watches.decoded(groups_writer, Kind::AccessGroup, |_| {}, |_, _, _| {}, Affected::group);
-    watches.decoded(users_writer, Kind::ServiceUser, |_| {}, Relations::user, Affected::user);
-    watches.decoded(applications_writer, Kind::Application, |_| {}, Relations::application, Affected::application);
+    watches.decoded(Api::all(client.clone()), groups_writer, Kind::AccessGroup, |_| {}, |_, _, _| {}, Affected::group);
+    watches.decoded(Api::all(client.clone()), users_writer, Kind::ServiceUser, |_| {}, Relations::user, Affected::user);
+    let (api, affected) = (Api::all(client.clone()), Affected::application);
+    watches.decoded(api, applications_writer, Kind::Application, |_| {}, Relations::application, affected);
     let affected = move |affected: &mut Affected, relations: &Relations, change: &Change<ClientSecret>| {
         affected.secret(relations, change, secrets_per_application);
     };
-    watches.decoded(secrets_writer, Kind::ClientSecret, shrink, Relations::secret, affected);
+    watches.decoded(Api::all(client.clone()), secrets_writer, Kind::ClientSecret, shrink, Relations::secret, affected);
+    let (api, affected) = (Api::namespaced(client.clone(), namespace), Affected::endpoint);
+    watches.decoded(api, endpoints_writer, Kind::EndpointState, |_| {}, Relations::endpoint, affected);
     watches.namespaces(namespaces_writer);
     watches.delivered(delivered_writer);
     watches.imports(imports_writer);
     watches.probe();
 
     Started {
-        model: Model { groups, users, applications, secrets, namespaces, delivered, imports, relations },
+        model: Model { groups, users, applications, secrets, namespaces, delivered, imports, endpoints, relations },
         freshness: watches.freshness,
         watches: watches.tasks,
     }
@@ -138,6 +143,7 @@ impl<C: Clock + Clone> Watches<C> {
     /// A kind of ours, whole, without what nobody reads.
     fn decoded<K>(
         &mut self,
+        api: Api<DeserializeGuard<K>>,
         writer: reflector::store::Writer<K>,
         kind: Kind,
         pack: impl Fn(&mut K) + Send + Sync + 'static,
@@ -147,7 +153,7 @@ impl<C: Clock + Clone> Watches<C> {
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let (hub, clock, freshness) = self.watch(kind);
-        let events = watcher(Api::<DeserializeGuard<K>>::all(self.client.clone()), watch::config());
+        let events = watcher(api, watch::config());
         self.tasks.spawn(async move {
             let decode = |object| {
                 let mut object = decode(object)?;

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
+use jiff::Timestamp;
 use kube::Resource;
 
 use super::{Key, Keys};
 use crate::api::precedence::Seniority;
-use crate::api::{Application, ClientSecret, ServiceUser};
+use crate::api::{Application, ClientSecret, EndpointState, ServiceUser};
 
 /// An object that claims something which only one, or a limited number, can have. Ordered by seniority.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -44,6 +45,8 @@ pub struct Relations {
     pub claimants_of_secret: HashMap<Key, Vec<Claimant>>,
     /// Secret → ClientSecrets that import from it.
     pub importers_of_secret: HashMap<Key, Vec<Claimant>>,
+    /// ClientSecret → its versions that were used lately, and when.
+    pub uses: HashMap<Key, BTreeMap<String, Timestamp>>,
     /// UID → ServiceUser: subjects, which no client id may equal (RFC 9068 §5).
     pub user_of_subject: BTreeMap<String, Key>,
 }
@@ -102,6 +105,26 @@ impl Relations {
                 line_up(&mut self.importers_of_secret, &source, claimant.clone(), present);
             }
             line_up(&mut self.claimants_of_secret, &delivered, claimant, present);
+        }
+    }
+}
+
+impl Relations {
+    /// Notes what a replica says of uses, and forgets what it says no more: by then it is written down.
+    pub(super) fn endpoint(&mut self, before: Option<&EndpointState>, after: Option<&EndpointState>) {
+        for used in before.iter().flat_map(|state| &state.spec.uses) {
+            let key = Key::new(&used.namespace, &used.name);
+            if let Some(versions) = self.uses.get_mut(&key) {
+                versions.retain(|version, at| *version != used.version || *at > used.at);
+                if versions.is_empty() {
+                    self.uses.remove(&key);
+                }
+            }
+        }
+        for used in after.iter().flat_map(|state| &state.spec.uses) {
+            let versions = self.uses.entry(Key::new(&used.namespace, &used.name)).or_default();
+            let at = versions.entry(used.version.clone()).or_insert(used.at);
+            *at = used.at.max(*at);
         }
     }
 }

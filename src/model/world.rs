@@ -32,6 +32,7 @@ impl World {
         let (namespaces, _) = reflector::store();
         let (delivered, _) = reflector::store();
         let (imports, _) = reflector::store();
+        let (endpoints, _) = reflector::store();
         let model = Model {
             groups: groups_store,
             users: users_store,
@@ -40,6 +41,7 @@ impl World {
             namespaces,
             delivered,
             imports,
+            endpoints,
             relations: Arc::new(RwLock::new(Relations::default())),
         };
         Self { model, groups, users, applications, secrets }

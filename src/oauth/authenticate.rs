@@ -81,6 +81,7 @@ impl<C: Clients> Authenticator<'_, C> {
             Form::Foreign(value) => self.imported(&record, value).await?,
         };
         self.rules(&record, method, secret, version.accepted_until)?;
+        version.memory.used(self.now);
         Ok(Authenticated {
             secret: secret.object.clone(),
             version_id: version.id.clone(),

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use jiff::{SignedDuration, Timestamp};
@@ -157,9 +158,31 @@ pub struct SecretVersion {
     pub imported: bool,
     /// Refused from this instant on; `None`: no end of its own. A retired version has an end in the past.
     pub accepted_until: Option<Timestamp>,
-    /// Keyed MAC of the value after its first success in this process, so that the hash is computed once. Shared
-    /// between compilations of the same version.
-    pub verified: Arc<OnceLock<[u8; 32]>>,
+    /// What this process remembers of it; shared between compilations of the same version.
+    pub memory: Arc<VersionMemory>,
+}
+
+/// What a process remembers of a version.
+#[derive(Debug, Default)]
+pub struct VersionMemory {
+    /// Keyed MAC of the value after its first success, so that the hash is computed once.
+    pub verified: OnceLock<[u8; 32]>,
+    /// Seconds since 1970 of the last success; 0: none.
+    last_used: AtomicI64,
+}
+
+impl VersionMemory {
+    /// It authenticated at this instant.
+    pub fn used(&self, now: Timestamp) {
+        self.last_used.fetch_max(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// When it authenticated last in this process.
+    #[must_use]
+    pub fn last_used(&self) -> Option<Timestamp> {
+        let seconds = self.last_used.load(Ordering::Relaxed);
+        (seconds != 0).then(|| Timestamp::from_second(seconds).ok()).flatten()
+    }
 }
 
 impl fmt::Debug for SecretVersion {

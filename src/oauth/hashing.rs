@@ -86,7 +86,7 @@ impl Hasher {
     ) -> Result<bool, Unavailable> {
         // The verifier and the UID are in the digest too: a version whose verifier was exchanged is hashed again.
         let digest = mac::of(&[&secret.uid, version.verifier.as_bytes(), value.as_bytes()]);
-        if version.verified.get().is_some_and(|known| mac::equal(known, &digest)) {
+        if version.memory.verified.get().is_some_and(|known| mac::equal(known, &digest)) {
             return Ok(true);
         }
         let (keys, of, value) = (Arc::clone(keys), Arc::clone(version), Zeroizing::new(value.to_owned()));
@@ -94,7 +94,7 @@ impl Hasher {
         let strength = if version.imported { Strength::Imported } else { Strength::Generated };
         let matches = self.run(strength, move || keys.verify(&of.verifier, &value, uid)).await?;
         if matches {
-            let _ = version.verified.set(digest);
+            let _ = version.memory.verified.set(digest);
         }
         Ok(matches)
     }
@@ -192,7 +192,7 @@ mod tests {
             verifier: keys.hash(value, uid, Strength::Generated).unwrap(),
             imported: false,
             accepted_until: None,
-            verified: Arc::default(),
+            memory: Arc::default(),
         });
         let object = crate::oauth::client::ObjectRevision {
             kind: "ClientSecret",
@@ -234,7 +234,7 @@ mod tests {
             verifier: keys.hash("another", secret.uid, Strength::Generated).unwrap(),
             imported: false,
             accepted_until: None,
-            verified: version.verified.clone(),
+            memory: version.memory.clone(),
         });
         assert_eq!(hasher.verify(&keys, &secret, &exchanged, "right").await, Ok(false));
     }

@@ -12,6 +12,8 @@ mod obstacle;
 mod rotation;
 mod versions;
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::content::Content;
@@ -19,7 +21,7 @@ use crate::api::ClientSecret;
 use crate::api::application::Reference;
 use crate::api::client_secret::{
     ClientSecretSpec, ClientSecretStatus, DeliveryStatus, LifetimePolicy, RotationCause, RotationStep, SourceStatus,
-    Version, VersionState,
+    Version, VersionState, Workload,
 };
 use crate::api::conditions::{merge, whole_second};
 
@@ -32,6 +34,23 @@ pub struct Policy {
     pub warnings: Vec<SignedDuration>,
     /// The most secrets of an application that count.
     pub limit: usize,
+    /// How long it takes at most until a use is known.
+    pub usage_lag: SignedDuration,
+}
+
+/// How far the restart of a workload has come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Rollout {
+    /// The workload does not exist.
+    Missing,
+    /// It has not been restarted for the newest version.
+    Outdated,
+    /// Its pods are being replaced; how far that is.
+    Progressing(String),
+    /// It has given up, or cannot do it by itself; why.
+    Stuck(String),
+    /// Every pod is one that started after the new value was delivered.
+    Done,
 }
 
 /// What the decision is taken from.
@@ -48,6 +67,10 @@ pub struct Observed<'a> {
     pub delivered: Delivered,
     /// The Secret to import from; `None`: the value is generated.
     pub import: Option<Import>,
+    /// When its versions were used last, by id, as far as replicas have told.
+    pub uses: BTreeMap<String, Timestamp>,
+    /// The workloads to restart, while they are being restarted.
+    pub workloads: Vec<(Workload, Rollout)>,
     /// What the operator allows.
     pub policy: &'a Policy,
     /// The instant of the decision.
@@ -131,6 +154,8 @@ pub enum Action {
     Import(SourceStatus),
     /// Write the imported value into the Secret.
     Deliver,
+    /// Restart the workloads that have not been restarted for the newest version.
+    RollOut,
     /// Remove the Secret: it has been there for as long as it should.
     Remove,
 }
@@ -195,6 +220,8 @@ impl Observed<'_> {
                     stage(cause)
                 } else if !intact || written.as_deref() != Some(&content.digest()) {
                     Action::Repair
+                } else if self.workloads.iter().any(|(_, rollout)| *rollout == Rollout::Outdated) {
+                    Action::RollOut
                 } else {
                     Action::None
                 }
@@ -301,6 +328,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         expires_at: active
             .or(versions.first())
             .and_then(|version| observed.policy.lifetime.expiry(&secret.spec, version.created_at)),
+        last_used_at: versions.iter().filter_map(|version| version.last_used_at).max().max(previous.last_used_at),
         next_rotation_at: active.and_then(|version| observed.next_rotation_at(version)),
         rotation,
         observed_trigger,
@@ -330,12 +358,15 @@ pub fn next_due(
         return None;
     }
     let warnings = status.expires_at.into_iter().flat_map(|end| policy.warnings.iter().map(move |early| end - *early));
+    let quiet = status.versions.iter().filter(|version| version.state == VersionState::Retiring);
+    let quiet = quiet.filter_map(|version| rotation::unused_until(spec, status, version, policy));
     let retirements = status.versions.iter().filter(|version| version.state == VersionState::Retiring);
     [status.expires_at, status.next_rotation_at, status.delivery.as_ref().and_then(|delivery| delivery.remove_at)]
         .into_iter()
         .chain(retirements.map(|version| version.retires_at))
         .flatten()
         .chain(warnings)
+        .chain(quiet)
         .filter(|due| *due > now)
         .min()
 }

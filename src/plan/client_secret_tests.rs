@@ -59,7 +59,18 @@ fn observed(secret: &ClientSecret, delivered: Delivered) -> Observed<'_> {
 fn observed_at(secret: &ClientSecret, delivered: Delivered, now: Timestamp) -> Observed<'_> {
     let application = ready_application();
     let import = secret.spec.existing().map(|_| Import::Unchanged);
-    Observed { secret, application, rank: 0, older_claimant: None, delivered, import, policy: &POLICY, now }
+    Observed {
+        secret,
+        application,
+        rank: 0,
+        older_claimant: None,
+        delivered,
+        import,
+        uses: BTreeMap::new(),
+        workloads: Vec::new(),
+        policy: &POLICY,
+        now,
+    }
 }
 
 fn new(id: &str, at: Timestamp) -> Issued {

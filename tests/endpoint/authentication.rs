@@ -100,7 +100,7 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
             verifier: credential.version.verifier.clone(),
             imported: false,
             accepted_until: Some(instant(NOW)),
-            verified: Arc::default(),
+            memory: Arc::default(),
         };
         Credential { value: credential.value.clone(), version: Arc::new(version) }
     };
@@ -212,7 +212,7 @@ async fn a6_a_verifier_copied_from_another_object_or_made_without_the_install_ke
         verifier: foreign.hash(&world.credential.value, crate::world::UID, Strength::Generated).unwrap(),
         imported: false,
         accepted_until: None,
-        verified: Arc::default(),
+        memory: Arc::default(),
     };
     let forged = Credential { value: world.credential.value.clone(), version: Arc::new(version) };
     world.clients.put(record(&forged));

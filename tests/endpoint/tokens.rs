@@ -95,7 +95,7 @@ async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
             verifier: known.verifier.clone(),
             imported: false,
             accepted_until: accepted.map(|seconds| instant(NOW + seconds)),
-            verified: Arc::default(),
+            memory: Arc::default(),
         })];
         world.clients.put(client);
     };

@@ -256,7 +256,7 @@ fn new_credential(install: &InstallKeys) -> Credential {
     let (id, value) = SecretValue::generate();
     let verifier = install.hash(value.expose_secret(), UID, Strength::Generated).unwrap();
     let version =
-        SecretVersion { id: id.to_string(), verifier, imported: false, accepted_until: None, verified: Arc::default() };
+        SecretVersion { id: id.to_string(), verifier, imported: false, accepted_until: None, memory: Arc::default() };
     Credential { value: value.expose_secret().to_owned(), version: Arc::new(version) }
 }
 

@@ -97,6 +97,7 @@ kube-controller-manager_flags() {
 	# What makes a namespace usable, ends it again, collects garbage and fills the aggregated roles. No pod runs here.
 	local controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller
 	controllers+=,root-ca-certificate-publisher-controller,clusterrole-aggregation-controller
+	controllers+=,deployment-controller,replicaset-controller
 	flags=(
 		--kubeconfig="$config" --authentication-kubeconfig="$config" --authorization-kubeconfig="$config"
 		--controllers="$controllers"

@@ -1,7 +1,10 @@
 //! When a new value takes the place of the old one.
 
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lifetime::saturating_add;
@@ -25,10 +28,48 @@ pub struct Rotation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_or_zero")]
     pub overlap: Option<DurationOrZero>,
+    /// The old version is retired before the end of the overlap once it has been unused for that long, after consumers
+    /// rolled. Absent: it lives as long as the overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub quiet_period: Option<ConfigDuration>,
+    /// Workloads of this namespace that are restarted when a new version is delivered, as kubectl rollout restart does,
+    /// once for each version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into(), "name".into()]))]
+    pub rollout: Option<Vec<Workload>>,
     /// Changing this text rotates now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub trigger: Option<String>,
+}
+
+/// A workload of the same namespace.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, KubeSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Workload {
+    /// Deployment, StatefulSet or DaemonSet.
+    pub kind: WorkloadKind,
+    /// Its name.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
+    }
+}
+
+/// Kinds whose pods can be restarted.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum WorkloadKind {
+    /// apps/v1 Deployment.
+    Deployment,
+    /// apps/v1 StatefulSet.
+    StatefulSet,
+    /// apps/v1 DaemonSet.
+    DaemonSet,
 }
 
 impl Rotation {

@@ -29,6 +29,10 @@ pub struct ClientSecretStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub next_rotation_at: Option<Timestamp>,
+    /// When any of its versions authenticated last; at most a minute behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::instant")]
+    pub last_used_at: Option<Timestamp>,
     /// The rotation in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationStatus>,
@@ -61,6 +65,10 @@ pub struct RotationStatus {
     pub since: Timestamp,
     /// Why there is a new version.
     pub cause: RotationCause,
+    /// When the new version was delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::instant")]
+    pub delivered_at: Option<Timestamp>,
     /// What the step waits for, in a sentence.
     pub waits_for: String,
 }
@@ -70,7 +78,11 @@ pub struct RotationStatus {
 pub enum RotationStep {
     /// Every replica is to know the new value before it is in the Secret.
     Delivering,
-    /// Old and new are both accepted.
+    /// Workloads are being restarted; old and new are both accepted.
+    RollingOut,
+    /// The old value is accepted until nobody has used it for a while, or until the end of the overlap.
+    Quiet,
+    /// Old and new are both accepted until the end of the overlap.
     Overlap,
 }
 
@@ -126,6 +138,10 @@ pub struct Version {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub retires_at: Option<Timestamp>,
+    /// When it authenticated last; at most a minute behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::instant")]
+    pub last_used_at: Option<Timestamp>,
     /// An Argon2id hash; useless without the install's key.
     pub verifier: String,
 }

@@ -98,6 +98,8 @@ fn rotating(status: &ClientSecretStatus) -> Verdict {
         Some(rotation) => {
             let reason = match rotation.step {
                 RotationStep::Delivering => reasons::DELIVERING,
+                RotationStep::RollingOut => reasons::ROLLING_OUT,
+                RotationStep::Quiet => reasons::QUIET,
                 RotationStep::Overlap => reasons::OVERLAP,
             };
             Verdict::yes(types::ROTATING, reason, format!("Waits for: {}", rotation.waits_for))

@@ -2,8 +2,23 @@
 
 use jiff::Timestamp;
 
-use super::{Delivered, Observed};
-use crate::api::client_secret::{RotationCause, RotationStatus, Version};
+use super::{Delivered, Observed, Policy};
+use crate::api::client_secret::{
+    ClientSecretSpec, ClientSecretStatus, RotationCause, RotationStatus, RotationStep, Version,
+};
+
+/// When an old version counts as unused; `None`: it lives as long as the overlap.
+pub(super) fn unused_until(
+    spec: &ClientSecretSpec,
+    status: &ClientSecretStatus,
+    version: &Version,
+    policy: &Policy,
+) -> Option<Timestamp> {
+    let quiet = spec.rotation.as_ref()?.quiet_period.as_ref()?.length();
+    let rolled = status.rotation.as_ref().filter(|rotation| rotation.step == RotationStep::Quiet)?.since;
+    // Whatever happened until then is known by now.
+    version.last_used_at.into_iter().chain([rolled]).max()?.checked_add(quiet + policy.usage_lag).ok()
+}
 
 impl Observed<'_> {
     /// Why a new value has to be recorded and delivered now; `None`: there is no reason.

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Delivered, Issued, Observed, Outcome};
+use super::{Delivered, Issued, Observed, Outcome, Rollout};
 use crate::api::client_secret::{
     OVERLAP_DEFAULT, Rotation, RotationCause, RotationStatus, RotationStep, Version, VersionState,
 };
@@ -48,6 +48,7 @@ impl Observed<'_> {
             state: VersionState::Active,
             created_at: whole_second(issued.at),
             retires_at: None,
+            last_used_at: None,
             verifier: issued.verifier.clone(),
         };
         let older = self.versions().iter().filter(|version| version.id != issued.id).map(old);
@@ -76,6 +77,7 @@ impl Observed<'_> {
             step: RotationStep::Delivering,
             since: self.staged().map_or_else(|| whole_second(self.now), |staged| staged.since),
             cause,
+            delivered_at: None,
             waits_for: format!("The new value to be in Secret {name}."),
         }
     }
@@ -89,19 +91,22 @@ impl Observed<'_> {
             (_, rotation) => rotation.as_ref().map_or(OVERLAP_DEFAULT, Rotation::overlap),
         };
         let until = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
-        let mut rotation = None;
-        let versions = self
-            .versions()
-            .iter()
-            .map(|version| match version.state {
-                VersionState::Retiring if overlap.is_zero() => self.retired_at_once(version),
-                VersionState::Retiring => {
-                    rotation = Some(overlapping(now, cause, until));
-                    Version { retires_at: Some(until), ..version.clone() }
-                }
-                VersionState::Active | VersionState::Retired => version.clone(),
-            })
-            .collect();
+        let end = |version: &Version| match version.state {
+            VersionState::Retiring if overlap.is_zero() => self.retired_at_once(version),
+            VersionState::Retiring => Version { retires_at: Some(until), ..version.clone() },
+            VersionState::Active | VersionState::Retired => version.clone(),
+        };
+        let versions: Vec<Version> = self.versions().iter().map(end).collect();
+        let rotation = self.next_step(
+            &versions,
+            &RotationStatus {
+                step: RotationStep::Delivering,
+                since: now,
+                cause,
+                delivered_at: Some(now),
+                waits_for: String::new(),
+            },
+        );
         (versions, rotation, trigger)
     }
 
@@ -117,29 +122,76 @@ impl Observed<'_> {
         self.versions().iter().skip(1).map(back).collect()
     }
 
-    /// The same versions at a later instant, or with another overlap.
+    /// The same versions at a later instant, with another overlap, or after workloads have rolled.
     fn aged(&self) -> (Vec<Version>, Option<RotationStatus>) {
         let told = self.status().and_then(|status| status.rotation.clone());
-        let overlapping_since =
-            told.as_ref().filter(|told| told.step == RotationStep::Overlap).map(|told| (told.since, told.cause));
-        let mut rotation = told.filter(|told| told.step == RotationStep::Delivering);
-        let overlap = self.secret.spec.rotation.as_ref().map(Rotation::overlap);
-        let mut versions = Vec::new();
-        for version in self.versions() {
-            let mut version = version.clone();
-            if let (VersionState::Retiring, Some(planned)) = (version.state, version.retires_at) {
-                let (since, cause) = overlapping_since.unwrap_or((version.created_at, RotationCause::Interval));
-                let until = overlap.and_then(|overlap| since.checked_add(overlap).ok()).unwrap_or(planned);
-                version.retires_at = Some(until);
-                if until <= self.now {
-                    version.state = VersionState::Retired;
-                } else {
-                    rotation = Some(overlapping(since, cause, until));
-                }
-            }
-            versions.push(version);
-        }
+        let versions: Vec<Version> = self.versions().iter().map(|version| self.older(version, told.as_ref())).collect();
+        let rotation = match told {
+            Some(told) if told.step != RotationStep::Delivering => self.next_step(&versions, &told),
+            told => told,
+        };
         (versions, rotation)
+    }
+
+    fn older(&self, version: &Version, rotation: Option<&RotationStatus>) -> Version {
+        let last_used_at = version.last_used_at.max(self.uses.get(&version.id).copied());
+        let mut version = Version { last_used_at, ..version.clone() };
+        let (VersionState::Retiring, Some(planned)) = (version.state, version.retires_at) else { return version };
+        let asked = self.secret.spec.rotation.as_ref().map(Rotation::overlap);
+        let delivered = rotation.and_then(|rotation| rotation.delivered_at);
+        let until = delivered.zip(asked).and_then(|(delivered, overlap)| delivered.checked_add(overlap).ok());
+        let until = until.unwrap_or(planned);
+        let unused = self
+            .status()
+            .and_then(|status| super::rotation::unused_until(&self.secret.spec, status, &version, self.policy));
+        let end = unused.into_iter().chain([until]).min().unwrap_or(until);
+        version.retires_at = Some(until);
+        if end <= self.now {
+            version.state = VersionState::Retired;
+            version.retires_at = Some(until.min(whole_second(self.now)));
+        }
+        version
+    }
+
+    /// Where the rotation is after `told`: workloads roll, then the old value falls silent, or its overlap ends.
+    fn next_step(&self, versions: &[Version], told: &RotationStatus) -> Option<RotationStatus> {
+        let spec = self.secret.spec.rotation.as_ref();
+        let old = versions.iter().find(|version| version.state == VersionState::Retiring);
+        let until = old.and_then(|old| old.retires_at);
+        let rolls = match told.step {
+            RotationStep::Delivering => spec.is_some_and(|spec| spec.rollout.iter().flatten().next().is_some()),
+            RotationStep::RollingOut => !self.workloads.iter().all(|(_, rollout)| *rollout == Rollout::Done),
+            RotationStep::Quiet | RotationStep::Overlap => false,
+        };
+        let (step, waits_for) = match (rolls, until) {
+            (true, _) => (RotationStep::RollingOut, self.rolling()),
+            (false, None) => return None,
+            (false, Some(until)) if spec.is_some_and(|spec| spec.quiet_period.is_some()) => {
+                let text = format!("The old value to be unused for spec.rotation.quietPeriod, or {until}.");
+                (RotationStep::Quiet, text)
+            }
+            (false, Some(until)) => {
+                let text = format!("The end of the overlap at {until}: until then the old value is accepted too.");
+                (RotationStep::Overlap, text)
+            }
+        };
+        let since = if step == told.step { told.since } else { whole_second(self.now) };
+        Some(RotationStatus { step, since, waits_for, ..told.clone() })
+    }
+
+    /// What is still to be restarted, workload by workload.
+    fn rolling(&self) -> String {
+        let open = self.workloads.iter().filter_map(|(workload, rollout)| {
+            Some(match rollout {
+                Rollout::Done => return None,
+                Rollout::Outdated => format!("{workload} to be restarted"),
+                Rollout::Progressing(how_far) => format!("{workload} ({how_far})"),
+                Rollout::Missing => format!("{workload}, which does not exist: correct spec.rotation.rollout"),
+                Rollout::Stuck(why) => format!("{workload}, which is stuck: {why}"),
+            })
+        });
+        let open: Vec<String> = open.collect();
+        if open.is_empty() { "Workloads to be restarted.".to_owned() } else { format!("{}.", open.join("; ")) }
     }
 
     /// Nothing asks any more for the value that is on its way.
@@ -170,14 +222,5 @@ impl Observed<'_> {
         let now = whole_second(self.now);
         let until = version.retires_at.map_or(now, |planned| planned.min(now));
         Version { state: VersionState::Retired, retires_at: Some(until), ..version.clone() }
-    }
-}
-
-fn overlapping(since: Timestamp, cause: RotationCause, until: Timestamp) -> RotationStatus {
-    RotationStatus {
-        step: RotationStep::Overlap,
-        since,
-        cause,
-        waits_for: format!("The end of the overlap at {until}: until then the old value is accepted too."),
     }
 }

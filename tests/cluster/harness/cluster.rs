@@ -54,6 +54,13 @@ impl Cluster {
         Arc::new(Self::on(ControlPlane::start(), replicas))
     }
 
+    /// The same with further arguments for every replica.
+    pub fn own_with(replicas: usize, arguments: &[&str]) -> Arc<Self> {
+        let mut cluster = Self::on(ControlPlane::start(), replicas);
+        cluster.replicas = cluster.replicas.into_iter().map(|replica| replica.with(arguments)).collect();
+        Arc::new(cluster)
+    }
+
     fn on(controlplane: ControlPlane, replicas: usize) -> Self {
         let log = |name: &str| controlplane.scratch().join(format!("{name}-{}.log", std::process::id()));
         let mut all: Vec<Replica> = Vec::new();

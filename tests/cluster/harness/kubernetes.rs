@@ -16,12 +16,17 @@ pub struct Kubernetes {
 }
 
 /// Kind, API group, version, plural, and whether it lives in a namespace.
-const KINDS: [(&str, &str, &str, &str, bool); 12] = [
+const KINDS: [(&str, &str, &str, &str, bool); 17] = [
     ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
     ("ClientSecret", "postern.dev", "v1alpha1", "clientsecrets", true),
+    ("EndpointState", "postern.dev", "v1alpha1", "endpointstates", true),
     ("Secret", "", "v1", "secrets", true),
+    ("Deployment", "apps", "v1", "deployments", true),
+    ("StatefulSet", "apps", "v1", "statefulsets", true),
+    ("DaemonSet", "apps", "v1", "daemonsets", true),
+    ("Pod", "", "v1", "pods", true),
     ("ConfigMap", "", "v1", "configmaps", true),
     ("Namespace", "", "v1", "namespaces", false),
     ("Event", "events.k8s.io", "v1", "events", true),

@@ -41,6 +41,8 @@ impl Replica {
             ["--replica-name", name],
             // Whatever it may ever print is searched for credentials.
             ["--log-level", "trace"],
+            // Tests count writes; those about the last use say how often they want it told.
+            ["--last-use-interval", "1d"],
         ];
         Self {
             command: command.concat().into_iter().map(str::to_owned).collect(),

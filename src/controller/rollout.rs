@@ -1,0 +1,185 @@
+//! Workloads that are restarted when a new version is delivered: as `kubectl rollout restart` does, once a version.
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use kube::api::Patch;
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::{Context, Error, params};
+use crate::api::ClientSecret;
+use crate::api::client_secret::{RotationStep, Workload, WorkloadKind};
+use crate::api::digest::digest;
+use crate::api::names::ROLLOUT_ANNOTATION_PREFIX;
+use crate::clock::Clock;
+use crate::plan::client_secret::Rollout;
+
+impl<C: Clock> Context<C> {
+    /// How far the restarts have come; nothing while none is under way.
+    pub(super) async fn workloads_of(&self, secret: &ClientSecret) -> Result<Vec<(Workload, Rollout)>, Error> {
+        let status = secret.status.as_ref();
+        let rolling = status.and_then(|status| status.rotation.as_ref());
+        let newest = status.and_then(|status| status.versions.first());
+        let (Some(_), Some(newest)) = (rolling.filter(|rotation| rotation.step == RotationStep::RollingOut), newest)
+        else {
+            return Ok(Vec::new());
+        };
+        let mut seen = Vec::new();
+        let wanted = secret.spec.rotation.as_ref().and_then(|rotation| rotation.rollout.as_deref());
+        for workload in wanted.unwrap_or_default() {
+            let mark = (annotation(secret), newest.id.as_str());
+            let found = match workload.kind {
+                WorkloadKind::Deployment => self.look(secret, workload, &mark, deployment).await,
+                WorkloadKind::StatefulSet => self.look(secret, workload, &mark, stateful_set).await,
+                WorkloadKind::DaemonSet => self.look(secret, workload, &mark, daemon_set).await,
+            };
+            seen.push((workload.clone(), found?));
+        }
+        Ok(seen)
+    }
+
+    /// Restarts those that have not been restarted for the newest version. Doing it twice restarts once: the mark that it
+    /// leaves in the template of the pods is the version itself.
+    pub(super) async fn roll_out(&self, secret: &ClientSecret, workloads: &[(Workload, Rollout)]) -> Result<(), Error> {
+        let newest = secret.status.as_ref().and_then(|status| status.versions.first());
+        let Some(version) = newest.map(|newest| newest.id.as_str()) else { return Ok(()) };
+        for (workload, _) in workloads.iter().filter(|(_, rollout)| *rollout == Rollout::Outdated) {
+            let mark = (annotation(secret), version);
+            match workload.kind {
+                WorkloadKind::Deployment => self.restart::<Deployment>(secret, workload, &mark).await?,
+                WorkloadKind::StatefulSet => self.restart::<StatefulSet>(secret, workload, &mark).await?,
+                WorkloadKind::DaemonSet => self.restart::<DaemonSet>(secret, workload, &mark).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn look<K>(
+        &self,
+        secret: &ClientSecret,
+        workload: &Workload,
+        (key, version): &(String, &str),
+        judge: fn(&K) -> (Option<String>, Rollout),
+    ) -> Result<Rollout, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+        K: Template,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default());
+        let found = api.get_opt(&workload.name).await.map_err(|source| failed("read", secret, workload, source))?;
+        let Some(found) = found else { return Ok(Rollout::Missing) };
+        if found.annotation(key) != Some(version) {
+            return Ok(Rollout::Outdated);
+        }
+        let (impossible, rollout) = judge(&found);
+        Ok(impossible.map_or(rollout, Rollout::Stuck))
+    }
+
+    async fn restart<K>(
+        &self,
+        secret: &ClientSecret,
+        workload: &Workload,
+        (key, version): &(String, &str),
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default());
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": {key: version}}}}});
+        let patched = api.patch(&workload.name, &params::patch(), &Patch::Merge(&patch)).await;
+        patched.map(drop).map_err(|source| failed("restart", secret, workload, source))
+    }
+}
+
+/// The annotation of a pod template that says for which version of this ClientSecret it was restarted.
+fn annotation(secret: &ClientSecret) -> String {
+    let digest = digest(secret.metadata.uid.as_deref());
+    format!("{ROLLOUT_ANNOTATION_PREFIX}{}", digest.get(..12).unwrap_or_default())
+}
+
+/// What all three kinds have.
+pub(super) trait Template {
+    /// An annotation of the pods to come.
+    fn annotation(&self, key: &str) -> Option<&str>;
+}
+
+impl Template for Deployment {
+    fn annotation(&self, key: &str) -> Option<&str> {
+        in_template(&self.spec.as_ref()?.template, key)
+    }
+}
+
+impl Template for StatefulSet {
+    fn annotation(&self, key: &str) -> Option<&str> {
+        in_template(&self.spec.as_ref()?.template, key)
+    }
+}
+
+impl Template for DaemonSet {
+    fn annotation(&self, key: &str) -> Option<&str> {
+        in_template(&self.spec.as_ref()?.template, key)
+    }
+}
+
+fn in_template<'a>(template: &'a PodTemplateSpec, key: &str) -> Option<&'a str> {
+    template.metadata.as_ref()?.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+/// As `kubectl rollout status` judges it.
+fn deployment(found: &Deployment) -> (Option<String>, Rollout) {
+    let (spec, status) = (found.spec.clone().unwrap_or_default(), found.status.clone().unwrap_or_default());
+    let stuck = status.conditions.iter().flatten().find(|condition| {
+        condition.type_ == "Progressing" && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
+    });
+    let stuck = if spec.paused.unwrap_or_default() {
+        Some("it is paused".to_owned())
+    } else {
+        stuck.map(|condition| condition.message.clone().unwrap_or_else(|| "its deadline has passed".to_owned()))
+    };
+    let wanted = spec.replicas.unwrap_or(1);
+    let updated = status.updated_replicas.unwrap_or_default();
+    let old = status.replicas.unwrap_or_default() - updated;
+    let available = status.available_replicas.unwrap_or_default();
+    let seen = status.observed_generation >= found.metadata.generation;
+    (stuck, progress(seen, [updated, available], wanted, old))
+}
+
+fn stateful_set(found: &StatefulSet) -> (Option<String>, Rollout) {
+    let (spec, status) = (found.spec.clone().unwrap_or_default(), found.status.clone().unwrap_or_default());
+    let by_hand = spec.update_strategy.and_then(|strategy| strategy.type_).is_some_and(|type_| type_ == "OnDelete");
+    let wanted = spec.replicas.unwrap_or(1);
+    let updated = status.updated_replicas.unwrap_or_default();
+    let available = status.available_replicas.unwrap_or_default();
+    let seen = status.observed_generation >= found.metadata.generation;
+    let rollout = progress(seen, [updated, available], wanted, status.replicas - updated);
+    (by_hand.then(on_delete).filter(|_| rollout != Rollout::Done), rollout)
+}
+
+fn daemon_set(found: &DaemonSet) -> (Option<String>, Rollout) {
+    let (spec, status) = (found.spec.clone().unwrap_or_default(), found.status.clone().unwrap_or_default());
+    let by_hand = spec.update_strategy.and_then(|strategy| strategy.type_).is_some_and(|type_| type_ == "OnDelete");
+    let updated = status.updated_number_scheduled.unwrap_or_default();
+    let available = status.number_available.unwrap_or_default();
+    let seen = status.observed_generation >= found.metadata.generation;
+    let rollout = progress(seen, [updated, available], status.desired_number_scheduled, 0);
+    (by_hand.then(on_delete).filter(|_| rollout != Rollout::Done), rollout)
+}
+
+fn on_delete() -> String {
+    "its updateStrategy is OnDelete, so its pods have to be deleted by hand".to_owned()
+}
+
+fn progress(seen: bool, [updated, available]: [i32; 2], wanted: i32, old: i32) -> Rollout {
+    if seen && updated >= wanted && available >= wanted && old <= 0 {
+        Rollout::Done
+    } else {
+        Rollout::Progressing(format!("{updated} of {wanted} pods are new, {available} available"))
+    }
+}
+
+fn failed(step: &'static str, secret: &ClientSecret, workload: &Workload, source: kube::Error) -> Error {
+    let object = format!("{:?} {}/{}", workload.kind, secret.namespace().unwrap_or_default(), workload.name);
+    Error::Api { step, object, source: Box::new(source) }
+}

@@ -1,0 +1,102 @@
+//! Workloads are restarted when a new version is delivered, once.
+
+use postern::clock::{Clock, SystemClock};
+use serde_json::{Value, json};
+
+use crate::harness::{Kubernetes, Tenant, client_secret, eventually, holds, object};
+
+fn deployment() -> Value {
+    let labels = json!({"app": "sync"});
+    object(
+        "Deployment",
+        "sync",
+        json!({
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "sync", "image": "sync:1"}]}},
+        }),
+    )
+}
+
+fn spec(trigger: &str, workloads: &[&str]) -> Value {
+    let workloads: Vec<Value> = workloads.iter().map(|name| json!({"kind": "Deployment", "name": name})).collect();
+    json!({"rotation": {"trigger": trigger, "overlap": "1h", "rollout": workloads}})
+}
+
+#[tokio::test]
+async fn a_deployment_is_restarted_once_for_each_version_and_waited_for() {
+    let tenant = Tenant::new("rollout").await;
+    tenant.settle_in().await;
+    tenant.apply(&deployment()).await;
+    starts_pods(&tenant).await;
+    tenant.apply(&client_secret("blue", "sync", spec("a", &["sync"]))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    assert_eq!(restarts(&tenant).await, 0, "the first version restarts nothing: whoever wants it waits for it");
+    for rotation in 1..=2 {
+        tenant.apply(&client_secret("blue", "sync", spec(&format!("rotation-{rotation}"), &["sync"]))).await;
+        tenant.says("ClientSecret", "blue", "Rotating", "True", "RollingOut").await;
+        eventually("it waits for the pods", async || {
+            let waits = waits_for(&tenant).await;
+            holds(waits.contains("Deployment sync") && waits.contains("of 2 pods are new"), &waits)
+        })
+        .await;
+        starts_pods(&tenant).await;
+        tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+        assert_eq!(restarts(&tenant).await, rotation, "once a version");
+    }
+    // Not by an edit, nor by what somebody does to the Secret.
+    tenant.merge("ClientSecret", &tenant.namespace, "blue", json!({"spec": {"description": "x"}})).await.unwrap();
+    tenant.settled().await;
+    assert_eq!(restarts(&tenant).await, 2);
+}
+
+#[tokio::test]
+async fn a_workload_that_is_missing_or_stuck_is_named() {
+    let tenant = Tenant::new("stuck-rollout").await;
+    tenant.settle_in().await;
+    tenant.apply(&client_secret("blue", "sync", spec("a", &["nowhere", "sync"]))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    tenant.apply(&deployment()).await;
+    tenant.merge("Deployment", &tenant.namespace, "sync", json!({"spec": {"paused": true}})).await.unwrap();
+    tenant.apply(&client_secret("blue", "sync", spec("b", &["nowhere", "sync"]))).await;
+    eventually("both are named with what is wrong", async || {
+        let waits = waits_for(&tenant).await;
+        let named = ["Deployment nowhere, which does not exist", "Deployment sync, which is stuck: it is paused"];
+        holds(named.iter().all(|text| waits.contains(text)), &waits)
+    })
+    .await;
+    tenant.accepted(&tenant.delivered("blue").await).await;
+}
+
+async fn waits_for(tenant: &Tenant) -> String {
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    status["rotation"]["waitsFor"].as_str().unwrap_or_default().to_owned()
+}
+
+/// How often the pods of the Deployment got another template.
+async fn restarts(tenant: &Tenant) -> i64 {
+    let deployment = tenant.get("Deployment", "sync").await;
+    deployment["metadata"]["generation"].as_i64().expect("a generation") - 1
+}
+
+/// What kubelets would do, of which there are none here: every pod of the newest template becomes ready.
+async fn starts_pods(tenant: &Tenant) {
+    eventually("the Deployment is complete", async || {
+        for pod in tenant.kubernetes.list("Pod", &tenant.namespace).await {
+            start(&tenant.kubernetes, &tenant.namespace, &pod).await;
+        }
+        let status = tenant.get("Deployment", "sync").await["status"].clone();
+        let complete = ["replicas", "updatedReplicas", "availableReplicas"].iter().all(|field| status[field] == 2);
+        holds(complete, &status)
+    })
+    .await;
+}
+
+async fn start(kubernetes: &Kubernetes, namespace: &str, pod: &Value) {
+    let now = jiff::Timestamp::from_second(SystemClock.now().as_second()).expect("an instant").to_string();
+    let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": now});
+    let name = pod["metadata"]["name"].as_str().expect("a name");
+    let running = json!({"status": {"phase": "Running", "conditions": [ready]}});
+    // It may be gone by now.
+    let _ = kubernetes.merge_status("Pod", namespace, name, running).await;
+}

@@ -1,0 +1,78 @@
+//! When a secret was used last, and what hangs on it.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, OPERATOR_NAMESPACE, Tenant, client_secret, eventually, holds};
+
+#[tokio::test]
+async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_silent() {
+    let cluster = Cluster::own_with(2, &["--last-use-interval", "1s"]);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "usage", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    assert_eq!(last_use(&tenant).await, Value::Null);
+    tenant.accepted(&credential).await;
+    let first = eventually("the use is told", async || {
+        let told = last_use(&tenant).await;
+        holds(told.is_string(), &told).map(|()| told)
+    })
+    .await;
+    for replica in &cluster.replicas {
+        let name = format!("endpoint-{}-0", replica.name);
+        let state = tenant.kubernetes.get("EndpointState", OPERATOR_NAMESPACE, &name).await;
+        assert_eq!(state["spec"]["uses"][0]["name"], "blue", "{state:#}");
+    }
+    let columns = cluster.controlplane.run("kubectl", &["get", "csec", "--namespace", &tenant.namespace]);
+    assert!(columns.contains("LAST USED") && columns.contains(first.as_str().unwrap()), "{columns}");
+
+    // Idle: nothing is written, neither about the secret nor by the replicas.
+    let versions = async || {
+        let states = tenant.kubernetes.list("EndpointState", OPERATOR_NAMESPACE).await;
+        states.iter().map(|state| state["metadata"]["resourceVersion"].clone()).collect::<Vec<_>>()
+    };
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let (writes, states) = (tenant.writes().await, versions().await);
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert_eq!((tenant.writes().await, versions().await), (writes, states));
+
+    // What was used just before the end is told at the end.
+    tenant.accepted(&credential).await;
+    for replica in &cluster.replicas {
+        replica.process().terminate();
+        assert!(replica.process().ended().await.success());
+    }
+    cluster.start().await;
+    eventually("the later use is told", async || {
+        let told = last_use(&tenant).await;
+        holds(told.as_str() > first.as_str(), &told)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_old_value_that_nobody_uses_any_more_is_retired_before_its_overlap_ends() {
+    let cluster = Cluster::own_with(2, &["--last-use-interval", "1s"]);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "quiet", json!({})).await;
+    tenant.settle_in().await;
+    let rotation = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "1h", "quietPeriod": "4s"}});
+    tenant.apply(&client_secret("blue", "sync", rotation("a"))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let old = tenant.delivered("blue").await;
+    tenant.apply(&client_secret("blue", "sync", rotation("b"))).await;
+    tenant.says("ClientSecret", "blue", "Rotating", "True", "Quiet").await;
+    tenant.accepted(&old).await;
+    // In use by one of the replicas: it lives on, well beyond the quiet period and what it takes to tell.
+    for _ in 0..20 {
+        old.ask(&tenant.connections, &cluster.replicas[1].url, &[]).await.unwrap().claims().unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
+    tenant.turned_away(&old).await;
+    tenant.accepted(&tenant.delivered("blue").await).await;
+}
+
+async fn last_use(tenant: &Tenant) -> Value {
+    tenant.get("ClientSecret", "blue").await["status"]["lastUsedAt"].clone()
+}
