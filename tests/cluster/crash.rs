@@ -4,45 +4,121 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Credential, Moment, Proxy, Tenant, client_secret};
+use crate::harness::{Cluster, Credential, Moment, Proxy, Tenant, client_secret, eventually, holds};
 
 /// More writes than any step takes; the enumeration ends earlier, when no write is left to die at.
 const WRITES_MAX: usize = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_write_of_a_new_client_secret_it_ends_with_one_secret_and_one_active_version() {
-    let scene = Scene::set().await;
-    scene
-        .enumerate(async |tenant: &Tenant, name: &str| {
-            tenant.apply(&client_secret(name, "sync", json!({}))).await;
-        })
-        .await;
+    let scene = Scene::set("new").await;
+    let nothing = async |_: &str| ();
+    let create = async |name: &str, (): &()| scene.apply(name, json!({})).await;
+    scene.at_each_write(2, nothing, create, async |name, ()| scene.is_sound(name).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_write_of_a_healing_it_ends_with_a_new_value_and_the_old_one_refused() {
-    let scene = Scene::set().await;
-    for (number, moment) in [Moment::Before, Moment::After].into_iter().enumerate() {
-        for write in 1..=WRITES_MAX {
-            let name = format!("heal-{number}-{write}");
-            let old = scene.tenant.issue(&name).await;
-            scene.tenant.settled().await;
-            let killed = scene
-                .attempt(
-                    write,
-                    moment,
-                    async || scene.tenant.delete("Secret", &scene.tenant.namespace, &name).await,
-                    &name,
-                )
-                .await;
-            scene.tenant.turned_away(&old).await;
-            scene.is_sound(&name).await;
-            if !killed {
-                assert!(write > 2, "healing takes at least two writes");
-                break;
-            }
-        }
-    }
+    let scene = Scene::set("healing").await;
+    let issue = async |name: &str| scene.tenant.issue(name).await;
+    let delete = async |name: &str, _: &Credential| {
+        scene.tenant.delete("Secret", &scene.tenant.namespace, name).await;
+    };
+    let healed = async |name: &str, old: Credential| {
+        scene.tenant.turned_away(&old).await;
+        scene.is_sound(name).await;
+    };
+    scene.at_each_write(3, issue, delete, healed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_write_of_a_rotation_it_ends_with_one_new_value_and_the_old_one_ends_with_its_overlap() {
+    let scene = Scene::set("rotation").await;
+    let spec = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "2s"}});
+    let issue = async |name: &str| {
+        scene.apply(name, spec("a")).await;
+        scene.tenant.ready("ClientSecret", name).await;
+        scene.tenant.delivered(name).await
+    };
+    let rotate = async |name: &str, _: &Credential| scene.apply(name, spec("b")).await;
+    let rotated = async |name: &str, old: Credential| {
+        eventually("the rotation is over", async || {
+            let status = scene.tenant.get("ClientSecret", name).await["status"].clone();
+            holds(status["observedTrigger"] == "b" && status["rotation"].is_null(), &status)
+        })
+        .await;
+        scene.is_sound(name).await;
+        scene.tenant.turned_away(&old).await;
+    };
+    scene.at_each_write(4, issue, rotate, rotated).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_write_of_an_import_it_ends_with_the_imported_value_delivered() {
+    let scene = Scene::set("import").await;
+    let value = |name: &str| format!("a long enough value of {name}");
+    let put = async |name: &str| {
+        let legacy = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": format!("{name}-legacy"), "labels": {"postern.dev/import": "true"}},
+            "stringData": {"k": value(name)},
+        });
+        scene.tenant.apply(&legacy).await;
+    };
+    let import = async |name: &str, (): &()| {
+        let existing = json!({"secretName": format!("{name}-legacy"), "key": "k"});
+        scene.apply(name, json!({"source": {"existing": existing}})).await;
+    };
+    let imported = async |name: &str, ()| {
+        eventually("it is delivered", async || {
+            let found = scene.tenant.find("Secret", &scene.tenant.namespace, name).await.ok_or("no Secret")?;
+            holds(Credential::delivered_in(&found).key("client-secret") == value(name), &found["metadata"])
+        })
+        .await;
+        scene.is_quiet(name).await;
+        scene.tenant.accepted(&scene.tenant.delivered(name).await).await;
+        let versions = scene.tenant.get("ClientSecret", name).await["status"]["versions"].clone();
+        assert_eq!(versions.as_array().map(Vec::len), Some(1), "{versions:#}");
+    };
+    scene.at_each_write(2, put, import, imported).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_write_of_a_removal_the_credential_lives_on_without_its_secret() {
+    let scene = Scene::set("removal").await;
+    let spec = |ttl: &str| json!({"delivery": {"mode": "Once", "ttl": ttl}});
+    let issue = async |name: &str| {
+        scene.apply(name, spec("1h")).await;
+        scene.tenant.ready("ClientSecret", name).await;
+        scene.tenant.delivered(name).await
+    };
+    // The time is over at once.
+    let remove = async |name: &str, _: &Credential| {
+        scene.apply(name, spec("1s")).await;
+        let gone = async || {
+            let found = scene.tenant.find("Secret", &scene.tenant.namespace, name).await;
+            holds(found.is_none() || scene.cluster.replicas[0].process().exit_status().is_some(), "it is there")
+        };
+        eventually("the Secret is removed, or the operator dies", gone).await;
+    };
+    let removed = async |name: &str, credential: Credential| {
+        scene.tenant.says("ClientSecret", name, "Delivered", "False", "Removed").await;
+        scene.is_quiet(name).await;
+        scene.tenant.accepted(&credential).await;
+    };
+    scene.at_each_write(3, issue, remove, removed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_write_of_a_revocation_the_credential_is_refused() {
+    let scene = Scene::set("revocation").await;
+    let issue = async |name: &str| scene.tenant.issue(name).await;
+    let revoke = async |name: &str, _: &Credential| scene.apply(name, json!({"revoke": true})).await;
+    let revoked = async |name: &str, credential: Credential| {
+        scene.tenant.turned_away(&credential).await;
+        scene.tenant.refused("ClientSecret", name, "Revoked").await;
+    };
+    scene.at_each_write(1, issue, revoke, revoked).await;
 }
 
 /// One replica behind a proxy that can kill it, and a tenant that has settled in.
@@ -53,26 +129,39 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set() -> Self {
+    async fn set(name: &str) -> Self {
         let cluster = Cluster::own(1);
         let proxy = Proxy::before(&cluster).await;
         cluster.replicas[0].start(&cluster.operator_kubeconfig(&proxy.address));
         cluster.ready().await;
-        let tenant = Tenant::on(cluster.clone(), "crash", json!({})).await;
+        let tenant = Tenant::on(cluster.clone(), name, json!({})).await;
         tenant.settle_in().await;
         tenant.settled().await;
         Self { cluster, proxy, tenant }
     }
 
-    /// Does the same again and again, and dies at the first write, the second, and so on, until none is left.
-    async fn enumerate(&self, step: impl AsyncFn(&Tenant, &str)) {
+    async fn apply(&self, name: &str, spec: Value) {
+        self.tenant.apply(&client_secret(name, "sync", spec)).await;
+    }
+
+    /// Does the same again and again, and dies at the first write, the second, and so on, until none is left. `least` is
+    /// how many writes the step takes at least: a step that takes none would show nothing.
+    async fn at_each_write<T>(
+        &self,
+        least: usize,
+        prepare: impl AsyncFn(&str) -> T,
+        step: impl AsyncFn(&str, &T),
+        sound: impl AsyncFn(&str, T),
+    ) {
         for (number, moment) in [Moment::Before, Moment::After].into_iter().enumerate() {
             for write in 1..=WRITES_MAX {
-                let name = format!("new-{number}-{write}");
-                let killed = self.attempt(write, moment, async || step(&self.tenant, &name).await, &name).await;
-                self.is_sound(&name).await;
+                let name = format!("s-{number}-{write}");
+                let prepared = prepare(&name).await;
+                self.tenant.settled().await;
+                let killed = self.attempt(write, moment, async || step(&name, &prepared).await).await;
+                sound(&name, prepared).await;
                 if !killed {
-                    assert!(write > 2, "a new ClientSecret takes at least two writes");
+                    assert!(write > least, "it took {} writes, not at least {least}", write - 1);
                     break;
                 }
             }
@@ -80,15 +169,15 @@ impl Scene {
     }
 
     /// Does `step` with an operator that dies at the `write`th write, and starts it again. Whether it died.
-    async fn attempt(&self, write: usize, moment: Moment, step: impl AsyncFnOnce(), name: &str) -> bool {
+    async fn attempt(&self, write: usize, moment: Moment, step: impl AsyncFnOnce()) -> bool {
         let replica = &self.cluster.replicas[0];
         let victim = replica.process();
         self.proxy.arm(write, moment, victim.clone());
         step().await;
-        // Settled, or dead: a settled ClientSecret has been written about for the last time.
+        // Settled, or dead: what is settled has been written about for the last time.
         let killed = tokio::select! {
             _ = victim.ended() => true,
-            () = self.quiet(name) => !self.proxy.disarm(),
+            () = self.settled_twice() => !self.proxy.disarm(),
         };
         if killed {
             victim.ended().await;
@@ -98,27 +187,30 @@ impl Scene {
         killed
     }
 
-    async fn quiet(&self, name: &str) {
-        self.tenant.ready("ClientSecret", name).await;
+    /// What is due within seconds has had the time to come due.
+    async fn settled_twice(&self) {
         self.tenant.settled().await;
-        self.tenant.ready("ClientSecret", name).await;
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        self.tenant.settled().await;
     }
 
     /// One Secret, one Active version, the value works, and nothing more is written.
     async fn is_sound(&self, name: &str) {
-        self.quiet(name).await;
+        self.is_quiet(name).await;
         let credential = self.tenant.delivered(name).await;
         self.tenant.accepted(&credential).await;
         let status = self.tenant.get("ClientSecret", name).await["status"].clone();
         let versions = status["versions"].as_array().expect("versions");
         let active: Vec<&Value> = versions.iter().filter(|version| version["state"] == "Active").collect();
         assert_eq!(active.len(), 1, "{name}: {versions:?}");
-        assert!(value_of(&credential).contains(active[0]["id"].as_str().expect("an id")), "{name}: {versions:?}");
+        let value = credential.key("client-secret");
+        assert!(value.contains(active[0]["id"].as_str().expect("an id")), "{name}: {versions:?}");
+    }
+
+    async fn is_quiet(&self, name: &str) {
+        self.tenant.ready("ClientSecret", name).await;
+        self.tenant.settled().await;
         let before = self.tenant.writes().await;
         assert_eq!(self.tenant.writes().await, before, "{name}: it goes on writing");
     }
-}
-
-fn value_of(credential: &Credential) -> &str {
-    credential.key("client-secret")
 }

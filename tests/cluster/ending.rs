@@ -1,8 +1,10 @@
 //! How credentials end: limits, expiry, revocation, suspension, deletion.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
-use crate::harness::{Tenant, client_secret, eventually, holds};
+use crate::harness::{Cluster, Tenant, client_secret, condition, eventually, holds};
 
 #[tokio::test]
 async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
@@ -26,6 +28,75 @@ async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
     tenant.delete("ClientSecret", &tenant.namespace, "s07").await;
     tenant.ready("ClientSecret", "one-too-many").await;
     tenant.accepted(&tenant.delivered("one-too-many").await).await;
+}
+
+#[tokio::test]
+async fn of_40_created_at_once_by_four_users_exactly_20_count_for_ever_and_the_next_moves_up() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "forty", json!({})).await;
+    tenant.settle_in().await;
+    // Four connections, each of which creates ten at once.
+    let users = futures::future::join_all((0..4).map(|_| cluster.kubernetes())).await;
+    let names: Vec<String> = (0..40).map(|number| format!("s{number:02}")).collect();
+    let objects: Vec<_> = names.iter().map(|name| client_secret(name, "sync", json!({}))).collect();
+    let creations =
+        objects.iter().enumerate().map(|(number, object)| users[number % 4].create(&tenant.namespace, object));
+    for created in futures::future::join_all(creations).await {
+        created.unwrap();
+    }
+    let counted = counted(&tenant, &names).await;
+    assert_eq!(counted.len(), 20, "{counted:?}");
+    // By creation time, then UID.
+    let mut ages = Vec::new();
+    for name in &names {
+        let metadata = tenant.get("ClientSecret", name).await["metadata"].clone();
+        let text = |field: &str| metadata[field].as_str().unwrap().to_owned();
+        ages.push((text("creationTimestamp"), text("uid"), name.clone()));
+    }
+    ages.sort();
+    let oldest: BTreeSet<String> = ages.iter().take(20).map(|(_, _, name)| name.clone()).collect();
+    assert_eq!(counted, oldest);
+    for name in &names {
+        if let Some(secret) = tenant.find("Secret", &tenant.namespace, name).await {
+            let credential = crate::harness::Credential::delivered_in(&secret);
+            // One of the same second with a smaller UID may have come later and taken the place of one that was delivered.
+            if counted.contains(name) {
+                tenant.accepted(&credential).await;
+            } else {
+                tenant.turned_away(&credential).await;
+            }
+        }
+    }
+    let before = tenant.writes().await;
+    for replica in &cluster.replicas {
+        replica.process().kill();
+    }
+    cluster.start().await;
+    assert_eq!(tenant.writes().await, before, "it does not flap over restarts");
+    assert_eq!(self::counted(&tenant, &names).await, oldest);
+    tenant.delete("ClientSecret", &tenant.namespace, &ages[3].2).await;
+    tenant.ready("ClientSecret", &ages[20].2).await;
+    tenant.accepted(&tenant.delivered(&ages[20].2).await).await;
+    tenant.refused("ClientSecret", &ages[21].2, "LimitReached").await;
+}
+
+/// The names of those that are Ready, once all say whether they are.
+async fn counted(tenant: &Tenant, names: &[String]) -> BTreeSet<String> {
+    eventually("all say whether they count", async || {
+        let mut counted = BTreeSet::new();
+        for name in names {
+            let object = tenant.get("ClientSecret", name).await;
+            let ready = condition(&object, "Ready").cloned().unwrap_or_default();
+            match (ready["status"].as_str(), ready["reason"].as_str()) {
+                (Some("True"), _) => drop(counted.insert(name.clone())),
+                (Some("False"), Some("LimitReached")) => {}
+                _ => return Err(format!("{name}: {ready}")),
+            }
+        }
+        Ok(counted)
+    })
+    .await
 }
 
 #[tokio::test]

@@ -26,7 +26,12 @@ async fn every_example_can_be_applied_and_its_objects_become_ready() {
     for secret in kubernetes.list("ClientSecret", "").await.iter().filter(|it| is_from_an_example(it)) {
         let namespace = secret["metadata"]["namespace"].as_str().expect("a namespace");
         let name = secret["status"]["binding"]["name"].as_str().expect("a delivered Secret");
-        let credential = Credential::delivered_in(&kubernetes.get("Secret", namespace, name).await);
+        // An imported value is Ready, because it works, before it is delivered.
+        let delivered = eventually(format_args!("{namespace}/{name} is delivered"), async || {
+            kubernetes.find("Secret", namespace, name).await.ok_or("there is none".to_owned())
+        })
+        .await;
+        let credential = Credential::delivered_in(&delivered);
         let scope = credential.key("scopes").split(' ').next().unwrap_or_default().to_owned();
         let answer =
             credential.ask(&cluster.connections(), cluster.issuer(), &[("scope", &scope)]).await.expect("an answer");

@@ -235,7 +235,8 @@ pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
 
 fn is_active(client_secret: &Value) -> bool {
     let mut versions = client_secret["status"]["versions"].as_array().into_iter().flatten();
-    versions.any(|version| version["state"] == "Active")
+    let counts = condition(client_secret, "Ready").is_none_or(|ready| ready["reason"] != "LimitReached");
+    counts && versions.any(|version| version["state"] == "Active")
 }
 
 static PRESENT: AtomicUsize = AtomicUsize::new(0);

@@ -30,8 +30,8 @@ impl Credential {
         };
         let keys: BTreeMap<_, _> = data.iter().map(|(key, value)| (key.clone(), text(value))).collect();
         let credential = Self { keys };
-        if let Some(secret) = credential.keys.get("client-secret").filter(|secret| secret.len() > 20) {
-            let forms = [secret.clone(), BASE64_STANDARD.encode(secret), credential.basic()];
+        if let Some(secret) = credential.find("client-secret").filter(|secret| secret.len() > 20) {
+            let forms = [secret.to_owned(), BASE64_STANDARD.encode(secret), credential.basic()];
             SEEN.lock().unwrap_or_else(PoisonError::into_inner).extend(forms);
         }
         credential
@@ -44,7 +44,13 @@ impl Credential {
 
     /// The value of a key.
     pub fn key(&self, name: &str) -> &str {
-        self.keys.get(name).unwrap_or_else(|| panic!("the delivered Secret has no {name}"))
+        self.find(name).unwrap_or_else(|| panic!("the delivered Secret has no {name}"))
+    }
+
+    /// By either name: `client-id`, or `CLIENT_ID` where keys are named for environment variables.
+    fn find(&self, name: &str) -> Option<&str> {
+        let env = name.to_uppercase().replace('-', "_");
+        self.keys.get(name).or_else(|| self.keys.get(&env)).map(String::as_str)
     }
 
     /// All keys, in order.
@@ -66,7 +72,7 @@ impl Credential {
     }
 
     fn basic(&self) -> String {
-        let key = |name: &str| self.keys.get(name).map_or("", String::as_str);
+        let key = |name: &str| self.find(name).unwrap_or_default();
         BASE64_STANDARD.encode(format!("{}:{}", key("client-id"), key("client-secret")))
     }
 
