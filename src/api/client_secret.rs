@@ -64,6 +64,7 @@ pub use status::{
 #[x_kube(validation = Rule::new(rotation::room_rule())
     .message("rotation.every plus rotation.overlap (24h when it is absent) must fit into the life of a version: lengthen expiresIn (1y when it is absent), or shorten one of them")
     .field_path(".rotation.every"))]
+// There are as many in memory as there are credentials: what most leave out is boxed.
 #[serde(rename_all = "camelCase")]
 pub struct ClientSecretSpec {
     /// The Application, of the same namespace, that this secret belongs to; immutable.
@@ -75,7 +76,7 @@ pub struct ClientSecretSpec {
     pub description: Option<String>,
     /// Narrower than the application; same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restrict_to: Option<Restriction>,
+    pub restrict_to: Option<Box<Restriction>>,
     /// 1y, 2y, 90d, … or Never; counted from the issue of the version. Default 1y.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_or_never")]
@@ -86,13 +87,13 @@ pub struct ClientSecretSpec {
     pub expires_at: Option<Timestamp>,
     /// When a new value takes the place of the old one by itself. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rotation: Option<Rotation>,
+    pub rotation: Option<Box<Rotation>>,
     /// How the credential is delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<Delivery>,
+    pub delivery: Option<Box<Delivery>>,
     /// Where the value comes from. Absent: it is generated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
+    pub source: Option<Box<Source>>,
     /// true: refused at once, for good. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke: Option<bool>,

@@ -79,10 +79,10 @@ impl<C: Clock> Context<C> {
             return ApplicationState::WithoutClientId;
         }
         let held = narrow(&facts.authority, found.spec.restrict_to.as_ref());
-        let held = narrow(&held, secret.spec.restrict_to.as_ref());
+        let held = narrow(&held, secret.spec.restrict_to.as_deref());
         let verdict = application::ready_verdict(&facts.observed(self, &found, (0, 0)));
         ApplicationState::Known {
-            content: Content::new(&self.settings.endpoints, client_id, &scopes(&held), secret.spec.delivery.as_ref()),
+            content: Content::new(&self.settings.endpoints, client_id, &scopes(&held), secret.spec.delivery.as_deref()),
             not_ready: (!verdict.status).then_some(verdict.message),
         }
     }

@@ -34,7 +34,7 @@ impl<C: Clock> Context<C> {
             Some(&told.uid) == stored.metadata.uid.as_ref()
                 && Some(&told.resource_version) == stored.metadata.resource_version.as_ref()
         };
-        if told.and_then(|status| status.source.as_ref()).is_some_and(same) && !was_refused(secret) {
+        if told.and_then(|status| status.source.as_deref()).is_some_and(same) && !was_refused(secret) {
             return Ok(Some(Import::Unchanged));
         }
         let found = match self.imports(secret).get_opt(&existing.secret_name).await {

@@ -147,7 +147,9 @@ fn remembered(
         _ => None,
     };
     match known {
-        Some(known) if known.accepted_until == accepted_until => Arc::clone(known),
+        Some(known) if known.accepted_until == accepted_until && Arc::ptr_eq(&known.verifier, &version.verifier) => {
+            Arc::clone(known)
+        }
         known => Arc::new(SecretVersion {
             id: version.id.clone(),
             verifier: version.verifier.clone(),

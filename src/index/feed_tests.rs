@@ -146,7 +146,7 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
         created_at: Timestamp::UNIX_EPOCH,
         retires_at: None,
         last_used_at: None,
-        verifier: String::new(),
+        verifier: String::new().into(),
     };
     let mut secret = born(ClientSecret::new(&format!("s{name}"), spec), 3, name);
     secret.status = Some(ClientSecretStatus { versions: vec![version], ..ClientSecretStatus::default() });

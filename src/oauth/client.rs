@@ -152,8 +152,8 @@ pub struct SecretRecord {
 pub struct SecretVersion {
     /// The id inside the value (`pst_<id>_…`).
     pub id: String,
-    /// Argon2id PHC string.
-    pub verifier: String,
+    /// Argon2id PHC string; shared with the object it was read from.
+    pub verifier: Arc<str>,
     /// The value was brought from elsewhere: it has no id inside, and its hash is expensive.
     pub imported: bool,
     /// Refused from this instant on; `None`: no end of its own. A retired version has an end in the past.

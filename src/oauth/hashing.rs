@@ -189,7 +189,7 @@ mod tests {
         let uid = [1; 16];
         let version = Arc::new(SecretVersion {
             id: "k7Qd0m2x".to_owned(),
-            verifier: keys.hash(value, uid, Strength::Generated).unwrap(),
+            verifier: keys.hash(value, uid, Strength::Generated).unwrap().into(),
             imported: false,
             accepted_until: None,
             memory: Arc::default(),
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(hasher.verify(&keys, &secret, &version, "right").await, Ok(true));
         let exchanged = Arc::new(SecretVersion {
             id: version.id.clone(),
-            verifier: keys.hash("another", secret.uid, Strength::Generated).unwrap(),
+            verifier: keys.hash("another", secret.uid, Strength::Generated).unwrap().into(),
             imported: false,
             accepted_until: None,
             memory: version.memory.clone(),

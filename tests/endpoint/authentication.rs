@@ -209,7 +209,7 @@ async fn a6_a_verifier_copied_from_another_object_or_made_without_the_install_ke
     let foreign = postern::crypto::install_key::InstallKeys::generate();
     let version = SecretVersion {
         id: world.credential.version.id.clone(),
-        verifier: foreign.hash(&world.credential.value, crate::world::UID, Strength::Generated).unwrap(),
+        verifier: foreign.hash(&world.credential.value, crate::world::UID, Strength::Generated).unwrap().into(),
         imported: false,
         accepted_until: None,
         memory: Arc::default(),

@@ -151,5 +151,5 @@ async fn every_answer_carries_its_own_request_id() {
     let ids: std::collections::BTreeSet<&str> =
         replies.iter().map(|reply| reply.header("x-request-id").unwrap()).collect();
     assert_eq!(ids.len(), replies.len());
-    assert!(ids.iter().all(|id| id.len() == 12));
+    assert!(ids.iter().all(|id| id.len() == 16));
 }

@@ -255,8 +255,13 @@ pub(crate) const UID: [u8; 16] = [5; 16];
 fn new_credential(install: &InstallKeys) -> Credential {
     let (id, value) = SecretValue::generate();
     let verifier = install.hash(value.expose_secret(), UID, Strength::Generated).unwrap();
-    let version =
-        SecretVersion { id: id.to_string(), verifier, imported: false, accepted_until: None, memory: Arc::default() };
+    let version = SecretVersion {
+        id: id.to_string(),
+        verifier: verifier.into(),
+        imported: false,
+        accepted_until: None,
+        memory: Arc::default(),
+    };
     Credential { value: value.expose_secret().to_owned(), version: Arc::new(version) }
 }
 

@@ -1,5 +1,7 @@
 //! What the controller says of a ClientSecret.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
@@ -35,16 +37,16 @@ pub struct ClientSecretStatus {
     pub last_used_at: Option<Timestamp>,
     /// The rotation in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rotation: Option<RotationStatus>,
+    pub rotation: Option<Box<RotationStatus>>,
     /// The last `spec.rotation.trigger` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_trigger: Option<String>,
     /// What becomes of the Secret of a credential that is shown once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<DeliveryStatus>,
+    pub delivery: Option<Box<DeliveryStatus>>,
     /// The imported value as it was last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<SourceStatus>,
+    pub source: Option<Box<SourceStatus>>,
     /// Versions, newest first; retired ones are dropped after a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "versions")]
@@ -143,7 +145,7 @@ pub struct Version {
     #[schemars(schema_with = "schema::instant")]
     pub last_used_at: Option<Timestamp>,
     /// An Argon2id hash; useless without the install's key.
-    pub verifier: String,
+    pub verifier: Arc<str>,
 }
 
 impl Version {

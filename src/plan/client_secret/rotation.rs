@@ -81,7 +81,7 @@ impl Observed<'_> {
 
     /// The rotation whose new value is on its way.
     pub(super) fn staged(&self) -> Option<&RotationStatus> {
-        self.status().and_then(|status| status.rotation.as_ref()).filter(|_| self.is_delivering())
+        self.status().and_then(|status| status.rotation.as_deref()).filter(|_| self.is_delivering())
     }
 
     /// It was to be shown once until now, so that its Secret is gone is no loss.

@@ -49,7 +49,7 @@ impl Observed<'_> {
             created_at: whole_second(issued.at),
             retires_at: None,
             last_used_at: None,
-            verifier: issued.verifier.clone(),
+            verifier: issued.verifier.as_str().into(),
         };
         let older = self.versions().iter().filter(|version| version.id != issued.id).map(old);
         std::iter::once(new).chain(older).collect()
@@ -88,7 +88,7 @@ impl Observed<'_> {
         let cause = self.staged().map_or(RotationCause::SecretLost, |staged| staged.cause);
         let overlap = match (cause, &self.secret.spec.rotation) {
             (RotationCause::SecretLost, _) => SignedDuration::ZERO,
-            (_, rotation) => rotation.as_ref().map_or(OVERLAP_DEFAULT, Rotation::overlap),
+            (_, rotation) => rotation.as_deref().map_or(OVERLAP_DEFAULT, Rotation::overlap),
         };
         let until = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
         let end = |version: &Version| match version.state {
@@ -124,7 +124,7 @@ impl Observed<'_> {
 
     /// The same versions at a later instant, with another overlap, or after workloads have rolled.
     fn aged(&self) -> (Vec<Version>, Option<RotationStatus>) {
-        let told = self.status().and_then(|status| status.rotation.clone());
+        let told = self.status().and_then(|status| status.rotation.as_deref()).cloned();
         let versions: Vec<Version> = self.versions().iter().map(|version| self.older(version, told.as_ref())).collect();
         let rotation = match told {
             Some(told) if told.step != RotationStep::Delivering => self.next_step(&versions, &told),
@@ -137,7 +137,7 @@ impl Observed<'_> {
         let last_used_at = version.last_used_at.max(self.uses.get(&version.id).copied());
         let mut version = Version { last_used_at, ..version.clone() };
         let (VersionState::Retiring, Some(planned)) = (version.state, version.retires_at) else { return version };
-        let asked = self.secret.spec.rotation.as_ref().map(Rotation::overlap);
+        let asked = self.secret.spec.rotation.as_deref().map(Rotation::overlap);
         let delivered = rotation.and_then(|rotation| rotation.delivered_at);
         let until = delivered.zip(asked).and_then(|(delivered, overlap)| delivered.checked_add(overlap).ok());
         let until = until.unwrap_or(planned);
