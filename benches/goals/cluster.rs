@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -184,6 +184,13 @@ impl Cluster {
         let started = Instant::now();
         self.in_flight(RAW_IN_FLIGHT, secrets, |_| api.clone()).await?;
         Ok(f64::from(u32::try_from(RAW_SECRETS)?) / started.elapsed().as_secs_f64())
+    }
+
+    /// Revokes a ClientSecret.
+    pub async fn revoke(&self, namespace: &str, name: &str) -> Result<()> {
+        let api: Api<ClientSecret> = Api::namespaced(self.client.clone(), namespace);
+        let revoke = Patch::Merge(json!({"spec": {"revoke": true}}));
+        Ok(api.patch(name, &PatchParams::default(), &revoke).await.map(drop)?)
     }
 
     /// The data of a delivered Secret.

@@ -1,13 +1,13 @@
-//! What needs a hundred clients: the start, and the tokens a second.
+//! What needs a hundred clients: the start, the tokens a second, and the end of each.
 
 use hyper::body::Bytes;
 
 use crate::cluster::{Cluster, Shape, namespace};
 use crate::operator::Replica;
-use crate::{Result, scratch, startup, tokens};
+use crate::{Result, revocation, scratch, startup, tokens};
 
 /// A hundred clients, with a secret each.
-const SHAPE: Shape = Shape { namespaces: 4, users: 20, applications: 100, secrets: 100 };
+pub const SHAPE: Shape = Shape { namespaces: 4, users: 20, applications: 100, secrets: 100 };
 
 /// What both are measured with.
 pub struct Subject {
@@ -45,7 +45,8 @@ pub async fn measure() -> Result<()> {
     let subject = subject(&cluster).await?;
     std::fs::write(scratch()?.join("bodies"), serde_json::to_vec(&subject.bodies())?)?;
     startup::measure(&subject).await?;
-    tokens::measure(&subject).await
+    tokens::measure(&subject).await?;
+    revocation::measure(&cluster, &subject).await
 }
 
 /// Applies the clients and lets an operator issue their secrets, which is then stopped.

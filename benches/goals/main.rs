@@ -18,6 +18,7 @@ mod load;
 mod machine;
 mod operator;
 mod report;
+mod revocation;
 mod startup;
 mod tokens;
 

@@ -247,3 +247,43 @@ async fn names_may_be_as_long_as_kubernetes_allows() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_operator_s_limits_take_effect_at_once_and_are_told() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "limits", json!({})).await;
+    tenant.settle_in().await;
+    tenant.apply(&client_secret("never", "sync", json!({"expiresIn": "Never"}))).await;
+    tenant.apply(&client_secret("week", "sync", json!({"expiresIn": "7d"}))).await;
+    for name in ["never", "week"] {
+        tenant.ready("ClientSecret", name).await;
+    }
+    let credential = tenant.delivered("never").await;
+    let life = async |name: &str| {
+        let status = tenant.get("ClientSecret", name).await["status"].clone();
+        let instant = |value: &serde_json::Value| value.as_str()?.parse::<jiff::Timestamp>().ok();
+        let issued = instant(&status["versions"][0]["createdAt"]).unwrap();
+        instant(&status["expiresAt"]).map(|end| end.duration_since(issued).as_hours())
+    };
+    assert_eq!((life("never").await, life("week").await), (None, Some(168)));
+    let table = [
+        (["--forbid-never", "--secret-lifetime-max", "1y"], (Some(8760), Some(168))),
+        (["--forbid-never", "--secret-lifetime-max", "1d"], (Some(24), Some(24))),
+    ];
+    for (arguments, expected) in table {
+        cluster.replicas[0].process().terminate();
+        cluster.replicas[0].process().ended().await;
+        let kubeconfig = cluster.operator_kubeconfig(&cluster.controlplane.address());
+        cluster.replicas[0].start_with(&kubeconfig, &arguments);
+        cluster.ready().await;
+        eventually(format_args!("{arguments:?} is in force"), async || {
+            let lives = (life("never").await, life("week").await);
+            holds(lives == expected, format_args!("{lives:?}"))
+        })
+        .await;
+        tenant.accepted(&credential).await;
+    }
+    let told = condition(&tenant.get("ClientSecret", "week").await, "Ready").cloned().unwrap_or_default();
+    assert!(told["message"].as_str().unwrap().contains("the operator limits"), "{told}");
+}

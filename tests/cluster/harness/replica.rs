@@ -62,8 +62,13 @@ impl Replica {
 
     /// Starts it with the credentials of a kubeconfig; returns at once.
     pub fn start(&self, kubeconfig: &std::path::Path) -> Arc<Process> {
+        self.start_with(kubeconfig, &[])
+    }
+
+    /// The same with further arguments, this time.
+    pub fn start_with(&self, kubeconfig: &std::path::Path, arguments: &[&str]) -> Arc<Process> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
-        command.arg("run").args(&self.command).env("KUBECONFIG", kubeconfig);
+        command.arg("run").args(&self.command).args(arguments).env("KUBECONFIG", kubeconfig);
         let process = Arc::new(Process::start(&self.name, &command, &self.log));
         *self.slot() = Some(process.clone());
         process
