@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use crate::crypto::secret;
 use crate::http::answer::RequestId;
-use crate::http::server::Peer;
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::TokenError;
 use crate::oauth::token::Facts;
@@ -14,7 +13,7 @@ use crate::telemetry::metrics::Outcome;
 /// Characters of a caller's text that a line may hold: more than any client id, grant type or usual list of scopes.
 const SHOWN_MAX: usize = 512;
 
-pub(crate) fn issued(id: &RequestId, source: Option<Peer>, facts: &Facts) {
+pub(crate) fn issued(id: &RequestId, facts: &Facts) {
     let fields = Fields::of(facts);
     tracing::info!(
         target: "postern::audit",
@@ -27,12 +26,12 @@ pub(crate) fn issued(id: &RequestId, source: Option<Peer>, facts: &Facts) {
         scope = fields.scope.as_deref(),
         audience = fields.audience.as_deref(),
         jti = facts.jti.as_deref(),
-        source = source.map(|source| tracing::field::display(source.0)),
+        source = facts.source.map(tracing::field::display),
         "token issued"
     );
 }
 
-pub(crate) fn refused(id: &RequestId, source: Option<Peer>, facts: &Facts, outcome: Outcome, error: &TokenError) {
+pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &TokenError) {
     let fields = Fields::of(facts);
     let object = match error {
         TokenError::Client(error) => error.object(),
@@ -54,7 +53,7 @@ pub(crate) fn refused(id: &RequestId, source: Option<Peer>, facts: &Facts, outco
         grant_type = fields.grant_type.as_deref(),
         scope = fields.scope.as_deref(),
         audience = fields.audience.as_deref(),
-        source = source.map(|source| tracing::field::display(source.0)),
+        source = facts.source.map(tracing::field::display),
         rule = error.rule(),
         detail,
         object = object.map(name).as_deref(),

@@ -17,5 +17,6 @@ mod discovery;
 pub mod endpoint;
 pub mod router;
 pub mod server;
+mod source;
 pub mod tls;
 mod token;

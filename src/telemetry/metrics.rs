@@ -24,6 +24,8 @@ pub enum Outcome {
     InvalidRequest,
     /// `invalid_client`
     InvalidClient,
+    /// `unauthorized_client`
+    UnauthorizedClient,
     /// `unsupported_grant_type`
     UnsupportedGrantType,
     /// `invalid_scope`
@@ -40,10 +42,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of the enumeration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Issued,
         Self::InvalidRequest,
         Self::InvalidClient,
+        Self::UnauthorizedClient,
         Self::UnsupportedGrantType,
         Self::InvalidScope,
         Self::InvalidTarget,
@@ -59,6 +62,7 @@ impl Outcome {
             Self::Issued => "issued",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",

@@ -14,6 +14,7 @@ mod discovery;
 mod grants;
 mod log;
 mod operations;
+mod purpose;
 mod raw;
 mod responses;
 mod tls;
