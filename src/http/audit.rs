@@ -7,8 +7,9 @@ use crate::crypto::secret;
 use crate::http::answer::RequestId;
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::TokenError;
+use crate::oauth::forward_auth::AccessError;
 use crate::oauth::token::Facts;
-use crate::telemetry::metrics::Outcome;
+use crate::telemetry::metrics::{AuthOutcome, Outcome};
 
 /// Characters of a caller's text that a line may hold: more than any client id, grant type or usual list of scopes.
 const SHOWN_MAX: usize = 512;
@@ -59,6 +60,52 @@ pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &T
         object = object.map(name).as_deref(),
         revision = object.map(|object| object.resource_version.as_ref()),
         "token refused"
+    );
+}
+
+pub(crate) fn allowed(id: &RequestId, facts: &Facts) {
+    let fields = Fields::of(facts);
+    tracing::info!(
+        target: "postern::audit",
+        request_id = id.as_str(),
+        outcome = AuthOutcome::Allowed.as_str(),
+        client_id = fields.client_id.as_deref(),
+        secret = fields.secret.as_deref(),
+        secret_version = facts.version_id.as_deref(),
+        scope = fields.scope.as_deref(),
+        audience = fields.audience.as_deref(),
+        jti = facts.jti.as_deref(),
+        source = facts.source.map(tracing::field::display),
+        "request allowed"
+    );
+}
+
+pub(crate) fn denied(id: &RequestId, facts: &Facts, outcome: AuthOutcome, error: &AccessError) {
+    let fields = Fields::of(facts);
+    let object = match error {
+        AccessError::Insufficient { .. } => facts.secret.as_ref(),
+        _ => error.object(),
+    };
+    let detail = match error {
+        AccessError::Malformed(error) => Some(tracing::field::display(error)),
+        _ => None,
+    };
+    tracing::info!(
+        target: "postern::audit",
+        request_id = id.as_str(),
+        outcome = outcome.as_str(),
+        client_id = fields.client_id.as_deref(),
+        secret = fields.secret.as_deref(),
+        secret_version = facts.version_id.as_deref(),
+        scope = fields.scope.as_deref(),
+        audience = fields.audience.as_deref(),
+        jti = facts.jti.as_deref(),
+        source = facts.source.map(tracing::field::display),
+        rule = error.rule(),
+        detail,
+        object = object.map(name).as_deref(),
+        revision = object.map(|object| object.resource_version.as_ref()),
+        "request denied"
     );
 }
 

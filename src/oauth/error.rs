@@ -174,7 +174,7 @@ pub struct WireError {
 }
 
 /// Long enough to spread a burst, short enough to go unnoticed.
-const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
+pub(crate) const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
 
 impl TokenError {
     /// The answer to this error.
@@ -230,15 +230,23 @@ impl TokenError {
                 AuthorityError::AudienceAmbiguous => "AudienceAmbiguous",
                 AuthorityError::SeveralAudiences => "SeveralAudiences",
             },
-            Self::Unavailable(error) => match error {
-                Unavailable::NotSynced => "NotSynced",
-                Unavailable::Stale => "Stale",
-                Unavailable::Behind => "Behind",
-                Unavailable::Overloaded => "Overloaded",
-                Unavailable::NoKey => "NoKey",
-                Unavailable::RateLimited => "RateLimited",
-            },
+            Self::Unavailable(error) => error.rule(),
             Self::Internal => "Internal",
+        }
+    }
+}
+
+impl Unavailable {
+    /// One word: why not.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::NotSynced => "NotSynced",
+            Self::Stale => "Stale",
+            Self::Behind => "Behind",
+            Self::Overloaded => "Overloaded",
+            Self::NoKey => "NoKey",
+            Self::RateLimited => "RateLimited",
         }
     }
 }

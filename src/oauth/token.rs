@@ -109,7 +109,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         let presented = credentials::present(authorization, &form)?;
         facts.presented(&presented);
         let client = self.authenticate(arrival, Purpose::Token, &presented).await?;
-        facts.authenticated(&client, &request);
+        facts.authenticated(&client);
+        facts.requested(&request);
         let granted = authorize(&client.grant, &client.record.token, &request)?;
         self.issue(arrival.now, &client, &granted, facts)
     }
@@ -165,14 +166,17 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 }
 
 impl Facts {
-    fn presented(&mut self, presented: &Presented) {
+    pub(super) fn presented(&mut self, presented: &Presented) {
         self.client_id = presented.candidates.first().map(|candidate| candidate.client_id.clone());
     }
 
-    fn authenticated(&mut self, client: &Authenticated, request: &TokenRequest<'_>) {
+    pub(super) fn authenticated(&mut self, client: &Authenticated) {
         self.client_id = Some(client.record.client_id.clone());
         self.secret = Some(client.secret.clone());
         self.version_id = Some(client.version_id.clone());
+    }
+
+    fn requested(&mut self, request: &TokenRequest<'_>) {
         self.scope = request.scopes.as_ref().map(|scopes| scopes.join(" "));
         self.audience = (!request.audiences.is_empty()).then(|| request.audiences.join(" "));
     }

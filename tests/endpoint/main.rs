@@ -11,6 +11,7 @@
 
 mod authentication;
 mod discovery;
+mod forward_auth;
 mod grants;
 mod log;
 mod operations;
