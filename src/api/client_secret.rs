@@ -80,7 +80,8 @@ pub struct ClientSecretSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restrict_to: Option<Restriction>,
     /// What the secret may be used for. Token: it authenticates at the token endpoint. Direct: id and secret
-    /// authenticate at an API directly, which asks the forward-auth endpoint. Absent: everything.
+    /// authenticate at an API directly, which asks the forward-auth endpoint. Manage: it reads about its own application
+    /// at the management endpoint. Absent: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -96,7 +96,7 @@ async fn ask<C: Clients, K: Clock>(
     endpoint.service.access(arrival, authorization, requirement, facts).await
 }
 
-fn outcome(error: &AccessError) -> AuthOutcome {
+pub(crate) fn outcome(error: &AccessError) -> AuthOutcome {
     match error {
         AccessError::NoCredentials => AuthOutcome::NoCredentials,
         AccessError::Malformed(_) => AuthOutcome::InvalidRequest,

@@ -3,6 +3,7 @@
 //! ```text
 //! server ──▶ router ──▶ token ─────▶ oauth::token ──▶ audit (one line), metrics
 //!   │ tls      │  ├───▶ auth ──────▶ oauth::forward_auth ──▶ the same
+//!   │          │  ├───▶ manage ────▶ oauth::manage ──▶ the same
 //!   │          │  └───▶ discovery (metadata, keys)
 //!   │          └──────▶ answer (every response is built there)
 //! admin: /livez /readyz /metrics on a listener of their own
@@ -17,6 +18,7 @@ mod auth;
 mod body;
 mod discovery;
 pub mod endpoint;
+mod manage;
 pub mod router;
 pub mod server;
 mod source;

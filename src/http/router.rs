@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, any, get, post};
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
 use crate::http::endpoint::Endpoint;
-use crate::http::{auth, discovery, token};
+use crate::http::{auth, discovery, manage, token};
 use crate::oauth::client::Clients;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
@@ -22,11 +22,13 @@ enum Resource {
     Metadata,
     Auth,
     AuthOfRequest,
+    ManagedApplication,
+    ManagedSecrets,
 }
 
 /// The canonical paths and those that clients of other servers are configured with. The metadata names the canonical
 /// ones.
-const PATHS: [(&str, Resource); 8] = [
+const PATHS: [(&str, Resource); 10] = [
     (TOKEN_PATH, Resource::Token),
     ("/oauth/v2/token", Resource::Token),
     ("/Auth/OAuth/Token", Resource::Token),
@@ -36,6 +38,8 @@ const PATHS: [(&str, Resource); 8] = [
     // For proxies that append the path of the original request, and cannot be told not to.
     ("/auth/request/", Resource::AuthOfRequest),
     ("/auth/request/{*original}", Resource::AuthOfRequest),
+    ("/manage/v1/application", Resource::ManagedApplication),
+    ("/manage/v1/secrets", Resource::ManagedSecrets),
 ];
 
 /// Path of the forward-auth endpoint below the issuer.
@@ -60,6 +64,8 @@ pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Router {
             // Proxies ask with GET, or with the method of the original request.
             Resource::Auth => any(auth::auth),
             Resource::AuthOfRequest => any(auth::auth_of_request),
+            Resource::ManagedApplication => get(manage::application).fallback(read_only),
+            Resource::ManagedSecrets => get(manage::secrets).fallback(read_only),
         };
         router = router.route(&path, methods);
     }

@@ -112,7 +112,11 @@ fn secret(
     SecretRecord {
         object: revision(object),
         uid,
-        uses: Uses { token: object.spec.is_for(Use::Token), direct: object.spec.is_for(Use::Direct) },
+        uses: Uses {
+            token: object.spec.is_for(Use::Token),
+            direct: object.spec.is_for(Use::Direct),
+            manage: object.spec.is_for(Use::Manage),
+        },
         networks: object.spec.networks.as_deref().map(Box::from),
         grant: narrowed.map_or_else(|| Arc::clone(whole), |narrowed| Arc::new(grant(&narrowed))),
         expires_at: versions.first().and_then(|newest| settings.lifetime.expiry(&object.spec, newest.created_at)),

@@ -160,6 +160,23 @@ pub enum Purpose {
     Token,
     /// To authenticate at an API directly.
     Direct,
+    /// To read about its own application.
+    Manage,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: &[Self] = &[Self::Token, Self::Direct, Self::Manage];
+
+    /// Its name in `spec.uses`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Token => "Token",
+            Self::Direct => "Direct",
+            Self::Manage => "Manage",
+        }
+    }
 }
 
 /// What a secret may be used for.
@@ -169,11 +186,13 @@ pub struct Uses {
     pub token: bool,
     /// To authenticate at an API directly.
     pub direct: bool,
+    /// To read about its own application.
+    pub manage: bool,
 }
 
 impl Uses {
     /// Everything.
-    pub const ALL: Self = Self { token: true, direct: true };
+    pub const ALL: Self = Self { token: true, direct: true, manage: true };
 
     /// Whether it may be used for this.
     #[must_use]
@@ -181,6 +200,7 @@ impl Uses {
         match purpose {
             Purpose::Token => self.token,
             Purpose::Direct => self.direct,
+            Purpose::Manage => self.manage,
         }
     }
 }

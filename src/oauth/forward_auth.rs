@@ -18,7 +18,7 @@ pub use error::{AccessError, Denial, Malformed, Missing};
 pub use requirement::Requirement;
 
 use crate::clock::Clock;
-use crate::oauth::authenticate::Arrival;
+use crate::oauth::authenticate::{Arrival, Authenticated};
 use crate::oauth::client::{Clients, Grant, Purpose, Role};
 use crate::oauth::credentials;
 use crate::oauth::token::{Facts, TokenService};
@@ -75,10 +75,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         requirement: &Requirement<'_>,
         facts: &mut Facts,
     ) -> Result<Access, AccessError> {
-        let presented = credentials::basic(header, None)?;
-        facts.presented(&presented);
-        let client = self.authenticate(arrival, Purpose::Direct, &presented).await?;
-        facts.authenticated(&client);
+        let client = self.with_secret(arrival, Purpose::Direct, header, facts).await?;
         let (scopes, roles) = held(&client.grant, requirement)?;
         Ok(Access {
             subject: client.record.subject.clone(),
@@ -86,6 +83,21 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             roles: joined(roles),
             scope: joined(scopes),
         })
+    }
+
+    /// The client behind a Basic header, if its secret is for this.
+    pub(super) async fn with_secret(
+        &self,
+        arrival: Arrival,
+        purpose: Purpose,
+        header: &[u8],
+        facts: &mut Facts,
+    ) -> Result<Authenticated, AccessError> {
+        let presented = credentials::basic(header, None)?;
+        facts.presented(&presented);
+        let client = self.authenticate(arrival, purpose, &presented).await?;
+        facts.authenticated(&client);
+        Ok(client)
     }
 }
 

@@ -20,6 +20,7 @@ pub mod form;
 pub mod forward_auth;
 pub mod hashing;
 pub mod issuer;
+pub mod manage;
 pub mod metadata;
 pub mod request;
 pub mod response;

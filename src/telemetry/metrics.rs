@@ -73,7 +73,7 @@ impl Outcome {
     }
 }
 
-/// How a forward-auth request ended. The label `outcome`.
+/// How a forward-auth request, or one to the management endpoint, ended. The label `outcome`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuthOutcome {
     /// It may pass.
@@ -132,6 +132,7 @@ impl AuthOutcome {
 pub struct TokenMetrics {
     requests: [Counter; Outcome::ALL.len()],
     auth_requests: [Counter; AuthOutcome::ALL.len()],
+    manage_requests: [Counter; AuthOutcome::ALL.len()],
     hash_seconds: Histogram,
     sign_seconds: Histogram,
     hashes_in_flight: Gauge,
@@ -171,18 +172,20 @@ impl TokenMetrics {
     /// Registers the metrics. Every outcome is there from the start, at zero.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let (requests, auth_requests) = (ByOutcome::default(), ByOutcome::default());
+        let (requests, auth, manage) = (ByOutcome::default(), ByOutcome::default(), ByOutcome::default());
         let of = |family: &ByOutcome, outcome| family.get_or_create(&[("outcome", outcome)]).clone();
         let metrics = Self {
             requests: Outcome::ALL.map(|outcome| of(&requests, outcome.as_str())),
-            auth_requests: AuthOutcome::ALL.map(|outcome| of(&auth_requests, outcome.as_str())),
+            auth_requests: AuthOutcome::ALL.map(|outcome| of(&auth, outcome.as_str())),
+            manage_requests: AuthOutcome::ALL.map(|outcome| of(&manage, outcome.as_str())),
             hash_seconds: Histogram::new(BUCKETS_S),
             sign_seconds: Histogram::new(BUCKETS_S),
             hashes_in_flight: Gauge::default(),
             read_model_age_seconds: Gauge::default(),
         };
         registry.register("token_requests", "Token requests by outcome", requests);
-        registry.register("auth_requests", "Forward-auth requests by outcome", auth_requests);
+        registry.register("auth_requests", "Forward-auth requests by outcome", auth);
+        registry.register("manage_requests", "Requests to the management endpoint by outcome", manage);
         let seconds = || Unit::Seconds;
         let hash = metrics.hash_seconds.clone();
         registry.register_with_unit("secret_hash_duration", "Time to check a secret by its hash", seconds(), hash);
@@ -211,6 +214,13 @@ impl TokenMetrics {
     /// Counts a forward-auth request.
     pub fn count_auth(&self, outcome: AuthOutcome) {
         if let Some(counter) = self.auth_requests.get(outcome as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a request to the management endpoint.
+    pub fn count_manage(&self, outcome: AuthOutcome) {
+        if let Some(counter) = self.manage_requests.get(outcome as usize) {
             counter.inc();
         }
     }

@@ -12,8 +12,10 @@
 mod authentication;
 mod discovery;
 mod forward_auth;
+mod forward_auth_tokens;
 mod grants;
 mod log;
+mod manage;
 mod operations;
 mod purpose;
 mod raw;

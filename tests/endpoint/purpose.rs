@@ -6,8 +6,8 @@ use postern::oauth::client::{ClientRecord, Lookup, SecretVersion, Uses};
 use crate::log;
 use crate::world::{CLIENT_ID, Credential, FORM, GRANT, Options, UID, World, basic, record};
 
-pub(crate) const DIRECT: Uses = Uses { token: false, direct: true };
-pub(crate) const TOKEN: Uses = Uses { token: true, direct: false };
+pub(crate) const DIRECT: Uses = Uses { token: false, direct: true, manage: false };
+pub(crate) const TOKEN: Uses = Uses { token: true, direct: false, manage: false };
 
 /// The client of the test, its one secret changed.
 pub(crate) fn with_secret(world: &World, uses: Uses, networks: Option<&[&str]>) -> ClientRecord {

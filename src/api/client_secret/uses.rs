@@ -10,4 +10,6 @@ pub enum Use {
     Token,
     /// Id and secret authenticate at an API directly, which asks the forward-auth endpoint.
     Direct,
+    /// Reads about its own application at the management endpoint.
+    Manage,
 }

@@ -42,6 +42,8 @@ pub enum Malformed {
     SeveralHeaders,
     /// Something else in the query than `audience` and `scope`, or one of them twice, empty or malformed.
     Query,
+    /// Something in a query where nothing belongs.
+    AnyQuery,
     /// The headers that say what is required are missing, there twice, empty or malformed.
     Header,
 }
@@ -83,7 +85,7 @@ impl AccessError {
             Self::NoCredentials => (401, None, ""),
             Self::Malformed(error) => (400, Some("invalid_request"), error.description()),
             Self::Client(error) if error.is_told() => {
-                (403, Some("unauthorized_client"), "this secret may not be used at an API directly")
+                (403, Some("unauthorized_client"), "this secret may not be used for this")
             }
             // One answer for every other reason, as at the token endpoint.
             Self::Client(_) => (401, Some("invalid_client"), "client authentication failed"),
@@ -146,6 +148,7 @@ impl Malformed {
         match self {
             Self::SeveralHeaders => "more than one Authorization header",
             Self::Query => "the query may hold audience and scope, each once and with a value, and nothing else",
+            Self::AnyQuery => "the query must be empty",
             Self::Header => "X-Postern-Require-Audience or -Scope must be there, each at most once and with a value",
         }
     }

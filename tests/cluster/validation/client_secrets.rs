@@ -91,7 +91,7 @@ async fn purposes_and_networks_are_refused_for_each_rule_they_break() {
         ),
         ("an IPv4 address in IPv6", json!({"networks": ["::ffff:10.20.0.0/112"]}), NETWORK),
         ("single uses", json!({"uses": ["Direct"]}), ""),
-        ("every use", json!({"uses": ["Token", "Direct"]}), ""),
+        ("every use", json!({"uses": ["Token", "Direct", "Manage"]}), ""),
         ("networks of both kinds", json!({"networks": ["10.20.0.0/16", "10.20.0.5/32", "2001:db8::/32", "::/0"]}), ""),
         ("the most networks", json!({"networks": networks(32)}), ""),
     ];
