@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 
 use crate::api::duration::ConfigDuration;
 
@@ -117,6 +118,11 @@ pub struct RunArgs {
         help_heading = "TLS"
     )]
     pub insecure_http: bool,
+
+    /// Network of proxies whose X-Forwarded-For is believed; may be given several times. Without one, the address of the
+    /// connection is the source, for `networks` of ClientSecrets and in audit lines.
+    #[arg(long, env = "POSTERN_TRUSTED_PROXIES", hide_env_values = true, value_name = "CIDR", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
 
     /// The most ClientSecrets of one Application that count; the oldest do.
     #[arg(
@@ -274,6 +280,8 @@ mod tests {
         assert!(message(&["--secrets-per-application", "0"]).contains("--secrets-per-application"));
         assert!(message(&["--tls-cert-file", "a"]).contains("--tls-key-file"));
         assert!(message(&["--insecure-http", "--tls-san", "a"]).contains("--insecure-http"));
+        assert!(message(&["--trusted-proxies", "10.0.0.1"]).contains("--trusted-proxies"));
+        assert!(parse(&["--trusted-proxies", "10.0.0.0/8,fd00::/8"]).is_ok());
         assert!(parse(&[]).is_ok());
     }
 }

@@ -237,7 +237,9 @@ impl Replica {
             body_read: positive(&self.args.read_timeout),
         };
         let issuer = self.issuer.clone();
-        endpoint::Settings { issuer, service_documentation: None, request, hash: HashLimits::default() }
+        let trusted_proxies = self.args.trusted_proxies.clone();
+        let hash = HashLimits::default();
+        endpoint::Settings { issuer, service_documentation: None, request, hash, trusted_proxies }
     }
 }
 

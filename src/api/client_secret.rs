@@ -1,5 +1,6 @@
 //! ClientSecret: one credential of an application, and the Kubernetes Secret it is delivered in.
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
@@ -15,6 +16,7 @@ mod lifetime;
 mod rotation;
 mod source;
 mod status;
+mod uses;
 
 pub use delivery::{Delivery, DeliveryMode, Entry, KeySet, TTL_DEFAULT};
 pub use lifetime::{EXPIRES_IN_DEFAULT, LifetimePolicy};
@@ -24,6 +26,7 @@ pub use status::{
     ClientSecretStatus, DeliveryStatus, RotationCause, RotationStatus, RotationStep, SourceStatus, Version,
     VersionState,
 };
+pub use uses::Use;
 
 /// One credential of an application.
 #[derive(CustomResource, Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -41,6 +44,7 @@ pub use status::{
     selectable = ".spec.applicationRef.name",
     printcolumn(name = "Application", type_ = "string", json_path = ".spec.applicationRef.name"),
     printcolumn(name = "Hint", type_ = "string", json_path = ".status.hint"),
+    printcolumn(name = "Uses", type_ = "string", json_path = ".spec.uses", priority = "1"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
     printcolumn(name = "Last Used", type_ = "string", json_path = ".status.lastUsedAt"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -77,6 +81,17 @@ pub struct ClientSecretSpec {
     /// Narrower than the application; same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restrict_to: Option<Box<Restriction>>,
+    /// What the secret may be used for. Token: it authenticates at the token endpoint. Direct: id and secret
+    /// authenticate at an API directly, which asks the forward-auth endpoint. Manage: it reads about its own application
+    /// at the management endpoint. Absent: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub uses: Option<Vec<Use>>,
+    /// Source networks from which the secret works, such as 10.20.0.0/16. Absent: from everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::networks")]
+    pub networks: Option<Vec<IpNet>>,
     /// 1y, 2y, 90d, … or Never; counted from the issue of the version. Default 1y.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_or_never")]
@@ -104,6 +119,12 @@ impl ClientSecretSpec {
     #[must_use]
     pub fn is_revoked(&self) -> bool {
         self.revoke.unwrap_or_default()
+    }
+
+    /// Whether it may be used for this.
+    #[must_use]
+    pub fn is_for(&self, purpose: Use) -> bool {
+        self.uses.as_ref().is_none_or(|uses| uses.contains(&purpose))
     }
 
     /// The Secret from which the value is imported; `None`: it is generated.

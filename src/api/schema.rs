@@ -119,6 +119,28 @@ pub(super) fn object_name(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+const NETWORK: &str = "must be a network in CIDR notation such as 10.20.0.0/16 or 2001:db8::/32";
+
+/// 1 to 32 networks.
+pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
+    let network = json_schema!({
+        "type": "string",
+        "minLength": 1,
+        // The longest IPv6 address with its prefix.
+        "maxLength": 43,
+        "x-kubernetes-validations": [
+            {"rule": "isCIDR(self)", "message": NETWORK},
+            {
+                "rule": "!isCIDR(self) || cidr(self) == cidr(self).masked()",
+                "message": "must have no bit set after the prefix: write 10.20.0.0/16 for the network, 10.20.0.5/32 for one address",
+            },
+        ],
+    });
+    let mut schema = list(&network, 32);
+    schema.insert("minItems".to_owned(), 1.into());
+    schema
+}
+
 /// A client id: a UUID in lower case.
 pub(super) fn client_id(_: &mut SchemaGenerator) -> Schema {
     text(

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
+use crate::crypto::keyset::KeySet;
 use crate::crypto::signing::{SigningKey, SigningKeyError};
 
 /// Why a token could not be made.
@@ -34,10 +35,103 @@ pub fn access_token<T: Serialize>(key: &SigningKey, claims: &T) -> Result<String
     Ok(token)
 }
 
+/// Why a text is no access token that one of our keys signed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotOurs {
+    /// The header is none that a key of ours writes.
+    #[error("the header is not that of an access token of ours")]
+    Header,
+    /// The signature is missing, malformed or wrong.
+    #[error("the signature is wrong")]
+    Signature,
+}
+
+/// The claims, as JSON, of an access token that one of these keys signed. Nothing of them is checked.
+///
+/// The header is not read but compared, with what each key writes before its tokens. So `kid`, `alg` and `typ` are
+/// right together or not at all: no other algorithm, no other kind of JWT and no `crit` has a way in, and a key that is
+/// not published any more verifies nothing.
+///
+/// # Errors
+/// [`NotOurs`]
+pub fn verify_access_token(keys: &KeySet, token: &[u8]) -> Result<Vec<u8>, NotOurs> {
+    let dots = |byte: &u8| *byte == b'.';
+    let mut parts = token.splitn(3, dots);
+    let (header, claims) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let signature = parts.next().unwrap_or_default();
+    let key = keys.keys().find(|key| key.access_token_header().as_bytes() == header).ok_or(NotOurs::Header)?;
+    let signed = token.get(..header.len() + 1 + claims.len()).ok_or(NotOurs::Signature)?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| NotOurs::Signature)?;
+    if !key.verifies(signed, &signature) {
+        return Err(NotOurs::Signature);
+    }
+    URL_SAFE_NO_PAD.decode(claims).map_err(|_| NotOurs::Signature)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::crypto::signing::{self, SigningAlgorithm};
+
+    fn key(algorithm: SigningAlgorithm) -> Arc<SigningKey> {
+        Arc::new(SigningKey::from_pkcs8(algorithm, &signing::generate(algorithm).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn what_a_key_of_ours_signed_is_read_back() {
+        let keys = [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::Es256].map(key);
+        let set = KeySet::new(keys.clone());
+        for key in &keys {
+            let token = access_token(key, &serde_json::json!({"sub": "x"})).unwrap();
+            assert_eq!(verify_access_token(&set, token.as_bytes()), Ok(br#"{"sub":"x"}"#.to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_changed_anywhere_is_not_ours() {
+        for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
+            let key = key(algorithm);
+            let set = KeySet::new([key.clone()]);
+            let token = access_token(&key, &serde_json::json!({"sub": "x"})).unwrap().into_bytes();
+            for at in 0..token.len() {
+                let mut changed = token.clone();
+                changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+                assert!(verify_access_token(&set, &changed).is_err(), "byte {at}");
+                assert!(verify_access_token(&set, &token[..at]).is_err(), "cut at {at}");
+            }
+            for more in [&b"."[..], b"A", b"=", b" ", b".A"] {
+                assert!(verify_access_token(&set, &[&token, more].concat()).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_and_another_header_are_not_ours() {
+        let (ours, another) = (key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
+        let set = KeySet::new([ours.clone()]);
+        let foreign = access_token(&another, &serde_json::json!({"sub": "x"})).unwrap();
+        assert_eq!(verify_access_token(&set, foreign.as_bytes()), Err(NotOurs::Header));
+        let kid = ours.kid();
+        for header in [
+            format!(r#"{{"typ":"JWT","alg":"ES256","kid":"{kid}"}}"#),
+            format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#),
+            format!(r#"{{"typ":"at+jwt","alg":"none","kid":"{kid}"}}"#),
+            format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"{kid}"}}"#),
+            format!(r#"{{"typ":"at+jwt","alg":"ES256","kid":"{kid}","crit":["x"]}}"#),
+        ] {
+            let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(r#"{"sub":"x"}"#));
+            let signature = URL_SAFE_NO_PAD.encode(ours.sign(signed.as_bytes()).unwrap());
+            let token = format!("{signed}.{signature}");
+            assert_eq!(verify_access_token(&set, token.as_bytes()), Err(NotOurs::Header), "{token}");
+        }
+        // The header of one of our keys, and the signature of another one.
+        let claims = foreign.split_once('.').unwrap().1;
+        let mixed = format!("{}.{claims}", ours.access_token_header());
+        assert_eq!(verify_access_token(&set, mixed.as_bytes()), Err(NotOurs::Signature));
+        assert_eq!(verify_access_token(&KeySet::new([]), foreign.as_bytes()), Err(NotOurs::Header));
+    }
 
     #[test]
     fn j1_the_token_is_three_parts_with_the_header_of_rfc_9068() {

@@ -46,6 +46,11 @@ impl KeySet {
         self.keys.iter().find(|key| key.algorithm() == algorithm).map(AsRef::as_ref)
     }
 
+    /// All of them.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &SigningKey> {
+        self.keys.iter().map(AsRef::as_ref)
+    }
+
     /// The algorithms that can be signed with, each once.
     #[must_use]
     pub fn algorithms(&self) -> &[SigningAlgorithm] {

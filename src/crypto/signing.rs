@@ -4,7 +4,10 @@ use std::fmt;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use aws_lc_rs::{digest, rsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -82,6 +85,7 @@ enum Private {
 /// A private key, parsed once, with its public half.
 pub struct SigningKey {
     private: Private,
+    verifier: ParsedPublicKey,
     public: PublicJwk,
     access_token_header: String,
 }
@@ -93,11 +97,12 @@ impl SigningKey {
     /// [`SigningKeyError::Parse`]
     pub fn from_pkcs8(algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Result<Self, SigningKeyError> {
         let failed = SigningKeyError::Parse(algorithm);
-        let (private, key) = match algorithm {
+        let (private, verifier, key) = match algorithm {
             SigningAlgorithm::Es256 => {
                 let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| failed)?;
                 let public = ec_public(key.public_key().as_ref()).ok_or(failed)?;
-                (Private::Es256(key), public)
+                let verifier = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref());
+                (Private::Es256(key), verifier, public)
             }
             SigningAlgorithm::Rs256 => {
                 let key = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| failed)?;
@@ -105,14 +110,16 @@ impl SigningKey {
                     return Err(failed);
                 }
                 let public = rsa_public(key.public_key().as_ref()).ok_or(failed)?;
-                (Private::Rs256(key), public)
+                let verifier = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
+                (Private::Rs256(key), verifier, public)
             }
         };
+        let verifier = verifier.map_err(|_| failed)?;
         let kid = key.thumbprint();
         // RFC 9068 §2.1. Built by hand: every part is ours and needs no escaping.
         let header = format!(r#"{{"typ":"at+jwt","alg":"{algorithm}","kid":"{kid}"}}"#);
         let public = PublicJwk { kid, public_key_use: "sig", alg: algorithm, key };
-        Ok(Self { private, public, access_token_header: URL_SAFE_NO_PAD.encode(header) })
+        Ok(Self { private, verifier, public, access_token_header: URL_SAFE_NO_PAD.encode(header) })
     }
 
     /// Its algorithm.
@@ -152,6 +159,13 @@ impl SigningKey {
                 Ok(signature)
             }
         }
+    }
+}
+
+impl SigningKey {
+    /// Whether `signature` is one of this key.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.verifier.verify_sig(message, signature).is_ok()
     }
 }
 

@@ -11,8 +11,13 @@ use axum::http::header::{
 use axum::http::{HeaderMap, Response, StatusCode};
 
 use crate::oauth::error::WireError;
+use crate::oauth::forward_auth::{Access, Denial};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_POSTERN_SUBJECT: HeaderName = HeaderName::from_static("x-postern-subject");
+const X_POSTERN_CLIENT_ID: HeaderName = HeaderName::from_static("x-postern-client-id");
+const X_POSTERN_ROLES: HeaderName = HeaderName::from_static("x-postern-roles");
+const X_POSTERN_SCOPE: HeaderName = HeaderName::from_static("x-postern-scope");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
@@ -56,6 +61,43 @@ pub(crate) fn error(id: &RequestId, error: &WireError) -> Response<Body> {
     }
     if let Some(seconds) = error.retry_after_s {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
+    }
+    response
+}
+
+/// The request may pass: the proxy tells the API who it is from.
+pub(crate) fn allowed(id: &RequestId, access: &Access) -> Response<Body> {
+    let mut response = bare(id, StatusCode::OK, Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    for (name, text) in [
+        (X_POSTERN_SUBJECT, &access.subject),
+        (X_POSTERN_CLIENT_ID, &access.client_id),
+        (X_POSTERN_ROLES, &access.roles),
+        (X_POSTERN_SCOPE, &access.scope),
+    ] {
+        // The API server admits visible ASCII only; an API does without what is anything else.
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// The request may not pass (RFC 6750 §3).
+pub(crate) fn denied(id: &RequestId, denial: &Denial) -> Response<Body> {
+    let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = match denial.body() {
+        Some(json) => private(id, status, json),
+        None => bare(id, status, Body::empty()),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    for challenge in denial.challenges.iter().filter_map(|challenge| HeaderValue::from_str(challenge).ok()) {
+        headers.append(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = denial.retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
     }
     response
 }

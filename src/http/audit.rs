@@ -5,16 +5,16 @@ use std::borrow::Cow;
 
 use crate::crypto::secret;
 use crate::http::answer::RequestId;
-use crate::http::server::Peer;
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::TokenError;
+use crate::oauth::forward_auth::AccessError;
 use crate::oauth::token::Facts;
-use crate::telemetry::metrics::Outcome;
+use crate::telemetry::metrics::{AuthOutcome, Outcome};
 
 /// Characters of a caller's text that a line may hold: more than any client id, grant type or usual list of scopes.
 const SHOWN_MAX: usize = 512;
 
-pub(crate) fn issued(id: &RequestId, source: Option<Peer>, facts: &Facts) {
+pub(crate) fn issued(id: &RequestId, facts: &Facts) {
     let fields = Fields::of(facts);
     tracing::info!(
         target: "postern::audit",
@@ -27,12 +27,12 @@ pub(crate) fn issued(id: &RequestId, source: Option<Peer>, facts: &Facts) {
         scope = fields.scope.as_deref(),
         audience = fields.audience.as_deref(),
         jti = facts.jti.as_deref(),
-        source = source.map(|source| tracing::field::display(source.0)),
+        source = facts.source.map(tracing::field::display),
         "token issued"
     );
 }
 
-pub(crate) fn refused(id: &RequestId, source: Option<Peer>, facts: &Facts, outcome: Outcome, error: &TokenError) {
+pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &TokenError) {
     let fields = Fields::of(facts);
     let object = match error {
         TokenError::Client(error) => error.object(),
@@ -54,12 +54,58 @@ pub(crate) fn refused(id: &RequestId, source: Option<Peer>, facts: &Facts, outco
         grant_type = fields.grant_type.as_deref(),
         scope = fields.scope.as_deref(),
         audience = fields.audience.as_deref(),
-        source = source.map(|source| tracing::field::display(source.0)),
+        source = facts.source.map(tracing::field::display),
         rule = error.rule(),
         detail,
         object = object.map(name).as_deref(),
         revision = object.map(|object| object.resource_version.as_ref()),
         "token refused"
+    );
+}
+
+pub(crate) fn allowed(id: &RequestId, facts: &Facts) {
+    let fields = Fields::of(facts);
+    tracing::info!(
+        target: "postern::audit",
+        request_id = id.as_str(),
+        outcome = AuthOutcome::Allowed.as_str(),
+        client_id = fields.client_id.as_deref(),
+        secret = fields.secret.as_deref(),
+        secret_version = facts.version_id.as_deref(),
+        scope = fields.scope.as_deref(),
+        audience = fields.audience.as_deref(),
+        jti = facts.jti.as_deref(),
+        source = facts.source.map(tracing::field::display),
+        "request allowed"
+    );
+}
+
+pub(crate) fn denied(id: &RequestId, facts: &Facts, outcome: AuthOutcome, error: &AccessError) {
+    let fields = Fields::of(facts);
+    let object = match error {
+        AccessError::Insufficient { .. } => facts.secret.as_ref(),
+        _ => error.object(),
+    };
+    let detail = match error {
+        AccessError::Malformed(error) => Some(tracing::field::display(error)),
+        _ => None,
+    };
+    tracing::info!(
+        target: "postern::audit",
+        request_id = id.as_str(),
+        outcome = outcome.as_str(),
+        client_id = fields.client_id.as_deref(),
+        secret = fields.secret.as_deref(),
+        secret_version = facts.version_id.as_deref(),
+        scope = fields.scope.as_deref(),
+        audience = fields.audience.as_deref(),
+        jti = facts.jti.as_deref(),
+        source = facts.source.map(tracing::field::display),
+        rule = error.rule(),
+        detail,
+        object = object.map(name).as_deref(),
+        revision = object.map(|object| object.resource_version.as_ref()),
+        "request denied"
     );
 }
 

@@ -1,10 +1,16 @@
 //! What the handlers share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
+use ipnet::IpNet;
+
 use crate::clock::Clock;
 pub use crate::http::body::RequestLimits;
+use crate::http::server::Peer;
+use crate::http::source;
 use crate::oauth::client::Clients;
 use crate::oauth::hashing::{HashLimits, Meter};
 use crate::oauth::issuer::Issuer;
@@ -22,6 +28,8 @@ pub struct Settings {
     pub request: RequestLimits,
     /// Bounds of hashing.
     pub hash: HashLimits,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The token endpoint and its documents, to be served with [`crate::http::router::router`].
@@ -30,6 +38,7 @@ pub struct Endpoint<C, K> {
     pub(crate) metrics: TokenMetrics,
     pub(crate) limits: RequestLimits,
     pub(crate) service_documentation: Option<String>,
+    trusted_proxies: Vec<IpNet>,
 }
 
 impl<C: Clients, K: Clock> Endpoint<C, K> {
@@ -37,9 +46,15 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
     #[must_use]
     pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, settings: Settings, metrics: TokenMetrics) -> Self {
         let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
-        let Settings { issuer, service_documentation, request, hash } = settings;
+        let Settings { issuer, service_documentation, request, hash, trusted_proxies } = settings;
         let service = TokenService::new(clients, clock, keys, issuer, hash, meter);
-        Self { service, metrics, limits: request, service_documentation }
+        Self { service, metrics, limits: request, service_documentation, trusted_proxies }
+    }
+
+    /// The address that a request came from.
+    pub(crate) fn source(&self, request: &Request) -> Option<IpAddr> {
+        let peer = request.extensions().get::<Peer>()?;
+        source::of(peer.0.ip(), request.headers(), &self.trusted_proxies)
     }
 }
 

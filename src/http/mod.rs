@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! server ──▶ router ──▶ token ─────▶ oauth::token ──▶ audit (one line), metrics
-//!   │ tls      │  └───▶ discovery (metadata, keys)
+//!   │ tls      │  ├───▶ auth ──────▶ oauth::forward_auth ──▶ the same
+//!   │          │  ├───▶ manage ────▶ oauth::manage ──▶ the same
+//!   │          │  └───▶ discovery (metadata, keys)
 //!   │          └──────▶ answer (every response is built there)
 //! admin: /livez /readyz /metrics on a listener of their own
 //! ```
@@ -12,10 +14,13 @@
 pub mod admin;
 mod answer;
 mod audit;
+mod auth;
 mod body;
 mod discovery;
 pub mod endpoint;
+mod manage;
 pub mod router;
 pub mod server;
+mod source;
 pub mod tls;
 mod token;

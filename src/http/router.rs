@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
 use crate::http::endpoint::Endpoint;
-use crate::http::{discovery, token};
+use crate::http::{auth, discovery, manage, token};
 use crate::oauth::client::Clients;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
@@ -20,17 +20,30 @@ enum Resource {
     Token,
     Jwks,
     Metadata,
+    Auth,
+    AuthOfRequest,
+    ManagedApplication,
+    ManagedSecrets,
 }
 
 /// The canonical paths and those that clients of other servers are configured with. The metadata names the canonical
 /// ones.
-const PATHS: [(&str, Resource); 5] = [
+const PATHS: [(&str, Resource); 10] = [
     (TOKEN_PATH, Resource::Token),
     ("/oauth/v2/token", Resource::Token),
     ("/Auth/OAuth/Token", Resource::Token),
     ("/auth/oauth/token", Resource::Token),
     (JWKS_PATH, Resource::Jwks),
+    (AUTH_PATH, Resource::Auth),
+    // For proxies that append the path of the original request, and cannot be told not to.
+    ("/auth/request/", Resource::AuthOfRequest),
+    ("/auth/request/{*original}", Resource::AuthOfRequest),
+    ("/manage/v1/application", Resource::ManagedApplication),
+    ("/manage/v1/secrets", Resource::ManagedSecrets),
 ];
+
+/// Path of the forward-auth endpoint below the issuer.
+const AUTH_PATH: &str = "/auth";
 
 /// RFC 8414 §3 and OpenID Connect Discovery §4. Clients try both names, and for an issuer with a path both positions.
 const WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
@@ -48,6 +61,11 @@ pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Router {
             }
             Resource::Jwks => get(discovery::jwks).fallback(read_only),
             Resource::Metadata => get(discovery::metadata).fallback(read_only),
+            // Proxies ask with GET, or with the method of the original request.
+            Resource::Auth => any(auth::auth),
+            Resource::AuthOfRequest => any(auth::auth_of_request),
+            Resource::ManagedApplication => get(manage::application).fallback(read_only),
+            Resource::ManagedSecrets => get(manage::secrets).fallback(read_only),
         };
         router = router.route(&path, methods);
     }

@@ -10,8 +10,8 @@ use axum::response::Response;
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
 use crate::http::endpoint::Endpoint;
-use crate::http::server::Peer;
 use crate::http::{audit, body};
+use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{ErrorCode, RequestError, TokenError, WireError};
 use crate::oauth::response::TokenResponse;
@@ -23,13 +23,12 @@ pub(crate) async fn token<C: Clients, K: Clock>(
     request: Request,
 ) -> Response {
     let id = RequestId::new();
-    let source = request.extensions().get::<Peer>().copied();
-    let mut facts = Facts::default();
+    let mut facts = Facts { source: endpoint.source(&request), ..Facts::default() };
     let result = answer(&endpoint, request, &mut facts).await;
     match result {
         Ok(token) => {
             endpoint.metrics.count(Outcome::Issued);
-            audit::issued(&id, source, &facts);
+            audit::issued(&id, &facts);
             match serde_json::to_vec::<TokenResponse>(&token) {
                 Ok(json) => answer::private(&id, StatusCode::OK, json),
                 Err(_) => answer::error(&id, &TokenError::Internal.on_the_wire()),
@@ -39,7 +38,7 @@ pub(crate) async fn token<C: Clients, K: Clock>(
             let wire = error.on_the_wire();
             let outcome = outcome(&wire);
             endpoint.metrics.count(outcome);
-            audit::refused(&id, source, &facts, outcome, &error);
+            audit::refused(&id, &facts, outcome, &error);
             answer::error(&id, &wire)
         }
     }
@@ -60,13 +59,15 @@ async fn answer<C: Clients, K: Clock>(
     }
     let body = body::read(&head.headers, body, &endpoint.limits).await?;
     let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    endpoint.service.token(now, authorization, &body, facts).await
+    let arrival = Arrival { now, source: facts.source };
+    endpoint.service.token(arrival, authorization, &body, facts).await
 }
 
 fn outcome(error: &WireError) -> Outcome {
     match (error.code, error.status) {
         (ErrorCode::InvalidRequest, _) => Outcome::InvalidRequest,
         (ErrorCode::InvalidClient, _) => Outcome::InvalidClient,
+        (ErrorCode::UnauthorizedClient, _) => Outcome::UnauthorizedClient,
         (ErrorCode::UnsupportedGrantType, _) => Outcome::UnsupportedGrantType,
         (ErrorCode::InvalidScope, _) => Outcome::InvalidScope,
         (ErrorCode::InvalidTarget, _) => Outcome::InvalidTarget,

@@ -11,13 +11,13 @@ use kube::{Resource, ResourceExt};
 use super::{Entry, Settings};
 use crate::api::application::{AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm};
 use crate::api::authority::{Authority, narrow};
-use crate::api::client_secret::{Version, VersionState, uid_bytes};
+use crate::api::client_secret::{Use, Version, VersionState, uid_bytes};
 use crate::api::conditions::reasons;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::crypto::install_key::Strength;
 use crate::oauth::client::{
     AuthMethods, ClientRecord, Epoch, Grant, ObjectRevision, Refusal, Role, ScopePolicy, SecretRecord, SecretVersion,
-    SigningAlgorithm, TokenPolicy,
+    SigningAlgorithm, TokenPolicy, Uses,
 };
 
 /// The objects of one client, none of them being deleted.
@@ -112,6 +112,12 @@ fn secret(
     SecretRecord {
         object: revision(object),
         uid,
+        uses: Uses {
+            token: object.spec.is_for(Use::Token),
+            direct: object.spec.is_for(Use::Direct),
+            manage: object.spec.is_for(Use::Manage),
+        },
+        networks: object.spec.networks.as_deref().map(Box::from),
         grant: narrowed.map_or_else(|| Arc::clone(whole), |narrowed| Arc::new(grant(&narrowed))),
         expires_at: versions.first().and_then(|newest| settings.lifetime.expiry(&object.spec, newest.created_at)),
         closed: rule.map(|rule| Refusal { rule, object: revision(object) }),

@@ -133,6 +133,8 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
         application_ref: Reference { name: format!("a{application}") },
         description: None,
         restrict_to: None,
+        uses: None,
+        networks: None,
         expires_in: None,
         expires_at: None,
         rotation: None,

@@ -2,10 +2,11 @@
 //!
 //! Order: form and checksum of the secret → client → version → value → rules. The value is checked before the rules,
 //! so that "suspended" or "expired" can be said (in the log) only of somebody who holds the secret, and takes as long
-//! as "wrong". What a change not seen yet could cure is refused only after catching up (design: ready means usable).
+//! as "wrong". What the secret is for comes last: that rule alone is told to the caller. What a change not seen yet could cure is refused only after catching up (design: ready means usable).
 //!
 //! A value brought from elsewhere names no version: it is tried against every imported one of the client.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use crate::crypto::install_key::{InstallKeys, Strength};
 use crate::crypto::secret::{self, PresentedSecret};
 use crate::oauth::client::{
-    CatchUpError, ClientRecord, Clients, Grant, Lookup, ObjectRevision, Refusal, SecretRecord, SecretVersion,
+    CatchUpError, ClientRecord, Clients, Grant, Lookup, ObjectRevision, Purpose, Refusal, SecretRecord, SecretVersion,
 };
 use crate::oauth::credentials::{Method, Presented};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
@@ -39,7 +40,17 @@ pub(crate) struct Authenticator<'a, C> {
     pub(crate) clients: &'a C,
     pub(crate) hasher: &'a Hasher,
     pub(crate) keys: &'a Arc<InstallKeys>,
-    pub(crate) now: Timestamp,
+    pub(crate) arrival: Arrival,
+    pub(crate) purpose: Purpose,
+}
+
+/// When a request came, and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Now.
+    pub now: Timestamp,
+    /// The address of the caller; `None`: it cannot be told.
+    pub source: Option<IpAddr>,
 }
 
 impl<C: Clients> Authenticator<'_, C> {
@@ -57,17 +68,20 @@ impl<C: Clients> Authenticator<'_, C> {
         outcome
     }
 
-    /// Tries every reading of the credentials; the error is the one of the first that got anywhere.
+    /// Tries every reading of the credentials; the error is the one of the reading that got furthest.
     async fn try_all(&self, presented: &Presented) -> Result<Authenticated, TokenError> {
-        let mut first_error = None;
+        let mut furthest: Option<Box<ClientError>> = None;
         for candidate in &presented.candidates {
             let Some(form) = Form::of(&candidate.secret) else { continue };
             match self.try_one(&candidate.client_id, form, presented.method).await {
-                Err(TokenError::Client(error)) => first_error = first_error.or(Some(error)),
+                Err(TokenError::Client(error)) => {
+                    furthest =
+                        furthest.filter(|known| known.value_was_right() || !error.value_was_right()).or(Some(error));
+                }
                 other => return other,
             }
         }
-        Err(TokenError::Client(first_error.unwrap_or(Box::new(ClientError::MalformedSecret))))
+        Err(TokenError::Client(furthest.unwrap_or(Box::new(ClientError::MalformedSecret))))
     }
 
     async fn try_one(&self, client_id: &str, presented: Form<'_>, method: Method) -> Result<Authenticated, TokenError> {
@@ -81,7 +95,7 @@ impl<C: Clients> Authenticator<'_, C> {
             Form::Foreign(value) => self.imported(&record, value).await?,
         };
         self.rules(&record, method, secret, version.accepted_until)?;
-        version.memory.used(self.now);
+        version.memory.used(self.arrival.now);
         Ok(Authenticated {
             secret: secret.object.clone(),
             version_id: version.id.clone(),
@@ -114,7 +128,9 @@ impl<C: Clients> Authenticator<'_, C> {
         value: &str,
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
         let mut imported: Vec<_> = versions(record).filter(|(_, version)| version.imported).collect();
-        imported.sort_by_key(|(secret, version)| (secret.closed.is_some(), version.accepted_until.is_some()));
+        imported.sort_by_key(|(secret, version)| {
+            (secret.closed.is_some(), version.accepted_until.is_some(), !secret.uses.allow(self.purpose))
+        });
         for (secret, version) in imported {
             if self.hasher.verify(self.keys, secret, version, value).await? {
                 return Ok((secret, version));
@@ -132,8 +148,10 @@ impl<C: Clients> Authenticator<'_, C> {
         accepted_until: Option<Timestamp>,
     ) -> Result<(), ClientError> {
         // Tokens last whole seconds: with less than one left there is nothing to issue any more.
-        let ended = |end: Option<Timestamp>| end.is_some_and(|end| end.as_second() <= self.now.as_second());
+        let ended = |end: Option<Timestamp>| end.is_some_and(|end| end.as_second() <= self.arrival.now.as_second());
+        // `auth.methods` of the Application is about the token endpoint.
         let allowed = match method {
+            _ if self.purpose != Purpose::Token => true,
             Method::ClientSecretBasic => record.auth_methods.client_secret_basic,
             Method::ClientSecretPost => record.auth_methods.client_secret_post,
         };
@@ -145,6 +163,10 @@ impl<C: Clients> Authenticator<'_, C> {
             Err(ClientError::VersionRetired(secret.object.clone()))
         } else if !allowed {
             Err(ClientError::MethodNotAllowed(record.application.clone()))
+        } else if !secret.works_from(self.arrival.source) {
+            Err(ClientError::NetworkNotAllowed(secret.object.clone()))
+        } else if !secret.uses.allow(self.purpose) {
+            Err(ClientError::UseNotAllowed(secret.object.clone()))
         } else {
             Ok(())
         }
@@ -167,8 +189,8 @@ impl<C: Clients> Authenticator<'_, C> {
         })
     }
 
-    /// A wrong secret cost a hash; so does every other failure, except those that whoever sent them could foresee
-    /// without us: a secret that is malformed or absent.
+    /// A wrong secret cost a hash; so does every other failure, except one that is told, and those that whoever sent them
+    /// could foresee without us: a secret that is malformed or absent.
     async fn take_as_long_as_a_wrong_secret(
         &self,
         error: &ClientError,
@@ -179,14 +201,16 @@ impl<C: Clients> Authenticator<'_, C> {
             | ClientError::MalformedHeader
             | ClientError::UnsupportedMethod
             | ClientError::MalformedSecret
-            | ClientError::WrongSecret(_) => Ok(()),
+            | ClientError::WrongSecret(_)
+            | ClientError::UseNotAllowed(_) => Ok(()),
             ClientError::UnknownClient
             | ClientError::ClientClosed(_)
             | ClientError::UnknownSecret(_)
             | ClientError::MethodNotAllowed(_)
             | ClientError::SecretClosed(_)
             | ClientError::SecretExpired(_)
-            | ClientError::VersionRetired(_) => {
+            | ClientError::VersionRetired(_)
+            | ClientError::NetworkNotAllowed(_) => {
                 let value = presented.candidates.first().map_or("", |candidate| candidate.secret.as_str());
                 let strength = match Form::of(value) {
                     Some(Form::Foreign(_)) => Strength::Imported,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The claims, in the order in which they are written.
 #[derive(Debug, Serialize)]
@@ -48,6 +48,37 @@ impl<'a> From<&'a [&'a str]> for Audience<'a> {
         match audiences {
             [one] => Self::One(one),
             several => Self::Several(several),
+        }
+    }
+}
+
+/// The claims of one of our own tokens, as they are read back.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OwnClaims {
+    pub(crate) iss: String,
+    pub(crate) sub: String,
+    pub(crate) aud: OwnAudience,
+    pub(crate) client_id: String,
+    pub(crate) exp: i64,
+    pub(crate) jti: String,
+    pub(crate) scope: String,
+    pub(crate) roles: Vec<String>,
+    pub(crate) postern_epoch: [i64; 2],
+}
+
+/// [`Audience`], read back.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum OwnAudience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl OwnAudience {
+    pub(crate) fn contains(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one == audience,
+            Self::Several(several) => several.iter().any(|one| one == audience),
         }
     }
 }

@@ -5,9 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 pub use crate::crypto::signing::SigningAlgorithm;
@@ -138,6 +140,10 @@ pub struct SecretRecord {
     pub object: ObjectRevision,
     /// UID of the ClientSecret: associated data of its verifiers (design: a hash copied elsewhere verifies nothing).
     pub uid: [u8; 16],
+    /// What it may be used for.
+    pub uses: Uses,
+    /// Source networks from which it works; `None`: from everywhere.
+    pub networks: Option<Box<[IpNet]>>,
     /// What a token got with this secret may carry: service user ∩ application ∩ secret.
     pub grant: Arc<Grant>,
     /// The secret is refused from this instant on, and no token outlives it.
@@ -146,6 +152,67 @@ pub struct SecretRecord {
     pub closed: Option<Refusal>,
     /// Versions, newest first, retired ones among them (so that a log can say "retired" instead of "unknown").
     pub versions: Vec<Arc<SecretVersion>>,
+}
+
+/// What somebody who presents a secret wants to do with it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// To authenticate at the token endpoint.
+    Token,
+    /// To authenticate at an API directly.
+    Direct,
+    /// To read about its own application.
+    Manage,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: &[Self] = &[Self::Token, Self::Direct, Self::Manage];
+
+    /// Its name in `spec.uses`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Token => "Token",
+            Self::Direct => "Direct",
+            Self::Manage => "Manage",
+        }
+    }
+}
+
+/// What a secret may be used for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Uses {
+    /// To authenticate at the token endpoint.
+    pub token: bool,
+    /// To authenticate at an API directly.
+    pub direct: bool,
+    /// To read about its own application.
+    pub manage: bool,
+}
+
+impl Uses {
+    /// Everything.
+    pub const ALL: Self = Self { token: true, direct: true, manage: true };
+
+    /// Whether it may be used for this.
+    #[must_use]
+    pub fn allow(self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Token => self.token,
+            Purpose::Direct => self.direct,
+            Purpose::Manage => self.manage,
+        }
+    }
+}
+
+impl SecretRecord {
+    /// Whether it works from this address. A secret that is bound to networks does not work from an unknown one.
+    #[must_use]
+    pub fn works_from(&self, source: Option<IpAddr>) -> bool {
+        let Some(networks) = &self.networks else { return true };
+        source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
+    }
 }
 
 /// One value of a secret.

@@ -91,7 +91,11 @@ pub fn present<'a>(
     }
 }
 
-fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<Presented, TokenError> {
+/// Reads a Basic header. Of a `client_id` in the body only the readings that agree with it are left.
+///
+/// # Errors
+/// As [`present`].
+pub(crate) fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<Presented, TokenError> {
     let header = std::str::from_utf8(header).map_err(|_| ClientError::MalformedHeader)?;
     let (scheme, encoded) = header.split_once(' ').unwrap_or((header, ""));
     if !scheme.eq_ignore_ascii_case("basic") {

@@ -88,6 +88,11 @@ pub enum ClientError {
     SecretExpired(ObjectRevision),
     /// The value is right, and was replaced by a newer version.
     VersionRetired(ObjectRevision),
+    /// The value is right, and does not work from where it was sent.
+    NetworkNotAllowed(ObjectRevision),
+    /// Everything is right, but the secret is not for what it was used for. The one reason that the caller is told: it
+    /// holds a secret that is in force.
+    UseNotAllowed(ObjectRevision),
 }
 
 /// Why the grant does not cover the request (RFC 6749 §5.2, RFC 8707 §2).
@@ -130,6 +135,7 @@ pub enum Unavailable {
 pub enum ErrorCode {
     InvalidRequest,
     InvalidClient,
+    UnauthorizedClient,
     UnsupportedGrantType,
     InvalidScope,
     InvalidTarget,
@@ -144,6 +150,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
@@ -167,7 +174,7 @@ pub struct WireError {
 }
 
 /// Long enough to spread a burst, short enough to go unnoticed.
-const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
+pub(crate) const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
 
 impl TokenError {
     /// The answer to this error.
@@ -177,7 +184,10 @@ impl TokenError {
         let (status, code, description) = match self {
             Self::Request(error) => (error.status(), Code::InvalidRequest, error.description()),
             Self::UnsupportedGrantType => (400, Code::UnsupportedGrantType, "this grant_type is not supported"),
-            // One answer for every reason: who fails learns nothing about which clients and secrets exist.
+            Self::Client(error) if error.is_told() => {
+                (400, Code::UnauthorizedClient, "this secret may not be used at the token endpoint")
+            }
+            // One answer for every other reason: who fails learns nothing about which clients and secrets exist.
             Self::Client(_) => (401, Code::InvalidClient, "client authentication failed"),
             Self::ScopeSyntax => (400, Code::InvalidScope, "scope must be scope-tokens with single spaces between"),
             Self::TargetSyntax => (400, Code::InvalidTarget, "resource must be an absolute URI without fragment"),
@@ -220,15 +230,23 @@ impl TokenError {
                 AuthorityError::AudienceAmbiguous => "AudienceAmbiguous",
                 AuthorityError::SeveralAudiences => "SeveralAudiences",
             },
-            Self::Unavailable(error) => match error {
-                Unavailable::NotSynced => "NotSynced",
-                Unavailable::Stale => "Stale",
-                Unavailable::Behind => "Behind",
-                Unavailable::Overloaded => "Overloaded",
-                Unavailable::NoKey => "NoKey",
-                Unavailable::RateLimited => "RateLimited",
-            },
+            Self::Unavailable(error) => error.rule(),
             Self::Internal => "Internal",
+        }
+    }
+}
+
+impl Unavailable {
+    /// One word: why not.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::NotSynced => "NotSynced",
+            Self::Stale => "Stale",
+            Self::Behind => "Behind",
+            Self::Overloaded => "Overloaded",
+            Self::NoKey => "NoKey",
+            Self::RateLimited => "RateLimited",
         }
     }
 }
@@ -283,6 +301,8 @@ impl ClientError {
             Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => refusal.rule,
             Self::SecretExpired(_) => "Expired",
             Self::VersionRetired(_) => "Retired",
+            Self::NetworkNotAllowed(_) => "NetworkNotAllowed",
+            Self::UseNotAllowed(_) => "UseNotAllowed",
         }
     }
 
@@ -300,7 +320,9 @@ impl ClientError {
             | Self::WrongSecret(object)
             | Self::MethodNotAllowed(object)
             | Self::SecretExpired(object)
-            | Self::VersionRetired(object) => Some(object),
+            | Self::VersionRetired(object)
+            | Self::NetworkNotAllowed(object)
+            | Self::UseNotAllowed(object) => Some(object),
         }
     }
 
@@ -322,8 +344,37 @@ impl ClientError {
             | Self::MethodNotAllowed(_)
             | Self::SecretClosed(_)
             | Self::SecretExpired(_)
-            | Self::VersionRetired(_) => true,
+            | Self::VersionRetired(_)
+            | Self::NetworkNotAllowed(_)
+            | Self::UseNotAllowed(_) => true,
         }
+    }
+
+    /// Whether whoever sent the request showed a right value, which a rule then refused.
+    #[must_use]
+    pub(crate) fn value_was_right(&self) -> bool {
+        match self {
+            Self::NoCredentials
+            | Self::MalformedHeader
+            | Self::UnsupportedMethod
+            | Self::MalformedSecret
+            | Self::UnknownClient
+            | Self::ClientClosed(_)
+            | Self::UnknownSecret(_)
+            | Self::WrongSecret(_) => false,
+            Self::MethodNotAllowed(_)
+            | Self::SecretClosed(_)
+            | Self::SecretExpired(_)
+            | Self::VersionRetired(_)
+            | Self::NetworkNotAllowed(_)
+            | Self::UseNotAllowed(_) => true,
+        }
+    }
+
+    /// Whether the caller may know the reason.
+    #[must_use]
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self, Self::UseNotAllowed(_))
     }
 }
 
@@ -376,7 +427,9 @@ mod tests {
             ClientError::ClientClosed(refusal.clone()),
             ClientError::WrongSecret(object.clone()),
             ClientError::SecretClosed(refusal),
-            ClientError::SecretExpired(object),
+            ClientError::SecretExpired(object.clone()),
+            ClientError::NetworkNotAllowed(object.clone()),
+            ClientError::UseNotAllowed(object),
         ];
         let authority = [
             AuthorityError::NothingHeld,
@@ -431,7 +484,7 @@ mod tests {
     fn a4_every_failed_authentication_looks_alike() {
         let answers: Vec<WireError> = every_error()
             .iter()
-            .filter(|error| matches!(error, TokenError::Client(_)))
+            .filter(|error| matches!(error, TokenError::Client(error) if !error.is_told()))
             .map(TokenError::on_the_wire)
             .collect();
         assert!(answers.len() > 1 && answers.windows(2).all(|pair| pair[0] == pair[1]));

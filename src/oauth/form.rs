@@ -46,6 +46,11 @@ impl<'a> Form<'a> {
             .map(|(_, value)| value.as_ref())
     }
 
+    /// Every parameter, in order, empty ones too.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
     /// The value of a parameter that can be there once.
     pub(crate) fn one(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref()).filter(|v| !v.is_empty())

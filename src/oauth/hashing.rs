@@ -201,7 +201,16 @@ mod tests {
             resource_version: "1".into(),
         };
         let versions = vec![Arc::clone(&version)];
-        let record = SecretRecord { object, uid, grant: Arc::default(), expires_at: None, closed: None, versions };
+        let record = SecretRecord {
+            object,
+            uid,
+            uses: crate::oauth::client::Uses::ALL,
+            networks: None,
+            grant: Arc::default(),
+            expires_at: None,
+            closed: None,
+            versions,
+        };
         (record, version)
     }
 

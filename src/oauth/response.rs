@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::oauth::error::WireError;
+use crate::oauth::forward_auth::Denial;
 
 /// A token, to be given to the client (RFC 6749 §5.1). There is no refresh token (§4.4.3).
 #[derive(Serialize)]
@@ -40,5 +41,14 @@ impl WireError {
     pub fn body(&self) -> Vec<u8> {
         let body = ErrorBody { error: self.code.as_str(), error_description: self.description };
         serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+impl Denial {
+    /// The JSON body, if there is one.
+    #[must_use]
+    pub fn body(&self) -> Option<Vec<u8>> {
+        let body = ErrorBody { error: self.code?, error_description: self.description };
+        Some(serde_json::to_vec(&body).unwrap_or_default())
     }
 }

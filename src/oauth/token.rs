@@ -1,5 +1,6 @@
 //! The token endpoint: from a body and a header to a token, or to the reason why not.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,10 +11,10 @@ use crate::clock::Clock;
 use crate::crypto::install_key::InstallKeys;
 use crate::crypto::keyset::KeySet;
 use crate::crypto::{jwt, random};
-use crate::oauth::authenticate::{Authenticated, Authenticator};
+use crate::oauth::authenticate::{Arrival, Authenticated, Authenticator};
 use crate::oauth::authorize::{Granted, authorize};
 use crate::oauth::claims::{Audience, Claims, token_id};
-use crate::oauth::client::{Availability, Clients, ObjectRevision};
+use crate::oauth::client::{Availability, Clients, ObjectRevision, Purpose};
 use crate::oauth::credentials::{self, Presented};
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::form::Form;
@@ -41,9 +42,11 @@ pub struct TokenService<C, K> {
 }
 
 /// What a request turned out to be about, for the audit line. Every field may hold what the caller made up, except
-/// `secret`, `version_id` and `jti`.
+/// `source`, `secret`, `version_id` and `jti`.
 #[derive(Debug, Default)]
 pub struct Facts {
+    /// Where the request came from, as far as it can be told.
+    pub source: Option<IpAddr>,
     /// `client_id` as presented.
     pub client_id: Option<String>,
     /// `grant_type` as presented.
@@ -94,7 +97,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     /// [`TokenError`]
     pub async fn token<'a>(
         &self,
-        now: Timestamp,
+        arrival: Arrival,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         body: &[u8],
         facts: &mut Facts,
@@ -105,16 +108,22 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         let request = TokenRequest::parse(&form)?;
         let presented = credentials::present(authorization, &form)?;
         facts.presented(&presented);
-        let client = self.authenticate(now, &presented).await?;
-        facts.authenticated(&client, &request);
+        let client = self.authenticate(arrival, Purpose::Token, &presented).await?;
+        facts.authenticated(&client);
+        facts.requested(&request);
         let granted = authorize(&client.grant, &client.record.token, &request)?;
-        self.issue(now, &client, &granted, facts)
+        self.issue(arrival.now, &client, &granted, facts)
     }
 
-    async fn authenticate(&self, now: Timestamp, presented: &Presented) -> Result<Authenticated, TokenError> {
+    pub(super) async fn authenticate(
+        &self,
+        arrival: Arrival,
+        purpose: Purpose,
+        presented: &Presented,
+    ) -> Result<Authenticated, TokenError> {
         let keys = self.keys.install.load_full().ok_or(Unavailable::NoKey)?;
-        let authenticator = Authenticator { clients: &*self.clients, hasher: &self.hasher, keys: &keys, now };
-        authenticator.authenticate(presented).await
+        let (clients, hasher) = (&*self.clients, &self.hasher);
+        Authenticator { clients, hasher, keys: &keys, arrival, purpose }.authenticate(presented).await
     }
 
     fn issue(
@@ -157,14 +166,17 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 }
 
 impl Facts {
-    fn presented(&mut self, presented: &Presented) {
+    pub(super) fn presented(&mut self, presented: &Presented) {
         self.client_id = presented.candidates.first().map(|candidate| candidate.client_id.clone());
     }
 
-    fn authenticated(&mut self, client: &Authenticated, request: &TokenRequest<'_>) {
+    pub(super) fn authenticated(&mut self, client: &Authenticated) {
         self.client_id = Some(client.record.client_id.clone());
         self.secret = Some(client.secret.clone());
         self.version_id = Some(client.version_id.clone());
+    }
+
+    fn requested(&mut self, request: &TokenRequest<'_>) {
         self.scope = request.scopes.as_ref().map(|scopes| scopes.join(" "));
         self.audience = (!request.audiences.is_empty()).then(|| request.audiences.join(" "));
     }

@@ -24,6 +24,8 @@ pub enum Outcome {
     InvalidRequest,
     /// `invalid_client`
     InvalidClient,
+    /// `unauthorized_client`
+    UnauthorizedClient,
     /// `unsupported_grant_type`
     UnsupportedGrantType,
     /// `invalid_scope`
@@ -40,10 +42,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of the enumeration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Issued,
         Self::InvalidRequest,
         Self::InvalidClient,
+        Self::UnauthorizedClient,
         Self::UnsupportedGrantType,
         Self::InvalidScope,
         Self::InvalidTarget,
@@ -59,6 +62,7 @@ impl Outcome {
             Self::Issued => "issued",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
@@ -69,15 +73,73 @@ impl Outcome {
     }
 }
 
+/// How a forward-auth request, or one to the management endpoint, ended. The label `outcome`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuthOutcome {
+    /// It may pass.
+    Allowed,
+    /// 401: it carries no credentials.
+    NoCredentials,
+    /// 401: id and secret are refused.
+    InvalidClient,
+    /// 401: the token is refused.
+    InvalidToken,
+    /// 400
+    InvalidRequest,
+    /// 403: what is required is not held.
+    InsufficientScope,
+    /// 403: the secret may not be used for this.
+    UnauthorizedClient,
+    /// 429
+    RateLimited,
+    /// 503
+    Unavailable,
+}
+
+impl AuthOutcome {
+    /// Every outcome, in the order of the enumeration.
+    pub const ALL: [Self; 9] = [
+        Self::Allowed,
+        Self::NoCredentials,
+        Self::InvalidClient,
+        Self::InvalidToken,
+        Self::InvalidRequest,
+        Self::InsufficientScope,
+        Self::UnauthorizedClient,
+        Self::RateLimited,
+        Self::Unavailable,
+    ];
+
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::NoCredentials => "no_credentials",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidToken => "invalid_token",
+            Self::InvalidRequest => "invalid_request",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// The endpoint's own metrics. Clones count into the same place.
 #[derive(Clone, Debug)]
 pub struct TokenMetrics {
     requests: [Counter; Outcome::ALL.len()],
+    auth_requests: [Counter; AuthOutcome::ALL.len()],
+    manage_requests: [Counter; AuthOutcome::ALL.len()],
     hash_seconds: Histogram,
     sign_seconds: Histogram,
     hashes_in_flight: Gauge,
     read_model_age_seconds: Gauge<f64, AtomicU64>,
 }
+
+type ByOutcome = Family<[(&'static str, &'static str); 1], Counter>;
 
 /// A registry whose metrics are named `postern_…`.
 #[must_use]
@@ -110,16 +172,20 @@ impl TokenMetrics {
     /// Registers the metrics. Every outcome is there from the start, at zero.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let requests: Family<[(&'static str, &'static str); 1], Counter> = Family::default();
-        let of = |outcome: Outcome| requests.get_or_create(&[("outcome", outcome.as_str())]).clone();
+        let (requests, auth, manage) = (ByOutcome::default(), ByOutcome::default(), ByOutcome::default());
+        let of = |family: &ByOutcome, outcome| family.get_or_create(&[("outcome", outcome)]).clone();
         let metrics = Self {
-            requests: Outcome::ALL.map(of),
+            requests: Outcome::ALL.map(|outcome| of(&requests, outcome.as_str())),
+            auth_requests: AuthOutcome::ALL.map(|outcome| of(&auth, outcome.as_str())),
+            manage_requests: AuthOutcome::ALL.map(|outcome| of(&manage, outcome.as_str())),
             hash_seconds: Histogram::new(BUCKETS_S),
             sign_seconds: Histogram::new(BUCKETS_S),
             hashes_in_flight: Gauge::default(),
             read_model_age_seconds: Gauge::default(),
         };
-        registry.register("token_requests", "Token requests by outcome", requests.clone());
+        registry.register("token_requests", "Token requests by outcome", requests);
+        registry.register("auth_requests", "Forward-auth requests by outcome", auth);
+        registry.register("manage_requests", "Requests to the management endpoint by outcome", manage);
         let seconds = || Unit::Seconds;
         let hash = metrics.hash_seconds.clone();
         registry.register_with_unit("secret_hash_duration", "Time to check a secret by its hash", seconds(), hash);
@@ -141,6 +207,20 @@ impl TokenMetrics {
     pub fn count(&self, outcome: Outcome) {
         // The array and `Outcome::ALL` have one order.
         if let Some(counter) = self.requests.get(outcome as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a forward-auth request.
+    pub fn count_auth(&self, outcome: AuthOutcome) {
+        if let Some(counter) = self.auth_requests.get(outcome as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a request to the management endpoint.
+    pub fn count_manage(&self, outcome: AuthOutcome) {
+        if let Some(counter) = self.manage_requests.get(outcome as usize) {
             counter.inc();
         }
     }
@@ -178,10 +258,17 @@ mod tests {
         for (times, outcome) in Outcome::ALL.into_iter().enumerate() {
             (0..times).for_each(|_| metrics.count(outcome));
         }
+        for (times, outcome) in AuthOutcome::ALL.into_iter().enumerate() {
+            (0..times).for_each(|_| metrics.count_auth(outcome));
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for (times, outcome) in Outcome::ALL.into_iter().enumerate() {
             let line = format!("postern_token_requests_total{{outcome=\"{}\"}} {times}\n", outcome.as_str());
+            assert!(text.contains(&line), "{line} is missing in {text}");
+        }
+        for (times, outcome) in AuthOutcome::ALL.into_iter().enumerate() {
+            let line = format!("postern_auth_requests_total{{outcome=\"{}\"}} {times}\n", outcome.as_str());
             assert!(text.contains(&line), "{line} is missing in {text}");
         }
     }

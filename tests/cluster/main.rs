@@ -23,6 +23,7 @@ mod harness;
 mod imports;
 mod keys;
 mod life;
+mod nginx;
 mod outage;
 mod references;
 mod rights;

@@ -11,9 +11,13 @@
 
 mod authentication;
 mod discovery;
+mod forward_auth;
+mod forward_auth_tokens;
 mod grants;
 mod log;
+mod manage;
 mod operations;
+mod purpose;
 mod raw;
 mod responses;
 mod tls;

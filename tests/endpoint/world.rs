@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use postern::clock::Clock;
 use postern::crypto::install_key::{InstallKeys, Strength};
@@ -18,7 +19,7 @@ use postern::http::router::router;
 use postern::http::server::{ServerLimits, serve};
 use postern::oauth::client::{
     AuthMethods, Availability, CatchUpError, ClientRecord, Clients, Epoch, Grant, Lookup, ObjectRevision, Role,
-    ScopePolicy, SecretRecord, SecretVersion, TokenPolicy,
+    ScopePolicy, SecretRecord, SecretVersion, TokenPolicy, Uses,
 };
 use postern::oauth::hashing::HashLimits;
 use postern::oauth::issuer::Issuer;
@@ -121,6 +122,7 @@ pub(crate) struct Options {
     pub(crate) hash: HashLimits,
     pub(crate) keys: bool,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Options {
@@ -132,6 +134,7 @@ impl Default for Options {
             hash: HashLimits::default(),
             keys: true,
             tls: None,
+            trusted_proxies: vec![],
         }
     }
 }
@@ -183,6 +186,7 @@ impl World {
             service_documentation: Some("https://docs.example.com".to_owned()),
             request: options.request,
             hash: options.hash,
+            trusted_proxies: options.trusted_proxies,
         };
         let still = Still(Arc::clone(&clock));
         let endpoint = Endpoint::new(Arc::clone(&clients), still, Arc::clone(&keys), settings, metrics.clone());
@@ -306,6 +310,8 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
     let secrets = credentials.iter().enumerate().map(|(number, credential)| SecretRecord {
         object: object("ClientSecret", &format!("invoice-sync-{number}")),
         uid: UID,
+        uses: Uses::ALL,
+        networks: None,
         grant: Arc::clone(&grant),
         expires_at: None,
         closed: None,

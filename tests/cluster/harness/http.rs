@@ -1,11 +1,13 @@
 //! HTTP as a client of the token endpoint speaks it.
 
+use std::net::IpAddr;
+
 use axum::body::{Body, Bytes};
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
@@ -23,19 +25,30 @@ pub fn trusting(ca: &[u8]) -> Connections {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
+/// Plain connections that come from this address of the machine.
+pub fn plain_from(address: IpAddr) -> Client<HttpConnector, Body> {
+    let mut connector = HttpConnector::new();
+    connector.set_local_address(Some(address));
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
 /// What came back.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
+    pub headers: HeaderMap,
     pub body: Bytes,
 }
 
 /// Sends a request and reads the whole answer; `Err` when no answer came.
-pub async fn send(connections: &Connections, request: Request<Body>) -> Result<Answer, String> {
+pub async fn send<C>(connections: &Client<C, Body>, request: Request<Body>) -> Result<Answer, String>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
     let answer = connections.request(request).await.map_err(|error| format!("{error:?}"))?;
     let (head, body) = answer.into_parts();
     let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-    Ok(Answer { status: head.status, body })
+    Ok(Answer { status: head.status, headers: head.headers, body })
 }
 
 /// Gets a URL.

@@ -39,6 +39,8 @@ impl Replica {
             ["--metrics-listen", &metrics],
             ["--namespace", OPERATOR_NAMESPACE],
             ["--replica-name", name],
+            // Where the tests' own proxies call from.
+            ["--trusted-proxies", "127.0.0.1/32"],
             // Whatever it may ever print is searched for credentials.
             ["--log-level", "trace"],
             // Tests count writes; those about the last use say how often they want it told.
@@ -115,7 +117,7 @@ impl Replica {
 }
 
 /// A port of 127.0.0.1 that nobody listens on, below those that the kernel and `hack/lib/ports.sh` draw from.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = u16::try_from(std::process::id() % 8_000).expect("below 8000");
     loop {

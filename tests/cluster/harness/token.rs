@@ -71,6 +71,11 @@ impl Credential {
         self.with_secret(&encoded)
     }
 
+    /// The Authorization header that a client sends.
+    pub fn authorization(&self) -> String {
+        format!("Basic {}", self.basic())
+    }
+
     fn basic(&self) -> String {
         let key = |name: &str| self.find(name).unwrap_or_default();
         BASE64_STANDARD.encode(format!("{}:{}", key("client-id"), key("client-secret")))
@@ -79,7 +84,7 @@ impl Credential {
     /// A token request with this form as its body.
     pub fn request(&self, replica: &str, form: Body) -> Request<Body> {
         Request::post(format!("{replica}/oauth2/token"))
-            .header(header::AUTHORIZATION, format!("Basic {}", self.basic()))
+            .header(header::AUTHORIZATION, self.authorization())
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form)
             .expect("a request")

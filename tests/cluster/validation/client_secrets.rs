@@ -11,6 +11,7 @@ const REFERENCE: &str = "spec.applicationRef: … applicationRef is immutable";
 const ROOM: &str = "spec.rotation.every: … rotation.every plus rotation.overlap";
 const RENAME_KNOWN: &str = "spec.delivery.rename: … rename may name only the keys of spec.delivery.keys";
 const RENAME_FREE: &str = "spec.delivery.rename: … rename must not give a key the name of another key";
+const NETWORK: &str = "spec.networks[0]: … must be a network in CIDR notation such as 10.20.0.0/16";
 const REVOKED: &str = "spec.revoke: … revoke is for good and cannot be set back";
 
 fn tried(spec: Value) -> Value {
@@ -56,9 +57,49 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
             json!({"delivery": {"mode": "Twice"}}),
             r#"spec.delivery.mode: Unsupported value: "Twice""#,
         ),
-        ("a field that does not work yet", json!({"uses": ["Token"]}), r#"unknown field "spec.uses""#),
+        (
+            "a field that does not work yet",
+            json!({"rotation": {"rollout": []}}),
+            r#"unknown field "spec.rotation.rollout""#,
+        ),
     ];
     check(tried, &cases).await;
+}
+
+#[tokio::test]
+async fn purposes_and_networks_are_refused_for_each_rule_they_break() {
+    let cases = [
+        ("no use at all", json!({"uses": []}), "spec.uses: … should have at least 1 items"),
+        (
+            "a use that there is not",
+            json!({"uses": ["Everything"]}),
+            r#"spec.uses[0]: Unsupported value: "Everything""#,
+        ),
+        ("a use twice", json!({"uses": ["Token", "Token"]}), r#"spec.uses[1]: Duplicate value: "Token""#),
+        ("no network at all", json!({"networks": []}), "spec.networks: … should have at least 1 items"),
+        ("too many networks", json!({"networks": networks(33)}), "spec.networks: Too many: 33: must have at most 32"),
+        ("a network twice", json!({"networks": ["10.0.0.0/8", "10.0.0.0/8"]}), "spec.networks[1]: Duplicate value"),
+        ("an address", json!({"networks": ["10.20.0.5"]}), NETWORK),
+        ("a name", json!({"networks": ["localhost"]}), NETWORK),
+        ("nothing", json!({"networks": [""]}), "spec.networks[0]: … at least 1 chars"),
+        ("too long a prefix", json!({"networks": ["10.20.0.0/33"]}), NETWORK),
+        ("a mask", json!({"networks": ["10.20.0.0/255.255.0.0"]}), NETWORK),
+        (
+            "bits after the prefix",
+            json!({"networks": ["10.20.0.5/16"]}),
+            "spec.networks[0]: … must have no bit set after",
+        ),
+        ("an IPv4 address in IPv6", json!({"networks": ["::ffff:10.20.0.0/112"]}), NETWORK),
+        ("single uses", json!({"uses": ["Direct"]}), ""),
+        ("every use", json!({"uses": ["Token", "Direct", "Manage"]}), ""),
+        ("networks of both kinds", json!({"networks": ["10.20.0.0/16", "10.20.0.5/32", "2001:db8::/32", "::/0"]}), ""),
+        ("the most networks", json!({"networks": networks(32)}), ""),
+    ];
+    check(tried, &cases).await;
+}
+
+fn networks(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("10.{number}.0.0/16")).collect()
 }
 
 #[tokio::test]

@@ -1,0 +1,110 @@
+//! The forward-auth handlers: read what a proxy asks, ask `oauth`, answer, and say so in log and metrics.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+use crate::http::answer::{self, RequestId};
+use crate::http::audit;
+use crate::http::endpoint::Endpoint;
+use crate::oauth::authenticate::Arrival;
+use crate::oauth::client::Clients;
+use crate::oauth::error::Unavailable;
+use crate::oauth::form::Form;
+use crate::oauth::forward_auth::{Access, AccessError, Malformed, Requirement};
+use crate::oauth::token::Facts;
+use crate::telemetry::metrics::AuthOutcome;
+
+const X_POSTERN_REQUIRE_AUDIENCE: HeaderName = HeaderName::from_static("x-postern-require-audience");
+const X_POSTERN_REQUIRE_SCOPE: HeaderName = HeaderName::from_static("x-postern-require-scope");
+
+/// For proxies that ask at a URL of their own (nginx, Traefik): the query says what is required.
+pub(crate) async fn auth<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    let source = endpoint.source(&request);
+    let (head, _) = request.into_parts();
+    match Form::parse(head.uri.query().unwrap_or_default().as_bytes()) {
+        Ok(form) => decide(&endpoint, source, &head.headers, Requirement::parse(&form)).await,
+        Err(_) => decide(&endpoint, source, &head.headers, Err(Malformed::Query)).await,
+    }
+}
+
+/// For proxies that ask with the path and the query of the original request (Envoy): headers that the proxy adds say
+/// what is required, and the query belongs to somebody else.
+pub(crate) async fn auth_of_request<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    let source = endpoint.source(&request);
+    let (head, _) = request.into_parts();
+    decide(&endpoint, source, &head.headers, of_headers(&head.headers)).await
+}
+
+fn of_headers(headers: &HeaderMap) -> Result<Requirement<'_>, Malformed> {
+    let texts = |name: &HeaderName| -> Result<Vec<&str>, Malformed> {
+        headers.get_all(name).iter().map(|value| value.to_str().map_err(|_| Malformed::Header)).collect()
+    };
+    let (audiences, scopes) = (texts(&X_POSTERN_REQUIRE_AUDIENCE)?, texts(&X_POSTERN_REQUIRE_SCOPE)?);
+    Requirement::of_headers(&audiences, &scopes)
+}
+
+async fn decide<C: Clients, K: Clock>(
+    endpoint: &Endpoint<C, K>,
+    source: Option<IpAddr>,
+    headers: &HeaderMap,
+    requirement: Result<Requirement<'_>, Malformed>,
+) -> Response {
+    let id = RequestId::new();
+    let mut facts = Facts { source, ..Facts::default() };
+    let result = match (endpoint.service.available(), requirement) {
+        (Ok(now), Ok(requirement)) => ask(endpoint, now, headers, &requirement, &mut facts).await,
+        (Err(unavailable), _) => Err(unavailable.into()),
+        (_, Err(malformed)) => Err(malformed.into()),
+    };
+    match result {
+        Ok(access) => {
+            endpoint.metrics.count_auth(AuthOutcome::Allowed);
+            audit::allowed(&id, &facts);
+            answer::allowed(&id, &access)
+        }
+        Err(error) => {
+            let outcome = outcome(&error);
+            endpoint.metrics.count_auth(outcome);
+            audit::denied(&id, &facts, outcome, &error);
+            answer::denied(&id, &error.on_the_wire())
+        }
+    }
+}
+
+async fn ask<C: Clients, K: Clock>(
+    endpoint: &Endpoint<C, K>,
+    now: Timestamp,
+    headers: &HeaderMap,
+    requirement: &Requirement<'_>,
+    facts: &mut Facts,
+) -> Result<Access, AccessError> {
+    let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let arrival = Arrival { now, source: facts.source };
+    endpoint.service.access(arrival, authorization, requirement, facts).await
+}
+
+pub(crate) fn outcome(error: &AccessError) -> AuthOutcome {
+    match error {
+        AccessError::NoCredentials => AuthOutcome::NoCredentials,
+        AccessError::Malformed(_) => AuthOutcome::InvalidRequest,
+        AccessError::Client(error) if error.is_told() => AuthOutcome::UnauthorizedClient,
+        AccessError::Client(_) => AuthOutcome::InvalidClient,
+        AccessError::Token(_) => AuthOutcome::InvalidToken,
+        AccessError::Insufficient { .. } => AuthOutcome::InsufficientScope,
+        AccessError::Unavailable(Unavailable::RateLimited) => AuthOutcome::RateLimited,
+        AccessError::Unavailable(_) => AuthOutcome::Unavailable,
+    }
+}

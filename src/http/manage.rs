@@ -1,0 +1,75 @@
+//! The management endpoint: what the bearer of a secret may read about its own application.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+use crate::http::answer::{self, RequestId};
+use crate::http::endpoint::Endpoint;
+use crate::http::{audit, auth};
+use crate::oauth::authenticate::{Arrival, Authenticated};
+use crate::oauth::client::Clients;
+use crate::oauth::forward_auth::{AccessError, Malformed};
+use crate::oauth::manage;
+use crate::oauth::token::Facts;
+use crate::telemetry::metrics::AuthOutcome;
+
+pub(crate) async fn application<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    read(&endpoint, request, |client, _| manage::application(client)).await
+}
+
+pub(crate) async fn secrets<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    read(&endpoint, request, manage::secrets).await
+}
+
+async fn read<C: Clients, K: Clock>(
+    endpoint: &Endpoint<C, K>,
+    request: Request,
+    view: impl FnOnce(&Authenticated, Timestamp) -> Vec<u8>,
+) -> Response {
+    let id = RequestId::new();
+    let mut facts = Facts { source: endpoint.source(&request), ..Facts::default() };
+    let (head, _) = request.into_parts();
+    match manager(endpoint, &head, &mut facts).await {
+        Ok((client, now)) => {
+            endpoint.metrics.count_manage(AuthOutcome::Allowed);
+            audit::allowed(&id, &facts);
+            answer::private(&id, StatusCode::OK, view(&client, now))
+        }
+        Err(error) => {
+            let outcome = auth::outcome(&error);
+            endpoint.metrics.count_manage(outcome);
+            audit::denied(&id, &facts, outcome, &error);
+            let mut denial = error.on_the_wire();
+            // Tokens are not taken here.
+            denial.challenges.retain(|challenge| challenge.starts_with("Basic "));
+            answer::denied(&id, &denial)
+        }
+    }
+}
+
+async fn manager<C: Clients, K: Clock>(
+    endpoint: &Endpoint<C, K>,
+    head: &Parts,
+    facts: &mut Facts,
+) -> Result<(Authenticated, Timestamp), AccessError> {
+    let now = endpoint.service.available()?;
+    if head.uri.query().is_some_and(|query| !query.is_empty()) {
+        return Err(Malformed::AnyQuery.into());
+    }
+    let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let arrival = Arrival { now, source: facts.source };
+    Ok((endpoint.service.manager(arrival, authorization, facts).await?, now))
+}

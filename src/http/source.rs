@@ -1,0 +1,83 @@
+//! Where a request came from: the address of the connection, or what a proxy that is trusted says of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::HeaderMap;
+use axum::http::header::HeaderName;
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The rightmost address that is not a trusted proxy's: each proxy writes down, at the right, whom it was called by, and
+/// what stands further left is hearsay.
+///
+/// A trusted proxy that names nobody is the caller itself. `None` when it names somebody whose address cannot be read:
+/// the proxy's own address would say that the request came from inside.
+pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    // IPv4 at a socket that is open for IPv6 too.
+    let mut source = peer.to_canonical();
+    for header in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+        for address in header.as_bytes().rsplit(|byte| *byte == b',') {
+            if !is_trusted(&source) {
+                return Some(source);
+            }
+            source = read(address)?;
+        }
+    }
+    Some(source)
+}
+
+/// An address, with or without the port that some proxies add.
+fn read(address: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(address).ok()?.trim_ascii();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    /// What is found with 10.0.0.0/8 and fd00::/8 trusted.
+    fn source(peer: &str, lines: &[&'static str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_static(line));
+        }
+        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+        of(peer.parse().unwrap(), &headers, &trusted).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn nobody_but_a_trusted_proxy_says_where_a_request_came_from() {
+        for (peer, lines, expected) in [
+            ("192.0.2.1", &[][..], "192.0.2.1"),
+            ("192.0.2.1", &["10.0.0.1"], "192.0.2.1"),
+            ("192.0.2.1", &["nonsense"], "192.0.2.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["192.0.2.1"], "192.0.2.1"),
+            ("10.0.0.1", &["198.51.100.9, 192.0.2.1"], "192.0.2.1"),
+            ("10.0.0.1", &["nonsense, 192.0.2.1"], "192.0.2.1"),
+            ("10.0.0.1", &["198.51.100.9, 192.0.2.1,10.0.0.2"], "192.0.2.1"),
+            ("10.0.0.1", &["198.51.100.9", "192.0.2.1", "10.0.0.2 , 10.0.0.3"], "192.0.2.1"),
+            ("10.0.0.1", &["10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["192.0.2.1:4711"], "192.0.2.1"),
+            ("fd00::1", &["2001:db8::1"], "2001:db8::1"),
+            ("fd00::1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("::ffff:10.0.0.1", &["::ffff:192.0.2.1"], "192.0.2.1"),
+            ("::ffff:192.0.2.1", &["10.0.0.1"], "192.0.2.1"),
+        ] {
+            assert_eq!(source(peer, lines).as_deref(), Some(expected), "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_read_is_no_address() {
+        for line in ["", "unknown", "192.0.2", "192.0.2.1, ", "192.0.2.1, x, 10.0.0.2", "192.0.2.1/32"] {
+            assert_eq!(source("10.0.0.1", &[line]), None, "{line}");
+        }
+    }
+}

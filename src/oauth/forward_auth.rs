@@ -1,0 +1,170 @@
+//! Forward authentication: a proxy asks whether a request may reach the API behind it.
+//!
+//! ```text
+//! Authorization of the original request ─┬─ Basic ──▶ authenticate (a secret with use Direct) ──▶ its grant ─┐
+//!                                        └─ Bearer ─▶ bearer (one of our access tokens) ─────▶ its claims ───┤
+//! what the proxy requires: an audience, scopes ──────────────────────────────────────────────▶ covers? ◀─────┘
+//! ```
+//!
+//! Every way to be turned away is an [`AccessError`], and one match there says what each looks like on the wire.
+
+mod error;
+mod requirement;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use error::{AccessError, Denial, Malformed, Missing};
+pub use requirement::Requirement;
+
+use crate::clock::Clock;
+use crate::oauth::authenticate::{Arrival, Authenticated};
+use crate::oauth::client::{Clients, Grant, Purpose, Role};
+use crate::oauth::credentials;
+use crate::oauth::token::{Facts, TokenService};
+
+/// Who may pass, for the headers that the API gets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Access {
+    /// UID of the ServiceUser.
+    pub subject: String,
+    /// The client.
+    pub client_id: String,
+    /// Roles with single spaces between, sorted.
+    pub roles: String,
+    /// Scopes with single spaces between.
+    pub scope: String,
+}
+
+impl<C: Clients, K: Clock> TokenService<C, K> {
+    /// Whether a request with these Authorization headers meets `requirement`. `facts` is filled as far as it gets.
+    ///
+    /// # Errors
+    /// [`AccessError`]
+    pub async fn access<'a>(
+        &self,
+        arrival: Arrival,
+        authorization: impl IntoIterator<Item = &'a [u8]>,
+        requirement: &Requirement<'_>,
+        facts: &mut Facts,
+    ) -> Result<Access, AccessError> {
+        facts.audience = requirement.audience.map(str::to_owned);
+        facts.scope = (!requirement.scopes.is_empty()).then(|| requirement.scopes.join(" "));
+        let mut headers = authorization.into_iter();
+        let header = headers.next().ok_or(AccessError::NoCredentials)?;
+        if headers.next().is_some() {
+            return Err(Malformed::SeveralHeaders.into());
+        }
+        // A scheme is ASCII; what follows it is read by those who understand the scheme.
+        let scheme = header.split(|byte| *byte == b' ').next().unwrap_or_default();
+        if scheme.eq_ignore_ascii_case(b"basic") {
+            self.direct(arrival, header, requirement, facts).await
+        } else if scheme.eq_ignore_ascii_case(b"bearer") {
+            let token = header.get(scheme.len()..).unwrap_or_default().trim_ascii();
+            self.with_token(arrival.now, token, requirement, facts).await
+        } else {
+            // RFC 6750 §3.1: an unsupported scheme is as good as none.
+            Err(AccessError::NoCredentials)
+        }
+    }
+
+    async fn direct(
+        &self,
+        arrival: Arrival,
+        header: &[u8],
+        requirement: &Requirement<'_>,
+        facts: &mut Facts,
+    ) -> Result<Access, AccessError> {
+        let client = self.with_secret(arrival, Purpose::Direct, header, facts).await?;
+        let (scopes, roles) = held(&client.grant, requirement)?;
+        Ok(Access {
+            subject: client.record.subject.clone(),
+            client_id: client.record.client_id.clone(),
+            roles: joined(roles),
+            scope: joined(scopes),
+        })
+    }
+
+    /// The client behind a Basic header, if its secret is for this.
+    pub(super) async fn with_secret(
+        &self,
+        arrival: Arrival,
+        purpose: Purpose,
+        header: &[u8],
+        facts: &mut Facts,
+    ) -> Result<Authenticated, AccessError> {
+        let presented = credentials::basic(header, None)?;
+        facts.presented(&presented);
+        let client = self.authenticate(arrival, purpose, &presented).await?;
+        facts.authenticated(&client);
+        Ok(client)
+    }
+}
+
+type Held<'a> = (BTreeSet<&'a str>, BTreeSet<&'a str>);
+
+/// The scopes and roles of the required audience, or of all that is held when none is named.
+fn held<'a>(grant: &'a Grant, requirement: &Requirement<'_>) -> Result<Held<'a>, AccessError> {
+    let permissions: Vec<&BTreeMap<Arc<str>, BTreeSet<Role>>> = match requirement.audience {
+        Some(audience) => grant.permissions.get(audience).into_iter().filter(|scopes| !scopes.is_empty()).collect(),
+        None => grant.permissions.values().collect(),
+    };
+    if permissions.is_empty() && requirement.audience.is_some() {
+        return Err(requirement.not_met(Missing::Audience));
+    }
+    let held = || permissions.iter().flat_map(|scopes| scopes.iter());
+    let scopes: BTreeSet<&str> = held().map(|(scope, _)| scope.as_ref()).collect();
+    if !requirement.scopes.iter().all(|scope| scopes.contains(scope)) {
+        return Err(requirement.not_met(Missing::Scope));
+    }
+    let roles = held().flat_map(|(_, roles)| roles).map(|role| role.name.as_ref()).collect();
+    Ok((scopes, roles))
+}
+
+fn joined(texts: BTreeSet<&str>) -> String {
+    texts.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(permissions: &[(&str, &str, &str)]) -> Grant {
+        let mut grant = Grant::default();
+        for (audience, scope, role) in permissions {
+            let scopes = grant.permissions.entry((*audience).into()).or_default();
+            let role = Role { name: (*role).into(), plane: "Operational" };
+            scopes.entry((*scope).into()).or_default().insert(role);
+        }
+        grant
+    }
+
+    #[test]
+    fn a_pair_of_audience_and_scope_is_required_not_one_of_each() {
+        let grant = grant(&[("a", "read", "a.reader"), ("b", "write", "b.writer"), ("b", "read", "b.reader")]);
+        for (audience, scopes, expected) in [
+            (None, &[][..], Some(("read write", "a.reader b.reader b.writer"))),
+            (None, &["read", "write"], Some(("read write", "a.reader b.reader b.writer"))),
+            (None, &["delete"], None),
+            (Some("a"), &[], Some(("read", "a.reader"))),
+            (Some("a"), &["read"], Some(("read", "a.reader"))),
+            (Some("a"), &["write"], None),
+            (Some("a"), &["read", "write"], None),
+            (Some("b"), &["read"], Some(("read write", "b.reader b.writer"))),
+            (Some("c"), &[], None),
+        ] {
+            let requirement = Requirement { audience, scopes: scopes.to_vec() };
+            let found = held(&grant, &requirement).ok().map(|(scopes, roles)| (joined(scopes), joined(roles)));
+            let expected = expected.map(|(scopes, roles)| (scopes.to_owned(), roles.to_owned()));
+            assert_eq!(found, expected, "{audience:?} {scopes:?}");
+        }
+    }
+
+    #[test]
+    fn who_holds_nothing_is_still_somebody() {
+        let nothing = Grant::default();
+        assert!(held(&nothing, &Requirement::default()).is_ok());
+        assert!(held(&nothing, &Requirement { audience: Some("a"), scopes: vec![] }).is_err());
+        assert!(held(&nothing, &Requirement { audience: None, scopes: vec!["read"] }).is_err());
+    }
+}

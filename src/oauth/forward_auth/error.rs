@@ -1,0 +1,186 @@
+//! Everything that can turn a request away, and the one place that says what each looks like on the wire (RFC 6750 §3).
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use crate::oauth::bearer::TokenFault;
+use crate::oauth::client::ObjectRevision;
+use crate::oauth::error::{ClientError, RETRY_AFTER_S, TokenError, Unavailable};
+
+/// Why a request may not pass.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AccessError {
+    /// It carries no credentials that are understood here.
+    #[error("the request carries no credentials")]
+    NoCredentials,
+    /// What the proxy sent cannot be understood.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Id and secret are not those of a client, or may not be used like this.
+    #[error("client authentication failed")]
+    Client(Box<ClientError>),
+    /// The token is none of ours, or has ended.
+    #[error("the access token is not accepted")]
+    Token(#[from] TokenFault),
+    /// It is known who asks, and what is required is not held.
+    #[error("what is required is not held")]
+    Insufficient {
+        /// What of it.
+        missing: Missing,
+        /// The required scopes.
+        scope: Option<String>,
+    },
+    /// Nothing wrong with the request; it cannot be answered now.
+    #[error("the endpoint cannot answer now")]
+    Unavailable(Unavailable),
+}
+
+/// A request that is wrong in itself. It is the proxy's fault, except for the first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Malformed {
+    /// More than one Authorization header.
+    SeveralHeaders,
+    /// Something else in the query than `audience` and `scope`, or one of them twice, empty or malformed.
+    Query,
+    /// Something in a query where nothing belongs.
+    AnyQuery,
+    /// The headers that say what is required are missing, there twice, empty or malformed.
+    Header,
+}
+
+/// What is not held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Missing {
+    /// The audience.
+    Audience,
+    /// A scope, at that audience.
+    Scope,
+}
+
+/// What the proxy, and whoever called it, sees of an [`AccessError`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Denial {
+    /// HTTP status.
+    pub status: u16,
+    /// `error`; without one the body is empty (RFC 6750 §3.1).
+    pub code: Option<&'static str>,
+    /// `error_description`: constant text, so that no input is ever echoed.
+    pub description: &'static str,
+    /// Values of `WWW-Authenticate`.
+    pub challenges: Vec<String>,
+    /// `Retry-After` in seconds.
+    pub retry_after_s: Option<NonZeroU32>,
+}
+
+/// RFC 7617 §2.
+const BASIC: &str = r#"Basic realm="postern", charset="UTF-8""#;
+/// RFC 6750 §3.
+const BEARER: &str = r#"Bearer realm="postern""#;
+
+impl AccessError {
+    /// The answer to this error.
+    #[must_use]
+    pub fn on_the_wire(&self) -> Denial {
+        let (status, code, description) = match self {
+            Self::NoCredentials => (401, None, ""),
+            Self::Malformed(error) => (400, Some("invalid_request"), error.description()),
+            Self::Client(error) if error.is_told() => {
+                (403, Some("unauthorized_client"), "this secret may not be used for this")
+            }
+            // One answer for every other reason, as at the token endpoint.
+            Self::Client(_) => (401, Some("invalid_client"), "client authentication failed"),
+            Self::Token(_) => (401, Some("invalid_token"), "the access token is not valid here, or not any more"),
+            Self::Insufficient { .. } => {
+                (403, Some("insufficient_scope"), "the required scope or audience is not held")
+            }
+            Self::Unavailable(Unavailable::RateLimited) => {
+                (429, Some("temporarily_unavailable"), "too many unknown credentials, try again")
+            }
+            Self::Unavailable(_) => (503, Some("temporarily_unavailable"), "cannot answer now, try again"),
+        };
+        let retry_after_s = matches!(self, Self::Unavailable(_)).then_some(RETRY_AFTER_S);
+        Denial { status, code, description, challenges: self.challenges(), retry_after_s }
+    }
+
+    fn challenges(&self) -> Vec<String> {
+        match self {
+            Self::NoCredentials => vec![BASIC.to_owned(), BEARER.to_owned()],
+            Self::Malformed(_) => vec![format!(r#"{BEARER}, error="invalid_request""#)],
+            Self::Client(error) if error.is_told() => vec![],
+            Self::Client(_) => vec![BASIC.to_owned()],
+            Self::Token(_) => vec![format!(r#"{BEARER}, error="invalid_token""#)],
+            // Scope-tokens contain neither quotes nor backslashes, and these are the proxy's own.
+            Self::Insufficient { scope: Some(scope), .. } => {
+                vec![format!(r#"{BEARER}, error="insufficient_scope", scope="{scope}""#)]
+            }
+            Self::Insufficient { scope: None, .. } => vec![format!(r#"{BEARER}, error="insufficient_scope""#)],
+            Self::Unavailable(_) => vec![],
+        }
+    }
+
+    /// One word for the operator: which rule refused.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::NoCredentials => "NoCredentials",
+            Self::Malformed(_) => "InvalidRequest",
+            Self::Client(error) => error.rule(),
+            Self::Token(fault) => fault.rule(),
+            Self::Insufficient { missing: Missing::Audience, .. } => "AudienceNotHeld",
+            Self::Insufficient { missing: Missing::Scope, .. } => "ScopeNotHeld",
+            Self::Unavailable(error) => error.rule(),
+        }
+    }
+
+    /// The object that refused, where there is one.
+    #[must_use]
+    pub fn object(&self) -> Option<&ObjectRevision> {
+        match self {
+            Self::Client(error) => error.object(),
+            Self::Token(fault) => fault.object(),
+            Self::NoCredentials | Self::Malformed(_) | Self::Insufficient { .. } | Self::Unavailable(_) => None,
+        }
+    }
+}
+
+impl Malformed {
+    fn description(self) -> &'static str {
+        match self {
+            Self::SeveralHeaders => "more than one Authorization header",
+            Self::Query => "the query may hold audience and scope, each once and with a value, and nothing else",
+            Self::AnyQuery => "the query must be empty",
+            Self::Header => "X-Postern-Require-Audience or -Scope must be there, each at most once and with a value",
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl From<Unavailable> for AccessError {
+    fn from(error: Unavailable) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+/// What can go wrong with Basic credentials.
+impl From<TokenError> for AccessError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Client(error) => Self::Client(error),
+            TokenError::Unavailable(error) => Self::Unavailable(error),
+            // Of a token request only; here nothing is granted.
+            TokenError::Request(_)
+            | TokenError::UnsupportedGrantType
+            | TokenError::ScopeSyntax
+            | TokenError::TargetSyntax
+            | TokenError::Authority(_)
+            | TokenError::Internal => Self::Client(Box::new(ClientError::MalformedHeader)),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What the bearer of a secret with use Manage may read: its own application, and what is known of its secrets. Never a
+//! value or a verifier, and nothing of any other client.
+//!
+//! Names are those of the custom resources, so that this reads like `kubectl get --output json`.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::crypto::secret;
+use crate::crypto::signing::SigningAlgorithm;
+use crate::oauth::authenticate::{Arrival, Authenticated};
+use crate::oauth::client::{ClientRecord, Clients, Grant, Purpose, SecretRecord, SecretVersion};
+use crate::oauth::credentials::Method;
+use crate::oauth::forward_auth::{AccessError, Malformed};
+use crate::oauth::token::{Facts, TokenService};
+
+impl<C: Clients, K: Clock> TokenService<C, K> {
+    /// The client behind these Authorization headers, if its secret is for managing. Tokens are not taken: they are for
+    /// APIs, and say nothing about managing.
+    ///
+    /// # Errors
+    /// [`AccessError`]
+    pub async fn manager<'a>(
+        &self,
+        arrival: Arrival,
+        authorization: impl IntoIterator<Item = &'a [u8]>,
+        facts: &mut Facts,
+    ) -> Result<Authenticated, AccessError> {
+        let mut headers = authorization.into_iter();
+        let header = headers.next().ok_or(AccessError::NoCredentials)?;
+        if headers.next().is_some() {
+            return Err(Malformed::SeveralHeaders.into());
+        }
+        let scheme = header.split(|byte| *byte == b' ').next().unwrap_or_default();
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return Err(AccessError::NoCredentials);
+        }
+        self.with_secret(arrival, Purpose::Manage, header, facts).await
+    }
+}
+
+/// The application of a client as JSON.
+#[must_use]
+pub fn application(client: &Authenticated) -> Vec<u8> {
+    serde_json::to_vec(&Application::of(&client.record)).unwrap_or_default()
+}
+
+/// The secrets of a client as JSON, in the order of their age.
+#[must_use]
+pub fn secrets(client: &Authenticated, now: Timestamp) -> Vec<u8> {
+    let view = |secret| Secret::of(secret, secret.object == client.secret, now);
+    let secrets = Secrets { secrets: client.record.secrets.iter().map(view).collect() };
+    serde_json::to_vec(&secrets).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Application<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    client_id: &'a str,
+    subject: &'a str,
+    auth: Auth,
+    token: Token,
+    permissions: Vec<Permission<'a>>,
+}
+
+#[derive(Serialize)]
+struct Auth {
+    methods: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Token {
+    lifetime_seconds: i64,
+    signing_algorithm: SigningAlgorithm,
+}
+
+#[derive(Serialize)]
+struct Permission<'a> {
+    audience: &'a str,
+    scopes: Vec<&'a str>,
+    roles: BTreeSet<&'a str>,
+}
+
+impl<'a> Application<'a> {
+    fn of(record: &'a ClientRecord) -> Self {
+        let methods = record.auth_methods;
+        let basic = methods.client_secret_basic.then_some(Method::ClientSecretBasic);
+        let post = methods.client_secret_post.then_some(Method::ClientSecretPost);
+        Self {
+            namespace: &record.application.namespace,
+            name: &record.application.name,
+            client_id: &record.client_id,
+            subject: &record.subject,
+            auth: Auth { methods: basic.into_iter().chain(post).map(Method::name).collect() },
+            token: Token {
+                lifetime_seconds: record.token.lifetime.as_secs(),
+                signing_algorithm: record.token.signing_algorithm,
+            },
+            permissions: permissions(&record.grant),
+        }
+    }
+}
+
+fn permissions(grant: &Grant) -> Vec<Permission<'_>> {
+    let held = grant.permissions.iter().filter(|(_, scopes)| !scopes.is_empty());
+    held.map(|(audience, scopes)| Permission {
+        audience,
+        scopes: scopes.keys().map(AsRef::as_ref).collect(),
+        roles: scopes.values().flatten().map(|role| role.name.as_ref()).collect(),
+    })
+    .collect()
+}
+
+#[derive(Serialize)]
+struct Secrets<'a> {
+    secrets: Vec<Secret<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Secret<'a> {
+    name: &'a str,
+    /// Whether the request came with this one.
+    in_use_here: bool,
+    /// The rule that refuses it, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'static str>,
+    uses: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    permissions: Vec<Permission<'a>>,
+    versions: Vec<Version<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retires_at: Option<Timestamp>,
+}
+
+impl<'a> Secret<'a> {
+    fn of(secret: &'a SecretRecord, in_use_here: bool, now: Timestamp) -> Self {
+        let expired = secret.expires_at.is_some_and(|end| end <= now).then_some("Expired");
+        let purposes = Purpose::ALL.iter().filter(|purpose| secret.uses.allow(**purpose));
+        let networks = secret.networks.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
+        Self {
+            name: &secret.object.name,
+            in_use_here,
+            refused: secret.closed.as_ref().map(|refusal| refusal.rule).or(expired),
+            uses: purposes.map(|purpose| purpose.name()).collect(),
+            networks,
+            expires_at: secret.expires_at,
+            permissions: permissions(&secret.grant),
+            versions: secret.versions.iter().map(|version| Version::of(version, now)).collect(),
+        }
+    }
+}
+
+impl<'a> Version<'a> {
+    fn of(version: &'a SecretVersion, now: Timestamp) -> Self {
+        let state = match version.accepted_until {
+            None => "Active",
+            Some(end) if end > now => "Retiring",
+            Some(_) => "Retired",
+        };
+        // As status has it: leak reports show no more of a value. Values brought from elsewhere have no such beginning.
+        let hint = || format!("{}{}", secret::PREFIX, version.id.chars().take(4).collect::<String>());
+        Self {
+            id: &version.id,
+            hint: (!version.imported).then(hint),
+            state,
+            retires_at: version.accepted_until.filter(|end| *end != Timestamp::MIN),
+        }
+    }
+}

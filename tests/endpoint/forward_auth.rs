@@ -1,0 +1,296 @@
+//! U1 and forward authentication: what a proxy is told about the request that it asks for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use postern::oauth::client::{Availability, CatchUpError, Lookup, Uses};
+use serde_json::Value;
+
+use crate::log;
+use crate::purpose::{DIRECT, TOKEN, behind_proxies, with_secret};
+use crate::raw::Reply;
+use crate::world::{BILLING, CLIENT_ID, LEDGER, NOW, SUBJECT, World, basic, percent_encode_all, record, record_of_two};
+
+pub(crate) async fn ask(world: &World, target: &str, authorization: &str) -> Reply {
+    world.send("GET", target, &[("authorization", authorization)], "").await
+}
+
+pub(crate) async fn bearer(world: &World, parameters: &str) -> String {
+    let token = world.token(parameters).await.json()["access_token"].as_str().unwrap().to_owned();
+    format!("Bearer {token}")
+}
+
+/// The four headers of an answer.
+fn who(reply: &Reply) -> [Option<&str>; 4] {
+    ["x-postern-subject", "x-postern-client-id", "x-postern-roles", "x-postern-scope"].map(|name| reply.header(name))
+}
+
+pub(crate) fn challenges(reply: &Reply) -> Vec<&str> {
+    let all = reply.headers.iter().filter(|(name, _)| name == "www-authenticate");
+    all.map(|(_, value)| value.as_str()).collect()
+}
+
+/// The rule in the last audit line.
+pub(crate) fn rule() -> String {
+    let text = log::text();
+    let last = text.lines().rfind(|line| line.contains("postern::audit")).expect("a line");
+    serde_json::from_str::<Value>(last).unwrap()["rule"].as_str().unwrap_or("none").to_owned()
+}
+
+#[tokio::test]
+async fn a_secret_and_a_token_may_pass_and_the_api_learns_who_it_is() {
+    let world = World::start().await;
+    let token = bearer(&world, "scope=invoices:read").await;
+    let everything =
+        [Some(SUBJECT), Some(CLIENT_ID), Some("billing.lister billing.reader"), Some("invoices:list invoices:read")];
+    let of_the_token = [Some(SUBJECT), Some(CLIENT_ID), Some("billing.reader"), Some("invoices:read")];
+    for (authorization, expected) in [(&world.credential.basic(), everything), (&token, of_the_token)] {
+        for method in ["GET", "POST", "HEAD", "DELETE"] {
+            let reply = world.send(method, "/auth", &[("authorization", authorization)], "").await;
+            assert_eq!((reply.status, who(&reply)), (200, expected), "{method}");
+            assert_eq!(reply.header("cache-control"), Some("no-store"));
+            assert_eq!(reply.text(), "");
+        }
+    }
+    let raw = format!("{CLIENT_ID}:{}", world.credential.value);
+    for authorization in
+        [basic(&percent_encode_all(&raw).replace("%3A", ":")), basic(&raw).replacen("Basic", "bAsIc", 1)]
+    {
+        assert_eq!(ask(&world, "/auth", &authorization).await.status, 200, "{authorization}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_requires_an_audience_and_scopes_of_it() {
+    let world = World::start().await;
+    let mut client = record_of_two(&world.credential);
+    client.token.multiple_audiences = true;
+    world.clients.put(client);
+    let token = bearer(&world, &format!("audience={BILLING}&scope=read")).await;
+    let at = |audience: &str, rest: &str| format!("/auth?audience={audience}{rest}");
+    for (target, secret, with_token) in [
+        ("/auth".to_owned(), 200, 200),
+        ("/auth?scope=read".to_owned(), 200, 200),
+        ("/auth?scope=entries:read+invoices:read".to_owned(), 200, 403),
+        (at(BILLING, ""), 200, 200),
+        (at(BILLING, "&scope=read"), 200, 200),
+        (at(BILLING, "&scope=invoices:read"), 200, 403),
+        (at(BILLING, "&scope=entries:read"), 403, 403),
+        (at(LEDGER, "&scope=read%20entries:read"), 200, 403),
+        (at("urn:nobody", ""), 403, 403),
+    ] {
+        assert_eq!(ask(&world, &target, &world.credential.basic()).await.status, secret, "{target}");
+        assert_eq!(ask(&world, &target, &token).await.status, with_token, "{target}");
+    }
+    let reply = ask(&world, &at(LEDGER, ""), &world.credential.basic()).await;
+    assert_eq!(who(&reply)[2..], [Some("ledger.admin"), Some("entries:read read")], "of this audience only");
+    let both = bearer(&world, &format!("resource={BILLING}&resource={LEDGER}&scope=read")).await;
+    assert_eq!(ask(&world, &at(LEDGER, "&scope=read"), &both).await.status, 200, "a token for several");
+}
+
+#[tokio::test]
+async fn u1_who_holds_too_little_is_told_what_is_required() {
+    let world = World::start().await;
+    for authorization in [world.credential.basic(), bearer(&world, "").await] {
+        let reply = ask(&world, "/auth?scope=invoices:read+admin", &authorization).await;
+        assert_eq!(reply.error(), (403, "insufficient_scope".to_owned()));
+        let challenge = r#"Bearer realm="postern", error="insufficient_scope", scope="invoices:read admin""#;
+        assert_eq!(challenges(&reply), [challenge]);
+        assert_eq!(rule(), "ScopeNotHeld");
+        let reply = ask(&world, &format!("/auth?audience={LEDGER}"), &authorization).await;
+        assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="insufficient_scope""#]);
+        assert!(!reply.text().contains("ledger"), "input is not echoed");
+        assert_eq!((rule().as_str(), who(&reply)), ("AudienceNotHeld", [None; 4]));
+    }
+}
+
+#[tokio::test]
+async fn u1_no_credentials_get_bare_challenges() {
+    let world = World::start().await;
+    let bare = [r#"Basic realm="postern", charset="UTF-8""#, r#"Bearer realm="postern""#];
+    for headers in [&[][..], &[("authorization", "Negotiate abc")], &[("authorization", "")]] {
+        let reply = world.send("GET", "/auth?scope=a", headers, "").await;
+        assert_eq!((reply.status, challenges(&reply)), (401, bare.to_vec()));
+        assert_eq!((reply.text().as_str(), reply.header("cache-control")), ("", Some("no-store")));
+    }
+}
+
+#[tokio::test]
+async fn u1_what_a_proxy_sends_wrong_is_refused_and_never_taken_for_no_requirement() {
+    let world = World::start().await;
+    let authorization = world.credential.basic();
+    let value = &world.credential.value;
+    for query in [
+        "scopes=admin".to_owned(),
+        "scope=".to_owned(),
+        "scope=a&scope=b".to_owned(),
+        "scope=a++b".to_owned(),
+        "audience=".to_owned(),
+        "audience=a&audience=b".to_owned(),
+        format!("access_token={value}"),
+        format!("client_id={CLIENT_ID}&client_secret={value}"),
+        "scope=%FF".to_owned(),
+    ] {
+        let reply = ask(&world, &format!("/auth?{query}"), &authorization).await;
+        assert_eq!(reply.error(), (400, "invalid_request".to_owned()), "{query}");
+        assert!(!reply.text().contains(value.as_str()));
+    }
+    let twice = [("authorization", authorization.as_str()); 2];
+    let reply = world.send("GET", "/auth", &twice, "").await;
+    assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
+    assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="invalid_request""#]);
+    let body = format!("access_token={}", &bearer(&world, "").await[7..]);
+    assert_eq!(world.send("POST", "/auth", &[crate::world::FORM], &body).await.status, 401, "the header only");
+}
+
+#[tokio::test]
+async fn a_secret_is_judged_as_at_the_token_endpoint() {
+    let world = World::start().await;
+    let stranger = world.credential();
+    for authorization in ["Basic", "Basic !!!", &basic("x:y"), &basic(CLIENT_ID), &stranger.basic()] {
+        let reply = ask(&world, "/auth", authorization).await;
+        assert_eq!(reply.error(), (401, "invalid_client".to_owned()), "{authorization}");
+        assert_eq!(challenges(&reply), [r#"Basic realm="postern", charset="UTF-8""#]);
+    }
+    world.clients.put(with_secret(&world, TOKEN, None));
+    let reply = ask(&world, "/auth", &world.credential.basic()).await;
+    assert_eq!((reply.error(), rule()), ((403, "unauthorized_client".to_owned()), "UseNotAllowed".to_owned()));
+    assert_eq!(ask(&world, "/auth", &basic(&format!("{CLIENT_ID}:{}", stranger.value))).await.status, 401);
+    world.clients.put(with_secret(&world, DIRECT, None));
+    assert_eq!(ask(&world, "/auth", &world.credential.basic()).await.status, 200);
+    let mut by_form = with_secret(&world, DIRECT, None);
+    by_form.auth_methods.client_secret_basic = false;
+    world.clients.put(by_form);
+    let reply = ask(&world, "/auth", &world.credential.basic()).await;
+    assert_eq!(reply.status, 200, "token_endpoint_auth_method is about the token endpoint");
+    let mut expired = with_secret(&world, DIRECT, None);
+    expired.secrets[0].expires_at = Some(crate::world::instant(NOW));
+    world.clients.put(expired);
+    assert_eq!(ask(&world, "/auth", &world.credential.basic()).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_known_yet_may_pass_after_catching_up() {
+    let world = World::start().await;
+    let new = world.credential();
+    world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&new))));
+    assert_eq!(ask(&world, "/auth", &new.basic()).await.status, 200);
+    assert_eq!(world.clients.catch_ups.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn q2_the_proxy_passes_on_where_a_request_came_from() {
+    let world = behind_proxies().await;
+    world.clients.put(with_secret(&world, Uses::ALL, Some(&["192.0.2.0/24"])));
+    let authorization = world.credential.basic();
+    for (source, status) in [("192.0.2.1", 200), ("192.0.2.1, 198.51.100.1", 401), ("nonsense", 401)] {
+        let headers = [("authorization", authorization.as_str()), ("x-forwarded-for", source)];
+        assert_eq!(world.send("GET", "/auth", &headers, "").await.status, status, "{source}");
+    }
+    assert_eq!(rule(), "NetworkNotAllowed");
+}
+
+#[tokio::test]
+async fn a_token_of_a_client_that_is_not_known_yet_may_pass_after_catching_up() {
+    let world = World::start().await;
+    let token = bearer(&world, "").await;
+    world.clients.set(CLIENT_ID, Lookup::Unknown);
+    world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&world.credential))));
+    assert_eq!(ask(&world, "/auth", &token).await.status, 200);
+    world.clients.set(CLIENT_ID, Lookup::Unknown);
+    for (error, status) in [(CatchUpError::Behind, 503), (CatchUpError::RateLimited, 429)] {
+        *world.clients.catch_up.lock().unwrap() = Err(error);
+        for authorization in [token.clone(), world.credential.basic()] {
+            let reply = ask(&world, "/auth", &authorization).await;
+            assert_eq!(reply.error(), (status, "temporarily_unavailable".to_owned()));
+            assert!(reply.header("retry-after").is_some());
+        }
+    }
+}
+
+#[tokio::test]
+async fn r6_a_replica_that_cannot_tell_answers_503() {
+    let world = World::start().await;
+    let token = bearer(&world, "").await;
+    for availability in [Availability::NotSynced, Availability::Stale] {
+        *world.clients.availability.lock().unwrap() = availability;
+        for headers in [&[][..], &[("authorization", token.as_str())]] {
+            let reply = world.send("GET", "/auth", headers, "").await;
+            assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+        }
+    }
+    *world.clients.availability.lock().unwrap() = Availability::Serving;
+    world.keys.signing.store(None);
+    assert_eq!((ask(&world, "/auth", &token).await.status, rule()), (503, "NoKey".to_owned()));
+    world.keys.install.store(None);
+    assert_eq!(ask(&world, "/auth", &world.credential.basic()).await.status, 503);
+}
+
+#[tokio::test]
+async fn a_proxy_that_asks_with_the_original_path_says_in_headers_what_it_requires() {
+    let world = World::start().await;
+    let authorization = world.credential.basic();
+    let asked = async |target: &str, more: &[(&str, &str)]| {
+        let headers = [&[("authorization", authorization.as_str())], more].concat();
+        world.send("DELETE", target, &headers, "").await.status
+    };
+    let (audience, scope) = (("x-postern-require-audience", BILLING), ("x-postern-require-scope", "invoices:read"));
+    for target in ["/auth/request/", "/auth/request/v1/invoices?scope=admin&x=%FF", "/auth/request//../auth?audience=x"]
+    {
+        assert_eq!(asked(target, &[audience, scope]).await, 200, "{target}");
+        assert_eq!(asked(target, &[audience]).await, 200);
+        assert_eq!(asked(target, &[audience, ("x-postern-require-scope", "admin")]).await, 403);
+        assert_eq!(asked(target, &[audience, audience]).await, 400, "there twice");
+        assert_eq!(asked(target, &[]).await, 400, "nothing is required: most likely an oversight");
+    }
+    assert_eq!(asked("/auth/request?scope=invoices:read", &[audience]).await, 404);
+    assert_eq!(asked("/auth/?scope=invoices:read", &[]).await, 404);
+}
+
+#[tokio::test]
+async fn q4_q5_each_decision_is_one_line_and_is_counted() {
+    let world = World::start().await;
+    let token = bearer(&world, "").await;
+    let target = format!("/auth?audience={BILLING}&scope=invoices:read");
+    let reply = ask(&world, &target, &world.credential.basic()).await;
+    let text = log::text();
+    let id = reply.header("x-request-id").unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = lines.iter().find(|line| line["request_id"] == id).unwrap();
+    for (field, value) in [
+        ("message", "request allowed"),
+        ("outcome", "allowed"),
+        ("client_id", CLIENT_ID),
+        ("source", "127.0.0.1"),
+        ("secret", "billing/invoice-sync-0"),
+        ("scope", "invoices:read"),
+        ("audience", BILLING),
+    ] {
+        assert_eq!(line[field], value, "{line}");
+    }
+    let _ = ask(&world, &target, &token).await;
+    let _ = ask(&world, "/auth?scope=x", &token).await;
+    let _ = ask(&world, "/auth", "Bearer x").await;
+    let _ = ask(&world, "/auth", "Basic x").await;
+    let _ = world.get("/auth").await;
+    let _ = ask(&world, "/auth?x", &token).await;
+    let text = world.metrics_text();
+    for (outcome, times) in [
+        ("allowed", 2),
+        ("insufficient_scope", 1),
+        ("invalid_token", 1),
+        ("invalid_client", 1),
+        ("no_credentials", 1),
+        ("invalid_request", 1),
+        ("unauthorized_client", 0),
+        ("unavailable", 0),
+        ("rate_limited", 0),
+    ] {
+        let line = format!("postern_auth_requests_total{{outcome=\"{outcome}\"}} {times}");
+        assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
+    }
+    let text = log::text();
+    for secret in [world.credential.value.as_str(), &token[7..], &world.credential.basic()[6..]] {
+        assert!(!text.contains(&secret[secret.len() - 30..]));
+    }
+}

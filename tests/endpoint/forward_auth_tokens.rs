@@ -1,0 +1,119 @@
+//! U1: which tokens may pass, at the forward-auth endpoint.
+
+use std::sync::Arc;
+
+use postern::crypto::jwt;
+use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
+use postern::oauth::client::{ClientRecord, Epoch, Lookup, Refusal};
+use serde_json::{Value, json};
+
+use crate::forward_auth::{ask, bearer, challenges, rule};
+use crate::world::{BILLING, CLIENT_ID, NOW, SUBJECT, World, key_set, object, record};
+
+/// A token that says what ours say, with some claims changed, signed by `key`.
+fn token(world: &World, key: &SigningKey, change: Value) -> String {
+    let mut claims = json!({
+        "iss": world.issuer, "sub": SUBJECT, "aud": BILLING, "client_id": CLIENT_ID, "iat": NOW, "exp": NOW + 60,
+        "jti": "id", "scope": "invoices:read", "roles": ["billing.reader"], "planes": [], "postern_epoch": [3, 2],
+    });
+    let Value::Object(change) = change else { panic!("an object") };
+    claims.as_object_mut().unwrap().extend(change);
+    format!("Bearer {}", jwt::access_token(key, &claims).unwrap())
+}
+
+async fn refused(world: &World, authorization: &str, expected: &str) {
+    let reply = ask(world, "/auth", authorization).await;
+    assert_eq!(reply.error(), (401, "invalid_token".to_owned()), "{expected}");
+    assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="invalid_token""#]);
+    assert_eq!(rule(), expected);
+}
+
+#[tokio::test]
+async fn u1_a_token_of_ours_is_refused_when_its_time_is_over_or_its_claims_are_others() {
+    let world = World::start().await;
+    let set = key_set();
+    let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
+    assert_eq!(ask(&world, "/auth", &token(&world, ours, json!({}))).await.status, 200);
+    for (change, expected) in [
+        (json!({"exp": NOW}), "TokenExpired"),
+        (json!({"exp": -1}), "TokenExpired"),
+        (json!({"iss": "https://elsewhere.example.com"}), "OtherIssuer"),
+        (json!({"sub": CLIENT_ID}), "OtherSubject"),
+        (json!({"postern_epoch": [2, 2]}), "EpochPassed"),
+        (json!({"postern_epoch": [3, 1]}), "EpochPassed"),
+        (json!({"client_id": "another"}), "UnknownClient"),
+        (json!({"exp": null}), "MalformedClaims"),
+        (json!({"aud": 7}), "MalformedClaims"),
+    ] {
+        refused(&world, &token(&world, ours, change), expected).await;
+    }
+    let ahead = token(&world, ours, json!({"postern_epoch": [4, 2]}));
+    assert_eq!(ask(&world, "/auth", &ahead).await.status, 200, "another replica knows of a change sooner");
+}
+
+#[tokio::test]
+async fn u1_a_token_that_no_key_of_ours_signed_is_refused() {
+    let world = World::start().await;
+    let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
+    let foreign = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap();
+    refused(&world, &token(&world, &foreign, json!({})), "UnknownKey").await;
+    for nonsense in ["Bearer", "Bearer ", "Bearer x", "Bearer ..", "Bearer a.b.c", "bearer eyJhbGciOiJub25lIn0.e30."] {
+        refused(&world, nonsense, "UnknownKey").await;
+    }
+    let good = bearer(&world, "").await;
+    refused(&world, &good[..good.len() - 1], "WrongSignature").await;
+    refused(&world, &format!("{good}A"), "WrongSignature").await;
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    refused(&world, signed, "WrongSignature").await;
+    refused(&world, &format!("{signed}A.{signature}"), "WrongSignature").await;
+    world.keys.signing.store(Some(Arc::new(postern::crypto::keyset::KeySet::new([Arc::new(foreign)]))));
+    refused(&world, &good, "UnknownKey").await;
+}
+
+/// 8725 §3.1: what the header says of algorithm and kind is never believed.
+#[tokio::test]
+async fn u1_the_header_of_a_token_decides_nothing() {
+    let world = World::start().await;
+    let set = key_set();
+    let ours = set.signing_key(SigningAlgorithm::Es256).unwrap();
+    let good = token(&world, ours, json!({}));
+    let claims = good.split('.').nth(1).unwrap();
+    let kid = ours.kid();
+    let rsa = set.signing_key(SigningAlgorithm::Rs256).unwrap();
+    for (header, key) in [
+        (json!({"typ": "at+jwt", "alg": "none", "kid": kid}), ours),
+        (json!({"typ": "at+jwt", "alg": "HS256", "kid": kid}), ours),
+        (json!({"typ": "at+jwt", "alg": "RS256", "kid": kid}), rsa),
+        (json!({"typ": "at+jwt", "alg": "ES256", "kid": rsa.kid()}), ours),
+        (json!({"typ": "JWT", "alg": "ES256", "kid": kid}), ours),
+        (json!({"alg": "ES256", "kid": kid}), ours),
+        (json!({"typ": "at+jwt", "alg": "ES256"}), ours),
+        (json!({"typ": "at+jwt", "alg": "ES256", "kid": kid, "crit": ["exp"]}), ours),
+        (json!({"typ": "at+jwt", "alg": "ES256", "kid": kid, "jwk": {}}), ours),
+    ] {
+        let signed = format!("{}.{claims}", base64url(header.to_string().as_bytes()));
+        let signature = base64url(&key.sign(signed.as_bytes()).unwrap());
+        refused(&world, &format!("Bearer {signed}.{signature}"), "UnknownKey").await;
+    }
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes)
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_client_and_with_the_authority_it_stands_for() {
+    let world = World::start().await;
+    let token = bearer(&world, "").await;
+    let raised = ClientRecord { epoch: Epoch { service_user: 3, application: 3 }, ..record(&world.credential) };
+    world.clients.put(raised);
+    refused(&world, &token, "EpochPassed").await;
+    let moved = ClientRecord { subject: CLIENT_ID.replace('3', "4"), ..record(&world.credential) };
+    world.clients.put(moved);
+    refused(&world, &token, "OtherSubject").await;
+    let suspended = Refusal { rule: "Suspended", object: object("Application", "invoice-sync") };
+    world.clients.set(CLIENT_ID, Lookup::Closed(Arc::new(suspended)));
+    refused(&world, &token, "Suspended").await;
+    world.clients.set(CLIENT_ID, Lookup::Unknown);
+    refused(&world, &token, "UnknownClient").await;
+}

@@ -1,0 +1,109 @@
+//! The management endpoint: a client reads what it is, and nothing of others.
+
+use std::sync::Arc;
+
+use postern::oauth::client::{Refusal, SecretVersion, Uses};
+use serde_json::json;
+
+use crate::log;
+use crate::purpose::{DIRECT, with_secret};
+use crate::world::{BILLING, CLIENT_ID, Credential, NOW, SUBJECT, World, grant, instant, object, record, record_of};
+
+const PATHS: [&str; 2] = ["/manage/v1/application", "/manage/v1/secrets"];
+const MANAGE: Uses = Uses { token: false, direct: false, manage: true };
+
+#[tokio::test]
+async fn a_client_reads_its_own_application() {
+    let world = World::start().await;
+    world.clients.put(with_secret(&world, MANAGE, None));
+    let reply = world.send("GET", PATHS[0], &[("authorization", &world.credential.basic())], "").await;
+    assert_eq!((reply.status, reply.header("cache-control")), (200, Some("no-store")));
+    let expected = json!({
+        "namespace": "billing", "name": "invoice-sync", "clientId": CLIENT_ID, "subject": SUBJECT,
+        "auth": {"methods": ["client_secret_basic", "client_secret_post"]},
+        "token": {"lifetimeSeconds": 900, "signingAlgorithm": "ES256"},
+        "permissions": [{
+            "audience": BILLING, "scopes": ["invoices:list", "invoices:read"],
+            "roles": ["billing.lister", "billing.reader"],
+        }],
+    });
+    assert_eq!(reply.json(), expected);
+}
+
+#[tokio::test]
+async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
+    let world = World::start().await;
+    let (second, old) = (world.credential(), world.credential());
+    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &second]);
+    client.secrets[0].networks = Some(Box::new(["127.0.0.0/8".parse().unwrap()]));
+    client.secrets[0].expires_at = Some(instant(NOW + 60));
+    client.secrets[0].versions.push(ending(&old, NOW + 10));
+    client.secrets[1].uses = DIRECT;
+    client.secrets[1].closed = Some(Refusal { rule: "Revoked", object: object("ClientSecret", "x") });
+    client.secrets[1].versions = vec![ending(&second, NOW)];
+    world.clients.put(client);
+
+    let reply = world.send("GET", PATHS[1], &[("authorization", &world.credential.basic())], "").await;
+    let permissions = json!([{"audience": BILLING, "scopes": ["read"], "roles": ["reader"]}]);
+    let version = |credential: &Credential, state: &str, end: Option<i64>| {
+        let id = &credential.version.id;
+        let mut version = json!({"id": id, "hint": format!("pst_{}", &id[..4]), "state": state});
+        if let Some(end) = end {
+            version["retiresAt"] = instant(end).to_string().into();
+        }
+        version
+    };
+    let expected = json!({"secrets": [
+        {
+            "name": "invoice-sync-0", "inUseHere": true, "uses": ["Token", "Direct", "Manage"],
+            "networks": ["127.0.0.0/8"], "expiresAt": instant(NOW + 60).to_string(), "permissions": permissions,
+            "versions": [version(&world.credential, "Active", None), version(&old, "Retiring", Some(NOW + 10))],
+        },
+        {
+            "name": "invoice-sync-1", "inUseHere": false, "refused": "Revoked", "uses": ["Direct"],
+            "permissions": permissions, "versions": [version(&second, "Retired", Some(NOW))],
+        },
+    ]});
+    assert_eq!(reply.json(), expected);
+    assert!(!reply.text().contains("argon2"));
+}
+
+fn ending(credential: &Credential, end: i64) -> Arc<SecretVersion> {
+    Arc::new(SecretVersion {
+        id: credential.version.id.clone(),
+        verifier: credential.version.verifier.clone(),
+        imported: false,
+        accepted_until: Some(instant(end)),
+        memory: Arc::default(),
+    })
+}
+
+#[tokio::test]
+async fn nobody_else_reads_it() {
+    let world = World::start().await;
+    let token = world.token("").await.json()["access_token"].as_str().unwrap().to_owned();
+    let (stranger, basic) = (world.credential().basic(), world.credential.basic());
+    let challenge = Some(r#"Basic realm="postern", charset="UTF-8""#);
+    for path in PATHS {
+        for (authorization, body) in [("", ""), (&*format!("Bearer {token}"), "")] {
+            let reply = world.send("GET", path, &[("authorization", authorization)], "").await;
+            assert_eq!((reply.status, reply.header("www-authenticate"), reply.text().as_str()), (401, challenge, body));
+        }
+        let reply = world.send("GET", path, &[("authorization", &stranger)], "").await;
+        assert_eq!((reply.error(), reply.header("www-authenticate")), ((401, "invalid_client".to_owned()), challenge));
+        let query = format!("{path}?client_secret={}", world.credential.value);
+        let reply = world.send("GET", &query, &[("authorization", &basic)], "").await;
+        assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
+        let reply = world.send("GET", path, &[("authorization", basic.as_str()); 2], "").await;
+        assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
+        let reply = world.send("POST", path, &[("authorization", &basic)], "").await;
+        assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")));
+        world.clients.put(with_secret(&world, DIRECT, None));
+        let reply = world.send("GET", path, &[("authorization", &basic)], "").await;
+        assert_eq!((reply.error(), reply.header("www-authenticate")), ((403, "unauthorized_client".to_owned()), None));
+        world.clients.put(record(&world.credential));
+    }
+    assert!(log::text().contains(r#""rule":"UseNotAllowed""#));
+    let text = world.metrics_text();
+    assert!(text.contains(r#"postern_manage_requests_total{outcome="unauthorized_client"} 2"#), "{text}");
+}
