@@ -12,6 +12,8 @@ async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_
     let tenant = Tenant::on(cluster.clone(), "outage", json!({})).await;
     tenant.settle_in().await;
     let (blue, green) = (tenant.issue("blue").await, tenant.issue("green").await);
+    // A replica that has not heard of it yet could not catch up any more.
+    tenant.accepted(&blue).await;
     cluster.controlplane.component("kill", "kube-apiserver");
     for _ in 0..20 {
         tenant.accepted(&blue).await;

@@ -57,11 +57,7 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
             json!({"delivery": {"mode": "Twice"}}),
             r#"spec.delivery.mode: Unsupported value: "Twice""#,
         ),
-        (
-            "a field that does not work yet",
-            json!({"rotation": {"rollout": []}}),
-            r#"unknown field "spec.rotation.rollout""#,
-        ),
+        ("a field that there is not", json!({"rotation": {"each": "30d"}}), r#"unknown field "spec.rotation.each""#),
     ];
     check(tried, &cases).await;
 }
@@ -109,6 +105,22 @@ async fn a_rotation_is_refused_for_each_rule_it_breaks() {
         ("never", json!({"every": "Never"}), "spec.rotation.every: … must be a duration"),
         ("no time at all", json!({"every": "0d"}), "spec.rotation.every: … must be longer than zero"),
         ("a negative overlap", json!({"overlap": "-1h"}), "spec.rotation.overlap: … must be a duration"),
+        ("no quiet time at all", json!({"quietPeriod": "0s"}), "spec.rotation.quietPeriod: … must be longer than zero"),
+        (
+            "a workload that cannot be restarted",
+            json!({"rollout": [{"kind": "Job", "name": "x"}]}),
+            r#"spec.rotation.rollout[0].kind: Unsupported value: "Job""#,
+        ),
+        (
+            "a workload twice",
+            json!({"rollout": [{"kind": "Deployment", "name": "x"}, {"kind": "Deployment", "name": "x"}]}),
+            "spec.rotation.rollout[1]: Duplicate value",
+        ),
+        (
+            "a workload without a name",
+            json!({"rollout": [{"kind": "Deployment"}]}),
+            "spec.rotation.rollout[0].name: Required",
+        ),
         ("an empty trigger", json!({"trigger": ""}), "spec.rotation.trigger: … at least 1 chars"),
         ("no room for the default overlap", json!({"every": "365d"}), ROOM),
         ("no room for its overlap", json!({"every": "300d", "overlap": "66d"}), ROOM),
