@@ -8,183 +8,21 @@
 //! its end third: at every instant the value that a pod reads is one that every replica knows.
 
 mod conditions;
+mod facts;
 mod obstacle;
 mod rotation;
 mod versions;
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::content::Content;
-use crate::api::ClientSecret;
 use crate::api::application::Reference;
 use crate::api::client_secret::{
-    ClientSecretSpec, ClientSecretStatus, DeliveryStatus, LifetimePolicy, RotationCause, RotationStep, SourceStatus,
-    Version, VersionState, Workload,
+    ClientSecretSpec, ClientSecretStatus, DeliveryStatus, RotationCause, RotationStep, Version, VersionState,
 };
 use crate::api::conditions::{merge, whole_second};
 
-/// What the operator allows and how early it warns.
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    /// How long a version may live.
-    pub lifetime: LifetimePolicy,
-    /// How long before its end people are told, each once; the longest first.
-    pub warnings: Vec<SignedDuration>,
-    /// The most secrets of an application that count.
-    pub limit: usize,
-    /// How long it takes at most until a use is known.
-    pub usage_lag: SignedDuration,
-}
-
-/// How far the restart of a workload has come.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Rollout {
-    /// The workload does not exist.
-    Missing,
-    /// It has not been restarted for the newest version.
-    Outdated,
-    /// Its pods are being replaced; how far that is.
-    Progressing(String),
-    /// It has given up, or cannot do it by itself; why.
-    Stuck(String),
-    /// Every pod is one that started after the new value was delivered.
-    Done,
-}
-
-/// What the decision is taken from.
-pub struct Observed<'a> {
-    /// The object.
-    pub secret: &'a ClientSecret,
-    /// The application it names.
-    pub application: ApplicationState,
-    /// The place of this secret among those of the application, from 0, oldest first.
-    pub rank: usize,
-    /// Another ClientSecret that is older and wants to deliver under the same name.
-    pub older_claimant: Option<String>,
-    /// The Secret of that name.
-    pub delivered: Delivered,
-    /// The Secret to import from; `None`: the value is generated.
-    pub import: Option<Import>,
-    /// When its versions were used last, by id, as far as replicas have told.
-    pub uses: BTreeMap<String, Timestamp>,
-    /// The workloads to restart, while they are being restarted.
-    pub workloads: Vec<(Workload, Rollout)>,
-    /// What the operator allows.
-    pub policy: &'a Policy,
-    /// The instant of the decision.
-    pub now: Timestamp,
-}
-
-/// The application, as far as its secrets care.
-pub enum ApplicationState {
-    /// It does not exist.
-    Missing,
-    /// It exists but has no client id of its own; nothing can be delivered.
-    WithoutClientId,
-    /// It has a client id, so credentials are delivered.
-    Known {
-        /// What to deliver.
-        content: Content,
-        /// Why its clients are refused at present; `None`: they are not.
-        not_ready: Option<String>,
-    },
-}
-
-/// The Secret of the name under which to deliver.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Delivered {
-    /// Nobody looked, because nothing could be delivered.
-    Unknown,
-    /// None was seen. Only the API server can say for sure: `create` finds out.
-    Absent,
-    /// One that another object owns, or none.
-    Foreign {
-        /// Its controller, as `Kind name`, if it has one.
-        owner: Option<String>,
-    },
-    /// One that names us as its owner and is of another type.
-    OtherType,
-    /// Ours, by the UID of its controller owner reference.
-    Ours {
-        /// The version that it says it holds.
-        version: Option<String>,
-        /// The digest of the content that was written.
-        content: Option<String>,
-        /// Nobody else wrote what we wrote.
-        intact: bool,
-        /// Somebody set `immutable`: nothing in it can be changed any more.
-        immutable: bool,
-    },
-}
-
-/// The Secret that a value is imported from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Import {
-    /// It does not exist.
-    NotFound,
-    /// It does not carry the label that allows it.
-    NotAllowed,
-    /// It has no such key, or what is there is not text.
-    KeyMissing,
-    /// The value has a wrong length, in characters.
-    WrongLength(usize),
-    /// It is as it was when its value was last looked at.
-    Unchanged,
-    /// It holds a value, which may be another one.
-    Changed(SourceStatus),
-}
-
-/// The one thing to do.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Action {
-    /// Nothing.
-    None,
-    /// Create the Secret with a new value. If one of that name exists after all, look again.
-    Create,
-    /// The Secret holds a version that status does not know: a write of ours that did not get as far as status. Record
-    /// it, or, if the value is not what we wrote, stage another.
-    Adopt,
-    /// Put our keys and labels right; if the value is not the one that the verifier knows, stage another.
-    Repair,
-    /// Record a new value, then write it into the Secret.
-    Stage(RotationCause),
-    /// Record the imported value, if it is another one.
-    Import(SourceStatus),
-    /// Write the imported value into the Secret.
-    Deliver,
-    /// Restart the workloads that have not been restarted for the newest version.
-    RollOut,
-    /// Remove the Secret: it has been there for as long as it should.
-    Remove,
-}
-
-/// What was done.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// Nothing, or nothing that changes the versions.
-    Unchanged,
-    /// The Secret holds this version now, and no other was in use.
-    Issued(Issued),
-    /// This version is about to be written into the Secret.
-    Staged(Issued, RotationCause),
-    /// The value to import was looked at; if it was another one, it is this version.
-    Imported(SourceStatus, Option<Issued>),
-    /// The Secret is gone because it was to be shown once.
-    Removed,
-}
-
-/// A new version.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Issued {
-    /// Id inside the value.
-    pub id: String,
-    /// Argon2id PHC string.
-    pub verifier: String,
-    /// When it was generated.
-    pub at: Timestamp,
-}
+pub use facts::{Action, ApplicationState, Delivered, Import, Issued, Observed, Outcome, Policy, Rollout};
 
 /// The one thing to do now.
 #[must_use]

@@ -1,10 +1,13 @@
 //! Decisions as a table, and the life of a secret through generated histories.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use super::*;
-use crate::api::client_secret::ClientSecretSpec;
+use crate::api::ClientSecret;
+use crate::api::client_secret::{ClientSecretSpec, SourceStatus};
 use crate::api::duration::DurationOrNever;
 use crate::plan::content::Endpoints;
 
