@@ -137,7 +137,8 @@ impl Replica {
         let limit = usize::from(self.args.secrets_per_application);
         let subscribers = vec![to_feed, to_controller];
         let started = model::start(&self.client, &self.args.namespace, self.clock, limit, subscribers);
-        let index = Arc::new(Index::new(self.client.clone(), self.index_settings(), started.freshness));
+        let index =
+            Arc::new(Index::new(self.client.clone(), self.index_settings(), self.reporting(), started.freshness));
         tokio::spawn(index::feed(Arc::clone(&index), started.model.clone(), feed_updates));
         tokio::spawn(watch_index(Arc::clone(&index), self.clock, Arc::clone(&self.readiness), self.metrics.clone()));
         (started.watches, index, started.model, controller_updates)
@@ -181,11 +182,7 @@ impl Replica {
 
     /// Tells now and then which secrets were used, and once more at the end.
     async fn report_usage(self, index: Arc<Index>, closing: CancellationToken) {
-        let reporting = Reporting {
-            namespace: self.args.namespace.clone(),
-            replica: self.args.replica_name.clone(),
-            every: positive(&self.args.last_use_interval),
-        };
+        let reporting = self.reporting();
         let mut told_until = Timestamp::MIN;
         loop {
             let closed = closing.run_until_cancelled(tokio::time::sleep(reporting.every)).await.is_none();
@@ -193,6 +190,14 @@ impl Replica {
             if closed {
                 return;
             }
+        }
+    }
+
+    fn reporting(&self) -> Reporting {
+        Reporting {
+            namespace: self.args.namespace.clone(),
+            replica: self.args.replica_name.clone(),
+            every: positive(&self.args.last_use_interval),
         }
     }
 

@@ -35,9 +35,14 @@ pub struct EndpointStateSpec {
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub uses: Vec<Use>,
+    /// Versions that their bearers asked to be rotated, lately.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2_000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub rotations: Vec<Use>,
 }
 
-/// The last use of one version of a secret.
+/// One version of a secret, and when something happened to it.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 pub struct Use {
     /// Namespace of the ClientSecret.

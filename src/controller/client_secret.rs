@@ -39,11 +39,24 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
     };
     let (rank, older_claimant) = context.place(&secret);
     let import = context.import_of(&secret).await?;
-    let (uses, workloads) = (context.model.uses_of(&Key::of(secret.as_ref())), context.workloads_of(&secret).await?);
+    let key = Key::of(secret.as_ref());
+    let (uses, requested) = (context.model.uses_of(&key), context.model.rotation_request(&key));
+    let workloads = context.workloads_of(&secret).await?;
     let (policy, now) = (&context.settings.policy, context.clock.now());
     let secret = secret.as_ref();
-    let mut observed =
-        Observed { secret, application, rank, older_claimant, delivered, import, uses, workloads, policy, now };
+    let mut observed = Observed {
+        secret,
+        application,
+        rank,
+        older_claimant,
+        delivered,
+        import,
+        uses,
+        requested,
+        workloads,
+        policy,
+        now,
+    };
     match context.act(&mut observed).await? {
         // The watch brings the new status and the new Secret, and what is still to be said.
         Done::Staged => Ok(Next::await_change()),

@@ -48,7 +48,10 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
         (Some(staged), Some(rotation)) if staged.id == newest.id => {
             let (reason, end) = match rotation.cause {
                 RotationCause::SecretLost => (reasons::REISSUED, "the one before it is refused.".to_owned()),
-                RotationCause::Interval | RotationCause::Trigger | RotationCause::Redelivery => {
+                RotationCause::Interval
+                | RotationCause::Trigger
+                | RotationCause::Requested
+                | RotationCause::Redelivery => {
                     let until = after.versions.iter().find(|version| version.state == VersionState::Retiring);
                     let until = until.and_then(|version| version.retires_at);
                     let end = match until {

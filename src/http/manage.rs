@@ -1,4 +1,4 @@
-//! The management endpoint: what the bearer of a secret may read about its own application.
+//! The management endpoint: what the bearer of a secret may read about its own application, and ask for.
 
 use std::sync::Arc;
 
@@ -34,28 +34,53 @@ pub(crate) async fn secrets<C: Clients, K: Clock>(
     read(&endpoint, request, manage::secrets).await
 }
 
+pub(crate) async fn rotate<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    let (id, mut facts) = (RequestId::new(), Facts { source: endpoint.source(&request), ..Facts::default() });
+    let (head, _) = request.into_parts();
+    let asked = async {
+        let (client, now) = manager(&endpoint, &head, &mut facts).await?;
+        endpoint.service.rotate(&client, now).await
+    };
+    let asked = asked.await;
+    answer(&endpoint, &id, &facts, StatusCode::ACCEPTED, asked)
+}
+
 async fn read<C: Clients, K: Clock>(
     endpoint: &Endpoint<C, K>,
     request: Request,
     view: impl FnOnce(&Authenticated, Timestamp) -> Vec<u8>,
 ) -> Response {
-    let id = RequestId::new();
-    let mut facts = Facts { source: endpoint.source(&request), ..Facts::default() };
+    let (id, mut facts) = (RequestId::new(), Facts { source: endpoint.source(&request), ..Facts::default() });
     let (head, _) = request.into_parts();
-    match manager(endpoint, &head, &mut facts).await {
-        Ok((client, now)) => {
+    let found = manager(endpoint, &head, &mut facts).await.map(|(client, now)| view(&client, now));
+    answer(endpoint, &id, &facts, StatusCode::OK, found)
+}
+
+/// Answers, counts, and says so in the log.
+fn answer<C: Clients, K: Clock>(
+    endpoint: &Endpoint<C, K>,
+    id: &RequestId,
+    facts: &Facts,
+    status: StatusCode,
+    result: Result<Vec<u8>, AccessError>,
+) -> Response {
+    match result {
+        Ok(json) => {
             endpoint.metrics.count_manage(AuthOutcome::Allowed);
-            audit::allowed(&id, &facts);
-            answer::private(&id, StatusCode::OK, view(&client, now))
+            audit::allowed(id, facts);
+            answer::private(id, status, json)
         }
         Err(error) => {
             let outcome = auth::outcome(&error);
             endpoint.metrics.count_manage(outcome);
-            audit::denied(&id, &facts, outcome, &error);
+            audit::denied(id, facts, outcome, &error);
             let mut denial = error.on_the_wire();
             // Tokens are not taken here.
             denial.challenges.retain(|challenge| challenge.starts_with("Basic "));
-            answer::denied(&id, &denial)
+            answer::denied(id, &denial)
         }
     }
 }

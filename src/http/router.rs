@@ -24,11 +24,12 @@ enum Resource {
     AuthOfRequest,
     ManagedApplication,
     ManagedSecrets,
+    ManagedRotation,
 }
 
 /// The canonical paths and those that clients of other servers are configured with. The metadata names the canonical
 /// ones.
-const PATHS: [(&str, Resource); 10] = [
+const PATHS: [(&str, Resource); 11] = [
     (TOKEN_PATH, Resource::Token),
     ("/oauth/v2/token", Resource::Token),
     ("/Auth/OAuth/Token", Resource::Token),
@@ -40,6 +41,7 @@ const PATHS: [(&str, Resource); 10] = [
     ("/auth/request/{*original}", Resource::AuthOfRequest),
     ("/manage/v1/application", Resource::ManagedApplication),
     ("/manage/v1/secrets", Resource::ManagedSecrets),
+    ("/manage/v1/rotate", Resource::ManagedRotation),
 ];
 
 /// Path of the forward-auth endpoint below the issuer.
@@ -66,6 +68,9 @@ pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Router {
             Resource::AuthOfRequest => any(auth::auth_of_request),
             Resource::ManagedApplication => get(manage::application).fallback(read_only),
             Resource::ManagedSecrets => get(manage::secrets).fallback(read_only),
+            Resource::ManagedRotation => {
+                post(manage::rotate).fallback(async || answer::method_not_allowed(&RequestId::new(), "POST"))
+            }
         };
         router = router.route(&path, methods);
     }

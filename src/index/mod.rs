@@ -12,6 +12,7 @@ mod catch_up;
 mod compile;
 mod feed;
 mod progress;
+mod requests;
 mod usage;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use kube::Client;
 
 use crate::api::client_secret::LifetimePolicy;
 use crate::model::{Freshness, Kind};
-use crate::oauth::client::{Availability, CatchUpError, ClientRecord, Clients, Lookup, Refusal};
+use crate::oauth::client::{Availability, CatchUpError, ClientRecord, Clients, Lookup, ObjectRevision, Refusal};
 
 pub use feed::feed;
 pub use usage::Reporting;
@@ -59,12 +60,18 @@ pub struct Index {
     freshness: Vec<(Kind, Arc<Freshness>)>,
     settings: Settings,
     catch_up: catch_up::CatchUp,
+    requests: requests::Requests,
 }
 
 impl Index {
     /// An empty index, not synced. `freshness` is that of the watches which feed it.
     #[must_use]
-    pub fn new(client: Client, settings: Settings, freshness: Vec<(Kind, Arc<Freshness>)>) -> Self {
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        reporting: Reporting,
+        freshness: Vec<(Kind, Arc<Freshness>)>,
+    ) -> Self {
         Self {
             entries: papaya::HashMap::new(),
             scopes: ArcSwap::default(),
@@ -72,7 +79,8 @@ impl Index {
             progress: progress::Progress::default(),
             freshness,
             settings,
-            catch_up: catch_up::CatchUp::new(client),
+            catch_up: catch_up::CatchUp::new(client.clone()),
+            requests: requests::Requests::new(client, reporting),
         }
     }
 
@@ -113,6 +121,15 @@ impl Clients for Index {
 
     async fn catch_up(&self, client_id: &str, secret_id: &str) -> Result<(), CatchUpError> {
         self.catch_up.run(&self.progress, client_id, secret_id).await
+    }
+
+    async fn request_rotation(
+        &self,
+        secret: &ObjectRevision,
+        version_id: &str,
+        now: Timestamp,
+    ) -> Result<(), CatchUpError> {
+        self.requests.record(secret, version_id, now).await
     }
 
     fn availability(&self, now: Timestamp) -> Availability {

@@ -28,27 +28,37 @@ pub struct Reporting {
 }
 
 async fn write(client: &Client, reporting: &Reporting, uses: &[Use], now: Timestamp) -> kube::Result<()> {
-    let api: Api<EndpointState> = Api::namespaced(client.clone(), &reporting.namespace);
-    let with = PatchParams::apply(ENDPOINT_FIELD_MANAGER).force();
     for (number, part) in uses.chunks(USES_MAX).enumerate() {
-        let name = object_name(&reporting.replica, number);
-        let spec = EndpointStateSpec { replica: reporting.replica.clone(), reported_at: now, uses: part.to_vec() };
-        let state = json!({
-            "apiVersion": EndpointState::api_version(&()),
-            "kind": EndpointState::kind(&()),
-            "metadata": {"name": name},
-            "spec": spec,
-        });
-        api.patch(&name, &with, &Patch::Apply(&state)).await?;
+        let spec = EndpointStateSpec {
+            replica: reporting.replica.clone(),
+            reported_at: now,
+            uses: part.to_vec(),
+            rotations: Vec::new(),
+        };
+        let name = object_name(&reporting.replica, &number.to_string());
+        apply(client, &reporting.namespace, &name, &spec).await?;
     }
     Ok(())
 }
 
-/// A name for the object of a replica, whose own name may be anything.
-fn object_name(replica: &str, number: usize) -> String {
+/// Writes an EndpointState of this replica.
+pub(super) async fn apply(client: &Client, namespace: &str, name: &str, spec: &EndpointStateSpec) -> kube::Result<()> {
+    let api: Api<EndpointState> = Api::namespaced(client.clone(), namespace);
+    let state = json!({
+        "apiVersion": EndpointState::api_version(&()),
+        "kind": EndpointState::kind(&()),
+        "metadata": {"name": name},
+        "spec": spec,
+    });
+    let with = PatchParams::apply(ENDPOINT_FIELD_MANAGER).force();
+    api.patch(name, &with, &Patch::Apply(&state)).await.map(drop)
+}
+
+/// A name for an object of a replica, whose own name may be anything.
+pub(super) fn object_name(replica: &str, part: &str) -> String {
     let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
     let name: String = replica.to_ascii_lowercase().chars().map(plain).take(200).collect();
-    format!("endpoint-{name}-{number}")
+    format!("endpoint-{name}-{part}")
 }
 
 impl Index {
@@ -105,7 +115,7 @@ mod tests {
 
     #[test]
     fn any_replica_has_a_name_that_an_object_may_have() {
-        assert_eq!(object_name("postern-7d9f-x2x4z", 0), "endpoint-postern-7d9f-x2x4z-0");
-        assert_eq!(object_name("My_Host.local-77", 1), "endpoint-my-host-local-77-1");
+        assert_eq!(object_name("postern-7d9f-x2x4z", "0"), "endpoint-postern-7d9f-x2x4z-0");
+        assert_eq!(object_name("My_Host.local-77", "1"), "endpoint-my-host-local-77-1");
     }
 }

@@ -197,7 +197,9 @@ impl Affected {
     }
 
     pub(super) fn endpoint(&mut self, _: &Relations, change: &Change<EndpointState>) {
-        let uses = |side: &Option<Arc<EndpointState>>| side.as_ref().map(|state| state.spec.uses.clone());
+        let uses = |side: &Option<Arc<EndpointState>>| {
+            side.as_ref().map(|state| [state.spec.uses.as_slice(), &state.spec.rotations].concat())
+        };
         let before = uses(&change.before).unwrap_or_default();
         let news = uses(&change.after).unwrap_or_default().into_iter().filter(|used| !before.contains(used));
         self.secrets.extend(news.map(|used| Key::new(&used.namespace, &used.name)));

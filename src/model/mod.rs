@@ -170,6 +170,12 @@ impl Model {
         self.relations().uses.get(secret).cloned().unwrap_or_default()
     }
 
+    /// The version of a ClientSecret that its bearer asked to be rotated lately.
+    #[must_use]
+    pub fn rotation_request(&self, secret: &Key) -> Option<String> {
+        self.relations().rotation_requests.get(secret).cloned()
+    }
+
     /// The ClientSecrets of an application that are not being deleted, oldest first.
     #[must_use]
     pub fn secrets_of(&self, application: &Key) -> Vec<Arc<ClientSecret>> {

@@ -47,6 +47,8 @@ pub struct Relations {
     pub importers_of_secret: HashMap<Key, Vec<Claimant>>,
     /// ClientSecret → its versions that were used lately, and when.
     pub uses: HashMap<Key, BTreeMap<String, Timestamp>>,
+    /// ClientSecret → the version that its bearer asked to be rotated lately.
+    pub rotation_requests: HashMap<Key, String>,
     /// UID → ServiceUser: subjects, which no client id may equal (RFC 9068 §5).
     pub user_of_subject: BTreeMap<String, Key>,
 }
@@ -120,6 +122,12 @@ impl Relations {
                     self.uses.remove(&key);
                 }
             }
+        }
+        for asked in before.iter().flat_map(|state| &state.spec.rotations) {
+            self.rotation_requests.remove(&Key::new(&asked.namespace, &asked.name));
+        }
+        for asked in after.iter().flat_map(|state| &state.spec.rotations) {
+            self.rotation_requests.insert(Key::new(&asked.namespace, &asked.name), asked.version.clone());
         }
         for used in after.iter().flat_map(|state| &state.spec.uses) {
             let versions = self.uses.entry(Key::new(&used.namespace, &used.name)).or_default();

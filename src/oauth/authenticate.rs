@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::crypto::install_key::{InstallKeys, Strength};
 use crate::crypto::secret::{self, PresentedSecret};
 use crate::oauth::client::{
-    CatchUpError, ClientRecord, Clients, Grant, Lookup, ObjectRevision, Purpose, Refusal, SecretRecord, SecretVersion,
+    ClientRecord, Clients, Grant, Lookup, ObjectRevision, Purpose, Refusal, SecretRecord, SecretVersion,
 };
 use crate::oauth::credentials::{Method, Presented};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
@@ -181,12 +181,7 @@ impl<C: Clients> Authenticator<'_, C> {
             Some((candidate.client_id.as_str(), secret))
         });
         let Some((client_id, secret_id)) = well_formed else { return Ok(()) };
-        self.clients.catch_up(client_id, secret_id).await.map_err(|error| {
-            TokenError::Unavailable(match error {
-                CatchUpError::RateLimited => Unavailable::RateLimited,
-                CatchUpError::Behind => Unavailable::Behind,
-            })
-        })
+        self.clients.catch_up(client_id, secret_id).await.map_err(|error| Unavailable::from(error).into())
     }
 
     /// A wrong secret cost a hash; so does every other failure, except one that is told, and those that whoever sent them

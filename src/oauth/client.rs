@@ -23,6 +23,15 @@ pub trait Clients: Send + Sync + 'static {
     /// well-formed credential that [`Clients::lookup`] does not know. After `Ok` a second lookup decides.
     fn catch_up(&self, client_id: &str, secret_id: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
 
+    /// Asks for the rotation of this version of a secret, in the name of its bearer. `Ok` says that the request is
+    /// recorded where the controller sees it.
+    fn request_rotation(
+        &self,
+        secret: &ObjectRevision,
+        version_id: &str,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), CatchUpError>> + Send;
+
     /// Whether answers may be given from this read model at all.
     fn availability(&self, now: Timestamp) -> Availability;
 

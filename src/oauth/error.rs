@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::oauth::client::{ObjectRevision, Refusal};
+use crate::oauth::client::{CatchUpError, ObjectRevision, Refusal};
 
 /// Why no token was issued.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
@@ -387,6 +387,15 @@ impl From<ClientError> for TokenError {
 impl From<AuthorityError> for TokenError {
     fn from(error: AuthorityError) -> Self {
         Self::Authority(error)
+    }
+}
+
+impl From<CatchUpError> for Unavailable {
+    fn from(error: CatchUpError) -> Self {
+        match error {
+            CatchUpError::RateLimited => Self::RateLimited,
+            CatchUpError::Behind => Self::Behind,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the bearer of a secret with use Manage may read: its own application, and what is known of its secrets. Never a
-//! value or a verifier, and nothing of any other client.
+//! What the bearer of a secret with use Manage may do: read its own application and what is known of its secrets, never a
+//! value or a verifier and nothing of any other client; and ask for the rotation of the secret that it holds.
 //!
 //! Names are those of the custom resources, so that this reads like `kubectl get --output json`.
 
@@ -14,6 +14,7 @@ use crate::crypto::signing::SigningAlgorithm;
 use crate::oauth::authenticate::{Arrival, Authenticated};
 use crate::oauth::client::{ClientRecord, Clients, Grant, Purpose, SecretRecord, SecretVersion};
 use crate::oauth::credentials::Method;
+use crate::oauth::error::Unavailable;
 use crate::oauth::forward_auth::{AccessError, Malformed};
 use crate::oauth::token::{Facts, TokenService};
 
@@ -40,6 +41,27 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         }
         self.with_secret(arrival, Purpose::Manage, header, facts).await
     }
+}
+
+impl<C: Clients, K: Clock> TokenService<C, K> {
+    /// Asks for the next version of the secret that the request came with. One that was asked for with an older version
+    /// has happened already, so asking twice does no harm.
+    ///
+    /// # Errors
+    /// [`AccessError`] when the request could not be recorded.
+    pub async fn rotate(&self, client: &Authenticated, now: Timestamp) -> Result<Vec<u8>, AccessError> {
+        let recorded = self.clients.request_rotation(&client.secret, &client.version_id, now).await;
+        recorded.map_err(|error| AccessError::from(Unavailable::from(error)))?;
+        let rotating = Rotating { name: &client.secret.name, version: &client.version_id };
+        Ok(serde_json::to_vec(&rotating).unwrap_or_default())
+    }
+}
+
+#[derive(Serialize)]
+struct Rotating<'a> {
+    name: &'a str,
+    /// The version that the next one takes the place of.
+    version: &'a str,
 }
 
 /// The application of a client as JSON.

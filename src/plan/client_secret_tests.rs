@@ -70,6 +70,7 @@ fn observed_at(secret: &ClientSecret, delivered: Delivered, now: Timestamp) -> O
         delivered,
         import,
         uses: BTreeMap::new(),
+        requested: None,
         workloads: Vec::new(),
         policy: &POLICY,
         now,
@@ -237,6 +238,18 @@ fn a_changed_trigger_rotates_once_and_taken_back_before_delivery_not_at_all() {
     let done = with_status(&changed, status(&observed(&staged, ours("two")), &Outcome::Unchanged));
     assert_eq!(done.status.as_ref().unwrap().observed_trigger.as_deref(), Some("b"));
     assert_eq!(decide(&observed(&done, ours("two"))), Action::None);
+}
+
+#[test]
+fn a_bearer_may_ask_for_the_next_version_of_the_one_it_has() {
+    let one = settled(plain(), "one");
+    let asked = |secret, delivered| Observed { requested: Some("one".to_owned()), ..observed(secret, delivered) };
+    assert_eq!(decide(&asked(&one, ours("one"))), Action::Stage(RotationCause::Requested));
+    let staged = Outcome::Staged(new("two", at(NOW)), RotationCause::Requested);
+    let staged = with_status(&one, status(&asked(&one, ours("one")), &staged));
+    let two = with_status(&one, status(&asked(&staged, ours("two")), &Outcome::Unchanged));
+    assert_eq!(states(two.status.as_ref().unwrap()), [("two", VersionState::Active), ("one", VersionState::Retiring)]);
+    assert_eq!(decide(&asked(&two, ours("two"))), Action::None, "it has happened");
 }
 
 #[test]

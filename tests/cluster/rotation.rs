@@ -71,6 +71,29 @@ async fn an_interval_of_a_minute_rotates_after_a_minute_and_without_overlap_the_
 }
 
 #[tokio::test]
+async fn the_bearer_of_a_secret_asks_for_the_next_value_once() {
+    let tenant = Tenant::new("requested").await;
+    tenant.settle_in().await;
+    let old = tenant.issue("blue").await;
+    tenant.accepted(&old).await;
+    let before = tenant.writes().await.len();
+    for replica in &tenant.cluster.replicas {
+        // Twice by the same value: one rotation.
+        let answer = old.manage(&tenant.connections, &replica.url, "rotate").await;
+        assert_eq!(answer.status, axum::http::StatusCode::ACCEPTED, "{answer:?}");
+    }
+    tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    assert_eq!(status["rotation"]["cause"], "Requested", "{status}");
+    let new = tenant.delivered("blue").await;
+    assert_ne!(new, old);
+    tenant.accepted(&new).await;
+    tenant.accepted(&old).await;
+    let told = "patch clientsecrets/status blue";
+    assert_eq!(tenant.writes().await.split_off(before), [told, "patch secrets blue", told]);
+}
+
+#[tokio::test]
 async fn more_than_two_values_are_never_accepted() {
     let tenant = Tenant::new("two").await;
     tenant.settle_in().await;

@@ -107,3 +107,28 @@ async fn nobody_else_reads_it() {
     let text = world.metrics_text();
     assert!(text.contains(r#"postern_manage_requests_total{outcome="unauthorized_client"} 2"#), "{text}");
 }
+
+#[tokio::test]
+async fn a_bearer_asks_for_the_rotation_of_the_secret_it_holds_and_of_no_other() {
+    let world = World::start().await;
+    let second = world.credential();
+    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &second]);
+    client.secrets[1].uses = DIRECT;
+    world.clients.put(client);
+    let ask = async |credential: &Credential| {
+        world.send("POST", "/manage/v1/rotate", &[("authorization", &credential.basic())], "").await
+    };
+    let reply = ask(&world.credential).await;
+    assert_eq!(reply.status, 202);
+    let version = world.credential.version.id.clone();
+    assert_eq!(reply.json(), json!({"name": "invoice-sync-0", "version": version}));
+    assert_eq!(*world.clients.rotations.lock().unwrap(), [("invoice-sync-0".to_owned(), version)]);
+
+    assert_eq!(ask(&second).await.status, 403, "not for managing");
+    assert_eq!(world.send("POST", "/manage/v1/rotate", &[], "").await.status, 401);
+    assert_eq!(world.send("GET", "/manage/v1/rotate", &[], "").await.status, 405);
+    *world.clients.catch_up.lock().unwrap() = Err(postern::oauth::client::CatchUpError::Behind);
+    let reply = ask(&world.credential).await;
+    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "not recorded, so not promised");
+    assert_eq!(world.clients.rotations.lock().unwrap().len(), 1);
+}

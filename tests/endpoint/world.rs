@@ -61,6 +61,7 @@ pub(crate) struct Memory {
     pub(crate) availability: Mutex<Availability>,
     pub(crate) catch_up: Mutex<Result<(), CatchUpError>>,
     pub(crate) catch_ups: AtomicUsize,
+    pub(crate) rotations: Mutex<Vec<(String, String)>>,
 }
 
 impl Memory {
@@ -87,6 +88,17 @@ impl Clients for Memory {
         self.catch_ups.fetch_add(1, Ordering::Relaxed);
         (*self.catch_up.lock().unwrap())?;
         self.known.lock().unwrap().extend(self.upcoming.lock().unwrap().drain());
+        Ok(())
+    }
+
+    async fn request_rotation(
+        &self,
+        secret: &ObjectRevision,
+        version_id: &str,
+        _: Timestamp,
+    ) -> Result<(), CatchUpError> {
+        (*self.catch_up.lock().unwrap())?;
+        self.rotations.lock().unwrap().push((secret.name.to_string(), version_id.to_owned()));
         Ok(())
     }
 
@@ -176,6 +188,7 @@ impl World {
             availability: Mutex::new(Availability::Serving),
             catch_up: Mutex::new(Ok(())),
             catch_ups: AtomicUsize::new(0),
+            rotations: Mutex::default(),
         });
         let credential = new_credential(&install);
         clients.put(record(&credential));

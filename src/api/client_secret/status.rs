@@ -95,6 +95,8 @@ pub enum RotationCause {
     Interval,
     /// `spec.rotation.trigger` has changed.
     Trigger,
+    /// Its bearer asked for it at the management endpoint.
+    Requested,
     /// The delivered Secret was deleted, or its value was changed.
     SecretLost,
     /// The credential is to be delivered again after its Secret was removed.

@@ -52,6 +52,8 @@ pub struct Observed<'a> {
     pub import: Option<Import>,
     /// When its versions were used last, by id, as far as replicas have told.
     pub uses: BTreeMap<String, Timestamp>,
+    /// The version that its bearer asked to be rotated.
+    pub requested: Option<String>,
     /// The workloads to restart, while they are being restarted.
     pub workloads: Vec<(Workload, Rollout)>,
     /// What the operator allows.

@@ -31,7 +31,7 @@ impl Observed<'_> {
             Delivered::Ours { .. } => {
                 self.staged_cause().map_or(Some(RotationCause::SecretLost), |staged| match staged {
                     // Taken back before it was delivered.
-                    RotationCause::Interval | RotationCause::Trigger => None,
+                    RotationCause::Interval | RotationCause::Trigger | RotationCause::Requested => None,
                     RotationCause::SecretLost | RotationCause::Redelivery => Some(staged),
                 })
             }
@@ -48,8 +48,12 @@ impl Observed<'_> {
 
     /// Why the spec asks for a new version now.
     pub(super) fn due_cause(&self) -> Option<RotationCause> {
-        let newest = self.current()?;
-        let rotation = self.secret.spec.rotation.as_ref().filter(|_| self.secret.spec.existing().is_none())?;
+        let newest = self.current().filter(|_| self.secret.spec.existing().is_none())?;
+        // Of a version, so once: the next one has another id.
+        if self.requested.as_ref() == Some(&newest.id) {
+            return Some(RotationCause::Requested);
+        }
+        let rotation = self.secret.spec.rotation.as_ref()?;
         let told = self.status().and_then(|status| status.observed_trigger.as_ref());
         if rotation.trigger.is_some() && rotation.trigger.as_ref() != told {
             return Some(RotationCause::Trigger);

@@ -90,6 +90,15 @@ impl Credential {
             .expect("a request")
     }
 
+    /// Asks the management endpoint of a replica for something, in the name of this secret.
+    pub async fn manage(&self, connections: &Connections, replica: &str, what: &str) -> http::Answer {
+        let request = Request::post(format!("{replica}/manage/v1/{what}"))
+            .header(header::AUTHORIZATION, format!("Basic {}", self.basic()))
+            .body(Body::empty())
+            .expect("a request");
+        http::send(connections, request).await.expect("an answer")
+    }
+
     /// Asks a replica for a token, form parameters beside `grant_type` in `form`.
     pub async fn ask(
         &self,
