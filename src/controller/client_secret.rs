@@ -10,9 +10,8 @@ use super::gather::{Seen, describe};
 use super::value::{Value, stored};
 use super::{Context, Error, agenda, client_secret_events as events};
 use crate::api::ClientSecret;
-use crate::api::client_secret::{RotationCause, SourceStatus};
+use crate::api::client_secret::{ClientSecretStatus, RotationCause, SourceStatus};
 use crate::clock::Clock;
-use crate::crypto::install_key::Strength;
 use crate::crypto::secret::SecretValue;
 use crate::model::{Key, is_deleting};
 use crate::plan::client_secret::{
@@ -61,10 +60,11 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
         // The watch brings the new status and the new Secret, and what is still to be said.
         Done::Staged => Ok(Next::await_change()),
         Done::Act(outcome) => {
-            if let Some(wait) = context.only_uses_are_new(&observed, &outcome) {
+            let wanted = status(&observed, &outcome);
+            if let Some(wait) = context.only_uses_are_new(secret, &wanted) {
                 return Ok(Next::requeue(wait));
             }
-            let wanted = context.tell(&observed, &outcome).await?;
+            context.tell(secret, &wanted).await?;
             Ok(match looks_again(&observed) {
                 Some(wait) => Next::requeue(wait),
                 None => agenda::next(next_due(&secret.spec, &wanted, policy, now), now),
@@ -97,7 +97,7 @@ impl<C: Clock> Context<C> {
             let ApplicationState::Known { content, .. } = &observed.application else { return Ok(UNCHANGED) };
             let value = self.generate();
             match self.create(owner, &value, content).await? {
-                Created::Done => return self.recorded(owner, &value).map(Outcome::Issued).map(Done::Act),
+                Created::Done => return self.issued(owner, &value).map(Outcome::Issued).map(Done::Act),
                 Created::Occupied => observed.delivered = self.delivered_live(owner, content).await?,
             }
         }
@@ -158,7 +158,7 @@ impl<C: Clock> Context<C> {
                     self.put(owner, &found, &value, content).await?;
                     value
                 };
-                self.recorded(owner, &value).map(Outcome::Issued).map(Done::Act)
+                self.issued(owner, &value).map(Outcome::Issued).map(Done::Act)
             }
         }
     }
@@ -173,8 +173,8 @@ impl<C: Clock> Context<C> {
     ) -> Result<Done, Error> {
         let owner = observed.secret;
         let value = self.generate();
-        let staged = Outcome::Staged(self.recorded(owner, &value)?, cause);
-        self.tell(observed, &staged).await?;
+        let staged = Outcome::Staged(self.issued(owner, &value)?, cause);
+        self.tell(owner, &status(observed, &staged)).await?;
         match found {
             Some(found) => {
                 self.put(owner, found, &value, content).await?;
@@ -188,35 +188,22 @@ impl<C: Clock> Context<C> {
     }
 
     /// How long to wait when nothing but the last use is new: many uses are told at once.
-    fn only_uses_are_new(&self, observed: &Observed<'_>, outcome: &Outcome) -> Option<Duration> {
-        let told = observed.secret.status.as_ref()?;
-        let mut wanted = status(observed, outcome);
-        if wanted == *told {
-            return None;
-        }
-        wanted.last_used_at = told.last_used_at;
-        for version in &mut wanted.versions {
+    fn only_uses_are_new(&self, owner: &ClientSecret, wanted: &ClientSecretStatus) -> Option<Duration> {
+        let told = owner.status.as_ref().filter(|told| *told != wanted)?;
+        let mut but_for_uses = wanted.clone();
+        but_for_uses.last_used_at = told.last_used_at;
+        for version in &mut but_for_uses.versions {
             let known = told.versions.iter().find(|known| known.id == version.id);
             version.last_used_at = known.and_then(|known| known.last_used_at);
         }
-        (wanted == *told).then(|| self.uses_pace.wait(&Key::of(observed.secret), Instant::now())).flatten()
+        (but_for_uses == *told).then(|| self.uses_pace.wait(&Key::of(owner), Instant::now())).flatten()
     }
 
-    /// Writes the status after `outcome`, and events about what is new in it.
-    async fn tell(
-        &self,
-        observed: &Observed<'_>,
-        outcome: &Outcome,
-    ) -> Result<crate::api::client_secret::ClientSecretStatus, Error> {
-        let owner = observed.secret;
-        let wanted = status(observed, outcome);
-        self.write_status(self.api_of(owner), owner, owner.status.as_ref(), &wanted).await?;
-        events::tell(&self.events, owner, &wanted);
-        Ok(wanted)
-    }
-
-    fn recorded(&self, owner: &ClientSecret, value: &Value) -> Result<crate::plan::client_secret::Issued, Error> {
-        self.issued(owner, value, Strength::Generated)
+    /// Writes the status, and events about what is new in it.
+    async fn tell(&self, owner: &ClientSecret, wanted: &ClientSecretStatus) -> Result<(), Error> {
+        self.write_status(self.api_of(owner), owner, owner.status.as_ref(), wanted).await?;
+        events::tell(&self.events, owner, wanted);
+        Ok(())
     }
 
     /// Looks at the value to import: another one is a new version at once.

@@ -13,12 +13,9 @@ use crate::api::conditions::{reasons, types};
 use crate::api::names::{IMPORT_ALLOWED, IMPORT_LABEL};
 use crate::clock::Clock;
 use crate::crypto::install_key::Strength;
-use crate::crypto::secret::SecretValue;
+use crate::crypto::secret::{IMPORTED_LENGTH, SecretValue};
 use crate::model::Key;
 use crate::plan::client_secret::{Import, Issued};
-
-/// Characters that an imported value may have.
-const LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
 
 impl<C: Clock> Context<C> {
     /// The Secret that `secret` imports from, read only if it is another one than was looked at last, or if something was
@@ -37,10 +34,7 @@ impl<C: Clock> Context<C> {
         if told.and_then(|status| status.source.as_deref()).is_some_and(same) && !was_refused(secret) {
             return Ok(Some(Import::Unchanged));
         }
-        let found = match self.imports(secret).get_opt(&existing.secret_name).await {
-            Ok(found) => found,
-            Err(source) => return Err(failed(&key, source)),
-        };
+        let found = self.secrets(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;
         Ok(Some(found.map_or(Import::NotFound, |found| judge(&found, existing))))
     }
 
@@ -48,7 +42,7 @@ impl<C: Clock> Context<C> {
     pub(super) async fn read_import(&self, secret: &ClientSecret) -> Result<Option<SecretValue>, Error> {
         let Some(existing) = secret.spec.existing() else { return Ok(None) };
         let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
-        let found = self.imports(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;
+        let found = self.secrets(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;
         let found = found.filter(|found| matches!(judge(found, existing), Import::Changed(_)));
         Ok(found.and_then(|found| value(&found, existing).map(|value| SecretValue::new(value.to_owned()))))
     }
@@ -86,10 +80,6 @@ impl<C: Clock> Context<C> {
         let found = api.get_opt(&key.name).await.map_err(|source| failed(key, source))?;
         Ok(if found.is_some() { Import::NotAllowed } else { Import::NotFound })
     }
-
-    fn imports(&self, secret: &ClientSecret) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default())
-    }
 }
 
 /// Its owner has to allow it: whoever may write a ClientSecret need not be one who may read Secrets.
@@ -99,7 +89,7 @@ fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
     }
     let Some(value) = value(found, existing) else { return Import::KeyMissing };
     let length = value.chars().count();
-    if !LENGTH.contains(&length) {
+    if !IMPORTED_LENGTH.contains(&length) {
         return Import::WrongLength(length);
     }
     let metadata = &found.metadata;

@@ -35,11 +35,11 @@ impl<C: Clock> Context<C> {
         Value { id: id.to_string(), text: value, at: whole_second(self.clock.now()) }
     }
 
-    /// The version that `value` is recorded as.
-    pub(super) fn issued(&self, owner: &ClientSecret, value: &Value, strength: Strength) -> Result<Issued, Error> {
+    /// The version that a generated value is recorded as.
+    pub(super) fn issued(&self, owner: &ClientSecret, value: &Value) -> Result<Issued, Error> {
         let verifier = self
             .install_keys
-            .hash(value.text.expose_secret(), uid_bytes(&owner.metadata), strength)
+            .hash(value.text.expose_secret(), uid_bytes(&owner.metadata), Strength::Generated)
             .map_err(|source| Error::Hash { object: describe(owner), source })?;
         Ok(Issued { id: value.id.clone(), verifier, at: value.at })
     }

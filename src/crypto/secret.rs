@@ -9,6 +9,7 @@
 //! prefix is for leak scanners. Only `A-Z a-z 0-9 _ -` occur, so the form-encoded and the raw spelling agree.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -71,6 +72,9 @@ impl fmt::Debug for SecretValue {
 /// Id of one version of a secret: eight characters of `A-Z a-z 0-9`. Public; it is inside the value and in status.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct VersionId(String);
+
+/// Characters that a value brought from elsewhere may have.
+pub const IMPORTED_LENGTH: RangeInclusive<usize> = 16..=256;
 
 impl VersionId {
     /// A new id.

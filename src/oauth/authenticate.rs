@@ -225,9 +225,6 @@ enum Form<'a> {
     Foreign(&'a str),
 }
 
-/// Characters that a value brought from elsewhere may have.
-const FOREIGN_LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
-
 impl<'a> Form<'a> {
     /// `None` for what cannot be anybody's secret: a generated value that was mistyped, or one of a length that nobody's
     /// is.
@@ -235,7 +232,7 @@ impl<'a> Form<'a> {
         match secret::parse(value) {
             Ok(presented) => Some(Self::Generated(presented)),
             Err(_) if value.starts_with(secret::PREFIX) => None,
-            Err(_) => FOREIGN_LENGTH.contains(&value.chars().count()).then_some(Self::Foreign(value)),
+            Err(_) => secret::IMPORTED_LENGTH.contains(&value.chars().count()).then_some(Self::Foreign(value)),
         }
     }
 }

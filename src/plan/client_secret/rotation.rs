@@ -35,7 +35,7 @@ impl Observed<'_> {
                     RotationCause::SecretLost | RotationCause::Redelivery => Some(staged),
                 })
             }
-            Delivered::Absent if self.stays().is_some() => self.staged_cause().filter(|_| self.is_delivering()),
+            Delivered::Absent if self.stays().is_some() => self.staged_cause(),
             Delivered::Absent => Some(match self.staged_cause() {
                 Some(staged) => staged,
                 None if self.was_shown_once() => RotationCause::Redelivery,
