@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::api::duration::ConfigDuration;
+use crate::oauth::scope::AudienceScope;
 
 /// Machine credentials for Kubernetes: service users, OAuth clients and their secrets as custom resources, and the token
 /// endpoint that honours them.
@@ -123,6 +124,17 @@ pub struct RunArgs {
     /// connection is the source, for `networks` of ClientSecrets and in audit lines.
     #[arg(long, env = "POSTERN_TRUSTED_PROXIES", hide_env_values = true, value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// A scope that names an audience, besides urn:postern:aud:{id}, with {id} in the place of the audience: for clients
+    /// that were written for another server.
+    #[arg(
+        long,
+        env = "POSTERN_AUDIENCE_SCOPE",
+        hide_env_values = true,
+        value_name = "PATTERN",
+        default_value = "urn:zitadel:iam:org:project:id:{id}:aud"
+    )]
+    pub audience_scope: Vec<AudienceScope>,
 
     /// The most ClientSecrets of one Application that count; the oldest do.
     #[arg(

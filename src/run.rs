@@ -37,6 +37,7 @@ use crate::model::{self, Model, Subscription};
 use crate::oauth::hashing::HashLimits;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
+use crate::oauth::scope::AudienceScope;
 use crate::oauth::token::Keys;
 use crate::plan::client_secret::Policy;
 use crate::plan::content::Endpoints;
@@ -56,6 +57,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it takes at most until the controller has heard of a use that was reported.
 const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
+/// How often the use of tokens is told: what a replica that is killed has not told yet.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often what nobody pushes is looked at: the first sync, the age of the read model.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const AGE_EVERY: Duration = Duration::from_secs(1);
@@ -96,6 +99,7 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     let lease = replica.start_controller(model, updates, &stop);
     let closing = CancellationToken::new();
     let reporting = tokio::spawn(replica.clone().report_usage(Arc::clone(&index), closing.clone()));
+    let telling = tokio::spawn(replica.clone().report_tokens(Arc::clone(&index), closing.clone()));
     let mut endpoint = tokio::spawn(replica.clone().serve(endpoint_listener, index, closing.clone()));
     tokio::select! {
         () = stop.cancelled() => {}
@@ -108,7 +112,7 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     tokio::time::sleep(DRAIN).await;
     closing.cancel();
     endpoint.await.map_err(|_| RunError::Ended("the endpoint"))??;
-    let _ = tokio::time::timeout(DRAIN, reporting).await;
+    let _ = tokio::time::timeout(DRAIN, futures::future::join(reporting, telling)).await;
     // Without an API server the lease cannot be given back; then it runs out.
     let _ = tokio::time::timeout(DRAIN, lease).await;
     done.cancel();
@@ -139,7 +143,7 @@ impl Replica {
         let started = model::start(&self.client, &self.args.namespace, self.clock, limit, subscribers);
         let index =
             Arc::new(Index::new(self.client.clone(), self.index_settings(), self.reporting(), started.freshness));
-        tokio::spawn(index::feed(Arc::clone(&index), started.model.clone(), feed_updates));
+        tokio::spawn(index::feed(Arc::clone(&index), started.model.clone(), self.clock, feed_updates));
         tokio::spawn(watch_index(Arc::clone(&index), self.clock, Arc::clone(&self.readiness), self.metrics.clone()));
         (started.watches, index, started.model, controller_updates)
     }
@@ -182,11 +186,22 @@ impl Replica {
 
     /// Tells now and then which secrets were used, and once more at the end.
     async fn report_usage(self, index: Arc<Index>, closing: CancellationToken) {
-        let reporting = self.reporting();
+        let every = positive(&self.args.last_use_interval);
         let mut told_until = Timestamp::MIN;
         loop {
-            let closed = closing.run_until_cancelled(tokio::time::sleep(reporting.every)).await.is_none();
-            told_until = index.report_uses(&self.client, self.clock.now(), told_until, &reporting).await;
+            let closed = closing.run_until_cancelled(tokio::time::sleep(every)).await.is_none();
+            told_until = index.report_uses(self.clock.now(), told_until).await;
+            if closed {
+                return;
+            }
+        }
+    }
+
+    /// Tells every second which tokens were used, and once more at the end.
+    async fn report_tokens(self, index: Arc<Index>, closing: CancellationToken) {
+        loop {
+            let closed = closing.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none();
+            index.tell_uses(self.clock.now()).await;
             if closed {
                 return;
             }
@@ -194,11 +209,7 @@ impl Replica {
     }
 
     fn reporting(&self) -> Reporting {
-        Reporting {
-            namespace: self.args.namespace.clone(),
-            replica: self.args.replica_name.clone(),
-            every: positive(&self.args.last_use_interval),
-        }
+        Reporting { namespace: self.args.namespace.clone(), replica: self.args.replica_name.clone() }
     }
 
     fn index_settings(&self) -> index::Settings {
@@ -244,7 +255,9 @@ impl Replica {
         let issuer = self.issuer.clone();
         let trusted_proxies = self.args.trusted_proxies.clone();
         let hash = HashLimits::default();
-        endpoint::Settings { issuer, service_documentation: None, request, hash, trusted_proxies }
+        let audience_scopes =
+            std::iter::once(AudienceScope::native()).chain(self.args.audience_scope.clone()).collect();
+        endpoint::Settings { issuer, service_documentation: None, audience_scopes, request, hash, trusted_proxies }
     }
 }
 

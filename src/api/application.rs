@@ -126,11 +126,20 @@ pub enum AuthMethod {
 
 /// Settings of access tokens.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("!has(self.idleTimeout) || (has(self.format) && self.format == 'Opaque')")
+    .message("idleTimeout needs format: Opaque: nobody tells Postern of the use of a JWT; set the format, or leave idleTimeout out")
+    .field_path(".idleTimeout"))]
 #[serde(rename_all = "camelCase")]
 pub struct Token {
-    /// JWT (default): RFC 9068.
+    /// JWT (default): RFC 9068, verified by the API itself. Opaque: says nothing to who holds it; APIs ask the
+    /// introspection endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<TokenFormat>,
+    /// Opaque tokens only: a token that has not been used for this long has ended; at least 1m. Each introspection, call
+    /// of userinfo or pass through forward authentication is a use. Absent: a token lives as long as `lifetime` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration_of_a_minute")]
+    pub idle_timeout: Option<ConfigDuration>,
     /// Longest life of a token: at least 1m, at most the operator's maximum (24h unless set otherwise). Default 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_of_a_minute")]
@@ -162,6 +171,8 @@ pub enum TokenFormat {
     #[default]
     #[serde(rename = "JWT")]
     Jwt,
+    /// `pat_…`, for introspection.
+    Opaque,
 }
 
 /// JWS algorithm (RFC 7518 §3.1).

@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-/// Uses that one object has room for; with more there are several objects.
-pub const USES_MAX: usize = 2_000;
+/// Entries of one list that an object has room for; with more there are several objects.
+pub const ENTRIES_MAX: usize = 2_000;
 
 /// What one replica of the endpoint tells the others.
-#[derive(CustomResource, Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "postern.dev",
     version = "v1alpha1",
     kind = "EndpointState",
     plural = "endpointstates",
     namespaced,
-    doc = "EndpointState is what one replica of the endpoint tells the others. Internal: Postern writes and removes it, in its own namespace, and nothing is lost by deleting one.",
+    doc = "EndpointState is what one replica of the endpoint tells the others. Internal: Postern writes and removes it, in its own namespace. Deleting one forgets which tokens were revoked.",
     derive = "PartialEq",
     printcolumn(name = "Replica", type_ = "string", json_path = ".spec.replica"),
     printcolumn(name = "Reported", type_ = "date", json_path = ".spec.reportedAt")
@@ -40,6 +40,50 @@ pub struct EndpointStateSpec {
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rotations: Vec<Use>,
+    /// Tokens that were revoked, until they would have ended anyway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2_000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub revoked: Vec<Revoked>,
+    /// Tokens that end when they are not used, and were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2_000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub sessions: Vec<Session>,
+}
+
+impl EndpointStateSpec {
+    /// The last instant at which something in it still matters to tokens; `None`: nothing of it is about tokens.
+    #[must_use]
+    pub fn matters_until(&self) -> Option<Timestamp> {
+        let revoked = self.revoked.iter().map(|revoked| revoked.until);
+        revoked.chain(self.sessions.iter().map(|session| session.until)).max()
+    }
+}
+
+/// A token that was revoked.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+pub struct Revoked {
+    /// Its `jti`.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// When it would have ended.
+    #[schemars(schema_with = "schema::instant")]
+    pub until: Timestamp,
+}
+
+/// A token that was used.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+pub struct Session {
+    /// Its `jti`.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// When it was used last.
+    #[schemars(schema_with = "schema::instant")]
+    pub at: Timestamp,
+    /// When it ends if it is not used again.
+    #[schemars(schema_with = "schema::instant")]
+    pub until: Timestamp,
 }
 
 /// One version of a secret, and when something happened to it.

@@ -26,6 +26,9 @@ pub const ISSUED_ANNOTATION: &str = "postern.dev/issued-at";
 /// Annotation of a Namespace: service users in it lie at or below this location.
 pub const LOCATION_ANNOTATION: &str = "postern.dev/location";
 
+/// Annotation of every object of ours: who created it. Stamped at admission; nobody can forge, change or drop it.
+pub const CREATED_BY: &str = "postern.dev/created-by";
+
 /// Type of the delivered Secret, by the Service Binding Specification's convention.
 pub const SECRET_TYPE: &str = "servicebinding.io/oauth2";
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action as Next;
 use kube::{Api, ResourceExt};
 
@@ -30,20 +30,28 @@ pub(super) fn next(due: Option<Timestamp>, now: Timestamp) -> Next {
     }
 }
 
-/// An endpoint that has had nothing to tell for this long tells nothing that is not written down elsewhere, or is gone.
+/// What an endpoint told of secrets this long ago is written down elsewhere.
 const SILENT: SignedDuration = SignedDuration::from_mins(10);
 
 impl<C: Clock> Context<C> {
     async fn forget_departed(&self, now: Timestamp) {
         let api: Api<EndpointState> = Api::namespaced(self.client.clone(), &self.settings.namespace);
         for state in self.model.endpoints.state() {
-            if now.duration_since(state.spec.reported_at) > SILENT
-                && let Err(error) = api.delete(&state.name_any(), &DeleteParams::default()).await
+            let matters = state.spec.matters_until().is_some_and(|until| until > now);
+            if !matters
+                && now.duration_since(state.spec.reported_at) > SILENT
+                && let Err(error) = api.delete(&state.name_any(), &unchanged(&state)).await
             {
                 tracing::debug!(%error, "what an endpoint told long ago could not be removed");
             }
         }
     }
+}
+
+/// Not if it has been told something since.
+fn unchanged(state: &EndpointState) -> DeleteParams {
+    let preconditions = Preconditions { resource_version: state.resource_version(), uid: state.uid() };
+    DeleteParams::default().preconditions(preconditions)
 }
 
 /// Has everything reconciled that is due soon, for ever.

@@ -191,9 +191,8 @@ impl Store<'_> {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "has the signature of its sibling, which can fail")]
 fn new_install_key() -> Result<Data, String> {
-    let key = InstallKey::generate();
+    let key = InstallKey::generate().map_err(|error| error.to_string())?;
     Ok(Data::from([
         (CURRENT.to_owned(), ByteString(key.id().as_bytes().to_vec())),
         (key.id().to_owned(), ByteString(key.expose_key().to_vec())),

@@ -13,6 +13,7 @@ use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, AssociatedData, ParamsBuilder, V
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use crate::crypto::opaque::TokenKey;
 use crate::crypto::random;
 
 /// What a hash costs: as much as the entropy of the value asks for.
@@ -52,7 +53,7 @@ const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 /// Characters of a key id. Eight characters are themselves valid "B64" (six bytes), which is what the PHC format
 /// wants `keyid` to be, and Argon2 implementations that know the parameter allow at most eight bytes.
-const KEY_ID_LEN: usize = 8;
+pub(super) const KEY_ID_LEN: usize = 8;
 /// No verifier that we write is longer.
 const VERIFIER_LEN_MAX: usize = 160;
 
@@ -60,25 +61,30 @@ const VERIFIER_LEN_MAX: usize = 160;
 pub struct InstallKey {
     id: String,
     key: Zeroizing<[u8; 32]>,
+    /// Derived from `key`, for opaque tokens.
+    pub(super) tokens: TokenKey,
 }
 
 impl InstallKey {
     /// A key read back from where it is kept.
     ///
     /// # Errors
-    /// [`InstallKeyError::KeyId`] when the id is not eight characters of `A-Z a-z 0-9`.
+    /// [`InstallKeyError::KeyId`] when the id is not eight characters of `A-Z a-z 0-9`; [`InstallKeyError::Derive`].
     pub fn new(id: &str, key: [u8; 32]) -> Result<Self, InstallKeyError> {
         let key = Zeroizing::new(key);
         if id.len() != KEY_ID_LEN || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(InstallKeyError::KeyId);
         }
-        Ok(Self { id: id.to_owned(), key })
+        let tokens = TokenKey::derive(&key).ok_or(InstallKeyError::Derive)?;
+        Ok(Self { id: id.to_owned(), key, tokens })
     }
 
     /// A new key with a new id.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self { id: random::alphanumeric::<KEY_ID_LEN>(), key: Zeroizing::new(random::bytes()) }
+    ///
+    /// # Errors
+    /// [`InstallKeyError::Derive`]
+    pub fn generate() -> Result<Self, InstallKeyError> {
+        Self::new(&random::alphanumeric::<KEY_ID_LEN>(), random::bytes())
     }
 
     /// Its id, the `keyid` of its verifiers. Public.
@@ -109,6 +115,9 @@ pub enum InstallKeyError {
     /// The id that new verifiers should carry is not among the keys.
     #[error("the current install key is not among the keys")]
     NoCurrent,
+    /// The key of opaque tokens could not be derived; not reachable with the constants of that file.
+    #[error("the key of opaque tokens could not be derived")]
+    Derive,
     /// Argon2 refused its input; not reachable with the constants of this file.
     #[error("the verifier could not be computed")]
     Hash,
@@ -132,9 +141,16 @@ impl InstallKeys {
     }
 
     /// One new key.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self { keys: vec![InstallKey::generate()], current: 0 }
+    ///
+    /// # Errors
+    /// [`InstallKeyError::Derive`]
+    pub fn generate() -> Result<Self, InstallKeyError> {
+        Ok(Self { keys: vec![InstallKey::generate()?], current: 0 })
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &InstallKey> {
+        self.keys.iter()
     }
 
     /// The key that makes new verifiers.
@@ -261,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_value_verifies_for_its_own_object_only() {
-        let keys = InstallKeys::generate();
+        let keys = InstallKeys::generate().unwrap();
         let verifier = keys.hash(VALUE, UID, Strength::Generated).unwrap();
         assert!(keys.verify(&verifier, VALUE, UID));
         assert!(!keys.verify(&verifier, "another value", UID));
@@ -344,7 +360,7 @@ mod tests {
 
     #[test]
     fn two_verifiers_of_one_value_differ_by_their_salt() {
-        let keys = InstallKeys::generate();
+        let keys = InstallKeys::generate().unwrap();
         assert_ne!(
             keys.hash(VALUE, UID, Strength::Generated).unwrap(),
             keys.hash(VALUE, UID, Strength::Generated).unwrap()
@@ -360,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_current_key_is_required() {
-        let keys = vec![InstallKey::generate()];
+        let keys = vec![InstallKey::generate().unwrap()];
         assert_eq!(InstallKeys::new(keys, "nonesuch").unwrap_err(), InstallKeyError::NoCurrent);
         assert_eq!(InstallKey::new("short", [0; 32]).unwrap_err(), InstallKeyError::KeyId);
     }

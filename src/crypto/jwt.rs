@@ -23,10 +23,22 @@ pub enum JwtError {
 /// # Errors
 /// [`JwtError`]
 pub fn access_token<T: Serialize>(key: &SigningKey, claims: &T) -> Result<String, JwtError> {
+    sign(key, key.access_token_header(), claims)
+}
+
+/// Signs `claims` as an answer of introspection (RFC 9701 §5).
+///
+/// # Errors
+/// [`JwtError`]
+pub fn introspection_response<T: Serialize>(key: &SigningKey, claims: &T) -> Result<String, JwtError> {
+    sign(key, &key.header("token-introspection+jwt"), claims)
+}
+
+fn sign<T: Serialize>(key: &SigningKey, header: &str, claims: &T) -> Result<String, JwtError> {
     let claims = serde_json::to_vec(claims)?;
     // Header, claims and the longest signature (RSA 2048: 342 characters), so that the text is allocated once.
-    let mut token = String::with_capacity(key.access_token_header().len() + claims.len() * 4 / 3 + 350);
-    token.push_str(key.access_token_header());
+    let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 350);
+    token.push_str(header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(&claims, &mut token);
     let signature = key.sign(token.as_bytes())?;
@@ -62,7 +74,7 @@ pub fn verify_access_token(keys: &KeySet, token: &[u8]) -> Result<Vec<u8>, NotOu
     let key = keys.keys().find(|key| key.access_token_header().as_bytes() == header).ok_or(NotOurs::Header)?;
     let signed = token.get(..header.len() + 1 + claims.len()).ok_or(NotOurs::Signature)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| NotOurs::Signature)?;
-    if !key.verifies(signed, &signature) {
+    if !keys.is_verified(token, || key.verifies(signed, &signature)) {
         return Err(NotOurs::Signature);
     }
     URL_SAFE_NO_PAD.decode(claims).map_err(|_| NotOurs::Signature)

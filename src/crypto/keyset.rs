@@ -1,13 +1,17 @@
 //! The keys of an install: which one signs, which ones are published.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
+use crate::crypto::mac::{self, Mac};
 use crate::crypto::signing::{PublicJwk, SigningAlgorithm, SigningKey};
+
+/// Tokens whose signature is remembered as right: as many as a busy process meets in turn, for 160 KiB.
+const REMEMBERED: usize = 4096;
 
 /// Signing keys with their JWKS document, built once and swapped whole.
 #[derive(Debug)]
@@ -16,6 +20,9 @@ pub struct KeySet {
     algorithms: Vec<SigningAlgorithm>,
     document: Vec<u8>,
     etag: String,
+    /// MACs of tokens whose signature was right: checking one costs as much as making several. A token shares its place
+    /// with many others, and the last one keeps it. Goes with the set, so that no key outlives it in here.
+    verified: Box<[Mutex<Mac>]>,
 }
 
 impl KeySet {
@@ -37,7 +44,25 @@ impl KeySet {
         let document = serde_json::to_vec(&jwks).unwrap_or_else(|_| br#"{"keys":[]}"#.to_vec());
         let digest = digest::digest(&digest::SHA256, &document);
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest));
-        Self { keys: distinct, algorithms, document, etag }
+        let verified = (0..REMEMBERED).map(|_| Mutex::default()).collect();
+        Self { keys: distinct, algorithms, document, etag, verified }
+    }
+
+    /// Whether `token` is one whose signature is right: as it is remembered, or as `verify` finds.
+    pub(super) fn is_verified(&self, token: &[u8], verify: impl FnOnce() -> bool) -> bool {
+        let mac = mac::of(&[token]);
+        let [low, high, ..] = mac;
+        let Some(place) = self.verified.get(usize::from(u16::from_le_bytes([low, high])) % REMEMBERED) else {
+            return verify();
+        };
+        if mac::equal(&place.lock().unwrap_or_else(PoisonError::into_inner), &mac) {
+            return true;
+        }
+        let right = verify();
+        if right {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = mac;
+        }
+        right
     }
 
     /// The key that signs with this algorithm.

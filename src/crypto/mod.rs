@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! secret ──value──▶ install_key ──verifier──▶ status         signing ──▶ keyset ──▶ jwt
-//!    └────────────▶ mac (remembers one success per process)  tls (the endpoint's own certificate)
+//!    │                  └──▶ opaque                          tls (the endpoint's own certificate)
+//!    └────────────▶ mac (remembers successes per process)
 //! ```
 //!
 //! Boundary: bytes in, bytes out. No Kubernetes, no HTTP, no I/O; time is an argument, and randomness comes from
@@ -13,6 +14,7 @@ pub mod install_key;
 pub mod jwt;
 pub mod keyset;
 pub mod mac;
+pub mod opaque;
 pub mod random;
 pub mod secret;
 pub mod signing;

@@ -116,10 +116,10 @@ impl SigningKey {
         };
         let verifier = verifier.map_err(|_| failed)?;
         let kid = key.thumbprint();
-        // RFC 9068 §2.1. Built by hand: every part is ours and needs no escaping.
-        let header = format!(r#"{{"typ":"at+jwt","alg":"{algorithm}","kid":"{kid}"}}"#);
+        // RFC 9068 §2.1.
+        let access_token_header = header("at+jwt", algorithm, &kid);
         let public = PublicJwk { kid, public_key_use: "sig", alg: algorithm, key };
-        Ok(Self { private, verifier, public, access_token_header: URL_SAFE_NO_PAD.encode(header) })
+        Ok(Self { private, verifier, public, access_token_header })
     }
 
     /// Its algorithm.
@@ -143,6 +143,11 @@ impl SigningKey {
     /// The protected header of an access token signed with it, base64url-encoded.
     pub(crate) fn access_token_header(&self) -> &str {
         &self.access_token_header
+    }
+
+    /// The protected header of a JWT of another type signed with it, base64url-encoded.
+    pub(crate) fn header(&self, typ: &str) -> String {
+        header(typ, self.algorithm(), self.kid())
     }
 
     /// A signature in the form that JWS wants (RFC 7518 §3.3, §3.4).
@@ -237,6 +242,11 @@ fn rsa_public(der: &[u8]) -> Option<PublicKey> {
         Some(URL_SAFE_NO_PAD.encode(bytes.strip_prefix(&[0]).unwrap_or(bytes)))
     };
     Some(PublicKey::Rsa { n: integer()?, e: integer()? })
+}
+
+/// Built by hand: every part is ours and needs no escaping.
+fn header(typ: &str, algorithm: SigningAlgorithm, kid: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!(r#"{{"typ":"{typ}","alg":"{algorithm}","kid":"{kid}"}}"#))
 }
 
 #[cfg(test)]

@@ -52,6 +52,20 @@ pub(crate) fn private(id: &RequestId, status: StatusCode, json: Vec<u8>) -> Resp
     response
 }
 
+/// The same with another media type than JSON.
+pub(crate) fn private_of(id: &RequestId, media_type: &'static str, body: Vec<u8>) -> Response<Body> {
+    let mut response = private(id, StatusCode::OK, body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// 200, and nothing to say.
+pub(crate) fn empty(id: &RequestId) -> Response<Body> {
+    let mut response = bare(id, StatusCode::OK, Body::empty());
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
 /// An error answer (RFC 6749 §5.2).
 pub(crate) fn error(id: &RequestId, error: &WireError) -> Response<Body> {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -8,6 +8,8 @@ use crate::http::answer::RequestId;
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::TokenError;
 use crate::oauth::forward_auth::AccessError;
+use crate::oauth::introspect::Inactive;
+use crate::oauth::revoke::Revocation;
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::{AuthOutcome, Outcome};
 
@@ -32,7 +34,7 @@ pub(crate) fn issued(id: &RequestId, facts: &Facts) {
     );
 }
 
-pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &TokenError) {
+pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &TokenError, what: &'static str) {
     let fields = Fields::of(facts);
     let object = match error {
         TokenError::Client(error) => error.object(),
@@ -59,7 +61,44 @@ pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &T
         detail,
         object = object.map(name).as_deref(),
         revision = object.map(|object| object.resource_version.as_ref()),
-        "token refused"
+        message = what,
+    );
+}
+
+pub(crate) fn introspected(id: &RequestId, caller: &Facts, token: &Facts, inactive: Option<&Inactive>) {
+    let (fields, about) = (Fields::of(caller), Fields::of(token));
+    tracing::info!(
+        target: "postern::audit",
+        request_id = id.as_str(),
+        outcome = if inactive.is_none() { "active" } else { "inactive" },
+        client_id = fields.client_id.as_deref(),
+        secret = fields.secret.as_deref(),
+        secret_version = caller.version_id.as_deref(),
+        token_client_id = about.client_id.as_deref(),
+        jti = token.jti.as_deref(),
+        source = caller.source.map(tracing::field::display),
+        rule = inactive.map(Inactive::rule),
+        "token introspected"
+    );
+}
+
+pub(crate) fn revoked(id: &RequestId, facts: &Facts, revocation: &Revocation) {
+    let fields = Fields::of(facts);
+    let (outcome, rule) = match revocation {
+        Revocation::Ended => ("revoked", None),
+        Revocation::Nothing(fault) => ("ignored", Some(fault.rule())),
+    };
+    tracing::info!(
+        target: "postern::audit",
+        request_id = id.as_str(),
+        outcome,
+        client_id = fields.client_id.as_deref(),
+        secret = fields.secret.as_deref(),
+        secret_version = facts.version_id.as_deref(),
+        jti = facts.jti.as_deref(),
+        source = facts.source.map(tracing::field::display),
+        rule,
+        "token revoked"
     );
 }
 

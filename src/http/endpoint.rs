@@ -4,16 +4,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use ipnet::IpNet;
+use jiff::Timestamp;
 
 use crate::clock::Clock;
+use crate::http::body;
 pub use crate::http::body::RequestLimits;
 use crate::http::server::Peer;
 use crate::http::source;
 use crate::oauth::client::Clients;
+use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::hashing::{HashLimits, Meter};
 use crate::oauth::issuer::Issuer;
+use crate::oauth::scope::AudienceScope;
 use crate::oauth::token::{Keys, TokenService};
 use crate::telemetry::metrics::TokenMetrics;
 
@@ -24,6 +30,8 @@ pub struct Settings {
     pub issuer: Issuer,
     /// `service_documentation` of the metadata.
     pub service_documentation: Option<String>,
+    /// How scopes may name audiences.
+    pub audience_scopes: Vec<AudienceScope>,
     /// Bounds of one request.
     pub request: RequestLimits,
     /// Bounds of hashing.
@@ -46,9 +54,23 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
     #[must_use]
     pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, settings: Settings, metrics: TokenMetrics) -> Self {
         let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
-        let Settings { issuer, service_documentation, request, hash, trusted_proxies } = settings;
-        let service = TokenService::new(clients, clock, keys, issuer, hash, meter);
+        let Settings { issuer, service_documentation, audience_scopes, request, hash, trusted_proxies } = settings;
+        let service = TokenService::new(clients, clock, keys, issuer, audience_scopes, hash, meter);
         Self { service, metrics, limits: request, service_documentation, trusted_proxies }
+    }
+
+    /// A form, if one may be answered now and the request is one: the instant, the headers and the body.
+    pub(crate) async fn form(&self, request: Request) -> Result<(Timestamp, HeaderMap, Bytes), TokenError> {
+        let now = self.service.available()?;
+        let (head, body) = request.into_parts();
+        if head.uri.query().is_some_and(|query| !query.is_empty()) {
+            return Err(RequestError::Query.into());
+        }
+        if !body::is_form(&head.headers) {
+            return Err(RequestError::NotAForm.into());
+        }
+        let body = body::read(&head.headers, body, &self.limits).await?;
+        Ok((now, head.headers, body))
     }
 
     /// The address that a request came from.

@@ -9,15 +9,18 @@ use axum::routing::{MethodRouter, any, get, post};
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
 use crate::http::endpoint::Endpoint;
-use crate::http::{auth, discovery, manage, token};
+use crate::http::{auth, discovery, introspect, manage, revoke, token, userinfo};
 use crate::oauth::client::Clients;
 use crate::oauth::issuer::Issuer;
-use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
+use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH};
 
 /// What is at a path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Resource {
     Token,
+    Introspection,
+    Revocation,
+    Userinfo,
     Jwks,
     Metadata,
     Auth,
@@ -29,11 +32,14 @@ enum Resource {
 
 /// The canonical paths and those that clients of other servers are configured with. The metadata names the canonical
 /// ones.
-const PATHS: [(&str, Resource); 11] = [
+const PATHS: [(&str, Resource); 14] = [
     (TOKEN_PATH, Resource::Token),
     ("/oauth/v2/token", Resource::Token),
     ("/Auth/OAuth/Token", Resource::Token),
     ("/auth/oauth/token", Resource::Token),
+    (INTROSPECTION_PATH, Resource::Introspection),
+    (REVOCATION_PATH, Resource::Revocation),
+    (USERINFO_PATH, Resource::Userinfo),
     (JWKS_PATH, Resource::Jwks),
     (AUTH_PATH, Resource::Auth),
     // For proxies that append the path of the original request, and cannot be told not to.
@@ -58,9 +64,11 @@ pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Router {
     let mut router = Router::new();
     for (path, resource) in paths(&endpoint.service.issuer) {
         let methods: MethodRouter<Arc<Endpoint<C, K>>> = match resource {
-            Resource::Token => {
-                post(token::token).fallback(async || answer::method_not_allowed(&RequestId::new(), "POST"))
-            }
+            Resource::Token => post(token::token).fallback(post_only),
+            Resource::Introspection => post(introspect::introspect).fallback(post_only),
+            Resource::Revocation => post(revoke::revoke).fallback(post_only),
+            // OpenID Connect Core §5.3.1.
+            Resource::Userinfo => get(userinfo::userinfo).post(userinfo::userinfo).fallback(get_or_post),
             Resource::Jwks => get(discovery::jwks).fallback(read_only),
             Resource::Metadata => get(discovery::metadata).fallback(read_only),
             // Proxies ask with GET, or with the method of the original request.
@@ -68,13 +76,19 @@ pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Router {
             Resource::AuthOfRequest => any(auth::auth_of_request),
             Resource::ManagedApplication => get(manage::application).fallback(read_only),
             Resource::ManagedSecrets => get(manage::secrets).fallback(read_only),
-            Resource::ManagedRotation => {
-                post(manage::rotate).fallback(async || answer::method_not_allowed(&RequestId::new(), "POST"))
-            }
+            Resource::ManagedRotation => post(manage::rotate).fallback(post_only),
         };
         router = router.route(&path, methods);
     }
     router.fallback(async || answer::not_found(&RequestId::new())).with_state(endpoint)
+}
+
+async fn post_only() -> axum::response::Response {
+    answer::method_not_allowed(&RequestId::new(), "POST")
+}
+
+async fn get_or_post() -> axum::response::Response {
+    answer::method_not_allowed(&RequestId::new(), "GET, HEAD, POST")
 }
 
 async fn read_only() -> axum::response::Response {

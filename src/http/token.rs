@@ -9,11 +9,11 @@ use axum::response::Response;
 
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
+use crate::http::audit;
 use crate::http::endpoint::Endpoint;
-use crate::http::{audit, body};
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
-use crate::oauth::error::{ErrorCode, RequestError, TokenError, WireError};
+use crate::oauth::error::{ErrorCode, TokenError, WireError};
 use crate::oauth::response::TokenResponse;
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::Outcome;
@@ -38,7 +38,7 @@ pub(crate) async fn token<C: Clients, K: Clock>(
             let wire = error.on_the_wire();
             let outcome = outcome(&wire);
             endpoint.metrics.count(outcome);
-            audit::refused(&id, &facts, outcome, &error);
+            audit::refused(&id, &facts, outcome, &error, "token refused");
             answer::error(&id, &wire)
         }
     }
@@ -49,21 +49,13 @@ async fn answer<C: Clients, K: Clock>(
     request: Request,
     facts: &mut Facts,
 ) -> Result<TokenResponse, TokenError> {
-    let now = endpoint.service.available()?;
-    let (head, body) = request.into_parts();
-    if head.uri.query().is_some_and(|query| !query.is_empty()) {
-        return Err(RequestError::Query.into());
-    }
-    if !body::is_form(&head.headers) {
-        return Err(RequestError::NotAForm.into());
-    }
-    let body = body::read(&head.headers, body, &endpoint.limits).await?;
-    let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let (now, headers, body) = endpoint.form(request).await?;
+    let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
     let arrival = Arrival { now, source: facts.source };
     endpoint.service.token(arrival, authorization, &body, facts).await
 }
 
-fn outcome(error: &WireError) -> Outcome {
+pub(crate) fn outcome(error: &WireError) -> Outcome {
     match (error.code, error.status) {
         (ErrorCode::InvalidRequest, _) => Outcome::InvalidRequest,
         (ErrorCode::InvalidClient, _) => Outcome::InvalidClient,

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex as Lock, PoisonError};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource};
@@ -17,11 +18,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use super::progress::Progress;
-use crate::api::{Application, ClientSecret, ServiceUser};
+use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::model::{Key, Kind, revision};
 use crate::oauth::client::CatchUpError;
 
-/// Reads a second, on average and at most at once. Each costs the API server three small lists; honest clients need
+/// Reads a second, on average and at most at once. Each costs the API server some small lists; honest clients need
 /// one for each credential that is newer than this replica's watch.
 const READS: f64 = 20.0;
 /// How long a request waits for the API server and the watch. Longer than a healthy watch ever lags, shorter than what
@@ -62,8 +63,8 @@ impl CatchUp {
         }
     }
 
-    /// Returns `Ok` when the index serves all that the API server knew of the credential after this call began.
-    pub(super) async fn run(&self, progress: &Progress, client_id: &str, secret_id: &str) -> Result<(), CatchUpError> {
+    /// Returns `Ok` when the index serves all that the API server knew of the client after this call began.
+    pub(super) async fn run(&self, progress: &Progress, client_id: &str, credential: &str) -> Result<(), CatchUpError> {
         let came = Instant::now();
         let slot = usize::try_from(self.hasher.hash_one(client_id)).unwrap_or_default() % SLOTS;
         let Some(slot) = self.slots.get(slot) else { return Err(CatchUpError::Behind) };
@@ -74,7 +75,7 @@ impl CatchUp {
         {
             return result;
         }
-        let credential = self.hasher.hash_one((client_id, secret_id));
+        let credential = self.hasher.hash_one((client_id, credential));
         if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
             return if self.is_known_to_be_unknown(credential) { Ok(()) } else { Err(CatchUpError::RateLimited) };
         }
@@ -83,7 +84,7 @@ impl CatchUp {
         let result = match tokio::time::timeout(PATIENCE, self.read_and_wait(progress, client_id)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "could not ask the API server about an unknown credential");
+                tracing::warn!(%error, "could not ask the API server about a credential");
                 Err(CatchUpError::Behind)
             }
             Err(_) => Err(CatchUpError::Behind),
@@ -115,30 +116,26 @@ impl CatchUp {
         Ok(api.list(&ListParams::default().fields(&selector)).await?.items.into_iter().next())
     }
 
-    /// The newest resourceVersions of what the credentials of `application` depend on.
+    /// The newest resourceVersions of what the credentials of `application`, and what they may do, depend on.
     async fn newest(&self, application: &Application) -> kube::Result<Vec<(Kind, u64)>> {
         let key = Key::of(application);
+        let (namespace, client) = (&key.namespace, &self.client);
         let user = format!("metadata.name={}", application.spec.service_user_ref.name);
         let secrets = format!("spec.applicationRef.name={}", key.name);
-        let (users, secrets) = tokio::try_join!(
-            self.versions::<ServiceUser>(&key.namespace, &user),
-            self.versions::<ClientSecret>(&key.namespace, &secrets),
+        let own_namespace = format!("metadata.name={namespace}");
+        let (users, secrets, groups, namespaces) = tokio::try_join!(
+            newest_of(Api::<PartialObjectMeta<ServiceUser>>::namespaced(client.clone(), namespace), &user),
+            newest_of(Api::<PartialObjectMeta<ClientSecret>>::namespaced(client.clone(), namespace), &secrets),
+            newest_of(Api::<PartialObjectMeta<AccessGroup>>::all(client.clone()), ""),
+            newest_of(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), &own_namespace),
         )?;
-        Ok(vec![(Kind::Application, revision(application)), (Kind::ServiceUser, users), (Kind::ClientSecret, secrets)])
-    }
-
-    /// The newest resourceVersion among the objects that `fields` selects, by a consistent read of their metadata; 0 if
-    /// there are none.
-    async fn versions<K>(&self, namespace: &str, fields: &str) -> kube::Result<u64>
-    where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug,
-    {
-        let api: Api<PartialObjectMeta<K>> = Api::namespaced(self.client.clone(), namespace);
-        let list = api.list(&ListParams::default().fields(fields)).await?;
-        Ok(list.items.iter().map(revision).max().unwrap_or_default())
+        Ok(vec![
+            (Kind::Application, revision(application)),
+            (Kind::ServiceUser, users),
+            (Kind::ClientSecret, secrets),
+            (Kind::AccessGroup, groups),
+            (Kind::Namespace, namespaces),
+        ])
     }
 
     fn remember(&self, credential: u64) {
@@ -153,6 +150,16 @@ impl CatchUp {
         let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
         unknown.get(&credential).is_some_and(|since| since.elapsed() < MEMORY)
     }
+}
+
+/// The newest resourceVersion among the objects that `fields` selects, by a consistent read of their metadata; 0 if there
+/// are none.
+async fn newest_of<K>(api: Api<PartialObjectMeta<K>>, fields: &str) -> kube::Result<u64>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let list = api.list(&ListParams::default().fields(fields)).await?;
+    Ok(list.items.iter().map(revision).max().unwrap_or_default())
 }
 
 /// A token bucket.

@@ -2,6 +2,7 @@
 //!
 //! Fails closed: what is missing, suspended or being deleted leads to a closed entry or to none.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,15 +10,20 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
 use super::{Entry, Settings};
-use crate::api::application::{AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm};
-use crate::api::authority::{Authority, narrow};
+use crate::api::application::{
+    AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
+};
+use crate::api::authority::{Authority, fingerprint, narrow};
 use crate::api::client_secret::{Use, Version, VersionState, uid_bytes};
 use crate::api::conditions::reasons;
+use crate::api::digest::digest;
+use crate::api::duration::ConfigDuration;
+use crate::api::names::CREATED_BY;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::crypto::install_key::Strength;
 use crate::oauth::client::{
-    AuthMethods, ClientRecord, Epoch, Grant, ObjectRevision, Refusal, Role, ScopePolicy, SecretRecord, SecretVersion,
-    SigningAlgorithm, TokenPolicy, Uses,
+    AuthMethods, ClientRecord, Epoch, Grant, Identity, ObjectRevision, Refusal, Role, ScopePolicy, SecretRecord,
+    SecretVersion, SigningAlgorithm, TokenFormat, TokenPolicy, Uses,
 };
 
 /// The objects of one client, none of them being deleted.
@@ -34,9 +40,15 @@ pub(super) struct Sources {
     pub(super) is_subject: bool,
 }
 
-/// The entry of `client_id`. `previous` is the entry that it replaces: versions that stay the same keep what the process
-/// remembers of them.
-pub(super) fn entry(client_id: &str, sources: &Sources, settings: &Settings, previous: Option<&Entry>) -> Entry {
+/// The entry of `client_id`, compiled at `now`. `previous` is the entry that it replaces: versions that stay the same
+/// keep what the process remembers of them.
+pub(super) fn entry(
+    client_id: &str,
+    sources: &Sources,
+    settings: &Settings,
+    previous: Option<&Entry>,
+    now: Timestamp,
+) -> Entry {
     let application = &sources.application;
     let closed = |rule, object| Entry::Closed(Arc::new(Refusal { rule, object }));
     if sources.is_subject {
@@ -52,12 +64,15 @@ pub(super) fn entry(client_id: &str, sources: &Sources, settings: &Settings, pre
         return closed(reasons::SERVICE_USER_SUSPENDED, revision(user.as_ref()));
     }
     let authority = narrow(&sources.authority, application.spec.restrict_to.as_ref());
+    let subject = user.uid().unwrap_or_default();
     let grant = Arc::new(grant(&authority));
+    let digest = fingerprint(&authority, &[&subject]);
+    let held = Held { subject: &subject, authority: &authority, grant: Arc::clone(&grant), digest };
     let secrets = sources.secrets.iter().enumerate();
-    let secrets = secrets.map(|(rank, object)| secret(object, rank, settings, &authority, &grant, previous)).collect();
+    let secrets: Vec<_> = secrets.map(|(rank, object)| secret(object, rank, settings, &held, previous)).collect();
     Entry::Live(Arc::new(ClientRecord {
         client_id: client_id.to_owned(),
-        subject: user.uid().unwrap_or_default(),
+        identity: identity(user),
         application: revision(application.as_ref()),
         auth_methods: AuthMethods {
             client_secret_basic: application.spec.allows(AuthMethod::ClientSecretBasic),
@@ -69,13 +84,43 @@ pub(super) fn entry(client_id: &str, sources: &Sources, settings: &Settings, pre
             service_user: user.status.as_ref().and_then(|status| status.epoch).unwrap_or_default(),
             application: application.status.as_ref().and_then(|status| status.epoch).unwrap_or_default(),
         },
+        changed_at: changed_at(&secrets, previous, now),
+        subject,
         secrets,
     }))
 }
 
+/// When what the secrets stand for changed last.
+fn changed_at(secrets: &[SecretRecord], previous: Option<&Entry>, now: Timestamp) -> Timestamp {
+    let stand_for = |secret: &SecretRecord| (secret.authority.clone(), secret.closed.is_some());
+    match previous {
+        None => Timestamp::MIN,
+        Some(Entry::Live(record)) if record.secrets.iter().map(stand_for).eq(secrets.iter().map(stand_for)) => {
+            record.changed_at
+        }
+        Some(_) => now,
+    }
+}
+
+fn identity(user: &ServiceUser) -> Identity {
+    let optional = |text: &Option<String>| text.as_deref().map(Box::from);
+    Identity {
+        username: format!("{}/{}", user.namespace().unwrap_or_default(), user.name_any()).into(),
+        location: user.spec.location.as_str().into(),
+        name: optional(&user.spec.display_name),
+        email: optional(&user.spec.email),
+        created_by: user.annotations().get(CREATED_BY).map(|who| who.as_str().into()),
+    }
+}
+
 fn token_policy(application: &Application, lifetime_max: SignedDuration) -> TokenPolicy {
     let token = application.spec.token.clone().unwrap_or_default();
+    let idle = token.idle_timeout.as_ref().map(ConfigDuration::length);
     TokenPolicy {
+        format: match token.format.unwrap_or_default() {
+            WantedFormat::Jwt => TokenFormat::Jwt,
+            WantedFormat::Opaque => TokenFormat::Opaque { idle },
+        },
         lifetime: application.spec.token_lifetime().min(lifetime_max),
         signing_algorithm: match token.signing_algorithm.unwrap_or_default() {
             WantedAlgorithm::Es256 => SigningAlgorithm::Es256,
@@ -91,12 +136,37 @@ fn token_policy(application: &Application, lifetime_max: SignedDuration) -> Toke
     }
 }
 
+/// What the client holds, before its secrets narrow it.
+struct Held<'a> {
+    subject: &'a str,
+    authority: &'a Authority,
+    grant: Arc<Grant>,
+    /// Of subject and authority.
+    digest: String,
+}
+
+impl Held<'_> {
+    /// What a secret holds, and the digest of that.
+    fn by(&self, object: &ClientSecret) -> (Arc<Grant>, Box<str>) {
+        let (grant, held) = match &object.spec.restrict_to {
+            None => (Arc::clone(&self.grant), Cow::Borrowed(&self.digest)),
+            Some(restriction) => {
+                let narrowed = narrow(self.authority, Some(restriction));
+                (Arc::new(grant(&narrowed)), Cow::Owned(fingerprint(&narrowed, &[self.subject])))
+            }
+        };
+        let mut authority = digest([object.metadata.uid.as_deref().unwrap_or_default(), held.as_str()]);
+        // 96 bits: tokens carry it.
+        authority.truncate(24);
+        (grant, authority.into())
+    }
+}
+
 fn secret(
     object: &ClientSecret,
     rank: usize,
     settings: &Settings,
-    authority: &Authority,
-    whole: &Arc<Grant>,
+    held: &Held<'_>,
     previous: Option<&Entry>,
 ) -> SecretRecord {
     let rule = if object.spec.is_revoked() {
@@ -106,7 +176,7 @@ fn secret(
     } else {
         None
     };
-    let narrowed = object.spec.restrict_to.as_ref().map(|restriction| narrow(authority, Some(restriction)));
+    let (grant, authority) = held.by(object);
     let versions = object.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
     let uid = uid_bytes(&object.metadata);
     SecretRecord {
@@ -118,7 +188,8 @@ fn secret(
             manage: object.spec.is_for(Use::Manage),
         },
         networks: object.spec.networks.as_deref().map(Box::from),
-        grant: narrowed.map_or_else(|| Arc::clone(whole), |narrowed| Arc::new(grant(&narrowed))),
+        grant,
+        authority,
         expires_at: versions.first().and_then(|newest| settings.lifetime.expiry(&object.spec, newest.created_at)),
         closed: rule.map(|rule| Refusal { rule, object: revision(object) }),
         versions: versions

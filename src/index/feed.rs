@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 
 use super::compile::{Sources, entry};
 use super::{Entry, Index, Settings};
-use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
+use crate::clock::Clock;
+use crate::model::{Affected, Key, Keys, Kind, Model, Subscription, Update};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 /// Updates taken at once. After a burst each record is compiled once for all of them, and the number bounds how long
@@ -14,7 +16,7 @@ use kube::ResourceExt;
 const BATCH: usize = 256;
 
 /// Feeds the index until the watches end. Before the first full sync nothing is served.
-pub async fn feed(index: Arc<Index>, model: Model, mut updates: Subscription) {
+pub async fn feed(index: Arc<Index>, model: Model, clock: impl Clock, mut updates: Subscription) {
     let mut waiting_for: BTreeSet<Kind> = Kind::ALL.into_iter().filter(|kind| kind.is_served()).collect();
     let mut batch = Vec::with_capacity(BATCH);
     while updates.recv_many(&mut batch, BATCH).await > 0 {
@@ -32,9 +34,13 @@ pub async fn feed(index: Arc<Index>, model: Model, mut updates: Subscription) {
             // Not before: a record compiled while the lists come in lacks what comes later.
             pending.clients.extend(model.relations().claimants_of_client_id.keys().cloned());
         }
+        for state in pending.endpoints.iter().filter_map(|key| model.endpoints.get(&key.to_ref())) {
+            index.shared.ledger.merge(&state.spec);
+        }
         if waiting_for.is_empty() {
+            let now = clock.now();
             for client_id in &pending.clients {
-                index.compile(&model, client_id);
+                index.compile(&model, client_id, now);
             }
         }
         if pending.groups {
@@ -55,6 +61,7 @@ pub async fn feed(index: Arc<Index>, model: Model, mut updates: Subscription) {
 struct Pending {
     clients: BTreeSet<String>,
     groups: bool,
+    endpoints: Keys,
     reached: BTreeMap<Kind, u64>,
 }
 
@@ -62,21 +69,28 @@ impl Pending {
     fn add(&mut self, affected: Affected) {
         self.groups |= affected.kind == Kind::AccessGroup;
         self.clients.extend(affected.clients);
+        self.endpoints.extend(affected.endpoints);
         let reached = self.reached.entry(affected.kind).or_default();
         *reached = (*reached).max(affected.resource_version);
     }
 }
 
 /// What the objects say of `client_id` now; `None` if nobody claims it.
-fn compiled(model: &Model, client_id: &str, settings: &Settings, previous: Option<&Entry>) -> Option<Entry> {
-    sources(model, client_id).map(|sources| entry(client_id, &sources, settings, previous))
+fn compiled(
+    model: &Model,
+    client_id: &str,
+    settings: &Settings,
+    previous: Option<&Entry>,
+    now: Timestamp,
+) -> Option<Entry> {
+    sources(model, client_id).map(|sources| entry(client_id, &sources, settings, previous, now))
 }
 
 impl Index {
     /// Replaces the record of `client_id` by what the objects say now.
-    fn compile(&self, model: &Model, client_id: &str) {
+    fn compile(&self, model: &Model, client_id: &str, now: Timestamp) {
         let entries = self.entries.pin();
-        match compiled(model, client_id, &self.settings, entries.get(client_id)) {
+        match compiled(model, client_id, &self.settings, entries.get(client_id), now) {
             Some(entry) => entries.insert(client_id.to_owned(), entry),
             None => entries.remove(client_id),
         };

@@ -158,7 +158,9 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
 /// Every client id of the world with what it compiles to.
 fn everything(world: &World) -> BTreeMap<String, String> {
     let ids: Vec<String> = world.model.relations().claimants_of_client_id.keys().cloned().collect();
-    let told = |id: &String| compiled(&world.model, id, &SETTINGS, None).map(|entry| without_revisions(&entry));
+    let told = |id: &String| {
+        compiled(&world.model, id, &SETTINGS, None, Timestamp::MIN).map(|entry| without_revisions(&entry))
+    };
     ids.iter().filter_map(|id| Some((id.clone(), told(id)?))).collect()
 }
 
@@ -168,7 +170,8 @@ fn without_revisions(entry: &Entry) -> String {
         Entry::Closed(refusal) => format!("{} {}", refusal.rule, refusal.object.name),
         Entry::Live(record) => {
             let secret = |s: &crate::oauth::client::SecretRecord| {
-                format!("{} {:?} {:?} {:?}", s.object.name, s.closed.as_ref().map(|c| c.rule), s.grant, s.versions)
+                let closed = s.closed.as_ref().map(|c| c.rule);
+                format!("{} {} {closed:?} {:?} {:?}", s.object.name, s.authority, s.grant, s.versions)
             };
             let secrets: Vec<_> = record.secrets.iter().map(secret).collect();
             format!("{} {} {:?} {secrets:?}", record.subject, record.application.name, record.grant)

@@ -11,8 +11,11 @@
 mod catch_up;
 mod compile;
 mod feed;
+mod ledger;
 mod progress;
 mod requests;
+mod shared;
+mod states;
 mod usage;
 
 use std::sync::Arc;
@@ -24,10 +27,12 @@ use kube::Client;
 
 use crate::api::client_secret::LifetimePolicy;
 use crate::model::{Freshness, Kind};
-use crate::oauth::client::{Availability, CatchUpError, ClientRecord, Clients, Lookup, ObjectRevision, Refusal};
+use crate::oauth::client::{
+    Availability, CatchUpError, ClientRecord, Clients, Ledger, Lookup, ObjectRevision, Refusal,
+};
 
 pub use feed::feed;
-pub use usage::Reporting;
+pub use states::Reporting;
 
 /// What the index needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +66,8 @@ pub struct Index {
     settings: Settings,
     catch_up: catch_up::CatchUp,
     requests: requests::Requests,
+    shared: shared::Shared,
+    states: states::States,
 }
 
 impl Index {
@@ -72,6 +79,7 @@ impl Index {
         reporting: Reporting,
         freshness: Vec<(Kind, Arc<Freshness>)>,
     ) -> Self {
+        let states = states::States::new(client.clone(), reporting);
         Self {
             entries: papaya::HashMap::new(),
             scopes: ArcSwap::default(),
@@ -79,8 +87,10 @@ impl Index {
             progress: progress::Progress::default(),
             freshness,
             settings,
-            catch_up: catch_up::CatchUp::new(client.clone()),
-            requests: requests::Requests::new(client, reporting),
+            catch_up: catch_up::CatchUp::new(client),
+            requests: requests::Requests::new(states.clone()),
+            shared: shared::Shared::new(states.clone()),
+            states,
         }
     }
 
@@ -97,6 +107,12 @@ impl Index {
         SignedDuration::from_secs(served.map(|(_, freshness)| freshness.age_seconds(now)).max().unwrap_or_default())
     }
 
+    /// Tells the other replicas which tokens were used, and forgets those that have ended. To be called every second.
+    pub async fn tell_uses(&self, now: Timestamp) {
+        self.shared.tell_uses(now).await;
+        self.shared.ledger.forget_ended(now.as_second());
+    }
+
     /// Number of client ids that are known.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -110,6 +126,24 @@ impl Index {
     }
 }
 
+impl Ledger for Index {
+    fn is_revoked(&self, jti: &str) -> bool {
+        self.shared.ledger.is_revoked(jti)
+    }
+
+    async fn revoke(&self, jti: &str, exp: i64, now: Timestamp) -> Result<(), CatchUpError> {
+        self.shared.revoke(jti, exp, now).await
+    }
+
+    fn last_use(&self, jti: &str) -> Option<i64> {
+        self.shared.ledger.last_use(jti)
+    }
+
+    fn used(&self, jti: &str, known: i64, now: i64, idle: i64) {
+        self.shared.ledger.used(jti, known, now, idle);
+    }
+}
+
 impl Clients for Index {
     fn lookup(&self, client_id: &str) -> Lookup {
         match self.entries.pin().get(client_id) {
@@ -119,8 +153,8 @@ impl Clients for Index {
         }
     }
 
-    async fn catch_up(&self, client_id: &str, secret_id: &str) -> Result<(), CatchUpError> {
-        self.catch_up.run(&self.progress, client_id, secret_id).await
+    async fn catch_up(&self, client_id: &str, credential: &str) -> Result<(), CatchUpError> {
+        self.catch_up.run(&self.progress, client_id, credential).await
     }
 
     async fn request_rotation(

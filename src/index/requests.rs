@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::Client;
 use tokio::sync::Mutex;
 
-use super::Reporting;
-use super::usage::{apply, object_name};
-use crate::api::endpoint_state::{EndpointStateSpec, USES_MAX, Use};
+use super::states::States;
+use crate::api::endpoint_state::{ENTRIES_MAX, EndpointStateSpec, Use};
 use crate::chain::chain;
 use crate::oauth::client::{CatchUpError, ObjectRevision};
 
@@ -19,15 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Requests of the last minutes.
 pub(super) struct Requests {
-    client: Client,
-    reporting: Reporting,
+    states: States,
     /// Held while they are written, so that no request undoes another.
     recent: Mutex<Vec<Use>>,
 }
 
 impl Requests {
-    pub(super) fn new(client: Client, reporting: Reporting) -> Self {
-        Self { client, reporting, recent: Mutex::default() }
+    pub(super) fn new(states: States) -> Self {
+        Self { states, recent: Mutex::default() }
     }
 
     pub(super) async fn record(
@@ -44,18 +41,12 @@ impl Requests {
         };
         let mut recent = self.recent.lock().await;
         recent.retain(|other| now.duration_since(other.at) < STANDS_FOR && !is_same(other, &asked));
-        if recent.len() >= USES_MAX {
+        if recent.len() >= ENTRIES_MAX {
             return Err(CatchUpError::RateLimited);
         }
         recent.push(asked);
-        let spec = EndpointStateSpec {
-            replica: self.reporting.replica.clone(),
-            reported_at: now,
-            uses: Vec::new(),
-            rotations: recent.clone(),
-        };
-        let name = object_name(&self.reporting.replica, "requests");
-        let written = apply(&self.client, &self.reporting.namespace, &name, &spec);
+        let spec = EndpointStateSpec { rotations: recent.clone(), ..self.states.blank(now) };
+        let written = self.states.write("requests", &spec);
         match tokio::time::timeout(PATIENCE, written).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {

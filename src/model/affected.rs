@@ -48,7 +48,7 @@ impl Kind {
     /// Whether what the endpoint serves is made of this kind.
     #[must_use]
     pub fn is_served(self) -> bool {
-        !matches!(self, Self::Secret | Self::Import | Self::EndpointState)
+        !matches!(self, Self::Secret | Self::Import)
     }
 
     /// Name for logs and metrics.
@@ -84,6 +84,8 @@ pub struct Affected {
     pub secrets: Keys,
     /// Client ids whose record to compile.
     pub clients: BTreeSet<String>,
+    /// EndpointStates to read.
+    pub endpoints: Keys,
 }
 
 impl Affected {
@@ -96,6 +98,7 @@ impl Affected {
             applications: Keys::new(),
             secrets: Keys::new(),
             clients: BTreeSet::new(),
+            endpoints: Keys::new(),
         }
     }
 
@@ -197,6 +200,7 @@ impl Affected {
     }
 
     pub(super) fn endpoint(&mut self, _: &Relations, change: &Change<EndpointState>) {
+        self.endpoints.extend(change.after.iter().map(|state| Key::of(state.as_ref())));
         let uses = |side: &Option<Arc<EndpointState>>| {
             side.as_ref().map(|state| [state.spec.uses.as_slice(), &state.spec.rotations].concat())
         };

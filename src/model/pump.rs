@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector;
 use kube::runtime::watcher::watcher;
@@ -19,8 +18,8 @@ use super::delivered::DeliveredSecret;
 use super::relations::Relations;
 use super::watch::{self, Freshness, Report};
 use super::{Change, Model, revision};
-use crate::api::ClientSecret;
-use crate::api::names::{COMPONENT_LABEL, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
+use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
+use crate::api::{ClientSecret, ServiceUser};
 use crate::clock::Clock;
 
 /// Pause between two looks at failed watches; the metric of the read model's age is as exact as this.
@@ -71,16 +70,23 @@ pub fn start(
     let hub = Arc::new(Hub { relations: Arc::clone(&relations), subscribers });
     let mut watches = Watches { client: client.clone(), hub, clock, freshness: Vec::new(), tasks: JoinSet::new() };
 
-    watches.decoded(Api::all(client.clone()), groups_writer, Kind::AccessGroup, |_| {}, |_, _, _| {}, Affected::group);
-    watches.decoded(Api::all(client.clone()), users_writer, Kind::ServiceUser, |_| {}, Relations::user, Affected::user);
+    watches.decoded(Api::all(client.clone()), groups_writer, Kind::AccessGroup, bare, |_, _, _| {}, Affected::group);
+    watches.decoded(
+        Api::all(client.clone()),
+        users_writer,
+        Kind::ServiceUser,
+        signed_by_its_creator,
+        Relations::user,
+        Affected::user,
+    );
     let (api, affected) = (Api::all(client.clone()), Affected::application);
-    watches.decoded(api, applications_writer, Kind::Application, |_| {}, Relations::application, affected);
+    watches.decoded(api, applications_writer, Kind::Application, bare, Relations::application, affected);
     let affected = move |affected: &mut Affected, relations: &Relations, change: &Change<ClientSecret>| {
         affected.secret(relations, change, secrets_per_application);
     };
     watches.decoded(Api::all(client.clone()), secrets_writer, Kind::ClientSecret, shrink, Relations::secret, affected);
     let (api, affected) = (Api::namespaced(client.clone(), namespace), Affected::endpoint);
-    watches.decoded(api, endpoints_writer, Kind::EndpointState, |_| {}, Relations::endpoint, affected);
+    watches.decoded(api, endpoints_writer, Kind::EndpointState, bare, Relations::endpoint, affected);
     watches.namespaces(namespaces_writer);
     watches.delivered(delivered_writer);
     watches.imports(imports_writer);
@@ -155,9 +161,10 @@ impl<C: Clock + Clone> Watches<C> {
         let (hub, clock, freshness) = self.watch(kind);
         let events = watcher(api, watch::config());
         self.tasks.spawn(async move {
-            let decode = |object| {
-                let mut object = decode(object)?;
+            let decode = |DeserializeGuard(object): DeserializeGuard<K>| {
+                let mut object = object.map_err(Box::new)?;
                 pack(&mut object);
+                trim(object.meta_mut());
                 Ok(object)
             };
             watch::follow(kind, events, writer, decode, &freshness, &clock, |report| {
@@ -211,6 +218,7 @@ impl<C: Clock + Clone> Watches<C> {
         let events = watcher(Api::<PartialObjectMeta<Secret>>::all(self.client.clone()), config);
         self.tasks.spawn(async move {
             let trim = |mut secret: PartialObjectMeta<Secret>| {
+                secret.metadata.annotations = None;
                 trim(&mut secret.metadata);
                 Ok(secret)
             };
@@ -245,13 +253,6 @@ impl<C: Clock + Clone> Watches<C> {
     }
 }
 
-/// The object without what nobody reads.
-fn decode<K: Resource>(DeserializeGuard(object): DeserializeGuard<K>) -> Result<K, Box<InvalidObject>> {
-    let mut object = object.map_err(Box::new)?;
-    trim(object.meta_mut());
-    Ok(object)
-}
-
 /// Managed fields and the copy that `kubectl apply` leaves are often larger than all the rest.
 fn trim(metadata: &mut ObjectMeta) {
     *metadata = ObjectMeta {
@@ -262,12 +263,26 @@ fn trim(metadata: &mut ObjectMeta) {
         generation: metadata.generation,
         creation_timestamp: metadata.creation_timestamp.take(),
         deletion_timestamp: metadata.deletion_timestamp.take(),
+        annotations: metadata.annotations.take(),
         ..ObjectMeta::default()
     };
 }
 
+/// Without annotations, of which there is often a large one and none that is read.
+fn bare<K: Resource>(object: &mut K) {
+    object.meta_mut().annotations = None;
+}
+
+/// With the one annotation that its tokens show.
+fn signed_by_its_creator(user: &mut ServiceUser) {
+    if let Some(annotations) = &mut user.metadata.annotations {
+        annotations.retain(|key, _| key == CREATED_BY);
+    }
+}
+
 /// There is one for each credential, and a list has room for four entries from the start.
 fn shrink(secret: &mut ClientSecret) {
+    bare(secret);
     if let Some(status) = &mut secret.status {
         status.versions.shrink_to_fit();
         status.conditions.shrink_to_fit();

@@ -31,6 +31,8 @@ pub struct Authenticated {
     pub version_id: String,
     /// What a token got with this secret may carry.
     pub grant: Arc<Grant>,
+    /// Digest of what such a token stands for.
+    pub authority: Box<str>,
     /// No token got with this secret lives longer.
     pub ends: Option<Timestamp>,
 }
@@ -100,6 +102,7 @@ impl<C: Clients> Authenticator<'_, C> {
             secret: secret.object.clone(),
             version_id: version.id.clone(),
             grant: Arc::clone(&secret.grant),
+            authority: secret.authority.clone(),
             ends: secret.expires_at.into_iter().chain(version.accepted_until).min(),
             record: Arc::clone(&record),
         })

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use crate::oauth::client::{Grant, Role, ScopePolicy, TokenPolicy};
 use crate::oauth::error::AuthorityError;
 use crate::oauth::request::TokenRequest;
+use crate::oauth::scope;
 
 /// What a token will carry. Every (audience, scope) pair of it is held.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Granted<'a> {
     /// `aud`: at least one.
     pub audiences: Vec<&'a str>,
-    /// `scope`: at least one, each held for every audience.
+    /// `scope`: at least one, each held for every audience or about the client itself.
     pub scopes: Vec<&'a str>,
     /// `roles`: those that contribute to it, sorted.
     pub roles: BTreeSet<&'a str>,
@@ -80,7 +81,8 @@ fn select_scopes<'a>(
     policy: &'a TokenPolicy,
     request: &TokenRequest<'a>,
 ) -> Result<Vec<&'a str>, AuthorityError> {
-    let everywhere = |scope: &str| held.iter().all(|(_, permitted)| permitted.contains_key(scope));
+    let everywhere =
+        |scope: &str| scope::is_about_itself(scope) || held.iter().all(|(_, permitted)| permitted.contains_key(scope));
     let scopes: Vec<&str> = match &request.scopes {
         Some(requested) => {
             if policy.scope_policy == ScopePolicy::Reject && !requested.iter().all(|scope| everywhere(scope)) {

@@ -1,13 +1,24 @@
 //! Whether a token is one of our access tokens, and still good for something.
+//!
+//! ```text
+//! text ─▶ payload (signature, or decryption) ─▶ claims ─▶ time, revocation, idle time ─▶ judge: epochs, authority ─▶ Live
+//! ```
+//!
+//! A token stands for an authority, and ends with it. Whether it has can be told in two ways. Its epochs are numbers
+//! that only rise, so they also tell who is behind: the token, or this replica. The digest of its authority changes as
+//! soon as this replica sees the objects change, before anybody has raised an epoch.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::crypto::jwt::{self, NotOurs};
+use crate::crypto::opaque;
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client::{CatchUpError, ClientRecord, Clients, Lookup, ObjectRevision, Refusal};
+use crate::oauth::client::{ClientRecord, Clients, Lookup, ObjectRevision, Refusal};
 use crate::oauth::error::Unavailable;
-use crate::oauth::forward_auth::{Access, AccessError, Missing, Requirement};
 use crate::oauth::token::{Facts, TokenService};
 
 /// Why a token is not accepted. For the operator's log: the caller is told nothing of it.
@@ -20,6 +31,9 @@ pub enum TokenFault {
     /// The signature is not by the key that the header names.
     #[error("the signature is wrong")]
     WrongSignature,
+    /// It begins like an opaque token, and no key of ours made it.
+    #[error("no key of ours made it")]
+    NotSealed,
     /// The claims are not those of an access token, although our key signed them.
     #[error("the claims are not those of an access token")]
     Claims,
@@ -29,18 +43,27 @@ pub enum TokenFault {
     /// Its time is over.
     #[error("it has expired")]
     Expired,
+    /// It has not been used for too long.
+    #[error("it has not been used for too long")]
+    Idle,
+    /// It was revoked.
+    #[error("it was revoked")]
+    Revoked,
     /// Its client does not exist any more.
     #[error("the client is unknown")]
     UnknownClient,
     /// Its client may not authenticate any more.
     #[error("the client is closed")]
     ClientClosed(Refusal),
-    /// Its client acts for another ServiceUser now; the object is the Application.
-    #[error("the client is another subject now")]
-    OtherSubject(ObjectRevision),
+    /// The secret that it was got with may not be used any more.
+    #[error("the secret is closed")]
+    SecretClosed(Refusal),
     /// The authority that it stands for has changed since; the object is the Application.
     #[error("it was ended by a change of authority")]
     Ended(ObjectRevision),
+    /// It stands for an authority that this replica does not know; the object is the Application.
+    #[error("it stands for an authority that is not known here")]
+    OtherAuthority(ObjectRevision),
 }
 
 impl TokenFault {
@@ -50,13 +73,16 @@ impl TokenFault {
         match self {
             Self::UnknownKey => "UnknownKey",
             Self::WrongSignature => "WrongSignature",
+            Self::NotSealed => "NotSealed",
             Self::Claims => "MalformedClaims",
             Self::OtherIssuer => "OtherIssuer",
             Self::Expired => "TokenExpired",
+            Self::Idle => "TokenIdle",
+            Self::Revoked => "TokenRevoked",
             Self::UnknownClient => "UnknownClient",
-            Self::ClientClosed(refusal) => refusal.rule,
-            Self::OtherSubject(_) => "OtherSubject",
-            Self::Ended(_) => "EpochPassed",
+            Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => refusal.rule,
+            Self::Ended(_) => "AuthorityChanged",
+            Self::OtherAuthority(_) => "OtherAuthority",
         }
     }
 
@@ -64,13 +90,16 @@ impl TokenFault {
     #[must_use]
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
-            Self::ClientClosed(refusal) => Some(&refusal.object),
-            Self::OtherSubject(object) | Self::Ended(object) => Some(object),
+            Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => Some(&refusal.object),
+            Self::Ended(object) | Self::OtherAuthority(object) => Some(object),
             Self::UnknownKey
             | Self::WrongSignature
+            | Self::NotSealed
             | Self::Claims
             | Self::OtherIssuer
             | Self::Expired
+            | Self::Idle
+            | Self::Revoked
             | Self::UnknownClient => None,
         }
     }
@@ -78,7 +107,7 @@ impl TokenFault {
     /// Whether a change that this replica has not seen yet could turn this into a success: another replica, which has
     /// seen it, may have issued the token.
     fn may_be_behind(&self) -> bool {
-        matches!(self, Self::UnknownClient | Self::ClientClosed(_) | Self::OtherSubject(_))
+        matches!(self, Self::UnknownClient | Self::ClientClosed(_) | Self::OtherAuthority(_))
     }
 }
 
@@ -91,74 +120,147 @@ impl From<NotOurs> for TokenFault {
     }
 }
 
+/// Why it is not said that a token is good.
+#[derive(Debug, Eq, PartialEq)]
+pub enum NotGood {
+    /// It is not.
+    Fault(TokenFault),
+    /// That cannot be told now.
+    Unavailable(Unavailable),
+}
+
+impl From<TokenFault> for NotGood {
+    fn from(fault: TokenFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Unavailable> for NotGood {
+    fn from(error: Unavailable) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+/// A token that is good now.
+#[derive(Debug)]
+pub struct Live<'p> {
+    /// What it says.
+    pub claims: OwnClaims<'p>,
+    /// The client it was issued to, as it is now.
+    pub record: Arc<ClientRecord>,
+    /// When it ends unless it is used, in seconds since 1970.
+    pub ends: i64,
+}
+
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// Whether this access token meets `requirement`.
-    ///
-    /// # Errors
-    /// [`AccessError`]
-    pub(super) async fn with_token(
+    /// What a token of ours says, as JSON.
+    pub(super) fn payload(&self, token: &[u8]) -> Result<Vec<u8>, NotGood> {
+        if token.starts_with(opaque::PREFIX.as_bytes()) {
+            let keys = self.keys.install.load();
+            let keys = keys.as_ref().ok_or(Unavailable::NoKey)?;
+            Ok(opaque::open(keys, token).ok_or(TokenFault::NotSealed)?)
+        } else {
+            let keys = self.keys.signing.load();
+            let keys = keys.as_ref().ok_or(Unavailable::NoKey)?;
+            Ok(jwt::verify_access_token(keys, token).map_err(TokenFault::from)?)
+        }
+    }
+
+    /// The token with this payload, if it is good at `now`. `facts` is filled as far as that is known.
+    pub(super) async fn live<'p>(
         &self,
         now: Timestamp,
-        token: &[u8],
-        requirement: &Requirement<'_>,
+        payload: &'p [u8],
         facts: &mut Facts,
-    ) -> Result<Access, AccessError> {
-        let claims = self.own_claims(token)?;
-        facts.client_id = Some(claims.client_id.clone());
-        facts.jti = Some(claims.jti.clone());
-        self.still_good(now, &claims).await?;
-        if requirement.audience.is_some_and(|audience| !claims.aud.contains(audience)) {
-            return Err(requirement.not_met(Missing::Audience));
-        }
-        if !requirement.scopes.iter().all(|scope| claims.scope.split(' ').any(|held| held == *scope)) {
-            return Err(requirement.not_met(Missing::Scope));
-        }
-        let OwnClaims { sub: subject, client_id, scope, roles, .. } = claims;
-        Ok(Access { subject, client_id, roles: roles.join(" "), scope })
-    }
-
-    /// The claims of a token that our key signed as an access token.
-    fn own_claims(&self, token: &[u8]) -> Result<OwnClaims, AccessError> {
-        let keys = self.keys.signing.load();
-        let keys = keys.as_ref().ok_or(Unavailable::NoKey)?;
-        let claims = jwt::verify_access_token(keys, token).map_err(TokenFault::from)?;
-        Ok(serde_json::from_slice(&claims).map_err(|_| TokenFault::Claims)?)
-    }
-
-    async fn still_good(&self, now: Timestamp, claims: &OwnClaims) -> Result<(), AccessError> {
-        if claims.iss != self.issuer.as_str() {
-            return Err(TokenFault::OtherIssuer.into());
-        }
-        if claims.exp <= now.as_second() {
-            return Err(TokenFault::Expired.into());
-        }
-        let mut judged = self.judge(claims);
+    ) -> Result<Live<'p>, NotGood> {
+        let claims = own_claims(payload)?;
+        facts.client_id = Some(claims.client_id.to_string());
+        facts.jti = Some(claims.jti.to_string());
+        let ends = self.ends(now.as_second(), &claims)?;
+        let mut judged = self.judge(now, &claims);
         if judged.as_ref().is_err_and(TokenFault::may_be_behind) {
-            // No secret is looked for: one memory for all tokens of the client.
-            self.clients.catch_up(&claims.client_id, "").await.map_err(|error| match error {
-                CatchUpError::RateLimited => Unavailable::RateLimited,
-                CatchUpError::Behind => Unavailable::Behind,
-            })?;
-            judged = self.judge(claims);
+            let caught_up = self.clients.catch_up(&claims.client_id, &claims.postern_authority).await;
+            caught_up.map_err(Unavailable::from)?;
+            judged = self.judge(now, &claims);
         }
-        Ok(judged?)
+        Ok(Live { record: judged?, claims, ends })
+    }
+
+    /// Notes that a good token was used, which keeps an idle one from ending.
+    pub(super) fn touch(&self, now: Timestamp, live: &mut Live<'_>) {
+        if let Some(idle) = live.claims.postern_idle {
+            self.clients.used(&live.claims.jti, self.used(&live.claims), now.as_second(), idle);
+            live.ends = now.as_second().saturating_add(idle).min(live.claims.exp);
+        }
+    }
+
+    /// The claims of a token that was issued in our name and whose time is not over.
+    pub(super) fn unexpired<'p>(&self, now: Timestamp, payload: &'p [u8]) -> Result<OwnClaims<'p>, TokenFault> {
+        let claims = own_claims(payload)?;
+        self.check_time(now.as_second(), &claims)?;
+        Ok(claims)
+    }
+
+    fn check_time(&self, now: i64, claims: &OwnClaims<'_>) -> Result<(), TokenFault> {
+        if claims.iss != self.issuer.as_str() {
+            Err(TokenFault::OtherIssuer)
+        } else if claims.exp <= now {
+            Err(TokenFault::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// When the token ends unless it is used, if it has not ended by its own time, by revocation or by lack of use.
+    fn ends(&self, now: i64, claims: &OwnClaims<'_>) -> Result<i64, TokenFault> {
+        self.check_time(now, claims)?;
+        if self.clients.is_revoked(&claims.jti) {
+            return Err(TokenFault::Revoked);
+        }
+        let Some(idle) = claims.postern_idle else { return Ok(claims.exp) };
+        let ends = self.used(claims).saturating_add(idle).min(claims.exp);
+        if ends <= now { Err(TokenFault::Idle) } else { Ok(ends) }
+    }
+
+    /// When it was used last, or issued.
+    fn used(&self, claims: &OwnClaims<'_>) -> i64 {
+        self.clients.last_use(&claims.jti).unwrap_or(claims.iat).max(claims.iat)
     }
 
     /// What the read model says of the client for which the token was issued.
-    fn judge(&self, claims: &OwnClaims) -> Result<(), TokenFault> {
+    fn judge(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<Arc<ClientRecord>, TokenFault> {
         let record = match self.clients.lookup(&claims.client_id) {
             Lookup::Live(record) => record,
             Lookup::Closed(refusal) => return Err(TokenFault::ClientClosed(Refusal::clone(&refusal))),
             Lookup::Unknown => return Err(TokenFault::UnknownClient),
         };
-        let ClientRecord { subject, epoch, application, .. } = &*record;
-        let [service_user, of_application] = claims.postern_epoch;
-        if *subject != claims.sub {
-            Err(TokenFault::OtherSubject(application.clone()))
-        } else if service_user < epoch.service_user || of_application < epoch.application {
-            Err(TokenFault::Ended(application.clone()))
-        } else {
-            Ok(())
+        let ended = || TokenFault::Ended(record.application.clone());
+        let not_known = || TokenFault::OtherAuthority(record.application.clone());
+        let [of_user, of_application] = claims.postern_epoch;
+        let mut epochs = vec![of_application.cmp(&record.epoch.application)];
+        // Epochs of two service users say nothing of each other.
+        if *record.subject == *claims.sub {
+            epochs.push(of_user.cmp(&record.epoch.service_user));
+        }
+        if epochs.contains(&Ordering::Less) {
+            return Err(ended());
+        }
+        if epochs.contains(&Ordering::Greater) {
+            return Err(not_known());
+        }
+        match record.secrets.iter().find(|secret| *secret.authority == *claims.postern_authority) {
+            Some(secret) => match &secret.closed {
+                Some(refusal) => Err(TokenFault::SecretClosed(refusal.clone())),
+                None if secret.expires_at.is_some_and(|end| end <= now) => Err(TokenFault::Expired),
+                None => Ok(Arc::clone(&record)),
+            },
+            // Issued before this replica saw the change, so without it.
+            None if claims.iat < record.changed_at.as_second() => Err(ended()),
+            None => Err(not_known()),
         }
     }
+}
+
+fn own_claims(payload: &[u8]) -> Result<OwnClaims<'_>, TokenFault> {
+    serde_json::from_slice(payload).map_err(|_| TokenFault::Claims)
 }

@@ -15,13 +15,14 @@ use jiff::{SignedDuration, Timestamp};
 pub use crate::crypto::signing::SigningAlgorithm;
 
 /// The read model, as the protocol sees it.
-pub trait Clients: Send + Sync + 'static {
+pub trait Clients: Ledger {
     /// What is known of `client_id` now. No I/O, no lock.
     fn lookup(&self, client_id: &str) -> Lookup;
 
-    /// Catches up with the API server on everything that could make `client_id` with `secret_id` known, for a
-    /// well-formed credential that [`Clients::lookup`] does not know. After `Ok` a second lookup decides.
-    fn catch_up(&self, client_id: &str, secret_id: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
+    /// Catches up with the API server on everything that decides about `client_id`, for a well-formed credential or a
+    /// token that does not agree with what [`Clients::lookup`] says. `credential` is the id of the secret, or of what the
+    /// token stands for. After `Ok` a second lookup decides.
+    fn catch_up(&self, client_id: &str, credential: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
 
     /// Asks for the rotation of this version of a secret, in the name of its bearer. `Ok` says that the request is
     /// recorded where the controller sees it.
@@ -40,6 +41,23 @@ pub trait Clients: Send + Sync + 'static {
     fn scopes_supported(&self) -> Arc<[Arc<str>]> {
         Arc::default()
     }
+}
+
+/// What the replicas know of tokens that were issued, beyond what the tokens say themselves. Shared between them, within
+/// a second.
+pub trait Ledger: Send + Sync + 'static {
+    /// Whether the token was revoked. No I/O.
+    fn is_revoked(&self, jti: &str) -> bool;
+
+    /// Ends the token, which would end at `exp`, in whole seconds since 1970. `Ok` says that this outlives the process.
+    fn revoke(&self, jti: &str, exp: i64, now: Timestamp) -> impl Future<Output = Result<(), CatchUpError>> + Send;
+
+    /// When the token was used last, in seconds since 1970, as far as that is known. No I/O.
+    fn last_use(&self, jti: &str) -> Option<i64>;
+
+    /// The token was used at `now`, and ends when it has not been used for `idle`. The last use, or the issue of the
+    /// token, that was known before is `known`. All in seconds. No I/O.
+    fn used(&self, jti: &str, known: i64, now: i64, idle: i64);
 }
 
 /// The answer of one lookup.
@@ -110,6 +128,8 @@ pub struct ClientRecord {
     pub client_id: String,
     /// `sub` of its tokens: the UID of the ServiceUser.
     pub subject: String,
+    /// Who the ServiceUser is.
+    pub identity: Identity,
     /// The Application it was compiled from.
     pub application: ObjectRevision,
     /// How the client may authenticate.
@@ -120,8 +140,25 @@ pub struct ClientRecord {
     pub token: TokenPolicy,
     /// Epochs that its tokens carry.
     pub epoch: Epoch,
+    /// When this process last saw what its secrets stand for change; `Timestamp::MIN`: not since it started.
+    pub changed_at: Timestamp,
     /// Its secrets, live or closed.
     pub secrets: Vec<SecretRecord>,
+}
+
+/// What tokens and introspection tell of a ServiceUser.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Identity {
+    /// Its namespace and name, as `namespace/name`.
+    pub username: Box<str>,
+    /// Where it acts.
+    pub location: Box<str>,
+    /// Its name for people.
+    pub name: Option<Box<str>>,
+    /// Its e-mail address.
+    pub email: Option<Box<str>>,
+    /// Who created it, as admission stamped it.
+    pub created_by: Option<Box<str>>,
 }
 
 /// `token_endpoint_auth_methods` of one client (RFC 7591 §2).
@@ -155,6 +192,9 @@ pub struct SecretRecord {
     pub networks: Option<Box<[IpNet]>>,
     /// What a token got with this secret may carry: service user ∩ application ∩ secret.
     pub grant: Arc<Grant>,
+    /// Digest of all that a token got with it stands for: this secret, the subject, and what it may carry. A token with
+    /// another one has been ended.
+    pub authority: Box<str>,
     /// The secret is refused from this instant on, and no token outlives it.
     pub expires_at: Option<Timestamp>,
     /// Set when a rule closes the secret (revoked, over the limit, deleting).
@@ -270,6 +310,8 @@ impl fmt::Debug for SecretVersion {
 /// Token settings of one client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenPolicy {
+    /// Form of an access token.
+    pub format: TokenFormat,
     /// Longest life of an access token.
     pub lifetime: SignedDuration,
     /// Signature algorithm.
@@ -282,6 +324,18 @@ pub struct TokenPolicy {
     pub default_audience: Option<String>,
     /// Whether one token may carry several audiences.
     pub multiple_audiences: bool,
+}
+
+/// Form of an access token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenFormat {
+    /// RFC 9068.
+    Jwt,
+    /// For introspection only; ends early when it has not been used for as long as `idle`.
+    Opaque {
+        /// Whole seconds.
+        idle: Option<SignedDuration>,
+    },
 }
 
 /// What happens to a requested scope that is not held.

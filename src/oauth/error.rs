@@ -26,6 +26,9 @@ pub enum TokenError {
     /// What was asked for is outside what is held.
     #[error("the request is outside the grant")]
     Authority(AuthorityError),
+    /// The token was issued to another client (RFC 7009 §2.1).
+    #[error("the token was issued to another client")]
+    ForeignToken,
     /// Nothing wrong with the request; it cannot be answered now.
     #[error("the endpoint cannot answer now")]
     Unavailable(Unavailable),
@@ -55,6 +58,10 @@ pub enum RequestError {
     TooManyParameters,
     /// `grant_type` is missing (RFC 6749 §5.2).
     MissingGrantType,
+    /// `token` is missing (RFC 7662 §2.1, RFC 7009 §2.1).
+    MissingToken,
+    /// `touch` is neither `true` nor `false`.
+    Touch,
     /// More than one way of client authentication (RFC 6749 §2.3).
     SeveralMethods,
     /// `client_id` in the body is not the client that authenticates in the header.
@@ -185,7 +192,7 @@ impl TokenError {
             Self::Request(error) => (error.status(), Code::InvalidRequest, error.description()),
             Self::UnsupportedGrantType => (400, Code::UnsupportedGrantType, "this grant_type is not supported"),
             Self::Client(error) if error.is_told() => {
-                (400, Code::UnauthorizedClient, "this secret may not be used at the token endpoint")
+                (400, Code::UnauthorizedClient, "this secret may not be used here")
             }
             // One answer for every other reason: who fails learns nothing about which clients and secrets exist.
             Self::Client(_) => (401, Code::InvalidClient, "client authentication failed"),
@@ -203,6 +210,7 @@ impl TokenError {
                     (400, Code::InvalidTarget, "only one audience per token is allowed")
                 }
             },
+            Self::ForeignToken => (400, Code::UnauthorizedClient, "the token was issued to another client"),
             Self::Unavailable(Unavailable::RateLimited) => {
                 (429, Code::TemporarilyUnavailable, "too many unknown credentials, try again")
             }
@@ -230,6 +238,7 @@ impl TokenError {
                 AuthorityError::AudienceAmbiguous => "AudienceAmbiguous",
                 AuthorityError::SeveralAudiences => "SeveralAudiences",
             },
+            Self::ForeignToken => "ForeignToken",
             Self::Unavailable(error) => error.rule(),
             Self::Internal => "Internal",
         }
@@ -271,6 +280,8 @@ impl RequestError {
             Self::Repeated => "a parameter is repeated",
             Self::TooManyParameters => "the request has too many parameters",
             Self::MissingGrantType => "grant_type is missing",
+            Self::MissingToken => "token is missing",
+            Self::Touch => "touch must be true or false",
             Self::SeveralMethods => "more than one client authentication method in one request",
             Self::ClientIdMismatch => "client_id differs from the client in the Authorization header",
         }

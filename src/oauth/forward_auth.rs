@@ -15,10 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use error::{AccessError, Denial, Malformed, Missing};
+use jiff::Timestamp;
 pub use requirement::Requirement;
 
 use crate::clock::Clock;
 use crate::oauth::authenticate::{Arrival, Authenticated};
+use crate::oauth::bearer::Live;
+use crate::oauth::claims::OwnClaims;
 use crate::oauth::client::{Clients, Grant, Purpose, Role};
 use crate::oauth::credentials;
 use crate::oauth::token::{Facts, TokenService};
@@ -34,6 +37,17 @@ pub struct Access {
     pub roles: String,
     /// Scopes with single spaces between.
     pub scope: String,
+}
+
+impl Access {
+    fn of(claims: OwnClaims<'_>) -> Self {
+        Self {
+            subject: claims.sub.into_owned(),
+            client_id: claims.client_id.into_owned(),
+            roles: claims.roles.join(" "),
+            scope: claims.scope.into_owned(),
+        }
+    }
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
@@ -60,12 +74,31 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         if scheme.eq_ignore_ascii_case(b"basic") {
             self.direct(arrival, header, requirement, facts).await
         } else if scheme.eq_ignore_ascii_case(b"bearer") {
-            let token = header.get(scheme.len()..).unwrap_or_default().trim_ascii();
-            self.with_token(arrival.now, token, requirement, facts).await
+            let payload = self.payload(header.get(scheme.len()..).unwrap_or_default().trim_ascii())?;
+            Ok(Access::of(self.with_token(arrival.now, &payload, requirement, facts).await?.claims))
         } else {
             // RFC 6750 §3.1: an unsupported scheme is as good as none.
             Err(AccessError::NoCredentials)
         }
+    }
+
+    /// The token with this payload, if it is good and meets `requirement`. That is a use of it.
+    pub(super) async fn with_token<'p>(
+        &self,
+        now: Timestamp,
+        payload: &'p [u8],
+        requirement: &Requirement<'_>,
+        facts: &mut Facts,
+    ) -> Result<Live<'p>, AccessError> {
+        let mut live = self.live(now, payload, facts).await?;
+        if requirement.audience.is_some_and(|audience| !live.claims.aud.contains(audience)) {
+            return Err(requirement.not_met(Missing::Audience));
+        }
+        if !requirement.scopes.iter().all(|scope| live.claims.has_scope(scope)) {
+            return Err(requirement.not_met(Missing::Scope));
+        }
+        self.touch(now, &mut live);
+        Ok(live)
     }
 
     async fn direct(

@@ -207,6 +207,7 @@ mod tests {
             uses: crate::oauth::client::Uses::ALL,
             networks: None,
             grant: Arc::default(),
+            authority: "".into(),
             expires_at: None,
             closed: None,
             versions,
@@ -222,7 +223,7 @@ mod tests {
     async fn a6_a_value_is_hashed_once_and_a_wrong_one_every_time() {
         let counts = Arc::new(Counts::default());
         let hasher = Hasher::new(HashLimits::default(), Arc::clone(&counts) as Arc<dyn Meter>);
-        let keys = Arc::new(InstallKeys::generate());
+        let keys = Arc::new(InstallKeys::generate().unwrap());
         let (secret, version) = secret(&keys, "right");
         for (value, matches, hashes) in
             [("wrong", false, 1), ("right", true, 2), ("right", true, 2), ("wrong", false, 3)]
@@ -235,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn a6_an_exchanged_verifier_is_not_believed_because_of_an_earlier_success() {
         let hasher = Hasher::new(HashLimits::default(), Arc::new(Counts::default()));
-        let keys = Arc::new(InstallKeys::generate());
+        let keys = Arc::new(InstallKeys::generate().unwrap());
         let (secret, version) = secret(&keys, "right");
         assert_eq!(hasher.verify(&keys, &secret, &version, "right").await, Ok(true));
         let exchanged = Arc::new(SecretVersion {

@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::crypto::signing::SigningAlgorithm;
 use crate::oauth::credentials::Method;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::request::GrantType;
+use crate::oauth::scope;
 
 /// Canonical path of the token endpoint below the issuer.
 pub const TOKEN_PATH: &str = "/oauth2/token";
+/// Path of the introspection endpoint below the issuer.
+pub const INTROSPECTION_PATH: &str = "/oauth2/introspect";
+/// Path of the revocation endpoint below the issuer.
+pub const REVOCATION_PATH: &str = "/oauth2/revoke";
+/// Path of userinfo below the issuer.
+pub const USERINFO_PATH: &str = "/oauth2/userinfo";
 /// Path of the JWK Set below the issuer.
 pub const JWKS_PATH: &str = "/oauth2/jwks";
 
@@ -20,22 +27,24 @@ pub const JWKS_PATH: &str = "/oauth2/jwks";
 struct Metadata<'a> {
     issuer: &'a str,
     token_endpoint: String,
+    introspection_endpoint: String,
+    revocation_endpoint: String,
+    userinfo_endpoint: String,
     jwks_uri: String,
-    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "texts")]
-    scopes_supported: &'a [Arc<str>],
+    scopes_supported: Vec<&'a str>,
     response_types_supported: [&'static str; 0],
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    // RFC 9701 §7.
+    introspection_signing_alg_values_supported: &'a [SigningAlgorithm],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_documentation: Option<&'a str>,
     // There is no authorization endpoint and no id_token: these two are for clients that refuse a document without
     // them (OpenID Connect Discovery §3), and name what access tokens are signed with.
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: &'a [SigningAlgorithm],
-}
-
-fn texts<S: Serializer>(texts: &[Arc<str>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(texts.iter().map(AsRef::<str>::as_ref))
 }
 
 /// The metadata document as JSON.
@@ -46,14 +55,22 @@ pub fn document(
     scopes: &[Arc<str>],
     service_documentation: Option<&str>,
 ) -> Vec<u8> {
+    let methods = || Method::ALL.iter().map(|method| method.name()).collect::<Vec<_>>();
+    let about_itself = [scope::OPENID, scope::PROFILE, scope::EMAIL];
     let metadata = Metadata {
         issuer: issuer.as_str(),
         token_endpoint: issuer.url_of(TOKEN_PATH),
+        introspection_endpoint: issuer.url_of(INTROSPECTION_PATH),
+        revocation_endpoint: issuer.url_of(REVOCATION_PATH),
+        userinfo_endpoint: issuer.url_of(USERINFO_PATH),
         jwks_uri: issuer.url_of(JWKS_PATH),
-        scopes_supported: scopes,
+        scopes_supported: about_itself.into_iter().chain(scopes.iter().map(AsRef::as_ref)).collect(),
         response_types_supported: [],
         grant_types_supported: GrantType::ALL.iter().map(|grant| grant.name()).collect(),
-        token_endpoint_auth_methods_supported: Method::ALL.iter().map(|method| method.name()).collect(),
+        token_endpoint_auth_methods_supported: methods(),
+        introspection_endpoint_auth_methods_supported: methods(),
+        introspection_signing_alg_values_supported: algorithms,
+        revocation_endpoint_auth_methods_supported: methods(),
         service_documentation,
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: algorithms,

@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::form::Form;
-use crate::oauth::scope;
+use crate::oauth::scope::{self, AudienceScope};
 
 /// The grants that exist here. The metadata lists exactly these.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,34 +33,40 @@ pub struct TokenRequest<'a> {
     pub grant_type: GrantType,
     /// Scopes, each once, in the order of the request; `None`: the request names none.
     pub scopes: Option<Vec<&'a str>>,
-    /// Audiences named by `resource` (RFC 8707) and `audience` together, each once. Empty: the request names none.
+    /// Audiences named by `resource` (RFC 8707), `audience` and scopes together, each once. Empty: the request names none.
     pub audiences: Vec<&'a str>,
 }
 
 impl<'a> TokenRequest<'a> {
-    /// Reads a request from a decoded body. Unknown parameters are ignored (RFC 6749 §3.2).
+    /// Reads a request from a decoded body. Unknown parameters are ignored (RFC 6749 §3.2). A scope that names an
+    /// audience is read as one, and is no scope any more.
     ///
     /// # Errors
     /// Without a grant [`RequestError::MissingGrantType`], with an unknown one [`TokenError::UnsupportedGrantType`],
     /// then what is wrong with `scope` ([`TokenError::ScopeSyntax`]) and `resource` ([`TokenError::TargetSyntax`]).
-    pub fn parse(form: &'a Form<'a>) -> Result<Self, TokenError> {
+    pub fn parse(form: &'a Form<'a>, patterns: &[AudienceScope]) -> Result<Self, TokenError> {
         let grant_type = form.one("grant_type").ok_or(RequestError::MissingGrantType)?;
         let known = GrantType::ALL.iter().find(|known| known.name() == grant_type);
         let grant_type = *known.ok_or(TokenError::UnsupportedGrantType)?;
-        let scopes = match form.one("scope") {
-            Some(text) => Some(scope::parse(text).ok_or(TokenError::ScopeSyntax)?),
-            None => None,
+        let mut scopes = match form.one("scope") {
+            Some(text) => scope::parse(text).ok_or(TokenError::ScopeSyntax)?,
+            None => Vec::new(),
         };
         let mut audiences: Vec<&str> = form.all("resource").collect();
         if !audiences.iter().all(|resource| is_resource(resource)) {
             return Err(TokenError::TargetSyntax);
         }
         audiences.extend(form.one("audience"));
+        scopes.retain(|scope| {
+            let audience = patterns.iter().find_map(|pattern| pattern.audience_of(scope));
+            audiences.extend(audience);
+            audience.is_none()
+        });
         if audiences.len() > 1 {
             let mut seen = std::collections::HashSet::with_capacity(audiences.len());
             audiences.retain(|audience| seen.insert(*audience));
         }
-        Ok(Self { grant_type, scopes, audiences })
+        Ok(Self { grant_type, scopes: (!scopes.is_empty()).then_some(scopes), audiences })
     }
 }
 
@@ -75,7 +81,8 @@ mod tests {
 
     fn parse(body: &str) -> Result<(Option<Vec<String>>, Vec<String>), TokenError> {
         let form = Form::parse(body.as_bytes()).map_err(TokenError::from)?;
-        let request = TokenRequest::parse(&form)?;
+        let alias = "urn:zitadel:iam:org:project:id:{id}:aud".parse().unwrap();
+        let request = TokenRequest::parse(&form, &[AudienceScope::native(), alias])?;
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         Ok((request.scopes.as_deref().map(owned), owned(&request.audiences)))
     }
@@ -114,5 +121,16 @@ mod tests {
         let body = "grant_type=client_credentials&resource=urn:b&audience=my+api";
         assert_eq!(parse(body).unwrap().1, ["urn:b", "my api"]);
         assert_eq!(parse("grant_type=client_credentials&resource=urn:b&audience=urn:b").unwrap().1, ["urn:b"]);
+    }
+
+    #[test]
+    fn an_audience_named_by_a_scope_is_the_same_as_one_named_by_resource() {
+        let parse = |rest: &str| parse(&format!("grant_type=client_credentials&{rest}")).unwrap();
+        let named = parse("resource=urn:b");
+        assert_eq!(parse("scope=urn:postern:aud:urn:b"), named);
+        assert_eq!(parse("scope=urn:zitadel:iam:org:project:id:urn:b:aud"), named);
+        let (scopes, audiences) = parse("scope=read+urn:postern:aud:urn:b+urn:postern:aud:urn:c+write&audience=urn:c");
+        assert_eq!(scopes.unwrap(), ["read", "write"]);
+        assert_eq!(audiences, ["urn:c", "urn:b"]);
     }
 }

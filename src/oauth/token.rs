@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::crypto::install_key::InstallKeys;
 use crate::crypto::keyset::KeySet;
-use crate::crypto::{jwt, random};
+use crate::crypto::{jwt, opaque, random};
 use crate::oauth::authenticate::{Arrival, Authenticated, Authenticator};
 use crate::oauth::authorize::{Granted, authorize};
 use crate::oauth::claims::{Audience, Claims, token_id};
-use crate::oauth::client::{Availability, Clients, ObjectRevision, Purpose};
+use crate::oauth::client::{Availability, Clients, ObjectRevision, Purpose, TokenFormat};
 use crate::oauth::credentials::{self, Presented};
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::form::Form;
@@ -22,6 +22,7 @@ use crate::oauth::hashing::{HashLimits, Hasher, Meter};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response::TokenResponse;
+use crate::oauth::scope::{self, AudienceScope};
 
 /// The keys of the install, each swapped whole when it changes. While one is missing, the endpoint answers 503.
 #[derive(Debug, Default)]
@@ -38,6 +39,7 @@ pub struct TokenService<C, K> {
     clock: K,
     pub(crate) keys: Arc<Keys>,
     pub(crate) issuer: Issuer,
+    audience_scopes: Vec<AudienceScope>,
     hasher: Hasher,
 }
 
@@ -64,17 +66,18 @@ pub struct Facts {
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// A service that issues in the name of `issuer`.
+    /// A service that issues in the name of `issuer`. `audience_scopes`: how scopes may name audiences.
     #[must_use]
     pub fn new(
         clients: Arc<C>,
         clock: K,
         keys: Arc<Keys>,
         issuer: Issuer,
+        audience_scopes: Vec<AudienceScope>,
         limits: HashLimits,
         meter: Arc<dyn Meter>,
     ) -> Self {
-        Self { clients, clock, keys, issuer, hasher: Hasher::new(limits, meter) }
+        Self { clients, clock, keys, issuer, audience_scopes, hasher: Hasher::new(limits, meter) }
     }
 
     /// Whether an answer may be given at all; asked before anything else, so that a replica without a read model never
@@ -105,7 +108,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         let form = Form::parse(body)?;
         facts.client_id = form.one("client_id").map(str::to_owned);
         facts.grant_type = form.one("grant_type").map(str::to_owned);
-        let request = TokenRequest::parse(&form)?;
+        let request = TokenRequest::parse(&form, &self.audience_scopes)?;
         let presented = credentials::present(authorization, &form)?;
         facts.presented(&presented);
         let client = self.authenticate(arrival, Purpose::Token, &presented).await?;
@@ -133,15 +136,18 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         granted: &Granted<'_>,
         facts: &mut Facts,
     ) -> Result<TokenResponse, TokenError> {
-        let keys = self.keys.signing.load();
-        let key = keys.as_ref().and_then(|keys| keys.signing_key(client.record.token.signing_algorithm));
-        let key = key.ok_or(Unavailable::NoKey)?;
         let iat = now.as_second();
         // A token never outlives the secret it was got with.
         let exp = iat.saturating_add(client.record.token.lifetime.as_secs());
         let exp = client.ends.map_or(exp, |end| exp.min(end.as_second()));
         let jti = token_id(random::bytes());
         let scope = granted.scopes.join(" ");
+        let idle = match client.record.token.format {
+            TokenFormat::Opaque { idle } => idle.map(|idle| idle.as_secs()),
+            TokenFormat::Jwt => None,
+        };
+        let identity = &client.record.identity;
+        let asked_for = |scope: &str| granted.scopes.contains(&scope);
         let claims = Claims {
             iss: self.issuer.as_str(),
             sub: &client.record.subject,
@@ -153,15 +159,40 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             scope: &scope,
             roles: &granted.roles,
             planes: &granted.planes,
+            location: &identity.location,
+            created_by: identity.created_by.as_deref(),
+            name: identity.name.as_deref().filter(|_| asked_for(scope::PROFILE)),
+            preferred_username: asked_for(scope::PROFILE).then_some(&identity.username),
+            email: identity.email.as_deref().filter(|_| asked_for(scope::EMAIL)),
             postern_epoch: [client.record.epoch.service_user, client.record.epoch.application],
+            postern_authority: &client.authority,
+            postern_idle: idle,
         };
         let started = Instant::now();
-        let access_token = jwt::access_token(key, &claims).map_err(|_| TokenError::Internal)?;
+        let access_token = self.write(client, &claims)?;
         self.hasher.signed(started);
         facts.scope = Some(scope.clone());
         facts.audience = Some(granted.audiences.join(" "));
         facts.jti = Some(jti);
-        Ok(TokenResponse { access_token, token_type: "Bearer", expires_in: exp - iat, scope })
+        // An idle token that is never used ends sooner.
+        let expires_in = idle.map_or(exp - iat, |idle| idle.min(exp - iat));
+        Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope })
+    }
+
+    fn write(&self, client: &Authenticated, claims: &Claims<'_>) -> Result<String, TokenError> {
+        let policy = &client.record.token;
+        match policy.format {
+            TokenFormat::Jwt => {
+                let keys = self.keys.signing.load();
+                let key = keys.as_ref().and_then(|keys| keys.signing_key(policy.signing_algorithm));
+                jwt::access_token(key.ok_or(Unavailable::NoKey)?, claims).map_err(|_| TokenError::Internal)
+            }
+            TokenFormat::Opaque { .. } => {
+                let keys = self.keys.install.load();
+                let claims = serde_json::to_vec(claims).map_err(|_| TokenError::Internal)?;
+                opaque::seal(keys.as_ref().ok_or(Unavailable::NoKey)?, &claims).ok_or(TokenError::Internal)
+            }
+        }
     }
 }
 

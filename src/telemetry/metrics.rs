@@ -133,10 +133,43 @@ pub struct TokenMetrics {
     requests: [Counter; Outcome::ALL.len()],
     auth_requests: [Counter; AuthOutcome::ALL.len()],
     manage_requests: [Counter; AuthOutcome::ALL.len()],
+    userinfo_requests: [Counter; AuthOutcome::ALL.len()],
+    /// Of requests for introspection: `active`, `inactive`.
+    pub introspections: Answers,
+    /// Of requests for revocation: `revoked`, `ignored`.
+    pub revocations: Answers,
     hash_seconds: Histogram,
     sign_seconds: Histogram,
     hashes_in_flight: Gauge,
     read_model_age_seconds: Gauge<f64, AtomicU64>,
+}
+
+/// Requests that have two good answers, by outcome: those two, or how a token request fails.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    given: [Counter; 2],
+    failed: [Counter; Outcome::ALL.len()],
+}
+
+impl Answers {
+    fn new(family: &ByOutcome, given: [&'static str; 2]) -> Self {
+        let of = |outcome| family.get_or_create(&[("outcome", outcome)]).clone();
+        Self { given: given.map(of), failed: Outcome::ALL.map(|outcome| of(outcome.as_str())) }
+    }
+
+    /// Counts an answer: the first or the second.
+    pub fn count(&self, which: usize) {
+        if let Some(counter) = self.given.get(which) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a failure.
+    pub fn count_failed(&self, outcome: Outcome) {
+        if let Some(counter) = self.failed.get(outcome as usize) {
+            counter.inc();
+        }
+    }
 }
 
 type ByOutcome = Family<[(&'static str, &'static str); 1], Counter>;
@@ -173,11 +206,15 @@ impl TokenMetrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let (requests, auth, manage) = (ByOutcome::default(), ByOutcome::default(), ByOutcome::default());
+        let (userinfo, introspect, revoke) = (ByOutcome::default(), ByOutcome::default(), ByOutcome::default());
         let of = |family: &ByOutcome, outcome| family.get_or_create(&[("outcome", outcome)]).clone();
         let metrics = Self {
             requests: Outcome::ALL.map(|outcome| of(&requests, outcome.as_str())),
             auth_requests: AuthOutcome::ALL.map(|outcome| of(&auth, outcome.as_str())),
             manage_requests: AuthOutcome::ALL.map(|outcome| of(&manage, outcome.as_str())),
+            userinfo_requests: AuthOutcome::ALL.map(|outcome| of(&userinfo, outcome.as_str())),
+            introspections: Answers::new(&introspect, ["active", "inactive"]),
+            revocations: Answers::new(&revoke, ["revoked", "ignored"]),
             hash_seconds: Histogram::new(BUCKETS_S),
             sign_seconds: Histogram::new(BUCKETS_S),
             hashes_in_flight: Gauge::default(),
@@ -186,6 +223,9 @@ impl TokenMetrics {
         registry.register("token_requests", "Token requests by outcome", requests);
         registry.register("auth_requests", "Forward-auth requests by outcome", auth);
         registry.register("manage_requests", "Requests to the management endpoint by outcome", manage);
+        registry.register("userinfo_requests", "Userinfo requests by outcome", userinfo);
+        registry.register("introspection_requests", "Introspection requests by outcome", introspect);
+        registry.register("revocation_requests", "Revocation requests by outcome", revoke);
         let seconds = || Unit::Seconds;
         let hash = metrics.hash_seconds.clone();
         registry.register_with_unit("secret_hash_duration", "Time to check a secret by its hash", seconds(), hash);
@@ -221,6 +261,13 @@ impl TokenMetrics {
     /// Counts a request to the management endpoint.
     pub fn count_manage(&self, outcome: AuthOutcome) {
         if let Some(counter) = self.manage_requests.get(outcome as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a userinfo request.
+    pub fn count_userinfo(&self, outcome: AuthOutcome) {
+        if let Some(counter) = self.userinfo_requests.get(outcome as usize) {
             counter.inc();
         }
     }

@@ -206,7 +206,7 @@ async fn a6_a_verifier_copied_from_another_object_or_made_without_the_install_ke
     copied.secrets[0].uid = [6; 16];
     world.clients.put(copied);
     assert!(refused(&world.token("").await), "copied");
-    let foreign = postern::crypto::install_key::InstallKeys::generate();
+    let foreign = postern::crypto::install_key::InstallKeys::generate().unwrap();
     let version = SecretVersion {
         id: world.credential.version.id.clone(),
         verifier: foreign.hash(&world.credential.value, crate::world::UID, Strength::Generated).unwrap().into(),

@@ -57,11 +57,17 @@ async fn d3_and_d4_exactly_what_exists_is_listed() {
     let expected = json!({
         "issuer": world.issuer,
         "token_endpoint": format!("{}/oauth2/token", world.issuer),
+        "introspection_endpoint": format!("{}/oauth2/introspect", world.issuer),
+        "revocation_endpoint": format!("{}/oauth2/revoke", world.issuer),
+        "userinfo_endpoint": format!("{}/oauth2/userinfo", world.issuer),
         "jwks_uri": format!("{}/oauth2/jwks", world.issuer),
-        "scopes_supported": ["entries:read", "invoices:list", "invoices:read"],
+        "scopes_supported": ["openid", "profile", "email", "entries:read", "invoices:list", "invoices:read"],
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "introspection_signing_alg_values_supported": ["ES256", "RS256"],
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "service_documentation": "https://docs.example.com",
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256", "RS256"],
@@ -81,16 +87,10 @@ async fn d4_what_is_listed_works() {
 }
 
 #[tokio::test]
-async fn d5_there_is_no_authorization_endpoint_and_no_userinfo() {
+async fn d5_there_is_no_authorization_endpoint_and_no_registration() {
     let world = World::start().await;
     let document = world.get(OPENID).await.json();
-    for absent in [
-        "authorization_endpoint",
-        "userinfo_endpoint",
-        "introspection_endpoint",
-        "revocation_endpoint",
-        "registration_endpoint",
-    ] {
+    for absent in ["authorization_endpoint", "registration_endpoint"] {
         assert!(document.get(absent).is_none(), "{absent}");
     }
     assert!(document["subject_types_supported"].is_array());

@@ -1,6 +1,6 @@
 //! A server with records in memory, a clock that stands still, and keys of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -18,11 +18,12 @@ use postern::http::endpoint::{Endpoint, RequestLimits, Settings};
 use postern::http::router::router;
 use postern::http::server::{ServerLimits, serve};
 use postern::oauth::client::{
-    AuthMethods, Availability, CatchUpError, ClientRecord, Clients, Epoch, Grant, Lookup, ObjectRevision, Role,
-    ScopePolicy, SecretRecord, SecretVersion, TokenPolicy, Uses,
+    AuthMethods, Availability, CatchUpError, ClientRecord, Clients, Epoch, Grant, Identity, Ledger, Lookup,
+    ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, Uses,
 };
 use postern::oauth::hashing::HashLimits;
 use postern::oauth::issuer::Issuer;
+use postern::oauth::scope::AudienceScope;
 use postern::oauth::token::Keys;
 use postern::telemetry::metrics::{self, TokenMetrics};
 use prometheus_client::registry::Registry;
@@ -35,6 +36,8 @@ use crate::raw::{self, Reply};
 
 pub(crate) const CLIENT_ID: &str = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
 pub(crate) const SUBJECT: &str = "0d0c8f6e-4b7e-4f6c-9a53-6a0c1f2b7d11";
+/// What tokens of the one client stand for.
+pub(crate) const AUTHORITY: &str = "5f2a";
 pub(crate) const BILLING: &str = "https://billing.example.com";
 pub(crate) const LEDGER: &str = "https://ledger.example.com";
 pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -62,6 +65,8 @@ pub(crate) struct Memory {
     pub(crate) catch_up: Mutex<Result<(), CatchUpError>>,
     pub(crate) catch_ups: AtomicUsize,
     pub(crate) rotations: Mutex<Vec<(String, String)>>,
+    pub(crate) revoked: Mutex<HashSet<String>>,
+    pub(crate) uses: Mutex<HashMap<String, i64>>,
 }
 
 impl Memory {
@@ -76,6 +81,26 @@ impl Memory {
     /// Known only after catching up.
     pub(crate) fn upcoming(&self, id: &str, lookup: Lookup) {
         self.upcoming.lock().unwrap().insert(id.to_owned(), lookup);
+    }
+}
+
+impl Ledger for Memory {
+    fn is_revoked(&self, jti: &str) -> bool {
+        self.revoked.lock().unwrap().contains(jti)
+    }
+
+    async fn revoke(&self, jti: &str, _: i64, _: Timestamp) -> Result<(), CatchUpError> {
+        (*self.catch_up.lock().unwrap())?;
+        self.revoked.lock().unwrap().insert(jti.to_owned());
+        Ok(())
+    }
+
+    fn last_use(&self, jti: &str) -> Option<i64> {
+        self.uses.lock().unwrap().get(jti).copied()
+    }
+
+    fn used(&self, jti: &str, _: i64, now: i64, _: i64) {
+        self.uses.lock().unwrap().insert(jti.to_owned(), now);
     }
 }
 
@@ -177,7 +202,7 @@ impl World {
         let issuer = format!("http://{addr}{}", options.issuer_path);
         let clock = Arc::new(AtomicI64::new(NOW));
         let keys = Arc::new(Keys::default());
-        let install = Arc::new(InstallKeys::generate());
+        let install = Arc::new(InstallKeys::generate().unwrap());
         if options.keys {
             keys.install.store(Some(Arc::clone(&install)));
             keys.signing.store(Some(Arc::new(key_set())));
@@ -189,6 +214,8 @@ impl World {
             catch_up: Mutex::new(Ok(())),
             catch_ups: AtomicUsize::new(0),
             rotations: Mutex::default(),
+            revoked: Mutex::default(),
+            uses: Mutex::default(),
         });
         let credential = new_credential(&install);
         clients.put(record(&credential));
@@ -197,6 +224,7 @@ impl World {
         let settings = Settings {
             issuer: Issuer::parse(&issuer, true).unwrap(),
             service_documentation: Some("https://docs.example.com".to_owned()),
+            audience_scopes: vec![AudienceScope::native(), "urn:zitadel:iam:org:project:id:{id}:aud".parse().unwrap()],
             request: options.request,
             hash: options.hash,
             trusted_proxies: options.trusted_proxies,
@@ -326,6 +354,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         uses: Uses::ALL,
         networks: None,
         grant: Arc::clone(&grant),
+        authority: AUTHORITY.into(),
         expires_at: None,
         closed: None,
         versions: vec![Arc::clone(&credential.version)],
@@ -333,11 +362,19 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
     ClientRecord {
         client_id: CLIENT_ID.to_owned(),
         subject: SUBJECT.to_owned(),
+        identity: Identity {
+            username: "billing/invoice-sync".into(),
+            location: "/emea/billing".into(),
+            name: Some("Invoice sync".into()),
+            email: Some("invoice-sync@example.com".into()),
+            created_by: Some("jane".into()),
+        },
         application: object("Application", "invoice-sync"),
         auth_methods: AuthMethods { client_secret_basic: true, client_secret_post: true },
         secrets: secrets.collect(),
         grant,
         token: TokenPolicy {
+            format: TokenFormat::Jwt,
             lifetime: SignedDuration::from_mins(15),
             signing_algorithm: SigningAlgorithm::Es256,
             scope_policy: ScopePolicy::Reject,
@@ -346,6 +383,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
             multiple_audiences: false,
         },
         epoch: Epoch { service_user: 3, application: 2 },
+        changed_at: Timestamp::MIN,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::oauth::bearer::TokenFault;
+use crate::oauth::bearer::{NotGood, TokenFault};
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::{ClientError, RETRY_AFTER_S, TokenError, Unavailable};
 
@@ -168,6 +168,15 @@ impl From<Unavailable> for AccessError {
     }
 }
 
+impl From<NotGood> for AccessError {
+    fn from(error: NotGood) -> Self {
+        match error {
+            NotGood::Fault(fault) => Self::Token(fault),
+            NotGood::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
 /// What can go wrong with Basic credentials.
 impl From<TokenError> for AccessError {
     fn from(error: TokenError) -> Self {
@@ -180,6 +189,7 @@ impl From<TokenError> for AccessError {
             | TokenError::ScopeSyntax
             | TokenError::TargetSyntax
             | TokenError::Authority(_)
+            | TokenError::ForeignToken
             | TokenError::Internal => Self::Client(Box::new(ClientError::MalformedHeader)),
         }
     }

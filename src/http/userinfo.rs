@@ -1,0 +1,55 @@
+//! The userinfo handler.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+
+use crate::clock::Clock;
+use crate::http::answer::{self, RequestId};
+use crate::http::endpoint::Endpoint;
+use crate::http::{audit, auth};
+use crate::oauth::authenticate::Arrival;
+use crate::oauth::client::Clients;
+use crate::oauth::forward_auth::{AccessError, Malformed};
+use crate::oauth::token::Facts;
+use crate::telemetry::metrics::AuthOutcome;
+
+pub(crate) async fn userinfo<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    let (id, mut facts) = (RequestId::new(), Facts { source: endpoint.source(&request), ..Facts::default() });
+    match ask(&endpoint, request, &mut facts).await {
+        Ok(json) => {
+            endpoint.metrics.count_userinfo(AuthOutcome::Allowed);
+            audit::allowed(&id, &facts);
+            answer::private(&id, StatusCode::OK, json)
+        }
+        Err(error) => {
+            let outcome = auth::outcome(&error);
+            endpoint.metrics.count_userinfo(outcome);
+            audit::denied(&id, &facts, outcome, &error);
+            let mut denial = error.on_the_wire();
+            // Id and secret are not taken here.
+            denial.challenges.retain(|challenge| challenge.starts_with("Bearer "));
+            answer::denied(&id, &denial)
+        }
+    }
+}
+
+async fn ask<C: Clients, K: Clock>(
+    endpoint: &Endpoint<C, K>,
+    request: Request,
+    facts: &mut Facts,
+) -> Result<Vec<u8>, AccessError> {
+    let now = endpoint.service.available()?;
+    if request.uri().query().is_some_and(|query| !query.is_empty()) {
+        return Err(Malformed::AnyQuery.into());
+    }
+    let authorization = request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let arrival = Arrival { now, source: facts.source };
+    endpoint.service.userinfo(arrival, authorization, facts).await
+}

@@ -1,0 +1,70 @@
+//! Writes the EndpointStates of this replica: what it tells the others, and the controller. Each replica writes its own
+//! objects and nobody else does, so no write conflicts.
+
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, Resource};
+use serde_json::json;
+
+use crate::api::EndpointState;
+use crate::api::endpoint_state::EndpointStateSpec;
+use crate::api::names::ENDPOINT_FIELD_MANAGER;
+
+/// Where a replica reports.
+#[derive(Clone, Debug)]
+pub struct Reporting {
+    /// The operator's namespace.
+    pub namespace: String,
+    /// This replica.
+    pub replica: String,
+}
+
+/// The objects of this replica.
+#[derive(Clone)]
+pub(super) struct States {
+    client: Client,
+    reporting: Reporting,
+}
+
+impl States {
+    pub(super) fn new(client: Client, reporting: Reporting) -> Self {
+        Self { client, reporting }
+    }
+
+    /// A state that tells nothing yet.
+    pub(super) fn blank(&self, now: Timestamp) -> EndpointStateSpec {
+        EndpointStateSpec { replica: self.reporting.replica.clone(), reported_at: now, ..EndpointStateSpec::default() }
+    }
+
+    /// Writes the object that is called `part`, whole.
+    pub(super) async fn write(&self, part: &str, spec: &EndpointStateSpec) -> kube::Result<()> {
+        let api: Api<EndpointState> = Api::namespaced(self.client.clone(), &self.reporting.namespace);
+        let name = object_name(&self.reporting.replica, part);
+        let state = json!({
+            "apiVersion": EndpointState::api_version(&()),
+            "kind": EndpointState::kind(&()),
+            "metadata": {"name": name},
+            "spec": spec,
+        });
+        let with = PatchParams::apply(ENDPOINT_FIELD_MANAGER).force();
+        api.patch(&name, &with, &Patch::Apply(&state)).await.map(drop)
+    }
+}
+
+/// A name for an object of a replica, whose own name may be anything.
+fn object_name(replica: &str, part: &str) -> String {
+    let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
+    let name: String = replica.to_ascii_lowercase().chars().map(plain).take(200).collect();
+    format!("endpoint-{name}-{part}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_replica_has_a_name_that_an_object_may_have() {
+        assert_eq!(object_name("postern-7d9f-x2x4z", "0"), "endpoint-postern-7d9f-x2x4z-0");
+        assert_eq!(object_name("My_Host.local-77", "1"), "endpoint-my-host-local-77-1");
+    }
+}

@@ -1,0 +1,211 @@
+//! Introspection (RFC 7662): what a token says, for those whom it concerns.
+//!
+//! A caller sees the tokens of its own client, and those for an audience at which it holds the scope `introspect`. To
+//! everybody else every token is what an unknown one is.
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::crypto::jwt;
+use crate::oauth::authenticate::{Arrival, Authenticated};
+use crate::oauth::bearer::{Live, NotGood, TokenFault};
+use crate::oauth::claims::{OwnAudience, OwnClaims};
+use crate::oauth::client::{Clients, Purpose};
+use crate::oauth::credentials;
+use crate::oauth::error::{RequestError, TokenError, Unavailable};
+use crate::oauth::form::Form;
+use crate::oauth::scope::INTROSPECT;
+use crate::oauth::token::{Facts, TokenService};
+
+/// Form of the answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AnswerForm {
+    /// RFC 7662 §2.2.
+    Json,
+    /// RFC 9701 §5: the same, signed, for this caller.
+    Jwt,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Introspection {
+    /// The body, in the form that was asked for.
+    pub body: Vec<u8>,
+    /// Why the token is not active, for the log.
+    pub inactive: Option<Inactive>,
+}
+
+/// Why a token is not active.
+#[derive(Debug)]
+pub enum Inactive {
+    /// It is not good.
+    Fault(TokenFault),
+    /// It is, but it does not concern the caller.
+    NotForCaller,
+}
+
+impl Inactive {
+    /// One word: which rule refused.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.rule(),
+            Self::NotForCaller => "NotForCaller",
+        }
+    }
+}
+
+impl<C: Clients, K: Clock> TokenService<C, K> {
+    /// Answers one request. `caller` and `token` are filled as far as the request gets.
+    ///
+    /// # Errors
+    /// [`TokenError`]
+    pub async fn introspect<'a>(
+        &self,
+        arrival: Arrival,
+        authorization: impl IntoIterator<Item = &'a [u8]>,
+        body: &[u8],
+        answer: AnswerForm,
+        [caller, token]: [&mut Facts; 2],
+    ) -> Result<Introspection, TokenError> {
+        let form = Form::parse(body)?;
+        let presented = credentials::present(authorization, &form)?;
+        caller.presented(&presented);
+        let client = self.authenticate(arrival, Purpose::Token, &presented).await?;
+        caller.authenticated(&client);
+        let text = form.one("token").ok_or(RequestError::MissingToken)?;
+        let touch = match form.one("touch") {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(_) => return Err(RequestError::Touch.into()),
+        };
+        let payload = match self.payload(text.as_bytes()) {
+            Ok(payload) => payload,
+            Err(error) => return self.inactive(arrival, &client, answer, error),
+        };
+        match self.live(arrival.now, &payload, token).await {
+            Err(error) => self.inactive(arrival, &client, answer, error),
+            Ok(live) if !concerns(&client, &live.claims) => {
+                self.answer(arrival, &client, answer, &NOT_ACTIVE, Some(Inactive::NotForCaller))
+            }
+            Ok(mut live) => {
+                if touch {
+                    self.touch(arrival.now, &mut live);
+                }
+                self.answer(arrival, &client, answer, &About::of(&live), None)
+            }
+        }
+    }
+
+    fn inactive(
+        &self,
+        arrival: Arrival,
+        caller: &Authenticated,
+        answer: AnswerForm,
+        error: NotGood,
+    ) -> Result<Introspection, TokenError> {
+        match error {
+            NotGood::Fault(fault) => self.answer(arrival, caller, answer, &NOT_ACTIVE, Some(Inactive::Fault(fault))),
+            NotGood::Unavailable(error) => Err(error.into()),
+        }
+    }
+
+    fn answer(
+        &self,
+        arrival: Arrival,
+        caller: &Authenticated,
+        answer: AnswerForm,
+        about: &impl Serialize,
+        inactive: Option<Inactive>,
+    ) -> Result<Introspection, TokenError> {
+        let body = match answer {
+            AnswerForm::Json => serde_json::to_vec(about).map_err(|_| TokenError::Internal)?,
+            AnswerForm::Jwt => {
+                let keys = self.keys.signing.load();
+                let key = keys.as_ref().and_then(|keys| keys.signing_key(caller.record.token.signing_algorithm));
+                let signed = SignedAnswer {
+                    iss: self.issuer.as_str(),
+                    aud: &caller.record.client_id,
+                    iat: arrival.now.as_second(),
+                    token_introspection: about,
+                };
+                let jwt = jwt::introspection_response(key.ok_or(Unavailable::NoKey)?, &signed);
+                jwt.map_err(|_| TokenError::Internal)?.into_bytes()
+            }
+        };
+        Ok(Introspection { body, inactive })
+    }
+}
+
+/// O4 (RFC 7662 §4): its own tokens, and those for an API that it may introspect for.
+fn concerns(caller: &Authenticated, claims: &OwnClaims<'_>) -> bool {
+    let may = |audience: &str| {
+        let held = caller.grant.permissions.get(audience);
+        held.is_some_and(|scopes| scopes.contains_key(INTROSPECT))
+    };
+    claims.client_id == caller.record.client_id.as_str() || claims.aud.iter().any(may)
+}
+
+/// RFC 7662 §2.2: nothing else is said of a token that is not active.
+const NOT_ACTIVE: NotActive = NotActive { active: false };
+
+#[derive(Serialize)]
+struct NotActive {
+    active: bool,
+}
+
+#[derive(Serialize)]
+struct About<'a> {
+    active: bool,
+    scope: &'a str,
+    client_id: &'a str,
+    username: &'a str,
+    token_type: &'static str,
+    exp: i64,
+    iat: i64,
+    nbf: i64,
+    sub: &'a str,
+    aud: &'a OwnAudience,
+    iss: &'a str,
+    jti: &'a str,
+    roles: &'a [String],
+    planes: &'a [String],
+    location: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<&'a str>,
+    postern_epoch: [i64; 2],
+}
+
+impl<'a> About<'a> {
+    fn of(live: &'a Live<'a>) -> Self {
+        let Live { claims, record, ends } = live;
+        Self {
+            active: true,
+            scope: &claims.scope,
+            client_id: &claims.client_id,
+            username: &record.identity.username,
+            token_type: "Bearer",
+            exp: *ends,
+            iat: claims.iat,
+            nbf: claims.iat,
+            sub: &claims.sub,
+            aud: &claims.aud,
+            iss: &claims.iss,
+            jti: &claims.jti,
+            roles: &claims.roles,
+            planes: &claims.planes,
+            location: &claims.location,
+            created_by: claims.created_by.as_deref(),
+            postern_epoch: claims.postern_epoch,
+        }
+    }
+}
+
+/// RFC 9701 §5.
+#[derive(Serialize)]
+struct SignedAnswer<'a, T> {
+    iss: &'a str,
+    aud: &'a str,
+    iat: i64,
+    token_introspection: &'a T,
+}

@@ -1,0 +1,57 @@
+//! Userinfo (OpenID Connect Core §5.3): a service user asks who it is.
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::oauth::authenticate::Arrival;
+use crate::oauth::client::Clients;
+use crate::oauth::forward_auth::{AccessError, Malformed, Requirement};
+use crate::oauth::scope::{EMAIL, OPENID, PROFILE};
+use crate::oauth::token::{Facts, TokenService};
+
+#[derive(Serialize)]
+struct UserInfo<'a> {
+    sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preferred_username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+}
+
+impl<C: Clients, K: Clock> TokenService<C, K> {
+    /// What the bearer of a token with scope `openid` may read of itself, as JSON. A token is taken from the header
+    /// alone (RFC 6750 §2.1).
+    ///
+    /// # Errors
+    /// [`AccessError`]
+    pub async fn userinfo<'a>(
+        &self,
+        arrival: Arrival,
+        authorization: impl IntoIterator<Item = &'a [u8]>,
+        facts: &mut Facts,
+    ) -> Result<Vec<u8>, AccessError> {
+        let mut headers = authorization.into_iter();
+        let header = headers.next().ok_or(AccessError::NoCredentials)?;
+        if headers.next().is_some() {
+            return Err(Malformed::SeveralHeaders.into());
+        }
+        let (scheme, token) = header.split_at(header.iter().position(|byte| *byte == b' ').unwrap_or(header.len()));
+        if !scheme.eq_ignore_ascii_case(b"bearer") {
+            return Err(AccessError::NoCredentials);
+        }
+        let payload = self.payload(token.trim_ascii())?;
+        let requirement = Requirement { audience: None, scopes: vec![OPENID] };
+        let live = self.with_token(arrival.now, &payload, &requirement, facts).await?;
+        let (claims, identity) = (&live.claims, &live.record.identity);
+        let profile = claims.has_scope(PROFILE);
+        let info = UserInfo {
+            sub: &claims.sub,
+            name: identity.name.as_deref().filter(|_| profile),
+            preferred_username: profile.then_some(&identity.username),
+            email: identity.email.as_deref().filter(|_| claims.has_scope(EMAIL)),
+        };
+        Ok(serde_json::to_vec(&info).unwrap_or_default())
+    }
+}

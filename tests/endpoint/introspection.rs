@@ -1,0 +1,211 @@
+//! O: what introspection tells, and to whom.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
+use postern::oauth::client::{Availability, CatchUpError, ClientRecord, Lookup, TokenFormat, TokenPolicy};
+use serde_json::{Value, json};
+
+use crate::raw::Reply;
+use crate::world::{
+    BILLING, CLIENT_ID, Credential, FORM, LEDGER, NOW, SUBJECT, World, basic, grant, record, record_of, record_of_two,
+};
+
+/// The client id of an API that looks at tokens for it.
+pub(crate) const API: &str = "9d3c6a8e-1111-4222-8333-0123456789ab";
+
+pub(crate) fn opaque(credential: &Credential, idle_minutes: Option<i64>) -> ClientRecord {
+    let record = record(credential);
+    let idle = idle_minutes.map(SignedDuration::from_mins);
+    let token = TokenPolicy { format: TokenFormat::Opaque { idle }, ..record.token.clone() };
+    ClientRecord { token, ..record }
+}
+
+/// Registers an API that may introspect tokens for this audience.
+pub(crate) fn api(world: &World, audience: &str) -> String {
+    let credential = world.credential();
+    let held = grant(&[(audience, "introspect", "billing.api", "Operational")]);
+    let record = ClientRecord { client_id: API.to_owned(), ..record_of(held, &[&credential]) };
+    world.clients.set(API, Lookup::Live(Arc::new(record)));
+    basic(&format!("{API}:{}", credential.value))
+}
+
+pub(crate) async fn token(world: &World, parameters: &str) -> String {
+    world.token(parameters).await.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+pub(crate) async fn introspect(world: &World, authorization: &str, body: &str) -> Reply {
+    world.send("POST", "/oauth2/introspect", &[("authorization", authorization), FORM], body).await
+}
+
+async fn answer(world: &World, authorization: &str, token: &str) -> Value {
+    let reply = introspect(world, authorization, &format!("token={token}")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+#[tokio::test]
+async fn o3_and_o5_an_active_token_of_either_form_says_all_that_a_jwt_says() {
+    let world = World::start().await;
+    for format in [TokenFormat::Jwt, TokenFormat::Opaque { idle: None }] {
+        let record = record(&world.credential);
+        world.clients.put(ClientRecord { token: TokenPolicy { format, ..record.token.clone() }, ..record });
+        let token = token(&world, "scope=invoices:read").await;
+        assert_eq!(token.starts_with("pat_"), format != TokenFormat::Jwt);
+        let reply = introspect(&world, &world.credential.basic(), &format!("token={token}")).await;
+        assert_eq!(reply.header("content-type"), Some("application/json"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"), "O6");
+        let mut told = reply.json();
+        assert!(told.as_object_mut().unwrap().remove("jti").unwrap().as_str().unwrap().len() > 20);
+        let expected = json!({
+            "active": true, "scope": "invoices:read", "client_id": CLIENT_ID, "username": "billing/invoice-sync",
+            "token_type": "Bearer", "exp": NOW + 900, "iat": NOW, "nbf": NOW, "sub": SUBJECT, "aud": BILLING,
+            "iss": world.issuer, "roles": ["billing.reader"], "planes": ["Operational"], "location": "/emea/billing",
+            "created_by": "jane", "postern_epoch": [3, 2],
+        });
+        assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test]
+async fn o3_a_token_that_is_not_good_is_inactive_and_nothing_more_is_said() {
+    let world = World::start().await;
+    for opaque_too in [false, true] {
+        if opaque_too {
+            world.clients.put(opaque(&world.credential, None));
+        }
+        let good = token(&world, "").await;
+        let cut = &good[..good.len() - 1];
+        let changed = format!("{}A{}", &good[..good.len() - 5], &good[good.len() - 4..]);
+        for bad in [cut, &changed, &format!("{good}A"), "pat_", "pat_AAAA", "x", "..", "pst_k7Qd0m2x_value"] {
+            assert_eq!(answer(&world, &world.credential.basic(), bad).await, json!({"active": false}), "{bad}");
+        }
+        world.clock.store(NOW + 900, Ordering::Relaxed);
+        assert_eq!(answer(&world, &world.credential.basic(), &good).await, json!({"active": false}), "expired");
+        world.clock.store(NOW, Ordering::Relaxed);
+    }
+    let foreign = World::start().await;
+    foreign.clients.put(opaque(&foreign.credential, None));
+    let of_another_install = token(&foreign, "").await;
+    assert_eq!(answer(&world, &world.credential.basic(), &of_another_install).await, json!({"active": false}));
+    let of_another_issuer = token_of_a_shared_key(&world, &foreign).await;
+    assert_eq!(answer(&world, &world.credential.basic(), &of_another_issuer).await, json!({"active": false}));
+}
+
+/// Two installs of one install key, as after a restored backup, are told apart by their issuers.
+async fn token_of_a_shared_key(world: &World, foreign: &World) -> String {
+    foreign.keys.install.store(Some(Arc::clone(&world.install)));
+    foreign.clients.put(opaque(&world.credential, None));
+    let request = format!("{}&client_id={CLIENT_ID}&client_secret={}", crate::world::GRANT, world.credential.value);
+    foreign.post(&[], &request).await.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn o4_a_caller_sees_its_own_tokens_and_those_for_the_api_that_it_introspects_for() {
+    let world = World::start().await;
+    world.clients.put(record_of_two(&world.credential));
+    let token = token(&world, &format!("resource={BILLING}")).await;
+    assert_eq!(answer(&world, &world.credential.basic(), &token).await["active"], true, "its own");
+    let (billing, ledger) = (api(&world, BILLING), api(&world, LEDGER));
+    // The last one registered is the one that is known.
+    assert_eq!(introspect(&world, &billing, &format!("token={token}")).await.status, 401);
+    assert_eq!(answer(&world, &ledger, &token).await, json!({"active": false}));
+    let billing = api(&world, BILLING);
+    assert_eq!(answer(&world, &billing, &token).await["sub"], SUBJECT);
+    let credential = world.credential();
+    let held = grant(&[(BILLING, "invoices:read", "billing.reader", "Operational")]);
+    let another = ClientRecord { client_id: API.to_owned(), ..record_of(held, &[&credential]) };
+    world.clients.set(API, Lookup::Live(Arc::new(another)));
+    let another = basic(&format!("{API}:{}", credential.value));
+    assert_eq!(answer(&world, &another, &token).await, json!({"active": false}), "any scope there is not enough");
+}
+
+#[tokio::test]
+async fn o2_the_caller_has_to_prove_who_it_is_and_to_ask_for_something() {
+    let world = World::start().await;
+    let (good, body) = (world.credential.basic(), format!("token={}", token(&world, "").await));
+    let wrong = basic(&format!("{CLIENT_ID}:{}", world.credential().value));
+    for authorization in [&wrong, "Basic x", "Bearer x"] {
+        assert_eq!(introspect(&world, authorization, &body).await.error(), (401, "invalid_client".to_owned()));
+    }
+    let nobody = world.send("POST", "/oauth2/introspect", &[FORM], &body).await;
+    assert_eq!(nobody.error(), (401, "invalid_client".to_owned()));
+    let posted = format!("{body}&client_id={CLIENT_ID}&client_secret={}", world.credential.value);
+    assert_eq!(world.send("POST", "/oauth2/introspect", &[FORM], &posted).await.json()["active"], true);
+    for wrong in
+        ["", "token=", "token_type_hint=access_token", &format!("{body}&touch=maybe"), &format!("{body}&{body}")]
+    {
+        assert_eq!(introspect(&world, &good, wrong).await.error(), (400, "invalid_request".to_owned()), "{wrong}");
+    }
+    assert_eq!(introspect(&world, &good, &format!("{body}&token_type_hint=nonsense")).await.json()["active"], true);
+    let huge = format!("token={}", "A".repeat(1 << 20));
+    assert_eq!(introspect(&world, &good, &huge).await.error(), (413, "invalid_request".to_owned()));
+    let target = format!("/oauth2/introspect?{body}");
+    let in_query = world.send("POST", &target, &[("authorization", &good), FORM], &body).await;
+    assert_eq!(in_query.error(), (400, "invalid_request".to_owned()));
+    assert_eq!(world.get("/oauth2/introspect").await.status, 405);
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_tell_never_says_inactive() {
+    let world = World::start().await;
+    let (good, body) = (world.credential.basic(), format!("token={}", token(&world, "").await));
+    let newer = ClientRecord { epoch: postern::oauth::client::Epoch::default(), ..record(&world.credential) };
+    world.clients.put(newer);
+    for (error, status) in [(CatchUpError::Behind, 503), (CatchUpError::RateLimited, 429)] {
+        *world.clients.catch_up.lock().unwrap() = Err(error);
+        let reply = introspect(&world, &good, &body).await;
+        assert_eq!(reply.error(), (status, "temporarily_unavailable".to_owned()), "the token's epoch is newer");
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+    *world.clients.catch_up.lock().unwrap() = Ok(());
+    world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&world.credential))));
+    assert_eq!(introspect(&world, &good, &body).await.json()["active"], true, "after catching up");
+    *world.clients.availability.lock().unwrap() = Availability::NotSynced;
+    assert_eq!(introspect(&world, &good, &body).await.status, 503);
+}
+
+#[tokio::test]
+async fn o7_a_signed_answer_is_for_its_caller_and_is_no_access_token() {
+    let world = World::start().await;
+    let token = token(&world, "").await;
+    let authorization = world.credential.basic();
+    let accept = ("accept", "application/json;q=0.5, application/token-introspection+jwt");
+    let ask = async |token: &str| {
+        let headers = [("authorization", authorization.as_str()), FORM, accept];
+        world.send("POST", "/oauth2/introspect", &headers, &format!("token={token}")).await
+    };
+    for (token, active) in [(token.as_str(), true), ("x", false)] {
+        let reply = ask(token).await;
+        assert_eq!(reply.header("content-type"), Some("application/token-introspection+jwt"));
+        let jwt = reply.text();
+        let part = |number: usize| -> Value {
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(jwt.split('.').nth(number).unwrap()).unwrap()).unwrap()
+        };
+        assert_eq!(part(0)["typ"], "token-introspection+jwt");
+        let claims = part(1);
+        assert_eq!(
+            (&claims["iss"], &claims["aud"], &claims["iat"]),
+            (&json!(world.issuer), &json!(CLIENT_ID), &json!(NOW))
+        );
+        assert_eq!(claims["token_introspection"]["active"], active);
+        assert_eq!(claims["sub"], Value::Null, "RFC 9701 §8.1: it must not be taken for an access token");
+        assert_eq!(answer(&world, &authorization, &jwt).await, json!({"active": false}));
+        verify(&world, &jwt).await;
+    }
+}
+
+/// By another implementation, with the published key.
+async fn verify(world: &World, jwt: &str) {
+    let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_slice(&world.get("/oauth2/jwks").await.body).unwrap();
+    let header = jsonwebtoken::decode_header(jwt).unwrap();
+    let key = jsonwebtoken::DecodingKey::from_jwk(keys.find(&header.kid.unwrap()).unwrap()).unwrap();
+    let mut validation = jsonwebtoken::Validation::new(header.alg);
+    validation.set_audience(&[CLIENT_ID]);
+    validation.set_required_spec_claims(&["aud", "iss"]);
+    validation.validate_exp = false;
+    jsonwebtoken::decode::<Value>(jwt, &key, &validation).unwrap();
+}

@@ -1,0 +1,160 @@
+//! Tokens that end before their time: idle ones, revoked ones.
+
+use std::sync::atomic::Ordering;
+
+use postern::oauth::client::CatchUpError;
+use serde_json::{Value, json};
+
+use crate::forward_auth::{ask, rule};
+use crate::introspection::{API, api, introspect, opaque, token};
+use crate::raw::Reply;
+use crate::world::{BILLING, CLIENT_ID, FORM, NOW, World, basic};
+
+fn at(world: &World, second: i64) {
+    world.clock.store(NOW + second, Ordering::Relaxed);
+}
+
+async fn active(world: &World, body: &str) -> Value {
+    let reply = introspect(world, &world.credential.basic(), body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+async fn revoke(world: &World, authorization: &str, body: &str) -> Reply {
+    world.send("POST", "/oauth2/revoke", &[("authorization", authorization), FORM], body).await
+}
+
+#[tokio::test]
+async fn a_token_that_is_used_lives_on_and_one_that_is_not_ends() {
+    let world = World::start().await;
+    world.clients.put(opaque(&world.credential, Some(2)));
+    let reply = world.token("").await.json();
+    assert_eq!(reply["expires_in"], 120, "the idle time: it is all that the client can be sure of");
+    let body = format!("token={}", reply["access_token"].as_str().unwrap());
+    let unused = format!("token={}", token(&world, "").await);
+    for second in [119, 238, 357] {
+        at(&world, second);
+        assert_eq!(active(&world, &body).await["exp"], NOW + second + 120);
+    }
+    assert_eq!(active(&world, &unused).await, json!({"active": false}));
+    assert_eq!(rule(), "TokenIdle");
+    at(&world, 357 + 120);
+    assert_eq!(active(&world, &body).await, json!({"active": false}));
+}
+
+#[tokio::test]
+async fn use_never_moves_the_end_beyond_the_lifetime() {
+    let world = World::start().await;
+    world.clients.put(opaque(&world.credential, Some(10)));
+    let body = format!("token={}", token(&world, "").await);
+    at(&world, 599);
+    assert_eq!(active(&world, &body).await["exp"], NOW + 900);
+    at(&world, 899);
+    assert_eq!(active(&world, &body).await["exp"], NOW + 900);
+    at(&world, 900);
+    assert_eq!(active(&world, &body).await, json!({"active": false}));
+}
+
+#[tokio::test]
+async fn looking_without_touching_is_no_use_and_neither_is_a_refusal() {
+    let world = World::start().await;
+    world.clients.put(opaque(&world.credential, Some(2)));
+    let token = token(&world, "").await;
+    at(&world, 100);
+    assert_eq!(active(&world, &format!("token={token}&touch=false")).await["exp"], NOW + 120);
+    let stranger = api(&world, "https://elsewhere.example.com");
+    assert_eq!(introspect(&world, &stranger, &format!("token={token}")).await.json(), json!({"active": false}));
+    let bearer = format!("Bearer {token}");
+    assert_eq!(ask(&world, "/auth?scope=delete", &bearer).await.status, 403);
+    assert_eq!(ask(&world, "/oauth2/userinfo", &bearer).await.status, 403);
+    at(&world, 120);
+    assert_eq!(active(&world, &format!("token={token}")).await, json!({"active": false}));
+}
+
+#[tokio::test]
+async fn passing_a_proxy_and_asking_userinfo_are_uses() {
+    let world = World::start().await;
+    world.clients.put(opaque(&world.credential, Some(2)));
+    let bearer = format!("Bearer {}", token(&world, "scope=openid+invoices:read").await);
+    for (second, target) in [(100, "/auth"), (200, "/oauth2/userinfo"), (300, "/auth")] {
+        at(&world, second);
+        assert_eq!(ask(&world, target, &bearer).await.status, 200, "{target} after {second} s");
+    }
+    at(&world, 420);
+    assert_eq!(ask(&world, "/auth", &bearer).await.error(), (401, "invalid_token".to_owned()));
+}
+
+#[tokio::test]
+async fn many_sessions_of_one_client_live_side_by_side() {
+    let world = World::start().await;
+    world.clients.put(opaque(&world.credential, Some(2)));
+    let mut tokens = Vec::new();
+    for _ in 0..50 {
+        tokens.push(token(&world, "").await);
+    }
+    at(&world, 60);
+    for used in tokens.iter().step_by(2) {
+        assert_eq!(active(&world, &format!("token={used}")).await["active"], true);
+    }
+    at(&world, 130);
+    for (number, token) in tokens.iter().enumerate() {
+        assert_eq!(active(&world, &format!("token={token}")).await["active"], number % 2 == 0, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn v1_and_v2_a_revoked_token_has_ended_everywhere_and_others_have_not() {
+    let world = World::start().await;
+    for opaque_too in [false, true] {
+        if opaque_too {
+            world.clients.put(opaque(&world.credential, None));
+        }
+        let (ended, other) = (token(&world, "scope=openid").await, token(&world, "").await);
+        let authorization = world.credential.basic();
+        let body = format!("token={ended}&token_type_hint=refresh_token");
+        for _ in 0..2 {
+            let reply = revoke(&world, &authorization, &body).await;
+            assert_eq!((reply.status, reply.text()), (200, String::new()));
+            assert_eq!(reply.header("cache-control"), Some("no-store"));
+        }
+        assert_eq!(active(&world, &format!("token={ended}")).await, json!({"active": false}));
+        assert_eq!(rule(), "TokenRevoked");
+        for target in ["/auth", "/oauth2/userinfo"] {
+            let reply = ask(&world, target, &format!("Bearer {ended}")).await;
+            assert_eq!(reply.error(), (401, "invalid_token".to_owned()), "{target}");
+        }
+        assert_eq!(active(&world, &format!("token={other}")).await["active"], true);
+    }
+}
+
+#[tokio::test]
+async fn v1_unknown_tokens_are_200_and_those_of_another_client_are_refused() {
+    let world = World::start().await;
+    let authorization = world.credential.basic();
+    for nothing in ["x", "pat_x", "a.b.c"] {
+        assert_eq!(revoke(&world, &authorization, &format!("token={nothing}")).await.status, 200, "{nothing}");
+    }
+    let token = token(&world, "").await;
+    let stranger = api(&world, BILLING);
+    let reply = revoke(&world, &stranger, &format!("token={token}")).await;
+    assert_eq!(reply.error(), (400, "unauthorized_client".to_owned()));
+    assert_eq!(active(&world, &format!("token={token}")).await["active"], true);
+    let wrong = basic(&format!("{API}:{}", world.credential().value));
+    assert_eq!(revoke(&world, &wrong, "token=x").await.error(), (401, "invalid_client".to_owned()));
+    assert_eq!(revoke(&world, &authorization, "").await.error(), (400, "invalid_request".to_owned()));
+    at(&world, 900);
+    assert_eq!(revoke(&world, &authorization, &format!("token={token}")).await.status, 200, "it has ended already");
+    assert!(world.clients.revoked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn v1_what_cannot_be_recorded_is_503_and_not_done() {
+    let world = World::start().await;
+    let body = format!("token={}", token(&world, "").await);
+    *world.clients.catch_up.lock().unwrap() = Err(CatchUpError::Behind);
+    let reply = revoke(&world, &world.credential.basic(), &body).await;
+    assert_eq!(reply.error(), (503, "temporarily_unavailable".to_owned()));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    *world.clients.catch_up.lock().unwrap() = Ok(());
+    assert_eq!(active(&world, &body).await["client_id"], CLIENT_ID);
+}
