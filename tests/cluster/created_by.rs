@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Kubernetes, Tenant, User, access_group, application, client_secret, eventually, holds, service_user,
+    Cluster, Kubernetes, Tenant, User, access_group, application, checkout, client_secret, eventually, holds,
+    service_user,
 };
 
 const CREATED_BY: &str = "postern.dev/created-by";
@@ -155,6 +156,25 @@ async fn where_the_cluster_cannot_write_it_nobody_can_forge_add_or_drop_it_eithe
     user.apply(&tenant.namespace, &service_user("without", &[])).await;
     assert_eq!(created_by(&tenant.get("ServiceUser", "with").await), user.name);
     assert!(tenant.get("ServiceUser", "without").await["metadata"]["annotations"].is_null());
+}
+
+#[tokio::test]
+async fn the_chart_writes_it_in_the_newest_version_that_the_cluster_serves() {
+    let chart = checkout().join("charts/postern");
+    let chart = chart.to_str().expect("a path in UTF-8");
+    let template = ["template", "postern", chart, "--set", "issuer=https://postern.example.com"];
+    let served = |versions: &[&str]| {
+        let kind = |version| format!("admissionregistration.k8s.io/{version}/MutatingAdmissionPolicy");
+        let served = versions.iter().flat_map(|version| ["--api-versions".to_owned(), kind(version)]);
+        let arguments: Vec<String> = template.map(str::to_owned).into_iter().chain(served).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let rendered = Cluster::installed().controlplane.run("helm", &arguments);
+        let before = rendered.split_once("\nkind: MutatingAdmissionPolicy\n")?.0;
+        Some(before.rsplit_once("apiVersion: ")?.1.to_owned())
+    };
+    assert_eq!(served(&["v1beta1", "v1"]).as_deref(), Some("admissionregistration.k8s.io/v1"));
+    assert_eq!(served(&["v1beta1"]).as_deref(), Some("admissionregistration.k8s.io/v1beta1"));
+    assert_eq!(served(&[]), None);
 }
 
 fn annotated(mut object: Value, annotations: Value) -> Value {
