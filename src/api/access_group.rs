@@ -28,6 +28,12 @@ use super::schema;
     printcolumn(name = "Plane", type_ = "string", json_path = ".status.plane"),
     printcolumn(name = "Location", type_ = "string", json_path = ".spec.location"),
     printcolumn(name = "Namespaces", type_ = "string", json_path = ".spec.namespaces", priority = "1"),
+    printcolumn(
+        name = "Created By",
+        type_ = "string",
+        json_path = ".metadata.annotations.postern\\.dev/created-by",
+        priority = "1"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -39,6 +39,12 @@ pub const TOKEN_LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_mins(15)
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
         priority = "1"
     ),
+    printcolumn(
+        name = "Created By",
+        type_ = "string",
+        json_path = ".metadata.annotations.postern\\.dev/created-by",
+        priority = "1"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("has(self.clientId) == has(oldSelf.clientId) && (!has(self.clientId) || self.clientId == oldSelf.clientId)")

@@ -54,6 +54,12 @@ pub use uses::Use;
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
         priority = "1"
     ),
+    printcolumn(
+        name = "Created By",
+        type_ = "string",
+        json_path = ".metadata.annotations.postern\\.dev/created-by",
+        priority = "1"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("!(has(self.expiresIn) && has(self.expiresAt))")

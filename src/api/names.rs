@@ -25,6 +25,8 @@ pub const CONTENT_ANNOTATION: &str = "postern.dev/content";
 pub const ISSUED_ANNOTATION: &str = "postern.dev/issued-at";
 /// Annotation of a Namespace: service users in it lie at or below this location.
 pub const LOCATION_ANNOTATION: &str = "postern.dev/location";
+/// Annotation of a user's object: who created it. The API server writes and guards it by policies of the chart.
+pub const CREATED_BY: &str = "postern.dev/created-by";
 
 /// Annotation of every object of ours: who created it. Stamped at admission; nobody can forge, change or drop it.
 pub const CREATED_BY: &str = "postern.dev/created-by";

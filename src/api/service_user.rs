@@ -33,6 +33,12 @@ use super::schema;
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
         priority = "1"
     ),
+    printcolumn(
+        name = "Created By",
+        type_ = "string",
+        json_path = ".metadata.annotations.postern\\.dev/created-by",
+        priority = "1"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -15,6 +15,7 @@
 
 mod authority;
 mod crash;
+mod created_by;
 mod delivery;
 mod ending;
 mod examples;
@@ -22,6 +23,7 @@ mod foreign;
 mod harness;
 mod imports;
 mod keys;
+mod lending;
 mod life;
 mod nginx;
 mod outage;
@@ -29,7 +31,9 @@ mod references;
 mod rights;
 mod rollout;
 mod rotation;
+mod tenancy;
 mod tls;
+mod trusted_names;
 mod undecodable;
 mod usage;
 mod validation;

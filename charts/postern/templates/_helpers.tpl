@@ -58,3 +58,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   $service }}
 {{- concat $names .Values.tls.additionalNames | uniq | join "," }}
 {{- end }}
+
+{{/* Puts an admission policy in force. Takes the root context and the policy's name. */}}
+{{- define "postern.policyBinding" -}}
+{{- $root := index . 0 }}
+{{- $policy := index . 1 -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ $policy }}
+  labels:
+    {{- include "postern.labels" $root | nindent 4 }}
+spec:
+  policyName: {{ $policy }}
+  validationActions: [Deny]
+{{- end }}

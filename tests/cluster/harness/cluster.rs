@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::audit::AuditLog;
 use super::controlplane::{ControlPlane, OPERATOR_NAMESPACE};
-use super::eventually::eventually;
+use super::eventually::{eventually, holds};
 use super::http::{self, Connections};
 use super::kubernetes::Kubernetes;
+use super::objects::service_user;
 use super::replica::Replica;
 
 /// Where tests happen.
@@ -79,7 +80,21 @@ impl Cluster {
         for replica in &self.replicas {
             replica.start(&kubeconfig);
         }
+        self.guarded().await;
         self.ready().await;
+    }
+
+    /// Waits until the API server has taken up the chart's admission policies, which it does within a second or two.
+    pub async fn guarded(&self) {
+        let kubernetes = self.kubernetes().await;
+        eventually("the chart's admission policies are in force", async || {
+            let mut tried = service_user("tried", &[]);
+            let created = kubernetes.try_create("default", &tried).await?;
+            tried["metadata"]["annotations"] = json!({"postern.dev/created-by": "nobody"});
+            let forged = kubernetes.try_create("default", &tried).await;
+            holds(!created["metadata"]["annotations"].is_null() && forged.is_err(), "not yet")
+        })
+        .await;
     }
 
     /// Waits until all replicas are ready.

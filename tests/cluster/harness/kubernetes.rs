@@ -3,20 +3,22 @@
 use std::path::Path;
 
 use axum::http::{Request, header};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
+};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::Serialize;
 use serde_json::Value;
 
-/// A connection as an admin, for one test: it cannot be shared, as each test has a runtime of its own.
+/// A connection as an admin or a [`super::User`], for one test: it cannot be shared, as each test has a runtime of its own.
 #[derive(Clone)]
 pub struct Kubernetes {
     client: Client,
 }
 
 /// Kind, API group, version, plural, and whether it lives in a namespace.
-const KINDS: [(&str, &str, &str, &str, bool); 17] = [
+const KINDS: [(&str, &str, &str, &str, bool); 22] = [
     ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
@@ -31,17 +33,29 @@ const KINDS: [(&str, &str, &str, &str, bool); 17] = [
     ("Namespace", "", "v1", "namespaces", false),
     ("Event", "events.k8s.io", "v1", "events", true),
     ("ClusterRole", "rbac.authorization.k8s.io", "v1", "clusterroles", false),
+    ("ClusterRoleBinding", "rbac.authorization.k8s.io", "v1", "clusterrolebindings", false),
     ("Role", "rbac.authorization.k8s.io", "v1", "roles", true),
+    ("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", true),
+    ("SelfSubjectAccessReview", "authorization.k8s.io", "v1", "selfsubjectaccessreviews", false),
+    ("ServiceAccount", "", "v1", "serviceaccounts", true),
     ("Lease", "coordination.k8s.io", "v1", "leases", true),
+    ("MutatingAdmissionPolicyBinding", "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", false),
     ("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions", false),
 ];
 
 impl Kubernetes {
     /// Connects with the credentials of a kubeconfig.
     pub async fn connect(kubeconfig: &Path) -> Self {
+        Self::connect_with(kubeconfig, |_| {}).await
+    }
+
+    /// Connects to the same API server with what `credentials` makes of those in a kubeconfig.
+    pub async fn connect_with(kubeconfig: &Path, credentials: impl FnOnce(&mut AuthInfo)) -> Self {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("read the kubeconfig");
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        Self { client: Client::try_from(config.expect("a usable kubeconfig")).expect("a client") }
+        let mut config = config.expect("a usable kubeconfig");
+        credentials(&mut config.auth_info);
+        Self { client: Client::try_from(config).expect("a client") }
     }
 
     /// Creates an object, as `kubectl create` does. `Err` is the API server's message.
@@ -64,10 +78,22 @@ impl Kubernetes {
 
     /// Applies an object on the server's side, as a GitOps tool does.
     pub async fn apply(&self, namespace: &str, object: &Value) -> Value {
+        let applied = self.try_apply(namespace, object).await;
+        applied.unwrap_or_else(|refusal| panic!("{object:#}\nwas refused: {refusal}"))
+    }
+
+    /// The same where it may be refused. `Err` is the API server's message.
+    pub async fn try_apply(&self, namespace: &str, object: &Value) -> Result<Value, String> {
         let name = object["metadata"]["name"].as_str().expect("a name");
         let parameters = PatchParams::apply("cluster-tests").force();
-        let applied = self.api(kind_of(object), namespace).patch(name, &parameters, &Patch::Apply(object)).await;
-        answer(applied).unwrap_or_else(|refusal| panic!("{object:#}\nwas refused: {refusal}"))
+        answer(self.api(kind_of(object), namespace).patch(name, &parameters, &Patch::Apply(object)).await)
+    }
+
+    /// Replaces an object as a whole, as `kubectl replace` does. `Err` is the API server's message.
+    pub async fn replace(&self, namespace: &str, object: &Value) -> Result<Value, String> {
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        let new: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
+        answer(self.api(kind_of(object), namespace).replace(name, &PostParams::default(), &new).await)
     }
 
     /// Merges `patch` into an object. `Err` is the API server's message.
@@ -79,6 +105,18 @@ impl Kubernetes {
     pub async fn merge_status(&self, kind: &str, namespace: &str, name: &str, patch: Value) -> Result<Value, String> {
         let api = self.api(kind, namespace);
         answer(api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await)
+    }
+
+    /// Replaces a namespace as its controller does when it is deleted. `Err` is the API server's message.
+    pub async fn finalize(&self, namespace: &Value) -> Result<Value, String> {
+        let name = namespace["metadata"]["name"].as_str().expect("a name");
+        let new: DynamicObject = serde_json::from_value(namespace.clone()).expect("an object");
+        answer(self.api("Namespace", "").replace_subresource("finalize", name, &PostParams::default(), &new).await)
+    }
+
+    /// Reads an object that exists. `Err` is the API server's message.
+    pub async fn read(&self, kind: &str, namespace: &str, name: &str) -> Result<Value, String> {
+        answer(self.api(kind, namespace).get(name).await)
     }
 
     /// An object, if it exists.

@@ -12,6 +12,7 @@ mod proxy;
 mod replica;
 mod tenant;
 mod token;
+mod user;
 
 pub use audit::Entry;
 pub use cluster::Cluster;
@@ -24,3 +25,4 @@ pub use proxy::{Moment, Proxy};
 pub use replica::{Replica, free_port};
 pub use tenant::{Tenant, condition, others_have_ended};
 pub use token::Credential;
+pub use user::User;

@@ -1,0 +1,106 @@
+//! Names that others trust cannot be taken: client ids, and where a namespace lies.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Tenant, User, application};
+
+/// Whoever has every right inside a namespace, the namespace itself included.
+async fn owners_of(tenant: &Tenant) -> [User<'_>; 2] {
+    let [person, account] = User::of_both_sorts(tenant, "owner").await;
+    let right = ("patch", "", "namespaces");
+    [person.with_role("cluster-admin", right).await, account.with_role("cluster-admin", right).await]
+}
+
+#[tokio::test]
+async fn the_client_id_of_a_deleted_application_cannot_be_taken_without_the_verb_use() {
+    let (victim, thieves) = (Tenant::new("inherited").await, Tenant::new("heirs").await);
+    for user in owners_of(&thieves).await {
+        victim.settle_in().await;
+        let application_of = victim.get("Application", "sync").await;
+        let id = application_of["metadata"]["uid"].as_str().expect("a UID").to_owned();
+        victim.delete("Application", &victim.namespace, "sync").await;
+
+        let heir = application("heir", "sync", json!({"clientId": id}));
+        let refused = async |answer: Result<Value, String>| {
+            let message = answer.expect_err("a client id that others trust");
+            assert!(message.contains(&format!("spec.clientId: you need the verb use on {id}")), "{message}");
+        };
+        refused(user.create(&thieves.namespace, &heir).await).await;
+        refused(user.try_apply(&thieves.namespace, &heir).await).await;
+        user.may("use", "postern.dev", "clientids", &["7f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e"]).await;
+        refused(user.create(&thieves.namespace, &heir).await).await;
+        user.create(&thieves.namespace, &application("heir", "sync", json!({}))).await.expect("an id of its own");
+        let later = json!({"spec": {"clientId": id}});
+        let message = user.merge("Application", &thieves.namespace, "heir", later).await.unwrap_err();
+        assert!(message.contains("clientId is immutable"), "{message}");
+        user.delete("Application", &thieves.namespace, "heir").await;
+
+        user.may("use", "postern.dev", "clientids", &[&id]).await;
+        user.create(&thieves.namespace, &heir).await.expect("an id that they may use");
+        let renamed = json!({"spec": {"displayName": "Heir"}});
+        user.merge("Application", &thieves.namespace, "heir", renamed).await.expect("a change of something else");
+        user.delete("Application", &thieves.namespace, "heir").await;
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_cannot_be_moved_by_those_who_own_it_without_the_verb_locate() {
+    let metadata = json!({"annotations": {"postern.dev/location": "/emea"}});
+    let tenant = Tenant::on(Cluster::of_the_run(), "moved", metadata).await;
+    let name = &tenant.namespace;
+    let stays = async || {
+        let namespace = tenant.kubernetes.get("Namespace", "", name).await;
+        assert_eq!(namespace["metadata"]["annotations"]["postern.dev/location"], "/emea");
+        namespace
+    };
+    for user in owners_of(&tenant).await {
+        for to in [json!("/apac"), json!("/"), json!(""), json!(null)] {
+            let moved = located(&to);
+            refused(user.merge("Namespace", "", name, moved.clone()).await);
+            refused(user.merge_status("Namespace", "", name, moved).await);
+        }
+        refused(user.merge("Namespace", "", name, json!({"metadata": {"annotations": null}})).await);
+        let mut namespace = stays().await;
+        namespace["metadata"]["annotations"]["postern.dev/location"] = json!("/apac");
+        refused(user.replace("", &namespace).await);
+        refused(user.finalize(&namespace).await);
+        stays().await;
+
+        let other = json!({"metadata": {"annotations": {"a": "b"}, "labels": {"team": "billing"}}});
+        user.merge("Namespace", "", name, other).await.expect("a change of something else");
+        user.finalize(&stays().await).await.expect("nothing changed");
+
+        user.may("locate", "", "namespaces", &[name]).await;
+        for to in [json!("/apac"), json!(null), json!("/emea")] {
+            user.merge("Namespace", "", name, located(&to)).await.expect("who may locate it");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_namespace_gets_a_location_only_from_those_who_may_locate_it() {
+    let tenant = Tenant::new("founded").await;
+    for user in User::of_both_sorts(&tenant, "founder").await {
+        user.may("create", "", "namespaces", &[]).await;
+        let (here, there) = (tenant.own("here"), tenant.own("there"));
+        let namespace = |name: &str, annotations: Value| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}});
+        let placed = |name: &str| namespace(name, json!({"postern.dev/location": "/emea"}));
+        refused(user.try_create("", &placed(&here)).await);
+        user.try_create("", &namespace(&here, json!({"a": "b"}))).await.expect("a namespace without a location");
+        user.may("locate", "", "namespaces", &[&here]).await;
+        user.try_create("", &placed(&here)).await.expect("the namespace that they may locate");
+        refused(user.try_create("", &placed(&there)).await);
+        let mut unnamed = placed("");
+        unnamed["metadata"] = json!({"generateName": here, "annotations": {"postern.dev/location": "/emea"}});
+        refused(user.try_create("", &unnamed).await);
+    }
+}
+
+fn located(to: &Value) -> Value {
+    json!({"metadata": {"annotations": {"postern.dev/location": to}}})
+}
+
+fn refused(answer: Result<Value, String>) {
+    let message = answer.expect_err("a move");
+    assert!(message.contains("metadata.annotations[postern.dev/location]: you need the verb locate"), "{message}");
+}
