@@ -28,9 +28,6 @@ pub const LOCATION_ANNOTATION: &str = "postern.dev/location";
 /// Annotation of a user's object: who created it. The API server writes and guards it by policies of the chart.
 pub const CREATED_BY: &str = "postern.dev/created-by";
 
-/// Annotation of every object of ours: who created it. Stamped at admission; nobody can forge, change or drop it.
-pub const CREATED_BY: &str = "postern.dev/created-by";
-
 /// Type of the delivered Secret, by the Service Binding Specification's convention.
 pub const SECRET_TYPE: &str = "servicebinding.io/oauth2";
 

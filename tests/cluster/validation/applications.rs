@@ -69,9 +69,24 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
             "spec.auth.methods[1]: Duplicate value",
         ),
         (
-            "a format that does not work yet",
-            json!({"token": {"format": "Opaque"}}),
-            r#"spec.token.format: Unsupported value: "Opaque""#,
+            "an unknown format",
+            json!({"token": {"format": "PASETO"}}),
+            r#"spec.token.format: Unsupported value: "PASETO""#,
+        ),
+        (
+            "an idle time with a JWT",
+            json!({"token": {"format": "JWT", "idleTimeout": "30m"}}),
+            "spec.token.idleTimeout: Invalid value: idleTimeout needs format: Opaque",
+        ),
+        (
+            "an idle time with the default format",
+            json!({"token": {"idleTimeout": "30m"}}),
+            "spec.token.idleTimeout: Invalid value: idleTimeout needs format: Opaque",
+        ),
+        (
+            "an idle time below a minute",
+            json!({"token": {"format": "Opaque", "idleTimeout": "59s"}}),
+            "spec.token.idleTimeout: … must be at least 1m",
         ),
         (
             "an unknown algorithm",
@@ -117,6 +132,7 @@ async fn an_application_may_go_to_each_limit() {
         ("both methods", json!({"auth": {"methods": ["client_secret_post", "client_secret_basic"]}}), ""),
         ("a lifetime of a minute", lifetime("1m"), ""),
         ("60 seconds", lifetime("60s"), ""),
+        ("an idle time of a minute", json!({"token": {"format": "Opaque", "idleTimeout": "1m"}}), ""),
         ("all units", lifetime("1y2w3d4h5m6s"), ""),
         ("centuries, which the operator caps", lifetime("999y"), ""),
         (
