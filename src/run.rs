@@ -99,6 +99,11 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     let lease = replica.start_controller(model, updates, &stop);
     let closing = CancellationToken::new();
     let reporting = tokio::spawn(replica.clone().report_usage(Arc::clone(&index), closing.clone()));
+    let presence = Arc::clone(&index);
+    let presence = tokio::spawn({
+        let (clock, closing) = (replica.clock, closing.clone());
+        async move { presence.be_present(clock, closing).await }
+    });
     let telling = tokio::spawn(replica.clone().report_tokens(Arc::clone(&index), closing.clone()));
     let mut endpoint = tokio::spawn(replica.clone().serve(endpoint_listener, index, closing.clone()));
     tokio::select! {
@@ -112,7 +117,7 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     tokio::time::sleep(DRAIN).await;
     closing.cancel();
     endpoint.await.map_err(|_| RunError::Ended("the endpoint"))??;
-    let _ = tokio::time::timeout(DRAIN, futures::future::join(reporting, telling)).await;
+    let _ = tokio::time::timeout(DRAIN, futures::future::join3(reporting, telling, presence)).await;
     // Without an API server the lease cannot be given back; then it runs out.
     let _ = tokio::time::timeout(DRAIN, lease).await;
     done.cancel();
@@ -143,7 +148,9 @@ impl Replica {
         let started = model::start(&self.client, &self.args.namespace, self.clock, limit, subscribers);
         let index =
             Arc::new(Index::new(self.client.clone(), self.index_settings(), self.reporting(), started.freshness));
-        tokio::spawn(index::feed(Arc::clone(&index), started.model.clone(), self.clock, feed_updates));
+        let metrics = self.metrics.clone();
+        let served = move |after: SignedDuration| metrics.served(Duration::try_from(after).unwrap_or_default());
+        tokio::spawn(index::feed(Arc::clone(&index), started.model.clone(), self.clock, feed_updates, served));
         tokio::spawn(watch_index(Arc::clone(&index), self.clock, Arc::clone(&self.readiness), self.metrics.clone()));
         (started.watches, index, started.model, controller_updates)
     }

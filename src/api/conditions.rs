@@ -11,6 +11,8 @@ pub mod types {
     pub const GROUPS_RESOLVED: &str = "GroupsResolved";
     /// Application: the service user exists and is enabled.
     pub const SERVICE_USER_RESOLVED: &str = "ServiceUserResolved";
+    /// Application: every live replica serves its current epoch.
+    pub const PROPAGATED: &str = "Propagated";
     /// Application: restrictTo names something that is not held.
     pub const NARROWED: &str = "Narrowed";
     /// ClientSecret: whether its Secret holds it, where Ready does not say so.
@@ -47,6 +49,10 @@ pub mod reasons {
     pub const SERVICE_USER_NOT_FOUND: &str = "ServiceUserNotFound";
     /// The ServiceUser that the application names is suspended.
     pub const SERVICE_USER_SUSPENDED: &str = "ServiceUserSuspended";
+    /// Every live replica serves the current epoch.
+    pub const SERVED: &str = "Served";
+    /// Some replica has not told yet that it serves the current epoch.
+    pub const PROPAGATING: &str = "Propagating";
     /// An older object has the client id.
     pub const CLIENT_ID_TAKEN: &str = "ClientIdTaken";
     /// An entry of restrictTo is not held by the service user, and grants nothing.

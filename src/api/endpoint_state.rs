@@ -45,6 +45,9 @@ pub struct EndpointStateSpec {
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub revoked: Vec<Revoked>,
+    /// How far the replica has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serves: Option<Serves>,
     /// Tokens that end when they are not used, and were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
@@ -58,6 +61,42 @@ impl EndpointStateSpec {
     pub fn matters_until(&self) -> Option<Timestamp> {
         let revoked = self.revoked.iter().map(|revoked| revoked.until);
         revoked.chain(self.sessions.iter().map(|session| session.until)).max()
+    }
+}
+
+/// The newest resourceVersion of each kind that a replica serves. Those of one kind compare as integers.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Serves {
+    /// Of AccessGroups.
+    pub access_groups: i64,
+    /// Of ServiceUsers.
+    pub service_users: i64,
+    /// Of Applications.
+    pub applications: i64,
+    /// Of ClientSecrets.
+    pub client_secrets: i64,
+    /// Of Namespaces.
+    pub namespaces: i64,
+}
+
+impl Serves {
+    /// What both serve.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            access_groups: self.access_groups.min(other.access_groups),
+            service_users: self.service_users.min(other.service_users),
+            applications: self.applications.min(other.applications),
+            client_secrets: self.client_secrets.min(other.client_secrets),
+            namespaces: self.namespaces.min(other.namespaces),
+        }
+    }
+
+    /// Whether everything that `needed` names is served.
+    #[must_use]
+    pub fn covers(self, needed: Self) -> bool {
+        self.min(needed) == needed
     }
 }
 

@@ -16,6 +16,9 @@ pub const COMPONENT_LABEL: &str = "postern.dev/component";
 /// Value of [`COMPONENT_LABEL`] on delivered credentials.
 pub const CREDENTIAL: &str = "credential";
 
+/// Value of [`COMPONENT_LABEL`] on the Lease by which a replica says that it is there.
+pub const REPLICA: &str = "replica";
+
 /// Annotation of a delivered Secret: id of the version it holds.
 pub const VERSION_ANNOTATION: &str = "postern.dev/version";
 /// Annotation of a delivered Secret: digest of everything in it that is not secret, so that a change of it is seen in

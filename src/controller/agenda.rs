@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action as Next;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 
+use super::propagation::replica_leases;
 use super::{Context, Queue, send};
 use crate::api::EndpointState;
 use crate::clock::Clock;
@@ -40,7 +42,7 @@ impl<C: Clock> Context<C> {
             let matters = state.spec.matters_until().is_some_and(|until| until > now);
             if !matters
                 && now.duration_since(state.spec.reported_at) > SILENT
-                && let Err(error) = api.delete(&state.name_any(), &unchanged(&state)).await
+                && let Err(error) = api.delete(&state.name_any(), &unchanged(state.as_ref())).await
             {
                 tracing::debug!(%error, "what an endpoint told long ago could not be removed");
             }
@@ -48,9 +50,23 @@ impl<C: Clock> Context<C> {
     }
 }
 
+impl<C: Clock> Context<C> {
+    /// Removes the Leases of replicas that went without giving theirs back.
+    async fn forget_gone(&self, now: Timestamp) -> kube::Result<()> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.settings.namespace);
+        for lease in replica_leases(&api).await? {
+            let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+            if renewed.is_none_or(|renewed| now.duration_since(renewed.0) > SILENT) {
+                api.delete(&lease.name_any(), &unchanged(&lease)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Not if it has been told something since.
-fn unchanged(state: &EndpointState) -> DeleteParams {
-    let preconditions = Preconditions { resource_version: state.resource_version(), uid: state.uid() };
+fn unchanged<K: Resource>(object: &K) -> DeleteParams {
+    let preconditions = Preconditions { resource_version: object.resource_version(), uid: object.uid() };
     DeleteParams::default().preconditions(preconditions)
 }
 
@@ -59,6 +75,9 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
     loop {
         let now = context.clock.now();
         context.forget_departed(now).await;
+        if let Err(error) = context.forget_gone(now).await {
+            tracing::debug!(%error, "leases of replicas that are gone could not be removed");
+        }
         for secret in context.model.secrets.state() {
             let due =
                 secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &context.settings.policy, now));

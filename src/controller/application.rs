@@ -11,7 +11,7 @@ use crate::api::application::ApplicationStatus;
 use crate::api::conditions::types;
 use crate::clock::Clock;
 use crate::model::{Key, is_deleting};
-use crate::plan::application::status;
+use crate::plan::application::{is_propagated, status};
 
 pub(super) async fn reconcile<C: Clock>(object: Arc<Application>, context: Arc<Context<C>>) -> Result<Next, Error> {
     if is_deleting(object.as_ref()) || context.written.is_ahead_of(object.as_ref()) {
@@ -20,6 +20,7 @@ pub(super) async fn reconcile<C: Clock>(object: Arc<Application>, context: Arc<C
     let facts = context.application_facts(&object);
     let wanted = status(&facts.observed(&context, &object, context.secret_counts(&object)));
     let told = object.status.clone().unwrap_or_default();
+    context.propagation.watch_for(&Key::of(object.as_ref()), !is_propagated(&wanted));
     if told != wanted
         && (ApplicationStatus { secrets: told.secrets.clone(), ..wanted.clone() }) == told
         && let Some(wait) = context.pace.wait(&Key::of(object.as_ref()), Instant::now())

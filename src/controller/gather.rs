@@ -35,6 +35,7 @@ impl ApplicationFacts {
             user: self.user.as_deref(),
             authority: &self.authority,
             client_id_taken_by: self.client_id_taken_by.clone(),
+            served: context.propagation.is_served(application, self.user.as_deref(), &context.model),
             secrets,
             secrets_limit: context.settings.policy.limit,
             token_lifetime_max_seconds: context.settings.token_lifetime_max.as_secs(),

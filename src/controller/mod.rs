@@ -21,6 +21,7 @@ mod keystore;
 mod lease;
 mod pace;
 mod params;
+mod propagation;
 mod rollout;
 mod service_user;
 mod tls;
@@ -81,6 +82,7 @@ pub struct Context<C> {
     written: written::Written,
     pace: pace::Pace,
     uses_pace: pace::Pace,
+    propagation: propagation::Propagation,
     events: events::Sender,
 }
 
@@ -143,6 +145,7 @@ pub async fn run<C: Clock + Clone>(
         written: written::Written::default(),
         pace: pace::Pace::of_counts(),
         uses_pace: pace::Pace::of_uses(),
+        propagation: propagation::Propagation::default(),
         events,
     });
     let mut listed = std::collections::BTreeSet::new();
@@ -162,18 +165,22 @@ pub async fn run<C: Clock + Clone>(
         let (queues, work) = queues(&context);
         queues.everything(&context.model);
         tokio::select! {
-            () = forward(&mut updates, &queues) => return,
+            () = forward(&mut updates, &queues, &context.propagation) => return,
             () = work => return,
             () = agenda::keep(&context, queues.secrets.clone()) => return,
+            () = propagation::keep(&context, queues.applications.clone()) => return,
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }
     }
 }
 
 /// Passes on what is affected, until the watches end.
-async fn forward(updates: &mut Subscription, queues: &Queues) {
+async fn forward(updates: &mut Subscription, queues: &Queues, propagation: &propagation::Propagation) {
     while let Some(update) = updates.recv().await {
         if let Update::Affected(affected) = update {
+            if affected.kind == Kind::EndpointState {
+                propagation.heard();
+            }
             queues.push(affected);
         }
     }

@@ -8,15 +8,22 @@ use super::compile::{Sources, entry};
 use super::{Entry, Index, Settings};
 use crate::clock::Clock;
 use crate::model::{Affected, Key, Keys, Kind, Model, Subscription, Update};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 /// Updates taken at once. After a burst each record is compiled once for all of them, and the number bounds how long
 /// the first of them waits.
 const BATCH: usize = 256;
 
-/// Feeds the index until the watches end. Before the first full sync nothing is served.
-pub async fn feed(index: Arc<Index>, model: Model, clock: impl Clock, mut updates: Subscription) {
+/// Feeds the index until the watches end. Before the first full sync nothing is served. `served` hears of each change how
+/// long after it was made it is served.
+pub async fn feed(
+    index: Arc<Index>,
+    model: Model,
+    clock: impl Clock,
+    mut updates: Subscription,
+    served: impl Fn(SignedDuration),
+) {
     let mut waiting_for: BTreeSet<Kind> = Kind::ALL.into_iter().filter(|kind| kind.is_served()).collect();
     let mut batch = Vec::with_capacity(BATCH);
     while updates.recv_many(&mut batch, BATCH).await > 0 {
@@ -52,6 +59,9 @@ pub async fn feed(index: Arc<Index>, model: Model, clock: impl Clock, mut update
         if first {
             index.synced.store(true, Ordering::Release);
             tracing::info!(clients = index.len(), "the read model is synced");
+        } else if index.is_synced() {
+            let now = clock.now();
+            pending.made_at.into_iter().for_each(|made_at| served(now.duration_since(made_at)));
         }
     }
 }
@@ -62,6 +72,7 @@ struct Pending {
     clients: BTreeSet<String>,
     groups: bool,
     endpoints: Keys,
+    made_at: Vec<Timestamp>,
     reached: BTreeMap<Kind, u64>,
 }
 
@@ -70,6 +81,7 @@ impl Pending {
         self.groups |= affected.kind == Kind::AccessGroup;
         self.clients.extend(affected.clients);
         self.endpoints.extend(affected.endpoints);
+        self.made_at.extend(affected.made_at.filter(|_| affected.kind.is_configuration()));
         let reached = self.reached.entry(affected.kind).or_default();
         *reached = (*reached).max(affected.resource_version);
     }

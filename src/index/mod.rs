@@ -12,6 +12,7 @@ mod catch_up;
 mod compile;
 mod feed;
 mod ledger;
+mod presence;
 mod progress;
 mod requests;
 mod shared;
@@ -167,8 +168,11 @@ impl Clients for Index {
     }
 
     fn availability(&self, now: Timestamp) -> Availability {
+        let mut served = self.freshness.iter().filter(|(kind, _)| kind.is_served());
         if !self.is_synced() {
             Availability::NotSynced
+        } else if served.any(|(_, freshness)| freshness.is_behind()) {
+            Availability::Behind
         } else if self.age(now) > self.settings.staleness_max {
             Availability::Stale
         } else {

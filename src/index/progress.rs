@@ -2,6 +2,7 @@
 
 use tokio::sync::watch;
 
+use crate::api::endpoint_state::Serves;
 use crate::model::Kind;
 
 /// One number a kind. ResourceVersions of one kind compare as integers, and a watch delivers them in order: once a
@@ -22,6 +23,24 @@ impl Progress {
             *at = resource_version;
             true
         });
+    }
+
+    /// The newest resourceVersions that are served.
+    pub(super) fn serves(&self) -> Serves {
+        let mut reached = *self.0.borrow();
+        let mut of = |kind| slot(&mut reached, kind).map_or(0, |at| i64::try_from(*at).unwrap_or(i64::MAX));
+        Serves {
+            access_groups: of(Kind::AccessGroup),
+            service_users: of(Kind::ServiceUser),
+            applications: of(Kind::Application),
+            client_secrets: of(Kind::ClientSecret),
+            namespaces: of(Kind::Namespace),
+        }
+    }
+
+    /// Hears of each step forward.
+    pub(super) fn steps(&self) -> watch::Receiver<[u64; Kind::ALL.len()]> {
+        self.0.subscribe()
     }
 
     /// Waits until the index serves every one of `wanted`.

@@ -2,13 +2,15 @@
 //! objects and nobody else does, so no write conflicts.
 
 use jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams};
-use kube::{Client, Resource};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::{Client, Resource as _};
 use serde_json::json;
 
 use crate::api::EndpointState;
 use crate::api::endpoint_state::EndpointStateSpec;
-use crate::api::names::ENDPOINT_FIELD_MANAGER;
+use crate::api::names::{COMPONENT_LABEL, ENDPOINT_FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, REPLICA};
 
 /// Where a replica reports.
 #[derive(Clone, Debug)]
@@ -34,6 +36,35 @@ impl States {
     /// A state that tells nothing yet.
     pub(super) fn blank(&self, now: Timestamp) -> EndpointStateSpec {
         EndpointStateSpec { replica: self.reporting.replica.clone(), reported_at: now, ..EndpointStateSpec::default() }
+    }
+
+    /// Says that this replica is there, for `seconds` from now on.
+    pub(super) async fn renew_lease(&self, now: Timestamp, seconds: i32) -> kube::Result<()> {
+        let lease = json!({
+            "apiVersion": Lease::api_version(&()),
+            "kind": Lease::kind(&()),
+            "metadata": {"name": self.lease(), "labels": {COMPONENT_LABEL: REPLICA, MANAGED_BY_LABEL: MANAGED_BY}},
+            "spec": {
+                "holderIdentity": self.reporting.replica,
+                "leaseDurationSeconds": seconds,
+                "renewTime": MicroTime(now),
+            },
+        });
+        let with = PatchParams::apply(ENDPOINT_FIELD_MANAGER).force();
+        self.leases().patch(&self.lease(), &with, &Patch::Apply(&lease)).await.map(drop)
+    }
+
+    /// Says that this replica is not there any more.
+    pub(super) async fn drop_lease(&self) -> kube::Result<()> {
+        self.leases().delete(&self.lease(), &DeleteParams::default()).await.map(drop)
+    }
+
+    fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.client.clone(), &self.reporting.namespace)
+    }
+
+    fn lease(&self) -> String {
+        object_name(&self.reporting.replica, "replica")
     }
 
     /// Writes the object that is called `part`, whole.

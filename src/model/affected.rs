@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
@@ -51,6 +52,12 @@ impl Kind {
         !matches!(self, Self::Secret | Self::Import)
     }
 
+    /// Whether people decide with it what the endpoint serves.
+    #[must_use]
+    pub fn is_configuration(self) -> bool {
+        self.is_served() && self != Self::EndpointState
+    }
+
     /// Name for logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -74,6 +81,8 @@ pub struct Affected {
     pub kind: Kind,
     /// Newest resourceVersion of that kind that the stores hold now.
     pub resource_version: u64,
+    /// When the change was made, to a second, if that is known.
+    pub made_at: Option<Timestamp>,
     /// AccessGroups to look at.
     pub groups: BTreeSet<String>,
     /// ServiceUsers to look at.
@@ -93,6 +102,7 @@ impl Affected {
         Self {
             kind,
             resource_version,
+            made_at: None,
             groups: BTreeSet::new(),
             users: Keys::new(),
             applications: Keys::new(),

@@ -117,8 +117,8 @@ impl Hub {
         let update = match report {
             Report::Listed => Update::Listed(kind),
             Report::Seen(version) => Update::Affected(Affected::nothing(kind, version.parse().unwrap_or_default())),
-            Report::Change(change) => {
-                let mut affected = Affected::nothing(kind, newest(change));
+            Report::Change { change, made_at } => {
+                let mut affected = Affected { made_at: *made_at, ..Affected::nothing(kind, newest(change)) };
                 relate(&mut relations, change);
                 affect(&mut affected, &relations, change);
                 Update::Affected(affected)

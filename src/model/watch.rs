@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
@@ -18,7 +18,7 @@ use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, ExponentialBackoff};
 use kube::runtime::{WatchStreamExt, watcher::Config};
 
-use super::{Change, Kind};
+use super::{Change, Kind, revision};
 use crate::chain::chain;
 use crate::clock::Clock;
 
@@ -39,6 +39,8 @@ pub struct Freshness {
     failing_since: AtomicI64,
     /// Seconds since the epoch of the last failure.
     failed_last: AtomicI64,
+    /// The API server showed something older than what was served before.
+    behind: AtomicBool,
 }
 
 impl Freshness {
@@ -49,6 +51,12 @@ impl Freshness {
             0 => 0,
             since => (now.as_second() - since).max(0),
         }
+    }
+
+    /// Whether the API server shows an older state than was served already. What was served is kept.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
     }
 
     /// Whether a failed watch has been quiet for so long that it must have tried again. A watch that recovers says
@@ -86,12 +94,13 @@ pub(super) async fn follow<W, K>(
     clock: &impl Clock,
     mut report: impl FnMut(Report<K>),
 ) where
+    W: Resource,
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     let store = writer.as_reader();
     let backoff = ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter();
     let mut events = std::pin::pin!(events.backoff(ExponentialBackoff::from(backoff.without_max_times())));
-    let mut follower = Follower { kind, store, writer, convert, listed_before: Vec::new() };
+    let mut follower = Follower { kind, store, writer, convert, listed_before: Vec::new(), behind: false };
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
@@ -101,6 +110,9 @@ pub(super) async fn follow<W, K>(
                 }
                 for told in follower.take(event) {
                     report(told);
+                }
+                if freshness.behind.swap(follower.behind, Ordering::Relaxed) != follower.behind {
+                    follower.say_so();
                 }
             }
             Err(error) => {
@@ -119,22 +131,26 @@ struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, F> {
     convert: F,
     /// What was served before the list that is coming in.
     listed_before: Vec<Arc<K>>,
+    /// Something of the last list, or since, was older than what was served.
+    behind: bool,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
-    fn take<W>(&mut self, event: Event<W>) -> Vec<Report<K>>
+    fn take<W: Resource>(&mut self, event: Event<W>) -> Vec<Report<K>>
     where
         F: Fn(W) -> Result<K, Box<InvalidObject>>,
     {
         match event {
             Event::Init => {
+                self.behind = false;
                 self.listed_before = self.store.state();
                 self.writer.apply_watcher_event(&Event::Init);
                 Vec::new()
             }
             Event::InitApply(object) => match (self.convert)(object) {
                 Ok(object) => {
-                    self.writer.apply_watcher_event(&Event::InitApply(object));
+                    let newer = self.newer_than(&object).map(|newer| K::clone(&newer));
+                    self.writer.apply_watcher_event(&Event::InitApply(newer.unwrap_or(object)));
                     Vec::new()
                 }
                 Err(invalid) => vec![self.undecodable(&invalid)],
@@ -142,15 +158,22 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
             Event::InitDone => {
                 self.writer.apply_watcher_event(&Event::InitDone);
                 let before = std::mem::take(&mut self.listed_before);
-                differences(before, &self.store).map(Report::Change).chain([Report::Listed]).collect()
+                let report = |change| Report::Change { change, made_at: None };
+                differences(before, &self.store).map(report).chain([Report::Listed]).collect()
             }
-            Event::Apply(object) => match (self.convert)(object) {
-                Ok(object) => vec![Report::Change(replace(&self.store, &mut self.writer, object))],
-                Err(invalid) => {
-                    let seen = self.undecodable(&invalid);
-                    self.remove(&invalid.metadata).into_iter().chain([seen]).collect()
+            Event::Apply(object) => {
+                let made_at = made_at(object.meta());
+                match (self.convert)(object) {
+                    Ok(object) if self.newer_than(&object).is_some() => Vec::new(),
+                    Ok(object) => {
+                        vec![Report::Change { change: replace(&self.store, &mut self.writer, object), made_at }]
+                    }
+                    Err(invalid) => {
+                        let seen = self.undecodable(&invalid);
+                        self.remove(&invalid.metadata).into_iter().chain([seen]).collect()
+                    }
                 }
-            },
+            }
             Event::Delete(object) => match (self.convert)(object) {
                 Ok(object) => self.remove(object.meta()),
                 Err(invalid) => self.remove(&invalid.metadata),
@@ -165,14 +188,48 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
     }
 
     fn remove(&mut self, metadata: &ObjectMeta) -> Vec<Report<K>> {
-        remove(&self.store, &mut self.writer, metadata).map(Report::Change).into_iter().collect()
+        let change = remove(&self.store, &mut self.writer, metadata);
+        change.map(|change| Report::Change { change, made_at: None }).into_iter().collect()
     }
+
+    /// The object as it was served, if that is newer than `object`. What was served is never taken back: an API server
+    /// whose data were restored, or that has fallen behind, shows older ones.
+    fn newer_than(&mut self, object: &K) -> Option<Arc<K>> {
+        let newer =
+            self.store.get(&ObjectRef::from_obj(object)).filter(|known| revision(known.as_ref()) > revision(object));
+        self.behind |= newer.is_some();
+        newer
+    }
+
+    fn say_so(&self) {
+        let kind = self.kind.name();
+        if self.behind {
+            tracing::error!(
+                kind,
+                "the API server shows an older state than was served before, so nothing is answered: wait until it has \
+                 caught up, or, if its data were restored from a backup, restart this replica"
+            );
+        } else {
+            tracing::info!(kind, "the API server has caught up");
+        }
+    }
+}
+
+/// When the change was made: a server says so in whole seconds, and not of deletions.
+fn made_at(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let fields = metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
+    fields.chain(&metadata.creation_timestamp).chain(&metadata.deletion_timestamp).map(|time| time.0).max()
 }
 
 /// What a watch tells the pump.
 pub(super) enum Report<K> {
     /// An object differs.
-    Change(Change<K>),
+    Change {
+        /// How.
+        change: Change<K>,
+        /// Since when, if that is known.
+        made_at: Option<Timestamp>,
+    },
     /// A revision that changes nothing: its object cannot be decoded.
     Seen(String),
     /// A complete list is in the store.

@@ -90,6 +90,8 @@ pub enum Availability {
     NotSynced,
     /// The watches have been broken for longer than the staleness limit.
     Stale,
+    /// The API server shows an older state than was served before.
+    Behind,
 }
 
 /// One object at one revision, as a log line names it: `Application billing/invoice-sync@1234`.

@@ -91,6 +91,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             Availability::Serving => Ok(now),
             Availability::NotSynced => Err(Unavailable::NotSynced),
             Availability::Stale => Err(Unavailable::Stale),
+            Availability::Behind => Err(Unavailable::Behind),
         }
     }
 

@@ -18,6 +18,8 @@ pub struct Observed<'a> {
     pub authority: &'a Authority,
     /// Who has the client id instead, as `Kind namespace/name` or a phrase that names nobody of another namespace.
     pub client_id_taken_by: Option<String>,
+    /// Every live replica serves the object, and what it depends on, as they are.
+    pub served: bool,
     /// ClientSecrets that authenticate, and all of them.
     pub secrets: (usize, usize),
     /// The most ClientSecrets that count.
@@ -38,15 +40,17 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let (ready, outlook) = ready(observed);
     let state = if ready.status { "enabled" } else { ready.reason };
     let fingerprint = fingerprint(&authority, &[subject.as_deref().unwrap_or_default(), state]);
+    let epoch = next_epoch(previous.epoch, previous.authority.as_deref(), &fingerprint);
     let mut verdicts = with_outlook(ready, outlook);
     verdicts.push(service_user_resolved(observed));
+    verdicts.push(propagated(observed, &previous, epoch));
     verdicts.extend(narrowed(observed));
     let has_client_id = observed.client_id_taken_by.is_none();
     ApplicationStatus {
         observed_generation: application.metadata.generation,
         client_id: has_client_id.then(|| application.spec.claimed_client_id(&application.metadata).to_owned()),
         subject,
-        epoch: Some(next_epoch(previous.epoch, previous.authority.as_deref(), &fingerprint)),
+        epoch: Some(epoch),
         authority: Some(fingerprint),
         permissions: Some(permissions(&authority)),
         roles: Some(roles(&authority)),
@@ -93,6 +97,23 @@ fn accepted(observed: &Observed<'_>) -> String {
     } else {
         "Enabled.".to_owned()
     }
+}
+
+/// Once an epoch is served everywhere, it stays so: no replica goes back, and a new one begins with it.
+fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64) -> Verdict {
+    let known = previous.epoch == Some(epoch);
+    if known && (observed.served || is_propagated(previous)) {
+        Verdict::yes(types::PROPAGATED, reasons::SERVED, format!("Every replica serves epoch {epoch}."))
+    } else {
+        let message = format!("Not every replica has told yet that it serves epoch {epoch}.");
+        Verdict::no(types::PROPAGATED, reasons::PROPAGATING, message)
+    }
+}
+
+/// Whether the status says that every replica serves its epoch.
+#[must_use]
+pub fn is_propagated(status: &ApplicationStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.type_ == types::PROPAGATED && condition.status == "True")
 }
 
 fn service_user_resolved(observed: &Observed<'_>) -> Verdict {

@@ -15,6 +15,9 @@ const BUCKETS_S: [f64; 15] = [
     0.005_120, 0.010_240, 0.020_480, 0.040_960, 0.081_920,
 ];
 
+/// From half a second to five minutes: the API server says in whole seconds when a change was made.
+const PROPAGATION_BUCKETS_S: [f64; 10] = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0];
+
 /// How a token request ended. The label `outcome`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
@@ -140,6 +143,7 @@ pub struct TokenMetrics {
     pub revocations: Answers,
     hash_seconds: Histogram,
     sign_seconds: Histogram,
+    propagation_seconds: Histogram,
     hashes_in_flight: Gauge,
     read_model_age_seconds: Gauge<f64, AtomicU64>,
 }
@@ -217,6 +221,7 @@ impl TokenMetrics {
             revocations: Answers::new(&revoke, ["revoked", "ignored"]),
             hash_seconds: Histogram::new(BUCKETS_S),
             sign_seconds: Histogram::new(BUCKETS_S),
+            propagation_seconds: Histogram::new(PROPAGATION_BUCKETS_S),
             hashes_in_flight: Gauge::default(),
             read_model_age_seconds: Gauge::default(),
         };
@@ -231,6 +236,12 @@ impl TokenMetrics {
         registry.register_with_unit("secret_hash_duration", "Time to check a secret by its hash", seconds(), hash);
         let sign = metrics.sign_seconds.clone();
         registry.register_with_unit("token_sign_duration", "Time to write and sign a token", seconds(), sign);
+        registry.register_with_unit(
+            "propagation",
+            "Time from a change of an object until this replica serves it; up to a second too long",
+            seconds(),
+            metrics.propagation_seconds.clone(),
+        );
         let in_flight = metrics.hashes_in_flight.clone();
         registry.register("secret_hashes_in_flight", "Hashes being computed now", in_flight);
         let age = metrics.read_model_age_seconds.clone();
@@ -286,6 +297,11 @@ impl TokenMetrics {
     /// A token was written and signed.
     pub fn signed(&self, took: Duration) {
         self.sign_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A change is served this long after it was made.
+    pub fn served(&self, after: Duration) {
+        self.propagation_seconds.observe(after.as_secs_f64());
     }
 
     /// How long ago the read model was last known to be current.

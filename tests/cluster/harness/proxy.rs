@@ -1,4 +1,4 @@
-//! A plain-HTTP way to the API server that counts writes and can kill the operator at any of them.
+//! A plain-HTTP way to the API server that counts writes, can kill the operator at any of them, and can freeze watches.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,8 +6,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, Request, Response, StatusCode, Uri, header};
+use futures::StreamExt;
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::cluster::Cluster;
 use super::http::{Connections, trusting};
@@ -33,6 +35,7 @@ struct Shared {
     upstream: Connections,
     server: Uri,
     state: Mutex<Traffic>,
+    frozen: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -52,7 +55,12 @@ impl Proxy {
     pub async fn before(cluster: &Cluster) -> Self {
         let ca = std::fs::read(cluster.controlplane.ca()).expect("read the CA");
         let server = cluster.controlplane.address().parse().expect("an address");
-        let shared = Arc::new(Shared { upstream: trusting(&ca), server, state: Mutex::default() });
+        let shared = Arc::new(Shared {
+            upstream: trusting(&ca),
+            server,
+            state: Mutex::default(),
+            frozen: watch::Sender::new(false),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let service = Router::new().fallback(forward).with_state(shared.clone());
@@ -70,6 +78,11 @@ impl Proxy {
         self.state().trap.take().is_some()
     }
 
+    /// From now on no watch shows anything, or all of them go on where they were. Other requests pass.
+    pub fn freeze(&self, frozen: bool) {
+        self.shared.frozen.send_replace(frozen);
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, Traffic> {
         self.shared.state()
     }
@@ -80,11 +93,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a write (leases, events and markers are none); the trap, if this is the write it waits for.
+    /// Counts a write (leases, events, what replicas tell each other and markers are none); the trap, if this is the write it waits for.
     fn note(&self, request: &Request<Body>) -> Option<Trap> {
         let path = request.uri().path();
-        if request.method() == Method::GET || ["/leases", "/events", "/marker-"].iter().any(|part| path.contains(part))
-        {
+        let others = ["/leases", "/events", "/endpointstates", "/marker-"];
+        if request.method() == Method::GET || others.iter().any(|part| path.contains(part)) {
             return None;
         }
         let mut state = self.state();
@@ -94,15 +107,31 @@ impl Shared {
     }
 
     async fn pass(&self, request: Request<Body>) -> Response<Body> {
+        let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         let (mut head, body) = request.into_parts();
         let mut uri = self.server.clone().into_parts();
         uri.path_and_query = head.uri.into_parts().path_and_query;
         head.uri = Uri::from_parts(uri).expect("a URL");
         head.headers.remove(header::HOST);
         match self.upstream.request(Request::from_parts(head, body)).await {
+            Ok(response) if watches => response.map(|body| self.freezing(body)),
             Ok(response) => response.map(Body::new),
             Err(_) => gone(),
         }
+    }
+}
+
+impl Shared {
+    /// A body that waits while watches are frozen.
+    fn freezing(&self, body: hyper::body::Incoming) -> Body {
+        let frozen = self.frozen.subscribe();
+        Body::from_stream(Body::new(body).into_data_stream().then(move |part| {
+            let mut frozen = frozen.clone();
+            async move {
+                let _ = frozen.wait_for(|frozen| !frozen).await;
+                part
+            }
+        }))
     }
 }
 

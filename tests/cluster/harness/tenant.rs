@@ -144,6 +144,48 @@ impl Tenant {
         answers.iter().map(|answer| answer.claims().unwrap_or_else(|error| panic!("refused: {error}"))).collect()
     }
 
+    /// A token that a replica grants now.
+    pub async fn token(&self, credential: &Credential, replica: usize) -> String {
+        let replica = &self.cluster.replicas[replica].url;
+        eventually("a token is granted", async || {
+            let answer = credential.ask(&self.connections, replica, &[]).await?;
+            holds(answer.status == 200, &answer.body)?;
+            Ok(answer.token().to_owned())
+        })
+        .await
+    }
+
+    /// What every replica says of a token to this credential.
+    pub async fn introspected(&self, api: &Credential, token: &str) -> Vec<Value> {
+        let mut answers = Vec::new();
+        for replica in &self.cluster.replicas {
+            let (status, said) = api.introspect(&self.connections, &replica.url, token).await;
+            answers.push(if status == 200 { said } else { json!(status.as_u16()) });
+        }
+        answers
+    }
+
+    /// Waits until every replica says that the token is active, or that it is not.
+    pub async fn all_say(&self, api: &Credential, token: &str, active: bool) {
+        eventually(format_args!("every replica says active: {active}"), async || {
+            let said = self.introspected(api, token).await;
+            holds(said.iter().all(|answer| answer["active"] == active), format_args!("{said:?}"))
+        })
+        .await;
+    }
+
+    /// The credential of an API that may introspect tokens for the audience of [`access_group`].
+    pub async fn api(&self) -> Credential {
+        let group = self.own("api");
+        let permissions = json!([{"audience": "https://billing.example.com", "scopes": ["introspect"]}]);
+        self.apply(&access_group(&group, json!({"role": "billing.api", "permissions": permissions}))).await;
+        self.apply(&service_user("api", &[&group])).await;
+        self.apply(&application("api", "api", json!({}))).await;
+        self.apply(&client_secret("api", "api", json!({}))).await;
+        self.ready("ClientSecret", "api").await;
+        self.delivered("api").await
+    }
+
     /// Waits until every replica accepts the credential.
     pub async fn let_in(&self, credential: &Credential) {
         eventually("every replica accepts the credential", async || {

@@ -99,6 +99,23 @@ impl Credential {
         http::send(connections, request).await.expect("an answer")
     }
 
+    /// Posts a form to any endpoint, in the name of this credential.
+    pub async fn post(&self, connections: &Connections, url: &str, form: &[(&str, &str)]) -> (StatusCode, Value) {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = Request::post(url)
+            .header(header::AUTHORIZATION, self.authorization())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(body))
+            .expect("a request");
+        let answer = http::send(connections, request).await.expect("an answer");
+        (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+
+    /// What a replica says of a token to this credential.
+    pub async fn introspect(&self, connections: &Connections, replica: &str, token: &str) -> (StatusCode, Value) {
+        self.post(connections, &format!("{replica}/oauth2/introspect"), &[("token", token), ("touch", "false")]).await
+    }
+
     /// Asks a replica for a token, form parameters beside `grant_type` in `form`.
     pub async fn ask(
         &self,
@@ -125,13 +142,17 @@ pub struct TokenAnswer {
 }
 
 impl TokenAnswer {
+    /// The token that was granted.
+    pub fn token(&self) -> &str {
+        self.body["access_token"].as_str().unwrap_or_else(|| panic!("a token, not {}", self.body))
+    }
+
     /// The claims of the token that was granted; `Err` is the refusal.
     pub fn claims(&self) -> Result<Value, String> {
         if self.status != StatusCode::OK {
             return Err(format!("{} {}", self.status.as_u16(), self.error()));
         }
-        let token = self.body["access_token"].as_str().expect("a token");
-        let payload = token.split('.').nth(1).expect("a JWT");
+        let payload = self.token().split('.').nth(1).expect("a JWT");
         let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).expect("base64url");
         Ok(serde_json::from_slice(&payload).expect("JSON claims"))
     }

@@ -1,0 +1,64 @@
+//! Says that this replica is there, and how far it has come: by a Lease that it renews, and an EndpointState that it
+//! writes when it has come further. From both the controller tells when every live replica serves a change.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Index;
+use crate::api::endpoint_state::{EndpointStateSpec, Serves};
+use crate::chain::chain;
+use crate::clock::Clock;
+
+/// A replica that has not renewed its Lease for this long is gone, …
+const LEASE_SECONDS: i32 = 15;
+/// … and it tries three times in that.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Least time between two writes of how far it has come. The first after a pause is written at once.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+impl Index {
+    /// Tells both, from the first sync until `closing`.
+    pub async fn be_present(&self, clock: impl Clock, closing: CancellationToken) {
+        let mut steps = self.progress.steps();
+        while !self.is_synced() {
+            if closing.run_until_cancelled(tokio::time::sleep(Duration::from_millis(20))).await.is_none() {
+                return;
+            }
+        }
+        let told = async {
+            let mut told = None;
+            loop {
+                let serves = self.progress.serves();
+                if told != Some(serves) && self.tell(&clock, serves).await {
+                    told = Some(serves);
+                }
+                tokio::time::sleep(TELL_EVERY).await;
+                // The sender lives as long as the index does.
+                let _ = steps.changed().await;
+            }
+        };
+        let renewed = async {
+            loop {
+                if let Err(error) = self.states.renew_lease(clock.now(), LEASE_SECONDS).await {
+                    tracing::warn!(error = chain(&error), "the lease of this replica could not be renewed");
+                }
+                tokio::time::sleep(RENEW_EVERY).await;
+            }
+        };
+        let _: Option<((), ())> = closing.run_until_cancelled(futures::future::join(told, renewed)).await;
+        // Without an API server it runs out.
+        let _ = tokio::time::timeout(TELL_EVERY, self.states.drop_lease()).await;
+    }
+
+    async fn tell(&self, clock: &impl Clock, serves: Serves) -> bool {
+        let spec = EndpointStateSpec { serves: Some(serves), ..self.states.blank(clock.now()) };
+        match self.states.write("serves", &spec).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "how far this replica has come could not be told");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Tokens end when the authority that they stand for does, at every replica, and with nothing less.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Tenant, access_group, application, client_secret, service_user};
+
+/// What is done to which object: a merge patch, or `null` to delete it.
+type Row = (&'static str, &'static str, Value);
+
+/// Each row has a group, a service user, an application and a secret of its own, all named after it.
+fn that_end_tokens() -> Vec<Row> {
+    let spec = |spec: Value| json!({"spec": spec});
+    let less = json!([{"audience": "https://billing.example.com", "scopes": ["invoices:list"]}]);
+    let more =
+        json!([{"audience": "https://billing.example.com", "scopes": ["invoices:list", "invoices:read", "more"]}]);
+    vec![
+        ("the role permits less", "AccessGroup", spec(json!({"permissions": less}))),
+        ("the role permits more", "AccessGroup", spec(json!({"permissions": more}))),
+        ("the role has another name", "AccessGroup", spec(json!({"role": "billing.lister"}))),
+        ("the role is of another plane", "AccessGroup", spec(json!({"plane": "Admin"}))),
+        ("the group is elsewhere", "AccessGroup", spec(json!({"location": "/apac"}))),
+        ("the group is closed to the namespace", "AccessGroup", spec(json!({"namespaces": {"selector": null}}))),
+        ("the group is deleted", "AccessGroup", Value::Null),
+        ("the service user leaves the group", "ServiceUser", spec(json!({"groups": []}))),
+        ("the service user is elsewhere", "ServiceUser", spec(json!({"location": "/apac"}))),
+        ("the service user is suspended", "ServiceUser", spec(json!({"suspend": true}))),
+        ("the service user is deleted", "ServiceUser", Value::Null),
+        ("the application acts for another", "Application", spec(json!({"serviceUserRef": {"name": "other"}}))),
+        ("the application is narrowed", "Application", spec(json!({"restrictTo": {"scopes": ["invoices:read"]}}))),
+        ("the application is suspended", "Application", spec(json!({"suspend": true}))),
+        ("the application is deleted", "Application", Value::Null),
+        ("the secret is narrowed", "ClientSecret", spec(json!({"restrictTo": {"scopes": ["invoices:read"]}}))),
+        ("the secret is revoked", "ClientSecret", spec(json!({"revoke": true}))),
+        ("the secret has expired", "ClientSecret", spec(json!({"expiresIn": "1s"}))),
+        ("the secret is deleted", "ClientSecret", Value::Null),
+    ]
+}
+
+/// Nothing of this is about authority.
+fn that_do_not() -> Vec<Row> {
+    let text = |kind| ("a text", kind, json!({"spec": {"description": "Another text."}}));
+    let labels = |kind| ("a label", kind, json!({"metadata": {"labels": {"team": "billing"}}}));
+    let lifetime = json!({"spec": {"token": {"lifetime": "5m"}}});
+    let kinds = ["AccessGroup", "ServiceUser", "Application", "ClientSecret"];
+    let mut rows: Vec<Row> = kinds.into_iter().flat_map(|kind| [text(kind), labels(kind)]).collect();
+    rows.push(("another lifetime", "Application", lifetime));
+    rows
+}
+
+#[tokio::test]
+async fn tokens_that_are_out_end_with_what_they_stand_for() {
+    let tenant = Tenant::new("ended-tokens").await;
+    let api = tenant.api().await;
+    tenant.apply(&service_user("other", &[])).await;
+    for (number, (what, kind, patch)) in that_end_tokens().into_iter().enumerate() {
+        let row = set(&tenant, &format!("row-{number}")).await;
+        let token = tenant.token(&tenant.delivered(&row.secret).await, number % 2).await;
+        tenant.all_say(&api, &token, true).await;
+        row.change(&tenant, kind, &patch).await;
+        println!("{what}");
+        tenant.all_say(&api, &token, false).await;
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_are_out_outlive_every_change_of_anything_else() {
+    let tenant = Tenant::new("living-tokens").await;
+    let api = tenant.api().await;
+    let row = set(&tenant, "row").await;
+    let epochs = async || {
+        let epoch = async |kind: &str| tenant.get(kind, &row.secret).await["status"]["epoch"].clone();
+        (epoch("ServiceUser").await, epoch("Application").await)
+    };
+    let token = tenant.token(&tenant.delivered(&row.secret).await, 0).await;
+    let before = epochs().await;
+    for (what, kind, patch) in that_do_not() {
+        row.change(&tenant, kind, &patch).await;
+        tenant.settled().await;
+        assert_eq!(epochs().await, before, "{what} of the {kind}");
+        tenant.all_say(&api, &token, true).await;
+    }
+}
+
+#[tokio::test]
+async fn tokens_end_when_the_namespace_moves_or_is_not_admitted_any_more() {
+    let tenant = Tenant::new("moving").await;
+    let api = tenant.api().await;
+    let row = set(&tenant, "row").await;
+    tenant
+        .merge("Namespace", "", &tenant.namespace, json!({"metadata": {"labels": {"team": "billing"}}}))
+        .await
+        .unwrap();
+    let admitted = json!({"spec": {"namespaces": {"selector": {"matchLabels": {"team": "billing"}}}}});
+    tenant.merge("AccessGroup", "", &row.group, admitted).await.unwrap();
+    tenant.ready("ServiceUser", &row.secret).await;
+    let credential = tenant.delivered(&row.secret).await;
+    for metadata in [
+        json!({"annotations": {"postern.dev/location": "/apac"}}),
+        json!({"annotations": {"postern.dev/location": null}, "labels": {"team": "ledger"}}),
+    ] {
+        let token = tenant.token(&credential, 0).await;
+        tenant.merge("Namespace", "", &tenant.namespace, json!({"metadata": metadata})).await.unwrap();
+        // The API that looks is of this namespace too.
+        let elsewhere =
+            json!({"metadata": {"annotations": {"postern.dev/location": null}, "labels": {"team": "ledger"}}});
+        tenant.answers_everywhere(&credential, &[], "400 invalid_scope").await;
+        tenant.merge("Namespace", "", &tenant.namespace, elsewhere).await.unwrap();
+        tenant.all_say(&api, &token, false).await;
+        let back = json!({"metadata": {"labels": {"team": "billing"}}});
+        tenant.merge("Namespace", "", &tenant.namespace, back).await.unwrap();
+        tenant.let_in(&credential).await;
+        tenant.all_say(&api, &token, false).await;
+    }
+}
+
+/// The objects of one row.
+struct Chain {
+    group: String,
+    secret: String,
+}
+
+async fn set(tenant: &Tenant, name: &str) -> Chain {
+    let group = tenant.own(name);
+    tenant.apply(&access_group(&group, json!({}))).await;
+    tenant.apply(&service_user(name, &[&group])).await;
+    tenant.apply(&application(name, name, json!({}))).await;
+    tenant.apply(&client_secret(name, name, json!({}))).await;
+    tenant.ready("ServiceUser", name).await;
+    tenant.ready("ClientSecret", name).await;
+    Chain { group, secret: name.to_owned() }
+}
+
+impl Chain {
+    async fn change(&self, tenant: &Tenant, kind: &str, patch: &Value) {
+        let (namespace, name) = match kind {
+            "AccessGroup" => ("", &self.group),
+            _ => (tenant.namespace.as_str(), &self.secret),
+        };
+        if patch.is_null() {
+            tenant.delete(kind, namespace, name).await;
+        } else {
+            tenant.merge(kind, namespace, name, patch.clone()).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A change is one step at each replica, in one direction, and it can be seen when all of them have taken it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Credential, Proxy, Tenant, application, condition, eventually, holds, service_user};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_new_and_says_when_it_cannot_tell() {
+    let cluster = Cluster::own(2);
+    let proxy = start_the_second_behind_a_proxy(&cluster).await;
+    let tenant = Tenant::on(cluster.clone(), "frozen", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    tenant.apply(&service_user("other", &[&tenant.own("readers")])).await;
+    tenant.ready("ServiceUser", "other").await;
+    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    let (old, new) = (subject(&tenant, "sync").await, subject(&tenant, "other").await);
+    let before = tenant.token(&credential, 0).await;
+    tenant.all_say(&credential, &before, true).await;
+    let load = Load::start(&tenant, &credential);
+
+    proxy.freeze(true);
+    tenant.apply(&application("sync", "other", json!({}))).await;
+    eventually("the first replica serves the new one", async || {
+        let claims = credential.ask(&tenant.connections, &cluster.replicas[0].url, &[]).await?.claims()?;
+        holds(claims["sub"] == new.as_str(), &claims["sub"])
+    })
+    .await;
+    tenant.says("Application", "sync", "Propagated", "False", "Propagating").await;
+    let after = eventually("a token of the new epoch", async || {
+        let answer = credential.ask(&tenant.connections, &cluster.replicas[0].url, &[]).await?;
+        let epoch = tenant.get("Application", "sync").await["status"]["epoch"].clone();
+        holds(answer.claims()?["postern_epoch"][1] == epoch, epoch)?;
+        Ok(answer.token().to_owned())
+    })
+    .await;
+    // The frozen one still believes in the old one, and knows from the token that there is something newer.
+    let frozen = &cluster.replicas[1].url;
+    assert_eq!(credential.ask(&tenant.connections, frozen, &[]).await.unwrap().claims().unwrap()["sub"], old.as_str());
+    let (status, said) = credential.introspect(&tenant.connections, frozen, &after).await;
+    assert_eq!((status, &said["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("temporarily_unavailable")));
+    let told = tenant.get("Application", "sync").await;
+    assert_eq!(condition(&told, "Propagated").unwrap()["status"], "False", "it is not served everywhere");
+
+    proxy.freeze(false);
+    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    tenant.all_say(&credential, &after, true).await;
+    tenant.all_say(&credential, &before, false).await;
+    for (replica, subjects) in load.stop().await.into_iter().enumerate() {
+        let switched = subjects.iter().position(|subject| *subject == new).expect("it got there");
+        assert!(switched > 0, "it began with the old one");
+        assert!(subjects[..switched].iter().all(|subject| *subject == old), "replica {replica}: {subjects:?}");
+        assert!(subjects[switched..].iter().all(|subject| *subject == new), "replica {replica}: {subjects:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_killed_holds_nothing_up_for_longer_than_its_lease() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "killed", json!({})).await;
+    tenant.settle_in().await;
+    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    cluster.replicas[1].process().kill();
+    tenant.apply(&service_user("sync", &[])).await;
+    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    eventually("the change has a new epoch, which is served", async || {
+        let told = tenant.get("Application", "sync").await;
+        let propagated = condition(&told, "Propagated").cloned().unwrap_or_default();
+        holds(told["status"]["epoch"] == 2 && propagated["status"] == "True", &told["status"])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn how_long_changes_take_is_measured() {
+    let tenant = Tenant::new("measured").await;
+    tenant.settle_in().await;
+    for replica in &tenant.cluster.replicas {
+        eventually("changes are counted", async || {
+            let text = replica.metrics().await;
+            let count = text.lines().find_map(|line| line.strip_prefix("postern_propagation_seconds_count "));
+            holds(count.is_some_and(|count| count != "0"), format_args!("{count:?}"))
+        })
+        .await;
+    }
+}
+
+async fn start_the_second_behind_a_proxy(cluster: &Arc<Cluster>) -> Proxy {
+    // The first one leads.
+    cluster.replicas[0].start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
+    cluster.replicas[0].ready().await;
+    let proxy = Proxy::before(cluster).await;
+    cluster.replicas[1].start(&cluster.operator_kubeconfig(&proxy.address));
+    cluster.guarded().await;
+    cluster.ready().await;
+    proxy
+}
+
+async fn subject(tenant: &Tenant, user: &str) -> String {
+    tenant.get("ServiceUser", user).await["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
+/// Asks each replica for one token after the other.
+struct Load {
+    over: Arc<AtomicBool>,
+    tasks: Vec<tokio::task::JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn start(tenant: &Tenant, credential: &Credential) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let task = |url: String| {
+            let (over, credential, connections) = (over.clone(), credential.clone(), tenant.connections.clone());
+            tokio::spawn(async move {
+                let mut subjects = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    let claims: Value = credential.ask(&connections, &url, &[]).await.unwrap().claims().unwrap();
+                    subjects.push(claims["sub"].as_str().unwrap().to_owned());
+                }
+                subjects
+            })
+        };
+        let tasks = tenant.cluster.replicas.iter().map(|replica| task(replica.url.clone())).collect();
+        Self { over, tasks }
+    }
+
+    async fn stop(self) -> Vec<Vec<String>> {
+        self.over.store(true, Ordering::Relaxed);
+        futures::future::join_all(self.tasks).await.into_iter().map(|subjects| subjects.unwrap()).collect()
+    }
+}

@@ -1,0 +1,115 @@
+//! What the replicas tell each other of tokens: revocations and uses.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Tenant, application, eventually, holds};
+
+#[tokio::test]
+async fn what_happened_to_a_token_at_one_replica_is_known_to_the_others_and_outlives_all_of_them() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "sessions", json!({})).await;
+    tenant.settle_in().await;
+    tenant.apply(&application("sync", "sync", json!({"token": {"format": "Opaque", "idleTimeout": "1m"}}))).await;
+    let credential = tenant.issue("blue").await;
+    let (revoked, used, idle) =
+        (tenant.token(&credential, 0).await, tenant.token(&credential, 0).await, tenant.token(&credential, 1).await);
+    assert!(revoked.starts_with("pat_"), "{revoked}");
+    tenant.all_say(&credential, &revoked, true).await;
+
+    revoke(&tenant, &credential, &revoked).await;
+    let first = ends(&tenant, &credential, &used).await;
+    assert_eq!(first[0], first[1], "both know of its issue");
+    let last = use_until_told(&tenant, &credential, &used, first[1]).await;
+    tenant.all_say(&credential, &revoked, false).await;
+
+    for replica in &cluster.replicas {
+        replica.process().kill();
+        replica.process().ended().await;
+    }
+    cluster.start().await;
+    tenant.all_say(&credential, &revoked, false).await;
+    for end in ends(&tenant, &credential, &used).await {
+        assert!(end > first[1] && end <= last, "{end} is after {} and not after {last}", first[1]);
+    }
+    tenant.all_say(&credential, &idle, true).await;
+    the_revocation_is_kept(&tenant).await;
+}
+
+async fn revoke(tenant: &Tenant, credential: &Credential, token: &str) {
+    let url = format!("{}/oauth2/revoke", tenant.cluster.replicas[0].url);
+    let (status, said) = credential.post(&tenant.connections, &url, &[("token", token)]).await;
+    assert_eq!((status, said), (StatusCode::OK, Value::Null));
+}
+
+/// When the token ends at each replica.
+async fn ends(tenant: &Tenant, credential: &Credential, token: &str) -> Vec<i64> {
+    let said = tenant.introspected(credential, token).await;
+    said.iter().map(|answer| answer["exp"].as_i64().unwrap_or_else(|| panic!("{answer}"))).collect()
+}
+
+/// Uses the token at the first replica until the second has heard of it. When it ends at the first.
+async fn use_until_told(tenant: &Tenant, credential: &Credential, token: &str, before: i64) -> i64 {
+    let url = format!("{}/oauth2/introspect", tenant.cluster.replicas[0].url);
+    eventually("the other replica hears of the use", async || {
+        let (status, said) = credential.post(&tenant.connections, &url, &[("token", token)]).await;
+        assert_eq!((status, &said["active"]), (StatusCode::OK, &json!(true)));
+        let other = ends(tenant, credential, token).await[1];
+        holds(other > before, format_args!("{other}"))
+    })
+    .await;
+    ends(tenant, credential, token).await[0]
+}
+
+/// In an object of its own, and without anything that a token could be made of.
+async fn the_revocation_is_kept(tenant: &Tenant) {
+    let states = tenant.list("EndpointState", OPERATOR_NAMESPACE).await;
+    let revoked: Vec<&Value> = states.iter().filter(|state| !state["spec"]["revoked"].is_null()).collect();
+    assert_eq!(revoked.len(), 1, "{states:#?}");
+    assert_eq!(revoked[0]["spec"]["revoked"].as_array().map(Vec::len), Some(1));
+    assert!(!json!(states).to_string().contains("pat_"));
+}
+
+#[tokio::test]
+async fn a_revocation_that_cannot_be_recorded_is_answered_with_503() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "unrecorded", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let token = tenant.token(&credential, 0).await;
+    cluster.controlplane.component("kill", "kube-apiserver");
+    let url = format!("{}/oauth2/revoke", cluster.replicas[0].url);
+    let (status, said) = credential.post(&tenant.connections, &url, &[("token", &token)]).await;
+    assert_eq!((status, &said["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("temporarily_unavailable")));
+    assert_eq!(tenant.introspected(&credential, &token).await[0]["active"], true, "and nothing else is pretended");
+    cluster.controlplane.component("start", "kube-apiserver");
+    eventually("it can be recorded again", async || {
+        let (status, _) = credential.post(&tenant.connections, &url, &[("token", &token)]).await;
+        holds(status == StatusCode::OK, status)
+    })
+    .await;
+    assert_eq!(tenant.introspected(&credential, &token).await, [json!({"active": false})]);
+}
+
+#[tokio::test]
+async fn forty_revocations_at_once_are_all_recorded() {
+    let tenant = Tenant::new("revocations").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let mut tokens = Vec::new();
+    for number in 0..40 {
+        tokens.push(tenant.token(&credential, number % 2).await);
+    }
+    let (url, other) =
+        (format!("{}/oauth2/revoke", tenant.cluster.replicas[1].url), tenant.token(&credential, 0).await);
+    let revocations =
+        tokens.iter().map(async |token| credential.post(&tenant.connections, &url, &[("token", token)]).await.0);
+    let answers = futures::future::join_all(revocations).await;
+    assert!(answers.iter().all(|status| *status == StatusCode::OK), "{answers:?}");
+    for token in &tokens {
+        tenant.all_say(&credential, token, false).await;
+    }
+    tenant.all_say(&credential, &other, true).await;
+}
