@@ -181,7 +181,7 @@ async fn forward(updates: &mut Subscription, queues: &Queues, propagation: &prop
             if affected.kind == Kind::EndpointState {
                 propagation.heard();
             }
-            queues.push(affected);
+            queues.push(&affected);
         }
     }
 }
@@ -197,12 +197,12 @@ struct Queues {
 }
 
 impl Queues {
-    fn push(&self, affected: Affected) {
+    fn push(&self, affected: &Affected) {
         let groups = affected.groups.iter().map(|name| Key::new("", name));
         groups.for_each(|key| send(&self.groups, key));
-        affected.users.into_iter().for_each(|key| send(&self.users, key));
-        affected.applications.into_iter().for_each(|key| send(&self.applications, key));
-        affected.secrets.into_iter().for_each(|key| send(&self.secrets, key));
+        affected.users.iter().for_each(|key| send(&self.users, key.clone()));
+        affected.applications.iter().for_each(|key| send(&self.applications, key.clone()));
+        affected.secrets.iter().for_each(|key| send(&self.secrets, key.clone()));
     }
 
     fn everything(&self, model: &Model) {

@@ -14,6 +14,8 @@ use kube::ResourceExt;
 /// Updates taken at once. After a burst each record is compiled once for all of them, and the number bounds how long
 /// the first of them waits.
 const BATCH: usize = 256;
+/// Records compiled before requests have their turn: a change of one group may concern ten thousand.
+const BREATH: usize = 16;
 
 /// Feeds the index until the watches end. Before the first full sync nothing is served. `served` hears of each change how
 /// long after it was made it is served.
@@ -33,7 +35,7 @@ pub async fn feed(
                 Update::Listed(kind) => {
                     waiting_for.remove(&kind);
                 }
-                Update::Affected(affected) => pending.add(affected),
+                Update::Affected(affected) => pending.add(&affected),
             }
         }
         let first = waiting_for.is_empty() && !index.is_synced();
@@ -46,8 +48,11 @@ pub async fn feed(
         }
         if waiting_for.is_empty() {
             let now = clock.now();
-            for client_id in &pending.clients {
+            for (number, client_id) in pending.clients.iter().enumerate() {
                 index.compile(&model, client_id, now);
+                if number % BREATH == BREATH - 1 {
+                    tokio::task::yield_now().await;
+                }
             }
         }
         if pending.groups {
@@ -77,10 +82,10 @@ struct Pending {
 }
 
 impl Pending {
-    fn add(&mut self, affected: Affected) {
+    fn add(&mut self, affected: &Affected) {
         self.groups |= affected.kind == Kind::AccessGroup;
-        self.clients.extend(affected.clients);
-        self.endpoints.extend(affected.endpoints);
+        self.clients.extend(affected.clients.iter().cloned());
+        self.endpoints.extend(affected.endpoints.iter().cloned());
         self.made_at.extend(affected.made_at.filter(|_| affected.kind.is_configuration()));
         let reached = self.reached.entry(affected.kind).or_default();
         *reached = (*reached).max(affected.resource_version);

@@ -32,8 +32,8 @@ pub type Subscription = mpsc::UnboundedReceiver<Update>;
 /// A message to the subscribers.
 #[derive(Clone, Debug)]
 pub enum Update {
-    /// Something changed.
-    Affected(Affected),
+    /// Something changed. Shared: a change of one group may affect ten thousand objects.
+    Affected(Arc<Affected>),
     /// A kind has been listed completely; sent again after each new list.
     Listed(Kind),
 }
@@ -116,12 +116,14 @@ impl Hub {
         let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
         let update = match report {
             Report::Listed => Update::Listed(kind),
-            Report::Seen(version) => Update::Affected(Affected::nothing(kind, version.parse().unwrap_or_default())),
+            Report::Seen(version) => {
+                Update::Affected(Affected::nothing(kind, version.parse().unwrap_or_default()).into())
+            }
             Report::Change { change, made_at } => {
                 let mut affected = Affected { made_at: *made_at, ..Affected::nothing(kind, newest(change)) };
                 relate(&mut relations, change);
                 affect(&mut affected, &relations, change);
-                Update::Affected(affected)
+                Update::Affected(affected.into())
             }
         };
         for subscriber in &self.subscribers {

@@ -237,7 +237,8 @@ impl Tenant {
         .await;
     }
 
-    /// Waits until every application says how many secrets it has: told at leisure, once for many of them.
+    /// Waits until every application says how many secrets it has, which is told at leisure, once for many of them, and
+    /// that every replica serves it.
     async fn counted(&self) {
         eventually("applications count their secrets", async || {
             let secrets = self.list("ClientSecret", &self.namespace).await;
@@ -248,6 +249,8 @@ impl Tenant {
                     (secrets.iter().filter(mine), secrets.iter().filter(mine).filter(|it| is_active(it)));
                 let (said, is) = (&application["status"]["secrets"], json!([active.count(), total.count()]));
                 holds(json!([said["active"], said["total"]]) == is, format_args!("{said}, not {is}"))?;
+                let propagated = condition(&application, "Propagated").cloned().unwrap_or_default();
+                holds(propagated["status"] == "True", &propagated)?;
             }
             Ok(())
         })
