@@ -49,7 +49,11 @@ pub struct FixedClaims {
     scope: String,
     roles: Vec<String>,
     planes: Vec<String>,
+    location: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<String>,
     postern_epoch: [i64; 2],
+    postern_authority: String,
 }
 
 #[derive(Serialize)]
@@ -64,7 +68,11 @@ struct Claims<'a> {
     scope: &'a str,
     roles: &'a [String],
     planes: &'a [String],
+    location: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<&'a str>,
     postern_epoch: [i64; 2],
+    postern_authority: &'a str,
 }
 
 #[derive(Serialize)]
@@ -155,10 +163,23 @@ impl Server {
         let mut id = [0; 16];
         aws_lc_rs::rand::fill(&mut id)?;
         let jti = URL_SAFE_NO_PAD.encode(id);
-        let FixedClaims { iss, sub, aud, client_id, scope, roles, planes, postern_epoch } = &client.claims;
-        let (exp, postern_epoch) = (iat + client.lifetime, *postern_epoch);
-        let claims = Claims { iss, sub, aud, client_id, iat, exp, jti: &jti, scope, roles, planes, postern_epoch };
-        let claims = serde_json::to_vec(&claims)?;
+        let fixed = &client.claims;
+        let claims = serde_json::to_vec(&Claims {
+            iss: &fixed.iss,
+            sub: &fixed.sub,
+            aud: &fixed.aud,
+            client_id: &fixed.client_id,
+            iat,
+            exp: iat + client.lifetime,
+            jti: &jti,
+            scope: &fixed.scope,
+            roles: &fixed.roles,
+            planes: &fixed.planes,
+            location: &fixed.location,
+            created_by: fixed.created_by.as_deref(),
+            postern_epoch: fixed.postern_epoch,
+            postern_authority: &fixed.postern_authority,
+        })?;
         let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 92);
         token.push_str(&self.header);
         token.push('.');

@@ -8,16 +8,22 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, Shape};
+use hyper::StatusCode;
+use hyper::body::Bytes;
+
+use crate::cluster::{Cluster, Shape, namespace};
+use crate::http::{Connection, Target};
 use crate::operator::{NAMESPACE, Process, Replica};
 use crate::report::{Goal, compare, note};
-use crate::{Result, machine, variable};
+use crate::{Result, endpoint, machine, percentile, variable};
 
 /// Two writes for each of 10,000 ClientSecrets, and three times as long as they take at the rate of raw creates.
 const WRITES: f64 = 20_000.0;
 const PATIENCE: f64 = 3.0;
 /// Resident memory with 10,000 credentials.
 const MEMORY_MIB: f64 = 60.0;
+/// What a client may take, with all that belongs to it.
+const CLIENT_KIB: f64 = 4.0;
 /// Replicas are settled when they use less than this much of a core for this long. Not nothing: the leader goes on for
 /// minutes to write an event for each credential, at a pace that disturbs nobody.
 const QUIET: Duration = Duration::from_secs(3);
@@ -35,14 +41,14 @@ pub struct Burst {
 /// The case that the goal is about: a platform with 500 applications that have 20 secrets each.
 pub const DEEP: Burst = Burst {
     name: "500 Applications × 20",
-    shape: Shape { namespaces: 20, users: 500, applications: 500, secrets: 10_000 },
+    shape: Shape { groups: 5, namespaces: 20, users: 500, applications: 500, secrets: 10_000 },
     everything: false,
 };
 
 /// The hardest case: as many applications as secrets, and all of them in the same burst, as when a cluster is restored.
 pub const WIDE: Burst = Burst {
     name: "10,000 Applications × 1, all at once",
-    shape: Shape { namespaces: 20, users: 500, applications: 10_000, secrets: 10_000 },
+    shape: Shape { groups: 5, namespaces: 20, users: 500, applications: 10_000, secrets: 10_000 },
     everything: true,
 };
 
@@ -91,14 +97,15 @@ pub async fn measure(burst: &Burst) -> Result<()> {
         note(format!("(b) {name}: operator: {request}"), number, "")?;
     }
     note(format!("(c) {name}: memory of a replica without objects"), empty, "MiB")?;
-    memory(burst, &cluster, &replicas, processes).await
+    memory(burst, &cluster, &replicas, processes, empty).await
 }
 
 async fn memory(
-    Burst { name, .. }: &Burst,
+    Burst { name, shape, everything }: &Burst,
     cluster: &Cluster,
     replicas: &[Replica; 2],
     processes: [Process; 2],
+    empty: f64,
 ) -> Result<()> {
     let holder = cluster.leader().await?;
     let leads = |replica: &&Replica| Some(&replica.name) == holder.as_ref();
@@ -110,6 +117,11 @@ async fn memory(
             compare(&what, now, "MiB", Goal::AtMost(MEMORY_MIB))?;
         } else {
             note(&what, now, "MiB")?;
+            let clients = f64::from(u32::try_from(shape.applications)?);
+            if *everything {
+                let kib = (now - empty) * 1024.0 / clients;
+                compare("memory of a client that has one secret, on a standby", kib, "KiB", Goal::AtMost(CLIENT_KIB))?;
+            }
         }
         note(format!("{what}, at its highest"), highest, "MiB")?;
         note(format!("(b) {name}: processor time of the {role}"), machine::cpu_seconds(process.pid())?, "s")?;
@@ -124,7 +136,41 @@ async fn memory(
     settle(&process).await?;
     let (now, highest) = machine::memory_mib(process[0].pid())?;
     compare(format!("(c) {name}: memory of the leader after a restart"), now, "MiB", Goal::AtMost(MEMORY_MIB))?;
-    note(format!("(c) {name}: memory of the leader after a restart, at its highest"), highest, "MiB")
+    note(format!("(c) {name}: memory of the leader after a restart, at its highest"), highest, "MiB")?;
+    if *everything {
+        return Ok(());
+    }
+    drop(process);
+    rotations(cluster, shape, leader).await
+}
+
+/// Ten thousand rotations that are due when the operator starts, and what they do to tokens.
+async fn rotations(cluster: &Cluster, shape: &Shape, leader: &Replica) -> Result<()> {
+    let secret = cluster.delivered(&namespace(0), "secret-0").await?;
+    let field = |name: &str| secret.data.as_ref().and_then(|data| data.get(name)).map(|value| value.0.clone());
+    let text = |name: &str| -> Result<String> { Ok(String::from_utf8(field(name).ok_or("no such key")?)?) };
+    let body = Bytes::from(endpoint::body(&text("client-id")?, &text("client-secret")?));
+    let target = Target { address: leader.listen, ca: Some(cluster.operator_ca().await?) };
+    cluster.trigger_rotations(shape).await?;
+    let rotated = cluster.all_rotated(shape.secrets);
+    let _running = leader.start(None)?;
+    leader.ready().await?;
+    let started = Instant::now();
+    let mut connection = Connection::open(target.address, target.tls()?.as_ref()).await?;
+    let mut latencies = Vec::new();
+    while !rotated.is_finished() {
+        let sent = Instant::now();
+        let (status, _) = connection.token(&body).await?;
+        latencies.push(sent.elapsed().as_secs_f64() * 1000.0);
+        if status != StatusCode::OK {
+            return Err(format!("a token was refused with {status} while secrets rotated").into());
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    let took = (rotated.await?? - started).as_secs_f64();
+    note("10,000 rotations due at once: all delivered after", took, "s")?;
+    note("10,000 rotations due at once: latency of tokens meanwhile, median", percentile(&mut latencies, 50), "ms")?;
+    note("10,000 rotations due at once: latency of tokens meanwhile, 99 %", percentile(&mut latencies, 99), "ms")
 }
 
 /// Returns when the processes have been quiet for a while.

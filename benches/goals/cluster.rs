@@ -33,6 +33,8 @@ const SETTLED_WITHIN: Duration = Duration::from_mins(10);
 /// How many of what.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
+    /// AccessGroups; each ServiceUser is in two of them, or in the only one.
+    pub groups: usize,
     /// Namespaces, each with an equal share of the rest.
     pub namespaces: usize,
     /// ServiceUsers.
@@ -70,7 +72,7 @@ impl Cluster {
             (0..shape.namespaces).map(|n| json!({"metadata": {"name": namespace(n)}})).map(object::<Namespace>),
         )
         .await?;
-        let groups = (0..GROUPS).map(|group| {
+        let groups = (0..shape.groups).map(|group| {
             object(json!({
                 "metadata": {"name": format!("bench-{group}")},
                 "spec": {
@@ -94,7 +96,7 @@ impl Cluster {
                 "metadata": {"name": format!("user-{n}"), "namespace": namespace(n % shape.namespaces)},
                 "spec": {
                     "location": "/emea/billing",
-                    "groups": [format!("bench-{}", n % GROUPS), format!("bench-{}", (n + 1) % GROUPS)],
+                    "groups": groups_of(shape, n),
                 },
             }))
         });
@@ -188,9 +190,46 @@ impl Cluster {
 
     /// Revokes a ClientSecret.
     pub async fn revoke(&self, namespace: &str, name: &str) -> Result<()> {
-        let api: Api<ClientSecret> = Api::namespaced(self.client.clone(), namespace);
-        let revoke = Patch::Merge(json!({"spec": {"revoke": true}}));
-        Ok(api.patch(name, &PatchParams::default(), &revoke).await.map(drop)?)
+        self.change::<ClientSecret>(namespace, name, &json!({"revoke": true})).await
+    }
+
+    /// Changes fields of the spec of an object.
+    pub async fn change<K>(&self, namespace: &str, name: &str, spec: &Value) -> Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let change = Patch::Merge(json!({"spec": spec}));
+        Ok(api.patch(name, &PatchParams::default(), &change).await.map(drop)?)
+    }
+
+    /// The AccessGroups.
+    pub fn groups(&self) -> Api<AccessGroup> {
+        Api::all(self.client.clone())
+    }
+
+    /// UID of a ServiceUser.
+    pub async fn subject(&self, namespace: &str, name: &str) -> Result<String> {
+        let api: Api<ServiceUser> = Api::namespaced(self.client.clone(), namespace);
+        Ok(api.get(name).await?.uid().unwrap_or_default())
+    }
+
+    /// Has every ClientSecret rotated as soon as somebody looks.
+    pub async fn trigger_rotations(&self, shape: &Shape) -> Result<()> {
+        let changes = (0..shape.secrets).map(|n| async move {
+            let namespace = namespace(shape.application_of(n) % shape.namespaces);
+            self.change::<ClientSecret>(&namespace, &format!("secret-{n}"), &json!({"rotation": {"trigger": "now"}}))
+                .await
+        });
+        futures::stream::iter(changes).buffer_unordered(IN_FLIGHT).try_collect::<()>().await
+    }
+
+    /// The instant at which so many ClientSecrets have a new value delivered.
+    pub fn all_rotated(&self, number: usize) -> JoinHandle<Result<Instant>> {
+        self.wait_for(number, |secret: &ClientSecret| {
+            let status = secret.status.as_ref();
+            status.is_some_and(|status| status.observed_trigger.as_deref() == Some("now") && status.versions.len() > 1)
+        })
     }
 
     /// The data of a delivered Secret.
@@ -253,8 +292,11 @@ impl Cluster {
     }
 }
 
-/// AccessGroups; each ServiceUser is in two of them.
-const GROUPS: usize = 5;
+/// The groups of a ServiceUser.
+pub fn groups_of(shape: &Shape, user: usize) -> Vec<String> {
+    let numbers = [user, user + 1].into_iter().take(shape.groups);
+    numbers.map(|number| format!("bench-{}", number % shape.groups)).collect()
+}
 
 /// Name of a namespace.
 pub fn namespace(number: usize) -> String {

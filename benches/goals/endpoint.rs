@@ -4,10 +4,10 @@ use hyper::body::Bytes;
 
 use crate::cluster::{Cluster, Shape, namespace};
 use crate::operator::Replica;
-use crate::{Result, revocation, scratch, startup, tokens};
+use crate::{Result, changes, introspection, revocation, scratch, startup, tokens};
 
 /// A hundred clients, with a secret each.
-pub const SHAPE: Shape = Shape { namespaces: 4, users: 20, applications: 100, secrets: 100 };
+pub const SHAPE: Shape = Shape { groups: 5, namespaces: 4, users: 20, applications: 100, secrets: 100 };
 
 /// What both are measured with.
 pub struct Subject {
@@ -25,13 +25,21 @@ impl Subject {
         self.credentials.iter().map(|(id, secret)| body(id, secret)).collect()
     }
 
+    /// The form of a client with one more field.
+    pub fn form(&self, number: usize, name: &str, value: &str) -> Result<Bytes> {
+        let (id, secret) = self.credentials.get(number).ok_or("no such client")?;
+        let mut form = form_urlencoded::Serializer::new(body(id, secret));
+        Ok(Bytes::from(form.append_pair(name, value).finish()))
+    }
+
     /// The body of the first client.
     pub fn body(&self) -> Bytes {
         self.credentials.first().map(|(id, secret)| Bytes::from(body(id, secret))).unwrap_or_default()
     }
 }
 
-fn body(id: &str, secret: &str) -> String {
+/// The body of a token request.
+pub fn body(id: &str, secret: &str) -> String {
     form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "client_credentials")
         .append_pair("client_id", id)
@@ -46,6 +54,8 @@ pub async fn measure() -> Result<()> {
     std::fs::write(scratch()?.join("bodies"), serde_json::to_vec(&subject.bodies())?)?;
     startup::measure(&subject).await?;
     tokens::measure(&subject).await?;
+    introspection::measure(&cluster, &subject).await?;
+    changes::measure(&cluster, &subject).await?;
     revocation::measure(&cluster, &subject).await
 }
 

@@ -18,6 +18,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::Result;
 
+/// Paths of the endpoint.
+pub const TOKEN: &str = "/oauth2/token";
+pub const INTROSPECT: &str = "/oauth2/introspect";
+
 /// Where a token endpoint is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Target {
@@ -58,7 +62,12 @@ impl Connection {
 
     /// Asks for a token; `form` is the ready-made body.
     pub async fn token(&mut self, form: &Bytes) -> Result<(StatusCode, Bytes)> {
-        let request = Request::post("/oauth2/token")
+        self.post(TOKEN, form).await
+    }
+
+    /// Posts a ready-made form.
+    pub async fn post(&mut self, path: &str, form: &Bytes) -> Result<(StatusCode, Bytes)> {
+        let request = Request::post(path)
             .header("host", self.host.as_str())
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Full::new(form.clone()))?;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::http::{Connection, Target};
-use crate::operator::pinned;
+use crate::operator::{Process, pinned};
 use crate::{Result, machine};
 
 /// Enough to keep one core of a server busy without a queue that makes latency meaningless.
@@ -26,6 +26,8 @@ const WARM_UP: Duration = Duration::from_millis(500);
 pub struct Plan {
     /// Whom to ask.
     pub target: Target,
+    /// The path that is posted to.
+    pub path: String,
     /// Its process, whose processor time is read.
     pub pid: u32,
     /// File with the bodies of the requests (JSON list); they are taken in turn.
@@ -64,6 +66,15 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Starts to carry it out, for nothing but the load.
+    pub fn start(&self, core: usize, log: &str) -> Result<Process> {
+        let mut command = pinned(core, &std::env::current_exe()?);
+        command.arg("load").arg(serde_json::to_string(self)?);
+        Process::start(command, log)
+    }
+}
+
 /// The process itself.
 pub fn run(plan: &Plan) -> Result<()> {
     let outcome = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(generate(plan))?;
@@ -79,10 +90,10 @@ async fn generate(plan: &Plan) -> Result<Outcome> {
     let until = from + Duration::from_secs_f64(plan.seconds);
     let mut connections = JoinSet::new();
     for number in 0..CONNECTIONS {
-        let (tls, address, bodies) = (tls.clone(), plan.target.address, bodies.clone());
+        let (tls, address, bodies, path) = (tls.clone(), plan.target.address, bodies.clone(), plan.path.clone());
         connections.spawn(async move {
             let connection = Connection::open(address, tls.as_ref()).await?;
-            one_after_another(connection, &bodies, number, from, until).await
+            one_after_another(connection, &path, &bodies, number, from, until).await
         });
     }
     sleep_until(from).await;
@@ -108,6 +119,7 @@ async fn generate(plan: &Plan) -> Result<Outcome> {
 /// The latencies, in µs, of the requests that ended in the time that counts, and the number of those refused.
 async fn one_after_another(
     mut connection: Connection,
+    path: &str,
     bodies: &[Bytes],
     first: usize,
     from: Instant,
@@ -116,7 +128,7 @@ async fn one_after_another(
     let (mut latencies, mut refused) = (Vec::new(), 0);
     for body in bodies.iter().cycle().skip(first * bodies.len() / CONNECTIONS) {
         let sent = Instant::now();
-        let (status, _) = connection.token(body).await?;
+        let (status, _) = connection.post(path, body).await?;
         let now = Instant::now();
         if now >= until {
             break;

@@ -11,11 +11,14 @@
 
 mod baseline;
 mod burst;
+mod changes;
 mod cluster;
 mod endpoint;
 mod http;
+mod introspection;
 mod load;
 mod machine;
+mod members;
 mod operator;
 mod report;
 mod revocation;
@@ -29,7 +32,7 @@ use std::process::ExitCode;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
-const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide]…";
+const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide | members]…";
 
 fn main() -> ExitCode {
     // `cargo bench` adds a flag for its own harness.
@@ -52,6 +55,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["endpoint"] => measuring(endpoint::measure()),
         ["burst"] => measuring(burst::measure(&burst::DEEP)),
         ["burst-wide"] => measuring(burst::measure(&burst::WIDE)),
+        ["members"] => measuring(members::measure()),
         ["report"] => report::print(),
         ["baseline", address, clients] => baseline::run(address.parse()?, clients),
         ["load", plan] => load::run(&serde_json::from_str(plan)?),
@@ -81,4 +85,10 @@ fn variable(name: &str) -> Result<String> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The value below which this percentage of the measurements lies.
+fn percentile(measured: &mut [f64], percent: usize) -> f64 {
+    measured.sort_by(f64::total_cmp);
+    measured.get(measured.len() * percent / 100).or(measured.last()).copied().unwrap_or(f64::NAN)
 }

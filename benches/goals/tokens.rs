@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::baseline::Client;
 use crate::endpoint::Subject;
-use crate::http::{Connection, Target};
+use crate::http::{Connection, TOKEN, Target};
 use crate::load::{Outcome, Plan};
 use crate::operator::{Process, Replica, free_address, pinned};
 use crate::report::{Goal, compare, note};
@@ -40,7 +40,7 @@ pub async fn measure(subject: &Subject) -> Result<()> {
     let tls_target = Target { address: tls.listen, ca: Some(subject.ca.clone()) };
     let turn = |target: &Target, process: &Process| -> Result<Plan> {
         let (target, pid, bodies) = (target.clone(), process.pid(), scratch()?.join("bodies"));
-        Ok(Plan { target, pid, bodies, seconds: SECONDS })
+        Ok(Plan { target, path: TOKEN.to_owned(), pid, bodies, seconds: SECONDS })
     };
     let plans = [
         turn(&plain_target, &plain_process)?,

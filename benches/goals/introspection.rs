@@ -1,0 +1,92 @@
+//! Introspections a second on one core, against tokens a second of the same kind.
+
+use hyper::StatusCode;
+use postern::api::Application;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::cluster::{Cluster, namespace};
+use crate::endpoint::{SHAPE, Subject};
+use crate::http::{Connection, INTROSPECT, TOKEN, Target};
+use crate::load::Plan;
+use crate::operator::Replica;
+use crate::report::{Goal, compare, note};
+use crate::{Result, median, scratch};
+
+/// Cores of the server and of the generator.
+const SERVER_CORE: usize = 0;
+const LOAD_CORE: usize = 1;
+/// Issue and introspection take turns this often, …
+const ROUNDS: usize = 5;
+/// … for so long each.
+const SECONDS: f64 = 2.0;
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+}
+
+/// Measures tokens of both forms.
+pub async fn measure(cluster: &Cluster, subject: &Subject) -> Result<()> {
+    let replica = Replica::new("introspecting", &subject.issuer, true)?;
+    let process = replica.start(Some(SERVER_CORE))?;
+    replica.ready().await?;
+    let target = Target { address: replica.listen, ca: None };
+    for format in ["JWT", "Opaque"] {
+        for number in 0..SHAPE.applications {
+            let token = json!({"token": {"format": format}});
+            let namespace = namespace(number % SHAPE.namespaces);
+            cluster.change::<Application>(&namespace, &format!("application-{number}"), &token).await?;
+        }
+        let forms = introspections(subject, &target, format == "Opaque").await?;
+        let file = scratch()?.join(format!("introspections-{format}"));
+        std::fs::write(&file, serde_json::to_vec(&forms)?)?;
+        let plan = |path: &str, bodies| {
+            let (target, path, pid) = (target.clone(), path.to_owned(), process.pid());
+            Plan { target, path, pid, bodies, seconds: SECONDS }
+        };
+        let (issue, introspect) = (plan(TOKEN, scratch()?.join("bodies")), plan(INTROSPECT, file));
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            rounds.push((issue.execute(LOAD_CORE)?, introspect.execute(LOAD_CORE)?));
+        }
+        let rates: Vec<(f64, f64)> =
+            rounds.iter().map(|(issued, told)| (issued.tokens_per_second, told.tokens_per_second)).collect();
+        let ratio = median(rates.iter().map(|(issued, told)| told / issued).collect());
+        compare(format!("introspection of {format} tokens a second / issue of them"), ratio, "", Goal::AtLeast(1.0))?;
+        note(format!("{format} tokens introspected"), median(rates.iter().map(|rate| rate.1).collect()), "/s")?;
+        note(format!("{format} tokens issued"), median(rates.iter().map(|rate| rate.0).collect()), "/s")?;
+    }
+    for number in 0..SHAPE.applications {
+        let namespace = namespace(number % SHAPE.namespaces);
+        let back = json!({"token": {"format": null}});
+        cluster.change::<Application>(&namespace, &format!("application-{number}"), &back).await?;
+    }
+    Ok(())
+}
+
+/// For each client the form by which it introspects a token of its own.
+async fn introspections(subject: &Subject, target: &Target, opaque: bool) -> Result<Vec<String>> {
+    let mut connection = Connection::open(target.address, None).await?;
+    let mut forms = Vec::new();
+    for (number, body) in subject.bodies().into_iter().enumerate() {
+        let body = body.into();
+        let token = loop {
+            let (status, answer) = connection.token(&body).await?;
+            if status != StatusCode::OK {
+                return Err(format!("client {number} is answered with {status}").into());
+            }
+            let token = serde_json::from_slice::<Answer>(&answer)?.access_token;
+            if token.starts_with("pat_") == opaque {
+                break token;
+            }
+        };
+        let form = subject.form(number, "token", &token)?;
+        let (_, told) = connection.post(INTROSPECT, &form).await?;
+        if !String::from_utf8_lossy(&told).contains("\"active\":true") {
+            return Err(format!("a token is not active: {}", String::from_utf8_lossy(&told)).into());
+        }
+        forms.push(String::from_utf8(form.to_vec())?);
+    }
+    Ok(forms)
+}
