@@ -134,7 +134,7 @@ pub struct RunArgs {
         value_name = "PATTERN",
         default_value = "urn:zitadel:iam:org:project:id:{id}:aud"
     )]
-    pub audience_scope: Vec<AudienceScope>,
+    pub audience_scope: AudienceScope,
 
     /// The most ClientSecrets of one Application that count; the oldest do.
     #[arg(

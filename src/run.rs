@@ -262,8 +262,7 @@ impl Replica {
         let issuer = self.issuer.clone();
         let trusted_proxies = self.args.trusted_proxies.clone();
         let hash = HashLimits::default();
-        let audience_scopes =
-            std::iter::once(AudienceScope::native()).chain(self.args.audience_scope.clone()).collect();
+        let audience_scopes = vec![AudienceScope::native(), self.args.audience_scope.clone()];
         endpoint::Settings { issuer, service_documentation: None, audience_scopes, request, hash, trusted_proxies }
     }
 }
