@@ -292,3 +292,7 @@ fn warn_undecodable(kind: Kind, invalid: &InvalidObject) {
         "object cannot be decoded and counts as absent: correct it"
     );
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

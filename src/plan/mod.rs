@@ -7,3 +7,6 @@ pub mod client_secret;
 pub mod content;
 pub mod service_user;
 mod story;
+
+#[cfg(test)]
+mod epoch_tests;

@@ -1,0 +1,64 @@
+//! What was served is never taken back.
+
+use kube::runtime::reflector;
+
+use super::*;
+use crate::api::AccessGroup;
+
+fn group(revision: u64) -> AccessGroup {
+    let mut group = AccessGroup::new("billing", serde_json::from_str(SPEC).unwrap());
+    group.metadata.resource_version = Some(revision.to_string());
+    group
+}
+
+const SPEC: &str =
+    r#"{"role": "billing.reader", "location": "/", "permissions": [{"audience": "a", "scopes": ["s"]}]}"#;
+
+type Convert = fn(AccessGroup) -> Result<AccessGroup, Box<InvalidObject>>;
+
+fn follower() -> Follower<AccessGroup, Convert> {
+    let (store, writer) = reflector::store();
+    Follower { kind: Kind::AccessGroup, store, writer, convert: Ok, listed_before: Vec::new(), behind: false }
+}
+
+/// What is served after these events, and whether the API server is behind that.
+fn after(events: impl IntoIterator<Item = Event<AccessGroup>>) -> (Vec<u64>, bool) {
+    let mut follower = follower();
+    for event in events {
+        drop(follower.take(event));
+    }
+    (follower.store.state().iter().map(|group| revision(group.as_ref())).collect(), follower.behind)
+}
+
+fn listed(revisions: &[u64]) -> Vec<Event<AccessGroup>> {
+    let objects = revisions.iter().map(|revision| Event::InitApply(group(*revision)));
+    [Event::Init].into_iter().chain(objects).chain([Event::InitDone]).collect()
+}
+
+#[test]
+fn newer_objects_are_taken_and_deletions_as_well() {
+    assert_eq!(after(listed(&[5])), (vec![5], false));
+    assert_eq!(after([listed(&[5]), vec![Event::Apply(group(7))]].concat()), (vec![7], false));
+    assert_eq!(after([listed(&[5]), listed(&[5]), listed(&[8])].concat()), (vec![8], false));
+    assert_eq!(after([listed(&[5]), vec![Event::Delete(group(6))]].concat()), (vec![], false));
+    assert_eq!(after([listed(&[5]), listed(&[])].concat()), (vec![], false));
+}
+
+#[test]
+fn an_older_object_is_not_taken_and_nothing_is_answered_until_a_list_has_none() {
+    assert_eq!(after([listed(&[5]), vec![Event::Apply(group(4))]].concat()), (vec![5], true));
+    assert_eq!(after([listed(&[5]), listed(&[3])].concat()), (vec![5], true));
+    assert_eq!(after([listed(&[5]), listed(&[3]), listed(&[5])].concat()), (vec![5], false));
+    assert_eq!(after([listed(&[5]), listed(&[3]), vec![Event::Apply(group(9))]].concat()), (vec![9], true));
+}
+
+#[test]
+fn a_change_is_as_old_as_its_youngest_field() {
+    let metadata: ObjectMeta = serde_json::from_str(
+        r#"{"creationTimestamp": "2026-11-22T02:00:00Z", "managedFields": [
+            {"manager": "kubectl", "time": "2026-11-22T02:00:05Z"}, {"manager": "postern", "time": "2026-11-22T02:00:03Z"}]}"#,
+    )
+    .unwrap();
+    assert_eq!(made_at(&metadata), Some("2026-11-22T02:00:05Z".parse().unwrap()));
+    assert_eq!(made_at(&ObjectMeta::default()), None);
+}
