@@ -29,6 +29,7 @@ pub(crate) fn issued(id: &RequestId, facts: &Facts) {
         scope = fields.scope.as_deref(),
         audience = fields.audience.as_deref(),
         jti = facts.jti.as_deref(),
+        created_by = facts.created_by.as_deref(),
         source = facts.source.map(tracing::field::display),
         "token issued"
     );

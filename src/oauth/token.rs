@@ -44,7 +44,7 @@ pub struct TokenService<C, K> {
 }
 
 /// What a request turned out to be about, for the audit line. Every field may hold what the caller made up, except
-/// `source`, `secret`, `version_id` and `jti`.
+/// `source`, `secret`, `version_id`, `jti` and `created_by`.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// Where the request came from, as far as it can be told.
@@ -63,6 +63,8 @@ pub struct Facts {
     pub version_id: Option<String>,
     /// Id of the token.
     pub jti: Option<String>,
+    /// Who created the ServiceUser that the token is for.
+    pub created_by: Option<Box<str>>,
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
@@ -175,6 +177,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts.scope = Some(scope.clone());
         facts.audience = Some(granted.audiences.join(" "));
         facts.jti = Some(jti);
+        facts.created_by.clone_from(&identity.created_by);
         // An idle token that is never used ends sooner.
         let expires_in = idle.map_or(exp - iat, |idle| idle.min(exp - iat));
         Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope })

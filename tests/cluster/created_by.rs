@@ -38,6 +38,25 @@ async fn whoever_creates_an_object_is_written_on_it_and_shown_with_output_wide()
 }
 
 #[tokio::test]
+async fn whoever_created_a_service_user_stands_in_its_tokens_and_in_the_audit_line_of_each() {
+    let tenant = Tenant::new("stamped-token").await;
+    let [user, _] = User::of_both_sorts(&tenant, "maker").await;
+    let user = user.edits().await;
+    let group = tenant.own("readers");
+    tenant.apply(&access_group(&group, json!({}))).await;
+    user.may("bind", "postern.dev", "accessgroups", &[&group]).await;
+    user.create(&tenant.namespace, &service_user("sync", &[&group])).await.expect("a service user");
+    tenant.apply(&application("sync", "sync", json!({}))).await;
+    let credential = tenant.issue("blue").await;
+    for claims in tenant.accepted(&credential).await {
+        assert_eq!(claims["created_by"], user.name.as_str());
+        let log = tenant.cluster.logs().map(|log| std::fs::read_to_string(log).expect("a log")).collect::<String>();
+        let line = log.lines().find(|line| line.contains(claims["jti"].as_str().unwrap())).expect("an audit line");
+        assert_eq!(serde_json::from_str::<Value>(line).unwrap()["created_by"], user.name.as_str(), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_can_forge_change_or_drop_who_created_an_object() {
     let tenant = Tenant::new("forge").await;
     for user in User::of_both_sorts(&tenant, "forger").await {
