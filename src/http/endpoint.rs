@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
-use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::http::body;
 pub use crate::http::body::RequestLimits;
 use crate::http::server::Peer;
 use crate::http::source;
+use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::hashing::{HashLimits, Meter};
@@ -59,8 +60,8 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         Self { service, metrics, limits: request, service_documentation, trusted_proxies }
     }
 
-    /// A form, if one may be answered now and the request is one: the instant, the headers and the body.
-    pub(crate) async fn form(&self, request: Request) -> Result<(Timestamp, HeaderMap, Bytes), TokenError> {
+    /// A form, if one may be answered now and the request is one.
+    pub(crate) async fn form(&self, request: Request, source: Option<IpAddr>) -> Result<FormRequest, TokenError> {
         let now = self.service.available()?;
         let (head, body) = request.into_parts();
         if head.uri.query().is_some_and(|query| !query.is_empty()) {
@@ -70,13 +71,27 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
             return Err(RequestError::NotAForm.into());
         }
         let body = body::read(&head.headers, body, &self.limits).await?;
-        Ok((now, head.headers, body))
+        Ok(FormRequest { arrival: Arrival { now, source }, headers: head.headers, body })
     }
 
     /// The address that a request came from.
     pub(crate) fn source(&self, request: &Request) -> Option<IpAddr> {
         let peer = request.extensions().get::<Peer>()?;
         source::of(peer.0.ip(), request.headers(), &self.trusted_proxies)
+    }
+}
+
+/// A form that a client posted.
+pub(crate) struct FormRequest {
+    pub(crate) arrival: Arrival,
+    headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl FormRequest {
+    /// The Authorization headers.
+    pub(crate) fn authorization(&self) -> impl Iterator<Item = &[u8]> {
+        self.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
@@ -12,9 +12,7 @@ use crate::http::answer::{self, RequestId};
 use crate::http::audit;
 use crate::http::endpoint::Endpoint;
 use crate::http::token::outcome;
-use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
-use crate::oauth::error::TokenError;
 use crate::oauth::introspect::{AnswerForm, Introspection};
 use crate::oauth::token::Facts;
 
@@ -29,7 +27,12 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
     let mut caller = Facts { source: endpoint.source(&request), ..Facts::default() };
     let mut token = Facts::default();
     let form = form_of(request.headers());
-    match ask(&endpoint, request, form, [&mut caller, &mut token]).await {
+    let answer = async {
+        let request = endpoint.form(request, caller.source).await?;
+        let facts = [&mut caller, &mut token];
+        endpoint.service.introspect(request.arrival, request.authorization(), &request.body, form, facts).await
+    };
+    match answer.await {
         Ok(Introspection { body, inactive }) => {
             endpoint.metrics.introspections.count(usize::from(inactive.is_some()));
             audit::introspected(&id, &caller, &token, inactive.as_ref());
@@ -46,18 +49,6 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
             answer::error(&id, &wire)
         }
     }
-}
-
-async fn ask<C: Clients, K: Clock>(
-    endpoint: &Endpoint<C, K>,
-    request: Request,
-    form: AnswerForm,
-    [caller, token]: [&mut Facts; 2],
-) -> Result<Introspection, TokenError> {
-    let (now, headers, body) = endpoint.form(request).await?;
-    let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = Arrival { now, source: caller.source };
-    endpoint.service.introspect(arrival, authorization, &body, form, [caller, token]).await
 }
 
 /// Who wants a signed answer names its media type (RFC 9701 §4).

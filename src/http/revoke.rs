@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::AUTHORIZATION;
 use axum::response::Response;
 
 use crate::clock::Clock;
@@ -12,9 +10,7 @@ use crate::http::answer::{self, RequestId};
 use crate::http::audit;
 use crate::http::endpoint::Endpoint;
 use crate::http::token::outcome;
-use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
-use crate::oauth::error::TokenError;
 use crate::oauth::revoke::Revocation;
 use crate::oauth::token::Facts;
 
@@ -24,7 +20,11 @@ pub(crate) async fn revoke<C: Clients, K: Clock>(
 ) -> Response {
     let id = RequestId::new();
     let mut facts = Facts { source: endpoint.source(&request), ..Facts::default() };
-    match ask(&endpoint, request, &mut facts).await {
+    let answer = async {
+        let form = endpoint.form(request, facts.source).await?;
+        endpoint.service.revoke(form.arrival, form.authorization(), &form.body, &mut facts).await
+    };
+    match answer.await {
         Ok(revocation) => {
             endpoint.metrics.revocations.count(usize::from(revocation != Revocation::Ended));
             audit::revoked(&id, &facts, &revocation);
@@ -39,15 +39,4 @@ pub(crate) async fn revoke<C: Clients, K: Clock>(
             answer::error(&id, &wire)
         }
     }
-}
-
-async fn ask<C: Clients, K: Clock>(
-    endpoint: &Endpoint<C, K>,
-    request: Request,
-    facts: &mut Facts,
-) -> Result<Revocation, TokenError> {
-    let (now, headers, body) = endpoint.form(request).await?;
-    let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = Arrival { now, source: facts.source };
-    endpoint.service.revoke(arrival, authorization, &body, facts).await
 }

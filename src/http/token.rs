@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
 use crate::http::audit;
 use crate::http::endpoint::Endpoint;
-use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{ErrorCode, TokenError, WireError};
 use crate::oauth::response::TokenResponse;
@@ -24,8 +22,11 @@ pub(crate) async fn token<C: Clients, K: Clock>(
 ) -> Response {
     let id = RequestId::new();
     let mut facts = Facts { source: endpoint.source(&request), ..Facts::default() };
-    let result = answer(&endpoint, request, &mut facts).await;
-    match result {
+    let answer = async {
+        let form = endpoint.form(request, facts.source).await?;
+        endpoint.service.token(form.arrival, form.authorization(), &form.body, &mut facts).await
+    };
+    match answer.await {
         Ok(token) => {
             endpoint.metrics.count(Outcome::Issued);
             audit::issued(&id, &facts);
@@ -42,17 +43,6 @@ pub(crate) async fn token<C: Clients, K: Clock>(
             answer::error(&id, &wire)
         }
     }
-}
-
-async fn answer<C: Clients, K: Clock>(
-    endpoint: &Endpoint<C, K>,
-    request: Request,
-    facts: &mut Facts,
-) -> Result<TokenResponse, TokenError> {
-    let (now, headers, body) = endpoint.form(request).await?;
-    let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = Arrival { now, source: facts.source };
-    endpoint.service.token(arrival, authorization, &body, facts).await
 }
 
 pub(crate) fn outcome(error: &WireError) -> Outcome {

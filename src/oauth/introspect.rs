@@ -10,8 +10,7 @@ use crate::crypto::jwt;
 use crate::oauth::authenticate::{Arrival, Authenticated};
 use crate::oauth::bearer::{Live, NotGood, TokenFault};
 use crate::oauth::claims::{OwnAudience, OwnClaims};
-use crate::oauth::client::{Clients, Purpose};
-use crate::oauth::credentials;
+use crate::oauth::client::Clients;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 use crate::oauth::form::Form;
 use crate::oauth::scope::INTROSPECT;
@@ -69,10 +68,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         [caller, token]: [&mut Facts; 2],
     ) -> Result<Introspection, TokenError> {
         let form = Form::parse(body)?;
-        let presented = credentials::present(authorization, &form)?;
-        caller.presented(&presented);
-        let client = self.authenticate(arrival, Purpose::Token, &presented).await?;
-        caller.authenticated(&client);
+        let client = self.caller(arrival, authorization, &form, caller).await?;
         let text = form.one("token").ok_or(RequestError::MissingToken)?;
         let touch = match form.one("touch") {
             None | Some("true") => true,

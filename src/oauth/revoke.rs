@@ -3,8 +3,7 @@
 use crate::clock::Clock;
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::bearer::{NotGood, TokenFault};
-use crate::oauth::client::{Clients, Purpose};
-use crate::oauth::credentials;
+use crate::oauth::client::Clients;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 use crate::oauth::form::Form;
 use crate::oauth::token::{Facts, TokenService};
@@ -32,10 +31,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts: &mut Facts,
     ) -> Result<Revocation, TokenError> {
         let form = Form::parse(body)?;
-        let presented = credentials::present(authorization, &form)?;
-        facts.presented(&presented);
-        let client = self.authenticate(arrival, Purpose::Token, &presented).await?;
-        facts.authenticated(&client);
+        let client = self.caller(arrival, authorization, &form, facts).await?;
         let text = form.one("token").ok_or(RequestError::MissingToken)?;
         let payload = match self.payload(text.as_bytes()) {
             Ok(payload) => payload,

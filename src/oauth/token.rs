@@ -112,13 +112,25 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts.client_id = form.one("client_id").map(str::to_owned);
         facts.grant_type = form.one("grant_type").map(str::to_owned);
         let request = TokenRequest::parse(&form, &self.audience_scopes)?;
-        let presented = credentials::present(authorization, &form)?;
-        facts.presented(&presented);
-        let client = self.authenticate(arrival, Purpose::Token, &presented).await?;
-        facts.authenticated(&client);
+        let client = self.caller(arrival, authorization, &form, facts).await?;
         facts.requested(&request);
         let granted = authorize(&client.grant, &client.record.token, &request)?;
         self.issue(arrival.now, &client, &granted, facts)
+    }
+
+    /// The client that a form comes from.
+    pub(super) async fn caller<'a>(
+        &self,
+        arrival: Arrival,
+        authorization: impl IntoIterator<Item = &'a [u8]>,
+        form: &Form<'_>,
+        facts: &mut Facts,
+    ) -> Result<Authenticated, TokenError> {
+        let presented = credentials::present(authorization, form)?;
+        facts.presented(&presented);
+        let client = self.authenticate(arrival, Purpose::Token, &presented).await?;
+        facts.authenticated(&client);
+        Ok(client)
     }
 
     pub(super) async fn authenticate(
