@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Credential, Tenant, checkout, output};
 
-const AUDIENCE: &str = "https://billing.example.com";
+pub(crate) const AUDIENCE: &str = "https://billing.example.com";
 
 #[tokio::test]
 async fn requests_oauthlib_gets_a_token_and_pyjwt_verifies_it() {
@@ -69,24 +69,25 @@ async fn python(script: &str) {
 }
 
 /// The folder in which the clients are installed.
-fn installed() -> String {
+pub(crate) fn installed() -> String {
     output(&mut Command::new(checkout().join("hack/clients"))).trim().to_owned()
 }
 
-fn command(program: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
-struct Scene {
-    tenant: Tenant,
-    credential: Credential,
-    subject: Value,
+/// A client and its credential.
+pub(crate) struct Scene {
+    pub(crate) tenant: Tenant,
+    pub(crate) credential: Credential,
+    pub(crate) subject: Value,
 }
 
 impl Scene {
-    async fn set(name: &str) -> Self {
+    pub(crate) async fn set(name: &str) -> Self {
         let tenant = Tenant::new(name).await;
         tenant.settle_in().await;
         let credential = tenant.issue("blue").await;
@@ -103,7 +104,7 @@ impl Scene {
     }
 
     /// Runs a client against every replica, and returns what it prints.
-    fn everywhere(&self, client: impl Fn() -> Command) -> Vec<Value> {
+    pub(crate) fn everywhere(&self, client: impl Fn() -> Command) -> Vec<Value> {
         let ca_file = self.tenant.cluster.ca_file();
         let replicas = self.tenant.cluster.replicas.iter();
         let answers = replicas.map(|replica| {

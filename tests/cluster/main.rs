@@ -13,6 +13,7 @@
 )]
 #![expect(unreachable_pub, reason = "one binary: nothing here is seen from outside")]
 
+mod apache;
 mod authority;
 mod crash;
 mod created_by;
@@ -30,6 +31,7 @@ mod nginx;
 mod outage;
 mod propagation;
 mod references;
+mod resource_servers;
 mod rights;
 mod rollout;
 mod rotation;

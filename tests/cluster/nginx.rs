@@ -3,25 +3,26 @@
 use std::path::Path;
 use std::process::Command;
 
-use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, header};
+use axum::http::{Method, Request, header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
 use crate::harness::http::{self, Answer};
 use crate::harness::{
-    Credential, Process, Tenant, application, checkout, client_secret, eventually, free_port, holds, output,
+    Process, Tenant, application, checkout, client_secret, eventually, example, free_port, holds, output, start_api,
 };
 
 const READ: &str = "invoices:read";
+/// Headers that the API looks at.
+const SEEN: [&str; 5] =
+    ["authorization", "x-postern-subject", "x-postern-client-id", "x-postern-roles", "x-postern-scope"];
 
 #[tokio::test]
 async fn requests_with_a_secret_or_a_token_reach_the_api_which_learns_who_they_are_from() {
     let scene = Scene::set("nginx").await;
     let credential = scene.tenant.issue("blue").await;
-    let token = scene.token(&credential, READ).await;
+    let token = scene.tenant.token_with(&credential, READ).await;
     let user = scene.tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
     let app = scene.tenant.get("Application", "sync").await["metadata"]["uid"].clone();
     let everything = "invoices:list invoices:read";
@@ -52,7 +53,7 @@ async fn others_are_turned_away_and_the_api_never_sees_them() {
     assert!(status == 401 && challenges.iter().any(|it| it.starts_with("Basic ")), "{challenges:?}");
     let (status, challenges) = scene.turned_away("Bearer nonsense").await;
     assert!(status == 401 && challenges.iter().any(|it| it.contains("invalid_token")), "{challenges:?}");
-    let token = scene.token(&credential, "invoices:list").await;
+    let token = scene.tenant.token_with(&credential, "invoices:list").await;
     assert_eq!(scene.turned_away(&format!("Bearer {token}")).await.0, 403, "another scope than is required");
 }
 
@@ -69,7 +70,7 @@ async fn a_secret_passes_only_if_it_is_for_apis_and_a_token_until_its_client_is_
     assert_eq!(scene.turned_away(&for_tokens.authorization()).await.0, 403);
     tenant.answers_everywhere(&direct, &[], "400 unauthorized_client").await;
 
-    let token = format!("Bearer {}", scene.token(&for_tokens, READ).await);
+    let token = format!("Bearer {}", scene.tenant.token_with(&for_tokens, READ).await);
     scene.passes(Method::GET, &token).await;
     tenant.apply(&application("sync", "sync", json!({"suspend": true}))).await;
     eventually("the token that is out is refused", async || {
@@ -124,8 +125,7 @@ impl Scene {
         let address = format!("127.0.0.1:{}", free_port());
         // Not the issuer: every replica decides.
         let replica = tenant.cluster.replicas[1].url.strip_prefix("https://").expect("https");
-        let example = std::fs::read_to_string(checkout().join("examples/nginx.conf")).expect("the example");
-        let api = start_api().await;
+        let api = start_api(&SEEN).await;
         let changes = [
             ("server postern.postern-system.svc:443;", format!("server {replica};")),
             ("listen 8080;", format!("listen {address};")),
@@ -133,10 +133,7 @@ impl Scene {
             ("/etc/oauth-ca/ca.crt", ca.display().to_string()),
             ("proxy_ssl_name postern.postern-system.svc;", "proxy_ssl_name localhost;".to_owned()),
         ];
-        let config = changes.iter().fold(example, |config, (from, to)| {
-            assert!(config.contains(from), "the example has no {from}");
-            config.replace(from, to)
-        });
+        let config = example("nginx.conf", &changes);
         let folder = tempfile::tempdir().expect("a folder");
         let nginx = start_nginx(folder.path(), &config);
         let url = format!("http://{address}/invoices");
@@ -175,27 +172,6 @@ impl Scene {
         let challenges = challenges.map(|challenge| challenge.to_str().expect("text").to_owned());
         (answer.status.as_u16(), challenges.collect())
     }
-
-    /// A token with this scope.
-    async fn token(&self, credential: &Credential, scope: &str) -> String {
-        let answers = self.tenant.ask_settled(credential, &[("scope", scope)], None).await;
-        answers[0].body["access_token"].as_str().expect("a token").to_owned()
-    }
-}
-
-/// An API that answers with what it sees; its URL.
-async fn start_api() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let seen = |method: Method, headers: HeaderMap| async move {
-        let text = |name: &str| headers.get(name).map(|value| value.to_str().expect("text"));
-        let names = ["authorization", "x-postern-subject", "x-postern-client-id", "x-postern-roles", "x-postern-scope"];
-        let mut seen: Value = names.iter().map(|name| ((*name).to_owned(), json!(text(name)))).collect();
-        seen["method"] = method.as_str().into();
-        seen.to_string()
-    };
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(seen)).await });
-    url
 }
 
 /// Runs nginx with this in its `http` block and everything it writes in `folder`. One process: a master that is killed

@@ -103,7 +103,10 @@ impl Cluster {
             replica.ready().await;
         }
         if self.ca.get().is_none() {
-            let _ = self.ca.set(self.published_ca().await);
+            let ca = self.published_ca().await;
+            // Once: a program that reads it meanwhile would find half of it.
+            std::fs::write(self.ca_file(), &ca).expect("write the CA");
+            let _ = self.ca.set(ca);
         }
     }
 
@@ -132,11 +135,9 @@ impl Cluster {
         self.ca.get().map_or(b"", Vec::as_slice)
     }
 
-    /// The published CA as a file, for other people's programs.
+    /// The file of the published CA, for other people's programs.
     pub fn ca_file(&self) -> PathBuf {
-        let path = self.controlplane.scratch().join("postern-ca.crt");
-        std::fs::write(&path, self.ca()).expect("write the CA");
-        path
+        self.controlplane.scratch().join("postern-ca.crt")
     }
 
     /// Connections that trust the operator's certificate.

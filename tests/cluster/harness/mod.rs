@@ -12,6 +12,7 @@ mod proxy;
 mod replica;
 mod tenant;
 mod token;
+mod upstream;
 mod user;
 
 pub use audit::Entry;
@@ -25,4 +26,5 @@ pub use proxy::{Moment, Proxy};
 pub use replica::{Replica, free_port};
 pub use tenant::{Tenant, condition, others_have_ended};
 pub use token::Credential;
+pub use upstream::{example, start_api};
 pub use user::User;

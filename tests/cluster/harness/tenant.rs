@@ -155,6 +155,12 @@ impl Tenant {
         .await
     }
 
+    /// A token with this scope, of the first replica.
+    pub async fn token_with(&self, credential: &Credential, scope: &str) -> String {
+        let answers = self.ask_settled(credential, &[("scope", scope)], None).await;
+        answers[0].token().to_owned()
+    }
+
     /// What every replica says of a token to this credential.
     pub async fn introspected(&self, api: &Credential, token: &str) -> Vec<Value> {
         let mut answers = Vec::new();
