@@ -64,7 +64,9 @@ fn groups_resolved(membership: &Membership) -> Verdict {
     }
 }
 
-fn location_refused(user: &ServiceUser, bound: &str) -> String {
+/// Why nothing is granted to a service user that does not lie at or below `bound`, in a sentence.
+#[must_use]
+pub fn location_refused(user: &ServiceUser, bound: &str) -> String {
     let namespace = user.metadata.namespace.as_deref().unwrap_or_default();
     format!(
         "spec.location {} does not lie at or below {bound}, the location of namespace {namespace} (annotation \
