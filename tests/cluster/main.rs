@@ -19,6 +19,7 @@ mod created_by;
 mod delivery;
 mod ending;
 mod examples;
+mod explain;
 mod foreign;
 mod harness;
 mod imports;
