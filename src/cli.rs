@@ -295,6 +295,19 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_of_the_operator_has_the_same_flag_and_default_wherever_it_is_explained() {
+        let command = Cli::command();
+        let [run, explain] = ["run", "explain"].map(|name| command.find_subcommand(name).unwrap());
+        let settings: Vec<_> = explain.get_arguments().filter(|flag| flag.get_env().is_some()).collect();
+        assert_eq!(settings.len(), 5);
+        for flag in settings {
+            let same = run.get_arguments().find(|other| other.get_long() == flag.get_long()).unwrap();
+            assert_eq!(flag.get_env(), same.get_env(), "{}", flag.get_id());
+            assert_eq!(flag.get_default_values(), same.get_default_values(), "{}", flag.get_id());
+        }
+    }
+
+    #[test]
     fn a_bad_value_is_named_with_its_flag() {
         let parse = |args: &[&str]| Cli::try_parse_from([&["postern", "run", "--issuer", "https://a"], args].concat());
         let message = |args: &[&str]| parse(args).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! The only reads, with the rights of whoever asks. Only `list`: the roles for people and that of the operator itself
-//! have it, so this works from a workstation and from inside the operator's pod.
+//! The only reads, with the rights of whoever asks. Lists wherever one will do: the roles for people and that of the
+//! operator itself have the verb, so this works from a workstation and from inside the operator's pod.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -29,16 +29,18 @@ enum Listed<K> {
 /// Reads, and keeps what could not be read.
 pub(super) struct Reader {
     client: Client,
+    /// Applications of other namespaces could not be read.
+    partial: bool,
     notes: Vec<String>,
 }
 
 impl Reader {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, notes: Vec::new() }
+        Self { client, partial: false, notes: Vec::new() }
     }
 
     /// The objects of a client; `None`: no Application has that id or name.
-    pub(super) async fn client(mut self, named: &ClientName) -> Result<Option<Facts>, ExplainError> {
+    pub(super) async fn client(&mut self, named: &ClientName) -> Result<Option<Facts>, ExplainError> {
         let applications = self.applications(named).await?;
         let application = match named {
             ClientName::Id(id) => claimants(&applications, id.as_str()).first().copied(),
@@ -62,14 +64,14 @@ impl Reader {
             secrets: self.secrets(&namespace, &application.name_any()).await?,
             application: application.clone(),
             user,
-            notes: self.notes,
+            notes: std::mem::take(&mut self.notes),
         }))
     }
 
     /// The objects that a token is about. `namespace` is the operator's.
-    pub(super) async fn token(self, claims: &Claims, namespace: &str) -> Result<TokenFacts, ExplainError> {
-        let api = Api::<DeserializeGuard<EndpointState>>::namespaced(self.client.clone(), namespace);
-        let revoked = match (Self { client: self.client.clone(), notes: Vec::new() }).list(api, "").await? {
+    pub(super) async fn token(&mut self, claims: &Claims, namespace: &str) -> Result<TokenFacts, ExplainError> {
+        let states = self.list::<EndpointState>(Api::namespaced(self.client.clone(), namespace), "").await?;
+        let revoked = match states {
             Listed::Objects(states) => {
                 let revoked = states.into_iter().flat_map(|state| state.spec.revoked);
                 Some(revoked.map(|revoked| revoked.id).collect::<BTreeSet<_>>())
@@ -77,6 +79,10 @@ impl Reader {
             Listed::Forbidden => None,
         };
         let client = self.client(&ClientName::Id(claims.client_id.clone())).await?;
+        if client.is_none() && self.partial {
+            // It may be there, out of sight.
+            return Err(ExplainError::NoClient);
+        }
         Ok(TokenFacts { client, revoked })
     }
 
@@ -92,6 +98,7 @@ impl Reader {
                 "nor in all namespaces; name the Application as NAMESPACE/NAME, or choose its namespace in your kubeconfig",
             ),
         };
+        self.partial = true;
         self.notes.push(format!(
             "You may not list Applications in all namespaces: only those of {namespace} were looked at. That an older \
              one elsewhere claims the client id shows in the condition Ready alone."

@@ -125,14 +125,17 @@ fn secret(secret: &Secret, now: Timestamp, out: &mut impl Write) -> io::Result<(
 }
 
 fn permissions(held: &[Held], out: &mut impl Write) -> io::Result<()> {
-    let rows = held.iter().map(|held| vec![held.audience.clone(), held.scope.clone(), origin(held)]);
-    table(out, &["AUDIENCE", "SCOPE", "FROM"], &rows.collect::<Vec<_>>())
+    table(out, &["AUDIENCE", "SCOPE", "FROM"], &rows(held))
+}
+
+fn rows(held: &[Held]) -> Vec<Vec<String>> {
+    held.iter().map(|held| vec![held.audience.clone(), held.scope.clone(), origin(held)]).collect()
 }
 
 fn restricted(taken_away: &[Held], not_held: &[String], out: &mut impl Write) -> io::Result<()> {
     if !taken_away.is_empty() {
         writeln!(out, "  Taken away by spec.restrictTo:")?;
-        permissions(taken_away, out)?;
+        table(out, &[], &rows(taken_away))?;
     }
     for entry in not_held {
         writeln!(out, "  spec.restrictTo names what is not held, and that grants nothing: {entry}")?;

@@ -82,7 +82,8 @@ async fn an_old_token_is_explained_by_what_has_changed_since() {
     let token = issued(&tenant, &credential).await;
     let text = from_stdin(&tenant, &token);
     assert!(
-        text.contains("nothing speaks against it now") && text.contains("Got with      ClientSecret blue"),
+        text.contains("Nothing that can be seen here speaks against it")
+            && text.contains("Got with      ClientSecret blue"),
         "{text}"
     );
     assert!(text.contains("(the signature is not checked here)") && text.contains("yes   billing.reader ("), "{text}");
@@ -158,6 +159,17 @@ async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_gro
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
     assert!(!text.contains("You may not read Namespace"), "{text}");
+
+    // By client id in the namespace of the kubeconfig; what is not there may be elsewhere, so nothing is said of it.
+    let by_id = self::text(postern(&viewer.kubeconfig(), &["client", credential.key("client-id")], ""));
+    assert_eq!(by_id, text);
+    let elsewhere = Tenant::new("explain-out-of-sight").await;
+    elsewhere.settle_in().await;
+    let token = issued(&elsewhere, &elsewhere.issue("blue").await).await;
+    let answer = postern(&viewer.kubeconfig(), &["token", "-"], &token);
+    let problem = String::from_utf8(answer.stderr).unwrap();
+    assert_eq!(answer.status.code(), Some(1), "{problem}");
+    assert!(problem.contains("as far as you may look"), "{problem}");
 }
 
 /// A token of the first replica.

@@ -26,7 +26,7 @@ pub(in crate::explain) fn token(token: &Token, now: Timestamp, out: &mut impl Wr
     fields(out, &rows)?;
 
     if token.faults.is_empty() {
-        heading(out, "Postern accepts it: nothing speaks against it now")?;
+        heading(out, "Nothing that can be seen here speaks against it")?;
     } else {
         heading(out, "Postern refuses it")?;
         let rows = token.faults.iter().map(|fault| vec![fault.rule.clone(), fault.message.clone()]);
