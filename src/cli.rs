@@ -1,5 +1,7 @@
 //! The command line. Every flag is an environment variable too; bad values end the program with one clear line.
 
+mod explain;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,6 +10,8 @@ use ipnet::IpNet;
 
 use crate::api::duration::ConfigDuration;
 use crate::oauth::scope::AudienceScope;
+
+pub use explain::{ExplainArgs, What};
 
 /// Machine credentials for Kubernetes: service users, OAuth clients and their secrets as custom resources, and the token
 /// endpoint that honours them.
@@ -24,6 +28,12 @@ pub struct Cli {
 pub enum Command {
     /// Run the controller and the token endpoint. Every replica serves; the holder of the lease writes.
     Run(Box<RunArgs>),
+    /// Explain what a client or a token holds now, and where each permission comes from or why it is missing.
+    ///
+    /// Reads the objects of the API with your own rights (KUBECONFIG, as kubectl does), and nothing else; changes
+    /// nothing. Ends with 0 when it is explained, with 1 when it cannot be (not found, a right is missing), and with 2
+    /// when something else has to be asked.
+    Explain(Box<ExplainArgs>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
 }
@@ -281,6 +291,19 @@ mod tests {
         for flag in run.get_arguments().filter(|flag| flag.get_id() != "help") {
             let expected = format!("POSTERN_{}", flag.get_id().as_str().to_uppercase());
             assert_eq!(flag.get_env().and_then(|name| name.to_str()), Some(expected.as_str()), "{}", flag.get_id());
+        }
+    }
+
+    #[test]
+    fn a_setting_of_the_operator_has_the_same_flag_and_default_wherever_it_is_explained() {
+        let command = Cli::command();
+        let [run, explain] = ["run", "explain"].map(|name| command.find_subcommand(name).unwrap());
+        let settings: Vec<_> = explain.get_arguments().filter(|flag| flag.get_env().is_some()).collect();
+        assert_eq!(settings.len(), 5);
+        for flag in settings {
+            let same = run.get_arguments().find(|other| other.get_long() == flag.get_long()).unwrap();
+            assert_eq!(flag.get_env(), same.get_env(), "{}", flag.get_id());
+            assert_eq!(flag.get_default_values(), same.get_default_values(), "{}", flag.get_id());
         }
     }
 

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod controller;
 pub mod crypto;
+pub mod explain;
 pub mod http;
 pub mod index;
 pub mod model;

@@ -40,6 +40,8 @@ const LAYERS: &[Layer] = &[
     // What the watches of both halves have in common.
     Layer { name: "model", may_use: &["api", "clock"], must_not_know: HTTP },
     Layer { name: "index", may_use: &["api", "clock", "crypto", "oauth", "model"], must_not_know: HTTP },
+    // Reads with the caller's rights, asks the decisions of the others, and prints; serves nothing.
+    Layer { name: "explain", may_use: &["api", "plan", "clock"], must_not_know: HTTP },
     Layer { name: "controller", may_use: &["api", "plan", "crypto", "clock", "model"], must_not_know: HTTP },
 ];
 

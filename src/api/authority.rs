@@ -175,6 +175,15 @@ pub fn fingerprint(authority: &Authority, context: &[&str]) -> String {
     digest(context.iter().copied().chain(permits))
 }
 
+/// What a token stands for that was got with the ClientSecret of this UID: the secret, and the fingerprint of what it held.
+#[must_use]
+pub fn stands_for(secret_uid: &str, fingerprint: &str) -> String {
+    let mut authority = digest([secret_uid, fingerprint]);
+    // 96 bits: tokens carry it.
+    authority.truncate(24);
+    authority
+}
+
 /// The epoch after a look at the object: raised when the fingerprint differs, 1 for a new object.
 #[must_use]
 pub fn next_epoch(epoch: Option<i64>, recorded: Option<&str>, fingerprint: &str) -> i64 {

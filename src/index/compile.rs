@@ -13,10 +13,9 @@ use super::{Entry, Settings};
 use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
 };
-use crate::api::authority::{Authority, fingerprint, narrow};
-use crate::api::client_secret::{Use, Version, VersionState, uid_bytes};
+use crate::api::authority::{Authority, fingerprint, narrow, stands_for};
+use crate::api::client_secret::{Use, Version, uid_bytes};
 use crate::api::conditions::reasons;
-use crate::api::digest::digest;
 use crate::api::duration::ConfigDuration;
 use crate::api::names::CREATED_BY;
 use crate::api::{Application, ClientSecret, ServiceUser};
@@ -155,10 +154,7 @@ impl Held<'_> {
                 (Arc::new(grant(&narrowed)), Cow::Owned(fingerprint(&narrowed, &[self.subject])))
             }
         };
-        let mut authority = digest([object.metadata.uid.as_deref().unwrap_or_default(), held.as_str()]);
-        // 96 bits: tokens carry it.
-        authority.truncate(24);
-        (grant, authority.into())
+        (grant, stands_for(object.metadata.uid.as_deref().unwrap_or_default(), &held).into())
     }
 }
 
@@ -194,18 +190,8 @@ fn secret(
         closed: rule.map(|rule| Refusal { rule, object: revision(object) }),
         versions: versions
             .iter()
-            .map(|version| remembered(uid, version, accepted_until(object, version, settings), previous))
+            .map(|version| remembered(uid, version, settings.lifetime.accepted_until(&object.spec, version), previous))
             .collect(),
-    }
-}
-
-/// When a version that is not the newest ends: with its overlap, or its own life if that is over first.
-fn accepted_until(object: &ClientSecret, version: &Version, settings: &Settings) -> Option<Timestamp> {
-    let expires = || settings.lifetime.expiry(&object.spec, version.created_at);
-    match version.state {
-        VersionState::Active => None,
-        VersionState::Retiring => version.retires_at.into_iter().chain(expires()).min(),
-        VersionState::Retired => Some(version.retires_at.unwrap_or(Timestamp::MIN)),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::api::client_secret::{Delivery, Entry};
 use crate::api::digest::digest;
 
 /// URLs of this install that clients need.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Endpoints {
     /// The issuer identifier.
     pub issuer: String,

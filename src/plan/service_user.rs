@@ -64,7 +64,9 @@ fn groups_resolved(membership: &Membership) -> Verdict {
     }
 }
 
-fn location_refused(user: &ServiceUser, bound: &str) -> String {
+/// Why nothing is granted to a service user that does not lie at or below `bound`, in a sentence.
+#[must_use]
+pub fn location_refused(user: &ServiceUser, bound: &str) -> String {
     let namespace = user.metadata.namespace.as_deref().unwrap_or_default();
     format!(
         "spec.location {} does not lie at or below {bound}, the location of namespace {namespace} (annotation \
@@ -76,19 +78,21 @@ fn location_refused(user: &ServiceUser, bound: &str) -> String {
 /// Every group that grants nothing, with the reason. A group that is missing and one that is closed to the namespace
 /// read the same, so that nobody learns which groups exist.
 fn unresolved(membership: &Membership) -> Option<String> {
-    let sentences: Vec<String> = membership
-        .unresolved
-        .iter()
-        .map(|(group, why)| match why {
-            WhyNot::NotFound => format!(
-                "spec.groups: AccessGroup {group} does not exist or does not admit this namespace: correct the name, or \
-                 ask its owner to list the namespace in spec.namespaces."
-            ),
-            WhyNot::OtherLocation(location) => format!(
-                "spec.groups: AccessGroup {group} is at {location} and does not reach the location of this service user: \
-                 choose a group of that location, or ask its owner for reach Subtree."
-            ),
-        })
-        .collect();
+    let sentences: Vec<String> = membership.unresolved.iter().map(|(group, why)| why_not(group, why)).collect();
     (!sentences.is_empty()).then(|| sentences.join(" "))
+}
+
+/// Why `group` grants nothing, in a sentence.
+#[must_use]
+pub fn why_not(group: &str, why: &WhyNot) -> String {
+    match why {
+        WhyNot::NotFound => format!(
+            "spec.groups: AccessGroup {group} does not exist or does not admit this namespace: correct the name, or ask \
+             its owner to list the namespace in spec.namespaces."
+        ),
+        WhyNot::OtherLocation(location) => format!(
+            "spec.groups: AccessGroup {group} is at {location} and does not reach the location of this service user: \
+             choose a group of that location, or ask its owner for reach Subtree."
+        ),
+    }
 }

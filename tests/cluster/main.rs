@@ -21,6 +21,7 @@ mod delivery;
 mod ended_tokens;
 mod ending;
 mod examples;
+mod explain;
 mod foreign;
 mod harness;
 mod imports;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ClientSecretSpec;
+use super::{ClientSecretSpec, Version, VersionState};
 use crate::api::duration::DurationOrNever;
 
 /// `spec.expiresIn` when neither it nor `spec.expiresAt` is given: a year of 365 days.
@@ -30,6 +30,18 @@ impl LifetimePolicy {
             (None, None) => after(EXPIRES_IN_DEFAULT),
         };
         asked.into_iter().chain(self.max.and_then(after)).min()
+    }
+
+    /// When a version ends that is not the newest: with its overlap, or its own life if that is over first. `None`: not
+    /// before the credential does.
+    #[must_use]
+    pub fn accepted_until(&self, spec: &ClientSecretSpec, version: &Version) -> Option<Timestamp> {
+        let expires = || self.expiry(spec, version.created_at);
+        match version.state {
+            VersionState::Active => None,
+            VersionState::Retiring => version.retires_at.into_iter().chain(expires()).min(),
+            VersionState::Retired => Some(version.retires_at.unwrap_or(Timestamp::MIN)),
+        }
     }
 
     /// Whether a version issued at `issued` ends sooner than its owner asked for.

@@ -1,7 +1,9 @@
 //! Somebody with rights of their own, where an admin may do everything.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 
+use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
 use super::eventually::{eventually, holds};
@@ -44,6 +46,21 @@ impl<'a> User<'a> {
         .await;
         let subject = json!({"kind": "ServiceAccount", "namespace": namespace, "name": name});
         Self { name: format!("system:serviceaccount:{namespace}:{name}"), kubernetes, subject, tenant }
+    }
+
+    /// A kubeconfig in which an admin acts as them in the tenant's namespace, for a program.
+    pub fn kubeconfig(&self) -> PathBuf {
+        let controlplane = &self.tenant.cluster.controlplane;
+        let mut kubeconfig = Kubeconfig::read_from(controlplane.kubeconfig()).expect("read the kubeconfig");
+        for named in &mut kubeconfig.auth_infos {
+            named.auth_info.get_or_insert_default().impersonate = Some(self.name.clone());
+        }
+        for context in kubeconfig.contexts.iter_mut().filter_map(|named| named.context.as_mut()) {
+            context.namespace = Some(self.tenant.namespace.clone());
+        }
+        let path = controlplane.scratch().join(format!("{}.kubeconfig", self.name.replace(':', "-")));
+        std::fs::write(&path, serde_json::to_string(&kubeconfig).expect("JSON")).expect("write a kubeconfig");
+        path
     }
 
     /// One of each, as no rule may tell them apart.

@@ -1,0 +1,136 @@
+//! Explains what a client holds, and where each permission comes from or why it is missing, from the API objects alone.
+//!
+//! ```text
+//! API server ─▶ gather (the only reads, with the caller's own rights) ─▶ explain (pure) ─▶ print
+//! ```
+//!
+//! Nothing is decided here: who holds what is asked of `api::authority`, and what refuses a client or a secret of the
+//! decisions in `plan` from which the controller's conditions come. What they take as observed but the API objects do
+//! not tell (whose a Secret is, for one) is left to what status says.
+
+mod claims;
+mod client;
+mod error;
+mod facts;
+mod gather;
+mod group;
+mod held;
+mod parts;
+mod print;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod token;
+mod user;
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::{Client, Config};
+use serde::Serialize;
+
+use crate::api::client_secret::LifetimePolicy;
+use crate::clock::{Clock, SystemClock};
+
+pub use error::ExplainError;
+
+/// How long to wait for a connection to the API server: somebody sits before the screen.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest text that is read as a token. Ours are a kilobyte or two.
+const TOKEN_BYTES_MAX: u64 = 64 * 1024;
+
+/// What to explain.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// A client, by its client id or as `NAMESPACE/NAME` of its Application.
+    Client(String),
+    /// An access token; `-`: read it from standard input.
+    Token(String),
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The settings of the operator that decide.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most ClientSecrets of an Application that count.
+    pub secrets_per_application: usize,
+    /// How long a version of a secret may live.
+    pub lifetime: LifetimePolicy,
+    /// Longest token life.
+    pub token_lifetime_max: SignedDuration,
+    /// The operator's own namespace.
+    pub namespace: String,
+}
+
+/// Explains to `out`.
+pub fn run(question: &Question, settings: &Settings, output: Output, out: &mut impl Write) -> Result<(), ExplainError> {
+    // One provider in the whole graph; a second call finds it there.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(answer(question, settings, output, SystemClock.now(), out))
+}
+
+async fn answer(
+    question: &Question,
+    settings: &Settings,
+    output: Output,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<(), ExplainError> {
+    match question {
+        Question::Client(named) => {
+            let named = named.parse()?;
+            let facts = gather::Reader::new(connect().await?).client(&named).await?.ok_or(ExplainError::NoClient)?;
+            let explained = client::explain(&facts, settings, now);
+            show(&explained, output, out, |out| print::client(&explained, now, out))
+        }
+        Question::Token(text) => {
+            let claims = claims::decode(&token(text)?)?;
+            let facts = gather::Reader::new(connect().await?).token(&claims, &settings.namespace).await?;
+            let explained = token::explain(&claims, &facts, settings, now);
+            show(&explained, output, out, |out| print::token(&explained, now, out))
+        }
+    }
+}
+
+fn show<W: Write, T: Serialize>(
+    explained: &T,
+    output: Output,
+    out: &mut W,
+    text: impl FnOnce(&mut W) -> std::io::Result<()>,
+) -> Result<(), ExplainError> {
+    match output {
+        Output::Text => text(out)?,
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut *out, explained).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// The token that was given, or that comes on standard input.
+fn token(given: &str) -> Result<String, ExplainError> {
+    if given != "-" {
+        return Ok(given.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin().lock().take(TOKEN_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+async fn connect() -> Result<Client, ExplainError> {
+    let mut config = Config::infer().await.map_err(|error| ExplainError::Config(Box::new(error)))?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Client::try_from(config).map_err(|error| ExplainError::Connection(Box::new(error)))
+}

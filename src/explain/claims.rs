@@ -1,0 +1,135 @@
+//! What a token says of itself. Its signature is not checked: the caller need not have a key, and believes the token no
+//! more than before.
+
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::error::ExplainError;
+
+/// How opaque tokens begin.
+const OPAQUE_PREFIX: &str = "pat_";
+
+/// The claims of one of our access tokens that matter here.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Claims {
+    pub(super) iss: String,
+    pub(super) sub: String,
+    pub(super) aud: Audience,
+    pub(super) client_id: ClientId,
+    pub(super) iat: i64,
+    pub(super) exp: i64,
+    pub(super) jti: String,
+    pub(super) scope: String,
+    pub(super) location: String,
+    pub(super) created_by: Option<String>,
+    /// Of service user and application.
+    pub(super) postern_epoch: [i64; 2],
+    pub(super) postern_authority: String,
+}
+
+/// RFC 7519 §4.1.3.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Audience {
+    pub(super) fn list(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(several) => several,
+        }
+    }
+}
+
+/// A UUID in lower case.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct ClientId(String);
+
+impl ClientId {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ClientId {
+    type Error = ExplainError;
+
+    fn try_from(text: String) -> Result<Self, ExplainError> {
+        let groups: Vec<usize> = text.split('-').map(str::len).collect();
+        let digits = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if digits && groups == [8, 4, 4, 4, 12] { Ok(Self(text)) } else { Err(ExplainError::ClientName) }
+    }
+}
+
+impl From<ClientId> for String {
+    fn from(id: ClientId) -> Self {
+        id.0
+    }
+}
+
+/// How a client is named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum ClientName {
+    Id(ClientId),
+    Application { namespace: String, name: String },
+}
+
+impl FromStr for ClientName {
+    type Err = ExplainError;
+
+    fn from_str(text: &str) -> Result<Self, ExplainError> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self::Application { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            Some(_) => Err(ExplainError::ClientName),
+            None => text.to_owned().try_into().map(Self::Id),
+        }
+    }
+}
+
+/// Reads the claims.
+pub(super) fn decode(token: &str) -> Result<Claims, ExplainError> {
+    let token = token.trim();
+    if token.starts_with(OPAQUE_PREFIX) {
+        return Err(ExplainError::Opaque);
+    }
+    let mut parts = token.split('.').skip(1);
+    let (Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(ExplainError::NotAToken);
+    };
+    let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| ExplainError::NotAToken)?;
+    serde_json::from_slice(&payload).map_err(|_| ExplainError::NotAToken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_named_by_its_id_or_by_its_application() {
+        let id = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
+        assert!(matches!(id.parse(), Ok(ClientName::Id(found)) if found.as_str() == id));
+        let application = ClientName::Application { namespace: "billing".to_owned(), name: "sync".to_owned() };
+        assert_eq!("billing/sync".parse::<ClientName>().unwrap(), application);
+        for text in ["", "sync", "/sync", "billing/", "a/b/c", "pst_k7Qd", "3F0C3A52-9D55-4D0E-8B6A-0F1F2A6F5C1E"] {
+            assert!(text.parse::<ClientName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_jwt_of_ours_is_told_apart_from_an_opaque_token() {
+        assert!(matches!(decode("pat_abc"), Err(ExplainError::Opaque)));
+        let foreign = format!("a.{}.b", URL_SAFE_NO_PAD.encode(r#"{"iss":"https://other"}"#));
+        for text in ["", "abc", "a.b", "a.b.c", "a.b.c.d", &foreign] {
+            assert!(matches!(decode(text), Err(ExplainError::NotAToken)), "{text}");
+        }
+    }
+}

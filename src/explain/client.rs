@@ -1,0 +1,174 @@
+//! A client: what it holds now, and where each permission comes from or why it is missing.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::Settings;
+use super::facts::{Facts, full_name};
+use super::group::{Group, groups};
+use super::held::{Narrowed, Origin};
+use super::parts::{Standing, StatusAge};
+use super::secret::{Secret, Siblings};
+use super::user::{self, User};
+use crate::api::application::EffectivePermission;
+use crate::api::authority::{Authority, Membership, narrow, resolve};
+use crate::api::conditions::reasons;
+use crate::api::names::CREATED_BY;
+use crate::plan::application::{Observed, ready_verdict, status};
+
+/// Why an Application that is being deleted is refused: it counts as absent already.
+const DELETING: &str = "Deleting";
+
+/// Everything there is to say of a client.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExplainedClient {
+    pub(super) client_id: String,
+    /// Applications that claim the client id, the oldest first: that one has it.
+    pub(super) claimants: Vec<String>,
+    pub(super) application: App,
+    /// Absent: it does not exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service_user: Option<User>,
+    pub(super) groups: Vec<Group>,
+    /// What the Application holds.
+    pub(super) holds: Holds,
+    pub(super) client_secrets: Vec<Secret>,
+    /// What could not be seen, and what that means.
+    pub(super) notes: Vec<String>,
+    /// What the service user holds; `None`: not known.
+    #[serde(skip)]
+    pub(super) membership: Option<Membership>,
+}
+
+/// The Application.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct App {
+    /// `namespace/name`
+    pub(super) name: String,
+    pub(super) ready: Standing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) created_by: Option<String>,
+    pub(super) status: StatusAge,
+}
+
+/// What the Application holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(super) enum Holds {
+    /// Worked out from the groups.
+    Known(Narrowed),
+    /// The groups may not be read; as status says.
+    Told {
+        #[serde(rename = "toldByStatus")]
+        permissions: Vec<EffectivePermission>,
+    },
+}
+
+/// Explains a client from what was read of it.
+pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> ExplainedClient {
+    let application = &facts.application;
+    let membership = membership(facts);
+    let users = membership.as_ref().map(|membership| &membership.authority);
+    let ready = ready(facts, settings, now);
+    let restriction = application.spec.restrict_to.as_ref();
+    let authority = users.map(|authority| narrow(authority, restriction));
+    let origin = || Some(Origin { membership: membership.as_ref()?, groups: facts.groups.as_ref()? });
+    let siblings = Siblings {
+        held: authority.as_ref().zip(origin()),
+        subject: facts.user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default(),
+        has_client_id: ready.reason != reasons::CLIENT_ID_TAKEN,
+        application_refused: (!ready.in_force).then(|| ready.message.clone()),
+        settings,
+        now,
+    };
+    let mut notes = facts.notes.clone();
+    notes.extend(other_limit(facts, settings));
+    ExplainedClient {
+        client_id: application.spec.claimed_client_id(&application.metadata).to_owned(),
+        claimants: facts.claimants.clone(),
+        application: App {
+            name: full_name(application),
+            created_by: application.annotations().get(CREATED_BY).cloned(),
+            status: status_age(facts, users, settings, now),
+            ready,
+        },
+        service_user: facts.user.as_ref().map(|user| user::explain(user, membership.as_ref(), now)),
+        groups: facts.user.as_ref().map(|user| groups(facts, user, membership.as_ref())).unwrap_or_default(),
+        holds: match users.zip(origin()) {
+            Some((authority, origin)) => Holds::Known(origin.narrowed(authority, restriction)),
+            None => Holds::Told { permissions: told(facts) },
+        },
+        client_secrets: facts.secrets.iter().enumerate().map(|(rank, secret)| siblings.explain(secret, rank)).collect(),
+        notes,
+        membership,
+    }
+}
+
+/// What the groups come to; `None`: they may not be read. Without a service user nothing is held.
+fn membership(facts: &Facts) -> Option<Membership> {
+    let groups = facts.groups.as_ref()?;
+    Some(match &facts.user {
+        Some(user) => resolve(&user.spec, &facts.namespace, |name| groups.get(name)),
+        None => Membership::default(),
+    })
+}
+
+fn observed<'a>(facts: &'a Facts, authority: &'a Authority, settings: &Settings, now: Timestamp) -> Observed<'a> {
+    Observed {
+        application: &facts.application,
+        user: facts.user.as_ref(),
+        authority,
+        client_id_taken_by: taken_by(facts),
+        // Neither who serves it nor how many secrets there are decides whether the client is refused.
+        served: false,
+        secrets: (0, 0),
+        secrets_limit: settings.secrets_per_application,
+        token_lifetime_max_seconds: settings.token_lifetime_max.as_secs(),
+        now,
+    }
+}
+
+fn taken_by(facts: &Facts) -> Option<String> {
+    if facts.is_subject {
+        return Some("a ServiceUser".to_owned());
+    }
+    let first = facts.claimants.first().filter(|first| **first != full_name(&facts.application))?;
+    Some(format!("Application {first}"))
+}
+
+fn ready(facts: &Facts, settings: &Settings, now: Timestamp) -> Standing {
+    if facts.application.metadata.deletion_timestamp.is_some() {
+        let message = "It is being deleted: nobody has its client id until it is gone.".to_owned();
+        return Standing { in_force: false, reason: DELETING.to_owned(), message };
+    }
+    ready_verdict(&observed(facts, &Authority::new(), settings, now)).into()
+}
+
+fn status_age(facts: &Facts, authority: Option<&Authority>, settings: &Settings, now: Timestamp) -> StatusAge {
+    let told = facts.application.status.clone().unwrap_or_default();
+    let wanted = authority.map(|authority| status(&observed(facts, authority, settings, now)));
+    StatusAge::new(
+        told.epoch,
+        (told.observed_generation, facts.application.metadata.generation),
+        wanted.as_ref().map(|wanted| (told.authority.as_deref(), wanted.authority.as_deref())),
+    )
+}
+
+fn told(facts: &Facts) -> Vec<EffectivePermission> {
+    facts.application.status.as_ref().and_then(|status| status.permissions.clone()).unwrap_or_default()
+}
+
+/// The operator runs with another limit than was given here, as status tells.
+fn other_limit(facts: &Facts, settings: &Settings) -> Option<String> {
+    let limit = facts.application.status.as_ref()?.secrets.as_ref()?.limit;
+    let given = settings.secrets_per_application;
+    (i64::try_from(given) != Ok(limit)).then(|| {
+        format!(
+            "The operator counts {limit} ClientSecrets of an Application, and this explanation {given}: give \
+             --secrets-per-application={limit}."
+        )
+    })
+}

@@ -1,0 +1,47 @@
+//! What an explanation is taken from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+
+use crate::api::precedence::Seniority;
+use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ServiceUser};
+
+/// The objects of one client.
+pub(super) struct Facts {
+    pub(super) application: Application,
+    /// Applications that claim the client id, as `namespace/name`, the oldest first: that one has it.
+    pub(super) claimants: Vec<String>,
+    /// The client id is some service user's subject.
+    pub(super) is_subject: bool,
+    /// The service user, if it exists and is not being deleted.
+    pub(super) user: Option<ServiceUser>,
+    pub(super) namespace: NamespaceFacts,
+    /// By name; `None`: the caller may not read AccessGroups.
+    pub(super) groups: Option<BTreeMap<String, AccessGroup>>,
+    /// ClientSecrets that are not being deleted, oldest first.
+    pub(super) secrets: Vec<ClientSecret>,
+    /// What could not be seen, and what that means.
+    pub(super) notes: Vec<String>,
+}
+
+/// The objects that a token is about.
+pub(super) struct TokenFacts {
+    /// `None`: no Application has the client id any more.
+    pub(super) client: Option<Facts>,
+    /// Ids of revoked tokens; `None`: the caller may not read them.
+    pub(super) revoked: Option<BTreeSet<String>>,
+}
+
+/// `namespace/name`
+pub(super) fn full_name<K: ResourceExt>(object: &K) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Those that claim the client id, the oldest first.
+pub(super) fn claimants<'a>(applications: &'a [Application], client_id: &str) -> Vec<&'a Application> {
+    let claims = |application: &&Application| application.spec.claimed_client_id(&application.metadata) == client_id;
+    let mut claimants: Vec<_> = applications.iter().filter(claims).collect();
+    claimants.sort_by_key(|application| Seniority::of(&application.metadata));
+    claimants
+}

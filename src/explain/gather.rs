@@ -1,0 +1,241 @@
+//! The only reads, with the rights of whoever asks. Lists wherever one will do: the roles for people and that of the
+//! operator itself have the verb, so this works from a workstation and from inside the operator's pod.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use super::claims::{Claims, ClientName};
+use super::error::ExplainError;
+use super::facts::{Facts, TokenFacts, claimants, full_name};
+use crate::api::precedence::Seniority;
+use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
+
+/// Objects in one page of a list.
+const PAGE_SIZE: u32 = 500;
+
+/// A list, unless the caller may not have it.
+enum Listed<K> {
+    Objects(Vec<K>),
+    Forbidden,
+}
+
+/// Reads, and keeps what could not be read.
+pub(super) struct Reader {
+    client: Client,
+    /// Applications of other namespaces could not be read.
+    partial: bool,
+    notes: Vec<String>,
+}
+
+impl Reader {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, partial: false, notes: Vec::new() }
+    }
+
+    /// The objects of a client; `None`: no Application has that id or name.
+    pub(super) async fn client(&mut self, named: &ClientName) -> Result<Option<Facts>, ExplainError> {
+        let applications = self.applications(named).await?;
+        let application = match named {
+            ClientName::Id(id) => claimants(&applications, id.as_str()).first().copied(),
+            ClientName::Application { namespace, name } => applications.iter().find(|application| {
+                application.namespace().as_ref() == Some(namespace) && application.name_any() == *name
+            }),
+        };
+        let Some(application) = application else { return Ok(None) };
+        let namespace = application.namespace().unwrap_or_default();
+        let client_id = application.spec.claimed_client_id(&application.metadata);
+        let user = self.user(&namespace, &application.spec.service_user_ref.name).await?;
+        let asks_for_groups = user.as_ref().is_some_and(|user| user.spec.groups.iter().flatten().next().is_some());
+        Ok(Some(Facts {
+            claimants: claimants(&applications, client_id).into_iter().map(full_name).collect(),
+            is_subject: match &application.spec.client_id {
+                Some(chosen) => self.is_subject(&namespace, chosen).await?,
+                None => false,
+            },
+            namespace: self.namespace(&namespace).await?,
+            groups: if asks_for_groups { self.groups().await? } else { Some(BTreeMap::new()) },
+            secrets: self.secrets(&namespace, &application.name_any()).await?,
+            application: application.clone(),
+            user,
+            notes: std::mem::take(&mut self.notes),
+        }))
+    }
+
+    /// The objects that a token is about. `namespace` is the operator's.
+    pub(super) async fn token(&mut self, claims: &Claims, namespace: &str) -> Result<TokenFacts, ExplainError> {
+        let states = self.list::<EndpointState>(Api::namespaced(self.client.clone(), namespace), "").await?;
+        let revoked = match states {
+            Listed::Objects(states) => {
+                let revoked = states.into_iter().flat_map(|state| state.spec.revoked);
+                Some(revoked.map(|revoked| revoked.id).collect::<BTreeSet<_>>())
+            }
+            Listed::Forbidden => None,
+        };
+        let client = self.client(&ClientName::Id(claims.client_id.clone())).await?;
+        if client.is_none() && self.partial {
+            // It may be there, out of sight.
+            return Err(ExplainError::NoClient);
+        }
+        Ok(TokenFacts { client, revoked })
+    }
+
+    /// Every Application that the caller may see: who else claims the client id decides.
+    async fn applications(&mut self, named: &ClientName) -> Result<Vec<Application>, ExplainError> {
+        if let Listed::Objects(all) = self.list(Api::all(self.client.clone()), "").await? {
+            return Ok(all);
+        }
+        let (namespace, remedy) = match named {
+            ClientName::Application { namespace, .. } => (namespace.clone(), "ask for the role view there"),
+            ClientName::Id(_) => (
+                self.client.default_namespace().to_owned(),
+                "nor in all namespaces; name the Application as NAMESPACE/NAME, or choose its namespace in your kubeconfig",
+            ),
+        };
+        self.partial = true;
+        self.notes.push(format!(
+            "You may not list Applications in all namespaces: only those of {namespace} were looked at. That an older \
+             one elsewhere claims the client id shows in the condition Ready alone."
+        ));
+        self.namespaced(&namespace, "", remedy).await
+    }
+
+    async fn user(&mut self, namespace: &str, name: &str) -> Result<Option<ServiceUser>, ExplainError> {
+        let users = self.namespaced::<ServiceUser>(namespace, &named(name), VIEW).await?;
+        Ok(users.into_iter().find(|user| !is_deleting(user)))
+    }
+
+    /// Whether some ServiceUser has this UID.
+    async fn is_subject(&mut self, namespace: &str, id: &str) -> Result<bool, ExplainError> {
+        let users: Vec<ServiceUser> = match self.list(Api::all(self.client.clone()), "").await? {
+            Listed::Objects(all) => all,
+            Listed::Forbidden => self.namespaced(namespace, "", VIEW).await?,
+        };
+        Ok(users.iter().any(|user| user.uid().as_deref() == Some(id)))
+    }
+
+    async fn secrets(&mut self, namespace: &str, application: &str) -> Result<Vec<ClientSecret>, ExplainError> {
+        let fields = format!("spec.applicationRef.name={application}");
+        let mut secrets: Vec<ClientSecret> = self.namespaced(namespace, &fields, VIEW).await?;
+        secrets.retain(|secret| !is_deleting(secret));
+        secrets.sort_by_key(|secret| Seniority::of(&secret.metadata));
+        Ok(secrets)
+    }
+
+    /// All groups in force, by name; `None`: the caller may not read them.
+    async fn groups(&mut self) -> Result<Option<BTreeMap<String, AccessGroup>>, ExplainError> {
+        Ok(match self.list::<AccessGroup>(Api::all(self.client.clone()), "").await? {
+            Listed::Objects(groups) => {
+                let in_force = groups.into_iter().filter(|group| !is_deleting(group));
+                Some(in_force.map(|group| (group.name_any(), group)).collect())
+            }
+            Listed::Forbidden => {
+                self.notes.push(
+                    "You may not read AccessGroups: what the groups permit is told as far as status does. The chart's \
+                     ClusterRole accessgroup-reader lets you."
+                        .to_owned(),
+                );
+                None
+            }
+        })
+    }
+
+    /// Labels and location of the namespace. Whoever may only do things *in* a namespace may get it, and not list it.
+    async fn namespace(&mut self, name: &str) -> Result<NamespaceFacts, ExplainError> {
+        let api = Api::<Namespace>::all(self.client.clone());
+        let listed = api.list_metadata(&ListParams::default().fields(&named(name))).await.map(|list| list.items);
+        let found = match listed {
+            Err(error) if is_forbidden(&error) => api.get_metadata_opt(name).await.map(Vec::from_iter),
+            listed => listed,
+        };
+        match found {
+            Ok(namespaces) => Ok(namespaces.first().map_or_else(
+                || NamespaceFacts { name: name.to_owned(), ..NamespaceFacts::default() },
+                |namespace| NamespaceFacts::new(namespace.meta()),
+            )),
+            Err(error) if is_forbidden(&error) => {
+                self.notes.push(format!(
+                    "You may not read Namespace {name}: its labels and its location are not known, so a group that \
+                     admits it by labels is shown as one that does not."
+                ));
+                Ok(NamespaceFacts { name: name.to_owned(), ..NamespaceFacts::default() })
+            }
+            Err(error) => Err(ExplainError::Api { resource: "namespaces".to_owned(), source: Box::new(error) }),
+        }
+    }
+
+    /// Objects of a namespace that there is nothing to explain without.
+    async fn namespaced<K>(
+        &mut self,
+        namespace: &str,
+        fields: &str,
+        remedy: &'static str,
+    ) -> Result<Vec<K>, ExplainError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        match self.list(Api::namespaced(self.client.clone(), namespace), fields).await? {
+            Listed::Objects(objects) => Ok(objects),
+            Listed::Forbidden => Err(ExplainError::Forbidden {
+                resource: K::plural(&()).into_owned(),
+                place: format!("namespace {namespace}"),
+                remedy,
+            }),
+        }
+    }
+
+    /// All pages of a list. What cannot be decoded counts as absent, as for the operator.
+    async fn list<K>(&mut self, api: Api<DeserializeGuard<K>>, fields: &str) -> Result<Listed<K>, ExplainError>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        let mut objects = Vec::new();
+        let mut params = ListParams::default().fields(fields).limit(PAGE_SIZE);
+        loop {
+            let page = match api.list(&params).await {
+                Ok(page) => page,
+                Err(error) if is_forbidden(&error) => return Ok(Listed::Forbidden),
+                Err(source) => {
+                    let resource = format!("{}.{}", K::plural(&()), K::group(&()));
+                    return Err(ExplainError::Api { resource, source: Box::new(source) });
+                }
+            };
+            for DeserializeGuard(object) in page.items {
+                match object {
+                    Ok(object) => objects.push(object),
+                    Err(invalid) => self.notes.push(format!(
+                        "{} {}/{} cannot be decoded and counts as absent: {}",
+                        K::kind(&()),
+                        invalid.metadata.namespace.unwrap_or_default(),
+                        invalid.metadata.name.unwrap_or_default(),
+                        invalid.error
+                    )),
+                }
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(Listed::Objects(objects)),
+            }
+        }
+    }
+}
+
+const VIEW: &str = "ask for the role view there";
+
+fn named(name: &str) -> String {
+    format!("metadata.name={name}")
+}
+
+fn is_deleting<K: Resource>(object: &K) -> bool {
+    object.meta().deletion_timestamp.is_some()
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}

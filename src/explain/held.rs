@@ -1,0 +1,72 @@
+//! Permissions: what is held, by which role of which group, and what a restriction leaves of it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::api::AccessGroup;
+use crate::api::access_group::Plane;
+use crate::api::application::Restriction;
+use crate::api::authority::{Authority, Membership, Permit, narrow, not_held};
+
+/// One permission and where it comes from.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(super) struct Held {
+    pub(super) audience: String,
+    pub(super) scope: String,
+    pub(super) role: String,
+    pub(super) plane: Plane,
+    /// The groups in force that carry the role and permit it.
+    pub(super) groups: Vec<String>,
+}
+
+/// What a restriction comes to.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Narrowed {
+    pub(super) permissions: Vec<Held>,
+    /// Held before, and left out by restrictTo.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) taken_away: Vec<Held>,
+    /// Named by restrictTo, and not held before: each as `field: entry`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) not_held: Vec<String>,
+}
+
+/// Where permits come from.
+pub(super) struct Origin<'a> {
+    pub(super) membership: &'a Membership,
+    pub(super) groups: &'a BTreeMap<String, AccessGroup>,
+}
+
+impl Origin<'_> {
+    pub(super) fn narrowed(&self, authority: &Authority, restriction: Option<&Restriction>) -> Narrowed {
+        let left = narrow(authority, restriction);
+        Narrowed {
+            taken_away: authority.difference(&left).map(|permit| self.of(permit)).collect(),
+            permissions: left.iter().map(|permit| self.of(permit)).collect(),
+            not_held: restriction.map(|restriction| not_held(authority, restriction)).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn of(&self, permit: &Permit) -> Held {
+        let grants =
+            self.membership.grants.iter().filter(|grant| grant.role == permit.role && grant.plane == permit.plane);
+        let gives = |group: &&String| {
+            self.groups.get(*group).is_some_and(|group| permits(group, &permit.audience, &permit.scope))
+        };
+        Held {
+            audience: permit.audience.clone(),
+            scope: permit.scope.clone(),
+            role: permit.role.clone(),
+            plane: permit.plane,
+            groups: grants.map(|grant| &grant.group).filter(gives).cloned().collect(),
+        }
+    }
+}
+
+/// Whether the group's role permits the scope at the audience, wherever it is in force.
+pub(super) fn permits(group: &AccessGroup, audience: &str, scope: &str) -> bool {
+    let here = group.spec.permissions.iter().filter(|permission| permission.audience == audience);
+    here.flat_map(|permission| &permission.scopes).any(|permitted| permitted == scope)
+}

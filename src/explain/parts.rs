@@ -1,0 +1,67 @@
+//! Parts of an explanation that several objects have.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde::Serialize;
+
+use crate::api::conditions::{Verdict, types};
+
+/// Whether something is in force, and why.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Standing {
+    pub(super) in_force: bool,
+    /// The reason of the condition.
+    pub(super) reason: String,
+    /// Its message.
+    pub(super) message: String,
+}
+
+impl From<Verdict> for Standing {
+    fn from(verdict: Verdict) -> Self {
+        Self { in_force: verdict.status, reason: verdict.reason.to_owned(), message: verdict.message }
+    }
+}
+
+impl Standing {
+    /// What the condition `Ready` says; `None` where there is none.
+    pub(super) fn ready(conditions: &[Condition]) -> Option<Self> {
+        conditions.iter().find(|condition| condition.type_ == types::READY).map(|condition| Self {
+            in_force: condition.status == "True",
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+        })
+    }
+}
+
+/// What status says, and whether it says it of the object as it is now.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StatusAge {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) epoch: Option<i64>,
+    pub(super) up_to_date: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) behind: Option<String>,
+}
+
+impl StatusAge {
+    /// `observed` and `generation` of the object; `authority` is the digest in status and the one that would be there
+    /// now, where both are known.
+    pub(super) fn new(
+        epoch: Option<i64>,
+        (observed, generation): (Option<i64>, Option<i64>),
+        authority: Option<(Option<&str>, Option<&str>)>,
+    ) -> Self {
+        let number = |generation: Option<i64>| generation.unwrap_or_default();
+        let behind = if observed != generation {
+            let (observed, generation) = (number(observed), number(generation));
+            Some(format!("it describes generation {observed}, and the object is at {generation}"))
+        } else if authority.is_some_and(|(told, now)| told != now) {
+            Some("what it stands for has changed since, and its epoch is about to rise".to_owned())
+        } else {
+            None
+        };
+        Self { epoch, up_to_date: behind.is_none(), behind }
+    }
+}

@@ -1,0 +1,170 @@
+//! For people: aligned, stable, without colours.
+
+mod lines;
+mod token;
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+
+use super::client::{ExplainedClient, Holds};
+use super::group::{Effect, Group};
+use super::held::Held;
+use super::parts::{Standing, StatusAge};
+use super::secret::Secret;
+use super::user::User;
+use crate::api::client_secret::VersionState;
+use crate::api::conditions::reasons;
+use lines::{fields, heading, relative, table};
+
+pub(super) use token::token;
+
+/// Prints what there is to say of a client.
+pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "Client {}", client.client_id)?;
+    let application = &client.application;
+    let mut rows = vec![("Application", application.name.clone()), ("Ready", standing(&application.ready))];
+    if client.claimants.len() > 1 {
+        let first = client.claimants.first().map(String::as_str).unwrap_or_default();
+        rows.push(("Claimed by", format!("{}; the oldest has it: {first}", client.claimants.join(", "))));
+    }
+    rows.extend(application.created_by.clone().map(|who| ("Created by", who)));
+    rows.push(("Status", status(&application.status)));
+    fields(out, &rows)?;
+    match &client.service_user {
+        Some(found) => user(found, out)?,
+        None => heading(out, "ServiceUser: none")?,
+    }
+    heading(out, "Groups of the service user")?;
+    groups(&client.groups, out)?;
+    match &client.holds {
+        Holds::Known(held) => {
+            heading(out, "Permissions of the Application")?;
+            permissions(&held.permissions, out)?;
+            restricted(&held.taken_away, &held.not_held, out)?;
+        }
+        Holds::Told { permissions } => {
+            heading(out, "Permissions of the Application, as status says")?;
+            let rows = permissions.iter().map(|at| vec![at.audience.clone(), at.scopes.join(" ")]);
+            table(out, &["AUDIENCE", "SCOPES"], &rows.collect::<Vec<_>>())?;
+        }
+    }
+    for one in &client.client_secrets {
+        secret(one, now, out)?;
+    }
+    if client.client_secrets.is_empty() {
+        heading(out, "ClientSecrets: none, so nothing authenticates")?;
+    }
+    notes(&client.notes, out)
+}
+
+fn user(user: &User, out: &mut impl Write) -> io::Result<()> {
+    heading(out, &format!("ServiceUser {}", user.name))?;
+    let ready = user.ready.as_ref().map_or_else(
+        || "not looked at yet".to_owned(),
+        |ready| match ready.reason.as_str() {
+            // Each of them says why, right below.
+            reasons::GROUPS_NOT_RESOLVED => format!("no, {}: see the groups below", ready.reason),
+            _ => standing(ready),
+        },
+    );
+    let mut rows = vec![("Ready", ready), ("Subject", user.subject.clone()), ("Location", user.location.clone())];
+    rows.extend(user.created_by.clone().map(|who| ("Created by", who)));
+    rows.push(("Status", status(&user.status)));
+    fields(out, &rows)
+}
+
+fn groups(groups: &[Group], out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Vec::new();
+    for group in groups {
+        let mut name = group.name.clone();
+        match &group.standing {
+            Effect::InForce { role, plane, location, permissions } => {
+                rows.push(vec![name, format!("in force: {role} ({}) at {location}", plane.as_str())]);
+                for permission in permissions {
+                    rows.push(vec![
+                        String::new(),
+                        format!("  {}: {}", permission.audience, permission.scopes.join(" ")),
+                    ]);
+                }
+            }
+            Effect::GrantsNothing { reason, message } => {
+                rows.push(vec![std::mem::take(&mut name), format!("grants nothing, {reason}: {message}")]);
+            }
+            Effect::NotReadable { message } => rows.push(vec![name, message.clone()]),
+        }
+    }
+    table(out, &[], &rows)
+}
+
+fn secret(secret: &Secret, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
+    heading(out, &format!("ClientSecret {}", secret.name))?;
+    let mut rows = vec![("Counts", standing(&secret.ready))];
+    rows.extend(secret.uses.as_ref().map(|uses| {
+        let uses: Vec<String> = uses.iter().map(|one| format!("{one:?}")).collect();
+        ("Only for", uses.join(", "))
+    }));
+    rows.extend(secret.networks.as_ref().map(|networks| ("Only from", networks.join(", "))));
+    rows.extend(secret.expires_at.map(|at| ("Ends", relative(at, now))));
+    for version in &secret.versions {
+        let until = version.until.map_or_else(|| "without end".to_owned(), |until| format!("until {until}"));
+        let state = match version.state {
+            VersionState::Active => "accepted",
+            VersionState::Retiring | VersionState::Retired => "replaced, accepted",
+        };
+        rows.push(("Version", format!("{} {state} {until}", version.id)));
+    }
+    rows.push(("Status", status(&secret.status)));
+    if secret.restricted.is_none() {
+        rows.push(("Permissions", "those of the Application".to_owned()));
+    }
+    fields(out, &rows)?;
+    let Some(held) = &secret.restricted else { return Ok(()) };
+    permissions(&held.permissions, out)?;
+    restricted(&held.taken_away, &held.not_held, out)
+}
+
+fn permissions(held: &[Held], out: &mut impl Write) -> io::Result<()> {
+    table(out, &["AUDIENCE", "SCOPE", "FROM"], &rows(held))
+}
+
+fn rows(held: &[Held]) -> Vec<Vec<String>> {
+    held.iter().map(|held| vec![held.audience.clone(), held.scope.clone(), origin(held)]).collect()
+}
+
+fn restricted(taken_away: &[Held], not_held: &[String], out: &mut impl Write) -> io::Result<()> {
+    if !taken_away.is_empty() {
+        writeln!(out, "  Taken away by spec.restrictTo:")?;
+        table(out, &[], &rows(taken_away))?;
+    }
+    for entry in not_held {
+        writeln!(out, "  spec.restrictTo names what is not held, and that grants nothing: {entry}")?;
+    }
+    Ok(())
+}
+
+fn notes(notes: &[String], out: &mut impl Write) -> io::Result<()> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    heading(out, "Notes")?;
+    notes.iter().try_for_each(|note| writeln!(out, "  {note}"))
+}
+
+/// `role (group, group)`
+fn origin(held: &Held) -> String {
+    format!("{} ({})", held.role, held.groups.join(", "))
+}
+
+fn standing(standing: &Standing) -> String {
+    let word = if standing.in_force { "yes" } else { "no" };
+    format!("{word}, {}: {}", standing.reason, standing.message)
+}
+
+fn status(status: &StatusAge) -> String {
+    let epoch = status.epoch.map(|epoch| format!("epoch {epoch}, ")).unwrap_or_default();
+    match &status.behind {
+        None => format!("{epoch}up to date"),
+        Some(why) => format!("{epoch}behind: {why}"),
+    }
+}

@@ -1,0 +1,52 @@
+//! A token, then its client.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+
+use super::lines::{fields, heading, relative, table};
+use super::{client, notes, origin};
+use crate::explain::token::{ScopeNow, Token};
+
+/// Prints what there is to say of a token.
+pub(in crate::explain) fn token(token: &Token, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "Token {} (the signature is not checked here)", token.id)?;
+    let mut rows = vec![
+        ("Issuer", token.issuer.clone()),
+        ("Client", token.client_id.clone()),
+        ("Subject", token.subject.clone()),
+        ("Location", token.location.clone()),
+    ];
+    rows.extend(token.created_by.clone().map(|who| ("Created by", who)));
+    rows.push(("Issued", relative(token.issued_at, now)));
+    rows.push(("Ends", relative(token.ends_at, now)));
+    let epochs = &token.epochs;
+    rows.push(("Epochs", format!("service user {}, application {}", epochs.service_user, epochs.application)));
+    rows.extend(token.client_secret.clone().map(|name| ("Got with", format!("ClientSecret {name}"))));
+    fields(out, &rows)?;
+
+    if token.faults.is_empty() {
+        heading(out, "Nothing that can be seen here speaks against it")?;
+    } else {
+        heading(out, "Postern refuses it")?;
+        let rows = token.faults.iter().map(|fault| vec![fault.rule.clone(), fault.message.clone()]);
+        table(out, &[], &rows.collect::<Vec<_>>())?;
+        if token.ends_at > now {
+            writeln!(out, "  An API that verifies it offline, without asking Postern, accepts it until its end.")?;
+        }
+    }
+    heading(out, "Its scopes now")?;
+    table(out, &["AUDIENCE", "SCOPE", "HELD", "FROM, OR WHY NOT"], &token.scopes.iter().map(row).collect::<Vec<_>>())?;
+    notes(&token.notes, out)?;
+    token.client.iter().try_for_each(|found| {
+        writeln!(out)?;
+        client(found, now, out)
+    })
+}
+
+fn row(scope: &ScopeNow) -> Vec<String> {
+    let from: Vec<String> = scope.from.iter().map(origin).collect();
+    let held = if scope.held { "yes" } else { "no" };
+    let why = scope.why.clone().unwrap_or_else(|| from.join(", "));
+    vec![scope.audience.clone(), scope.scope.clone(), held.to_owned(), why]
+}

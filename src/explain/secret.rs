@@ -1,0 +1,150 @@
+//! Each ClientSecret of a client: whether it counts, what it narrows to, and which of its values are accepted.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::Settings;
+use super::held::{Narrowed, Origin};
+use super::parts::{Standing, StatusAge};
+use crate::api::ClientSecret;
+use crate::api::authority::{Authority, fingerprint, narrow, stands_for};
+use crate::api::client_secret::{Use, VersionState};
+use crate::api::conditions::{Verdict, reasons, types};
+use crate::plan::client_secret::{ApplicationState, Delivered, Observed, Outcome, Policy, status};
+use crate::plan::content::{Content, Endpoints};
+
+/// A ClientSecret of the Application.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Secret {
+    pub(super) name: String,
+    /// Whether it authenticates, and if not which rule refuses it.
+    pub(super) ready: Standing,
+    /// What it may be used for; absent: everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uses: Option<Vec<Use>>,
+    /// Networks from which it works; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) networks: Option<Vec<String>>,
+    /// What restrictTo comes to; absent: what the Application holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) restricted: Option<Narrowed>,
+    /// When the newest value ends; absent: never, or there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<Timestamp>,
+    /// Values that are accepted now, the newest first.
+    pub(super) versions: Vec<Accepted>,
+    pub(super) status: StatusAge,
+    /// What a token stands for that was got with it; `None`: what it holds is not known.
+    #[serde(skip)]
+    pub(super) stands_for: Option<String>,
+    /// What a token may carry that was got with it.
+    #[serde(skip)]
+    pub(super) authority: Authority,
+}
+
+/// A value that is accepted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Accepted {
+    pub(super) id: String,
+    pub(super) state: VersionState,
+    /// Absent: no end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<Timestamp>,
+}
+
+/// What the ClientSecrets of an Application have in common.
+pub(super) struct Siblings<'a> {
+    /// What the Application holds, and where it comes from; `None`: not known.
+    pub(super) held: Option<(&'a Authority, Origin<'a>)>,
+    pub(super) subject: &'a str,
+    /// Whether the Application has its client id.
+    pub(super) has_client_id: bool,
+    /// Why the Application is refused; `None`: it is not.
+    pub(super) application_refused: Option<String>,
+    pub(super) settings: &'a Settings,
+    pub(super) now: Timestamp,
+}
+
+impl Siblings<'_> {
+    /// Explains one. `rank` is its place among those of the Application, oldest first.
+    pub(super) fn explain(&self, secret: &ClientSecret, rank: usize) -> Secret {
+        let restriction = secret.spec.restrict_to.as_deref();
+        let authority = self.held.as_ref().map(|(held, _)| narrow(held, restriction));
+        let versions = self.accepted(secret);
+        let told = secret.status.clone().unwrap_or_default();
+        let newest = told.versions.first();
+        Secret {
+            name: secret.name_any(),
+            ready: self.ready(secret, rank, &versions),
+            uses: secret.spec.uses.clone(),
+            networks: secret.spec.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
+            restricted: restriction.and_then(|restriction| {
+                self.held.as_ref().map(|(held, origin)| origin.narrowed(held, Some(restriction)))
+            }),
+            expires_at: newest.and_then(|newest| self.settings.lifetime.expiry(&secret.spec, newest.created_at)),
+            versions,
+            status: StatusAge::new(None, (told.observed_generation, secret.metadata.generation), None),
+            stands_for: authority.as_ref().map(|authority| {
+                stands_for(secret.metadata.uid.as_deref().unwrap_or_default(), &fingerprint(authority, &[self.subject]))
+            }),
+            authority: authority.unwrap_or_default(),
+        }
+    }
+
+    /// What the controller would say, who also sees Secrets: of what hinders the issue of a value status knows more.
+    fn ready(&self, secret: &ClientSecret, rank: usize, versions: &[Accepted]) -> Standing {
+        let policy = Policy {
+            lifetime: self.settings.lifetime,
+            limit: self.settings.secrets_per_application,
+            ..Policy::default()
+        };
+        let observed = Observed {
+            secret,
+            application: self.application(),
+            rank,
+            older_claimant: None,
+            delivered: Delivered::Unknown,
+            import: None,
+            uses: BTreeMap::new(),
+            requested: None,
+            workloads: Vec::new(),
+            policy: &policy,
+            now: self.now,
+        };
+        let decided = Standing::ready(&status(&observed, &Outcome::Unchanged).conditions);
+        let told = secret.status.as_ref().and_then(|status| Standing::ready(&status.conditions));
+        let nothing =
+            || Verdict::no(types::READY, reasons::PENDING, "None of its values is accepted at present.").into();
+        match (decided, told) {
+            (Some(decided), Some(told)) if decided.reason == reasons::PENDING && !told.in_force => told,
+            (Some(decided), _) if decided.in_force && versions.is_empty() => nothing(),
+            (Some(decided), _) => decided,
+            (None, _) => nothing(),
+        }
+    }
+
+    fn application(&self) -> ApplicationState {
+        if !self.has_client_id {
+            return ApplicationState::WithoutClientId;
+        }
+        // What would be delivered does not matter to whether the secret counts.
+        let content = Content::new(&Endpoints::default(), "", &[], None);
+        ApplicationState::Known { content, not_ready: self.application_refused.clone() }
+    }
+
+    fn accepted(&self, secret: &ClientSecret) -> Vec<Accepted> {
+        let lifetime = &self.settings.lifetime;
+        let versions = secret.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
+        let expires = versions.first().and_then(|newest| lifetime.expiry(&secret.spec, newest.created_at));
+        let until = |version| lifetime.accepted_until(&secret.spec, version).into_iter().chain(expires).min();
+        versions
+            .iter()
+            .map(|version| Accepted { id: version.id.clone(), state: version.state, until: until(version) })
+            .filter(|version| version.until.is_none_or(|until| until > self.now))
+            .collect()
+    }
+}

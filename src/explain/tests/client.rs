@@ -1,0 +1,213 @@
+//! What is said of a client.
+
+use serde_json::{Value, json};
+
+use super::{AUDIENCE, CLIENT, NOW, SUBJECT, facts, metadata, now, read, secret, settings, uid, version};
+use crate::api::authority::fingerprint;
+use crate::explain::client::{self, ExplainedClient, Holds};
+use crate::explain::facts::{Facts, claimants};
+use crate::explain::held::{Held, Narrowed};
+use crate::explain::print;
+
+pub(super) fn explain(facts: &Facts) -> ExplainedClient {
+    client::explain(facts, &settings(), now())
+}
+
+fn json_of(facts: &Facts) -> Value {
+    serde_json::to_value(explain(facts)).unwrap()
+}
+
+fn known(facts: &Facts) -> Narrowed {
+    match explain(facts).holds {
+        Holds::Known(held) => held,
+        Holds::Told { .. } => panic!("the groups can be read"),
+    }
+}
+
+#[test]
+fn every_permission_is_told_with_its_role_and_its_group() {
+    let held = known(&facts(&["readers"]));
+    let told: Vec<_> = held.permissions.iter().map(|held| (held.scope.as_str(), held.groups.join(","))).collect();
+    assert_eq!(told, [("invoices:list", "readers".to_owned()), ("invoices:read", "readers".to_owned())]);
+    assert!(held.permissions.iter().all(|held| held.role == "billing.reader" && held.audience == AUDIENCE));
+}
+
+#[test]
+fn each_group_that_grants_nothing_is_told_with_its_own_reason() {
+    let told = json_of(&facts(&["readers", "missing", "closed", "elsewhere"]));
+    let reasons: Vec<_> = told["groups"].as_array().unwrap().iter().map(|group| group["reason"].as_str()).collect();
+    assert_eq!(reasons, [None, Some("NotFound"), Some("NamespaceNotAdmitted"), Some("OtherLocation")]);
+    assert_eq!(told["groups"][0]["standing"], "InForce");
+    assert_eq!(told["serviceUser"]["ready"]["reason"], "GroupsNotResolved");
+}
+
+#[test]
+fn outside_the_location_of_its_namespace_no_group_is_in_force() {
+    let mut facts = facts(&["readers"]);
+    facts.namespace.bound = Some(Ok("/apac".to_owned().try_into().unwrap()));
+    let told = json_of(&facts);
+    assert_eq!(told["groups"][0]["reason"], "LocationNotAllowed");
+    assert!(told["groups"][0]["message"].as_str().unwrap().contains("/apac"), "{told:#}");
+    assert_eq!(told["holds"]["permissions"], json!([]));
+}
+
+#[test]
+fn what_restrict_to_takes_away_and_what_it_names_in_vain_are_told() {
+    let mut facts = facts(&["readers"]);
+    facts.application.spec.restrict_to = Some(read(json!({"scopes": ["invoices:read", "invoices:shred"]})));
+    let blue = secret("blue", 1, &json!({"restrictTo": {"scopes": []}}), &json!([version("Active", None)]));
+    facts.secrets = vec![blue];
+    let held = known(&facts);
+    let scopes = |held: &[Held]| held.iter().map(|held| held.scope.clone()).collect::<Vec<_>>();
+    assert_eq!(scopes(&held.permissions), ["invoices:read"]);
+    assert_eq!(scopes(&held.taken_away), ["invoices:list"]);
+    assert_eq!(held.not_held, ["scopes: invoices:shred"]);
+    let told = json_of(&facts);
+    assert_eq!(told["clientSecrets"][0]["restricted"]["permissions"], json!([]));
+    assert_eq!(told["clientSecrets"][0]["restricted"]["takenAway"][0]["scope"], "invoices:read");
+}
+
+#[test]
+fn whatever_closes_a_client_is_told_by_its_rule() {
+    type Change = fn(&mut Facts);
+    let table: [(&str, Change); 6] = [
+        ("Suspended", |facts| facts.application.spec.suspend = Some(true)),
+        ("ServiceUserNotFound", |facts| facts.user = None),
+        ("ServiceUserSuspended", |facts| facts.user.as_mut().unwrap().spec.suspend = Some(true)),
+        ("ClientIdTaken", |facts| facts.claimants.insert(0, "other/older".to_owned())),
+        ("ClientIdTaken", |facts| facts.is_subject = true),
+        ("Deleting", |facts| {
+            facts.application.metadata.deletion_timestamp = facts.application.metadata.creation_timestamp.clone();
+        }),
+    ];
+    for (rule, change) in table {
+        let mut facts = facts(&["readers"]);
+        change(&mut facts);
+        let told = json_of(&facts);
+        assert_eq!(told["application"]["ready"]["reason"], rule);
+        assert_eq!(told["application"]["ready"]["inForce"], false, "{rule}");
+        assert_eq!(told["clientSecrets"][0]["ready"]["inForce"], false, "{rule}: its secret authenticates nobody");
+    }
+}
+
+#[test]
+fn of_each_secret_it_is_told_whether_it_counts_and_which_rule_refuses_it() {
+    let live = || json!([version("Active", None)]);
+    let mut facts = facts(&["readers"]);
+    facts.secrets = vec![
+        secret("revoked", 1, &json!({"revoke": true}), &live()),
+        secret("ended", 2, &json!({"expiresAt": "2026-11-21T00:00:00Z"}), &live()),
+        secret("too-many", 3, &json!({}), &live()),
+    ];
+    let rules = |facts: &Facts| -> Vec<String> {
+        explain(facts).client_secrets.into_iter().map(|secret| secret.ready.reason).collect()
+    };
+    assert_eq!(rules(&facts), ["Revoked", "Expired", "LimitReached"]);
+    facts.secrets = vec![
+        secret("without-value", 1, &json!({}), &json!([])),
+        secret("retired", 2, &json!({}), &json!([version("Retired", Some("2026-11-21T00:00:00Z"))])),
+    ];
+    assert_eq!(rules(&facts), ["Pending", "Pending"]);
+    facts.secrets = vec![secret("blue", 1, &json!({}), &live())];
+    assert_eq!(rules(&facts), ["Issued"]);
+}
+
+#[test]
+fn what_hinders_the_issue_of_a_value_is_told_as_status_says() {
+    let mut facts = facts(&["readers"]);
+    let mut taken = secret("taken", 1, &json!({}), &json!([]));
+    taken.status.as_mut().unwrap().conditions = read(json!([{
+        "type": "Ready", "status": "False", "reason": "SecretNameConflict", "message": "Secret taken belongs to …",
+        "lastTransitionTime": NOW,
+    }]));
+    facts.secrets = vec![taken];
+    assert_eq!(explain(&facts).client_secrets[0].ready.reason, "SecretNameConflict");
+}
+
+#[test]
+fn values_are_told_with_their_end_and_those_that_are_over_are_left_out() {
+    let mut facts = facts(&["readers"]);
+    let mut older = version("Retiring", Some("2026-11-22T03:00:00Z"));
+    older["id"] = json!("older");
+    let mut over = version("Retiring", Some("2026-11-22T01:00:00Z"));
+    over["id"] = json!("over");
+    facts.secrets =
+        vec![secret("blue", 1, &json!({"expiresIn": "Never"}), &json!([version("Active", None), older, over]))];
+    let told = json_of(&facts)["clientSecrets"][0]["versions"].clone();
+    let expected = json!([
+        {"id": "k7Qd0m2x", "state": "Active"},
+        {"id": "older", "state": "Retiring", "until": "2026-11-22T03:00:00Z"},
+    ]);
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_status_that_is_behind_says_so() {
+    let mut facts = facts(&["readers"]);
+    let age = |facts: &Facts| explain(facts).application.status;
+    assert!(!age(&facts).up_to_date, "the digest of the authority is not there yet");
+    let told = facts.application.status.as_mut().unwrap();
+    let authority = crate::api::authority::resolve(&facts.user.as_ref().unwrap().spec, &facts.namespace, |name| {
+        facts.groups.as_ref().unwrap().get(name)
+    });
+    told.authority = Some(fingerprint(&authority.authority, &[SUBJECT, "enabled"]));
+    assert!(age(&facts).up_to_date);
+    facts.application.metadata.generation = Some(2);
+    assert_eq!(age(&facts).behind.unwrap(), "it describes generation 1, and the object is at 2");
+}
+
+#[test]
+fn who_may_not_read_groups_is_told_what_status_says() {
+    let mut facts = facts(&["readers", "closed"]);
+    facts.groups = None;
+    let status = facts.user.as_mut().unwrap().status.as_mut().unwrap();
+    status.grants = Some(read(json!([{
+        "role": "billing.reader", "plane": "Operational", "location": "/emea/billing", "group": "readers",
+    }])));
+    let permissions = json!([{"audience": AUDIENCE, "scopes": ["invoices:read"]}]);
+    facts.application.status.as_mut().unwrap().permissions = Some(read(permissions.clone()));
+    let told = json_of(&facts);
+    let says = |number: usize| told["groups"][number]["message"].as_str().unwrap().to_owned();
+    assert!(
+        says(0).starts_with("in force, says the status") && says(1).starts_with("grants nothing, says"),
+        "{told:#}"
+    );
+    assert_eq!(told["holds"], json!({"toldByStatus": permissions}));
+    assert_eq!(told["clientSecrets"][0]["ready"]["inForce"], true);
+}
+
+#[test]
+fn of_several_that_claim_a_client_id_the_oldest_has_it() {
+    let claims = |name: &str, created: &str| -> crate::api::Application {
+        let mut metadata = metadata(name, &uid(9));
+        metadata["creationTimestamp"] = json!(created);
+        read(json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "Application", "metadata": metadata,
+            "spec": {"serviceUserRef": {"name": "sync"}, "clientId": CLIENT},
+        }))
+    };
+    let all = [claims("younger", "2026-11-22T00:00:00Z"), claims("older", "2026-11-21T00:00:00Z")];
+    let found: Vec<_> = claimants(&all, CLIENT).iter().map(|one| one.metadata.name.clone().unwrap()).collect();
+    assert_eq!(found, ["older", "younger"]);
+    assert!(claimants(&all, &uid(9)).is_empty());
+}
+
+#[test]
+fn the_text_is_aligned_and_ends_every_line() {
+    let mut facts = facts(&["readers", "missing"]);
+    facts.secrets.push(secret("narrow", 2, &json!({"restrictTo": {"scopes": ["invoices:read"]}}), &json!([])));
+    let mut out = Vec::new();
+    print::client(&explain(&facts), now(), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    for line in [
+        "  readers  in force: billing.reader (Operational) at /emea/billing",
+        "  missing  grants nothing, NotFound: AccessGroup missing does not exist: correct the name in spec.groups, or create the group.",
+        "  AUDIENCE                     SCOPE          FROM",
+        "  https://billing.example.com  invoices:list  billing.reader (readers)",
+        "ClientSecret narrow",
+        "  Taken away by spec.restrictTo:",
+    ] {
+        assert!(text.lines().any(|printed| printed == line), "{line:?} is not in\n{text}");
+    }
+    assert!(text.lines().all(|line| line == line.trim_end()) && text.ends_with('\n'), "{text}");
+}

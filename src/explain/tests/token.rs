@@ -1,0 +1,83 @@
+//! What is said of a token.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::client::explain;
+use super::{AUDIENCE, CLIENT, SUBJECT, facts, now, read, settings, uid};
+use crate::api::authority::stands_for;
+use crate::explain::claims::{self, Claims};
+use crate::explain::facts::{Facts, TokenFacts};
+use crate::explain::token;
+
+/// The token that the client of `facts` gets with its first secret, at epochs 4 and 2.
+fn claims(facts: &Facts, changed: &Value) -> Claims {
+    let secret = &explain(facts).client_secrets[0];
+    let mut claims = json!({
+        "iss": "https://postern.example.com", "sub": SUBJECT, "aud": AUDIENCE, "client_id": CLIENT, "jti": "j",
+        "iat": now().as_second() - 60, "exp": now().as_second() + 600, "scope": "invoices:read other",
+        "location": "/emea/billing", "postern_epoch": [4, 2], "postern_authority": secret.stands_for,
+    });
+    claims.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
+    read(claims)
+}
+
+fn explain_token(facts: Facts, changed: &Value) -> token::Token {
+    let claims = claims(&facts, changed);
+    let facts = TokenFacts { client: Some(facts), revoked: Some(BTreeSet::from(["revoked".to_owned()])) };
+    token::explain(&claims, &facts, &settings(), now())
+}
+
+#[test]
+fn a_token_that_stands_for_what_is_held_now_has_nothing_against_it() {
+    let told = explain_token(facts(&["readers", "elsewhere"]), &json!({}));
+    assert_eq!((told.faults.as_slice(), told.client_secret.as_deref()), (&[][..], Some("blue")));
+    let [read, other] = told.scopes.as_slice() else { panic!("{:?}", told.scopes) };
+    assert!(read.held && read.from[0].groups == ["readers"]);
+    assert!(!other.held && other.why.as_ref().unwrap().contains("AccessGroup elsewhere is at /apac"), "{other:?}");
+}
+
+#[test]
+fn everything_that_speaks_against_a_token_is_told() {
+    type Change = fn(&mut Facts);
+    let nothing: Change = |_| {};
+    let table: [(&str, Value, Change); 9] = [
+        ("TokenExpired", json!({"exp": now().as_second()}), nothing),
+        ("TokenRevoked", json!({"jti": "revoked"}), nothing),
+        ("AuthorityChanged", json!({"postern_epoch": [3, 2]}), nothing),
+        ("AuthorityChanged", json!({"postern_epoch": [4, 1]}), nothing),
+        ("OtherAuthority", json!({"postern_epoch": [5, 2]}), nothing),
+        ("AuthorityChanged", json!({"sub": uid(7), "postern_epoch": [9, 2]}), nothing),
+        ("AuthorityChanged", json!({"postern_authority": stands_for("deleted", "x")}), nothing),
+        ("ServiceUserSuspended", json!({}), |facts| facts.user.as_mut().unwrap().spec.suspend = Some(true)),
+        ("Revoked", json!({}), |facts| facts.secrets[0].spec.revoke = Some(true)),
+    ];
+    for (rule, changed, change) in table {
+        let mut facts = facts(&["readers"]);
+        change(&mut facts);
+        let told = explain_token(facts, &changed);
+        let rules: Vec<_> = told.faults.iter().map(|fault| fault.rule.as_str()).collect();
+        assert_eq!(rules, [rule], "{changed}");
+    }
+}
+
+#[test]
+fn a_token_whose_client_is_gone_is_explained_by_that() {
+    let claims = claims(&facts(&["readers"]), &json!({}));
+    let told = token::explain(&claims, &TokenFacts { client: None, revoked: None }, &settings(), now());
+    assert_eq!(told.faults[0].rule, "UnknownClient");
+    assert!(told.notes[0].contains("EndpointStates"), "{:?}", told.notes);
+}
+
+#[test]
+fn the_claims_of_a_token_are_read_without_a_key() {
+    use base64::Engine as _;
+    let payload = serde_json::to_vec(&json!({
+        "iss": "i", "sub": "s", "aud": ["a", "b"], "client_id": CLIENT, "iat": 1, "exp": 2, "jti": "j", "scope": "x",
+        "roles": [], "planes": [], "location": "/", "postern_epoch": [1, 1], "postern_authority": "00",
+    }));
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload.unwrap());
+    let claims = claims::decode(&format!(" a.{payload}.b\n")).unwrap();
+    assert_eq!((claims.sub.as_str(), claims.aud.list()), ("s", &["a".to_owned(), "b".to_owned()][..]));
+}

@@ -1,0 +1,118 @@
+//! A token: what it says, what speaks against it now, and what is left of each of its scopes.
+
+mod judge;
+mod scopes;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Settings;
+use super::claims::Claims;
+use super::client::{self, ExplainedClient};
+use super::facts::TokenFacts;
+use super::held::Held;
+use super::secret::Secret;
+use judge::Judge;
+use scopes::scopes;
+
+/// Everything there is to say of a token.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Token {
+    /// Always false: whoever asks need not have the key.
+    pub(super) signature_checked: bool,
+    pub(super) issuer: String,
+    pub(super) id: String,
+    pub(super) client_id: String,
+    pub(super) subject: String,
+    pub(super) location: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) created_by: Option<String>,
+    pub(super) issued_at: Timestamp,
+    pub(super) ends_at: Timestamp,
+    pub(super) epochs: Epochs,
+    /// Name of the ClientSecret with which it was got, where what that one holds is the same still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client_secret: Option<String>,
+    /// Why Postern refuses it now; none: nothing speaks against it.
+    pub(super) faults: Vec<Fault>,
+    pub(super) scopes: Vec<ScopeNow>,
+    /// What could not be seen, and what that means.
+    pub(super) notes: Vec<String>,
+    /// Absent: it does not exist any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client: Option<ExplainedClient>,
+}
+
+/// What the authority behind a token was numbered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Epochs {
+    pub(super) service_user: i64,
+    pub(super) application: i64,
+}
+
+/// Why a token is refused, by the name of the rule in the operator's log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Fault {
+    pub(super) rule: String,
+    pub(super) message: String,
+}
+
+/// A scope of the token at one of its audiences.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ScopeNow {
+    pub(super) audience: String,
+    pub(super) scope: String,
+    pub(super) held: bool,
+    /// The roles that permit it, with their groups.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) from: Vec<Held>,
+    /// Why it is not held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
+}
+
+/// Explains a token from what was read of its client.
+pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, now: Timestamp) -> Token {
+    let client = facts.client.as_ref().map(|facts| client::explain(facts, settings, now));
+    let secret = client.as_ref().and_then(|client| got_with(claims, client));
+    let instant = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+    let revoked = facts.revoked.as_ref();
+    Token {
+        signature_checked: false,
+        issuer: claims.iss.clone(),
+        id: claims.jti.clone(),
+        client_id: claims.client_id.as_str().to_owned(),
+        subject: claims.sub.clone(),
+        location: claims.location.clone(),
+        created_by: claims.created_by.clone(),
+        issued_at: instant(claims.iat),
+        ends_at: instant(claims.exp),
+        epochs: Epochs { service_user: claims.postern_epoch[0], application: claims.postern_epoch[1] },
+        client_secret: secret.map(|secret| secret.name.clone()),
+        faults: Judge { claims, now }.faults(
+            revoked.is_some_and(|ids| ids.contains(&claims.jti)),
+            client.as_ref(),
+            secret,
+        ),
+        scopes: match (&client, &facts.client) {
+            (Some(client), Some(facts)) => scopes(claims, client, facts, secret),
+            _ => Vec::new(),
+        },
+        notes: match revoked {
+            Some(_) => Vec::new(),
+            None => vec![format!(
+                "You may not list EndpointStates in namespace {}: whether the token was revoked is not known.",
+                settings.namespace
+            )],
+        },
+        client,
+    }
+}
+
+/// The secret that holds what the token stands for.
+fn got_with<'a>(claims: &Claims, client: &'a ExplainedClient) -> Option<&'a Secret> {
+    client.client_secrets.iter().find(|secret| secret.stands_for.as_ref() == Some(&claims.postern_authority))
+}

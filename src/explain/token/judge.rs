@@ -1,0 +1,103 @@
+//! What speaks against a token now. The same questions as the endpoint asks, and all of them, where that one stops at
+//! the first.
+
+use jiff::Timestamp;
+
+use super::Fault;
+use crate::api::conditions::reasons;
+use crate::explain::claims::Claims;
+use crate::explain::client::ExplainedClient;
+use crate::explain::secret::Secret;
+
+/// What a token is judged by.
+pub(super) struct Judge<'a> {
+    pub(super) claims: &'a Claims,
+    pub(super) now: Timestamp,
+}
+
+impl Judge<'_> {
+    /// What speaks against the token, all of it.
+    pub(super) fn faults(
+        &self,
+        revoked: bool,
+        client: Option<&ExplainedClient>,
+        secret: Option<&Secret>,
+    ) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if self.claims.exp <= self.now.as_second() {
+            faults.push(fault("TokenExpired", "Its time is over: the client has to get a new one."));
+        }
+        if revoked {
+            faults.push(fault("TokenRevoked", "It was revoked by its client."));
+        }
+        match client {
+            None => faults.push(fault("UnknownClient", "No Application has its client id: it was deleted.")),
+            Some(client) if !client.application.ready.in_force => {
+                let ready = &client.application.ready;
+                faults.push(fault(&ready.reason, format!("The client is refused: {}", ready.message)));
+            }
+            Some(client) => faults.extend(self.authority(client, secret)),
+        }
+        faults
+    }
+
+    /// Whether the token stands for what the client holds now.
+    fn authority(&self, client: &ExplainedClient, secret: Option<&Secret>) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let user = client.service_user.as_ref();
+        let [of_user, of_application] = self.claims.postern_epoch;
+        let mut compare = |what: String, of_token: i64, told: Option<i64>| match told {
+            Some(told) if of_token < told => faults.push(fault(
+                "AuthorityChanged",
+                format!("{what} is at epoch {told} and the token of epoch {of_token}: what is held has changed since."),
+            )),
+            Some(told) if of_token > told => faults.push(fault(
+                "OtherAuthority",
+                format!(
+                    "{what} is at epoch {told} and the token of epoch {of_token}: status was lost or restored since."
+                ),
+            )),
+            _ => {}
+        };
+        compare(format!("Application {}", client.application.name), of_application, client.application.status.epoch);
+        if let Some(user) = user.filter(|user| user.subject == self.claims.sub) {
+            // Epochs of two service users say nothing of each other.
+            compare(format!("ServiceUser {}", user.name), of_user, user.status.epoch);
+        }
+        if let Some(user) = user.filter(|user| user.subject != self.claims.sub) {
+            faults.push(fault(
+                "AuthorityChanged",
+                format!(
+                    "The client acts for another service user now: {}, whose subject is {}. A ServiceUser that was \
+                     deleted and created again is another one.",
+                    user.name, user.subject
+                ),
+            ));
+        }
+        match secret {
+            Some(secret) => faults.extend(self.of_secret(secret)),
+            None if faults.is_empty() && client.membership.is_some() => faults.push(fault(
+                "AuthorityChanged",
+                "No ClientSecret of the Application holds what the token stands for: permissions have changed since, or \
+                 the ClientSecret was deleted.",
+            )),
+            None => {}
+        }
+        faults
+    }
+
+    /// A value that was replaced ends no token; the end of the credential does.
+    fn of_secret(&self, secret: &Secret) -> Option<Fault> {
+        let ends = [reasons::REVOKED, reasons::LIMIT_REACHED].contains(&secret.ready.reason.as_str());
+        if ends {
+            let message = format!("ClientSecret {} is refused: {}", secret.name, secret.ready.message);
+            return Some(fault(&secret.ready.reason, message));
+        }
+        let end = secret.expires_at.filter(|end| *end <= self.now)?;
+        Some(fault(reasons::EXPIRED, format!("ClientSecret {} ended at {end}, and its tokens with it.", secret.name)))
+    }
+}
+
+fn fault(rule: &str, message: impl Into<String>) -> Fault {
+    Fault { rule: rule.to_owned(), message: message.into() }
+}

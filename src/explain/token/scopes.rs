@@ -1,0 +1,73 @@
+//! What is left of each scope of a token.
+
+use super::ScopeNow;
+use crate::api::authority::{Permit, narrow};
+use crate::explain::claims::Claims;
+use crate::explain::client::{ExplainedClient, Holds};
+use crate::explain::facts::Facts;
+use crate::explain::group::Effect;
+use crate::explain::held::{Held, Origin, permits};
+use crate::explain::secret::Secret;
+
+/// Every scope of the token at every audience.
+pub(super) fn scopes(
+    claims: &Claims,
+    client: &ExplainedClient,
+    facts: &Facts,
+    secret: Option<&Secret>,
+) -> Vec<ScopeNow> {
+    let named: Vec<&str> = claims.scope.split(' ').filter(|scope| !scope.is_empty()).collect();
+    let pairs =
+        claims.aud.list().iter().flat_map(|audience| named.iter().map(move |scope| (audience.as_str(), *scope)));
+    pairs.map(|(audience, scope)| now(audience, scope, client, facts, secret)).collect()
+}
+
+/// What became of a scope at an audience: of what the secret holds, or, where that is not known, the Application.
+fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Facts, secret: Option<&Secret>) -> ScopeNow {
+    let row = |held, from, why: Option<String>| ScopeNow {
+        audience: audience.to_owned(),
+        scope: scope.to_owned(),
+        held,
+        from,
+        why,
+    };
+    let (Some(membership), Some(groups)) = (&client.membership, &facts.groups) else {
+        let held = told(client, audience, scope);
+        return row(held, Vec::new(), (!held).then(|| "not held, says the status of the Application".to_owned()));
+    };
+    let origin = Origin { membership, groups };
+    let is_it = |permit: &&Permit| permit.audience == audience && permit.scope == scope;
+    let of_application = narrow(&membership.authority, facts.application.spec.restrict_to.as_ref());
+    let held = secret.map_or(&of_application, |secret| &secret.authority);
+    let from: Vec<Held> = held.iter().filter(is_it).map(|permit| origin.of(permit)).collect();
+    if !from.is_empty() {
+        return row(true, from, None);
+    }
+    let why = if let Some(secret) = secret.filter(|_| of_application.iter().any(|permit| is_it(&permit))) {
+        format!("spec.restrictTo of ClientSecret {} leaves it out", secret.name)
+    } else if membership.authority.iter().any(|permit| is_it(&permit)) {
+        format!("spec.restrictTo of Application {} leaves it out", client.application.name)
+    } else {
+        missing(client, |group| groups.get(group).is_some_and(|group| permits(group, audience, scope)))
+    };
+    row(false, Vec::new(), Some(why))
+}
+
+/// A group that would permit it and grants nothing, or that there is none.
+fn missing(client: &ExplainedClient, permits: impl Fn(&str) -> bool) -> String {
+    let refused = client.groups.iter().find_map(|group| match &group.standing {
+        Effect::GrantsNothing { message, .. } if permits(&group.name) => Some(message),
+        _ => None,
+    });
+    match (refused, &client.service_user) {
+        (Some(message), _) => message.clone(),
+        (None, Some(user)) => format!("no group of ServiceUser {} permits it", user.name),
+        (None, None) => "the service user does not exist".to_owned(),
+    }
+}
+
+fn told(client: &ExplainedClient, audience: &str, scope: &str) -> bool {
+    let Holds::Told { permissions } = &client.holds else { return false };
+    let here = permissions.iter().filter(|permission| permission.audience == audience);
+    here.flat_map(|permission| &permission.scopes).any(|held| held == scope)
+}

@@ -1,0 +1,48 @@
+//! The service user: who acts.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::facts::full_name;
+use super::parts::{Standing, StatusAge};
+use crate::api::ServiceUser;
+use crate::api::authority::Membership;
+use crate::api::names::CREATED_BY;
+use crate::plan::service_user::status;
+
+/// A service user that exists.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct User {
+    /// `namespace/name`
+    pub(super) name: String,
+    pub(super) subject: String,
+    pub(super) location: String,
+    pub(super) suspended: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) created_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ready: Option<Standing>,
+    pub(super) status: StatusAge,
+}
+
+/// `membership` is what its groups come to; `None`: they may not be read, and status has to be believed.
+pub(super) fn explain(user: &ServiceUser, membership: Option<&Membership>, now: Timestamp) -> User {
+    let told = user.status.clone().unwrap_or_default();
+    let wanted = membership.map(|membership| status(user, membership, now));
+    let conditions = wanted.as_ref().map_or(&told.conditions, |wanted| &wanted.conditions);
+    User {
+        name: full_name(user),
+        subject: user.uid().unwrap_or_default(),
+        location: user.spec.location.to_string(),
+        suspended: user.spec.is_suspended(),
+        created_by: user.annotations().get(CREATED_BY).cloned(),
+        ready: Standing::ready(conditions),
+        status: StatusAge::new(
+            told.epoch,
+            (told.observed_generation, user.metadata.generation),
+            wanted.as_ref().map(|wanted| (told.authority.as_deref(), wanted.authority.as_deref())),
+        ),
+    }
+}

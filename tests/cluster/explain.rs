@@ -1,0 +1,206 @@
+//! `postern explain`: the real binary, with the rights of whoever asks.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Credential, Tenant, User, access_group, application, client_secret, eventually, holds, service_user,
+};
+
+const BILLING: &str = "https://billing.example.com";
+
+#[tokio::test]
+async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_others_grant_nothing() {
+    let tenant = Tenant::new("explain").await;
+    let [readers, closed, elsewhere, missing] = ["readers", "closed", "elsewhere", "missing"].map(|it| tenant.own(it));
+    tenant.apply(&access_group(&readers, json!({}))).await;
+    tenant.apply(&access_group(&closed, json!({"namespaces": {"names": ["another"]}}))).await;
+    tenant.apply(&access_group(&elsewhere, json!({"location": "/apac"}))).await;
+    tenant.apply(&service_user("sync", &[&readers, &closed, &elsewhere, &missing])).await;
+    let only = json!({"restrictTo": {"scopes": ["invoices:read", "invoices:shred"]}});
+    tenant.apply(&application("sync", "sync", only)).await;
+    let credential = tenant.issue("blue").await;
+    tenant.apply(&client_secret("revoked", "sync", json!({"revoke": true}))).await;
+    tenant.refused("ClientSecret", "revoked", "Revoked").await;
+    tenant.refused("ServiceUser", "sync", "GroupsNotResolved").await;
+
+    let text = explained(&tenant, &["client", credential.key("client-id")]);
+    let held = format!("  {BILLING}  invoices:read  billing.reader ({readers})\n");
+    for said in [
+        format!("Client {}\n", credential.key("client-id")),
+        "in force: billing.reader (Operational) at /emea/billing\n".to_owned(),
+        format!("grants nothing, NamespaceNotAdmitted: AccessGroup {closed} does not admit namespace"),
+        format!("grants nothing, OtherLocation: spec.groups: AccessGroup {elsewhere} is at /apac"),
+        format!("grants nothing, NotFound: AccessGroup {missing} does not exist"),
+        held,
+        "Taken away by spec.restrictTo:".to_owned(),
+        "names what is not held, and that grants nothing: scopes: invoices:shred\n".to_owned(),
+        "no, Revoked: spec.revoke is true".to_owned(),
+    ] {
+        assert!(text.contains(&said), "{said:?} is not in\n{text}");
+    }
+
+    let by_name = format!("{}/sync", tenant.namespace);
+    let told: Value = serde_json::from_str(&explained(&tenant, &["client", &by_name, "--output", "json"])).unwrap();
+    assert_eq!(told["clientId"], credential.key("client-id"));
+    let standings: Vec<_> = told["groups"].as_array().unwrap().iter().map(|group| group["reason"].clone()).collect();
+    let expected = json!([null, "NamespaceNotAdmitted", "OtherLocation", "NotFound"]);
+    assert_eq!(json!(standings), expected);
+    let permission = json!({
+        "audience": BILLING, "scope": "invoices:read", "role": "billing.reader", "plane": "Operational", "groups": [readers],
+    });
+    assert_eq!(told["holds"]["permissions"], json!([permission]));
+    // Those of one second are in the order of their UIDs.
+    let mut secrets = told["clientSecrets"].as_array().unwrap().iter();
+    assert_eq!(secrets.find(|secret| secret["name"] == "blue").unwrap()["ready"]["inForce"], true, "{told:#}");
+    assert_eq!(told["serviceUser"]["subject"], tenant.get("ServiceUser", "sync").await["metadata"]["uid"]);
+}
+
+#[tokio::test]
+async fn the_operator_s_own_rights_are_enough_and_status_is_up_to_date_when_settled() {
+    let tenant = Tenant::new("explain-own").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let cluster = &tenant.cluster;
+    let kubeconfig = cluster.operator_kubeconfig(&cluster.controlplane.address());
+    eventually("status says what the objects do", async || {
+        let answer = postern(&kubeconfig, &["client", credential.key("client-id"), "-o", "json"], "");
+        let told: Value = serde_json::from_slice(&answer.stdout).map_err(|_| format!("{answer:?}"))?;
+        let settled =
+            told["application"]["status"]["upToDate"] == true && told["serviceUser"]["status"]["upToDate"] == true;
+        holds(settled && told["notes"] == json!([]), &told)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_old_token_is_explained_by_what_has_changed_since() {
+    let tenant = Tenant::new("explain-token").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let token = issued(&tenant, &credential).await;
+    let text = from_stdin(&tenant, &token);
+    assert!(
+        text.contains("Nothing that can be seen here speaks against it")
+            && text.contains("Got with      ClientSecret blue"),
+        "{text}"
+    );
+    assert!(text.contains("(the signature is not checked here)") && text.contains("yes   billing.reader ("), "{text}");
+    assert!(!text.contains(&token), "a token is not printed");
+
+    // Another service user, which holds nothing.
+    tenant.apply(&service_user("other", &[])).await;
+    tenant.apply(&application("sync", "other", json!({}))).await;
+    let subject = tenant.get("ServiceUser", "other").await["metadata"]["uid"].clone();
+    let text = from_stdin(&tenant, &token);
+    let said = format!("The client acts for another service user now: {}/other, whose subject is", tenant.namespace);
+    assert!(text.contains("Postern refuses it") && text.contains(&said), "{text}");
+    assert!(text.contains(subject.as_str().unwrap()) && text.contains("An API that verifies it offline"), "{text}");
+    assert!(text.contains(&format!("no    no group of ServiceUser {}/other permits it", tenant.namespace)), "{text}");
+
+    tenant.delete("Application", &tenant.namespace, "sync").await;
+    eventually("the application is gone", async || {
+        let gone = tenant.find("Application", &tenant.namespace, "sync").await.is_none();
+        holds(gone, "it is there")
+    })
+    .await;
+    let text = from_stdin(&tenant, &token);
+    assert!(text.contains("UnknownClient"), "{text}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
+    let tenant = Tenant::new("explain-not").await;
+    tenant.settle_in().await;
+    let admin = tenant.cluster.controlplane.kubeconfig();
+    let nobody = User::person(&tenant, "nobody").await;
+    let by_name = format!("{}/sync", tenant.namespace);
+    let table: [(&Path, &[&str], i32, &str); 6] = [
+        (&admin, &["client", "00000000-0000-4000-8000-000000000000"], 1, "no Application has this client id or name"),
+        (
+            &admin,
+            &["client", "sync"],
+            2,
+            "by its client id, a UUID in lower case, or by its Application as NAMESPACE/NAME",
+        ),
+        (&admin, &["token", "pat_abcdefgh"], 2, "introspection"),
+        (&admin, &["token", "abcdefgh"], 2, "no access token of Postern's"),
+        (&nobody.kubeconfig(), &["client", &by_name], 1, "you may not list applications.postern.dev in namespace"),
+        (&nobody.kubeconfig(), &["client", "00000000-0000-4000-8000-000000000000"], 1, "NAMESPACE/NAME"),
+    ];
+    for (kubeconfig, arguments, code, said) in table {
+        let answer = postern(kubeconfig, arguments, "");
+        let problem = String::from_utf8(answer.stderr).unwrap();
+        assert_eq!(answer.status.code(), Some(code), "{arguments:?}: {problem}");
+        assert!(problem.starts_with("postern: ") && problem.contains(said), "{arguments:?}: {problem}");
+        assert_eq!(problem.lines().count(), 1, "{problem}");
+        assert!(answer.stdout.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_groups() {
+    let tenant = Tenant::new("explain-view").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let viewer = User::person(&tenant, "viewer").await;
+    let viewer = viewer.with_role("view", ("list", "postern.dev", "applications")).await;
+    let answer = postern(&viewer.kubeconfig(), &["client", &format!("{}/sync", tenant.namespace)], "");
+    let text = String::from_utf8(answer.stdout).unwrap();
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    for said in [
+        "in force, says the status of the service user: billing.reader (Operational) at /emea/billing",
+        "Permissions of the Application, as status says",
+        "You may not read AccessGroups",
+        "You may not list Applications in all namespaces",
+        credential.key("client-id"),
+    ] {
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
+    assert!(!text.contains("You may not read Namespace"), "{text}");
+
+    // By client id in the namespace of the kubeconfig; what is not there may be elsewhere, so nothing is said of it.
+    let by_id = self::text(postern(&viewer.kubeconfig(), &["client", credential.key("client-id")], ""));
+    assert_eq!(by_id, text);
+    let elsewhere = Tenant::new("explain-out-of-sight").await;
+    elsewhere.settle_in().await;
+    let token = issued(&elsewhere, &elsewhere.issue("blue").await).await;
+    let answer = postern(&viewer.kubeconfig(), &["token", "-"], &token);
+    let problem = String::from_utf8(answer.stderr).unwrap();
+    assert_eq!(answer.status.code(), Some(1), "{problem}");
+    assert!(problem.contains("as far as you may look"), "{problem}");
+}
+
+/// A token of the first replica.
+async fn issued(tenant: &Tenant, credential: &Credential) -> String {
+    let answers = tenant.ask_settled(credential, &[], None).await;
+    answers[0].body["access_token"].as_str().unwrap().to_owned()
+}
+
+/// What an admin is told.
+fn explained(tenant: &Tenant, arguments: &[&str]) -> String {
+    let kubeconfig = tenant.cluster.controlplane.kubeconfig();
+    text(postern(&kubeconfig, arguments, ""))
+}
+
+/// What an admin is told of a token that comes on standard input.
+fn from_stdin(tenant: &Tenant, token: &str) -> String {
+    text(postern(&tenant.cluster.controlplane.kubeconfig(), &["token", "-"], token))
+}
+
+fn text(answer: Output) -> String {
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    String::from_utf8(answer.stdout).unwrap()
+}
+
+/// Runs `postern explain`.
+fn postern(kubeconfig: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+    command.arg("explain").args(arguments).env("KUBECONFIG", kubeconfig);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
