@@ -59,6 +59,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
 /// How often the use of tokens is told: what a replica that is killed has not told yet.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// After how many of those, tokens that have ended are forgotten.
+const FORGET_EVERY: u64 = 60;
 /// How often what nobody pushes is looked at: the first sync, the age of the read model.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const AGE_EVERY: Duration = Duration::from_secs(1);
@@ -206,9 +208,12 @@ impl Replica {
 
     /// Tells every second which tokens were used, and once more at the end.
     async fn report_tokens(self, index: Arc<Index>, closing: CancellationToken) {
-        loop {
+        for second in 1_u64.. {
             let closed = closing.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none();
             index.tell_uses(self.clock.now()).await;
+            if second % FORGET_EVERY == 0 {
+                index.forget_ended_tokens(self.clock.now());
+            }
             if closed {
                 return;
             }

@@ -89,15 +89,14 @@ pub(super) fn entry(
     }))
 }
 
-/// When what the secrets stand for changed last.
+/// When what the secrets stand for changed last. A token of before that says something else is old.
 fn changed_at(secrets: &[SecretRecord], previous: Option<&Entry>, now: Timestamp) -> Timestamp {
     let stand_for = |secret: &SecretRecord| (secret.authority.clone(), secret.closed.is_some());
     match previous {
-        None => Timestamp::MIN,
         Some(Entry::Live(record)) if record.secrets.iter().map(stand_for).eq(secrets.iter().map(stand_for)) => {
             record.changed_at
         }
-        Some(_) => now,
+        _ => now,
     }
 }
 

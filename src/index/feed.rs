@@ -26,6 +26,7 @@ pub async fn feed(
     mut updates: Subscription,
     served: impl Fn(SignedDuration),
 ) {
+    let started = clock.now();
     let mut waiting_for: BTreeSet<Kind> = Kind::ALL.into_iter().filter(|kind| kind.is_served()).collect();
     let mut batch = Vec::with_capacity(BATCH);
     while updates.recv_many(&mut batch, BATCH).await > 0 {
@@ -47,7 +48,8 @@ pub async fn feed(
             index.shared.ledger.merge(&state.spec);
         }
         if waiting_for.is_empty() {
-            let now = clock.now();
+            // What is listed at first is what there was when the lists began, or younger.
+            let now = if first { started } else { clock.now() };
             for (number, client_id) in pending.clients.iter().enumerate() {
                 index.compile(&model, client_id, now);
                 if number % BREATH == BREATH - 1 {

@@ -108,9 +108,13 @@ impl Index {
         SignedDuration::from_secs(served.map(|(_, freshness)| freshness.age_seconds(now)).max().unwrap_or_default())
     }
 
-    /// Tells the other replicas which tokens were used, and forgets those that have ended. To be called every second.
+    /// Tells the other replicas which tokens were used. To be called every second.
     pub async fn tell_uses(&self, now: Timestamp) {
         self.shared.tell_uses(now).await;
+    }
+
+    /// Forgets what is known of tokens that have ended anyway.
+    pub fn forget_ended_tokens(&self, now: Timestamp) {
         self.shared.ledger.forget_ended(now.as_second());
     }
 

@@ -142,7 +142,7 @@ pub struct ClientRecord {
     pub token: TokenPolicy,
     /// Epochs that its tokens carry.
     pub epoch: Epoch,
-    /// When this process last saw what its secrets stand for change; `Timestamp::MIN`: not since it started.
+    /// When this process last saw what its secrets stand for change, or when it started.
     pub changed_at: Timestamp,
     /// Its secrets, live or closed.
     pub secrets: Vec<SecretRecord>,
