@@ -12,7 +12,6 @@ use crate::http::audit;
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{ErrorCode, TokenError, WireError};
-use crate::oauth::response::TokenResponse;
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::Outcome;
 
@@ -30,7 +29,7 @@ pub(crate) async fn token<C: Clients, K: Clock>(
         Ok(token) => {
             endpoint.metrics.count(Outcome::Issued);
             audit::issued(&id, &facts);
-            match serde_json::to_vec::<TokenResponse>(&token) {
+            match token.body() {
                 Ok(json) => answer::private(&id, StatusCode::OK, json),
                 Err(_) => answer::error(&id, &TokenError::Internal.on_the_wire()),
             }

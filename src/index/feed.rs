@@ -85,7 +85,7 @@ struct Pending {
 
 impl Pending {
     fn add(&mut self, affected: &Affected) {
-        self.groups |= affected.kind == Kind::AccessGroup;
+        self.groups |= affected.kind == Kind::AccessGroup && !affected.groups.is_empty();
         self.clients.extend(affected.clients.iter().cloned());
         self.endpoints.extend(affected.endpoints.iter().cloned());
         self.made_at.extend(affected.made_at.filter(|_| affected.kind.is_configuration()));

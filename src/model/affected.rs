@@ -95,6 +95,9 @@ pub struct Affected {
     pub clients: BTreeSet<String>,
     /// EndpointStates to read.
     pub endpoints: Keys,
+    /// ServiceUsers that are affected with all that depends on them. There may be ten thousand, so they are looked up
+    /// piece by piece.
+    pub(super) members: Vec<Key>,
 }
 
 impl Affected {
@@ -109,6 +112,7 @@ impl Affected {
             secrets: Keys::new(),
             clients: BTreeSet::new(),
             endpoints: Keys::new(),
+            members: Vec::new(),
         }
     }
 
@@ -116,9 +120,14 @@ impl Affected {
         let Some(group) = change.after.as_ref().or(change.before.as_ref()) else { return };
         self.groups.insert(group.name_any());
         if is_real(change) {
-            for user in relations.users_of_group.get(&group.name_any()).into_iter().flatten() {
-                self.add_user(relations, user);
-            }
+            self.members.extend(relations.users_of_group.get(&group.name_any()).into_iter().flatten().cloned());
+        }
+    }
+
+    /// Adds service users, with all that depends on them.
+    pub(super) fn expand(&mut self, relations: &Relations, members: &[Key]) {
+        for user in members {
+            self.add_user(relations, user);
         }
     }
 

@@ -25,6 +25,9 @@ use crate::clock::Clock;
 /// Pause between two looks at failed watches; the metric of the read model's age is as exact as this.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
+/// Members of a group that are looked up before requests have their turn.
+const PIECE: usize = 100;
+
 /// What a subscriber receives, in the order of the changes. Unbounded, because the watches must never wait: a watcher
 /// that reads too slowly is cut off by the API server.
 pub type Subscription = mpsc::UnboundedReceiver<Update>;
@@ -67,7 +70,8 @@ pub fn start(
     let (imports, imports_writer) = reflector::store();
     let (endpoints, endpoints_writer) = reflector::store();
     let relations = Arc::new(RwLock::new(Relations::default()));
-    let hub = Arc::new(Hub { relations: Arc::clone(&relations), subscribers });
+    let (reports, reported) = mpsc::unbounded_channel();
+    let hub = Arc::new(Hub { relations: Arc::clone(&relations), reports });
     let mut watches = Watches { client: client.clone(), hub, clock, freshness: Vec::new(), tasks: JoinSet::new() };
 
     watches.decoded(Api::all(client.clone()), groups_writer, Kind::AccessGroup, bare, |_, _, _| {}, Affected::group);
@@ -91,6 +95,7 @@ pub fn start(
     watches.delivered(delivered_writer);
     watches.imports(imports_writer);
     watches.probe();
+    watches.tasks.spawn(relay(Arc::clone(&relations), reported, subscribers));
 
     Started {
         model: Model { groups, users, applications, secrets, namespaces, delivered, imports, endpoints, relations },
@@ -99,10 +104,10 @@ pub fn start(
     }
 }
 
-/// Serialises what several watches report: edges first, then what is affected, then the subscribers.
+/// Serialises what several watches report: edges first, then what is affected.
 struct Hub {
     relations: Arc<RwLock<Relations>>,
-    subscribers: Vec<mpsc::UnboundedSender<Update>>,
+    reports: mpsc::UnboundedSender<Update>,
 }
 
 impl Hub {
@@ -126,10 +131,34 @@ impl Hub {
                 Update::Affected(affected.into())
             }
         };
-        for subscriber in &self.subscribers {
+        // The relay lives as long as the watches do.
+        let _ = self.reports.send(update);
+    }
+}
+
+/// Passes updates on to every subscriber, in their order. What depends on the members of a group goes before the update
+/// itself, which tells how far the kind has come.
+async fn relay(
+    relations: Arc<RwLock<Relations>>,
+    mut reported: mpsc::UnboundedReceiver<Update>,
+    subscribers: Vec<mpsc::UnboundedSender<Update>>,
+) {
+    let pass_on = |update: &Update| {
+        for subscriber in &subscribers {
             // A subscriber that is gone (the controller of a replica that lost its lease) needs nothing any more.
             let _ = subscriber.send(update.clone());
         }
+    };
+    while let Some(update) = reported.recv().await {
+        if let Update::Affected(affected) = &update {
+            for members in affected.members.chunks(PIECE) {
+                let mut piece = Affected::nothing(affected.kind, 0);
+                piece.expand(&relations.read().unwrap_or_else(PoisonError::into_inner), members);
+                pass_on(&Update::Affected(piece.into()));
+                tokio::task::yield_now().await;
+            }
+        }
+        pass_on(&update);
     }
 }
 

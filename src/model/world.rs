@@ -56,6 +56,8 @@ impl World {
         let change = write(&mut self.groups, object, present);
         let mut affected = Affected::nothing(Kind::AccessGroup, 0);
         affected.group(&self.relations(), &change);
+        let members = std::mem::take(&mut affected.members);
+        affected.expand(&self.relations(), &members);
         affected
     }
 

@@ -20,6 +20,19 @@ pub struct TokenResponse {
     pub scope: String,
 }
 
+impl TokenResponse {
+    /// The JSON body.
+    ///
+    /// # Errors
+    /// None that can happen: it is made of texts and a number.
+    pub fn body(&self) -> serde_json::Result<Vec<u8>> {
+        // The names and the braces take some 80 bytes.
+        let mut body = Vec::with_capacity(self.access_token.len() + self.scope.len() + 128);
+        serde_json::to_writer(&mut body, self)?;
+        Ok(body)
+    }
+}
+
 impl fmt::Debug for TokenResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenResponse")
