@@ -50,9 +50,15 @@ async fn whoever_created_a_service_user_stands_in_its_tokens_and_in_the_audit_li
     let credential = tenant.issue("blue").await;
     for claims in tenant.accepted(&credential).await {
         assert_eq!(claims["created_by"], user.name.as_str());
-        let log = tenant.cluster.logs().map(|log| std::fs::read_to_string(log).expect("a log")).collect::<String>();
-        let line = log.lines().find(|line| line.contains(claims["jti"].as_str().unwrap())).expect("an audit line");
-        assert_eq!(serde_json::from_str::<Value>(line).unwrap()["created_by"], user.name.as_str(), "{line}");
+        // Lines are written some milliseconds later, many at once.
+        let line = eventually("the audit line of the token", async || {
+            let logs =
+                tenant.cluster.logs().map(|log| std::fs::read_to_string(log).expect("a log")).collect::<String>();
+            let line = logs.lines().find(|line| line.contains(claims["jti"].as_str().unwrap()) && line.ends_with('}'));
+            line.map(str::to_owned).ok_or_else(|| "there is none".to_owned())
+        })
+        .await;
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["created_by"], user.name.as_str(), "{line}");
     }
 }
 
