@@ -23,6 +23,7 @@ start_elsewhere() {
 		--set-string issuer="$(issuer)" --set replicaCount=0,crds.keep=false
 	write_account_kubeconfig
 	start_operators "$binary"
+	await_admission
 	kubectl get configmap postern-ca --namespace "$namespace" --output jsonpath='{.data.ca\.crt}' >"$state/ca.crt"
 	export POSTERN_CA=$state/ca.crt POSTERN_REPLICAS='' POSTERN_LOGS=''
 	for name in "${!replicas[@]}"; do
