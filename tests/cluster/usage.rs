@@ -20,8 +20,11 @@ async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_
     .await;
     for replica in &cluster.replicas {
         let name = format!("endpoint-{}-0", replica.name);
-        let state = tenant.kubernetes.get("EndpointState", OPERATOR_NAMESPACE, &name).await;
-        assert_eq!(state["spec"]["uses"][0]["name"], "blue", "{state:#}");
+        eventually("each replica tells its own", async || {
+            let state = tenant.kubernetes.find("EndpointState", OPERATOR_NAMESPACE, &name).await.unwrap_or_default();
+            holds(state["spec"]["uses"][0]["name"] == "blue", &state)
+        })
+        .await;
     }
     let columns = cluster.controlplane.run("kubectl", &["get", "csec", "--namespace", &tenant.namespace]);
     assert!(columns.contains("LAST USED") && columns.contains(first.as_str().unwrap()), "{columns}");
