@@ -17,7 +17,7 @@ use crate::report::{Goal, compare, note};
 use crate::{Result, median, percentile};
 
 /// As many clients as members; some of them have a secret, by which what they are served is seen.
-const SHAPE: Shape = Shape { groups: 1, namespaces: 20, users: 10_000, applications: 10_000, secrets: 100 };
+const SHAPE: Shape = Shape { groups: 1, namespaces: 1, users: 10_000, applications: 10_000, secrets: 100 };
 /// Each change gives a scope more.
 const CHANGES: usize = 5;
 /// Limits.
@@ -87,7 +87,7 @@ async fn ask(address: std::net::SocketAddr, body: String) -> Result<Vec<(Instant
     Ok(asked)
 }
 
-/// Requests of the clients whose ids come first and last: records are compiled in that order.
+/// Requests of the clients whose service users come first and last: members are looked up in the order of their names.
 async fn first_and_last(cluster: &Cluster) -> Result<(String, String)> {
     let mut requests = Vec::new();
     for number in 0..SHAPE.secrets {
@@ -95,9 +95,8 @@ async fn first_and_last(cluster: &Cluster) -> Result<(String, String)> {
         let data = cluster.delivered(&namespace, &format!("secret-{number}")).await?.data.unwrap_or_default();
         let text =
             |key: &str| -> Result<String> { Ok(String::from_utf8(data.get(key).ok_or("no such key")?.0.clone())?) };
-        let id = text("client-id")?;
-        let request = body(&id, &text("client-secret")?);
-        requests.push((id, request));
+        let user = format!("user-{}", SHAPE.application_of(number) % SHAPE.users);
+        requests.push((user, body(&text("client-id")?, &text("client-secret")?)));
     }
     requests.sort();
     let (first, last) = (requests.first().ok_or("no client")?, requests.last().ok_or("no client")?);
