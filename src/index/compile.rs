@@ -91,9 +91,13 @@ pub(super) fn entry(
 
 /// When what the secrets stand for changed last. A token of before that says something else is old.
 fn changed_at(secrets: &[SecretRecord], previous: Option<&Entry>, now: Timestamp) -> Timestamp {
-    let stand_for = |secret: &SecretRecord| (secret.authority.clone(), secret.closed.is_some());
+    let same = |(one, other): (&SecretRecord, &SecretRecord)| {
+        one.authority == other.authority && one.closed.is_some() == other.closed.is_some()
+    };
     match previous {
-        Some(Entry::Live(record)) if record.secrets.iter().map(stand_for).eq(secrets.iter().map(stand_for)) => {
+        Some(Entry::Live(record))
+            if record.secrets.len() == secrets.len() && record.secrets.iter().zip(secrets).all(same) =>
+        {
             record.changed_at
         }
         _ => now,

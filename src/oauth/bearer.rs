@@ -237,11 +237,10 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         let ended = || TokenFault::Ended(record.application.clone());
         let not_known = || TokenFault::OtherAuthority(record.application.clone());
         let [of_user, of_application] = claims.postern_epoch;
-        let mut epochs = vec![of_application.cmp(&record.epoch.application)];
         // Epochs of two service users say nothing of each other.
-        if *record.subject == *claims.sub {
-            epochs.push(of_user.cmp(&record.epoch.service_user));
-        }
+        let same_user = *record.subject == *claims.sub;
+        let of_user = if same_user { of_user.cmp(&record.epoch.service_user) } else { Ordering::Equal };
+        let epochs = [of_application.cmp(&record.epoch.application), of_user];
         if epochs.contains(&Ordering::Less) {
             return Err(ended());
         }

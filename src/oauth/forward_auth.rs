@@ -64,17 +64,11 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     ) -> Result<Access, AccessError> {
         facts.audience = requirement.audience.map(str::to_owned);
         facts.scope = (!requirement.scopes.is_empty()).then(|| requirement.scopes.join(" "));
-        let mut headers = authorization.into_iter();
-        let header = headers.next().ok_or(AccessError::NoCredentials)?;
-        if headers.next().is_some() {
-            return Err(Malformed::SeveralHeaders.into());
-        }
-        // A scheme is ASCII; what follows it is read by those who understand the scheme.
-        let scheme = header.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let (scheme, header) = only(authorization)?;
         if scheme.eq_ignore_ascii_case(b"basic") {
             self.direct(arrival, header, requirement, facts).await
         } else if scheme.eq_ignore_ascii_case(b"bearer") {
-            let payload = self.payload(header.get(scheme.len()..).unwrap_or_default().trim_ascii())?;
+            let payload = self.payload(after(scheme, header))?;
             Ok(Access::of(self.with_token(arrival.now, &payload, requirement, facts).await?.claims))
         } else {
             // RFC 6750 §3.1: an unsupported scheme is as good as none.
@@ -132,6 +126,22 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts.authenticated(&client);
         Ok(client)
     }
+}
+
+/// The scheme of the only Authorization header, and the header. A scheme is ASCII; what follows it is read by those who
+/// understand the scheme.
+pub(super) fn only<'a>(authorization: impl IntoIterator<Item = &'a [u8]>) -> Result<(&'a [u8], &'a [u8]), AccessError> {
+    let mut headers = authorization.into_iter();
+    let header = headers.next().ok_or(AccessError::NoCredentials)?;
+    if headers.next().is_some() {
+        return Err(Malformed::SeveralHeaders.into());
+    }
+    Ok((header.split(|byte| *byte == b' ').next().unwrap_or_default(), header))
+}
+
+/// What follows the scheme of a header.
+pub(super) fn after<'a>(scheme: &[u8], header: &'a [u8]) -> &'a [u8] {
+    header.get(scheme.len()..).unwrap_or_default().trim_ascii()
 }
 
 type Held<'a> = (BTreeSet<&'a str>, BTreeSet<&'a str>);

@@ -15,7 +15,7 @@ use crate::oauth::authenticate::{Arrival, Authenticated};
 use crate::oauth::client::{ClientRecord, Clients, Grant, Purpose, SecretRecord, SecretVersion};
 use crate::oauth::credentials::Method;
 use crate::oauth::error::Unavailable;
-use crate::oauth::forward_auth::{AccessError, Malformed};
+use crate::oauth::forward_auth::{AccessError, only};
 use crate::oauth::token::{Facts, TokenService};
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
@@ -30,12 +30,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         authorization: impl IntoIterator<Item = &'a [u8]>,
         facts: &mut Facts,
     ) -> Result<Authenticated, AccessError> {
-        let mut headers = authorization.into_iter();
-        let header = headers.next().ok_or(AccessError::NoCredentials)?;
-        if headers.next().is_some() {
-            return Err(Malformed::SeveralHeaders.into());
-        }
-        let scheme = header.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let (scheme, header) = only(authorization)?;
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return Err(AccessError::NoCredentials);
         }

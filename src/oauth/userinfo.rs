@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
-use crate::oauth::forward_auth::{AccessError, Malformed, Requirement};
+use crate::oauth::forward_auth::{AccessError, Requirement, after, only};
 use crate::oauth::scope::{EMAIL, OPENID, PROFILE};
 use crate::oauth::token::{Facts, TokenService};
 
@@ -32,16 +32,11 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         authorization: impl IntoIterator<Item = &'a [u8]>,
         facts: &mut Facts,
     ) -> Result<Vec<u8>, AccessError> {
-        let mut headers = authorization.into_iter();
-        let header = headers.next().ok_or(AccessError::NoCredentials)?;
-        if headers.next().is_some() {
-            return Err(Malformed::SeveralHeaders.into());
-        }
-        let (scheme, token) = header.split_at(header.iter().position(|byte| *byte == b' ').unwrap_or(header.len()));
+        let (scheme, header) = only(authorization)?;
         if !scheme.eq_ignore_ascii_case(b"bearer") {
             return Err(AccessError::NoCredentials);
         }
-        let payload = self.payload(token.trim_ascii())?;
+        let payload = self.payload(after(scheme, header))?;
         let requirement = Requirement { audience: None, scopes: vec![OPENID] };
         let live = self.with_token(arrival.now, &payload, &requirement, facts).await?;
         let (claims, identity) = (&live.claims, &live.record.identity);
