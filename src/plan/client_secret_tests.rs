@@ -423,3 +423,24 @@ fn a_changed_expiry_takes_effect_from_the_issue_and_revives_what_had_only_ended(
 
 #[path = "client_secret_histories.rs"]
 mod histories;
+
+#[test]
+fn credentials_that_were_issued_together_are_rotated_one_after_the_other() {
+    let version: Version =
+        serde_json::from_value(json!({"id": "k7Qd0m2x", "state": "Active", "createdAt": NOW, "verifier": "x"}))
+            .unwrap();
+    let due = |number: u32| {
+        let mut secret = secret(spec(&json!({"rotation": {"every": "30d"}})));
+        secret.metadata.uid = Some(format!("0d0c8f6e-4b7e-4f6c-9a53-{number:012}"));
+        observed(&secret, Delivered::Absent).next_rotation_at(&version).unwrap()
+    };
+    let from = at(NOW) + SignedDuration::from_hours(30 * 24);
+    let mut minutes = [0; 10];
+    for number in 0..10_000 {
+        let delay = due(number).duration_since(from);
+        assert_eq!(due(number), due(number), "it is its own for ever");
+        minutes[usize::try_from(delay.as_mins().min(9)).unwrap()] += 1;
+        assert!(delay <= SignedDuration::from_mins(10), "{delay}");
+    }
+    assert!(minutes.iter().all(|number| *number > 20), "{minutes:?}");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::harness::{Cluster, Tenant, client_secret, condition, eventually, holds};
+use crate::harness::{Cluster, Tenant, User, client_secret, condition, eventually, holds};
 
 #[tokio::test]
 async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
@@ -36,8 +36,11 @@ async fn of_40_created_at_once_by_four_users_exactly_20_count_for_ever_and_the_n
     cluster.start().await;
     let tenant = Tenant::on(cluster.clone(), "forty", json!({})).await;
     tenant.settle_in().await;
-    // Four connections, each of which creates ten at once.
-    let users = futures::future::join_all((0..4).map(|_| cluster.kubernetes())).await;
+    // Each of them creates ten at once.
+    let mut users = Vec::new();
+    for number in 0..4 {
+        users.push(User::person(&tenant, &format!("user-{number}")).await.edits().await);
+    }
     let names: Vec<String> = (0..40).map(|number| format!("s{number:02}")).collect();
     let objects: Vec<_> = names.iter().map(|name| client_secret(name, "sync", json!({}))).collect();
     let creations =

@@ -84,8 +84,9 @@ impl Rotation {
     #[must_use]
     pub fn due(&self, issued: Timestamp, spread: f64) -> Option<Timestamp> {
         let every = self.every.as_ref()?.length();
-        let delay = SignedDuration::try_from_secs_f64(every.as_secs_f64() / SPREAD_SHARE * spread).unwrap_or_default();
-        let delay = SignedDuration::from_secs(delay.min(SPREAD_MAX).as_secs());
+        let longest = (every.as_secs_f64() / SPREAD_SHARE).min(SPREAD_MAX.as_secs_f64());
+        let delay = SignedDuration::try_from_secs_f64(longest * spread).unwrap_or_default();
+        let delay = SignedDuration::from_secs(delay.as_secs());
         Some(saturating_add(issued, every + delay))
     }
 }
