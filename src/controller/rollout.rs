@@ -175,7 +175,8 @@ fn progress(seen: bool, [updated, available]: [i32; 2], wanted: i32, old: i32) -
     if seen && updated >= wanted && available >= wanted && old <= 0 {
         Rollout::Done
     } else {
-        Rollout::Progressing(format!("{updated} of {wanted} pods are new, {available} available"))
+        let leaving = if old > 0 { format!(", {old} old") } else { String::new() };
+        Rollout::Progressing(format!("{updated} of {wanted} pods are new, {available} available{leaving}"))
     }
 }
 

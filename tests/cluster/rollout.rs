@@ -85,9 +85,12 @@ async fn starts_pods(tenant: &Tenant) {
         for pod in tenant.kubernetes.list("Pod", &tenant.namespace).await {
             start(&tenant.kubernetes, &tenant.namespace, &pod).await;
         }
-        let status = tenant.get("Deployment", "sync").await["status"].clone();
-        let complete = ["replicas", "updatedReplicas", "availableReplicas"].iter().all(|field| status[field] == 2);
-        holds(complete, &status)
+        let deployment = tenant.get("Deployment", "sync").await;
+        let status = &deployment["status"];
+        // Until the newest template has been seen, the status is that of the pods before it.
+        let seen = status["observedGeneration"] == deployment["metadata"]["generation"];
+        let counts = ["replicas", "updatedReplicas", "availableReplicas"];
+        holds(seen && counts.iter().all(|count| status[count] == 2), status)
     })
     .await;
 }
