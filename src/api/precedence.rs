@@ -21,9 +21,15 @@ impl Seniority {
     }
 }
 
-/// The UID of an object, a UUID, as a number: both have one order. `None` for anything else, which no API server gives.
+/// The UID of an object as a number.
 #[must_use]
 pub fn uid_number(metadata: &ObjectMeta) -> Option<u128> {
-    let hex: String = metadata.uid.as_ref()?.chars().filter(|c| *c != '-').collect();
+    uuid_number(metadata.uid.as_ref()?)
+}
+
+/// A UUID as a number: both have one order. `None` for anything else, which no API server gives.
+#[must_use]
+pub fn uuid_number(text: &str) -> Option<u128> {
+    let hex: String = text.chars().filter(|c| *c != '-').collect();
     u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32)
 }

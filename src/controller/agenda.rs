@@ -13,7 +13,7 @@ use kube::runtime::controller::Action as Next;
 use kube::{Api, Resource, ResourceExt};
 
 use super::propagation::replica_leases;
-use super::{Context, Queue, send};
+use super::{Context, Queue};
 use crate::api::EndpointState;
 use crate::clock::Clock;
 use crate::model::Key;
@@ -82,7 +82,7 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
             let due =
                 secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &context.settings.policy, now));
             if due.is_some_and(|due| due.duration_since(now) <= HORIZON) {
-                send(&secrets, Key::of(secret.as_ref()));
+                secrets.push(Key::of(secret.as_ref()));
             }
         }
         tokio::time::sleep(EVERY).await;

@@ -16,8 +16,9 @@ use crate::api::conditions::reasons;
 use crate::api::names::GROUP;
 use crate::clock::Clock;
 
-/// Events waiting to be written. When somebody produces more, further ones are dropped: the conditions say the same.
-const BACKLOG: usize = 20_000;
+/// Events waiting to be written, twice as many as client-go keeps. When somebody produces more, further ones are dropped:
+/// the conditions say the same, and each that waits takes 400 bytes.
+const BACKLOG: usize = 2_000;
 /// Pause after each event. Telling about ten thousand credentials must not slow down making them.
 const PAUSE: Duration = Duration::from_millis(20);
 /// `note` may have at most 1 KiB (events.k8s.io/v1).

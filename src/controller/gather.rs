@@ -9,6 +9,7 @@ use crate::api::authority::{narrow, scopes};
 use crate::api::client_secret::{Version, VersionState};
 use crate::api::conditions::{reasons, types};
 use crate::api::names::{COMPONENT_LABEL, CONTENT_ANNOTATION, ISSUED_ANNOTATION, MANAGED_BY_LABEL, VERSION_ANNOTATION};
+use crate::api::precedence::uid_number;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::clock::Clock;
 use crate::model::{DeliveredSecret, Key, Part};
@@ -145,7 +146,8 @@ pub(super) enum Seen {
 /// Whose it is, by the UID of the controller owner reference and by nothing else: labels and names can be forged.
 fn judge(secret: &ClientSecret, found: &DeliveredSecret, wanted: &Content) -> Delivered {
     let owner = found.controller.as_ref();
-    if owner.is_none_or(|owner| Some(owner.uid.as_ref()) != secret.metadata.uid.as_deref()) {
+    let uid = uid_number(&secret.metadata);
+    if uid.is_none() || owner.is_none_or(|owner| owner.uid != uid) {
         return Delivered::Foreign { owner: owner.map(|owner| owner.description.to_string()) };
     }
     Delivered::Ours {

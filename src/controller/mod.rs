@@ -22,6 +22,7 @@ mod lease;
 mod pace;
 mod params;
 mod propagation;
+mod queue;
 mod rollout;
 mod service_user;
 mod tls;
@@ -33,10 +34,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use kube::runtime::controller::{Action, Config, applier};
+use kube::runtime::controller::{self, Action, Config, applier};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -44,6 +45,8 @@ use crate::crypto::install_key::InstallKeys;
 use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
 use crate::plan::client_secret::Policy;
 use crate::plan::content::Endpoints;
+
+use queue::Queue;
 
 pub use keystore::{StoredKeys, await_keys};
 pub use lease::hold as hold_lease;
@@ -186,9 +189,8 @@ async fn forward(updates: &mut Subscription, queues: &Queues, propagation: &prop
     }
 }
 
-type Queue = mpsc::UnboundedSender<Key>;
-
 /// One queue for each kind that is reconciled.
+#[derive(Default)]
 struct Queues {
     groups: Queue,
     users: Queue,
@@ -199,37 +201,30 @@ struct Queues {
 impl Queues {
     fn push(&self, affected: &Affected) {
         let groups = affected.groups.iter().map(|name| Key::new("", name));
-        groups.for_each(|key| send(&self.groups, key));
-        affected.users.iter().for_each(|key| send(&self.users, key.clone()));
-        affected.applications.iter().for_each(|key| send(&self.applications, key.clone()));
-        affected.secrets.iter().for_each(|key| send(&self.secrets, key.clone()));
+        groups.for_each(|key| self.groups.push(key));
+        affected.users.iter().for_each(|key| self.users.push(key.clone()));
+        affected.applications.iter().for_each(|key| self.applications.push(key.clone()));
+        affected.secrets.iter().for_each(|key| self.secrets.push(key.clone()));
     }
 
     fn everything(&self, model: &Model) {
-        model.groups.state().iter().for_each(|object| send(&self.groups, Key::of(object.as_ref())));
-        model.users.state().iter().for_each(|object| send(&self.users, Key::of(object.as_ref())));
-        model.applications.state().iter().for_each(|object| send(&self.applications, Key::of(object.as_ref())));
-        model.secrets.state().iter().for_each(|object| send(&self.secrets, Key::of(object.as_ref())));
+        model.groups.state().iter().for_each(|object| self.groups.push(Key::of(object.as_ref())));
+        model.users.state().iter().for_each(|object| self.users.push(Key::of(object.as_ref())));
+        model.applications.state().iter().for_each(|object| self.applications.push(Key::of(object.as_ref())));
+        model.secrets.state().iter().for_each(|object| self.secrets.push(Key::of(object.as_ref())));
     }
-}
-
-fn send(queue: &Queue, key: Key) {
-    // The receiver lives as long as the queues do.
-    let _ = queue.send(key);
 }
 
 /// The queues, and the work that empties them.
 fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<Output = ()> + use<C>) {
-    let ((groups, a), (users, b)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    let ((applications, c), (secrets, d)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    let model = &context.model;
+    let (queues, model) = (Queues::default(), &context.model);
     let work = join_all([
-        Box::pin(reconciler(context, &model.groups, a, access_group::reconcile)) as Work,
-        Box::pin(reconciler(context, &model.users, b, service_user::reconcile)),
-        Box::pin(reconciler(context, &model.applications, c, application::reconcile)),
-        Box::pin(reconciler(context, &model.secrets, d, client_secret::reconcile)),
+        Box::pin(reconciler(context, &model.groups, &queues.groups, access_group::reconcile)) as Work,
+        Box::pin(reconciler(context, &model.users, &queues.users, service_user::reconcile)),
+        Box::pin(reconciler(context, &model.applications, &queues.applications, application::reconcile)),
+        Box::pin(reconciler(context, &model.secrets, &queues.secrets, client_secret::reconcile)),
     ]);
-    (Queues { groups, users, applications, secrets }, async move { drop(work.await) })
+    (queues, async move { drop(work.await) })
 }
 
 type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -238,7 +233,7 @@ type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 fn reconciler<C, K, R, F>(
     context: &Arc<Context<C>>,
     store: &Store<K>,
-    queue: mpsc::UnboundedReceiver<Key>,
+    queue: &Queue,
     reconcile: R,
 ) -> impl Future<Output = ()> + Send + use<C, K, R, F>
 where
@@ -247,14 +242,20 @@ where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
-    let requests = futures::stream::unfold(queue, |mut queue| async {
-        let key = queue.recv().await?;
-        Some((Ok::<ObjectRef<K>, std::convert::Infallible>(key.to_ref()), queue))
-    });
-    let reconciler = move |object, context| Box::pin(reconcile(object, context));
+    let requests = queue.stream().map(|key| Ok::<ObjectRef<K>, std::convert::Infallible>(key.to_ref()));
+    let (starting, ending) = (queue.clone(), queue.clone());
+    let reconciler = move |object: Arc<K>, context| {
+        starting.started(&Key::of(object.as_ref()));
+        Box::pin(reconcile(object, context))
+    };
     let config = Config::default().concurrency(CONCURRENCY);
     let results = applier(reconciler, retry, Arc::clone(context), store.clone(), Box::pin(requests), config);
-    results.for_each(|_| std::future::ready(()))
+    results.for_each(move |result| {
+        if let Err(controller::Error::ObjectNotFound(gone)) = result {
+            ending.started(&Key::new(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+        }
+        std::future::ready(())
+    })
 }
 
 /// What failed is tried again; the log says why.

@@ -13,7 +13,7 @@ use kube::Api;
 use kube::api::ListParams;
 use tokio::sync::Notify;
 
-use super::{Context, Queue, send};
+use super::{Context, Queue};
 use crate::api::endpoint_state::Serves;
 use crate::api::names::{COMPONENT_LABEL, REPLICA};
 use crate::api::{Application, ServiceUser};
@@ -97,7 +97,7 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, applications: Queue) {
             };
             let user = context.model.user(&Key::new(&key.namespace, &application.spec.service_user_ref.name));
             if propagation.is_served(&application, user.as_deref(), &context.model) {
-                send(&applications, key);
+                applications.push(key);
             }
         }
     }

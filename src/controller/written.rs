@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use kube::Resource;
+use kube::runtime::reflector::Lookup;
 
 use crate::model::{Key, revision};
 
@@ -17,7 +17,7 @@ pub(super) struct Written(Mutex<HashMap<(String, Key), u64>>);
 
 impl Written {
     /// Notes a write from the API server's answer.
-    pub(super) fn record<K: Resource<DynamicType = ()>>(&self, answer: &K) {
+    pub(super) fn record<K: Lookup<DynamicType = ()>>(&self, answer: &K) {
         let id = (K::kind(&()).into_owned(), Key::of(answer));
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = written.entry(id).or_default();
@@ -25,7 +25,7 @@ impl Written {
     }
 
     /// Whether `cached` is older than our last write of it. Forgets the write once it is seen.
-    pub(super) fn is_ahead_of<K: Resource<DynamicType = ()>>(&self, cached: &K) -> bool {
+    pub(super) fn is_ahead_of<K: Lookup<DynamicType = ()>>(&self, cached: &K) -> bool {
         let id = (K::kind(&()).into_owned(), Key::of(cached));
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ahead = written.get(&id).is_some_and(|newest| *newest > revision(cached));

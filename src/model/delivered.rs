@@ -7,15 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
+use kube::runtime::reflector::{Lookup, ObjectRef};
 
 use crate::api::names::{CONTENT_ANNOTATION, FIELD_MANAGER, VERSION_ANNOTATION};
+use crate::api::precedence::uuid_number;
 
 /// What the controller looks at in the metadata of a Secret with our label. There are as many as credentials, so nothing
-/// else is kept.
+/// else is kept; an `ObjectMeta` alone takes more than all of this.
 #[derive(Clone, Debug)]
 pub struct DeliveredSecret {
-    /// Name, namespace, UID and resourceVersion only.
-    metadata: ObjectMeta,
+    namespace: Arc<str>,
+    name: Box<str>,
+    /// `metadata.resourceVersion`
+    revision: u64,
     /// The controller owner reference: it alone decides whose the Secret is.
     pub controller: Option<Controller>,
     /// Id of the version that it says it holds.
@@ -64,8 +68,8 @@ impl Part {
 /// Who controls a Secret.
 #[derive(Clone, Debug)]
 pub struct Controller {
-    /// UID, which decides.
-    pub uid: Box<str>,
+    /// UID, which decides; `None`: not one that an API server gives.
+    pub uid: Option<u128>,
     /// Kind and name, for a message to people.
     pub description: Box<str>,
 }
@@ -81,20 +85,16 @@ impl DeliveredSecret {
             Part::ALL.into_iter().flat_map(|part| own(managed, part).map(move |key| spelled(part, key))).collect();
         Self {
             controller: owner.map(|owner| Controller {
-                uid: owner.uid.as_str().into(),
+                uid: uuid_number(&owner.uid),
                 description: format!("{} {}", owner.kind, owner.name).into(),
             }),
             version: annotation(VERSION_ANNOTATION),
             content: annotation(CONTENT_ANNOTATION),
             own: Vec::from_iter(own).join(" ").into(),
             immutable: managed.iter().any(|entry| at(entry, &["f:immutable"]).is_some()),
-            metadata: ObjectMeta {
-                name: metadata.name,
-                namespace: metadata.namespace,
-                uid: metadata.uid,
-                resource_version: metadata.resource_version,
-                ..ObjectMeta::default()
-            },
+            namespace: metadata.namespace.unwrap_or_default().into(),
+            name: metadata.name.unwrap_or_default().into(),
+            revision: metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or_default(),
         }
     }
 
@@ -102,9 +102,11 @@ impl DeliveredSecret {
     #[must_use]
     pub(super) fn shared(mut self, seen: &Mutex<HashSet<Arc<str>>>) -> Self {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match seen.get(&self.own) {
-            Some(own) => self.own = Arc::clone(own),
-            None => drop(seen.insert(Arc::clone(&self.own))),
+        for text in [&mut self.own, &mut self.namespace] {
+            match seen.get(text) {
+                Some(known) => *text = Arc::clone(known),
+                None => drop(seen.insert(Arc::clone(text))),
+            }
         }
         self
     }
@@ -139,27 +141,36 @@ fn at<'a>(entry: &'a ManagedFieldsEntry, path: &[&str]) -> Option<&'a serde_json
     path.iter().try_fold(&entry.fields_v1.as_ref()?.0, |at, step| at.get(step))
 }
 
-impl Resource for DeliveredSecret {
+impl Lookup for DeliveredSecret {
     type DynamicType = ();
-    type Scope = <Secret as Resource>::Scope;
 
     fn kind((): &()) -> Cow<'_, str> {
-        Secret::kind(&())
+        <Secret as Resource>::kind(&())
     }
     fn group((): &()) -> Cow<'_, str> {
-        Secret::group(&())
+        <Secret as Resource>::group(&())
     }
     fn version((): &()) -> Cow<'_, str> {
-        Secret::version(&())
+        <Secret as Resource>::version(&())
     }
     fn plural((): &()) -> Cow<'_, str> {
-        Secret::plural(&())
+        <Secret as Resource>::plural(&())
     }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
+    fn name(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.name))
     }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+    fn namespace(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.namespace))
+    }
+    fn resource_version(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Owned(self.revision.to_string()))
+    }
+    fn uid(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+    /// Without a copy of the resourceVersion: the store keeps a reference to each object.
+    fn to_object_ref(&self, (): ()) -> ObjectRef<Self> {
+        ObjectRef::new(&self.name).within(&self.namespace)
     }
 }
 

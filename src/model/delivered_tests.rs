@@ -10,8 +10,8 @@ fn metadata(managed_fields: &serde_json::Value) -> ObjectMeta {
         "namespace": "billing",
         "annotations": {VERSION_ANNOTATION: "k7Qd0m2x", CONTENT_ANNOTATION: "digest"},
         "ownerReferences": [
-            {"apiVersion": "v1", "kind": "Other", "name": "a", "uid": "1"},
-            {"apiVersion": "postern.dev/v1alpha1", "kind": "ClientSecret", "name": "b", "uid": "2", "controller": true},
+            {"apiVersion": "v1", "kind": "Other", "name": "a", "uid": "00000000-0000-4000-8000-000000000001"},
+            {"apiVersion": "postern.dev/v1alpha1", "kind": "ClientSecret", "name": "b", "uid": "00000000-0000-4000-8000-000000000002", "controller": true},
         ],
         "managedFields": managed_fields,
     }))
@@ -59,7 +59,7 @@ fn who_makes_it_immutable_leaves_a_trace() {
 #[test]
 fn only_the_controller_reference_says_whose_it_is() {
     let secret = DeliveredSecret::new(metadata(&json!([])));
-    assert_eq!(secret.controller.map(|controller| controller.uid), Some("2".into()));
+    assert_eq!(secret.controller.and_then(|controller| controller.uid), Some(0x4000_8000_0000_0000_0002));
     let mut orphan = metadata(&json!([]));
     orphan.owner_references.as_mut().unwrap().pop();
     assert!(DeliveredSecret::new(orphan).controller.is_none());

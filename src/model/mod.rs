@@ -16,14 +16,15 @@ mod watch;
 #[cfg(test)]
 pub(crate) mod world;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Resource;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Resource, ResourceExt};
+use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 
 use crate::api::authority::{self, Membership};
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
@@ -52,13 +53,14 @@ impl Key {
 
     /// The key of an object.
     #[must_use]
-    pub fn of<K: Resource>(object: &K) -> Self {
-        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    pub fn of<K: Lookup>(object: &K) -> Self {
+        let text = |part: Option<Cow<'_, str>>| part.map(Cow::into_owned).unwrap_or_default();
+        Self { namespace: text(object.namespace()), name: text(object.name()) }
     }
 
     /// The key as kube's stores want it.
     #[must_use]
-    pub fn to_ref<K: Resource<DynamicType = ()>>(&self) -> ObjectRef<K> {
+    pub fn to_ref<K: Lookup<DynamicType = ()>>(&self) -> ObjectRef<K> {
         let reference = ObjectRef::new(&self.name);
         if self.namespace.is_empty() { reference } else { reference.within(&self.namespace) }
     }
@@ -122,7 +124,7 @@ impl Model {
         let names = user.spec.groups.iter().flatten();
         let groups: HashMap<&String, Arc<AccessGroup>> =
             names.filter_map(|name| self.group(name).map(|group| (name, group))).collect();
-        let namespace = self.namespace(&user.namespace().unwrap_or_default());
+        let namespace = self.namespace(user.metadata.namespace.as_deref().unwrap_or_default());
         authority::resolve(&user.spec, &namespace, |name| groups.get(&name.to_owned()).map(AsRef::as_ref))
     }
 
@@ -197,8 +199,8 @@ pub fn is_deleting<K: Resource>(object: &K) -> bool {
 }
 
 /// The resourceVersion as a number, 0 if there is none. Those of one kind compare as integers (KEP-5504).
-pub fn revision<K: Resource>(object: &K) -> u64 {
-    object.meta().resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
+pub fn revision<K: Lookup>(object: &K) -> u64 {
+    object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// A set of keys.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::reflector;
+use kube::runtime::reflector::{self, Lookup};
 use kube::runtime::watcher::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -111,7 +111,7 @@ struct Hub {
 }
 
 impl Hub {
-    fn report<K: Resource>(
+    fn report<K: Lookup>(
         &self,
         kind: Kind,
         report: &Report<K>,
@@ -163,7 +163,7 @@ async fn relay(
 }
 
 /// The resourceVersion of the newer side.
-fn newest<K: Resource>(change: &Change<K>) -> u64 {
+fn newest<K: Lookup>(change: &Change<K>) -> u64 {
     let object = change.after.as_ref().or(change.before.as_ref());
     object.map_or(0, |object| revision(object.as_ref()))
 }

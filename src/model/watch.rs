@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::reflector::{Lookup, ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, ExponentialBackoff};
 use kube::runtime::{WatchStreamExt, watcher::Config};
 
@@ -95,7 +95,7 @@ pub(super) async fn follow<W, K>(
     mut report: impl FnMut(Report<K>),
 ) where
     W: Resource,
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Lookup<DynamicType = ()> + Clone + 'static,
 {
     let store = writer.as_reader();
     let backoff = ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter();
@@ -124,7 +124,7 @@ pub(super) async fn follow<W, K>(
 }
 
 /// The store of one watch, and what it takes to tell what an event changed.
-struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, F> {
+struct Follower<K: Lookup<DynamicType = ()> + Clone + 'static, F> {
     kind: Kind,
     store: Store<K>,
     writer: Writer<K>,
@@ -135,7 +135,7 @@ struct Follower<K: Resource<DynamicType = ()> + Clone + 'static, F> {
     behind: bool,
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
+impl<K: Lookup<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
     fn take<W: Resource>(&mut self, event: Event<W>) -> Vec<Report<K>>
     where
         F: Fn(W) -> Result<K, Box<InvalidObject>>,
@@ -174,10 +174,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
                     }
                 }
             }
-            Event::Delete(object) => match (self.convert)(object) {
-                Ok(object) => self.remove(object.meta()),
-                Err(invalid) => self.remove(&invalid.metadata),
-            },
+            Event::Delete(object) => self.remove(object.meta()),
         }
     }
 
@@ -238,7 +235,7 @@ pub(super) enum Report<K> {
 
 fn replace<K>(store: &Store<K>, writer: &mut Writer<K>, object: K) -> Change<K>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Lookup<DynamicType = ()> + Clone + 'static,
 {
     let reference = ObjectRef::from_obj(&object);
     let before = store.get(&reference);
@@ -249,7 +246,7 @@ where
 /// Takes the object out of the store; `None` if it was not there.
 fn remove<K>(store: &Store<K>, writer: &mut Writer<K>, metadata: &ObjectMeta) -> Option<Change<K>>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Lookup<DynamicType = ()> + Clone + 'static,
 {
     let name = metadata.name.as_deref().unwrap_or_default();
     let reference = match metadata.namespace.as_deref() {
@@ -264,7 +261,7 @@ where
 /// What a new complete list changed.
 fn differences<K>(before: Vec<Arc<K>>, store: &Store<K>) -> impl Iterator<Item = Change<K>>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Lookup<DynamicType = ()> + Clone + 'static,
 {
     let mut before: HashMap<ObjectRef<K>, Arc<K>> =
         before.into_iter().map(|object| (ObjectRef::from_obj(object.as_ref()), object)).collect();
@@ -273,8 +270,7 @@ where
         .into_iter()
         .map(|after| Change { before: before.remove(&ObjectRef::from_obj(after.as_ref())), after: Some(after) })
         .filter(|change| {
-            let version =
-                |side: &Option<Arc<K>>| side.as_ref().and_then(|object| object.meta().resource_version.clone());
+            let version = |side: &Option<Arc<K>>| side.as_deref().map(revision);
             version(&change.before) != version(&change.after)
         })
         .collect();
