@@ -28,6 +28,8 @@ const WATCH_TIMEOUT_SECONDS: u32 = 60;
 /// Objects in one page of a list. Decoding a page takes some twenty times its size, managed fields among it, so this bounds
 /// the memory at its highest (kubectl's 500 took 80 MB); smaller ones only take longer.
 const PAGE_SIZE: u32 = 100;
+/// Changes that are reported before other tasks have their turn.
+const PIECE: usize = 100;
 /// First and longest pause after a failure. Short, because a restarted API server is back within seconds and until then
 /// nothing new is served.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -108,8 +110,13 @@ pub(super) async fn follow<W, K>(
                 if !matches!(event, Event::Init) {
                     freshness.recovered();
                 }
-                for told in follower.take(event) {
+                for (number, told) in follower.take(event).into_iter().enumerate() {
                     report(told);
+                    // After a list there are as many as objects. What they lead to is taken on in between: heaped up, it
+                    // is larger than the objects.
+                    if number % PIECE == PIECE - 1 {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 if freshness.behind.swap(follower.behind, Ordering::Relaxed) != follower.behind {
                     follower.say_so();
