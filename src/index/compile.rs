@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
+use super::grants::Grants;
 use super::{Entry, Settings};
 use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
@@ -40,11 +41,12 @@ pub(super) struct Sources {
 }
 
 /// The entry of `client_id`, compiled at `now`. `previous` is the entry that it replaces: versions that stay the same
-/// keep what the process remembers of them.
+/// keep what the process remembers of them; equal grants are one of `grants`.
 pub(super) fn entry(
     client_id: &str,
     sources: &Sources,
     settings: &Settings,
+    grants: &Grants,
     previous: Option<&Entry>,
     now: Timestamp,
 ) -> Entry {
@@ -64,9 +66,9 @@ pub(super) fn entry(
     }
     let authority = narrow(&sources.authority, application.spec.restrict_to.as_ref());
     let subject = user.uid().unwrap_or_default();
-    let grant = Arc::new(grant(&authority));
+    let grant = grants.shared(grant(&authority));
     let digest = fingerprint(&authority, &[&subject]);
-    let held = Held { subject: &subject, authority: &authority, grant: Arc::clone(&grant), digest };
+    let held = Held { subject: &subject, authority: &authority, grants, grant: Arc::clone(&grant), digest };
     let secrets = sources.secrets.iter().enumerate();
     let secrets: Vec<_> = secrets.map(|(rank, object)| secret(object, rank, settings, &held, previous)).collect();
     Entry::Live(Arc::new(ClientRecord {
@@ -142,6 +144,7 @@ fn token_policy(application: &Application, lifetime_max: SignedDuration) -> Toke
 struct Held<'a> {
     subject: &'a str,
     authority: &'a Authority,
+    grants: &'a Grants,
     grant: Arc<Grant>,
     /// Of subject and authority.
     digest: String,
@@ -154,7 +157,7 @@ impl Held<'_> {
             None => (Arc::clone(&self.grant), Cow::Borrowed(&self.digest)),
             Some(restriction) => {
                 let narrowed = narrow(self.authority, Some(restriction));
-                (Arc::new(grant(&narrowed)), Cow::Owned(fingerprint(&narrowed, &[self.subject])))
+                (self.grants.shared(grant(&narrowed)), Cow::Owned(fingerprint(&narrowed, &[self.subject])))
             }
         };
         (grant, stands_for(object.metadata.uid.as_deref().unwrap_or_default(), &held).into())

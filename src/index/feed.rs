@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::compile::{Sources, entry};
+use super::grants::Grants;
 use super::{Entry, Index, Settings};
 use crate::clock::Clock;
 use crate::model::{Affected, Key, Keys, Kind, Model, Subscription, Update};
@@ -99,17 +100,18 @@ fn compiled(
     model: &Model,
     client_id: &str,
     settings: &Settings,
+    grants: &Grants,
     previous: Option<&Entry>,
     now: Timestamp,
 ) -> Option<Entry> {
-    sources(model, client_id).map(|sources| entry(client_id, &sources, settings, previous, now))
+    sources(model, client_id).map(|sources| entry(client_id, &sources, settings, grants, previous, now))
 }
 
 impl Index {
     /// Replaces the record of `client_id` by what the objects say now.
     fn compile(&self, model: &Model, client_id: &str, now: Timestamp) {
         let entries = self.entries.pin();
-        match compiled(model, client_id, &self.settings, entries.get(client_id), now) {
+        match compiled(model, client_id, &self.settings, &self.grants, entries.get(client_id), now) {
             Some(entry) => entries.insert(client_id.to_owned(), entry),
             None => entries.remove(client_id),
         };

@@ -11,6 +11,7 @@
 mod catch_up;
 mod compile;
 mod feed;
+mod grants;
 mod ledger;
 mod presence;
 mod progress;
@@ -60,6 +61,7 @@ pub(crate) enum Entry {
 /// The read model. One for each process; the feed writes, every request reads.
 pub struct Index {
     entries: papaya::HashMap<String, Entry>,
+    grants: grants::Grants,
     scopes: ArcSwap<Arc<[Arc<str>]>>,
     synced: AtomicBool,
     progress: progress::Progress,
@@ -83,6 +85,7 @@ impl Index {
         let states = states::States::new(client.clone(), reporting);
         Self {
             entries: papaya::HashMap::new(),
+            grants: grants::Grants::default(),
             scopes: ArcSwap::default(),
             synced: AtomicBool::new(false),
             progress: progress::Progress::default(),

@@ -350,14 +350,14 @@ pub enum ScopePolicy {
 }
 
 /// Effective authority: audience → scope → the roles that permit it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Grant {
     /// The permissions, by audience, then scope.
     pub permissions: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeSet<Role>>>,
 }
 
 /// A role that permits something.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Role {
     /// Name, for the claim `roles`.
     pub name: Arc<str>,
