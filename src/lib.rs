@@ -20,5 +20,6 @@ pub mod index;
 pub mod model;
 pub mod oauth;
 pub mod plan;
+pub mod pool;
 pub mod run;
 pub mod telemetry;

@@ -27,6 +27,7 @@ const LAYERS: &[Layer] = &[
     // A leaf that everybody may use.
     Layer { name: "chain", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "clock", may_use: &[], must_not_know: KUBERNETES },
+    Layer { name: "pool", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "telemetry", may_use: &["clock"], must_not_know: KUBERNETES },
     Layer { name: "crypto", may_use: &["clock"], must_not_know: KUBERNETES },
     Layer { name: "oauth", may_use: &["crypto", "clock"], must_not_know: KUBERNETES },
@@ -38,15 +39,15 @@ const LAYERS: &[Layer] = &[
         must_not_know: &["kube", "kube_lease_manager", "tokio", "secrecy", "aws_lc_rs"],
     },
     // What the watches of both halves have in common.
-    Layer { name: "model", may_use: &["api", "clock"], must_not_know: HTTP },
-    Layer { name: "index", may_use: &["api", "clock", "crypto", "oauth", "model"], must_not_know: HTTP },
+    Layer { name: "model", may_use: &["api", "clock", "pool"], must_not_know: HTTP },
+    Layer { name: "index", may_use: &["api", "clock", "crypto", "oauth", "model", "pool"], must_not_know: HTTP },
     // Reads with the caller's rights, asks the decisions of the others, and prints; serves nothing.
     Layer { name: "explain", may_use: &["api", "plan", "clock"], must_not_know: HTTP },
     Layer { name: "controller", may_use: &["api", "plan", "crypto", "clock", "model"], must_not_know: HTTP },
 ];
 
 /// Modules that know nothing of HTTP besides what their row of the table says.
-const NO_HTTP: &[&str] = &["clock", "telemetry", "crypto", "oauth", "plan"];
+const NO_HTTP: &[&str] = &["clock", "pool", "telemetry", "crypto", "oauth", "plan"];
 
 #[test]
 fn modules_use_only_what_the_table_allows() {

@@ -27,9 +27,29 @@ pub fn uid_number(metadata: &ObjectMeta) -> Option<u128> {
     uuid_number(metadata.uid.as_ref()?)
 }
 
-/// A UUID as a number: both have one order. `None` for anything else, which no API server gives.
+/// A UUID as a number: both have one order. `None` for anything else, and for another spelling than that of API servers,
+/// so that equal numbers mean equal texts.
 #[must_use]
 pub fn uuid_number(text: &str) -> Option<u128> {
-    let hex: String = text.chars().filter(|c| *c != '-').collect();
-    u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32)
+    let is_usual = |(at, byte)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    let usual = text.len() == 36 && text.bytes().enumerate().all(is_usual);
+    usual.then(|| u128::from_str_radix(&text.replace('-', ""), 16).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_spelling_of_a_uuid_is_one() {
+        let uuid = "0d0c8f6e-4b7e-4f6c-9a53-00000000000a";
+        assert_eq!(uuid_number(uuid), Some(0x0d0c_8f6e_4b7e_4f6c_9a53_0000_0000_000a));
+        let others = [uuid.to_uppercase(), uuid.replace('-', ""), format!("{{{uuid}}}"), uuid.replacen('0', "+", 1)];
+        for other in others.iter().map(String::as_str).chain(["", "0d0c8f6e4-b7e-4f6c-9a53-00000000000a"]) {
+            assert_eq!(uuid_number(other), None, "{other}");
+        }
+    }
 }

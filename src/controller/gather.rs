@@ -146,8 +146,8 @@ pub(super) enum Seen {
 /// Whose it is, by the UID of the controller owner reference and by nothing else: labels and names can be forged.
 fn judge(secret: &ClientSecret, found: &DeliveredSecret, wanted: &Content) -> Delivered {
     let owner = found.controller.as_ref();
-    let uid = uid_number(&secret.metadata);
-    if uid.is_none() || owner.is_none_or(|owner| owner.uid != uid) {
+    let uid = owner.and_then(|owner| owner.uid);
+    if uid.is_none() || uid != uid_number(&secret.metadata) {
         return Delivered::Foreign { owner: owner.map(|owner| owner.description.to_string()) };
     }
     Delivered::Ours {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
-use super::grants::Grants;
 use super::{Entry, Settings};
 use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
@@ -25,6 +24,7 @@ use crate::oauth::client::{
     AuthMethods, ClientRecord, Epoch, Grant, Identity, ObjectRevision, Refusal, Role, ScopePolicy, SecretRecord,
     SecretVersion, SigningAlgorithm, TokenFormat, TokenPolicy, Uses,
 };
+use crate::pool::Pool;
 
 /// The objects of one client, none of them being deleted.
 pub(super) struct Sources {
@@ -46,7 +46,7 @@ pub(super) fn entry(
     client_id: &str,
     sources: &Sources,
     settings: &Settings,
-    grants: &Grants,
+    grants: &Pool<Grant>,
     previous: Option<&Entry>,
     now: Timestamp,
 ) -> Entry {
@@ -66,7 +66,7 @@ pub(super) fn entry(
     }
     let authority = narrow(&sources.authority, application.spec.restrict_to.as_ref());
     let subject = user.uid().unwrap_or_default();
-    let grant = grants.shared(grant(&authority));
+    let grant = grants.shared(Arc::new(grant(&authority)));
     let digest = fingerprint(&authority, &[&subject]);
     let held = Held { subject: &subject, authority: &authority, grants, grant: Arc::clone(&grant), digest };
     let secrets = sources.secrets.iter().enumerate();
@@ -144,7 +144,7 @@ fn token_policy(application: &Application, lifetime_max: SignedDuration) -> Toke
 struct Held<'a> {
     subject: &'a str,
     authority: &'a Authority,
-    grants: &'a Grants,
+    grants: &'a Pool<Grant>,
     grant: Arc<Grant>,
     /// Of subject and authority.
     digest: String,
@@ -157,7 +157,7 @@ impl Held<'_> {
             None => (Arc::clone(&self.grant), Cow::Borrowed(&self.digest)),
             Some(restriction) => {
                 let narrowed = narrow(self.authority, Some(restriction));
-                (self.grants.shared(grant(&narrowed)), Cow::Owned(fingerprint(&narrowed, &[self.subject])))
+                (self.grants.shared(Arc::new(grant(&narrowed))), Cow::Owned(fingerprint(&narrowed, &[self.subject])))
             }
         };
         (grant, stands_for(object.metadata.uid.as_deref().unwrap_or_default(), &held).into())

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::compile::{Sources, entry};
-use super::grants::Grants;
 use super::{Entry, Index, Settings};
 use crate::clock::Clock;
 use crate::model::{Affected, Key, Keys, Kind, Model, Subscription, Update};
+use crate::oauth::client::Grant;
+use crate::pool::Pool;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
@@ -100,7 +101,7 @@ fn compiled(
     model: &Model,
     client_id: &str,
     settings: &Settings,
-    grants: &Grants,
+    grants: &Pool<Grant>,
     previous: Option<&Entry>,
     now: Timestamp,
 ) -> Option<Entry> {

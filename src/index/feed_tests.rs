@@ -159,7 +159,7 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
 fn everything(world: &World) -> BTreeMap<String, String> {
     let ids: Vec<String> = world.model.relations().claimants_of_client_id.keys().cloned().collect();
     let told = |id: &String| {
-        compiled(&world.model, id, &SETTINGS, &Grants::default(), None, Timestamp::MIN)
+        compiled(&world.model, id, &SETTINGS, &Pool::default(), None, Timestamp::MIN)
             .map(|entry| without_revisions(&entry))
     };
     ids.iter().filter_map(|id| Some((id.clone(), told(id)?))).collect()

@@ -11,7 +11,6 @@
 mod catch_up;
 mod compile;
 mod feed;
-mod grants;
 mod ledger;
 mod presence;
 mod progress;
@@ -30,8 +29,9 @@ use kube::Client;
 use crate::api::client_secret::LifetimePolicy;
 use crate::model::{Freshness, Kind};
 use crate::oauth::client::{
-    Availability, CatchUpError, ClientRecord, Clients, Ledger, Lookup, ObjectRevision, Refusal,
+    Availability, CatchUpError, ClientRecord, Clients, Grant, Ledger, Lookup, ObjectRevision, Refusal,
 };
+use crate::pool::Pool;
 
 pub use feed::feed;
 pub use states::Reporting;
@@ -61,7 +61,8 @@ pub(crate) enum Entry {
 /// The read model. One for each process; the feed writes, every request reads.
 pub struct Index {
     entries: papaya::HashMap<String, Entry>,
-    grants: grants::Grants,
+    /// Clients in the same groups have the same grant, and it is the largest part of a record.
+    grants: Pool<Grant>,
     scopes: ArcSwap<Arc<[Arc<str>]>>,
     synced: AtomicBool,
     progress: progress::Progress,
@@ -85,7 +86,7 @@ impl Index {
         let states = states::States::new(client.clone(), reporting);
         Self {
             entries: papaya::HashMap::new(),
-            grants: grants::Grants::default(),
+            grants: Pool::default(),
             scopes: ArcSwap::default(),
             synced: AtomicBool::new(false),
             progress: progress::Progress::default(),

@@ -1,8 +1,8 @@
 //! A delivered Secret as its metadata shows it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
@@ -11,6 +11,7 @@ use kube::runtime::reflector::{Lookup, ObjectRef};
 
 use crate::api::names::{CONTENT_ANNOTATION, FIELD_MANAGER, VERSION_ANNOTATION};
 use crate::api::precedence::uuid_number;
+use crate::pool::Pool;
 
 /// What the controller looks at in the metadata of a Secret with our label. There are as many as credentials, so nothing
 /// else is kept; an `ObjectMeta` alone takes more than all of this.
@@ -100,15 +101,8 @@ impl DeliveredSecret {
 
     /// The same with what most Secrets have in common held once for all.
     #[must_use]
-    pub(super) fn shared(mut self, seen: &Mutex<HashSet<Arc<str>>>) -> Self {
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        for text in [&mut self.own, &mut self.namespace] {
-            match seen.get(text) {
-                Some(known) => *text = Arc::clone(known),
-                None => drop(seen.insert(Arc::clone(text))),
-            }
-        }
-        self
+    pub(super) fn shared(self, texts: &Pool<str>) -> Self {
+        Self { own: texts.shared(self.own), namespace: texts.shared(self.namespace), ..self }
     }
 
     /// Whether the value under `key` was last written by Postern.

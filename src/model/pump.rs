@@ -1,6 +1,6 @@
 //! Starts the watches and turns what they report into what is affected.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -21,12 +21,10 @@ use super::{Change, Model, revision};
 use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
 use crate::api::{ClientSecret, ServiceUser};
 use crate::clock::Clock;
+use crate::pool::Pool;
 
 /// Pause between two looks at failed watches; the metric of the read model's age is as exact as this.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-
-/// Members of a group that are looked up before requests have their turn.
-const PIECE: usize = 100;
 
 /// What a subscriber receives, in the order of the changes. Unbounded, because the watches must never wait: a watcher
 /// that reads too slowly is cut off by the API server.
@@ -151,7 +149,7 @@ async fn relay(
     };
     while let Some(update) = reported.recv().await {
         if let Update::Affected(affected) = &update {
-            for members in affected.members.chunks(PIECE) {
+            for members in affected.members.chunks(watch::PIECE) {
                 let mut piece = Affected::nothing(affected.kind, 0);
                 piece.expand(&relations.read().unwrap_or_else(PoisonError::into_inner), members);
                 pass_on(&Update::Affected(piece.into()));
@@ -233,8 +231,8 @@ impl<C: Clock + Clone> Watches<C> {
         let config = watch::config().labels(&format!("{COMPONENT_LABEL}={CREDENTIAL}"));
         let events = watcher(Api::<PartialObjectMeta<Secret>>::all(self.client.clone()), config);
         self.tasks.spawn(async move {
-            let seen = Mutex::default();
-            let convert = |object: PartialObjectMeta<Secret>| Ok(DeliveredSecret::new(object.metadata).shared(&seen));
+            let texts = Pool::default();
+            let convert = |object: PartialObjectMeta<Secret>| Ok(DeliveredSecret::new(object.metadata).shared(&texts));
             watch::follow(kind, events, writer, convert, &freshness, &clock, |report| {
                 hub.report(kind, &report, |_, _| {}, Affected::delivered);
             })

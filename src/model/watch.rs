@@ -28,8 +28,8 @@ const WATCH_TIMEOUT_SECONDS: u32 = 60;
 /// Objects in one page of a list. Decoding a page takes some twenty times its size, managed fields among it, so this bounds
 /// the memory at its highest (kubectl's 500 took 80 MB); smaller ones only take longer.
 const PAGE_SIZE: u32 = 100;
-/// Changes that are reported before other tasks have their turn.
-const PIECE: usize = 100;
+/// Changes that are reported, and members of a group that are looked up, before other tasks have their turn.
+pub(super) const PIECE: usize = 100;
 /// First and longest pause after a failure. Short, because a restarted API server is back within seconds and until then
 /// nothing new is served.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));

@@ -165,8 +165,9 @@ async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_gro
     // By client id in the namespace of the kubeconfig; what is not there may be elsewhere, so nothing is said of it.
     let by_id = self::text(postern(&viewer.kubeconfig(), &["client", credential.key("client-id")], ""));
     // How long a credential still lasts is less the second time.
-    let lasting =
-        |text: &str| text.lines().filter(|line| !line.starts_with("  Ends ")).map(str::to_owned).collect::<Vec<_>>();
+    let lasting = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split(" (in ").next().unwrap_or_default().to_owned()).collect()
+    };
     assert_eq!(lasting(&by_id), lasting(&text));
     let elsewhere = Tenant::new("explain-out-of-sight").await;
     elsewhere.settle_in().await;

@@ -1,0 +1,59 @@
+//! Values that many hold, each kept once.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A pool of equal values. What nobody else holds any more is forgotten in time.
+#[derive(Debug)]
+pub struct Pool<T: ?Sized>(Mutex<HashSet<Arc<T>>>);
+
+impl<T: ?Sized> Default for Pool<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Eq + Hash + ?Sized> Pool<T> {
+    /// The one that equals `value`.
+    pub fn shared(&self, value: Arc<T>) -> Arc<T> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&value) {
+            return Arc::clone(known);
+        }
+        if known.len() == known.capacity() {
+            // Before there is room for more: what only the pool holds.
+            known.retain(|value| Arc::strong_count(value) > 1);
+        }
+        known.insert(Arc::clone(&value));
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(number: usize) -> Arc<str> {
+        number.to_string().into()
+    }
+
+    #[test]
+    fn equal_values_are_one_and_others_are_not() {
+        let pool = Pool::default();
+        let (one, same, other) = (pool.shared(text(1)), pool.shared(text(1)), pool.shared(text(2)));
+        assert!(Arc::ptr_eq(&one, &same));
+        assert_eq!((one, other), (text(1), text(2)));
+    }
+
+    #[test]
+    fn what_nobody_holds_any_more_is_forgotten() {
+        let pool = Pool::default();
+        let held = pool.shared(text(0));
+        for number in 1..10_000 {
+            drop(pool.shared(text(number)));
+        }
+        assert!(pool.0.lock().unwrap().len() < 100);
+        assert!(Arc::ptr_eq(&held, &pool.shared(text(0))));
+    }
+}
