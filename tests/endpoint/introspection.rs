@@ -79,7 +79,9 @@ async fn o3_a_token_that_is_not_good_is_inactive_and_nothing_more_is_said() {
         }
         let good = token(&world, "").await;
         let cut = &good[..good.len() - 1];
-        let changed = format!("{}A{}", &good[..good.len() - 5], &good[good.len() - 4..]);
+        let (head, tail) = good.split_at(good.len() - 5);
+        let other = if tail.starts_with('A') { 'B' } else { 'A' };
+        let changed = format!("{head}{other}{}", &tail[1..]);
         for bad in [cut, &changed, &format!("{good}A"), "pat_", "pat_AAAA", "x", "..", "pst_k7Qd0m2x_value"] {
             assert_eq!(answer(&world, &world.credential.basic(), bad).await, json!({"active": false}), "{bad}");
         }
