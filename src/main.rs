@@ -1,6 +1,7 @@
 //! The `postern` command.
 
-use std::io::Write;
+use std::error::Error;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -13,17 +14,25 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
+/// What a shell sees of a command that SIGPIPE has ended (128 + 13).
+const ENDED_BY_SIGPIPE: u8 = 141;
+
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Crds => print_crds().map_err(|problem| (problem, 1)),
-        Command::Run(args) => postern::run::run(*args).map_err(|error| (chain(&error), 1)),
-        Command::Explain(args) => explain(&args).map_err(|error| (chain(&error), error.exit_code())),
+    let done: Result<(), (Box<dyn Error>, u8)> = match Cli::parse().command {
+        Command::Crds => print_crds().map_err(|error| (error, 1)),
+        Command::Run(args) => postern::run::run(*args).map_err(|error| (error.into(), 1)),
+        Command::Explain(args) => explain(&args).map_err(|error| {
+            let code = error.exit_code();
+            (error.into(), code)
+        }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err((problem, code)) => {
+        // Who reads has read enough, as `head` does. Rust ignores the signal, so the error comes instead.
+        Err((error, _)) if is_closed_pipe(error.as_ref()) => ExitCode::from(ENDED_BY_SIGPIPE),
+        Err((error, code)) => {
             // The log may not be set up yet; this line is all there is to read.
-            let _ = writeln!(std::io::stderr(), "postern: {problem}");
+            let _ = writeln!(std::io::stderr(), "postern: {}", chain(error.as_ref()));
             ExitCode::from(code)
         }
     }
@@ -33,11 +42,20 @@ fn explain(args: &ExplainArgs) -> Result<(), ExplainError> {
     postern::explain::run(&args.question(), &args.settings(), args.output, &mut std::io::stdout().lock())
 }
 
-fn print_crds() -> Result<(), String> {
+fn print_crds() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     for crd in postern::api::crds::all() {
         let yaml = serde_saphyr::to_string(&crd).map_err(|error| format!("could not print a CRD: {error}"))?;
-        writeln!(out, "---\n{}", yaml.trim_end()).map_err(|error| format!("could not write: {error}"))?;
+        writeln!(out, "---\n{}", yaml.trim_end())?;
     }
     Ok(())
+}
+
+/// Only of the error itself and its direct cause: what is deeper down was a connection.
+fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    [Some(error), error.source()]
+        .into_iter()
+        .flatten()
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == ErrorKind::BrokenPipe)
 }

@@ -60,6 +60,26 @@ async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_ot
 }
 
 #[tokio::test]
+async fn who_has_read_enough_ends_the_command_without_a_complaint() {
+    let tenant = Tenant::new("explain-head").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    for arguments in [&["crds"][..], &["explain", "client", credential.key("client-id")]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_postern"))
+            .args(arguments)
+            .env("KUBECONFIG", tenant.cluster.controlplane.kubeconfig())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let done = child.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(141), "{arguments:?}: {done:?}");
+        assert_eq!(String::from_utf8(done.stderr).unwrap(), "", "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_operator_s_own_rights_are_enough_and_status_is_up_to_date_when_settled() {
     let tenant = Tenant::new("explain-own").await;
     tenant.settle_in().await;
