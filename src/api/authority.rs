@@ -175,6 +175,21 @@ pub fn fingerprint(authority: &Authority, context: &[&str]) -> String {
     digest(context.iter().copied().chain(permits))
 }
 
+/// What the epoch of a ServiceUser stands for, when its groups come to `authority`.
+#[must_use]
+pub fn user_stands_for(user: &ServiceUserSpec, authority: &Authority) -> String {
+    fingerprint(authority, &[user.location.as_str(), if user.is_suspended() { "suspended" } else { ENABLED }])
+}
+
+/// What the epoch of an Application stands for that acts for `subject` and holds `authority`. `closed` is why nobody
+/// authenticates for it, if so.
+#[must_use]
+pub fn application_stands_for(authority: &Authority, subject: &str, closed: Option<&str>) -> String {
+    fingerprint(authority, &[subject, closed.unwrap_or(ENABLED)])
+}
+
+const ENABLED: &str = "enabled";
+
 /// What a token stands for that was got with the ClientSecret of this UID: the secret, and the fingerprint of what it held.
 #[must_use]
 pub fn stands_for(secret_uid: &str, fingerprint: &str) -> String {

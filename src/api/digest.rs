@@ -1,7 +1,5 @@
 //! Short digests by which a later look recognises what an earlier one decided, without a copy of it.
 
-use std::fmt::Write;
-
 use aws_lc_rs::digest::{Context, SHA256};
 
 /// The first 128 bits of SHA-256 over `parts`, in hex. Each part is preceded by its length, so that no two lists of
@@ -12,9 +10,7 @@ pub fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part.as_bytes());
     }
-    context.finish().as_ref().iter().take(16).fold(String::new(), |mut hex, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    let digest = context.finish();
+    let first = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(first))
 }

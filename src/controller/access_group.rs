@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kube::runtime::controller::Action as Next;
 use kube::{Api, ResourceExt};
 
-use super::{Context, Error};
+use super::queue::Next;
+use super::{Context, Error, PIECE};
 use crate::api::AccessGroup;
 use crate::api::access_group::AccessGroupStatus;
 use crate::clock::Clock;
@@ -15,23 +15,28 @@ use crate::plan::access_group::status;
 
 pub(super) async fn reconcile<C: Clock>(group: Arc<AccessGroup>, context: Arc<Context<C>>) -> Result<Next, Error> {
     if is_deleting(group.as_ref()) || context.written.is_ahead_of(group.as_ref()) {
-        return Ok(Next::await_change());
+        return Ok(Next::Change);
     }
     let name = group.name_any();
     let users: Vec<_> = context.model.relations().users_of_group.get(&name).into_iter().flatten().cloned().collect();
-    let holds = |key: &&_| {
+    let holds = |key: &Key| {
         let user = context.model.user(key);
         user.is_some_and(|user| context.model.membership(&user).grants.iter().any(|grant| grant.group == name))
     };
-    let wanted = status(&group, users.iter().filter(holds).count(), context.clock.now());
+    let mut members = 0;
+    for users in users.chunks(PIECE) {
+        members += users.iter().filter(|user| holds(user)).count();
+        tokio::task::yield_now().await;
+    }
+    let wanted = status(&group, members, context.clock.now());
     let told = group.status.clone().unwrap_or_default();
     if told != wanted
         && (AccessGroupStatus { members: told.members, ..wanted.clone() }) == told
         && let Some(wait) = context.pace.wait(&Key::of(group.as_ref()), Instant::now())
     {
-        return Ok(Next::requeue(wait));
+        return Ok(Next::After(wait));
     }
     let api = Api::all(context.client.clone());
     context.write_status(api, group.as_ref(), group.status.as_ref(), &wanted).await?;
-    Ok(Next::await_change())
+    Ok(Next::Change)
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, Preconditions};
-use kube::runtime::controller::Action as Next;
 use kube::{Api, Resource, ResourceExt};
 
 use super::propagation::replica_leases;
-use super::{Context, Queue};
+use super::queue::{Next, Queue};
+use super::{Context, PIECE};
 use crate::api::EndpointState;
 use crate::clock::Clock;
 use crate::model::Key;
@@ -27,8 +27,8 @@ const HORIZON: SignedDuration = SignedDuration::from_secs(70);
 /// A timer for what is due soon; what is due later comes up by itself.
 pub(super) fn next(due: Option<Timestamp>, now: Timestamp) -> Next {
     match due.map(|due| due.duration_since(now)) {
-        Some(wait) if wait <= HORIZON => Next::requeue(Duration::try_from(wait).unwrap_or_default()),
-        _ => Next::await_change(),
+        Some(wait) if wait <= HORIZON => Next::After(Duration::try_from(wait).unwrap_or_default()),
+        _ => Next::Change,
     }
 }
 
@@ -38,7 +38,7 @@ const SILENT: SignedDuration = SignedDuration::from_mins(10);
 impl<C: Clock> Context<C> {
     async fn forget_departed(&self, now: Timestamp) {
         let api: Api<EndpointState> = Api::namespaced(self.client.clone(), &self.settings.namespace);
-        for state in self.model.endpoints.state() {
+        for state in self.model.endpoints.all() {
             let matters = state.spec.matters_until().is_some_and(|until| until > now);
             if !matters
                 && now.duration_since(state.spec.reported_at) > SILENT
@@ -48,9 +48,7 @@ impl<C: Clock> Context<C> {
             }
         }
     }
-}
 
-impl<C: Clock> Context<C> {
     /// Removes the Leases of replicas that went without giving theirs back.
     async fn forget_gone(&self, now: Timestamp) -> kube::Result<()> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.settings.namespace);
@@ -61,6 +59,13 @@ impl<C: Clock> Context<C> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the clock alone will change the ClientSecret soon.
+    fn is_due(&self, key: &Key, now: Timestamp) -> bool {
+        let Some(secret) = self.model.secrets.get(key) else { return false };
+        let due = secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &self.settings.policy, now));
+        due.is_some_and(|due| due.duration_since(now) <= HORIZON)
     }
 }
 
@@ -78,11 +83,12 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
         if let Err(error) = context.forget_gone(now).await {
             tracing::debug!(%error, "leases of replicas that are gone could not be removed");
         }
-        for secret in context.model.secrets.state() {
-            let due =
-                secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &context.settings.policy, now));
-            if due.is_some_and(|due| due.duration_since(now) <= HORIZON) {
-                secrets.push(Key::of(secret.as_ref()));
+        for (number, key) in context.model.secrets.keys().into_iter().enumerate() {
+            if context.is_due(&key, now) {
+                secrets.push(key);
+            }
+            if number % PIECE == PIECE - 1 {
+                tokio::task::yield_now().await;
             }
         }
         tokio::time::sleep(EVERY).await;

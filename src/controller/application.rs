@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kube::runtime::controller::Action as Next;
-
+use super::propagation::needed;
+use super::queue::Next;
 use super::{Context, Error, events};
 use crate::api::Application;
 use crate::api::application::ApplicationStatus;
@@ -15,19 +15,20 @@ use crate::plan::application::{is_propagated, status};
 
 pub(super) async fn reconcile<C: Clock>(object: Arc<Application>, context: Arc<Context<C>>) -> Result<Next, Error> {
     if is_deleting(object.as_ref()) || context.written.is_ahead_of(object.as_ref()) {
-        return Ok(Next::await_change());
+        return Ok(Next::Change);
     }
     let facts = context.application_facts(&object);
     let wanted = status(&facts.observed(&context, &object, context.secret_counts(&object)));
     let told = object.status.clone().unwrap_or_default();
-    context.propagation.watch_for(&Key::of(object.as_ref()), !is_propagated(&wanted));
+    let waits_for = (!is_propagated(&wanted)).then(|| needed(&object, facts.user.as_deref(), &context.model));
+    context.propagation.watch_for(&Key::of(object.as_ref()), waits_for);
     if told != wanted
         && (ApplicationStatus { secrets: told.secrets.clone(), ..wanted.clone() }) == told
         && let Some(wait) = context.pace.wait(&Key::of(object.as_ref()), Instant::now())
     {
-        return Ok(Next::requeue(wait));
+        return Ok(Next::After(wait));
     }
     context.write_status(context.api_of(object.as_ref()), object.as_ref(), object.status.as_ref(), &wanted).await?;
     events::refusal(&context.events, object.as_ref(), &told.conditions, &wanted.conditions, types::READY);
-    Ok(Next::await_change())
+    Ok(Next::Change)
 }

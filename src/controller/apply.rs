@@ -3,15 +3,14 @@
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::gather::describe;
-use super::{Context, Error};
-use crate::api::names::FIELD_MANAGER;
+use super::{Context, Error, params};
 use crate::clock::Clock;
 
 impl<C: Clock> Context<C> {
@@ -43,8 +42,7 @@ impl<C: Clock> Context<C> {
             },
             "status": status,
         });
-        let with = PatchParams::apply(FIELD_MANAGER).force();
-        match api.patch_status(&object.name_any(), &with, &Patch::Apply(&patch)).await {
+        match api.patch_status(&object.name_any(), &params::apply(), &Patch::Apply(&patch)).await {
             Ok(answer) => {
                 self.written.record(&answer);
                 Ok(())

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::runtime::controller::Action as Next;
-
 use super::delivery::{Created, Found};
 use super::gather::{Seen, describe};
+use super::queue::Next;
 use super::value::{Value, stored};
 use super::{Context, Error, agenda, client_secret_events as events};
 use crate::api::ClientSecret;
@@ -26,12 +25,12 @@ const ROLLOUT_LOOK: Duration = Duration::from_secs(3);
 
 pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<Context<C>>) -> Result<Next, Error> {
     if is_deleting(secret.as_ref()) || context.written.is_ahead_of(secret.as_ref()) {
-        return Ok(Next::await_change());
+        return Ok(Next::Change);
     }
     let application = context.application_state(&secret);
     let delivered = match &application {
         ApplicationState::Known { content, .. } => match context.delivered(&secret, content).await? {
-            Seen::Behind => return Ok(Next::await_change()),
+            Seen::Behind => return Ok(Next::Change),
             Seen::Now(delivered) => delivered,
         },
         _ => Delivered::Unknown,
@@ -58,15 +57,15 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
     };
     match context.act(&mut observed).await? {
         // The watch brings the new status and the new Secret, and what is still to be said.
-        Done::Staged => Ok(Next::await_change()),
+        Done::Staged => Ok(Next::Change),
         Done::Act(outcome) => {
             let wanted = status(&observed, &outcome);
             if let Some(wait) = context.only_uses_are_new(secret, &wanted) {
-                return Ok(Next::requeue(wait));
+                return Ok(Next::After(wait));
             }
             context.tell(secret, &wanted).await?;
             Ok(match looks_again(&observed) {
-                Some(wait) => Next::requeue(wait),
+                Some(wait) => Next::After(wait),
                 None => agenda::next(next_due(&secret.spec, &wanted, policy, now), now),
             })
         }

@@ -18,7 +18,7 @@ use crate::api::names::{
     VERSION_ANNOTATION,
 };
 use crate::clock::Clock;
-use crate::model::{DeliveredSecret, Part};
+use crate::model::{DeliveredSecret, Key, Part};
 use crate::plan::content::Content;
 
 /// What came of an attempt to create the Secret.
@@ -80,7 +80,7 @@ impl<C: Clock> Context<C> {
         value: &Value,
         content: &Content,
     ) -> Result<bool, Error> {
-        let ours = DeliveredSecret::new(found.metadata.clone());
+        let ours = DeliveredSecret::new(Key::of(found), found.metadata.clone());
         let data = Changes::of(&ours, Part::Data, found.data.as_ref(), data(value, content));
         let labels = Changes::of(&ours, Part::Labels, found.metadata.labels.as_ref(), labels(content));
         let annotations = annotations(value, content);

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource, ResourceExt};
 
+use super::propagation::needed;
 use super::{Context, Error};
 use crate::api::authority::{narrow, scopes};
 use crate::api::client_secret::{Version, VersionState};
@@ -36,7 +37,7 @@ impl ApplicationFacts {
             user: self.user.as_deref(),
             authority: &self.authority,
             client_id_taken_by: self.client_id_taken_by.clone(),
-            served: context.propagation.is_served(application, self.user.as_deref(), &context.model),
+            served: context.propagation.is_served(needed(application, self.user.as_deref(), &context.model)),
             secrets,
             secrets_limit: context.settings.policy.limit,
             token_lifetime_max_seconds: context.settings.token_lifetime_max.as_secs(),
@@ -57,6 +58,7 @@ impl<C: Clock> Context<C> {
     pub(super) fn secret_counts(&self, application: &Application) -> (usize, usize) {
         let now = self.clock.now();
         let secrets = self.model.secrets_of(&Key::of(application));
+        let secrets: Vec<_> = secrets.iter().filter_map(|kept| kept.live()).collect();
         let policy = &self.settings.policy;
         let counted = secrets.iter().take(policy.limit);
         let active = counted.filter(|secret| {
@@ -92,13 +94,13 @@ impl<C: Clock> Context<C> {
     /// The place of the secret among those of its application, and who is before it in line for its Secret's name.
     pub(super) fn place(&self, secret: &ClientSecret) -> (usize, Option<String>) {
         let key = Key::of(secret);
-        let application = Key::new(&key.namespace, &secret.spec.application_ref.name);
-        let delivered = Key::new(&key.namespace, secret.spec.secret_name(&secret.metadata));
+        let application = key.beside(&secret.spec.application_ref.name);
+        let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
         let relations = self.model.relations();
         let siblings = relations.secrets_of_application.get(&application);
         let rank = siblings.and_then(|siblings| siblings.iter().position(|sibling| sibling.key == key));
         let first = relations.first_claimant_of_secret(&delivered).filter(|first| first.key != key);
-        (rank.unwrap_or_default(), first.map(|first| first.key.name.clone()))
+        (rank.unwrap_or_default(), first.map(|first| first.key.name.to_string()))
     }
 
     /// The Secret that `secret` delivers, from the store where that is enough.
@@ -107,9 +109,8 @@ impl<C: Clock> Context<C> {
     /// a value was delivered before (it may have lost its label instead of having been deleted), or when somebody
     /// else's Secret was in the way. For a new ClientSecret `create` itself finds out.
     pub(super) async fn delivered(&self, secret: &ClientSecret, keys: &Content) -> Result<Seen, Error> {
-        let name = secret.spec.secret_name(&secret.metadata);
-        let key = Key::new(&secret.namespace().unwrap_or_default(), name);
-        if let Some(stored) = self.model.delivered.get(&key.to_ref()) {
+        let key = Key::of(secret).beside(secret.spec.secret_name(&secret.metadata));
+        if let Some(stored) = self.model.delivered.get(&key) {
             if self.written.is_ahead_of(stored.as_ref()) {
                 return Ok(Seen::Behind);
             }
@@ -123,15 +124,14 @@ impl<C: Clock> Context<C> {
 
     /// The same from the API server; metadata only, whoever's it is.
     pub(super) async fn delivered_live(&self, secret: &ClientSecret, keys: &Content) -> Result<Delivered, Error> {
-        let name = secret.spec.secret_name(&secret.metadata);
-        let namespace = secret.namespace().unwrap_or_default();
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &namespace);
-        let found = api.get_opt(name).await.map_err(|source| Error::Api {
+        let key = Key::of(secret).beside(secret.spec.secret_name(&secret.metadata));
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &key.namespace);
+        let found = api.get_opt(&key.name).await.map_err(|source| Error::Api {
             step: "read the metadata of",
-            object: format!("Secret {namespace}/{name}"),
+            object: format!("Secret {}/{}", key.namespace, key.name),
             source: Box::new(source),
         })?;
-        Ok(found.map_or(Delivered::Absent, |found| judge(secret, &DeliveredSecret::new(found.metadata), keys)))
+        Ok(found.map_or(Delivered::Absent, |found| judge(secret, &DeliveredSecret::new(key, found.metadata), keys)))
     }
 }
 

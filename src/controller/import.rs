@@ -23,7 +23,7 @@ impl<C: Clock> Context<C> {
     pub(super) async fn import_of(&self, secret: &ClientSecret) -> Result<Option<Import>, Error> {
         let Some(existing) = secret.spec.existing() else { return Ok(None) };
         let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
-        let Some(stored) = self.model.imports.get(&key.to_ref()) else {
+        let Some(stored) = self.model.imports.get(&key) else {
             return self.why_not(&key).await.map(Some);
         };
         let told = secret.status.as_ref().filter(|status| !status.versions.is_empty());

@@ -32,21 +32,20 @@ mod written;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::join_all;
-use kube::runtime::controller::{self, Action, Config, applier};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Resource};
+use kube::Client;
+use kube::runtime::reflector::Lookup;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::crypto::install_key::InstallKeys;
-use crate::model::{Affected, Key, Kind, Model, Subscription, Update};
+use crate::model::{Affected, Form, Key, Kind, Model, Store, Subscription, Update};
 use crate::plan::client_secret::Policy;
 use crate::plan::content::Endpoints;
 
-use queue::Queue;
+use queue::{Next, Queue};
 
 pub use keystore::{StoredKeys, await_keys};
 pub use lease::hold as hold_lease;
@@ -54,7 +53,9 @@ pub use tls::{StoredCertificate, TlsStoreError, load_or_create as load_or_create
 
 /// Reconciliations of one kind at the same time. The API server creates most Secrets a second with about this many in
 /// flight (measured: 490/s with 1, 1,200/s with 16, 1,100/s with 64).
-const CONCURRENCY: u16 = 16;
+const CONCURRENCY: usize = 16;
+/// Objects that are opened one after the other before other tasks have their turn.
+const PIECE: usize = 100;
 /// Pause after a failure that is not a conflict.
 const RETRY: Duration = Duration::from_secs(2);
 /// Pause after a precondition failed: the cache has to catch up first, and is about to.
@@ -204,69 +205,56 @@ impl Queues {
         groups.for_each(|key| self.groups.push(key));
         affected.users.iter().for_each(|key| self.users.push(key.clone()));
         affected.applications.iter().for_each(|key| self.applications.push(key.clone()));
+        affected.counts.iter().for_each(|key| self.applications.push_after(key.clone(), pace::BURST));
         affected.secrets.iter().for_each(|key| self.secrets.push(key.clone()));
     }
 
     fn everything(&self, model: &Model) {
-        model.groups.state().iter().for_each(|object| self.groups.push(Key::of(object.as_ref())));
-        model.users.state().iter().for_each(|object| self.users.push(Key::of(object.as_ref())));
-        model.applications.state().iter().for_each(|object| self.applications.push(Key::of(object.as_ref())));
-        model.secrets.state().iter().for_each(|object| self.secrets.push(Key::of(object.as_ref())));
+        model.groups.keys().into_iter().for_each(|key| self.groups.push(key));
+        model.users.keys().into_iter().for_each(|key| self.users.push(key));
+        model.applications.keys().into_iter().for_each(|key| self.applications.push(key));
+        model.secrets.keys().into_iter().for_each(|key| self.secrets.push(key));
     }
 }
 
 /// The queues, and the work that empties them.
 fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<Output = ()> + use<C>) {
-    let (queues, model) = (Queues::default(), &context.model);
+    let (queues, model, context) = (Queues::default(), context.model.clone(), || Arc::clone(context));
     let work = join_all([
-        Box::pin(reconciler(context, &model.groups, &queues.groups, access_group::reconcile)) as Work,
-        Box::pin(reconciler(context, &model.users, &queues.users, service_user::reconcile)),
-        Box::pin(reconciler(context, &model.applications, &queues.applications, application::reconcile)),
-        Box::pin(reconciler(context, &model.secrets, &queues.secrets, client_secret::reconcile)),
+        Box::pin(reconciler(context(), model.groups, queues.groups.clone(), access_group::reconcile)) as Work,
+        Box::pin(reconciler(context(), model.users, queues.users.clone(), service_user::reconcile)),
+        Box::pin(reconciler(context(), model.applications, queues.applications.clone(), application::reconcile)),
+        Box::pin(reconciler(context(), model.secrets, queues.secrets.clone(), client_secret::reconcile)),
     ]);
     (queues, async move { drop(work.await) })
 }
 
 type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Reconciles one kind: never the same object twice at once, never more than [`CONCURRENCY`] objects.
-fn reconciler<C, K, R, F>(
-    context: &Arc<Context<C>>,
-    store: &Store<K>,
-    queue: &Queue,
-    reconcile: R,
-) -> impl Future<Output = ()> + Send + use<C, K, R, F>
+/// Reconciles one kind.
+async fn reconciler<C, S, R, F>(context: Arc<Context<C>>, store: Store<S>, queue: Queue, reconcile: R)
 where
-    R: Fn(Arc<K>, Arc<Context<C>>) -> F + Clone + Send + 'static,
-    C: Clock,
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<Action, Error>> + Send + 'static,
+    S: Form<Object: Lookup<DynamicType = ()>>,
+    R: Fn(Arc<S::Object>, Arc<Context<C>>) -> F,
+    F: Future<Output = Result<Next, Error>>,
 {
-    let requests = queue.stream().map(|key| Ok::<ObjectRef<K>, std::convert::Infallible>(key.to_ref()));
-    let (starting, ending) = (queue.clone(), queue.clone());
-    let reconciler = move |object: Arc<K>, context| {
-        starting.started(&Key::of(object.as_ref()));
-        Box::pin(reconcile(object, context))
+    let (store, context, reconcile) = (&store, &context, &reconcile);
+    let one = |key: Key| async move {
+        let Some(object) = store.get(&key) else { return Next::Change };
+        let span = tracing::info_span!("reconcile", kind = %S::Object::kind(&()), namespace = %key.namespace, name = %key.name);
+        let done = reconcile(object, Arc::clone(context)).instrument(span.clone()).await;
+        done.unwrap_or_else(|error| span.in_scope(|| retry(&error)))
     };
-    let config = Config::default().concurrency(CONCURRENCY);
-    let results = applier(reconciler, retry, Arc::clone(context), store.clone(), Box::pin(requests), config);
-    results.for_each(move |result| {
-        if let Err(controller::Error::ObjectNotFound(gone)) = result {
-            ending.started(&Key::new(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
-        }
-        std::future::ready(())
-    })
+    queue.work(CONCURRENCY, one).await;
 }
 
 /// What failed is tried again; the log says why.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
-fn retry<C, K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, _: Arc<Context<C>>) -> Action {
-    let object = ObjectRef::from_obj(object.as_ref());
+fn retry(error: &Error) -> Next {
     if error.is_conflict() {
-        tracing::debug!(%object, %error, "looking again");
-        Action::requeue(RETRY_CONFLICT)
+        tracing::debug!(%error, "looking again");
+        Next::After(RETRY_CONFLICT)
     } else {
-        tracing::warn!(%object, error = chain(error), "reconciliation failed, trying again");
-        Action::requeue(RETRY)
+        tracing::warn!(error = chain(error), "reconciliation failed, trying again");
+        Next::After(RETRY)
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::model::Key;
 
 /// How long a new count waits for others. Long enough for what is applied together, short enough for a person.
-const BURST: Duration = Duration::from_millis(500);
+pub(super) const BURST: Duration = Duration::from_millis(500);
 /// Least time between two counts of one object at first, …
 const INTERVAL: Duration = Duration::from_secs(5);
 /// … doubled up to this while they keep coming: otherwise each of ten thousand credentials that are applied at once would

@@ -1,6 +1,6 @@
 //! How every write says who made it.
 
-use kube::api::{PatchParams, PostParams};
+use kube::api::{PatchParams, PostParams, ValidationDirective};
 
 use crate::api::names::FIELD_MANAGER;
 
@@ -10,4 +10,10 @@ pub(super) fn create() -> PostParams {
 
 pub(super) fn patch() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// Server-side apply. Nobody reads the API server's warnings of fields that it does not know, and looking for some makes it
+/// parse the YAML that it takes this for a second time.
+pub(super) fn apply() -> PatchParams {
+    PatchParams { force: true, field_validation: Some(ValidationDirective::Ignore), ..patch() }
 }

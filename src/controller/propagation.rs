@@ -3,7 +3,7 @@
 //!
 //! Nothing is asked while no Application waits for the answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ use kube::Api;
 use kube::api::ListParams;
 use tokio::sync::Notify;
 
-use super::{Context, Queue};
+use super::Context;
+use super::queue::Queue;
 use crate::api::endpoint_state::Serves;
 use crate::api::names::{COMPONENT_LABEL, REPLICA};
 use crate::api::{Application, ServiceUser};
 use crate::chain::chain;
 use crate::clock::Clock;
-use crate::model::{Key, Keys, Model, revision};
+use crate::model::{Key, Model, revision};
 
 /// Least time between two looks, so that the news of several replicas are one.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -29,24 +30,27 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What waits, and how far every live replica has come.
 #[derive(Default)]
 pub(super) struct Propagation {
-    waiting: Mutex<Keys>,
+    /// Applications, and how far every replica has to come.
+    waiting: Mutex<BTreeMap<Key, Serves>>,
     served: Mutex<Serves>,
     news: Notify,
 }
 
 impl Propagation {
-    /// Whether every live replica serves this version of the application and of what it depends on.
-    pub(super) fn is_served(&self, application: &Application, user: Option<&ServiceUser>, model: &Model) -> bool {
-        let served = *self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.covers(needed(application, user, model))
+    /// Whether every live replica serves what is needed.
+    pub(super) fn is_served(&self, needed: Serves) -> bool {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).covers(needed)
     }
 
-    /// Has the application looked at when it is served everywhere, or not any more.
-    pub(super) fn watch_for(&self, application: &Key, waits: bool) {
-        if !waits {
-            self.waiting().remove(application);
-        } else if self.waiting().insert(application.clone()) {
-            self.news.notify_one();
+    /// Has the application looked at when this is served everywhere; `None`: it waits for nothing any more.
+    pub(super) fn watch_for(&self, application: &Key, needed: Option<Serves>) {
+        match needed {
+            None => drop(self.waiting().remove(application)),
+            Some(needed) => {
+                if self.waiting().insert(application.clone(), needed).is_none() {
+                    self.news.notify_one();
+                }
+            }
         }
     }
 
@@ -55,12 +59,19 @@ impl Propagation {
         self.news.notify_one();
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+    /// Every live replica has come so far: the applications that waited for that.
+    fn reached(&self, served: Serves) -> Vec<Key> {
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
+        self.waiting().extract_if(.., |_, needed| served.covers(*needed)).map(|(key, _)| key).collect()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Key, Serves>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn needed(application: &Application, user: Option<&ServiceUser>, model: &Model) -> Serves {
+/// How far a replica has to come to serve this version of the application and of what it depends on.
+pub(super) fn needed(application: &Application, user: Option<&ServiceUser>, model: &Model) -> Serves {
     let number = |revision: u64| i64::try_from(revision).unwrap_or(i64::MAX);
     let groups = user.iter().flat_map(|user| user.spec.groups.iter().flatten());
     let groups = groups.filter_map(|name| model.group(name)).map(|group| revision(group.as_ref())).max();
@@ -88,18 +99,7 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, applications: Queue) {
                 continue;
             }
         };
-        *propagation.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
-        let waiting: Vec<Key> = propagation.waiting().iter().cloned().collect();
-        for key in waiting {
-            let Some(application) = context.model.application(&key) else {
-                propagation.watch_for(&key, false);
-                continue;
-            };
-            let user = context.model.user(&Key::new(&key.namespace, &application.spec.service_user_ref.name));
-            if propagation.is_served(&application, user.as_deref(), &context.model) {
-                applications.push(key);
-            }
-        }
+        propagation.reached(served).into_iter().for_each(|key| applications.push(key));
     }
 }
 
@@ -112,7 +112,7 @@ impl<C: Clock> Context<C> {
         let told: BTreeMap<String, Serves> = self
             .model
             .endpoints
-            .state()
+            .all()
             .iter()
             .filter_map(|state| Some((state.spec.replica.clone(), state.spec.serves?)))
             .collect();

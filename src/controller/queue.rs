@@ -1,18 +1,30 @@
-//! Keys that wait to be reconciled: each once, in the order in which they came.
+//! Keys that wait to be reconciled: each once, in the order in which they came, and never while it is being reconciled.
 //!
-//! kube's scheduler takes whatever it is given, and keeps room for as much as it ever held: 7 MiB after ten thousand
-//! objects at once, as at every start. So it gets a few at a time, and the rest waits here as bare keys.
+//! The semantics are those of client-go's work queue. kube's `applier` is not used, because it wants whole objects in a
+//! store of its own, and keeps room for as many keys as ever waited: 7 MiB after ten thousand at once.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures::Stream;
+use futures::StreamExt;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::model::Key;
 
-/// Keys that may be with the scheduler before they start: enough that it never runs out of them.
-const AHEAD: usize = 64;
+/// Room that is kept when the queue is empty.
+const ROOM: usize = 64;
+
+/// When an object is to be looked at again after it was reconciled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    /// When it changes, or something that it depends on.
+    Change,
+    /// After this time at the latest.
+    After(Duration),
+}
 
 /// A queue; clones are the same one.
 #[derive(Clone, Default)]
@@ -20,128 +32,117 @@ pub(super) struct Queue(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    keys: Mutex<Keys>,
+    state: Mutex<State>,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Keys {
+struct State {
+    /// What can be taken.
     order: VecDeque<Key>,
-    /// Those in `order`.
+    /// What is in `order`, and what will be when it is not busy any more.
     waiting: HashSet<Key>,
-    /// Given to the scheduler, and not started since: whatever has changed will be seen at the start.
-    ahead: HashSet<Key>,
+    busy: HashSet<Key>,
+    /// One timer for a key: what is looked at before it ends says anew when to look again.
+    timers: HashMap<Key, Instant>,
+    /// The same by time.
+    agenda: BTreeSet<(Instant, Key)>,
 }
 
 impl Queue {
     /// Has `key` reconciled once more, unless it is about to be.
     pub(super) fn push(&self, key: Key) {
-        let mut keys = self.lock();
-        if keys.waiting.insert(key.clone()) {
-            keys.order.push_back(key);
-        }
-        drop(keys);
+        self.lock().push(key);
         self.0.changed.notify_one();
     }
 
-    /// Says that the reconciliation of `key` starts, or that there is nothing to reconcile.
-    pub(super) fn started(&self, key: &Key) {
-        if self.lock().ahead.remove(key) {
-            self.0.changed.notify_one();
-        }
+    /// Has `key` reconciled after this time at the latest: whatever happens to it before comes with it.
+    pub(super) fn push_after(&self, key: Key, wait: Duration) {
+        self.lock().push_at(key, Instant::now() + wait);
+        self.0.changed.notify_one();
     }
 
-    /// What is to be given to the scheduler, for ever.
-    pub(super) fn stream(&self) -> impl Stream<Item = Key> + Send + use<> {
-        futures::stream::unfold(self.clone(), async |queue| Some((queue.next().await, queue)))
+    /// Reconciles whatever comes, for ever: never one key twice at once, never more than `concurrency` of them.
+    pub(super) async fn work<F: Future<Output = Next>>(&self, concurrency: usize, reconcile: impl Fn(Key) -> F) {
+        let keys = futures::stream::unfold((), |()| async { Some((self.next().await, ())) });
+        let reconcile = &reconcile;
+        let one = |key: Key| async move {
+            let next = reconcile(key.clone()).await;
+            self.done(key, next);
+        };
+        keys.for_each_concurrent(concurrency, one).await;
     }
 
     async fn next(&self) -> Key {
         loop {
-            if let Some(key) = self.lock().take() {
-                return key;
+            let due = match self.lock().take(Instant::now()) {
+                Ok(key) => return key,
+                Err(due) => due,
+            };
+            match due {
+                Some(due) => drop(tokio::time::timeout_at(due, self.0.changed.notified()).await),
+                None => self.0.changed.notified().await,
             }
-            self.0.changed.notified().await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Keys> {
-        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    fn done(&self, key: Key, next: Next) {
+        self.lock().done(key, next, Instant::now());
+        self.0.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Keys {
-    fn take(&mut self) -> Option<Key> {
-        while self.ahead.len() < AHEAD {
-            let Some(key) = self.order.pop_front() else {
-                self.waiting.shrink_to(AHEAD);
-                self.order.shrink_to(AHEAD);
-                return None;
-            };
-            self.waiting.remove(&key);
-            if self.ahead.insert(key.clone()) {
-                return Some(key);
-            }
+impl State {
+    fn push(&mut self, key: Key) {
+        if let Some(due) = self.timers.remove(&key) {
+            self.agenda.remove(&(due, key.clone()));
         }
-        None
+        if self.waiting.insert(key.clone()) && !self.busy.contains(&key) {
+            self.order.push_back(key);
+        }
+    }
+
+    fn push_at(&mut self, key: Key, due: Instant) {
+        let sooner = self.timers.get(&key).is_some_and(|known| *known <= due);
+        if self.waiting.contains(&key) || sooner {
+            return;
+        }
+        if let Some(later) = self.timers.insert(key.clone(), due) {
+            self.agenda.remove(&(later, key.clone()));
+        }
+        self.agenda.insert((due, key));
+    }
+
+    /// The next key, or when there will be one if nothing happens before.
+    fn take(&mut self, now: Instant) -> Result<Key, Option<Instant>> {
+        while let Some((_, key)) = self.agenda.first().filter(|(due, _)| *due <= now).cloned() {
+            self.push(key);
+        }
+        let Some(key) = self.order.pop_front() else {
+            self.order.shrink_to(ROOM);
+            self.waiting.shrink_to(ROOM);
+            return Err(self.agenda.first().map(|(due, _)| *due));
+        };
+        self.waiting.remove(&key);
+        self.busy.insert(key.clone());
+        Ok(key)
+    }
+
+    fn done(&mut self, key: Key, next: Next, now: Instant) {
+        self.busy.remove(&key);
+        if self.waiting.contains(&key) {
+            // Something changed meanwhile.
+            self.order.push_back(key);
+        } else if let Next::After(wait) = next {
+            self.push_at(key, now + wait);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::{FutureExt as _, StreamExt as _};
-
-    use super::*;
-
-    fn key(name: usize) -> Key {
-        Key::new("billing", &name.to_string())
-    }
-
-    #[test]
-    fn each_key_comes_once_in_the_order_in_which_they_came() {
-        let queue = Queue::default();
-        for name in [1, 2, 1, 3, 2] {
-            queue.push(key(name));
-        }
-        let mut stream = Box::pin(queue.stream());
-        let taken: Vec<_> = std::iter::from_fn(|| stream.next().now_or_never().flatten()).collect();
-        assert_eq!(taken, [key(1), key(2), key(3)]);
-    }
-
-    #[test]
-    fn a_key_comes_again_only_after_its_start() {
-        let queue = Queue::default();
-        let mut stream = Box::pin(queue.stream());
-        let mut next = || stream.next().now_or_never().flatten();
-        queue.push(key(1));
-        assert_eq!(next(), Some(key(1)));
-        queue.push(key(1));
-        assert_eq!(next(), None);
-        queue.started(&key(1));
-        assert_eq!(next(), None, "the change came before the start, which sees it");
-        queue.push(key(1));
-        assert_eq!(next(), Some(key(1)));
-    }
-
-    #[test]
-    fn the_scheduler_gets_a_few_at_a_time_and_in_the_end_all() {
-        let queue = Queue::default();
-        let mut stream = Box::pin(queue.stream());
-        (0..1000).for_each(|name| queue.push(key(name)));
-        let mut taken = Vec::new();
-        while taken.len() < 1000 {
-            while let Some(Some(key)) = stream.next().now_or_never() {
-                taken.push(key);
-            }
-            assert!(queue.lock().ahead.len() <= AHEAD);
-            let first = queue.lock().ahead.iter().next().cloned().expect("some are with the scheduler");
-            queue.started(&first);
-        }
-        assert!(taken.iter().cloned().eq((0..1000).map(key)));
-        for key in &taken {
-            queue.started(key);
-        }
-        assert!(stream.next().now_or_never().is_none());
-        assert!(queue.lock().order.capacity() < 2 * AHEAD, "the room is given back");
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::runtime::controller::Action as Next;
-
+use super::queue::Next;
 use super::{Context, Error, events};
 use crate::api::ServiceUser;
 use crate::api::conditions::types;
@@ -13,11 +12,11 @@ use crate::plan::service_user::status;
 
 pub(super) async fn reconcile<C: Clock>(user: Arc<ServiceUser>, context: Arc<Context<C>>) -> Result<Next, Error> {
     if is_deleting(user.as_ref()) || context.written.is_ahead_of(user.as_ref()) {
-        return Ok(Next::await_change());
+        return Ok(Next::Change);
     }
     let wanted = status(&user, &context.model.membership(&user), context.clock.now());
     context.write_status(context.api_of(user.as_ref()), user.as_ref(), user.status.as_ref(), &wanted).await?;
     let before = user.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     events::refusal(&context.events, user.as_ref(), before, &wanted.conditions, types::READY);
-    Ok(Next::await_change())
+    Ok(Next::Change)
 }

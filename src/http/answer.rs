@@ -85,7 +85,7 @@ pub(crate) fn allowed(id: &RequestId, access: &Access) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, NO_STORE);
     for (name, text) in [
-        (X_POSTERN_SUBJECT, &access.subject),
+        (X_POSTERN_SUBJECT, access.subject.as_str()),
         (X_POSTERN_CLIENT_ID, &access.client_id),
         (X_POSTERN_ROLES, &access.roles),
         (X_POSTERN_SCOPE, &access.scope),

@@ -61,7 +61,7 @@ pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &T
         rule = error.rule(),
         detail,
         object = object.map(name).as_deref(),
-        revision = object.map(|object| object.resource_version.as_ref()),
+        revision = object.map(|object| tracing::field::display(object.resource_version)),
         message = what,
     );
 }
@@ -144,7 +144,7 @@ pub(crate) fn denied(id: &RequestId, facts: &Facts, outcome: AuthOutcome, error:
         rule = error.rule(),
         detail,
         object = object.map(name).as_deref(),
-        revision = object.map(|object| object.resource_version.as_ref()),
+        revision = object.map(|object| tracing::field::display(object.resource_version)),
         "request denied"
     );
 }
@@ -159,9 +159,10 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(facts: &'a Facts) -> Self {
+        let of_client = facts.client_id.as_deref().map(shown);
         let shown = |text: &'a Option<String>| text.as_deref().map(shown);
         Self {
-            client_id: shown(&facts.client_id),
+            client_id: of_client,
             grant_type: shown(&facts.grant_type),
             scope: shown(&facts.scope),
             audience: shown(&facts.audience),

@@ -2,32 +2,36 @@
 //!
 //! Fails closed: what is missing, suspended or being deleted leads to a closed entry or to none.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
+use super::epochs::StandsFor;
+use super::secrets::{Held, records};
 use super::{Entry, Settings};
 use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
 };
-use crate::api::authority::{Authority, fingerprint, narrow, stands_for};
-use crate::api::client_secret::{Use, Version, uid_bytes};
+use crate::api::authority::{Authority, fingerprint, narrow};
 use crate::api::conditions::reasons;
 use crate::api::duration::ConfigDuration;
 use crate::api::names::CREATED_BY;
 use crate::api::{Application, ClientSecret, ServiceUser};
-use crate::crypto::install_key::Strength;
+use crate::model::{Kept, Key, Packed};
 use crate::oauth::client::{
-    AuthMethods, ClientRecord, Epoch, Grant, Identity, ObjectRevision, Refusal, Role, ScopePolicy, SecretRecord,
-    SecretVersion, SigningAlgorithm, TokenFormat, TokenPolicy, Uses,
+    AuthMethods, ClientRecord, Grant, Identity, ObjectRevision, Refusal, Role, ScopePolicy, SecretRecord,
+    SigningAlgorithm, TokenFormat, TokenPolicy,
 };
 use crate::pool::Pool;
 
 /// The objects of one client, none of them being deleted.
 pub(super) struct Sources {
+    /// What the Application claims.
+    pub(super) client_id: Arc<str>,
+    /// The key of the Application.
+    pub(super) key: Key,
     /// The oldest Application that claims the client id.
     pub(super) application: Arc<Application>,
     /// Its service user, when it exists.
@@ -35,15 +39,14 @@ pub(super) struct Sources {
     /// What the groups of the service user come to.
     pub(super) authority: Authority,
     /// Its ClientSecrets, oldest first.
-    pub(super) secrets: Vec<Arc<ClientSecret>>,
+    pub(super) secrets: Vec<Arc<Kept<Packed<ClientSecret>>>>,
     /// The client id is some service user's subject.
     pub(super) is_subject: bool,
 }
 
-/// The entry of `client_id`, compiled at `now`. `previous` is the entry that it replaces: versions that stay the same
+/// The entry of the client id, compiled at `now`. `previous` is the entry that it replaces: versions that stay the same
 /// keep what the process remembers of them; equal grants are one of `grants`.
 pub(super) fn entry(
-    client_id: &str,
     sources: &Sources,
     settings: &Settings,
     grants: &Pool<Grant>,
@@ -51,55 +54,58 @@ pub(super) fn entry(
     now: Timestamp,
 ) -> Entry {
     let application = &sources.application;
+    let own_revision = revision("Application", &sources.key, application.as_ref());
     let closed = |rule, object| Entry::Closed(Arc::new(Refusal { rule, object }));
     if sources.is_subject {
-        return closed(reasons::CLIENT_ID_TAKEN, revision(application.as_ref()));
+        return closed(reasons::CLIENT_ID_TAKEN, own_revision);
     }
     if application.spec.is_suspended() {
-        return closed(reasons::SUSPENDED, revision(application.as_ref()));
+        return closed(reasons::SUSPENDED, own_revision);
     }
     let Some(user) = &sources.user else {
-        return closed(reasons::SERVICE_USER_NOT_FOUND, revision(application.as_ref()));
+        return closed(reasons::SERVICE_USER_NOT_FOUND, own_revision);
     };
     if user.spec.is_suspended() {
-        return closed(reasons::SERVICE_USER_SUSPENDED, revision(user.as_ref()));
+        let key = sources.key.beside(&user.name_any());
+        return closed(reasons::SERVICE_USER_SUSPENDED, revision("ServiceUser", &key, user.as_ref()));
     }
     let authority = narrow(&sources.authority, application.spec.restrict_to.as_ref());
     let subject = user.uid().unwrap_or_default();
     let grant = grants.shared(Arc::new(grant(&authority)));
+    let before = match previous {
+        Some(Entry::Live(record, stood_for)) => Some((record.as_ref(), stood_for.as_ref())),
+        _ => None,
+    };
+    let previous = before.map(|(record, _)| record);
+    let stands_for = StandsFor::new(user, &sources.authority, &authority);
     let digest = fingerprint(&authority, &[&subject]);
-    let held = Held { subject: &subject, authority: &authority, grants, grant: Arc::clone(&grant), digest };
-    let secrets = sources.secrets.iter().enumerate();
-    let secrets: Vec<_> = secrets.map(|(rank, object)| secret(object, rank, settings, &held, previous)).collect();
-    Entry::Live(Arc::new(ClientRecord {
-        client_id: client_id.to_owned(),
+    let held = Held { subject: &subject, authority: &authority, grants, grant: Arc::clone(&grant), digest, previous };
+    let secrets = records(&sources.secrets, settings, &held);
+    let record = ClientRecord {
+        client_id: Arc::clone(&sources.client_id),
         identity: identity(user),
-        application: revision(application.as_ref()),
+        application: own_revision,
         auth_methods: AuthMethods {
             client_secret_basic: application.spec.allows(AuthMethod::ClientSecretBasic),
             client_secret_post: application.spec.allows(AuthMethod::ClientSecretPost),
         },
         grant,
         token: token_policy(application, settings.token_lifetime_max),
-        epoch: Epoch {
-            service_user: user.status.as_ref().and_then(|status| status.epoch).unwrap_or_default(),
-            application: application.status.as_ref().and_then(|status| status.epoch).unwrap_or_default(),
-        },
+        epoch: stands_for.epochs(&sources.key, application, user, before),
         changed_at: changed_at(&secrets, previous, now),
         subject,
         secrets,
-    }))
+    };
+    Entry::Live(Arc::new(record), Arc::new(stands_for))
 }
 
 /// When what the secrets stand for changed last. A token of before that says something else is old.
-fn changed_at(secrets: &[SecretRecord], previous: Option<&Entry>, now: Timestamp) -> Timestamp {
+fn changed_at(secrets: &[SecretRecord], previous: Option<&ClientRecord>, now: Timestamp) -> Timestamp {
     let same = |(one, other): (&SecretRecord, &SecretRecord)| {
         one.authority == other.authority && one.closed.is_some() == other.closed.is_some()
     };
     match previous {
-        Some(Entry::Live(record))
-            if record.secrets.len() == secrets.len() && record.secrets.iter().zip(secrets).all(same) =>
-        {
+        Some(record) if record.secrets.len() == secrets.len() && record.secrets.iter().zip(secrets).all(same) => {
             record.changed_at
         }
         _ => now,
@@ -140,96 +146,7 @@ fn token_policy(application: &Application, lifetime_max: SignedDuration) -> Toke
     }
 }
 
-/// What the client holds, before its secrets narrow it.
-struct Held<'a> {
-    subject: &'a str,
-    authority: &'a Authority,
-    grants: &'a Pool<Grant>,
-    grant: Arc<Grant>,
-    /// Of subject and authority.
-    digest: String,
-}
-
-impl Held<'_> {
-    /// What a secret holds, and the digest of that.
-    fn by(&self, object: &ClientSecret) -> (Arc<Grant>, Box<str>) {
-        let (grant, held) = match &object.spec.restrict_to {
-            None => (Arc::clone(&self.grant), Cow::Borrowed(&self.digest)),
-            Some(restriction) => {
-                let narrowed = narrow(self.authority, Some(restriction));
-                (self.grants.shared(Arc::new(grant(&narrowed))), Cow::Owned(fingerprint(&narrowed, &[self.subject])))
-            }
-        };
-        (grant, stands_for(object.metadata.uid.as_deref().unwrap_or_default(), &held).into())
-    }
-}
-
-fn secret(
-    object: &ClientSecret,
-    rank: usize,
-    settings: &Settings,
-    held: &Held<'_>,
-    previous: Option<&Entry>,
-) -> SecretRecord {
-    let rule = if object.spec.is_revoked() {
-        Some(reasons::REVOKED)
-    } else if rank >= settings.secrets_per_application {
-        Some(reasons::LIMIT_REACHED)
-    } else {
-        None
-    };
-    let (grant, authority) = held.by(object);
-    let versions = object.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
-    let uid = uid_bytes(&object.metadata);
-    SecretRecord {
-        object: revision(object),
-        uid,
-        uses: Uses {
-            token: object.spec.is_for(Use::Token),
-            direct: object.spec.is_for(Use::Direct),
-            manage: object.spec.is_for(Use::Manage),
-        },
-        networks: object.spec.networks.as_deref().map(Box::from),
-        grant,
-        authority,
-        expires_at: versions.first().and_then(|newest| settings.lifetime.expiry(&object.spec, newest.created_at)),
-        closed: rule.map(|rule| Refusal { rule, object: revision(object) }),
-        versions: versions
-            .iter()
-            .map(|version| remembered(uid, version, settings.lifetime.accepted_until(&object.spec, version), previous))
-            .collect(),
-    }
-}
-
-/// The version as it was, with what the process remembers of its value, if it is the same one.
-fn remembered(
-    uid: [u8; 16],
-    version: &Version,
-    accepted_until: Option<Timestamp>,
-    previous: Option<&Entry>,
-) -> Arc<SecretVersion> {
-    let known = match previous {
-        Some(Entry::Live(record)) => record.secrets.iter().filter(|secret| secret.uid == uid).find_map(|secret| {
-            let same = |old: &&Arc<SecretVersion>| old.id == version.id && old.verifier == version.verifier;
-            secret.versions.iter().find(same)
-        }),
-        _ => None,
-    };
-    match known {
-        Some(known) if known.accepted_until == accepted_until && Arc::ptr_eq(&known.verifier, &version.verifier) => {
-            Arc::clone(known)
-        }
-        known => Arc::new(SecretVersion {
-            id: version.id.clone(),
-            verifier: version.verifier.clone(),
-            imported: Strength::of(&version.verifier) == Some(Strength::Imported),
-            accepted_until,
-            memory: known.map(|known| Arc::clone(&known.memory)).unwrap_or_default(),
-        }),
-    }
-}
-
-fn grant(authority: &Authority) -> Grant {
+pub(super) fn grant(authority: &Authority) -> Grant {
     let mut permissions: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeSet<Role>>> = BTreeMap::new();
     for permit in authority {
         permissions
@@ -242,15 +159,7 @@ fn grant(authority: &Authority) -> Grant {
     Grant { permissions }
 }
 
-fn revision<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRevision {
-    ObjectRevision {
-        kind: match K::kind(&()).as_ref() {
-            "Application" => "Application",
-            "ServiceUser" => "ServiceUser",
-            _ => "ClientSecret",
-        },
-        namespace: object.namespace().unwrap_or_default().into(),
-        name: object.name_any().into(),
-        resource_version: object.resource_version().unwrap_or_default().into(),
-    }
+pub(super) fn revision<K: Resource<DynamicType = ()>>(kind: &'static str, key: &Key, object: &K) -> ObjectRevision {
+    let (namespace, name) = (Arc::clone(&key.namespace), Arc::clone(&key.name));
+    ObjectRevision { kind, namespace, name, resource_version: crate::model::revision(object) }
 }

@@ -7,11 +7,10 @@ use std::sync::atomic::Ordering;
 use super::compile::{Sources, entry};
 use super::{Entry, Index, Settings};
 use crate::clock::Clock;
-use crate::model::{Affected, Key, Keys, Kind, Model, Subscription, Update};
+use crate::model::{Affected, Keys, Kind, Model, Subscription, Update};
 use crate::oauth::client::Grant;
 use crate::pool::Pool;
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 
 /// Updates taken at once. After a burst each record is compiled once for all of them, and the number bounds how long
 /// the first of them waits.
@@ -46,7 +45,7 @@ pub async fn feed(
             // Not before: a record compiled while the lists come in lacks what comes later.
             pending.clients.extend(model.relations().claimants_of_client_id.keys().cloned());
         }
-        for state in pending.endpoints.iter().filter_map(|key| model.endpoints.get(&key.to_ref())) {
+        for state in pending.endpoints.iter().filter_map(|key| model.endpoints.get(key)) {
             index.shared.ledger.merge(&state.spec);
         }
         if waiting_for.is_empty() {
@@ -78,7 +77,7 @@ pub async fn feed(
 /// A batch of updates in one.
 #[derive(Default)]
 struct Pending {
-    clients: BTreeSet<String>,
+    clients: BTreeSet<Arc<str>>,
     groups: bool,
     endpoints: Keys,
     made_at: Vec<Timestamp>,
@@ -105,15 +104,15 @@ fn compiled(
     previous: Option<&Entry>,
     now: Timestamp,
 ) -> Option<Entry> {
-    sources(model, client_id).map(|sources| entry(client_id, &sources, settings, grants, previous, now))
+    sources(model, client_id).map(|sources| entry(&sources, settings, grants, previous, now))
 }
 
 impl Index {
     /// Replaces the record of `client_id` by what the objects say now.
-    fn compile(&self, model: &Model, client_id: &str, now: Timestamp) {
+    fn compile(&self, model: &Model, client_id: &Arc<str>, now: Timestamp) {
         let entries = self.entries.pin();
         match compiled(model, client_id, &self.settings, &self.grants, entries.get(client_id), now) {
-            Some(entry) => entries.insert(client_id.to_owned(), entry),
+            Some(entry) => entries.insert(Arc::clone(client_id), entry),
             None => entries.remove(client_id),
         };
     }
@@ -121,24 +120,22 @@ impl Index {
 
 /// The objects of a client id; `None` if no application claims it.
 fn sources(model: &Model, client_id: &str) -> Option<Sources> {
-    let (claimants, is_subject) = {
-        let relations = model.relations();
-        let claimants = relations.claimants_of_client_id.get(client_id)?;
-        let claimants: Vec<Key> = claimants.iter().map(|claimant| claimant.key.clone()).collect();
-        (claimants, relations.user_of_subject.contains_key(client_id))
-    };
     // The oldest has it. While that one is being deleted nobody has: fail closed.
-    let key = claimants.first()?;
-    let application = model.application(key)?;
-    let user = model.user(&Key::new(&key.namespace, &application.spec.service_user_ref.name));
+    let (client_id, key, is_subject) = {
+        let relations = model.relations();
+        let (client_id, claimants) = relations.claimants_of_client_id.get_key_value(client_id)?;
+        (Arc::clone(client_id), claimants.first()?.key.clone(), relations.user_of_subject.contains_key(&**client_id))
+    };
+    let application = model.application(&key)?;
+    let user = model.user(&key.beside(&application.spec.service_user_ref.name));
     let authority = user.as_ref().map(|user| model.membership(user).authority).unwrap_or_default();
-    let secrets = model.secrets_of(&Key::new(&key.namespace, &application.name_any()));
-    Some(Sources { application, user, authority, secrets, is_subject })
+    let secrets = model.secrets_of(&key);
+    Some(Sources { client_id, key, application, user, authority, secrets, is_subject })
 }
 
 /// Every scope that some group permits.
 fn scopes(model: &Model) -> Arc<[Arc<str>]> {
-    let groups = model.groups.state();
+    let groups = model.groups.all();
     let permissions = groups.iter().flat_map(|group| &group.spec.permissions);
     let scopes: BTreeSet<&str> = permissions.flat_map(|permission| &permission.scopes).map(String::as_str).collect();
     scopes.into_iter().map(Arc::from).collect()

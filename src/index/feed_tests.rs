@@ -11,11 +11,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
 use crate::api::application::{ApplicationSpec, Reference, Restriction};
+use crate::api::authority::{application_stands_for, narrow, next_epoch, user_stands_for};
 use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, LifetimePolicy, Version, VersionState};
 use crate::api::location::Location;
 use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
+use crate::model::Key;
 use crate::model::world::{SECRETS_LIMIT, World};
+use crate::oauth::client::Epoch;
 
 const SETTINGS: Settings = Settings {
     secrets_per_application: SECRETS_LIMIT,
@@ -75,9 +78,15 @@ fn born<K: Resource<DynamicType = ()>>(mut object: K, kind: u8, name: u8) -> K {
 fn apply(world: &mut World, step: &Step) -> Affected {
     match step {
         Step::Group { name, admits, scope, present } => world.group(group(*name, *admits, *scope), *present),
-        Step::User { name, groups, suspended, present } => world.user(user(*name, groups, *suspended), *present),
+        Step::User { name, groups, suspended, present } => {
+            let mut object = user(*name, groups, *suspended);
+            object.status = world.model.users.get(&Key::of(&object)).and_then(|known| known.status.clone());
+            world.user(object, *present)
+        }
         Step::Application { name, user, client_id, restricted, present } => {
-            world.application(application(*name, *user, *client_id, *restricted), *present)
+            let mut object = application(*name, *user, *client_id, *restricted);
+            object.status = world.model.applications.get(&Key::of(&object)).and_then(|known| known.status.clone());
+            world.application(object, *present)
         }
         Step::Secret { name, application, revoked, present } => {
             world.secret(secret(*name, *application, *revoked), *present)
@@ -132,7 +141,8 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
     let spec = ClientSecretSpec {
         application_ref: Reference { name: format!("a{application}") },
         description: None,
-        restrict_to: None,
+        restrict_to: (name % 2 == 1)
+            .then(|| Box::new(Restriction { scopes: Some(vec!["scope2".to_owned()]), ..Restriction::default() })),
         uses: None,
         networks: None,
         expires_in: None,
@@ -156,9 +166,9 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
 }
 
 /// Every client id of the world with what it compiles to.
-fn everything(world: &World) -> BTreeMap<String, String> {
-    let ids: Vec<String> = world.model.relations().claimants_of_client_id.keys().cloned().collect();
-    let told = |id: &String| {
+fn everything(world: &World) -> BTreeMap<Arc<str>, String> {
+    let ids: Vec<Arc<str>> = world.model.relations().claimants_of_client_id.keys().cloned().collect();
+    let told = |id: &str| {
         compiled(&world.model, id, &SETTINGS, &Pool::default(), None, Timestamp::MIN)
             .map(|entry| without_revisions(&entry))
     };
@@ -169,7 +179,7 @@ fn everything(world: &World) -> BTreeMap<String, String> {
 fn without_revisions(entry: &Entry) -> String {
     match entry {
         Entry::Closed(refusal) => format!("{} {}", refusal.rule, refusal.object.name),
-        Entry::Live(record) => {
+        Entry::Live(record, _) => {
             let secret = |s: &crate::oauth::client::SecretRecord| {
                 let closed = s.closed.as_ref().map(|c| c.rule);
                 format!("{} {} {closed:?} {:?} {:?}", s.object.name, s.authority, s.grant, s.versions)
@@ -180,17 +190,70 @@ fn without_revisions(entry: &Entry) -> String {
     }
 }
 
+/// What a replica serves of a world.
+#[derive(Default)]
+struct Served {
+    grants: Pool<Grant>,
+    entries: BTreeMap<Arc<str>, Entry>,
+}
+
+impl Served {
+    fn follow(&mut self, world: &World, affected: Affected) {
+        for id in affected.clients {
+            let previous = self.entries.remove(&id);
+            let entry = compiled(&world.model, &id, &SETTINGS, &self.grants, previous.as_ref(), Timestamp::MIN);
+            self.entries.extend(entry.map(|entry| (id, entry)));
+        }
+    }
+
+    fn epochs(&self) -> BTreeMap<Arc<str>, Epoch> {
+        let epoch = |entry: &Entry| match entry {
+            Entry::Live(record, _) => Some(record.epoch),
+            Entry::Closed(_) => None,
+        };
+        self.entries.iter().filter_map(|(id, entry)| Some((id.clone(), epoch(entry)?))).collect()
+    }
+}
+
+/// Numbers what has changed, as the controller does.
+fn number(world: &mut World, served: &mut Served) {
+    for key in world.model.users.keys() {
+        let mut user = ServiceUser::clone(&world.model.user(&key).unwrap());
+        let stands_for = user_stands_for(&user.spec, &world.model.membership(&user).authority);
+        let told = user.status.get_or_insert_default();
+        told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &stands_for));
+        told.authority = Some(stands_for);
+        let affected = world.user(user, true);
+        served.follow(world, affected);
+    }
+    for key in world.model.applications.keys() {
+        let mut application = Application::clone(&world.model.application(&key).unwrap());
+        let user = world.model.user(&key.beside(&application.spec.service_user_ref.name));
+        let held = user.as_ref().map(|user| world.model.membership(user).authority).unwrap_or_default();
+        let held = narrow(&held, application.spec.restrict_to.as_ref());
+        let subject = user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default();
+        let is_open = user.as_ref().is_some_and(|user| !user.spec.is_suspended());
+        let is_closed = !is_open || world.model.client_id_holder(&application).is_some();
+        let stands_for = application_stands_for(&held, subject, is_closed.then_some("closed"));
+        let told = application.status.get_or_insert_default();
+        told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &stands_for));
+        told.authority = Some(stands_for);
+        let affected = world.application(application, true);
+        served.follow(world, affected);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn every_client_that_a_change_alters_is_compiled_again(history in proptest::collection::vec(steps(), 1..30)) {
-        let mut world = World::new();
+        let mut world = World::default();
         for step in &history {
             let before = everything(&world);
             let affected = apply(&mut world, step);
             let after = everything(&world);
-            let ids: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+            let ids: BTreeSet<&Arc<str>> = before.keys().chain(after.keys()).collect();
             for id in ids.into_iter().filter(|id| before.get(*id) != after.get(*id)) {
                 prop_assert!(affected.clients.contains(id), "{id} is not compiled after {step:?}");
             }
@@ -198,8 +261,35 @@ proptest! {
     }
 
     #[test]
+    fn what_stays_of_a_client_is_what_it_would_come_to_again(history in proptest::collection::vec(steps(), 1..30)) {
+        let (mut world, mut served) = (World::default(), Served::default());
+        for step in &history {
+            let affected = apply(&mut world, step);
+            served.follow(&world, affected);
+        }
+        let kept = served.entries.into_iter().map(|(id, entry)| (id, without_revisions(&entry)));
+        prop_assert_eq!(kept.collect::<BTreeMap<_, _>>(), everything(&world));
+    }
+
+    #[test]
+    fn a_client_has_the_number_of_a_change_before_it_is_written(
+        history in proptest::collection::vec((steps(), any::<bool>()), 1..30),
+    ) {
+        let (mut world, mut served) = (World::default(), Served::default());
+        for (step, is_numbered) in &history {
+            let affected = apply(&mut world, step);
+            served.follow(&world, affected);
+            if *is_numbered {
+                let before = served.epochs();
+                number(&mut world, &mut served);
+                prop_assert_eq!(before, served.epochs(), "after {:?}", step);
+            }
+        }
+    }
+
+    #[test]
     fn the_order_of_events_leaves_no_trace(history in proptest::collection::vec(steps(), 1..30)) {
-        let mut world = World::new();
+        let mut world = World::default();
         let mut last: BTreeMap<(u8, u8), Step> = BTreeMap::new();
         for step in history {
             apply(&mut world, &step);
@@ -212,7 +302,7 @@ proptest! {
             last.insert(key, step);
         }
         // The same objects, each written once, secrets first and groups last.
-        let mut again = World::new();
+        let mut again = World::default();
         for step in last.values() {
             apply(&mut again, step);
         }

@@ -10,11 +10,13 @@
 
 mod catch_up;
 mod compile;
+mod epochs;
 mod feed;
 mod ledger;
 mod presence;
 mod progress;
 mod requests;
+mod secrets;
 mod shared;
 mod states;
 mod usage;
@@ -32,6 +34,8 @@ use crate::oauth::client::{
     Availability, CatchUpError, ClientRecord, Clients, Grant, Ledger, Lookup, ObjectRevision, Refusal,
 };
 use crate::pool::Pool;
+
+use epochs::StandsFor;
 
 pub use feed::feed;
 pub use states::Reporting;
@@ -53,14 +57,14 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     /// It may authenticate.
-    Live(Arc<ClientRecord>),
+    Live(Arc<ClientRecord>, Arc<StandsFor>),
     /// A rule closes it.
     Closed(Arc<Refusal>),
 }
 
 /// The read model. One for each process; the feed writes, every request reads.
 pub struct Index {
-    entries: papaya::HashMap<String, Entry>,
+    entries: papaya::HashMap<Arc<str>, Entry>,
     /// Clients in the same groups have the same grant, and it is the largest part of a record.
     grants: Pool<Grant>,
     scopes: ArcSwap<Arc<[Arc<str>]>>,
@@ -156,7 +160,7 @@ impl Ledger for Index {
 impl Clients for Index {
     fn lookup(&self, client_id: &str) -> Lookup {
         match self.entries.pin().get(client_id) {
-            Some(Entry::Live(record)) => Lookup::Live(Arc::clone(record)),
+            Some(Entry::Live(record, _)) => Lookup::Live(Arc::clone(record)),
             Some(Entry::Closed(refusal)) => Lookup::Closed(Arc::clone(refusal)),
             None => Lookup::Unknown,
         }

@@ -40,7 +40,7 @@ impl Index {
     fn uses_since(&self, since: Timestamp) -> Vec<Use> {
         let entries = self.entries.pin();
         let live = entries.values().filter_map(|entry| match entry {
-            Entry::Live(record) => Some(record),
+            Entry::Live(record, _) => Some(record),
             Entry::Closed(_) => None,
         });
         let mut uses = Vec::new();

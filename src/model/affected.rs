@@ -89,10 +89,12 @@ pub struct Affected {
     pub users: Keys,
     /// Applications to look at.
     pub applications: Keys,
+    /// Applications whose ClientSecrets are to be counted again, which is in no hurry.
+    pub counts: Keys,
     /// ClientSecrets to look at.
     pub secrets: Keys,
     /// Client ids whose record to compile.
-    pub clients: BTreeSet<String>,
+    pub clients: BTreeSet<Arc<str>>,
     /// EndpointStates to read.
     pub endpoints: Keys,
     /// ServiceUsers that are affected with all that depends on them. There may be ten thousand, so they are looked up
@@ -109,6 +111,7 @@ impl Affected {
             groups: BTreeSet::new(),
             users: Keys::new(),
             applications: Keys::new(),
+            counts: Keys::new(),
             secrets: Keys::new(),
             clients: BTreeSet::new(),
             endpoints: Keys::new(),
@@ -117,10 +120,10 @@ impl Affected {
     }
 
     pub(super) fn group(&mut self, relations: &Relations, change: &Change<AccessGroup>) {
-        let Some(group) = change.after.as_ref().or(change.before.as_ref()) else { return };
-        self.groups.insert(group.name_any());
+        let group = &*change.key.name;
+        self.groups.insert(group.to_owned());
         if is_real(change) {
-            self.members.extend(relations.users_of_group.get(&group.name_any()).into_iter().flatten().cloned());
+            self.members.extend(relations.users_of_group.get(group).into_iter().flatten().cloned());
         }
     }
 
@@ -138,8 +141,7 @@ impl Affected {
         if facts(&before) == facts(&after) {
             return;
         }
-        let Some(name) = after.or(before).and_then(|metadata| metadata.name) else { return };
-        for user in relations.users_of_namespace.get(&name).into_iter().flatten() {
+        for user in relations.users_of_namespace.get(&change.key.name).into_iter().flatten() {
             self.add_user(relations, user);
             // Their groups have other members now.
             let groups = relations.users_of_group.iter().filter(|(_, users)| users.contains(user));
@@ -148,17 +150,16 @@ impl Affected {
     }
 
     pub(super) fn user(&mut self, relations: &Relations, change: &Change<ServiceUser>) {
-        let Some(user) = change.after.as_ref().or(change.before.as_ref()) else { return };
-        let key = Key::of(user.as_ref());
+        let key = &change.key;
         if !is_real(change) {
             // The controller's own status: the epoch in it is served.
             self.users.insert(key.clone());
-            for application in relations.applications_of_user.get(&key).into_iter().flatten() {
+            for application in relations.applications_of_user.get(key).into_iter().flatten() {
                 self.add_clients_of(relations, application);
             }
             return;
         }
-        self.add_user(relations, &key);
+        self.add_user(relations, key);
         for side in change.before.iter().chain(&change.after) {
             self.groups.extend(side.spec.groups.iter().flatten().cloned());
             self.add_claimants(relations, &side.uid().unwrap_or_default());
@@ -168,58 +169,53 @@ impl Affected {
     pub(super) fn application(&mut self, relations: &Relations, change: &Change<Application>) {
         for side in change.before.iter().chain(&change.after) {
             let client_id = side.spec.claimed_client_id(&side.metadata);
-            self.clients.insert(client_id.to_owned());
+            self.clients.insert(client_id.into());
             if is_real(change) {
-                self.add_application(relations, &Key::of(side.as_ref()));
+                self.add_application(relations, &change.key);
                 self.add_claimants(relations, client_id);
             } else {
-                self.applications.insert(Key::of(side.as_ref()));
+                self.applications.insert(change.key.clone());
             }
         }
         let told = |side: &Option<Arc<Application>>| side.as_ref()?.status.as_ref()?.client_id.clone();
-        if told(&change.before) != told(&change.after)
-            && let Some(application) = &change.after
-        {
+        if told(&change.before) != told(&change.after) && change.after.is_some() {
             // Credentials are delivered as soon as there is a client id.
-            self.add_application(relations, &Key::of(application.as_ref()));
+            self.add_application(relations, &change.key);
         }
     }
 
     pub(super) fn secret(&mut self, relations: &Relations, change: &Change<ClientSecret>, limit: usize) {
         // Both sides: between two lists an object may have been created again under the same name.
         for secret in change.before.iter().chain(&change.after) {
-            let key = Key::of(secret.as_ref());
-            let application = Key::new(&key.namespace, &secret.spec.application_ref.name);
-            let delivered = Key::new(&key.namespace, secret.spec.secret_name(&secret.metadata));
-            self.secrets.insert(key);
+            let key = &change.key;
+            let application = key.beside(&secret.spec.application_ref.name);
+            let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
+            self.secrets.insert(key.clone());
             self.add_clients_of(relations, &application);
             if is_real(change) {
                 let siblings = relations.secrets_of_application.get(&application);
-                // Below the limit nobody's place depends on the others.
-                if siblings.is_some_and(|siblings| siblings.len() >= limit) {
+                // While all are within the limit nobody's place depends on the others; one that goes may leave its place.
+                let crowd = limit + usize::from(change.before.is_none());
+                if siblings.is_some_and(|siblings| siblings.len() >= crowd) {
                     self.secrets.extend(keys(siblings));
                 }
                 self.secrets.extend(keys(relations.claimants_of_secret.get(&delivered)));
             }
-            self.applications.insert(application);
+            self.counts.insert(application);
         }
     }
 
     pub(super) fn delivered(&mut self, relations: &Relations, change: &Change<DeliveredSecret>) {
-        for side in change.before.iter().chain(&change.after) {
-            // All who want the name: its owner, and those who wait for it.
-            self.secrets.extend(keys(relations.claimants_of_secret.get(&Key::of(side.as_ref()))));
-        }
+        // All who want the name: its owner, and those who wait for it.
+        self.secrets.extend(keys(relations.claimants_of_secret.get(&change.key)));
     }
 
-    pub(super) fn import<K: Resource>(&mut self, relations: &Relations, change: &Change<K>) {
-        for side in change.before.iter().chain(&change.after) {
-            self.secrets.extend(keys(relations.importers_of_secret.get(&Key::of(side.as_ref()))));
-        }
+    pub(super) fn import<K>(&mut self, relations: &Relations, change: &Change<K>) {
+        self.secrets.extend(keys(relations.importers_of_secret.get(&change.key)));
     }
 
     pub(super) fn endpoint(&mut self, _: &Relations, change: &Change<EndpointState>) {
-        self.endpoints.extend(change.after.iter().map(|state| Key::of(state.as_ref())));
+        self.endpoints.extend(change.after.iter().map(|_| change.key.clone()));
         let uses = |side: &Option<Arc<EndpointState>>| {
             side.as_ref().map(|state| [state.spec.uses.as_slice(), &state.spec.rotations].concat())
         };
@@ -244,7 +240,7 @@ impl Affected {
     fn add_claimants(&mut self, relations: &Relations, client_id: &str) {
         for claimant in relations.claimants_of_client_id.get(client_id).into_iter().flatten() {
             self.add_application(relations, &claimant.key);
-            self.clients.insert(client_id.to_owned());
+            self.clients.insert(client_id.into());
         }
     }
 

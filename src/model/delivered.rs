@@ -7,8 +7,9 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
-use kube::runtime::reflector::{Lookup, ObjectRef};
+use kube::runtime::reflector::Lookup;
 
+use super::Key;
 use crate::api::names::{CONTENT_ANNOTATION, FIELD_MANAGER, VERSION_ANNOTATION};
 use crate::api::precedence::uuid_number;
 use crate::pool::Pool;
@@ -17,8 +18,7 @@ use crate::pool::Pool;
 /// else is kept; an `ObjectMeta` alone takes more than all of this.
 #[derive(Clone, Debug)]
 pub struct DeliveredSecret {
-    namespace: Arc<str>,
-    name: Box<str>,
+    key: Key,
     /// `metadata.resourceVersion`
     revision: u64,
     /// The controller owner reference: it alone decides whose the Secret is.
@@ -78,7 +78,7 @@ pub struct Controller {
 impl DeliveredSecret {
     /// Keeps what the controller looks at.
     #[must_use]
-    pub fn new(metadata: ObjectMeta) -> Self {
+    pub fn new(key: Key, metadata: ObjectMeta) -> Self {
         let annotation = |key| metadata.annotations.as_ref()?.get(key).map(|value| value.as_str().into());
         let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         let managed = metadata.managed_fields.as_deref().unwrap_or_default();
@@ -93,8 +93,7 @@ impl DeliveredSecret {
             content: annotation(CONTENT_ANNOTATION),
             own: Vec::from_iter(own).join(" ").into(),
             immutable: managed.iter().any(|entry| at(entry, &["f:immutable"]).is_some()),
-            namespace: metadata.namespace.unwrap_or_default().into(),
-            name: metadata.name.unwrap_or_default().into(),
+            key,
             revision: metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or_default(),
         }
     }
@@ -102,7 +101,7 @@ impl DeliveredSecret {
     /// The same with what most Secrets have in common held once for all.
     #[must_use]
     pub(super) fn shared(self, texts: &Pool<str>) -> Self {
-        Self { own: texts.shared(self.own), namespace: texts.shared(self.namespace), ..self }
+        Self { own: texts.shared(self.own), ..self }
     }
 
     /// Whether the value under `key` was last written by Postern.
@@ -151,20 +150,16 @@ impl Lookup for DeliveredSecret {
         <Secret as Resource>::plural(&())
     }
     fn name(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(&self.name))
+        Some(Cow::Borrowed(&self.key.name))
     }
     fn namespace(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(&self.namespace))
+        Some(Cow::Borrowed(&self.key.namespace))
     }
     fn resource_version(&self) -> Option<Cow<'_, str>> {
         Some(Cow::Owned(self.revision.to_string()))
     }
     fn uid(&self) -> Option<Cow<'_, str>> {
         None
-    }
-    /// Without a copy of the resourceVersion: the store keeps a reference to each object.
-    fn to_object_ref(&self, (): ()) -> ObjectRef<Self> {
-        ObjectRef::new(&self.name).within(&self.namespace)
     }
 }
 

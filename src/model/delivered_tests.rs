@@ -30,11 +30,15 @@ fn entry(manager: &str, keys: &[&str], annotations: &[&str]) -> serde_json::Valu
     })
 }
 
+fn of(metadata: ObjectMeta) -> DeliveredSecret {
+    DeliveredSecret::new(Key::new("billing", "blue"), metadata)
+}
+
 #[test]
 fn a_key_belongs_to_who_wrote_it_last() {
     let ours = entry(FIELD_MANAGER, &["client-id"], &[VERSION_ANNOTATION]);
     let theirs = entry("kubectl-edit", &["client-secret", "extra"], &[CONTENT_ANNOTATION]);
-    let secret = DeliveredSecret::new(metadata(&json!([ours, theirs])));
+    let secret = of(metadata(&json!([ours, theirs])));
     assert!(secret.owns(Part::Data, "client-id") && secret.owns(Part::Annotations, VERSION_ANNOTATION));
     assert!(!secret.owns(Part::Data, "client-secret") && !secret.owns(Part::Data, "extra"));
     assert!(!secret.owns(Part::Annotations, CONTENT_ANNOTATION) && !secret.owns(Part::Labels, VERSION_ANNOTATION));
@@ -45,7 +49,7 @@ fn a_key_belongs_to_who_wrote_it_last() {
 
 #[test]
 fn without_managed_fields_nothing_is_known_to_be_ours() {
-    let secret = DeliveredSecret::new(metadata(&json!([])));
+    let secret = of(metadata(&json!([])));
     assert!(!secret.owns(Part::Data, "client-id") && !secret.owns(Part::Data, ""));
 }
 
@@ -53,14 +57,14 @@ fn without_managed_fields_nothing_is_known_to_be_ours() {
 fn who_makes_it_immutable_leaves_a_trace() {
     let mut theirs = entry("kubectl-edit", &[], &[]);
     theirs["fieldsV1"]["f:immutable"] = json!({});
-    assert!(DeliveredSecret::new(metadata(&json!([theirs]))).immutable);
+    assert!(of(metadata(&json!([theirs]))).immutable);
 }
 
 #[test]
 fn only_the_controller_reference_says_whose_it_is() {
-    let secret = DeliveredSecret::new(metadata(&json!([])));
+    let secret = of(metadata(&json!([])));
     assert_eq!(secret.controller.and_then(|controller| controller.uid), Some(0x4000_8000_0000_0000_0002));
     let mut orphan = metadata(&json!([]));
     orphan.owner_references.as_mut().unwrap().pop();
-    assert!(DeliveredSecret::new(orphan).controller.is_none());
+    assert!(of(orphan).controller.is_none());
 }

@@ -10,8 +10,10 @@
 
 mod affected;
 mod delivered;
+mod packed;
 mod pump;
 mod relations;
+mod store;
 mod watch;
 #[cfg(test)]
 pub(crate) mod world;
@@ -24,51 +26,55 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Resource;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{Lookup, ObjectRef, Store};
+use kube::runtime::reflector::Lookup;
 
 use crate::api::authority::{self, Membership};
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
 
 pub use affected::{Affected, Kind};
 pub use delivered::{Controller, DeliveredSecret, Part};
+pub use packed::{Pack, Packed};
 pub use pump::{Started, Subscription, Update, start};
 pub use relations::{Claimant, Relations};
+pub use store::{Form, Kept, Store};
 pub use watch::Freshness;
 
-/// Namespace and name.
+/// Namespace and name. Cheap to clone: each text is there once.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Key {
     /// Namespace; empty for cluster-scoped objects.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl Key {
     /// The key of `name` in `namespace`.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 
     /// The key of an object.
     #[must_use]
     pub fn of<K: Lookup>(object: &K) -> Self {
-        let text = |part: Option<Cow<'_, str>>| part.map(Cow::into_owned).unwrap_or_default();
+        let text = |part: Option<Cow<'_, str>>| part.as_deref().unwrap_or_default().into();
         Self { namespace: text(object.namespace()), name: text(object.name()) }
     }
 
-    /// The key as kube's stores want it.
+    /// The key of another object of the same namespace.
     #[must_use]
-    pub fn to_ref<K: Lookup<DynamicType = ()>>(&self) -> ObjectRef<K> {
-        let reference = ObjectRef::new(&self.name);
-        if self.namespace.is_empty() { reference } else { reference.within(&self.namespace) }
+    pub fn beside(&self, name: &str) -> Self {
+        let name = if *self.name == *name { Arc::clone(&self.name) } else { name.into() };
+        Self { namespace: Arc::clone(&self.namespace), name }
     }
 }
 
 /// What changed: the object before and after; one of them may be missing.
 #[derive(Clone, Debug)]
 pub struct Change<K> {
+    /// Which object.
+    pub key: Key,
     /// The object as it was served until now.
     pub before: Option<Arc<K>>,
     /// The object as it is served from now on.
@@ -76,24 +82,24 @@ pub struct Change<K> {
 }
 
 /// The stores, as readers see them. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Model {
     /// AccessGroups.
-    pub groups: Store<AccessGroup>,
+    pub groups: Store<Arc<AccessGroup>>,
     /// ServiceUsers.
-    pub users: Store<ServiceUser>,
+    pub users: Store<Packed<ServiceUser>>,
     /// Applications.
-    pub applications: Store<Application>,
+    pub applications: Store<Packed<Application>>,
     /// ClientSecrets.
-    pub secrets: Store<ClientSecret>,
+    pub secrets: Store<Packed<ClientSecret>>,
     /// Namespaces, metadata only.
-    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    pub namespaces: Store<Arc<PartialObjectMeta<Namespace>>>,
     /// Delivered Secrets, metadata only.
-    pub delivered: Store<DeliveredSecret>,
+    pub delivered: Store<Arc<DeliveredSecret>>,
     /// Secrets whose owner allows their import, metadata only.
-    pub imports: Store<PartialObjectMeta<Secret>>,
+    pub imports: Store<Arc<PartialObjectMeta<Secret>>>,
     /// What replicas of the endpoint tell each other.
-    pub endpoints: Store<EndpointState>,
+    pub endpoints: Store<Arc<EndpointState>>,
     relations: Arc<RwLock<Relations>>,
 }
 
@@ -106,7 +112,7 @@ impl Model {
     /// The facts of a namespace. One that is not known has no labels and no bound: groups that admit it by name do.
     #[must_use]
     pub fn namespace(&self, name: &str) -> NamespaceFacts {
-        self.namespaces.get(&ObjectRef::new(name)).map_or_else(
+        self.namespaces.get(&Key::new("", name)).map_or_else(
             || NamespaceFacts { name: name.to_owned(), ..NamespaceFacts::default() },
             |namespace| NamespaceFacts::new(namespace.meta()),
         )
@@ -115,7 +121,7 @@ impl Model {
     /// An AccessGroup that is in force.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<Arc<AccessGroup>> {
-        self.groups.get(&ObjectRef::new(name)).filter(|group| !is_deleting(group.as_ref()))
+        self.groups.kept(&Key::new("", name))?.live()
     }
 
     /// What the groups of `user` come to.
@@ -151,19 +157,13 @@ impl Model {
     /// A ServiceUser that is not being deleted.
     #[must_use]
     pub fn user(&self, key: &Key) -> Option<Arc<ServiceUser>> {
-        self.users.get(&key.to_ref()).filter(|user| !is_deleting(user.as_ref()))
+        self.users.kept(key)?.live()
     }
 
     /// An Application that is not being deleted.
     #[must_use]
     pub fn application(&self, key: &Key) -> Option<Arc<Application>> {
-        self.applications.get(&key.to_ref()).filter(|application| !is_deleting(application.as_ref()))
-    }
-
-    /// A ClientSecret that is not being deleted.
-    #[must_use]
-    pub fn secret(&self, key: &Key) -> Option<Arc<ClientSecret>> {
-        self.secrets.get(&key.to_ref()).filter(|secret| !is_deleting(secret.as_ref()))
+        self.applications.kept(key)?.live()
     }
 
     /// When versions of a ClientSecret were used last, by id, as far as replicas have told lately.
@@ -178,18 +178,15 @@ impl Model {
         self.relations().rotation_requests.get(secret).cloned()
     }
 
-    /// The ClientSecrets of an application that are not being deleted, oldest first.
+    /// The ClientSecrets of an application, oldest first.
     #[must_use]
-    pub fn secrets_of(&self, application: &Key) -> Vec<Arc<ClientSecret>> {
-        let keys: Vec<Key> = self
-            .relations()
-            .secrets_of_application
-            .get(application)
-            .into_iter()
-            .flatten()
-            .map(|c| c.key.clone())
-            .collect();
-        keys.iter().filter_map(|key| self.secret(key)).collect()
+    pub fn secrets_of(&self, application: &Key) -> Vec<Arc<Kept<Packed<ClientSecret>>>> {
+        let keys: Vec<Key> = {
+            let relations = self.relations();
+            let claimants = relations.secrets_of_application.get(application).into_iter().flatten();
+            claimants.map(|claimant| claimant.key.clone()).collect()
+        };
+        keys.iter().filter_map(|key| self.secrets.kept(key)).collect()
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::reflector::{self, Lookup};
-use kube::runtime::watcher::watcher;
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 
 use super::affected::{Affected, Kind};
 use super::delivered::DeliveredSecret;
+use super::packed::Packed;
 use super::relations::Relations;
+use super::store::{Form, Kept, Store};
 use super::watch::{self, Freshness, Report};
-use super::{Change, Model, revision};
+use super::{Change, Key, Model};
 use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
 use crate::api::{ClientSecret, ServiceUser};
 use crate::clock::Clock;
@@ -43,7 +45,7 @@ pub enum Update {
 pub struct Started {
     /// The stores.
     pub model: Model,
-    /// When each watch was last good, in the order of [`Kind::ALL`].
+    /// When each watch was last good.
     pub freshness: Vec<(Kind, Arc<Freshness>)>,
     /// The watches; they never end by themselves.
     pub watches: JoinSet<()>,
@@ -59,47 +61,31 @@ pub fn start(
     secrets_per_application: usize,
     subscribers: Vec<mpsc::UnboundedSender<Update>>,
 ) -> Started {
-    let (groups, groups_writer) = reflector::store();
-    let (users, users_writer) = reflector::store();
-    let (applications, applications_writer) = reflector::store();
-    let (secrets, secrets_writer) = reflector::store();
-    let (namespaces, namespaces_writer) = reflector::store();
-    let (delivered, delivered_writer) = reflector::store();
-    let (imports, imports_writer) = reflector::store();
-    let (endpoints, endpoints_writer) = reflector::store();
-    let relations = Arc::new(RwLock::new(Relations::default()));
+    let model = Model::default();
     let (reports, reported) = mpsc::unbounded_channel();
-    let hub = Arc::new(Hub { relations: Arc::clone(&relations), reports });
+    let hub = Arc::new(Hub { relations: Arc::clone(&model.relations), reports });
     let mut watches = Watches { client: client.clone(), hub, clock, freshness: Vec::new(), tasks: JoinSet::new() };
 
-    watches.decoded(Api::all(client.clone()), groups_writer, Kind::AccessGroup, bare, |_, _, _| {}, Affected::group);
-    watches.decoded(
-        Api::all(client.clone()),
-        users_writer,
-        Kind::ServiceUser,
-        signed_by_its_creator,
-        Relations::user,
-        Affected::user,
-    );
-    let (api, affected) = (Api::all(client.clone()), Affected::application);
-    watches.decoded(api, applications_writer, Kind::Application, bare, Relations::application, affected);
-    let affected = move |affected: &mut Affected, relations: &Relations, change: &Change<ClientSecret>| {
+    let (api, keep) = (Api::all(client.clone()), |group| Arc::new(bare(group)));
+    watches.decoded(api, &model.groups, Kind::AccessGroup, keep, |_, _| {}, Affected::group);
+    let (api, keep) = (Api::all(client.clone()), |user| Packed::new(&signed_by_its_creator(user)));
+    watches.decoded(api, &model.users, Kind::ServiceUser, keep, Relations::user, Affected::user);
+    let (api, keep) = (Api::all(client.clone()), |application| Packed::new(&bare(application)));
+    let (relate, affect) = (Relations::application, Affected::application);
+    watches.decoded(api, &model.applications, Kind::Application, keep, relate, affect);
+    let (api, keep) = (Api::all(client.clone()), |secret| Packed::new(&bare(secret)));
+    let affect = move |affected: &mut Affected, relations: &Relations, change: &Change<ClientSecret>| {
         affected.secret(relations, change, secrets_per_application);
     };
-    watches.decoded(Api::all(client.clone()), secrets_writer, Kind::ClientSecret, shrink, Relations::secret, affected);
-    let (api, affected) = (Api::namespaced(client.clone(), namespace), Affected::endpoint);
-    watches.decoded(api, endpoints_writer, Kind::EndpointState, bare, Relations::endpoint, affected);
-    watches.namespaces(namespaces_writer);
-    watches.delivered(delivered_writer);
-    watches.imports(imports_writer);
+    watches.decoded(api, &model.secrets, Kind::ClientSecret, keep, Relations::secret, affect);
+    let (api, keep) = (Api::namespaced(client.clone(), namespace), |state| Arc::new(bare(state)));
+    watches.decoded(api, &model.endpoints, Kind::EndpointState, keep, Relations::endpoint, Affected::endpoint);
+    watches.namespaces(&model.namespaces);
+    watches.delivered(&model.delivered);
+    watches.imports(&model.imports);
     watches.probe();
-    watches.tasks.spawn(relay(Arc::clone(&relations), reported, subscribers));
-
-    Started {
-        model: Model { groups, users, applications, secrets, namespaces, delivered, imports, endpoints, relations },
-        freshness: watches.freshness,
-        watches: watches.tasks,
-    }
+    watches.tasks.spawn(relay(Arc::clone(&model.relations), reported, subscribers));
+    Started { model, freshness: watches.freshness, watches: watches.tasks }
 }
 
 /// Serialises what several watches report: edges first, then what is affected.
@@ -109,26 +95,31 @@ struct Hub {
 }
 
 impl Hub {
-    fn report<K: Lookup>(
+    fn report<F: Form>(
         &self,
         kind: Kind,
-        report: &Report<K>,
-        relate: impl FnOnce(&mut Relations, &Change<K>),
-        affect: impl FnOnce(&mut Affected, &Relations, &Change<K>),
+        report: Report<F>,
+        relate: impl FnOnce(&mut Relations, &Change<F::Object>),
+        affect: impl FnOnce(&mut Affected, &Relations, &Change<F::Object>),
     ) {
-        let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
-        let update = match report {
-            Report::Listed => Update::Listed(kind),
-            Report::Seen(version) => {
-                Update::Affected(Affected::nothing(kind, version.parse().unwrap_or_default()).into())
+        match report {
+            Report::Listed => self.send(Update::Listed(kind)),
+            Report::Seen(revision) => self.send(Update::Affected(Affected::nothing(kind, revision).into())),
+            Report::Change { before, after, made_at } => {
+                let Some(newer) = after.as_ref().or(before.as_ref()) else { return };
+                let mut affected = Affected { made_at, ..Affected::nothing(kind, newer.revision) };
+                let open = |side: &Option<Arc<Kept<F>>>| side.as_ref()?.object.open();
+                let change = Change { key: newer.key.clone(), before: open(&before), after: open(&after) };
+                let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
+                relate(&mut relations, &change);
+                affect(&mut affected, &relations, &change);
+                // Under the lock: updates come in the order in which the edges changed.
+                self.send(Update::Affected(affected.into()));
             }
-            Report::Change { change, made_at } => {
-                let mut affected = Affected { made_at: *made_at, ..Affected::nothing(kind, newest(change)) };
-                relate(&mut relations, change);
-                affect(&mut affected, &relations, change);
-                Update::Affected(affected.into())
-            }
-        };
+        }
+    }
+
+    fn send(&self, update: Update) {
         // The relay lives as long as the watches do.
         let _ = self.reports.send(update);
     }
@@ -160,12 +151,6 @@ async fn relay(
     }
 }
 
-/// The resourceVersion of the newer side.
-fn newest<K: Lookup>(change: &Change<K>) -> u64 {
-    let object = change.after.as_ref().or(change.before.as_ref());
-    object.map_or(0, |object| revision(object.as_ref()))
-}
-
 struct Watches<C> {
     client: Client,
     hub: Arc<Hub>,
@@ -175,86 +160,81 @@ struct Watches<C> {
 }
 
 impl<C: Clock + Clone> Watches<C> {
-    /// A kind of ours, whole, without what nobody reads.
-    fn decoded<K>(
+    /// A kind of ours, without the metadata that nobody reads.
+    fn decoded<K, F>(
         &mut self,
         api: Api<DeserializeGuard<K>>,
-        writer: reflector::store::Writer<K>,
+        store: &Store<F>,
         kind: Kind,
-        pack: impl Fn(&mut K) + Send + Sync + 'static,
-        relate: impl Fn(&mut Relations, Option<&K>, Option<&K>) + Send + Sync + 'static,
+        keep: impl Fn(K) -> F + Send + Sync + 'static,
+        relate: impl Fn(&mut Relations, &Change<K>) + Send + Sync + 'static,
         affect: impl Fn(&mut Affected, &Relations, &Change<K>) + Send + Sync + 'static,
     ) where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+        F: Form<Object = K> + Send + Sync + 'static,
     {
-        let (hub, clock, freshness) = self.watch(kind);
-        let events = watcher(api, watch::config());
-        self.tasks.spawn(async move {
-            let decode = |DeserializeGuard(object): DeserializeGuard<K>| {
-                let mut object = object.map_err(Box::new)?;
-                pack(&mut object);
-                trim(object.meta_mut());
-                Ok(object)
-            };
-            watch::follow(kind, events, writer, decode, &freshness, &clock, |report| {
-                let relate = |relations: &mut Relations, change: &Change<K>| {
-                    relate(relations, change.before.as_deref(), change.after.as_deref());
-                };
-                hub.report(kind, &report, relate, &affect);
-            })
-            .await;
-        });
+        let convert = move |DeserializeGuard(object): DeserializeGuard<K>, _: &Key| {
+            let mut object = object.map_err(Box::new)?;
+            trim(object.meta_mut());
+            Ok(keep(object))
+        };
+        self.follow(kind, api, watch::config(), store, convert, relate, affect);
     }
 
-    fn namespaces(&mut self, writer: reflector::store::Writer<PartialObjectMeta<Namespace>>) {
-        let kind = Kind::Namespace;
-        let (hub, clock, freshness) = self.watch(kind);
-        let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(self.client.clone()), watch::config());
-        self.tasks.spawn(async move {
-            let trim = |mut namespace: PartialObjectMeta<Namespace>| {
-                let annotations = namespace.metadata.annotations.take().unwrap_or_default();
-                namespace.metadata.annotations =
-                    Some(annotations.into_iter().filter(|(key, _)| key == LOCATION_ANNOTATION).collect());
-                namespace.metadata.managed_fields = None;
-                Ok(namespace)
-            };
-            watch::follow(kind, events, writer, trim, &freshness, &clock, |report| {
-                hub.report(kind, &report, |_, _| {}, Affected::namespace);
-            })
-            .await;
-        });
+    fn namespaces(&mut self, store: &Store<Arc<PartialObjectMeta<Namespace>>>) {
+        let convert = |mut namespace: PartialObjectMeta<Namespace>, _: &Key| {
+            let annotations = namespace.metadata.annotations.take().unwrap_or_default();
+            namespace.metadata.annotations =
+                Some(annotations.into_iter().filter(|(key, _)| key == LOCATION_ANNOTATION).collect());
+            namespace.metadata.managed_fields = None;
+            Ok(Arc::new(namespace))
+        };
+        let (api, affect) = (Api::all(self.client.clone()), Affected::namespace);
+        self.follow(Kind::Namespace, api, watch::config(), store, convert, |_, _| {}, affect);
     }
 
-    fn delivered(&mut self, writer: reflector::store::Writer<DeliveredSecret>) {
-        let kind = Kind::Secret;
-        let (hub, clock, freshness) = self.watch(kind);
+    fn delivered(&mut self, store: &Store<Arc<DeliveredSecret>>) {
+        let texts = Pool::default();
+        let convert = move |secret: PartialObjectMeta<Secret>, key: &Key| {
+            Ok(Arc::new(DeliveredSecret::new(key.clone(), secret.metadata).shared(&texts)))
+        };
         let config = watch::config().labels(&format!("{COMPONENT_LABEL}={CREDENTIAL}"));
-        let events = watcher(Api::<PartialObjectMeta<Secret>>::all(self.client.clone()), config);
-        self.tasks.spawn(async move {
-            let texts = Pool::default();
-            let convert = |object: PartialObjectMeta<Secret>| Ok(DeliveredSecret::new(object.metadata).shared(&texts));
-            watch::follow(kind, events, writer, convert, &freshness, &clock, |report| {
-                hub.report(kind, &report, |_, _| {}, Affected::delivered);
-            })
-            .await;
-        });
+        let (api, affect) = (Api::all(self.client.clone()), Affected::delivered);
+        self.follow(Kind::Secret, api, config, store, convert, |_, _| {}, affect);
     }
 
-    fn imports(&mut self, writer: reflector::store::Writer<PartialObjectMeta<Secret>>) {
-        let kind = Kind::Import;
-        let (hub, clock, freshness) = self.watch(kind);
+    fn imports(&mut self, store: &Store<Arc<PartialObjectMeta<Secret>>>) {
+        let convert = |mut secret: PartialObjectMeta<Secret>, _: &Key| {
+            trim(&mut secret.metadata);
+            secret.metadata.annotations = None;
+            Ok(Arc::new(secret))
+        };
         let config = watch::config().labels(&format!("{IMPORT_LABEL}={IMPORT_ALLOWED}"));
-        let events = watcher(Api::<PartialObjectMeta<Secret>>::all(self.client.clone()), config);
+        let (api, affect) = (Api::all(self.client.clone()), Affected::import);
+        self.follow(Kind::Import, api, config, store, convert, |_, _| {}, affect);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what tells one watch from another")]
+    fn follow<W, F>(
+        &mut self,
+        kind: Kind,
+        api: Api<W>,
+        config: watcher::Config,
+        store: &Store<F>,
+        convert: impl Fn(W, &Key) -> Result<F, Box<InvalidObject>> + Send + Sync + 'static,
+        relate: impl Fn(&mut Relations, &Change<F::Object>) + Send + Sync + 'static,
+        affect: impl Fn(&mut Affected, &Relations, &Change<F::Object>) + Send + Sync + 'static,
+    ) where
+        W: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+        F: Form<Object: Send + Sync> + Send + Sync + 'static,
+    {
+        let freshness = Arc::new(Freshness::default());
+        self.freshness.push((kind, Arc::clone(&freshness)));
+        let (hub, clock, store) = (Arc::clone(&self.hub), self.clock.clone(), store.clone());
+        let events = watcher::watcher(api, config);
         self.tasks.spawn(async move {
-            let trim = |mut secret: PartialObjectMeta<Secret>| {
-                secret.metadata.annotations = None;
-                trim(&mut secret.metadata);
-                Ok(secret)
-            };
-            watch::follow(kind, events, writer, trim, &freshness, &clock, |report| {
-                hub.report(kind, &report, |_, _| {}, Affected::import);
-            })
-            .await;
+            let report = |report| hub.report(kind, report, &relate, &affect);
+            watch::follow(kind, events, store, convert, &freshness, &clock, report).await;
         });
     }
 
@@ -274,15 +254,10 @@ impl<C: Clock + Clone> Watches<C> {
             }
         });
     }
-
-    fn watch(&mut self, kind: Kind) -> (Arc<Hub>, C, Arc<Freshness>) {
-        let freshness = Arc::new(Freshness::default());
-        self.freshness.push((kind, Arc::clone(&freshness)));
-        (Arc::clone(&self.hub), self.clock.clone(), freshness)
-    }
 }
 
-/// Managed fields and the copy that `kubectl apply` leaves are often larger than all the rest.
+/// Leaves what is read of the metadata: managed fields and the copy that `kubectl apply` makes are often larger than all
+/// the rest.
 fn trim(metadata: &mut ObjectMeta) {
     *metadata = ObjectMeta {
         name: metadata.name.take(),
@@ -298,22 +273,15 @@ fn trim(metadata: &mut ObjectMeta) {
 }
 
 /// Without annotations, of which there is often a large one and none that is read.
-fn bare<K: Resource>(object: &mut K) {
+fn bare<K: Resource>(mut object: K) -> K {
     object.meta_mut().annotations = None;
+    object
 }
 
 /// With the one annotation that its tokens show.
-fn signed_by_its_creator(user: &mut ServiceUser) {
+fn signed_by_its_creator(mut user: ServiceUser) -> ServiceUser {
     if let Some(annotations) = &mut user.metadata.annotations {
         annotations.retain(|key, _| key == CREATED_BY);
     }
-}
-
-/// There is one for each credential, and a list has room for four entries from the start.
-fn shrink(secret: &mut ClientSecret) {
-    bare(secret);
-    if let Some(status) = &mut secret.status {
-        status.versions.shrink_to_fit();
-        status.conditions.shrink_to_fit();
-    }
+    user
 }

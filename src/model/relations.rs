@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Resource;
 
-use super::{Key, Keys};
+use super::{Change, Key, Keys};
+use crate::api::conditions::types;
 use crate::api::precedence::Seniority;
 use crate::api::{Application, ClientSecret, EndpointState, ServiceUser};
 
@@ -20,8 +22,8 @@ pub struct Claimant {
 }
 
 impl Claimant {
-    fn of<K: Resource>(object: &K) -> Self {
-        Self { seniority: Seniority::of(object.meta()), key: Key::of(object) }
+    fn new<K: Resource>(key: &Key, object: &K) -> Self {
+        Self { seniority: Seniority::of(object.meta()), key: key.clone() }
     }
 }
 
@@ -32,19 +34,21 @@ pub struct Relations {
     /// AccessGroup name → ServiceUsers that name it.
     pub users_of_group: HashMap<String, Keys>,
     /// Namespace → ServiceUsers in it.
-    pub users_of_namespace: HashMap<String, Keys>,
+    pub users_of_namespace: HashMap<Arc<str>, Keys>,
     /// ServiceUser → Applications that name it.
     pub applications_of_user: HashMap<Key, Keys>,
     /// Application → ClientSecrets that name it, oldest first.
     pub secrets_of_application: HashMap<Key, Vec<Claimant>>,
     /// Client id → Applications that claim it, oldest first.
-    pub claimants_of_client_id: HashMap<String, Vec<Claimant>>,
+    pub claimants_of_client_id: HashMap<Arc<str>, Vec<Claimant>>,
     /// Application → the client id that it claims.
-    pub client_id_of_application: HashMap<Key, String>,
+    pub client_id_of_application: HashMap<Key, Arc<str>>,
     /// Secret → ClientSecrets that want to deliver under that name, oldest first.
     pub claimants_of_secret: HashMap<Key, Vec<Claimant>>,
     /// Secret → ClientSecrets that import from it.
     pub importers_of_secret: HashMap<Key, Vec<Claimant>>,
+    /// ClientSecret whose end people are being warned of → its end.
+    pub ends_soon: HashMap<Key, Timestamp>,
     /// ClientSecret → its versions that were used lately, and when.
     pub uses: HashMap<Key, BTreeMap<String, Timestamp>>,
     /// ClientSecret → the version that its bearer asked to be rotated lately.
@@ -61,16 +65,16 @@ impl Relations {
     }
 
     /// Replaces the edges of a ServiceUser.
-    pub(super) fn user(&mut self, before: Option<&ServiceUser>, after: Option<&ServiceUser>) {
-        for (user, present) in sides(before, after) {
-            let key = Key::of(user);
+    pub(super) fn user(&mut self, change: &Change<ServiceUser>) {
+        let key = &change.key;
+        for (user, present) in sides(change) {
             for group in user.spec.groups.iter().flatten() {
                 set(&mut self.users_of_group, group.clone(), key.clone(), present);
             }
-            set(&mut self.users_of_namespace, key.namespace.clone(), key.clone(), present);
+            set(&mut self.users_of_namespace, Arc::clone(&key.namespace), key.clone(), present);
             let uid = user.metadata.uid.clone().unwrap_or_default();
             if present {
-                self.user_of_subject.insert(uid, key);
+                self.user_of_subject.insert(uid, key.clone());
             } else {
                 self.user_of_subject.remove(&uid);
             }
@@ -78,43 +82,44 @@ impl Relations {
     }
 
     /// Replaces the edges of an Application.
-    pub(super) fn application(&mut self, before: Option<&Application>, after: Option<&Application>) {
-        for (application, present) in sides(before, after) {
-            let claimant = Claimant::of(application);
-            let user = Key::new(&claimant.key.namespace, &application.spec.service_user_ref.name);
-            set(&mut self.applications_of_user, user, claimant.key.clone(), present);
-            let client_id = application.spec.claimed_client_id(&application.metadata).to_owned();
+    pub(super) fn application(&mut self, change: &Change<Application>) {
+        let key = &change.key;
+        for (application, present) in sides(change) {
+            let user = key.beside(&application.spec.service_user_ref.name);
+            set(&mut self.applications_of_user, user, key.clone(), present);
+            let client_id: Arc<str> = application.spec.claimed_client_id(&application.metadata).into();
             if present {
-                self.client_id_of_application.insert(claimant.key.clone(), client_id.clone());
+                self.client_id_of_application.insert(key.clone(), Arc::clone(&client_id));
             } else {
-                self.client_id_of_application.remove(&claimant.key);
+                self.client_id_of_application.remove(key);
             }
-            line_up(&mut self.claimants_of_client_id, &client_id, claimant, present);
+            line_up(&mut self.claimants_of_client_id, &client_id, Claimant::new(key, application), present);
         }
     }
 
     /// Replaces the edges of a ClientSecret. One that is being deleted claims nothing any more.
-    pub(super) fn secret(&mut self, before: Option<&ClientSecret>, after: Option<&ClientSecret>) {
-        for (secret, present) in sides(before, after) {
-            let claimant = Claimant::of(secret);
-            let namespace = claimant.key.namespace.clone();
-            let application = Key::new(&namespace, &secret.spec.application_ref.name);
-            let delivered = Key::new(&namespace, secret.spec.secret_name(&secret.metadata));
+    pub(super) fn secret(&mut self, change: &Change<ClientSecret>) {
+        let key = &change.key;
+        for (secret, present) in sides(change) {
+            let claimant = Claimant::new(key, secret);
+            let application = key.beside(&secret.spec.application_ref.name);
+            let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
             let present = present && !super::is_deleting(secret);
             line_up(&mut self.secrets_of_application, &application, claimant.clone(), present);
             if let Some(existing) = secret.spec.existing() {
-                let source = Key::new(&namespace, &existing.secret_name);
-                line_up(&mut self.importers_of_secret, &source, claimant.clone(), present);
+                line_up(&mut self.importers_of_secret, &key.beside(&existing.secret_name), claimant.clone(), present);
             }
             line_up(&mut self.claimants_of_secret, &delivered, claimant, present);
+            match ends_soon(secret).filter(|_| present) {
+                Some(end) => self.ends_soon.insert(key.clone(), end),
+                None => self.ends_soon.remove(key),
+            };
         }
     }
-}
 
-impl Relations {
     /// Notes what a replica says of uses, and forgets what it says no more: by then it is written down.
-    pub(super) fn endpoint(&mut self, before: Option<&EndpointState>, after: Option<&EndpointState>) {
-        for used in before.iter().flat_map(|state| &state.spec.uses) {
+    pub(super) fn endpoint(&mut self, change: &Change<EndpointState>) {
+        for used in change.before.iter().flat_map(|state| &state.spec.uses) {
             let key = Key::new(&used.namespace, &used.name);
             if let Some(versions) = self.uses.get_mut(&key) {
                 versions.retain(|version, at| *version != used.version || *at > used.at);
@@ -123,13 +128,13 @@ impl Relations {
                 }
             }
         }
-        for asked in before.iter().flat_map(|state| &state.spec.rotations) {
+        for asked in change.before.iter().flat_map(|state| &state.spec.rotations) {
             self.rotation_requests.remove(&Key::new(&asked.namespace, &asked.name));
         }
-        for asked in after.iter().flat_map(|state| &state.spec.rotations) {
+        for asked in change.after.iter().flat_map(|state| &state.spec.rotations) {
             self.rotation_requests.insert(Key::new(&asked.namespace, &asked.name), asked.version.clone());
         }
-        for used in after.iter().flat_map(|state| &state.spec.uses) {
+        for used in change.after.iter().flat_map(|state| &state.spec.uses) {
             let versions = self.uses.entry(Key::new(&used.namespace, &used.name)).or_default();
             let at = versions.entry(used.version.clone()).or_insert(used.at);
             *at = used.at.max(*at);
@@ -137,9 +142,17 @@ impl Relations {
     }
 }
 
+/// When the credential ends, if people are being warned of it.
+fn ends_soon(secret: &ClientSecret) -> Option<Timestamp> {
+    let status = secret.status.as_ref()?;
+    let warned = status.conditions.iter().any(|c| c.type_ == types::EXPIRING && c.status == "True");
+    status.expires_at.filter(|_| warned && !secret.spec.is_revoked())
+}
+
 /// The edges to take away, then those to add.
-fn sides<'a, K>(before: Option<&'a K>, after: Option<&'a K>) -> impl Iterator<Item = (&'a K, bool)> {
-    before.map(|object| (object, false)).into_iter().chain(after.map(|object| (object, true)))
+fn sides<K>(change: &Change<K>) -> impl Iterator<Item = (&K, bool)> {
+    let before = change.before.as_deref().map(|object| (object, false));
+    before.into_iter().chain(change.after.as_deref().map(|object| (object, true)))
 }
 
 fn set<N: Eq + Hash, M: Ord>(edges: &mut HashMap<N, BTreeSet<M>>, named: N, member: M, present: bool) {

@@ -3,7 +3,6 @@
 //! Set up against what others ran into: every watch has its own back-off, ends after a minute so that a frozen
 //! connection is noticed, and is wrapped in [`DeserializeGuard`] so that one undecodable object does not stop its kind.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -14,13 +13,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::reflector::{Lookup, ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, ExponentialBackoff};
 use kube::runtime::{WatchStreamExt, watcher::Config};
 
-use super::{Change, Kind, revision};
+use super::store::{ByKey, Kept, Objects, Store};
+use super::{Key, Kind, revision};
 use crate::chain::chain;
 use crate::clock::Clock;
+use crate::pool::Pool;
 
 /// Seconds after which the server ends a watch, and a connection that is silent for a little longer is given up. kube's
 /// default of 290 s would leave a frozen connection unnoticed for as long.
@@ -85,24 +85,20 @@ pub(super) fn config() -> Config {
     Config::default().timeout(WATCH_TIMEOUT_SECONDS).page_size(PAGE_SIZE)
 }
 
-/// Feeds `events` into `writer` and reports each difference to `report`. `convert` turns an object into what is
-/// stored; `Err` is an object that could not be decoded, which counts as absent.
-pub(super) async fn follow<W, K>(
+/// Feeds `events` into `store` and reports each difference to `report`. `convert` turns an object into what is kept;
+/// `Err` is an object that could not be decoded, which counts as absent.
+pub(super) async fn follow<W: Resource, F>(
     kind: Kind,
     events: impl Stream<Item = watcher::Result<Event<W>>>,
-    writer: Writer<K>,
-    convert: impl Fn(W) -> Result<K, Box<InvalidObject>>,
+    store: Store<F>,
+    convert: impl Fn(W, &Key) -> Result<F, Box<InvalidObject>>,
     freshness: &Freshness,
     clock: &impl Clock,
-    mut report: impl FnMut(Report<K>),
-) where
-    W: Resource,
-    K: Lookup<DynamicType = ()> + Clone + 'static,
-{
-    let store = writer.as_reader();
+    mut report: impl FnMut(Report<F>),
+) {
     let backoff = ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter();
     let mut events = std::pin::pin!(events.backoff(ExponentialBackoff::from(backoff.without_max_times())));
-    let mut follower = Follower { kind, store, writer, convert, listed_before: Vec::new(), behind: false };
+    let mut follower = Follower::new(kind, store, convert);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
@@ -131,49 +127,53 @@ pub(super) async fn follow<W, K>(
 }
 
 /// The store of one watch, and what it takes to tell what an event changed.
-struct Follower<K: Lookup<DynamicType = ()> + Clone + 'static, F> {
+struct Follower<F, C> {
     kind: Kind,
-    store: Store<K>,
-    writer: Writer<K>,
-    convert: F,
-    /// What was served before the list that is coming in.
-    listed_before: Vec<Arc<K>>,
+    store: Store<F>,
+    convert: C,
+    /// Each namespace's name once.
+    namespaces: Pool<str>,
+    /// The list that is coming in; the one before is served until it is complete.
+    listing: Objects<F>,
     /// Something of the last list, or since, was older than what was served.
     behind: bool,
 }
 
-impl<K: Lookup<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
-    fn take<W: Resource>(&mut self, event: Event<W>) -> Vec<Report<K>>
+impl<F, C> Follower<F, C> {
+    fn new(kind: Kind, store: Store<F>, convert: C) -> Self {
+        Self { kind, store, convert, namespaces: Pool::default(), listing: Objects::new(), behind: false }
+    }
+
+    fn take<W: Resource>(&mut self, event: Event<W>) -> Vec<Report<F>>
     where
-        F: Fn(W) -> Result<K, Box<InvalidObject>>,
+        C: Fn(W, &Key) -> Result<F, Box<InvalidObject>>,
     {
         match event {
             Event::Init => {
                 self.behind = false;
-                self.listed_before = self.store.state();
-                self.writer.apply_watcher_event(&Event::Init);
+                self.listing = Objects::new();
                 Vec::new()
             }
-            Event::InitApply(object) => match (self.convert)(object) {
+            Event::InitApply(object) => match self.keep(object) {
                 Ok(object) => {
-                    let newer = self.newer_than(&object).map(|newer| K::clone(&newer));
-                    self.writer.apply_watcher_event(&Event::InitApply(newer.unwrap_or(object)));
+                    let newer = self.newer_than(&object);
+                    self.listing.insert(ByKey(newer.unwrap_or(object)));
                     Vec::new()
                 }
                 Err(invalid) => vec![self.undecodable(&invalid)],
             },
             Event::InitDone => {
-                self.writer.apply_watcher_event(&Event::InitDone);
-                let before = std::mem::take(&mut self.listed_before);
-                let report = |change| Report::Change { change, made_at: None };
-                differences(before, &self.store).map(report).chain([Report::Listed]).collect()
+                self.listing.shrink_to_fit();
+                let before = self.store.replace(std::mem::take(&mut self.listing));
+                differences(before, &self.store).into_iter().chain([Report::Listed]).collect()
             }
             Event::Apply(object) => {
                 let made_at = made_at(object.meta());
-                match (self.convert)(object) {
+                match self.keep(object) {
                     Ok(object) if self.newer_than(&object).is_some() => Vec::new(),
                     Ok(object) => {
-                        vec![Report::Change { change: replace(&self.store, &mut self.writer, object), made_at }]
+                        let before = self.store.put(Arc::clone(&object));
+                        vec![Report::Change { before, after: Some(object), made_at }]
                     }
                     Err(invalid) => {
                         let seen = self.undecodable(&invalid);
@@ -181,26 +181,43 @@ impl<K: Lookup<DynamicType = ()> + Clone + 'static, F> Follower<K, F> {
                     }
                 }
             }
-            Event::Delete(object) => self.remove(object.meta()),
+            Event::Delete(object) => self.remove(object.meta()).into_iter().collect(),
         }
     }
 
-    /// Says so, and that it was seen: whoever waits for this revision need not wait longer.
-    fn undecodable(&self, invalid: &InvalidObject) -> Report<K> {
-        warn_undecodable(self.kind, invalid);
-        Report::Seen(invalid.metadata.resource_version.clone().unwrap_or_default())
+    /// The object as it is kept, under the key that is known already if there is one.
+    fn keep<W: Resource>(&self, object: W) -> Result<Arc<Kept<F>>, Box<InvalidObject>>
+    where
+        C: Fn(W, &Key) -> Result<F, Box<InvalidObject>>,
+    {
+        let (key, revision) = (self.key(object.meta()), revision(&object));
+        let key = self.store.kept(&key).map_or(key, |known| known.key.clone());
+        let object = (self.convert)(object, &key)?;
+        Ok(Arc::new(Kept { key, revision, object }))
     }
 
-    fn remove(&mut self, metadata: &ObjectMeta) -> Vec<Report<K>> {
-        let change = remove(&self.store, &mut self.writer, metadata);
-        change.map(|change| Report::Change { change, made_at: None }).into_iter().collect()
+    fn key(&self, metadata: &ObjectMeta) -> Key {
+        let text = |part: &Option<String>| part.as_deref().unwrap_or_default().into();
+        Key { namespace: self.namespaces.shared(text(&metadata.namespace)), name: text(&metadata.name) }
+    }
+
+    /// Says so, and that it was seen: whoever waits for this revision need not wait longer.
+    fn undecodable(&self, invalid: &InvalidObject) -> Report<F> {
+        warn_undecodable(self.kind, invalid);
+        let version = invalid.metadata.resource_version.as_ref();
+        Report::Seen(version.and_then(|version| version.parse().ok()).unwrap_or_default())
+    }
+
+    /// Takes the object out of the store; `None` if it was not there.
+    fn remove(&self, metadata: &ObjectMeta) -> Option<Report<F>> {
+        let before = self.store.take(&self.key(metadata))?;
+        Some(Report::Change { before: Some(before), after: None, made_at: None })
     }
 
     /// The object as it was served, if that is newer than `object`. What was served is never taken back: an API server
     /// whose data were restored, or that has fallen behind, shows older ones.
-    fn newer_than(&mut self, object: &K) -> Option<Arc<K>> {
-        let newer =
-            self.store.get(&ObjectRef::from_obj(object)).filter(|known| revision(known.as_ref()) > revision(object));
+    fn newer_than(&mut self, object: &Kept<F>) -> Option<Arc<Kept<F>>> {
+        let newer = self.store.kept(&object.key).filter(|known| known.revision > object.revision);
         self.behind |= newer.is_some();
         newer
     }
@@ -226,63 +243,34 @@ fn made_at(metadata: &ObjectMeta) -> Option<Timestamp> {
 }
 
 /// What a watch tells the pump.
-pub(super) enum Report<K> {
+pub(super) enum Report<F> {
     /// An object differs.
     Change {
-        /// How.
-        change: Change<K>,
+        /// The object as it was served until now.
+        before: Option<Arc<Kept<F>>>,
+        /// The object as it is served from now on.
+        after: Option<Arc<Kept<F>>>,
         /// Since when, if that is known.
         made_at: Option<Timestamp>,
     },
     /// A revision that changes nothing: its object cannot be decoded.
-    Seen(String),
+    Seen(u64),
     /// A complete list is in the store.
     Listed,
 }
 
-fn replace<K>(store: &Store<K>, writer: &mut Writer<K>, object: K) -> Change<K>
-where
-    K: Lookup<DynamicType = ()> + Clone + 'static,
-{
-    let reference = ObjectRef::from_obj(&object);
-    let before = store.get(&reference);
-    writer.apply_watcher_event(&Event::Apply(object));
-    Change { before, after: store.get(&reference) }
-}
-
-/// Takes the object out of the store; `None` if it was not there.
-fn remove<K>(store: &Store<K>, writer: &mut Writer<K>, metadata: &ObjectMeta) -> Option<Change<K>>
-where
-    K: Lookup<DynamicType = ()> + Clone + 'static,
-{
-    let name = metadata.name.as_deref().unwrap_or_default();
-    let reference = match metadata.namespace.as_deref() {
-        Some(namespace) => ObjectRef::new(name).within(namespace),
-        None => ObjectRef::new(name),
-    };
-    let before = store.get(&reference)?;
-    writer.apply_watcher_event(&Event::Delete(K::clone(&before)));
-    Some(Change { before: Some(before), after: None })
-}
-
 /// What a new complete list changed.
-fn differences<K>(before: Vec<Arc<K>>, store: &Store<K>) -> impl Iterator<Item = Change<K>>
-where
-    K: Lookup<DynamicType = ()> + Clone + 'static,
-{
-    let mut before: HashMap<ObjectRef<K>, Arc<K>> =
-        before.into_iter().map(|object| (ObjectRef::from_obj(object.as_ref()), object)).collect();
-    let mut changes: Vec<Change<K>> = store
-        .state()
-        .into_iter()
-        .map(|after| Change { before: before.remove(&ObjectRef::from_obj(after.as_ref())), after: Some(after) })
-        .filter(|change| {
-            let version = |side: &Option<Arc<K>>| side.as_deref().map(revision);
-            version(&change.before) != version(&change.after)
-        })
-        .collect();
-    changes.extend(before.into_values().map(|gone| Change { before: Some(gone), after: None }));
-    changes.into_iter()
+fn differences<F>(mut before: Objects<F>, store: &Store<F>) -> Vec<Report<F>> {
+    let change = |before, after| Report::Change { before, after, made_at: None };
+    let mut changes = Vec::new();
+    for after in store.read().iter() {
+        let before = before.take(&after.0.key).map(|before| before.0);
+        if before.as_ref().is_none_or(|before| before.revision != after.0.revision) {
+            changes.push(change(before, Some(Arc::clone(&after.0))));
+        }
+    }
+    changes.extend(before.into_iter().map(|gone| change(Some(gone.0), None)));
+    changes
 }
 
 fn warn_undecodable(kind: Kind, invalid: &InvalidObject) {

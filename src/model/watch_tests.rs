@@ -1,7 +1,5 @@
 //! What was served is never taken back.
 
-use kube::runtime::reflector;
-
 use super::*;
 use crate::api::AccessGroup;
 
@@ -14,20 +12,13 @@ fn group(revision: u64) -> AccessGroup {
 const SPEC: &str =
     r#"{"role": "billing.reader", "location": "/", "permissions": [{"audience": "a", "scopes": ["s"]}]}"#;
 
-type Convert = fn(AccessGroup) -> Result<AccessGroup, Box<InvalidObject>>;
-
-fn follower() -> Follower<AccessGroup, Convert> {
-    let (store, writer) = reflector::store();
-    Follower { kind: Kind::AccessGroup, store, writer, convert: Ok, listed_before: Vec::new(), behind: false }
-}
-
 /// What is served after these events, and whether the API server is behind that.
 fn after(events: impl IntoIterator<Item = Event<AccessGroup>>) -> (Vec<u64>, bool) {
-    let mut follower = follower();
+    let mut follower = Follower::new(Kind::AccessGroup, Store::default(), |group, _: &Key| Ok(Arc::new(group)));
     for event in events {
         drop(follower.take(event));
     }
-    (follower.store.state().iter().map(|group| revision(group.as_ref())).collect(), follower.behind)
+    (follower.store.all().iter().map(|group| revision(group.as_ref())).collect(), follower.behind)
 }
 
 fn listed(revisions: &[u64]) -> Vec<Event<AccessGroup>> {

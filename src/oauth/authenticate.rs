@@ -159,7 +159,7 @@ impl<C: Clients> Authenticator<'_, C> {
             Method::ClientSecretPost => record.auth_methods.client_secret_post,
         };
         if let Some(refusal) = &secret.closed {
-            Err(ClientError::SecretClosed(refusal.clone()))
+            Err(ClientError::SecretClosed(refusal.as_ref().clone()))
         } else if ended(secret.expires_at) {
             Err(ClientError::SecretExpired(secret.object.clone()))
         } else if ended(accepted_until) {

@@ -174,7 +174,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts: &mut Facts,
     ) -> Result<Live<'p>, NotGood> {
         let claims = own_claims(payload)?;
-        facts.client_id = Some(claims.client_id.to_string());
+        facts.client_id = Some(claims.client_id.as_ref().into());
         facts.jti = Some(claims.jti.to_string());
         let ends = self.ends(now.as_second(), &claims)?;
         let mut judged = self.judge(now, &claims);
@@ -249,7 +249,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         }
         match record.secrets.iter().find(|secret| *secret.authority == *claims.postern_authority) {
             Some(secret) => match &secret.closed {
-                Some(refusal) => Err(TokenFault::SecretClosed(refusal.clone())),
+                Some(refusal) => Err(TokenFault::SecretClosed(refusal.as_ref().clone())),
                 None if secret.expires_at.is_some_and(|end| end <= now) => Err(TokenFault::Expired),
                 None => Ok(Arc::clone(&record)),
             },

@@ -104,7 +104,7 @@ pub struct ObjectRevision {
     /// Name of the object.
     pub name: Arc<str>,
     /// `metadata.resourceVersion`.
-    pub resource_version: Arc<str>,
+    pub resource_version: u64,
 }
 
 impl fmt::Display for ObjectRevision {
@@ -127,7 +127,7 @@ pub struct Refusal {
 #[derive(Debug)]
 pub struct ClientRecord {
     /// `client_id` (a UUID in lower case).
-    pub client_id: String,
+    pub client_id: Arc<str>,
     /// `sub` of its tokens: the UID of the ServiceUser.
     pub subject: String,
     /// Who the ServiceUser is.
@@ -182,7 +182,7 @@ pub struct Epoch {
 }
 
 /// One ClientSecret.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SecretRecord {
     /// The ClientSecret it was compiled from.
     pub object: ObjectRevision,
@@ -200,7 +200,7 @@ pub struct SecretRecord {
     /// The secret is refused from this instant on, and no token outlives it.
     pub expires_at: Option<Timestamp>,
     /// Set when a rule closes the secret (revoked, over the limit, deleting).
-    pub closed: Option<Refusal>,
+    pub closed: Option<Box<Refusal>>,
     /// Versions, newest first, retired ones among them (so that a log can say "retired" instead of "unknown").
     pub versions: Vec<Arc<SecretVersion>>,
 }

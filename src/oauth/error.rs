@@ -425,7 +425,7 @@ mod tests {
             kind: "ClientSecret",
             namespace: "billing".into(),
             name: "blue".into(),
-            resource_version: "7".into(),
+            resource_version: 7,
         };
         let refusal = Refusal { rule: "Revoked", object: object.clone() };
         let request = [

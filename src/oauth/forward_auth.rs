@@ -32,7 +32,7 @@ pub struct Access {
     /// UID of the ServiceUser.
     pub subject: String,
     /// The client.
-    pub client_id: String,
+    pub client_id: Arc<str>,
     /// Roles with single spaces between, sorted.
     pub roles: String,
     /// Scopes with single spaces between.
@@ -43,7 +43,7 @@ impl Access {
     fn of(claims: OwnClaims<'_>) -> Self {
         Self {
             subject: claims.sub.into_owned(),
-            client_id: claims.client_id.into_owned(),
+            client_id: claims.client_id.into(),
             roles: claims.roles.join(" "),
             scope: claims.scope.into_owned(),
         }
@@ -106,7 +106,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         let (scopes, roles) = held(&client.grant, requirement)?;
         Ok(Access {
             subject: client.record.subject.clone(),
-            client_id: client.record.client_id.clone(),
+            client_id: Arc::clone(&client.record.client_id),
             roles: joined(roles),
             scope: joined(scopes),
         })

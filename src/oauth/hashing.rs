@@ -198,7 +198,7 @@ mod tests {
             kind: "ClientSecret",
             namespace: "n".into(),
             name: "s".into(),
-            resource_version: "1".into(),
+            resource_version: 1,
         };
         let versions = vec![Arc::clone(&version)];
         let record = SecretRecord {

@@ -139,7 +139,7 @@ fn concerns(caller: &Authenticated, claims: &OwnClaims<'_>) -> bool {
         let held = caller.grant.permissions.get(audience);
         held.is_some_and(|scopes| scopes.contains_key(INTROSPECT))
     };
-    claims.client_id == caller.record.client_id.as_str() || claims.aud.iter().any(may)
+    *claims.client_id == *caller.record.client_id || claims.aud.iter().any(may)
 }
 
 /// RFC 7662 §2.2: nothing else is said of a token that is not active.

@@ -42,7 +42,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             Ok(claims) => claims,
             Err(fault) => return Ok(Revocation::Nothing(fault)),
         };
-        if claims.client_id != client.record.client_id.as_str() {
+        if *claims.client_id != *client.record.client_id {
             return Err(TokenError::ForeignToken);
         }
         facts.jti = Some(claims.jti.to_string());

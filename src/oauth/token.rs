@@ -50,7 +50,7 @@ pub struct Facts {
     /// Where the request came from, as far as it can be told.
     pub source: Option<IpAddr>,
     /// `client_id` as presented.
-    pub client_id: Option<String>,
+    pub client_id: Option<Arc<str>>,
     /// `grant_type` as presented.
     pub grant_type: Option<String>,
     /// What was granted, or what was asked for.
@@ -109,7 +109,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts: &mut Facts,
     ) -> Result<TokenResponse, TokenError> {
         let form = Form::parse(body)?;
-        facts.client_id = form.one("client_id").map(str::to_owned);
+        facts.client_id = form.one("client_id").map(Arc::from);
         facts.grant_type = form.one("grant_type").map(str::to_owned);
         let request = TokenRequest::parse(&form, &self.audience_scopes)?;
         let client = self.caller(arrival, authorization, &form, facts).await?;
@@ -214,11 +214,11 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 
 impl Facts {
     pub(super) fn presented(&mut self, presented: &Presented) {
-        self.client_id = presented.candidates.first().map(|candidate| candidate.client_id.clone());
+        self.client_id = presented.candidates.first().map(|candidate| candidate.client_id.as_str().into());
     }
 
     pub(super) fn authenticated(&mut self, client: &Authenticated) {
-        self.client_id = Some(client.record.client_id.clone());
+        self.client_id = Some(Arc::clone(&client.record.client_id));
         self.secret = Some(client.secret.clone());
         self.version_id = Some(client.version_id.clone());
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::story::{Outlook, with_outlook};
 use crate::api::application::{ApplicationStatus, SecretCount};
-use crate::api::authority::{Authority, fingerprint, narrow, next_epoch, not_held, permissions, roles};
+use crate::api::authority::{Authority, application_stands_for, narrow, next_epoch, not_held, permissions, roles};
 use crate::api::conditions::{Verdict, merge, reasons, types};
 use crate::api::{Application, ServiceUser};
 
@@ -38,9 +38,9 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let authority = narrow(observed.authority, application.spec.restrict_to.as_ref());
     let subject = observed.user.and_then(|user| user.metadata.uid.clone());
     let (ready, outlook) = ready(observed);
-    let state = if ready.status { "enabled" } else { ready.reason };
-    let fingerprint = fingerprint(&authority, &[subject.as_deref().unwrap_or_default(), state]);
-    let epoch = next_epoch(previous.epoch, previous.authority.as_deref(), &fingerprint);
+    let closed = (!ready.status).then_some(ready.reason);
+    let stands_for = application_stands_for(&authority, subject.as_deref().unwrap_or_default(), closed);
+    let epoch = next_epoch(previous.epoch, previous.authority.as_deref(), &stands_for);
     let mut verdicts = with_outlook(ready, outlook);
     verdicts.push(service_user_resolved(observed));
     verdicts.push(propagated(observed, &previous, epoch));
@@ -51,7 +51,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
         client_id: has_client_id.then(|| application.spec.claimed_client_id(&application.metadata).to_owned()),
         subject,
         epoch: Some(epoch),
-        authority: Some(fingerprint),
+        authority: Some(stands_for),
         permissions: Some(permissions(&authority)),
         roles: Some(roles(&authority)),
         secrets: Some(count(observed.secrets, observed.secrets_limit)),

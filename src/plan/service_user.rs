@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::story::{Outlook, summary, with_outlook};
 use crate::api::ServiceUser;
-use crate::api::authority::{Membership, WhyNot, fingerprint, next_epoch, roles};
+use crate::api::authority::{Membership, WhyNot, next_epoch, roles, user_stands_for};
 use crate::api::conditions::{Verdict, merge, reasons, types};
 use crate::api::service_user::ServiceUserStatus;
 
@@ -12,9 +12,7 @@ use crate::api::service_user::ServiceUserStatus;
 #[must_use]
 pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> ServiceUserStatus {
     let previous = user.status.clone().unwrap_or_default();
-    let suspended = user.spec.is_suspended();
-    let context = [user.spec.location.as_str(), if suspended { "suspended" } else { "enabled" }];
-    let authority = fingerprint(&membership.authority, &context);
+    let authority = user_stands_for(&user.spec, &membership.authority);
     let mut verdicts = with_outlook(ready(user, membership), outlook(user, membership));
     verdicts.push(groups_resolved(membership));
     ServiceUserStatus {

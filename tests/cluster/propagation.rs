@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Credential, Proxy, Tenant, application, condition, eventually, holds, service_user};
+use crate::harness::{
+    Cluster, Credential, Proxy, Tenant, access_group, application, condition, eventually, holds, service_user,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_new_and_says_when_it_cannot_tell() {
@@ -59,6 +61,46 @@ async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "numbered", json!({})).await;
+    tenant.settle_in().await;
+    let (credential, api) = (tenant.issue("blue").await, tenant.api().await);
+    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    let numbers = async || {
+        let epoch = async |kind: &str| tenant.get(kind, "sync").await["status"]["epoch"].clone();
+        json!([epoch("ServiceUser").await, epoch("Application").await])
+    };
+    let (before, leader) = (numbers().await, cluster.leader().await);
+    let other = &cluster.replicas.iter().find(|replica| replica.name != leader.name).unwrap().url;
+
+    // Nobody takes over meanwhile.
+    cluster.renewed().await;
+    leader.process().pause();
+    let more = json!([{"audience": "https://billing.example.com", "scopes": ["invoices:read", "more"]}]);
+    tenant.apply(&access_group(&tenant.own("readers"), json!({"permissions": more}))).await;
+    let answer = eventually("the other replica serves the change", async || {
+        let answer = credential.ask(&tenant.connections, other, &[("scope", "more")]).await?;
+        answer.claims().map(|_| answer)
+    })
+    .await;
+    let (_, said) = api.introspect(&tenant.connections, other, answer.token()).await;
+    assert_eq!(said["active"], true, "{said}");
+    assert_eq!(numbers().await, before, "nobody has numbered the change");
+
+    leader.process().resume();
+    let numbered = eventually("the change is numbered", async || {
+        let now = numbers().await;
+        holds(now[0] != before[0] && now[1] != before[1], &now).map(|()| now)
+    })
+    .await;
+    assert_eq!(answer.claims().unwrap()["postern_epoch"], numbered);
+    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    tenant.all_say(&api, answer.token(), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_was_killed_holds_nothing_up_for_longer_than_its_lease() {
     let cluster = Cluster::own(2);
     cluster.start().await;
@@ -91,9 +133,10 @@ async fn how_long_changes_take_is_measured() {
 }
 
 async fn start_the_second_behind_a_proxy(cluster: &Arc<Cluster>) -> Proxy {
-    // The first one leads.
     cluster.replicas[0].start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
     cluster.replicas[0].ready().await;
+    // The first one leads.
+    cluster.leader().await;
     let proxy = Proxy::before(cluster).await;
     cluster.replicas[1].start(&cluster.operator_kubeconfig(&proxy.address));
     cluster.guarded().await;

@@ -28,7 +28,7 @@ pub(crate) fn opaque(credential: &Credential, idle_minutes: Option<i64>) -> Clie
 pub(crate) fn api(world: &World, audience: &str) -> String {
     let credential = world.credential();
     let held = grant(&[(audience, "introspect", "billing.api", "Operational")]);
-    let record = ClientRecord { client_id: API.to_owned(), ..record_of(held, &[&credential]) };
+    let record = ClientRecord { client_id: API.into(), ..record_of(held, &[&credential]) };
     world.clients.set(API, Lookup::Live(Arc::new(record)));
     basic(&format!("{API}:{}", credential.value))
 }
@@ -119,7 +119,7 @@ async fn o4_a_caller_sees_its_own_tokens_and_those_for_the_api_that_it_introspec
     assert_eq!(answer(&world, &billing, &token).await["sub"], SUBJECT);
     let credential = world.credential();
     let held = grant(&[(BILLING, "invoices:read", "billing.reader", "Operational")]);
-    let another = ClientRecord { client_id: API.to_owned(), ..record_of(held, &[&credential]) };
+    let another = ClientRecord { client_id: API.into(), ..record_of(held, &[&credential]) };
     world.clients.set(API, Lookup::Live(Arc::new(another)));
     let another = basic(&format!("{API}:{}", credential.value));
     assert_eq!(answer(&world, &another, &token).await, json!({"active": false}), "any scope there is not enough");

@@ -39,7 +39,7 @@ async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
     client.secrets[0].expires_at = Some(instant(NOW + 60));
     client.secrets[0].versions.push(ending(&old, NOW + 10));
     client.secrets[1].uses = DIRECT;
-    client.secrets[1].closed = Some(Refusal { rule: "Revoked", object: object("ClientSecret", "x") });
+    client.secrets[1].closed = Some(Box::new(Refusal { rule: "Revoked", object: object("ClientSecret", "x") }));
     client.secrets[1].versions = vec![ending(&second, NOW)];
     world.clients.put(client);
 

@@ -311,7 +311,7 @@ fn new_credential(install: &InstallKeys) -> Credential {
 }
 
 pub(crate) fn object(kind: &'static str, name: &str) -> ObjectRevision {
-    ObjectRevision { kind, namespace: "billing".into(), name: name.into(), resource_version: "1234".into() }
+    ObjectRevision { kind, namespace: "billing".into(), name: name.into(), resource_version: 1234 }
 }
 
 pub(crate) fn grant(entries: &[(&str, &str, &str, &'static str)]) -> Arc<Grant> {
@@ -360,7 +360,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         versions: vec![Arc::clone(&credential.version)],
     });
     ClientRecord {
-        client_id: CLIENT_ID.to_owned(),
+        client_id: CLIENT_ID.into(),
         subject: SUBJECT.to_owned(),
         identity: Identity {
             username: "billing/invoice-sync".into(),

@@ -46,7 +46,8 @@ impl Judge<'_> {
         let mut faults = Vec::new();
         let user = client.service_user.as_ref();
         let [of_user, of_application] = self.claims.postern_epoch;
-        let mut compare = |what: String, of_token: i64, told: Option<i64>| match told {
+        let mut compare = |what: String, of_token: i64, told: Option<i64>| {
+            match told {
             Some(told) if of_token < told => faults.push(fault(
                 "AuthorityChanged",
                 format!("{what} is at epoch {told} and the token of epoch {of_token}: what is held has changed since."),
@@ -54,10 +55,12 @@ impl Judge<'_> {
             Some(told) if of_token > told => faults.push(fault(
                 "OtherAuthority",
                 format!(
-                    "{what} is at epoch {told} and the token of epoch {of_token}: status was lost or restored since."
+                    "{what} is at epoch {told} and the token of epoch {of_token}: a change is not numbered in status yet, or \
+                     status was lost or restored since."
                 ),
             )),
             _ => {}
+        }
         };
         compare(format!("Application {}", client.application.name), of_application, client.application.status.epoch);
         if let Some(user) = user.filter(|user| user.subject == self.claims.sub) {

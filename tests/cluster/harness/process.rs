@@ -42,8 +42,22 @@ impl Process {
 
     /// Asks it to end (SIGTERM).
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Holds it where it is (SIGSTOP).
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child().id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().expect("run kill");
+        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("run kill");
         assert!(status.success(), "{} runs no more", self.name);
     }
 

@@ -1,0 +1,88 @@
+//! The epochs of a client, as the controller has written them or is about to.
+//!
+//! A replica serves a change as soon as it sees it; the number of the change comes some moments later, by status. A
+//! token of the time in between has to have the number already, or it would end by it, although it stands for what is
+//! held. The number can be told: controller and index ask the same functions.
+
+use crate::api::authority::{Authority, application_stands_for, next_epoch, user_stands_for};
+use crate::api::{Application, ServiceUser};
+use crate::model::Key;
+use crate::oauth::client::{ClientRecord, Epoch};
+
+/// What the epochs of a client stand for, as digests.
+#[derive(Debug)]
+pub(crate) struct StandsFor {
+    service_user: String,
+    application: String,
+}
+
+impl StandsFor {
+    /// Of a client that may authenticate. `held` is what the groups of `user` come to, `narrowed` what the application
+    /// leaves of it.
+    pub(super) fn new(user: &ServiceUser, held: &Authority, narrowed: &Authority) -> Self {
+        let subject = user.metadata.uid.as_deref().unwrap_or_default();
+        Self {
+            service_user: user_stands_for(&user.spec, held),
+            application: application_stands_for(narrowed, subject, None),
+        }
+    }
+
+    /// The epochs. `before` is the client as it was, `key` that of the application.
+    pub(super) fn epochs(
+        &self,
+        key: &Key,
+        application: &Application,
+        user: &ServiceUser,
+        before: Option<(&ClientRecord, &Self)>,
+    ) -> Epoch {
+        // Numbers of another object say nothing.
+        let same_user = |record: &ClientRecord| user.metadata.uid.as_ref() == Some(&record.subject);
+        let of_user = before.filter(|(record, _)| same_user(record));
+        let of_user = of_user.map(|(record, known)| (known.service_user.as_str(), record.epoch.service_user));
+        let same_application = |record: &ClientRecord| {
+            (&record.application.namespace, &record.application.name) == (&key.namespace, &key.name)
+        };
+        let of_application = before.filter(|(record, _)| same_application(record));
+        let of_application =
+            of_application.map(|(record, known)| (known.application.as_str(), record.epoch.application));
+        let told = user.status.as_ref().map(|status| (status.epoch, status.authority.as_deref()));
+        let service_user = epoch(told.unwrap_or_default(), &self.service_user, of_user);
+        let told = application.status.as_ref().map(|status| (status.epoch, status.authority.as_deref()));
+        Epoch { service_user, application: epoch(told.unwrap_or_default(), &self.application, of_application) }
+    }
+}
+
+/// The epoch of an object that stands for `now`. `told` is what its status says, number and digest; `before` what this
+/// replica served last.
+fn epoch((written, digest): (Option<i64>, Option<&str>), now: &str, before: Option<(&str, i64)>) -> i64 {
+    let next = next_epoch(written, digest, now);
+    match (written, before) {
+        // The number of a change that this replica has not seen, or one that it has told the number of itself. Were it
+        // raised once more, tokens that have it would be older than this replica, instead of it catching up with them.
+        (Some(written), Some((known, number))) if next != written && known == now => number.max(written),
+        _ => next,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_replica_sees_change_has_its_number_before_it_is_written_and_what_it_has_not_seen_has_none_more() {
+        for (told, now, before, number, what) in [
+            ((None, None), "a", None, 1, "nobody has numbered it yet"),
+            ((Some(3), Some("a")), "a", None, 3, "all is told"),
+            ((Some(3), Some("a")), "a", Some(("a", 3)), 3, "nothing is new"),
+            ((Some(3), Some("a")), "b", Some(("a", 3)), 4, "a change is seen before its number"),
+            ((Some(3), Some("a")), "b", Some(("b", 4)), 4, "and looked at again"),
+            ((Some(4), Some("b")), "b", Some(("b", 4)), 4, "the number is written"),
+            ((Some(4), Some("b")), "a", Some(("a", 3)), 4, "a number is seen before its change"),
+            ((Some(4), Some("b")), "b", Some(("a", 4)), 4, "and the change after it"),
+            ((Some(3), Some("a")), "b", None, 4, "a replica starts between a change and its number"),
+            ((Some(3), Some("a")), "a", Some(("b", 4)), 3, "a change is taken back before it is numbered"),
+        ] {
+            assert_eq!(epoch(told, now, before), number, "{what}");
+        }
+    }
+}

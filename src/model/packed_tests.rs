@@ -1,0 +1,111 @@
+//! What comes out is what went in, and it was small in between.
+
+use super::*;
+
+/// A ClientSecret, an Application and a ServiceUser as a cluster has them.
+const CLIENT_SECRET: &str = r#"{
+    "apiVersion": "postern.dev/v1alpha1", "kind": "ClientSecret",
+    "metadata": {"creationTimestamp": "2031-11-24T04:06:42Z", "generation": 1, "name": "invoice-sync", "namespace": "billing",
+        "resourceVersion": "1234367", "uid": "4b873e85-823b-4ac7-bc92-d3fef9ec06df"},
+    "spec": {"applicationRef": {"name": "invoice-sync"}, "description": "Production pods.", "expiresIn": "1y"},
+    "status": {
+        "binding": {"name": "invoice-sync"},
+        "conditions": [
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "The credential is in Secret invoice-sync and authenticates.",
+                "observedGeneration": 1, "reason": "Issued", "status": "True", "type": "Ready"},
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "It does not end soon.",
+                "observedGeneration": 1, "reason": "NotSoon", "status": "False", "type": "Expiring"},
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "One value is accepted.",
+                "observedGeneration": 1, "reason": "NotRotating", "status": "False", "type": "Rotating"}],
+        "expiresAt": "2032-11-24T04:06:42Z", "hint": "pst_6rF7", "observedGeneration": 1,
+        "versions": [{"createdAt": "2031-11-24T04:06:42Z", "id": "6rF762ey", "state": "Active",
+            "verifier": "$argon2id$v=19$m=8,t=1,p=1,keyid=kWpiUsnE$1O0yewgEuJJF8a+g2NwjXA$2sQBB8AK49tjD4B+Pg+SKLXxRLQgZJJuK67foW2ZiZg"}]
+    }
+}"#;
+const APPLICATION: &str = r#"{
+    "apiVersion": "postern.dev/v1alpha1", "kind": "Application",
+    "metadata": {"creationTimestamp": "2031-11-24T04:06:42Z", "generation": 2, "name": "invoice-sync", "namespace": "billing",
+        "resourceVersion": "1234445", "uid": "1c040ff2-bd4d-46fe-a929-a5cd20c52618"},
+    "spec": {"serviceUserRef": {"name": "invoice-sync"}, "token": {"lifetime": "5m"}},
+    "status": {
+        "authority": "89ed8af20357a85fe04540af1cbebd07", "clientId": "1c040ff2-bd4d-46fe-a929-a5cd20c52618",
+        "conditions": [
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "Enabled.", "observedGeneration": 2, "reason": "Accepted",
+                "status": "True", "type": "Ready"},
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "ServiceUser invoice-sync exists and is enabled.",
+                "observedGeneration": 2, "reason": "Resolved", "status": "True", "type": "ServiceUserResolved"},
+            {"lastTransitionTime": "2031-11-24T04:06:43Z", "message": "Every replica serves epoch 1.", "observedGeneration": 2,
+                "reason": "Served", "status": "True", "type": "Propagated"}],
+        "epoch": 1, "observedGeneration": 2,
+        "permissions": [{"audience": "https://billing.example.com", "scopes": ["invoices:list", "invoices:read"]}],
+        "roles": ["billing.reader"], "secrets": {"active": 1, "limit": 20, "summary": "1/1", "total": 1},
+        "subject": "c8bee7f8-33c5-40f9-9f67-3cd5c77fc1c1"
+    }
+}"#;
+const SERVICE_USER: &str = r#"{
+    "apiVersion": "postern.dev/v1alpha1", "kind": "ServiceUser",
+    "metadata": {"annotations": {"postern.dev/created-by": "jane@example.com"}, "creationTimestamp": "2031-11-24T04:06:42Z",
+        "generation": 1, "name": "invoice-sync", "namespace": "billing", "resourceVersion": "1234361",
+        "uid": "c8bee7f8-33c5-40f9-9f67-3cd5c77fc1c1"},
+    "spec": {"groups": ["billing-readers"], "location": "/emea/billing"},
+    "status": {
+        "authority": "a4837191b5ac5c8ea1f8ae37667d845d",
+        "conditions": [
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "Enabled, and every group is in force.",
+                "observedGeneration": 1, "reason": "Accepted", "status": "True", "type": "Ready"},
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "Every group is in force.",
+                "observedGeneration": 1, "reason": "AllResolved", "status": "True", "type": "GroupsResolved"}],
+        "epoch": 1, "observedGeneration": 1, "roles": ["billing.reader"], "summary": "billing.reader",
+        "grants": [{"group": "billing-readers", "location": "/emea/billing", "plane": "Operational", "role": "billing.reader"}],
+        "subject": "c8bee7f8-33c5-40f9-9f67-3cd5c77fc1c1"
+    }
+}"#;
+
+/// Packs the object, checks that it comes out again, and returns its length before and after.
+fn packed<K: Pack + PartialEq + fmt::Debug>(object: &str) -> (usize, usize) {
+    let object: K = serde_json::from_str(object).unwrap();
+    let packed = Packed::new(&object);
+    assert_eq!(packed.open().as_deref(), Some(&object));
+    (packed.length, packed.block.len())
+}
+
+#[test]
+fn what_comes_out_is_what_went_in_and_takes_less_than_a_third() {
+    for (before, after) in
+        [packed::<ClientSecret>(CLIENT_SECRET), packed::<Application>(APPLICATION), packed::<ServiceUser>(SERVICE_USER)]
+    {
+        assert!(after * 3 < before, "{after} of {before} bytes");
+    }
+}
+
+/// A field that was renamed would only make objects larger; nobody would notice.
+#[test]
+fn the_typical_objects_are_objects_of_their_kinds() {
+    for typical in [ServiceUser::typical(), Application::typical(), ClientSecret::typical()] {
+        assert!(typical.len() > 500);
+    }
+}
+
+#[test]
+fn an_object_of_any_size_comes_out_again() {
+    let mut object: Application = serde_json::from_str(APPLICATION).unwrap();
+    for length in [0, 1, 1_000, 1_000_000] {
+        object.spec.description = Some("é".repeat(length));
+        assert_eq!(Packed::new(&object).open().as_deref(), Some(&object));
+    }
+    object.status = None;
+    assert_eq!(Packed::new(&object).open().as_deref(), Some(&object));
+}
+
+#[test]
+fn what_is_damaged_counts_as_absent() {
+    let object: Application = serde_json::from_str(APPLICATION).unwrap();
+    let whole = Packed::new(&object);
+    let cut = |length: usize| Packed::<Application> {
+        block: whole.block.iter().copied().take(length).collect(),
+        length: whole.length,
+        kind: PhantomData,
+    };
+    assert!(cut(whole.block.len()).open().is_some());
+    assert!((0..whole.block.len()).all(|length| cut(length).open().is_none()));
+}

@@ -1,0 +1,139 @@
+//! The objects of one kind, by key. One task writes, everybody else reads.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use kube::Resource;
+
+use super::{Key, is_deleting};
+
+/// How objects of a kind are kept.
+pub trait Form {
+    /// What they are.
+    type Object;
+
+    /// The object; `None` if it cannot be read.
+    fn open(&self) -> Option<Arc<Self::Object>>;
+}
+
+/// As they are.
+impl<K> Form for Arc<K> {
+    type Object = K;
+
+    fn open(&self) -> Option<Arc<K>> {
+        Some(Self::clone(self))
+    }
+}
+
+/// An object, and what is known of it without opening it.
+#[derive(Debug)]
+pub struct Kept<F> {
+    /// Which object.
+    pub key: Key,
+    /// `metadata.resourceVersion`
+    pub revision: u64,
+    /// The object.
+    pub object: F,
+}
+
+impl<F: Form<Object: Resource>> Kept<F> {
+    /// The object; `None` if it is being deleted, or cannot be read.
+    #[must_use]
+    pub fn live(&self) -> Option<Arc<F::Object>> {
+        self.object.open().filter(|object| !is_deleting(object.as_ref()))
+    }
+}
+
+/// The objects of one kind; clones are the same store.
+#[derive(Debug)]
+pub struct Store<F>(Arc<RwLock<Objects<F>>>);
+
+/// A set of entries that know their key, because a map would have room for twice as many keys as there are.
+pub(super) type Objects<F> = HashSet<ByKey<F>>;
+
+#[derive(Debug)]
+pub(super) struct ByKey<F>(pub(super) Arc<Kept<F>>);
+
+impl<F> Borrow<Key> for ByKey<F> {
+    fn borrow(&self) -> &Key {
+        &self.0.key
+    }
+}
+
+impl<F> PartialEq for ByKey<F> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl<F> Eq for ByKey<F> {}
+
+impl<F> Hash for ByKey<F> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl<F> Clone for Store<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<F> Default for Store<F> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<F: Form> Store<F> {
+    /// The object as it is now.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<Arc<F::Object>> {
+        self.read().get(key)?.0.object.open()
+    }
+}
+
+impl<F> Store<F> {
+    /// The keys of all objects, in no order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Key> {
+        self.read().iter().map(|entry| entry.0.key.clone()).collect()
+    }
+
+    pub(super) fn kept(&self, key: &Key) -> Option<Arc<Kept<F>>> {
+        self.read().get(key).map(|entry| Arc::clone(&entry.0))
+    }
+
+    /// Puts the object there, and returns the one that was there before.
+    pub(super) fn put(&self, object: Arc<Kept<F>>) -> Option<Arc<Kept<F>>> {
+        self.write().replace(ByKey(object)).map(|before| before.0)
+    }
+
+    pub(super) fn take(&self, key: &Key) -> Option<Arc<Kept<F>>> {
+        self.write().take(key).map(|before| before.0)
+    }
+
+    /// Puts all of them there at once, and returns what was there before.
+    pub(super) fn replace(&self, objects: Objects<F>) -> Objects<F> {
+        std::mem::replace(&mut self.write(), objects)
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Objects<F>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Objects<F>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> Store<Arc<K>> {
+    /// All objects, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.read().iter().map(|entry| Arc::clone(&entry.0.object)).collect()
+    }
+}
