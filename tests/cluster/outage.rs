@@ -81,14 +81,12 @@ async fn the_other_replica_takes_over_when_the_one_that_writes_is_killed() {
     cluster.start().await;
     let tenant = Tenant::on(cluster.clone(), "takeover", json!({})).await;
     tenant.settle_in().await;
-    let lease = tenant.kubernetes.get("Lease", crate::harness::OPERATOR_NAMESPACE, "postern").await;
-    let holder = lease["spec"]["holderIdentity"].as_str().unwrap().to_owned();
-    let leader = cluster.replicas.iter().find(|replica| replica.name == holder);
-    leader.unwrap_or_else(|| panic!("no replica is called {holder}")).process().kill();
+    let leader = cluster.leader().await;
+    leader.process().kill();
     tenant.apply(&client_secret("blue", "sync", json!({}))).await;
     tenant.ready("ClientSecret", "blue").await;
     let credential = tenant.delivered("blue").await;
-    let other = cluster.replicas.iter().find(|replica| replica.name != holder).unwrap();
+    let other = cluster.replicas.iter().find(|replica| replica.name != leader.name).unwrap();
     credential.ask(&tenant.connections, &other.url, &[]).await.unwrap().claims().unwrap();
 }
 

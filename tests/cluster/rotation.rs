@@ -132,13 +132,13 @@ async fn a_pod_that_reads_its_secret_is_never_refused_whatever_dies() {
     for (number, (write, moment)) in
         [(1, Moment::After), (2, Moment::Before), (3, Moment::After)].into_iter().enumerate()
     {
-        let leader = leader(&tenant).await;
-        let victim = cluster.replicas[leader].process();
+        let leader = cluster.leader().await;
+        let victim = leader.process();
         proxy.arm(write, moment, victim.clone());
         let trigger = format!("rotation-{number}");
         tenant.apply(&client_secret("blue", "sync", rotation(&trigger))).await;
         victim.ended().await;
-        cluster.replicas[leader].start(&cluster.operator_kubeconfig(&proxy.address));
+        leader.start(&cluster.operator_kubeconfig(&proxy.address));
         tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
         let status = tenant.get("ClientSecret", "blue").await["status"].clone();
         assert_eq!(status["observedTrigger"], trigger, "{status}");
@@ -154,17 +154,6 @@ async fn a_pod_that_reads_its_secret_is_never_refused_whatever_dies() {
     let (asked, refused) = pod.stop().await;
     assert!(asked > 200, "only {asked} requests");
     assert_eq!(refused, Vec::<String>::new(), "of {asked} requests");
-}
-
-async fn leader(tenant: &Tenant) -> usize {
-    eventually("somebody leads", async || {
-        let lease = tenant.kubernetes.get("Lease", crate::harness::OPERATOR_NAMESPACE, "postern").await;
-        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
-        let replicas = &tenant.cluster.replicas;
-        let found = replicas.iter().position(|replica| replica.name == holder);
-        found.filter(|found| replicas[*found].process().exit_status().is_none()).ok_or(format!("{holder:?} is gone"))
-    })
-    .await
 }
 
 /// Asks for tokens with what is mounted, twenty times a second.

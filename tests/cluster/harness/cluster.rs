@@ -110,6 +110,31 @@ impl Cluster {
         }
     }
 
+    /// The replica that writes: it runs, and holds the lease.
+    pub async fn leader(&self) -> &Replica {
+        eventually("somebody leads", async || {
+            let lease = self.lease().await;
+            let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+            let found = self.replicas.iter().find(|replica| replica.name == holder);
+            found.filter(|found| found.process().exit_status().is_none()).ok_or(format!("{holder:?} does not run"))
+        })
+        .await
+    }
+
+    /// Waits until the lease has just been renewed, after which it lasts for longest.
+    pub async fn renewed(&self) {
+        let before = self.lease().await["spec"]["renewTime"].clone();
+        eventually("the lease is renewed", async || {
+            let now = self.lease().await["spec"]["renewTime"].clone();
+            holds(now != before, now)
+        })
+        .await;
+    }
+
+    async fn lease(&self) -> Value {
+        self.kubernetes().await.find("Lease", OPERATOR_NAMESPACE, "postern").await.unwrap_or_default()
+    }
+
     /// A kubeconfig of the chart's ServiceAccount for an API server at `address`.
     pub fn operator_kubeconfig(&self, address: &str) -> PathBuf {
         let ca = self.controlplane.ca();
