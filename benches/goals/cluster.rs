@@ -22,7 +22,7 @@ use crate::operator::NAMESPACE;
 use crate::{Error, Result};
 
 /// Requests that the bench keeps in flight when it applies: about as many as make an API server busy.
-const IN_FLIGHT: usize = 32;
+pub const IN_FLIGHT: usize = 32;
 /// As the goal says.
 const RAW_IN_FLIGHT: usize = 16;
 /// Enough to take some seconds.
@@ -51,7 +51,35 @@ impl Shape {
     pub fn application_of(&self, secret: usize) -> usize {
         secret * self.applications / self.secrets
     }
+
+    /// The Application with this number.
+    pub fn application(&self, n: usize) -> Value {
+        // A user of the same namespace: users and applications are spread over the namespaces in the same way.
+        let user = n % self.users;
+        json!({
+            "metadata": {"name": format!("application-{n}"), "namespace": namespace(n % self.namespaces)},
+            "spec": {
+                "displayName": format!("Application {n} of the bench"),
+                "serviceUserRef": {"name": format!("user-{user}")},
+                "token": {"defaultAudience": "https://billing.example.com"},
+            },
+        })
+    }
+
+    /// The ClientSecret with this number.
+    pub fn secret(&self, n: usize) -> Value {
+        let application = self.application_of(n);
+        json!({
+            "metadata": {"name": format!("secret-{n}"), "namespace": namespace(application % self.namespaces)},
+            "spec": {"applicationRef": {"name": format!("application-{application}")}, "description": "Production pods."},
+        })
+    }
 }
+
+/// What can be written and read.
+pub trait Object: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize {}
+
+impl<K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize> Object for K {}
 
 /// An admin's connection to the API server.
 #[derive(Clone)]
@@ -105,30 +133,13 @@ impl Cluster {
 
     /// Creates the Applications.
     pub async fn applications(&self, shape: &Shape) -> Result<()> {
-        let applications = (0..shape.applications).map(|n| {
-            // A user of the same namespace: users and applications are spread over the namespaces in the same way.
-            let user = n % shape.users;
-            object::<Application>(json!({
-                "metadata": {"name": format!("application-{n}"), "namespace": namespace(n % shape.namespaces)},
-                "spec": {
-                    "displayName": format!("Application {n} of the bench"),
-                    "serviceUserRef": {"name": format!("user-{user}")},
-                    "token": {"defaultAudience": "https://billing.example.com"},
-                },
-            }))
-        });
+        let applications = (0..shape.applications).map(|n| object::<Application>(shape.application(n)));
         self.create_all_namespaced(applications).await
     }
 
     /// Creates the ClientSecrets.
     pub async fn secrets(&self, shape: &Shape) -> Result<()> {
-        let secrets = (0..shape.secrets).map(|n| {
-            let application = shape.application_of(n);
-            object::<ClientSecret>(json!({
-                "metadata": {"name": format!("secret-{n}"), "namespace": namespace(application % shape.namespaces)},
-                "spec": {"applicationRef": {"name": format!("application-{application}")}, "description": "Production pods."},
-            }))
-        });
+        let secrets = (0..shape.secrets).map(|n| object::<ClientSecret>(shape.secret(n)));
         self.create_all_namespaced(secrets).await
     }
 
@@ -251,11 +262,7 @@ impl Cluster {
 
     async fn create_all_namespaced<K>(&self, objects: impl Iterator<Item = Result<K>>) -> Result<()>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned
-            + Serialize,
+        K: Object<Scope = NamespaceResourceScope>,
     {
         let objects = objects.collect::<Result<Vec<_>>>()?;
         self.in_flight(IN_FLIGHT, objects, |object: &K| {
@@ -270,11 +277,7 @@ impl Cluster {
         objects: impl Iterator<Item = Result<K>>,
     ) -> Result<()>
     where
-        K: Resource<DynamicType = (), Scope = ClusterResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned
-            + Serialize,
+        K: Object<Scope = ClusterResourceScope>,
     {
         let objects = objects.collect::<Result<Vec<_>>>()?;
         self.in_flight(IN_FLIGHT, objects, |_| api(self.client.clone())).await
@@ -303,6 +306,7 @@ pub fn namespace(number: usize) -> String {
     format!("bench-{number}")
 }
 
-fn object<K: DeserializeOwned>(json: Value) -> Result<K> {
+/// An object as it is spelled in JSON.
+pub fn object<K: DeserializeOwned>(json: Value) -> Result<K> {
     Ok(serde_json::from_value(json)?)
 }

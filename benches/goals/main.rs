@@ -12,6 +12,7 @@
 mod baseline;
 mod burst;
 mod changes;
+mod clients;
 mod cluster;
 mod endpoint;
 mod http;
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
-const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide | members]…";
+const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide | clients | members]…";
 
 fn main() -> ExitCode {
     // `cargo bench` adds a flag for its own harness.
@@ -55,6 +56,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["endpoint"] => measuring(endpoint::measure()),
         ["burst"] => measuring(burst::measure(&burst::DEEP)),
         ["burst-wide"] => measuring(burst::measure(&burst::WIDE)),
+        ["clients"] => measuring(clients::measure()),
         ["members"] => measuring(members::measure()),
         ["report"] => report::print(),
         ["baseline", address, clients] => baseline::run(address.parse()?, clients),

@@ -88,6 +88,11 @@ impl Replica {
 
     /// Waits until it says that it is ready.
     pub async fn ready(&self) -> Result<()> {
+        self.ready_within(READY_WITHIN).await
+    }
+
+    /// The same, with more patience.
+    pub async fn ready_within(&self, patience: Duration) -> Result<()> {
         let asking = async {
             loop {
                 if let Ok(mut connection) = Connection::open(self.metrics, None).await
@@ -98,8 +103,8 @@ impl Replica {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let asked = tokio::time::timeout(READY_WITHIN, asking).await;
-        asked.map_err(|_| format!("{} is not ready after {READY_WITHIN:?}, see its log", self.name).into())
+        let asked = tokio::time::timeout(patience, asking).await;
+        asked.map_err(|_| format!("{} is not ready after {patience:?}, see its log", self.name).into())
     }
 }
 
