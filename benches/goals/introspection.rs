@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, namespace};
 use crate::endpoint::{SHAPE, Subject};
 use crate::http::{Connection, INTROSPECT, TOKEN, Target};
-use crate::load::Plan;
+use crate::load::{Outcome, Plan};
 use crate::operator::Replica;
 use crate::report::{Goal, compare, note};
 use crate::{Result, median, scratch};
@@ -48,14 +48,9 @@ pub async fn measure(cluster: &Cluster, subject: &Subject) -> Result<()> {
         let (issue, introspect) = (plan(TOKEN, scratch()?.join("bodies")), plan(INTROSPECT, file));
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
-            rounds.push((issue.execute(LOAD_CORE)?, introspect.execute(LOAD_CORE)?));
+            rounds.push([issue.execute(LOAD_CORE)?, introspect.execute(LOAD_CORE)?]);
         }
-        let rates: Vec<(f64, f64)> =
-            rounds.iter().map(|(issued, told)| (issued.tokens_per_second, told.tokens_per_second)).collect();
-        let ratio = median(rates.iter().map(|(issued, told)| told / issued).collect());
-        compare(format!("introspection of {format} tokens a second / issue of them"), ratio, "", Goal::AtLeast(1.0))?;
-        note(format!("{format} tokens introspected"), median(rates.iter().map(|rate| rate.1).collect()), "/s")?;
-        note(format!("{format} tokens issued"), median(rates.iter().map(|rate| rate.0).collect()), "/s")?;
+        report(format, &rounds)?;
     }
     for number in 0..SHAPE.applications {
         let namespace = namespace(number % SHAPE.namespaces);
@@ -63,6 +58,25 @@ pub async fn measure(cluster: &Cluster, subject: &Subject) -> Result<()> {
         cluster.change::<Application>(&namespace, &format!("application-{number}"), &back).await?;
     }
     Ok(())
+}
+
+fn report(format: &str, rounds: &[[Outcome; 2]]) -> Result<()> {
+    let over = |figure: fn(&[Outcome; 2]) -> f64| median(rounds.iter().map(figure).collect());
+    compare(
+        format!("introspection of {format} tokens a second / issue of them"),
+        over(|[issued, told]| told.tokens_per_second / issued.tokens_per_second),
+        "",
+        Goal::AtLeast(1.0),
+    )?;
+    note(
+        format!("{format}: the same, per second of processor time"),
+        over(|[issued, told]| told.per_cpu_second() / issued.per_cpu_second()),
+        "",
+    )?;
+    note(format!("{format} tokens introspected"), over(|[_, told]| told.tokens_per_second), "/s")?;
+    note(format!("{format} tokens issued"), over(|[issued, _]| issued.tokens_per_second), "/s")?;
+    note(format!("{format}: share of its core at introspection"), over(|[_, told]| told.server_cpu), "")?;
+    note(format!("{format}: share of its core at issue"), over(|[issued, _]| issued.server_cpu), "")
 }
 
 /// For each client the form by which it introspects a token of its own.

@@ -49,6 +49,13 @@ pub struct Outcome {
     pub latency_us: (f64, f64),
 }
 
+impl Outcome {
+    /// Tokens per second of the server's processor time.
+    pub fn per_cpu_second(&self) -> f64 {
+        self.tokens_per_second / self.server_cpu
+    }
+}
+
 impl Plan {
     /// Carries it out in a process of its own on `core`.
     pub fn execute(&self, core: usize) -> Result<Outcome> {

@@ -65,22 +65,18 @@ fn report(rounds: &[[Outcome; 3]]) -> Result<()> {
     )?;
     note(
         "(a) the same, per second of processor time",
-        over(|[postern, baseline, _]| per_cpu_second(postern) / per_cpu_second(baseline)),
+        over(|[postern, baseline, _]| postern.per_cpu_second() / baseline.per_cpu_second()),
         "",
     )?;
     note("(a) Postern", over(|[postern, ..]| postern.tokens_per_second), "/s")?;
     note("(a) baseline", over(|[_, baseline, _]| baseline.tokens_per_second), "/s")?;
     note("(a) Postern with TLS", over(|[.., tls]| tls.tokens_per_second), "/s")?;
-    note("(a) Postern, processor time of a token", over(|[postern, ..]| 1e6 / per_cpu_second(postern)), "µs")?;
-    note("(a) baseline, processor time of a token", over(|[_, baseline, _]| 1e6 / per_cpu_second(baseline)), "µs")?;
+    note("(a) Postern, processor time of a token", over(|[postern, ..]| 1e6 / postern.per_cpu_second()), "µs")?;
+    note("(a) baseline, processor time of a token", over(|[_, baseline, _]| 1e6 / baseline.per_cpu_second()), "µs")?;
     note("(a) Postern, latency with 16 connections, median", over(|[postern, ..]| postern.latency_us.0), "µs")?;
     note("(a) Postern, latency with 16 connections, 99 %", over(|[postern, ..]| postern.latency_us.1), "µs")?;
     note("(a) share of its core that Postern had", over(|[postern, ..]| postern.server_cpu), "")?;
     note("(a) share of its core that the baseline had", over(|[_, baseline, _]| baseline.server_cpu), "")
-}
-
-fn per_cpu_second(outcome: &Outcome) -> f64 {
-    outcome.tokens_per_second / outcome.server_cpu
 }
 
 /// Starts the baseline with the same clients and checks that it signs the same tokens.
