@@ -16,6 +16,9 @@ use crate::oauth::form::Form;
 use crate::oauth::scope::INTROSPECT;
 use crate::oauth::token::{Facts, TokenService};
 
+/// Bytes of a usual answer, so that it is allocated once. A longer one is longer.
+const ANSWER_LEN: usize = 768;
+
 /// Form of the answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AnswerForm {
@@ -115,7 +118,11 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         inactive: Option<Inactive>,
     ) -> Result<Introspection, TokenError> {
         let body = match answer {
-            AnswerForm::Json => serde_json::to_vec(about).map_err(|_| TokenError::Internal)?,
+            AnswerForm::Json => {
+                let mut json = Vec::with_capacity(ANSWER_LEN);
+                serde_json::to_writer(&mut json, about).map_err(|_| TokenError::Internal)?;
+                json
+            }
             AnswerForm::Jwt => {
                 let keys = self.keys.signing.load();
                 let key = keys.as_ref().and_then(|keys| keys.signing_key(caller.record.token.signing_algorithm));
