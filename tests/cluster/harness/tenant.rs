@@ -63,6 +63,13 @@ impl Tenant {
         self.apply(&application("sync", "sync", json!({}))).await;
         self.ready("ServiceUser", "sync").await;
         self.ready("Application", "sync").await;
+        // Kinds are watched side by side. Who hears of the application before the group first numbers one that holds
+        // nothing.
+        eventually("the application holds what the group gives", async || {
+            let status = &self.get("Application", "sync").await["status"];
+            holds(status["permissions"].as_array().is_some_and(|held| !held.is_empty()), status)
+        })
+        .await;
     }
 
     /// Applies a ClientSecret of the application `sync`, waits for it, and takes what was delivered.
