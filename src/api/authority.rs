@@ -181,19 +181,23 @@ pub fn user_stands_for(user: &ServiceUserSpec, authority: &Authority) -> String 
     fingerprint(authority, &[user.location.as_str(), if user.is_suspended() { "suspended" } else { ENABLED }])
 }
 
-/// What the epoch of an Application stands for that acts for `subject` and holds `authority`. `closed` is why nobody
-/// authenticates for it, if so.
+/// What the epoch of the Application with this UID stands for, which acts for `subject` and holds `authority`. `closed`
+/// is why nobody authenticates for it, if so.
+///
+/// The UID is in it because an Application may be created again with the client id of one that was deleted: tokens of
+/// that one are none of its own.
 #[must_use]
-pub fn application_stands_for(authority: &Authority, subject: &str, closed: Option<&str>) -> String {
-    fingerprint(authority, &[subject, closed.unwrap_or(ENABLED)])
+pub fn application_stands_for(authority: &Authority, uid: &str, subject: &str, closed: Option<&str>) -> String {
+    fingerprint(authority, &[uid, subject, closed.unwrap_or(ENABLED)])
 }
 
 const ENABLED: &str = "enabled";
 
-/// What a token stands for that was got with the ClientSecret of this UID: the secret, and the fingerprint of what it held.
+/// What a token stands for that was got with the ClientSecret of this UID: the secret, and what its application stood for
+/// within the limits of the secret ([`application_stands_for`]).
 #[must_use]
-pub fn stands_for(secret_uid: &str, fingerprint: &str) -> String {
-    let mut authority = digest([secret_uid, fingerprint]);
+pub fn stands_for(secret_uid: &str, application: &str) -> String {
+    let mut authority = digest([secret_uid, application]);
     // 96 bits: tokens carry it.
     authority.truncate(24);
     authority

@@ -79,6 +79,7 @@ pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> Exp
     let siblings = Siblings {
         held: authority.as_ref().zip(origin()),
         subject: facts.user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default(),
+        application_uid: facts.application.metadata.uid.as_deref().unwrap_or_default(),
         has_client_id: ready.reason != reasons::CLIENT_ID_TAKEN,
         application_refused: (!ready.in_force).then(|| ready.message.clone()),
         settings,

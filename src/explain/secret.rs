@@ -10,7 +10,7 @@ use super::Settings;
 use super::held::{Narrowed, Origin};
 use super::parts::{Standing, StatusAge};
 use crate::api::ClientSecret;
-use crate::api::authority::{Authority, fingerprint, narrow, stands_for};
+use crate::api::authority::{Authority, application_stands_for, narrow, stands_for};
 use crate::api::client_secret::{Use, VersionState};
 use crate::api::conditions::{Verdict, reasons, types};
 use crate::plan::client_secret::{ApplicationState, Delivered, Observed, Outcome, Policy, status};
@@ -61,6 +61,8 @@ pub(super) struct Siblings<'a> {
     /// What the Application holds, and where it comes from; `None`: not known.
     pub(super) held: Option<(&'a Authority, Origin<'a>)>,
     pub(super) subject: &'a str,
+    /// UID of the Application.
+    pub(super) application_uid: &'a str,
     /// Whether the Application has its client id.
     pub(super) has_client_id: bool,
     /// Why the Application is refused; `None`: it is not.
@@ -89,7 +91,8 @@ impl Siblings<'_> {
             versions,
             status: StatusAge::new(None, (told.observed_generation, secret.metadata.generation), None),
             stands_for: authority.as_ref().map(|authority| {
-                stands_for(secret.metadata.uid.as_deref().unwrap_or_default(), &fingerprint(authority, &[self.subject]))
+                let application = application_stands_for(authority, self.application_uid, self.subject, None);
+                stands_for(secret.metadata.uid.as_deref().unwrap_or_default(), &application)
             }),
             authority: authority.unwrap_or_default(),
         }

@@ -14,14 +14,14 @@ use super::{Entry, Settings};
 use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
 };
-use crate::api::authority::{Authority, fingerprint, narrow};
+use crate::api::authority::{Authority, application_stands_for, narrow};
 use crate::api::conditions::reasons;
 use crate::api::duration::ConfigDuration;
 use crate::api::names::CREATED_BY;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::model::{Kept, Key, Packed};
 use crate::oauth::client::{
-    AuthMethods, ClientRecord, Grant, Identity, ObjectRevision, Refusal, Role, ScopePolicy, SecretRecord,
+    AuthMethods, ClientRecord, Grant, Identity, ObjectRevision, Past, Refusal, Role, ScopePolicy, SecretRecord,
     SigningAlgorithm, TokenFormat, TokenPolicy,
 };
 use crate::pool::Pool;
@@ -42,7 +42,12 @@ pub(super) struct Sources {
     pub(super) secrets: Vec<Arc<Kept<Packed<ClientSecret>>>>,
     /// The client id is some service user's subject.
     pub(super) is_subject: bool,
+    /// This replica knows the namespace, and so what bounds the service users in it.
+    pub(super) knows_namespace: bool,
 }
+
+/// Rule of the log while this replica has not seen the namespace of the service user.
+const NAMESPACE_UNKNOWN: &str = "NamespaceUnknown";
 
 /// The entry of the client id, compiled at `now`. `previous` is the entry that it replaces: versions that stay the same
 /// keep what the process remembers of them; equal grants are one of `grants`.
@@ -55,7 +60,11 @@ pub(super) fn entry(
 ) -> Entry {
     let application = &sources.application;
     let own_revision = revision("Application", &sources.key, application.as_ref());
-    let closed = |rule, object| Entry::Closed(Arc::new(Refusal { rule, object }));
+    let since = now.saturating_sub(settings.token_lifetime_max).unwrap_or(Timestamp::MIN);
+    let closed = |rule, object| {
+        let past = past(previous, None, now, since);
+        Entry::Closed(Arc::new(Refusal { rule, object }), past)
+    };
     if sources.is_subject {
         return closed(reasons::CLIENT_ID_TAKEN, own_revision);
     }
@@ -69,6 +78,9 @@ pub(super) fn entry(
         let key = sources.key.beside(&user.name_any());
         return closed(reasons::SERVICE_USER_SUSPENDED, revision("ServiceUser", &key, user.as_ref()));
     }
+    if !sources.knows_namespace {
+        return closed(NAMESPACE_UNKNOWN, own_revision);
+    }
     let authority = narrow(&sources.authority, application.spec.restrict_to.as_ref());
     let subject = user.uid().unwrap_or_default();
     let grant = grants.shared(Arc::new(grant(&authority)));
@@ -76,11 +88,21 @@ pub(super) fn entry(
         Some(Entry::Live(record, stood_for)) => Some((record.as_ref(), stood_for.as_ref())),
         _ => None,
     };
-    let previous = before.map(|(record, _)| record);
-    let stands_for = StandsFor::new(user, &sources.authority, &authority);
-    let digest = fingerprint(&authority, &[&subject]);
-    let held = Held { subject: &subject, authority: &authority, grants, grant: Arc::clone(&grant), digest, previous };
+    let known = before.map(|(record, _)| record);
+    let uid = application.metadata.uid.as_deref().unwrap_or_default();
+    let digest = application_stands_for(&authority, uid, &subject, None);
+    let held = Held {
+        application: uid,
+        subject: &subject,
+        authority: &authority,
+        grants,
+        grant: Arc::clone(&grant),
+        digest: &digest,
+        previous: known,
+    };
     let secrets = records(&sources.secrets, settings, &held);
+    let stands_for = StandsFor::new(user, &sources.authority, digest);
+    let (epoch, is_behind) = stands_for.epochs(&sources.key, application, user, before);
     let record = ClientRecord {
         client_id: Arc::clone(&sources.client_id),
         identity: identity(user),
@@ -91,8 +113,10 @@ pub(super) fn entry(
         },
         grant,
         token: token_policy(application, settings.token_lifetime_max),
-        epoch: stands_for.epochs(&sources.key, application, user, before),
-        changed_at: changed_at(&secrets, previous, now),
+        epoch,
+        is_behind,
+        changed_at: changed_at(&secrets, known, now),
+        past: past(previous, Some((&stands_for, &secrets)), now, since),
         subject,
         secrets,
     };
@@ -109,6 +133,30 @@ fn changed_at(secrets: &[SecretRecord], previous: Option<&ClientRecord>, now: Ti
             record.changed_at
         }
         _ => now,
+    }
+}
+
+/// What tokens stood for before, now that the client stands for `next`; `None`: it is closed. Losses of before `since` are
+/// forgotten.
+fn past(
+    previous: Option<&Entry>,
+    next: Option<(&StandsFor, &[SecretRecord])>,
+    now: Timestamp,
+    since: Timestamp,
+) -> Past {
+    match previous {
+        None => Past::default(),
+        Some(Entry::Closed(_, past)) => past.losing([].into_iter(), now, since),
+        Some(Entry::Live(record, stood_for)) => {
+            let live = |secrets: &'_ [SecretRecord], authority: &str| {
+                secrets.iter().any(|secret| secret.closed.is_none() && *secret.authority == *authority)
+            };
+            let goes_on = |authority: &str| {
+                next.is_some_and(|(stands_for, secrets)| stands_for == &**stood_for && live(secrets, authority))
+            };
+            let had = record.secrets.iter().filter(|secret| secret.closed.is_none()).map(|secret| &*secret.authority);
+            record.past.losing(had.filter(|authority| !goes_on(authority)), now, since)
+        }
     }
 }
 

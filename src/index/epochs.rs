@@ -4,37 +4,34 @@
 //! token of the time in between has to have the number already, or it would end by it, although it stands for what is
 //! held. The number can be told: controller and index ask the same functions.
 
-use crate::api::authority::{Authority, application_stands_for, next_epoch, user_stands_for};
+use crate::api::authority::{Authority, next_epoch, user_stands_for};
 use crate::api::{Application, ServiceUser};
 use crate::model::Key;
 use crate::oauth::client::{ClientRecord, Epoch};
 
 /// What the epochs of a client stand for, as digests.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub(crate) struct StandsFor {
     service_user: String,
     application: String,
 }
 
 impl StandsFor {
-    /// Of a client that may authenticate. `held` is what the groups of `user` come to, `narrowed` what the application
-    /// leaves of it.
-    pub(super) fn new(user: &ServiceUser, held: &Authority, narrowed: &Authority) -> Self {
-        let subject = user.metadata.uid.as_deref().unwrap_or_default();
-        Self {
-            service_user: user_stands_for(&user.spec, held),
-            application: application_stands_for(narrowed, subject, None),
-        }
+    /// Of a client that may authenticate. `held` is what the groups of `user` come to, `application` what the
+    /// application stands for.
+    pub(super) fn new(user: &ServiceUser, held: &Authority, application: String) -> Self {
+        Self { service_user: user_stands_for(&user.spec, held), application }
     }
 
-    /// The epochs. `before` is the client as it was, `key` that of the application.
+    /// The epochs, and whether one of them numbers a change that this replica has not seen yet. `before` is the client as
+    /// it was, `key` that of the application.
     pub(super) fn epochs(
         &self,
         key: &Key,
         application: &Application,
         user: &ServiceUser,
         before: Option<(&ClientRecord, &Self)>,
-    ) -> Epoch {
+    ) -> (Epoch, bool) {
         // Numbers of another object say nothing.
         let same_user = |record: &ClientRecord| user.metadata.uid.as_ref() == Some(&record.subject);
         let of_user = before.filter(|(record, _)| same_user(record));
@@ -46,21 +43,24 @@ impl StandsFor {
         let of_application =
             of_application.map(|(record, known)| (known.application.as_str(), record.epoch.application));
         let told = user.status.as_ref().map(|status| (status.epoch, status.authority.as_deref()));
-        let service_user = epoch(told.unwrap_or_default(), &self.service_user, of_user);
+        let (service_user, user_is_behind) = epoch(told.unwrap_or_default(), &self.service_user, of_user);
         let told = application.status.as_ref().map(|status| (status.epoch, status.authority.as_deref()));
-        Epoch { service_user, application: epoch(told.unwrap_or_default(), &self.application, of_application) }
+        let (application, is_behind) = epoch(told.unwrap_or_default(), &self.application, of_application);
+        (Epoch { service_user, application }, user_is_behind || is_behind)
     }
 }
 
-/// The epoch of an object that stands for `now`. `told` is what its status says, number and digest; `before` what this
-/// replica served last.
-fn epoch((written, digest): (Option<i64>, Option<&str>), now: &str, before: Option<(&str, i64)>) -> i64 {
+/// The epoch of an object that stands for `now`, and whether it is the number of a change that this replica has not
+/// seen. `told` is what its status says, number and digest; `before` what this replica served last.
+fn epoch((written, digest): (Option<i64>, Option<&str>), now: &str, before: Option<(&str, i64)>) -> (i64, bool) {
     let next = next_epoch(written, digest, now);
     match (written, before) {
         // The number of a change that this replica has not seen, or one that it has told the number of itself. Were it
         // raised once more, tokens that have it would be older than this replica, instead of it catching up with them.
-        (Some(written), Some((known, number))) if next != written && known == now => number.max(written),
-        _ => next,
+        (Some(written), Some((known, number))) if next != written && known == now => {
+            (number.max(written), number <= written)
+        }
+        _ => (next, false),
     }
 }
 
@@ -70,19 +70,20 @@ mod tests {
 
     #[test]
     fn what_a_replica_sees_change_has_its_number_before_it_is_written_and_what_it_has_not_seen_has_none_more() {
-        for (told, now, before, number, what) in [
-            ((None, None), "a", None, 1, "nobody has numbered it yet"),
-            ((Some(3), Some("a")), "a", None, 3, "all is told"),
-            ((Some(3), Some("a")), "a", Some(("a", 3)), 3, "nothing is new"),
-            ((Some(3), Some("a")), "b", Some(("a", 3)), 4, "a change is seen before its number"),
-            ((Some(3), Some("a")), "b", Some(("b", 4)), 4, "and looked at again"),
-            ((Some(4), Some("b")), "b", Some(("b", 4)), 4, "the number is written"),
-            ((Some(4), Some("b")), "a", Some(("a", 3)), 4, "a number is seen before its change"),
-            ((Some(4), Some("b")), "b", Some(("a", 4)), 4, "and the change after it"),
-            ((Some(3), Some("a")), "b", None, 4, "a replica starts between a change and its number"),
-            ((Some(3), Some("a")), "a", Some(("b", 4)), 3, "a change is taken back before it is numbered"),
+        for (told, now, before, number, is_behind, what) in [
+            ((None, None), "a", None, 1, false, "nobody has numbered it yet"),
+            ((Some(3), Some("a")), "a", None, 3, false, "all is told"),
+            ((Some(3), Some("a")), "a", Some(("a", 3)), 3, false, "nothing is new"),
+            ((Some(3), Some("a")), "b", Some(("a", 3)), 4, false, "a change is seen before its number"),
+            ((Some(3), Some("a")), "b", Some(("b", 4)), 4, false, "and looked at again"),
+            ((Some(4), Some("b")), "b", Some(("b", 4)), 4, false, "the number is written"),
+            ((Some(4), Some("b")), "a", Some(("a", 3)), 4, true, "a number is seen before its change"),
+            ((Some(4), Some("b")), "a", Some(("a", 4)), 4, true, "and looked at again"),
+            ((Some(4), Some("b")), "b", Some(("a", 4)), 4, false, "and the change after it"),
+            ((Some(3), Some("a")), "b", None, 4, false, "a replica starts between a change and its number"),
+            ((Some(3), Some("a")), "a", Some(("b", 4)), 3, false, "a change is taken back before it is numbered"),
         ] {
-            assert_eq!(epoch(told, now, before), number, "{what}");
+            assert_eq!(epoch(told, now, before), (number, is_behind), "{what}");
         }
     }
 }

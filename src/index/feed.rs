@@ -28,7 +28,7 @@ pub async fn feed(
     served: impl Fn(SignedDuration),
 ) {
     let started = clock.now();
-    let mut waiting_for: BTreeSet<Kind> = Kind::ALL.into_iter().filter(|kind| kind.is_served()).collect();
+    let mut waiting_for = BTreeSet::from(Kind::ALL);
     let mut batch = Vec::with_capacity(BATCH);
     while updates.recv_many(&mut batch, BATCH).await > 0 {
         let mut pending = Pending::default();
@@ -36,11 +36,13 @@ pub async fn feed(
             match update {
                 Update::Listed(kind) => {
                     waiting_for.remove(&kind);
+                    index.listed.store(waiting_for.is_empty(), Ordering::Release);
                 }
                 Update::Affected(affected) => pending.add(&affected),
             }
         }
-        let first = waiting_for.is_empty() && !index.is_synced();
+        let is_listed = !waiting_for.iter().any(|kind| kind.is_served());
+        let first = is_listed && !index.is_synced();
         if first {
             // Not before: a record compiled while the lists come in lacks what comes later.
             pending.clients.extend(model.relations().claimants_of_client_id.keys().cloned());
@@ -48,7 +50,7 @@ pub async fn feed(
         for state in pending.endpoints.iter().filter_map(|key| model.endpoints.get(key)) {
             index.shared.ledger.merge(&state.spec);
         }
-        if waiting_for.is_empty() {
+        if is_listed {
             // What is listed at first is what there was when the lists began, or younger.
             let now = if first { started } else { clock.now() };
             for (number, client_id) in pending.clients.iter().enumerate() {
@@ -111,7 +113,10 @@ impl Index {
     /// Replaces the record of `client_id` by what the objects say now.
     fn compile(&self, model: &Model, client_id: &Arc<str>, now: Timestamp) {
         let entries = self.entries.pin();
-        match compiled(model, client_id, &self.settings, &self.grants, entries.get(client_id), now) {
+        let entry = compiled(model, client_id, &self.settings, &self.grants, entries.get(client_id), now);
+        let is_behind = matches!(&entry, Some(Entry::Live(record, _)) if record.is_behind);
+        self.progress.is_behind(client_id, is_behind);
+        match entry {
             Some(entry) => entries.insert(Arc::clone(client_id), entry),
             None => entries.remove(client_id),
         };
@@ -130,7 +135,8 @@ fn sources(model: &Model, client_id: &str) -> Option<Sources> {
     let user = model.user(&key.beside(&application.spec.service_user_ref.name));
     let authority = user.as_ref().map(|user| model.membership(user).authority).unwrap_or_default();
     let secrets = model.secrets_of(&key);
-    Some(Sources { client_id, key, application, user, authority, secrets, is_subject })
+    let knows_namespace = model.knows_namespace(&key.namespace);
+    Some(Sources { client_id, key, application, user, authority, secrets, is_subject, knows_namespace })
 }
 
 /// Every scope that some group permits.

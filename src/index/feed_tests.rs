@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
+use kube::core::PartialObjectMeta;
 use proptest::prelude::*;
 
 use super::*;
@@ -14,10 +16,13 @@ use crate::api::application::{ApplicationSpec, Reference, Restriction};
 use crate::api::authority::{application_stands_for, narrow, next_epoch, user_stands_for};
 use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, LifetimePolicy, Version, VersionState};
 use crate::api::location::Location;
+use crate::api::names::LOCATION_ANNOTATION;
 use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::model::Key;
 use crate::model::world::{SECRETS_LIMIT, World};
+use crate::oauth::bearer::judge;
+use crate::oauth::claims::OwnClaims;
 use crate::oauth::client::Epoch;
 
 const SETTINGS: Settings = Settings {
@@ -34,6 +39,7 @@ enum Step {
     User { name: u8, groups: Vec<u8>, suspended: bool, present: bool },
     Application { name: u8, user: u8, client_id: Option<u8>, restricted: bool, present: bool },
     Secret { name: u8, application: u8, revoked: bool, present: bool },
+    Namespace { bound: bool, present: bool },
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -63,6 +69,7 @@ fn steps() -> impl Strategy<Value = Step> {
             revoked,
             present
         }),
+        (flag, present).prop_map(|(bound, present)| Step::Namespace { bound, present }),
     ]
 }
 
@@ -91,7 +98,22 @@ fn apply(world: &mut World, step: &Step) -> Affected {
         Step::Secret { name, application, revoked, present } => {
             world.secret(secret(*name, *application, *revoked), *present)
         }
+        Step::Namespace { bound, present } => world.namespace(namespace(*bound), *present),
     }
+}
+
+/// A world with the namespace in which all is.
+fn inhabited() -> World {
+    let mut world = World::default();
+    world.namespace(namespace(false), true);
+    world
+}
+
+/// The namespace: everywhere, or where no service user of these tests is.
+fn namespace(bound: bool) -> PartialObjectMeta<Namespace> {
+    let annotations = bound.then(|| BTreeMap::from([(LOCATION_ANNOTATION.to_owned(), "/elsewhere".to_owned())]));
+    let metadata = ObjectMeta { name: Some("billing".to_owned()), annotations, ..ObjectMeta::default() };
+    PartialObjectMeta { metadata, ..PartialObjectMeta::default() }
 }
 
 fn group(name: u8, admits: bool, scope: u8) -> AccessGroup {
@@ -178,7 +200,7 @@ fn everything(world: &World) -> BTreeMap<Arc<str>, String> {
 /// What an entry says, without the revisions of the objects, which differ after every write.
 fn without_revisions(entry: &Entry) -> String {
     match entry {
-        Entry::Closed(refusal) => format!("{} {}", refusal.rule, refusal.object.name),
+        Entry::Closed(refusal, _) => format!("{} {}", refusal.rule, refusal.object.name),
         Entry::Live(record, _) => {
             let secret = |s: &crate::oauth::client::SecretRecord| {
                 let closed = s.closed.as_ref().map(|c| c.rule);
@@ -199,24 +221,58 @@ struct Served {
 
 impl Served {
     fn follow(&mut self, world: &World, affected: Affected) {
+        self.follow_at(world, affected, Timestamp::MIN);
+    }
+
+    fn follow_at(&mut self, world: &World, affected: Affected, now: Timestamp) {
         for id in affected.clients {
             let previous = self.entries.remove(&id);
-            let entry = compiled(&world.model, &id, &SETTINGS, &self.grants, previous.as_ref(), Timestamp::MIN);
+            let entry = compiled(&world.model, &id, &SETTINGS, &self.grants, previous.as_ref(), now);
             self.entries.extend(entry.map(|entry| (id, entry)));
+        }
+    }
+
+    /// A token of each client for each secret, as claims.
+    fn issue(&self, iat: i64) -> Vec<String> {
+        let live = self.entries.values().filter_map(|entry| match entry {
+            Entry::Live(record, _) => Some(record),
+            Entry::Closed(..) => None,
+        });
+        let tokens = live.flat_map(|record| {
+            let open = record.secrets.iter().filter(|secret| secret.closed.is_none());
+            open.map(|secret| {
+                serde_json::json!({
+                    "iss": "", "sub": record.subject, "aud": "api", "client_id": record.client_id, "iat": iat, "exp": iat,
+                    "jti": "", "scope": "", "roles": [], "planes": [], "location": "",
+                    "postern_epoch": [record.epoch.service_user, record.epoch.application],
+                    "postern_authority": secret.authority,
+                })
+                .to_string()
+            })
+        });
+        tokens.collect()
+    }
+
+    /// What is said of a token; `None`: its client is gone, and with it the memory of what it was.
+    fn is_good(&self, token: &str, now: Timestamp) -> Option<bool> {
+        let claims: OwnClaims<'_> = serde_json::from_str(token).unwrap();
+        match self.entries.get(&*claims.client_id)? {
+            Entry::Live(record, _) => Some(judge(record, now, &claims).is_ok()),
+            Entry::Closed(..) => Some(false),
         }
     }
 
     fn epochs(&self) -> BTreeMap<Arc<str>, Epoch> {
         let epoch = |entry: &Entry| match entry {
             Entry::Live(record, _) => Some(record.epoch),
-            Entry::Closed(_) => None,
+            Entry::Closed(..) => None,
         };
         self.entries.iter().filter_map(|(id, entry)| Some((id.clone(), epoch(entry)?))).collect()
     }
 }
 
 /// Numbers what has changed, as the controller does.
-fn number(world: &mut World, served: &mut Served) {
+fn number(world: &mut World, served: &mut Served, now: Timestamp) {
     for key in world.model.users.keys() {
         let mut user = ServiceUser::clone(&world.model.user(&key).unwrap());
         let stands_for = user_stands_for(&user.spec, &world.model.membership(&user).authority);
@@ -224,7 +280,7 @@ fn number(world: &mut World, served: &mut Served) {
         told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &stands_for));
         told.authority = Some(stands_for);
         let affected = world.user(user, true);
-        served.follow(world, affected);
+        served.follow_at(world, affected, now);
     }
     for key in world.model.applications.keys() {
         let mut application = Application::clone(&world.model.application(&key).unwrap());
@@ -234,12 +290,13 @@ fn number(world: &mut World, served: &mut Served) {
         let subject = user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default();
         let is_open = user.as_ref().is_some_and(|user| !user.spec.is_suspended());
         let is_closed = !is_open || world.model.client_id_holder(&application).is_some();
-        let stands_for = application_stands_for(&held, subject, is_closed.then_some("closed"));
+        let uid = application.metadata.uid.as_deref().unwrap_or_default();
+        let stands_for = application_stands_for(&held, uid, subject, is_closed.then_some("closed"));
         let told = application.status.get_or_insert_default();
         told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &stands_for));
         told.authority = Some(stands_for);
         let affected = world.application(application, true);
-        served.follow(world, affected);
+        served.follow_at(world, affected, now);
     }
 }
 
@@ -248,7 +305,7 @@ proptest! {
 
     #[test]
     fn every_client_that_a_change_alters_is_compiled_again(history in proptest::collection::vec(steps(), 1..30)) {
-        let mut world = World::default();
+        let mut world = inhabited();
         for step in &history {
             let before = everything(&world);
             let affected = apply(&mut world, step);
@@ -262,7 +319,7 @@ proptest! {
 
     #[test]
     fn what_stays_of_a_client_is_what_it_would_come_to_again(history in proptest::collection::vec(steps(), 1..30)) {
-        let (mut world, mut served) = (World::default(), Served::default());
+        let (mut world, mut served) = (inhabited(), Served::default());
         for step in &history {
             let affected = apply(&mut world, step);
             served.follow(&world, affected);
@@ -275,21 +332,44 @@ proptest! {
     fn a_client_has_the_number_of_a_change_before_it_is_written(
         history in proptest::collection::vec((steps(), any::<bool>()), 1..30),
     ) {
-        let (mut world, mut served) = (World::default(), Served::default());
+        let (mut world, mut served) = (inhabited(), Served::default());
         for (step, is_numbered) in &history {
             let affected = apply(&mut world, step);
             served.follow(&world, affected);
             if *is_numbered {
                 let before = served.epochs();
-                number(&mut world, &mut served);
+                number(&mut world, &mut served, Timestamp::MIN);
                 prop_assert_eq!(before, served.epochs(), "after {:?}", step);
             }
         }
     }
 
     #[test]
+    fn a_token_that_was_ended_stays_ended_whatever_comes_back(
+        history in proptest::collection::vec((steps(), any::<bool>()), 1..30),
+    ) {
+        let (mut world, mut served) = (inhabited(), Served::default());
+        let mut tokens: Vec<(String, bool)> = Vec::new();
+        for ((step, is_numbered), second) in history.iter().zip((0..).step_by(2)) {
+            let now = Timestamp::from_second(second).unwrap();
+            let affected = apply(&mut world, step);
+            served.follow_at(&world, affected, now);
+            tokens.retain_mut(|(token, was_good)| {
+                let is_good = served.is_good(token, now);
+                assert!(*was_good || is_good != Some(true), "{token} is good again after {step:?}");
+                *was_good = is_good == Some(true);
+                is_good.is_some()
+            });
+            if *is_numbered {
+                number(&mut world, &mut served, now);
+            }
+            tokens.extend(served.issue(second + 1).into_iter().map(|token| (token, true)));
+        }
+    }
+
+    #[test]
     fn the_order_of_events_leaves_no_trace(history in proptest::collection::vec(steps(), 1..30)) {
-        let mut world = World::default();
+        let mut world = inhabited();
         let mut last: BTreeMap<(u8, u8), Step> = BTreeMap::new();
         for step in history {
             apply(&mut world, &step);
@@ -298,11 +378,12 @@ proptest! {
                 Step::User { name, .. } => (2, name),
                 Step::Application { name, .. } => (1, name),
                 Step::Secret { name, .. } => (0, name),
+                Step::Namespace { .. } => (4, 0),
             };
             last.insert(key, step);
         }
         // The same objects, each written once, secrets first and groups last.
-        let mut again = World::default();
+        let mut again = inhabited();
         for step in last.values() {
             apply(&mut again, step);
         }

@@ -31,7 +31,7 @@ use kube::Client;
 use crate::api::client_secret::LifetimePolicy;
 use crate::model::{Freshness, Kind};
 use crate::oauth::client::{
-    Availability, CatchUpError, ClientRecord, Clients, Grant, Ledger, Lookup, ObjectRevision, Refusal,
+    Availability, CatchUpError, ClientRecord, Clients, Grant, Ledger, Lookup, ObjectRevision, Past, Refusal,
 };
 use crate::pool::Pool;
 
@@ -58,8 +58,8 @@ pub struct Settings {
 pub(crate) enum Entry {
     /// It may authenticate.
     Live(Arc<ClientRecord>, Arc<StandsFor>),
-    /// A rule closes it.
-    Closed(Arc<Refusal>),
+    /// A rule closes it. What its tokens stood for is remembered.
+    Closed(Arc<Refusal>, Past),
 }
 
 /// The read model. One for each process; the feed writes, every request reads.
@@ -69,6 +69,7 @@ pub struct Index {
     grants: Pool<Grant>,
     scopes: ArcSwap<Arc<[Arc<str>]>>,
     synced: AtomicBool,
+    listed: AtomicBool,
     progress: progress::Progress,
     freshness: Vec<(Kind, Arc<Freshness>)>,
     settings: Settings,
@@ -93,6 +94,7 @@ impl Index {
             grants: Pool::default(),
             scopes: ArcSwap::default(),
             synced: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             progress: progress::Progress::default(),
             freshness,
             settings,
@@ -107,6 +109,12 @@ impl Index {
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
+    }
+
+    /// Whether every watch has listed its kind, those among them that only the controller needs.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
     }
 
     /// Age of the read model: how long the worst of its watches has been broken.
@@ -161,7 +169,7 @@ impl Clients for Index {
     fn lookup(&self, client_id: &str) -> Lookup {
         match self.entries.pin().get(client_id) {
             Some(Entry::Live(record, _)) => Lookup::Live(Arc::clone(record)),
-            Some(Entry::Closed(refusal)) => Lookup::Closed(Arc::clone(refusal)),
+            Some(Entry::Closed(refusal, _)) => Lookup::Closed(Arc::clone(refusal)),
             None => Lookup::Unknown,
         }
     }

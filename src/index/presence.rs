@@ -29,8 +29,10 @@ impl Index {
         let told = async {
             let mut told = None;
             loop {
-                let serves = self.progress.serves();
-                if told != Some(serves) && self.tell(&clock, serves).await {
+                if let Some(serves) = self.progress.serves()
+                    && told != Some(serves)
+                    && self.tell(&clock, serves).await
+                {
                     told = Some(serves);
                 }
                 tokio::time::sleep(TELL_EVERY).await;

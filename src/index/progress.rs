@@ -1,5 +1,8 @@
 //! How far the index has come: the newest resourceVersion of each kind that it serves.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::watch;
 
 use crate::api::endpoint_state::Serves;
@@ -7,40 +10,58 @@ use crate::model::Kind;
 
 /// One number a kind. ResourceVersions of one kind compare as integers, and a watch delivers them in order: once a
 /// number is reached, everything up to it is served.
-pub(super) struct Progress(watch::Sender<[u64; Kind::ALL.len()]>);
+pub(super) struct Progress {
+    reached: watch::Sender<[u64; Kind::ALL.len()]>,
+    /// Clients of which a change has been numbered that is not served yet.
+    behind: Mutex<BTreeSet<Arc<str>>>,
+}
 
 impl Default for Progress {
     fn default() -> Self {
-        Self(watch::Sender::new([0; Kind::ALL.len()]))
+        Self { reached: watch::Sender::new([0; Kind::ALL.len()]), behind: Mutex::default() }
     }
 }
 
 impl Progress {
     /// The index serves `kind` up to `resource_version`.
     pub(super) fn reach(&self, kind: Kind, resource_version: u64) {
-        self.0.send_if_modified(|reached| {
+        self.reached.send_if_modified(|reached| {
             let Some(at) = slot(reached, kind).filter(|at| **at < resource_version) else { return false };
             *at = resource_version;
             true
         });
     }
 
-    /// The newest resourceVersions that are served.
-    pub(super) fn serves(&self) -> Serves {
-        let mut reached = *self.0.borrow();
+    /// Whether a change of this client has been numbered that is not served yet.
+    pub(super) fn is_behind(&self, client_id: &Arc<str>, is_behind: bool) {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_behind {
+            behind.insert(Arc::clone(client_id));
+        } else if !behind.is_empty() {
+            behind.remove(client_id);
+        }
+    }
+
+    /// The newest resourceVersions that are served. `None` while the numbers say too much: of an object that was deleted
+    /// no watch gives one, so a replica may have the number of what follows from that, and not the deletion itself.
+    pub(super) fn serves(&self) -> Option<Serves> {
+        if !self.behind.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return None;
+        }
+        let mut reached = *self.reached.borrow();
         let mut of = |kind| slot(&mut reached, kind).map_or(0, |at| i64::try_from(*at).unwrap_or(i64::MAX));
-        Serves {
+        Some(Serves {
             access_groups: of(Kind::AccessGroup),
             service_users: of(Kind::ServiceUser),
             applications: of(Kind::Application),
             client_secrets: of(Kind::ClientSecret),
             namespaces: of(Kind::Namespace),
-        }
+        })
     }
 
     /// Hears of each step forward.
     pub(super) fn steps(&self) -> watch::Receiver<[u64; Kind::ALL.len()]> {
-        self.0.subscribe()
+        self.reached.subscribe()
     }
 
     /// Waits until the index serves every one of `wanted`.
@@ -50,7 +71,7 @@ impl Progress {
             wanted.iter().all(|(kind, version)| slot(&mut reached, *kind).is_some_and(|at| *at >= *version))
         };
         // The sender lives as long as the index, and `self` is borrowed from it.
-        let _ = self.0.subscribe().wait_for(there).await;
+        let _ = self.reached.subscribe().wait_for(there).await;
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::Settings;
 use super::compile::{grant, revision};
 use crate::api::ClientSecret;
-use crate::api::authority::{Authority, fingerprint, narrow, stands_for};
+use crate::api::authority::{Authority, application_stands_for, narrow, stands_for};
 use crate::api::client_secret::{Use, Version, uid_bytes};
 use crate::api::conditions::reasons;
 use crate::crypto::install_key::Strength;
@@ -20,12 +20,14 @@ use crate::pool::Pool;
 
 /// What the client holds, before its secrets narrow it.
 pub(super) struct Held<'a> {
+    /// UID of the Application.
+    pub(super) application: &'a str,
     pub(super) subject: &'a str,
     pub(super) authority: &'a Authority,
     pub(super) grants: &'a Pool<Grant>,
     pub(super) grant: Arc<Grant>,
-    /// Of subject and authority.
-    pub(super) digest: String,
+    /// What the application stands for.
+    pub(super) digest: &'a str,
     /// The client as it was.
     pub(super) previous: Option<&'a ClientRecord>,
 }
@@ -34,10 +36,11 @@ impl Held<'_> {
     /// What a secret holds, and the digest of that.
     fn by(&self, object: &ClientSecret) -> (Arc<Grant>, Box<str>) {
         let (grant, held) = match &object.spec.restrict_to {
-            None => (Arc::clone(&self.grant), Cow::Borrowed(&self.digest)),
+            None => (Arc::clone(&self.grant), Cow::Borrowed(self.digest)),
             Some(restriction) => {
                 let narrowed = narrow(self.authority, Some(restriction));
-                (self.grants.shared(Arc::new(grant(&narrowed))), Cow::Owned(fingerprint(&narrowed, &[self.subject])))
+                let digest = application_stands_for(&narrowed, self.application, self.subject, None);
+                (self.grants.shared(Arc::new(grant(&narrowed))), Cow::Owned(digest))
             }
         };
         (grant, stands_for(object.metadata.uid.as_deref().unwrap_or_default(), &held).into())

@@ -41,7 +41,7 @@ impl Index {
         let entries = self.entries.pin();
         let live = entries.values().filter_map(|entry| match entry {
             Entry::Live(record, _) => Some(record),
-            Entry::Closed(_) => None,
+            Entry::Closed(..) => None,
         });
         let mut uses = Vec::new();
         for secret in live.flat_map(|record| &record.secrets) {

@@ -118,6 +118,12 @@ impl Model {
         )
     }
 
+    /// Whether the namespace is known: watches run side by side, and an object may come before its namespace.
+    #[must_use]
+    pub fn knows_namespace(&self, name: &str) -> bool {
+        self.namespaces.kept(&Key::new("", name)).is_some()
+    }
+
     /// An AccessGroup that is in force.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<Arc<AccessGroup>> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 
 use super::affected::{Affected, Kind};
@@ -31,6 +33,14 @@ impl World {
         affected.group(&self.relations(), &change);
         let members = std::mem::take(&mut affected.members);
         affected.expand(&self.relations(), &members);
+        affected
+    }
+
+    /// Puts the namespace there, or takes it away.
+    pub(crate) fn namespace(&mut self, object: PartialObjectMeta<Namespace>, present: bool) -> Affected {
+        let change = write(&self.model.namespaces, object, present, Arc::new);
+        let mut affected = Affected::nothing(Kind::Namespace, 0);
+        affected.namespace(&self.relations(), &change);
         affected
     }
 

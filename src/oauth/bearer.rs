@@ -11,7 +11,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::crypto::jwt::{self, NotOurs};
@@ -20,6 +20,11 @@ use crate::oauth::claims::OwnClaims;
 use crate::oauth::client::{ClientRecord, Clients, Lookup, ObjectRevision, Refusal};
 use crate::oauth::error::Unavailable;
 use crate::oauth::token::{Facts, TokenService};
+
+/// For how long after its issue a token proves that this replica is behind. A watch that has stopped is noticed after one
+/// minute, and a list that takes its place may take as long. Whoever is behind for longer has lost what was numbered: a
+/// restored backup, for example.
+const LAG_MAX: SignedDuration = SignedDuration::from_mins(2);
 
 /// Why a token is not accepted. For the operator's log: the caller is told nothing of it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -64,6 +69,9 @@ pub enum TokenFault {
     /// It stands for an authority that this replica does not know; the object is the Application.
     #[error("it stands for an authority that is not known here")]
     OtherAuthority(ObjectRevision),
+    /// Its epoch is one that this replica has not come to; the object is the Application.
+    #[error("its epoch is newer than what is known here")]
+    Newer(ObjectRevision),
 }
 
 impl TokenFault {
@@ -82,7 +90,7 @@ impl TokenFault {
             Self::UnknownClient => "UnknownClient",
             Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => refusal.rule,
             Self::Ended(_) => "AuthorityChanged",
-            Self::OtherAuthority(_) => "OtherAuthority",
+            Self::OtherAuthority(_) | Self::Newer(_) => "OtherAuthority",
         }
     }
 
@@ -91,7 +99,7 @@ impl TokenFault {
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
             Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => Some(&refusal.object),
-            Self::Ended(object) | Self::OtherAuthority(object) => Some(object),
+            Self::Ended(object) | Self::OtherAuthority(object) | Self::Newer(object) => Some(object),
             Self::UnknownKey
             | Self::WrongSignature
             | Self::NotSealed
@@ -107,7 +115,7 @@ impl TokenFault {
     /// Whether a change that this replica has not seen yet could turn this into a success: another replica, which has
     /// seen it, may have issued the token.
     fn may_be_behind(&self) -> bool {
-        matches!(self, Self::UnknownClient | Self::ClientClosed(_) | Self::OtherAuthority(_))
+        matches!(self, Self::UnknownClient | Self::ClientClosed(_) | Self::OtherAuthority(_) | Self::Newer(_))
     }
 }
 
@@ -182,6 +190,11 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             let caught_up = self.clients.catch_up(&claims.client_id, &claims.postern_authority).await;
             caught_up.map_err(Unavailable::from)?;
             judged = self.judge(now, &claims);
+            // Of what was deleted no read tells. The token proves that there is something that this replica has not seen.
+            let is_young = now.as_second().saturating_sub(claims.iat) < LAG_MAX.as_secs();
+            if is_young && matches!(judged, Err(TokenFault::Newer(_))) {
+                return Err(Unavailable::Behind.into());
+            }
         }
         Ok(Live { record: judged?, claims, ends })
     }
@@ -229,34 +242,43 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 
     /// What the read model says of the client for which the token was issued.
     fn judge(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<Arc<ClientRecord>, TokenFault> {
-        let record = match self.clients.lookup(&claims.client_id) {
-            Lookup::Live(record) => record,
-            Lookup::Closed(refusal) => return Err(TokenFault::ClientClosed(Refusal::clone(&refusal))),
-            Lookup::Unknown => return Err(TokenFault::UnknownClient),
-        };
-        let ended = || TokenFault::Ended(record.application.clone());
-        let not_known = || TokenFault::OtherAuthority(record.application.clone());
-        let [of_user, of_application] = claims.postern_epoch;
-        // Epochs of two service users say nothing of each other.
-        let same_user = *record.subject == *claims.sub;
-        let of_user = if same_user { of_user.cmp(&record.epoch.service_user) } else { Ordering::Equal };
-        let epochs = [of_application.cmp(&record.epoch.application), of_user];
-        if epochs.contains(&Ordering::Less) {
-            return Err(ended());
+        match self.clients.lookup(&claims.client_id) {
+            Lookup::Live(record) => judge(&record, now, claims).map(|()| record),
+            Lookup::Closed(refusal) => Err(TokenFault::ClientClosed(Refusal::clone(&refusal))),
+            Lookup::Unknown => Err(TokenFault::UnknownClient),
         }
-        if epochs.contains(&Ordering::Greater) {
-            return Err(not_known());
-        }
-        match record.secrets.iter().find(|secret| *secret.authority == *claims.postern_authority) {
-            Some(secret) => match &secret.closed {
-                Some(refusal) => Err(TokenFault::SecretClosed(refusal.as_ref().clone())),
-                None if secret.expires_at.is_some_and(|end| end <= now) => Err(TokenFault::Expired),
-                None => Ok(Arc::clone(&record)),
-            },
-            // Issued before this replica saw the change, so without it.
-            None if claims.iat < record.changed_at.as_second() => Err(ended()),
-            None => Err(not_known()),
-        }
+    }
+}
+
+/// Whether the token stands for what its client holds at `now`.
+pub(crate) fn judge(record: &ClientRecord, now: Timestamp, claims: &OwnClaims<'_>) -> Result<(), TokenFault> {
+    let ended = || TokenFault::Ended(record.application.clone());
+    if record.past.ended(&claims.postern_authority, claims.iat) {
+        return Err(ended());
+    }
+    // Issued before this replica saw the last change: what it does not know now, it knew before.
+    let is_old = claims.iat < record.changed_at.as_second() && !record.is_behind;
+    let not_known = || if is_old { ended() } else { TokenFault::OtherAuthority(record.application.clone()) };
+    let secret = record.secrets.iter().find(|secret| *secret.authority == *claims.postern_authority);
+    let [of_user, of_application] = claims.postern_epoch;
+    // Epochs of two service users say nothing of each other.
+    let same_user = *record.subject == *claims.sub;
+    let of_user = if same_user { of_user.cmp(&record.epoch.service_user) } else { Ordering::Equal };
+    let epochs = [of_application.cmp(&record.epoch.application), of_user];
+    if epochs.contains(&Ordering::Less) {
+        // An Application that was created again begins anew, and this replica may still have the one before.
+        return Err(if secret.is_some() { ended() } else { not_known() });
+    }
+    if epochs.contains(&Ordering::Greater) {
+        return Err(TokenFault::Newer(record.application.clone()));
+    }
+    match secret {
+        Some(secret) => match &secret.closed {
+            Some(refusal) => Err(TokenFault::SecretClosed(refusal.as_ref().clone())),
+            None if secret.expires_at.is_some_and(|end| end <= now) => Err(TokenFault::Expired),
+            None => Ok(()),
+        },
+        None => Err(not_known()),
     }
 }
 

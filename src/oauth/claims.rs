@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The claims, in the order in which they are written.
 #[derive(Debug, Serialize)]
@@ -82,7 +85,8 @@ pub struct OwnClaims<'a> {
     #[serde(borrow)]
     pub sub: Cow<'a, str>,
     /// The audiences.
-    pub aud: OwnAudience,
+    #[serde(borrow)]
+    pub aud: OwnAudience<'a>,
     /// The client that asked.
     #[serde(borrow)]
     pub client_id: Cow<'a, str>,
@@ -97,9 +101,11 @@ pub struct OwnClaims<'a> {
     #[serde(borrow)]
     pub scope: Cow<'a, str>,
     /// Roles behind the scopes.
-    pub roles: Vec<String>,
+    #[serde(borrow)]
+    pub roles: Vec<Text<'a>>,
     /// Planes of the roles.
-    pub planes: Vec<String>,
+    #[serde(borrow)]
+    pub planes: Vec<Text<'a>>,
     /// Where the ServiceUser acts.
     #[serde(borrow)]
     pub location: Cow<'a, str>,
@@ -123,17 +129,22 @@ impl OwnClaims<'_> {
     }
 }
 
+/// A text of a token, borrowed from it unless it is escaped there.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
 /// [`Audience`], read back.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum OwnAudience {
+pub enum OwnAudience<'a> {
     /// One.
-    One(String),
+    One(Text<'a>),
     /// Several.
-    Several(Vec<String>),
+    Several(Vec<Text<'a>>),
 }
 
-impl OwnAudience {
+impl OwnAudience<'_> {
     /// Whether this is one of them.
     #[must_use]
     pub fn contains(&self, audience: &str) -> bool {
@@ -147,7 +158,36 @@ impl OwnAudience {
             Self::Several(several) => several.as_slice(),
         }
         .iter()
-        .map(String::as_str)
+        .map(|audience| &*audience.0)
+    }
+}
+
+/// By hand: what serde derives for the two forms reads a token into a tree first, with a copy of each text.
+impl<'de: 'a, 'a> Deserialize<'de> for OwnAudience<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EitherForm)
+    }
+}
+
+struct EitherForm;
+
+impl<'de> Visitor<'de> for EitherForm {
+    type Value = OwnAudience<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an audience or a list of them")
+    }
+
+    fn visit_borrowed_str<E>(self, one: &'de str) -> Result<Self::Value, E> {
+        Ok(OwnAudience::One(Text(Cow::Borrowed(one))))
+    }
+
+    fn visit_str<E>(self, one: &str) -> Result<Self::Value, E> {
+        Ok(OwnAudience::One(Text(Cow::Owned(one.to_owned()))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(OwnAudience::Several)
     }
 }
 
@@ -155,4 +195,21 @@ impl OwnAudience {
 #[must_use]
 pub fn token_id(random: [u8; 16]) -> String {
     URL_SAFE_NO_PAD.encode(random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audience_of_a_token_is_one_or_a_list_and_nothing_else() {
+        let read = |json: &'static str| serde_json::from_str::<OwnAudience<'_>>(json);
+        let all = |json| read(json).unwrap().iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(all(r#""a""#), ["a"]);
+        assert_eq!(all(r#""a\"b""#), ["a\"b"], "escaped");
+        assert_eq!(all(r#"["a","b\\c"]"#), ["a", "b\\c"]);
+        for wrong in ["7", "null", "{}", "[7]", "[[]]", "true"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 pub use crate::crypto::signing::SigningAlgorithm;
+pub use crate::oauth::past::Past;
 
 /// The read model, as the protocol sees it.
 pub trait Clients: Ledger {
@@ -144,6 +145,10 @@ pub struct ClientRecord {
     pub epoch: Epoch,
     /// When this process last saw what its secrets stand for change, or when it started.
     pub changed_at: Timestamp,
+    /// What its tokens stood for before.
+    pub past: Past,
+    /// A change of authority has been numbered that this replica has not seen yet.
+    pub is_behind: bool,
     /// Its secrets, live or closed.
     pub secrets: Vec<SecretRecord>,
 }

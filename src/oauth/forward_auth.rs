@@ -44,7 +44,7 @@ impl Access {
         Self {
             subject: claims.sub.into_owned(),
             client_id: claims.client_id.into(),
-            roles: claims.roles.join(" "),
+            roles: claims.roles.iter().map(|role| &*role.0).collect::<Vec<_>>().join(" "),
             scope: claims.scope.into_owned(),
         }
     }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::crypto::jwt;
 use crate::oauth::authenticate::{Arrival, Authenticated};
 use crate::oauth::bearer::{Live, NotGood, TokenFault};
-use crate::oauth::claims::{OwnAudience, OwnClaims};
+use crate::oauth::claims::{OwnAudience, OwnClaims, Text};
 use crate::oauth::client::Clients;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 use crate::oauth::form::Form;
@@ -168,11 +168,11 @@ struct About<'a> {
     iat: i64,
     nbf: i64,
     sub: &'a str,
-    aud: &'a OwnAudience,
+    aud: &'a OwnAudience<'a>,
     iss: &'a str,
     jti: &'a str,
-    roles: &'a [String],
-    planes: &'a [String],
+    roles: &'a [Text<'a>],
+    planes: &'a [Text<'a>],
     location: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_by: Option<&'a str>,

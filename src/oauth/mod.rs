@@ -23,6 +23,7 @@ pub mod introspect;
 pub mod issuer;
 pub mod manage;
 pub mod metadata;
+pub mod past;
 pub mod request;
 pub mod response;
 pub mod revoke;

@@ -39,7 +39,8 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let subject = observed.user.and_then(|user| user.metadata.uid.clone());
     let (ready, outlook) = ready(observed);
     let closed = (!ready.status).then_some(ready.reason);
-    let stands_for = application_stands_for(&authority, subject.as_deref().unwrap_or_default(), closed);
+    let uid = application.metadata.uid.as_deref().unwrap_or_default();
+    let stands_for = application_stands_for(&authority, uid, subject.as_deref().unwrap_or_default(), closed);
     let epoch = next_epoch(previous.epoch, previous.authority.as_deref(), &stands_for);
     let mut verdicts = with_outlook(ready, outlook);
     verdicts.push(service_user_resolved(observed));

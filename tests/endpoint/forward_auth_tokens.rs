@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use postern::crypto::jwt;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
-use postern::oauth::client::{ClientRecord, Epoch, Lookup, Refusal};
+use postern::oauth::client::{ClientRecord, Epoch, Lookup, Past, Refusal};
 use serde_json::{Value, json};
 
 use crate::forward_auth::{ask, bearer, challenges, rule};
-use crate::world::{AUTHORITY, BILLING, CLIENT_ID, NOW, SUBJECT, World, key_set, object, record};
+use crate::world::{AUTHORITY, BILLING, CLIENT_ID, NOW, SUBJECT, World, instant, key_set, object, record};
 
 /// A token that says what ours say, with some claims changed, signed by `key`.
 fn token(world: &World, key: &SigningKey, change: Value) -> String {
@@ -41,14 +41,70 @@ async fn u1_a_token_of_ours_is_refused_when_its_time_is_over_or_its_claims_are_o
         (json!({"iss": "https://elsewhere.example.com"}), "OtherIssuer"),
         (json!({"postern_epoch": [2, 2]}), "AuthorityChanged"),
         (json!({"postern_epoch": [3, 1]}), "AuthorityChanged"),
-        (json!({"postern_epoch": [4, 2]}), "OtherAuthority"),
-        (json!({"postern_epoch": [3, 3]}), "OtherAuthority"),
+        (json!({"postern_epoch": [4, 2], "iat": NOW - 120}), "OtherAuthority"),
+        (json!({"postern_epoch": [3, 3], "iat": NOW - 120}), "OtherAuthority"),
         (json!({"postern_authority": "6e1b"}), "OtherAuthority"),
         (json!({"client_id": "another"}), "UnknownClient"),
         (json!({"exp": null}), "MalformedClaims"),
         (json!({"aud": 7}), "MalformedClaims"),
     ] {
         refused(&world, &token(&world, ours, change), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_young_token_of_a_newer_epoch_proves_that_this_replica_is_behind() {
+    let world = World::start().await;
+    let set = key_set();
+    let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
+    for epoch in [[4, 2], [3, 3], [4, 3]] {
+        let token = token(&world, ours, json!({"postern_epoch": epoch, "iat": NOW - 119}));
+        let reply = ask(&world, "/auth", &token).await;
+        assert_eq!(reply.error(), (503, "temporarily_unavailable".to_owned()), "{epoch:?}");
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() {
+    let world = World::start().await;
+    let set = key_set();
+    let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
+    let past = Past::default().losing([AUTHORITY].into_iter(), instant(NOW), instant(0));
+    let before_the_change = instant(NOW - 1);
+    let after_the_change = instant(NOW + 1);
+    for (what, changed_at, is_behind, past, change, expected) in [
+        ("it came back", before_the_change, false, past.clone(), json!({}), "AuthorityChanged"),
+        ("newer, and lost again", before_the_change, false, past, json!({"postern_epoch": [4, 2]}), "AuthorityChanged"),
+        ("old", after_the_change, false, Past::default(), json!({"postern_authority": "6e1b"}), "AuthorityChanged"),
+        (
+            "numbered, not seen",
+            after_the_change,
+            true,
+            Past::default(),
+            json!({"postern_authority": "6e1b"}),
+            "OtherAuthority",
+        ),
+        (
+            "of an application created again",
+            before_the_change,
+            false,
+            Past::default(),
+            json!({"postern_authority": "6e1b", "postern_epoch": [3, 1]}),
+            "OtherAuthority",
+        ),
+        (
+            "of an old epoch",
+            after_the_change,
+            false,
+            Past::default(),
+            json!({"postern_authority": "6e1b", "postern_epoch": [3, 1]}),
+            "AuthorityChanged",
+        ),
+    ] {
+        world.clients.put(ClientRecord { changed_at, is_behind, past, ..record(&world.credential) });
+        refused(&world, &token(&world, ours, change), expected).await;
+        assert_eq!(rule(), expected, "{what}");
     }
 }
 

@@ -19,7 +19,7 @@ use postern::http::router::router;
 use postern::http::server::{ServerLimits, serve};
 use postern::oauth::client::{
     AuthMethods, Availability, CatchUpError, ClientRecord, Clients, Epoch, Grant, Identity, Ledger, Lookup,
-    ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, Uses,
+    ObjectRevision, Past, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, Uses,
 };
 use postern::oauth::hashing::HashLimits;
 use postern::oauth::issuer::Issuer;
@@ -384,6 +384,8 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         },
         epoch: Epoch { service_user: 3, application: 2 },
         changed_at: Timestamp::MIN,
+        past: Past::default(),
+        is_behind: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{AUDIENCE, CLIENT, NOW, SUBJECT, facts, metadata, now, read, secret, settings, uid, version};
-use crate::api::authority::fingerprint;
+use crate::api::authority::application_stands_for;
 use crate::explain::client::{self, ExplainedClient, Holds};
 use crate::explain::facts::{Facts, claimants};
 use crate::explain::held::{Held, Narrowed};
@@ -150,7 +150,7 @@ fn a_status_that_is_behind_says_so() {
     let authority = crate::api::authority::resolve(&facts.user.as_ref().unwrap().spec, &facts.namespace, |name| {
         facts.groups.as_ref().unwrap().get(name)
     });
-    told.authority = Some(fingerprint(&authority.authority, &[SUBJECT, "enabled"]));
+    told.authority = Some(application_stands_for(&authority.authority, CLIENT, SUBJECT, None));
     assert!(age(&facts).up_to_date);
     facts.application.metadata.generation = Some(2);
     assert_eq!(age(&facts).behind.unwrap(), "it describes generation 1, and the object is at 2");
