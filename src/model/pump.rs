@@ -3,8 +3,11 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::ListParams;
 use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher;
@@ -64,7 +67,14 @@ pub fn start(
     let model = Model::default();
     let (reports, reported) = mpsc::unbounded_channel();
     let hub = Arc::new(Hub { relations: Arc::clone(&model.relations), reports });
-    let mut watches = Watches { client: client.clone(), hub, clock, freshness: Vec::new(), tasks: JoinSet::new() };
+    let mut watches = Watches {
+        client: client.clone(),
+        hub,
+        clock,
+        freshness: Vec::new(),
+        present: Vec::new(),
+        tasks: JoinSet::new(),
+    };
 
     let (api, keep) = (Api::all(client.clone()), |group| Arc::new(bare(group)));
     watches.decoded(api, &model.groups, Kind::AccessGroup, keep, |_, _| {}, Affected::group);
@@ -156,6 +166,8 @@ struct Watches<C> {
     hub: Arc<Hub>,
     clock: C,
     freshness: Vec<(Kind, Arc<Freshness>)>,
+    /// How to ask for the resourceVersion at which each of them is.
+    present: Vec<Box<dyn Fn() -> BoxFuture<'static, kube::Result<u64>> + Send + Sync>>,
     tasks: JoinSet<()>,
 }
 
@@ -225,12 +237,15 @@ impl<C: Clock + Clone> Watches<C> {
         relate: impl Fn(&mut Relations, &Change<F::Object>) + Send + Sync + 'static,
         affect: impl Fn(&mut Affected, &Relations, &Change<F::Object>) + Send + Sync + 'static,
     ) where
-        W: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+        W: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
         F: Form<Object: Send + Sync> + Send + Sync + 'static,
     {
         let freshness = Arc::new(Freshness::default());
         self.freshness.push((kind, Arc::clone(&freshness)));
         let (hub, clock, store) = (Arc::clone(&self.hub), self.clock.clone(), store.clone());
+        let (asked, same) =
+            (api.clone(), ListParams { label_selector: config.label_selector.clone(), ..ListParams::default() });
+        self.present.push(Box::new(move || present(asked.clone(), same.clone()).boxed()));
         let events = watcher::watcher(api, config);
         self.tasks.spawn(async move {
             let report = |report| hub.report(kind, report, &relate, &affect);
@@ -240,20 +255,27 @@ impl<C: Clock + Clone> Watches<C> {
 
     /// Notices that failed watches are good again: when the API server answers and they have stopped failing.
     fn probe(&mut self) {
-        let (client, clock, freshness) = (self.client.clone(), self.clock.clone(), self.freshness.clone());
+        let (clock, freshness) = (self.clock.clone(), self.freshness.clone());
+        let present = std::mem::take(&mut self.present);
         self.tasks.spawn(async move {
             loop {
                 tokio::time::sleep(PROBE_EVERY).await;
-                let now = clock.now();
-                let quiet: Vec<_> = freshness.iter().filter(|(_, watch)| watch.may_have_recovered(now)).collect();
-                if !quiet.is_empty() && client.apiserver_version().await.is_ok() {
-                    for (_, watch) in quiet {
-                        watch.recovered();
+                for ((kind, watch), present) in freshness.iter().zip(&present) {
+                    if watch.is_failing()
+                        && let Ok(resource_version) = present().await
+                    {
+                        watch.api_server_is_at(resource_version, *kind, clock.now());
                     }
                 }
             }
         });
     }
+}
+
+/// The resourceVersion at which the API server is, by a consistent read of as little as can be of what is watched.
+async fn present<W: Clone + std::fmt::Debug + DeserializeOwned>(api: Api<W>, same: ListParams) -> kube::Result<u64> {
+    let list = api.list(&same.limit(1)).await?;
+    Ok(list.metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or_default())
 }
 
 /// Leaves what is read of the metadata: managed fields and the copy that `kubectl apply` makes are often larger than all

@@ -4,7 +4,7 @@
 //! connection is noticed, and is wrapped in [`DeserializeGuard`] so that one undecodable object does not stop its kind.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
@@ -43,6 +43,10 @@ pub struct Freshness {
     failed_last: AtomicI64,
     /// The API server showed something older than what was served before.
     behind: AtomicBool,
+    /// The API server has lost what was served before: its data were restored from a backup.
+    restored: AtomicBool,
+    /// The newest resourceVersion that was seen.
+    newest: AtomicU64,
 }
 
 impl Freshness {
@@ -58,14 +62,12 @@ impl Freshness {
     /// Whether the API server shows an older state than was served already. What was served is kept.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.behind.load(Ordering::Relaxed)
+        self.behind.load(Ordering::Relaxed) || self.restored.load(Ordering::Relaxed)
     }
 
-    /// Whether a failed watch has been quiet for so long that it must have tried again. A watch that recovers says
-    /// nothing until the next event, which may be hours away.
-    pub(super) fn may_have_recovered(&self, now: Timestamp) -> bool {
-        let quiet = now.as_second() - self.failed_last.load(Ordering::Relaxed);
-        self.failing_since.load(Ordering::Relaxed) != 0 && quiet > 2 * BACKOFF.1.as_secs().cast_signed()
+    /// Whether the watch has failed, and has not told anything since.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing_since.load(Ordering::Relaxed) != 0
     }
 
     fn failed(&self, now: Timestamp) {
@@ -75,8 +77,27 @@ impl Freshness {
     }
 
     /// The watch is known to be good again.
-    pub(super) fn recovered(&self) {
+    fn recovered(&self) {
         self.failing_since.store(0, Ordering::Relaxed);
+    }
+
+    /// The watch is failing, and the API server answers: it is at `resource_version`. When that is older than what was
+    /// seen, the watch waits in the future of a restored past, where nothing that happens would be told. Otherwise it is
+    /// good again once it has been quiet for so long that it must have tried: it says nothing until the next event, which
+    /// may be hours away.
+    pub(super) fn api_server_is_at(&self, resource_version: u64, kind: Kind, now: Timestamp) {
+        let quiet = now.as_second() - self.failed_last.load(Ordering::Relaxed);
+        if resource_version >= self.newest.load(Ordering::Relaxed) {
+            if quiet > 2 * BACKOFF.1.as_secs().cast_signed() {
+                self.recovered();
+            }
+        } else if !self.restored.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                kind = kind.name(),
+                "the API server has lost what was served before, so nothing is answered: when its data have been restored \
+                 from a backup, restart this replica"
+            );
+        }
     }
 }
 
@@ -106,6 +127,7 @@ pub(super) async fn follow<W: Resource, F>(
                 if !matches!(event, Event::Init) {
                     freshness.recovered();
                 }
+                freshness.newest.fetch_max(seen(&event), Ordering::Relaxed);
                 for (number, told) in follower.take(event).into_iter().enumerate() {
                     report(told);
                     // After a list there are as many as objects. What they lead to is taken on in between: heaped up, it
@@ -124,6 +146,12 @@ pub(super) async fn follow<W: Resource, F>(
             }
         }
     }
+}
+
+/// The resourceVersion of the object that an event is about.
+fn seen<W: Resource>(event: &Event<W>) -> u64 {
+    let (Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) = event else { return 0 };
+    object.meta().resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// The store of one watch, and what it takes to tell what an event changed.

@@ -53,3 +53,19 @@ fn a_change_is_as_old_as_its_youngest_field() {
     assert_eq!(made_at(&metadata), Some("2026-11-22T02:00:05Z".parse().unwrap()));
     assert_eq!(made_at(&ObjectMeta::default()), None);
 }
+
+#[test]
+fn a_failed_watch_is_good_again_when_it_is_quiet_unless_the_api_server_has_lost_what_was_seen() {
+    let (freshness, at) = (Freshness::default(), |second| Timestamp::from_second(second).unwrap());
+    freshness.newest.store(7, Ordering::Relaxed);
+    freshness.failed(at(100));
+    freshness.api_server_is_at(7, Kind::AccessGroup, at(105));
+    assert!(freshness.is_failing() && freshness.age_seconds(at(105)) == 5, "it may not have tried again yet");
+    freshness.api_server_is_at(7, Kind::AccessGroup, at(111));
+    assert!(!freshness.is_failing() && !freshness.is_behind());
+    freshness.failed(at(200));
+    freshness.api_server_is_at(6, Kind::AccessGroup, at(201));
+    assert!(freshness.is_behind(), "the data were restored from a backup");
+    freshness.api_server_is_at(9, Kind::AccessGroup, at(300));
+    assert!(freshness.is_behind(), "that it has as many changes again does not make them the same ones");
+}

@@ -32,6 +32,34 @@ async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_
 }
 
 #[tokio::test]
+async fn when_a_backup_is_restored_nothing_is_answered_from_what_never_happened() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "restored", json!({})).await;
+    tenant.settle_in().await;
+    let (blue, green) = (tenant.issue("blue").await, tenant.issue("green").await);
+    cluster.controlplane.back_up();
+    tenant.accepted(&blue).await;
+    tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
+    tenant.turned_away(&blue).await;
+    cluster.controlplane.restore();
+    let replica = &cluster.replicas[0];
+    eventually("it says that it cannot tell", async || {
+        let answers = [&blue, &green].map(|credential| credential.ask(&tenant.connections, &replica.url, &[]));
+        let answers: Vec<_> = futures::future::try_join_all(answers).await?;
+        assert_ne!(answers[0].status, StatusCode::OK, "it has known that the secret is revoked");
+        let all = answers.iter().all(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
+        holds(all, format_args!("{answers:?}"))
+    })
+    .await;
+    replica.process().terminate();
+    assert!(replica.process().ended().await.success());
+    cluster.start().await;
+    tenant.accepted(&blue).await;
+    tenant.accepted(&green).await;
+}
+
+#[tokio::test]
 async fn an_operator_that_starts_before_the_api_server_waits_for_it() {
     let cluster = Cluster::own(1);
     cluster.controlplane.component("stop", "kube-apiserver");

@@ -78,6 +78,28 @@ impl ControlPlane {
         output(command.arg(&self.folder).args([action, name]).stdin(Stdio::null()));
     }
 
+    /// Copies what etcd keeps, while nobody writes. [`ControlPlane::restore`] brings it back.
+    pub fn back_up(&self) {
+        self.exchange("etcd", "etcd.backup");
+    }
+
+    /// As an administrator does after a disaster: what happened since the backup never did.
+    pub fn restore(&self) {
+        self.exchange("etcd.backup", "etcd");
+    }
+
+    fn exchange(&self, from: &str, to: &str) {
+        for component in ["kube-apiserver", "etcd"] {
+            self.component("stop", component);
+        }
+        let path = |name: &str| self.folder.join(name).to_str().expect("a path in UTF-8").to_owned();
+        output(Command::new("rm").args(["-rf", &path(to)]));
+        output(Command::new("cp").args(["-a", &path(from), &path(to)]));
+        for component in ["etcd", "kube-apiserver"] {
+            self.component("start", component);
+        }
+    }
+
     /// Installs the chart, as a person would.
     pub fn install_chart(&self, issuer: &str) {
         let chart = checkout().join("charts/postern");
