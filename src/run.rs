@@ -55,6 +55,9 @@ const CERTIFICATE: &str = "certificate";
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long to wait for a connection to the API server. kube's default of 30 s would keep a watch silent for as long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection to the API server may be silent. A watch is for a minute at most, and a request is answered or
+/// given up by the API server in as long; whoever is silent for longer is not there any more. kube has no bound of its own.
+const READ_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long it takes at most until the controller has heard of a use that was reported.
 const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
 /// How often the use of tokens is told: what a replica that is killed has not told yet.
@@ -96,22 +99,19 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     let done = CancellationToken::new();
     let admin_router = admin::router(Arc::clone(&replica.readiness), Arc::new(registry));
     let admin = tokio::spawn(serve(admin_listener, None, admin_router, ServerLimits::default(), done.clone()));
-    let (mut watches, index, model, updates) = replica.start_read_model();
-    tokio::spawn(expiring::count(model.clone(), replica.clock, replica.args.expiry_warnings.clone(), expiry));
-    let lease = replica.start_controller(model, updates, &stop);
+    let (mut parts, index, model, updates) = replica.start_read_model();
+    parts.spawn(expiring::count(model.clone(), replica.clock, replica.args.expiry_warnings.clone(), expiry));
+    let lease = replica.start_controller(&mut parts, model, updates, &stop);
     let closing = CancellationToken::new();
-    let reporting = tokio::spawn(replica.clone().report_usage(Arc::clone(&index), closing.clone()));
-    let presence = Arc::clone(&index);
-    let presence = tokio::spawn({
-        let (clock, closing) = (replica.clock, closing.clone());
-        async move { presence.be_present(clock, closing).await }
-    });
-    let telling = tokio::spawn(replica.clone().report_tokens(Arc::clone(&index), closing.clone()));
+    let mut reporters = replica.start_reporters(&index, &closing);
     let mut endpoint = tokio::spawn(replica.clone().serve(endpoint_listener, index, closing.clone()));
+    // A part that has ended has panicked. Without it the others would go on as if all were well.
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         served = &mut endpoint => return served.map_err(|_| RunError::Ended("the endpoint"))?,
-        _ = watches.join_next() => return Err(RunError::Ended("a watch")),
+        _ = parts.join_next() => return Err(RunError::Ended("a part that keeps the read model or the controller")),
+        _ = reporters.join_next() => return Err(RunError::Ended("a part that tells other replicas")),
     }
 
     replica.readiness.set(RUNNING, false);
@@ -119,7 +119,7 @@ async fn operate(args: RunArgs, issuer: Issuer) -> Result<(), RunError> {
     tokio::time::sleep(DRAIN).await;
     closing.cancel();
     endpoint.await.map_err(|_| RunError::Ended("the endpoint"))??;
-    let _ = tokio::time::timeout(DRAIN, futures::future::join3(reporting, telling, presence)).await;
+    let _ = tokio::time::timeout(DRAIN, async { while reporters.join_next().await.is_some() {} }).await;
     // Without an API server the lease cannot be given back; then it runs out.
     let _ = tokio::time::timeout(DRAIN, lease).await;
     done.cancel();
@@ -141,29 +141,47 @@ struct Replica {
 }
 
 impl Replica {
-    /// The watches, and the index that they feed. The last part is what the controller hears of them.
+    /// The watches and the index that they feed, as parts that never end by themselves. The last is what the controller
+    /// hears of the watches.
     fn start_read_model(&self) -> (JoinSet<()>, Arc<Index>, Model, Subscription) {
         let (to_feed, feed_updates) = mpsc::unbounded_channel();
         let (to_controller, controller_updates) = mpsc::unbounded_channel();
         let limit = usize::from(self.args.secrets_per_application);
         let subscribers = vec![to_feed, to_controller];
-        let started = model::start(&self.client, &self.args.namespace, self.clock, limit, subscribers);
+        let mut started = model::start(&self.client, &self.args.namespace, self.clock, limit, subscribers);
         let index =
             Arc::new(Index::new(self.client.clone(), self.index_settings(), self.reporting(), started.freshness));
         let metrics = self.metrics.clone();
         let served = move |after: SignedDuration| metrics.served(Duration::try_from(after).unwrap_or_default());
-        tokio::spawn(index::feed(Arc::clone(&index), started.model.clone(), self.clock, feed_updates, served));
-        tokio::spawn(watch_index(Arc::clone(&index), self.clock, Arc::clone(&self.readiness), self.metrics.clone()));
+        let parts = &mut started.watches;
+        parts.spawn(index::feed(Arc::clone(&index), started.model.clone(), self.clock, feed_updates, served));
+        parts.spawn(watch_index(Arc::clone(&index), self.clock, Arc::clone(&self.readiness), self.metrics.clone()));
         (started.watches, index, started.model, controller_updates)
     }
 
+    /// What tells other replicas of this one, until `closing`.
+    fn start_reporters(&self, index: &Arc<Index>, closing: &CancellationToken) -> JoinSet<()> {
+        let mut reporters = JoinSet::new();
+        reporters.spawn(self.clone().report_usage(Arc::clone(index), closing.clone()));
+        reporters.spawn(self.clone().report_tokens(Arc::clone(index), closing.clone()));
+        let (index, clock, closing) = (Arc::clone(index), self.clock, closing.clone());
+        reporters.spawn(async move { index.be_present(clock, closing).await });
+        reporters
+    }
+
     /// The controller, as soon as there are keys, and the lease that lets it write. The lease ends with `stop`.
-    fn start_controller(&self, model: Model, updates: Subscription, stop: &CancellationToken) -> JoinHandle<()> {
+    fn start_controller(
+        &self,
+        parts: &mut JoinSet<()>,
+        model: Model,
+        updates: Subscription,
+        stop: &CancellationToken,
+    ) -> JoinHandle<()> {
         let (leading, lead) = watch::channel(false);
         let (namespace, name) = (self.args.namespace.clone(), self.args.replica_name.clone());
         let lease = controller::hold_lease(self.client.clone(), namespace, name, leading, stop.clone());
         let replica = self.clone();
-        tokio::spawn(async move {
+        parts.spawn(async move {
             let Replica { args, client, clock, .. } = &replica;
             let stored = controller::await_keys(client, &args.namespace, &args.replica_name, clock).await;
             let install = Arc::new(stored.install);
@@ -295,12 +313,13 @@ async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, 
 async fn client() -> Result<Client, RunError> {
     let mut config = kube::Config::infer().await.map_err(|error| RunError::Config(Box::new(error)))?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
     Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))
 }
 
 /// Says when the index is synced, and from then on how old it is.
 async fn watch_index(index: Arc<Index>, clock: impl Clock, readiness: Arc<Readiness>, metrics: TokenMetrics) {
-    while !index.is_synced() {
+    while !(index.is_synced() && index.is_listed()) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     readiness.set(SYNCED, true);
