@@ -104,7 +104,7 @@ pub struct ClientSecretSpec {
     pub expires_in: Option<DurationOrNever>,
     /// Instead of expiresIn: an instant (RFC 3339). One that is past is refused at creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::instant")]
+    #[schemars(schema_with = "schema::given_instant")]
     pub expires_at: Option<Timestamp>,
     /// When a new value takes the place of the old one by itself. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use crate::harness::{Tenant, client_secret};
 
 const DURATION: &str = "spec.expiresIn: … must be a duration such as 15m, 90d or 1y6w";
 const BOTH: &str = "spec.expiresAt: … expiresIn and expiresAt exclude each other: give one of them";
+const FAR: &str = "spec.expiresAt: … must be an instant before the year 9999";
 const PAST: &str = "has already passed (it is now ";
 const NAME: &str = "spec.delivery: … delivery.secretName is immutable: pods mount it";
 const REFERENCE: &str = "spec.applicationRef: … applicationRef is immutable";
@@ -38,6 +39,9 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
         ("a past instant", json!({"expiresAt": "2020-01-01T00:00:00Z"}), PAST),
         ("an instant without zone", json!({"expiresAt": "2099-01-01T00:00:00"}), "spec.expiresAt: Invalid value"),
         ("a day", json!({"expiresAt": "2099-01-01"}), "spec.expiresAt: Invalid value"),
+        ("the end of time", json!({"expiresAt": "9999-12-31T23:59:59Z"}), FAR),
+        ("no such zone", json!({"expiresAt": "2099-01-01T00:00:00+99:99"}), "spec.expiresAt: Invalid value"),
+        ("no such fraction", json!({"expiresAt": "2099-01-01T00:00:00x5Z"}), "spec.expiresAt: Invalid value"),
         ("no time at all", json!({"expiresIn": "0d"}), "spec.expiresIn: … must be longer than zero"),
         ("a negative time", json!({"expiresIn": "-1d"}), DURATION),
         ("an overflowing time", json!({"expiresIn": "1000y"}), DURATION),
@@ -218,6 +222,7 @@ async fn a_client_secret_may_go_to_each_limit() {
         ("a second", json!({"expiresIn": "1s"}), ""),
         ("two years", json!({"expiresIn": "2y"}), ""),
         ("an instant to come", json!({"expiresAt": "2099-01-01T00:00:00+02:00"}), ""),
+        ("the last instant", json!({"expiresAt": "9998-12-31T23:59:59.999999999Z"}), ""),
         (
             "the longest name of a Secret",
             json!({"delivery": {"secretName": format!("{}.x", "s".repeat(251)), "mode": "Keep"}}),
