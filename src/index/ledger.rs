@@ -1,13 +1,13 @@
 //! What this replica knows of issued tokens, from itself and from the others: which were revoked, and when those that
 //! end idle were used last. What is kept of a token is forgotten when the token would have ended anyway.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use crate::api::endpoint_state::EndpointStateSpec;
 
 /// Tokens whose use is kept. With more, further ones end as if they had not been used: half an hour of use by as many
 /// sessions takes some 15 MiB.
-const SESSIONS_MAX: usize = 100_000;
+pub(super) const SESSIONS_MAX: usize = 100_000;
 
 /// Both, by `jti`. All times are seconds since 1970.
 #[derive(Default)]
@@ -28,15 +28,38 @@ pub(super) struct Session {
     own: AtomicI64,
     /// Last use that every replica knows of.
     told: AtomicI64,
+    /// Number of the object in which uses here are told.
+    place: AtomicUsize,
 }
 
+/// Of a session that has not been told of.
+const NOWHERE: usize = usize::MAX;
+
 impl Session {
-    /// The use here that the others should hear of. Small steps are not worth a write: a token may end that much early
-    /// at another replica.
+    fn new(idle: i64, at: i64, told: i64) -> Self {
+        Self { idle, at: at.into(), own: AtomicI64::new(0), told: told.into(), place: NOWHERE.into() }
+    }
+
+    /// Seconds of use that are worth a write, and that a write waits for more. Twice that, a twentieth of its idle time,
+    /// a token may end early at another replica.
+    pub(super) fn step(&self) -> i64 {
+        (self.idle / 40).max(1)
+    }
+
+    /// The use here that the others should hear of.
     pub(super) fn news(&self) -> Option<i64> {
         let own = self.own.load(Ordering::Relaxed);
-        let step = (self.idle / 20).max(1);
-        (own >= self.told.load(Ordering::Relaxed) + step).then_some(own)
+        (own >= self.told.load(Ordering::Relaxed) + self.step()).then_some(own)
+    }
+
+    /// The object in which it is told of.
+    pub(super) fn place(&self) -> Option<usize> {
+        Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NOWHERE)
+    }
+
+    /// It is told of in this object from now on.
+    pub(super) fn put_in(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
     }
 
     /// The last use here, if the token is not over by that.
@@ -64,16 +87,17 @@ impl Ledger {
         self.sessions.pin().get(jti).map(|session| session.at.load(Ordering::Relaxed))
     }
 
-    /// A use here. `known` is the last use, or the issue of the token, that every replica knows of.
-    pub(super) fn used(&self, jti: &str, known: i64, now: i64, idle: i64) {
+    /// A use here. `known` is the last use, or the issue of the token, that every replica knows of. Whether there was room
+    /// to note it.
+    pub(super) fn used(&self, jti: &str, known: i64, now: i64, idle: i64) -> bool {
         let sessions = self.sessions.pin();
         if sessions.get(jti).is_none() && sessions.len() >= SESSIONS_MAX {
-            return;
+            return false;
         }
-        let new = || Session { idle, at: now.into(), own: AtomicI64::new(0), told: known.into() };
-        let session = sessions.get_or_insert_with(jti.into(), new);
+        let session = sessions.get_or_insert_with(jti.into(), || Session::new(idle, now, known));
         session.at.fetch_max(now, Ordering::Relaxed);
         session.own.fetch_max(now, Ordering::Relaxed);
+        true
     }
 
     /// Adds what a replica says. Nothing is taken away, so the order in which they are heard does not matter.
@@ -85,8 +109,7 @@ impl Ledger {
         let sessions = self.sessions.pin();
         for told in &state.sessions {
             let (at, until) = (told.at.as_second(), told.until.as_second());
-            let new = || Session { idle: until - at, at: at.into(), own: AtomicI64::new(0), told: at.into() };
-            let session = sessions.get_or_insert_with(told.id.as_str().into(), new);
+            let session = sessions.get_or_insert_with(told.id.as_str().into(), || Session::new(until - at, at, at));
             session.at.fetch_max(at, Ordering::Relaxed);
             session.told(at);
         }
@@ -148,20 +171,21 @@ mod tests {
     }
 
     #[test]
-    fn a_use_is_worth_telling_after_a_twentieth_of_the_idle_time() {
+    fn a_use_is_worth_telling_after_a_fortieth_of_the_idle_time() {
         let ledger = Ledger::default();
-        ledger.used("jti", 100, 102, 60);
+        let used = |known, second| assert!(ledger.used("jti", known, second, 120));
+        used(100, 102);
         assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(102), vec![]));
-        ledger.used("jti", 100, 103, 60);
+        used(100, 103);
         assert_eq!(news(&ledger), [103]);
         ledger.each_session(|_, session| session.told(103));
-        ledger.used("jti", 103, 105, 60);
+        used(103, 105);
         assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(105), vec![]));
         ledger.merge(&EndpointStateSpec {
-            sessions: vec![Told { id: "jti".into(), at: at(104), until: at(164) }],
+            sessions: vec![Told { id: "jti".into(), at: at(104), until: at(224) }],
             ..EndpointStateSpec::default()
         });
-        ledger.used("jti", 103, 106, 60);
+        used(103, 106);
         assert_eq!(news(&ledger), Vec::<i64>::new(), "the others heard of 104 from another replica");
     }
 }

@@ -10,13 +10,16 @@
 
 mod catch_up;
 mod compile;
+mod document;
 mod epochs;
 mod feed;
 mod ledger;
 mod presence;
 mod progress;
 mod requests;
+mod revocations;
 mod secrets;
+mod sessions;
 mod shared;
 mod states;
 mod usage;
@@ -100,7 +103,7 @@ impl Index {
             settings,
             catch_up: catch_up::CatchUp::new(client),
             requests: requests::Requests::new(states.clone()),
-            shared: shared::Shared::new(states.clone()),
+            shared: shared::Shared::new(&states),
             states,
         }
     }
@@ -126,7 +129,7 @@ impl Index {
 
     /// Tells the other replicas which tokens were used. To be called every second.
     pub async fn tell_uses(&self, now: Timestamp) {
-        self.shared.tell_uses(now).await;
+        self.shared.sessions.tell(&self.shared.ledger, now).await;
     }
 
     /// Forgets what is known of tokens that have ended anyway.
@@ -152,16 +155,16 @@ impl Ledger for Index {
         self.shared.ledger.is_revoked(jti)
     }
 
-    async fn revoke(&self, jti: &str, exp: i64, now: Timestamp) -> Result<(), CatchUpError> {
-        self.shared.revoke(jti, exp, now).await
+    async fn revoke(&self, jti: &str, exp: i64, namespace: &Arc<str>, now: Timestamp) -> Result<(), CatchUpError> {
+        self.shared.revocations.revoke(jti, exp, namespace, now).await
     }
 
     fn last_use(&self, jti: &str) -> Option<i64> {
         self.shared.ledger.last_use(jti)
     }
 
-    fn used(&self, jti: &str, known: i64, now: i64, idle: i64) {
-        self.shared.ledger.used(jti, known, now, idle);
+    fn used(&self, jti: &str, known: i64, now: i64, idle: i64) -> bool {
+        self.shared.ledger.used(jti, known, now, idle)
     }
 }
 

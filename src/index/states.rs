@@ -4,10 +4,11 @@
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
-use kube::{Client, Resource as _};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
+use super::document::Store;
 use crate::api::EndpointState;
 use crate::api::endpoint_state::EndpointStateSpec;
 use crate::api::names::{COMPONENT_LABEL, ENDPOINT_FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, REPLICA};
@@ -67,9 +68,9 @@ impl States {
         object_name(&self.reporting.replica, "replica")
     }
 
-    /// Writes the object that is called `part`, whole.
+    /// Writes the object that is called `part`, whole, whatever it says.
     pub(super) async fn write(&self, part: &str, spec: &EndpointStateSpec) -> kube::Result<()> {
-        let api: Api<EndpointState> = Api::namespaced(self.client.clone(), &self.reporting.namespace);
+        let api = self.states();
         let name = object_name(&self.reporting.replica, part);
         let state = json!({
             "apiVersion": EndpointState::api_version(&()),
@@ -79,6 +80,41 @@ impl States {
         });
         let with = PatchParams::apply(ENDPOINT_FIELD_MANAGER).force();
         api.patch(&name, &with, &Patch::Apply(&state)).await.map(drop)
+    }
+
+    fn states(&self) -> Api<EndpointState> {
+        Api::namespaced(self.client.clone(), &self.reporting.namespace)
+    }
+}
+
+impl Store for States {
+    async fn create(&self, part: &str, spec: &EndpointStateSpec) -> kube::Result<Option<String>> {
+        let state = EndpointState::new(&object_name(&self.reporting.replica, part), spec.clone());
+        let with = PostParams { field_manager: Some(ENDPOINT_FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        taken(self.states().create(&with, &state).await)
+    }
+
+    async fn replace(&self, part: &str, revision: &str, spec: &EndpointStateSpec) -> kube::Result<Option<String>> {
+        let name = object_name(&self.reporting.replica, part);
+        let state = json!({"metadata": {"resourceVersion": revision}, "spec": spec});
+        let with = PatchParams { field_manager: Some(ENDPOINT_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        taken(self.states().patch(&name, &with, &Patch::Merge(&state)).await)
+    }
+
+    // A list of one: the operator has no other reason to be allowed `get`.
+    async fn find(&self, part: &str) -> kube::Result<Option<(String, EndpointStateSpec)>> {
+        let name = object_name(&self.reporting.replica, part);
+        let found = self.states().list(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
+        Ok(found.items.into_iter().next().map(|state| (state.resource_version().unwrap_or_default(), state.spec)))
+    }
+}
+
+/// The revision of what was written; `None`: it exists already, has changed or is gone.
+fn taken(written: kube::Result<EndpointState>) -> kube::Result<Option<String>> {
+    match written {
+        Ok(state) => Ok(state.resource_version()),
+        Err(kube::Error::Api(refusal)) if [404, 409].contains(&refusal.code) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

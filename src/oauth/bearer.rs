@@ -199,10 +199,11 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         Ok(Live { record: judged?, claims, ends })
     }
 
-    /// Notes that a good token was used, which keeps an idle one from ending.
+    /// Notes that a good token was used, which keeps an idle one from ending. Where it cannot be noted it does not.
     pub(super) fn touch(&self, now: Timestamp, live: &mut Live<'_>) {
-        if let Some(idle) = live.claims.postern_idle {
-            self.clients.used(&live.claims.jti, self.used(&live.claims), now.as_second(), idle);
+        if let Some(idle) = live.claims.postern_idle
+            && self.clients.used(&live.claims.jti, self.used(&live.claims), now.as_second(), idle)
+        {
             live.ends = now.as_second().saturating_add(idle).min(live.claims.exp);
         }
     }

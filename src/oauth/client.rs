@@ -51,14 +51,23 @@ pub trait Ledger: Send + Sync + 'static {
     fn is_revoked(&self, jti: &str) -> bool;
 
     /// Ends the token, which would end at `exp`, in whole seconds since 1970. `Ok` says that this outlives the process.
-    fn revoke(&self, jti: &str, exp: i64, now: Timestamp) -> impl Future<Output = Result<(), CatchUpError>> + Send;
+    /// How many can be ended is limited; `namespace` is that of its Application, which has its share of them.
+    fn revoke(
+        &self,
+        jti: &str,
+        exp: i64,
+        namespace: &Arc<str>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), CatchUpError>> + Send;
 
     /// When the token was used last, in seconds since 1970, as far as that is known. No I/O.
     fn last_use(&self, jti: &str) -> Option<i64>;
 
     /// The token was used at `now`, and ends when it has not been used for `idle`. The last use, or the issue of the
-    /// token, that was known before is `known`. All in seconds. No I/O.
-    fn used(&self, jti: &str, known: i64, now: i64, idle: i64);
+    /// token, that was known before is `known`. All in seconds. No I/O. Whether that is remembered: if not, the token
+    /// ends as if it had not been used.
+    #[must_use]
+    fn used(&self, jti: &str, known: i64, now: i64, idle: i64) -> bool;
 }
 
 /// The answer of one lookup.

@@ -46,7 +46,9 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             return Err(TokenError::ForeignToken);
         }
         facts.jti = Some(claims.jti.to_string());
-        self.clients.revoke(&claims.jti, claims.exp, arrival.now).await.map_err(Unavailable::from)?;
+        let namespace = &client.record.application.namespace;
+        let recorded = self.clients.revoke(&claims.jti, claims.exp, namespace, arrival.now).await;
+        recorded.map_err(Unavailable::from)?;
         Ok(Revocation::Ended)
     }
 }

@@ -56,6 +56,18 @@ async fn use_never_moves_the_end_beyond_the_lifetime() {
 }
 
 #[tokio::test]
+async fn a_use_for_which_there_is_no_room_moves_no_end() {
+    let world = World::start().await;
+    world.clients.put(opaque(&world.credential, Some(2)));
+    world.clients.notes_uses.store(false, Ordering::Relaxed);
+    let body = format!("token={}", token(&world, "").await);
+    at(&world, 100);
+    assert_eq!(active(&world, &body).await["exp"], NOW + 120, "no more is promised than is remembered");
+    at(&world, 120);
+    assert_eq!(active(&world, &body).await, json!({"active": false}));
+}
+
+#[tokio::test]
 async fn looking_without_touching_is_no_use_and_neither_is_a_refusal() {
     let world = World::start().await;
     world.clients.put(opaque(&world.credential, Some(2)));

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use base64::Engine as _;
@@ -67,6 +67,8 @@ pub(crate) struct Memory {
     pub(crate) rotations: Mutex<Vec<(String, String)>>,
     pub(crate) revoked: Mutex<HashSet<String>>,
     pub(crate) uses: Mutex<HashMap<String, i64>>,
+    /// Whether there is room for them.
+    pub(crate) notes_uses: AtomicBool,
 }
 
 impl Memory {
@@ -89,7 +91,7 @@ impl Ledger for Memory {
         self.revoked.lock().unwrap().contains(jti)
     }
 
-    async fn revoke(&self, jti: &str, _: i64, _: Timestamp) -> Result<(), CatchUpError> {
+    async fn revoke(&self, jti: &str, _: i64, _: &Arc<str>, _: Timestamp) -> Result<(), CatchUpError> {
         (*self.catch_up.lock().unwrap())?;
         self.revoked.lock().unwrap().insert(jti.to_owned());
         Ok(())
@@ -99,8 +101,12 @@ impl Ledger for Memory {
         self.uses.lock().unwrap().get(jti).copied()
     }
 
-    fn used(&self, jti: &str, _: i64, now: i64, _: i64) {
-        self.uses.lock().unwrap().insert(jti.to_owned(), now);
+    fn used(&self, jti: &str, _: i64, now: i64, _: i64) -> bool {
+        let notes = self.notes_uses.load(Ordering::Relaxed);
+        if notes {
+            self.uses.lock().unwrap().insert(jti.to_owned(), now);
+        }
+        notes
     }
 }
 
@@ -216,6 +222,7 @@ impl World {
             rotations: Mutex::default(),
             revoked: Mutex::default(),
             uses: Mutex::default(),
+            notes_uses: true.into(),
         });
         let credential = new_credential(&install);
         clients.put(record(&credential));
