@@ -141,12 +141,14 @@ impl Affected {
         if facts(&before) == facts(&after) {
             return;
         }
-        for user in relations.users_of_namespace.get(&change.key.name).into_iter().flatten() {
-            self.add_user(relations, user);
-            // Their groups have other members now.
-            let groups = relations.users_of_group.iter().filter(|(_, users)| users.contains(user));
-            self.groups.extend(groups.map(|(group, _)| group.clone()));
-        }
+        let namespace = &change.key.name;
+        let Some(users) = relations.users_of_namespace.get(namespace) else { return };
+        self.members.extend(users.iter().cloned());
+        // Their groups have other members now. Keys are in the order of namespaces, so one look tells of each group.
+        let first = Key { namespace: Arc::clone(namespace), name: Arc::default() };
+        let is_of_one = |users: &Keys| users.range(&first..).next().is_some_and(|user| user.namespace == *namespace);
+        let groups = relations.users_of_group.iter().filter(|(_, users)| is_of_one(users));
+        self.groups.extend(groups.map(|(group, _)| group.clone()));
     }
 
     pub(super) fn user(&mut self, relations: &Relations, change: &Change<ServiceUser>) {
@@ -262,5 +264,49 @@ fn is_real<K: Resource>(change: &Change<K>) -> bool {
                 || is_deleting(before.as_ref()) != is_deleting(after.as_ref())
         }
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::world::World;
+
+    fn namespace(name: &str, location: &str) -> Arc<PartialObjectMeta<Namespace>> {
+        let metadata = json!({"name": name, "annotations": {"postern.dev/location": location}});
+        Arc::new(serde_json::from_value(json!({"metadata": metadata})).unwrap())
+    }
+
+    fn user(namespace: &str, name: &str, groups: &[&str]) -> ServiceUser {
+        let metadata = json!({"namespace": namespace, "name": name, "uid": format!("{namespace}-{name}")});
+        let spec = json!({"location": "/", "groups": groups});
+        let object =
+            json!({"apiVersion": "postern.dev/v1alpha1", "kind": "ServiceUser", "metadata": metadata, "spec": spec});
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_namespace_concerns_its_service_users_and_the_groups_that_they_are_in_and_no_others() {
+        let mut world = World::default();
+        for user in [
+            user("billing", "one", &["readers", "writers"]),
+            user("billing", "two", &["readers"]),
+            user("bill", "three", &["before"]),
+            user("billings", "four", &["after", "readers"]),
+        ] {
+            world.user(user, true);
+        }
+        let told = |before: &str, after: &str| {
+            let (before, after) = (Some(namespace("billing", before)), Some(namespace("billing", after)));
+            let change = Change { key: Key::new("", "billing"), before, after };
+            let mut affected = Affected::nothing(Kind::Namespace, 0);
+            affected.namespace(&world.relations(), &change);
+            (affected.members, Vec::from_iter(affected.groups))
+        };
+        let users = ["one", "two"].map(|name| Key::new("billing", name)).to_vec();
+        assert_eq!(told("/emea", "/apac"), (users, vec!["readers".to_owned(), "writers".to_owned()]));
+        assert_eq!(told("/emea", "/emea"), (Vec::new(), Vec::new()), "nothing that counts has changed");
     }
 }
