@@ -70,6 +70,8 @@ pub struct Settings {
     pub token_lifetime_max: SignedDuration,
     /// The operator's own namespace.
     pub namespace: String,
+    /// Issuer identifier; `None`: not told.
+    pub issuer: Option<String>,
 }
 
 /// Explains to `out`.

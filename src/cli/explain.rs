@@ -30,6 +30,17 @@ pub struct ExplainArgs {
     )]
     pub namespace: String,
 
+    /// Issuer identifier. Without it, it is not told whether a token is of another issuer.
+    #[arg(
+        long,
+        env = "POSTERN_ISSUER",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true,
+        help_heading = "Settings of the operator"
+    )]
+    pub issuer: Option<String>,
+
     /// The most ClientSecrets of one Application that count.
     #[arg(
         long,
@@ -114,6 +125,7 @@ impl ExplainArgs {
             },
             token_lifetime_max: self.token_lifetime_max.length(),
             namespace: self.namespace.clone(),
+            issuer: self.issuer.clone(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::api::names::CREATED_BY;
 use crate::plan::application::{Observed, ready_verdict, status};
 
 /// Why an Application that is being deleted is refused: it counts as absent already.
-const DELETING: &str = "Deleting";
+pub(super) const DELETING: &str = "Deleting";
 
 /// Everything there is to say of a client.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,6 +52,9 @@ pub(super) struct App {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) created_by: Option<String>,
     pub(super) status: StatusAge,
+    /// What tokens carry now: the number in status, or the one that status is about to get.
+    #[serde(skip)]
+    pub(super) epoch: Option<i64>,
 }
 
 /// What the Application holds.
@@ -85,6 +88,7 @@ pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> Exp
         settings,
         now,
     };
+    let (age, epoch) = status_age(facts, users, settings, now);
     let mut notes = facts.notes.clone();
     notes.extend(other_limit(facts, settings));
     ExplainedClient {
@@ -93,7 +97,8 @@ pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> Exp
         application: App {
             name: full_name(application),
             created_by: application.annotations().get(CREATED_BY).cloned(),
-            status: status_age(facts, users, settings, now),
+            status: age,
+            epoch,
             ready,
         },
         service_user: facts.user.as_ref().map(|user| user::explain(user, membership.as_ref(), now)),
@@ -148,14 +153,21 @@ fn ready(facts: &Facts, settings: &Settings, now: Timestamp) -> Standing {
     ready_verdict(&observed(facts, &Authority::new(), settings, now)).into()
 }
 
-fn status_age(facts: &Facts, authority: Option<&Authority>, settings: &Settings, now: Timestamp) -> StatusAge {
+/// Whether status is up to date, and the epoch that it would tell then.
+fn status_age(
+    facts: &Facts,
+    authority: Option<&Authority>,
+    settings: &Settings,
+    now: Timestamp,
+) -> (StatusAge, Option<i64>) {
     let told = facts.application.status.clone().unwrap_or_default();
     let wanted = authority.map(|authority| status(&observed(facts, authority, settings, now)));
-    StatusAge::new(
+    let age = StatusAge::new(
         told.epoch,
         (told.observed_generation, facts.application.metadata.generation),
         wanted.as_ref().map(|wanted| (told.authority.as_deref(), wanted.authority.as_deref())),
-    )
+    );
+    (age, wanted.map_or(told.epoch, |wanted| wanted.epoch))
 }
 
 fn told(facts: &Facts) -> Vec<EffectivePermission> {

@@ -15,13 +15,13 @@ use super::secret::Secret;
 use super::user::User;
 use crate::api::client_secret::VersionState;
 use crate::api::conditions::reasons;
-use lines::{fields, heading, relative, table};
+use lines::{fields, heading, line, relative, table};
 
 pub(super) use token::token;
 
 /// Prints what there is to say of a client.
 pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "Client {}", client.client_id)?;
+    line(out, &format!("Client {}", client.client_id))?;
     let application = &client.application;
     let mut rows = vec![("Application", application.name.clone()), ("Ready", standing(&application.ready))];
     if client.claimants.len() > 1 {
@@ -138,7 +138,7 @@ fn restricted(taken_away: &[Held], not_held: &[String], out: &mut impl Write) ->
         table(out, &[], &rows(taken_away))?;
     }
     for entry in not_held {
-        writeln!(out, "  spec.restrictTo names what is not held, and that grants nothing: {entry}")?;
+        line(out, &format!("  spec.restrictTo names what is not held, and that grants nothing: {entry}"))?;
     }
     Ok(())
 }
@@ -148,7 +148,7 @@ fn notes(notes: &[String], out: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     heading(out, "Notes")?;
-    notes.iter().try_for_each(|note| writeln!(out, "  {note}"))
+    notes.iter().try_for_each(|note| line(out, &format!("  {note}")))
 }
 
 /// `role (group, group)`

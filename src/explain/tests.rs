@@ -28,6 +28,7 @@ fn settings() -> Settings {
         lifetime: LifetimePolicy::default(),
         token_lifetime_max: jiff::SignedDuration::from_hours(24),
         namespace: "postern-system".to_owned(),
+        issuer: Some("https://postern.example.com".to_owned()),
     }
 }
 

@@ -63,7 +63,9 @@ pub(super) struct Fault {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ScopeNow {
-    pub(super) audience: String,
+    /// Absent: the scope is of no API, and tells of the service user itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) audience: Option<String>,
     pub(super) scope: String,
     pub(super) held: bool,
     /// The roles that permit it, with their groups.
@@ -80,6 +82,7 @@ pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, 
     let secret = client.as_ref().and_then(|client| got_with(claims, client));
     let instant = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
     let revoked = facts.revoked.as_ref();
+    let judge = Judge { claims, issuer: settings.issuer.as_deref(), now };
     Token {
         signature_checked: false,
         issuer: claims.iss.clone(),
@@ -92,24 +95,25 @@ pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, 
         ends_at: instant(claims.exp),
         epochs: Epochs { service_user: claims.postern_epoch[0], application: claims.postern_epoch[1] },
         client_secret: secret.map(|secret| secret.name.clone()),
-        faults: Judge { claims, now }.faults(
-            revoked.is_some_and(|ids| ids.contains(&claims.jti)),
-            client.as_ref(),
-            secret,
-        ),
+        faults: judge.faults(revoked.is_some_and(|ids| ids.contains(&claims.jti)), client.as_ref(), secret),
         scopes: match (&client, &facts.client) {
             (Some(client), Some(facts)) => scopes(claims, client, facts, secret),
             _ => Vec::new(),
         },
-        notes: match revoked {
-            Some(_) => Vec::new(),
-            None => vec![format!(
-                "You may not list EndpointStates in namespace {}: whether the token was revoked is not known.",
-                settings.namespace
-            )],
-        },
+        notes: notes(facts, settings),
         client,
     }
+}
+
+fn notes(facts: &TokenFacts, settings: &Settings) -> Vec<String> {
+    let unseen = facts.revoked.is_none().then(|| {
+        format!(
+            "You may not list EndpointStates in namespace {}: whether the token was revoked is not known.",
+            settings.namespace
+        )
+    });
+    let no_issuer = || "--issuer was not given: whether the token is of another issuer is not known.".to_owned();
+    unseen.into_iter().chain(settings.issuer.is_none().then(no_issuer)).collect()
 }
 
 /// The secret that holds what the token stands for.

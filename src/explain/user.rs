@@ -25,6 +25,9 @@ pub(super) struct User {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ready: Option<Standing>,
     pub(super) status: StatusAge,
+    /// What tokens carry now: the number in status, or the one that status is about to get.
+    #[serde(skip)]
+    pub(super) epoch: Option<i64>,
 }
 
 /// `membership` is what its groups come to; `None`: they may not be read, and status has to be believed.
@@ -44,5 +47,6 @@ pub(super) fn explain(user: &ServiceUser, membership: Option<&Membership>, now: 
             (told.observed_generation, user.metadata.generation),
             wanted.as_ref().map(|wanted| (told.authority.as_deref(), wanted.authority.as_deref())),
         ),
+        epoch: wanted.as_ref().map_or(told.epoch, |wanted| wanted.epoch),
     }
 }

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use super::lines::{fields, heading, relative, table};
+use super::lines::{fields, heading, line, relative, table};
 use super::{client, notes, origin};
 use crate::explain::token::{ScopeNow, Token};
 
 /// Prints what there is to say of a token.
 pub(in crate::explain) fn token(token: &Token, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "Token {} (the signature is not checked here)", token.id)?;
+    line(out, &format!("Token {} (the signature is not checked here)", token.id))?;
     let mut rows = vec![
         ("Issuer", token.issuer.clone()),
         ("Client", token.client_id.clone()),
@@ -47,6 +47,11 @@ pub(in crate::explain) fn token(token: &Token, now: Timestamp, out: &mut impl Wr
 fn row(scope: &ScopeNow) -> Vec<String> {
     let from: Vec<String> = scope.from.iter().map(origin).collect();
     let held = if scope.held { "yes" } else { "no" };
-    let why = scope.why.clone().unwrap_or_else(|| from.join(", "));
-    vec![scope.audience.clone(), scope.scope.clone(), held.to_owned(), why]
+    let why = match (&scope.why, &scope.audience) {
+        (Some(why), _) => why.clone(),
+        (None, Some(_)) => from.join(", "),
+        (None, None) => "every client may ask for it".to_owned(),
+    };
+    let audience = scope.audience.clone().unwrap_or_else(|| "-".to_owned());
+    vec![audience, scope.scope.clone(), held.to_owned(), why]
 }

@@ -2,14 +2,26 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::client::explain;
 use super::{AUDIENCE, CLIENT, SUBJECT, facts, now, read, settings, uid};
-use crate::api::authority::stands_for;
+use crate::api::authority::{application_stands_for, narrow, resolve, stands_for, user_stands_for};
 use crate::explain::claims::{self, Claims};
 use crate::explain::facts::{Facts, TokenFacts};
 use crate::explain::token;
+
+/// The same, with everything numbered: status says what the objects stand for.
+fn numbered(mut facts: Facts) -> Facts {
+    let user = facts.user.as_mut().unwrap();
+    let held = resolve(&user.spec, &facts.namespace, |name| facts.groups.as_ref()?.get(name)).authority;
+    let narrowed = narrow(&held, facts.application.spec.restrict_to.as_ref());
+    user.status.as_mut().unwrap().authority = Some(user_stands_for(&user.spec, &held));
+    let stands_for = application_stands_for(&narrowed, SUBJECT, None);
+    facts.application.status.as_mut().unwrap().authority = Some(stands_for);
+    facts
+}
 
 /// The token that the client of `facts` gets with its first secret, at epochs 4 and 2.
 fn claims(facts: &Facts, changed: &Value) -> Claims {
@@ -31,7 +43,7 @@ fn explain_token(facts: Facts, changed: &Value) -> token::Token {
 
 #[test]
 fn a_token_that_stands_for_what_is_held_now_has_nothing_against_it() {
-    let told = explain_token(facts(&["readers", "elsewhere"]), &json!({}));
+    let told = explain_token(numbered(facts(&["readers", "elsewhere"])), &json!({}));
     assert_eq!((told.faults.as_slice(), told.client_secret.as_deref()), (&[][..], Some("blue")));
     let [read, other] = told.scopes.as_slice() else { panic!("{:?}", told.scopes) };
     assert!(read.held && read.from[0].groups == ["readers"]);
@@ -42,8 +54,13 @@ fn a_token_that_stands_for_what_is_held_now_has_nothing_against_it() {
 fn everything_that_speaks_against_a_token_is_told() {
     type Change = fn(&mut Facts);
     let nothing: Change = |_| {};
-    let table: [(&str, Value, Change); 9] = [
+    let table: [(&str, Value, Change); 12] = [
+        ("OtherIssuer", json!({"iss": "https://elsewhere.example.com"}), nothing),
         ("TokenExpired", json!({"exp": now().as_second()}), nothing),
+        ("TokenExpired", json!({}), |facts| facts.secrets[0].spec.expires_in = Some(read(json!("1h")))),
+        ("UnknownClient", json!({}), |facts| {
+            facts.application.metadata.deletion_timestamp = Some(Time(now()));
+        }),
         ("TokenRevoked", json!({"jti": "revoked"}), nothing),
         ("AuthorityChanged", json!({"postern_epoch": [3, 2]}), nothing),
         ("AuthorityChanged", json!({"postern_epoch": [4, 1]}), nothing),
@@ -54,12 +71,32 @@ fn everything_that_speaks_against_a_token_is_told() {
         ("Revoked", json!({}), |facts| facts.secrets[0].spec.revoke = Some(true)),
     ];
     for (rule, changed, change) in table {
-        let mut facts = facts(&["readers"]);
+        let mut facts = numbered(facts(&["readers"]));
         change(&mut facts);
         let told = explain_token(facts, &changed);
         let rules: Vec<_> = told.faults.iter().map(|fault| fault.rule.as_str()).collect();
         assert_eq!(rules, [rule], "{changed}");
     }
+}
+
+#[test]
+fn a_token_is_compared_with_the_epochs_that_the_endpoint_gives_before_they_are_written() {
+    let changed = || {
+        let mut facts = numbered(facts(&["readers"]));
+        facts.user.as_mut().unwrap().spec.groups = Some(vec!["elsewhere".to_owned()]);
+        facts
+    };
+    let told = explain_token(changed(), &json!({}));
+    let rules: Vec<_> = told.faults.iter().map(|fault| fault.rule.as_str()).collect();
+    assert_eq!(rules, ["AuthorityChanged"; 2], "{:?}", told.faults);
+    assert_eq!(explain_token(changed(), &json!({"postern_epoch": [5, 3]})).faults, []);
+}
+
+#[test]
+fn what_every_client_may_ask_for_is_held_whatever_the_groups_say() {
+    let told = explain_token(numbered(facts(&["readers"])), &json!({"scope": "openid email invoices:read"}));
+    let told: Vec<_> = told.scopes.iter().map(|now| (now.audience.as_deref(), now.scope.as_str(), now.held)).collect();
+    assert_eq!(told, [(None, "openid", true), (None, "email", true), (Some(AUDIENCE), "invoices:read", true)]);
 }
 
 #[test]

@@ -6,12 +6,14 @@ use jiff::Timestamp;
 use super::Fault;
 use crate::api::conditions::reasons;
 use crate::explain::claims::Claims;
-use crate::explain::client::ExplainedClient;
+use crate::explain::client::{DELETING, ExplainedClient};
 use crate::explain::secret::Secret;
 
 /// What a token is judged by.
 pub(super) struct Judge<'a> {
     pub(super) claims: &'a Claims,
+    /// The issuer of the install, where that is known.
+    pub(super) issuer: Option<&'a str>,
     pub(super) now: Timestamp,
 }
 
@@ -24,6 +26,9 @@ impl Judge<'_> {
         secret: Option<&Secret>,
     ) -> Vec<Fault> {
         let mut faults = Vec::new();
+        if let Some(issuer) = self.issuer.filter(|issuer| *issuer != self.claims.iss) {
+            faults.push(fault("OtherIssuer", format!("Postern is {issuer} here, and somebody else issued the token.")));
+        }
         if self.claims.exp <= self.now.as_second() {
             faults.push(fault("TokenExpired", "Its time is over: the client has to get a new one."));
         }
@@ -32,6 +37,9 @@ impl Judge<'_> {
         }
         match client {
             None => faults.push(fault("UnknownClient", "No Application has its client id: it was deleted.")),
+            Some(client) if client.application.ready.reason == DELETING => {
+                faults.push(fault("UnknownClient", &*client.application.ready.message));
+            }
             Some(client) if !client.application.ready.in_force => {
                 let ready = &client.application.ready;
                 faults.push(fault(&ready.reason, format!("The client is refused: {}", ready.message)));
@@ -46,26 +54,26 @@ impl Judge<'_> {
         let mut faults = Vec::new();
         let user = client.service_user.as_ref();
         let [of_user, of_application] = self.claims.postern_epoch;
-        let mut compare = |what: String, of_token: i64, told: Option<i64>| {
-            match told {
-            Some(told) if of_token < told => faults.push(fault(
+        let mut compare = |what: String, of_token: i64, now: Option<i64>| {
+            match now {
+            Some(now) if of_token < now => faults.push(fault(
                 "AuthorityChanged",
-                format!("{what} is at epoch {told} and the token of epoch {of_token}: what is held has changed since."),
+                format!("{what} is at epoch {now} and the token of epoch {of_token}: what is held has changed since."),
             )),
-            Some(told) if of_token > told => faults.push(fault(
+            Some(now) if of_token > now => faults.push(fault(
                 "OtherAuthority",
                 format!(
-                    "{what} is at epoch {told} and the token of epoch {of_token}: a change is not numbered in status yet, or \
-                     status was lost or restored since."
+                    "{what} is at epoch {now} and the token of epoch {of_token}: a change is not numbered in status yet, \
+                     or status was lost or restored since."
                 ),
             )),
             _ => {}
         }
         };
-        compare(format!("Application {}", client.application.name), of_application, client.application.status.epoch);
+        compare(format!("Application {}", client.application.name), of_application, client.application.epoch);
         if let Some(user) = user.filter(|user| user.subject == self.claims.sub) {
             // Epochs of two service users say nothing of each other.
-            compare(format!("ServiceUser {}", user.name), of_user, user.status.epoch);
+            compare(format!("ServiceUser {}", user.name), of_user, user.epoch);
         }
         if let Some(user) = user.filter(|user| user.subject != self.claims.sub) {
             faults.push(fault(
@@ -97,7 +105,7 @@ impl Judge<'_> {
             return Some(fault(&secret.ready.reason, message));
         }
         let end = secret.expires_at.filter(|end| *end <= self.now)?;
-        Some(fault(reasons::EXPIRED, format!("ClientSecret {} ended at {end}, and its tokens with it.", secret.name)))
+        Some(fault("TokenExpired", format!("ClientSecret {} ended at {end}, and its tokens with it.", secret.name)))
     }
 }
 

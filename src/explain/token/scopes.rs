@@ -9,6 +9,10 @@ use crate::explain::group::Effect;
 use crate::explain::held::{Held, Origin, permits};
 use crate::explain::secret::Secret;
 
+/// Scopes that tell of the service user itself (OpenID Connect Core §5.4). No group permits them, and every client may
+/// ask for them.
+const ABOUT_ITSELF: [&str; 3] = ["openid", "profile", "email"];
+
 /// Every scope of the token at every audience.
 pub(super) fn scopes(
     claims: &Claims,
@@ -16,16 +20,24 @@ pub(super) fn scopes(
     facts: &Facts,
     secret: Option<&Secret>,
 ) -> Vec<ScopeNow> {
-    let named: Vec<&str> = claims.scope.split(' ').filter(|scope| !scope.is_empty()).collect();
+    let named = claims.scope.split(' ').filter(|scope| !scope.is_empty());
+    let (about_itself, named): (Vec<&str>, Vec<&str>) = named.partition(|scope| ABOUT_ITSELF.contains(scope));
+    let about_itself = about_itself.into_iter().map(|scope| ScopeNow {
+        audience: None,
+        scope: scope.to_owned(),
+        held: true,
+        from: Vec::new(),
+        why: None,
+    });
     let pairs =
         claims.aud.list().iter().flat_map(|audience| named.iter().map(move |scope| (audience.as_str(), *scope)));
-    pairs.map(|(audience, scope)| now(audience, scope, client, facts, secret)).collect()
+    about_itself.chain(pairs.map(|(audience, scope)| now(audience, scope, client, facts, secret))).collect()
 }
 
 /// What became of a scope at an audience: of what the secret holds, or, where that is not known, the Application.
 fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Facts, secret: Option<&Secret>) -> ScopeNow {
     let row = |held, from, why: Option<String>| ScopeNow {
-        audience: audience.to_owned(),
+        audience: Some(audience.to_owned()),
         scope: scope.to_owned(),
         held,
         from,
