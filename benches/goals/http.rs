@@ -21,6 +21,7 @@ use crate::Result;
 /// Paths of the endpoint.
 pub const TOKEN: &str = "/oauth2/token";
 pub const INTROSPECT: &str = "/oauth2/introspect";
+pub const REVOKE: &str = "/oauth2/revoke";
 
 /// Where a token endpoint is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
