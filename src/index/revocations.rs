@@ -4,7 +4,7 @@
 //! Nobody can fill it alone: a namespace may have as many revocations as there is room left. However many do so, there is
 //! some for the next one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 
 use jiff::Timestamp;
@@ -104,6 +104,7 @@ impl<S: Store> Revocations<S> {
         now: Timestamp,
     ) -> BTreeMap<usize, HashMap<String, Waiting>> {
         let mut room = Room::left(objects, now);
+        let mut refused = BTreeSet::new();
         let mut parts: BTreeMap<usize, HashMap<String, Waiting>> = BTreeMap::new();
         for (jti, waiting) in batch {
             if self.ledger.is_revoked(&jti) {
@@ -111,9 +112,12 @@ impl<S: Store> Revocations<S> {
             } else if let Some(number) = room.take(&waiting.token.namespace) {
                 parts.entry(number).or_default().insert(jti, waiting);
             } else {
-                tracing::warn!(namespace = &*waiting.token.namespace, "too many of its tokens are revoked");
+                refused.insert(Arc::clone(&waiting.token.namespace));
                 waiting.answer(Err(CatchUpError::Behind));
             }
+        }
+        for namespace in refused {
+            tracing::warn!(%namespace, "no more tokens of this namespace can be revoked until others are over");
         }
         while objects.len() < room.used.len() {
             let part = format!("{}-revoked-{}", self.incarnation, objects.len());

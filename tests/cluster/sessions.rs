@@ -64,10 +64,8 @@ async fn use_until_told(tenant: &Tenant, credential: &Credential, token: &str, b
 
 /// In an object of its own, and without anything that a token could be made of.
 async fn the_revocation_is_kept(tenant: &Tenant) {
+    assert_eq!(revoked(tenant).await.1.len(), 1);
     let states = tenant.list("EndpointState", OPERATOR_NAMESPACE).await;
-    let revoked: Vec<&Value> = states.iter().filter(|state| !state["spec"]["revoked"].is_null()).collect();
-    assert_eq!(revoked.len(), 1, "{states:#?}");
-    assert_eq!(revoked[0]["spec"]["revoked"].as_array().map(Vec::len), Some(1));
     assert!(!json!(states).to_string().contains("pat_"));
 }
 
@@ -95,10 +93,40 @@ async fn a_revocation_that_cannot_be_recorded_is_answered_with_503() {
     assert_eq!(tenant.introspected(&credential, &token).await[0]["active"], true, "nothing is made up for later");
     revoke(&tenant, &credential, &token).await;
     assert_eq!(tenant.introspected(&credential, &token).await, [json!({"active": false})]);
+    assert_eq!(revoked(&tenant).await.1.len(), 2, "each once, however often it was asked for");
+}
+
+#[tokio::test]
+async fn a_revocation_is_added_to_what_is_there_whoever_wrote_or_deleted_it() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "rewritten", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    revoke(&tenant, &credential, &tenant.token(&credential, 0).await).await;
+    let (name, mut revoked) = revoked(&tenant).await;
+    // As a write would leave it of which the replica heard no more.
+    let mut late = revoked[0].clone();
+    late["id"] = json!("late");
+    revoked.push(late);
+    let left = json!({"spec": {"revoked": revoked}});
+    tenant.merge("EndpointState", OPERATOR_NAMESPACE, &name, left).await.unwrap();
+    for (number, is_gone) in [(3, false), (4, true)] {
+        if is_gone {
+            tenant.delete("EndpointState", OPERATOR_NAMESPACE, &name).await;
+        }
+        revoke(&tenant, &credential, &tenant.token(&credential, 0).await).await;
+        let now = self::revoked(&tenant).await.1;
+        assert!(now.len() == number && now.iter().any(|token| token["id"] == "late"), "{now:?}");
+    }
+}
+
+/// The one object with revocations, and what it says.
+async fn revoked(tenant: &Tenant) -> (String, Vec<Value>) {
     let states = tenant.list("EndpointState", OPERATOR_NAMESPACE).await;
-    let revoked: Vec<usize> =
-        states.iter().filter_map(|state| state["spec"]["revoked"].as_array().map(Vec::len)).collect();
-    assert_eq!(revoked, [2], "each once, however often it was asked for");
+    let mut told = states.iter().filter(|state| !state["spec"]["revoked"].is_null());
+    let (Some(state), None) = (told.next(), told.next()) else { panic!("{states:#?}") };
+    (state["metadata"]["name"].as_str().unwrap().to_owned(), state["spec"]["revoked"].as_array().unwrap().clone())
 }
 
 #[tokio::test]
