@@ -145,7 +145,7 @@ mod tests {
         let (sessions, ledger) = process(&store);
         used(&ledger, 0..SESSIONS_MAX, 100);
         assert!(!ledger.used("one more", 0, 100, IDLE), "and that is told to who would promise it");
-        for second in 100..150 {
+        for second in 100..115 {
             let before = store.written().len();
             sessions.tell(&ledger, at(second)).await;
             assert!(store.written().len() - before <= WRITES);
