@@ -9,11 +9,11 @@ start_elsewhere() {
 	local binary name urls
 	need kubectl helm curl setsid
 	state=$2
-	binary=$("$here/build")
 	install -d -m 700 "$state/operator"
 	kubectl config view --context "$1" --minify --flatten --raw >"$state/kubeconfig"
 	export KUBECONFIG=$state/kubeconfig
 	must_be_free
+	binary=$("$here/build")
 	read -ra ports < <(free_ports $((2 * ${#replicas[@]})))
 	listen_ports=("${ports[@]:0:${#replicas[@]}}")
 	metrics_ports=("${ports[@]:${#replicas[@]}}")
@@ -36,9 +36,21 @@ start_elsewhere() {
 # What the demo makes it also removes, so nothing of it may belong to somebody else.
 must_be_free() {
 	local taken
-	taken=$(kubectl get namespace "$namespace" billing reporting --ignore-not-found --output name)
-	taken+=$(kubectl get customresourcedefinition clientsecrets.postern.dev --ignore-not-found --output name)
+	taken=$(existing) || die "could not ask the cluster what it has of what the demo makes; what kubectl said stands above"
 	[[ -z $taken ]] || die "the demo makes and removes these, but they exist already: ${taken//$'\n'/ }"
+}
+
+# Objects of our own kinds cannot be asked for before their definitions are there; without these there are none.
+existing() {
+	{
+		kubectl get namespace "$namespace" --ignore-not-found --output name &&
+			kubectl get --filename "$root/crds" --ignore-not-found --output name &&
+			examples_of_other_kinds | kubectl get --filename - --ignore-not-found --output name
+	} | sort --unique
+}
+
+examples_of_other_kinds() {
+	awk 'BEGIN { RS = "\n---\n" } !/(^|\n)apiVersion: postern\.dev\// { print "---\n" $0 }' "$root"/examples/*.yaml
 }
 
 # The kubeconfig of the context, with the chart's ServiceAccount instead of its user.
@@ -52,11 +64,15 @@ write_account_kubeconfig() {
 	printf 'users:\n- name: postern\n  user:\n%s\n' "$(token_credentials "$token")" >>"$file"
 }
 
+# begin_examples says that what `examples` makes is the demo's from now on.
+begin_examples() { examples_begun=yes; }
+
 # The examples go first: with them the operator's namespace and the definitions have nothing left that depends on them.
+# Only what the demo began to make is removed: until then it may be somebody else's.
 clean_elsewhere() {
 	[[ -n ${installed_elsewhere:-} ]] || return 0
 	say "Removing everything from the cluster again"
-	kubectl delete --filename "$root/examples" --ignore-not-found >/dev/null || true
+	[[ -z ${examples_begun:-} ]] || kubectl delete --filename "$root/examples" --ignore-not-found >/dev/null || true
 	stop_operators || true
 	quietly helm uninstall "$release" --namespace "$namespace" --ignore-not-found || true
 	kubectl delete namespace "$namespace" --ignore-not-found >/dev/null || true

@@ -18,6 +18,7 @@ mod authority;
 mod crash;
 mod created_by;
 mod delivery;
+mod demo;
 mod ended_tokens;
 mod ending;
 mod examples;

@@ -66,9 +66,14 @@ impl ControlPlane {
         self.folder.join("logs")
     }
 
+    /// The folder of its programs, kubectl and helm among them.
+    pub fn programs(&self) -> PathBuf {
+        self.folder.join("bin")
+    }
+
     /// Runs kubectl, helm, … of this control plane as its admin, and returns what it printed.
     pub fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new(self.folder.join("bin").join(program));
+        let mut command = Command::new(self.programs().join(program));
         output(command.args(arguments).env("KUBECONFIG", self.kubeconfig()).stdin(Stdio::null()))
     }
 

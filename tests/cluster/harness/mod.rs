@@ -17,7 +17,7 @@ mod user;
 
 pub use audit::Entry;
 pub use cluster::Cluster;
-pub use controlplane::{OPERATOR_NAMESPACE, RELEASE, checkout, output};
+pub use controlplane::{ControlPlane, OPERATOR_NAMESPACE, RELEASE, checkout, output};
 pub use eventually::{eventually, holds};
 pub use kubernetes::Kubernetes;
 pub use objects::{access_group, application, client_secret, object, service_user};
