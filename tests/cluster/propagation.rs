@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Credential, Proxy, Tenant, access_group, application, condition, eventually, holds, service_user,
+    Cluster, Credential, Proxy, Tenant, access_group, application, client_secret, condition, eventually, holds,
+    service_user,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,6 +59,39 @@ async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_n
         assert!(subjects[..switched].iter().all(|subject| *subject == old), "replica {replica}: {subjects:?}");
         assert!(subjects[switched..].iter().all(|subject| *subject == new), "replica {replica}: {subjects:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_has_not_heard_of_a_credential_yet_accepts_it_at_the_first_request() {
+    let cluster = Cluster::own(2);
+    let proxy = start_the_second_behind_a_proxy(&cluster).await;
+    let tenant = Tenant::on(cluster.clone(), "unheard", json!({})).await;
+    tenant.settle_in().await;
+    tenant.let_in(&tenant.issue("first").await).await;
+    // The first row is a new secret of a client that it knows, the second a new client.
+    for application_of_it in ["sync", "new"] {
+        proxy.freeze(true);
+        tenant.apply(&application(application_of_it, "sync", json!({}))).await;
+        let name = format!("of-{application_of_it}");
+        tenant.apply(&client_secret(&name, application_of_it, json!({}))).await;
+        tenant.ready("ClientSecret", &name).await;
+        let credential = tenant.delivered(&name).await;
+        let reads = catch_ups(&cluster);
+        let (connections, behind) = (tenant.connections.clone(), cluster.replicas[1].url.clone());
+        let asked = tokio::spawn(async move { credential.ask(&connections, &behind, &[]).await });
+        eventually("it asks the API server, or answers", async || {
+            holds(asked.is_finished() || catch_ups(&cluster) > reads, "it does neither")
+        })
+        .await;
+        proxy.freeze(false);
+        asked.await.unwrap().unwrap().claims().unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
+    }
+}
+
+/// How often a replica looked up a client that it did not know.
+fn catch_ups(cluster: &Cluster) -> usize {
+    let answered = cluster.audit.of_the_operator();
+    answered.iter().filter(|entry| entry.uri.contains("status.clientId")).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,8 @@ pub struct Entry {
     pub resource: String,
     pub namespace: String,
     pub name: String,
+    /// Path and query of the request.
+    pub uri: String,
     pub status: u64,
     /// Whether RBAC allowed it; admission may have refused it all the same.
     pub authorized: bool,
@@ -57,11 +59,16 @@ impl AuditLog {
         read.1.clone()
     }
 
+    /// All that the operator wrote, wherever it was.
+    pub fn writes(&self) -> Vec<Entry> {
+        self.of_the_operator().into_iter().filter(Entry::is_write).collect()
+    }
+
     /// What the operator wrote in a namespace, as `VERB RESOURCE NAME`; events and leases are not counted.
     pub fn writes_in(&self, namespace: &str) -> Vec<String> {
-        let counted = |entry: &&Entry| entry.is_write() && !["events", "leases"].contains(&entry.resource.as_str());
-        let entries = self.of_the_operator();
-        let here = entries.iter().filter(|entry| entry.namespace == namespace).filter(counted);
+        let counted = |entry: &&Entry| !["events", "leases"].contains(&entry.resource.as_str());
+        let writes = self.writes();
+        let here = writes.iter().filter(|entry| entry.namespace == namespace).filter(counted);
         here.map(|entry| format!("{} {} {}", entry.verb, entry.resource, entry.name)).collect()
     }
 }
@@ -79,6 +86,7 @@ fn parse(line: &str) -> Option<Entry> {
         resource: subresource.map_or(resource.clone(), |subresource| format!("{resource}/{subresource}")),
         namespace: text("/objectRef/namespace"),
         name: text("/objectRef/name"),
+        uri: text("/requestURI"),
         authorized: line["annotations"]["authorization.k8s.io/decision"] == "allow",
         status: line.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default(),
     })

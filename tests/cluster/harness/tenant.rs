@@ -151,6 +151,13 @@ impl Tenant {
         answers.iter().map(|answer| answer.claims().unwrap_or_else(|error| panic!("refused: {error}"))).collect()
     }
 
+    /// The claims of the tokens that every replica grants to its first request. That is what `Ready` promises where the
+    /// replicas know the service user and its groups: nothing is asked again.
+    pub async fn accepted_at_once(&self, credential: &Credential) -> Vec<Value> {
+        let answers = self.ask_everywhere(credential, &[]).await;
+        answers.iter().map(|answer| answer.claims().unwrap_or_else(|error| panic!("refused: {error}"))).collect()
+    }
+
     /// A token that a replica grants now.
     pub async fn token(&self, credential: &Credential, replica: usize) -> String {
         let replica = &self.cluster.replicas[replica].url;
