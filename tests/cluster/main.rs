@@ -23,6 +23,7 @@ mod ended_tokens;
 mod ending;
 mod examples;
 mod explain;
+mod first_start;
 mod foreign;
 mod harness;
 mod imports;

@@ -12,11 +12,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::cluster::Cluster;
+use super::controlplane::OPERATOR_NAMESPACE;
 use super::http::{Connections, trusting};
 use super::process::Process;
 
 /// When the operator dies, as seen from the API server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Moment {
     /// The write never arrives.
     Before,
@@ -40,6 +41,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Traffic {
+    /// Counted are those with this in their path.
+    within: String,
     writes: usize,
     trap: Option<Trap>,
 }
@@ -70,7 +73,17 @@ impl Proxy {
 
     /// Forgets the writes so far and kills `victim` at the `write`th from now on (1 is the first).
     pub fn arm(&self, write: usize, moment: Moment, victim: Arc<Process>) {
-        *self.state() = Traffic { writes: 0, trap: Some(Trap { write, moment, victim }) };
+        *self.state() = Traffic { trap: Some(Trap { write, moment, victim }), ..Traffic::default() };
+    }
+
+    /// The same for a victim that `start` starts only now, so that it can die at its very first write, and for writes in
+    /// the operator's namespace.
+    pub fn arm_start(&self, write: usize, moment: Moment, start: impl FnOnce() -> Arc<Process>) -> Arc<Process> {
+        let mut state = self.state();
+        let victim = start();
+        let trap = Some(Trap { write, moment, victim: victim.clone() });
+        *state = Traffic { within: format!("/namespaces/{OPERATOR_NAMESPACE}/"), writes: 0, trap };
+        victim
     }
 
     /// Whether the victim was spared; the trap is gone afterwards.
@@ -101,6 +114,9 @@ impl Shared {
             return None;
         }
         let mut state = self.state();
+        if !path.contains(&state.within) {
+            return None;
+        }
         state.writes += 1;
         let count = state.writes;
         state.trap.take_if(|trap| trap.write == count)
