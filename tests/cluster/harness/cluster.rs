@@ -10,8 +10,10 @@ use super::controlplane::{ControlPlane, OPERATOR_NAMESPACE};
 use super::eventually::{eventually, holds};
 use super::http::{self, Connections};
 use super::kubernetes::Kubernetes;
+use super::leaks::{Place, leaks};
 use super::objects::service_user;
 use super::replica::Replica;
+use super::token::Credential;
 
 /// Where tests happen.
 pub struct Cluster {
@@ -23,6 +25,8 @@ pub struct Cluster {
     pub audit: AuditLog,
     ca: OnceLock<Vec<u8>>,
     token: String,
+    /// Secret values that were seen before there was this cluster.
+    seen_before: usize,
 }
 
 /// The ConfigMap in which the operator publishes the CA of its certificate.
@@ -58,11 +62,13 @@ impl Cluster {
     /// The same with further arguments for every replica.
     pub fn own_with(replicas: usize, arguments: &[&str]) -> Arc<Self> {
         let mut cluster = Self::on(ControlPlane::start(), replicas);
-        cluster.replicas = cluster.replicas.into_iter().map(|replica| replica.with(arguments)).collect();
+        let replicas = std::mem::take(&mut cluster.replicas);
+        cluster.replicas = replicas.into_iter().map(|replica| replica.with(arguments)).collect();
         Arc::new(cluster)
     }
 
     fn on(controlplane: ControlPlane, replicas: usize) -> Self {
+        let seen_before = Credential::seen();
         let log = |name: &str| controlplane.scratch().join(format!("{name}-{}.log", std::process::id()));
         let mut all: Vec<Replica> = Vec::new();
         for name in (0..replicas).map(|number| format!("postern-{number}")) {
@@ -71,7 +77,7 @@ impl Cluster {
         }
         controlplane.install_chart(&all[0].url);
         let (audit, token) = (AuditLog::new(controlplane.audit_log()), controlplane.operator_token());
-        Self { controlplane, replicas: all, audit, ca: OnceLock::new(), token }
+        Self { controlplane, replicas: all, audit, ca: OnceLock::new(), token, seen_before }
     }
 
     /// Starts all replicas and waits until they are ready.
@@ -185,6 +191,15 @@ impl Cluster {
         self.replicas.iter().map(|replica| replica.log.as_path())
     }
 
+    /// What every process here printed.
+    fn printed(&self) -> impl Iterator<Item = Place> {
+        let files = std::fs::read_dir(self.controlplane.scratch()).expect("the folder of the logs");
+        let logs = files
+            .map(|file| file.expect("a file").path())
+            .filter(|path| path.extension().is_some_and(|it| it == "log"));
+        logs.map(|log| (log.display().to_string(), std::fs::read_to_string(&log).expect("read a log")))
+    }
+
     async fn published_ca(&self) -> Vec<u8> {
         let kubernetes = self.kubernetes().await;
         eventually("the operator publishes its CA", async || {
@@ -193,5 +208,26 @@ impl Cluster {
             text.map(|pem| pem.as_bytes().to_vec()).ok_or(format!("{found:?}"))
         })
         .await
+    }
+}
+
+/// What people read of a cluster.
+const READABLE: &str = "events,accessgroups,serviceusers,applications,clientsecrets,endpointstates,configmaps";
+
+/// A cluster of a test's own ends with its test. No secret value that the test came across is in any log, event or
+/// status of it; the cluster of the run is looked through by `whole_run.rs`.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // One report is enough, and a second panic would end the whole run.
+        if std::thread::panicking() {
+            return;
+        }
+        let mut secrets = Credential::seen_after(self.seen_before);
+        secrets.push(self.token.clone());
+        let objects = self.controlplane.run("kubectl", &["get", READABLE, "--all-namespaces", "--output", "json"]);
+        let mut places = vec![("some object".to_owned(), objects)];
+        places.extend(self.printed());
+        let leaks = leaks(&secrets, &places);
+        assert!(leaks.is_empty(), "{}", leaks.join("\n"));
     }
 }

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use postern::crypto::secret::IMPORTED_LENGTH;
 use serde_json::Value;
 
 use super::http::{self, Connections};
@@ -30,16 +31,31 @@ impl Credential {
         };
         let keys: BTreeMap<_, _> = data.iter().map(|(key, value)| (key.clone(), text(value))).collect();
         let credential = Self { keys };
-        if let Some(secret) = credential.find("client-secret").filter(|secret| secret.len() > 20) {
+        // What is shorter is no credential, but a word that a test put in its place.
+        if let Some(secret) = credential.find("client-secret").filter(|secret| IMPORTED_LENGTH.contains(&secret.len()))
+        {
             let forms = [secret.to_owned(), BASE64_STANDARD.encode(secret), credential.basic()];
             SEEN.lock().unwrap_or_else(PoisonError::into_inner).extend(forms);
         }
         credential
     }
 
-    /// All secret values seen so far.
+    /// All secret values seen so far, in every form in which they travel.
     pub fn all_seen() -> Vec<String> {
-        SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        Self::seen_after(0)
+    }
+
+    /// How many forms have been seen so far, for [`Self::seen_after`].
+    pub fn seen() -> usize {
+        SEEN.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Those that came after so many others.
+    pub fn seen_after(others: usize) -> Vec<String> {
+        let mut forms = SEEN.lock().unwrap_or_else(PoisonError::into_inner)[others..].to_vec();
+        forms.sort();
+        forms.dedup();
+        forms
     }
 
     /// The value of a key.
