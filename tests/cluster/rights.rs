@@ -18,12 +18,7 @@ async fn the_roles_of_the_chart_grant_exactly_the_verbs_that_the_operator_uses()
     let tenant = Tenant::on(cluster.clone(), "rights", json!({})).await;
     tenant.settle_in().await;
     tenant.issue("blue").await;
-    tenant.merge("Secret", &tenant.namespace, "blue", json!({"data": {"scopes": null}})).await.unwrap();
-    eventually("the Secret is repaired", async || {
-        let secret = tenant.get("Secret", "blue").await;
-        holds(secret["data"]["scopes"].is_string(), &secret["metadata"])
-    })
-    .await;
+    is_repaired(&tenant, "blue").await;
     tenant.delete("Secret", &tenant.namespace, "blue").await;
     tenant.apply(&client_secret("shown-once", "sync", json!({"delivery": {"mode": "Once", "ttl": "1s"}}))).await;
     tenant.says("ClientSecret", "shown-once", "Delivered", "False", "Removed").await;
@@ -48,6 +43,61 @@ async fn the_roles_of_the_chart_grant_exactly_the_verbs_that_the_operator_uses()
     let refused: Vec<Entry> = cluster.audit.of_the_operator().into_iter().filter(|entry| !entry.authorized).collect();
     assert!(refused.is_empty(), "it asked for what it may not do: {refused:?}");
     assert_eq!(tenant.kubernetes.get("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await["data"], ca["data"]);
+}
+
+#[tokio::test]
+async fn of_secrets_outside_its_namespace_it_asks_only_for_those_that_it_delivers_or_may_import() {
+    let tenant = Tenant::new("others-secrets").await;
+    tenant.settle_in().await;
+    let secret = |name: &str, labels: Value| {
+        let metadata = json!({"name": name, "labels": labels});
+        let data = json!({"password": "a value that is long enough"});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+    };
+    tenant.apply(&secret("of-somebody", json!({}))).await;
+    tenant.apply(&secret("for-nobody", json!({"postern.dev/import": "true"}))).await;
+    tenant.apply(&secret("legacy", json!({"postern.dev/import": "true"}))).await;
+    let import = json!({"source": {"existing": {"secretName": "legacy", "key": "password"}}});
+    tenant.apply(&client_secret("imported", "sync", import)).await;
+    tenant.ready("ClientSecret", "imported").await;
+    tenant.issue("blue").await;
+    tenant.merge("Secret", &tenant.namespace, "of-somebody", json!({"data": {"password": null}})).await.unwrap();
+    for name in ["blue", "imported"] {
+        is_repaired(&tenant, name).await;
+    }
+    tenant.settled().await;
+
+    let mut read = BTreeSet::new();
+    for entry in tenant.cluster.audit.of_the_operator() {
+        if entry.resource != "secrets" || entry.namespace == OPERATOR_NAMESPACE || entry.is_write() {
+            continue;
+        }
+        match entry.verb.as_str() {
+            "get" if entry.namespace == tenant.namespace => drop(read.insert(entry.name)),
+            "list" | "watch" => {
+                let selectors =
+                    ["labelSelector=postern.dev%2Fcomponent%3Dcredential", "labelSelector=postern.dev%2Fimport%3Dtrue"];
+                assert!(selectors.iter().any(|selector| entry.uri.contains(selector)), "{entry:?}");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(read, BTreeSet::from(["blue", "imported", "legacy"].map(str::to_owned)));
+}
+
+/// Takes a key out of a delivered Secret, and waits until it is there again.
+async fn is_repaired(tenant: &Tenant, name: &str) {
+    // An imported value is Ready, because it works, before it is delivered.
+    eventually("it is delivered", async || {
+        tenant.find("Secret", &tenant.namespace, name).await.ok_or("there is none".to_owned())
+    })
+    .await;
+    tenant.merge("Secret", &tenant.namespace, name, json!({"data": {"scopes": null}})).await.unwrap();
+    eventually("the Secret is repaired", async || {
+        let secret = tenant.get("Secret", name).await;
+        holds(secret["data"]["scopes"].is_string(), &secret["metadata"])
+    })
+    .await;
 }
 
 /// Has a workload of each kind restarted.
