@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Cluster, Entry, Tenant, application, client_secret, eventually, holds, http};
+use crate::harness::{Cluster, Entry, Tenant, application, checkout, client_secret, eventually, holds, http};
 
 #[tokio::test]
 async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_is_back() {
@@ -196,4 +196,18 @@ async fn a_request_that_is_slow_to_arrive_is_answered_after_sigterm() {
     let answer = answer.await.unwrap().unwrap();
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert!(process.ended().await.success());
+}
+
+#[test]
+fn the_chart_lets_requests_in_flight_end_before_the_pod_is_killed() {
+    let chart = checkout().join("charts/postern");
+    let chart = chart.to_str().expect("a path in UTF-8");
+    for (seconds, grace) in [("30", "--shutdown-grace=20s"), ("120", "--shutdown-grace=110s")] {
+        let value = format!("terminationGracePeriodSeconds={seconds}");
+        let arguments =
+            ["template", "postern", chart, "--set", "issuer=https://postern.example.com", "--set", value.as_str()];
+        let rendered = Cluster::installed().controlplane.run("helm", &arguments);
+        assert!(rendered.contains(&format!("terminationGracePeriodSeconds: {seconds}\n")), "{rendered}");
+        assert!(rendered.contains(grace), "{rendered}");
+    }
 }
