@@ -82,6 +82,29 @@ async fn tokens_that_are_out_outlive_every_change_of_anything_else() {
 }
 
 #[tokio::test]
+async fn a_token_from_before_a_suspension_stays_ended_after_it() {
+    let tenant = Tenant::new("suspended-tokens").await;
+    let api = tenant.api().await;
+    for (number, kind) in ["ServiceUser", "Application"].into_iter().enumerate() {
+        let row = set(&tenant, &format!("row-{number}")).await;
+        let credential = tenant.delivered(&row.secret).await;
+        let before = tenant.token(&credential, number).await;
+        tenant.all_say(&api, &before, true).await;
+        row.change(&tenant, kind, &json!({"spec": {"suspend": true}})).await;
+        tenant.refused(kind, &row.secret, "Suspended").await;
+        tenant.all_say(&api, &before, false).await;
+        row.change(&tenant, kind, &json!({"spec": {"suspend": false}})).await;
+        tenant.ready(kind, &row.secret).await;
+        tenant.let_in(&credential).await;
+        tenant.says("Application", &row.secret, "Propagated", "True", "Served").await;
+        let after = tenant.token(&credential, number).await;
+        tenant.all_say(&api, &after, true).await;
+        let inactive = json!({"active": false});
+        assert_eq!(tenant.introspected(&api, &before).await, [inactive.clone(), inactive], "of a suspended {kind}");
+    }
+}
+
+#[tokio::test]
 async fn tokens_end_when_the_namespace_moves_or_is_not_admitted_any_more() {
     let tenant = Tenant::new("moving").await;
     let api = tenant.api().await;

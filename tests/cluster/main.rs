@@ -15,6 +15,7 @@
 
 mod apache;
 mod authority;
+mod bearers;
 mod crash;
 mod created_by;
 mod delivery;
@@ -44,5 +45,6 @@ mod tls;
 mod trusted_names;
 mod undecodable;
 mod usage;
+mod userinfo;
 mod validation;
 mod whole_run;
