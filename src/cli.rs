@@ -1,5 +1,6 @@
 //! The command line. Every flag is an environment variable too; bad values end the program with one clear line.
 
+mod certificate_name;
 mod explain;
 
 use std::net::SocketAddr;
@@ -109,14 +110,16 @@ pub struct RunArgs {
     )]
     pub tls_key_file: Option<PathBuf>,
 
-    /// Further DNS name or IP address of the certificate that Postern makes; may be given several times. The issuer's
-    /// host, localhost and 127.0.0.1 are always among them.
+    /// Further DNS name or IP address of the certificate that Postern makes; may be given several times, and not with a
+    /// certificate of your own. The issuer's host, localhost and 127.0.0.1 are always among them.
     #[arg(
         long,
         env = "POSTERN_TLS_SAN",
         hide_env_values = true,
         value_name = "NAME",
         value_delimiter = ',',
+        value_parser = certificate_name::parse,
+        conflicts_with = "tls_cert_file",
         help_heading = "TLS"
     )]
     pub tls_san: Vec<String>,
@@ -315,6 +318,10 @@ mod tests {
         assert!(message(&["--secrets-per-application", "0"]).contains("--secrets-per-application"));
         assert!(message(&["--tls-cert-file", "a"]).contains("--tls-key-file"));
         assert!(message(&["--insecure-http", "--tls-san", "a"]).contains("--insecure-http"));
+        assert!(message(&["--tls-cert-file", "a", "--tls-key-file", "b", "--tls-san", "c"]).contains("--tls-san"));
+        let refused = message(&["--tls-san", "a.example.com,exämple.com"]);
+        assert!(refused.contains("--tls-san") && refused.contains("DNS name"), "{refused}");
+        assert!(parse(&["--tls-san", "*.example.com,10.0.0.1,fd00::1"]).is_ok());
         assert!(message(&["--trusted-proxies", "10.0.0.1"]).contains("--trusted-proxies"));
         assert!(parse(&["--trusted-proxies", "10.0.0.0/8,fd00::/8"]).is_ok());
         assert!(parse(&[]).is_ok());

@@ -45,10 +45,10 @@ pub enum TlsStoreError {
         /// What the API server said.
         source: Box<kube::Error>,
     },
-    /// The certificate could not be made.
+    /// The first certificate could not be made.
     #[error("could not make a certificate")]
-    Make(#[from] CertificateError),
-    /// The Secret is there but cannot be used.
+    Make(#[source] CertificateError),
+    /// The Secret is there but lacks something.
     #[error(
         "Secret {SECRET} is damaged (no usable `{entry}`): delete it to have a new certificate and CA made, or restore it"
     )]
@@ -56,6 +56,9 @@ pub enum TlsStoreError {
         /// The entry.
         entry: &'static str,
     },
+    /// What is in the Secret cannot be served with, or not be renewed.
+    #[error("Secret {SECRET} cannot be used: delete it to have a new certificate and CA made, or restore it")]
+    Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The certificate for `sans`, made or renewed if need be, with its CA published.
@@ -76,7 +79,7 @@ pub async fn load_or_create(
 }
 
 async fn create(api: &Api<Secret>, sans: &[String], now: Timestamp) -> Result<Secret, TlsStoreError> {
-    let made = tls::self_signed(sans, now)?;
+    let made = tls::self_signed(sans, now).map_err(TlsStoreError::Make)?;
     let data = [
         (CA_CERT, made.ca_cert_pem.as_str()),
         (CA_KEY, made.ca_key_pem.expose_secret()),
@@ -102,14 +105,15 @@ async fn create(api: &Api<Secret>, sans: &[String], now: Timestamp) -> Result<Se
 
 fn is_current(found: &Secret, sans: &[String], now: Timestamp) -> Result<bool, TlsStoreError> {
     let cert = entry(found, CERT)?;
-    let end = tls::not_after(&cert)?;
+    let end = tls::not_after(&cert).map_err(|_| TlsStoreError::Damaged { entry: CERT })?;
     Ok(end.duration_since(now) > RENEW_BEFORE && tls::covers(&cert, sans))
 }
 
 /// A new leaf under the same CA, so that clients notice nothing. Names that another replica needs stay valid for as
 /// long as that one asks for them: every replica of an install is given the same names.
 async fn renew(api: &Api<Secret>, found: &Secret, sans: &[String], now: Timestamp) -> Result<Secret, TlsStoreError> {
-    let leaf = tls::renew(&entry(found, CA_CERT)?, &SecretValue::new(entry(found, CA_KEY)?), sans, now)?;
+    let (ca_cert, ca_key) = (entry(found, CA_CERT)?, SecretValue::new(entry(found, CA_KEY)?));
+    let leaf = tls::renew(&ca_cert, &ca_key, sans, now).map_err(|error| TlsStoreError::Unusable(error.into()))?;
     let patch = json!({
         "metadata": {"resourceVersion": found.metadata.resource_version},
         "stringData": {CERT: leaf.cert_pem, KEY: leaf.key_pem.expose_secret()},

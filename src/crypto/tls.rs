@@ -1,5 +1,6 @@
 //! The certificate that Postern makes for itself when it is given none: a CA of its own, and a leaf under it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
@@ -21,6 +22,8 @@ const LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
 const CA_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 /// How far back certificates are valid, for clients whose clock is behind ours.
 const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
+/// Object identifier of the extension subjectAltName, 2.5.29.17.
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 /// Subject of every CA. Constant, so that a leaf can be renewed from the CA's key alone; verifiers tell two CAs of
 /// this name apart by their key identifiers.
 const CA_NAME: &str = "Postern CA";
@@ -113,14 +116,15 @@ pub fn not_after(cert_pem: &str) -> Result<Timestamp, CertificateError> {
     read_not_after(&der).ok_or(CertificateError::Parse)
 }
 
-/// Whether a certificate is valid for every one of these names, byte for byte: a change of names asks for a new leaf.
+/// Whether every one of these names stands in a certificate as it is: a change of names asks for a new leaf.
 #[must_use]
 pub fn covers(cert_pem: &str, sans: &[String]) -> bool {
     let Ok(der) = CertificateDer::from_pem_slice(cert_pem.as_bytes()) else { return false };
-    let Ok(certificate) = rustls::server::ParsedCertificate::try_from(&der) else { return false };
-    sans.iter().all(|name| {
-        rustls::pki_types::ServerName::try_from(name.as_str())
-            .is_ok_and(|name| rustls::client::verify_server_name(&certificate, &name).is_ok())
+    let Some(names) = read_names(&der) else { return false };
+    sans.iter().all(|name| match name.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => names.contains(&(der::IP_ADDRESS, address.octets().as_slice())),
+        Ok(IpAddr::V6(address)) => names.contains(&(der::IP_ADDRESS, address.octets().as_slice())),
+        Err(_) => names.contains(&(der::DNS_NAME, name.as_bytes())),
     })
 }
 
@@ -158,15 +162,37 @@ fn valid(params: &mut CertificateParams, from: Timestamp, until: Timestamp) -> R
     Ok(())
 }
 
-fn read_not_after(certificate: &[u8]) -> Option<Timestamp> {
+/// The fields of a certificate from its validity on. TBSCertificate (RFC 5280 §4.1): [0] version, serial, signature,
+/// issuer, validity, subject, key, …, [3] extensions.
+fn from_validity(certificate: &[u8]) -> Option<der::Reader<'_>> {
     let mut fields = der::Reader(der::Reader(der::Reader(certificate).expect(der::SEQUENCE)?).expect(der::SEQUENCE)?);
-    // TBSCertificate (RFC 5280 §4.1): [0] version, serial, signature, issuer, validity, …
     let (first, _) = fields.any()?;
     if first != der::INTEGER {
         fields.expect(der::INTEGER)?;
     }
     fields.expect(der::SEQUENCE)?;
     fields.expect(der::SEQUENCE)?;
+    Some(fields)
+}
+
+/// The alternative names of the subject (RFC 5280 §4.2.1.6), each with its tag.
+fn read_names(certificate: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+    let mut fields = from_validity(certificate)?;
+    let extensions = std::iter::from_fn(|| fields.any()).find(|(tag, _)| *tag == der::EXTENSIONS)?.1;
+    let mut extensions = der::Reader(der::Reader(extensions).expect(der::SEQUENCE)?);
+    while let Some(extension) = extensions.expect(der::SEQUENCE) {
+        let mut extension = der::Reader(extension);
+        if extension.expect(der::OBJECT_IDENTIFIER)? == SUBJECT_ALT_NAME {
+            let value = std::iter::from_fn(|| extension.any()).find(|(tag, _)| *tag == der::OCTET_STRING)?.1;
+            let mut names = der::Reader(der::Reader(value).expect(der::SEQUENCE)?);
+            return Some(std::iter::from_fn(|| names.any()).collect());
+        }
+    }
+    None
+}
+
+fn read_not_after(certificate: &[u8]) -> Option<Timestamp> {
+    let mut fields = from_validity(certificate)?;
     let mut validity = der::Reader(fields.expect(der::SEQUENCE)?);
     let _not_before = validity.any()?;
     let (tag, text) = validity.any()?;
@@ -260,6 +286,17 @@ mod tests {
         assert!(covers(&made.leaf.cert_pem, &sans()));
         assert!(!covers(&made.leaf.cert_pem, &["other.example.com".to_owned()]));
         assert!(!covers("nonsense", &sans()));
+    }
+
+    #[test]
+    fn a_wildcard_is_a_name_like_any_other() {
+        let names = ["*.example.com", "api.example.com", "fd00::1"].map(str::to_owned);
+        let made = self_signed(&names, now()).unwrap();
+        assert!(covers(&made.leaf.cert_pem, &names));
+        assert!(trusts(&made.ca_cert_pem, &made.leaf.cert_pem, "any.example.com", now()));
+        let without = self_signed(&names[1..], now()).unwrap();
+        assert!(!covers(&without.leaf.cert_pem, &names), "it is to be made anew");
+        assert!(!covers(&made.leaf.cert_pem, &["any.example.com".to_owned()]), "it is not written in it");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use super::RunError;
 use crate::chain::chain;
 use crate::cli::RunArgs;
 use crate::clock::{Clock, SystemClock};
-use crate::controller::{self, StoredCertificate};
-use crate::http::tls::{TlsCertificate, TlsFiles};
+use crate::controller::{self, TlsStoreError};
+use crate::http::tls::{TlsCertificate, TlsError, TlsFiles};
 use crate::oauth::issuer::Issuer;
 
 /// Pause before a certificate that the API server did not give is asked for again.
@@ -38,44 +38,45 @@ pub(super) async fn source(
             tokio::spawn(files.watch(Arc::clone(&certificate), closing.clone()));
             certificate
         }
-        _ => own(client, args.namespace.clone(), names(args, issuer), closing.clone()).await?,
+        _ => own(client, args.namespace.clone(), names(args, issuer), closing.clone()).await,
     };
     Ok(Some(certificate.server_config()?))
 }
 
 /// The certificate that Postern makes for itself, as soon as the API server lets it be kept.
-async fn own(
-    client: Client,
-    namespace: String,
-    names: Vec<String>,
-    closing: CancellationToken,
-) -> Result<Arc<TlsCertificate>, RunError> {
-    let first = loop {
-        match stored(&client, &namespace, &names).await {
-            Ok(stored) => break stored,
+async fn own(client: Client, namespace: String, names: Vec<String>, closing: CancellationToken) -> Arc<TlsCertificate> {
+    let certificate = loop {
+        match stored(&client, &namespace, &names, TlsCertificate::new).await {
+            Ok(certificate) => break certificate,
             Err(error) => tracing::error!(error, "there is no certificate to serve with, trying again"),
         }
         tokio::time::sleep(RETRY).await;
     };
-    let certificate = TlsCertificate::new(first.cert_pem.as_bytes(), first.key_pem.expose_secret().as_bytes())?;
     let kept = Arc::clone(&certificate);
     tokio::spawn(async move {
         while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-            let renewed = stored(&client, &namespace, &names).await.and_then(|pair| {
-                let (cert, key) = (pair.cert_pem.as_bytes(), pair.key_pem.expose_secret().as_bytes());
-                kept.replace(cert, key).map_err(|error| chain(&error))
-            });
+            let renewed = stored(&client, &namespace, &names, |cert, key| kept.replace(cert, key)).await;
             if let Err(error) = renewed {
                 tracing::warn!(error, "the certificate could not be looked at; the one in use stays");
             }
         }
     });
-    Ok(certificate)
+    certificate
 }
 
-async fn stored(client: &Client, namespace: &str, names: &[String]) -> Result<StoredCertificate, String> {
-    let now = SystemClock.now();
-    controller::load_or_create_certificate(client, namespace, names, now).await.map_err(|error| chain(&error))
+/// What `load` makes of the pair in the Secret, or a line that says which Secret it is and what to do.
+async fn stored<T>(
+    client: &Client,
+    namespace: &str,
+    names: &[String],
+    load: impl FnOnce(&[u8], &[u8]) -> Result<T, TlsError>,
+) -> Result<T, String> {
+    let pair = controller::load_or_create_certificate(client, namespace, names, SystemClock.now()).await;
+    let loaded = pair.and_then(|pair| {
+        let loaded = load(pair.cert_pem.as_bytes(), pair.key_pem.expose_secret().as_bytes());
+        loaded.map_err(|error| TlsStoreError::Unusable(error.into()))
+    });
+    loaded.map_err(|error| chain(&error))
 }
 
 /// The issuer's host, what the flag adds, and the names of this machine.

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::{Cluster, Credential, Replica, Tenant, eventually, http};
+use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Replica, Tenant, eventually, http};
+
+/// The Secret with the certificate that Postern makes.
+const SECRET: &str = "postern-tls";
 
 #[tokio::test]
 async fn exchanged_files_are_served_without_a_restart_and_a_mismatched_pair_is_not() {
@@ -34,6 +37,48 @@ async fn exchanged_files_are_served_without_a_restart_and_a_mismatched_pair_is_n
     std::fs::write(&key, &second.1).unwrap();
     eventually("the new pair is served", async || ask(&credential, &replica, &second.0).await).await;
     assert!(ask(&credential, &replica, &first.0).await.is_err(), "the old certificate is still served");
+}
+
+#[tokio::test]
+async fn a_certificate_with_a_wildcard_is_made_once() {
+    let cluster = Cluster::own_with(1, &["--tls-san", "*.example.com,api.example.com"]);
+    cluster.start().await;
+    let kubernetes = cluster.kubernetes().await;
+    let made = kubernetes.get("Secret", OPERATOR_NAMESPACE, SECRET).await;
+    let replica = &cluster.replicas[0];
+    replica.process().terminate();
+    replica.process().ended().await;
+    cluster.start().await;
+    let found = kubernetes.get("Secret", OPERATOR_NAMESPACE, SECRET).await;
+    assert_eq!(found["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn a_damaged_certificate_of_its_own_is_named_and_waited_for() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let kubernetes = cluster.kubernetes().await;
+    let made = kubernetes.get("Secret", OPERATOR_NAMESPACE, SECRET).await;
+    let replica = &cluster.replicas[0];
+    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    for (entry, text, cause) in [
+        ("tls.crt", "nonsense", "no usable `tls.crt`"),
+        ("tls.key", other.as_str(), "the key does not belong to the certificate"),
+    ] {
+        replica.process().terminate();
+        replica.process().ended().await;
+        let damage = json!({"stringData": {entry: text}});
+        kubernetes.merge("Secret", OPERATOR_NAMESPACE, SECRET, damage).await.unwrap();
+        let process = replica.start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
+        says(&replica.log, cause).await;
+        let log = std::fs::read_to_string(&replica.log).unwrap();
+        let line = log.lines().find(|line| line.contains(cause)).unwrap();
+        assert!(line.contains("Secret postern-tls") && line.contains("delete it"), "{line}");
+        assert_eq!(process.exit_status(), None, "it waits");
+        let backup = json!({"data": {entry: made["data"][entry]}});
+        kubernetes.merge("Secret", OPERATOR_NAMESPACE, SECRET, backup).await.unwrap();
+        replica.ready().await;
+    }
 }
 
 /// A certificate of 127.0.0.1 that vouches for itself, and its key, in PEM.
