@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::access_group::{AccessGroup, Plane};
 use super::application::{EffectivePermission, Restriction};
 use super::digest::digest;
-use super::location::Location;
+use super::location::{Location, MalformedLocation};
 use super::namespace::NamespaceFacts;
 use super::service_user::{RoleGrant, ServiceUserSpec};
 
@@ -37,8 +37,9 @@ pub struct Membership {
     pub authority: Authority,
     /// Groups that grant nothing, in the order of the spec, and why.
     pub unresolved: Vec<(String, WhyNot)>,
-    /// The location does not lie at or below that of the namespace; then nothing is granted at all.
-    pub location_refused: Option<Location>,
+    /// The location of the namespace, or that it is malformed, when that of the service user does not lie at or below it;
+    /// then nothing is granted at all.
+    pub location_refused: Option<Result<Location, MalformedLocation>>,
 }
 
 /// Why a group grants nothing.
@@ -57,12 +58,10 @@ pub fn resolve<'a>(
     namespace: &NamespaceFacts,
     group: impl Fn(&str) -> Option<&'a AccessGroup>,
 ) -> Membership {
-    let mut membership = Membership::default();
     if !namespace.allows(&user.location) {
-        let bound = namespace.bound.clone().and_then(Result::ok);
-        membership.location_refused = Some(bound.unwrap_or_else(|| user.location.clone()));
-        return membership;
+        return Membership { location_refused: namespace.bound.clone(), ..Membership::default() };
     }
+    let mut membership = Membership::default();
     for name in user.groups.iter().flatten() {
         match admit(user, namespace, group(name)) {
             Ok(group) => membership.join(name, group),

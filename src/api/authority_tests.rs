@@ -84,7 +84,7 @@ fn a_user_outside_the_location_of_its_namespace_holds_nothing() {
     let groups = [group("g", "r", "/", Reach::Subtree, &[("a", &["s"])])];
     let found = resolve_in(&namespace("billing", Some("/apac")), &user("/emea", &["g"]), &groups);
     assert!(found.authority.is_empty() && found.grants.is_empty());
-    assert_eq!(found.location_refused, Some(location("/apac")));
+    assert_eq!(found.location_refused, Some(Ok(location("/apac"))));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn effect(
 ) -> Effect {
     let nothing = |reason, message| Effect::GrantsNothing { reason, message };
     if let Some(bound) = &membership.location_refused {
-        return nothing(reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound.as_str()));
+        return nothing(reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound));
     }
     let refused = membership.unresolved.iter().find(|(refused, _)| refused == name).map(|(_, why)| why);
     match (refused, group) {

@@ -6,6 +6,7 @@ use super::story::{Outlook, summary, with_outlook};
 use crate::api::ServiceUser;
 use crate::api::authority::{Membership, WhyNot, next_epoch, roles, user_stands_for};
 use crate::api::conditions::{Verdict, merge, reasons, types};
+use crate::api::location::{Location, MalformedLocation};
 use crate::api::service_user::ServiceUserStatus;
 
 /// The status of `user`, whose groups came to `membership`.
@@ -33,7 +34,7 @@ fn ready(user: &ServiceUser, membership: &Membership) -> Verdict {
         return Verdict::no(types::READY, reasons::SUSPENDED, message);
     }
     if let Some(bound) = &membership.location_refused {
-        return Verdict::no(types::READY, reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound.as_str()));
+        return Verdict::no(types::READY, reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound));
     }
     match unresolved(membership) {
         Some(message) => Verdict::no(types::READY, reasons::GROUPS_NOT_RESOLVED, message),
@@ -62,15 +63,22 @@ fn groups_resolved(membership: &Membership) -> Verdict {
     }
 }
 
-/// Why nothing is granted to a service user that does not lie at or below `bound`, in a sentence.
+/// Why nothing is granted to a service user that does not lie at or below `bound`, the location of its namespace, in a
+/// sentence.
 #[must_use]
-pub fn location_refused(user: &ServiceUser, bound: &str) -> String {
+pub fn location_refused(user: &ServiceUser, bound: &Result<Location, MalformedLocation>) -> String {
     let namespace = user.metadata.namespace.as_deref().unwrap_or_default();
-    format!(
-        "spec.location {} does not lie at or below {bound}, the location of namespace {namespace} (annotation \
-         postern.dev/location): choose a location there, or ask the platform team to move the namespace.",
-        user.spec.location
-    )
+    match bound {
+        Ok(bound) => format!(
+            "spec.location {} does not lie at or below {bound}, the location of namespace {namespace} (annotation \
+             postern.dev/location): choose a location there, or ask the platform team to move the namespace.",
+            user.spec.location
+        ),
+        Err(malformed) => format!(
+            "Namespace {namespace} has an annotation postern.dev/location that is not a location, so that none is allowed \
+             in it: ask the platform team to correct the annotation ({malformed})."
+        ),
+    }
 }
 
 /// Every group that grants nothing, with the reason. A group that is missing and one that is closed to the namespace
