@@ -14,6 +14,9 @@ use crate::clock::Clock;
 const LEASE_SECONDS: i32 = 15;
 /// … and it tries three times in that.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How long the API server may take over a write. On a connection that is frozen the next attempt would otherwise wait for
+/// the first.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Least time between two writes of how far it has come. The first after a pause is written at once.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -36,14 +39,18 @@ impl Index {
                     told = Some(serves);
                 }
                 tokio::time::sleep(TELL_EVERY).await;
-                // The sender lives as long as the index does.
-                let _ = steps.changed().await;
+                // What could not be told is told again without waiting for more.
+                if told == Some(serves) {
+                    // The sender lives as long as the index does.
+                    let _ = steps.changed().await;
+                }
             }
         };
         let renewed = async {
             loop {
-                if let Err(error) = self.states.renew_lease(clock.now(), LEASE_SECONDS).await {
-                    tracing::warn!(error = chain(&error), "the lease of this replica could not be renewed");
+                let renewed = Box::pin(self.states.renew_lease(clock.now(), LEASE_SECONDS));
+                if let Err(error) = in_time(renewed).await {
+                    tracing::warn!(error, "the lease of this replica could not be renewed");
                 }
                 tokio::time::sleep(RENEW_EVERY).await;
             }
@@ -55,12 +62,20 @@ impl Index {
 
     async fn tell(&self, clock: &impl Clock, serves: Serves) -> bool {
         let spec = EndpointStateSpec { serves: Some(serves), ..self.states.blank(clock.now()) };
-        match self.states.write("serves", &spec).await {
+        match in_time(Box::pin(self.states.write("serves", &spec))).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "how far this replica has come could not be told");
+                tracing::warn!(error, "how far this replica has come could not be told, trying again");
                 false
             }
         }
+    }
+}
+
+/// What came of a write, or that it took too long.
+async fn in_time(write: impl Future<Output = kube::Result<()>>) -> Result<(), String> {
+    match tokio::time::timeout(PATIENCE, write).await {
+        Ok(written) => written.map_err(|error| chain(&error)),
+        Err(_) => Err(format!("the API server did not answer within {} s", PATIENCE.as_secs())),
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::StatusCode;
+use postern::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Credential, Proxy, Tenant, access_group, application, client_secret, condition, eventually, holds,
-    service_user,
+    Cluster, Credential, OPERATOR_NAMESPACE, Proxy, Tenant, access_group, application, client_secret, condition,
+    eventually, holds, object, service_user,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,6 +151,69 @@ async fn a_replica_that_was_killed_holds_nothing_up_for_longer_than_its_lease() 
         holds(told["status"]["epoch"] == before + 1 && propagated["status"] == "True", &told["status"])
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_it_can() {
+    let cluster = Cluster::own(2);
+    let proxy = start_the_second_behind_a_proxy(&cluster).await;
+    let tenant = Tenant::on(cluster.clone(), "untold", json!({})).await;
+    tenant.settle_in().await;
+    tenant.settled().await;
+    proxy.lose(Some("/endpointstates"));
+    tenant.apply(&service_user("sync", &[])).await;
+    tenant.says("Application", "sync", "Propagated", "False", "Propagating").await;
+    let log = &cluster.replicas[1].log;
+    let tried =
+        || std::fs::read_to_string(log).unwrap().matches("how far this replica has come could not be told").count();
+    // Again and again, also when nothing changes any more.
+    let first = tried();
+    eventually("it tries again", async || holds(tried() > first + 5, format_args!("{} times", tried()))).await;
+    proxy.lose(None);
+    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+}
+
+#[tokio::test]
+async fn what_replicas_told_is_removed_when_it_matters_no_more_and_not_before() {
+    let cluster = Cluster::own(1);
+    let kubernetes = cluster.kubernetes().await;
+    let state = |replica: &str, more: Value| {
+        let mut spec = json!({"replica": replica, "reportedAt": "2026-01-01T00:00:00Z"});
+        spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        object("EndpointState", &format!("endpoint-{replica}"), spec)
+    };
+    let serves = || {
+        let kinds = ["accessGroups", "serviceUsers", "applications", "clientSecrets", "namespaces"];
+        json!({"serves": kinds.map(|kind| (kind.to_owned(), json!(1))).into_iter().collect::<serde_json::Map<_, _>>()})
+    };
+    let revoked = |until: &str| json!({"revoked": [{"id": "token", "until": until}]});
+    let mut lease = object(
+        "Lease",
+        "silent",
+        json!({
+            "holderIdentity": "silent", "leaseDurationSeconds": 15,
+            "renewTime": format!("{:.6}", SystemClock.now()),
+        }),
+    );
+    lease["metadata"]["labels"] = json!({"postern.dev/component": "replica"});
+    kubernetes.apply(OPERATOR_NAMESPACE, &lease).await;
+    for state in [
+        state("silent", serves()),
+        state("departed", serves()),
+        state("revokes", revoked("2100-01-01T00:00:00Z")),
+        state("revoked", revoked("2026-01-01T01:00:00Z")),
+    ] {
+        kubernetes.apply(OPERATOR_NAMESPACE, &state).await;
+    }
+    cluster.start().await;
+    let there = async |replica: &str| {
+        kubernetes.find("EndpointState", OPERATOR_NAMESPACE, &format!("endpoint-{replica}")).await.is_some()
+    };
+    for replica in ["departed", "revoked"] {
+        eventually(format_args!("{replica} is forgotten"), async || holds(!there(replica).await, "it is not")).await;
+    }
+    assert!(there("silent").await, "it is there, and has nothing new to tell");
+    assert!(there("revokes").await, "its token is not over");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! A plain-HTTP way to the API server that counts writes, can kill the operator at any of them, and can freeze watches.
+//! A plain-HTTP way to the API server that counts writes, can kill the operator at any of them, can lose some of them, and
+//! can freeze watches.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,6 +46,8 @@ struct Traffic {
     within: String,
     writes: usize,
     trap: Option<Trap>,
+    /// Writes to paths with this in them do not arrive.
+    lost: Option<&'static str>,
 }
 
 struct Trap {
@@ -82,13 +85,18 @@ impl Proxy {
         let mut state = self.state();
         let victim = start();
         let trap = Some(Trap { write, moment, victim: victim.clone() });
-        *state = Traffic { within: format!("/namespaces/{OPERATOR_NAMESPACE}/"), writes: 0, trap };
+        *state = Traffic { within: format!("/namespaces/{OPERATOR_NAMESPACE}/"), trap, ..Traffic::default() };
         victim
     }
 
     /// Whether the victim was spared; the trap is gone afterwards.
     pub fn disarm(&self) -> bool {
         self.state().trap.take().is_some()
+    }
+
+    /// From now on no write arrives whose path has this in it; with `None` all do.
+    pub fn lose(&self, part: Option<&'static str>) {
+        self.state().lost = part;
     }
 
     /// From now on no watch shows anything, or all of them go on where they were. Other requests pass.
@@ -122,6 +130,11 @@ impl Shared {
         state.trap.take_if(|trap| trap.write == count)
     }
 
+    fn loses(&self, request: &Request<Body>) -> bool {
+        let lost = self.state().lost.is_some_and(|part| request.uri().path().contains(part));
+        lost && request.method() != Method::GET
+    }
+
     async fn pass(&self, request: Request<Body>) -> Response<Body> {
         let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         let (mut head, body) = request.into_parts();
@@ -152,6 +165,9 @@ impl Shared {
 }
 
 async fn forward(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
+    if shared.loses(&request) {
+        return gone();
+    }
     let Some(trap) = shared.note(&request) else { return shared.pass(request).await };
     if matches!(trap.moment, Moment::After) {
         let _ = shared.pass(request).await.into_body().collect().await;
