@@ -13,7 +13,7 @@ pub mod types {
     pub const SERVICE_USER_RESOLVED: &str = "ServiceUserResolved";
     /// Application: every live replica serves its current epoch.
     pub const PROPAGATED: &str = "Propagated";
-    /// Application: restrictTo names something that is not held.
+    /// Application, ClientSecret: restrictTo names something that is not held.
     pub const NARROWED: &str = "Narrowed";
     /// ClientSecret: whether its Secret holds it, where Ready does not say so.
     pub const DELIVERED: &str = "Delivered";
@@ -55,7 +55,7 @@ pub mod reasons {
     pub const PROPAGATING: &str = "Propagating";
     /// An older object has the client id.
     pub const CLIENT_ID_TAKEN: &str = "ClientIdTaken";
-    /// An entry of restrictTo is not held by the service user, and grants nothing.
+    /// An entry of restrictTo is not held by the service user, or by the application of a secret, and grants nothing.
     pub const NOT_HELD: &str = "NotHeld";
     /// The Application that the secret names does not exist.
     pub const APPLICATION_NOT_FOUND: &str = "ApplicationNotFound";
@@ -77,6 +77,8 @@ pub mod reasons {
     pub const IMPORT_KEY_MISSING: &str = "ImportKeyMissing";
     /// The value to import is too short or too long.
     pub const IMPORT_VALUE_REFUSED: &str = "ImportValueRefused";
+    /// The API server refuses the Secret in which the credential is to be delivered.
+    pub const DELIVERY_FAILED: &str = "DeliveryFailed";
     /// The credential is in its Secret.
     pub const DELIVERED: &str = "Delivered";
     /// The Secret of a credential that is shown once has been removed.

@@ -4,7 +4,8 @@
 //! thousand credentials that end in a year need no memory for that, and a clock that is set by an hour does no harm for
 //! longer than a minute.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -15,6 +16,7 @@ use super::propagation::replica_leases;
 use super::queue::{Next, Queue};
 use super::{Context, PIECE};
 use crate::api::EndpointState;
+use crate::api::endpoint_state::EndpointStateSpec;
 use crate::clock::Clock;
 use crate::model::Key;
 use crate::plan::client_secret::next_due;
@@ -36,29 +38,33 @@ pub(super) fn next(due: Option<Timestamp>, now: Timestamp) -> Next {
 const SILENT: SignedDuration = SignedDuration::from_mins(10);
 
 impl<C: Clock> Context<C> {
-    async fn forget_departed(&self, now: Timestamp) {
+    /// Removes what endpoints told, when nobody needs it any more. Which replicas there are has to be known for that.
+    async fn forget_departed(&self, now: Timestamp) -> kube::Result<()> {
+        let present = self.forget_gone(now).await?;
         let api: Api<EndpointState> = Api::namespaced(self.client.clone(), &self.settings.namespace);
         for state in self.model.endpoints.all() {
-            let matters = state.spec.matters_until().is_some_and(|until| until > now);
-            if !matters
-                && now.duration_since(state.spec.reported_at) > SILENT
+            if is_over(&state.spec, &present, now)
                 && let Err(error) = api.delete(&state.name_any(), &unchanged(state.as_ref())).await
             {
                 tracing::debug!(%error, "what an endpoint told long ago could not be removed");
             }
         }
+        Ok(())
     }
 
-    /// Removes the Leases of replicas that went without giving theirs back.
-    async fn forget_gone(&self, now: Timestamp) -> kube::Result<()> {
+    /// Removes the Leases of replicas that went without giving theirs back, and says who is left.
+    async fn forget_gone(&self, now: Timestamp) -> kube::Result<HashSet<String>> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.settings.namespace);
+        let mut present = HashSet::new();
         for lease in replica_leases(&api).await? {
             let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
             if renewed.is_none_or(|renewed| now.duration_since(renewed.0) > SILENT) {
                 api.delete(&lease.name_any(), &unchanged(&lease)).await?;
+            } else {
+                present.extend(lease.spec.and_then(|spec| spec.holder_identity));
             }
         }
-        Ok(())
+        Ok(present)
     }
 
     /// Whether the clock alone will change the ClientSecret soon.
@@ -67,6 +73,14 @@ impl<C: Clock> Context<C> {
         let due = secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &self.settings.policy, now));
         due.is_some_and(|due| due.duration_since(now) <= HORIZON)
     }
+}
+
+/// Whether nothing of it matters any more. How far a replica has come matters for as long as the replica is there, which
+/// tells it again only when it has come further.
+fn is_over(told: &EndpointStateSpec, present: &HashSet<String>, now: Timestamp) -> bool {
+    let ends_tokens = told.matters_until().is_some_and(|until| until > now);
+    let is_awaited = told.serves.is_some() && present.contains(&told.replica);
+    !ends_tokens && !is_awaited && now.duration_since(told.reported_at) > SILENT
 }
 
 /// Not if it has been told something since.
@@ -79,10 +93,12 @@ fn unchanged<K: Resource>(object: &K) -> DeleteParams {
 pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
     loop {
         let now = context.clock.now();
-        context.forget_departed(now).await;
-        if let Err(error) = context.forget_gone(now).await {
-            tracing::debug!(%error, "leases of replicas that are gone could not be removed");
+        if let Err(error) = context.forget_departed(now).await {
+            tracing::debug!(%error, "what is left of replicas that are gone could not be removed");
         }
+        context.pace.forget_old(Instant::now());
+        context.uses_pace.forget_old(Instant::now());
+        context.undelivered.forget_unless(|key| context.model.secrets.get(key).is_some());
         for (number, key) in context.model.secrets.keys().into_iter().enumerate() {
             if context.is_due(&key, now) {
                 secrets.push(key);
@@ -92,5 +108,42 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
             }
         }
         tokio::time::sleep(EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::endpoint_state::{Revoked, Serves};
+
+    fn told(what: EndpointStateSpec) -> EndpointStateSpec {
+        let reported_at = "2026-11-22T02:00:00Z".parse().unwrap();
+        EndpointStateSpec { replica: "postern-0".to_owned(), reported_at, ..what }
+    }
+
+    fn is_over_after(told: &EndpointStateSpec, minutes: i64, present: &[&str]) -> bool {
+        let present = present.iter().map(|name| (*name).to_owned()).collect();
+        is_over(told, &present, told.reported_at + SignedDuration::from_mins(minutes))
+    }
+
+    #[test]
+    fn what_a_replica_serves_is_kept_for_as_long_as_the_replica_is_there() {
+        let serves = told(EndpointStateSpec { serves: Some(Serves::default()), ..EndpointStateSpec::default() });
+        assert!(!is_over_after(&serves, 600, &["postern-0", "postern-1"]), "it is silent because nothing changes");
+        assert!(is_over_after(&serves, 11, &["postern-1"]));
+        assert!(!is_over_after(&serves, 9, &[]), "it may be about to renew its Lease");
+        assert!(
+            is_over_after(&told(EndpointStateSpec::default()), 11, &["postern-0"]),
+            "uses are written down elsewhere"
+        );
+    }
+
+    #[test]
+    fn a_revocation_outlives_its_replica_until_the_token_would_have_ended() {
+        let until = "2026-11-22T03:00:00Z".parse().unwrap();
+        let revoked = vec![Revoked { id: "token".to_owned(), until }];
+        let revoked = told(EndpointStateSpec { revoked, ..EndpointStateSpec::default() });
+        assert!(!is_over_after(&revoked, 59, &[]));
+        assert!(is_over_after(&revoked, 60, &[]));
     }
 }

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::crypto::secret::SecretValue;
 use crate::model::{Key, is_deleting};
 use crate::plan::client_secret::{
-    Action, ApplicationState, Delivered, Import, Observed, Outcome, Rollout, decide, next_due, status,
+    Action, ApplicationState, Delivered, Import, Issued, Observed, Outcome, Rollout, decide, next_due, status,
 };
 use crate::plan::content::Content;
 
@@ -55,10 +55,18 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
         policy,
         now,
     };
-    match context.act(&mut observed).await? {
+    let done = match context.act(&mut observed).await {
+        Ok(done) => done,
+        Err(error) => {
+            context.tell_refusal(&observed, &error).await?;
+            return Err(error);
+        }
+    };
+    match done {
         // The watch brings the new status and the new Secret, and what is still to be said.
         Done::Staged => Ok(Next::Change),
         Done::Act(outcome) => {
+            context.undelivered.forget(&key);
             let wanted = status(&observed, &outcome);
             if let Some(wait) = context.only_uses_are_new(secret, &wanted) {
                 return Ok(Next::After(wait));
@@ -171,19 +179,46 @@ impl<C: Clock> Context<C> {
         found: Option<&k8s_openapi::api::core::v1::Secret>,
     ) -> Result<Done, Error> {
         let owner = observed.secret;
-        let value = self.generate();
-        let staged = Outcome::Staged(self.issued(owner, &value)?, cause);
-        self.tell(owner, &status(observed, &staged)).await?;
-        match found {
-            Some(found) => {
-                self.put(owner, found, &value, content).await?;
-                Ok(Done::Staged)
+        let (value, issued) = if let Some(staged) = self.staged_before(owner) {
+            staged
+        } else {
+            let value = self.generate();
+            let issued = self.issued(owner, &value)?;
+            (value, issued)
+        };
+        self.tell(owner, &status(observed, &Outcome::Staged(issued, cause))).await?;
+        let delivered = match found {
+            Some(found) => self.put(owner, found, &value, content).await.map(|_| Created::Done),
+            None => self.create(owner, &value, content).await,
+        };
+        match delivered {
+            Ok(Created::Done) => Ok(Done::Staged),
+            Ok(Created::Occupied) => Err(Error::Unsettled { object: describe(owner) }),
+            Err(error) => {
+                // Only what has surely not been in the Secret for a moment.
+                if error.refusal().is_some_and(|refusal| refusal.code < 500) {
+                    self.undelivered.keep(&Key::of(owner), value);
+                }
+                Err(error)
             }
-            None => match self.create(owner, &value, content).await? {
-                Created::Done => Ok(Done::Staged),
-                Created::Occupied => Err(Error::Unsettled { object: describe(owner) }),
-            },
         }
+    }
+
+    /// The value that was recorded last, with its version, if it was refused on its way into the Secret.
+    fn staged_before(&self, owner: &ClientSecret) -> Option<(Value, Issued)> {
+        let newest = owner.status.as_ref()?.versions.first()?;
+        let value = self.undelivered.take(&Key::of(owner), &newest.id)?;
+        let issued = Issued { id: newest.id.clone(), verifier: newest.verifier.to_string(), at: newest.created_at };
+        self.is_value_of(owner, newest, &value.text).then_some((value, issued))
+    }
+
+    /// Says that the API server refuses the Secret. If something else was recorded a moment ago, the next look says it.
+    async fn tell_refusal(&self, observed: &Observed<'_>, error: &Error) -> Result<(), Error> {
+        let Some(refusal) = error.refusal().filter(|_| matches!(error, Error::Delivery { .. })) else { return Ok(()) };
+        if self.written.is_ahead_of(observed.secret) {
+            return Ok(());
+        }
+        self.tell(observed.secret, &status(observed, &Outcome::Refused(refusal.message.clone()))).await
     }
 
     /// How long to wait when nothing but the last use is new: many uses are told at once.

@@ -86,13 +86,15 @@ fn retired(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, 
     }
 }
 
-/// Somebody did something to the Secret that cannot be put right.
+/// The Secret cannot be changed, by what somebody did to it or because the API server refuses it.
 fn refused_change(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
-    let immutable = |status: &ClientSecretStatus| {
-        find(&status.conditions, types::DELIVERED).filter(|now| now.reason == reasons::SECRET_IMMUTABLE).cloned()
-    };
-    if let Some(now) = immutable(after).filter(|_| immutable(before).is_none()) {
-        events.warning(secret, reasons::SECRET_IMMUTABLE, "Deliver", now.message);
+    for reason in [reasons::SECRET_IMMUTABLE, reasons::DELIVERY_FAILED] {
+        let stuck = |status: &ClientSecretStatus| {
+            find(&status.conditions, types::DELIVERED).filter(|now| now.reason == reason).cloned()
+        };
+        if let Some(now) = stuck(after).filter(|_| stuck(before).is_none()) {
+            events.warning(secret, reason, "Deliver", now.message);
+        }
     }
 }
 

@@ -65,7 +65,7 @@ impl<C: Clock> Context<C> {
                 Ok(Created::Done)
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Occupied),
-            Err(source) => Err(failed("create", owner, source)),
+            Err(source) => Err(undelivered("create", owner, source)),
         }
     }
 
@@ -99,7 +99,7 @@ impl<C: Clock> Context<C> {
         let with = params::patch();
         let name = owner.spec.secret_name(&owner.metadata);
         let answer = self.secrets(owner).patch(name, &with, &Patch::Merge(&patch)).await;
-        self.written.record(&answer.map_err(|source| failed("patch", owner, source))?);
+        self.written.record(&answer.map_err(|source| undelivered("patch", owner, source))?);
         Ok(true)
     }
 
@@ -127,6 +127,13 @@ impl<C: Clock> Context<C> {
             return Err(Error::Unsettled { object: super::gather::describe(owner) });
         }
         Ok(if found.type_.as_deref() == Some(SECRET_TYPE) { Found::Ours(Box::new(found)) } else { Found::OtherType })
+    }
+
+    /// Whether nothing in the delivered Secret can be changed any more. Called only when its metadata shows that it is ours.
+    pub(super) async fn is_immutable(&self, owner: &ClientSecret) -> Result<bool, Error> {
+        let name = owner.spec.secret_name(&owner.metadata);
+        let found = self.secrets(owner).get_opt(name).await.map_err(|source| failed("read", owner, source))?;
+        Ok(found.is_some_and(|found| found.immutable == Some(true)))
     }
 
     pub(super) fn secrets(&self, owner: &ClientSecret) -> Api<Secret> {
@@ -184,8 +191,15 @@ fn owner_reference(owner: &ClientSecret) -> Option<OwnerReference> {
     Some(reference)
 }
 
-pub(super) fn failed(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Error {
+fn failed(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Error {
+    Error::Api { step, object: describe_secret(owner), source: Box::new(source) }
+}
+
+fn undelivered(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Error {
+    Error::Delivery { step, object: describe_secret(owner), source: Box::new(source) }
+}
+
+fn describe_secret(owner: &ClientSecret) -> String {
     let namespace = owner.namespace().unwrap_or_default();
-    let object = format!("Secret {namespace}/{}", owner.spec.secret_name(&owner.metadata));
-    Error::Api { step, object, source: Box::new(source) }
+    format!("Secret {namespace}/{}", owner.spec.secret_name(&owner.metadata))
 }

@@ -138,7 +138,7 @@ fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
     }
 }
 
-/// A warning when the condition `type_` has become False for a new reason.
+/// A warning when the condition `type_` has become False for a new reason, other than that something is on its way.
 pub(super) fn refusal<K: Resource<DynamicType = ()>>(
     events: &Sender,
     about: &K,
@@ -147,7 +147,7 @@ pub(super) fn refusal<K: Resource<DynamicType = ()>>(
     type_: &str,
 ) {
     let find = |conditions: &[Condition]| conditions.iter().find(|c| c.type_ == type_).cloned();
-    let Some(now) = find(after).filter(|now| now.status == "False") else { return };
+    let Some(now) = find(after).filter(|now| now.status == "False" && now.reason != reasons::PENDING) else { return };
     if find(before).is_none_or(|before| before.reason != now.reason) {
         events.warning(about, now.reason, "Check", now.message);
     }

@@ -82,11 +82,12 @@ impl<C: Clock> Context<C> {
         if facts.client_id_taken_by.is_some() || told != Some(client_id) {
             return ApplicationState::WithoutClientId;
         }
-        let held = narrow(&facts.authority, found.spec.restrict_to.as_ref());
-        let held = narrow(&held, secret.spec.restrict_to.as_deref());
+        let authority = narrow(&facts.authority, found.spec.restrict_to.as_ref());
+        let held = narrow(&authority, secret.spec.restrict_to.as_deref());
         let verdict = application::ready_verdict(&facts.observed(self, &found, (0, 0)));
         ApplicationState::Known {
             content: Content::new(&self.settings.endpoints, client_id, &scopes(&held), secret.spec.delivery.as_deref()),
+            authority,
             not_ready: (!verdict.status).then_some(verdict.message),
         }
     }
@@ -114,7 +115,7 @@ impl<C: Clock> Context<C> {
             if self.written.is_ahead_of(stored.as_ref()) {
                 return Ok(Seen::Behind);
             }
-            return Ok(Seen::Now(judge(secret, &stored, keys)));
+            return self.judged(secret, &stored, keys).await.map(Seen::Now);
         }
         if was_in_conflict(secret) || (delivered_before(secret) && !was_removed(secret)) {
             return self.delivered_live(secret, keys).await.map(Seen::Now);
@@ -131,7 +132,21 @@ impl<C: Clock> Context<C> {
             object: format!("Secret {}/{}", key.namespace, key.name),
             source: Box::new(source),
         })?;
-        Ok(found.map_or(Delivered::Absent, |found| judge(secret, &DeliveredSecret::new(key, found.metadata), keys)))
+        match found {
+            None => Ok(Delivered::Absent),
+            Some(found) => self.judged(secret, &DeliveredSecret::new(key, found.metadata), keys).await,
+        }
+    }
+
+    /// What the metadata says of it. That it is immutable only the Secret itself says, which is read if it may be so.
+    async fn judged(&self, secret: &ClientSecret, found: &DeliveredSecret, keys: &Content) -> Result<Delivered, Error> {
+        let mut judged = judge(secret, found, keys);
+        if let Delivered::Ours { immutable, .. } = &mut judged
+            && *immutable
+        {
+            *immutable = self.is_immutable(secret).await?;
+        }
+        Ok(judged)
     }
 }
 
@@ -158,7 +173,7 @@ fn judge(secret: &ClientSecret, found: &DeliveredSecret, wanted: &Content) -> De
             && OWN_ANNOTATIONS.iter().all(|key| found.owns(Part::Annotations, key))
             && wanted.labels().all(|(key, _)| found.owns(Part::Labels, key))
             && wanted.annotations().all(|(key, _)| found.owns(Part::Annotations, key)),
-        immutable: found.immutable,
+        immutable: found.sets_immutable,
     }
 }
 

@@ -11,6 +11,7 @@ mod access_group;
 mod agenda;
 mod application;
 mod apply;
+mod backoff;
 mod client_secret;
 mod client_secret_events;
 mod delivery;
@@ -26,14 +27,16 @@ mod queue;
 mod rollout;
 mod service_user;
 mod tls;
+mod undelivered;
 mod value;
 mod written;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use kube::Client;
+use kube::core::Status;
 use kube::runtime::reflector::Lookup;
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -56,7 +59,7 @@ pub use tls::{StoredCertificate, TlsStoreError, load_or_create as load_or_create
 const CONCURRENCY: usize = 16;
 /// Objects that are opened one after the other before other tasks have their turn.
 const PIECE: usize = 100;
-/// Pause after a failure that is not a conflict.
+/// Pause after a failure that is neither a conflict nor a refusal: the API server is away, and about to be back.
 const RETRY: Duration = Duration::from_secs(2);
 /// Pause after a precondition failed: the cache has to catch up first, and is about to.
 const RETRY_CONFLICT: Duration = Duration::from_millis(100);
@@ -86,6 +89,7 @@ pub struct Context<C> {
     written: written::Written,
     pace: pace::Pace,
     uses_pace: pace::Pace,
+    undelivered: undelivered::Undelivered,
     propagation: propagation::Propagation,
     events: events::Sender,
 }
@@ -96,6 +100,16 @@ pub(crate) enum Error {
     /// A request to the API server failed.
     #[error("could not {step} {object}")]
     Api {
+        /// What was tried.
+        step: &'static str,
+        /// Kind, namespace and name.
+        object: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// The delivered Secret could not be written.
+    #[error("could not {step} {object}")]
+    Delivery {
         /// What was tried.
         step: &'static str,
         /// Kind, namespace and name.
@@ -121,10 +135,27 @@ pub(crate) enum Error {
 
 impl Error {
     fn is_conflict(&self) -> bool {
+        matches!(self, Self::Unsettled { .. }) || self.answer().is_some_and(|answer| answer.code == 409)
+    }
+
+    /// What the API server said to something that it understood and does not want: a quota, an admission policy, a right
+    /// that is missing.
+    fn refusal(&self) -> Option<&Status> {
+        self.answer().filter(|answer| match answer.code {
+            // Not there, too slow, changed meanwhile, too many: gone the next time.
+            404 | 408 | 409 | 429 => false,
+            // A webhook that cannot be reached is told as an error of the API server itself.
+            code => code == 500 || (400..500).contains(&code),
+        })
+    }
+
+    fn answer(&self) -> Option<&Status> {
         match self {
-            Self::Api { source, .. } => matches!(source.as_ref(), kube::Error::Api(status) if status.code == 409),
-            Self::Unsettled { .. } => true,
-            Self::Hash { .. } => false,
+            Self::Api { source, .. } | Self::Delivery { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status.as_ref()),
+                _ => None,
+            },
+            Self::Hash { .. } | Self::Unsettled { .. } => None,
         }
     }
 }
@@ -149,6 +180,7 @@ pub async fn run<C: Clock + Clone>(
         written: written::Written::default(),
         pace: pace::Pace::of_counts(),
         uses_pace: pace::Pace::of_uses(),
+        undelivered: undelivered::Undelivered::default(),
         propagation: propagation::Propagation::default(),
         events,
     });
@@ -238,23 +270,37 @@ where
     R: Fn(Arc<S::Object>, Arc<Context<C>>) -> F,
     F: Future<Output = Result<Next, Error>>,
 {
-    let (store, context, reconcile) = (&store, &context, &reconcile);
+    let backoff = backoff::Backoff::default();
+    let (store, context, reconcile, backoff) = (&store, &context, &reconcile, &backoff);
     let one = |key: Key| async move {
-        let Some(object) = store.get(&key) else { return Next::Change };
+        let Some(object) = store.get(&key) else {
+            backoff.forget(&key);
+            return Next::Change;
+        };
         let span = tracing::info_span!("reconcile", kind = %S::Object::kind(&()), namespace = %key.namespace, name = %key.name);
         let done = reconcile(object, Arc::clone(context)).instrument(span.clone()).await;
-        done.unwrap_or_else(|error| span.in_scope(|| retry(&error)))
+        let wait = |error: &Error| match error.refusal() {
+            Some(_) => backoff.after_refusal(&key, Instant::now()),
+            None => RETRY,
+        };
+        match done {
+            Ok(next) => {
+                backoff.forget(&key);
+                next
+            }
+            Err(error) => span.in_scope(|| retry(&error, wait)),
+        }
     };
     queue.work(CONCURRENCY, one).await;
 }
 
 /// What failed is tried again; the log says why.
-fn retry(error: &Error) -> Next {
+fn retry(error: &Error, wait: impl FnOnce(&Error) -> Duration) -> Next {
     if error.is_conflict() {
         tracing::debug!(%error, "looking again");
         Next::After(RETRY_CONFLICT)
     } else {
         tracing::warn!(error = chain(error), "reconciliation failed, trying again");
-        Next::After(RETRY)
+        Next::After(wait(error))
     }
 }

@@ -17,6 +17,9 @@ const INTERVAL_MAX: Duration = Duration::from_secs(40);
 /// Least time between two times of last use. With the time until a replica reports it, that is less than a minute.
 const USES_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Room that is kept when nothing is due.
+const ROOM: usize = 64;
+
 /// When the news of each object are due.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -57,6 +60,17 @@ impl Pace {
         }
         (!wait.is_zero()).then_some(wait)
     }
+
+    /// Forgets what makes no difference any more: objects come and go.
+    pub(super) fn forget_old(&self, now: Instant) {
+        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let matters = |due: &Due| {
+            let waits = due.at.is_some_and(|at| at + self.interval_max > now);
+            waits || due.told.is_some_and(|(told, interval)| told + interval * 2 > now)
+        };
+        all.retain(|_, due| matters(due));
+        all.shrink_to(ROOM);
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +90,24 @@ mod tests {
             told += interval;
             assert_eq!(pace.wait(&key, told), None);
         }
+        pace.forget_old(told + INTERVAL_MAX + BURST);
+        assert_eq!(pace.due.lock().unwrap().len(), 1, "it may go on");
         assert_eq!(pace.wait(&key, told + 3 * INTERVAL_MAX), Some(BURST), "after a pause it starts again");
+    }
+
+    #[test]
+    fn an_object_that_nothing_is_heard_of_any_more_takes_no_room() {
+        let (pace, start) = (Pace::of_uses(), Instant::now());
+        for number in 0..1_000 {
+            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start), Some(BURST));
+        }
+        // Half of them were deleted before anything was told.
+        for number in 0..500 {
+            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start + BURST), None);
+        }
+        pace.forget_old(start + BURST);
+        assert_eq!(pace.due.lock().unwrap().len(), 1_000);
+        pace.forget_old(start + BURST + 2 * USES_INTERVAL);
+        assert_eq!(pace.due.lock().unwrap().len(), 0);
     }
 }

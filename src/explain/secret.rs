@@ -136,7 +136,8 @@ impl Siblings<'_> {
         }
         // What would be delivered does not matter to whether the secret counts.
         let content = Content::new(&Endpoints::default(), "", &[], None);
-        ApplicationState::Known { content, not_ready: self.application_refused.clone() }
+        let authority = self.held.as_ref().map(|(held, _)| (*held).clone()).unwrap_or_default();
+        ApplicationState::Known { content, authority, not_ready: self.application_refused.clone() }
     }
 
     fn accepted(&self, secret: &ClientSecret) -> Vec<Accepted> {

@@ -30,8 +30,8 @@ pub struct DeliveredSecret {
     /// Everything whose value was last written by Postern, as `data/KEY`, `labels/KEY` and `annotations/KEY`, sorted, with
     /// spaces between. What somebody else changed is not among it any more, so an edit is seen without reading the data.
     own: Arc<str>,
-    /// Somebody set the field `immutable`.
-    pub immutable: bool,
+    /// Somebody set the field `immutable`, to true or to false: which is not in the metadata.
+    pub sets_immutable: bool,
 }
 
 /// A part of a Secret that consists of keys and values.
@@ -92,7 +92,7 @@ impl DeliveredSecret {
             version: annotation(VERSION_ANNOTATION),
             content: annotation(CONTENT_ANNOTATION),
             own: Vec::from_iter(own).join(" ").into(),
-            immutable: managed.iter().any(|entry| at(entry, &["f:immutable"]).is_some()),
+            sets_immutable: managed.iter().any(|entry| at(entry, &["f:immutable"]).is_some()),
             key,
             revision: metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or_default(),
         }

@@ -44,7 +44,7 @@ fn a_key_belongs_to_who_wrote_it_last() {
     assert!(!secret.owns(Part::Annotations, CONTENT_ANNOTATION) && !secret.owns(Part::Labels, VERSION_ANNOTATION));
     assert_eq!(secret.own_keys(Part::Data).collect::<Vec<_>>(), ["client-id"]);
     assert_eq!(secret.own_keys(Part::Labels).count(), 0);
-    assert!(!secret.immutable);
+    assert!(!secret.sets_immutable);
 }
 
 #[test]
@@ -54,10 +54,10 @@ fn without_managed_fields_nothing_is_known_to_be_ours() {
 }
 
 #[test]
-fn who_makes_it_immutable_leaves_a_trace() {
+fn who_sets_whether_it_is_immutable_leaves_a_trace() {
     let mut theirs = entry("kubectl-edit", &[], &[]);
     theirs["fieldsV1"]["f:immutable"] = json!({});
-    assert!(of(metadata(&json!([theirs]))).immutable);
+    assert!(of(metadata(&json!([theirs]))).sets_immutable);
 }
 
 #[test]

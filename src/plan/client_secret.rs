@@ -179,7 +179,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         conditions: Vec::new(),
         versions,
     };
-    let verdicts = conditions::verdicts(observed, &status);
+    let verdicts = conditions::verdicts(observed, &status, outcome);
     status.conditions = merge(&previous.conditions, verdicts, secret.metadata.generation, observed.now);
     status
 }

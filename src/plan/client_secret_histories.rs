@@ -14,6 +14,8 @@ enum Step {
     Every(Option<u8>),
     Overlap(u8),
     Once(bool),
+    /// A quota, or an admission policy, that lets no Secret be written; or it is lifted.
+    Refusing(bool),
     /// Time passes, or the clock is set: minutes, forward or back.
     Clock(i64),
 }
@@ -27,6 +29,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => proptest::option::of(0..3u8).prop_map(Step::Every),
         1 => (0..3u8).prop_map(Step::Overlap),
         1 => any::<bool>().prop_map(Step::Once),
+        1 => any::<bool>().prop_map(Step::Refusing),
         3 => (-60..600i64).prop_map(Step::Clock),
     ]
 }
@@ -36,6 +39,9 @@ struct World {
     object: ClientSecret,
     /// The version that the Secret holds.
     delivered: Option<String>,
+    refusing: bool,
+    /// The value that was refused last, which the process keeps.
+    undelivered: Option<Issued>,
     now: Timestamp,
     generated: u32,
     /// Ids in the order of their delivery, with what called for them.
@@ -49,6 +55,8 @@ impl World {
         Self {
             object: secret(plain()),
             delivered: None,
+            refusing: false,
+            undelivered: None,
             now: at(NOW),
             generated: 0,
             deliveries: Vec::new(),
@@ -83,6 +91,7 @@ impl World {
                 let mode = if once { "Once" } else { "Keep" };
                 self.object.spec.delivery = Some(serde_json::from_value(json!({"mode": mode, "ttl": "1h"})).unwrap());
             }
+            Step::Refusing(refusing) => self.refusing = refusing,
             Step::Clock(minutes) => self.now += SignedDuration::from_mins(minutes),
         }
     }
@@ -100,13 +109,25 @@ impl World {
         let action = decide(&seen);
         let value = match action {
             Action::Create | Action::Stage(_) => {
-                self.generated += 1;
-                Some(new(&format!("v{}", self.generated), self.now))
+                let recorded = self.object.status.as_ref().and_then(|status| status.versions.first());
+                let kept = self.undelivered.take().filter(|kept| recorded.is_some_and(|newest| newest.id == kept.id));
+                let kept = kept.filter(|_| dies_after.is_none());
+                Some(kept.unwrap_or_else(|| {
+                    self.generated += 1;
+                    new(&format!("v{}", self.generated), self.now)
+                }))
             }
             _ => None,
         };
         let (before, between, outcome) = match (action, value) {
             (Action::None | Action::Repair, _) => (None, None, Outcome::Unchanged),
+            (Action::Create, Some(_)) if self.refusing => (None, None, Outcome::Refused("denied".to_owned())),
+            (Action::Stage(cause), Some(value)) if self.refusing => {
+                let staged = status(&seen, &Outcome::Staged(value.clone(), cause));
+                self.undelivered = Some(value);
+                let is_new = self.object.status.as_ref() != Some(&staged);
+                (is_new.then_some(staged), None, Outcome::Refused("denied".to_owned()))
+            }
             (Action::Create, Some(value)) => (None, Some((value.id.clone(), None)), Outcome::Issued(value)),
             (Action::Adopt, _) => (None, None, Outcome::Issued(new(self.delivered.as_deref().unwrap(), self.now))),
             (Action::Stage(cause), Some(value)) => {
@@ -160,10 +181,22 @@ impl World {
     fn is_sound(&self) {
         let live = self.live();
         assert!(live.len() <= 2, "more than two live versions: {live:?}");
+        if self.is_told_lost() {
+            assert!(live.len() <= 1, "the Secret is gone, and what was in it is accepted: {live:?}");
+        }
         let told = self.object.status.as_ref().is_some_and(|status| !status.versions.is_empty());
         if let Some(delivered) = self.delivered.as_ref().filter(|_| told) {
             assert!(live.iter().any(|version| version.id == *delivered), "a pod reads {delivered}, accepted: {live:?}");
         }
+    }
+
+    /// Whether status knows that somebody deleted a Secret that was to stay.
+    fn is_told_lost(&self) -> bool {
+        let rotation = self.object.status.as_ref().and_then(|status| status.rotation.as_ref());
+        self.delivered.is_none()
+            && rotation.is_some_and(|rotation| {
+                (rotation.step, rotation.cause) == (RotationStep::Delivering, RotationCause::SecretLost)
+            })
     }
 
     /// Looks until there is nothing to do, without any time passing.
@@ -190,6 +223,9 @@ proptest! {
         for step in history {
             world.apply(step);
         }
+        // Quiet also while it is refused.
+        world.settle();
+        world.refusing = false;
         world.settle();
         let deliveries = world.deliveries.len();
         world.settle();

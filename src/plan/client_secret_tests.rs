@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::*;
 use crate::api::ClientSecret;
+use crate::api::access_group::Plane;
+use crate::api::authority::{Authority, Permit};
 use crate::api::client_secret::{ClientSecretSpec, SourceStatus};
 use crate::api::duration::DurationOrNever;
 use crate::plan::content::Endpoints;
@@ -52,7 +54,7 @@ fn content(scopes: &[&str]) -> Content {
 }
 
 fn ready_application() -> ApplicationState {
-    ApplicationState::Known { content: content(&["read"]), not_ready: None }
+    ApplicationState::Known { content: content(&["read"]), authority: Authority::new(), not_ready: None }
 }
 
 fn observed(secret: &ClientSecret, delivered: Delivered) -> Observed<'_> {
@@ -142,7 +144,9 @@ fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_retired() {
     let seen = observed(&settled, Delivered::Absent);
     assert_eq!(decide(&seen), Action::Stage(RotationCause::SecretLost));
     let staged = status(&seen, &Outcome::Staged(new("two", at(NOW)), RotationCause::SecretLost));
-    assert_eq!(states(&staged), [("two", VersionState::Active), ("one", VersionState::Retiring)]);
+    assert_eq!(states(&staged), [("two", VersionState::Active), ("one", VersionState::Retired)]);
+    assert_eq!(staged.versions[1].retires_at, Some(at("2026-11-22T02:00:01Z")), "within a second");
+    assert_eq!(ready_of(&staged), ("False".to_owned(), "Pending".to_owned()), "no Secret has a value");
     let staged = with_status(&settled, staged);
     // Killed before the new value got into the Secret: nobody knows it.
     assert_eq!(decide(&observed(&staged, Delivered::Absent)), Action::Stage(RotationCause::SecretLost));
@@ -150,11 +154,96 @@ fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_retired() {
         &observed(&staged, Delivered::Absent),
         &Outcome::Staged(new("three", at(NOW)), RotationCause::SecretLost),
     );
-    assert_eq!(states(&again), [("three", VersionState::Active), ("one", VersionState::Retiring)]);
+    assert_eq!(states(&again), [("three", VersionState::Active), ("one", VersionState::Retired)]);
     let after = status(&observed(&staged, ours("two")), &Outcome::Unchanged);
     assert_eq!(states(&after), [("two", VersionState::Active), ("one", VersionState::Retired)]);
     assert_eq!(after.versions[1].retires_at, Some(at("2026-11-22T02:00:01Z")), "within a second");
-    assert_eq!(after.rotation, None);
+    assert_eq!((after.rotation.as_ref(), ready_of(&after).0.as_str()), (None, "True"));
+}
+
+#[test]
+fn a_secret_that_is_deleted_while_it_is_about_to_be_changed_is_lost_all_the_same() {
+    let one = settled(spec(&json!({"rotation": {"trigger": "a", "overlap": "24h"}})), "one");
+    let changed = ClientSecret { spec: spec(&json!({"rotation": {"trigger": "b", "overlap": "24h"}})), ..one };
+    let staged = Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger);
+    let staged = with_status(&changed, status(&observed(&changed, ours("one")), &staged));
+    assert_eq!(
+        states(staged.status.as_ref().unwrap()),
+        [("two", VersionState::Active), ("one", VersionState::Retiring)]
+    );
+    let seen = observed(&staged, Delivered::Absent);
+    assert_eq!(decide(&seen), Action::Stage(RotationCause::SecretLost));
+    // The value that is on its way may be the same one, if nobody has seen it.
+    let after = status(&seen, &Outcome::Staged(new("two", at(NOW)), RotationCause::SecretLost));
+    assert_eq!(states(&after), [("two", VersionState::Active), ("one", VersionState::Retired)]);
+}
+
+#[test]
+fn a_refused_secret_is_told_with_what_to_do_and_told_once() {
+    let refused = || Outcome::Refused("exceeded quota: none.".to_owned());
+    let fresh = secret(plain());
+    let seen = observed(&fresh, Delivered::Absent);
+    let told = status(&seen, &refused());
+    assert_eq!(ready_of(&told), ("False".to_owned(), "DeliveryFailed".to_owned()));
+    let message = &told.conditions[0].message;
+    assert!(message.contains("exceeded quota: none. Change what stands in the way"), "{message}");
+    let fresh = with_status(&fresh, told.clone());
+    assert_eq!(decide(&observed(&fresh, Delivered::Absent)), Action::Create);
+    assert_eq!(status(&observed(&fresh, Delivered::Absent), &refused()), told, "tried again, and nothing to write");
+
+    // One that takes the place of a lost one: also what is recorded again says it.
+    let lost = settled(plain(), "one");
+    let staged = |secret: &ClientSecret, id| {
+        status(&observed(secret, Delivered::Absent), &Outcome::Staged(new(id, at(NOW)), RotationCause::SecretLost))
+    };
+    let lost = with_status(&lost, staged(&lost, "two"));
+    let told = status(&observed(&lost, Delivered::Absent), &refused());
+    assert_eq!(ready_of(&told), ("False".to_owned(), "DeliveryFailed".to_owned()));
+    let lost = with_status(&lost, told.clone());
+    assert_eq!(staged(&lost, "two"), told, "the same value again: nothing to write");
+    assert_eq!(ready_of(&staged(&lost, "three")).1, "DeliveryFailed");
+    let after = status(&observed(&lost, ours("two")), &Outcome::Unchanged);
+    assert_eq!(ready_of(&after), ("True".to_owned(), "Issued".to_owned()));
+}
+
+#[test]
+fn a_refused_change_of_the_secret_leaves_the_value_in_it_in_force_and_is_told() {
+    let one = settled(spec(&json!({"rotation": {"trigger": "a"}})), "one");
+    let changed = ClientSecret { spec: spec(&json!({"rotation": {"trigger": "b"}})), ..one };
+    let staged = |secret: &ClientSecret| {
+        status(&observed(secret, ours("one")), &Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger))
+    };
+    let changed = with_status(&changed, staged(&changed));
+    let told = status(&observed(&changed, ours("one")), &Outcome::Refused("denied".to_owned()));
+    assert_eq!(condition(&told, "Delivered"), ("False".to_owned(), "DeliveryFailed".to_owned()));
+    assert_eq!(ready_of(&told).0, "True", "it authenticates");
+    assert_eq!(states(&told), [("two", VersionState::Active), ("one", VersionState::Retiring)]);
+    let changed = with_status(&changed, told.clone());
+    assert_eq!(staged(&changed), told, "the same value again: nothing to write");
+    let after = status(&observed(&changed, ours("two")), &Outcome::Unchanged);
+    assert!(after.conditions.iter().all(|condition| condition.type_ != "Delivered"), "{:?}", after.conditions);
+}
+
+#[test]
+fn an_entry_of_restrict_to_that_the_application_does_not_hold_is_told() {
+    let restricted = secret(spec(&json!({"restrictTo": {"scopes": ["read", "write"], "roles": ["reader"]}})));
+    let held = |scopes: &[&str]| {
+        let permit = |scope: &&str| Permit {
+            audience: "https://a".to_owned(),
+            scope: (*scope).to_owned(),
+            role: "reader".to_owned(),
+            plane: Plane::Operational,
+        };
+        let authority = scopes.iter().map(permit).collect();
+        let application = ApplicationState::Known { content: content(scopes), authority, not_ready: None };
+        status(&Observed { application, ..observed(&restricted, Delivered::Absent) }, &issued("one"))
+    };
+    let told = held(&["read"]);
+    assert_eq!(condition(&told, "Narrowed"), ("True".to_owned(), "NotHeld".to_owned()));
+    let message = &told.conditions.iter().find(|condition| condition.type_ == "Narrowed").unwrap().message;
+    assert!(message.contains("Application sync") && message.contains(": scopes: write. Remove it"), "{message}");
+    assert_eq!(ready_of(&told).0, "True", "it breaks nothing");
+    assert!(held(&["read", "write"]).conditions.iter().all(|condition| condition.type_ != "Narrowed"));
 }
 
 #[test]
@@ -379,7 +468,11 @@ fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
 fn a_suspended_application_still_gets_its_secret_delivered() {
     let new = secret(plain());
     let mut seen = observed(&new, Delivered::Absent);
-    seen.application = ApplicationState::Known { content: content(&[]), not_ready: Some("suspended".to_owned()) };
+    seen.application = ApplicationState::Known {
+        content: content(&[]),
+        authority: Authority::new(),
+        not_ready: Some("suspended".to_owned()),
+    };
     assert_eq!(decide(&seen), Action::Create);
     assert_eq!(ready_of(&status(&seen, &issued("one"))), ("False".to_owned(), "ApplicationNotReady".to_owned()));
 }

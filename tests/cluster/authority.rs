@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, access_group, application, client_secret, service_user};
+use crate::harness::{Tenant, access_group, application, client_secret, condition, eventually, holds, service_user};
 
 const BILLING: &str = "https://billing.example.com";
 const LEDGER: &str = "https://ledger.example.com";
@@ -123,4 +123,24 @@ async fn only_the_methods_that_an_application_allows_authenticate_it() {
     tenant.apply(&client_secret("post", "post", json!({}))).await;
     tenant.ready("ClientSecret", "post").await;
     tenant.turned_away(&tenant.delivered("post").await).await;
+}
+
+#[tokio::test]
+async fn what_a_secret_names_and_its_application_does_not_hold_is_told_and_follows_the_group() {
+    let tenant = Tenant::new("not-held").await;
+    tenant.settle_in().await;
+    let restriction = json!({"restrictTo": {"scopes": ["invoices:read", "invoices:write"]}});
+    tenant.apply(&client_secret("blue", "sync", restriction)).await;
+    let told = tenant.says("ClientSecret", "blue", "Narrowed", "True", "NotHeld").await;
+    assert!(told["message"].as_str().unwrap().contains("scopes: invoices:write"), "{told}");
+    tenant.ready("ClientSecret", "blue").await;
+    let more = json!([{"audience": "https://billing.example.com", "scopes": ["invoices:read", "invoices:write"]}]);
+    tenant.apply(&access_group(&tenant.own("readers"), json!({"permissions": more}))).await;
+    eventually("all of it is held", async || {
+        let now = tenant.get("ClientSecret", "blue").await;
+        holds(condition(&now, "Narrowed").is_none(), &now["status"])
+    })
+    .await;
+    let before = tenant.writes().await;
+    assert_eq!(tenant.writes().await, before, "settled");
 }

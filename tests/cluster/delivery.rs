@@ -27,6 +27,7 @@ async fn what_somebody_changes_is_repaired_and_the_credential_goes_on_working() 
     let edits = [
         ("a key", json!({"stringData": {"token-uri": "https://evil.example.com"}})),
         ("a missing key", json!({"data": {"scopes": null}})),
+        ("a key beside immutable: false", json!({"immutable": false, "stringData": {"provider": "me"}})),
         ("a label", json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}})),
         ("an annotation", json!({"metadata": {"annotations": {"postern.dev/content": "x"}}})),
         ("the label by which we watch", json!({"metadata": {"labels": {"postern.dev/component": null}}})),
@@ -266,6 +267,71 @@ async fn an_immutable_secret_and_one_of_another_type_are_told_and_not_fought_ove
     assert!(message.contains("servicebinding.io/oauth2"), "{message}");
     let before = tenant.writes().await;
     assert_eq!(tenant.writes().await, before);
+}
+
+#[tokio::test]
+async fn a_secret_that_a_quota_refuses_is_told_without_further_writes_and_delivered_when_there_is_room() {
+    let tenant = Tenant::new("quota").await;
+    tenant.settle_in().await;
+    let old = tenant.issue("blue").await;
+    no_more_secrets(&tenant).await;
+
+    // One that was never delivered, and one whose value has leaked: that is refused, whatever becomes of the new one.
+    tenant.apply(&client_secret("green", "sync", json!({}))).await;
+    tenant.delete("Secret", &tenant.namespace, "blue").await;
+    tenant.turned_away(&old).await;
+    for name in ["green", "blue"] {
+        let message = tenant.refused("ClientSecret", name, "DeliveryFailed").await;
+        assert!(message.contains(&format!("Secret {name} ")) && message.contains("exceeded quota: few"), "{message}");
+        assert!(message.contains("Change what stands in the way"), "{message}");
+        tenant.says("ClientSecret", name, "Stalled", "True", "DeliveryFailed").await;
+    }
+    let before = tenant.writes().await;
+    let attempts = refusals(&tenant);
+    eventually("it is tried again", async || holds(refusals(&tenant) > attempts, refusals(&tenant))).await;
+    assert_eq!(tenant.writes().await, before, "it writes nothing meanwhile");
+    eventually("people are told once", async || {
+        let events = tenant.list("Event", &tenant.namespace).await;
+        let warned = |event: &&Value| event["reason"] == "DeliveryFailed" && event["type"] == "Warning";
+        let told = events.iter().filter(warned).count();
+        holds(told == 2, format_args!("{told} events"))
+    })
+    .await;
+
+    tenant.delete("ResourceQuota", &tenant.namespace, "few").await;
+    for name in ["green", "blue"] {
+        tenant.ready("ClientSecret", name).await;
+        let credential = tenant.delivered(name).await;
+        assert_ne!(credential.key("client-secret"), old.key("client-secret"));
+        tenant.accepted(&credential).await;
+    }
+    tenant.turned_away(&old).await;
+}
+
+/// From now on the API server refuses Secrets, by a quota. The tests' control plane has nobody who counts what there is.
+async fn no_more_secrets(tenant: &Tenant) {
+    let none = json!({"count/secrets": "0"});
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": none},
+    });
+    tenant.apply(&quota).await;
+    let counted = json!({"status": {"hard": none, "used": none}});
+    tenant.merge_status("ResourceQuota", &tenant.namespace, "few", counted).await.unwrap();
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one-more"}});
+    eventually("the quota is in force", async || match tenant.try_create(&tenant.namespace, &secret).await {
+        Err(refusal) => holds(refusal.contains("exceeded quota"), refusal),
+        Ok(_) => Err("there is room".to_owned()),
+    })
+    .await;
+}
+
+/// How often the operator was refused a Secret in the namespace.
+fn refusals(tenant: &Tenant) -> usize {
+    let refused = |entry: &&crate::harness::Entry| {
+        (entry.verb.as_str(), entry.resource.as_str(), entry.status) == ("create", "secrets", 403)
+            && entry.namespace == tenant.namespace
+    };
+    tenant.cluster.audit.of_the_operator().iter().filter(refused).count()
 }
 
 /// The credential in a Secret, once its value is such.

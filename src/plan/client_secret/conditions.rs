@@ -2,34 +2,65 @@
 
 use jiff::SignedDuration;
 
-use super::{ApplicationState, Delivered, Observed};
+use super::{ApplicationState, Delivered, Observed, Outcome};
+use crate::api::authority::not_held;
 use crate::api::client_secret::{ClientSecretStatus, RotationStep, VersionState};
 use crate::api::conditions::{Verdict, reasons, types};
 use crate::plan::story::{Outlook, with_outlook};
 
 /// The conditions of `status`, whose other fields are complete.
-pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus) -> Vec<Verdict> {
-    let mut verdicts = ready(observed, status);
+pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, outcome: &Outcome) -> Vec<Verdict> {
+    let refusal = refusal(observed, outcome);
+    let mut verdicts = ready(observed, status, refusal.as_deref());
     if !status.versions.is_empty() {
-        verdicts.extend(delivered(observed, status));
+        let unsaid = refusal.filter(|_| verdicts.iter().all(|verdict| verdict.reason != reasons::DELIVERY_FAILED));
+        verdicts.extend(delivered(observed, status, unsaid));
         verdicts.push(expiring(observed, status));
         verdicts.push(rotating(status));
     }
+    verdicts.extend(narrowed(observed));
     verdicts
 }
 
-fn ready(observed: &Observed<'_>, status: &ClientSecretStatus) -> Vec<Verdict> {
+/// That the API server refuses the Secret, in a sentence. While another attempt is under way the last one counts.
+fn refusal(observed: &Observed<'_>, outcome: &Outcome) -> Option<String> {
+    let name = observed.secret.spec.secret_name(&observed.secret.metadata);
+    match outcome {
+        Outcome::Refused(why) => Some(format!(
+            "Secret {name} cannot be written, because the API server refuses it: {}. Change what stands in the way, such \
+             as a quota or an admission policy; it is tried again by itself, at least every five minutes.",
+            why.trim_end_matches('.')
+        )),
+        Outcome::Staged(..) => {
+            let told = observed.status().into_iter().flat_map(|status| &status.conditions);
+            let mut refusals = told.filter(|condition| condition.reason == reasons::DELIVERY_FAILED);
+            refusals.next().map(|condition| condition.message.clone())
+        }
+        Outcome::Unchanged | Outcome::Issued(_) | Outcome::Imported(..) | Outcome::Removed => None,
+    }
+}
+
+fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&str>) -> Vec<Verdict> {
     let no = |reason, outlook, message: String| with_outlook(Verdict::no(types::READY, reason, message), outlook);
     if let Some(obstacle) = observed.obstacle() {
         return no(obstacle.reason, obstacle.outlook, obstacle.message);
     }
-    if !status.versions.iter().any(|version| version.state == VersionState::Active) {
-        return no(reasons::PENDING, Outlook::Waiting, "Being issued.".to_owned());
-    }
     let spec = &observed.secret.spec;
+    if nobody_has_a_value(observed, status, refusal) {
+        return match (refusal, status.versions.first()) {
+            (Some(refusal), _) => no(reasons::DELIVERY_FAILED, Outlook::Stuck, refusal.to_owned()),
+            (None, Some(newest)) if newest.state == VersionState::Active => {
+                let name = spec.secret_name(&observed.secret.metadata);
+                let message = format!("Secret {name} is gone: the value in it is refused, and a new one on its way.");
+                no(reasons::PENDING, Outlook::Waiting, message)
+            }
+            (None, _) => no(reasons::PENDING, Outlook::Waiting, "Being issued.".to_owned()),
+        };
+    }
     if let ApplicationState::Known { not_ready: Some(why), .. } = &observed.application {
         let application = &spec.application_ref.name;
-        let message = format!("The credential is issued, but Application {application} is not ready: {why}");
+        let message =
+            format!("spec.applicationRef: the credential is issued, but Application {application} is not ready: {why}");
         return no(reasons::APPLICATION_NOT_READY, Outlook::Waiting, message);
     }
     let mut message = match (&status.binding, spec.existing()) {
@@ -46,8 +77,19 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus) -> Vec<Verdict> {
     with_outlook(Verdict::yes(types::READY, reasons::ISSUED, message), Outlook::Settled)
 }
 
+/// Whether no value is accepted that can be had from a Secret, now or before.
+fn nobody_has_a_value(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&str>) -> bool {
+    let is = |state| status.versions.iter().any(|version| version.state == state);
+    let is_delivering = status.rotation.as_ref().is_some_and(|rotation| rotation.step == RotationStep::Delivering);
+    let is_undelivered = is_delivering || (refusal.is_some() && observed.delivered == Delivered::Absent);
+    !is(VersionState::Active) || (is_undelivered && !is(VersionState::Retiring))
+}
+
 /// Only where there is more to say than Ready does.
-fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus) -> Option<Verdict> {
+fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Option<Verdict> {
+    if let Some(refusal) = refusal {
+        return Some(Verdict::no(types::DELIVERED, reasons::DELIVERY_FAILED, refusal));
+    }
     let name = observed.secret.spec.secret_name(&observed.secret.metadata);
     let no = |reason, message| Some(Verdict::no(types::DELIVERED, reason, message));
     match (&observed.delivered, &status.delivery) {
@@ -105,6 +147,22 @@ fn rotating(status: &ClientSecretStatus) -> Verdict {
             Verdict::yes(types::ROTATING, reason, format!("Waits for: {}", rotation.waits_for))
         }
     }
+}
+
+/// Says which entries of restrictTo grant nothing; nothing when all are held, or when nobody knows what is.
+fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
+    let ApplicationState::Known { authority, .. } = &observed.application else { return None };
+    let spec = &observed.secret.spec;
+    let missing = not_held(authority, spec.restrict_to.as_deref()?);
+    (!missing.is_empty()).then(|| {
+        let message = format!(
+            "spec.restrictTo names what Application {} does not hold, and that grants nothing: {}. Remove it, or have the \
+             application hold it: by its own spec.restrictTo, and by a group of its service user.",
+            spec.application_ref.name,
+            missing.join(", ")
+        );
+        Verdict::yes(types::NARROWED, reasons::NOT_HELD, message)
+    })
 }
 
 /// A duration as people say it: whole days, hours or minutes where it is that.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::ClientSecret;
+use crate::api::authority::Authority;
 use crate::api::client_secret::{LifetimePolicy, RotationCause, SourceStatus, Workload};
 use crate::plan::content::Content;
 
@@ -72,6 +73,8 @@ pub enum ApplicationState {
     Known {
         /// What to deliver.
         content: Content,
+        /// What the application holds.
+        authority: Authority,
         /// Why its clients are refused at present; `None`: they are not.
         not_ready: Option<String>,
     },
@@ -154,6 +157,8 @@ pub enum Outcome {
     Issued(Issued),
     /// This version is about to be written into the Secret.
     Staged(Issued, RotationCause),
+    /// The API server does not let the Secret be as it should; what it said.
+    Refused(String),
     /// The value to import was looked at; if it was another one, it is this version.
     Imported(SourceStatus, Option<Issued>),
     /// The Secret is gone because it was to be shown once.

@@ -56,15 +56,17 @@ impl Observed<'_> {
         }
         if self.rank >= self.policy.limit {
             let message = format!(
-                "Application {application} has {} older ClientSecrets, and no more than {} count: delete one that is not \
-                 needed, and this one is issued by itself.",
+                "spec.applicationRef: Application {application} has {} older ClientSecrets, and no more than {} count: delete \
+                 one that is not needed, and this one is issued by itself.",
                 self.rank, self.policy.limit
             );
             return Some(Obstacle::stuck(reasons::LIMIT_REACHED, message));
         }
         if matches!(self.application, ApplicationState::WithoutClientId) {
-            let message =
-                format!("Application {application} has no client id of its own yet: see its condition Ready.");
+            let message = format!(
+                "spec.applicationRef: Application {application} has no client id of its own yet: its condition Ready says \
+                 why and what to do, and this one is issued by itself after that."
+            );
             return Some(Obstacle::waiting(reasons::APPLICATION_NOT_READY, message));
         }
         None

@@ -37,9 +37,10 @@ impl Observed<'_> {
             }
             Delivered::Absent if self.stays().is_some() => self.staged_cause(),
             Delivered::Absent => Some(match self.staged_cause() {
-                Some(staged) => staged,
-                None if self.was_shown_once() => RotationCause::Redelivery,
-                None => RotationCause::SecretLost,
+                Some(RotationCause::Redelivery) => RotationCause::Redelivery,
+                _ if self.was_shown_once() => RotationCause::Redelivery,
+                // Also while another value was on its way into it.
+                _ => RotationCause::SecretLost,
             }),
             Delivered::Unknown | Delivered::Foreign { .. } | Delivered::OtherType => None,
         };

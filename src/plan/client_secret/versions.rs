@@ -24,14 +24,16 @@ impl Observed<'_> {
             Outcome::Issued(issued) | Outcome::Imported(_, Some(issued)) => {
                 (self.succeeded(issued, |old| self.retired_at_once(old)), None, trigger)
             }
-            Outcome::Staged(issued, cause) => (self.staged_versions(issued), Some(self.delivering(*cause)), told),
+            Outcome::Staged(issued, cause) => {
+                (self.staged_versions(issued, *cause), Some(self.delivering(*cause)), told)
+            }
             // A value whose Secret is gone is refused, also when no other can take its place.
             _ if self.secret.spec.is_revoked() || self.is_lost_for_good() => {
                 (self.versions().iter().map(|version| self.retired(version)).collect(), None, trigger)
             }
             _ if self.staged().is_some() && self.staged_is_delivered() => self.promoted(trigger),
             _ if self.staged().is_some() && self.is_taken_back() => (self.without_staged(), None, trigger),
-            Outcome::Unchanged | Outcome::Removed | Outcome::Imported(_, None) => {
+            Outcome::Unchanged | Outcome::Removed | Outcome::Refused(_) | Outcome::Imported(_, None) => {
                 let (versions, rotation) = self.aged();
                 // The trigger of the first version, and one that was taken away, are nothing to act on.
                 (versions, rotation, told.or_else(|| trigger.filter(|_| self.versions().is_empty())))
@@ -55,9 +57,12 @@ impl Observed<'_> {
         std::iter::once(new).chain(older).collect()
     }
 
-    /// The new version, the one in use, and nothing else that is accepted.
-    fn staged_versions(&self, issued: &Issued) -> Vec<Version> {
-        let in_use = self.without_staged().into_iter().find(|version| version.state == VersionState::Active);
+    /// The new version, the one in use, and nothing else that is accepted. With its Secret deleted none is in use: the old
+    /// value ends now, whether or not the new one can be delivered.
+    fn staged_versions(&self, issued: &Issued, cause: RotationCause) -> Vec<Version> {
+        let is_deleted = cause == RotationCause::SecretLost && self.delivered == Delivered::Absent;
+        let mut in_use = self.without_staged().into_iter().filter(|version| version.state == VersionState::Active);
+        let in_use = in_use.next().filter(|_| !is_deleted);
         let undelivered = self.staged().and(self.versions().first()).filter(|_| !self.staged_is_delivered());
         let old = |version: &Version| match &in_use {
             Some(in_use) if in_use.id == version.id => {
@@ -67,7 +72,9 @@ impl Observed<'_> {
         };
         let mut versions = self.succeeded(issued, old);
         // Nobody ever had it.
-        versions.retain(|version| undelivered.is_none_or(|undelivered| version.id != undelivered.id));
+        versions.retain(|version| {
+            version.id == issued.id || undelivered.is_none_or(|undelivered| version.id != undelivered.id)
+        });
         versions
     }
 
@@ -213,7 +220,8 @@ impl Observed<'_> {
     }
 
     fn retired_at_once(&self, version: &Version) -> Version {
-        let until = whole_second(self.now) + AT_ONCE;
+        // To the millisecond: a whole second would take away most of the time.
+        let until = Timestamp::from_millisecond(self.now.as_millisecond()).unwrap_or(self.now) + AT_ONCE;
         let until = version.retires_at.map_or(until, |planned| planned.min(until));
         Version { state: VersionState::Retired, retires_at: Some(until), ..version.clone() }
     }

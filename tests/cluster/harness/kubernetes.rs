@@ -18,7 +18,7 @@ pub struct Kubernetes {
 }
 
 /// Kind, API group, version, plural, and whether it lives in a namespace.
-const KINDS: [(&str, &str, &str, &str, bool); 22] = [
+const KINDS: [(&str, &str, &str, &str, bool); 23] = [
     ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
@@ -29,6 +29,7 @@ const KINDS: [(&str, &str, &str, &str, bool); 22] = [
     ("StatefulSet", "apps", "v1", "statefulsets", true),
     ("DaemonSet", "apps", "v1", "daemonsets", true),
     ("Pod", "", "v1", "pods", true),
+    ("ResourceQuota", "", "v1", "resourcequotas", true),
     ("ConfigMap", "", "v1", "configmaps", true),
     ("Namespace", "", "v1", "namespaces", false),
     ("Event", "events.k8s.io", "v1", "events", true),

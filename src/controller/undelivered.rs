@@ -1,0 +1,38 @@
+//! Values that are recorded in status and that the API server did not let into their Secret: kept for the next attempt,
+//! which then has nothing to record. They are lost with the process; then another value is recorded.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::value::Value;
+use crate::model::Key;
+
+/// One value at most for each ClientSecret.
+#[derive(Default)]
+pub(super) struct Undelivered(Mutex<HashMap<Key, Value>>);
+
+impl Undelivered {
+    /// Keeps a value that nobody has been given.
+    pub(super) fn keep(&self, key: &Key, value: Value) {
+        self.lock().insert(key.clone(), value);
+    }
+
+    /// The value of version `id`, which is not kept any longer; nor is any other.
+    pub(super) fn take(&self, key: &Key, id: &str) -> Option<Value> {
+        self.lock().remove(key).filter(|value| value.id == id)
+    }
+
+    /// Forgets the value of a ClientSecret that waits for none.
+    pub(super) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// Forgets the values of ClientSecrets that are not there any more.
+    pub(super) fn forget_unless(&self, is_there: impl Fn(&Key) -> bool) {
+        self.lock().retain(|key, _| is_there(key));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Value>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
