@@ -304,3 +304,27 @@ fn retry(error: &Error, wait: impl FnOnce(&Error) -> Duration) -> Next {
         Next::After(wait(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(code: u16) -> Error {
+        let status = Status { code, ..Status::default() };
+        let source = Box::new(kube::Error::Api(Box::new(status)));
+        Error::Delivery { step: "create", object: "Secret billing/blue".to_owned(), source }
+    }
+
+    #[test]
+    fn a_refusal_is_what_the_api_server_understood_and_does_not_want() {
+        // Forbidden by quota, policy or right; invalid; denied by a webhook; a webhook that cannot be reached.
+        for code in [400, 403, 413, 422, 500] {
+            assert!(answered(code).refusal().is_some() && !answered(code).is_conflict(), "{code}");
+        }
+        // Gone; changed meanwhile; too many at once; about to be back.
+        for code in [404, 408, 409, 429, 503, 504] {
+            assert!(answered(code).refusal().is_none(), "{code}");
+        }
+        assert!(answered(409).is_conflict());
+    }
+}

@@ -32,18 +32,20 @@ impl Index {
         let told = async {
             let mut told = None;
             loop {
-                if let Some(serves) = self.progress.serves()
-                    && told != Some(serves)
-                    && self.tell(&clock, serves).await
-                {
-                    told = Some(serves);
+                let Some(serves) = self.progress.serves() else {
+                    // What is missing is about to come, perhaps without a step.
+                    tokio::time::sleep(TELL_EVERY).await;
+                    continue;
+                };
+                if told != Some(serves) && !self.tell(&clock, serves).await {
+                    // Told again without waiting for more, and as often as the lease.
+                    tokio::time::sleep(RENEW_EVERY).await;
+                    continue;
                 }
+                told = Some(serves);
                 tokio::time::sleep(TELL_EVERY).await;
-                // What could not be told is told again without waiting for more.
-                if told == Some(serves) {
-                    // The sender lives as long as the index does.
-                    let _ = steps.changed().await;
-                }
+                // The sender lives as long as the index does.
+                let _ = steps.changed().await;
             }
         };
         let renewed = async {

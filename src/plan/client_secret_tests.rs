@@ -442,8 +442,16 @@ fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
             "ApplicationNotFound",
             "Application sync does not exist",
         ),
-        (with(|seen| seen.application = ApplicationState::WithoutClientId), "ApplicationNotReady", "no client id"),
-        (with(|seen| seen.rank = 20), "LimitReached", "delete one"),
+        (
+            with(|seen| seen.application = ApplicationState::WithoutClientId),
+            "ApplicationNotReady",
+            "spec.applicationRef: Application sync has no client id",
+        ),
+        (
+            with(|seen| seen.rank = 20),
+            "LimitReached",
+            "spec.applicationRef: Application sync has 20 older ClientSecrets, and no more than 20 count: delete one",
+        ),
         (
             with(|seen| seen.delivered = Delivered::Foreign { owner: None }),
             "SecretNameConflict",

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Tenant, access_group, application, client_secret, object, service_user};
+use crate::harness::{Tenant, access_group, application, client_secret, eventually, holds, object, service_user};
 
 #[tokio::test]
 async fn a_reference_to_nothing_is_told_and_heals_when_the_object_comes() {
@@ -108,6 +108,15 @@ async fn a_namespace_with_a_location_admits_only_what_lies_at_or_below_it() {
     let moved = json!({"metadata": {"annotations": {"postern.dev/location": "/apac"}}});
     tenant.merge("Namespace", "", &tenant.namespace, moved).await.unwrap();
     tenant.refused("ServiceUser", "sync", "LocationNotAllowed").await;
+    let malformed = json!({"metadata": {"annotations": {"postern.dev/location": "/EMEA"}}});
+    tenant.merge("Namespace", "", &tenant.namespace, malformed).await.unwrap();
+    eventually("it says which annotation is wrong", async || {
+        let message = tenant.refused("ServiceUser", "sync", "LocationNotAllowed").await;
+        let named =
+            format!("Namespace {} has an annotation postern.dev/location that is not a location", tenant.namespace);
+        holds(message.contains(&named) && message.contains("correct the annotation"), message)
+    })
+    .await;
 }
 
 #[tokio::test]

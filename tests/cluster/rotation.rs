@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Credential, Moment, Proxy, Tenant, client_secret, eventually, holds, http};
+use crate::harness::{Cluster, Credential, Moment, Proxy, Tenant, client_secret, eventually, holds, http, object};
 
 #[tokio::test]
 async fn a_changed_trigger_rotates_with_four_writes_and_the_old_value_ends_with_its_overlap() {
@@ -91,6 +91,76 @@ async fn the_bearer_of_a_secret_asks_for_the_next_value_once() {
     tenant.accepted(&old).await;
     let told = "patch clientsecrets/status blue";
     assert_eq!(tenant.writes().await.split_off(before), [told, "patch secrets blue", told]);
+}
+
+#[tokio::test]
+async fn a_rotation_that_a_policy_refuses_leaves_the_old_value_in_force_and_goes_on_when_it_may() {
+    let tenant = Tenant::new("refused").await;
+    tenant.settle_in().await;
+    let rotation = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "1h"}});
+    tenant.apply(&client_secret("blue", "sync", rotation("a"))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let old = tenant.delivered("blue").await;
+    let policy = tenant.own("frozen");
+    freeze_secrets(&tenant, &policy).await;
+
+    tenant.apply(&client_secret("blue", "sync", rotation("b"))).await;
+    let told = tenant.says("ClientSecret", "blue", "Delivered", "False", "DeliveryFailed").await;
+    assert!(told["message"].as_str().unwrap().contains("nothing is changed today"), "{told}");
+    tenant.ready("ClientSecret", "blue").await;
+    assert_eq!(tenant.delivered("blue").await, old);
+    tenant.accepted(&old).await;
+    let staged = tenant.get("ClientSecret", "blue").await["status"]["versions"][0]["id"].clone();
+    let before = tenant.writes().await;
+    let attempts = patches_refused(&tenant);
+    eventually("it is tried again", async || {
+        let now = patches_refused(&tenant);
+        holds(now > attempts, now)
+    })
+    .await;
+    assert_eq!(tenant.writes().await, before, "it writes nothing meanwhile");
+
+    tenant.delete("ValidatingAdmissionPolicyBinding", "", &policy).await;
+    tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+    let new = tenant.delivered("blue").await;
+    assert!(new.key("client-secret").contains(staged.as_str().unwrap()), "the value that was recorded is delivered");
+    tenant.accepted(&new).await;
+    tenant.accepted(&old).await;
+    let now = tenant.get("ClientSecret", "blue").await;
+    assert_eq!(crate::harness::condition(&now, "Delivered"), None, "{now:#}");
+}
+
+/// From now on no Secret of the namespace can be changed.
+async fn freeze_secrets(tenant: &Tenant, name: &str) {
+    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["UPDATE"]});
+    let policy = json!({
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "false", "message": "nothing is changed today"}],
+    });
+    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": tenant.namespace}});
+    let binding = json!({
+        "policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here},
+    });
+    tenant.kubernetes.apply("", &object("ValidatingAdmissionPolicy", name, policy)).await;
+    tenant.kubernetes.apply("", &object("ValidatingAdmissionPolicyBinding", name, binding)).await;
+    let mut number = 0;
+    eventually("the policy is in force", async || {
+        number += 1;
+        let edit = json!({"metadata": {"annotations": {"example.com/edit": number.to_string()}}});
+        let edited = tenant.merge("Secret", &tenant.namespace, "blue", edit).await;
+        holds(edited.is_err(), "the Secret can be changed")
+    })
+    .await;
+}
+
+/// How often the operator was refused a change of a Secret in the namespace.
+fn patches_refused(tenant: &Tenant) -> usize {
+    let refused = |entry: &&crate::harness::Entry| {
+        (entry.verb.as_str(), entry.resource.as_str()) == ("patch", "secrets")
+            && entry.status >= 400
+            && entry.namespace == tenant.namespace
+    };
+    tenant.cluster.audit.of_the_operator().iter().filter(refused).count()
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub struct Kubernetes {
 }
 
 /// Kind, API group, version, plural, and whether it lives in a namespace.
-const KINDS: [(&str, &str, &str, &str, bool); 23] = [
+const KINDS: [(&str, &str, &str, &str, bool); 25] = [
     ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
@@ -41,6 +41,14 @@ const KINDS: [(&str, &str, &str, &str, bool); 23] = [
     ("ServiceAccount", "", "v1", "serviceaccounts", true),
     ("Lease", "coordination.k8s.io", "v1", "leases", true),
     ("MutatingAdmissionPolicyBinding", "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", false),
+    ("ValidatingAdmissionPolicy", "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", false),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicybindings",
+        false,
+    ),
     ("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions", false),
 ];
 
