@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, Preconditions};
+use kube::core::Status;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
@@ -65,7 +68,7 @@ impl<C: Clock> Context<C> {
                 Ok(Created::Done)
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Occupied),
-            Err(source) => Err(undelivered("create", owner, source)),
+            Err(source) => Err(undelivered("create", owner, value, source)),
         }
     }
 
@@ -99,7 +102,7 @@ impl<C: Clock> Context<C> {
         let with = params::patch();
         let name = owner.spec.secret_name(&owner.metadata);
         let answer = self.secrets(owner).patch(name, &with, &Patch::Merge(&patch)).await;
-        self.written.record(&answer.map_err(|source| undelivered("patch", owner, source))?);
+        self.written.record(&answer.map_err(|source| undelivered("patch", owner, value, source))?);
         Ok(true)
     }
 
@@ -195,11 +198,53 @@ fn failed(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Erro
     Error::Api { step, object: describe_secret(owner), source: Box::new(source) }
 }
 
-fn undelivered(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Error {
+/// The answer goes into status, events and the log. A policy may print what it refuses, so one that quotes the value is
+/// left out.
+fn undelivered(step: &'static str, owner: &ClientSecret, value: &Value, source: kube::Error) -> Error {
+    let source = match source {
+        kube::Error::Api(answer) if quotes(&answer.message, value) => {
+            let message = "what it answers is left out, because it quotes the value".to_owned();
+            kube::Error::Api(Box::new(Status { message, code: answer.code, ..Status::default() }))
+        }
+        source => source,
+    };
     Error::Delivery { step, object: describe_secret(owner), source: Box::new(source) }
+}
+
+/// Whether the value stands in `text`, as it is or as Secrets show it.
+fn quotes(text: &str, value: &Value) -> bool {
+    let value = value.text.expose_secret();
+    text.contains(value) || text.contains(&STANDARD.encode(value))
 }
 
 fn describe_secret(owner: &ClientSecret) -> String {
     let namespace = owner.namespace().unwrap_or_default();
     format!("Secret {namespace}/{}", owner.spec.secret_name(&owner.metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::chain;
+    use crate::crypto::secret::SecretValue;
+
+    #[test]
+    fn an_answer_that_quotes_the_value_is_left_out_and_stays_a_refusal() {
+        let spec = serde_json::from_value(json!({"applicationRef": {"name": "sync"}})).unwrap();
+        let owner = ClientSecret::new("blue", spec);
+        let (id, text) = SecretValue::generate();
+        let value = Value { id: id.to_string(), text, at: jiff::Timestamp::UNIX_EPOCH };
+        let said = |message: String| {
+            let answer = Status { message, code: 403, ..Status::default() };
+            let error = undelivered("create", &owner, &value, kube::Error::Api(Box::new(answer)));
+            assert!(error.refusal().is_some());
+            format!("{} {error:?}", chain(&error))
+        };
+        let plain = value.text.expose_secret();
+        for quoted in [plain.to_owned(), STANDARD.encode(plain)] {
+            let said = said(format!("denied: {{client-secret: {quoted}}}"));
+            assert!(!said.contains(&quoted) && said.contains("left out"), "{said}");
+        }
+        assert!(said("exceeded quota".to_owned()).contains("exceeded quota"));
+    }
 }
