@@ -195,10 +195,9 @@ impl<C: Clock> Context<C> {
             Ok(Created::Done) => Ok(Done::Staged),
             Ok(Created::Occupied) => Err(Error::Unsettled { object: describe(owner) }),
             Err(error) => {
-                // Only what has surely not been in the Secret for a moment.
-                if error.refusal().is_some_and(|refusal| refusal.code < 500) {
-                    self.undelivered.keep(&Key::of(owner), value);
-                }
+                // If it got there all the same, the next look finds it. Recorded anew each time, the event about the
+                // record would call for the next attempt at once.
+                self.undelivered.keep(&Key::of(owner), value);
                 Err(error)
             }
         }

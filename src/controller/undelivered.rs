@@ -1,5 +1,5 @@
-//! Values that are recorded in status and that the API server did not let into their Secret: kept for the next attempt,
-//! which then has nothing to record. They are lost with the process; then another value is recorded.
+//! Values that are recorded in status and that did not get into their Secret: kept for the next attempt, which then has
+//! nothing to record. They are lost with the process; then another value is recorded.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -308,6 +308,38 @@ async fn a_secret_that_a_quota_refuses_is_told_without_further_writes_and_delive
     tenant.turned_away(&old).await;
 }
 
+#[tokio::test]
+async fn a_webhook_that_cannot_be_reached_is_told_and_costs_no_further_writes() {
+    let tenant = Tenant::new("webhook").await;
+    tenant.settle_in().await;
+    let old = tenant.issue("blue").await;
+    let name = tenant.own("unreachable");
+    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]});
+    let webhook = json!({
+        "name": "unreachable.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+        "clientConfig": {"url": "https://127.0.0.1:1/"}, "rules": [rule],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": tenant.namespace}},
+    });
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name}, "webhooks": [webhook],
+    });
+    tenant.kubernetes.apply("", &configuration).await;
+    refuses_secrets(&tenant, "failed calling webhook").await;
+
+    tenant.delete("Secret", &tenant.namespace, "blue").await;
+    tenant.turned_away(&old).await;
+    let message = tenant.refused("ClientSecret", "blue", "DeliveryFailed").await;
+    assert!(message.contains("failed calling webhook"), "{message}");
+    let before = tenant.writes().await;
+    let attempts = refusals(&tenant);
+    eventually("it is tried again", async || holds(refusals(&tenant) > attempts, refusals(&tenant))).await;
+    assert_eq!(tenant.writes().await, before, "it writes nothing meanwhile");
+    tenant.delete("ValidatingWebhookConfiguration", "", &name).await;
+    tenant.ready("ClientSecret", "blue").await;
+    tenant.accepted(&tenant.delivered("blue").await).await;
+}
+
 /// From now on the API server refuses Secrets, by a quota. The tests' control plane has nobody who counts what there is.
 async fn no_more_secrets(tenant: &Tenant) {
     let none = json!({"count/secrets": "0"});
@@ -317,10 +349,15 @@ async fn no_more_secrets(tenant: &Tenant) {
     tenant.apply(&quota).await;
     let counted = json!({"status": {"hard": none, "used": none}});
     tenant.merge_status("ResourceQuota", &tenant.namespace, "few", counted).await.unwrap();
+    refuses_secrets(tenant, "exceeded quota").await;
+}
+
+/// Waits until the API server refuses a new Secret with such words.
+async fn refuses_secrets(tenant: &Tenant, words: &str) {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one-more"}});
-    eventually("the quota is in force", async || match tenant.try_create(&tenant.namespace, &secret).await {
-        Err(refusal) => holds(refusal.contains("exceeded quota"), refusal),
-        Ok(_) => Err("there is room".to_owned()),
+    eventually("Secrets are refused", async || match tenant.try_create(&tenant.namespace, &secret).await {
+        Err(refusal) => holds(refusal.contains(words), refusal),
+        Ok(_) => Err("they are not".to_owned()),
     })
     .await;
 }
@@ -328,7 +365,8 @@ async fn no_more_secrets(tenant: &Tenant) {
 /// How often the operator was refused a Secret in the namespace.
 fn refusals(tenant: &Tenant) -> usize {
     let refused = |entry: &&crate::harness::Entry| {
-        (entry.verb.as_str(), entry.resource.as_str(), entry.status) == ("create", "secrets", 403)
+        (entry.verb.as_str(), entry.resource.as_str()) == ("create", "secrets")
+            && entry.status >= 400
             && entry.namespace == tenant.namespace
     };
     tenant.cluster.audit.of_the_operator().iter().filter(refused).count()

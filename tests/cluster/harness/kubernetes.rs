@@ -18,7 +18,7 @@ pub struct Kubernetes {
 }
 
 /// Kind, API group, version, plural, and whether it lives in a namespace.
-const KINDS: [(&str, &str, &str, &str, bool); 25] = [
+const KINDS: [(&str, &str, &str, &str, bool); 26] = [
     ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
@@ -49,6 +49,7 @@ const KINDS: [(&str, &str, &str, &str, bool); 25] = [
         "validatingadmissionpolicybindings",
         false,
     ),
+    ("ValidatingWebhookConfiguration", "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", false),
     ("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions", false),
 ];
 
