@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use crate::crypto::secret;
 use crate::http::answer::RequestId;
+use crate::http::shown;
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::TokenError;
 use crate::oauth::forward_auth::AccessError;
@@ -12,9 +12,6 @@ use crate::oauth::introspect::Inactive;
 use crate::oauth::revoke::Revocation;
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::{AuthOutcome, Outcome};
-
-/// Characters of a caller's text that a line may hold: more than any client id, grant type or usual list of scopes.
-const SHOWN_MAX: usize = 512;
 
 pub(crate) fn issued(id: &RequestId, facts: &Facts) {
     let fields = Fields::of(facts);
@@ -37,12 +34,7 @@ pub(crate) fn issued(id: &RequestId, facts: &Facts) {
 
 pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &TokenError, what: &'static str) {
     let fields = Fields::of(facts);
-    let object = match error {
-        TokenError::Client(error) => error.object(),
-        // The grant is compiled into the secret; the secret's Application and ServiceUser are a step away from there.
-        TokenError::Authority(_) => facts.secret.as_ref(),
-        _ => None,
-    };
+    let object = error.object();
     let detail = match error {
         TokenError::Request(error) => Some(tracing::field::display(error)),
         _ => None,
@@ -122,10 +114,7 @@ pub(crate) fn allowed(id: &RequestId, facts: &Facts) {
 
 pub(crate) fn denied(id: &RequestId, facts: &Facts, outcome: AuthOutcome, error: &AccessError) {
     let fields = Fields::of(facts);
-    let object = match error {
-        AccessError::Insufficient { .. } => facts.secret.as_ref(),
-        _ => error.object(),
-    };
+    let object = error.object();
     let detail = match error {
         AccessError::Malformed(error) => Some(tracing::field::display(error)),
         _ => None,
@@ -159,13 +148,11 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(facts: &'a Facts) -> Self {
-        let of_client = facts.client_id.as_deref().map(shown);
-        let shown = |text: &'a Option<String>| text.as_deref().map(shown);
         Self {
-            client_id: of_client,
-            grant_type: shown(&facts.grant_type),
-            scope: shown(&facts.scope),
-            audience: shown(&facts.audience),
+            client_id: facts.client_id.as_deref().map(shown::client_id),
+            grant_type: facts.grant_type.as_deref().map(shown::grant_type),
+            scope: facts.scope.as_deref().map(shown::text),
+            audience: facts.audience.as_deref().map(shown::text),
             secret: facts.secret.as_ref().map(|secret| format!("{}/{}", secret.namespace, secret.name)),
         }
     }
@@ -173,44 +160,4 @@ impl<'a> Fields<'a> {
 
 fn name(object: &ObjectRevision) -> String {
     format!("{} {}/{}", object.kind, object.namespace, object.name)
-}
-
-/// A caller's text as a line may show it. Who mixes up the fields of a form sends a secret where an id belongs, so
-/// nothing that looks like one is shown.
-fn shown(text: &str) -> Cow<'_, str> {
-    if text.contains(secret::PREFIX) {
-        return Cow::Borrowed("[REDACTED]");
-    }
-    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
-    if plain && text.len() <= SHOWN_MAX {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped: String = text.chars().take(SHOWN_MAX).flat_map(char::escape_default).take(SHOWN_MAX).collect();
-    escaped.push('…');
-    Cow::Owned(escaped)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::secret::SecretValue;
-
-    #[test]
-    fn q4_plain_text_is_shown_as_it_is() {
-        assert_eq!(shown("3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e"), "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e");
-    }
-
-    #[test]
-    fn q4_other_text_is_escaped_and_bounded() {
-        assert_eq!(shown("a\nb\u{1b}[31m\"é"), "a\\nb\\u{1b}[31m\\\"\\u{e9}…");
-        assert!(shown(&"x".repeat(100_000)).len() < 600);
-        assert!(shown(&"\u{1F600}".repeat(100_000)).len() < 600);
-    }
-
-    #[test]
-    fn q4_a_secret_in_the_wrong_field_is_not_shown() {
-        let (_, value) = SecretValue::generate();
-        assert_eq!(shown(value.expose_secret()), "[REDACTED]");
-        assert_eq!(shown(&format!("x {}", value.expose_secret())), "[REDACTED]");
-    }
 }

@@ -23,6 +23,7 @@ mod manage;
 mod revoke;
 pub mod router;
 pub mod server;
+mod shown;
 mod source;
 pub mod tls;
 mod token;

@@ -37,6 +37,14 @@ pub struct Authenticated {
     pub ends: Option<Timestamp>,
 }
 
+impl Authenticated {
+    /// The object that left out what this client asked for. `without_secret`: it would have got it if the secret did not
+    /// narrow what the application holds. What the ServiceUser does not hold, the Application does not hold either.
+    pub(super) fn narrowed_by(&self, without_secret: bool) -> &ObjectRevision {
+        if without_secret { &self.secret } else { &self.record.application }
+    }
+}
+
 /// Authenticates against a read model.
 pub(crate) struct Authenticator<'a, C> {
     pub(crate) clients: &'a C,

@@ -25,7 +25,12 @@ pub enum TokenError {
     TargetSyntax,
     /// What was asked for is outside what is held.
     #[error("the request is outside the grant")]
-    Authority(AuthorityError),
+    Authority {
+        /// In which way.
+        error: AuthorityError,
+        /// The object that decided.
+        object: ObjectRevision,
+    },
     /// The token was issued to another client (RFC 7009 §2.1).
     #[error("the token was issued to another client")]
     ForeignToken,
@@ -198,7 +203,7 @@ impl TokenError {
             Self::Client(_) => (401, Code::InvalidClient, "client authentication failed"),
             Self::ScopeSyntax => (400, Code::InvalidScope, "scope must be scope-tokens with single spaces between"),
             Self::TargetSyntax => (400, Code::InvalidTarget, "resource must be an absolute URI without fragment"),
-            Self::Authority(error) => match error {
+            Self::Authority { error, .. } => match error {
                 AuthorityError::NothingHeld => (400, Code::InvalidScope, "the client holds no scope"),
                 AuthorityError::ScopeNotHeld => (400, Code::InvalidScope, "a requested scope is not held"),
                 AuthorityError::NoScope => (400, Code::InvalidScope, "no scope can be granted for this audience"),
@@ -230,7 +235,7 @@ impl TokenError {
             Self::Client(error) => error.rule(),
             Self::ScopeSyntax => "ScopeSyntax",
             Self::TargetSyntax => "TargetSyntax",
-            Self::Authority(error) => match error {
+            Self::Authority { error, .. } => match error {
                 AuthorityError::NothingHeld => "NothingHeld",
                 AuthorityError::ScopeNotHeld => "ScopeNotHeld",
                 AuthorityError::NoScope => "NoScope",
@@ -241,6 +246,22 @@ impl TokenError {
             Self::ForeignToken => "ForeignToken",
             Self::Unavailable(error) => error.rule(),
             Self::Internal => "Internal",
+        }
+    }
+
+    /// The object that refused, where there is one.
+    #[must_use]
+    pub fn object(&self) -> Option<&ObjectRevision> {
+        match self {
+            Self::Client(error) => error.object(),
+            Self::Authority { object, .. } => Some(object),
+            Self::Request(_)
+            | Self::UnsupportedGrantType
+            | Self::ScopeSyntax
+            | Self::TargetSyntax
+            | Self::ForeignToken
+            | Self::Unavailable(_)
+            | Self::Internal => None,
         }
     }
 }
@@ -395,12 +416,6 @@ impl From<ClientError> for TokenError {
     }
 }
 
-impl From<AuthorityError> for TokenError {
-    fn from(error: AuthorityError) -> Self {
-        Self::Authority(error)
-    }
-}
-
 impl From<CatchUpError> for Unavailable {
     fn from(error: CatchUpError) -> Self {
         match error {
@@ -420,60 +435,75 @@ impl From<Unavailable> for TokenError {
 mod tests {
     use super::*;
 
+    /// Every error, each from the one before it: a variant that is missing here does not compile.
     fn every_error() -> Vec<TokenError> {
-        let object = ObjectRevision {
-            kind: "ClientSecret",
-            namespace: "billing".into(),
-            name: "blue".into(),
-            resource_version: 7,
-        };
-        let refusal = Refusal { rule: "Revoked", object: object.clone() };
-        let request = [
-            RequestError::NotAForm,
-            RequestError::Query,
-            RequestError::BodyTooLarge,
-            RequestError::BodyTimeout,
-            RequestError::BodyIncomplete,
-            RequestError::NotUtf8,
-            RequestError::Repeated,
-            RequestError::TooManyParameters,
-            RequestError::MissingGrantType,
-            RequestError::SeveralMethods,
-            RequestError::ClientIdMismatch,
-        ];
-        let client = [
-            ClientError::NoCredentials,
-            ClientError::UnknownClient,
-            ClientError::ClientClosed(refusal.clone()),
-            ClientError::WrongSecret(object.clone()),
-            ClientError::SecretClosed(refusal),
-            ClientError::SecretExpired(object.clone()),
-            ClientError::NetworkNotAllowed(object.clone()),
-            ClientError::UseNotAllowed(object),
-        ];
-        let authority = [
-            AuthorityError::NothingHeld,
-            AuthorityError::ScopeNotHeld,
-            AuthorityError::NoScope,
-            AuthorityError::AudienceNotHeld,
-            AuthorityError::AudienceAmbiguous,
-            AuthorityError::SeveralAudiences,
-        ];
-        let unavailable = [
-            Unavailable::NotSynced,
-            Unavailable::Stale,
-            Unavailable::Behind,
-            Unavailable::Overloaded,
-            Unavailable::NoKey,
-            Unavailable::RateLimited,
-        ];
-        let mut all = vec![TokenError::UnsupportedGrantType, TokenError::ScopeSyntax, TokenError::TargetSyntax];
-        all.push(TokenError::Internal);
-        all.extend(request.map(TokenError::from));
-        all.extend(client.map(TokenError::from));
-        all.extend(authority.map(TokenError::from));
-        all.extend(unavailable.map(TokenError::from));
-        all
+        std::iter::successors(Some(TokenError::UnsupportedGrantType), after).collect()
+    }
+
+    fn object() -> ObjectRevision {
+        ObjectRevision { kind: "ClientSecret", namespace: "billing".into(), name: "blue".into(), resource_version: 7 }
+    }
+
+    fn refusal() -> Refusal {
+        Refusal { rule: "Revoked", object: object() }
+    }
+
+    fn after(error: &TokenError) -> Option<TokenError> {
+        let authority = |error| TokenError::Authority { error, object: object() };
+        Some(match error {
+            TokenError::UnsupportedGrantType => TokenError::ScopeSyntax,
+            TokenError::ScopeSyntax => TokenError::TargetSyntax,
+            TokenError::TargetSyntax => TokenError::ForeignToken,
+            TokenError::ForeignToken => TokenError::Internal,
+            TokenError::Internal => RequestError::NotAForm.into(),
+            TokenError::Request(error) => match error {
+                RequestError::NotAForm => RequestError::Query.into(),
+                RequestError::Query => RequestError::BodyTooLarge.into(),
+                RequestError::BodyTooLarge => RequestError::BodyTimeout.into(),
+                RequestError::BodyTimeout => RequestError::BodyIncomplete.into(),
+                RequestError::BodyIncomplete => RequestError::NotUtf8.into(),
+                RequestError::NotUtf8 => RequestError::Repeated.into(),
+                RequestError::Repeated => RequestError::TooManyParameters.into(),
+                RequestError::TooManyParameters => RequestError::MissingGrantType.into(),
+                RequestError::MissingGrantType => RequestError::MissingToken.into(),
+                RequestError::MissingToken => RequestError::Touch.into(),
+                RequestError::Touch => RequestError::SeveralMethods.into(),
+                RequestError::SeveralMethods => RequestError::ClientIdMismatch.into(),
+                RequestError::ClientIdMismatch => ClientError::NoCredentials.into(),
+            },
+            TokenError::Client(error) => match **error {
+                ClientError::NoCredentials => ClientError::MalformedHeader.into(),
+                ClientError::MalformedHeader => ClientError::UnsupportedMethod.into(),
+                ClientError::UnsupportedMethod => ClientError::MalformedSecret.into(),
+                ClientError::MalformedSecret => ClientError::UnknownClient.into(),
+                ClientError::UnknownClient => ClientError::ClientClosed(refusal()).into(),
+                ClientError::ClientClosed(_) => ClientError::UnknownSecret(object()).into(),
+                ClientError::UnknownSecret(_) => ClientError::WrongSecret(object()).into(),
+                ClientError::WrongSecret(_) => ClientError::MethodNotAllowed(object()).into(),
+                ClientError::MethodNotAllowed(_) => ClientError::SecretClosed(refusal()).into(),
+                ClientError::SecretClosed(_) => ClientError::SecretExpired(object()).into(),
+                ClientError::SecretExpired(_) => ClientError::VersionRetired(object()).into(),
+                ClientError::VersionRetired(_) => ClientError::NetworkNotAllowed(object()).into(),
+                ClientError::NetworkNotAllowed(_) => ClientError::UseNotAllowed(object()).into(),
+                ClientError::UseNotAllowed(_) => authority(AuthorityError::NothingHeld),
+            },
+            TokenError::Authority { error, .. } => match error {
+                AuthorityError::NothingHeld => authority(AuthorityError::ScopeNotHeld),
+                AuthorityError::ScopeNotHeld => authority(AuthorityError::NoScope),
+                AuthorityError::NoScope => authority(AuthorityError::AudienceNotHeld),
+                AuthorityError::AudienceNotHeld => authority(AuthorityError::AudienceAmbiguous),
+                AuthorityError::AudienceAmbiguous => authority(AuthorityError::SeveralAudiences),
+                AuthorityError::SeveralAudiences => Unavailable::NotSynced.into(),
+            },
+            TokenError::Unavailable(error) => match error {
+                Unavailable::NotSynced => Unavailable::Stale.into(),
+                Unavailable::Stale => Unavailable::Behind.into(),
+                Unavailable::Behind => Unavailable::Overloaded.into(),
+                Unavailable::Overloaded => Unavailable::NoKey.into(),
+                Unavailable::NoKey => Unavailable::RateLimited.into(),
+                Unavailable::RateLimited => return None,
+            },
+        })
     }
 
     #[test]

@@ -86,10 +86,10 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     ) -> Result<Live<'p>, AccessError> {
         let mut live = self.live(now, payload, facts).await?;
         if requirement.audience.is_some_and(|audience| !live.claims.aud.contains(audience)) {
-            return Err(requirement.not_met(Missing::Audience));
+            return Err(requirement.not_met(Missing::Audience, None));
         }
         if !requirement.scopes.iter().all(|scope| live.claims.has_scope(scope)) {
-            return Err(requirement.not_met(Missing::Scope));
+            return Err(requirement.not_met(Missing::Scope, None));
         }
         self.touch(now, &mut live);
         Ok(live)
@@ -103,7 +103,10 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts: &mut Facts,
     ) -> Result<Access, AccessError> {
         let client = self.with_secret(arrival, Purpose::Direct, header, facts).await?;
-        let (scopes, roles) = held(&client.grant, requirement)?;
+        let (scopes, roles) = held(&client.grant, requirement).map_err(|missing| {
+            let without_secret = held(&client.record.grant, requirement).is_ok();
+            requirement.not_met(missing, Some(client.narrowed_by(without_secret)))
+        })?;
         Ok(Access {
             subject: client.record.subject.clone(),
             client_id: Arc::clone(&client.record.client_id),
@@ -147,18 +150,18 @@ pub(super) fn after<'a>(scheme: &[u8], header: &'a [u8]) -> &'a [u8] {
 type Held<'a> = (BTreeSet<&'a str>, BTreeSet<&'a str>);
 
 /// The scopes and roles of the required audience, or of all that is held when none is named.
-fn held<'a>(grant: &'a Grant, requirement: &Requirement<'_>) -> Result<Held<'a>, AccessError> {
+fn held<'a>(grant: &'a Grant, requirement: &Requirement<'_>) -> Result<Held<'a>, Missing> {
     let permissions: Vec<&BTreeMap<Arc<str>, BTreeSet<Role>>> = match requirement.audience {
         Some(audience) => grant.permissions.get(audience).into_iter().filter(|scopes| !scopes.is_empty()).collect(),
         None => grant.permissions.values().collect(),
     };
     if permissions.is_empty() && requirement.audience.is_some() {
-        return Err(requirement.not_met(Missing::Audience));
+        return Err(Missing::Audience);
     }
     let held = || permissions.iter().flat_map(|scopes| scopes.iter());
     let scopes: BTreeSet<&str> = held().map(|(scope, _)| scope.as_ref()).collect();
     if !requirement.scopes.iter().all(|scope| scopes.contains(scope)) {
-        return Err(requirement.not_met(Missing::Scope));
+        return Err(Missing::Scope);
     }
     let roles = held().flat_map(|(_, roles)| roles).map(|role| role.name.as_ref()).collect();
     Ok((scopes, roles))

@@ -109,12 +109,15 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts: &mut Facts,
     ) -> Result<TokenResponse, TokenError> {
         let form = Form::parse(body)?;
-        facts.client_id = form.one("client_id").map(Arc::from);
-        facts.grant_type = form.one("grant_type").map(str::to_owned);
+        facts.asked(&form);
         let request = TokenRequest::parse(&form, &self.audience_scopes)?;
-        let client = self.caller(arrival, authorization, &form, facts).await?;
         facts.requested(&request);
-        let granted = authorize(&client.grant, &client.record.token, &request)?;
+        let client = self.caller(arrival, authorization, &form, facts).await?;
+        let policy = &client.record.token;
+        let granted = authorize(&client.grant, policy, &request).map_err(|error| {
+            let without_secret = authorize(&client.record.grant, policy, &request).is_ok();
+            TokenError::Authority { error, object: client.narrowed_by(without_secret).clone() }
+        })?;
         self.issue(arrival.now, &client, &granted, facts)
     }
 
@@ -221,6 +224,15 @@ impl Facts {
         self.client_id = Some(Arc::clone(&client.record.client_id));
         self.secret = Some(client.secret.clone());
         self.version_id = Some(client.version_id.clone());
+    }
+
+    /// As sent, for a request that turns out not to be one.
+    fn asked(&mut self, form: &Form<'_>) {
+        let audiences: Vec<&str> = form.all("resource").chain(form.one("audience")).collect();
+        self.client_id = form.one("client_id").map(Arc::from);
+        self.grant_type = form.one("grant_type").map(str::to_owned);
+        self.scope = form.one("scope").map(str::to_owned);
+        self.audience = (!audiences.is_empty()).then(|| audiences.join(" "));
     }
 
     fn requested(&mut self, request: &TokenRequest<'_>) {

@@ -9,6 +9,7 @@
     reason = "in tests a panic is the report; clippy's own exception covers test functions, not their helpers"
 )]
 
+mod audit;
 mod authentication;
 mod discovery;
 mod forward_auth;

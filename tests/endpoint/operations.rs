@@ -16,7 +16,7 @@ use crate::raw::{self, Reply};
 use crate::world::{BILLING, CLIENT_ID, FORM, GRANT, Options, World, basic, object};
 
 /// The audit line of an answer.
-fn audit(reply: &Reply) -> Value {
+pub(crate) fn audit(reply: &Reply) -> Value {
     let id = reply.header("x-request-id").unwrap();
     let text = log::text();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

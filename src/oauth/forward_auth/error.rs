@@ -29,6 +29,8 @@ pub enum AccessError {
         missing: Missing,
         /// The required scopes.
         scope: Option<String>,
+        /// The object that lacks it; `None`: a token does, which holds what it was granted.
+        object: Option<ObjectRevision>,
     },
     /// Nothing wrong with the request; it cannot be answered now.
     #[error("the endpoint cannot answer now")]
@@ -138,7 +140,8 @@ impl AccessError {
         match self {
             Self::Client(error) => error.object(),
             Self::Token(fault) => fault.object(),
-            Self::NoCredentials | Self::Malformed(_) | Self::Insufficient { .. } | Self::Unavailable(_) => None,
+            Self::Insufficient { object, .. } => object.as_ref(),
+            Self::NoCredentials | Self::Malformed(_) | Self::Unavailable(_) => None,
         }
     }
 }
@@ -188,7 +191,7 @@ impl From<TokenError> for AccessError {
             | TokenError::UnsupportedGrantType
             | TokenError::ScopeSyntax
             | TokenError::TargetSyntax
-            | TokenError::Authority(_)
+            | TokenError::Authority { .. }
             | TokenError::ForeignToken
             | TokenError::Internal => Self::Client(Box::new(ClientError::MalformedHeader)),
         }

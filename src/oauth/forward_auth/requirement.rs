@@ -1,5 +1,6 @@
 //! What a proxy requires of a request, strictly read: what is mistyped must not turn into "nothing is required".
 
+use crate::oauth::client::ObjectRevision;
 use crate::oauth::form::Form;
 use crate::oauth::forward_auth::{AccessError, Malformed, Missing};
 use crate::oauth::scope;
@@ -53,9 +54,9 @@ impl<'a> Requirement<'a> {
         Ok(Self { audience, scopes })
     }
 
-    pub(in crate::oauth) fn not_met(&self, missing: Missing) -> AccessError {
+    pub(in crate::oauth) fn not_met(&self, missing: Missing, object: Option<&ObjectRevision>) -> AccessError {
         let scope = (!self.scopes.is_empty()).then(|| self.scopes.join(" "));
-        AccessError::Insufficient { missing, scope }
+        AccessError::Insufficient { missing, scope, object: object.cloned() }
     }
 }
 

@@ -1,0 +1,127 @@
+//! A caller's text as a log line may show it: bounded, escaped, and nothing that looks like a credential. Who mixes up the
+//! fields of a form sends a secret where an id belongs.
+//!
+//! Generated secrets and tokens tell what they are. A value brought from elsewhere does not: it may be any text of a
+//! certain length. So of the fields that have a form, only what has that form is shown, or what is too short to be such a
+//! value. Scopes and audiences have none.
+
+use std::borrow::Cow;
+
+use crate::crypto::{opaque, secret};
+use crate::oauth::request::GrantType;
+
+/// Characters of a caller's text that a line may hold: more than any usual list of scopes.
+const SHOWN_MAX: usize = 512;
+/// The shortest JSON object with one short member, in base64url. No header of a JWT is shorter.
+const JWT_PART_MIN: usize = 16;
+const REDACTED: Cow<'static, str> = Cow::Borrowed("[REDACTED]");
+
+/// A client id, which is always a UUID.
+pub(super) fn client_id(presented: &str) -> Cow<'_, str> {
+    let digit = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    let uuid = presented.len() == 36 && presented.bytes().all(digit);
+    if uuid || is_short(presented) { text(presented) } else { REDACTED }
+}
+
+/// A grant type: ours, or a name as those of the RFCs, which are URNs except for some short ones and this.
+pub(super) fn grant_type(presented: &str) -> Cow<'_, str> {
+    let ours = GrantType::ALL.iter().any(|grant| grant.name() == presented);
+    let known = ours || presented == "authorization_code" || presented.starts_with("urn:ietf:params:oauth:");
+    if known || is_short(presented) { text(presented) } else { REDACTED }
+}
+
+/// Any other text.
+pub(super) fn text(presented: &str) -> Cow<'_, str> {
+    if [secret::PREFIX, opaque::PREFIX].iter().any(|prefix| presented.contains(prefix)) || holds_jwt(presented) {
+        return REDACTED;
+    }
+    let plain = presented.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+    if plain && presented.len() <= SHOWN_MAX {
+        return Cow::Borrowed(presented);
+    }
+    let mut escaped: String =
+        presented.chars().take(SHOWN_MAX).flat_map(char::escape_default).take(SHOWN_MAX).collect();
+    escaped.push('…');
+    Cow::Owned(escaped)
+}
+
+/// Whether it is too short for a value brought from elsewhere.
+fn is_short(presented: &str) -> bool {
+    presented.chars().count() < *secret::IMPORTED_LENGTH.start()
+}
+
+/// Whether there is a JSON object in base64url, as a token or an assertion begins with one: `{"`, or white space after the
+/// brace.
+fn holds_jwt(presented: &str) -> bool {
+    let in_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
+    let is_object = |part: &str| ["eyJ", "eyA", "ewo", "ew0", "ewk"].iter().any(|start| part.starts_with(start));
+    presented.split(|character| !in_part(character)).any(|part| part.len() >= JWT_PART_MIN && is_object(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::crypto::install_key::InstallKeys;
+    use crate::crypto::secret::SecretValue;
+
+    const ID: &str = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
+    const IMPORTED: &str = "3@rn0i+0y5j%2BB8_n:~/=";
+
+    #[test]
+    fn q4_plain_text_is_shown_as_it_is() {
+        for plain in [ID, "invoices:read keyJournals eyeglasses.example.com", "https://billing.example.com"] {
+            assert_eq!(text(plain), plain);
+        }
+    }
+
+    #[test]
+    fn q4_other_text_is_escaped_and_bounded() {
+        assert_eq!(text("a\nb\u{1b}[31m\"é"), "a\\nb\\u{1b}[31m\\\"\\u{e9}…");
+        assert!(text(&"x".repeat(100_000)).len() < 600);
+        assert!(text(&"\u{1F600}".repeat(100_000)).len() < 600);
+    }
+
+    #[test]
+    fn q4_a_generated_secret_or_a_token_is_shown_in_no_field() {
+        let (_, value) = SecretValue::generate();
+        let opaque = opaque::seal(&InstallKeys::generate().unwrap(), b"{}").unwrap();
+        let jwt = |header: &str| format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"));
+        for credential in [
+            value.expose_secret(),
+            &opaque,
+            &jwt(r#"{"alg":"ES256"}"#),
+            &jwt(r#"{ "alg" : "none" }"#),
+            &jwt("{\r\n\"alg\":\"none\"}"),
+        ] {
+            for mixed_up in
+                [credential.to_owned(), format!("x {credential}"), format!("urn:ietf:params:oauth:{credential}")]
+            {
+                for shown in [client_id, grant_type, text] {
+                    assert_eq!(shown(&mixed_up), "[REDACTED]", "{mixed_up}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn q4_a_value_brought_from_elsewhere_is_shown_neither_as_a_client_id_nor_as_a_grant_type() {
+        assert_eq!(client_id(IMPORTED), "[REDACTED]");
+        assert_eq!(client_id(&ID.replace('-', "x")), "[REDACTED]");
+        assert_eq!(grant_type(IMPORTED), "[REDACTED]");
+    }
+
+    #[test]
+    fn q4_a_client_id_or_a_grant_type_is_shown_if_it_has_the_form_of_one_or_is_too_short_for_a_secret() {
+        for shown in [ID, "invoice-sync", "fifteen letters"] {
+            assert_eq!(client_id(shown), shown);
+        }
+        for shown in
+            ["client_credentials", "authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer", "password"]
+        {
+            assert_eq!(grant_type(shown), shown);
+        }
+    }
+}

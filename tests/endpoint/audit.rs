@@ -1,0 +1,86 @@
+//! Q4: what an audit line shows of a caller's text, and which object it names.
+
+use std::sync::Arc;
+
+use postern::oauth::client::TokenFormat;
+use serde_json::Value;
+
+use crate::log;
+use crate::operations::audit;
+use crate::world::{BILLING, CLIENT_ID, GRANT, World, basic, grant, record, record_of_two};
+
+#[tokio::test]
+async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
+    let world = World::start().await;
+    let narrow = grant(&[(BILLING, "invoices:read", "billing.reader", "Operational")]);
+    let mut client = record(&world.credential);
+    client.secrets[0].grant = Arc::clone(&narrow);
+    world.clients.put(client);
+    let object = |line: &Value| line["object"].as_str().unwrap().to_owned();
+
+    let line = audit(&world.token("scope=invoices:list").await);
+    assert_eq!(object(&line), "ClientSecret billing/invoice-sync-0", "the application holds it");
+    for (parameters, rule) in [
+        ("scope=invoices:write", "ScopeNotHeld"),
+        ("audience=https://ledger.example.com", "AudienceNotHeld"),
+        ("resource=https://billing.example.com&resource=https://ledger.example.com", "SeveralAudiences"),
+    ] {
+        let line = audit(&world.token(parameters).await);
+        assert_eq!((line["rule"].as_str(), object(&line).as_str()), (Some(rule), "Application billing/invoice-sync"));
+    }
+    world.clients.put(record_of_two(&world.credential));
+    let line = audit(&world.token("").await);
+    assert_eq!(line["rule"], "AudienceAmbiguous");
+    assert_eq!(object(&line), "Application billing/invoice-sync");
+
+    let mut client = record(&world.credential);
+    client.secrets[0].grant = narrow;
+    world.clients.put(client);
+    for (scope, lacks) in
+        [("invoices:list", "ClientSecret billing/invoice-sync-0"), ("x", "Application billing/invoice-sync")]
+    {
+        let headers = [("authorization", &*world.credential.basic())];
+        let reply = world.send("GET", &format!("/auth?scope={scope}"), &headers, "").await;
+        assert_eq!(reply.status, 403);
+        assert_eq!(object(&audit(&reply)), lacks);
+    }
+}
+
+#[tokio::test]
+async fn q4_a_refusal_before_authentication_shows_what_was_asked_for() {
+    let world = World::start().await;
+    let asked = async |parameters: &str| audit(&world.post(&[], &format!("{GRANT}&{parameters}")).await);
+    let line = asked("scope=invoices:read+urn:postern:aud:ledger&resource=urn:b").await;
+    assert_eq!((line["rule"].as_str(), line["scope"].as_str()), (Some("NoCredentials"), Some("invoices:read")));
+    assert_eq!(line["audience"], "urn:b ledger");
+    let line = asked("scope=%22&resource=not+absolute&audience=a").await;
+    assert_eq!((line["rule"].as_str(), line["audience"].as_str()), (Some("ScopeSyntax"), Some("not absolute a")));
+}
+
+#[tokio::test]
+async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_in_the_wrong_field() {
+    let world = World::start().await;
+    let jwt = world.token("").await.json()["access_token"].as_str().unwrap().to_owned();
+    let mut client = record(&world.credential);
+    client.token.format = TokenFormat::Opaque { idle: None };
+    world.clients.put(client);
+    let opaque = world.token("").await.json()["access_token"].as_str().unwrap().to_owned();
+    let imported = "correct-horse-battery-staple";
+    for (value, fields) in [
+        (jwt.as_str(), &["client_id", "scope", "audience", "grant_type"][..]),
+        (&opaque, &["client_id", "scope", "audience", "grant_type"]),
+        (imported, &["client_id", "grant_type"]),
+    ] {
+        for field in fields {
+            let mut form = vec![("grant_type", "client_credentials"), ("client_id", "x"), ("client_secret", "y")];
+            form.retain(|(name, _)| name != field);
+            form.push((field, value));
+            let form: Vec<String> = form.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let line = audit(&world.post(&[], &form.join("&")).await);
+            assert_eq!(line[field], "[REDACTED]", "{field}={value}");
+        }
+        let swapped = world.post(&[("authorization", &basic(&format!("{value}:{CLIENT_ID}")))], GRANT).await;
+        assert_eq!(audit(&swapped)["client_id"], "[REDACTED]");
+        assert!(!log::text().contains(value));
+    }
+}
