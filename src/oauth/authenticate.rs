@@ -4,7 +4,9 @@
 //! so that "suspended" or "expired" can be said (in the log) only of somebody who holds the secret, and takes as long
 //! as "wrong". What the secret is for comes last: that rule alone is told to the caller. What a change not seen yet could cure is refused only after catching up (design: ready means usable).
 //!
-//! A value brought from elsewhere names no version: it is tried against every imported one of the client.
+//! A value brought from elsewhere names no version: it is tried against every imported one of the client that is in force.
+//! Each of those costs a password's hash, so none is computed twice for one request, and whoever has none costs one too.
+//! The time of a refusal can tell that a client has several imported values in force, and nothing else of who exists.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use crate::crypto::secret::{self, PresentedSecret};
 use crate::oauth::client::{
     ClientRecord, Clients, Grant, Lookup, ObjectRevision, Purpose, Refusal, SecretRecord, SecretVersion,
 };
-use crate::oauth::credentials::{Method, Presented};
+use crate::oauth::credentials::{Candidate, Method, Presented};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hashing::Hasher;
 
@@ -65,25 +67,27 @@ pub struct Arrival {
 
 impl<C: Clients> Authenticator<'_, C> {
     pub(crate) async fn authenticate(&self, presented: &Presented) -> Result<Authenticated, TokenError> {
-        let mut outcome = self.try_all(presented).await;
+        let mut readings: Vec<Reading<'_>> = presented.candidates.iter().filter_map(Reading::of).collect();
+        let mut outcome = self.try_all(&mut readings, presented.method).await;
         if let Err(TokenError::Client(error)) = &outcome
             && error.may_be_behind()
         {
-            self.catch_up(presented).await?;
-            outcome = self.try_all(presented).await;
+            self.catch_up(&readings).await?;
+            outcome = self.try_all(&mut readings, presented.method).await;
         }
-        if let Err(TokenError::Client(error)) = &outcome {
-            self.take_as_long_as_a_wrong_secret(error, presented).await?;
+        if let Err(TokenError::Client(error)) = &outcome
+            && !error.is_told()
+        {
+            self.take_as_long_as_a_wrong_secret(&readings).await?;
         }
         outcome
     }
 
     /// Tries every reading of the credentials; the error is the one of the reading that got furthest.
-    async fn try_all(&self, presented: &Presented) -> Result<Authenticated, TokenError> {
+    async fn try_all(&self, readings: &mut [Reading<'_>], method: Method) -> Result<Authenticated, TokenError> {
         let mut furthest: Option<Box<ClientError>> = None;
-        for candidate in &presented.candidates {
-            let Some(form) = Form::of(&candidate.secret) else { continue };
-            match self.try_one(&candidate.client_id, form, presented.method).await {
+        for reading in readings {
+            match self.try_one(reading, method).await {
                 Err(TokenError::Client(error)) => {
                     furthest =
                         furthest.filter(|known| known.value_was_right() || !error.value_was_right()).or(Some(error));
@@ -94,15 +98,15 @@ impl<C: Clients> Authenticator<'_, C> {
         Err(TokenError::Client(furthest.unwrap_or(Box::new(ClientError::MalformedSecret))))
     }
 
-    async fn try_one(&self, client_id: &str, presented: Form<'_>, method: Method) -> Result<Authenticated, TokenError> {
-        let record = match self.clients.lookup(client_id) {
+    async fn try_one(&self, reading: &mut Reading<'_>, method: Method) -> Result<Authenticated, TokenError> {
+        let record = match self.clients.lookup(reading.client_id) {
             Lookup::Live(record) => record,
             Lookup::Closed(refusal) => return Err(ClientError::ClientClosed(Refusal::clone(&refusal)).into()),
             Lookup::Unknown => return Err(ClientError::UnknownClient.into()),
         };
-        let (secret, version) = match presented {
-            Form::Generated(presented) => self.generated(&record, presented).await?,
-            Form::Foreign(value) => self.imported(&record, value).await?,
+        let (secret, version) = match reading.form {
+            Form::Generated(presented) => self.generated(&record, presented, &mut reading.hashed).await?,
+            Form::Foreign(value) => self.imported(&record, value, &mut reading.hashed).await?,
         };
         self.rules(&record, method, secret, version.accepted_until)?;
         version.memory.used(self.arrival.now);
@@ -121,33 +125,67 @@ impl<C: Clients> Authenticator<'_, C> {
         &self,
         record: &'r ClientRecord,
         presented: PresentedSecret<'_>,
+        hashed: &mut Hashed,
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
         let found = versions(record).find(|(_, version)| version.id == presented.version_id() && !version.imported);
         let Some((secret, version)) = found else {
             return Err(ClientError::UnknownSecret(record.application.clone()).into());
         };
-        if !self.hasher.verify(self.keys, secret, version, presented.expose_secret()).await? {
+        if !self.verify(secret, version, presented.expose_secret(), hashed).await? {
             return Err(ClientError::WrongSecret(secret.object.clone()).into());
         }
         Ok((secret, version))
     }
 
-    /// The imported version with this value; those in force first, because each that is tried costs a password's hash.
+    /// The imported version with this value. One that has ended is recognised if it was used before: a hash for it would
+    /// only tell the log why.
     async fn imported<'r>(
         &self,
         record: &'r ClientRecord,
         value: &str,
+        hashed: &mut Hashed,
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
         let mut imported: Vec<_> = versions(record).filter(|(_, version)| version.imported).collect();
-        imported.sort_by_key(|(secret, version)| {
-            (secret.closed.is_some(), version.accepted_until.is_some(), !secret.uses.allow(self.purpose))
-        });
+        if let Some(known) = imported.iter().find(|(secret, version)| Hasher::remembers(secret, version, value)) {
+            return Ok(*known);
+        }
+        imported.retain(|(secret, version)| self.in_force(secret, version));
+        imported.sort_by_key(|(secret, version)| (version.accepted_until.is_some(), !secret.uses.allow(self.purpose)));
         for (secret, version) in imported {
-            if self.hasher.verify(self.keys, secret, version, value).await? {
+            if self.verify(secret, version, value, hashed).await? {
                 return Ok((secret, version));
             }
         }
         Err(ClientError::UnknownSecret(record.application.clone()).into())
+    }
+
+    /// Whether the value is that of this version; computed at most once for each reading.
+    async fn verify(
+        &self,
+        secret: &SecretRecord,
+        version: &Arc<SecretVersion>,
+        value: &str,
+        hashed: &mut Hashed,
+    ) -> Result<bool, TokenError> {
+        if Hasher::remembers(secret, version, value) {
+            return Ok(true);
+        }
+        // A version is what its object and its verifier say: another one gets another hash.
+        if hashed.iter().any(|(uid, verifier)| *uid == secret.uid && *verifier == version.verifier) {
+            return Ok(false);
+        }
+        let right = self.hasher.verify(self.keys, secret, version, value).await?;
+        hashed.push((secret.uid, Arc::clone(&version.verifier)));
+        Ok(right)
+    }
+
+    fn in_force(&self, secret: &SecretRecord, version: &SecretVersion) -> bool {
+        secret.closed.is_none() && !self.ended(secret.expires_at) && !self.ended(version.accepted_until)
+    }
+
+    /// Tokens last whole seconds: with less than one left there is nothing to issue any more.
+    fn ended(&self, end: Option<Timestamp>) -> bool {
+        end.is_some_and(|end| end.as_second() <= self.arrival.now.as_second())
     }
 
     /// The rules that can refuse a right value.
@@ -158,8 +196,6 @@ impl<C: Clients> Authenticator<'_, C> {
         secret: &SecretRecord,
         accepted_until: Option<Timestamp>,
     ) -> Result<(), ClientError> {
-        // Tokens last whole seconds: with less than one left there is nothing to issue any more.
-        let ended = |end: Option<Timestamp>| end.is_some_and(|end| end.as_second() <= self.arrival.now.as_second());
         // `auth.methods` of the Application is about the token endpoint.
         let allowed = match method {
             _ if self.purpose != Purpose::Token => true,
@@ -168,9 +204,9 @@ impl<C: Clients> Authenticator<'_, C> {
         };
         if let Some(refusal) = &secret.closed {
             Err(ClientError::SecretClosed(refusal.as_ref().clone()))
-        } else if ended(secret.expires_at) {
+        } else if self.ended(secret.expires_at) {
             Err(ClientError::SecretExpired(secret.object.clone()))
-        } else if ended(accepted_until) {
+        } else if self.ended(accepted_until) {
             Err(ClientError::VersionRetired(secret.object.clone()))
         } else if !allowed {
             Err(ClientError::MethodNotAllowed(record.application.clone()))
@@ -183,52 +219,48 @@ impl<C: Clients> Authenticator<'_, C> {
         }
     }
 
-    async fn catch_up(&self, presented: &Presented) -> Result<(), TokenError> {
-        let well_formed = presented.candidates.iter().find_map(|candidate| {
-            let secret = match Form::of(&candidate.secret)? {
-                Form::Generated(presented) => presented.version_id(),
-                Form::Foreign(value) => value,
-            };
-            Some((candidate.client_id.as_str(), secret))
-        });
-        let Some((client_id, secret_id)) = well_formed else { return Ok(()) };
-        self.clients.catch_up(client_id, secret_id).await.map_err(|error| Unavailable::from(error).into())
+    async fn catch_up(&self, readings: &[Reading<'_>]) -> Result<(), TokenError> {
+        let Some(reading) = readings.first() else { return Ok(()) };
+        let secret_id = match &reading.form {
+            Form::Generated(presented) => presented.version_id(),
+            Form::Foreign(value) => value,
+        };
+        self.clients.catch_up(reading.client_id, secret_id).await.map_err(|error| Unavailable::from(error).into())
     }
 
-    /// A wrong secret cost a hash; so does every other failure, except one that is told, and those that whoever sent them
-    /// could foresee without us: a secret that is malformed or absent.
-    async fn take_as_long_as_a_wrong_secret(
-        &self,
-        error: &ClientError,
-        presented: &Presented,
-    ) -> Result<(), TokenError> {
-        match error {
-            ClientError::NoCredentials
-            | ClientError::MalformedHeader
-            | ClientError::UnsupportedMethod
-            | ClientError::MalformedSecret
-            | ClientError::WrongSecret(_)
-            | ClientError::UseNotAllowed(_) => Ok(()),
-            ClientError::UnknownClient
-            | ClientError::ClientClosed(_)
-            | ClientError::UnknownSecret(_)
-            | ClientError::MethodNotAllowed(_)
-            | ClientError::SecretClosed(_)
-            | ClientError::SecretExpired(_)
-            | ClientError::VersionRetired(_)
-            | ClientError::NetworkNotAllowed(_) => {
-                let value = presented.candidates.first().map_or("", |candidate| candidate.secret.as_str());
-                let strength = match Form::of(value) {
-                    Some(Form::Foreign(_)) => Strength::Imported,
-                    _ => Strength::Generated,
-                };
-                Ok(self.hasher.verify_nothing(self.keys, value, strength).await?)
-            }
+    /// A wrong secret cost a hash for each of its readings; so does every other failure, except one that is told. What is
+    /// malformed or absent costs nothing: whoever sent it could foresee that without us.
+    async fn take_as_long_as_a_wrong_secret(&self, readings: &[Reading<'_>]) -> Result<(), TokenError> {
+        for reading in readings.iter().filter(|reading| reading.hashed.is_empty()) {
+            let (value, strength) = match &reading.form {
+                Form::Generated(presented) => (presented.expose_secret(), Strength::Generated),
+                Form::Foreign(value) => (*value, Strength::Imported),
+            };
+            self.hasher.verify_nothing(self.keys, value, strength).await?;
         }
+        Ok(())
+    }
+}
+
+/// One well-formed reading of the credentials, and what was computed for it.
+struct Reading<'a> {
+    client_id: &'a str,
+    form: Form<'a>,
+    hashed: Hashed,
+}
+
+/// The versions, by UID and verifier, for which a hash was computed.
+type Hashed = Vec<([u8; 16], Arc<str>)>;
+
+impl<'a> Reading<'a> {
+    fn of(candidate: &'a Candidate) -> Option<Self> {
+        let form = Form::of(&candidate.secret)?;
+        Some(Self { client_id: &candidate.client_id, form, hashed: Hashed::new() })
     }
 }
 
 /// What a presented value may be.
+#[derive(Clone, Copy)]
 enum Form<'a> {
     /// A generated value: it names its version, and its checksum is right.
     Generated(PresentedSecret<'a>),

@@ -1,7 +1,7 @@
 //! Checks secrets off the async threads, a bounded number at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -42,11 +42,21 @@ impl Default for HashLimits {
     }
 }
 
+/// Turns to compute the hash of an imported value. ClientSecrets that share one only wait for each other.
+const TURNS: usize = 64;
+
 /// The bounded checker of secrets. Values of either strength have a lane of their own: whoever floods the endpoint with
 /// values that cost a thousand times as much does not keep generated ones waiting.
+///
+/// Nor do they keep each other waiting for long. Wrong values for one ClientSecret wait for their turn before the lane, so
+/// at most one of them is in the lane at a time. Values of which there is no verifier never wait for the lane: they are
+/// hashed while it is free, and otherwise only take as long. Under such a flood an honest client waits for one hash more.
 pub struct Hasher {
     generated: Lane,
     imported: Lane,
+    turns: Vec<Lane>,
+    /// How long the last hash of an imported value took, in microseconds.
+    imported_us: Arc<AtomicU64>,
     limits: HashLimits,
     meter: Arc<dyn Meter>,
 }
@@ -60,6 +70,20 @@ impl Lane {
     fn new(permits: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(permits.max(1))), waiting: AtomicUsize::new(0) }
     }
+
+    fn free(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// A permit, after waiting for it if no more than `places` do.
+    async fn permit(&self, places: usize, wait: Duration) -> Result<OwnedSemaphorePermit, Unavailable> {
+        if let Some(permit) = self.free() {
+            return Ok(permit);
+        }
+        let _place = Place::take(&self.waiting, places).ok_or(Unavailable::Overloaded)?;
+        let acquired = tokio::time::timeout(wait, Arc::clone(&self.permits).acquire_owned()).await;
+        acquired.ok().and_then(Result::ok).ok_or(Unavailable::Overloaded)
+    }
 }
 
 impl Hasher {
@@ -68,12 +92,16 @@ impl Hasher {
     pub fn new(limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
         // Half of the cores at most for what is expensive.
         let (generated, imported) = (Lane::new(limits.concurrent), Lane::new(limits.concurrent / 2));
-        Self { generated, imported, limits, meter }
+        let turns = (0..TURNS).map(|_| Lane::new(1)).collect();
+        Self { generated, imported, turns, imported_us: Arc::default(), limits, meter }
     }
 
-    /// Whether `value` is the value of this version.
-    ///
-    /// After one success in this process the comparison is with its keyed digest, and no hash is computed.
+    /// Whether `value` was the value of this version before, in this process.
+    pub(crate) fn remembers(secret: &SecretRecord, version: &SecretVersion, value: &str) -> bool {
+        version.memory.verified.get().is_some_and(|known| mac::equal(known, &digest(secret, version, value)))
+    }
+
+    /// Whether `value` is the value of this version, by its hash. If it is, that is remembered.
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`]
@@ -84,17 +112,22 @@ impl Hasher {
         version: &Arc<SecretVersion>,
         value: &str,
     ) -> Result<bool, Unavailable> {
-        // The verifier and the UID are in the digest too: a version whose verifier was exchanged is hashed again.
-        let digest = mac::of(&[&secret.uid, version.verifier.as_bytes(), value.as_bytes()]);
-        if version.memory.verified.get().is_some_and(|known| mac::equal(known, &digest)) {
+        let strength = if version.imported { Strength::Imported } else { Strength::Generated };
+        let turn = match strength {
+            Strength::Imported => Some(self.turn(secret.uid).await?),
+            Strength::Generated => None,
+        };
+        // Somebody else may have shown the right value meanwhile: pods that start together do.
+        if turn.is_some() && Self::remembers(secret, version, value) {
             return Ok(true);
         }
-        let (keys, of, value) = (Arc::clone(keys), Arc::clone(version), Zeroizing::new(value.to_owned()));
+        let permit = self.permit(strength).await?;
+        let (keys, of, guess) = (Arc::clone(keys), Arc::clone(version), Zeroizing::new(value.to_owned()));
         let uid = secret.uid;
-        let strength = if version.imported { Strength::Imported } else { Strength::Generated };
-        let matches = self.run(strength, move || keys.verify(&of.verifier, &value, uid)).await?;
+        let work = move || keys.verify(&of.verifier, &guess, uid);
+        let matches = self.run(strength, (turn, permit), work).await?;
         if matches {
-            let _ = version.memory.verified.set(digest);
+            let _ = version.memory.verified.set(digest(secret, version, value));
         }
         Ok(matches)
     }
@@ -109,8 +142,16 @@ impl Hasher {
         value: &str,
         strength: Strength,
     ) -> Result<(), Unavailable> {
+        let permit = match strength {
+            Strength::Generated => Some(self.permit(strength).await?),
+            Strength::Imported => self.imported.free(),
+        };
+        let Some(permit) = permit else {
+            tokio::time::sleep(Duration::from_micros(self.imported_us.load(Ordering::Relaxed))).await;
+            return Ok(());
+        };
         let (keys, value) = (Arc::clone(keys), Zeroizing::new(value.to_owned()));
-        self.run(strength, move || keys.verify_nothing(&value, strength)).await
+        self.run(strength, permit, move || keys.verify_nothing(&value, strength)).await
     }
 
     /// Reports the time that a signature took.
@@ -118,20 +159,25 @@ impl Hasher {
         self.meter.signed(since.elapsed());
     }
 
+    /// Computes off the async threads. The permit lives as long as the work, also when the request that asked for it is
+    /// gone.
     async fn run<T: Send + 'static>(
         &self,
         strength: Strength,
+        permit: impl Send + 'static,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let permit = self.permit(strength).await?;
-        let meter = Arc::clone(&self.meter);
+        let (meter, imported_us) = (Arc::clone(&self.meter), Arc::clone(&self.imported_us));
         let task = tokio::task::spawn_blocking(move || {
-            // The permit lives as long as the work, also when the request that asked for it is gone.
             let _permit = permit;
             meter.hash_started();
             let started = Instant::now();
             let result = work();
-            meter.hash_ended(started.elapsed());
+            let took = started.elapsed();
+            meter.hash_ended(took);
+            if strength == Strength::Imported {
+                imported_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            }
             result
         });
         task.await.map_err(|_| Unavailable::Overloaded)
@@ -142,13 +188,20 @@ impl Hasher {
             Strength::Generated => &self.generated,
             Strength::Imported => &self.imported,
         };
-        if let Ok(permit) = Arc::clone(&lane.permits).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let _place = Place::take(&lane.waiting, self.limits.waiting).ok_or(Unavailable::Overloaded)?;
-        let acquired = tokio::time::timeout(self.limits.wait, Arc::clone(&lane.permits).acquire_owned()).await;
-        acquired.ok().and_then(Result::ok).ok_or(Unavailable::Overloaded)
+        lane.permit(self.limits.waiting, self.limits.wait).await
     }
+
+    /// The turn of a ClientSecret. UIDs are random, so any part of one spreads evenly.
+    async fn turn(&self, uid: [u8; 16]) -> Result<OwnedSemaphorePermit, Unavailable> {
+        let [.., last] = uid;
+        let turn = self.turns.get(usize::from(last) % TURNS).ok_or(Unavailable::Overloaded)?;
+        turn.permit(self.limits.waiting, self.limits.wait).await
+    }
+}
+
+/// The verifier and the UID are in it too: a version whose verifier was exchanged is hashed again.
+fn digest(secret: &SecretRecord, version: &SecretVersion, value: &str) -> mac::Mac {
+    mac::of(&[&secret.uid, version.verifier.as_bytes(), value.as_bytes()])
 }
 
 /// A place among those who wait, given back when dropped.
@@ -220,17 +273,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a6_a_value_is_hashed_once_and_a_wrong_one_every_time() {
+    async fn a6_a_value_that_was_right_is_remembered_and_a_wrong_one_is_not() {
         let counts = Arc::new(Counts::default());
         let hasher = Hasher::new(HashLimits::default(), Arc::clone(&counts) as Arc<dyn Meter>);
         let keys = Arc::new(InstallKeys::generate().unwrap());
         let (secret, version) = secret(&keys, "right");
-        for (value, matches, hashes) in
-            [("wrong", false, 1), ("right", true, 2), ("right", true, 2), ("wrong", false, 3)]
-        {
+        for (value, matches, remembered) in [("wrong", false, false), ("right", true, true), ("wrong", false, false)] {
             assert_eq!(hasher.verify(&keys, &secret, &version, value).await, Ok(matches));
-            assert_eq!(counts.hashes.load(Ordering::Relaxed), hashes);
+            assert_eq!(Hasher::remembers(&secret, &version, value), remembered);
         }
+        assert_eq!(counts.hashes.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test]
@@ -246,6 +298,7 @@ mod tests {
             accepted_until: None,
             memory: version.memory.clone(),
         });
+        assert!(Hasher::remembers(&secret, &version, "right") && !Hasher::remembers(&secret, &exchanged, "right"));
         assert_eq!(hasher.verify(&keys, &secret, &exchanged, "right").await, Ok(false));
     }
 
@@ -278,6 +331,34 @@ mod tests {
         let _held = hasher.permit(Strength::Imported).await.unwrap();
         assert_eq!(hasher.permit(Strength::Imported).await.err(), Some(Unavailable::Overloaded));
         assert!(hasher.permit(Strength::Generated).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a6_values_of_which_there_is_no_verifier_neither_wait_for_the_lane_nor_fill_it() {
+        let counts = Arc::new(Counts::default());
+        let hasher = Hasher::new(limits(2, 0, 1000), Arc::clone(&counts) as Arc<dyn Meter>);
+        let keys = Arc::new(InstallKeys::generate().unwrap());
+        let nothing = || hasher.verify_nothing(&keys, "of nobody", Strength::Imported);
+        assert_eq!(nothing().await, Ok(()));
+        let held = hasher.permit(Strength::Imported).await.unwrap();
+        for _ in 0..10 {
+            assert_eq!(nothing().await, Ok(()), "not refused either, or it would be told from a wrong value");
+        }
+        assert_eq!(counts.hashes.load(Ordering::Relaxed), 1, "only while the lane is free");
+        drop(held);
+        assert!(hasher.permit(Strength::Imported).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a6_wrong_values_for_one_secret_take_one_place_in_the_lane() {
+        let hasher = Hasher::new(limits(2, 1, 60_000), Arc::new(Counts::default()));
+        let flooded = hasher.turn([1; 16]).await.unwrap();
+        let mut second = Box::pin(hasher.turn([1; 16]));
+        assert!(futures::poll!(&mut second).is_pending());
+        assert_eq!(hasher.turn([1; 16]).await.err(), Some(Unavailable::Overloaded), "its places are taken");
+        assert!(hasher.turn([2; 16]).await.is_ok(), "another secret has its own");
+        drop(flooded);
+        assert!(second.await.is_ok());
     }
 
     #[tokio::test]

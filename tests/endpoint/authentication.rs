@@ -151,7 +151,7 @@ fn reforge(value: &str, id: &str) -> String {
     format!("{covered}{}", String::from_utf8(digits.to_vec()).unwrap())
 }
 
-fn hashes(world: &World) -> u64 {
+pub(crate) fn hashes(world: &World) -> u64 {
     let text = world.metrics_text();
     let line = text.lines().find(|line| line.starts_with("postern_secret_hash_duration_seconds_count")).unwrap();
     line.rsplit(' ').next().unwrap().parse().unwrap()

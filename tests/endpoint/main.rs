@@ -15,6 +15,7 @@ mod discovery;
 mod forward_auth;
 mod forward_auth_tokens;
 mod grants;
+mod imported;
 mod introspection;
 mod log;
 mod manage;

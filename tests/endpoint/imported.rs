@@ -1,0 +1,81 @@
+//! Values brought from elsewhere: each costs what a password does, so how many are computed is what counts.
+
+use std::sync::Arc;
+
+use postern::crypto::install_key::Strength;
+use postern::oauth::client::{ClientRecord, Refusal, SecretVersion};
+
+use crate::authentication::hashes;
+use crate::forward_auth::rule;
+use crate::world::{CLIENT_ID, Credential, GRANT, NOW, UID, World, basic, grant, instant, object, record_of};
+
+const WRONG: &str = "of-nobody-at-all-0123456789";
+/// Form-decoded it is another text.
+const WRONG_READ_TWICE: &str = "of%20nobody+at+all+0123456789";
+
+fn imported(world: &World, value: &str) -> Credential {
+    let version = SecretVersion {
+        id: format!("import-{value}"),
+        verifier: world.install.hash(value, UID, Strength::Imported).unwrap().into(),
+        imported: true,
+        accepted_until: None,
+        memory: Arc::default(),
+    };
+    Credential { value: value.to_owned(), version: Arc::new(version) }
+}
+
+fn client(credentials: &[&Credential]) -> ClientRecord {
+    record_of(grant(&[(crate::world::BILLING, "invoices:read", "billing.reader", "Operational")]), credentials)
+}
+
+async fn status(world: &World, client_id: &str, value: &str) -> u16 {
+    world.post(&[("authorization", &basic(&format!("{client_id}:{value}")))], GRANT).await.status
+}
+
+/// Hashes that a refusal costs.
+async fn cost(world: &World, client_id: &str, value: &str) -> u64 {
+    let before = hashes(world);
+    assert_eq!(status(world, client_id, value).await, 401);
+    hashes(world) - before
+}
+
+#[tokio::test]
+async fn a4_a_wrong_value_costs_the_same_for_a_client_with_one_imported_value_as_for_none_at_all() {
+    let world = World::start().await;
+    world.clients.put(client(&[&imported(&world, "three-of-hearts-and-spades")]));
+    for (value, readings) in [(WRONG, 1), (WRONG_READ_TWICE, 2)] {
+        assert_eq!(cost(&world, "unknown", value).await, readings, "{value}");
+        assert_eq!(cost(&world, CLIENT_ID, value).await, readings, "{value}");
+        world.clients.put(client(&[&world.credential]));
+        assert_eq!(cost(&world, CLIENT_ID, value).await, readings, "without any: {value}");
+        world.clients.put(client(&[&imported(&world, "three-of-hearts-and-spades")]));
+    }
+}
+
+#[tokio::test]
+async fn a6_no_value_is_tried_twice_and_none_that_has_ended() {
+    let world = World::start().await;
+    let secrets: Vec<_> = ["first", "second", "revoked", "expired"]
+        .map(|name| imported(&world, &format!("{name}-of-hearts-and-spades")))
+        .into();
+    let mut client = client(&secrets.iter().collect::<Vec<_>>());
+    client.secrets[2].closed = Some(Box::new(Refusal { rule: "Revoked", object: object("ClientSecret", "x") }));
+    client.secrets[3].expires_at = Some(instant(NOW));
+    world.clients.put(client);
+    assert_eq!(cost(&world, CLIENT_ID, WRONG).await, 2, "one for each that is in force, and nothing after catching up");
+    assert_eq!(cost(&world, CLIENT_ID, &secrets[2].value).await, 2, "nobody has used it here");
+    assert_eq!(rule(), "UnknownSecret");
+}
+
+#[tokio::test]
+async fn an_imported_value_that_has_ended_is_recognised_by_whoever_saw_it_used() {
+    let world = World::start().await;
+    let secret = imported(&world, "three-of-hearts-and-spades");
+    world.clients.put(client(&[&secret]));
+    assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200);
+    let mut revoked = client(&[&secret]);
+    revoked.secrets[0].closed = Some(Box::new(Refusal { rule: "Revoked", object: object("ClientSecret", "x") }));
+    world.clients.put(revoked);
+    assert_eq!(cost(&world, CLIENT_ID, &secret.value).await, 1);
+    assert_eq!(rule(), "Revoked");
+}
