@@ -2,98 +2,38 @@
 //! merely behind.
 //!
 //! A consistent read of the objects that could make the credential known gives their newest resourceVersions; then it
-//! waits until the index serves them. Requests for the same client share a read that began after they came; reads are
-//! bounded in number, and their answer is remembered for the time in which no further ones are allowed.
-
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex as Lock, PoisonError};
-use std::time::{Duration, Instant};
+//! waits until the index serves them. How often, is for [`Looks`] to say.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
 
+use super::looks::Looks;
 use super::progress::Progress;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::model::{Key, Kind, revision};
 use crate::oauth::client::CatchUpError;
 
-/// Reads a second, on average and at most at once. Each costs the API server some small lists; honest clients need
-/// one for each credential that is newer than this replica's watch.
-const READS: f64 = 20.0;
-/// How long a request waits for the API server and the watch. Longer than a healthy watch ever lags, shorter than what
-/// OAuth clients wait for.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long it is remembered that a credential does not exist. Used only while no further read is allowed.
-const MEMORY: Duration = Duration::from_secs(10);
-/// Credentials that are remembered; with more, all are forgotten.
-const REMEMBERED_MAX: usize = 4096;
-/// Requests of different clients that share a slot do not share reads, they only wait for each other.
-const SLOTS: usize = 64;
-
 /// Looks behind the index.
 pub(super) struct CatchUp {
     client: Client,
-    slots: Vec<Mutex<LastRead>>,
-    hasher: RandomState,
-    budget: Lock<Budget>,
-    unknown: Lock<HashMap<u64, Instant>>,
-}
-
-/// The last read of a slot.
-#[derive(Default)]
-struct LastRead {
-    client_id: String,
-    began: Option<Instant>,
-    result: Option<Result<(), CatchUpError>>,
+    looks: Looks,
 }
 
 impl CatchUp {
     pub(super) fn new(client: Client) -> Self {
-        Self {
-            client,
-            slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
-            budget: Lock::new(Budget { tokens: READS, filled: Instant::now() }),
-            unknown: Lock::default(),
-        }
+        Self { client, looks: Looks::new() }
     }
 
-    /// Returns `Ok` when the index serves all that the API server knew of the client after this call began.
+    /// Returns `Ok` when the index serves all that the API server knew of the client after this call began, or a moment
+    /// before, if the same credential was looked up then.
     pub(super) async fn run(&self, progress: &Progress, client_id: &str, credential: &str) -> Result<(), CatchUpError> {
-        let came = Instant::now();
-        let slot = usize::try_from(self.hasher.hash_one(client_id)).unwrap_or_default() % SLOTS;
-        let Some(slot) = self.slots.get(slot) else { return Err(CatchUpError::Behind) };
-        let mut last = slot.lock().await;
-        if last.client_id == client_id
-            && last.began.is_some_and(|began| began >= came)
-            && let Some(result) = last.result
-        {
-            return result;
+        if !may_be_a_client_id(client_id) {
+            return Ok(());
         }
-        let credential = self.hasher.hash_one((client_id, credential));
-        if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
-            return if self.is_known_to_be_unknown(credential) { Ok(()) } else { Err(CatchUpError::RateLimited) };
-        }
-        last.began = Some(Instant::now());
-        client_id.clone_into(&mut last.client_id);
-        let result = match tokio::time::timeout(PATIENCE, self.read_and_wait(progress, client_id)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "could not ask the API server about a credential");
-                Err(CatchUpError::Behind)
-            }
-            Err(_) => Err(CatchUpError::Behind),
-        };
-        last.result = Some(result);
-        if result.is_ok() {
-            self.remember(credential);
-        }
-        result
+        self.looks.look(client_id, credential, || self.read_and_wait(progress, client_id)).await
     }
 
     async fn read_and_wait(&self, progress: &Progress, client_id: &str) -> kube::Result<()> {
@@ -109,10 +49,6 @@ impl CatchUp {
     async fn application(&self, client_id: &str) -> kube::Result<Option<DeserializeGuard<Application>>> {
         let selector = format!("status.clientId={client_id}");
         let api: Api<DeserializeGuard<Application>> = Api::all(self.client.clone());
-        // A client id that is not a UUID cannot be in a status, nor should it reach the API server.
-        if client_id.len() != 36 || !client_id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
-            return Ok(None);
-        }
         Ok(api.list(&ListParams::default().fields(&selector)).await?.items.into_iter().next())
     }
 
@@ -137,19 +73,11 @@ impl CatchUp {
             (Kind::Namespace, namespaces),
         ])
     }
+}
 
-    fn remember(&self, credential: u64) {
-        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        if unknown.len() >= REMEMBERED_MAX {
-            unknown.clear();
-        }
-        unknown.insert(credential, Instant::now());
-    }
-
-    fn is_known_to_be_unknown(&self, credential: u64) -> bool {
-        let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        unknown.get(&credential).is_some_and(|since| since.elapsed() < MEMORY)
-    }
+/// A client id that is not a UUID cannot be in a status, nor should it reach the API server.
+fn may_be_a_client_id(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// The newest resourceVersion among the objects that `fields` selects, by a consistent read of their metadata; 0 if there
@@ -162,34 +90,15 @@ where
     Ok(list.items.iter().map(revision).max().unwrap_or_default())
 }
 
-/// A token bucket.
-struct Budget {
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Budget {
-    fn take(&mut self, now: Instant) -> bool {
-        self.tokens = (self.tokens + now.duration_since(self.filled).as_secs_f64() * READS).min(READS);
-        self.filled = now;
-        let enough = self.tokens >= 1.0;
-        if enough {
-            self.tokens -= 1.0;
-        }
-        enough
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_budget_fills_up_again_and_never_above_its_size() {
-        let start = Instant::now();
-        let mut budget = Budget { tokens: READS, filled: start };
-        assert_eq!((0..100).filter(|_| budget.take(start)).count(), 20);
-        assert_eq!((0..100).filter(|_| budget.take(start + Duration::from_millis(500))).count(), 10);
-        assert_eq!((0..100).filter(|_| budget.take(start + Duration::from_hours(1))).count(), 20);
+    fn what_cannot_be_a_client_id_is_not_looked_up() {
+        assert!(may_be_a_client_id("3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e"));
+        for other in ["", "unknown", "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e,metadata.name=x", &"é".repeat(18)] {
+            assert!(!may_be_a_client_id(other), "{other}");
+        }
     }
 }

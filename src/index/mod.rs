@@ -14,6 +14,7 @@ mod document;
 mod epochs;
 mod feed;
 mod ledger;
+mod looks;
 mod presence;
 mod progress;
 mod requests;

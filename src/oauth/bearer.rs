@@ -187,7 +187,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         let ends = self.ends(now.as_second(), &claims)?;
         let mut judged = self.judge(now, &claims);
         if judged.as_ref().is_err_and(TokenFault::may_be_behind) {
-            let caught_up = self.clients.catch_up(&claims.client_id, &claims.postern_authority).await;
+            let stands_for = format!("{:?} {}", claims.postern_epoch, claims.postern_authority);
+            let caught_up = self.clients.catch_up(&claims.client_id, &stands_for).await;
             caught_up.map_err(Unavailable::from)?;
             judged = self.judge(now, &claims);
             // Of what was deleted no read tells. The token proves that there is something that this replica has not seen.
