@@ -25,6 +25,7 @@ pub mod router;
 pub mod server;
 mod shown;
 mod source;
+mod streams;
 pub mod tls;
 mod token;
 mod userinfo;

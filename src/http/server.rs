@@ -1,6 +1,7 @@
 //! Accepts connections and serves a router on them, within limits, until told to stop.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +11,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Service as _;
+
+use crate::http::streams::Streams;
 
 /// The address that a request came from, among its extensions.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +33,7 @@ pub struct ServerLimits {
     pub connections: usize,
     /// Longest TLS handshake.
     pub tls_handshake: Duration,
-    /// Longest wait for the head of a request; also how long an idle HTTP/1.1 connection is kept.
+    /// Longest wait for the head of a request; also how long an idle connection is kept.
     pub header_read: Duration,
     /// Longest head of a request in bytes; at least 8192.
     pub header_bytes: usize,
@@ -39,12 +42,12 @@ pub struct ServerLimits {
 }
 
 impl Default for ServerLimits {
-    /// 8192 connections of some 20 KiB; ten seconds for a handshake; thirty for a head, which is hyper's own default
+    /// 4096 connections of some 20 KiB; ten seconds for a handshake; thirty for a head, which is hyper's own default
     /// and longer than clients let a connection idle between two uses in a row; 32 KiB, which holds every header that
     /// proxies add; and twenty seconds to stop, which leaves ten of the thirty that Kubernetes gives a pod.
     fn default() -> Self {
         Self {
-            connections: 8192,
+            connections: 4096,
             tls_handshake: Duration::from_secs(10),
             header_read: Duration::from_secs(30),
             header_bytes: 32 * 1024,
@@ -59,6 +62,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const STREAMS_MAX: u32 = 256;
 /// How often a silent HTTP/2 connection is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(30);
+/// How long a client that was told to go may take to acknowledge it; a round trip is enough.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves until `shutdown`: then it stops accepting, lets requests in flight end, and returns when they have, or when
 /// the time for it is over. With `tls`, HTTP/2 or HTTP/1.1 by ALPN; without, HTTP/1.1.
@@ -71,7 +76,7 @@ pub async fn serve(
 ) {
     let connections = Arc::new(Semaphore::new(limits.connections));
     let acceptor = tls.map(TlsAcceptor::from);
-    let graceful = GracefulShutdown::new();
+    let open = TaskTracker::new();
     let overdue = CancellationToken::new();
     let next = async || {
         let permit = Arc::clone(&connections).acquire_owned().await.ok();
@@ -86,16 +91,16 @@ pub async fn serve(
                 continue;
             }
         };
-        let (watcher, overdue) = (graceful.watcher(), overdue.clone());
-        let connection = Connection { peer, router: router.clone(), limits };
-        let acceptor = acceptor.clone();
-        tokio::spawn(async move {
+        let connection = Connection { peer, router: router.clone(), limits, shutdown: shutdown.clone() };
+        let (acceptor, overdue) = (acceptor.clone(), overdue.clone());
+        open.spawn(async move {
             let _permit = permit;
-            overdue.run_until_cancelled(connection.serve(stream, acceptor, watcher)).await;
+            overdue.run_until_cancelled(connection.serve(stream, acceptor)).await;
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.shutdown, graceful.shutdown()).await.is_err() {
+    open.close();
+    if tokio::time::timeout(limits.shutdown, open.wait()).await.is_err() {
         tracing::warn!("requests were still in flight when the time to stop was over");
         overdue.cancel();
     }
@@ -105,61 +110,78 @@ struct Connection {
     peer: SocketAddr,
     router: Router,
     limits: ServerLimits,
+    shutdown: CancellationToken,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, acceptor: Option<TlsAcceptor>, watcher: Watcher) {
+    async fn serve(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = acceptor else {
-            return self.http1(stream, watcher).await;
+            return self.http1(stream).await;
         };
         let handshake = tokio::time::timeout(self.limits.tls_handshake, acceptor.accept(stream)).await;
         match handshake {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream, watcher).await,
-            Ok(Ok(stream)) => self.http1(stream, watcher).await,
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream).await,
+            Ok(Ok(stream)) => self.http1(stream).await,
             Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(peer = %self.peer, "TLS handshake took too long"),
         }
     }
 
-    async fn http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, watcher: Watcher) {
+    async fn http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new());
         http.header_read_timeout(self.limits.header_read);
         // hyper panics below 8192.
         http.max_buf_size(self.limits.header_bytes.max(8192));
         let service = service_fn(|request| self.call(request));
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(peer = %self.peer, %error, "connection ended");
-        }
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        self.ended(ended);
     }
 
-    async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, watcher: Watcher) {
+    /// hyper has no timer for the preface, for the first request, or for a connection that nobody uses: pings tell only
+    /// whether the client is there.
+    async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new());
         http.max_concurrent_streams(STREAMS_MAX);
         http.max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX));
         http.keep_alive_interval(PING_EVERY);
-        let (router, peer) = (self.router, self.peer);
-        let service = service_fn(move |request| call(router.clone(), peer, request));
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%peer, %error, "connection ended");
+        let streams = Streams::new();
+        let service = service_fn(|request| streams.during(self.call(request)));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = streams.unused_for(self.limits.header_read) => {
+                connection.as_mut().graceful_shutdown();
+                let goodbye = tokio::time::timeout(GOODBYE.min(self.limits.header_read), connection);
+                // Whoever does not even say goodbye is cut off.
+                goodbye.await.unwrap_or(Ok(()))
+            }
+        };
+        self.ended(ended);
+    }
+
+    fn ended(&self, ended: hyper::Result<()>) {
+        if let Err(error) = ended {
+            tracing::debug!(peer = %self.peer, %error, "connection ended");
         }
     }
 
-    fn call(&self, request: Request<Incoming>) -> axum::routing::future::RouteFuture<std::convert::Infallible> {
-        call(self.router.clone(), self.peer, request)
+    fn call(&self, mut request: Request<Incoming>) -> axum::routing::future::RouteFuture<std::convert::Infallible> {
+        request.extensions_mut().insert(Peer(self.peer));
+        self.router.clone().call(request)
     }
-}
-
-fn call(
-    mut router: Router,
-    peer: SocketAddr,
-    mut request: Request<Incoming>,
-) -> axum::routing::future::RouteFuture<std::convert::Infallible> {
-    request.extensions_mut().insert(Peer(peer));
-    router.call(request)
 }

@@ -1,10 +1,12 @@
 //! T9: TLS.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use hyper::body::{Bytes, Frame};
+use hyper::client::conn::http2::{Connection, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use jiff::Timestamp;
 use postern::crypto::tls::{Leaf, SelfSigned, renew, self_signed};
@@ -113,6 +115,60 @@ async fn t9_http_2_is_spoken_by_alpn() {
     let reply = client.send_request(request).await.unwrap();
     assert_eq!(reply.status(), 200);
     assert!(!reply.into_body().collect().await.unwrap().to_bytes().is_empty());
+}
+
+/// HTTP/2, as a client that answers every ping.
+async fn http_2<B>(secured: &Secured) -> (SendRequest<B>, Connection<TokioIo<TlsStream<TcpStream>>, B, TokioExecutor>)
+where
+    B: hyper::body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
+    let stream = secured.connect(&[&TLS13], &[b"h2"]).await;
+    hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap()
+}
+
+fn impatient() -> ServerLimits {
+    ServerLimits { header_read: Duration::from_millis(50), ..ServerLimits::default() }
+}
+
+#[tokio::test]
+async fn t10_an_http_2_connection_that_never_begins_is_ended() {
+    let secured = secured(impatient()).await;
+    let mut silent = secured.connect(&[&TLS13], &[b"h2"]).await;
+    raw::to_end(&mut silent).await;
+    let mut half = secured.connect(&[&TLS13], &[b"h2"]).await;
+    half.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+    raw::to_end(&mut half).await;
+}
+
+#[tokio::test]
+async fn t10_an_http_2_connection_without_a_request_is_told_to_go() {
+    let secured = secured(ServerLimits { connections: 1, ..impatient() }).await;
+    let (_client, connection) = http_2::<Empty<Bytes>>(&secured).await;
+    connection.await.expect("a graceful end");
+    let (mut client, connection) = http_2::<Empty<Bytes>>(&secured).await;
+    let connection = tokio::spawn(connection);
+    let uri = format!("https://localhost:{}/oauth2/jwks", secured.world.addr.port());
+    let reply = client.send_request(hyper::Request::get(uri).body(Empty::new()).unwrap()).await.unwrap();
+    assert_eq!(reply.status(), 200, "the next one has its place");
+    connection.await.unwrap().expect("a graceful end, once nobody uses it any more");
+}
+
+#[tokio::test]
+async fn t10_an_http_2_connection_is_kept_while_a_request_is_under_way() {
+    let secured = secured(impatient()).await;
+    let (mut client, connection) = http_2(&secured).await;
+    let connection = tokio::spawn(connection);
+    let slow = futures::stream::once(Box::pin(async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Ok(Frame::data(Bytes::from(GRANT)))
+    }));
+    let request = hyper::Request::post(format!("https://localhost:{}/oauth2/token", secured.world.addr.port()))
+        .header("authorization", secured.world.credential.basic())
+        .header(FORM.0, FORM.1)
+        .body(StreamBody::new(slow))
+        .unwrap();
+    assert_eq!(client.send_request(request).await.unwrap().status(), 200);
+    connection.await.unwrap().unwrap();
 }
 
 #[tokio::test]
