@@ -313,6 +313,25 @@ mod tests {
         assert_eq!(SigningKey::from_pkcs8(SigningAlgorithm::Es256, b"nonsense").unwrap_err(), failed);
     }
 
+    /// Of nobody; made with openssl for this test.
+    const RSA_OF_1024_BITS: &str = "\
+        MIICeAIBADANBgkqhkiG9w0BAQEFAASCAmIwggJeAgEAAoGBANBX/dqzbTGe2ObhKtLjLIbQVpZbPQjtjZ45DmCywS6y4HHA1YNh\
+        I8hpZmtKAShhCla1mpGY3wOm+m/RezlDvMACNk0V21XMnuUgjGVF6TzdZSJWeB/jshvL574ptyF0Qa401CkZZTik7gLBwgzFhmTy\
+        FWCojQDVA6wsoqv1abvzAgMBAAECgYEAgYn0QILHJc8KNaNSqQSurrPi4mGgNWjeYL5A/kambo6xloi7OJCxWu6Ny6+bwKt1bixE\
+        CrruDqtHkzbAUv6W3/txi0uAAuApDcNErcT2D4vdiBHNFTnl2DhTrhH7PVcNtLPbZWK5+9Q+tHJwPIVX3GZmtc1HJ/DVqzsgegiH\
+        W6ECQQD5nzCfp8X2NYTq17chz7JAlh7dpmFXCwxPMrtcCQwrbC0dmOA3NXQBvekWo6cWrRBPY5PqDL4Q5m2xPqxptml1AkEA1arL\
+        wzRNA/99opQ7FdOzqbf+rSIEEMrVGKo3EEQ25OXQsWdnwUuYnuZdQtmMH0DbBFSXUVR6AIRNVDCGSWx6xwJAV3KkRxowaLuBEAB4\
+        IHkxehzdPUsfSK4PJuOf7XMh90hTWc4Hpm+sbzvHn22/iFsinp1E4TaLk0IWZYSORA5qTQJBAKrQfU+UO1HL6fuUd1vuv/4Zq09s\
+        F0X5cbzjL1wgvKXnmByLZ2YfcmbuEXbFBoFhzvY6TjJlz5ckLdH1bRW71LcCQQCAScVjs5Q+DgYODcKcF1SImzDZ+pG4npbGgCxy\
+        ez/DafTXVTQ5FwIaWDoV/ac0hdcRLhPYVV08VRa41dd3V4V7";
+
+    #[test]
+    fn k1_an_rsa_key_of_less_than_2048_bits_is_refused() {
+        let pkcs8 = base64::engine::general_purpose::STANDARD.decode(RSA_OF_1024_BITS).unwrap();
+        let refused = SigningKey::from_pkcs8(SigningAlgorithm::Rs256, &pkcs8);
+        assert_eq!(refused.err(), Some(SigningKeyError::Parse(SigningAlgorithm::Rs256)));
+    }
+
     #[test]
     fn k6_debug_output_shows_no_private_key() {
         let key = key(SigningAlgorithm::Es256);
