@@ -2,17 +2,21 @@
 
 mod certificate_name;
 mod explain;
+mod line;
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
+use jiff::SignedDuration;
 
 use crate::api::duration::ConfigDuration;
 use crate::oauth::scope::AudienceScope;
 
 pub use explain::{ExplainArgs, What};
+pub use line::one_line;
 
 /// Machine credentials for Kubernetes: service users, OAuth clients and their secrets as custom resources, and the token
 /// endpoint that honours them.
@@ -46,6 +50,11 @@ pub struct RunArgs {
     /// It becomes `iss` of every token, byte for byte.
     #[arg(long, env = "POSTERN_ISSUER", hide_env_values = true, value_name = "URL")]
     pub issuer: String,
+
+    /// Documentation for developers, as the metadata names it (RFC 8414, service_documentation): an https URL, or http with
+    /// --insecure-http.
+    #[arg(long, env = "POSTERN_SERVICE_DOCUMENTATION", hide_env_values = true, value_name = "URL")]
+    pub service_documentation: Option<String>,
 
     /// Address of the token endpoint.
     #[arg(
@@ -196,13 +205,13 @@ pub struct RunArgs {
     )]
     pub last_use_interval: ConfigDuration,
 
-    /// Longest life of a token, whatever the Application asks for.
+    /// Longest life of a token, whatever the Application asks for; at most 364d.
     #[arg(
         long,
         env = "POSTERN_TOKEN_LIFETIME_MAX", hide_env_values = true,
         value_name = "DURATION",
         default_value = "24h",
-        value_parser = duration,
+        value_parser = token_lifetime,
         help_heading = "Limits"
     )]
     pub token_lifetime_max: ConfigDuration,
@@ -276,6 +285,17 @@ fn duration(text: &str) -> Result<ConfigDuration, crate::api::duration::Malforme
     text.to_owned().try_into()
 }
 
+/// No token lives longer, whatever anybody asks for: clients expect `expires_in` to be under a year.
+const TOKEN_LIFETIME_CAP: SignedDuration = SignedDuration::from_hours(364 * 24);
+
+fn token_lifetime(text: &str) -> Result<ConfigDuration, Box<dyn Error + Send + Sync>> {
+    let lifetime = duration(text)?;
+    if lifetime.length() > TOKEN_LIFETIME_CAP {
+        return Err("a token may live 364d at most".into());
+    }
+    Ok(lifetime)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -315,6 +335,8 @@ mod tests {
         let parse = |args: &[&str]| Cli::try_parse_from([&["postern", "run", "--issuer", "https://a"], args].concat());
         let message = |args: &[&str]| parse(args).unwrap_err().to_string();
         assert!(message(&["--token-lifetime-max", "soon"]).contains("--token-lifetime-max"));
+        assert!(message(&["--token-lifetime-max", "365d"]).contains("364d"));
+        assert!(parse(&["--token-lifetime-max", "364d"]).is_ok());
         assert!(message(&["--secrets-per-application", "0"]).contains("--secrets-per-application"));
         assert!(message(&["--tls-cert-file", "a"]).contains("--tls-key-file"));
         assert!(message(&["--insecure-http", "--tls-san", "a"]).contains("--insecure-http"));

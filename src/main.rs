@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use postern::chain::chain;
-use postern::cli::{Cli, Command, ExplainArgs};
+use postern::cli::{Cli, Command, ExplainArgs, one_line};
 use postern::explain::ExplainError;
 use tikv_jemallocator::Jemalloc;
 
@@ -16,9 +16,19 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// What a shell sees of a command that SIGPIPE has ended (128 + 13).
 const ENDED_BY_SIGPIPE: u8 = 141;
+/// As clap has it for a command line that cannot be read.
+const BAD_COMMAND_LINE: u8 = 2;
 
 fn main() -> ExitCode {
-    let done: Result<(), (Box<dyn Error>, u8)> = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if is_help(&error) => error.exit(),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "postern: {}", one_line(&error));
+            return ExitCode::from(BAD_COMMAND_LINE);
+        }
+    };
+    let done: Result<(), (Box<dyn Error>, u8)> = match cli.command {
         Command::Crds => print_crds().map_err(|error| (error, 1)),
         Command::Run(args) => postern::run::run(*args).map_err(|error| (error.into(), 1)),
         Command::Explain(args) => explain(&args).map_err(|error| {
@@ -36,6 +46,11 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// Help and version are printed as usual, also for whoever asks for nothing.
+fn is_help(error: &clap::Error) -> bool {
+    !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
 
 fn explain(args: &ExplainArgs) -> Result<(), ExplainError> {

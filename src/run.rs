@@ -36,7 +36,7 @@ use crate::index::{self, Index, Reporting};
 use crate::model::{self, Model, Subscription};
 use crate::oauth::hashing::HashLimits;
 use crate::oauth::issuer::Issuer;
-use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
+use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH, check_documentation};
 use crate::oauth::scope::AudienceScope;
 use crate::oauth::token::Keys;
 use crate::plan::client_secret::Policy;
@@ -72,6 +72,10 @@ const AGE_EVERY: Duration = Duration::from_secs(1);
 pub fn run(args: RunArgs) -> Result<(), RunError> {
     let issuer = Issuer::parse(&args.issuer, args.insecure_http)
         .map_err(|source| RunError::Issuer { value: args.issuer.clone(), source })?;
+    if let Some(text) = &args.service_documentation {
+        check_documentation(text, args.insecure_http)
+            .map_err(|source| RunError::Documentation { value: text.clone(), source })?;
+    }
     // Written out when it is dropped, after the runtime is gone.
     let _log = logs::init(&args.log_level)?;
     // One provider in the whole graph; a second call finds it there.
@@ -285,8 +289,9 @@ impl Replica {
         let issuer = self.issuer.clone();
         let trusted_proxies = self.args.trusted_proxies.clone();
         let hash = HashLimits::default();
+        let service_documentation = self.args.service_documentation.clone();
         let audience_scopes = vec![AudienceScope::native(), self.args.audience_scope.clone()];
-        endpoint::Settings { issuer, service_documentation: None, audience_scopes, request, hash, trusted_proxies }
+        endpoint::Settings { issuer, service_documentation, audience_scopes, request, hash, trusted_proxies }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::duration;
+use super::{duration, token_lifetime};
 use crate::api::client_secret::LifetimePolicy;
 use crate::api::duration::ConfigDuration;
 use crate::explain::{Output, Question, Settings};
@@ -80,7 +80,7 @@ pub struct ExplainArgs {
         env = "POSTERN_TOKEN_LIFETIME_MAX", hide_env_values = true,
         value_name = "DURATION",
         default_value = "24h",
-        value_parser = duration,
+        value_parser = token_lifetime,
         global = true,
         help_heading = "Settings of the operator"
     )]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use url::Url;
 
 use crate::crypto::signing::SigningAlgorithm;
 use crate::oauth::credentials::Method;
@@ -45,6 +46,23 @@ struct Metadata<'a> {
     // them (OpenID Connect Discovery §3), and name what access tokens are signed with.
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: &'a [SigningAlgorithm],
+}
+
+/// A text that cannot be `service_documentation`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("it must be an https URL with a host, such as https://docs.example.com (http is for --insecure-http only)")]
+pub struct NotDocumentation;
+
+/// Checks a `service_documentation` (RFC 8414 §2).
+///
+/// # Errors
+/// [`NotDocumentation`]
+pub fn check_documentation(text: &str, insecure_http: bool) -> Result<(), NotDocumentation> {
+    let url = Url::parse(text).map_err(|_| NotDocumentation)?;
+    let scheme = text.starts_with("https://") || insecure_http && text.starts_with("http://");
+    let host = url.host_str().is_some_and(|host| !host.is_empty());
+    let written = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if scheme && host && written { Ok(()) } else { Err(NotDocumentation) }
 }
 
 /// The metadata document as JSON.

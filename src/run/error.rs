@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::http::tls::TlsError;
 use crate::oauth::issuer::IssuerError;
+use crate::oauth::metadata::NotDocumentation;
 use crate::telemetry::logs::LogError;
 
 /// Why the operator cannot start or go on.
@@ -16,6 +17,14 @@ pub enum RunError {
         value: String,
         /// What is wrong with it.
         source: IssuerError,
+    },
+    /// `--service-documentation` is not a URL that people can open.
+    #[error("--service-documentation {value:?} cannot be used")]
+    Documentation {
+        /// As given.
+        value: String,
+        /// What is wrong with it.
+        source: NotDocumentation,
     },
     /// `--log-level` is not a filter.
     #[error("--log-level cannot be used")]
