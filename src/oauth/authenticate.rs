@@ -137,26 +137,31 @@ impl<C: Clients> Authenticator<'_, C> {
         Ok((secret, version))
     }
 
-    /// The imported version with this value. One that has ended is recognised if it was used before: a hash for it would
-    /// only tell the log why.
+    /// The imported version with this value: what is remembered before what costs a hash, and what is in force before what
+    /// has ended. Of that only what was used before is recognised: a hash would only tell the log why.
     async fn imported<'r>(
         &self,
         record: &'r ClientRecord,
         value: &str,
         hashed: &mut Hashed,
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
-        let mut imported: Vec<_> = versions(record).filter(|(_, version)| version.imported).collect();
-        if let Some(known) = imported.iter().find(|(secret, version)| Hasher::remembers(secret, version, value)) {
-            return Ok(*known);
-        }
-        imported.retain(|(secret, version)| self.in_force(secret, version));
-        imported.sort_by_key(|(secret, version)| (version.accepted_until.is_some(), !secret.uses.allow(self.purpose)));
-        for (secret, version) in imported {
+        let imported = versions(record).filter(|(_, version)| version.imported);
+        let (mut in_force, ended): (Vec<_>, Vec<_>) =
+            imported.partition(|(secret, version)| self.in_force(secret, version));
+        in_force.sort_by_cached_key(|(secret, version)| {
+            (
+                !secret.uses.allow(self.purpose),
+                !Hasher::remembers(secret, version, value),
+                version.accepted_until.is_some(),
+            )
+        });
+        for (secret, version) in in_force {
             if self.verify(secret, version, value, hashed).await? {
                 return Ok((secret, version));
             }
         }
-        Err(ClientError::UnknownSecret(record.application.clone()).into())
+        let recognised = ended.into_iter().find(|(secret, version)| Hasher::remembers(secret, version, value));
+        recognised.ok_or_else(|| ClientError::UnknownSecret(record.application.clone()).into())
     }
 
     /// Whether the value is that of this version; computed at most once for each reading.

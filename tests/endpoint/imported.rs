@@ -78,4 +78,21 @@ async fn an_imported_value_that_has_ended_is_recognised_by_whoever_saw_it_used()
     world.clients.put(revoked);
     assert_eq!(cost(&world, CLIENT_ID, &secret.value).await, 1);
     assert_eq!(rule(), "Revoked");
+    let again = imported(&world, &secret.value);
+    let mut both = client(&[&secret, &again]);
+    both.secrets[0].closed = Some(Box::new(Refusal { rule: "Revoked", object: object("ClientSecret", "x") }));
+    world.clients.put(both);
+    assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200, "brought again, it is good again");
+}
+
+#[tokio::test]
+async fn a6_a_value_that_is_remembered_is_found_before_any_other_is_hashed() {
+    let world = World::start().await;
+    let secrets = ["first", "second"].map(|name| imported(&world, &format!("{name}-of-hearts-and-spades")));
+    world.clients.put(client(&secrets.each_ref()));
+    for hashed in [2, 0, 0] {
+        let before = hashes(&world);
+        assert_eq!(status(&world, CLIENT_ID, &secrets[1].value).await, 200);
+        assert_eq!(hashes(&world) - before, hashed);
+    }
 }
