@@ -14,7 +14,7 @@ pub fn one_line(error: &clap::Error) -> String {
     let said: Vec<&str> =
         text.lines().map(str::trim).take_while(|line| !is_usage(line)).filter(|line| !line.is_empty()).collect();
     let origin = variable(error).map(|name| format!(", from {name}")).unwrap_or_default();
-    let line = format!("{}{origin} (postern run --help describes every flag)", said.join(" "));
+    let line = format!("{}{origin} (see --help)", said.join(" ").replace(" tip: ", "; "));
     line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
