@@ -21,8 +21,9 @@ pub trait Clients: Ledger {
     fn lookup(&self, client_id: &str) -> Lookup;
 
     /// Catches up with the API server on everything that decides about `client_id`, for a well-formed credential or a
-    /// token that does not agree with what [`Clients::lookup`] says. `credential` is the id of the secret, or of what the
-    /// token stands for. After `Ok` a second lookup decides.
+    /// token that does not agree with what [`Clients::lookup`] says. `credential` is the id of the secret, its value if it
+    /// has none, or what the token stands for: another one is always looked up, the same one not each time. After `Ok` a
+    /// second lookup decides.
     fn catch_up(&self, client_id: &str, credential: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
 
     /// Asks for the rotation of this version of a secret, in the name of its bearer. `Ok` says that the request is

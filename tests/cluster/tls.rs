@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Replica, Tenant, eventually, http};
 
 /// The Secret with the certificate that Postern makes.
 const SECRET: &str = "postern-tls";
+
+const DOCUMENTATION: &str = "https://docs.example.com/machines";
 
 #[tokio::test]
 async fn exchanged_files_are_served_without_a_restart_and_a_mismatched_pair_is_not() {
@@ -25,10 +27,15 @@ async fn exchanged_files_are_served_without_a_restart_and_a_mismatched_pair_is_n
     let log = cluster.controlplane.scratch().join("own-certificate.log");
     let arguments = [("--tls-cert-file", &cert), ("--tls-key-file", &key)];
     let arguments = arguments.map(|(flag, file)| [flag, file.to_str().unwrap()]);
-    let replica = Replica::new("own-certificate", Some(cluster.issuer()), log.clone()).with(&arguments.concat());
+    let arguments = [&arguments.concat()[..], &["--service-documentation", DOCUMENTATION]].concat();
+    let replica = Replica::new("own-certificate", Some(cluster.issuer()), log.clone()).with(&arguments);
     replica.start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
     replica.ready().await;
     serves(&credential, &replica, &first.0).await;
+    let metadata = format!("{}/.well-known/oauth-authorization-server", replica.url);
+    let metadata = http::get(&http::trusting(first.0.as_bytes()), &metadata).await.unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.body).unwrap();
+    assert_eq!(metadata["service_documentation"], DOCUMENTATION, "what else was said at its start holds too");
 
     // Half of an exchange: the key of the first does not belong to the second.
     std::fs::write(&cert, &second.0).unwrap();
