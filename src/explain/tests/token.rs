@@ -18,7 +18,7 @@ fn numbered(mut facts: Facts) -> Facts {
     let held = resolve(&user.spec, &facts.namespace, |name| facts.groups.as_ref()?.get(name)).authority;
     let narrowed = narrow(&held, facts.application.spec.restrict_to.as_ref());
     user.status.as_mut().unwrap().authority = Some(user_stands_for(&user.spec, &held));
-    let stands_for = application_stands_for(&narrowed, SUBJECT, None);
+    let stands_for = application_stands_for(&narrowed, CLIENT, SUBJECT, None);
     facts.application.status.as_mut().unwrap().authority = Some(stands_for);
     facts
 }
