@@ -31,6 +31,11 @@ impl World {
         let change = write(&self.model.groups, object, present, Arc::new);
         let mut affected = Affected::nothing(Kind::AccessGroup, 0);
         affected.group(&self.relations(), &change);
+        self.with_members(affected)
+    }
+
+    /// As the relay does, at once instead of piece by piece.
+    fn with_members(&self, mut affected: Affected) -> Affected {
         let members = std::mem::take(&mut affected.members);
         affected.expand(&self.relations(), &members);
         affected
@@ -41,7 +46,7 @@ impl World {
         let change = write(&self.model.namespaces, object, present, Arc::new);
         let mut affected = Affected::nothing(Kind::Namespace, 0);
         affected.namespace(&self.relations(), &change);
-        affected
+        self.with_members(affected)
     }
 
     /// Puts the service user there, or takes it away.
