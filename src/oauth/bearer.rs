@@ -182,22 +182,29 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts: &mut Facts,
     ) -> Result<Live<'p>, NotGood> {
         let claims = own_claims(payload)?;
-        facts.client_id = Some(claims.client_id.as_ref().into());
         facts.jti = Some(claims.jti.to_string());
-        let ends = self.ends(now.as_second(), &claims)?;
-        let mut judged = self.judge(now, &claims);
+        let judged = self.judged(now, &claims).await;
+        let client_id = judged.as_ref().map(|(record, _)| Arc::clone(&record.client_id));
+        facts.client_id = Some(client_id.unwrap_or_else(|_| claims.client_id.as_ref().into()));
+        judged.map(|(record, ends)| Live { claims, record, ends })
+    }
+
+    /// The client of a good token, and when the token ends. What this replica may have missed is looked up.
+    async fn judged(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<(Arc<ClientRecord>, i64), NotGood> {
+        let ends = self.ends(now.as_second(), claims)?;
+        let mut judged = self.judge(now, claims);
         if judged.as_ref().is_err_and(TokenFault::may_be_behind) {
             let stands_for = format!("{:?} {}", claims.postern_epoch, claims.postern_authority);
             let caught_up = self.clients.catch_up(&claims.client_id, &stands_for).await;
             caught_up.map_err(Unavailable::from)?;
-            judged = self.judge(now, &claims);
+            judged = self.judge(now, claims);
             // Of what was deleted no read tells. The token proves that there is something that this replica has not seen.
             let is_young = now.as_second().saturating_sub(claims.iat) < LAG_MAX.as_secs();
             if is_young && matches!(judged, Err(TokenFault::Newer(_))) {
                 return Err(Unavailable::Behind.into());
             }
         }
-        Ok(Live { record: judged?, claims, ends })
+        Ok((judged?, ends))
     }
 
     /// Notes that a good token was used, which keeps an idle one from ending. Where it cannot be noted it does not.

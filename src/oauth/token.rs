@@ -1,5 +1,6 @@
 //! The token endpoint: from a body and a header to a token, or to the reason why not.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,7 +53,7 @@ pub struct Facts {
     /// `client_id` as presented.
     pub client_id: Option<Arc<str>>,
     /// `grant_type` as presented.
-    pub grant_type: Option<String>,
+    pub grant_type: Option<Cow<'static, str>>,
     /// What was granted, or what was asked for.
     pub scope: Option<String>,
     /// What was granted, or what was asked for.
@@ -109,12 +110,13 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts: &mut Facts,
     ) -> Result<TokenResponse, TokenError> {
         let form = Form::parse(body)?;
-        facts.asked(&form);
-        let request = TokenRequest::parse(&form, &self.audience_scopes)?;
-        facts.requested(&request);
-        let client = self.caller(arrival, authorization, &form, facts).await?;
+        let request = TokenRequest::parse(&form, &self.audience_scopes).inspect_err(|_| facts.asked(&form))?;
+        facts.grant_type = Some(Cow::Borrowed(request.grant_type.name()));
+        let caller = self.caller(arrival, authorization, &form, facts).await;
+        let client = caller.inspect_err(|_| facts.requested(&request))?;
         let policy = &client.record.token;
         let granted = authorize(&client.grant, policy, &request).map_err(|error| {
+            facts.requested(&request);
             let without_secret = authorize(&client.record.grant, policy, &request).is_ok();
             TokenError::Authority { error, object: client.narrowed_by(without_secret).clone() }
         })?;
@@ -130,8 +132,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts: &mut Facts,
     ) -> Result<Authenticated, TokenError> {
         let presented = credentials::present(authorization, form)?;
-        facts.presented(&presented);
-        let client = self.authenticate(arrival, Purpose::Token, &presented).await?;
+        let client = self.authenticate(arrival, Purpose::Token, &presented).await;
+        let client = client.inspect_err(|_| facts.presented(&presented))?;
         facts.authenticated(&client);
         Ok(client)
     }
@@ -186,11 +188,11 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             postern_authority: &client.authority,
             postern_idle: idle,
         };
+        facts.scope = Some(scope.clone());
+        facts.audience = Some(granted.audiences.join(" "));
         let started = Instant::now();
         let access_token = self.write(client, &claims)?;
         self.hasher.signed(started);
-        facts.scope = Some(scope.clone());
-        facts.audience = Some(granted.audiences.join(" "));
         facts.jti = Some(jti);
         facts.created_by.clone_from(&identity.created_by);
         // An idle token that is never used ends sooner.
@@ -230,7 +232,7 @@ impl Facts {
     fn asked(&mut self, form: &Form<'_>) {
         let audiences: Vec<&str> = form.all("resource").chain(form.one("audience")).collect();
         self.client_id = form.one("client_id").map(Arc::from);
-        self.grant_type = form.one("grant_type").map(str::to_owned);
+        self.grant_type = form.one("grant_type").map(|grant_type| Cow::Owned(grant_type.to_owned()));
         self.scope = form.one("scope").map(str::to_owned);
         self.audience = (!audiences.is_empty()).then(|| audiences.join(" "));
     }
