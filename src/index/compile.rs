@@ -21,7 +21,7 @@ use crate::api::names::CREATED_BY;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::model::{Kept, Key, Packed};
 use crate::oauth::client::{
-    AuthMethods, ClientRecord, Grant, Identity, ObjectRevision, Past, Refusal, Role, ScopePolicy, SecretRecord,
+    AuthMethods, ClientRecord, Grant, Identity, Lost, ObjectRevision, Past, Refusal, Role, ScopePolicy, SecretRecord,
     SigningAlgorithm, TokenFormat, TokenPolicy,
 };
 use crate::pool::Pool;
@@ -144,18 +144,18 @@ fn past(
     now: Timestamp,
     since: Timestamp,
 ) -> Past {
+    let live = |secrets: &[SecretRecord], authority: &str| {
+        secrets.iter().any(|secret| secret.closed.is_none() && *secret.authority == *authority)
+    };
+    let is_held = |authority: &str| next.is_some_and(|(_, secrets)| live(secrets, authority));
     match previous {
         None => Past::default(),
-        Some(Entry::Closed(_, past)) => past.losing([].into_iter(), now, since),
+        Some(Entry::Closed(_, past)) => past.next(&Lost::default(), is_held, now, since),
         Some(Entry::Live(record, stood_for)) => {
-            let live = |secrets: &'_ [SecretRecord], authority: &str| {
-                secrets.iter().any(|secret| secret.closed.is_none() && *secret.authority == *authority)
-            };
-            let goes_on = |authority: &str| {
-                next.is_some_and(|(stands_for, secrets)| stands_for == &**stood_for && live(secrets, authority))
-            };
+            let same = next.is_some_and(|(stands_for, _)| *stands_for == **stood_for);
             let had = record.secrets.iter().filter(|secret| secret.closed.is_none()).map(|secret| &*secret.authority);
-            record.past.losing(had.filter(|authority| !goes_on(authority)), now, since)
+            let authorities = had.filter(|authority| !(same && is_held(authority))).collect();
+            record.past.next(&Lost { authorities, epoch: record.epoch }, is_held, now, since)
         }
     }
 }

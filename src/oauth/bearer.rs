@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::crypto::jwt::{self, NotOurs};
 use crate::crypto::opaque;
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client::{ClientRecord, Clients, Lookup, ObjectRevision, Refusal};
+use crate::oauth::client::{ClientRecord, Clients, Epoch, Lookup, ObjectRevision, Refusal};
 use crate::oauth::error::Unavailable;
 use crate::oauth::token::{Facts, TokenService};
 
@@ -262,14 +262,15 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 /// Whether the token stands for what its client holds at `now`.
 pub(crate) fn judge(record: &ClientRecord, now: Timestamp, claims: &OwnClaims<'_>) -> Result<(), TokenFault> {
     let ended = || TokenFault::Ended(record.application.clone());
-    if record.past.ended(&claims.postern_authority, claims.iat) {
+    let [of_user, of_application] = claims.postern_epoch;
+    let epoch = Epoch { service_user: of_user, application: of_application };
+    if record.past.ended(&claims.postern_authority, epoch, claims.iat) {
         return Err(ended());
     }
     // Issued before this replica saw the last change: what it does not know now, it knew before.
     let is_old = claims.iat < record.changed_at.as_second() && !record.is_behind;
     let not_known = || if is_old { ended() } else { TokenFault::OtherAuthority(record.application.clone()) };
     let secret = record.secrets.iter().find(|secret| *secret.authority == *claims.postern_authority);
-    let [of_user, of_application] = claims.postern_epoch;
     // Epochs of two service users say nothing of each other.
     let same_user = *record.subject == *claims.sub;
     let of_user = if same_user { of_user.cmp(&record.epoch.service_user) } else { Ordering::Equal };

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 pub use crate::crypto::signing::SigningAlgorithm;
-pub use crate::oauth::past::Past;
+pub use crate::oauth::past::{Lost, Past};
 
 /// The read model, as the protocol sees it.
 pub trait Clients: Ledger {
@@ -194,6 +194,17 @@ pub struct Epoch {
     pub service_user: i64,
     /// Epoch of the Application.
     pub application: i64,
+}
+
+impl Epoch {
+    /// Of each number the later one.
+    #[must_use]
+    pub fn or_later(self, other: Self) -> Self {
+        Self {
+            service_user: self.service_user.max(other.service_user),
+            application: self.application.max(other.application),
+        }
+    }
 }
 
 /// One ClientSecret.

@@ -1,14 +1,17 @@
 //! What tokens of a client stood for and do not any more.
 //!
-//! An authority may come back: a suspension is lifted, a role is given again, before the controller has numbered that it
-//! was gone. What was issued before stays ended all the same. A replica never goes back on what it has said.
+//! An authority may come back: a suspension is lifted, a role is given again. The controller numbers the loss and the
+//! return, and tokens of before have an older number. But it may not have numbered either yet, or may see only that nothing
+//! is different. What was issued before a loss stays ended all the same: a replica never goes back on what it has said.
 
 use jiff::Timestamp;
 
-/// More changes than a client has in the life of a token. With more, the oldest are forgotten.
+use crate::oauth::client::Epoch;
+
+/// More losses than a client has in the life of a token. With more, the oldest are forgotten.
 const ENDED_MAX: usize = 256;
 
-/// Authorities that a client had and lost, each with the instant of the last loss. Empty for nearly all clients.
+/// Authorities that a client had and lost, each as of the last loss. Empty for nearly all clients.
 #[derive(Clone, Debug, Default)]
 pub struct Past(Box<[Ended]>);
 
@@ -16,23 +19,48 @@ pub struct Past(Box<[Ended]>);
 struct Ended {
     /// See [`SecretRecord::authority`](crate::oauth::client::SecretRecord::authority).
     authority: Box<str>,
-    at: Timestamp,
+    /// The latest epoch at which it was lost. A token of a later one was issued after a return.
+    epoch: Epoch,
+    /// Tokens of before this second are ended.
+    before: i64,
+}
+
+/// Authorities that are lost now, and the epoch until now.
+#[derive(Default)]
+pub struct Lost<'a> {
+    /// The authorities.
+    pub authorities: Vec<&'a str>,
+    /// The epoch that their tokens carry at most.
+    pub epoch: Epoch,
 }
 
 impl Past {
-    /// Whether a token that stands for `authority` and was issued at `iat`, in seconds since 1970, was ended.
+    /// Whether a token was ended that stands for `authority` at `epoch`, and was issued at `iat`, in seconds since 1970.
     #[must_use]
-    pub fn ended(&self, authority: &str, iat: i64) -> bool {
-        self.0.iter().any(|ended| iat <= ended.at.as_second() && *ended.authority == *authority)
+    pub fn ended(&self, authority: &str, epoch: Epoch, iat: i64) -> bool {
+        self.0.iter().any(|ended| {
+            iat < ended.before
+                && epoch.service_user <= ended.epoch.service_user
+                && epoch.application <= ended.epoch.application
+                && *ended.authority == *authority
+        })
     }
 
-    /// The past as it is once `lost` have been lost at `now`. Losses of before `since` are forgotten: no token is as old.
+    /// The past as it is at `now`, when something is `lost` and the rest of what `is_held` goes on or has come back. Losses
+    /// of before `since` are forgotten: no token is as old.
     #[must_use]
-    pub fn losing<'a>(&self, lost: impl Iterator<Item = &'a str>, now: Timestamp, since: Timestamp) -> Self {
-        let lost: Vec<&str> = lost.collect();
-        let goes_on = |ended: &&Ended| ended.at >= since && !lost.contains(&&*ended.authority);
-        let mut all: Vec<Ended> = self.0.iter().filter(goes_on).cloned().collect();
-        all.extend(lost.iter().map(|authority| Ended { authority: (*authority).into(), at: now }));
+    pub fn next(&self, lost: &Lost<'_>, is_held: impl Fn(&str) -> bool, now: Timestamp, since: Timestamp) -> Self {
+        let second = now.as_second();
+        let mut all: Vec<Ended> = self.0.iter().filter(|ended| ended.before > since.as_second()).cloned().collect();
+        // Of one second, tokens of before the loss cannot be told from those of after the return.
+        for ended in all.iter_mut().filter(|ended| ended.before > second && is_held(&ended.authority)) {
+            ended.before = second;
+        }
+        for authority in &lost.authorities {
+            let known = all.iter().position(|ended| *ended.authority == **authority).map(|at| all.remove(at).epoch);
+            let epoch = lost.epoch.or_later(known.unwrap_or_default());
+            all.push(Ended { authority: (*authority).into(), epoch, before: second.saturating_add(1) });
+        }
         let forgotten = all.len().saturating_sub(ENDED_MAX);
         Self(all.into_iter().skip(forgotten).collect())
     }
@@ -42,27 +70,60 @@ impl Past {
 mod tests {
     use super::*;
 
+    const EPOCH: Epoch = Epoch { service_user: 3, application: 2 };
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
+    /// `authority` is lost in this second.
+    fn loses(past: &Past, authority: &str, second: i64) -> Past {
+        let lost = Lost { authorities: vec![authority], epoch: EPOCH };
+        past.next(&lost, |_| false, at(second), at(0))
+    }
+
+    /// Everything is held in this second.
+    fn returns(past: &Past, second: i64, since: i64) -> Past {
+        past.next(&Lost::default(), |_| true, at(second), at(since))
+    }
+
     #[test]
-    fn what_was_issued_before_a_loss_stays_ended_and_what_comes_after_it_does_not() {
-        let past = Past::default().losing(["a"].into_iter(), at(100), at(0));
-        assert!(past.ended("a", 99) && past.ended("a", 100));
-        assert!(!past.ended("a", 101) && !past.ended("b", 99));
-        let past = past.losing(["b", "a"].into_iter(), at(200), at(0));
-        assert!(past.ended("a", 150) && past.ended("b", 150), "the last loss counts");
+    fn what_was_issued_before_a_loss_stays_ended_and_what_comes_after_the_return_does_not() {
+        let past = returns(&loses(&Past::default(), "a", 100), 105, 0);
+        assert!(past.ended("a", EPOCH, 99) && past.ended("a", EPOCH, 100));
+        assert!(!past.ended("a", EPOCH, 101) && !past.ended("b", EPOCH, 99));
+        let past = loses(&loses(&past, "b", 200), "a", 200);
+        assert!(past.ended("a", EPOCH, 150) && past.ended("b", EPOCH, 150), "the last loss counts");
         assert_eq!(past.0.len(), 2, "and each authority once");
     }
 
     #[test]
+    fn a_later_epoch_is_of_after_the_return_however_late_this_replica_hears_of_the_loss() {
+        let past = loses(&Past::default(), "a", 100);
+        assert!(past.ended("a", Epoch { service_user: 2, application: 2 }, 50));
+        for later in [Epoch { service_user: 5, ..EPOCH }, Epoch { application: 4, ..EPOCH }] {
+            assert!(!past.ended("a", later, 50), "{later:?}");
+        }
+        let early = Lost { authorities: vec!["a"], epoch: Epoch::default() };
+        let past = past.next(&early, |_| false, at(200), at(0));
+        assert!(past.ended("a", EPOCH, 150), "that numbers began anew ends no fewer");
+    }
+
+    #[test]
+    fn what_comes_back_in_the_second_of_its_loss_is_good_from_that_second_on() {
+        let past = returns(&loses(&Past::default(), "a", 100), 100, 0);
+        assert!(past.ended("a", EPOCH, 99) && !past.ended("a", EPOCH, 100));
+        let past = returns(&past, 101, 0);
+        assert!(past.ended("a", EPOCH, 99) && !past.ended("a", EPOCH, 100), "and stays so");
+    }
+
+    #[test]
     fn a_loss_is_forgotten_when_no_token_is_as_old_or_there_are_too_many() {
-        let past = Past::default().losing(["a"].into_iter(), at(100), at(0));
-        assert!(past.losing([].into_iter(), at(200), at(100)).ended("a", 99));
-        assert!(!past.losing([].into_iter(), at(200), at(101)).ended("a", 99));
-        let many = (0..1000).fold(past, |past, number| past.losing([&*number.to_string()].into_iter(), at(200), at(0)));
+        let past = loses(&Past::default(), "a", 100);
+        assert!(returns(&past, 200, 100).ended("a", EPOCH, 99));
+        assert!(!returns(&past, 200, 101).ended("a", EPOCH, 99));
+        let many = (0..1000).fold(past, |past, number| loses(&past, &number.to_string(), 200));
         assert_eq!(many.0.len(), ENDED_MAX);
-        assert!(many.ended("999", 1) && !many.ended("a", 1));
+        assert!(many.ended("999", EPOCH, 1) && !many.ended("a", EPOCH, 1));
     }
 }

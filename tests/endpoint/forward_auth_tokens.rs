@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern::crypto::jwt;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
-use postern::oauth::client::{ClientRecord, Epoch, Lookup, Past, Refusal};
+use postern::oauth::client::{ClientRecord, Epoch, Lookup, Lost, Past, Refusal};
 use serde_json::{Value, json};
 
 use crate::forward_auth::{ask, bearer, challenges, rule};
@@ -70,7 +70,9 @@ async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() 
     let world = World::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
-    let past = Past::default().losing([AUTHORITY].into_iter(), instant(NOW), instant(0));
+    let epoch = Epoch { service_user: 4, application: 2 };
+    let lost = Lost { authorities: vec![AUTHORITY], epoch };
+    let past = Past::default().next(&lost, |_| false, instant(NOW), instant(0));
     let before_the_change = instant(NOW - 1);
     let after_the_change = instant(NOW + 1);
     for (what, changed_at, is_behind, past, change, expected) in [
