@@ -14,7 +14,7 @@ use crate::oauth::token::Facts;
 use crate::telemetry::metrics::{AuthOutcome, Outcome};
 
 pub(crate) fn issued(id: &RequestId, facts: &Facts) {
-    let fields = Fields::of(facts);
+    let fields = Fields::ours(facts);
     tracing::info!(
         target: "postern::audit",
         request_id = id.as_str(),
@@ -59,7 +59,7 @@ pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &T
 }
 
 pub(crate) fn introspected(id: &RequestId, caller: &Facts, token: &Facts, inactive: Option<&Inactive>) {
-    let (fields, about) = (Fields::of(caller), Fields::of(token));
+    let (fields, about) = (Fields::ours(caller), Fields::of(token));
     tracing::info!(
         target: "postern::audit",
         request_id = id.as_str(),
@@ -147,12 +147,24 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// What a caller, or a proxy, made up is among them.
     fn of(facts: &'a Facts) -> Self {
         Self {
             client_id: facts.client_id.as_deref().map(shown::client_id),
             grant_type: facts.grant_type.as_deref().map(shown::grant_type),
             scope: facts.scope.as_deref().map(shown::text),
             audience: facts.audience.as_deref().map(shown::text),
+            ..Self::ours(facts)
+        }
+    }
+
+    /// Of somebody who is known, and what was granted: everything is as our objects have it.
+    fn ours(facts: &'a Facts) -> Self {
+        Self {
+            client_id: facts.client_id.as_deref().map(Cow::Borrowed),
+            grant_type: facts.grant_type.as_deref().map(Cow::Borrowed),
+            scope: facts.scope.as_deref().map(Cow::Borrowed),
+            audience: facts.audience.as_deref().map(Cow::Borrowed),
             secret: facts.secret.as_ref().map(|secret| format!("{}/{}", secret.namespace, secret.name)),
         }
     }

@@ -20,7 +20,13 @@ const REDACTED: Cow<'static, str> = Cow::Borrowed("[REDACTED]");
 pub(super) fn client_id(presented: &str) -> Cow<'_, str> {
     let digit = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
     let uuid = presented.len() == 36 && presented.bytes().all(digit);
-    if uuid || is_short(presented) { text(presented) } else { REDACTED }
+    if uuid {
+        Cow::Borrowed(presented)
+    } else if is_short(presented) {
+        text(presented)
+    } else {
+        REDACTED
+    }
 }
 
 /// A grant type: ours, or a name as those of the RFCs, which are URNs except for some short ones and this.
