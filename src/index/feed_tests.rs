@@ -300,6 +300,18 @@ fn number(world: &mut World, served: &mut Served, now: Timestamp) {
     }
 }
 
+#[test]
+fn a_client_is_closed_until_the_namespace_of_its_service_user_is_known() {
+    let mut world = World::default();
+    world.group(group(0, true, 0), true);
+    world.user(user(0, &[0], false), true);
+    world.application(application(0, 0, None, false), true);
+    let told = |world: &World| everything(world).into_values().collect::<Vec<_>>();
+    assert_eq!(told(&world), ["NamespaceUnknown a0"]);
+    world.namespace(namespace(false), true);
+    assert!(told(&world)[0].contains("scope0"), "{:?}", told(&world));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

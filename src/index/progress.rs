@@ -79,3 +79,21 @@ fn slot(reached: &mut [u64; Kind::ALL.len()], kind: Kind) -> Option<&mut u64> {
     let at = Kind::ALL.iter().position(|known| *known == kind)?;
     reached.get_mut(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_told_while_a_change_is_numbered_that_is_not_served() {
+        let (progress, client): (_, Arc<str>) = (Progress::default(), "client".into());
+        progress.reach(Kind::ServiceUser, 7);
+        assert_eq!(progress.serves().map(|serves| serves.service_users), Some(7));
+        progress.is_behind(&client, true);
+        assert_eq!(progress.serves(), None);
+        progress.is_behind(&"another".into(), false);
+        assert_eq!(progress.serves(), None);
+        progress.is_behind(&client, false);
+        assert_eq!(progress.serves().map(|serves| serves.service_users), Some(7));
+    }
+}
