@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use crate::crypto::{opaque, secret};
+use crate::oauth::client::has_form_of_client_id;
 use crate::oauth::request::GrantType;
 
 /// Characters of a caller's text that a line may hold: more than any usual list of scopes.
@@ -18,9 +19,7 @@ const REDACTED: Cow<'static, str> = Cow::Borrowed("[REDACTED]");
 
 /// A client id, which is always a UUID.
 pub(super) fn client_id(presented: &str) -> Cow<'_, str> {
-    let digit = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-    let uuid = presented.len() == 36 && presented.bytes().all(digit);
-    if uuid {
+    if has_form_of_client_id(presented) {
         Cow::Borrowed(presented)
     } else if is_short(presented) {
         text(presented)

@@ -14,7 +14,7 @@ use super::looks::Looks;
 use super::progress::Progress;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::model::{Key, Kind, revision};
-use crate::oauth::client::CatchUpError;
+use crate::oauth::client::{CatchUpError, has_form_of_client_id};
 
 /// Looks behind the index.
 pub(super) struct CatchUp {
@@ -30,7 +30,8 @@ impl CatchUp {
     /// Returns `Ok` when the index serves all that the API server knew of the client after this call began, or a moment
     /// before, if the same credential was looked up then.
     pub(super) async fn run(&self, progress: &Progress, client_id: &str, credential: &str) -> Result<(), CatchUpError> {
-        if !may_be_a_client_id(client_id) {
+        // What is no UUID cannot be in a status, nor should it reach the API server.
+        if !has_form_of_client_id(client_id) {
             return Ok(());
         }
         self.looks.look(client_id, credential, || self.read_and_wait(progress, client_id)).await
@@ -75,11 +76,6 @@ impl CatchUp {
     }
 }
 
-/// A client id that is not a UUID cannot be in a status, nor should it reach the API server.
-fn may_be_a_client_id(text: &str) -> bool {
-    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
-}
-
 /// The newest resourceVersion among the objects that `fields` selects, by a consistent read of their metadata; 0 if there
 /// are none.
 async fn newest_of<K>(api: Api<PartialObjectMeta<K>>, fields: &str) -> kube::Result<u64>
@@ -96,9 +92,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_client_id_is_not_looked_up() {
-        assert!(may_be_a_client_id("3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e"));
+        assert!(has_form_of_client_id("3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e"));
         for other in ["", "unknown", "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e,metadata.name=x", &"é".repeat(18)] {
-            assert!(!may_be_a_client_id(other), "{other}");
+            assert!(!has_form_of_client_id(other), "{other}");
         }
     }
 }

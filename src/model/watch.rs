@@ -151,7 +151,7 @@ pub(super) async fn follow<W: Resource, F>(
 /// The resourceVersion of the object that an event is about.
 fn seen<W: Resource>(event: &Event<W>) -> u64 {
     let (Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) = event else { return 0 };
-    object.meta().resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
+    revision(object)
 }
 
 /// The store of one watch, and what it takes to tell what an event changed.

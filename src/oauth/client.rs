@@ -71,6 +71,12 @@ pub trait Ledger: Send + Sync + 'static {
     fn used(&self, jti: &str, known: i64, now: i64, idle: i64) -> bool;
 }
 
+/// Whether the text has the form that every client id has: that of a UUID.
+#[must_use]
+pub fn has_form_of_client_id(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
 /// The answer of one lookup.
 #[derive(Clone, Debug)]
 pub enum Lookup {
