@@ -101,14 +101,16 @@ impl Drop for Running {
     }
 }
 
-/// An address that was free a moment ago.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// Two addresses that were free a moment ago. Both are held until the second is drawn: the kernel sometimes gives the one
+/// that it has just got back.
+fn free() -> [SocketAddr; 2] {
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap())
 }
 
 #[test]
 fn with_insecure_http_the_endpoint_speaks_plain_http() {
-    let (listen, metrics, folder) = (free(), free(), tempfile::tempdir().unwrap());
+    let ([listen, metrics], folder) = (free(), tempfile::tempdir().unwrap());
     // An API server that nobody reaches: the endpoint answers that it knows nothing yet.
     let kubeconfig = folder.path().join("kubeconfig");
     let clusters = r#""clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}]"#;

@@ -13,6 +13,7 @@ use crate::{Result, scratch, variable};
 
 /// Namespace that the chart is installed in.
 pub const NAMESPACE: &str = "postern-system";
+const ANY_PORT: &str = "127.0.0.1:0";
 /// A start takes a fraction of a second; this is for machines that do much else.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
@@ -69,7 +70,9 @@ pub struct Replica {
 impl Replica {
     /// A replica on ports of its own.
     pub fn new(name: &str, issuer: &str, plain: bool) -> Result<Self> {
-        let (listen, metrics) = (free_address()?, free_address()?);
+        // Both are held until the second is drawn: the kernel sometimes gives the one it has just got back.
+        let held = (TcpListener::bind(ANY_PORT)?, TcpListener::bind(ANY_PORT)?);
+        let (listen, metrics) = (held.0.local_addr()?, held.1.local_addr()?);
         Ok(Self { name: name.to_owned(), listen, metrics, issuer: issuer.to_owned(), plain })
     }
 
@@ -110,5 +113,5 @@ impl Replica {
 
 /// An address of this machine that nobody listens on.
 pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    Ok(TcpListener::bind(ANY_PORT)?.local_addr()?)
 }
