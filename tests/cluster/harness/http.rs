@@ -1,6 +1,7 @@
 //! HTTP as a client of the token endpoint speaks it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -13,6 +14,10 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::mpsc;
 
+/// How long a connection is kept for the next request. A server closes it after thirty seconds, and a request that is sent
+/// in that instant gets no answer.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
 /// Connections to whatever a CA vouches for, and plain ones.
 pub type Connections = Client<HttpsConnector<HttpConnector>, Body>;
 
@@ -22,14 +27,14 @@ pub fn trusting(ca: &[u8]) -> Connections {
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(ca).map(|certificate| certificate.expect("PEM")));
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-    Client::builder(TokioExecutor::new()).build(connector)
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(KEPT_FOR).build(connector)
 }
 
 /// Plain connections that come from this address of the machine.
 pub fn plain_from(address: IpAddr) -> Client<HttpConnector, Body> {
     let mut connector = HttpConnector::new();
     connector.set_local_address(Some(address));
-    Client::builder(TokioExecutor::new()).build(connector)
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(KEPT_FOR).build(connector)
 }
 
 /// What came back.
