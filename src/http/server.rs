@@ -1,7 +1,7 @@
 //! Accepts connections and serves a router on them, within limits, until told to stop.
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{self, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -62,7 +62,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const STREAMS_MAX: u32 = 256;
 /// How often a silent HTTP/2 connection is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// How long a client that was told to go may take to acknowledge it; a round trip is enough.
+/// How long a client that is told to go may take to hear it; a round trip is enough.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves until `shutdown`: then it stops accepting, lets requests in flight end, and returns when they have, or when
@@ -136,14 +136,20 @@ impl Connection {
         // hyper panics below 8192.
         http.max_buf_size(self.limits.header_bytes.max(8192));
         let service = service_fn(|request| self.call(request));
-        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut connection = http.serve_connection(TokioIo::new(stream), service);
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = &mut connection => ended,
             () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                pin::Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
             }
         };
+        if ended.is_err() {
+            // hyper just lets go, also of a connection that was idle for too long. TLS wants a goodbye before the end
+            // (close_notify, RFC 8446 §6.1), by which a client tells it from an attack.
+            let mut stream = connection.into_parts().io.into_inner();
+            let _ = tokio::time::timeout(GOODBYE, stream.shutdown()).await;
+        }
         self.ended(ended);
     }
 

@@ -78,7 +78,7 @@ pub(crate) async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
 }
 
 /// Reads one answer of a connection that stays open.
-pub(crate) async fn one(stream: &mut TcpStream) -> Reply {
+pub(crate) async fn one(stream: &mut (impl AsyncRead + Unpin)) -> Reply {
     let mut received = Vec::new();
     loop {
         let mut buffer = [0; 4096];

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -128,6 +128,16 @@ where
 
 fn impatient() -> ServerLimits {
     ServerLimits { header_read: Duration::from_millis(50), ..ServerLimits::default() }
+}
+
+#[tokio::test]
+async fn t10_an_http_1_connection_that_nobody_uses_is_ended_with_a_goodbye() {
+    let secured = secured(impatient()).await;
+    let mut stream = secured.connect(&[&TLS13], &[b"http/1.1"]).await;
+    stream.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
+    assert_eq!(raw::one(&mut stream).await.status, 200);
+    // rustls takes an end without close_notify for an error.
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
 }
 
 #[tokio::test]
