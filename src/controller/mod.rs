@@ -15,6 +15,7 @@ mod backoff;
 mod client_secret;
 mod client_secret_events;
 mod delivery;
+mod error;
 mod events;
 mod gather;
 mod import;
@@ -36,7 +37,6 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use kube::Client;
-use kube::core::Status;
 use kube::runtime::reflector::Lookup;
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -50,6 +50,7 @@ use crate::plan::content::Endpoints;
 
 use queue::{Next, Queue};
 
+pub(crate) use error::Error;
 pub use keystore::{StoredKeys, await_keys};
 pub use lease::hold as hold_lease;
 pub use tls::{StoredCertificate, TlsStoreError, load_or_create as load_or_create_certificate};
@@ -92,72 +93,6 @@ pub struct Context<C> {
     undelivered: undelivered::Undelivered,
     propagation: propagation::Propagation,
     events: events::Sender,
-}
-
-/// A reconciliation that failed: the step and the object; the cause is the source.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// A request to the API server failed.
-    #[error("could not {step} {object}")]
-    Api {
-        /// What was tried.
-        step: &'static str,
-        /// Kind, namespace and name.
-        object: String,
-        /// What the API server said.
-        source: Box<kube::Error>,
-    },
-    /// The delivered Secret could not be written.
-    #[error("could not {step} {object}")]
-    Delivery {
-        /// What was tried.
-        step: &'static str,
-        /// Kind, namespace and name.
-        object: String,
-        /// What the API server said.
-        source: Box<kube::Error>,
-    },
-    /// A verifier could not be computed.
-    #[error("could not hash the credential of {object}")]
-    Hash {
-        /// Kind, namespace and name.
-        object: String,
-        /// Why.
-        source: crate::crypto::install_key::InstallKeyError,
-    },
-    /// The delivered Secret changed between two looks.
-    #[error("{object} changed while it was looked at")]
-    Unsettled {
-        /// Kind, namespace and name.
-        object: String,
-    },
-}
-
-impl Error {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Unsettled { .. }) || self.answer().is_some_and(|answer| answer.code == 409)
-    }
-
-    /// What the API server said to something that it understood and does not want: a quota, an admission policy, a right
-    /// that is missing.
-    fn refusal(&self) -> Option<&Status> {
-        self.answer().filter(|answer| match answer.code {
-            // Not there, too slow, changed meanwhile, too many: gone the next time.
-            404 | 408 | 409 | 429 => false,
-            // A webhook that cannot be reached is told as an error of the API server itself.
-            code => code == 500 || (400..500).contains(&code),
-        })
-    }
-
-    fn answer(&self) -> Option<&Status> {
-        match self {
-            Self::Api { source, .. } | Self::Delivery { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status.as_ref()),
-                _ => None,
-            },
-            Self::Hash { .. } | Self::Unsettled { .. } => None,
-        }
-    }
 }
 
 /// Runs the controller for ever: idle while `leading` is false, and from the start again when it becomes true.
@@ -302,29 +237,5 @@ fn retry(error: &Error, wait: impl FnOnce(&Error) -> Duration) -> Next {
     } else {
         tracing::warn!(error = chain(error), "reconciliation failed, trying again");
         Next::After(wait(error))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answered(code: u16) -> Error {
-        let status = Status { code, ..Status::default() };
-        let source = Box::new(kube::Error::Api(Box::new(status)));
-        Error::Delivery { step: "create", object: "Secret billing/blue".to_owned(), source }
-    }
-
-    #[test]
-    fn a_refusal_is_what_the_api_server_understood_and_does_not_want() {
-        // Forbidden by quota, policy or right; invalid; denied by a webhook; a webhook that cannot be reached.
-        for code in [400, 403, 413, 422, 500] {
-            assert!(answered(code).refusal().is_some() && !answered(code).is_conflict(), "{code}");
-        }
-        // Gone; changed meanwhile; too many at once; about to be back.
-        for code in [404, 408, 409, 429, 503, 504] {
-            assert!(answered(code).refusal().is_none(), "{code}");
-        }
-        assert!(answered(409).is_conflict());
     }
 }

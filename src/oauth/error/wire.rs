@@ -1,0 +1,119 @@
+//! What the caller sees of an error: the one place that says so.
+
+use std::num::NonZeroU32;
+
+use super::{AuthorityError, RequestError, TokenError, Unavailable};
+
+/// `error` of an error response (RFC 6749 §5.2, RFC 8707 §2, and for 429, 500 and 503 the codes of §4.1.2.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are the protocol's own")]
+pub enum ErrorCode {
+    InvalidRequest,
+    InvalidClient,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    InvalidScope,
+    InvalidTarget,
+    ServerError,
+    TemporarilyUnavailable,
+}
+
+impl ErrorCode {
+    /// The code as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+}
+
+/// What the caller sees of a [`TokenError`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct WireError {
+    /// HTTP status.
+    pub status: u16,
+    /// `error`
+    pub code: ErrorCode,
+    /// `error_description`: constant text, so that no input is ever echoed.
+    pub description: &'static str,
+    /// `Retry-After` in seconds.
+    pub retry_after_s: Option<NonZeroU32>,
+}
+
+/// Long enough to spread a burst, short enough to go unnoticed.
+pub(crate) const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
+
+impl TokenError {
+    /// The answer to this error.
+    #[must_use]
+    pub fn on_the_wire(&self) -> WireError {
+        use ErrorCode as Code;
+        let (status, code, description) = match self {
+            Self::Request(error) => (error.status(), Code::InvalidRequest, error.description()),
+            Self::UnsupportedGrantType => (400, Code::UnsupportedGrantType, "this grant_type is not supported"),
+            Self::Client(error) if error.is_told() => {
+                (400, Code::UnauthorizedClient, "this secret may not be used here")
+            }
+            // One answer for every other reason: who fails learns nothing about which clients and secrets exist.
+            Self::Client(_) => (401, Code::InvalidClient, "client authentication failed"),
+            Self::ScopeSyntax => (400, Code::InvalidScope, "scope must be scope-tokens with single spaces between"),
+            Self::TargetSyntax => (400, Code::InvalidTarget, "resource must be an absolute URI without fragment"),
+            Self::Authority { error, .. } => match error {
+                AuthorityError::NothingHeld => (400, Code::InvalidScope, "the client holds no scope"),
+                AuthorityError::ScopeNotHeld => (400, Code::InvalidScope, "a requested scope is not held"),
+                AuthorityError::NoScope => (400, Code::InvalidScope, "no scope can be granted for this audience"),
+                AuthorityError::AudienceNotHeld => (400, Code::InvalidTarget, "a requested audience is not held"),
+                AuthorityError::AudienceAmbiguous => {
+                    (400, Code::InvalidTarget, "several audiences are held: name one with resource or audience")
+                }
+                AuthorityError::SeveralAudiences => {
+                    (400, Code::InvalidTarget, "only one audience per token is allowed")
+                }
+            },
+            Self::ForeignToken => (400, Code::UnauthorizedClient, "the token was issued to another client"),
+            Self::Unavailable(Unavailable::RateLimited) => {
+                (429, Code::TemporarilyUnavailable, "too many unknown credentials, try again")
+            }
+            Self::Unavailable(_) => (503, Code::TemporarilyUnavailable, "the endpoint cannot answer now, try again"),
+            Self::Internal => (500, Code::ServerError, "the token could not be made"),
+        };
+        let retry_after_s = matches!(self, Self::Unavailable(_)).then_some(RETRY_AFTER_S);
+        WireError { status, code, description, retry_after_s }
+    }
+}
+
+impl RequestError {
+    fn status(self) -> u16 {
+        match self {
+            Self::BodyTooLarge => 413,
+            Self::BodyTimeout => 408,
+            _ => 400,
+        }
+    }
+
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Self::NotAForm => "Content-Type must be application/x-www-form-urlencoded",
+            Self::Query => "parameters belong in the body, none in the query string",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::BodyTimeout => "the request body did not arrive in time",
+            Self::BodyIncomplete => "the request body is incomplete",
+            Self::NotUtf8 => "the request body is not UTF-8",
+            Self::Repeated => "a parameter is repeated",
+            Self::TooManyParameters => "the request has too many parameters",
+            Self::MissingGrantType => "grant_type is missing",
+            Self::MissingToken => "token is missing",
+            Self::Touch => "touch must be true or false",
+            Self::SeveralMethods => "more than one client authentication method in one request",
+            Self::ClientIdMismatch => "client_id differs from the client in the Authorization header",
+        }
+    }
+}

@@ -1,0 +1,122 @@
+use super::*;
+use crate::oauth::client::Refusal;
+
+/// Every error, each from the one before it: a variant that is missing here does not compile.
+fn every_error() -> Vec<TokenError> {
+    std::iter::successors(Some(TokenError::UnsupportedGrantType), after).collect()
+}
+
+fn object() -> ObjectRevision {
+    ObjectRevision { kind: "ClientSecret", namespace: "billing".into(), name: "blue".into(), resource_version: 7 }
+}
+
+fn refusal() -> Refusal {
+    Refusal { rule: "Revoked", object: object() }
+}
+
+fn after(error: &TokenError) -> Option<TokenError> {
+    let authority = |error| TokenError::Authority { error, object: object() };
+    Some(match error {
+        TokenError::UnsupportedGrantType => TokenError::ScopeSyntax,
+        TokenError::ScopeSyntax => TokenError::TargetSyntax,
+        TokenError::TargetSyntax => TokenError::ForeignToken,
+        TokenError::ForeignToken => TokenError::Internal,
+        TokenError::Internal => RequestError::NotAForm.into(),
+        TokenError::Request(error) => match error {
+            RequestError::NotAForm => RequestError::Query.into(),
+            RequestError::Query => RequestError::BodyTooLarge.into(),
+            RequestError::BodyTooLarge => RequestError::BodyTimeout.into(),
+            RequestError::BodyTimeout => RequestError::BodyIncomplete.into(),
+            RequestError::BodyIncomplete => RequestError::NotUtf8.into(),
+            RequestError::NotUtf8 => RequestError::Repeated.into(),
+            RequestError::Repeated => RequestError::TooManyParameters.into(),
+            RequestError::TooManyParameters => RequestError::MissingGrantType.into(),
+            RequestError::MissingGrantType => RequestError::MissingToken.into(),
+            RequestError::MissingToken => RequestError::Touch.into(),
+            RequestError::Touch => RequestError::SeveralMethods.into(),
+            RequestError::SeveralMethods => RequestError::ClientIdMismatch.into(),
+            RequestError::ClientIdMismatch => ClientError::NoCredentials.into(),
+        },
+        TokenError::Client(error) => match **error {
+            ClientError::NoCredentials => ClientError::MalformedHeader.into(),
+            ClientError::MalformedHeader => ClientError::UnsupportedMethod.into(),
+            ClientError::UnsupportedMethod => ClientError::MalformedSecret.into(),
+            ClientError::MalformedSecret => ClientError::UnknownClient.into(),
+            ClientError::UnknownClient => ClientError::ClientClosed(refusal()).into(),
+            ClientError::ClientClosed(_) => ClientError::UnknownSecret(object()).into(),
+            ClientError::UnknownSecret(_) => ClientError::WrongSecret(object()).into(),
+            ClientError::WrongSecret(_) => ClientError::MethodNotAllowed(object()).into(),
+            ClientError::MethodNotAllowed(_) => ClientError::SecretClosed(refusal()).into(),
+            ClientError::SecretClosed(_) => ClientError::SecretExpired(object()).into(),
+            ClientError::SecretExpired(_) => ClientError::VersionRetired(object()).into(),
+            ClientError::VersionRetired(_) => ClientError::NetworkNotAllowed(object()).into(),
+            ClientError::NetworkNotAllowed(_) => ClientError::UseNotAllowed(object()).into(),
+            ClientError::UseNotAllowed(_) => authority(AuthorityError::NothingHeld),
+        },
+        TokenError::Authority { error, .. } => match error {
+            AuthorityError::NothingHeld => authority(AuthorityError::ScopeNotHeld),
+            AuthorityError::ScopeNotHeld => authority(AuthorityError::NoScope),
+            AuthorityError::NoScope => authority(AuthorityError::AudienceNotHeld),
+            AuthorityError::AudienceNotHeld => authority(AuthorityError::AudienceAmbiguous),
+            AuthorityError::AudienceAmbiguous => authority(AuthorityError::SeveralAudiences),
+            AuthorityError::SeveralAudiences => Unavailable::NotSynced.into(),
+        },
+        TokenError::Unavailable(error) => match error {
+            Unavailable::NotSynced => Unavailable::Stale.into(),
+            Unavailable::Stale => Unavailable::Behind.into(),
+            Unavailable::Behind => Unavailable::Overloaded.into(),
+            Unavailable::Overloaded => Unavailable::NoKey.into(),
+            Unavailable::NoKey => Unavailable::RateLimited.into(),
+            Unavailable::RateLimited => return None,
+        },
+    })
+}
+
+#[test]
+fn r4_descriptions_are_printable_ascii_without_quotes_and_backslashes() {
+    for error in every_error() {
+        let wire = error.on_the_wire();
+        let allowed = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        assert!(wire.description.bytes().all(allowed), "{}", wire.description);
+    }
+}
+
+#[test]
+fn r4_errors_are_400_except_invalid_client_and_what_is_not_about_the_protocol() {
+    for error in every_error() {
+        let wire = error.on_the_wire();
+        let expected: &[u16] = match wire.code {
+            ErrorCode::InvalidClient => &[401],
+            ErrorCode::TemporarilyUnavailable => &[429, 503],
+            ErrorCode::ServerError => &[500],
+            ErrorCode::InvalidRequest => &[400, 408, 413],
+            _ => &[400],
+        };
+        assert!(expected.contains(&wire.status), "{error:?}: {}", wire.status);
+    }
+}
+
+#[test]
+fn a4_every_failed_authentication_looks_alike() {
+    let answers: Vec<WireError> = every_error()
+        .iter()
+        .filter(|error| matches!(error, TokenError::Client(error) if !error.is_told()))
+        .map(TokenError::on_the_wire)
+        .collect();
+    assert!(answers.len() > 1 && answers.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn r6_who_may_come_again_is_told_when() {
+    for error in every_error() {
+        let wire = error.on_the_wire();
+        assert_eq!(wire.retry_after_s.is_some(), matches!(wire.status, 429 | 503), "{error:?}");
+    }
+}
+
+#[test]
+fn rules_are_one_word() {
+    for error in every_error() {
+        assert!(error.rule().bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", error.rule());
+    }
+}
