@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::propagation::needed;
-use super::queue::Next;
-use super::{Context, Error, events};
+use super::queue::{Next, Queue};
+use super::{CONCURRENCY, Context, Error, events};
 use crate::api::Application;
 use crate::api::application::ApplicationStatus;
 use crate::api::conditions::types;
@@ -13,7 +13,12 @@ use crate::clock::Clock;
 use crate::model::{Key, is_deleting};
 use crate::plan::application::{is_propagated, status};
 
-pub(super) async fn reconcile<C: Clock>(object: Arc<Application>, context: Arc<Context<C>>) -> Result<Next, Error> {
+/// `secrets` are the ClientSecrets that wait: a credential is worth more than a count, and will change it.
+pub(super) async fn reconcile<C: Clock>(
+    object: Arc<Application>,
+    context: Arc<Context<C>>,
+    secrets: Queue,
+) -> Result<Next, Error> {
     if is_deleting(object.as_ref()) || context.written.is_ahead_of(object.as_ref()) {
         return Ok(Next::Change);
     }
@@ -24,7 +29,8 @@ pub(super) async fn reconcile<C: Clock>(object: Arc<Application>, context: Arc<C
     context.propagation.watch_for(&Key::of(object.as_ref()), waits_for);
     if told != wanted
         && (ApplicationStatus { secrets: told.secrets.clone(), ..wanted.clone() }) == told
-        && let Some(wait) = context.pace.wait(&Key::of(object.as_ref()), Instant::now())
+        && let Some(wait) =
+            context.pace.wait(&Key::of(object.as_ref()), Instant::now(), secrets.waiting() > CONCURRENCY)
     {
         return Ok(Next::After(wait));
     }

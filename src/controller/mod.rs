@@ -187,10 +187,12 @@ impl Queues {
 /// The queues, and the work that empties them.
 fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<Output = ()> + use<C>) {
     let (queues, model, context) = (Queues::default(), context.model.clone(), || Arc::clone(context));
+    let secrets = queues.secrets.clone();
+    let application = move |object, context| application::reconcile(object, context, secrets.clone());
     let work = join_all([
         Box::pin(reconciler(context(), model.groups, queues.groups.clone(), access_group::reconcile)) as Work,
         Box::pin(reconciler(context(), model.users, queues.users.clone(), service_user::reconcile)),
-        Box::pin(reconciler(context(), model.applications, queues.applications.clone(), application::reconcile)),
+        Box::pin(reconciler(context(), model.applications, queues.applications.clone(), application)),
         Box::pin(reconciler(context(), model.secrets, queues.secrets.clone(), client_secret::reconcile)),
     ]);
     (queues, async move { drop(work.await) })

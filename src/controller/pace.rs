@@ -30,7 +30,8 @@ pub(super) struct Pace {
 
 #[derive(Debug, Default)]
 struct Due {
-    at: Option<Instant>,
+    /// Since when there is something to tell.
+    since: Option<Instant>,
     told: Option<(Instant, Duration)>,
 }
 
@@ -45,18 +46,25 @@ impl Pace {
         Self { due: Mutex::default(), interval: USES_INTERVAL, interval_max: USES_INTERVAL }
     }
 
-    /// How long to wait before the new count of `key` is written; `None`: now.
-    pub(super) fn wait(&self, key: &Key, now: Instant) -> Option<Duration> {
+    /// How long to wait before the new count of `key` is written; `None`: now. While `others_wait` for work that will
+    /// change it again, it lets them go first, for the longest interval at most.
+    pub(super) fn wait(&self, key: &Key, now: Instant, others_wait: bool) -> Option<Duration> {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let due = all.entry(key.clone()).or_default();
-        let soonest = now + BURST;
-        let earliest = due.told.map_or(soonest, |(told, interval)| (told + interval).max(soonest));
-        let wait = due.at.get_or_insert(earliest).saturating_duration_since(now);
+        let since = *due.since.get_or_insert(now);
+        let mut at = since + BURST;
+        if let Some((told, interval)) = due.told {
+            at = at.max(told + interval);
+        }
+        if others_wait {
+            at = at.max((now + self.interval).min(since + self.interval_max));
+        }
+        let wait = at.saturating_duration_since(now);
         if wait.is_zero() {
             // Counts that came one after the other without a pause are a burst.
             let goes_on = due.told.filter(|(told, interval)| now.duration_since(*told) < *interval * 2);
             let interval = goes_on.map_or(self.interval, |(_, interval)| (interval * 2).min(self.interval_max));
-            *due = Due { at: None, told: Some((now, interval)) };
+            *due = Due { since: None, told: Some((now, interval)) };
         }
         (!wait.is_zero()).then_some(wait)
     }
@@ -65,7 +73,7 @@ impl Pace {
     pub(super) fn forget_old(&self, now: Instant) {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let matters = |due: &Due| {
-            let waits = due.at.is_some_and(|at| at + self.interval_max > now);
+            let waits = due.since.is_some_and(|since| since + self.interval_max * 2 > now);
             waits || due.told.is_some_and(|(told, interval)| told + interval * 2 > now)
         };
         all.retain(|_, due| matters(due));
@@ -81,29 +89,42 @@ mod tests {
     fn a_burst_is_told_once_and_a_long_one_now_and_then() {
         let (pace, start) = (Pace::of_counts(), Instant::now());
         let key = Key::new("billing", "sync");
-        assert_eq!(pace.wait(&key, start), Some(BURST));
-        assert_eq!(pace.wait(&key, start + BURST / 2), Some(BURST / 2));
+        assert_eq!(pace.wait(&key, start, false), Some(BURST));
+        assert_eq!(pace.wait(&key, start + BURST / 2, false), Some(BURST / 2));
         let mut told = start + BURST;
-        assert_eq!(pace.wait(&key, told), None);
+        assert_eq!(pace.wait(&key, told, false), None);
         for interval in [1, 2, 4, 8, 8].map(|times| INTERVAL * times) {
-            assert_eq!(pace.wait(&key, told), Some(interval));
+            assert_eq!(pace.wait(&key, told, false), Some(interval));
             told += interval;
-            assert_eq!(pace.wait(&key, told), None);
+            assert_eq!(pace.wait(&key, told, false), None);
         }
         pace.forget_old(told + INTERVAL_MAX + BURST);
         assert_eq!(pace.due.lock().unwrap().len(), 1, "it may go on");
-        assert_eq!(pace.wait(&key, told + 3 * INTERVAL_MAX), Some(BURST), "after a pause it starts again");
+        assert_eq!(pace.wait(&key, told + 3 * INTERVAL_MAX, false), Some(BURST), "after a pause it starts again");
+    }
+
+    #[test]
+    fn a_count_lets_credentials_go_first_but_not_for_ever() {
+        let (pace, start) = (Pace::of_counts(), Instant::now());
+        let key = Key::new("billing", "sync");
+        for times in 0..8 {
+            assert_eq!(pace.wait(&key, start + INTERVAL * times, true), Some(INTERVAL));
+        }
+        assert_eq!(pace.wait(&key, start + INTERVAL_MAX, true), None);
+        let told = start + INTERVAL_MAX;
+        assert_eq!(pace.wait(&key, told + INTERVAL, true), Some(INTERVAL));
+        assert_eq!(pace.wait(&key, told + INTERVAL, false), Some(BURST), "nothing waits any more");
     }
 
     #[test]
     fn an_object_that_nothing_is_heard_of_any_more_takes_no_room() {
         let (pace, start) = (Pace::of_uses(), Instant::now());
         for number in 0..1_000 {
-            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start), Some(BURST));
+            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start, false), Some(BURST));
         }
         // Half of them were deleted before anything was told.
         for number in 0..500 {
-            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start + BURST), None);
+            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start + BURST, false), None);
         }
         pace.forget_old(start + BURST);
         assert_eq!(pace.due.lock().unwrap().len(), 1_000);

@@ -62,6 +62,11 @@ impl Queue {
         self.0.changed.notify_one();
     }
 
+    /// How many keys could be taken at once.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().order.len()
+    }
+
     /// Reconciles whatever comes, for ever: never one key twice at once, never more than `concurrency` of them.
     pub(super) async fn work<F: Future<Output = Next>>(&self, concurrency: usize, reconcile: impl Fn(Key) -> F) {
         let keys = futures::stream::unfold((), |()| async { Some((self.next().await, ())) });
