@@ -87,6 +87,7 @@ pub struct ApplicationSpec {
 
 /// A reference to an object of the same namespace.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct Reference {
     /// Its name.
     #[schemars(schema_with = "schema::object_name")]

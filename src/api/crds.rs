@@ -1,7 +1,7 @@
 //! The CustomResourceDefinitions, as generated YAML under `crds/` has them.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
 use serde_json::json;
@@ -18,7 +18,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
 }
 
 /// What the derive does not know: the default of `status`, that an absent field is not a null one, and that conditions
-/// merge by type.
+/// merge by type, each as a whole.
 fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
@@ -33,6 +33,10 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         if let Some(conditions) = status.properties.as_mut().and_then(|properties| properties.get_mut("conditions")) {
             conditions.x_kubernetes_list_type = Some("map".to_owned());
             conditions.x_kubernetes_list_map_keys = Some(vec!["type".to_owned()]);
+            if let Some(JSONSchemaPropsOrArray::Schema(condition)) = conditions.items.as_mut() {
+                // Who says a condition says all of it. Field by field the API server would note seven owners for each.
+                condition.x_kubernetes_map_type = Some("atomic".to_owned());
+            }
         }
     }
     crd
@@ -55,10 +59,7 @@ fn drop_nullable(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     let properties = schema.properties.iter_mut().flat_map(|properties| properties.values_mut());
     properties.for_each(drop_nullable);
-    if let Some(k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrArray::Schema(
-        items,
-    )) = schema.items.as_mut()
-    {
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = schema.items.as_mut() {
         drop_nullable(items);
     }
 }

@@ -130,6 +130,7 @@ pub struct SourceStatus {
 /// One value of a secret.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct Version {
     /// The id inside the value.
     pub id: String,
