@@ -10,6 +10,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
 use kube::{Api, Client, Resource};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::params;
 use crate::api::conditions::reasons;
@@ -19,8 +20,12 @@ use crate::clock::Clock;
 /// Events waiting to be written, twice as many as client-go keeps. When somebody produces more, further ones are dropped:
 /// the conditions say the same, and each that waits takes 400 bytes.
 const BACKLOG: usize = 2_000;
-/// Pause after each event. Telling about ten thousand credentials must not slow down making them.
+/// Least pause after each event. Telling about ten thousand credentials must not slow down making them.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The pause in multiples of the time that the event took: a busy API server is asked less often.
+const PAUSE_FACTOR: u32 = 20;
+/// Longest pause: a server that hangs must not silence the operator after it is back.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// `note` may have at most 1 KiB (events.k8s.io/v1).
 const NOTE_LENGTH_MAX: usize = 1024;
 
@@ -76,8 +81,9 @@ pub(super) fn start(client: Client, clock: impl Clock, replica: String) -> Sende
     let (sender, mut notes) = mpsc::channel::<Note>(BACKLOG);
     tokio::spawn(async move {
         while let Some(note) = notes.recv().await {
+            let started = Instant::now();
             write(&client, event(note, &clock, &replica)).await;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause_after(started.elapsed())).await;
         }
     });
     Sender(sender)
@@ -101,6 +107,10 @@ pub(super) async fn about_own_secret(
     };
     let note = Note { about, warning: true, reason: reasons::KEY_UNUSABLE.to_owned(), action: "Load", text };
     write(client, event(note, clock, replica)).await;
+}
+
+fn pause_after(took: Duration) -> Duration {
+    (took * PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX)
 }
 
 async fn write(client: &Client, event: Event) {
@@ -150,5 +160,16 @@ pub(super) fn refusal<K: Resource<DynamicType = ()>>(
     let Some(now) = find(after).filter(|now| now.status == "False" && now.reason != reasons::PENDING) else { return };
     if find(before).is_none_or(|before| before.reason != now.reason) {
         events.warning(about, now.reason, "Check", now.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_api_server_is_told_less_often_and_never_left_alone_for_long() {
+        let pause = |milliseconds| pause_after(Duration::from_millis(milliseconds)).as_millis();
+        assert_eq!([1, 2, 40, 500].map(pause), [20, 40, 800, 2_000]);
     }
 }
