@@ -10,9 +10,9 @@ use crate::model::Key;
 pub(super) const BURST: Duration = Duration::from_millis(500);
 /// Least time between two counts of one object at first, …
 const INTERVAL: Duration = Duration::from_secs(5);
-/// … doubled up to this while they keep coming: otherwise each of ten thousand credentials that are applied at once would
-/// cost its application a write.
-const INTERVAL_MAX: Duration = Duration::from_secs(40);
+/// … doubled up to a minute while they keep coming: otherwise each of ten thousand credentials that are applied at once
+/// would cost its application a write.
+const INTERVAL_MAX: Duration = Duration::from_mins(1);
 
 /// Least time between two times of last use. With the time until a replica reports it, that is less than a minute.
 const USES_INTERVAL: Duration = Duration::from_secs(30);
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(pace.wait(&key, start + BURST / 2, false), Some(BURST / 2));
         let mut told = start + BURST;
         assert_eq!(pace.wait(&key, told, false), None);
-        for interval in [1, 2, 4, 8, 8].map(|times| INTERVAL * times) {
+        for interval in [5, 10, 20, 40, 60, 60].map(Duration::from_secs) {
             assert_eq!(pace.wait(&key, told, false), Some(interval));
             told += interval;
             assert_eq!(pace.wait(&key, told, false), None);
@@ -107,7 +107,7 @@ mod tests {
     fn a_count_lets_credentials_go_first_but_not_for_ever() {
         let (pace, start) = (Pace::of_counts(), Instant::now());
         let key = Key::new("billing", "sync");
-        for times in 0..8 {
+        for times in 0..12 {
             assert_eq!(pace.wait(&key, start + INTERVAL * times, true), Some(INTERVAL));
         }
         assert_eq!(pace.wait(&key, start + INTERVAL_MAX, true), None);
