@@ -56,9 +56,9 @@ impl Queue {
         self.0.changed.notify_one();
     }
 
-    /// Has `key` reconciled after this time at the latest: whatever happens to it before comes with it.
+    /// Has `key` reconciled after this time, or when it is going to be anyhow: for what is in no hurry.
     pub(super) fn push_after(&self, key: Key, wait: Duration) {
-        self.lock().push_at(key, Instant::now() + wait);
+        self.lock().push_unless_due(key, Instant::now() + wait);
         self.0.changed.notify_one();
     }
 
@@ -120,6 +120,12 @@ impl State {
             self.agenda.remove(&(later, key.clone()));
         }
         self.agenda.insert((due, key));
+    }
+
+    fn push_unless_due(&mut self, key: Key, due: Instant) {
+        if !self.timers.contains_key(&key) {
+            self.push_at(key, due);
+        }
     }
 
     /// The next key, or when there will be one if nothing happens before.

@@ -58,16 +58,20 @@ fn a_timer_ends_when_it_is_due_or_with_a_look_before() {
 fn what_is_in_no_hurry_comes_once_at_its_time_or_with_what_is() {
     let (mut state, now) = (State::default(), Instant::now());
     let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
-    state.push_at(key(1), soon);
-    state.push_at(key(1), later);
+    for due in [soon, later, now] {
+        state.push_unless_due(key(1), due);
+    }
     assert_eq!(state.take(now), Err(Some(soon)), "the first word counts");
-    state.push_at(key(1), now);
-    assert_eq!(taken(&mut state, now), [key(1)], "unless the next wants it sooner");
-    state.push_at(key(1), soon);
+    assert_eq!(taken(&mut state, soon), [key(1)]);
+    state.push_unless_due(key(1), soon);
     state.done(key(1), Next::After(later - now), now);
     assert_eq!(taken(&mut state, soon), [key(1)], "what came while it was busy is not put off");
-    state.done(key(1), Next::Change, soon);
-    state.push_at(key(2), soon);
+    state.done(key(1), Next::After(later - soon), soon);
+    state.push_unless_due(key(1), soon);
+    assert_eq!(state.take(soon), Err(Some(later)), "whoever looked at it last knows when to look again");
+    assert_eq!(taken(&mut state, later), [key(1)]);
+    state.done(key(1), Next::Change, later);
+    state.push_unless_due(key(2), soon);
     state.push(key(2));
     assert_eq!(taken(&mut state, now), [key(2)]);
     state.done(key(2), Next::Change, now);
