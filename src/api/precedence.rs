@@ -36,7 +36,8 @@ pub fn uuid_number(text: &str) -> Option<u128> {
         _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
     };
     let usual = text.len() == 36 && text.bytes().enumerate().all(is_usual);
-    usual.then(|| u128::from_str_radix(&text.replace('-', ""), 16).ok()).flatten()
+    let digits = text.chars().filter_map(|digit| digit.to_digit(16));
+    usual.then(|| digits.fold(0, |number, digit| number << 4 | u128::from(digit)))
 }
 
 #[cfg(test)]
