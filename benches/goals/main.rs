@@ -15,6 +15,7 @@ mod changes;
 mod clients;
 mod cluster;
 mod endpoint;
+mod floor;
 mod http;
 mod introspection;
 mod load;
