@@ -20,9 +20,12 @@ use crate::clock::Clock;
 /// Events waiting to be written, twice as many as client-go keeps. When somebody produces more, further ones are dropped:
 /// the conditions say the same, and each that waits takes 400 bytes.
 const BACKLOG: usize = 2_000;
-/// Least pause after each event. Telling about ten thousand credentials must not slow down making them.
+/// Least pause after each event.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The pause in multiples of the time that the event took: a busy API server is asked less often.
+/// More than so many that wait are a burst. Telling about ten thousand credentials must not slow down making them; who
+/// applies a handful is told at once.
+const BURST: usize = 25;
+/// In a burst the pause in multiples of the time that the event took: a busy API server is asked less often.
 const PAUSE_FACTOR: u32 = 20;
 /// Longest pause: a server that hangs must not silence the operator after it is back.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -83,7 +86,7 @@ pub(super) fn start(client: Client, clock: impl Clock, replica: String) -> Sende
         while let Some(note) = notes.recv().await {
             let started = Instant::now();
             write(&client, event(note, &clock, &replica)).await;
-            tokio::time::sleep(pause_after(started.elapsed())).await;
+            tokio::time::sleep(pause_after(started.elapsed(), notes.len())).await;
         }
     });
     Sender(sender)
@@ -109,8 +112,9 @@ pub(super) async fn about_own_secret(
     write(client, event(note, clock, replica)).await;
 }
 
-fn pause_after(took: Duration) -> Duration {
-    (took * PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX)
+/// The pause after an event that took so long, while so many others wait.
+fn pause_after(took: Duration, waiting: usize) -> Duration {
+    if waiting > BURST { (took * PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX) } else { PAUSE }
 }
 
 async fn write(client: &Client, event: Event) {
@@ -168,8 +172,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_busy_api_server_is_told_less_often_and_never_left_alone_for_long() {
-        let pause = |milliseconds| pause_after(Duration::from_millis(milliseconds)).as_millis();
+    fn a_burst_is_told_less_often_to_a_busy_api_server_and_never_kept_for_long() {
+        let pause = |milliseconds| pause_after(Duration::from_millis(milliseconds), BURST + 1).as_millis();
         assert_eq!([1, 2, 40, 500].map(pause), [20, 40, 800, 2_000]);
+    }
+
+    #[test]
+    fn a_handful_is_told_at_once() {
+        assert_eq!(pause_after(Duration::from_millis(500), BURST), PAUSE);
     }
 }

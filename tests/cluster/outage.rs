@@ -93,6 +93,10 @@ async fn a_restart_writes_nothing_and_what_was_issued_still_works() {
     tenant.refused("ClientSecret", "astray", "ApplicationNotFound").await;
     tenant.apply(&application("orphan", "nobody", json!({}))).await;
     tenant.refused("Application", "orphan", "ServiceUserNotFound").await;
+    // Events are written one after the other, behind the work.
+    for (name, reason) in [("blue", "Issued"), ("astray", "ApplicationNotFound"), ("orphan", "ServiceUserNotFound")] {
+        tenant.told(name, reason).await;
+    }
     tenant.settled().await;
     // Members are counted at leisure.
     eventually("the group counts its member", async || {

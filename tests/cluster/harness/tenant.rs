@@ -100,6 +100,16 @@ impl Tenant {
         condition["message"].as_str().expect("a message").to_owned()
     }
 
+    /// Waits until an event about an object of this namespace was written for this reason.
+    pub async fn told(&self, name: &str, reason: &str) -> Value {
+        eventually(format_args!("an event tells {reason} of {name}"), async || {
+            let events = self.list("Event", &self.namespace).await;
+            let told = events.iter().find(|event| event["reason"] == reason && event["regarding"]["name"] == name);
+            told.cloned().ok_or_else(|| format!("{events:#?}"))
+        })
+        .await
+    }
+
     /// Waits until a condition is so for the present generation. An empty reason is any.
     pub async fn says(&self, kind: &str, name: &str, type_: &str, status: &str, reason: &str) -> Value {
         let what = format!("{kind} {}/{name} says {type_}={status} {reason}", self.namespace);
