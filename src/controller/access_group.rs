@@ -32,7 +32,7 @@ pub(super) async fn reconcile<C: Clock>(group: Arc<AccessGroup>, context: Arc<Co
     let told = group.status.clone().unwrap_or_default();
     if told != wanted
         && (AccessGroupStatus { members: told.members, ..wanted.clone() }) == told
-        && let Some(wait) = context.pace.wait(&Key::of(group.as_ref()), Instant::now(), false)
+        && let Some(wait) = context.pace.wait(&Key::of(group.as_ref()), Instant::now())
     {
         return Ok(Next::After(wait));
     }

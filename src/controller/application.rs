@@ -27,12 +27,13 @@ pub(super) async fn reconcile<C: Clock>(
     let told = object.status.clone().unwrap_or_default();
     let waits_for = (!is_propagated(&wanted)).then(|| needed(&object, facts.user.as_deref(), &context.model));
     context.propagation.watch_for(&Key::of(object.as_ref()), waits_for);
-    if told != wanted
-        && (ApplicationStatus { secrets: told.secrets.clone(), ..wanted.clone() }) == told
-        && let Some(wait) =
-            context.pace.wait(&Key::of(object.as_ref()), Instant::now(), secrets.waiting() > CONCURRENCY)
-    {
-        return Ok(Next::After(wait));
+    if told != wanted && (ApplicationStatus { secrets: told.secrets.clone(), ..wanted.clone() }) == told {
+        let (key, now) = (Key::of(object.as_ref()), Instant::now());
+        let others_wait = secrets.waiting() > CONCURRENCY;
+        let wait = if others_wait { context.pace.wait_behind_others(&key, now) } else { context.pace.wait(&key, now) };
+        if let Some(wait) = wait {
+            return Ok(Next::After(wait));
+        }
     }
     context.write_status(context.api_of(object.as_ref()), object.as_ref(), object.status.as_ref(), &wanted).await?;
     events::refusal(&context.events, object.as_ref(), &told.conditions, &wanted.conditions, types::READY);

@@ -229,7 +229,7 @@ impl<C: Clock> Context<C> {
             let known = told.versions.iter().find(|known| known.id == version.id);
             version.last_used_at = known.and_then(|known| known.last_used_at);
         }
-        (but_for_uses == *told).then(|| self.uses_pace.wait(&Key::of(owner), Instant::now(), false)).flatten()
+        (but_for_uses == *told).then(|| self.uses_pace.wait(&Key::of(owner), Instant::now())).flatten()
     }
 
     /// Writes the status, and events about what is new in it.

@@ -46,18 +46,24 @@ impl Pace {
         Self { due: Mutex::default(), interval: USES_INTERVAL, interval_max: USES_INTERVAL }
     }
 
-    /// How long to wait before the new count of `key` is written; `None`: now. While `others_wait` for work that will
-    /// change it again, it lets them go first, for the longest interval at most.
-    pub(super) fn wait(&self, key: &Key, now: Instant, others_wait: bool) -> Option<Duration> {
+    /// How long to wait before the news of `key` are written; `None`: now.
+    pub(super) fn wait(&self, key: &Key, now: Instant) -> Option<Duration> {
+        self.wait_past(key, now, |_| now)
+    }
+
+    /// The same while others wait for work that will change it again: lets them go first, for the longest interval at most.
+    pub(super) fn wait_behind_others(&self, key: &Key, now: Instant) -> Option<Duration> {
+        self.wait_past(key, now, |since| (now + self.interval).min(since + self.interval_max))
+    }
+
+    /// `earliest`: given since when there are news, before when they are not written.
+    fn wait_past(&self, key: &Key, now: Instant, earliest: impl Fn(Instant) -> Instant) -> Option<Duration> {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let due = all.entry(key.clone()).or_default();
         let since = *due.since.get_or_insert(now);
-        let mut at = since + BURST;
+        let mut at = (since + BURST).max(earliest(since));
         if let Some((told, interval)) = due.told {
             at = at.max(told + interval);
-        }
-        if others_wait {
-            at = at.max((now + self.interval).min(since + self.interval_max));
         }
         let wait = at.saturating_duration_since(now);
         if wait.is_zero() {
@@ -89,18 +95,18 @@ mod tests {
     fn a_burst_is_told_once_and_a_long_one_now_and_then() {
         let (pace, start) = (Pace::of_counts(), Instant::now());
         let key = Key::new("billing", "sync");
-        assert_eq!(pace.wait(&key, start, false), Some(BURST));
-        assert_eq!(pace.wait(&key, start + BURST / 2, false), Some(BURST / 2));
+        assert_eq!(pace.wait(&key, start), Some(BURST));
+        assert_eq!(pace.wait(&key, start + BURST / 2), Some(BURST / 2));
         let mut told = start + BURST;
-        assert_eq!(pace.wait(&key, told, false), None);
+        assert_eq!(pace.wait(&key, told), None);
         for interval in [5, 10, 20, 40, 60, 60].map(Duration::from_secs) {
-            assert_eq!(pace.wait(&key, told, false), Some(interval));
+            assert_eq!(pace.wait(&key, told), Some(interval));
             told += interval;
-            assert_eq!(pace.wait(&key, told, false), None);
+            assert_eq!(pace.wait(&key, told), None);
         }
         pace.forget_old(told + INTERVAL_MAX + BURST);
         assert_eq!(pace.due.lock().unwrap().len(), 1, "it may go on");
-        assert_eq!(pace.wait(&key, told + 3 * INTERVAL_MAX, false), Some(BURST), "after a pause it starts again");
+        assert_eq!(pace.wait(&key, told + 3 * INTERVAL_MAX), Some(BURST), "after a pause it starts again");
     }
 
     #[test]
@@ -108,23 +114,23 @@ mod tests {
         let (pace, start) = (Pace::of_counts(), Instant::now());
         let key = Key::new("billing", "sync");
         for times in 0..12 {
-            assert_eq!(pace.wait(&key, start + INTERVAL * times, true), Some(INTERVAL));
+            assert_eq!(pace.wait_behind_others(&key, start + INTERVAL * times), Some(INTERVAL));
         }
-        assert_eq!(pace.wait(&key, start + INTERVAL_MAX, true), None);
+        assert_eq!(pace.wait_behind_others(&key, start + INTERVAL_MAX), None);
         let told = start + INTERVAL_MAX;
-        assert_eq!(pace.wait(&key, told + INTERVAL, true), Some(INTERVAL));
-        assert_eq!(pace.wait(&key, told + INTERVAL, false), Some(BURST), "nothing waits any more");
+        assert_eq!(pace.wait_behind_others(&key, told + INTERVAL), Some(INTERVAL));
+        assert_eq!(pace.wait(&key, told + INTERVAL), Some(BURST), "nothing waits any more");
     }
 
     #[test]
     fn an_object_that_nothing_is_heard_of_any_more_takes_no_room() {
         let (pace, start) = (Pace::of_uses(), Instant::now());
         for number in 0..1_000 {
-            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start, false), Some(BURST));
+            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start), Some(BURST));
         }
         // Half of them were deleted before anything was told.
         for number in 0..500 {
-            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start + BURST, false), None);
+            assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start + BURST), None);
         }
         pace.forget_old(start + BURST);
         assert_eq!(pace.due.lock().unwrap().len(), 1_000);
