@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::oauth::error::RequestError;
+use crate::oauth::error::{RequestError, TokenError, Unavailable};
+
+/// What every body may take: a form with a secret, scopes and resources is shorter.
+const SMALL: usize = 4 * 1024;
+/// What all longer bodies together may take.
+const LARGE_TOGETHER: usize = 16 * 1024 * 1024;
 
 /// Bounds of one request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,21 +39,92 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
-/// Reads the whole body.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: &RequestLimits) -> Result<Bytes, RequestError> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limits.body_bytes)) {
-        return Err(RequestError::BodyTooLarge);
+/// Reads bodies. However many arrive at once, and in whatever pieces, those that are long take a bounded part of the memory,
+/// and those that are short never wait for them.
+pub(crate) struct Bodies {
+    limits: RequestLimits,
+    /// How many long ones may be here at the same time.
+    large: Semaphore,
+}
+
+impl Bodies {
+    pub(crate) fn new(limits: RequestLimits) -> Self {
+        let large = (LARGE_TOGETHER / limits.body_bytes.max(1)).clamp(1, Semaphore::MAX_PERMITS);
+        Self { limits, large: Semaphore::new(large) }
     }
-    let reading = Limited::new(body, limits.body_bytes).collect();
-    match tokio::time::timeout(limits.body_read, reading).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if is_too_long(error.as_ref()) => Err(RequestError::BodyTooLarge),
-        Ok(Err(_)) => Err(RequestError::BodyIncomplete),
-        Err(_) => Err(RequestError::BodyTimeout),
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// A [`RequestError`] about the body, or [`Unavailable::Overloaded`] when too many long ones are being read.
+    pub(crate) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, TokenError> {
+        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced
+            .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > self.limits.body_bytes))
+        {
+            return Err(RequestError::BodyTooLarge.into());
+        }
+        let read = tokio::time::timeout(self.limits.body_read, self.collect(body)).await;
+        read.unwrap_or_else(|_| Err(RequestError::BodyTimeout.into()))
+    }
+
+    /// Piece by piece, and each let go at once: a piece of one byte may hold a page of what was read from the network.
+    async fn collect(&self, mut body: Body) -> Result<Vec<u8>, TokenError> {
+        let (mut all, mut place): (Vec<u8>, Option<SemaphorePermit<'_>>) = (Vec::new(), None);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| RequestError::BodyIncomplete)?;
+            let Some(piece) = frame.data_ref() else { continue };
+            let length = all.len() + piece.len();
+            if length > self.limits.body_bytes {
+                return Err(RequestError::BodyTooLarge.into());
+            }
+            if length > SMALL && place.is_none() {
+                place = Some(self.large.try_acquire().map_err(|_| Unavailable::Overloaded)?);
+            }
+            all.extend_from_slice(piece);
+        }
+        Ok(all)
     }
 }
 
-fn is_too_long(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    error.is::<LengthLimitError>()
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::body::Bytes;
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    /// One byte of a page, which is counted while anybody holds it.
+    struct Page(Arc<AtomicUsize>);
+
+    impl AsRef<[u8]> for Page {
+        fn as_ref(&self) -> &[u8] {
+            &[b'a'; 4096]
+        }
+    }
+
+    impl Drop for Page {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_tiny_pieces_holds_nothing_of_what_they_came_in() {
+        let (held, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (now, highest) = (Arc::clone(&held), Arc::clone(&most));
+        let pieces = futures::stream::iter(0..5_000).map(move |_| {
+            highest.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            Ok::<_, Infallible>(Bytes::from_owner(Page(Arc::clone(&now))).slice(..1))
+        });
+        let bodies = Bodies::new(RequestLimits::default());
+        let read = bodies.read(&HeaderMap::new(), Body::from_stream(pieces)).await;
+        assert_eq!(read.ok().map(|body| body.len()), Some(5_000));
+        assert_eq!(held.load(Ordering::Relaxed), 0);
+        assert!(most.load(Ordering::Relaxed) <= 2, "{most:?} pages at once");
+    }
 }

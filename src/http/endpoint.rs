@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
@@ -12,6 +11,7 @@ use ipnet::IpNet;
 
 use crate::clock::Clock;
 use crate::http::body;
+use crate::http::body::Bodies;
 pub use crate::http::body::RequestLimits;
 use crate::http::server::Peer;
 use crate::http::source;
@@ -45,7 +45,7 @@ pub struct Settings {
 pub struct Endpoint<C, K> {
     pub(crate) service: TokenService<C, K>,
     pub(crate) metrics: TokenMetrics,
-    pub(crate) limits: RequestLimits,
+    bodies: Bodies,
     pub(crate) service_documentation: Option<String>,
     trusted_proxies: Vec<IpNet>,
 }
@@ -57,12 +57,12 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
         let Settings { issuer, service_documentation, audience_scopes, request, hash, trusted_proxies } = settings;
         let service = TokenService::new(clients, clock, keys, issuer, audience_scopes, hash, meter);
-        Self { service, metrics, limits: request, service_documentation, trusted_proxies }
+        Self { service, metrics, bodies: Bodies::new(request), service_documentation, trusted_proxies }
     }
 
     /// A form, if one may be answered now and the request is one.
     pub(crate) async fn form(&self, request: Request, source: Option<IpAddr>) -> Result<FormRequest, TokenError> {
-        let now = self.service.available()?;
+        self.service.available()?;
         let (head, body) = request.into_parts();
         if head.uri.query().is_some_and(|query| !query.is_empty()) {
             return Err(RequestError::Query.into());
@@ -70,7 +70,9 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         if !body::is_form(&head.headers) {
             return Err(RequestError::NotAForm.into());
         }
-        let body = body::read(&head.headers, body, &self.limits).await?;
+        let body = self.bodies.read(&head.headers, body).await?;
+        // What the body waited for may be over by now.
+        let now = self.service.available()?;
         Ok(FormRequest { arrival: Arrival { now, source }, headers: head.headers, body })
     }
 
@@ -85,7 +87,7 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
 pub(crate) struct FormRequest {
     pub(crate) arrival: Arrival,
     headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Vec<u8>,
 }
 
 impl FormRequest {

@@ -1,5 +1,6 @@
 //! T: transport and form.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use postern::http::endpoint::RequestLimits;
@@ -8,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::raw;
-use crate::world::{BILLING, FORM, GRANT, Options, World};
+use crate::world::{BILLING, FORM, GRANT, NOW, Options, World};
 
 const TOKEN_PATHS: [&str; 4] = ["/oauth2/token", "/oauth/v2/token", "/Auth/OAuth/Token", "/auth/oauth/token"];
 
@@ -128,6 +129,55 @@ async fn t10_a_long_body_gives_413_announced_or_not() {
                 connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let reply = raw::send(world.addr, format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).await;
     assert_eq!(reply.error(), (413, "invalid_request".to_owned()));
+}
+
+#[tokio::test]
+async fn t10_long_bodies_that_do_not_end_take_bounded_memory_and_no_place_of_short_ones() {
+    // Two of this length are all that may be there at once.
+    let request = RequestLimits { body_bytes: 8 * 1024 * 1024, ..RequestLimits::default() };
+    let world = World::start_with(Options { request, ..Options::default() }).await;
+    let body = format!("{GRANT}&x={}", "a".repeat(8000));
+    let authorization = world.credential.basic();
+    let whole = raw::request("POST", "/oauth2/token", &[("authorization", &authorization), FORM], body.as_bytes());
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
+        stream.write_all(&whole[..whole.len() - 1]).await.unwrap();
+        open.push(stream);
+    }
+    let refused = async {
+        loop {
+            let reply = raw::send(world.addr, &whole).await;
+            if reply.status != 200 {
+                break reply;
+            }
+        }
+    };
+    let reply = tokio::time::timeout(Duration::from_secs(5), refused).await.expect("there is no place for a third");
+    assert_eq!(reply.error(), (503, "temporarily_unavailable".to_owned()));
+    assert!(reply.header("retry-after").is_some());
+    assert_eq!(world.token("").await.status, 200, "a short one needs none");
+    for mut stream in open {
+        stream.write_all(&whole[whole.len() - 1..]).await.unwrap();
+        assert_eq!(raw::one(&mut stream).await.status, 200, "what has a place keeps it");
+    }
+    assert_eq!(raw::send(world.addr, &whole).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_is_decided_at_the_instant_at_which_its_body_is_there() {
+    let world = World::start().await;
+    let authorization = world.credential.basic();
+    let headers = [("authorization", authorization.as_str()), FORM];
+    let whole = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
+    let mut slow = TcpStream::connect(world.addr).await.unwrap();
+    slow.write_all(&whole[..whole.len() - 1]).await.unwrap();
+    // It is being read when others have been answered.
+    assert_eq!(world.token("").await.status, 200);
+    world.clock.fetch_add(9, Ordering::Relaxed);
+    slow.write_all(&whole[whole.len() - 1..]).await.unwrap();
+    let claims = crate::world::claims(&raw::one(&mut slow).await);
+    assert_eq!(claims["iat"], NOW + 9);
 }
 
 #[tokio::test]
