@@ -68,6 +68,10 @@ pub struct Arrival {
 impl<C: Clients> Authenticator<'_, C> {
     pub(crate) async fn authenticate(&self, presented: &Presented) -> Result<Authenticated, TokenError> {
         let mut readings: Vec<Reading<'_>> = presented.candidates.iter().filter_map(Reading::of).collect();
+        if readings.len() > 1 {
+            // Another reading than the one that is known to be right would cost a hash each time.
+            readings.sort_by_cached_key(|reading| !self.remembers(reading));
+        }
         let mut outcome = self.try_all(&mut readings, presented.method).await;
         if let Err(TokenError::Client(error)) = &outcome
             && error.may_be_behind()
@@ -162,6 +166,14 @@ impl<C: Clients> Authenticator<'_, C> {
         }
         let recognised = ended.into_iter().find(|(secret, version)| Hasher::remembers(secret, version, value));
         recognised.ok_or_else(|| ClientError::UnknownSecret(record.application.clone()).into())
+    }
+
+    /// Whether the value of this reading is in force and has passed before.
+    fn remembers(&self, reading: &Reading<'_>) -> bool {
+        let Lookup::Live(record) = self.clients.lookup(reading.client_id) else { return false };
+        let value = reading.form.value();
+        versions(&record)
+            .any(|(secret, version)| self.in_force(secret, version) && Hasher::remembers(secret, version, value))
     }
 
     /// Whether the value is that of this version; computed at most once for each reading.
@@ -281,6 +293,13 @@ impl<'a> Form<'a> {
             Ok(presented) => Some(Self::Generated(presented)),
             Err(_) if value.starts_with(secret::PREFIX) => None,
             Err(_) => secret::IMPORTED_LENGTH.contains(&value.chars().count()).then_some(Self::Foreign(value)),
+        }
+    }
+
+    fn value(&self) -> &'a str {
+        match self {
+            Self::Generated(presented) => presented.expose_secret(),
+            Self::Foreign(value) => value,
         }
     }
 }

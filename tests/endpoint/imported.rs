@@ -96,3 +96,16 @@ async fn a6_a_value_that_is_remembered_is_found_before_any_other_is_hashed() {
         assert_eq!(hashes(&world) - before, hashed);
     }
 }
+
+#[tokio::test]
+async fn a6_a_remembered_value_that_reads_as_two_costs_nothing() {
+    let world = World::start().await;
+    // As clients send it that do not encode what they send with Basic.
+    let secret = imported(&world, "3@rn0i+0y5j%2BB8_n:~/=");
+    world.clients.put(client(&[&secret]));
+    for hashed in [2, 0, 0] {
+        let before = hashes(&world);
+        assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200);
+        assert_eq!(hashes(&world) - before, hashed);
+    }
+}
