@@ -24,19 +24,17 @@ mod token;
 mod user;
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::{Client, Config};
+use kube::Client;
 use serde::Serialize;
 
 use crate::api::client_secret::LifetimePolicy;
 use crate::clock::{Clock, SystemClock};
+use crate::connection;
 
 pub use error::ExplainError;
 
-/// How long to wait for a connection to the API server: somebody sits before the screen.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest text that is read as a token. Ours are a kilobyte or two.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 
@@ -132,7 +130,6 @@ fn token(given: &str) -> Result<String, ExplainError> {
 }
 
 async fn connect() -> Result<Client, ExplainError> {
-    let mut config = Config::infer().await.map_err(|error| ExplainError::Config(Box::new(error)))?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    let config = connection::infer().await.map_err(|error| ExplainError::Config(Box::new(error)))?;
     Client::try_from(config).map_err(|error| ExplainError::Connection(Box::new(error)))
 }

@@ -12,6 +12,7 @@ pub mod api;
 pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod connection;
 pub mod controller;
 pub mod crypto;
 pub mod explain;

@@ -25,6 +25,7 @@ use crate::api::client_secret::LifetimePolicy;
 use crate::api::duration::ConfigDuration;
 use crate::cli::RunArgs;
 use crate::clock::{Clock, SystemClock};
+use crate::connection;
 use crate::controller;
 use crate::crypto::keyset::KeySet;
 use crate::crypto::random;
@@ -53,8 +54,6 @@ const KEYS: &str = "keys";
 const CERTIFICATE: &str = "certificate";
 /// Time between "not ready" and the end of accepting, in which load balancers notice.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How long to wait for a connection to the API server. kube's default of 30 s would keep a watch silent for as long.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection to the API server may be silent. A watch is for a minute at most, and a request is answered or
 /// given up by the API server in as long; whoever is silent for longer is not there any more. kube has no bound of its own.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
@@ -316,8 +315,7 @@ async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, 
 }
 
 async fn client() -> Result<Client, RunError> {
-    let mut config = kube::Config::infer().await.map_err(|error| RunError::Config(Box::new(error)))?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    let mut config = connection::infer().await.map_err(|error| RunError::Config(Box::new(error)))?;
     config.read_timeout = Some(READ_TIMEOUT);
     Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))
 }

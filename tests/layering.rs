@@ -26,6 +26,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "api", may_use: &[], must_not_know: HTTP },
     // A leaf that everybody may use.
     Layer { name: "chain", may_use: &[], must_not_know: KUBERNETES },
+    Layer { name: "connection", may_use: &[], must_not_know: HTTP },
     Layer { name: "clock", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "pool", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "telemetry", may_use: &["clock"], must_not_know: KUBERNETES },
@@ -42,7 +43,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "model", may_use: &["api", "clock", "pool"], must_not_know: HTTP },
     Layer { name: "index", may_use: &["api", "clock", "crypto", "oauth", "model", "pool"], must_not_know: HTTP },
     // Reads with the caller's rights, asks the decisions of the others, and prints; serves nothing.
-    Layer { name: "explain", may_use: &["api", "plan", "clock"], must_not_know: HTTP },
+    Layer { name: "explain", may_use: &["api", "plan", "clock", "connection"], must_not_know: HTTP },
     Layer { name: "controller", may_use: &["api", "plan", "crypto", "clock", "model"], must_not_know: HTTP },
 ];
 

@@ -16,6 +16,9 @@ use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::model::{Key, Kind, revision};
 use crate::oauth::client::{CatchUpError, has_form_of_client_id};
 
+/// A namespace of every cluster, where those who are not there are looked for.
+const NOBODYS: &str = "default";
+
 /// Looks behind the index.
 pub(super) struct CatchUp {
     client: Client,
@@ -38,11 +41,18 @@ impl CatchUp {
     }
 
     async fn read_and_wait(&self, progress: &Progress, client_id: &str) -> kube::Result<()> {
-        match self.application(client_id).await? {
-            Some(DeserializeGuard(Ok(application))) => progress.wait_for(&self.newest(&application).await?).await,
-            Some(undecodable) => progress.wait_for(&[(Kind::Application, revision(&undecodable))]).await,
-            None => {}
-        }
+        let newest = match self.application(client_id).await? {
+            Some(DeserializeGuard(Ok(application))) => {
+                let key = Key::of(&application);
+                let mut newest = self.newest(&key, &application.spec.service_user_ref.name).await?;
+                newest.push((Kind::Application, revision(&application)));
+                newest
+            }
+            Some(undecodable) => vec![(Kind::Application, revision(&undecodable))],
+            // How long it takes must not tell that there is no such client: the same reads, which find no secret.
+            None => self.newest(&Key::new(NOBODYS, client_id), client_id).await?,
+        };
+        progress.wait_for(&newest).await;
         Ok(())
     }
 
@@ -53,12 +63,11 @@ impl CatchUp {
         Ok(api.list(&ListParams::default().fields(&selector)).await?.items.into_iter().next())
     }
 
-    /// The newest resourceVersions of what the credentials of `application`, and what they may do, depend on.
-    async fn newest(&self, application: &Application) -> kube::Result<Vec<(Kind, u64)>> {
-        let key = Key::of(application);
-        let (namespace, client) = (&key.namespace, &self.client);
-        let user = format!("metadata.name={}", application.spec.service_user_ref.name);
-        let secrets = format!("spec.applicationRef.name={}", key.name);
+    /// The newest resourceVersions of what the credentials of an application, and what they may do, depend on.
+    async fn newest(&self, application: &Key, user: &str) -> kube::Result<Vec<(Kind, u64)>> {
+        let (namespace, client) = (&application.namespace, &self.client);
+        let user = format!("metadata.name={user}");
+        let secrets = format!("spec.applicationRef.name={}", application.name);
         let own_namespace = format!("metadata.name={namespace}");
         let (users, secrets, groups, namespaces) = tokio::try_join!(
             newest_of(Api::<PartialObjectMeta<ServiceUser>>::namespaced(client.clone(), namespace), &user),
@@ -67,7 +76,6 @@ impl CatchUp {
             newest_of(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), &own_namespace),
         )?;
         Ok(vec![
-            (Kind::Application, revision(application)),
             (Kind::ServiceUser, users),
             (Kind::ClientSecret, secrets),
             (Kind::AccessGroup, groups),

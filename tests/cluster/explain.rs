@@ -223,7 +223,8 @@ fn text(answer: Output) -> String {
 /// Runs `postern explain`.
 fn postern(kubeconfig: &Path, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
-    command.arg("explain").args(arguments).env("KUBECONFIG", kubeconfig);
+    // A proxy that leads nowhere: this machine is reached without one.
+    command.arg("explain").args(arguments).env("KUBECONFIG", kubeconfig).env("HTTPS_PROXY", "http://127.0.0.1:9");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()

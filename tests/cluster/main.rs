@@ -44,6 +44,7 @@ mod tenancy;
 mod tls;
 mod trusted_names;
 mod undecodable;
+mod unknown;
 mod usage;
 mod userinfo;
 mod validation;

@@ -1,0 +1,45 @@
+//! How the API server is reached: as kubectl would.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use kube::Config;
+use kube::config::InferConfigError;
+
+/// How long to wait for a connection. kube's default of 30 s would keep a watch silent for as long, and somebody may sit
+/// before the screen.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The configuration of the kubeconfig, or of the pod's ServiceAccount.
+///
+/// # Errors
+/// Neither of them can be used.
+pub async fn infer() -> Result<Config, InferConfigError> {
+    let mut config = Config::infer().await?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    if config.cluster_url.host().is_some_and(is_of_this_machine) {
+        // kube takes HTTPS_PROXY for every host; no proxy leads back here.
+        config.proxy_url = None;
+    }
+    Ok(config)
+}
+
+fn is_of_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_reached_without_a_proxy() {
+        for host in ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "LOCALHOST"] {
+            assert!(is_of_this_machine(host), "{host}");
+        }
+        for host in ["10.0.0.1", "[2001:db8::1]", "localhost.example.com", "127.0.0.1.example.com", ""] {
+            assert!(!is_of_this_machine(host), "{host}");
+        }
+    }
+}
