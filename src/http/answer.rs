@@ -10,7 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, Response, StatusCode};
 
-use crate::oauth::error::WireError;
+use crate::oauth::error::{TokenError, WireError};
 use crate::oauth::forward_auth::{Access, Denial};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -57,6 +57,12 @@ pub(crate) fn private_of(id: &RequestId, media_type: &'static str, body: Vec<u8>
     let mut response = private(id, StatusCode::OK, body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
+}
+
+/// The answer of what has an effect: it comes to its end, and into the log, also when nobody waits for it any more.
+pub(crate) async fn at_all_events(work: impl Future<Output = Response<Body>> + Send + 'static) -> Response<Body> {
+    let answered = tokio::spawn(work).await;
+    answered.unwrap_or_else(|_| error(&RequestId::new(), &TokenError::Internal.on_the_wire()))
 }
 
 /// 200, and nothing to say.

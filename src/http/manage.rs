@@ -38,6 +38,10 @@ pub(crate) async fn rotate<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
+    answer::at_all_events(ask_for_rotation(endpoint, request)).await
+}
+
+async fn ask_for_rotation<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Request) -> Response {
     let (id, mut facts) = (RequestId::new(), Facts { source: endpoint.source(&request), ..Facts::default() });
     let (head, _) = request.into_parts();
     let asked = async {

@@ -18,6 +18,10 @@ pub(crate) async fn revoke<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
+    answer::at_all_events(decide(endpoint, request)).await
+}
+
+async fn decide<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Request) -> Response {
     let id = RequestId::new();
     let mut facts = Facts { source: endpoint.source(&request), ..Facts::default() };
     let answer = async {

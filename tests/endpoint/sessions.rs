@@ -1,13 +1,16 @@
 //! Tokens that end before their time: idle ones, revoked ones.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use postern::oauth::client::CatchUpError;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::forward_auth::{ask, rule};
 use crate::introspection::{API, api, introspect, opaque, token};
-use crate::raw::Reply;
+use crate::raw::{self, Reply};
 use crate::world::{BILLING, CLIENT_ID, FORM, NOW, World, basic};
 
 fn at(world: &World, second: i64) {
@@ -157,6 +160,38 @@ async fn v1_unknown_tokens_are_200_and_those_of_another_client_are_refused() {
     at(&world, 900);
     assert_eq!(revoke(&world, &authorization, &format!("token={token}")).await.status, 200, "it has ended already");
     assert!(world.clients.revoked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
+    let world = World::start().await;
+    let authorization = world.credential.basic();
+    let body = format!("token={}", token(&world, "").await);
+    let headers = [("authorization", authorization.as_str()), FORM];
+    let revocation = raw::request("POST", "/oauth2/revoke", &headers, body.as_bytes());
+    let rotation = raw::request("POST", "/manage/v1/rotate", &headers[..1], b"");
+    for (request, line) in [(revocation, "\"token revoked\""), (rotation, "\"request allowed\"")] {
+        let written = world.clients.may_write.acquire().await.unwrap();
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
+        stream.write_all(&request).await.unwrap();
+        until(|| world.clients.writing.load(Ordering::Relaxed) == 1).await;
+        drop(stream);
+        // Long enough for the server to hear of it.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!crate::log::text().contains(line), "not decided yet");
+        drop(written);
+        until(|| crate::log::text().contains(line)).await;
+    }
+    assert_eq!((world.clients.revoked.lock().unwrap().len(), world.clients.rotations.lock().unwrap().len()), (1, 1));
+}
+
+async fn until(done: impl Fn() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it comes to pass");
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ use postern::telemetry::metrics::{self, TokenMetrics};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +70,9 @@ pub(crate) struct Memory {
     pub(crate) uses: Mutex<HashMap<String, i64>>,
     /// Whether there is room for them.
     pub(crate) notes_uses: AtomicBool,
+    /// Writes under way, and what each of them needs to go on.
+    pub(crate) writing: AtomicUsize,
+    pub(crate) may_write: Semaphore,
 }
 
 impl Memory {
@@ -78,6 +82,13 @@ impl Memory {
 
     pub(crate) fn set(&self, id: &str, lookup: Lookup) {
         self.known.lock().unwrap().insert(id.to_owned(), lookup);
+    }
+
+    async fn write(&self) -> Result<(), CatchUpError> {
+        self.writing.fetch_add(1, Ordering::Relaxed);
+        let _allowed = self.may_write.acquire().await.unwrap();
+        self.writing.fetch_sub(1, Ordering::Relaxed);
+        *self.catch_up.lock().unwrap()
     }
 
     /// Known only after catching up.
@@ -92,7 +103,7 @@ impl Ledger for Memory {
     }
 
     async fn revoke(&self, jti: &str, _: i64, _: &Arc<str>, _: Timestamp) -> Result<(), CatchUpError> {
-        (*self.catch_up.lock().unwrap())?;
+        self.write().await?;
         self.revoked.lock().unwrap().insert(jti.to_owned());
         Ok(())
     }
@@ -128,7 +139,7 @@ impl Clients for Memory {
         version_id: &str,
         _: Timestamp,
     ) -> Result<(), CatchUpError> {
-        (*self.catch_up.lock().unwrap())?;
+        self.write().await?;
         self.rotations.lock().unwrap().push((secret.name.to_string(), version_id.to_owned()));
         Ok(())
     }
@@ -223,6 +234,8 @@ impl World {
             revoked: Mutex::default(),
             uses: Mutex::default(),
             notes_uses: true.into(),
+            writing: AtomicUsize::new(0),
+            may_write: Semaphore::new(1),
         });
         let credential = new_credential(&install);
         clients.put(record(&credential));
