@@ -44,6 +44,10 @@ pub(crate) async fn metadata<C: Clients, K: Clock>(
 ) -> Response<Body> {
     let id = RequestId::new();
     let service = &endpoint.service;
+    // Scopes of half a list would be kept for minutes. Those of an old one are still a good answer.
+    if let Err(error @ Unavailable::NotSynced) = service.available() {
+        return answer::error(&id, &TokenError::from(error).on_the_wire());
+    }
     let keys = service.keys.signing.load();
     let Some(keys) = keys.as_ref() else {
         return answer::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());

@@ -54,10 +54,13 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
 /// Who wants a signed answer names its media type (RFC 9701 §4).
 fn form_of(headers: &HeaderMap) -> AnswerForm {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    let mut types = accepted.flat_map(|accept| accept.split(',')).filter_map(|range| range.split(';').next());
-    if types.any(|media_type| media_type.trim().eq_ignore_ascii_case(SIGNED)) {
-        AnswerForm::Jwt
-    } else {
-        AnswerForm::Json
-    }
+    if accepted.flat_map(|accept| accept.split(',')).any(wants_signed) { AnswerForm::Jwt } else { AnswerForm::Json }
+}
+
+/// Whether a range of `Accept` names the media type, and not with `q=0`, which refuses it (RFC 9110 §12.4.2).
+fn wants_signed(range: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let named = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(SIGNED));
+    let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
+    named && weight.and_then(|(_, weight)| weight.parse().ok()) != Some(0.0_f32)
 }

@@ -162,11 +162,15 @@ async fn a5_each_of_several_live_secrets_works() {
     let world = World::start().await;
     let credentials: Vec<Credential> = (0..20).map(|_| world.credential()).collect();
     let held = grant(&[(crate::world::BILLING, "invoices:read", "billing.reader", "Operational")]);
-    world.clients.put(record_of(held, &credentials.iter().collect::<Vec<_>>()));
-    for credential in &credentials {
+    let record = record_of(held, &credentials.iter().collect::<Vec<_>>());
+    let names: Vec<String> = record.secrets.iter().map(|secret| secret.object.name.to_string()).collect();
+    world.clients.put(record);
+    for (credential, name) in credentials.iter().zip(&names) {
         let reply = world.token_with(credential, "").await;
         assert_eq!(reply.status, 200);
         assert!(!reply.text().contains(&credential.version.id), "which one matched is not told");
+        let claims = crate::world::claims(&reply).to_string();
+        assert!(!claims.contains(&credential.version.id) && !claims.contains(name), "nor to the API: {claims}");
     }
 }
 

@@ -198,6 +198,10 @@ async fn o7_a_signed_answer_is_for_its_caller_and_is_no_access_token() {
         assert_eq!(answer(&world, &authorization, &jwt).await, json!({"active": false}));
         verify(&world, &jwt).await;
     }
+    let refusing = ("accept", "application/json, application/token-introspection+jwt;q=0");
+    let headers = [("authorization", authorization.as_str()), FORM, refusing];
+    let reply = world.send("POST", "/oauth2/introspect", &headers, "token=x").await;
+    assert_eq!(reply.header("content-type"), Some("application/json"), "RFC 9110 §12.4.2: q=0 refuses it");
 }
 
 /// By another implementation, with the published key.

@@ -96,6 +96,9 @@ async fn r6_an_endpoint_that_is_not_synced_or_stale_says_503_and_when_to_come_ag
             assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
             assert!(is_private_json(&reply));
         }
+        // Scopes of half a list would be cached; those of an old one are as good as ever.
+        let metadata = world.get("/.well-known/oauth-authorization-server").await;
+        assert_eq!(metadata.status, if availability == Availability::NotSynced { 503 } else { 200 });
     }
     *world.clients.availability.lock().unwrap() = Availability::Serving;
     assert_eq!(world.token("").await.status, 200);

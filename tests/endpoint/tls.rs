@@ -84,14 +84,15 @@ async fn t9_tls_1_1_is_refused() {
     let secured = secured(ServerLimits::default()).await;
     let mut hello = vec![3, 2];
     hello.extend([7; 32]);
-    // No session id; RSA and ECDHE with AES-128-CBC-SHA, the suites of that time; no compression.
-    hello.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0]);
+    // No session id; RSA and ECDHE with AES-128-CBC-SHA, the suites of that time; no compression; and as the one extension
+    // ecdsa_secp256r1_sha256, without which it would be refused for that.
+    hello.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
     let length = u8::try_from(hello.len()).unwrap();
     let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
     let mut stream = TcpStream::connect(secured.world.addr).await.unwrap();
     stream.write_all(&record).await.unwrap();
     let answer = raw::to_end(&mut stream).await;
-    assert_eq!((answer[0], answer[5]), (21, 2), "a fatal alert: {answer:?}");
+    assert_eq!((answer[0], &answer[5..7]), (21, &[2, 70][..]), "the fatal alert protocol_version: {answer:?}");
 }
 
 #[tokio::test]
