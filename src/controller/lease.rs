@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use kube::Client;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,20 +27,39 @@ pub async fn hold(
     leading: watch::Sender<bool>,
     stop: CancellationToken,
 ) {
-    let Some(manager) = stop.run_until_cancelled(manager(&client, &namespace, &replica)).await else { return };
-    let (mut held, task) = manager.watch().await;
-    loop {
-        let now = *held.borrow_and_update();
-        leading.send_if_modified(|leading| std::mem::replace(leading, now) != now);
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &namespace);
+    while let Some(manager) = stop.run_until_cancelled(manager(&client, &namespace, &replica)).await {
+        let (mut held, task) = manager.watch().await;
+        let tell = async {
+            loop {
+                let now = *held.borrow_and_update();
+                leading.send_if_modified(|leading| std::mem::replace(leading, now) != now);
+                if held.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
         tokio::select! {
-            changed = held.changed() => if changed.is_err() { break },
-            () = stop.cancelled() => break,
+            () = tell => {}
+            () = deleted(&leases) => tracing::warn!("the lease was deleted, making another one"),
+            () = stop.cancelled() => {}
+        }
+        leading.send_replace(false);
+        // The manager releases the lease when nobody listens any more.
+        drop(held);
+        let _ = task.await;
+    }
+}
+
+/// Returns when the lease is not there. The manager makes it only once, and takes a lease that is gone for one that cannot
+/// be read just now, for as long as it lives.
+async fn deleted(leases: &Api<Lease>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(DURATION_SECONDS)).await;
+        if matches!(leases.get_opt(LEASE).await, Ok(None)) {
+            return;
         }
     }
-    leading.send_replace(false);
-    // The manager releases the lease when nobody listens any more.
-    drop(held);
-    let _ = task.await;
 }
 
 async fn manager(client: &Client, namespace: &str, replica: &str) -> LeaseManager {

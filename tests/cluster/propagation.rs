@@ -154,6 +154,22 @@ async fn a_replica_that_was_killed_holds_nothing_up_for_longer_than_its_lease() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_deleted_is_made_again_and_somebody_goes_on() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "lease", json!({})).await;
+    tenant.settle_in().await;
+    let leader = cluster.leader().await;
+    cluster.kubernetes().await.delete("Lease", OPERATOR_NAMESPACE, "postern").await;
+    leader.process().kill();
+    let credential = tenant.issue("blue").await;
+    let successor = cluster.leader().await;
+    assert_ne!(successor.name, leader.name);
+    let answer = credential.ask(&tenant.connections, &successor.url, &[]).await.unwrap();
+    assert!(answer.claims().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_it_can() {
     let cluster = Cluster::own(2);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
