@@ -68,14 +68,13 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
         Done::Act(outcome) => {
             context.undelivered.forget(&key);
             let wanted = status(&observed, &outcome);
+            let due = agenda::next(next_due(&secret.spec, &wanted, policy, now), now);
+            let next = looks_again(&observed).map_or(due, |wait| due.or_after(wait));
             if let Some(wait) = context.only_uses_are_new(secret, &wanted) {
-                return Ok(Next::After(wait));
+                return Ok(next.or_after(wait));
             }
             context.tell(secret, &wanted).await?;
-            Ok(match looks_again(&observed) {
-                Some(wait) => Next::After(wait),
-                None => agenda::next(next_due(&secret.spec, &wanted, policy, now), now),
-            })
+            Ok(next)
         }
     }
 }
@@ -136,7 +135,7 @@ impl<C: Clock> Context<C> {
         match action {
             Action::Stage(cause) => self.stage(observed, cause, content, Some(&found)).await,
             Action::RollOut => {
-                self.roll_out(owner, &observed.workloads).await?;
+                self.roll_out(owner, &mut observed.workloads).await?;
                 Ok(UNCHANGED)
             }
             Action::Remove => self.remove(owner, &found).await.map(|()| Done::Act(Outcome::Removed)),
@@ -217,7 +216,9 @@ impl<C: Clock> Context<C> {
         if self.written.is_ahead_of(observed.secret) {
             return Ok(());
         }
-        self.tell(observed.secret, &status(observed, &Outcome::Refused(refusal.message.clone()))).await
+        let what = describe(observed.secret);
+        let refused = self.refusals.after_refusal(&what, Instant::now(), &refusal.message);
+        self.tell(observed.secret, &status(observed, &Outcome::Refused(refused.words))).await
     }
 
     /// How long to wait when nothing but the last use is new: many uses are told at once.

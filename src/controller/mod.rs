@@ -36,8 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use kube::Client;
-use kube::runtime::reflector::Lookup;
+use kube::{Client, Resource};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -91,6 +90,7 @@ pub struct Context<C> {
     pace: pace::Pace,
     uses_pace: pace::Pace,
     undelivered: undelivered::Undelivered,
+    refusals: backoff::Backoff,
     propagation: propagation::Propagation,
     events: events::Sender,
 }
@@ -116,6 +116,7 @@ pub async fn run<C: Clock + Clone>(
         pace: pace::Pace::of_counts(),
         uses_pace: pace::Pace::of_uses(),
         undelivered: undelivered::Undelivered::default(),
+        refusals: backoff::Backoff::default(),
         propagation: propagation::Propagation::default(),
         events,
     });
@@ -203,26 +204,24 @@ type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Reconciles one kind.
 async fn reconciler<C, S, R, F>(context: Arc<Context<C>>, store: Store<S>, queue: Queue, reconcile: R)
 where
-    S: Form<Object: Lookup<DynamicType = ()>>,
+    S: Form<Object: Resource<DynamicType = ()>>,
     R: Fn(Arc<S::Object>, Arc<Context<C>>) -> F,
     F: Future<Output = Result<Next, Error>>,
 {
-    let backoff = backoff::Backoff::default();
-    let (store, context, reconcile, backoff) = (&store, &context, &reconcile, &backoff);
+    let (store, context, reconcile) = (&store, &context, &reconcile);
     let one = |key: Key| async move {
-        let Some(object) = store.get(&key) else {
-            backoff.forget(&key);
-            return Next::Change;
-        };
+        let Some(object) = store.get(&key) else { return Next::Change };
+        let what = gather::describe(object.as_ref());
         let span = tracing::info_span!("reconcile", kind = %S::Object::kind(&()), namespace = %key.namespace, name = %key.name);
         let done = reconcile(object, Arc::clone(context)).instrument(span.clone()).await;
+        let now = Instant::now();
         let wait = |error: &Error| match error.refusal() {
-            Some(_) => backoff.after_refusal(&key, Instant::now()),
+            Some(refusal) => context.refusals.after_refusal(&what, now, &refusal.message).wait(now),
             None => RETRY,
         };
         match done {
             Ok(next) => {
-                backoff.forget(&key);
+                context.refusals.forget(&what);
                 next
             }
             Err(error) => span.in_scope(|| retry(&error, wait)),

@@ -26,6 +26,16 @@ pub(super) enum Next {
     After(Duration),
 }
 
+impl Next {
+    /// The same, but after `wait` at the latest.
+    pub(super) fn or_after(self, wait: Duration) -> Self {
+        match self {
+            Self::After(sooner) if sooner < wait => self,
+            _ => Self::After(wait),
+        }
+    }
+}
+
 /// A queue; clones are the same one.
 #[derive(Clone, Default)]
 pub(super) struct Queue(Arc<Shared>);

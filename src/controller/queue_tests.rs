@@ -134,3 +134,11 @@ async fn an_idle_queue_wakes_up_when_something_is_due() {
     let _ = tokio::time::timeout(Duration::from_secs(10), queue.work(4, reconcile)).await;
     assert_eq!(*seen.lock().unwrap(), [0, 3, 6, 9]);
 }
+
+#[test]
+fn what_may_wait_puts_off_nothing_that_is_due_sooner() {
+    let [sooner, later] = [1, 30].map(Duration::from_secs);
+    assert_eq!(Next::After(sooner).or_after(later), Next::After(sooner));
+    assert_eq!(Next::After(later).or_after(sooner), Next::After(sooner));
+    assert_eq!(Next::Change.or_after(later), Next::After(later));
+}

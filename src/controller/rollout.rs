@@ -1,5 +1,7 @@
 //! Workloads that are restarted when a new version is delivered: as `kubectl rollout restart` does, once a version.
 
+use std::time::Instant;
+
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -8,6 +10,8 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::backoff::Refused;
+use super::gather::describe;
 use super::{Context, Error, params};
 use crate::api::ClientSecret;
 use crate::api::client_secret::{RotationStep, Workload, WorkloadKind};
@@ -35,25 +39,46 @@ impl<C: Clock> Context<C> {
                 WorkloadKind::StatefulSet => self.look(secret, workload, &mark, stateful_set).await,
                 WorkloadKind::DaemonSet => self.look(secret, workload, &mark, daemon_set).await,
             };
-            seen.push((workload.clone(), found?));
+            seen.push((workload.clone(), found.or_else(|error| self.refused(secret, workload, error))?));
         }
         Ok(seen)
     }
 
     /// Restarts those that have not been restarted for the newest version. Doing it twice restarts once: the mark that it
-    /// leaves in the template of the pods is the version itself.
-    pub(super) async fn roll_out(&self, secret: &ClientSecret, workloads: &[(Workload, Rollout)]) -> Result<(), Error> {
+    /// leaves in the template of the pods is the version itself. One that the API server refuses to restart keeps none of
+    /// the others from it.
+    pub(super) async fn roll_out(
+        &self,
+        secret: &ClientSecret,
+        workloads: &mut [(Workload, Rollout)],
+    ) -> Result<(), Error> {
         let newest = secret.status.as_ref().and_then(|status| status.versions.first());
         let Some(version) = newest.map(|newest| newest.id.as_str()) else { return Ok(()) };
-        for (workload, _) in workloads.iter().filter(|(_, rollout)| *rollout == Rollout::Outdated) {
+        for (workload, rollout) in workloads.iter_mut().filter(|(_, rollout)| *rollout == Rollout::Outdated) {
+            let what = restart_of(secret, workload);
+            if let Some(refused) = self.refusals.waiting(&what, Instant::now()) {
+                *rollout = stuck(&refused);
+                continue;
+            }
             let mark = (annotation(secret), version);
-            match workload.kind {
-                WorkloadKind::Deployment => self.restart::<Deployment>(secret, workload, &mark).await?,
-                WorkloadKind::StatefulSet => self.restart::<StatefulSet>(secret, workload, &mark).await?,
-                WorkloadKind::DaemonSet => self.restart::<DaemonSet>(secret, workload, &mark).await?,
+            let restarted = match workload.kind {
+                WorkloadKind::Deployment => self.restart::<Deployment>(secret, workload, &mark).await,
+                WorkloadKind::StatefulSet => self.restart::<StatefulSet>(secret, workload, &mark).await,
+                WorkloadKind::DaemonSet => self.restart::<DaemonSet>(secret, workload, &mark).await,
+            };
+            match restarted {
+                Ok(()) => self.refusals.forget(&what),
+                Err(error) => *rollout = self.refused(secret, workload, error)?,
             }
         }
         Ok(())
+    }
+
+    /// What the API server refuses is told, and tried again less and less often; whatever else failed is an error.
+    fn refused(&self, secret: &ClientSecret, workload: &Workload, error: Error) -> Result<Rollout, Error> {
+        let Some(refusal) = error.refusal() else { return Err(error) };
+        let what = restart_of(secret, workload);
+        Ok(stuck(&self.refusals.after_refusal(&what, Instant::now(), &refusal.message)))
     }
 
     async fn look<K>(
@@ -125,6 +150,14 @@ impl Template for DaemonSet {
 
 fn in_template<'a>(template: &'a PodTemplateSpec, key: &str) -> Option<&'a str> {
     template.metadata.as_ref()?.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+fn stuck(refused: &Refused) -> Rollout {
+    Rollout::Stuck(format!("the API server refuses it: {}", refused.words))
+}
+
+fn restart_of(secret: &ClientSecret, workload: &Workload) -> String {
+    format!("{workload} for {}", describe(secret))
 }
 
 /// As `kubectl rollout status` judges it.

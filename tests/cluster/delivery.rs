@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, application, client_secret, eventually, holds};
+use crate::harness::{Tenant, application, client_secret, eventually, holds, object};
 
 #[tokio::test]
 async fn a_new_client_secret_costs_two_writes_and_a_settled_one_none() {
@@ -338,6 +338,37 @@ async fn a_webhook_that_cannot_be_reached_is_told_and_costs_no_further_writes() 
     tenant.delete("ValidatingWebhookConfiguration", "", &name).await;
     tenant.ready("ClientSecret", "blue").await;
     tenant.accepted(&tenant.delivered("blue").await).await;
+}
+
+#[tokio::test]
+async fn a_refusal_in_words_that_are_new_each_time_is_told_and_tried_less_and_less_often() {
+    let tenant = Tenant::new("words").await;
+    tenant.settle_in().await;
+    let name = tenant.own("words");
+    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]});
+    // The version is another one with each attempt.
+    let words = "'none of ' + object.metadata.?annotations[?'postern.dev/version'].orValue('no version')";
+    let policy = json!({
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "false", "message": "none", "messageExpression": words}],
+    });
+    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": tenant.namespace}});
+    let binding = json!({
+        "policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here},
+    });
+    tenant.kubernetes.apply("", &object("ValidatingAdmissionPolicy", &name, policy)).await;
+    tenant.kubernetes.apply("", &object("ValidatingAdmissionPolicyBinding", &name, binding)).await;
+    refuses_secrets(&tenant, "none of no version").await;
+
+    tenant.apply(&client_secret("green", "sync", json!({}))).await;
+    tenant.refused("ClientSecret", "green", "DeliveryFailed").await;
+    eventually("it is tried again", async || holds(refusals(&tenant) > 4, refusals(&tenant))).await;
+    let told = tenant.writes().await.iter().filter(|write| *write == "patch clientsecrets/status green").count();
+    let attempts = refusals(&tenant);
+    // What is told calls for one more attempt, which tells nothing.
+    assert!(told > 1 && 2 * told <= attempts + 1, "told {told} times of {attempts}");
+    tenant.delete("ValidatingAdmissionPolicyBinding", "", &name).await;
+    tenant.ready("ClientSecret", "green").await;
 }
 
 /// From now on the API server refuses Secrets, by a quota. The tests' control plane has nobody who counts what there is.

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::harness::{Kubernetes, Tenant, client_secret, eventually, holds, object};
 
-fn deployment() -> Value {
-    let labels = json!({"app": "sync"});
+fn deployment(name: &str) -> Value {
+    let labels = json!({"app": name});
     object(
         "Deployment",
-        "sync",
+        name,
         json!({
             "replicas": 2,
             "selector": {"matchLabels": labels},
@@ -27,11 +27,11 @@ fn spec(trigger: &str, workloads: &[&str]) -> Value {
 async fn a_deployment_is_restarted_once_for_each_version_and_waited_for() {
     let tenant = Tenant::new("rollout").await;
     tenant.settle_in().await;
-    tenant.apply(&deployment()).await;
+    tenant.apply(&deployment("sync")).await;
     starts_pods(&tenant).await;
     tenant.apply(&client_secret("blue", "sync", spec("a", &["sync"]))).await;
     tenant.ready("ClientSecret", "blue").await;
-    assert_eq!(restarts(&tenant).await, 0, "the first version restarts nothing: whoever wants it waits for it");
+    assert_eq!(restarts(&tenant, "sync").await, 0, "the first version restarts nothing: whoever wants it waits for it");
     for rotation in 1..=2 {
         tenant.apply(&client_secret("blue", "sync", spec(&format!("rotation-{rotation}"), &["sync"]))).await;
         tenant.says("ClientSecret", "blue", "Rotating", "True", "RollingOut").await;
@@ -42,12 +42,12 @@ async fn a_deployment_is_restarted_once_for_each_version_and_waited_for() {
         .await;
         starts_pods(&tenant).await;
         tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
-        assert_eq!(restarts(&tenant).await, rotation, "once a version");
+        assert_eq!(restarts(&tenant, "sync").await, rotation, "once a version");
     }
     // Not by an edit, nor by what somebody does to the Secret.
     tenant.merge("ClientSecret", &tenant.namespace, "blue", json!({"spec": {"description": "x"}})).await.unwrap();
     tenant.settled().await;
-    assert_eq!(restarts(&tenant).await, 2);
+    assert_eq!(restarts(&tenant, "sync").await, 2);
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_workload_that_is_missing_or_stuck_is_named() {
     tenant.settle_in().await;
     tenant.apply(&client_secret("blue", "sync", spec("a", &["nowhere", "sync"]))).await;
     tenant.ready("ClientSecret", "blue").await;
-    tenant.apply(&deployment()).await;
+    tenant.apply(&deployment("sync")).await;
     tenant.merge("Deployment", &tenant.namespace, "sync", json!({"spec": {"paused": true}})).await.unwrap();
     tenant.apply(&client_secret("blue", "sync", spec("b", &["nowhere", "sync"]))).await;
     eventually("both are named with what is wrong", async || {
@@ -68,14 +68,78 @@ async fn a_workload_that_is_missing_or_stuck_is_named() {
     tenant.accepted(&tenant.delivered("blue").await).await;
 }
 
+#[tokio::test]
+async fn a_restart_that_is_refused_is_told_and_keeps_no_other_workload_from_its_own() {
+    let tenant = Tenant::new("refused-rollout").await;
+    tenant.settle_in().await;
+    let workloads = ["sync", "other"];
+    for name in workloads {
+        tenant.apply(&deployment(name)).await;
+    }
+    tenant.apply(&client_secret("blue", "sync", spec("a", &workloads))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let policy = tenant.own("no-restarts");
+    refuse_restarts(&tenant, &policy, "sync").await;
+    let before = [restarts(&tenant, "sync").await, restarts(&tenant, "other").await];
+
+    tenant.apply(&client_secret("blue", "sync", spec("b", &workloads))).await;
+    eventually("it is told, and the other one is restarted", async || {
+        let (waits, restarted) = (waits_for(&tenant).await, restarts(&tenant, "other").await);
+        let told = "Deployment sync, which is stuck: the API server refuses it: ";
+        holds(waits.contains(told) && waits.contains("not now, attempt ") && restarted == before[1] + 1, waits)
+    })
+    .await;
+    assert_eq!(restarts(&tenant, "sync").await, before[0]);
+
+    tenant.delete("ValidatingAdmissionPolicyBinding", "", &policy).await;
+    eventually("it is restarted when it may be", async || {
+        let restarted = restarts(&tenant, "sync").await;
+        holds(restarted == before[0] + 1, restarted)
+    })
+    .await;
+    assert_eq!(restarts(&tenant, "other").await, before[1] + 1);
+}
+
+/// From now on nobody can change the pods of a Deployment.
+async fn refuse_restarts(tenant: &Tenant, policy: &str, name: &str) {
+    let rule = json!({
+        "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["UPDATE"],
+        "resourceNames": [name],
+    });
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{
+            "expression": "object.spec.template == oldObject.spec.template",
+            "message": "not now",
+            "messageExpression": "'not now, attempt ' + object.metadata.resourceVersion",
+        }],
+    });
+    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": tenant.namespace}});
+    let binding = json!({
+        "policyName": policy, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here},
+    });
+    tenant.kubernetes.apply("", &object("ValidatingAdmissionPolicy", policy, spec)).await;
+    tenant.kubernetes.apply("", &object("ValidatingAdmissionPolicyBinding", policy, binding)).await;
+    eventually("the policy is in force", async || {
+        let grace = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 31}}}});
+        let changed = tenant.merge("Deployment", &tenant.namespace, name, grace).await;
+        let back = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}});
+        match changed {
+            Err(refusal) => holds(refusal.contains("not now"), refusal),
+            Ok(_) => tenant.merge("Deployment", &tenant.namespace, name, back).await.and(Err("not yet".to_owned())),
+        }
+    })
+    .await;
+}
+
 async fn waits_for(tenant: &Tenant) -> String {
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
     status["rotation"]["waitsFor"].as_str().unwrap_or_default().to_owned()
 }
 
 /// How often the pods of the Deployment got another template.
-async fn restarts(tenant: &Tenant) -> i64 {
-    let deployment = tenant.get("Deployment", "sync").await;
+async fn restarts(tenant: &Tenant, name: &str) -> i64 {
+    let deployment = tenant.get("Deployment", name).await;
     deployment["metadata"]["generation"].as_i64().expect("a generation") - 1
 }
 
