@@ -105,8 +105,8 @@ pub struct Permission {
     /// What lands in `aud`.
     #[schemars(schema_with = "schema::audience")]
     pub audience: String,
-    /// Scopes permitted at this audience.
-    #[schemars(schema_with = "schema::some_scopes")]
+    /// Scopes permitted at this audience; not openid, profile or email, which every client holds.
+    #[schemars(schema_with = "schema::permitted_scopes")]
     pub scopes: Vec<String>,
 }
 

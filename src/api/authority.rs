@@ -12,6 +12,10 @@ use super::location::{Location, MalformedLocation};
 use super::namespace::NamespaceFacts;
 use super::service_user::{RoleGrant, ServiceUserSpec};
 
+/// Scopes that tell of the service user itself (OpenID Connect Core §5.4). Every client holds them, so no group permits
+/// them: an API that took one for a permission would let everybody in.
+pub const ABOUT_ITSELF: [&str; 3] = ["openid", "profile", "email"];
+
 /// One permission with the role that gives it.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Permit {
@@ -90,7 +94,8 @@ impl Membership {
             group: name.to_owned(),
         });
         self.authority.extend(spec.permissions.iter().flat_map(|permission| {
-            permission.scopes.iter().map(|scope| Permit {
+            let permitted = permission.scopes.iter().filter(|scope| !ABOUT_ITSELF.contains(&scope.as_str()));
+            permitted.map(|scope| Permit {
                 audience: permission.audience.clone(),
                 scope: scope.clone(),
                 role: spec.role.clone(),

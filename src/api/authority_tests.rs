@@ -51,6 +51,13 @@ fn resolve_in(namespace: &NamespaceFacts, user: &ServiceUserSpec, groups: &[Acce
 }
 
 #[test]
+fn what_every_client_holds_is_permitted_by_no_group() {
+    let stored = group("stored", "r", "/emea", Reach::Location, &[("a", &["openid", "profile", "email", "s"])]);
+    let found = resolve_in(&namespace("billing", None), &user("/emea", &["stored"]), &[stored]);
+    assert_eq!(scopes(&found.authority), ["s"]);
+}
+
+#[test]
 fn a_missing_group_and_a_closed_one_read_the_same() {
     let closed = group("closed", "r", "/emea", Reach::Location, &[("a", &["s"])]);
     let found = resolve_in(&namespace("other", None), &user("/emea", &["closed", "missing"]), &[closed]);

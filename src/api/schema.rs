@@ -5,10 +5,13 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::authority::ABOUT_ITSELF;
 use super::{duration, location};
 
+mod label;
 mod secret;
 
+pub(super) use label::label_selector;
 pub(super) use secret::{added_annotations, added_labels, renamed_keys, secret_key};
 
 /// Characters of an RFC 6749 §3.3 scope-token; also what an audience and a role may consist of.
@@ -37,6 +40,11 @@ fn with_rule(mut schema: Schema, rule: &str, message: &str) -> Schema {
 
 fn list(items: &Schema, items_max: usize) -> Schema {
     json_schema!({"type": "array", "maxItems": items_max, "items": items, "x-kubernetes-list-type": "set"})
+}
+
+fn at_least_one(mut list: Schema) -> Schema {
+    list.insert("minItems".to_owned(), 1.into());
+    list
 }
 
 const LOCATION: &str = "must be / or segments of a-z, 0-9 and - such as /emea/billing: at most 16 segments of 1-63 characters, no trailing slash";
@@ -90,9 +98,7 @@ pub(super) fn scopes(generator: &mut SchemaGenerator) -> Schema {
 
 /// 1 to 64 scope-tokens.
 pub(super) fn some_scopes(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = scopes(generator);
-    schema.insert("minItems".to_owned(), 1.into());
-    schema
+    at_least_one(scopes(generator))
 }
 
 /// At most 64 names of AccessGroups.
@@ -108,6 +114,17 @@ pub(super) fn namespace_names(_: &mut SchemaGenerator) -> Schema {
         "must be the name of a namespace: a-z, 0-9 and -, at most 63 characters",
     );
     list(&name, 64)
+}
+
+/// 1 to 64 scope-tokens that a group may permit.
+pub(super) fn permitted_scopes(generator: &mut SchemaGenerator) -> Schema {
+    let names = ABOUT_ITSELF.map(|scope| format!("'{scope}'")).join(", ");
+    let permitted = with_rule(
+        scope(generator),
+        &format!("!(self in [{names}])"),
+        "must not be openid, profile or email: every client holds these, so they would let everybody in; choose another name",
+    );
+    at_least_one(list(&permitted, 64))
 }
 
 /// The name of a Kubernetes object (DNS subdomain).
@@ -136,9 +153,7 @@ pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
             },
         ],
     });
-    let mut schema = list(&network, 32);
-    schema.insert("minItems".to_owned(), 1.into());
-    schema
+    at_least_one(list(&network, 32))
 }
 
 /// A client id: a UUID in lower case.
@@ -183,61 +198,18 @@ pub(super) fn instant(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// An instant that somebody gives. The rule also has the API server read it as strictly as we do: the format alone lets
-/// pass what is none, such as an offset of 99 hours.
+/// pass what is none, such as an offset of 99 hours. Of a second we read nine digits; RFC 3339 and the API server know no
+/// limit, so the pattern sets one.
 pub(super) fn given_instant(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "format": "date-time",
         "minLength": 1,
         "maxLength": 40,
+        "pattern": r"^[^.,]*(\.[0-9]{1,9}[^0-9].*)?$",
         "x-kubernetes-validations": [{
             "rule": "self < timestamp('9999-01-01T00:00:00Z')",
             "message": "must be an instant before the year 9999, such as 2027-11-22T00:00:00Z",
         }],
-    })
-}
-
-/// A label selector (`metav1.LabelSelector`), with the rules that the API server applies to built-in kinds.
-pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "description": "A label selector on namespaces; {} selects all of them. Namespace labels decide who may hold the role, so protect them; prefer `names`.",
-        "properties": {
-            "matchLabels": {
-                "type": "object",
-                "description": "Labels that must all be there with these values.",
-                "maxProperties": 64,
-                "additionalProperties": {"type": "string", "maxLength": 63},
-            },
-            "matchExpressions": {
-                "type": "array",
-                "description": "Requirements that must all be met.",
-                "maxItems": 64,
-                "x-kubernetes-list-type": "atomic",
-                "items": {
-                    "type": "object",
-                    "required": ["key", "operator"],
-                    "properties": {
-                        "key": {"type": "string", "description": "Label key.", "minLength": 1, "maxLength": 317},
-                        "operator": {
-                            "type": "string",
-                            "description": "How the label's value relates to `values`.",
-                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
-                        },
-                        "values": {
-                            "type": "array",
-                            "description": "Values for In and NotIn.",
-                            "maxItems": 64,
-                            "x-kubernetes-list-type": "atomic",
-                            "items": {"type": "string", "maxLength": 63},
-                        },
-                    },
-                    "x-kubernetes-validations": [{
-                        "rule": "self.operator in ['In', 'NotIn'] == (has(self.values) && size(self.values) > 0)",
-                        "message": "values must be given for the operators In and NotIn, and only for them",
-                    }],
-                },
-            },
-        },
     })
 }

@@ -211,3 +211,11 @@ pub(super) fn revision<K: Resource<DynamicType = ()>>(kind: &'static str, key: &
     let (namespace, name) = (Arc::clone(&key.namespace), Arc::clone(&key.name));
     ObjectRevision { kind, namespace, name, resource_version: crate::model::revision(object) }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_group_permits_what_the_endpoint_gives_to_everybody() {
+        assert_eq!(crate::api::authority::ABOUT_ITSELF, crate::oauth::scope::ABOUT_ITSELF);
+    }
+}

@@ -74,7 +74,6 @@ pub fn document(
     service_documentation: Option<&str>,
 ) -> Vec<u8> {
     let methods = || Method::ALL.iter().map(|method| method.name()).collect::<Vec<_>>();
-    let about_itself = [scope::OPENID, scope::PROFILE, scope::EMAIL];
     let metadata = Metadata {
         issuer: issuer.as_str(),
         token_endpoint: issuer.url_of(TOKEN_PATH),
@@ -82,7 +81,7 @@ pub fn document(
         revocation_endpoint: issuer.url_of(REVOCATION_PATH),
         userinfo_endpoint: issuer.url_of(USERINFO_PATH),
         jwks_uri: issuer.url_of(JWKS_PATH),
-        scopes_supported: about_itself.into_iter().chain(scopes.iter().map(AsRef::as_ref)).collect(),
+        scopes_supported: scope::ABOUT_ITSELF.into_iter().chain(scopes.iter().map(AsRef::as_ref)).collect(),
         response_types_supported: [],
         grant_types_supported: GrantType::ALL.iter().map(|grant| grant.name()).collect(),
         token_endpoint_auth_methods_supported: methods(),

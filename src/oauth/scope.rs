@@ -1,18 +1,20 @@
 //! Scope syntax (RFC 6749 §3.3), and the scopes that mean something here.
 
-/// What OpenID Connect Core §5.4 calls scopes for claims. Every client holds them: they say who it is itself.
+/// Opens userinfo.
 pub const OPENID: &str = "openid";
 /// Name of the service user.
 pub const PROFILE: &str = "profile";
 /// E-mail address of the service user.
 pub const EMAIL: &str = "email";
+/// What OpenID Connect Core §5.4 calls scopes for claims. Every client holds them: they say who it is itself.
+pub const ABOUT_ITSELF: [&str; 3] = [OPENID, PROFILE, EMAIL];
 /// Held at an API, this lets a client introspect every token for that API.
 pub const INTROSPECT: &str = "introspect";
 
 /// Whether the scope tells of the client itself rather than permitting anything.
 #[must_use]
 pub fn is_about_itself(scope: &str) -> bool {
-    [OPENID, PROFILE, EMAIL].contains(&scope)
+    ABOUT_ITSELF.contains(&scope)
 }
 
 /// The scopes of a request in their order, each once. `None`: not `scope-token *( SP scope-token )`.

@@ -2,11 +2,15 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::text;
+use super::label::{has_keys, label_value};
+use super::{text, with_rule};
 
-/// The key of a Secret.
+const KEY: &str =
+    "must be a key of a Secret: a-z, A-Z, 0-9, -, _ and ., at most 253 characters, and not . or begin with ..";
+
+/// The key of a Secret. Keys are names of files: those that lead elsewhere are refused by the API server.
 pub(in crate::api) fn secret_key(_: &mut SchemaGenerator) -> Schema {
-    text(253, "^[-._a-zA-Z0-9]+$", "must be a key of a Secret: a-z, A-Z, 0-9, -, _ and ., at most 253 characters")
+    with_rule(text(253, "^[-._a-zA-Z0-9]+$", KEY), "self != '.' && !self.startsWith('..')", KEY)
 }
 
 /// Other names for single keys.
@@ -16,39 +20,25 @@ pub(in crate::api) fn renamed_keys(generator: &mut SchemaGenerator) -> Schema {
 
 /// Labels added to the Secret.
 pub(in crate::api) fn added_labels(_: &mut SchemaGenerator) -> Schema {
-    let value = json_schema!({
-        "type": "string",
-        "maxLength": 63,
-        "x-kubernetes-validations": [{
-            "rule": "self.matches(r'^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",
-            "message": "must be the value of a label: at most 63 letters, digits, -, _ and ., first and last a letter or digit",
-        }],
-    });
-    added("label", &value)
+    added("labels", &label_value())
 }
 
 /// Annotations added to the Secret.
 pub(in crate::api) fn added_annotations(_: &mut SchemaGenerator) -> Schema {
-    added("annotation", &json_schema!({"type": "string", "maxLength": 4096}))
+    added("annotations", &json_schema!({"type": "string", "maxLength": 4096}))
 }
 
 fn added(what: &str, value: &Schema) -> Schema {
-    // Nothing else limits the length of a key of a map, and the cost of the rules is reckoned from it.
-    let syntax = "size(key) <= 317 && key.matches(r'^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') \
-                  && key.split('/')[size(key.split('/')) - 1].size() <= 63";
     let ours = r"key.matches(r'^([^/]*\.)?(postern\.dev|app\.kubernetes\.io)/')";
     json_schema!({
         "type": "object",
         "maxProperties": 32,
         "additionalProperties": value,
         "x-kubernetes-validations": [
-            {
-                "rule": format!("self.all(key, {syntax})"),
-                "message": format!("must have keys of {what}s: an optional domain and /, then at most 63 letters, digits, -, _ and ."),
-            },
+            has_keys(what),
             {
                 "rule": format!("self.all(key, !{ours})"),
-                "message": format!("must not have keys under postern.dev/ or app.kubernetes.io/: those {what}s are set by Postern; choose others"),
+                "message": format!("must not have keys under postern.dev/ or app.kubernetes.io/: those {what} are set by Postern; choose others"),
             },
         ],
     })

@@ -1,17 +1,13 @@
 //! What is left of each scope of a token.
 
 use super::ScopeNow;
-use crate::api::authority::{Permit, narrow};
+use crate::api::authority::{ABOUT_ITSELF, Permit, narrow};
 use crate::explain::claims::Claims;
 use crate::explain::client::{ExplainedClient, Holds};
 use crate::explain::facts::Facts;
 use crate::explain::group::Effect;
 use crate::explain::held::{Held, Origin, permits};
 use crate::explain::secret::Secret;
-
-/// Scopes that tell of the service user itself (OpenID Connect Core §5.4). No group permits them, and every client may
-/// ask for them.
-const ABOUT_ITSELF: [&str; 3] = ["openid", "profile", "email"];
 
 /// Every scope of the token at every audience.
 pub(super) fn scopes(

@@ -7,7 +7,9 @@ const LOCATION: &str = "spec.location: … must be / or segments of a-z, 0-9 and
 const ROLE: &str = "spec.role: … must be 1-128 visible ASCII characters without space";
 const AUDIENCE: &str = "spec.permissions[0].audience: … must be 1-256 visible ASCII characters without space";
 const SCOPE: &str = "spec.permissions[0].scopes[0]: … must be an RFC 6749 scope-token";
+const HELD_BY_ALL: &str = "spec.permissions[0].scopes[1]: … must not be openid, profile or email";
 const NAMESPACE: &str = "spec.namespaces.names[0]: … must be the name of a namespace";
+const KEY: &str = "spec.namespaces.selector.matchExpressions[0].key: … must be the key of a label";
 const VALUES: &str = "values must be given for the operators In and NotIn, and only for them";
 
 #[tokio::test]
@@ -61,6 +63,9 @@ async fn an_access_group_is_refused_for_each_rule_it_breaks() {
         ("a scope with a space", json!({"permissions": [permission("a", &["a b"])]}), SCOPE),
         ("a scope with a quote", json!({"permissions": [permission("a", &["a\"b"])]}), SCOPE),
         ("a scope with a backslash", json!({"permissions": [permission("a", &["a\\b"])]}), SCOPE),
+        ("a scope that every client holds", json!({"permissions": [permission("a", &["s", "openid"])]}), HELD_BY_ALL),
+        ("a name for everybody", json!({"permissions": [permission("a", &["s", "profile"])]}), HELD_BY_ALL),
+        ("an address for everybody", json!({"permissions": [permission("a", &["s", "email"])]}), HELD_BY_ALL),
         ("a namespace that cannot be", json!({"namespaces": {"names": ["Billing"]}}), NAMESPACE),
         (
             "a namespace too long",
@@ -80,6 +85,23 @@ async fn an_access_group_is_refused_for_each_rule_it_breaks() {
         ),
         ("In without values", selector(json!({"key": "a", "operator": "In"})), VALUES),
         ("Exists with values", selector(json!({"key": "a", "operator": "Exists", "values": ["b"]})), VALUES),
+        ("a key that cannot be", selector(json!({"key": "a b", "operator": "Exists"})), KEY),
+        ("a domain that cannot be", selector(json!({"key": "a..b/c", "operator": "Exists"})), KEY),
+        (
+            "a value that cannot be",
+            selector(json!({"key": "a", "operator": "NotIn", "values": ["b c"]})),
+            "spec.namespaces.selector.matchExpressions[0].values[0]: … must be the value of a label",
+        ),
+        (
+            "a label that cannot be",
+            json!({"namespaces": {"selector": {"matchLabels": {"a b": "c"}}}}),
+            "spec.namespaces.selector.matchLabels: … must have keys of labels",
+        ),
+        (
+            "a label's value that cannot be",
+            json!({"namespaces": {"selector": {"matchLabels": {"a": "-"}}}}),
+            "spec.namespaces.selector.matchLabels… must be the value of a label",
+        ),
         ("an unknown field", json!({"grants": []}), r#"unknown field "spec.grants""#),
     ];
     check(|spec| access_group("tried", spec), &cases).await;
@@ -102,6 +124,11 @@ async fn an_access_group_may_go_to_each_limit() {
         ("64 namespaces", json!({"namespaces": {"names": many(64)}}), ""),
         ("a namespace of 63", json!({"namespaces": {"names": ["n".repeat(63)]}}), ""),
         ("no namespace", json!({"namespaces": {}}), ""),
+        (
+            "labels",
+            json!({"namespaces": {"selector": {"matchLabels": {"example.com/team": "billing", "empty": ""}}}}),
+            "",
+        ),
         ("a selector", selector(json!({"key": "a", "operator": "NotIn", "values": ["b"]})), ""),
         ("the other plane and reach", json!({"plane": "Admin", "reach": "Subtree"}), ""),
     ];

@@ -12,6 +12,7 @@ const REFERENCE: &str = "spec.applicationRef: … applicationRef is immutable";
 const ROOM: &str = "spec.rotation.every: … rotation.every plus rotation.overlap";
 const RENAME_KNOWN: &str = "spec.delivery.rename: … rename may name only the keys of spec.delivery.keys";
 const RENAME_FREE: &str = "spec.delivery.rename: … rename must not give a key the name of another key";
+const LABELS: &str = "spec.delivery.labels: … must have keys of labels";
 const NETWORK: &str = "spec.networks[0]: … must be a network in CIDR notation such as 10.20.0.0/16";
 const REVOKED: &str = "spec.revoke: … revoke is for good and cannot be set back";
 
@@ -42,6 +43,13 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
         ("the end of time", json!({"expiresAt": "9999-12-31T23:59:59Z"}), FAR),
         ("no such zone", json!({"expiresAt": "2099-01-01T00:00:00+99:99"}), "spec.expiresAt: Invalid value"),
         ("no such fraction", json!({"expiresAt": "2099-01-01T00:00:00x5Z"}), "spec.expiresAt: Invalid value"),
+        (
+            "more than nanoseconds",
+            json!({"expiresAt": "2099-01-01T00:00:00.1234567891Z"}),
+            "spec.expiresAt: Invalid value",
+        ),
+        ("a comma", json!({"expiresAt": "2099-01-01T00:00:00,5Z"}), "spec.expiresAt: Invalid value"),
+        ("nanoseconds elsewhere", json!({"expiresAt": "2099-01-01T00:00:00.123456789+01:00"}), ""),
         ("no time at all", json!({"expiresIn": "0d"}), "spec.expiresIn: … must be longer than zero"),
         ("a negative time", json!({"expiresIn": "-1d"}), DURATION),
         ("an overflowing time", json!({"expiresIn": "1000y"}), DURATION),
@@ -156,6 +164,18 @@ async fn a_delivery_is_refused_for_each_rule_it_breaks() {
             json!({"rename": {"client-secret": "a b"}}),
             "spec.delivery.rename… must be a key of a Secret",
         ),
+        ("this folder", json!({"rename": {"client-secret": "."}}), "spec.delivery.rename… must be a key of a Secret"),
+        (
+            "the folder above",
+            json!({"rename": {"client-secret": ".."}}),
+            "spec.delivery.rename… must be a key of a Secret",
+        ),
+        (
+            "two dots first",
+            json!({"rename": {"client-secret": "..x"}}),
+            "spec.delivery.rename… must be a key of a Secret",
+        ),
+        ("one dot first", json!({"rename": {"client-secret": ".x..y"}}), ""),
         (
             "a label of ours",
             json!({"labels": {"postern.dev/component": "x"}}),
@@ -166,7 +186,17 @@ async fn a_delivery_is_refused_for_each_rule_it_breaks() {
             json!({"labels": {"app.kubernetes.io/name": "x"}}),
             "spec.delivery.labels: … must not have keys under postern.dev/",
         ),
-        ("a label that cannot be", json!({"labels": {"-x": "y"}}), "spec.delivery.labels: … must have keys of labels"),
+        ("a label that cannot be", json!({"labels": {"-x": "y"}}), LABELS),
+        ("a domain that cannot be", json!({"labels": {"a..b/x": "y"}}), LABELS),
+        ("a domain too long", json!({"labels": {format!("{}/x", "a".repeat(254)): "y"}}), LABELS),
+        ("a name too long", json!({"labels": {format!("a/{}", "x".repeat(64)): "y"}}), LABELS),
+        ("two domains", json!({"labels": {"a/b/x": "y"}}), LABELS),
+        (
+            "an annotation that cannot be",
+            json!({"annotations": {"a..b/x": "y"}}),
+            "spec.delivery.annotations: … must have keys of annotations",
+        ),
+        ("the longest key", json!({"labels": {format!("{}/{}", "a".repeat(253), "x".repeat(63)): "y"}}), ""),
         (
             "a value that cannot be",
             json!({"labels": {"x": "a b"}}),

@@ -1,0 +1,95 @@
+//! Schemas of labels, with the rules that the API server applies to those of built-in kinds.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+const KEY: &str =
+    "an optional domain and /, then at most 63 letters, digits, -, _ and ., first and last a letter or digit";
+
+/// The longest key: a domain of 253 characters, /, a name of 63.
+const KEY_LENGTH_MAX: usize = 317;
+
+/// CEL: whether `text` is the key of a label or an annotation. Nothing else limits the length of a key of a map, and the
+/// cost of the rule is reckoned from it.
+fn is_key(text: &str) -> String {
+    format!("size({text}) <= {KEY_LENGTH_MAX} && !format.qualifiedName().validate({text}).hasValue()")
+}
+
+/// A rule on a map: that its keys are those of labels or annotations, as `what` says.
+pub(super) fn has_keys(what: &str) -> serde_json::Value {
+    serde_json::json!({
+        "rule": format!("self.all(key, {})", is_key("key")),
+        "message": format!("must have keys of {what}: {KEY}"),
+    })
+}
+
+/// The value of a label; may be empty.
+pub(super) fn label_value() -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 63,
+        "x-kubernetes-validations": [{
+            "rule": "!format.labelValue().validate(self).hasValue()",
+            "message": "must be the value of a label: at most 63 letters, digits, -, _ and ., first and last a letter or digit",
+        }],
+    })
+}
+
+/// A label selector (`metav1.LabelSelector`).
+pub(in crate::api) fn label_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "A label selector on namespaces; {} selects all of them. Namespace labels decide who may hold the role, so protect them; prefer `names`.",
+        "properties": {
+            "matchLabels": {
+                "type": "object",
+                "description": "Labels that must all be there with these values.",
+                "maxProperties": 64,
+                "additionalProperties": label_value(),
+                "x-kubernetes-validations": [has_keys("labels")],
+            },
+            "matchExpressions": {
+                "type": "array",
+                "description": "Requirements that must all be met.",
+                "maxItems": 64,
+                "x-kubernetes-list-type": "atomic",
+                "items": requirement(),
+            },
+        },
+    })
+}
+
+/// One of `matchExpressions`.
+fn requirement() -> Schema {
+    json_schema!({
+        "type": "object",
+        "required": ["key", "operator"],
+        "properties": {
+            "key": {
+                "type": "string",
+                "description": "Label key.",
+                "minLength": 1,
+                "maxLength": KEY_LENGTH_MAX,
+                "x-kubernetes-validations": [{
+                    "rule": is_key("self"),
+                    "message": format!("must be the key of a label: {KEY}"),
+                }],
+            },
+            "operator": {
+                "type": "string",
+                "description": "How the label's value relates to `values`.",
+                "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+            },
+            "values": {
+                "type": "array",
+                "description": "Values for In and NotIn.",
+                "maxItems": 64,
+                "x-kubernetes-list-type": "atomic",
+                "items": label_value(),
+            },
+        },
+        "x-kubernetes-validations": [{
+            "rule": "self.operator in ['In', 'NotIn'] == (has(self.values) && size(self.values) > 0)",
+            "message": "values must be given for the operators In and NotIn, and only for them",
+        }],
+    })
+}
