@@ -89,7 +89,7 @@ pub mod reasons {
     pub const NOT_SOON: &str = "NotSoon";
     /// The credential ends soon.
     pub const ENDS_SOON: &str = "EndsSoon";
-    /// One value is accepted.
+    /// One value is accepted, or none.
     pub const NOT_ROTATING: &str = "NotRotating";
     /// A new value is recorded and on its way into the Secret.
     pub const DELIVERING: &str = "Delivering";

@@ -156,12 +156,14 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
     let (versions, rotation, observed_trigger) = observed.versions_after(outcome);
     let delivery = observed.delivery_status(&versions, outcome);
     let active = versions.iter().find(|version| version.state == VersionState::Active);
-    let has_secret = delivery.as_ref().is_none_or(|delivery| delivery.removed_at.is_none());
+    let is_removed = delivery.as_ref().is_some_and(|delivery| delivery.removed_at.is_some());
+    let is_missing = observed.delivered == Delivered::Absent && conditions::refusal(observed, outcome).is_some();
+    let has_secret = !versions.is_empty() && !is_removed && !is_missing && !observed.is_lost_for_good();
     let name = secret.spec.secret_name(&secret.metadata).to_owned();
     let generated = secret.spec.existing().is_none();
     let mut status = ClientSecretStatus {
         observed_generation: secret.metadata.generation,
-        binding: (!versions.is_empty() && has_secret).then_some(Reference { name }),
+        binding: has_secret.then_some(Reference { name }),
         hint: versions.first().filter(|_| generated).map(Version::hint),
         expires_at: active
             .or(versions.first())

@@ -115,6 +115,10 @@ fn condition(status: &ClientSecretStatus, type_: &str) -> (String, String) {
     (found.status.clone(), found.reason.clone())
 }
 
+fn message<'s>(status: &'s ClientSecretStatus, type_: &str) -> &'s str {
+    &status.conditions.iter().find(|condition| condition.type_ == type_).unwrap().message
+}
+
 fn ready_of(status: &ClientSecretStatus) -> (String, String) {
     condition(status, "Ready")
 }
@@ -199,6 +203,7 @@ fn a_refused_secret_is_told_with_what_to_do_and_told_once() {
     let lost = with_status(&lost, staged(&lost, "two"));
     let told = status(&observed(&lost, Delivered::Absent), &refused());
     assert_eq!(ready_of(&told), ("False".to_owned(), "DeliveryFailed".to_owned()));
+    assert_eq!(told.binding, None, "there is no Secret");
     let lost = with_status(&lost, told.clone());
     assert_eq!(staged(&lost, "two"), told, "the same value again: nothing to write");
     assert_eq!(ready_of(&staged(&lost, "three")).1, "DeliveryFailed");
@@ -491,6 +496,11 @@ fn revoking_retires_every_version_for_good() {
     settled.spec.revoke = Some(true);
     let after = status(&observed(&settled, ours("one")), &Outcome::Unchanged);
     assert!(after.versions.iter().all(|version| version.state == VersionState::Retired));
+    assert_eq!(message(&after, "Rotating"), "No value of it is accepted.");
+    // A day before the end that it would have had there is nothing to tell.
+    let revoked = with_status(&settled, after.clone());
+    let later = observed_at(&revoked, ours("one"), after.expires_at.unwrap() - SignedDuration::from_hours(24));
+    assert_eq!(status(&later, &Outcome::Unchanged), after);
 }
 
 #[test]
@@ -503,6 +513,8 @@ fn a_value_whose_secret_is_gone_is_retired_also_when_it_cannot_be_replaced() {
     for seen in [taken, ended] {
         let after = status(&seen, &Outcome::Unchanged);
         assert!(after.versions.iter().all(|version| version.state == VersionState::Retired));
+        assert_eq!(message(&after, "Rotating"), "No value of it is accepted.");
+        assert_eq!(after.binding, None, "that Secret holds no value of it");
     }
     let unseen = Observed { application: ApplicationState::Missing, ..observed(&settled, Delivered::Unknown) };
     assert_eq!(status(&unseen, &Outcome::Unchanged).versions[0].state, VersionState::Active);
@@ -514,7 +526,8 @@ fn a_changed_expiry_takes_effect_from_the_issue_and_revives_what_had_only_ended(
     settled.spec.expires_in = Some("1h".to_owned().try_into().unwrap());
     let mut seen = observed(&settled, ours("one"));
     seen.now = at("2026-11-22T03:00:00Z");
-    assert_eq!(ready_of(&status(&seen, &Outcome::Unchanged)).1, "Expired");
+    let ended = status(&seen, &Outcome::Unchanged);
+    assert_eq!((ready_of(&ended).1.as_str(), message(&ended, "Rotating")), ("Expired", "No value of it is accepted."));
     let mut extended = settled.clone();
     extended.spec.expires_in = Some(DurationOrNever::Never);
     let seen = Observed { secret: &extended, now: seen.now, ..observed(&extended, ours("one")) };
@@ -524,6 +537,19 @@ fn a_changed_expiry_takes_effect_from_the_issue_and_revives_what_had_only_ended(
 
 #[path = "client_secret_histories.rs"]
 mod histories;
+
+#[test]
+fn nothing_keeps_a_rotation_from_being_due_in_time_for_its_overlap() {
+    for (life, every, overlap) in [("1h", "1h", "0s"), ("2h", "1h", "1h"), ("1y", "364d", "1d"), ("61m", "1h", "0s")] {
+        for number in 0..100 {
+            let mut one = secret(spec(&json!({"expiresIn": life, "rotation": {"every": every, "overlap": overlap}})));
+            one.metadata.uid = Some(format!("0d0c8f6e-4b7e-4f6c-9a53-{number:012}"));
+            let told = status(&observed(&one, Delivered::Absent), &issued("one"));
+            let overlap = one.spec.rotation.as_ref().unwrap().overlap();
+            assert!(told.next_rotation_at.unwrap() + overlap <= told.expires_at.unwrap(), "{life} {every} {told:?}");
+        }
+    }
+}
 
 #[test]
 fn credentials_that_were_issued_together_are_rotated_one_after_the_other() {

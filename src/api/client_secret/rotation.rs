@@ -79,20 +79,21 @@ impl Rotation {
         self.overlap.as_ref().map_or(OVERLAP_DEFAULT, DurationOrZero::length)
     }
 
-    /// When the version issued at `issued` is due for rotation. `spread`, from 0 to 1, is the share of a small delay that
-    /// keeps credentials apart which were issued together.
+    /// When the version is due for rotation that was issued at `issued` and ends at `end`. `spread`, from 0 to 1, is the
+    /// share of a small delay that keeps credentials apart which were issued together; it takes nothing from the overlap.
     #[must_use]
-    pub fn due(&self, issued: Timestamp, spread: f64) -> Option<Timestamp> {
+    pub fn due(&self, issued: Timestamp, end: Option<Timestamp>, spread: f64) -> Option<Timestamp> {
         let every = self.every.as_ref()?.length();
-        let longest = (every.as_secs_f64() / SPREAD_SHARE).min(SPREAD_MAX.as_secs_f64());
-        let delay = SignedDuration::try_from_secs_f64(longest * spread).unwrap_or_default();
-        let delay = SignedDuration::from_secs(delay.as_secs());
-        Some(saturating_add(issued, every + delay))
+        let due = saturating_add(issued, every);
+        let room = end.map_or(SPREAD_MAX, |end| end.duration_since(due) - self.overlap());
+        let longest = (every / SPREAD_SHARE).min(SPREAD_MAX).min(room).max(SignedDuration::ZERO);
+        let delay = SignedDuration::try_from_secs_f64(longest.as_secs_f64() * spread).unwrap_or_default();
+        Some(saturating_add(due, SignedDuration::from_secs(delay.as_secs())))
     }
 }
 
 /// The delay is at most this fraction of the interval, …
-const SPREAD_SHARE: f64 = 20.0;
+const SPREAD_SHARE: i32 = 20;
 /// … and at most this long.
 const SPREAD_MAX: SignedDuration = SignedDuration::from_mins(10);
 

@@ -16,14 +16,14 @@ pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, out
         let unsaid = refusal.filter(|_| verdicts.iter().all(|verdict| verdict.reason != reasons::DELIVERY_FAILED));
         verdicts.extend(delivered(observed, status, unsaid));
         verdicts.push(expiring(observed, status));
-        verdicts.push(rotating(status));
+        verdicts.push(rotating(observed, status));
     }
     verdicts.extend(narrowed(observed));
     verdicts
 }
 
 /// That the API server refuses the Secret, in a sentence. While another attempt is under way the last one counts.
-fn refusal(observed: &Observed<'_>, outcome: &Outcome) -> Option<String> {
+pub(super) fn refusal(observed: &Observed<'_>, outcome: &Outcome) -> Option<String> {
     let name = observed.secret.spec.secret_name(&observed.secret.metadata);
     match outcome {
         Outcome::Refused(why) => Some(format!(
@@ -85,6 +85,12 @@ fn nobody_has_a_value(observed: &Observed<'_>, status: &ClientSecretStatus, refu
     !is(VersionState::Active) || (is_undelivered && !is(VersionState::Retiring))
 }
 
+/// Whether no value of it will ever be accepted again, as far as the spec stays as it is.
+fn is_over(observed: &Observed<'_>, status: &ClientSecretStatus) -> bool {
+    status.versions.iter().all(|version| version.state == VersionState::Retired)
+        || status.expires_at.is_some_and(|end| end <= observed.now)
+}
+
 /// Only where there is more to say than Ready does.
 fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Option<Verdict> {
     if let Some(refusal) = refusal {
@@ -115,9 +121,10 @@ fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Opti
 /// The message changes with each warning, and with nothing else: who is told of a changed message is told once of each.
 fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
     let no = |message: &str| Verdict::no(types::EXPIRING, reasons::NOT_SOON, message);
-    let Some(end) = status.expires_at.filter(|end| *end > observed.now) else {
-        return no(if status.expires_at.is_some() { "It has ended." } else { "It does not end." });
-    };
+    if is_over(observed, status) {
+        return no("It has ended.");
+    }
+    let Some(end) = status.expires_at else { return no("It does not end.") };
     let rotates_before = status.next_rotation_at.is_some_and(|at| at < end && at > observed.now);
     let left = end.duration_since(observed.now);
     match observed.policy.warnings.iter().filter(|warning| left <= **warning).min() {
@@ -134,8 +141,11 @@ fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
     }
 }
 
-fn rotating(status: &ClientSecretStatus) -> Verdict {
+fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
     match &status.rotation {
+        None if is_over(observed, status) => {
+            Verdict::no(types::ROTATING, reasons::NOT_ROTATING, "No value of it is accepted.")
+        }
         None => Verdict::no(types::ROTATING, reasons::NOT_ROTATING, "One value is accepted."),
         Some(rotation) => {
             let reason = match rotation.step {

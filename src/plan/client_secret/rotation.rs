@@ -59,14 +59,14 @@ impl Observed<'_> {
         if rotation.trigger.is_some() && rotation.trigger.as_ref() != told {
             return Some(RotationCause::Trigger);
         }
-        let due = rotation.due(newest.created_at, self.spread());
-        due.is_some_and(|due| due <= self.now).then_some(RotationCause::Interval)
+        self.next_rotation_at(newest).is_some_and(|due| due <= self.now).then_some(RotationCause::Interval)
     }
 
     /// When the version is due for rotation by itself.
     pub(super) fn next_rotation_at(&self, version: &Version) -> Option<Timestamp> {
         let rotation = self.secret.spec.rotation.as_ref().filter(|_| self.secret.spec.existing().is_none())?;
-        rotation.due(version.created_at, self.spread())
+        let end = self.policy.lifetime.expiry(&self.secret.spec, version.created_at);
+        rotation.due(version.created_at, end, self.spread())
     }
 
     /// The version whose age counts: the newest that was delivered.

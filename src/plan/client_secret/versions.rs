@@ -209,7 +209,7 @@ impl Observed<'_> {
     }
 
     /// The Secret that held the value belongs to somebody else now, or is gone and cannot be made again.
-    fn is_lost_for_good(&self) -> bool {
+    pub(super) fn is_lost_for_good(&self) -> bool {
         // What is shown once lives on without its Secret.
         let should_be_there = self.stays().is_none();
         match self.delivered {
