@@ -1,9 +1,11 @@
 //! The operator's own keys: missing or damaged they are never made anew, and the runbooks bring everything back.
 
-use axum::http::StatusCode;
-use serde_json::{Value, json};
+use std::path::PathBuf;
 
-use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Tenant, eventually, holds};
+use axum::http::StatusCode;
+use serde_json::json;
+
+use crate::harness::{Cluster, ControlPlane, Credential, OPERATOR_NAMESPACE, Tenant, eventually, holds};
 
 const INSTALL_KEY: &str = "postern-install-key";
 const SIGNING_KEYS: &str = "postern-signing-keys";
@@ -13,23 +15,24 @@ const SIGNING_KEYS: &str = "postern-signing-keys";
 async fn without_a_usable_key_a_replica_waits_for_the_backup_and_makes_no_other() {
     let (tenant, credential) = settled("keys").await;
     for name in [INSTALL_KEY, SIGNING_KEYS] {
-        let backup = backup(&tenant, name).await;
+        let backup = Backup::of(&tenant, name);
         tenant.delete("Secret", OPERATOR_NAMESPACE, name).await;
         tenant.accepted(&credential).await;
         waits_for_keys(&tenant, name, "is missing although credentials exist: restore it from a backup").await;
         assert!(tenant.find("Secret", OPERATOR_NAMESPACE, name).await.is_none(), "{name} was made anew");
-        tenant.kubernetes.apply(OPERATOR_NAMESPACE, &backup).await;
+        backup.restore();
         tenant.cluster.ready().await;
         tenant.accepted(&credential).await;
 
-        let mut damaged = backup.clone();
-        for (_, value) in damaged["data"].as_object_mut().unwrap() {
+        let mut data = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, name).await["data"].take();
+        for (_, value) in data.as_object_mut().unwrap() {
             *value = json!("AAAA");
         }
-        tenant.kubernetes.apply(OPERATOR_NAMESPACE, &damaged).await;
+        tenant.kubernetes.merge("Secret", OPERATOR_NAMESPACE, name, json!({"data": data})).await.unwrap();
         tenant.accepted(&credential).await;
         waits_for_keys(&tenant, name, "is damaged").await;
-        tenant.kubernetes.apply(OPERATOR_NAMESPACE, &backup).await;
+        tenant.delete("Secret", OPERATOR_NAMESPACE, name).await;
+        backup.restore();
         tenant.cluster.ready().await;
         tenant.accepted(&credential).await;
     }
@@ -63,10 +66,24 @@ async fn settled(name: &str) -> (Tenant, Credential) {
     (tenant, credential)
 }
 
-/// The Secret as a backup has it.
-async fn backup(tenant: &Tenant, name: &str) -> Value {
-    let found = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, name).await;
-    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": found["data"]})
+/// A Secret as `docs/operations.md` backs it up and restores it.
+struct Backup<'t> {
+    controlplane: &'t ControlPlane,
+    file: PathBuf,
+}
+
+impl<'t> Backup<'t> {
+    fn of(tenant: &'t Tenant, name: &str) -> Self {
+        let controlplane = &tenant.cluster.controlplane;
+        let arguments = ["get", "secret", name, "--namespace", OPERATOR_NAMESPACE, "--output", "yaml"];
+        let file = controlplane.scratch().join(format!("{name}.yaml"));
+        std::fs::write(&file, controlplane.run("kubectl", &arguments)).unwrap();
+        Self { controlplane, file }
+    }
+
+    fn restore(&self) {
+        self.controlplane.run("kubectl", &["apply", "--filename", self.file.to_str().unwrap()]);
+    }
 }
 
 /// Starts the replica again, which then says what is wrong and is not ready.
