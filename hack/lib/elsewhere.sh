@@ -25,10 +25,9 @@ start_elsewhere() {
 	start_operators "$binary"
 	await_admission
 	kubectl get configmap postern-ca --namespace "$namespace" --output jsonpath='{.data.ca\.crt}' >"$state/ca.crt"
-	export POSTERN_CA=$state/ca.crt POSTERN_REPLICAS='' POSTERN_LOGS=''
+	export POSTERN_CA=$state/ca.crt POSTERN_REPLICAS
 	for name in "${!replicas[@]}"; do
 		urls+=("https://127.0.0.1:${listen_ports[name]}")
-		POSTERN_LOGS+=" $(log_of "${replicas[name]}")"
 	done
 	POSTERN_REPLICAS=${urls[*]}
 }

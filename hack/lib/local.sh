@@ -20,5 +20,7 @@ replicas=(postern-0 postern-1)
 lock_checkout() {
 	local lock
 	exec {lock}<"$root"
+	flock --nonblock "$lock" && return
+	say "Waiting for another make up or make down in this checkout"
 	flock "$lock"
 }

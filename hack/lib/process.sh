@@ -28,8 +28,8 @@ detach() {
 		fd=${fd##*/}
 		((fd <= 2)) || exec {fd}>&-
 	done
-	started_at $$ >"$handle.started"
-	echo $$ >"$handle.pid"
+	# One that cannot be known could not be ended either.
+	{ started_at $$ >"$handle.started" && echo $$ >"$handle.pid"; } || exit
 	exec "$@"
 }
 
