@@ -227,7 +227,7 @@ pub struct RunArgs {
     )]
     pub staleness_max: ConfigDuration,
 
-    /// Connections to the token endpoint at the same time.
+    /// Connections to the token endpoint at the same time; also requests, of which one of HTTP/2 may carry many.
     #[arg(
         long,
         env = "POSTERN_CONNECTIONS_MAX", hide_env_values = true,

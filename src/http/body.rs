@@ -39,6 +39,11 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
+/// The length that the request says its body has.
+pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Reads bodies. However many arrive at once, and in whatever pieces, those that are long take a bounded part of the memory,
 /// and those that are short never wait for them.
 pub(crate) struct Bodies {
@@ -53,12 +58,11 @@ impl Bodies {
         Self { limits, large: Semaphore::new(large) }
     }
 
-    /// The whole body.
+    /// The whole body, of which this length was announced.
     ///
     /// # Errors
     /// A [`RequestError`] about the body, or [`Unavailable::Overloaded`] when too many long ones are being read.
-    pub(crate) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, TokenError> {
-        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    pub(crate) async fn read(&self, announced: Option<u64>, body: Body) -> Result<Vec<u8>, TokenError> {
         if announced
             .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > self.limits.body_bytes))
         {
@@ -122,7 +126,7 @@ mod tests {
             Ok::<_, Infallible>(Bytes::from_owner(Page(Arc::clone(&now))).slice(..1))
         });
         let bodies = Bodies::new(RequestLimits::default());
-        let read = bodies.read(&HeaderMap::new(), Body::from_stream(pieces)).await;
+        let read = bodies.read(None, Body::from_stream(pieces)).await;
         assert_eq!(read.ok().map(|body| body.len()), Some(5_000));
         assert_eq!(held.load(Ordering::Relaxed), 0);
         assert!(most.load(Ordering::Relaxed) <= 2, "{most:?} pages at once");

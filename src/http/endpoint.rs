@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::clock::Clock;
@@ -70,10 +69,15 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         if !body::is_form(&head.headers) {
             return Err(RequestError::NotAForm.into());
         }
-        let body = self.bodies.read(&head.headers, body).await?;
+        // More than one is refused, so two are enough. While the body is awaited nothing else of the head is kept.
+        let authorization = head.headers.get_all(AUTHORIZATION).iter().take(2);
+        let authorization = authorization.map(|value| value.as_bytes().into()).collect();
+        let announced = body::announced_length(&head.headers);
+        drop(head);
+        let body = self.bodies.read(announced, body).await?;
         // What the body waited for may be over by now.
         let now = self.service.available()?;
-        Ok(FormRequest { arrival: Arrival { now, source }, headers: head.headers, body })
+        Ok(FormRequest { arrival: Arrival { now, source }, authorization, body })
     }
 
     /// The address that a request came from.
@@ -86,14 +90,14 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
 /// A form that a client posted.
 pub(crate) struct FormRequest {
     pub(crate) arrival: Arrival,
-    headers: HeaderMap,
+    authorization: Vec<Box<[u8]>>,
     pub(crate) body: Vec<u8>,
 }
 
 impl FormRequest {
     /// The Authorization headers.
     pub(crate) fn authorization(&self) -> impl Iterator<Item = &[u8]> {
-        self.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes)
+        self.authorization.iter().map(AsRef::as_ref)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Accepts connections and serves a router on them, within limits, until told to stop.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{self, pin};
 use std::sync::Arc;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -15,12 +18,15 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use crate::http::answer::{self, RequestId};
 use crate::http::streams::Streams;
+use crate::oauth::error::{TokenError, Unavailable};
 
 /// The address that a request came from, among its extensions.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +35,13 @@ pub struct Peer(pub SocketAddr);
 /// Bounds of a server's connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ServerLimits {
-    /// Connections at the same time. Any more wait in the kernel's backlog.
+    /// Connections at the same time; any more wait in the kernel's backlog. Also requests at the same time, of which an
+    /// HTTP/2 connection may carry many; any more get 503.
     pub connections: usize,
     /// Longest TLS handshake.
     pub tls_handshake: Duration,
-    /// Longest wait for the head of a request; also how long an idle connection is kept.
+    /// Longest wait for the head of a request; also how long an idle connection is kept, and one that takes nothing of
+    /// what is written to it.
     pub header_read: Duration,
     /// Longest head of a request in bytes; at least 8192.
     pub header_bytes: usize,
@@ -42,7 +50,7 @@ pub struct ServerLimits {
 }
 
 impl Default for ServerLimits {
-    /// 4096 connections of some 20 KiB; ten seconds for a handshake; thirty for a head, which is hyper's own default
+    /// 4096 connections of some 20 KiB, and as many requests; ten seconds for a handshake; thirty for a head, which is hyper's own default
     /// and longer than clients let a connection idle between two uses in a row; 32 KiB, which holds every header that
     /// proxies add; and twenty seconds to stop, which leaves ten of the thirty that Kubernetes gives a pod.
     fn default() -> Self {
@@ -58,8 +66,10 @@ impl Default for ServerLimits {
 
 /// How long to let go after `accept` failed, which is when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// Requests at the same time on one HTTP/2 connection.
-const STREAMS_MAX: u32 = 256;
+/// Requests at the same time on one HTTP/2 connection; the least that RFC 9113 §6.5.2 recommends.
+const STREAMS_MAX: u32 = 100;
+/// Headers of a request, as in hyper's HTTP/1.1. In HTTP/2 one byte can stand for a header, which takes 72 here.
+const HEADERS_MAX: usize = 100;
 /// How often a silent HTTP/2 connection is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// How long a client that is told to go may take to hear it; a round trip is enough.
@@ -75,6 +85,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let connections = Arc::new(Semaphore::new(limits.connections));
+    let requests = Arc::new(Semaphore::new(limits.connections));
     let acceptor = tls.map(TlsAcceptor::from);
     let open = TaskTracker::new();
     let overdue = CancellationToken::new();
@@ -91,7 +102,8 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = Connection { peer, router: router.clone(), limits, shutdown: shutdown.clone() };
+        let (router, requests, shutdown) = (router.clone(), Arc::clone(&requests), shutdown.clone());
+        let connection = Connection { peer, router, requests, limits, shutdown };
         let (acceptor, overdue) = (acceptor.clone(), overdue.clone());
         open.spawn(async move {
             let _permit = permit;
@@ -109,6 +121,8 @@ pub async fn serve(
 struct Connection {
     peer: SocketAddr,
     router: Router,
+    /// Places of requests, shared by all connections.
+    requests: Arc<Semaphore>,
     limits: ServerLimits,
     shutdown: CancellationToken,
 }
@@ -117,6 +131,10 @@ impl Connection {
     async fn serve(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
+        // hyper waits for ever for a client that does not read.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.limits.header_read));
+        let stream = Box::pin(stream);
         let Some(acceptor) = acceptor else {
             return self.http1(stream).await;
         };
@@ -186,8 +204,18 @@ impl Connection {
         }
     }
 
-    fn call(&self, mut request: Request<Incoming>) -> axum::routing::future::RouteFuture<std::convert::Infallible> {
+    fn call(&self, mut request: Request<Incoming>) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        let (mut router, place) = (self.router.clone(), Arc::clone(&self.requests).try_acquire_owned());
         request.extensions_mut().insert(Peer(self.peer));
-        self.router.clone().call(request)
+        async move {
+            let Ok(_place) = place else {
+                let overloaded = TokenError::from(Unavailable::Overloaded).on_the_wire();
+                return Ok(answer::error(&RequestId::new(), &overloaded));
+            };
+            if request.headers().len() > HEADERS_MAX {
+                return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+            }
+            router.call(request).await
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper::client::conn::http2::{Connection, SendRequest};
@@ -18,6 +19,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -180,6 +182,55 @@ async fn t10_an_http_2_connection_is_kept_while_a_request_is_under_way() {
         .unwrap();
     assert_eq!(client.send_request(request).await.unwrap().status(), 200);
     connection.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn t10_a_request_of_http_2_has_no_more_headers_than_one_of_http_1() {
+    let secured = secured(ServerLimits::default()).await;
+    let (mut client, connection) = http_2(&secured).await;
+    tokio::spawn(connection);
+    for (headers, status) in [(50, 200), (101, 431)] {
+        let uri = format!("https://localhost:{}/oauth2/jwks", secured.world.addr.port());
+        let request = (0..headers).fold(hyper::Request::get(uri), |request, _| request.header("a", ""));
+        let reply = client.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+        assert_eq!(reply.status(), status, "{headers} headers");
+    }
+}
+
+#[tokio::test]
+async fn t10_http_2_carries_no_more_requests_at_once_than_there_may_be_connections() {
+    let secured = secured(ServerLimits { connections: 2, ..ServerLimits::default() }).await;
+    let (mut client, connection) = http_2(&secured).await;
+    tokio::spawn(connection);
+    let post = |when: oneshot::Receiver<()>| {
+        let body = when.map(|_| Ok(Frame::data(Bytes::from(GRANT)))).into_stream();
+        hyper::Request::post(format!("https://localhost:{}/oauth2/token", secured.world.addr.port()))
+            .header("authorization", secured.world.credential.basic())
+            .header(FORM.0, FORM.1)
+            .body(StreamBody::new(body))
+            .unwrap()
+    };
+    let (mut ends, mut open) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let (end, ended) = oneshot::channel();
+        open.push(tokio::spawn(client.send_request(post(ended))));
+        ends.push(end);
+    }
+    let refused = async {
+        loop {
+            let reply = client.send_request(post(oneshot::channel().1)).await.unwrap();
+            if reply.status() != 200 {
+                break reply;
+            }
+        }
+    };
+    let reply = tokio::time::timeout(Duration::from_secs(5), refused).await.expect("there is no place for a third");
+    assert_eq!(reply.status(), 503);
+    assert!(reply.headers().contains_key("retry-after"));
+    drop(ends);
+    for request in open {
+        assert_eq!(request.await.unwrap().unwrap().status(), 200);
+    }
 }
 
 #[tokio::test]

@@ -224,6 +224,20 @@ async fn t10_more_connections_than_the_limit_wait() {
 }
 
 #[tokio::test]
+async fn t10_a_client_that_reads_nothing_is_let_go() {
+    let server = ServerLimits { connections: 1, header_read: Duration::from_millis(50), ..ServerLimits::default() };
+    let world = World::start_with(Options { server, ..Options::default() }).await;
+    let mut deaf = TcpStream::connect(world.addr).await.unwrap();
+    let asks = tokio::spawn(async move {
+        // Until what the kernel keeps of the answers is full, and nothing is read any more of what is asked.
+        while deaf.write_all(&b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n".repeat(100)).await.is_ok() {}
+    });
+    let next = tokio::time::timeout(Duration::from_secs(20), world.get("/oauth2/jwks")).await;
+    assert_eq!(next.expect("the next one has its place").status, 200);
+    asks.await.unwrap();
+}
+
+#[tokio::test]
 async fn t10_broken_requests_are_answered_and_never_end_the_server() {
     let world = World::start().await;
     for bytes in [
