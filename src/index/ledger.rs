@@ -21,9 +21,11 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 pub(super) struct Session {
     /// Seconds without use after which it ends.
-    pub(super) idle: i64,
+    idle: i64,
     /// Last use that anybody knows of.
     at: AtomicI64,
+    /// When it ends if it is not used again.
+    until: AtomicI64,
     /// Last use here; 0: none.
     own: AtomicI64,
     /// Last use that every replica knows of.
@@ -36,8 +38,20 @@ pub(super) struct Session {
 const NOWHERE: usize = usize::MAX;
 
 impl Session {
-    fn new(idle: i64, at: i64, told: i64) -> Self {
-        Self { idle, at: at.into(), own: AtomicI64::new(0), told: told.into(), place: NOWHERE.into() }
+    fn new(idle: i64, told: i64) -> Self {
+        let never = || AtomicI64::new(0);
+        Self { idle, at: never(), until: never(), own: never(), told: told.into(), place: NOWHERE.into() }
+    }
+
+    /// It was used at `at`, and ends at `until` if that was the last time.
+    fn used(&self, at: i64, until: i64) {
+        self.at.fetch_max(at, Ordering::Relaxed);
+        self.until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// When it ends if it is not used again.
+    pub(super) fn until(&self) -> i64 {
+        self.until.load(Ordering::Relaxed)
     }
 
     /// Seconds of use that are worth a write, and that a write waits for more. Twice that, a twentieth of its idle time,
@@ -65,7 +79,7 @@ impl Session {
     /// The last use here, if the token is not over by that.
     pub(super) fn own(&self, now: i64) -> Option<i64> {
         let own = self.own.load(Ordering::Relaxed);
-        (own != 0 && own + self.idle > now).then_some(own)
+        (own != 0 && self.until() > now).then_some(own)
     }
 
     /// The others know of this use.
@@ -87,15 +101,15 @@ impl Ledger {
         self.sessions.pin().get(jti).map(|session| session.at.load(Ordering::Relaxed))
     }
 
-    /// A use here. `known` is the last use, or the issue of the token, that every replica knows of. Whether there was room
-    /// to note it.
-    pub(super) fn used(&self, jti: &str, known: i64, now: i64, idle: i64) -> bool {
+    /// A use here of a token that ends after `idle` without use, and at `exp`. `known` is the last use, or the issue of the
+    /// token, that every replica knows of. Whether there was room to note it.
+    pub(super) fn used(&self, jti: &str, known: i64, now: i64, idle: i64, exp: i64) -> bool {
         let sessions = self.sessions.pin();
         if sessions.get(jti).is_none() && sessions.len() >= SESSIONS_MAX {
             return false;
         }
-        let session = sessions.get_or_insert_with(jti.into(), || Session::new(idle, now, known));
-        session.at.fetch_max(now, Ordering::Relaxed);
+        let session = sessions.get_or_insert_with(jti.into(), || Session::new(idle, known));
+        session.used(now, now.saturating_add(idle).min(exp));
         session.own.fetch_max(now, Ordering::Relaxed);
         true
     }
@@ -109,8 +123,8 @@ impl Ledger {
         let sessions = self.sessions.pin();
         for told in &state.sessions {
             let (at, until) = (told.at.as_second(), told.until.as_second());
-            let session = sessions.get_or_insert_with(told.id.as_str().into(), || Session::new(until - at, at, at));
-            session.at.fetch_max(at, Ordering::Relaxed);
+            let session = sessions.get_or_insert_with(told.id.as_str().into(), || Session::new(until - at, at));
+            session.used(at, until);
             session.told(at);
         }
     }
@@ -118,7 +132,7 @@ impl Ledger {
     /// Forgets tokens that have ended anyway.
     pub(super) fn forget_ended(&self, now: i64) {
         self.revoked.pin().retain(|_, until| *until > now);
-        self.sessions.pin().retain(|_, session| session.at.load(Ordering::Relaxed) + session.idle > now);
+        self.sessions.pin().retain(|_, session| session.until() > now);
     }
 
     /// Looks at every session.
@@ -171,9 +185,20 @@ mod tests {
     }
 
     #[test]
+    fn no_use_outlives_its_token() {
+        let ledger = Ledger::default();
+        assert!(ledger.used("long", 100, 100, i64::MAX, 160));
+        let mut until = Vec::new();
+        ledger.each_session(|_, session| until.push(session.until()));
+        assert_eq!(until, [160]);
+        ledger.forget_ended(160);
+        assert_eq!(ledger.last_use("long"), None);
+    }
+
+    #[test]
     fn a_use_is_worth_telling_after_a_fortieth_of_the_idle_time() {
         let ledger = Ledger::default();
-        let used = |known, second| assert!(ledger.used("jti", known, second, 120));
+        let used = |known, second| assert!(ledger.used("jti", known, second, 120, 1_000));
         used(100, 102);
         assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(102), vec![]));
         used(100, 103);

@@ -78,7 +78,6 @@ pub struct Index {
     freshness: Vec<(Kind, Arc<Freshness>)>,
     settings: Settings,
     catch_up: catch_up::CatchUp,
-    requests: requests::Requests,
     shared: shared::Shared,
     states: states::States,
 }
@@ -103,7 +102,6 @@ impl Index {
             freshness,
             settings,
             catch_up: catch_up::CatchUp::new(client),
-            requests: requests::Requests::new(states.clone()),
             shared: shared::Shared::new(&states),
             states,
         }
@@ -164,8 +162,8 @@ impl Ledger for Index {
         self.shared.ledger.last_use(jti)
     }
 
-    fn used(&self, jti: &str, known: i64, now: i64, idle: i64) -> bool {
-        self.shared.ledger.used(jti, known, now, idle)
+    fn used(&self, jti: &str, known: i64, now: i64, idle: i64, exp: i64) -> bool {
+        self.shared.ledger.used(jti, known, now, idle, exp)
     }
 }
 
@@ -188,7 +186,7 @@ impl Clients for Index {
         version_id: &str,
         now: Timestamp,
     ) -> Result<(), CatchUpError> {
-        self.requests.record(secret, version_id, now).await
+        self.shared.requests.record(secret, version_id, now).await
     }
 
     fn availability(&self, now: Timestamp) -> Availability {

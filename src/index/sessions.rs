@@ -102,7 +102,7 @@ fn sessions_in(objects: &[usize], ledger: &Ledger, now: i64) -> BTreeMap<usize, 
     ledger.each_session(|jti, session| {
         let Some(sessions) = session.place().and_then(|number| told.get_mut(&number)) else { return };
         let Some(own) = session.own(now) else { return };
-        if let (Ok(at), Ok(until)) = (Timestamp::from_second(own), Timestamp::from_second(own + session.idle)) {
+        if let (Ok(at), Ok(until)) = (Timestamp::from_second(own), Timestamp::from_second(session.until())) {
             sessions.push(Session { id: jti.to_owned(), at, until });
         }
     });
@@ -128,7 +128,7 @@ mod tests {
     /// Each number of sessions is used at its second.
     fn used(ledger: &Ledger, sessions: impl IntoIterator<Item = usize>, second: i64) {
         for number in sessions {
-            assert!(ledger.used(&format!("jti-{number}"), 0, second, IDLE));
+            assert!(ledger.used(&format!("jti-{number}"), 0, second, IDLE, i64::MAX));
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let store = Memory::default();
         let (sessions, ledger) = process(&store);
         used(&ledger, 0..SESSIONS_MAX, 100);
-        assert!(!ledger.used("one more", 0, 100, IDLE), "and that is told to who would promise it");
+        assert!(!ledger.used("one more", 0, 100, IDLE, i64::MAX), "and that is told to who would promise it");
         for second in 100..115 {
             let before = store.written().len();
             sessions.tell(&ledger, at(second)).await;
@@ -170,11 +170,11 @@ mod tests {
         };
         let step = IDLE / 40;
         for second in 101..100 + step {
-            assert!(ledger.used(&moved, 100, second, IDLE));
+            assert!(ledger.used(&moved, 100, second, IDLE, i64::MAX));
             sessions.tell(&ledger, at(second)).await;
         }
         assert_eq!(store.written().len(), 2, "small steps are not worth it");
-        assert!(ledger.used(&moved, 100, 100 + step, IDLE));
+        assert!(ledger.used(&moved, 100, 100 + step, IDLE, i64::MAX));
         sessions.tell(&ledger, at(100 + step)).await;
         assert_eq!(store.written()[2..], ["1-used-1"]);
         let known = known(&store);

@@ -1,10 +1,12 @@
-//! What the replicas tell each other of tokens. A revocation is told before it is answered, uses are told in batches.
+//! What the replicas tell each other, and the controller. A revocation or a request is told before it is answered, uses
+//! are told in batches.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::ledger::Ledger;
+use super::requests::Requests;
 use super::revocations::Revocations;
 use super::sessions::Sessions;
 use super::states::States;
@@ -15,6 +17,7 @@ pub(super) struct Shared {
     pub(super) ledger: Arc<Ledger>,
     pub(super) revocations: Arc<Revocations<States>>,
     pub(super) sessions: Sessions<States>,
+    pub(super) requests: Requests<States>,
 }
 
 impl Shared {
@@ -24,6 +27,8 @@ impl Shared {
         let incarnation = format!("{:08x}", u32::from_be_bytes(random::bytes()));
         let blank = states.blank(Timestamp::MIN);
         let revocations = Revocations::new(states.clone(), Arc::clone(&ledger), blank.clone(), incarnation.clone());
-        Self { revocations: Arc::new(revocations), sessions: Sessions::new(states.clone(), blank, incarnation), ledger }
+        let requests = Requests::new(states.clone(), blank.clone(), &incarnation);
+        let sessions = Sessions::new(states.clone(), blank, incarnation);
+        Self { ledger, revocations: Arc::new(revocations), sessions, requests }
     }
 }

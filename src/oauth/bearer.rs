@@ -209,10 +209,11 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 
     /// Notes that a good token was used, which keeps an idle one from ending. Where it cannot be noted it does not.
     pub(super) fn touch(&self, now: Timestamp, live: &mut Live<'_>) {
-        if let Some(idle) = live.claims.postern_idle
-            && self.clients.used(&live.claims.jti, self.used(&live.claims), now.as_second(), idle)
+        let Live { claims, .. } = live;
+        if let Some(idle) = claims.postern_idle
+            && self.clients.used(&claims.jti, self.used(claims), now.as_second(), idle, claims.exp)
         {
-            live.ends = now.as_second().saturating_add(idle).min(live.claims.exp);
+            live.ends = now.as_second().saturating_add(idle).min(claims.exp);
         }
     }
 

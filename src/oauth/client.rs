@@ -64,11 +64,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// When the token was used last, in seconds since 1970, as far as that is known. No I/O.
     fn last_use(&self, jti: &str) -> Option<i64>;
 
-    /// The token was used at `now`, and ends when it has not been used for `idle`. The last use, or the issue of the
-    /// token, that was known before is `known`. All in seconds. No I/O. Whether that is remembered: if not, the token
+    /// The token was used at `now`, and ends when it has not been used for `idle`, and at `exp`. The last use, or the issue
+    /// of the token, that was known before is `known`. All in seconds. No I/O. Whether that is remembered: if not, the token
     /// ends as if it had not been used.
     #[must_use]
-    fn used(&self, jti: &str, known: i64, now: i64, idle: i64) -> bool;
+    fn used(&self, jti: &str, known: i64, now: i64, idle: i64, exp: i64) -> bool;
 }
 
 /// Whether the text has the form that every client id has: that of a UUID.

@@ -112,7 +112,7 @@ impl Ledger for Memory {
         self.uses.lock().unwrap().get(jti).copied()
     }
 
-    fn used(&self, jti: &str, _: i64, now: i64, _: i64) -> bool {
+    fn used(&self, jti: &str, _: i64, now: i64, _: i64, _: i64) -> bool {
         let notes = self.notes_uses.load(Ordering::Relaxed);
         if notes {
             self.uses.lock().unwrap().insert(jti.to_owned(), now);
