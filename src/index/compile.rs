@@ -91,17 +91,18 @@ pub(super) fn entry(
     let known = before.map(|(record, _)| record);
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
     let digest = application_stands_for(&authority, uid, &subject, None);
+    let stands_for = StandsFor::new(user, &sources.authority, digest);
     let held = Held {
         application: uid,
         subject: &subject,
         authority: &authority,
         grants,
         grant: Arc::clone(&grant),
-        digest: &digest,
+        digest: stands_for.application(),
         previous: known,
+        is_same: before.is_some_and(|(_, known)| known.application() == stands_for.application()),
     };
     let secrets = records(&sources.secrets, settings, &held);
-    let stands_for = StandsFor::new(user, &sources.authority, digest);
     let (epoch, is_behind) = stands_for.epochs(&sources.key, application, user, before);
     let record = ClientRecord {
         client_id: Arc::clone(&sources.client_id),

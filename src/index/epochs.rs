@@ -23,6 +23,11 @@ impl StandsFor {
         Self { service_user: user_stands_for(&user.spec, held), application }
     }
 
+    /// What the application stands for.
+    pub(super) fn application(&self) -> &str {
+        &self.application
+    }
+
     /// The epochs, and whether one of them numbers a change that this replica has not seen yet. `before` is the client as
     /// it was, `key` that of the application.
     pub(super) fn epochs(

@@ -30,6 +30,8 @@ pub(super) struct Held<'a> {
     pub(super) digest: &'a str,
     /// The client as it was.
     pub(super) previous: Option<&'a ClientRecord>,
+    /// Whether the application stood for the same then.
+    pub(super) is_same: bool,
 }
 
 impl Held<'_> {
@@ -46,11 +48,10 @@ impl Held<'_> {
         (grant, stands_for(object.metadata.uid.as_deref().unwrap_or_default(), &held).into())
     }
 
-    /// The record of before, if the secret would come to the same again: it has not changed, nor has what the client
-    /// holds. Equal grants are one.
+    /// The record of before, if the secret would come to the same again: it has not changed, nor has what the application
+    /// stands for.
     fn known(&self, kept: &Kept<Packed<ClientSecret>>, is_over: bool) -> Option<&SecretRecord> {
-        let same = |record: &&ClientRecord| Arc::ptr_eq(&record.grant, &self.grant) && record.subject == self.subject;
-        let known = self.previous.filter(same)?.secrets.iter().find(|secret| {
+        let known = self.previous.filter(|_| self.is_same)?.secrets.iter().find(|secret| {
             let object = &secret.object;
             object.resource_version == kept.revision
                 && object.name == kept.key.name

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Resource;
 use kube::core::PartialObjectMeta;
-use kube::{Resource, ResourceExt};
 
 use super::affected::{Affected, Kind};
 use super::relations::Relations;
@@ -87,10 +87,6 @@ where
     let generation = before.as_ref().and_then(|before| before.meta().generation).unwrap_or_default() + 1;
     object.meta_mut().generation = Some(generation);
     object.meta_mut().resource_version = Some(generation.to_string());
-    if let Some(before) = &before {
-        object.meta_mut().uid = before.uid();
-        object.meta_mut().creation_timestamp = before.creation_timestamp();
-    }
     if present {
         let revision = revision(&object);
         store.put(Arc::new(Kept { key: key.clone(), revision, object: keep(object) }));
