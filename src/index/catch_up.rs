@@ -4,11 +4,16 @@
 //! A consistent read of the objects that could make the credential known gives their newest resourceVersions; then it
 //! waits until the index serves them. How often, is for [`Looks`] to say.
 
+use std::future::Future;
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::looks::Looks;
 use super::progress::Progress;
@@ -16,6 +21,8 @@ use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::model::{Key, Kind, revision};
 use crate::oauth::client::{CatchUpError, has_form_of_client_id};
 
+/// Objects in one answer: a list in JSON takes some twenty times its size while it is decoded.
+const PAGE: u32 = 100;
 /// A namespace of every cluster, where those who are not there are looked for.
 const NOBODYS: &str = "default";
 
@@ -23,11 +30,12 @@ const NOBODYS: &str = "default";
 pub(super) struct CatchUp {
     client: Client,
     looks: Looks,
+    groups: Turns,
 }
 
 impl CatchUp {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, looks: Looks::new() }
+        Self { client, looks: Looks::new(), groups: Turns::default() }
     }
 
     /// Returns `Ok` when the index serves all that the API server knew of the client after this call began, or a moment
@@ -69,10 +77,11 @@ impl CatchUp {
         let user = format!("metadata.name={user}");
         let secrets = format!("spec.applicationRef.name={}", application.name);
         let own_namespace = format!("metadata.name={namespace}");
+        let groups = || newest_of(Api::<PartialObjectMeta<AccessGroup>>::all(client.clone()), "");
         let (users, secrets, groups, namespaces) = tokio::try_join!(
             newest_of(Api::<PartialObjectMeta<ServiceUser>>::namespaced(client.clone(), namespace), &user),
             newest_of(Api::<PartialObjectMeta<ClientSecret>>::namespaced(client.clone(), namespace), &secrets),
-            newest_of(Api::<PartialObjectMeta<AccessGroup>>::all(client.clone()), ""),
+            self.groups.read(groups),
             newest_of(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), &own_namespace),
         )?;
         Ok(vec![
@@ -90,13 +99,83 @@ async fn newest_of<K>(api: Api<PartialObjectMeta<K>>, fields: &str) -> kube::Res
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let list = api.list(&ListParams::default().fields(fields)).await?;
-    Ok(list.items.iter().map(revision).max().unwrap_or_default())
+    let mut page = ListParams::default().fields(fields).limit(PAGE);
+    let mut newest = 0;
+    loop {
+        let list = api.list(&page).await?;
+        newest = list.items.iter().map(revision).chain([newest]).max().unwrap_or_default();
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(newest),
+        }
+    }
+}
+
+/// Reads that are the same for everybody, one at a time. Whoever comes while one is on its way shares the next; and none
+/// begins before four times as long as the last one took, so that however many groups there are and however often they are
+/// asked for, it takes a quarter of one connection.
+#[derive(Default)]
+struct Turns(Mutex<Option<Turn>>);
+
+struct Turn {
+    began: Instant,
+    took: Duration,
+    newest: u64,
+}
+
+impl Turns {
+    /// What `read`, or another read that began after this call, finds.
+    async fn read<F>(&self, read: impl FnOnce() -> F) -> kube::Result<u64>
+    where
+        F: Future<Output = kube::Result<u64>>,
+    {
+        let came = Instant::now();
+        let mut last = self.0.lock().await;
+        if let Some(last) = &*last {
+            if last.began >= came {
+                return Ok(last.newest);
+            }
+            tokio::time::sleep_until(last.began + 4 * last.took).await;
+        }
+        let began = Instant::now();
+        let newest = read().await?;
+        *last = Some(Turn { began, took: began.elapsed(), newest });
+        Ok(newest)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_come_each_has_a_read_that_began_after_it_and_few_are_made() {
+        let (turns, reads) = (Turns::default(), Cell::new(0));
+        let read = || async {
+            reads.set(reads.get() + 1);
+            let found = reads.get();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(found)
+        };
+        let one = async |after: u64| {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            let before = reads.get();
+            let found = turns.read(read).await.unwrap();
+            assert!(found > before, "{found} had begun before");
+        };
+        futures::future::join_all((0..1_000).map(one)).await;
+        assert_eq!(reads.get(), 4, "at 0, 400, 800 and 1200 ms");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_failed_is_nobody_s() {
+        let turns = Turns::default();
+        let away = || async { Err(kube::Error::LinesCodecMaxLineLengthExceeded) };
+        assert!(turns.read(away).await.is_err());
+        assert_eq!(turns.read(|| async { Ok(7) }).await.unwrap(), 7);
+    }
 
     #[test]
     fn what_cannot_be_a_client_id_is_not_looked_up() {
