@@ -397,6 +397,7 @@ fn an_imported_value_is_recorded_first_and_then_delivered() {
         (Import::NotAllowed, "ImportNotAllowed"),
         (Import::KeyMissing, "ImportKeyMissing"),
         (Import::WrongLength(15), "ImportValueRefused"),
+        (Import::LooksGenerated, "ImportValueRefused"),
     ] {
         let seen = with(&object, Delivered::Absent, import);
         assert_eq!(decide(&seen), Action::None);

@@ -77,6 +77,13 @@ async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_i
     let message = tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
     assert!(message.contains("5 characters"), "{message}");
     tenant.refused("ClientSecret", "blue", "ImportValueRefused").await;
+    tenant.apply(&legacy("pst_of another install", true)).await;
+    let refusal = async || tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
+    eventually("that is refused, too", async || {
+        let message = refusal().await;
+        holds(message.contains("begins with pst_"), message)
+    })
+    .await;
     let other_key = json!({"source": {"existing": {"secretName": "legacy", "key": "nothing"}}});
     tenant.apply(&client_secret("green", "sync", other_key)).await;
     tenant.refused("ClientSecret", "green", "ImportKeyMissing").await;

@@ -118,6 +118,8 @@ pub enum Import {
     KeyMissing,
     /// The value has a wrong length, in characters.
     WrongLength(usize),
+    /// The value begins as only generated ones do.
+    LooksGenerated,
     /// It is as it was when its value was last looked at.
     Unchanged,
     /// It holds a value, which may be another one.

@@ -102,6 +102,14 @@ impl Observed<'_> {
                      are allowed: put a longer random value there."
                 ),
             )),
+            Import::LooksGenerated => Some(Obstacle::stuck(
+                reasons::IMPORT_VALUE_REFUSED,
+                format!(
+                    "spec.source.existing: the value under {key} of Secret {name} begins with pst_, as only values do that \
+                     Postern generates, and these name the credential that they were made for: put another value there, or \
+                     leave out spec.source and have one generated."
+                ),
+            )),
             Import::Unchanged | Import::Changed(_) => None,
         }
     }
