@@ -25,6 +25,7 @@ const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="postern", charset="UTF-8""#);
 
 /// Short name of one request, in its answer and in its log line.
+#[derive(Default)]
 pub(crate) struct RequestId(String);
 
 impl RequestId {

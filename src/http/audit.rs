@@ -58,6 +58,22 @@ pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &T
     );
 }
 
+pub(crate) fn abandoned(id: &RequestId, facts: &Facts) {
+    let fields = Fields::of(facts);
+    tracing::info!(
+        target: "postern::audit",
+        request_id = id.as_str(),
+        outcome = "abandoned",
+        client_id = fields.client_id.as_deref(),
+        secret = fields.secret.as_deref(),
+        grant_type = fields.grant_type.as_deref(),
+        scope = fields.scope.as_deref(),
+        audience = fields.audience.as_deref(),
+        source = facts.source.map(tracing::field::display),
+        "client hung up before the answer"
+    );
+}
+
 pub(crate) fn introspected(id: &RequestId, caller: &Facts, token: &Facts, inactive: Option<&Inactive>) {
     let (fields, about) = (Fields::ours(caller), Fields::of(token));
     tracing::info!(

@@ -10,9 +10,9 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
-use crate::http::answer::{self, RequestId};
-use crate::http::audit;
 use crate::http::endpoint::Endpoint;
+use crate::http::pending::Pending;
+use crate::http::{answer, audit};
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::error::Unavailable;
@@ -62,13 +62,13 @@ async fn decide<C: Clients, K: Clock>(
     headers: &HeaderMap,
     requirement: Result<Requirement<'_>, Malformed>,
 ) -> Response {
-    let id = RequestId::new();
-    let mut facts = Facts { source, ..Facts::default() };
+    let mut pending = Pending::new(&endpoint.metrics, source);
     let result = match (endpoint.service.available(), requirement) {
-        (Ok(now), Ok(requirement)) => ask(endpoint, now, headers, &requirement, &mut facts).await,
+        (Ok(now), Ok(requirement)) => ask(endpoint, now, headers, &requirement, &mut pending.facts).await,
         (Err(unavailable), _) => Err(unavailable.into()),
         (_, Err(malformed)) => Err(malformed.into()),
     };
+    let (id, facts) = pending.decided();
     match result {
         Ok(access) => {
             endpoint.metrics.count_auth(AuthOutcome::Allowed);

@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
-use crate::http::answer::{self, RequestId};
-use crate::http::audit;
 use crate::http::endpoint::Endpoint;
+use crate::http::pending::Pending;
 use crate::http::token::outcome;
+use crate::http::{answer, audit};
 use crate::oauth::client::Clients;
 use crate::oauth::introspect::{AnswerForm, Introspection};
 use crate::oauth::token::Facts;
@@ -23,16 +23,17 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let id = RequestId::new();
-    let mut caller = Facts { source: endpoint.source(&request), ..Facts::default() };
+    let mut pending = Pending::new(&endpoint.metrics, endpoint.source(&request));
     let mut token = Facts::default();
     let form = form_of(request.headers());
     let answer = async {
-        let request = endpoint.form(request, caller.source).await?;
-        let facts = [&mut caller, &mut token];
+        let request = endpoint.form(request, pending.facts.source).await?;
+        let facts = [&mut pending.facts, &mut token];
         endpoint.service.introspect(request.arrival, request.authorization(), &request.body, form, facts).await
     };
-    match answer.await {
+    let answer = answer.await;
+    let (id, caller) = pending.decided();
+    match answer {
         Ok(Introspection { body, inactive }) => {
             endpoint.metrics.introspections.count(usize::from(inactive.is_some()));
             audit::introspected(&id, &caller, &token, inactive.as_ref());

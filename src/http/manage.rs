@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
 use crate::http::endpoint::Endpoint;
+use crate::http::pending::Pending;
 use crate::http::{audit, auth};
 use crate::oauth::authenticate::{Arrival, Authenticated};
 use crate::oauth::client::Clients;
@@ -57,9 +58,10 @@ async fn read<C: Clients, K: Clock>(
     request: Request,
     view: impl FnOnce(&Authenticated, Timestamp) -> Vec<u8>,
 ) -> Response {
-    let (id, mut facts) = (RequestId::new(), Facts { source: endpoint.source(&request), ..Facts::default() });
+    let mut pending = Pending::new(&endpoint.metrics, endpoint.source(&request));
     let (head, _) = request.into_parts();
-    let found = manager(endpoint, &head, &mut facts).await.map(|(client, now)| view(&client, now));
+    let found = manager(endpoint, &head, &mut pending.facts).await.map(|(client, now)| view(&client, now));
+    let (id, facts) = pending.decided();
     answer(endpoint, &id, &facts, StatusCode::OK, found)
 }
 

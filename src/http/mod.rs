@@ -20,6 +20,7 @@ mod discovery;
 pub mod endpoint;
 mod introspect;
 mod manage;
+mod pending;
 mod revoke;
 pub mod router;
 pub mod server;

@@ -7,25 +7,25 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::clock::Clock;
-use crate::http::answer::{self, RequestId};
-use crate::http::audit;
 use crate::http::endpoint::Endpoint;
+use crate::http::pending::Pending;
+use crate::http::{answer, audit};
 use crate::oauth::client::Clients;
 use crate::oauth::error::{ErrorCode, TokenError, WireError};
-use crate::oauth::token::Facts;
 use crate::telemetry::metrics::Outcome;
 
 pub(crate) async fn token<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let id = RequestId::new();
-    let mut facts = Facts { source: endpoint.source(&request), ..Facts::default() };
+    let mut pending = Pending::new(&endpoint.metrics, endpoint.source(&request));
     let answer = async {
-        let form = endpoint.form(request, facts.source).await?;
-        endpoint.service.token(form.arrival, form.authorization(), &form.body, &mut facts).await
+        let form = endpoint.form(request, pending.facts.source).await?;
+        endpoint.service.token(form.arrival, form.authorization(), &form.body, &mut pending.facts).await
     };
-    match answer.await {
+    let answer = answer.await;
+    let (id, facts) = pending.decided();
+    match answer {
         Ok(token) => {
             endpoint.metrics.count(Outcome::Issued);
             audit::issued(&id, &facts);

@@ -8,9 +8,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
-use crate::http::answer::{self, RequestId};
 use crate::http::endpoint::Endpoint;
-use crate::http::{audit, auth};
+use crate::http::pending::Pending;
+use crate::http::{answer, audit, auth};
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::forward_auth::{AccessError, Malformed};
@@ -21,8 +21,10 @@ pub(crate) async fn userinfo<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let (id, mut facts) = (RequestId::new(), Facts { source: endpoint.source(&request), ..Facts::default() });
-    match ask(&endpoint, request, &mut facts).await {
+    let mut pending = Pending::new(&endpoint.metrics, endpoint.source(&request));
+    let found = ask(&endpoint, request, &mut pending.facts).await;
+    let (id, facts) = pending.decided();
+    match found {
         Ok(json) => {
             endpoint.metrics.count_userinfo(AuthOutcome::Allowed);
             audit::allowed(&id, &facts);

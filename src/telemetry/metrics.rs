@@ -137,6 +137,7 @@ pub struct TokenMetrics {
     auth_requests: [Counter; AuthOutcome::ALL.len()],
     manage_requests: [Counter; AuthOutcome::ALL.len()],
     userinfo_requests: [Counter; AuthOutcome::ALL.len()],
+    abandoned_requests: Counter,
     /// Of requests for introspection: `active`, `inactive`.
     pub introspections: Answers,
     /// Of requests for revocation: `revoked`, `ignored`.
@@ -217,6 +218,7 @@ impl TokenMetrics {
             auth_requests: AuthOutcome::ALL.map(|outcome| of(&auth, outcome.as_str())),
             manage_requests: AuthOutcome::ALL.map(|outcome| of(&manage, outcome.as_str())),
             userinfo_requests: AuthOutcome::ALL.map(|outcome| of(&userinfo, outcome.as_str())),
+            abandoned_requests: Counter::default(),
             introspections: Answers::new(&introspect, ["active", "inactive"]),
             revocations: Answers::new(&revoke, ["revoked", "ignored"]),
             hash_seconds: Histogram::new(BUCKETS_S),
@@ -231,6 +233,8 @@ impl TokenMetrics {
         registry.register("userinfo_requests", "Userinfo requests by outcome", userinfo);
         registry.register("introspection_requests", "Introspection requests by outcome", introspect);
         registry.register("revocation_requests", "Revocation requests by outcome", revoke);
+        let abandoned = metrics.abandoned_requests.clone();
+        registry.register("abandoned_requests", "Requests whose client hung up before the answer", abandoned);
         let seconds = || Unit::Seconds;
         let hash = metrics.hash_seconds.clone();
         registry.register_with_unit("secret_hash_duration", "Time to check a secret by its hash", seconds(), hash);
@@ -281,6 +285,11 @@ impl TokenMetrics {
         if let Some(counter) = self.userinfo_requests.get(outcome as usize) {
             counter.inc();
         }
+    }
+
+    /// Counts a request whose client hung up before the answer.
+    pub fn abandoned(&self) {
+        self.abandoned_requests.inc();
     }
 
     /// A hash is being computed from now on.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::forward_auth::{ask, rule};
 use crate::introspection::{API, api, introspect, opaque, token};
 use crate::raw::{self, Reply};
-use crate::world::{BILLING, CLIENT_ID, FORM, NOW, World, basic};
+use crate::world::{BILLING, CLIENT_ID, FORM, GRANT, NOW, World, basic};
 
 fn at(world: &World, second: i64) {
     world.clock.store(NOW + second, Ordering::Relaxed);
@@ -171,18 +171,41 @@ async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
     let revocation = raw::request("POST", "/oauth2/revoke", &headers, body.as_bytes());
     let rotation = raw::request("POST", "/manage/v1/rotate", &headers[..1], b"");
     for (request, line) in [(revocation, "\"token revoked\""), (rotation, "\"request allowed\"")] {
-        let written = world.clients.may_write.acquire().await.unwrap();
+        let asked = world.clients.may_ask.acquire().await.unwrap();
         let mut stream = TcpStream::connect(world.addr).await.unwrap();
         stream.write_all(&request).await.unwrap();
-        until(|| world.clients.writing.load(Ordering::Relaxed) == 1).await;
+        until(|| world.clients.asking.load(Ordering::Relaxed) == 1).await;
         drop(stream);
         // Long enough for the server to hear of it.
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!crate::log::text().contains(line), "not decided yet");
-        drop(written);
+        drop(asked);
         until(|| crate::log::text().contains(line)).await;
     }
     assert_eq!((world.clients.revoked.lock().unwrap().len(), world.clients.rotations.lock().unwrap().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn q4_who_hangs_up_before_the_decision_leaves_a_line_and_is_counted() {
+    let world = World::start().await;
+    let unknown = basic(&format!("7b1f3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e:{}", world.credential.value));
+    let headers = [("authorization", unknown.as_str()), FORM];
+    let asked = world.clients.may_ask.acquire().await.unwrap();
+    let requests = [
+        ("POST", "/oauth2/token", GRANT),
+        ("POST", "/oauth2/introspect", "token=x"),
+        ("GET", "/auth", ""),
+        ("GET", "/manage/v1/secrets", ""),
+    ];
+    for (number, (method, path, body)) in (1..).zip(requests) {
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
+        stream.write_all(&raw::request(method, path, &headers, body.as_bytes())).await.unwrap();
+        until(|| world.clients.catch_ups.load(Ordering::Relaxed) == number).await;
+        drop(stream);
+        until(|| crate::log::text().matches("\"outcome\":\"abandoned\"").count() == number).await;
+        assert!(world.metrics_text().contains(&format!("postern_abandoned_requests_total {number}\n")), "{path}");
+    }
+    drop(asked);
 }
 
 async fn until(done: impl Fn() -> bool) {

@@ -70,9 +70,9 @@ pub(crate) struct Memory {
     pub(crate) uses: Mutex<HashMap<String, i64>>,
     /// Whether there is room for them.
     pub(crate) notes_uses: AtomicBool,
-    /// Writes under way, and what each of them needs to go on.
-    pub(crate) writing: AtomicUsize,
-    pub(crate) may_write: Semaphore,
+    /// Questions to the API server under way, and what each of them needs to go on.
+    pub(crate) asking: AtomicUsize,
+    pub(crate) may_ask: Semaphore,
 }
 
 impl Memory {
@@ -84,10 +84,11 @@ impl Memory {
         self.known.lock().unwrap().insert(id.to_owned(), lookup);
     }
 
-    async fn write(&self) -> Result<(), CatchUpError> {
-        self.writing.fetch_add(1, Ordering::Relaxed);
-        let _allowed = self.may_write.acquire().await.unwrap();
-        self.writing.fetch_sub(1, Ordering::Relaxed);
+    /// Asks the API server.
+    async fn ask(&self) -> Result<(), CatchUpError> {
+        self.asking.fetch_add(1, Ordering::Relaxed);
+        let _allowed = self.may_ask.acquire().await.unwrap();
+        self.asking.fetch_sub(1, Ordering::Relaxed);
         *self.catch_up.lock().unwrap()
     }
 
@@ -103,7 +104,7 @@ impl Ledger for Memory {
     }
 
     async fn revoke(&self, jti: &str, _: i64, _: &Arc<str>, _: Timestamp) -> Result<(), CatchUpError> {
-        self.write().await?;
+        self.ask().await?;
         self.revoked.lock().unwrap().insert(jti.to_owned());
         Ok(())
     }
@@ -128,7 +129,7 @@ impl Clients for Memory {
 
     async fn catch_up(&self, _: &str, _: &str) -> Result<(), CatchUpError> {
         self.catch_ups.fetch_add(1, Ordering::Relaxed);
-        (*self.catch_up.lock().unwrap())?;
+        self.ask().await?;
         self.known.lock().unwrap().extend(self.upcoming.lock().unwrap().drain());
         Ok(())
     }
@@ -139,7 +140,7 @@ impl Clients for Memory {
         version_id: &str,
         _: Timestamp,
     ) -> Result<(), CatchUpError> {
-        self.write().await?;
+        self.ask().await?;
         self.rotations.lock().unwrap().push((secret.name.to_string(), version_id.to_owned()));
         Ok(())
     }
@@ -234,8 +235,8 @@ impl World {
             revoked: Mutex::default(),
             uses: Mutex::default(),
             notes_uses: true.into(),
-            writing: AtomicUsize::new(0),
-            may_write: Semaphore::new(1),
+            asking: AtomicUsize::new(0),
+            may_ask: Semaphore::new(1),
         });
         let credential = new_credential(&install);
         clients.put(record(&credential));
