@@ -122,7 +122,10 @@ async fn only_the_methods_that_an_application_allows_authenticate_it() {
     tenant.apply(&application("post", "sync", json!({"auth": {"methods": ["client_secret_post"]}}))).await;
     tenant.apply(&client_secret("post", "post", json!({}))).await;
     tenant.ready("ClientSecret", "post").await;
-    tenant.turned_away(&tenant.delivered("post").await).await;
+    let credential = tenant.delivered("post").await;
+    tenant.turned_away(&credential).await;
+    tenant.apply(&application("post", "sync", json!({"auth": {"methods": ["client_secret_basic"]}}))).await;
+    tenant.let_in(&credential).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::harness::{Cluster, Credential, Kubernetes, checkout, eventually, holds};
+use crate::harness::{Cluster, Credential, Kubernetes, OPERATOR_NAMESPACE, RELEASE, checkout, eventually, holds};
 
 #[tokio::test]
 async fn every_example_can_be_applied_and_its_objects_become_ready() {
@@ -37,6 +37,24 @@ async fn every_example_can_be_applied_and_its_objects_become_ready() {
             credential.ask(&cluster.connections(), cluster.issuer(), &[("scope", &scope)]).await.expect("an answer");
         answer.claims().unwrap_or_else(|refusal| panic!("{namespace}/{name}: {refusal}"));
     }
+}
+
+/// The commands that the chart prints can be copied into a shell.
+#[tokio::test]
+async fn what_the_notes_of_the_chart_say_works() {
+    let cluster = Cluster::of_the_run();
+    let notes = cluster.controlplane.run("helm", &["get", "notes", RELEASE, "--namespace", OPERATOR_NAMESPACE]);
+    let between = |begin: &str, end: &str| {
+        let (_, rest) = notes.split_once(begin).unwrap_or_else(|| panic!("no {begin} in\n{notes}"));
+        rest.split_once(end).unwrap_or_else(|| panic!("no {end} in\n{notes}")).0.to_owned()
+    };
+    let offers = between("2. Ask it what it offers:\n", "\n\n");
+    assert!(offers.trim_start().starts_with("kubectl get --raw"), "{offers}");
+    let made = cluster.controlplane.shell(&between("and its secret:\n", "4. A pod"));
+    assert!(made.contains("clientsecret.postern.dev/example condition met"), "{made}");
+    let mounted = cluster.controlplane.shell(&between("to get a token:\n", "5. Clean up"));
+    assert!(mounted.contains("client-secret"), "{mounted}");
+    cluster.controlplane.shell(&between("5. Clean up:\n", "`kubectl explain"));
 }
 
 /// Examples live in namespaces with one-word names, tests in numbered ones.

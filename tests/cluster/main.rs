@@ -16,6 +16,7 @@
 mod apache;
 mod authority;
 mod bearers;
+mod chart;
 mod crash;
 mod created_by;
 mod delivery;

@@ -61,6 +61,27 @@ async fn a_certificate_with_a_wildcard_is_made_once() {
 }
 
 #[tokio::test]
+async fn another_name_gets_another_certificate_of_the_same_ca() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "renewed", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let made = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, SECRET).await;
+
+    let log = cluster.controlplane.scratch().join("renamed.log");
+    let renamed = Replica::new("renamed", Some(cluster.issuer()), log).with(&["--tls-san", "renamed.example.com"]);
+    renamed.start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
+    renamed.ready().await;
+    let found = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, SECRET).await;
+    assert_eq!(found["data"]["ca.crt"], made["data"]["ca.crt"]);
+    assert_ne!(found["data"]["tls.crt"], made["data"]["tls.crt"]);
+    // Who trusts the CA notices nothing.
+    let answer = credential.ask(&tenant.connections, &renamed.url, &[]).await.unwrap();
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
 async fn a_damaged_certificate_of_its_own_is_named_and_waited_for() {
     let cluster = Cluster::own(1);
     cluster.start().await;

@@ -77,6 +77,14 @@ impl ControlPlane {
         output(command.args(arguments).env("KUBECONFIG", self.kubeconfig()).stdin(Stdio::null()))
     }
 
+    /// Runs commands as a person does whose shell finds kubectl and is the admin of this control plane.
+    pub fn shell(&self, commands: &str) -> String {
+        let path = format!("{}:{}", self.programs().display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new("bash");
+        let command = command.args(["-euo", "pipefail", "-c", commands]).stdin(Stdio::null());
+        output(command.env("KUBECONFIG", self.kubeconfig()).env("PATH", path))
+    }
+
     /// Does something to a component (`kill`, `stop`, `start`, `restart`), such as `kube-apiserver`.
     pub fn component(&self, action: &str, name: &str) {
         let mut command = Command::new(checkout().join("hack/controlplane/component"));

@@ -76,11 +76,14 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
         ),
         ("an idle time with a JWT", json!({"token": {"format": "JWT", "idleTimeout": "30m"}}), OPAQUE),
         ("an idle time with the default format", json!({"token": {"idleTimeout": "30m"}}), OPAQUE),
+        ("an idle time that is none", idle("soon"), "spec.token.idleTimeout: … must be a duration"),
+        ("no idle time at all", idle("0m"), "spec.token.idleTimeout: … must be longer than zero"),
         (
-            "an idle time below a minute",
-            json!({"token": {"format": "Opaque", "idleTimeout": "59s"}}),
-            "spec.token.idleTimeout: … must be at least 1m",
+            "a default scope with a space",
+            json!({"token": {"defaultScopes": ["a b"]}}),
+            "spec.token.defaultScopes[0]: … must be an RFC 6749 scope-token",
         ),
+        ("an idle time below a minute", idle("59s"), "spec.token.idleTimeout: … must be at least 1m"),
         (
             "an unknown algorithm",
             json!({"token": {"signingAlgorithm": "none"}}),
@@ -151,6 +154,10 @@ async fn a_client_id_can_neither_be_added_nor_changed_nor_removed() {
     check_changes(&tenant, &tenant.namespace, &application("with", "sync", json!({"clientId": ID})), &changes).await;
     let added = [("one later", json!({"clientId": other}), IMMUTABLE)];
     check_changes(&tenant, &tenant.namespace, &application("without", "sync", json!({})), &added).await;
+}
+
+fn idle(text: &str) -> Value {
+    json!({"token": {"format": "Opaque", "idleTimeout": text}})
 }
 
 fn lifetime(text: &str) -> Value {

@@ -35,6 +35,16 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
             json!({"restrictTo": {"scopes": ["a b"]}}),
             "spec.restrictTo.scopes[0]: … must be an RFC 6749 scope-token",
         ),
+        (
+            "a role with a space",
+            json!({"restrictTo": {"roles": ["a b"]}}),
+            "spec.restrictTo.roles[0]: … must be 1-128 visible ASCII characters",
+        ),
+        (
+            "an audience with a space",
+            json!({"restrictTo": {"audiences": ["a b"]}}),
+            "spec.restrictTo.audiences[0]: … must be 1-256 visible ASCII characters",
+        ),
         ("both ways to expire", json!({"expiresIn": "1y", "expiresAt": "2099-01-01T00:00:00Z"}), BOTH),
         ("never and an instant", json!({"expiresIn": "Never", "expiresAt": "2099-01-01T00:00:00Z"}), BOTH),
         ("a past instant", json!({"expiresAt": "2020-01-01T00:00:00Z"}), PAST),
@@ -133,6 +143,16 @@ async fn a_rotation_is_refused_for_each_rule_it_breaks() {
             json!({"rollout": [{"kind": "Deployment"}]}),
             "spec.rotation.rollout[0].name: Required",
         ),
+        (
+            "a quiet time that is none",
+            json!({"quietPeriod": "soon"}),
+            "spec.rotation.quietPeriod: … must be a duration",
+        ),
+        (
+            "a workload that cannot be",
+            json!({"rollout": [{"kind": "Deployment", "name": "X"}]}),
+            "spec.rotation.rollout[0].name: … must be the name of an object",
+        ),
         ("an empty trigger", json!({"trigger": ""}), "spec.rotation.trigger: … at least 1 chars"),
         ("no room for the default overlap", json!({"every": "365d"}), ROOM),
         ("no room for its overlap", json!({"every": "300d", "overlap": "66d"}), ROOM),
@@ -154,6 +174,7 @@ async fn a_rotation_is_refused_for_each_rule_it_breaks() {
 async fn a_delivery_is_refused_for_each_rule_it_breaks() {
     let cases = [
         ("no time at all", json!({"mode": "Once", "ttl": "0s"}), "spec.delivery.ttl: … must be longer than zero"),
+        ("a time that is none", json!({"mode": "Once", "ttl": "soon"}), "spec.delivery.ttl: … must be a duration"),
         ("keys that there are not", json!({"keys": "Upper"}), r#"spec.delivery.keys: Unsupported value: "Upper""#),
         ("a key that there is not", json!({"rename": {"password": "x"}}), RENAME_KNOWN),
         ("a key of the other set", json!({"keys": "Env", "rename": {"client-secret": "x"}}), RENAME_KNOWN),
@@ -228,6 +249,11 @@ async fn an_import_is_refused_for_each_rule_it_breaks() {
         (
             "a key that cannot be",
             json!({"secretName": "s", "key": "a b"}),
+            "spec.source.existing.key: … must be a key of a Secret",
+        ),
+        (
+            "the folder above",
+            json!({"secretName": "s", "key": ".."}),
             "spec.source.existing.key: … must be a key of a Secret",
         ),
         (
