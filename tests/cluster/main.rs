@@ -41,6 +41,7 @@ mod rights;
 mod rollout;
 mod rotation;
 mod sessions;
+mod settings;
 mod tenancy;
 mod tls;
 mod trusted_names;

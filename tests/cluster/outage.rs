@@ -15,6 +15,15 @@ async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_
     // A replica that has not heard of it yet could not catch up any more.
     tenant.accepted(&blue).await;
     cluster.controlplane.component("kill", "kube-apiserver");
+    // As long as a replica needs to notice, and some time after that.
+    for replica in &cluster.replicas {
+        eventually(format_args!("{} has noticed", replica.name), async || {
+            tenant.accepted_at_once(&blue).await;
+            let age = read_model_age(&replica.metrics().await);
+            holds(age > 1.0, age)
+        })
+        .await;
+    }
     for _ in 0..20 {
         tenant.accepted_at_once(&blue).await;
     }
@@ -29,6 +38,12 @@ async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_
     tenant.accepted(&green).await;
     let red = tenant.issue("red").await;
     tenant.accepted(&red).await;
+}
+
+/// In seconds, by the metric.
+fn read_model_age(metrics: &str) -> f64 {
+    let age = metrics.lines().find_map(|line| line.strip_prefix("postern_read_model_age_seconds "));
+    age.expect("the metric").parse().expect("a number")
 }
 
 #[tokio::test]
