@@ -1,10 +1,8 @@
 //! What holds for the run as a whole. The tests of this file start last and look back at what all the others did.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Place, Tenant, leaks, others_have_ended};
+use crate::harness::{Cluster, Credential, Place, Tenant, leaks, others_have_ended, private};
 
 #[tokio::test]
 async fn the_operator_never_asked_for_what_it_may_not_do() {
@@ -38,7 +36,7 @@ async fn no_secret_value_is_in_any_log_event_status_or_metric() {
 
     let mut secrets = Credential::all_seen();
     secrets.extend([wrong.key("client-secret").to_owned(), token, tenant.cluster.operator_token().to_owned()]);
-    secrets.extend(own_keys(&tenant).await);
+    secrets.extend(private(&tenant.list("Secret", "").await));
     let leaks = leaks(&secrets, &everything_that_can_be_read(&tenant).await);
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
 }
@@ -49,31 +47,13 @@ fn flipped(secret: &str) -> String {
     format!("{}{last}", &secret[..secret.len() - 1])
 }
 
-/// The operator's own keys: install key, signing keys, TLS key. Every value that is not public.
-async fn own_keys(tenant: &Tenant) -> Vec<String> {
-    let secrets = tenant.list("Secret", OPERATOR_NAMESPACE).await;
-    let ours = secrets.iter().filter(|secret| secret["type"] != "helm.sh/release.v1");
-    let data = ours.flat_map(|secret| secret["data"].as_object().cloned().unwrap_or_default());
-    let private = data
-        .filter(|(key, value)| !["ca.crt", "tls.crt"].contains(&key.as_str()) && value.as_str().unwrap().len() > 30);
-    let mut forms = Vec::new();
-    for (_, value) in private {
-        let encoded = value.as_str().unwrap();
-        // The lines of a PEM file, as a log would show them.
-        let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).unwrap()).unwrap_or_default();
-        forms.extend(decoded.lines().filter(|line| line.len() > 30).map(str::to_owned));
-        forms.push(encoded.to_owned());
-    }
-    forms
-}
-
 /// Logs of all replicas, events, objects with their status, metrics.
 async fn everything_that_can_be_read(tenant: &Tenant) -> Vec<Place> {
     let mut texts = Vec::new();
     for log in tenant.cluster.logs() {
         texts.push((log.display().to_string(), std::fs::read_to_string(log).unwrap()));
     }
-    for kind in ["Event", "AccessGroup", "ServiceUser", "Application", "ClientSecret", "ConfigMap"] {
+    for kind in ["Event", "AccessGroup", "ServiceUser", "Application", "ClientSecret", "EndpointState", "ConfigMap"] {
         let objects: Vec<String> = tenant.list(kind, "").await.iter().map(Value::to_string).collect();
         texts.push((format!("some {kind}"), objects.join("\n")));
     }

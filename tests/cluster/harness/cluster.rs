@@ -10,7 +10,7 @@ use super::controlplane::{ControlPlane, OPERATOR_NAMESPACE};
 use super::eventually::{eventually, holds};
 use super::http::{self, Connections};
 use super::kubernetes::Kubernetes;
-use super::leaks::{Place, leaks};
+use super::leaks::{Place, leaks, private};
 use super::objects::service_user;
 use super::replica::Replica;
 use super::token::Credential;
@@ -214,8 +214,9 @@ impl Cluster {
 /// What people read of a cluster.
 const READABLE: &str = "events,accessgroups,serviceusers,applications,clientsecrets,endpointstates,configmaps";
 
-/// A cluster of a test's own ends with its test. No secret value that the test came across is in any log, event or
-/// status of it; the cluster of the run is looked through by `whole_run.rs`.
+/// A cluster of a test's own ends with its test. No secret value that the test came across, or that is stored, is in any
+/// log, event or status of it, and the operator asked for nothing that it may not do; of the cluster of the run that is
+/// said by `whole_run.rs`.
 impl Drop for Cluster {
     fn drop(&mut self) {
         // One report is enough, and a second panic would end the whole run.
@@ -224,10 +225,15 @@ impl Drop for Cluster {
         }
         let mut secrets = Credential::seen_after(self.seen_before);
         secrets.push(self.token.clone());
+        let stored = self.controlplane.run("kubectl", &["get", "secrets", "--all-namespaces", "--output", "json"]);
+        let stored: Value = serde_json::from_str(&stored).expect("JSON");
+        secrets.extend(private(stored["items"].as_array().expect("a list")));
         let objects = self.controlplane.run("kubectl", &["get", READABLE, "--all-namespaces", "--output", "json"]);
         let mut places = vec![("some object".to_owned(), objects)];
         places.extend(self.printed());
         let leaks = leaks(&secrets, &places);
         assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+        let refused: Vec<_> = self.audit.of_the_operator().into_iter().filter(|entry| !entry.authorized).collect();
+        assert!(refused.is_empty(), "{refused:?}");
     }
 }

@@ -1,6 +1,32 @@
 //! Secret values in what people read.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use memchr::memmem;
+use serde_json::Value;
+
+use super::controlplane::OPERATOR_NAMESPACE;
+
+/// What nobody may read of these Secrets: the operator's own keys, and the generated values that it delivered.
+pub fn private(secrets: &[Value]) -> Vec<String> {
+    let mut forms = Vec::new();
+    for secret in secrets.iter().filter(|secret| secret["type"] != "helm.sh/release.v1") {
+        let is_own = secret["metadata"]["namespace"] == OPERATOR_NAMESPACE;
+        for (key, value) in secret["data"].as_object().into_iter().flatten() {
+            let encoded = value.as_str().expect("base64");
+            let decoded = BASE64_STANDARD.decode(encoded).expect("base64");
+            let decoded = String::from_utf8(decoded).unwrap_or_default();
+            if is_own && !["ca.crt", "tls.crt"].contains(&key.as_str()) && encoded.len() > 30 {
+                // The lines of a PEM file, as a log would show them.
+                forms.extend(decoded.lines().filter(|line| line.len() > 30).map(str::to_owned));
+                forms.push(encoded.to_owned());
+            } else if decoded.starts_with("pst_") {
+                forms.extend([decoded, encoded.to_owned()]);
+            }
+        }
+    }
+    forms
+}
 
 /// A place, and what can be read there.
 pub type Place = (String, String);

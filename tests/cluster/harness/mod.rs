@@ -21,7 +21,7 @@ pub use cluster::Cluster;
 pub use controlplane::{ControlPlane, OPERATOR_NAMESPACE, RELEASE, checkout, output};
 pub use eventually::{eventually, holds};
 pub use kubernetes::Kubernetes;
-pub use leaks::{Place, leaks};
+pub use leaks::{Place, leaks, private};
 pub use objects::{access_group, application, client_secret, object, service_user};
 pub use process::Process;
 pub use proxy::{Moment, Proxy};
