@@ -22,8 +22,7 @@ async fn what_the_operator_limits_is_limited() {
         .await;
     }
 
-    // The API server says in whole seconds who is older.
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tenant.later_than(&tenant.get("ClientSecret", "blue").await).await;
     tenant.apply(&client_secret("green", "sync", json!({}))).await;
     let message = tenant.refused("ClientSecret", "green", "LimitReached").await;
     assert!(message.contains("has 1 older ClientSecrets, and no more than 1 count"), "{message}");
