@@ -67,10 +67,11 @@ impl<C: Clock> Context<C> {
         Ok(present)
     }
 
-    /// Whether the clock alone will change the ClientSecret soon.
-    fn is_due(&self, key: &Key, now: Timestamp) -> bool {
+    /// Whether the clock alone has changed the ClientSecret since, or will soon.
+    fn is_due(&self, key: &Key, since: Timestamp, now: Timestamp) -> bool {
         let Some(secret) = self.model.secrets.get(key) else { return false };
-        let due = secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &self.settings.policy, now));
+        let due =
+            secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &self.settings.policy, since));
         due.is_some_and(|due| due.duration_since(now) <= HORIZON)
     }
 }
@@ -91,16 +92,20 @@ fn unchanged<K: Resource>(object: &K) -> DeleteParams {
 
 /// Has everything reconciled that is due soon, for ever.
 pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
+    let mut looked = context.clock.now();
     loop {
-        let now = context.clock.now();
-        if let Err(error) = context.forget_departed(now).await {
+        if let Err(error) = context.forget_departed(context.clock.now()).await {
             tracing::debug!(%error, "what is left of replicas that are gone could not be removed");
         }
+        // However long that took, and wherever the clock was set meanwhile, nothing falls between two looks.
+        let now = context.clock.now();
+        let since = looked.min(now);
+        looked = now;
         context.pace.forget_old(Instant::now());
         context.uses_pace.forget_old(Instant::now());
         context.undelivered.forget_unless(|key| context.model.secrets.get(key).is_some());
         for (number, key) in context.model.secrets.keys().into_iter().enumerate() {
-            if context.is_due(&key, now) {
+            if context.is_due(&key, since, now) {
                 secrets.push(key);
             }
             if number % PIECE == PIECE - 1 {
