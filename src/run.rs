@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -172,7 +172,8 @@ impl Replica {
         reporters
     }
 
-    /// The controller, as soon as there are keys, and the lease that lets it write. The lease ends with `stop`.
+    /// The controller, as soon as there are keys, and then the lease that lets it write: a replica that could not write
+    /// keeps it from no other. The lease ends with `stop`.
     fn start_controller(
         &self,
         parts: &mut JoinSet<()>,
@@ -181,8 +182,14 @@ impl Replica {
         stop: &CancellationToken,
     ) -> JoinHandle<()> {
         let (leading, lead) = watch::channel(false);
+        let (fit, is_fit) = oneshot::channel();
         let (namespace, name) = (self.args.namespace.clone(), self.args.replica_name.clone());
-        let lease = controller::hold_lease(self.client.clone(), namespace, name, leading, stop.clone());
+        let (client, stop) = (self.client.clone(), stop.clone());
+        let lease = async move {
+            if let Some(Ok(())) = stop.run_until_cancelled(is_fit).await {
+                controller::hold_lease(client, namespace, name, leading, stop).await;
+            }
+        };
         let replica = self.clone();
         parts.spawn(async move {
             let Replica { args, client, clock, .. } = &replica;
@@ -191,6 +198,7 @@ impl Replica {
             replica.keys.install.store(Some(Arc::clone(&install)));
             replica.keys.signing.store(Some(Arc::new(KeySet::new(stored.signing))));
             replica.readiness.set(KEYS, true);
+            let lead = controller::Lead { fit, leading: lead };
             controller::run(client.clone(), model, *clock, replica.controller_settings(), install, updates, lead).await;
         });
         tokio::spawn(lease)

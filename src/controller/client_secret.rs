@@ -9,7 +9,8 @@ use super::queue::Next;
 use super::value::{Value, stored};
 use super::{Context, Error, agenda, client_secret_events as events};
 use crate::api::ClientSecret;
-use crate::api::client_secret::{ClientSecretStatus, RotationCause, SourceStatus};
+use crate::api::client_secret::{ClientSecretStatus, RotationCause, SourceStatus, VersionState};
+use crate::api::conditions::whole_second;
 use crate::clock::Clock;
 use crate::crypto::secret::SecretValue;
 use crate::model::{Key, is_deleting};
@@ -158,7 +159,8 @@ impl<C: Clock> Context<C> {
             // Adopt: nobody uses a value of this ClientSecret yet, so this one is recorded second, like every first one.
             _ => {
                 let value = if let Some(value) = stored(&found) {
-                    value
+                    // Who may write Secrets may have made it: its life does not begin later than now.
+                    Value { at: value.at.min(whole_second(self.clock.now())), ..value }
                 } else {
                     let value = self.generate();
                     self.put(owner, &found, &value, content).await?;
@@ -246,7 +248,7 @@ impl<C: Clock> Context<C> {
             return Err(Error::Unsettled { object: describe(owner) });
         };
         let newest = owner.status.as_ref().and_then(|status| status.versions.first());
-        let same = match newest {
+        let same = match newest.filter(|newest| newest.state == VersionState::Active) {
             Some(newest) => self.is_value_of_blocking(owner, newest, &value).await,
             None => false,
         };
@@ -259,7 +261,10 @@ impl<C: Clock> Context<C> {
         let newest = owner.status.as_ref().and_then(|status| status.versions.first());
         let value: Option<SecretValue> = self.read_import(owner).await?;
         match (newest, value) {
-            (Some(newest), Some(value)) => Ok(Value { id: newest.id.clone(), text: value, at: newest.created_at }),
+            // The source may have changed since the value was recorded.
+            (Some(newest), Some(value)) if self.is_value_of_blocking(owner, newest, &value).await => {
+                Ok(Value { id: newest.id.clone(), text: value, at: newest.created_at })
+            }
             _ => Err(Error::Unsettled { object: describe(owner) }),
         }
     }

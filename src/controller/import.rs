@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 
 use super::{Context, Error};
 use crate::api::ClientSecret;
-use crate::api::client_secret::{ExistingSecret, SourceStatus, Version, uid_bytes};
+use crate::api::client_secret::{ExistingSecret, SourceStatus, Version, VersionState, uid_bytes};
 use crate::api::conditions::{reasons, types};
 use crate::api::names::{IMPORT_ALLOWED, IMPORT_LABEL};
 use crate::clock::Clock;
@@ -26,10 +26,13 @@ impl<C: Clock> Context<C> {
         let Some(stored) = self.model.imports.get(&key) else {
             return self.why_not(&key).await.map(Some);
         };
-        let told = secret.status.as_ref().filter(|status| !status.versions.is_empty());
+        // A value that was retired is looked at again, whether or not it is the same.
+        let is_active = |version: &Version| version.state == VersionState::Active;
+        let told = secret.status.as_ref().filter(|status| status.versions.first().is_some_and(is_active));
         let same = |told: &SourceStatus| {
             Some(&told.uid) == stored.metadata.uid.as_ref()
                 && Some(&told.resource_version) == stored.metadata.resource_version.as_ref()
+                && told.key == existing.key
         };
         if told.and_then(|status| status.source.as_deref()).is_some_and(same) && !was_refused(secret) {
             return Ok(Some(Import::Unchanged));
@@ -57,6 +60,7 @@ impl<C: Clock> Context<C> {
         let (keys, verifier, value) = (Arc::clone(&self.install_keys), version.verifier.clone(), value.clone());
         let uid = uid_bytes(&owner.metadata);
         let check = move || keys.verify(&verifier, value.expose_secret(), uid);
+        let _turn = self.import_turn.lock().await;
         tokio::task::spawn_blocking(check).await.unwrap_or(false)
     }
 
@@ -69,6 +73,7 @@ impl<C: Clock> Context<C> {
             verifier.map(|verifier| Issued { id: value.id, verifier, at: value.at })
         };
         let failed = |source| Error::Hash { object: super::gather::describe(owner), source };
+        let _turn = self.import_turn.lock().await;
         match tokio::task::spawn_blocking(hash).await {
             Ok(issued) => issued.map_err(failed),
             Err(_) => Err(Error::Unsettled { object: super::gather::describe(owner) }),
@@ -100,6 +105,7 @@ fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
     Import::Changed(SourceStatus {
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        key: existing.key.clone(),
     })
 }
 

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use kube::{Client, Resource};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::Instrument;
 
 use crate::chain::chain;
@@ -86,6 +86,8 @@ pub struct Context<C> {
     clock: C,
     settings: Settings,
     install_keys: Arc<InstallKeys>,
+    /// Held while the hash of an imported value is computed, which takes 19 MiB.
+    import_turn: tokio::sync::Mutex<()>,
     written: written::Written,
     pace: pace::Pace,
     uses_pace: pace::Pace,
@@ -95,7 +97,15 @@ pub struct Context<C> {
     events: events::Sender,
 }
 
-/// Runs the controller for ever: idle while `leading` is false, and from the start again when it becomes true.
+/// How the controller and the lease hear of each other.
+pub struct Lead {
+    /// To be told once the controller could write: it has seen every kind.
+    pub fit: oneshot::Sender<()>,
+    /// Whether it may.
+    pub leading: watch::Receiver<bool>,
+}
+
+/// Runs the controller for ever: idle while it does not lead, and from the start again when it does.
 pub async fn run<C: Clock + Clone>(
     client: Client,
     model: Model,
@@ -103,7 +113,7 @@ pub async fn run<C: Clock + Clone>(
     settings: Settings,
     install_keys: Arc<InstallKeys>,
     mut updates: Subscription,
-    mut leading: watch::Receiver<bool>,
+    Lead { fit, mut leading }: Lead,
 ) {
     let events = events::start(client.clone(), clock.clone(), settings.replica.clone());
     let context = Arc::new(Context {
@@ -112,6 +122,7 @@ pub async fn run<C: Clock + Clone>(
         clock,
         settings,
         install_keys,
+        import_turn: tokio::sync::Mutex::default(),
         written: written::Written::default(),
         pace: pace::Pace::of_counts(),
         uses_pace: pace::Pace::of_uses(),
@@ -121,15 +132,20 @@ pub async fn run<C: Clock + Clone>(
         events,
     });
     let mut listed = std::collections::BTreeSet::new();
+    while listed.len() < Kind::ALL.len() {
+        match updates.recv().await {
+            Some(Update::Listed(kind)) => drop(listed.insert(kind)),
+            Some(Update::Affected(_)) => {}
+            None => return,
+        }
+    }
+    // Nobody listens when this process is about to end.
+    let _ = fit.send(());
     loop {
         // Not ours to write: what changes meanwhile is looked at when the lease is won.
-        while !*leading.borrow_and_update() || listed.len() < Kind::ALL.len() {
+        while !*leading.borrow_and_update() {
             tokio::select! {
-                update = updates.recv() => match update {
-                    Some(Update::Listed(kind)) => { listed.insert(kind); }
-                    Some(Update::Affected(_)) => {}
-                    None => return,
-                },
+                update = updates.recv() => if update.is_none() { return },
                 changed = leading.changed() => if changed.is_err() { return },
             }
         }

@@ -42,6 +42,8 @@ impl Default for HashLimits {
     }
 }
 
+/// Hashes of imported values at the same time: each takes 19 MiB.
+const IMPORTED_MAX: usize = 4;
 /// Turns to compute the hash of an imported value. ClientSecrets that share one only wait for each other.
 const TURNS: usize = 64;
 
@@ -90,8 +92,9 @@ impl Hasher {
     /// A checker within these limits.
     #[must_use]
     pub fn new(limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
-        // Half of the cores at most for what is expensive.
-        let (generated, imported) = (Lane::new(limits.concurrent), Lane::new(limits.concurrent / 2));
+        // Half of the cores at most for what is expensive, and a bounded part of the memory.
+        let imported = Lane::new((limits.concurrent / 2).min(IMPORTED_MAX));
+        let generated = Lane::new(limits.concurrent);
         let turns = (0..TURNS).map(|_| Lane::new(1)).collect();
         Self { generated, imported, turns, imported_us: Arc::default(), limits, meter }
     }

@@ -129,9 +129,13 @@ impl Observed<'_> {
         self.stays().is_some() && told.is_some_and(|at| at <= self.now) && !self.is_delivering()
     }
 
-    /// Whether the Secret is gone and should be: it was shown once.
+    /// Whether the Secret is gone and should be: it was shown once. A generated value is recorded when it is delivered, an
+    /// imported one before.
     fn is_removed(&self) -> bool {
-        self.stays().is_some() && self.delivered == Delivered::Absent && self.has_live_version()
+        let told = self.status().and_then(|status| status.delivery.as_ref());
+        let was_delivered =
+            self.import.is_none() || self.is_due_for_removal() || told.is_some_and(|told| told.removed_at.is_some());
+        self.stays().is_some() && self.delivered == Delivered::Absent && self.has_live_version() && was_delivered
     }
 
     /// What status says of a Secret that is shown once.

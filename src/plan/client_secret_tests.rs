@@ -372,7 +372,8 @@ fn a_credential_that_is_shown_once_is_removed_and_lives_on() {
 
 #[test]
 fn an_imported_value_is_recorded_first_and_then_delivered() {
-    let source = |version: &str| SourceStatus { uid: "u".to_owned(), resource_version: version.to_owned() };
+    let source =
+        |version: &str| SourceStatus { uid: "u".to_owned(), resource_version: version.to_owned(), key: "k".to_owned() };
     let spec = spec(&json!({"source": {"existing": {"secretName": "old", "key": "k"}}, "rotation": {"every": "1m"}}));
     let object = secret(spec);
     let with = |object, delivered, import| Observed { import: Some(import), ..observed(object, delivered) };

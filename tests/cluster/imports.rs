@@ -90,3 +90,60 @@ async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_i
     tenant.apply(&legacy("a value that is long enough", true)).await;
     tenant.ready("ClientSecret", "blue").await;
 }
+
+#[tokio::test]
+async fn another_key_of_the_source_is_another_value_and_one_that_was_lost_comes_back() {
+    const OTHER: &str = "another value of some length";
+    let tenant = Tenant::new("import-again").await;
+    tenant.settle_in().await;
+    let mut source = legacy(VALUE, true);
+    source["stringData"]["other"] = json!(OTHER);
+    tenant.apply(&source).await;
+    tenant.apply(&client_secret("blue", "sync", existing())).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let first = delivers(&tenant, "blue", VALUE).await;
+    tenant.accepted(&first).await;
+    let by_other_key = json!({"source": {"existing": {"secretName": "legacy", "key": "other"}}});
+    tenant.apply(&client_secret("blue", "sync", by_other_key)).await;
+    let second = delivers(&tenant, "blue", OTHER).await;
+    tenant.let_in(&second).await;
+    tenant.turned_away(&first).await;
+
+    // Without its source the deleted Secret cannot be made again: its value ends.
+    tenant.delete("Secret", &tenant.namespace, "legacy").await;
+    tenant.refused("ClientSecret", "blue", "ImportNotFound").await;
+    tenant.delete("Secret", &tenant.namespace, "blue").await;
+    tenant.turned_away(&second).await;
+    tenant.apply(&source).await;
+    tenant.let_in(&delivers(&tenant, "blue", OTHER).await).await;
+    tenant.ready("ClientSecret", "blue").await;
+}
+
+#[tokio::test]
+async fn an_imported_value_may_be_shown_once() {
+    let tenant = Tenant::new("import-once").await;
+    tenant.settle_in().await;
+    tenant.apply(&legacy(VALUE, true)).await;
+    let mut once = existing();
+    once["delivery"] = json!({"mode": "Once", "ttl": "5s"});
+    tenant.apply(&client_secret("blue", "sync", once)).await;
+    let credential = delivers(&tenant, "blue", VALUE).await;
+    eventually("it is removed", async || {
+        let found = tenant.kubernetes.find("Secret", &tenant.namespace, "blue").await;
+        holds(found.is_none(), "it is there")
+    })
+    .await;
+    tenant.says("ClientSecret", "blue", "Delivered", "False", "Removed").await;
+    tenant.let_in(&credential).await;
+}
+
+/// The credential, once it is delivered with this value.
+async fn delivers(tenant: &Tenant, name: &str, value: &str) -> Credential {
+    eventually(format_args!("{name} is delivered"), async || {
+        let found = tenant.kubernetes.find("Secret", &tenant.namespace, name).await.ok_or("there is none")?;
+        let credential = Credential::delivered_in(&found);
+        holds(credential.key("client-secret") == value, "another value")?;
+        Ok(credential)
+    })
+    .await
+}

@@ -38,6 +38,28 @@ async fn without_a_usable_key_a_replica_waits_for_the_backup_and_makes_no_other(
     }
 }
 
+/// What runs goes on with the keys it has, and writes.
+#[tokio::test]
+async fn a_replica_without_keys_keeps_no_other_from_writing() {
+    let cluster = Cluster::own(2);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "keyless", json!({})).await;
+    tenant.settle_in().await;
+    tenant.issue("blue").await;
+    let holder = async || {
+        let lease = tenant.kubernetes.get("Lease", OPERATOR_NAMESPACE, "postern").await;
+        lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+    };
+    let first = holder().await;
+    let replica = cluster.replicas.iter().find(|replica| replica.name == first).unwrap();
+    tenant.delete("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await;
+    replica.process().terminate();
+    replica.process().ended().await;
+    replica.start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
+    tenant.issue("green").await;
+    assert_ne!(holder().await, first);
+}
+
 /// The runbook for an install key that is lost for good: values that are still in their Secrets go on.
 #[tokio::test]
 async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept() {

@@ -125,6 +125,9 @@ pub struct SourceStatus {
     pub uid: String,
     /// Its resourceVersion: as long as it is the same, the value is.
     pub resource_version: String,
+    /// The key of the value.
+    #[serde(default)]
+    pub key: String,
 }
 
 /// One value of a secret.
