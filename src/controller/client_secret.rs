@@ -23,6 +23,8 @@ use crate::plan::content::Content;
 const CONFLICT_LOOK: Duration = Duration::from_mins(1);
 /// Nor are workloads, which are nobody's business but for the minutes in which they are restarted.
 const ROLLOUT_LOOK: Duration = Duration::from_secs(3);
+/// Those that wait for a person may do so for long.
+const STUCK_LOOK: Duration = Duration::from_secs(20);
 
 pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<Context<C>>) -> Result<Next, Error> {
     if is_deleting(secret.as_ref()) || context.written.is_ahead_of(secret.as_ref()) {
@@ -92,8 +94,13 @@ enum Done {
 fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
     let in_the_way = matches!(observed.delivered, Delivered::Foreign { .. } | Delivered::OtherType)
         || matches!(observed.import, Some(Import::NotFound | Import::NotAllowed));
-    let rolling = observed.workloads.iter().any(|(_, rollout)| *rollout != Rollout::Done);
-    in_the_way.then_some(CONFLICT_LOOK).or_else(|| rolling.then_some(ROLLOUT_LOOK))
+    let rolls = |(_, rollout): &(_, Rollout)| match rollout {
+        Rollout::Outdated | Rollout::Progressing(_) => Some(ROLLOUT_LOOK),
+        // Somebody has to do something about it.
+        Rollout::Missing | Rollout::Stuck(_) => Some(STUCK_LOOK),
+        Rollout::Done => None,
+    };
+    in_the_way.then_some(CONFLICT_LOOK).or_else(|| observed.workloads.iter().filter_map(rolls).min())
 }
 
 impl<C: Clock> Context<C> {

@@ -27,7 +27,7 @@ pub use facts::{Action, ApplicationState, Delivered, Import, Issued, Observed, O
 /// The one thing to do now.
 #[must_use]
 pub fn decide(observed: &Observed<'_>) -> Action {
-    if observed.obstacle().is_some() {
+    if observed.keeps_from_acting() {
         return Action::None;
     }
     let ApplicationState::Known { content, .. } = &observed.application else { return Action::None };
@@ -165,6 +165,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
     let has_secret = !versions.is_empty() && !is_removed && !is_missing && !observed.is_lost_for_good();
     let name = secret.spec.secret_name(&secret.metadata).to_owned();
     let generated = secret.spec.existing().is_none();
+    let is_delivering = rotation.as_ref().is_some_and(|rotation| rotation.step == RotationStep::Delivering);
     let mut status = ClientSecretStatus {
         observed_generation: secret.metadata.generation,
         binding: has_secret.then_some(Reference { name }),
@@ -179,7 +180,8 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         delivery: delivery.map(Box::new),
         source: match outcome {
             Outcome::Imported(source, _) => Some(Box::new(source.clone())),
-            _ if generated => None,
+            // Remembered until a generated value has taken the place of the imported one.
+            _ if generated && !is_delivering => None,
             _ => previous.source,
         },
         conditions: Vec::new(),

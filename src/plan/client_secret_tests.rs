@@ -9,7 +9,7 @@ use super::*;
 use crate::api::ClientSecret;
 use crate::api::access_group::Plane;
 use crate::api::authority::{Authority, Permit};
-use crate::api::client_secret::{ClientSecretSpec, SourceStatus};
+use crate::api::client_secret::{ClientSecretSpec, LifetimePolicy, OVERLAP_DEFAULT, SourceStatus};
 use crate::api::duration::DurationOrNever;
 use crate::plan::content::Endpoints;
 
@@ -572,4 +572,64 @@ fn credentials_that_were_issued_together_are_rotated_one_after_the_other() {
         assert!(delay <= SignedDuration::from_mins(10), "{delay}");
     }
     assert!(minutes.iter().all(|number| *number > 20), "{minutes:?}");
+}
+
+#[test]
+fn a_new_value_in_the_source_revives_what_has_ended() {
+    let existing = json!({"expiresIn": "30d", "source": {"existing": {"secretName": "old", "key": "k"}}});
+    let object = secret(spec(&existing));
+    let source =
+        |version: &str| SourceStatus { uid: "u".to_owned(), resource_version: version.to_owned(), key: "k".to_owned() };
+    let seen = Observed { import: Some(Import::Changed(source("1"))), ..observed(&object, Delivered::Absent) };
+    let known = with_status(&object, status(&seen, &Outcome::Imported(source("1"), Some(new("one", at(NOW))))));
+    let later = at(NOW) + SignedDuration::from_hours(31 * 24);
+    let seen = |import| Observed { import: Some(import), ..observed_at(&known, ours("one"), later) };
+    assert_eq!(decide(&seen(Import::Unchanged)), Action::None);
+    assert_eq!(ready_of(&status(&seen(Import::Unchanged), &Outcome::Unchanged)).1, "Expired");
+    let changed = seen(Import::Changed(source("2")));
+    assert_eq!(decide(&changed), Action::Import(source("2")));
+    assert_eq!(ready_of(&status(&changed, &Outcome::Imported(source("2"), None))).1, "Expired", "the same value");
+    let revived = status(&changed, &Outcome::Imported(source("2"), Some(new("two", later))));
+    let revived = with_status(&object, revived);
+    let after = status(
+        &Observed { import: Some(Import::Unchanged), ..observed_at(&revived, ours("two"), later) },
+        &Outcome::Unchanged,
+    );
+    assert_eq!(ready_of(&after).1, "Issued");
+}
+
+#[test]
+fn without_its_source_an_imported_value_is_replaced_with_the_usual_overlap() {
+    let existing = json!({"source": {"existing": {"secretName": "old", "key": "k"}}});
+    let object = secret(spec(&existing));
+    let source = SourceStatus { uid: "u".to_owned(), resource_version: "1".to_owned(), key: "k".to_owned() };
+    let seen = Observed { import: Some(Import::Changed(source.clone())), ..observed(&object, Delivered::Absent) };
+    let known = status(&seen, &Outcome::Imported(source, Some(new("one", at(NOW)))));
+    let own = with_status(&secret(plain()), known);
+    let seen = observed(&own, ours("one"));
+    assert_eq!(decide(&seen), Action::Stage(RotationCause::Trigger));
+    let staged = status(&seen, &Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger));
+    let staged = with_status(&own, staged);
+    assert_eq!(decide(&observed(&staged, ours("one"))), Action::Stage(RotationCause::Trigger), "killed in between");
+    let after = status(&observed(&staged, ours("two")), &Outcome::Unchanged);
+    assert_eq!(states(&after), [("two", VersionState::Active), ("one", VersionState::Retiring)]);
+    assert_eq!(after.versions[1].retires_at, Some(at(NOW) + OVERLAP_DEFAULT));
+    assert_eq!(after.source, None);
+    let after = with_status(&own, after);
+    assert_eq!(decide(&observed(&after, ours("two"))), Action::None);
+}
+
+#[test]
+fn what_the_operator_makes_end_sooner_is_rotated_sooner() {
+    let limited = |max: i64| Policy {
+        lifetime: LifetimePolicy { max: Some(SignedDuration::from_hours(max)), forbid_never: false },
+        ..POLICY.clone()
+    };
+    for (max, due) in [(30 * 24, 29 * 24), (24, 12)] {
+        let one = secret(spec(&json!({"expiresIn": "1y", "rotation": {"every": "90d"}})));
+        let policy = limited(max);
+        let seen = Observed { policy: &policy, ..observed(&one, Delivered::Absent) };
+        let told = status(&seen, &issued("one"));
+        assert_eq!(told.next_rotation_at, Some(at(NOW) + SignedDuration::from_hours(due)), "{max} h");
+    }
 }

@@ -27,6 +27,15 @@ impl Observed<'_> {
         self.ended().or_else(|| self.out_of_place()).or_else(|| self.import_refused()).or_else(|| self.name_conflict())
     }
 
+    /// Whether something keeps the next step from being taken. That the value has ended does not, when the one to import
+    /// may be another.
+    pub(super) fn keeps_from_acting(&self) -> bool {
+        let may_be_another = matches!(self.import, Some(Import::Changed(_))) && !self.secret.spec.is_revoked();
+        let obstacle =
+            if may_be_another { self.out_of_place().or_else(|| self.name_conflict()) } else { self.obstacle() };
+        obstacle.is_some()
+    }
+
     fn ended(&self) -> Option<Obstacle> {
         if self.secret.spec.is_revoked() {
             let message = "spec.revoke is true: refused for good. Create another ClientSecret.";

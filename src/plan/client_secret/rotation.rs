@@ -54,6 +54,10 @@ impl Observed<'_> {
         if self.requested.as_ref() == Some(&newest.id) {
             return Some(RotationCause::Requested);
         }
+        // Until now it was imported, and what cannot be rotated is no generated value.
+        if self.status().is_some_and(|status| status.source.is_some()) {
+            return Some(RotationCause::Trigger);
+        }
         let rotation = self.secret.spec.rotation.as_ref()?;
         let told = self.status().and_then(|status| status.observed_trigger.as_ref());
         if rotation.trigger.is_some() && rotation.trigger.as_ref() != told {
@@ -65,8 +69,14 @@ impl Observed<'_> {
     /// When the version is due for rotation by itself.
     pub(super) fn next_rotation_at(&self, version: &Version) -> Option<Timestamp> {
         let rotation = self.secret.spec.rotation.as_ref().filter(|_| self.secret.spec.existing().is_none())?;
-        let end = self.policy.lifetime.expiry(&self.secret.spec, version.created_at);
-        rotation.due(version.created_at, end, self.spread())
+        let lifetime = &self.policy.lifetime;
+        let end = lifetime.expiry(&self.secret.spec, version.created_at);
+        let due = rotation.due(version.created_at, end, self.spread())?;
+        match end.filter(|_| lifetime.shortens(&self.secret.spec, version.created_at)) {
+            // Who wrote the spec could not know: rotated in time for its overlap, if it lives for longer than two of those.
+            Some(end) => Some(due.min(end - rotation.overlap().min(end.duration_since(version.created_at) / 2))),
+            None => Some(due),
+        }
     }
 
     /// The version whose age counts: the newest that was delivered.
