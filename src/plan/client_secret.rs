@@ -161,7 +161,8 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
     let delivery = observed.delivery_status(&versions, outcome);
     let active = versions.iter().find(|version| version.state == VersionState::Active);
     let is_removed = delivery.as_ref().is_some_and(|delivery| delivery.removed_at.is_some());
-    let is_missing = observed.delivered == Delivered::Absent && conditions::refusal(observed, outcome).is_some();
+    let refusal = conditions::refusal(observed, outcome);
+    let is_missing = observed.delivered == Delivered::Absent && refusal.is_some();
     let has_secret = !versions.is_empty() && !is_removed && !is_missing && !observed.is_lost_for_good();
     let name = secret.spec.secret_name(&secret.metadata).to_owned();
     let generated = secret.spec.existing().is_none();
@@ -187,7 +188,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         conditions: Vec::new(),
         versions,
     };
-    let verdicts = conditions::verdicts(observed, &status, outcome);
+    let verdicts = conditions::verdicts(observed, &status, refusal);
     status.conditions = merge(&previous.conditions, verdicts, secret.metadata.generation, observed.now);
     status
 }

@@ -8,9 +8,8 @@ use crate::api::client_secret::{ClientSecretStatus, RotationStep, VersionState};
 use crate::api::conditions::{Verdict, reasons, types};
 use crate::plan::story::{Outlook, with_outlook};
 
-/// The conditions of `status`, whose other fields are complete.
-pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, outcome: &Outcome) -> Vec<Verdict> {
-    let refusal = refusal(observed, outcome);
+/// The conditions of `status`, whose other fields are complete. `refusal`: see [`refusal`].
+pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Vec<Verdict> {
     let mut verdicts = ready(observed, status, refusal.as_deref());
     if !status.versions.is_empty() {
         let unsaid = refusal.filter(|_| verdicts.iter().all(|verdict| verdict.reason != reasons::DELIVERY_FAILED));

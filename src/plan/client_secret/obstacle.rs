@@ -24,15 +24,19 @@ impl Obstacle {
 impl Observed<'_> {
     /// The first that applies.
     pub(super) fn obstacle(&self) -> Option<Obstacle> {
-        self.ended().or_else(|| self.out_of_place()).or_else(|| self.import_refused()).or_else(|| self.name_conflict())
+        self.ended().or_else(|| self.in_the_way())
+    }
+
+    /// The first that has nothing to do with its age.
+    fn in_the_way(&self) -> Option<Obstacle> {
+        self.out_of_place().or_else(|| self.import_refused()).or_else(|| self.name_conflict())
     }
 
     /// Whether something keeps the next step from being taken. That the value has ended does not, when the one to import
     /// may be another.
     pub(super) fn keeps_from_acting(&self) -> bool {
         let may_be_another = matches!(self.import, Some(Import::Changed(_))) && !self.secret.spec.is_revoked();
-        let obstacle =
-            if may_be_another { self.out_of_place().or_else(|| self.name_conflict()) } else { self.obstacle() };
+        let obstacle = if may_be_another { self.in_the_way() } else { self.obstacle() };
         obstacle.is_some()
     }
 
