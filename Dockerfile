@@ -1,6 +1,7 @@
 # The operator, the libraries of C that it is linked with, and nothing else: no shell, no package manager.
 
-FROM rust:1-bookworm AS build
+# Pinned by digest: a tag can be moved. Dependabot proposes newer ones.
+FROM rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 # aws-lc-rs compiles its C code with cmake where it has no ready build for a platform.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends cmake \

@@ -53,7 +53,7 @@ impl<'a> Form<'a> {
     }
 
     /// Every parameter, in order, empty ones too.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 

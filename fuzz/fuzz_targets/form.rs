@@ -1,0 +1,26 @@
+//! A token request: an Authorization header and a body, as anybody on the network can send them.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use postern::oauth::credentials::present;
+use postern::oauth::form::Form;
+use postern::oauth::request::TokenRequest;
+use postern::oauth::scope::AudienceScope;
+
+fuzz_target!(|input: (Option<Vec<u8>>, Vec<u8>)| {
+    let (authorization, body) = input;
+    let Ok(form) = Form::parse(&body) else { return };
+    // Two parsers that read one body differently are how requests are smuggled past a proxy.
+    let read: Vec<_> = form_urlencoded::parse(&body).collect();
+    let ours: Vec<_> = form.pairs().collect();
+    assert_eq!(ours.len(), read.len());
+    for ((name, value), (expected_name, expected_value)) in ours.iter().zip(&read) {
+        assert_eq!((*name, *value), (expected_name.as_ref(), expected_value.as_ref()));
+    }
+    if let Ok(presented) = present(authorization.as_deref(), &form) {
+        assert!(!presented.candidates.is_empty());
+        assert!(presented.candidates.iter().all(|candidate| !candidate.client_id.is_empty()));
+    }
+    let _ = TokenRequest::parse(&form, &[AudienceScope::native()]);
+});
