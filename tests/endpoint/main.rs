@@ -24,6 +24,7 @@ mod purpose;
 mod raw;
 mod responses;
 mod sessions;
+mod smuggling;
 mod tls;
 mod tokens;
 mod transport;
