@@ -18,6 +18,7 @@ pub mod crypto;
 pub mod explain;
 pub mod http;
 pub mod index;
+pub mod keystore;
 pub mod model;
 pub mod oauth;
 pub mod plan;

@@ -8,6 +8,7 @@ use clap::Parser;
 use postern::chain::chain;
 use postern::cli::{Cli, Command, ExplainArgs, one_line};
 use postern::explain::ExplainError;
+use postern::run::Parts;
 use tikv_jemallocator::Jemalloc;
 
 /// Gives memory back after a burst, by a thread of its own: glibc keeps twice as much.
@@ -28,9 +29,12 @@ fn main() -> ExitCode {
             return ExitCode::from(BAD_COMMAND_LINE);
         }
     };
+    let operate = |parts: Parts| postern::run::run(parts).map_err(|error| (error.into(), 1));
     let done: Result<(), (Box<dyn Error>, u8)> = match cli.command {
         Command::Crds => print_crds().map_err(|error| (error, 1)),
-        Command::Run(args) => postern::run::run(*args).map_err(|error| (error.into(), 1)),
+        Command::Run(args) => operate((*args).into()),
+        Command::Serve(args) => operate((*args).into()),
+        Command::Control(args) => operate((*args).into()),
         Command::Explain(args) => explain(&args).map_err(|error| {
             let code = error.exit_code();
             (error.into(), code)

@@ -44,7 +44,13 @@ const LAYERS: &[Layer] = &[
     Layer { name: "index", may_use: &["api", "clock", "crypto", "oauth", "model", "pool"], must_not_know: HTTP },
     // Reads with the caller's rights, asks the decisions of the others, and prints; serves nothing.
     Layer { name: "explain", may_use: &["api", "plan", "clock", "connection"], must_not_know: HTTP },
-    Layer { name: "controller", may_use: &["api", "plan", "crypto", "clock", "model"], must_not_know: HTTP },
+    // Reads what the controller makes for the installation. Both halves may read.
+    Layer { name: "keystore", may_use: &["crypto"], must_not_know: HTTP },
+    Layer {
+        name: "controller",
+        may_use: &["api", "plan", "crypto", "clock", "keystore", "model"],
+        must_not_know: HTTP,
+    },
 ];
 
 /// Modules that know nothing of HTTP besides what their row of the table says.
@@ -67,6 +73,25 @@ fn modules_use_only_what_the_table_allows() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What faces the network makes no keys, no certificate and no credential.
+#[test]
+fn the_process_that_serves_knows_nothing_that_writes_secrets() {
+    for file in ["run/serve.rs", "run/certificate.rs"] {
+        let text = fs::read_to_string(source().join(file)).unwrap();
+        assert!(text.contains("keystore"), "{file} has moved: look for what loads keys and certificate");
+        for word in ["controller", "plan"] {
+            assert!(
+                paths_after(&text, "crate").iter().all(|module| *module != word),
+                "{file} may not use crate::{word}"
+            );
+        }
+    }
+    let writes = [".create(", ".patch(", ".replace(", ".delete("];
+    for (file, line) in code_of("keystore") {
+        assert!(writes.iter().all(|write| !line.contains(write)), "{}: {line}", file.display());
+    }
 }
 
 #[test]

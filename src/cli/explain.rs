@@ -1,14 +1,13 @@
 //! The flags of `postern explain`.
 
-use clap::{Args, Subcommand};
+use clap::{Arg, Args, Subcommand};
 
-use super::{duration, token_lifetime};
-use crate::api::client_secret::LifetimePolicy;
-use crate::api::duration::ConfigDuration;
+use super::policy::PolicyArgs;
 use crate::explain::{Output, Question, Settings};
 
 /// What to explain, and by which settings of the operator.
 #[derive(Args, Clone, Debug)]
+#[command(mut_args(setting))]
 pub struct ExplainArgs {
     /// What to explain.
     #[command(subcommand)]
@@ -24,67 +23,17 @@ pub struct ExplainArgs {
         env = "POSTERN_NAMESPACE",
         hide_env_values = true,
         value_name = "NAME",
-        default_value = "postern-system",
-        global = true,
-        help_heading = "Settings of the operator"
+        default_value = "postern-system"
     )]
     pub namespace: String,
 
     /// Issuer identifier. Without it, it is not told whether a token is of another issuer.
-    #[arg(
-        long,
-        env = "POSTERN_ISSUER",
-        hide_env_values = true,
-        value_name = "URL",
-        global = true,
-        help_heading = "Settings of the operator"
-    )]
+    #[arg(long, env = "POSTERN_ISSUER", hide_env_values = true, value_name = "URL")]
     pub issuer: Option<String>,
 
-    /// The most ClientSecrets of one Application that count.
-    #[arg(
-        long,
-        env = "POSTERN_SECRETS_PER_APPLICATION", hide_env_values = true,
-        value_name = "NUMBER",
-        default_value_t = 20,
-        value_parser = clap::value_parser!(u16).range(1..=1000),
-        global = true,
-        help_heading = "Settings of the operator"
-    )]
-    pub secrets_per_application: u16,
-
-    /// Longest life of a ClientSecret's version.
-    #[arg(
-        long,
-        env = "POSTERN_SECRET_LIFETIME_MAX", hide_env_values = true,
-        value_name = "DURATION",
-        value_parser = duration,
-        global = true,
-        help_heading = "Settings of the operator"
-    )]
-    pub secret_lifetime_max: Option<ConfigDuration>,
-
-    /// `expiresIn: Never` counts as a year.
-    #[arg(
-        long,
-        env = "POSTERN_FORBID_NEVER",
-        hide_env_values = true,
-        global = true,
-        help_heading = "Settings of the operator"
-    )]
-    pub forbid_never: bool,
-
-    /// Longest life of a token.
-    #[arg(
-        long,
-        env = "POSTERN_TOKEN_LIFETIME_MAX", hide_env_values = true,
-        value_name = "DURATION",
-        default_value = "24h",
-        value_parser = token_lifetime,
-        global = true,
-        help_heading = "Settings of the operator"
-    )]
-    pub token_lifetime_max: ConfigDuration,
+    /// Its limits.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
 }
 
 /// What to explain.
@@ -118,14 +67,16 @@ impl ExplainArgs {
     #[must_use]
     pub fn settings(&self) -> Settings {
         Settings {
-            secrets_per_application: usize::from(self.secrets_per_application),
-            lifetime: LifetimePolicy {
-                max: self.secret_lifetime_max.as_ref().map(ConfigDuration::length),
-                forbid_never: self.forbid_never,
-            },
-            token_lifetime_max: self.token_lifetime_max.length(),
+            secrets_per_application: self.policy.secrets_per_application(),
+            lifetime: self.policy.lifetime(),
+            token_lifetime_max: self.policy.token_lifetime_max.length(),
             namespace: self.namespace.clone(),
             issuer: self.issuer.clone(),
         }
     }
+}
+
+/// A setting of the operator may be given anywhere on the command line, and is listed as one.
+fn setting(arg: Arg) -> Arg {
+    if arg.get_env().is_some() { arg.global(true).help_heading("Settings of the operator") } else { arg }
 }

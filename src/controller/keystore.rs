@@ -1,11 +1,10 @@
-//! The install key and the signing keys: kept in two Secrets of the operator's namespace, created once.
+//! Makes the install key and the signing keys, once, in two Secrets of the operator's namespace.
 //!
 //! One `create` wins, whatever the number of replicas; the others read what the winner wrote. A key that is missing
 //! while credentials exist is never silently made anew: a new install key would refuse every credential, a new signing
 //! key every token. Then nothing is served until the Secret is restored (docs/operations.md).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
@@ -19,65 +18,14 @@ use crate::api::ClientSecret;
 use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::chain::chain;
 use crate::clock::Clock;
-use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
-use crate::crypto::signing::{self, SigningAlgorithm, SigningKey, SigningKeyError};
+use crate::crypto::install_key::InstallKey;
+use crate::crypto::signing::{self, SigningAlgorithm, SigningKeyError};
+use crate::keystore::{
+    ALGORITHMS, CURRENT, Data, INSTALL_KEY, KeystoreError, SIGNING_KEYS, StoredKeys, install_keys, signing_keys,
+};
 
-/// The Secret with the install keys: the entry `current` names the one that makes verifiers.
-const INSTALL_KEY: &str = "postern-install-key";
-const CURRENT: &str = "current";
-/// The Secret with the signing keys: PKCS#8, one entry an algorithm.
-const SIGNING_KEYS: &str = "postern-signing-keys";
-/// The algorithms that an install has a key for. RS256 stands beside the default because RFC 9068 §2.1 asks for it.
-const ALGORITHMS: [(&str, SigningAlgorithm); 2] =
-    [("es256.pk8", SigningAlgorithm::Es256), ("rs256.pk8", SigningAlgorithm::Rs256)];
 /// ClientSecrets looked at in one page when a key is missing.
 const PAGE_SIZE: u32 = 500;
-
-/// Keys as the Secrets hold them.
-pub struct StoredKeys {
-    /// For verifiers.
-    pub install: InstallKeys,
-    /// For tokens, in the order of preference.
-    pub signing: Vec<Arc<SigningKey>>,
-}
-
-/// Why there are no keys to work with.
-#[derive(Debug, thiserror::Error)]
-pub enum KeystoreError {
-    /// The API server could not be asked.
-    #[error("could not {step} Secret {namespace}/{name}")]
-    Api {
-        /// What was tried.
-        step: &'static str,
-        /// The operator's namespace.
-        namespace: String,
-        /// Name of the Secret.
-        name: &'static str,
-        /// What the API server said.
-        source: Box<kube::Error>,
-    },
-    /// Credentials exist whose key is gone.
-    #[error(
-        "Secret {namespace}/{name} is missing although credentials exist: restore it from a backup; it is not made anew, \
-         because that would end every credential (docs/operations.md)"
-    )]
-    Missing {
-        /// The operator's namespace.
-        namespace: String,
-        /// Name of the Secret.
-        name: &'static str,
-    },
-    /// The Secret is there but cannot be used.
-    #[error("Secret {namespace}/{name} is damaged ({problem}): restore it from a backup (docs/operations.md)")]
-    Damaged {
-        /// The operator's namespace.
-        namespace: String,
-        /// Name of the Secret.
-        name: &'static str,
-        /// What is wrong with it; never its content.
-        problem: String,
-    },
-}
 
 /// Pause before keys that are not there are looked for again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -115,8 +63,6 @@ async fn load_or_create(client: &Client, namespace: &str) -> Result<StoredKeys, 
     let signing = signing_keys(&signing).map_err(|problem| store.damaged(SIGNING_KEYS, problem))?;
     Ok(StoredKeys { install, signing })
 }
-
-type Data = BTreeMap<String, ByteString>;
 
 struct Store<'a> {
     api: Api<Secret>,
@@ -199,18 +145,6 @@ fn new_install_key() -> Result<Data, String> {
     ]))
 }
 
-fn install_keys(data: &Data) -> Result<InstallKeys, String> {
-    let current = data.get(CURRENT).ok_or("it has no entry `current`")?;
-    let current = std::str::from_utf8(&current.0).map_err(|_| "its entry `current` is not text")?;
-    let keys = data.iter().filter(|(id, _)| *id != CURRENT).map(|(id, key)| {
-        let key =
-            <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| format!("its entry `{id}` is not 32 bytes long"))?;
-        InstallKey::new(id, key).map_err(|error: InstallKeyError| format!("its entry `{id}`: {error}"))
-    });
-    let keys = keys.collect::<Result<Vec<_>, _>>()?;
-    InstallKeys::new(keys, current).map_err(|error| error.to_string())
-}
-
 fn new_signing_keys() -> Result<Data, String> {
     let make = |(entry, algorithm): (&str, SigningAlgorithm)| {
         let key = signing::generate(algorithm).map_err(|error: SigningKeyError| error.to_string())?;
@@ -219,18 +153,13 @@ fn new_signing_keys() -> Result<Data, String> {
     ALGORITHMS.into_iter().map(make).collect()
 }
 
-fn signing_keys(data: &Data) -> Result<Vec<Arc<SigningKey>>, String> {
-    let read = |(entry, algorithm): (&str, SigningAlgorithm)| {
-        let key = data.get(entry).ok_or_else(|| format!("it has no entry `{entry}`"))?;
-        SigningKey::from_pkcs8(algorithm, &key.0).map(Arc::new).map_err(|error| format!("its entry `{entry}`: {error}"))
-    };
-    ALGORITHMS.into_iter().map(read).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::crypto::install_key::Strength;
+    use crate::crypto::signing::SigningKey;
 
     #[test]
     fn stored_keys_are_read_back() {

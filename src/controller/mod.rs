@@ -50,9 +50,9 @@ use crate::plan::content::Endpoints;
 use queue::{Next, Queue};
 
 pub(crate) use error::Error;
-pub use keystore::{StoredKeys, await_keys};
+pub use keystore::await_keys;
 pub use lease::hold as hold_lease;
-pub use tls::{StoredCertificate, TlsStoreError, load_or_create as load_or_create_certificate};
+pub use tls::keep as keep_certificate;
 
 /// Reconciliations of one kind at the same time. The API server creates most Secrets a second with about this many in
 /// flight (measured: 490/s with 1, 1,200/s with 16, 1,100/s with 64).

@@ -1,6 +1,8 @@
-//! The certificate that the endpoint serves when it is given none: kept in a Secret, its CA published in a ConfigMap.
+//! Makes the certificate that the endpoint serves when it is given none, and keeps it: in a Secret, its CA published in
+//! a ConfigMap.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
@@ -12,70 +14,57 @@ use serde_json::json;
 
 use super::params;
 use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::chain::chain;
+use crate::clock::Clock;
 use crate::crypto::secret::SecretValue;
-use crate::crypto::tls::{self, CertificateError};
+use crate::crypto::tls;
+use crate::keystore::{CA_CERT, CA_KEY, CERT, CERTIFICATE, KEY, TlsStoreError, entry};
 
-const SECRET: &str = "postern-tls";
 /// The ConfigMap that clients take the CA from; `ca.crt` as in `kube-root-ca.crt`.
 const CONFIG_MAP: &str = "postern-ca";
-const CERT: &str = "tls.crt";
-const KEY: &str = "tls.key";
-const CA_CERT: &str = "ca.crt";
-const CA_KEY: &str = "ca.key";
 /// A leaf lives a year; it is renewed in its last third, so that a whole quarter of outage loses nothing.
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(120 * 24);
 
-/// The pair to serve, in PEM.
-#[derive(Debug)]
-pub struct StoredCertificate {
-    /// Certificate.
-    pub cert_pem: String,
-    /// Private key.
-    pub key_pem: SecretValue,
+/// Pause before a certificate that could not be made is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked at. It is renewed months before its end; one that somebody deletes is waited for.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+
+/// Keeps a certificate for `sans`, made and renewed if need be, with its CA published, for ever.
+pub async fn keep(client: Client, namespace: String, sans: Vec<String>, clock: impl Clock) {
+    let mut told = String::new();
+    loop {
+        let pause = match load_or_create(&client, &namespace, &sans, clock.now()).await {
+            Ok(()) => {
+                told.clear();
+                LOOK_EVERY
+            }
+            Err(error) => {
+                let problem = chain(&error);
+                if problem != told {
+                    tracing::error!(error = problem, "the certificate of the endpoint cannot be kept, trying again");
+                    told = problem;
+                }
+                RETRY
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
 }
 
-/// Why there is no certificate to serve.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsStoreError {
-    /// The API server could not be asked.
-    #[error("could not {step}")]
-    Api {
-        /// What was tried.
-        step: &'static str,
-        /// What the API server said.
-        source: Box<kube::Error>,
-    },
-    /// The first certificate could not be made.
-    #[error("could not make a certificate")]
-    Make(#[source] CertificateError),
-    /// The Secret is there but lacks something.
-    #[error(
-        "Secret {SECRET} is damaged (no usable `{entry}`): delete it to have a new certificate and CA made, or restore it"
-    )]
-    Damaged {
-        /// The entry.
-        entry: &'static str,
-    },
-    /// What is in the Secret cannot be served with, or not be renewed.
-    #[error("Secret {SECRET} cannot be used: delete it to have a new certificate and CA made, or restore it")]
-    Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// The certificate for `sans`, made or renewed if need be, with its CA published.
-pub async fn load_or_create(
+async fn load_or_create(
     client: &Client,
     namespace: &str,
     sans: &[String],
     now: Timestamp,
-) -> Result<StoredCertificate, TlsStoreError> {
+) -> Result<(), TlsStoreError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let found = match api.get_opt(SECRET).await.map_err(failed("read Secret postern-tls"))? {
+    let found = match api.get_opt(CERTIFICATE).await.map_err(failed("read Secret postern-tls"))? {
         Some(found) => found,
         None => create(&api, sans, now).await?,
     };
     let found = if is_current(&found, sans, now)? { found } else { renew(&api, &found, sans, now).await? };
-    publish(client, namespace, &entry(&found, CA_CERT)?).await?;
-    Ok(StoredCertificate { cert_pem: entry(&found, CERT)?, key_pem: SecretValue::new(entry(&found, KEY)?) })
+    publish(client, namespace, &entry(&found, CA_CERT)?).await
 }
 
 async fn create(api: &Api<Secret>, sans: &[String], now: Timestamp) -> Result<Secret, TlsStoreError> {
@@ -87,7 +76,7 @@ async fn create(api: &Api<Secret>, sans: &[String], now: Timestamp) -> Result<Se
         (KEY, made.leaf.key_pem.expose_secret()),
     ];
     let secret = Secret {
-        metadata: metadata(SECRET),
+        metadata: metadata(CERTIFICATE),
         type_: Some("kubernetes.io/tls".to_owned()),
         data: Some(data.map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec()))).into()),
         ..Secret::default()
@@ -97,7 +86,7 @@ async fn create(api: &Api<Secret>, sans: &[String], now: Timestamp) -> Result<Se
         Ok(created) => Ok(created),
         // Another replica was first: its certificate is the certificate.
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            api.get(SECRET).await.map_err(failed("read Secret postern-tls"))
+            api.get(CERTIFICATE).await.map_err(failed("read Secret postern-tls"))
         }
         Err(source) => Err(failed("create Secret postern-tls")(source)),
     }
@@ -119,11 +108,11 @@ async fn renew(api: &Api<Secret>, found: &Secret, sans: &[String], now: Timestam
         "stringData": {CERT: leaf.cert_pem, KEY: leaf.key_pem.expose_secret()},
     });
     let with = params::patch();
-    match api.patch(SECRET, &with, &Patch::Merge(&patch)).await {
+    match api.patch(CERTIFICATE, &with, &Patch::Merge(&patch)).await {
         Ok(patched) => Ok(patched),
         // Another replica renewed it at the same moment.
         Err(kube::Error::Api(status)) if status.is_conflict() => {
-            api.get(SECRET).await.map_err(failed("read Secret postern-tls"))
+            api.get(CERTIFICATE).await.map_err(failed("read Secret postern-tls"))
         }
         Err(source) => Err(failed("renew the certificate in Secret postern-tls")(source)),
     }
@@ -160,11 +149,6 @@ fn metadata(name: &str) -> ObjectMeta {
         labels: Some(BTreeMap::from([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())])),
         ..ObjectMeta::default()
     }
-}
-
-fn entry(secret: &Secret, entry: &'static str) -> Result<String, TlsStoreError> {
-    let found = secret.data.as_ref().and_then(|data| data.get(entry));
-    found.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).ok_or(TlsStoreError::Damaged { entry })
 }
 
 fn failed(step: &'static str) -> impl Fn(kube::Error) -> TlsStoreError {

@@ -2,8 +2,7 @@
 //! them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -17,29 +16,52 @@ use prometheus_client::registry::Registry;
 /// Named conditions that must all hold before a replica is sent requests.
 #[derive(Debug)]
 pub struct Readiness {
-    conditions: BTreeMap<&'static str, AtomicBool>,
+    conditions: BTreeMap<&'static str, Mutex<Condition>>,
+}
+
+#[derive(Debug)]
+enum Condition {
+    Holds,
+    /// And why not, if that is known.
+    Missing(Option<String>),
 }
 
 impl Readiness {
     /// These conditions, none of which holds yet.
     #[must_use]
     pub fn new(conditions: impl IntoIterator<Item = &'static str>) -> Arc<Self> {
-        let conditions = conditions.into_iter().map(|name| (name, AtomicBool::new(false))).collect();
+        let conditions = conditions.into_iter().map(|name| (name, Mutex::new(Condition::Missing(None)))).collect();
         Arc::new(Self { conditions })
     }
 
     /// Says whether a condition holds. A name that [`Readiness::new`] was not given is ignored.
     pub fn set(&self, name: &str, holds: bool) {
+        self.put(name, if holds { Condition::Holds } else { Condition::Missing(None) });
+    }
+
+    /// Says that a condition does not hold, and why: a sentence for people, without secrets.
+    pub fn explain(&self, name: &str, reason: &str) {
+        self.put(name, Condition::Missing(Some(reason.to_owned())));
+    }
+
+    fn put(&self, name: &str, now: Condition) {
         if let Some(condition) = self.conditions.get(name) {
-            condition.store(holds, Ordering::Release);
+            *condition.lock().unwrap_or_else(PoisonError::into_inner) = now;
         }
     }
 
-    /// The conditions that do not hold, by name. Empty: ready.
+    /// The conditions that do not hold, by name and with the reason. Empty: ready.
     #[must_use]
-    pub fn missing(&self) -> Vec<&'static str> {
-        let missing = self.conditions.iter().filter(|(_, holds)| !holds.load(Ordering::Acquire));
-        missing.map(|(name, _)| *name).collect()
+    pub fn missing(&self) -> Vec<String> {
+        let missing = |(name, condition): (&&'static str, &Mutex<Condition>)| match &*condition
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
+            Condition::Holds => None,
+            Condition::Missing(None) => Some((*name).to_owned()),
+            Condition::Missing(Some(reason)) => Some(format!("{name} ({reason})")),
+        };
+        self.conditions.iter().filter_map(missing).collect()
     }
 }
 

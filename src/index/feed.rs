@@ -28,7 +28,7 @@ pub async fn feed(
     served: impl Fn(SignedDuration),
 ) {
     let started = clock.now();
-    let mut waiting_for = BTreeSet::from(Kind::ALL);
+    let mut waiting_for: BTreeSet<Kind> = index.freshness.iter().map(|(kind, _)| *kind).collect();
     let mut batch = Vec::with_capacity(BATCH);
     while updates.recv_many(&mut batch, BATCH).await > 0 {
         let mut pending = Pending::default();

@@ -113,7 +113,7 @@ impl Index {
         self.synced.load(Ordering::Acquire)
     }
 
-    /// Whether every watch has listed its kind, those among them that only the controller needs.
+    /// Whether every watch of this process has listed its kind, those that only the controller needs among them.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.listed.load(Ordering::Acquire)

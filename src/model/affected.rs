@@ -52,6 +52,11 @@ impl Kind {
         !matches!(self, Self::Secret | Self::Import)
     }
 
+    /// The kinds that the endpoint serves from.
+    pub fn served() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|kind| kind.is_served())
+    }
+
     /// Whether people decide with it what the endpoint serves.
     #[must_use]
     pub fn is_configuration(self) -> bool {

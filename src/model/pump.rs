@@ -51,10 +51,10 @@ pub struct Started {
     /// When each watch was last good.
     pub freshness: Vec<(Kind, Arc<Freshness>)>,
     /// The watches; they never end by themselves.
-    pub watches: JoinSet<()>,
+    pub tasks: JoinSet<()>,
 }
 
-/// Starts a watch of each kind; every subscriber hears of everything.
+/// Starts a watch of each of `kinds`; every subscriber hears of everything.
 ///
 /// `namespace` is the operator's own; `secrets_per_application` is the number from which on the secrets of an application depend on each other.
 pub fn start(
@@ -62,6 +62,7 @@ pub fn start(
     namespace: &str,
     clock: impl Clock + Clone,
     secrets_per_application: usize,
+    kinds: &[Kind],
     subscribers: Vec<mpsc::UnboundedSender<Update>>,
 ) -> Started {
     let model = Model::default();
@@ -71,6 +72,7 @@ pub fn start(
         client: client.clone(),
         hub,
         clock,
+        kinds: kinds.to_vec(),
         freshness: Vec::new(),
         present: Vec::new(),
         tasks: JoinSet::new(),
@@ -95,7 +97,7 @@ pub fn start(
     watches.imports(&model.imports);
     watches.probe();
     watches.tasks.spawn(relay(Arc::clone(&model.relations), reported, subscribers));
-    Started { model, freshness: watches.freshness, watches: watches.tasks }
+    Started { model, freshness: watches.freshness, tasks: watches.tasks }
 }
 
 /// Serialises what several watches report: edges first, then what is affected.
@@ -165,6 +167,8 @@ struct Watches<C> {
     client: Client,
     hub: Arc<Hub>,
     clock: C,
+    /// What this process needs; of other kinds nothing is asked.
+    kinds: Vec<Kind>,
     freshness: Vec<(Kind, Arc<Freshness>)>,
     /// How to ask for the resourceVersion at which each of them is.
     present: Vec<Box<dyn Fn() -> BoxFuture<'static, kube::Result<u64>> + Send + Sync>>,
@@ -240,6 +244,9 @@ impl<C: Clock + Clone> Watches<C> {
         W: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
         F: Form<Object: Send + Sync> + Send + Sync + 'static,
     {
+        if !self.kinds.contains(&kind) {
+            return;
+        }
         let freshness = Arc::new(Freshness::default());
         self.freshness.push((kind, Arc::clone(&freshness)));
         let (hub, clock, store) = (Arc::clone(&self.hub), self.clock.clone(), store.clone());

@@ -1,0 +1,88 @@
+//! Flags of every process: what the installation is called, where the process is watched from, and what the operator
+//! allows.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::duration;
+use super::policy::PolicyArgs;
+use crate::api::duration::ConfigDuration;
+
+/// Flags that `run`, `serve` and `control` have in common. The processes of an installation get the same values.
+#[derive(Args, Clone, Debug)]
+pub struct CommonArgs {
+    /// Issuer identifier (RFC 8414): the URL under which clients reach the endpoint, without query and fragment.
+    /// It becomes `iss` of every token, byte for byte.
+    #[arg(long, env = "POSTERN_ISSUER", hide_env_values = true, value_name = "URL")]
+    pub issuer: String,
+
+    /// Serve plain HTTP: only where TLS is terminated in front of Postern.
+    #[arg(long, env = "POSTERN_INSECURE_HTTP", hide_env_values = true, help_heading = "TLS")]
+    pub insecure_http: bool,
+
+    /// Namespace of the operator: its keys, its certificate and its lease live there.
+    #[arg(
+        long,
+        env = "POSTERN_NAMESPACE",
+        hide_env_values = true,
+        value_name = "NAME",
+        default_value = "postern-system"
+    )]
+    pub namespace: String,
+
+    /// Name of this process, for the lease and events; different for each. Default: host name and process id.
+    #[arg(
+        long,
+        env = "POSTERN_REPLICA_NAME", hide_env_values = true,
+        value_name = "NAME",
+        default_value_t = own_name(),
+        hide_default_value = true
+    )]
+    pub replica_name: String,
+
+    /// Address of /livez, /readyz and /metrics (plain HTTP).
+    #[arg(
+        long,
+        env = "POSTERN_METRICS_LISTEN",
+        hide_env_values = true,
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:9090"
+    )]
+    pub metrics_listen: SocketAddr,
+
+    /// What the operator allows.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+
+    /// How long before the end of a ClientSecret people are told: condition, event and metric, once for each.
+    #[arg(
+        long,
+        env = "POSTERN_EXPIRY_WARNINGS", hide_env_values = true,
+        value_name = "DURATION,…",
+        default_value = "30d,7d,1d",
+        value_delimiter = ',',
+        value_parser = duration
+    )]
+    pub expiry_warnings: Vec<ConfigDuration>,
+
+    /// How often a replica reports which secrets were used; `status.lastUsedAt` is at most half a minute behind that.
+    #[arg(
+        long,
+        env = "POSTERN_LAST_USE_INTERVAL", hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "20s",
+        value_parser = duration,
+        overrides_with = "last_use_interval"
+    )]
+    pub last_use_interval: ConfigDuration,
+
+    /// Which log lines: error, warn, info, debug, trace, or directives such as `postern=debug,kube=info`.
+    #[arg(long, env = "POSTERN_LOG_LEVEL", hide_env_values = true, value_name = "FILTER", default_value = "info")]
+    pub log_level: String,
+}
+
+fn own_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}

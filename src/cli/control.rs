@@ -1,0 +1,27 @@
+//! Flags of the part that writes Secrets and status.
+
+use clap::Args;
+
+use super::certificate_name;
+
+/// How credentials are issued.
+#[derive(Args, Clone, Debug)]
+pub struct ControlArgs {
+    /// Further DNS name or IP address of the certificate that Postern makes; may be given several times, and not with a
+    /// certificate of your own. The issuer's host, localhost and 127.0.0.1 are always among them.
+    #[arg(
+        long,
+        env = "POSTERN_TLS_SAN",
+        hide_env_values = true,
+        value_name = "NAME",
+        value_delimiter = ',',
+        value_parser = certificate_name::parse,
+        conflicts_with_all = ["insecure_http", "no_certificate"],
+        help_heading = "TLS"
+    )]
+    pub tls_san: Vec<String>,
+
+    /// Make no certificate: the serving processes are given one (`--tls-cert-file`).
+    #[arg(long, env = "POSTERN_NO_CERTIFICATE", hide_env_values = true, help_heading = "TLS")]
+    pub no_certificate: bool,
+}

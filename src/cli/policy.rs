@@ -1,0 +1,79 @@
+//! What the operator allows, whoever asks for more.
+
+use std::error::Error;
+
+use clap::Args;
+use jiff::SignedDuration;
+
+use super::duration;
+use crate::api::client_secret::LifetimePolicy;
+use crate::api::duration::ConfigDuration;
+
+/// Limits by which ClientSecrets and tokens are judged. Every process of an installation gets the same values, and
+/// `postern explain` too.
+#[derive(Args, Clone, Debug)]
+pub struct PolicyArgs {
+    /// The most ClientSecrets of one Application that count; the oldest do.
+    #[arg(
+        long,
+        env = "POSTERN_SECRETS_PER_APPLICATION", hide_env_values = true,
+        value_name = "NUMBER",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(1..=1000),
+        help_heading = "Limits"
+    )]
+    pub secrets_per_application: u16,
+
+    /// Longest life of a ClientSecret's version, whatever its spec asks for. Without it there is no limit.
+    #[arg(
+        long,
+        env = "POSTERN_SECRET_LIFETIME_MAX", hide_env_values = true,
+        value_name = "DURATION",
+        value_parser = duration,
+        help_heading = "Limits"
+    )]
+    pub secret_lifetime_max: Option<ConfigDuration>,
+
+    /// Give ClientSecrets with `expiresIn: Never` the default life of a year.
+    #[arg(long, env = "POSTERN_FORBID_NEVER", hide_env_values = true, help_heading = "Limits")]
+    pub forbid_never: bool,
+
+    /// Longest life of a token, whatever the Application asks for; at most 364d.
+    #[arg(
+        long,
+        env = "POSTERN_TOKEN_LIFETIME_MAX", hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "24h",
+        value_parser = token_lifetime,
+        help_heading = "Limits"
+    )]
+    pub token_lifetime_max: ConfigDuration,
+}
+
+impl PolicyArgs {
+    /// How long a version of a secret may live.
+    #[must_use]
+    pub fn lifetime(&self) -> LifetimePolicy {
+        LifetimePolicy {
+            max: self.secret_lifetime_max.as_ref().map(ConfigDuration::length),
+            forbid_never: self.forbid_never,
+        }
+    }
+
+    /// The most ClientSecrets of an Application that count.
+    #[must_use]
+    pub fn secrets_per_application(&self) -> usize {
+        usize::from(self.secrets_per_application)
+    }
+}
+
+/// No token lives longer, whatever anybody asks for: clients expect `expires_in` to be under a year.
+const TOKEN_LIFETIME_CAP: SignedDuration = SignedDuration::from_hours(364 * 24);
+
+fn token_lifetime(text: &str) -> Result<ConfigDuration, Box<dyn Error + Send + Sync>> {
+    let lifetime = duration(text)?;
+    if lifetime.length() > TOKEN_LIFETIME_CAP {
+        return Err("a token may live 364d at most".into());
+    }
+    Ok(lifetime)
+}

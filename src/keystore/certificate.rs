@@ -1,0 +1,70 @@
+//! The certificate that the endpoint serves when it is given none.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+
+use crate::crypto::secret::SecretValue;
+use crate::crypto::tls::CertificateError;
+
+/// Name of the Secret.
+pub(crate) const CERTIFICATE: &str = "postern-tls";
+pub(crate) const CERT: &str = "tls.crt";
+pub(crate) const KEY: &str = "tls.key";
+pub(crate) const CA_CERT: &str = "ca.crt";
+pub(crate) const CA_KEY: &str = "ca.key";
+
+/// The pair to serve, in PEM.
+#[derive(Debug)]
+pub struct StoredCertificate {
+    /// Certificate.
+    pub cert_pem: String,
+    /// Private key.
+    pub key_pem: SecretValue,
+}
+
+/// Why there is no certificate to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsStoreError {
+    /// The API server could not be asked.
+    #[error("could not {step}")]
+    Api {
+        /// What was tried.
+        step: &'static str,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// The Secret is not there.
+    #[error("Secret {CERTIFICATE} does not exist yet: the controller (`postern control`) makes it")]
+    Absent,
+    /// The first certificate could not be made.
+    #[error("could not make a certificate")]
+    Make(#[source] CertificateError),
+    /// The Secret is there but lacks something.
+    #[error(
+        "Secret {CERTIFICATE} is damaged (no usable `{entry}`): delete it to have a new certificate and CA made, or restore it"
+    )]
+    Damaged {
+        /// The entry.
+        entry: &'static str,
+    },
+    /// What is in the Secret cannot be served with, or not be renewed.
+    #[error("Secret {CERTIFICATE} cannot be used: delete it to have a new certificate and CA made, or restore it")]
+    Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Reads the pair from the Secret.
+pub async fn read_certificate(client: &Client, namespace: &str) -> Result<StoredCertificate, TlsStoreError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let found = api
+        .get_opt(CERTIFICATE)
+        .await
+        .map_err(|source| TlsStoreError::Api { step: "read Secret postern-tls", source: Box::new(source) })?;
+    let found = found.ok_or(TlsStoreError::Absent)?;
+    Ok(StoredCertificate { cert_pem: entry(&found, CERT)?, key_pem: SecretValue::new(entry(&found, KEY)?) })
+}
+
+/// An entry of the Secret, which is text.
+pub(crate) fn entry(secret: &Secret, entry: &'static str) -> Result<String, TlsStoreError> {
+    let found = secret.data.as_ref().and_then(|data| data.get(entry));
+    found.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).ok_or(TlsStoreError::Damaged { entry })
+}

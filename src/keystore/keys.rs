@@ -1,0 +1,115 @@
+//! The install keys and the signing keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+
+use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
+use crate::crypto::signing::{SigningAlgorithm, SigningKey};
+
+/// The Secret with the install keys: the entry `current` names the one that makes verifiers.
+pub(crate) const INSTALL_KEY: &str = "postern-install-key";
+pub(crate) const CURRENT: &str = "current";
+/// The Secret with the signing keys: PKCS#8, one entry an algorithm.
+pub(crate) const SIGNING_KEYS: &str = "postern-signing-keys";
+/// The algorithms that an install has a key for. RS256 stands beside the default because RFC 9068 §2.1 asks for it.
+pub(crate) const ALGORITHMS: [(&str, SigningAlgorithm); 2] =
+    [("es256.pk8", SigningAlgorithm::Es256), ("rs256.pk8", SigningAlgorithm::Rs256)];
+/// Keys as the Secrets hold them.
+pub struct StoredKeys {
+    /// For verifiers.
+    pub install: InstallKeys,
+    /// For tokens, in the order of preference.
+    pub signing: Vec<Arc<SigningKey>>,
+}
+
+/// Why there are no keys to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeystoreError {
+    /// The API server could not be asked.
+    #[error("could not {step} Secret {namespace}/{name}")]
+    Api {
+        /// What was tried.
+        step: &'static str,
+        /// The operator's namespace.
+        namespace: String,
+        /// Name of the Secret.
+        name: &'static str,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// The Secret is not there.
+    #[error("Secret {namespace}/{name} does not exist yet: the controller (`postern control`) makes it")]
+    Absent {
+        /// The operator's namespace.
+        namespace: String,
+        /// Name of the Secret.
+        name: &'static str,
+    },
+    /// Credentials exist whose key is gone.
+    #[error(
+        "Secret {namespace}/{name} is missing although credentials exist: restore it from a backup; it is not made anew, \
+         because that would end every credential (docs/operations.md)"
+    )]
+    Missing {
+        /// The operator's namespace.
+        namespace: String,
+        /// Name of the Secret.
+        name: &'static str,
+    },
+    /// The Secret is there but cannot be used.
+    #[error("Secret {namespace}/{name} is damaged ({problem}): restore it from a backup (docs/operations.md)")]
+    Damaged {
+        /// The operator's namespace.
+        namespace: String,
+        /// Name of the Secret.
+        name: &'static str,
+        /// What is wrong with it; never its content.
+        problem: String,
+    },
+}
+
+pub(crate) type Data = BTreeMap<String, ByteString>;
+
+/// Reads both Secrets.
+pub async fn read_keys(client: &Client, namespace: &str) -> Result<StoredKeys, KeystoreError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let damaged = |name| move |problem| KeystoreError::Damaged { namespace: namespace.to_owned(), name, problem };
+    let install = install_keys(&get(&api, namespace, INSTALL_KEY).await?).map_err(damaged(INSTALL_KEY))?;
+    let signing = signing_keys(&get(&api, namespace, SIGNING_KEYS).await?).map_err(damaged(SIGNING_KEYS))?;
+    Ok(StoredKeys { install, signing })
+}
+
+async fn get(api: &Api<Secret>, namespace: &str, name: &'static str) -> Result<Data, KeystoreError> {
+    let namespace = namespace.to_owned();
+    match api.get_opt(name).await {
+        Ok(Some(secret)) => Ok(secret.data.unwrap_or_default()),
+        Ok(None) => Err(KeystoreError::Absent { namespace, name }),
+        Err(source) => Err(KeystoreError::Api { step: "read", namespace, name, source: Box::new(source) }),
+    }
+}
+
+/// What a Secret of install keys holds, or what is wrong with it; never its content.
+pub(crate) fn install_keys(data: &Data) -> Result<InstallKeys, String> {
+    let current = data.get(CURRENT).ok_or("it has no entry `current`")?;
+    let current = std::str::from_utf8(&current.0).map_err(|_| "its entry `current` is not text")?;
+    let keys = data.iter().filter(|(id, _)| *id != CURRENT).map(|(id, key)| {
+        let key =
+            <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| format!("its entry `{id}` is not 32 bytes long"))?;
+        InstallKey::new(id, key).map_err(|error: InstallKeyError| format!("its entry `{id}`: {error}"))
+    });
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    InstallKeys::new(keys, current).map_err(|error| error.to_string())
+}
+
+/// What a Secret of signing keys holds, or what is wrong with it; never its content.
+pub(crate) fn signing_keys(data: &Data) -> Result<Vec<Arc<SigningKey>>, String> {
+    let read = |(entry, algorithm): (&str, SigningAlgorithm)| {
+        let key = data.get(entry).ok_or_else(|| format!("it has no entry `{entry}`"))?;
+        SigningKey::from_pkcs8(algorithm, &key.0).map(Arc::new).map_err(|error| format!("its entry `{entry}`: {error}"))
+    };
+    ALGORITHMS.into_iter().map(read).collect()
+}

@@ -1,0 +1,104 @@
+//! The part that writes Secrets and status: the controller, the lease that lets it write, and the certificate that it
+//! makes for the endpoint.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::process::{CONTROLLER, Process};
+use crate::api::duration::ConfigDuration;
+use crate::cli::ControlArgs;
+use crate::controller;
+use crate::model::{Model, Subscription};
+use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
+use crate::plan::client_secret::Policy;
+use crate::plan::content::Endpoints;
+
+/// How long it takes at most until the controller has heard of a use that was reported.
+const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
+
+/// The controller, before it starts.
+pub(super) struct Control {
+    process: Process,
+    args: ControlArgs,
+    makes_certificate: bool,
+    updates: Subscription,
+}
+
+impl Control {
+    pub(super) fn new(process: Process, args: ControlArgs, makes_certificate: bool, updates: Subscription) -> Self {
+        Self { process, args, makes_certificate, updates }
+    }
+
+    /// The controller, as soon as there are keys, and then the lease that lets it write: a process that could not write
+    /// keeps it from no other. The lease ends with `stop`.
+    pub(super) fn start(self, tasks: &mut JoinSet<()>, model: Model, stop: &CancellationToken) -> JoinHandle<()> {
+        let (leading, lead) = watch::channel(false);
+        let (fit, is_fit) = oneshot::channel();
+        let lease = self.lease(leading, is_fit, stop.clone());
+        if self.makes_certificate {
+            let Process { client, args, clock, .. } = &self.process;
+            let (client, namespace) = (client.clone(), args.namespace.clone());
+            tasks.spawn(controller::keep_certificate(client, namespace, self.certificate_names(), *clock));
+        }
+        tasks.spawn(async move {
+            let settings = self.settings();
+            let Process { args, client, clock, .. } = self.process;
+            let stored = controller::await_keys(&client, &args.namespace, &args.replica_name, &clock).await;
+            let install = Arc::new(stored.install);
+            let lead = controller::Lead { fit, leading: lead };
+            controller::run(client, model, clock, settings, install, self.updates, lead).await;
+        });
+        tokio::spawn(lease)
+    }
+
+    fn lease(
+        &self,
+        leading: watch::Sender<bool>,
+        is_fit: oneshot::Receiver<()>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + use<> {
+        let Process { args, client, readiness, .. } = self.process.clone();
+        async move {
+            if let Some(Ok(())) = stop.run_until_cancelled(is_fit).await {
+                readiness.set(CONTROLLER, true);
+                let (namespace, name) = (args.namespace.clone(), args.replica_name.clone());
+                controller::hold_lease(client, namespace, name, leading, stop).await;
+            }
+        }
+    }
+
+    fn settings(&self) -> controller::Settings {
+        let Process { args, issuer, .. } = &self.process;
+        controller::Settings {
+            endpoints: Endpoints {
+                issuer: issuer.to_string(),
+                token: issuer.url_of(TOKEN_PATH),
+                jwks: issuer.url_of(JWKS_PATH),
+            },
+            policy: Policy {
+                lifetime: args.policy.lifetime(),
+                warnings: args.expiry_warnings.iter().map(ConfigDuration::length).collect(),
+                limit: args.policy.secrets_per_application(),
+                usage_lag: args.last_use_interval.length() + USE_TRAVELS,
+            },
+            namespace: args.namespace.clone(),
+            token_lifetime_max: args.policy.token_lifetime_max.length(),
+            replica: args.replica_name.clone(),
+        }
+    }
+
+    /// The issuer's host, what the flag adds, and the names of this machine.
+    fn certificate_names(&self) -> Vec<String> {
+        let url = url::Url::parse(self.process.issuer.as_str()).ok();
+        let host = url.as_ref().and_then(url::Url::host_str).map(|host| host.trim_matches(['[', ']']).to_owned());
+        let own = ["localhost", "127.0.0.1"].map(str::to_owned);
+        let mut names: Vec<String> = host.into_iter().chain(self.args.tls_san.iter().cloned()).chain(own).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}

@@ -1,0 +1,124 @@
+//! What every process has, whichever parts it runs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Parts, RunError};
+use crate::api::duration::ConfigDuration;
+use crate::cli::CommonArgs;
+use crate::clock::SystemClock;
+use crate::connection;
+use crate::http::admin::Readiness;
+use crate::oauth::issuer::Issuer;
+
+/// Conditions of `/readyz`: that of every process, …
+pub(super) const RUNNING: &str = "running";
+/// … those of the token endpoint, …
+pub(super) const SYNCED: &str = "synced";
+pub(super) const KEYS: &str = "keys";
+pub(super) const CERTIFICATE: &str = "certificate";
+/// … and that of the controller: it has keys, has seen every kind, and may take the lease.
+pub(super) const CONTROLLER: &str = "controller";
+
+/// Time between "not ready" and the end of accepting, in which load balancers notice.
+pub(super) const DRAIN: Duration = Duration::from_secs(2);
+/// How long a connection to the API server may be silent. A watch is for a minute at most, and a request is answered or
+/// given up by the API server in as long; whoever is silent for longer is not there any more. kube has no bound of its own.
+const READ_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Pause before what is not there is looked for again. Short at first: it may be made at this moment.
+const WAIT_MIN: Duration = Duration::from_millis(50);
+/// The longest pause.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What the parts of a process share.
+#[derive(Clone)]
+pub(super) struct Process {
+    pub(super) args: Arc<CommonArgs>,
+    pub(super) issuer: Issuer,
+    pub(super) client: Client,
+    pub(super) clock: SystemClock,
+    pub(super) readiness: Arc<Readiness>,
+}
+
+impl Process {
+    pub(super) async fn new(parts: &Parts, issuer: Issuer) -> Result<Self, RunError> {
+        let of_serving = [SYNCED, KEYS, CERTIFICATE].into_iter().filter(|_| parts.serve.is_some());
+        let of_control = [CONTROLLER].into_iter().filter(|_| parts.control.is_some());
+        let readiness = Readiness::new([RUNNING].into_iter().chain(of_serving).chain(of_control));
+        readiness.set(RUNNING, true);
+        let (args, client) = (Arc::new(parts.common.clone()), client().await?);
+        Ok(Self { args, issuer, client, clock: SystemClock, readiness })
+    }
+
+    /// Not ready for this reason: says so in `/readyz`, and in the log unless it was the reason before.
+    pub(super) fn waits_for(&self, condition: &'static str, problem: String, waiting: &mut Waiting) {
+        if waiting.problem != problem {
+            tracing::warn!(problem, "not ready: waiting for the {condition} of the installation");
+            self.readiness.explain(condition, &problem);
+            waiting.problem = problem;
+        }
+    }
+
+    /// Whether the controller of this process is to make the certificate of the endpoint.
+    pub(super) fn makes_certificate(&self, parts: &Parts) -> bool {
+        let is_given = parts.serve.as_ref().is_some_and(|serve| serve.tls_cert_file.is_some());
+        let is_off = parts.control.as_ref().is_some_and(|control| control.no_certificate);
+        !self.args.insecure_http && !is_given && !is_off
+    }
+}
+
+/// Repeated looks for what is not there yet.
+pub(super) struct Waiting {
+    problem: String,
+    pause: Duration,
+}
+
+impl Waiting {
+    pub(super) fn new() -> Self {
+        Self { problem: String::new(), pause: WAIT_MIN }
+    }
+
+    /// Until the next look.
+    pub(super) async fn pause(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(WAIT_MAX);
+    }
+}
+
+async fn client() -> Result<Client, RunError> {
+    let mut config = connection::infer().await.map_err(|error| RunError::Config(Box::new(error)))?;
+    config.read_timeout = Some(READ_TIMEOUT);
+    Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+pub(super) fn stop_signal() -> Result<CancellationToken, RunError> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: not ready from now on, requests in flight are finished");
+        stopped.cancel();
+    });
+    Ok(stop)
+}
+
+pub(super) async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { flag, address, source })
+}
+
+/// A duration of a flag: positive and at most some thousand years.
+pub(super) fn positive(duration: &ConfigDuration) -> Duration {
+    Duration::try_from(duration.length()).unwrap_or(Duration::MAX)
+}

@@ -1,0 +1,218 @@
+//! The part that faces the network: the read model, the token endpoint, and what tells other processes of it. It makes no
+//! key and no certificate, and is not ready while there is none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::process::{DRAIN, KEYS, Process, SYNCED, Waiting, positive};
+use super::{RunError, certificate, expiring};
+use crate::chain::chain;
+use crate::cli::ServeArgs;
+use crate::clock::{Clock, SystemClock};
+use crate::crypto::keyset::KeySet;
+use crate::http::endpoint::{self, Endpoint, RequestLimits};
+use crate::http::router;
+use crate::http::server::{ServerLimits, serve};
+use crate::index::{self, Index, Reporting};
+use crate::keystore;
+use crate::model::{Freshness, Kind, Model, Subscription};
+use crate::oauth::hashing::HashLimits;
+use crate::oauth::scope::AudienceScope;
+use crate::oauth::token::Keys;
+use crate::telemetry::metrics::{ExpiryMetrics, TokenMetrics};
+
+/// How often the use of tokens is told: what a replica that is killed has not told yet.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// After how many of those, tokens that have ended are forgotten.
+const FORGET_EVERY: u64 = 60;
+/// How often what nobody pushes is looked at: the first sync, the age of the read model.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const AGE_EVERY: Duration = Duration::from_secs(1);
+
+/// The token endpoint, before it starts.
+pub(super) struct Serving {
+    process: Process,
+    args: ServeArgs,
+    updates: Subscription,
+    metrics: TokenMetrics,
+    expiry: ExpiryMetrics,
+}
+
+impl Serving {
+    pub(super) fn new(process: Process, args: ServeArgs, updates: Subscription, registry: &mut Registry) -> Self {
+        let (metrics, expiry) = (TokenMetrics::register(registry), ExpiryMetrics::register(registry));
+        Self { process, args, updates, metrics, expiry }
+    }
+
+    /// Starts the index that the watches feed, the endpoint, and what reports of both.
+    pub(super) fn start(
+        self,
+        tasks: &mut JoinSet<()>,
+        model: Model,
+        freshness: Vec<(Kind, Arc<Freshness>)>,
+        listener: TcpListener,
+    ) -> Running {
+        let Self { process, args, updates, metrics, expiry } = self;
+        let clock = process.clock;
+        let reporting =
+            Reporting { namespace: process.args.namespace.clone(), replica: process.args.replica_name.clone() };
+        let settings = index_settings(&process, &args);
+        let index = Arc::new(Index::new(process.client.clone(), settings, reporting, freshness));
+        let served = {
+            let metrics = metrics.clone();
+            move |after: SignedDuration| metrics.served(Duration::try_from(after).unwrap_or_default())
+        };
+        tasks.spawn(index::feed(Arc::clone(&index), model.clone(), clock, updates, served));
+        tasks.spawn(watch_index(Arc::clone(&index), process.clone(), metrics.clone()));
+        tasks.spawn(expiring::count(model, clock, process.args.expiry_warnings.clone(), expiry));
+        let keys = Arc::<Keys>::default();
+        tasks.spawn(load_keys(process.clone(), Arc::clone(&keys)));
+
+        let closing = CancellationToken::new();
+        let mut reporters = JoinSet::new();
+        let every = positive(&process.args.last_use_interval);
+        reporters.spawn(report_usage(Arc::clone(&index), clock, every, closing.clone()));
+        reporters.spawn(report_tokens(Arc::clone(&index), clock, closing.clone()));
+        let (present, ends) = (Arc::clone(&index), closing.clone());
+        reporters.spawn(async move { present.be_present(clock, ends).await });
+        let settings = endpoint_settings(&process, &args);
+        let endpoint = Endpoint::new(index, clock, keys, settings, metrics);
+        let endpoint = tokio::spawn(serve_endpoint(process, args, listener, endpoint, closing.clone()));
+        Running { endpoint, reporters, closing }
+    }
+}
+
+/// The token endpoint, while it serves.
+pub(super) struct Running {
+    endpoint: JoinHandle<Result<(), RunError>>,
+    reporters: JoinSet<()>,
+    closing: CancellationToken,
+}
+
+impl Running {
+    /// Lets requests in flight end, and tells the other processes the last of it.
+    pub(super) async fn finish(mut self) -> Result<(), RunError> {
+        // Still served meanwhile: who has not noticed yet loses nothing.
+        tokio::time::sleep(DRAIN).await;
+        self.closing.cancel();
+        self.endpoint.await.map_err(|_| RunError::Ended("the endpoint"))??;
+        let _ = tokio::time::timeout(DRAIN, async { while self.reporters.join_next().await.is_some() {} }).await;
+        Ok(())
+    }
+}
+
+/// Why the endpoint has ended, which it does not do by itself; never, if there is none.
+pub(super) async fn failed(running: Option<&mut Running>) -> RunError {
+    let Some(Running { endpoint, reporters, .. }) = running else { return std::future::pending().await };
+    tokio::select! {
+        served = endpoint => match served {
+            Ok(Err(error)) => error,
+            _ => RunError::Ended("the endpoint"),
+        },
+        _ = reporters.join_next() => RunError::Ended("a part that tells other replicas"),
+    }
+}
+
+/// Serves the endpoint as soon as there is a certificate, until `closing`.
+async fn serve_endpoint(
+    process: Process,
+    args: ServeArgs,
+    listener: TcpListener,
+    endpoint: Endpoint<Index, SystemClock>,
+    closing: CancellationToken,
+) -> Result<(), RunError> {
+    let certificate = certificate::source(&process, &args, &closing);
+    let Some(tls) = closing.run_until_cancelled(certificate).await else { return Ok(()) };
+    let tls = tls?;
+    let limits = ServerLimits {
+        connections: args.connections_max as usize,
+        tls_handshake: positive(&args.read_timeout),
+        shutdown: positive(&args.shutdown_grace),
+        ..ServerLimits::default()
+    };
+    serve(listener, tls, router::router(Arc::new(endpoint)), limits, closing).await;
+    Ok(())
+}
+
+/// Puts the keys into use as soon as there are some. They are read, never made.
+async fn load_keys(process: Process, keys: Arc<Keys>) {
+    let mut waiting = Waiting::new();
+    let stored = loop {
+        match keystore::read_keys(&process.client, &process.args.namespace).await {
+            Ok(stored) => break stored,
+            Err(error) => process.waits_for(KEYS, chain(&error), &mut waiting),
+        }
+        waiting.pause().await;
+    };
+    keys.install.store(Some(Arc::new(stored.install)));
+    keys.signing.store(Some(Arc::new(KeySet::new(stored.signing))));
+    process.readiness.set(KEYS, true);
+    // A task that ends has failed.
+    std::future::pending::<()>().await;
+}
+
+/// Tells now and then which secrets were used, and once more at the end.
+async fn report_usage(index: Arc<Index>, clock: impl Clock, every: Duration, closing: CancellationToken) {
+    let mut told_until = Timestamp::MIN;
+    loop {
+        let closed = closing.run_until_cancelled(tokio::time::sleep(every)).await.is_none();
+        told_until = index.report_uses(clock.now(), told_until).await;
+        if closed {
+            return;
+        }
+    }
+}
+
+/// Tells every second which tokens were used, and once more at the end.
+async fn report_tokens(index: Arc<Index>, clock: impl Clock, closing: CancellationToken) {
+    for second in 1_u64.. {
+        let closed = closing.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none();
+        index.tell_uses(clock.now()).await;
+        if second % FORGET_EVERY == 0 {
+            index.forget_ended_tokens(clock.now());
+        }
+        if closed {
+            return;
+        }
+    }
+}
+
+/// Says when the index is synced, and from then on how old it is.
+async fn watch_index(index: Arc<Index>, process: Process, metrics: TokenMetrics) {
+    while !(index.is_synced() && index.is_listed()) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    process.readiness.set(SYNCED, true);
+    loop {
+        let age = Duration::try_from(index.age(process.clock.now())).unwrap_or_default();
+        metrics.set_read_model_age(age);
+        tokio::time::sleep(AGE_EVERY).await;
+    }
+}
+
+fn index_settings(process: &Process, args: &ServeArgs) -> index::Settings {
+    let policy = &process.args.policy;
+    index::Settings {
+        secrets_per_application: policy.secrets_per_application(),
+        token_lifetime_max: policy.token_lifetime_max.length(),
+        lifetime: policy.lifetime(),
+        staleness_max: args.staleness_max.length(),
+    }
+}
+
+fn endpoint_settings(process: &Process, args: &ServeArgs) -> endpoint::Settings {
+    endpoint::Settings {
+        issuer: process.issuer.clone(),
+        service_documentation: args.service_documentation.clone(),
+        audience_scopes: vec![AudienceScope::native(), args.audience_scope.clone()],
+        request: RequestLimits { body_bytes: args.body_bytes_max as usize, body_read: positive(&args.read_timeout) },
+        hash: HashLimits::default(),
+        trusted_proxies: args.trusted_proxies.clone(),
+    }
+}
