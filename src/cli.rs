@@ -38,7 +38,8 @@ pub enum Command {
     Serve(Box<ServeCommand>),
     /// Run the controller: writes Secrets and status, and listens for nothing but health and metrics.
     Control(Box<ControlCommand>),
-    /// Explain what a client or a token holds now, and where each permission comes from or why it is missing.
+    /// Explain what a client or a token holds now, and where each permission comes from or why it is missing; and of a
+    /// group, which verbs you need to create or add it.
     ///
     /// Reads the objects of the API with your own rights (KUBECONFIG, as kubectl does), and nothing else; changes
     /// nothing. Ends with 0 when it is explained, with 1 when it cannot be (not found, a right is missing), and with 2

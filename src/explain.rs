@@ -1,4 +1,5 @@
-//! Explains what a client holds, and where each permission comes from or why it is missing, from the API objects alone.
+//! Explains what a client holds, and where each permission comes from or why it is missing, from the API objects alone;
+//! and of an AccessGroup, which verbs it takes.
 //!
 //! ```text
 //! API server ─▶ gather (the only reads, with the caller's own rights) ─▶ explain (pure) ─▶ print
@@ -8,6 +9,7 @@
 //! decisions in `plan` from which the controller's conditions come. What they take as observed but the API objects do
 //! not tell (whose a Secret is, for one) is left to what status says.
 
+mod access_group;
 mod claims;
 mod client;
 mod error;
@@ -43,6 +45,8 @@ const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 pub enum Question {
     /// A client, by its client id or as `NAMESPACE/NAME` of its Application.
     Client(String),
+    /// An AccessGroup, by its name.
+    Group(String),
     /// An access token; `-`: read it from standard input.
     Token(String),
 }
@@ -93,6 +97,14 @@ async fn answer(
             let facts = gather::Reader::new(connect().await?).client(&named).await?.ok_or(ExplainError::NoClient)?;
             let explained = client::explain(&facts, settings, now);
             show(&explained, output, out, |out| print::client(&explained, now, out))
+        }
+        Question::Group(name) => {
+            let mut reader = gather::Reader::new(connect().await?);
+            let group = reader.access_group(name).await?.ok_or(ExplainError::NoGroup)?;
+            let to_create = reader.check(access_group::rights_to_create(&group)).await?;
+            let to_add = reader.check(access_group::rights_to_add(&group)).await?;
+            let explained = access_group::explain(&group, to_create, to_add);
+            show(&explained, output, out, |out| print::access_group(&explained, out))
         }
         Question::Token(text) => {
             let claims = claims::decode(&token(text)?)?;

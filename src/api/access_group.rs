@@ -10,6 +10,9 @@ use super::location::Location;
 use super::namespace::NamespaceFacts;
 use super::schema;
 
+/// Held at an audience, this scope lets a client introspect every token for it. Adding it to a group needs a separate right.
+pub const INTROSPECT: &str = "introspect";
+
 /// A role at a location, and what it permits. Written by the owner of an API or by the platform team.
 #[derive(CustomResource, Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(

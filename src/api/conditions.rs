@@ -61,7 +61,7 @@ pub mod reasons {
     pub const APPLICATION_NOT_FOUND: &str = "ApplicationNotFound";
     /// The Application that the secret names is not ready.
     pub const APPLICATION_NOT_READY: &str = "ApplicationNotReady";
-    /// A Secret of that name exists and belongs to somebody else.
+    /// A Secret of that name exists and has another owner, or an older ClientSecret delivers under it.
     pub const SECRET_NAME_CONFLICT: &str = "SecretNameConflict";
     /// The application has as many older secrets as count.
     pub const LIMIT_REACHED: &str = "LimitReached";
@@ -69,10 +69,8 @@ pub mod reasons {
     pub const EXPIRED: &str = "Expired";
     /// `spec.revoke` is true.
     pub const REVOKED: &str = "Revoked";
-    /// The Secret to import from does not exist.
+    /// The Secret to import from does not exist, or does not carry the label that allows it.
     pub const IMPORT_NOT_FOUND: &str = "ImportNotFound";
-    /// The Secret to import from does not carry the label that allows it.
-    pub const IMPORT_NOT_ALLOWED: &str = "ImportNotAllowed";
     /// The Secret to import from has no such key.
     pub const IMPORT_KEY_MISSING: &str = "ImportKeyMissing";
     /// The value to import is too short or too long.

@@ -44,6 +44,12 @@ pub enum What {
         /// The client id, or NAMESPACE/NAME of the Application.
         client: String,
     },
+    /// An AccessGroup: what it gives, to whom it is open, and which verbs you need to create it or to add it to a service
+    /// user, and have.
+    Group {
+        /// Its name.
+        group: String,
+    },
     /// An access token (JWT): whether something speaks against it now, and what is left of its scopes. Its signature is
     /// not checked.
     Token {
@@ -59,6 +65,7 @@ impl ExplainArgs {
     pub fn question(&self) -> Question {
         match &self.what {
             What::Client { client } => Question::Client(client.clone()),
+            What::Group { group } => Question::Group(group.clone()),
             What::Token { token } => Question::Token(token.clone()),
         }
     }

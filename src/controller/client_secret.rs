@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::crypto::secret::SecretValue;
 use crate::model::{Key, is_deleting};
 use crate::plan::client_secret::{
-    Action, ApplicationState, Delivered, Import, Issued, Observed, Outcome, Rollout, decide, next_due, status,
+    Action, ApplicationState, Delivered, Issued, Observed, Outcome, Rollout, decide, next_due, status,
 };
 use crate::plan::content::Content;
 
@@ -38,7 +38,7 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
         },
         _ => Delivered::Unknown,
     };
-    let (rank, older_claimant) = context.place(&secret);
+    let (rank, has_older_claimant) = context.place(&secret);
     let import = context.import_of(&secret).await?;
     let key = Key::of(secret.as_ref());
     let (uses, requested) = (context.model.uses_of(&key), context.model.rotation_request(&key));
@@ -49,7 +49,7 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
         secret,
         application,
         rank,
-        older_claimant,
+        has_older_claimant,
         delivered,
         import,
         uses,
@@ -92,8 +92,7 @@ enum Done {
 
 /// When to look again at something that no watch reports.
 fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
-    let in_the_way = matches!(observed.delivered, Delivered::Foreign { .. } | Delivered::OtherType)
-        || matches!(observed.import, Some(Import::NotFound | Import::NotAllowed));
+    let in_the_way = matches!(observed.delivered, Delivered::Foreign | Delivered::OtherType);
     let rolls = |(_, rollout): &(_, Rollout)| match rollout {
         Rollout::Outdated | Rollout::Progressing(_) => Some(ROLLOUT_LOOK),
         // Somebody has to do something about it.

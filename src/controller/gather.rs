@@ -92,16 +92,17 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// The place of the secret among those of its application, and who is before it in line for its Secret's name.
-    pub(super) fn place(&self, secret: &ClientSecret) -> (usize, Option<String>) {
+    /// The place of the secret among those of its application, and whether another one is before it in line for its
+    /// Secret's name.
+    pub(super) fn place(&self, secret: &ClientSecret) -> (usize, bool) {
         let key = Key::of(secret);
         let application = key.beside(&secret.spec.application_ref.name);
         let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
         let relations = self.model.relations();
         let siblings = relations.secrets_of_application.get(&application);
         let rank = siblings.and_then(|siblings| siblings.iter().position(|sibling| sibling.key == key));
-        let first = relations.first_claimant_of_secret(&delivered).filter(|first| first.key != key);
-        (rank.unwrap_or_default(), first.map(|first| first.key.name.to_string()))
+        let first = relations.first_claimant_of_secret(&delivered);
+        (rank.unwrap_or_default(), first.is_some_and(|first| first.key != key))
     }
 
     /// The Secret that `secret` delivers, from the store where that is enough.
@@ -160,10 +161,8 @@ pub(super) enum Seen {
 
 /// Whose it is, by the UID of the controller owner reference and by nothing else: labels and names can be forged.
 fn judge(secret: &ClientSecret, found: &DeliveredSecret, wanted: &Content) -> Delivered {
-    let owner = found.controller.as_ref();
-    let uid = owner.and_then(|owner| owner.uid);
-    if uid.is_none() || uid != uid_number(&secret.metadata) {
-        return Delivered::Foreign { owner: owner.map(|owner| owner.description.to_string()) };
+    if found.controller.is_none() || found.controller != uid_number(&secret.metadata) {
+        return Delivered::Foreign;
     }
     Delivered::Ours {
         version: found.version.as_deref().map(str::to_owned),

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::PartialObjectMeta;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::{Context, Error};
 use crate::api::ClientSecret;
@@ -23,9 +22,7 @@ impl<C: Clock> Context<C> {
     pub(super) async fn import_of(&self, secret: &ClientSecret) -> Result<Option<Import>, Error> {
         let Some(existing) = secret.spec.existing() else { return Ok(None) };
         let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
-        let Some(stored) = self.model.imports.get(&key) else {
-            return self.why_not(&key).await.map(Some);
-        };
+        let Some(stored) = self.model.imports.get(&key) else { return Ok(Some(Import::NotFound)) };
         // A value that was retired is looked at again, whether or not it is the same.
         let is_active = |version: &Version| version.state == VersionState::Active;
         let told = secret.status.as_ref().filter(|status| status.versions.first().is_some_and(is_active));
@@ -79,23 +76,16 @@ impl<C: Clock> Context<C> {
             Err(_) => Err(Error::Unsettled { object: super::gather::describe(owner) }),
         }
     }
-
-    async fn why_not(&self, key: &Key) -> Result<Import, Error> {
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &key.namespace);
-        let found = api.get_opt(&key.name).await.map_err(|source| failed(key, source))?;
-        Ok(if found.is_some() { Import::NotAllowed } else { Import::NotFound })
-    }
 }
 
 /// Its owner has to allow it: whoever may write a ClientSecret need not be one who may read Secrets.
 fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
     if found.labels().get(IMPORT_LABEL).is_none_or(|value| value != IMPORT_ALLOWED) {
-        return Import::NotAllowed;
+        return Import::NotFound;
     }
     let Some(value) = value(found, existing) else { return Import::KeyMissing };
-    let length = value.chars().count();
-    if !IMPORTED_LENGTH.contains(&length) {
-        return Import::WrongLength(length);
+    if !IMPORTED_LENGTH.contains(&value.chars().count()) {
+        return Import::WrongLength;
     }
     // The endpoint would look for the version that it names.
     if value.starts_with(PREFIX) {
@@ -115,12 +105,7 @@ fn value<'a>(found: &'a Secret, existing: &ExistingSecret) -> Option<&'a str> {
 
 fn was_refused(secret: &ClientSecret) -> bool {
     let conditions = secret.status.iter().flat_map(|status| &status.conditions);
-    let refusals = [
-        reasons::IMPORT_NOT_FOUND,
-        reasons::IMPORT_NOT_ALLOWED,
-        reasons::IMPORT_KEY_MISSING,
-        reasons::IMPORT_VALUE_REFUSED,
-    ];
+    let refusals = [reasons::IMPORT_NOT_FOUND, reasons::IMPORT_KEY_MISSING, reasons::IMPORT_VALUE_REFUSED];
     conditions.into_iter().any(|c| c.type_ == types::READY && refusals.contains(&c.reason.as_str()))
 }
 

@@ -18,6 +18,12 @@ pub enum ExplainError {
     /// Nobody claims it, as far as the caller may see.
     #[error("no Application has this client id or name, as far as you may look")]
     NoClient,
+    /// There is none.
+    #[error("no AccessGroup has this name")]
+    NoGroup,
+    /// The API server did not say which verbs the caller has.
+    #[error("could not ask which verbs you have")]
+    Review(#[source] Box<kube::Error>),
     /// The caller lacks a right without which there is nothing to explain.
     #[error("you may not list {resource}.postern.dev in {place}: {remedy}")]
     Forbidden {
@@ -54,6 +60,8 @@ impl ExplainError {
         match self {
             Self::ClientName | Self::Opaque | Self::NotAToken => 2,
             Self::NoClient
+            | Self::NoGroup
+            | Self::Review(_)
             | Self::Forbidden { .. }
             | Self::Config(_)
             | Self::Connection(_)

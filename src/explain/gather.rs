@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
+use super::access_group::{Checked, Right};
 use super::claims::{Claims, ClientName};
 use super::error::ExplainError;
 use super::facts::{Facts, TokenFacts, claimants, full_name};
+use crate::api::names::GROUP;
 use crate::api::precedence::Seniority;
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
 
@@ -66,6 +69,39 @@ impl Reader {
             user,
             notes: std::mem::take(&mut self.notes),
         }))
+    }
+
+    /// The AccessGroup of this name.
+    pub(super) async fn access_group(&mut self, name: &str) -> Result<Option<AccessGroup>, ExplainError> {
+        match self.list::<AccessGroup>(Api::all(self.client.clone()), &named(name)).await? {
+            Listed::Objects(groups) => Ok(groups.into_iter().next()),
+            Listed::Forbidden => Err(ExplainError::Forbidden {
+                resource: AccessGroup::plural(&()).into_owned(),
+                place: "the cluster".to_owned(),
+                remedy: "ask for the chart's ClusterRole accessgroup-reader",
+            }),
+        }
+    }
+
+    /// Which of these rights the caller has, by the word of the API server.
+    pub(super) async fn check(&self, rights: Vec<Right>) -> Result<Vec<Checked>, ExplainError> {
+        let reviews = Api::<SelfSubjectAccessReview>::all(self.client.clone());
+        let mut checked = Vec::new();
+        for right in rights {
+            let attributes = ResourceAttributes {
+                group: Some(GROUP.to_owned()),
+                resource: Some(right.resource.to_owned()),
+                verb: Some(right.verb.to_owned()),
+                name: Some(right.name.clone()),
+                ..ResourceAttributes::default()
+            };
+            let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+            let review = SelfSubjectAccessReview { spec, ..Default::default() };
+            let answer = reviews.create(&PostParams::default(), &review).await;
+            let answer = answer.map_err(|source| ExplainError::Review(Box::new(source)))?;
+            checked.push(Checked { right, held: answer.status.is_some_and(|status| status.allowed) });
+        }
+        Ok(checked)
     }
 
     /// The objects that a token is about. `namespace` is the operator's.

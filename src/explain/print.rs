@@ -1,5 +1,6 @@
 //! For people: aligned, stable, without colours.
 
+mod access_group;
 mod lines;
 mod token;
 
@@ -17,6 +18,7 @@ use crate::api::client_secret::VersionState;
 use crate::api::conditions::reasons;
 use lines::{fields, heading, line, relative, table};
 
+pub(super) use access_group::access_group;
 pub(super) use token::token;
 
 /// Prints what there is to say of a client.

@@ -109,7 +109,7 @@ impl Siblings<'_> {
             secret,
             application: self.application(),
             rank,
-            older_claimant: None,
+            has_older_claimant: false,
             delivered: Delivered::Unknown,
             import: None,
             uses: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! The pure half: what is said of objects as they are. Here are the objects.
 
+mod access_group;
 mod client;
 mod token;
 

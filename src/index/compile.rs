@@ -219,4 +219,9 @@ mod tests {
     fn no_group_permits_what_the_endpoint_gives_to_everybody() {
         assert_eq!(crate::api::authority::ABOUT_ITSELF, crate::oauth::scope::ABOUT_ITSELF);
     }
+
+    #[test]
+    fn the_scope_that_has_an_owner_is_the_one_that_lets_a_client_introspect() {
+        assert_eq!(crate::api::access_group::INTROSPECT, crate::oauth::scope::INTROSPECT);
+    }
 }

@@ -21,8 +21,9 @@ pub struct DeliveredSecret {
     key: Key,
     /// `metadata.resourceVersion`
     revision: u64,
-    /// The controller owner reference: it alone decides whose the Secret is.
-    pub controller: Option<Controller>,
+    /// UID of the controller owner reference, which alone decides whose the Secret is; `None`: there is none, or not one
+    /// that an API server gives.
+    pub controller: Option<u128>,
     /// Id of the version that it says it holds.
     pub version: Option<Box<str>>,
     /// Digest of the content that was written.
@@ -66,15 +67,6 @@ impl Part {
     }
 }
 
-/// Who controls a Secret.
-#[derive(Clone, Debug)]
-pub struct Controller {
-    /// UID, which decides; `None`: not one that an API server gives.
-    pub uid: Option<u128>,
-    /// Kind and name, for a message to people.
-    pub description: Box<str>,
-}
-
 impl DeliveredSecret {
     /// Keeps what the controller looks at.
     #[must_use]
@@ -85,10 +77,7 @@ impl DeliveredSecret {
         let own: BTreeSet<String> =
             Part::ALL.into_iter().flat_map(|part| own(managed, part).map(move |key| spelled(part, key))).collect();
         Self {
-            controller: owner.map(|owner| Controller {
-                uid: uuid_number(&owner.uid),
-                description: format!("{} {}", owner.kind, owner.name).into(),
-            }),
+            controller: owner.and_then(|owner| uuid_number(&owner.uid)),
             version: annotation(VERSION_ANNOTATION),
             content: annotation(CONTENT_ANNOTATION),
             own: Vec::from_iter(own).join(" ").into(),

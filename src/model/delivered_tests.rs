@@ -63,7 +63,7 @@ fn who_sets_whether_it_is_immutable_leaves_a_trace() {
 #[test]
 fn only_the_controller_reference_says_whose_it_is() {
     let secret = of(metadata(&json!([])));
-    assert_eq!(secret.controller.and_then(|controller| controller.uid), Some(0x4000_8000_0000_0000_0002));
+    assert_eq!(secret.controller, Some(0x4000_8000_0000_0000_0002));
     let mut orphan = metadata(&json!([]));
     orphan.owner_references.as_mut().unwrap().pop();
     assert!(of(orphan).controller.is_none());

@@ -32,7 +32,7 @@ use crate::api::authority::{self, Membership};
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
 
 pub use affected::{Affected, Kind};
-pub use delivered::{Controller, DeliveredSecret, Part};
+pub use delivered::{DeliveredSecret, Part};
 pub use packed::{Pack, Packed};
 pub use pump::{Started, Subscription, Update, start};
 pub use relations::{Claimant, Relations};

@@ -16,6 +16,8 @@ async fn whoever_creates_an_object_is_written_on_it_and_shown_with_output_wide()
     for user in User::of_both_sorts(&tenant, "author").await {
         let user = user.edits().await;
         user.may("create", "postern.dev", "accessgroups", &[]).await;
+        user.may("permit", "postern.dev", "audiences", &[]).await;
+        user.may("grant", "postern.dev", "roles", &[]).await;
         let (group, name) = (tenant.own(&user.name.replace(':', "-")), "sync");
         let objects = [
             access_group(&group, json!({})),

@@ -60,6 +60,37 @@ async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_ot
 }
 
 #[tokio::test]
+async fn the_author_of_a_group_reads_which_verbs_it_takes_and_which_of_them_they_lack() {
+    let tenant = Tenant::new("explain-group").await;
+    let group = tenant.own("group");
+    let permissions = json!([{"audience": BILLING, "scopes": ["invoices:read", "introspect"]}]);
+    tenant.apply(&access_group(&group, json!({"permissions": permissions}))).await;
+    let reader = User::person(&tenant, "reader").await;
+    let not_yet = postern(&reader.kubeconfig(), &["group", &group], "");
+    let problem = String::from_utf8(not_yet.stderr).unwrap();
+    assert!(problem.contains("you may not list accessgroups.postern.dev in the cluster"), "{problem}");
+    let reader =
+        reader.with_role_everywhere("postern-accessgroup-reader", ("list", "postern.dev", "accessgroups")).await;
+    reader.may("permit", "postern.dev", "audiences", &[BILLING]).await;
+    let answer = text(postern(&reader.kubeconfig(), &["group", &group, "--output", "json"], ""));
+    let explained_group: Value = serde_json::from_str(&answer).unwrap();
+    let right = |verb: &str, resource: &str, name: &str, held: bool| json!({"verb": verb, "resource": resource, "name": name, "held": held});
+    let to_create = [
+        right("grant", "roles", "billing.reader", false),
+        right("permit", "audiences", BILLING, true),
+        right("introspect", "audiences", BILLING, false),
+    ];
+    assert_eq!(explained_group["toCreate"], json!(to_create), "{explained_group:#}");
+    assert_eq!(explained_group["toAdd"], json!([right("bind", "accessgroups", &group, false)]));
+    assert_eq!(explained(&tenant, &["group", &group]).matches(" yes ").count(), 4, "an admin has all of them");
+    let missing = postern(&reader.kubeconfig(), &["group", &tenant.own("missing")], "");
+    assert_eq!(
+        (missing.status.code(), missing.stderr.as_slice()),
+        (Some(1), &b"postern: no AccessGroup has this name\n"[..])
+    );
+}
+
+#[tokio::test]
 async fn who_has_read_enough_ends_the_command_without_a_complaint() {
     let tenant = Tenant::new("explain-head").await;
     tenant.settle_in().await;

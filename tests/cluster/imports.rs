@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Tenant, client_secret, eventually, holds};
+use crate::harness::{Credential, Tenant, client_secret, condition, eventually, holds};
 
 /// With every character that the two encodings of Basic spell differently.
 const VALUE: &str = "3@rn0i+0y5j%2BB8_n:~/=";
@@ -67,15 +67,21 @@ async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_i
     let tenant = Tenant::new("import-refused").await;
     tenant.settle_in().await;
     tenant.apply(&client_secret("blue", "sync", existing())).await;
-    let message = tenant.refused("ClientSecret", "blue", "ImportNotFound").await;
-    assert!(message.contains("spec.source.existing: Secret legacy"), "{message}");
+    let missing = tenant.refused("ClientSecret", "blue", "ImportNotFound").await;
+    assert!(missing.contains("spec.source.existing: Secret legacy"), "{missing}");
     tenant.apply(&legacy("short", false)).await;
     tenant.apply(&client_secret("green", "sync", existing())).await;
-    let message = tenant.refused("ClientSecret", "green", "ImportNotAllowed").await;
-    assert!(message.contains(r#"postern.dev/import: "true""#), "{message}");
+    let not_allowed = tenant.refused("ClientSecret", "green", "ImportNotFound").await;
+    assert_eq!(not_allowed, missing, "it does not show which Secrets exist");
+    assert!(not_allowed.contains(r#"postern.dev/import: "true""#), "{not_allowed}");
+    let companions = async |name: &str| {
+        let object = tenant.get("ClientSecret", name).await;
+        ["Reconciling", "Stalled"].map(|type_| condition(&object, type_).is_some())
+    };
+    assert_eq!(companions("green").await, companions("blue").await);
     tenant.apply(&legacy("short", true)).await;
     let message = tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
-    assert!(message.contains("5 characters"), "{message}");
+    assert!(message.contains("must have 16 to 256 characters"), "{message}");
     tenant.refused("ClientSecret", "blue", "ImportValueRefused").await;
     tenant.apply(&legacy("pst_of another install", true)).await;
     let refusal = async || tenant.refused("ClientSecret", "green", "ImportValueRefused").await;

@@ -14,6 +14,7 @@
 #![expect(unreachable_pub, reason = "one binary: nothing here is seen from outside")]
 
 mod apache;
+mod author_rights;
 mod authority;
 mod bearers;
 mod chart;
@@ -34,6 +35,7 @@ mod lending;
 mod life;
 mod nginx;
 mod outage;
+mod owners;
 mod propagation;
 mod references;
 mod resource_servers;
@@ -42,6 +44,7 @@ mod rollout;
 mod rotation;
 mod sessions;
 mod settings;
+mod stolen_token;
 mod tenancy;
 mod tls;
 mod trusted_names;

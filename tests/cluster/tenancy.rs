@@ -107,6 +107,8 @@ async fn the_role_edit_cannot_touch_access_groups_nor_lend_them() {
     let editor = User::person(&tenant, "editor").await;
     let editor = editor.with_role_everywhere("edit", ("create", "postern.dev", "serviceusers")).await;
     let owner = User::person(&tenant, "owner").await.with_role_everywhere("postern-accessgroup-editor", right).await;
+    owner.may("permit", "postern.dev", "audiences", &["https://billing.example.com"]).await;
+    owner.may("grant", "postern.dev", "roles", &["billing.reader", "writer"]).await;
     forbidden(editor.create("", &access_group(&group, json!({}))).await);
     owner.create("", &access_group(&group, json!({}))).await.expect("the owner of an API");
     forbidden(editor.merge("AccessGroup", "", &group, json!({"spec": {"role": "admin"}})).await);

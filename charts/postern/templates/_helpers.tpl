@@ -18,6 +18,11 @@
 {{- .Values.serviceAccount.name | default (ternary (include "postern.fullname" .) "default" .Values.serviceAccount.create) }}
 {{- end }}
 
+{{/* The accounts of the operator as the API server knows them: a JSON list. */}}
+{{- define "postern.operatorAccounts" -}}
+{{- list (printf "system:serviceaccount:%s:%s" .Release.Namespace (include "postern.serviceAccountName" .)) | toJson }}
+{{- end }}
+
 {{- define "postern.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "postern.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

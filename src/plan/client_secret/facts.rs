@@ -46,7 +46,7 @@ pub struct Observed<'a> {
     /// The place of this secret among those of the application, from 0, oldest first.
     pub rank: usize,
     /// Another ClientSecret that is older and wants to deliver under the same name.
-    pub older_claimant: Option<String>,
+    pub has_older_claimant: bool,
     /// The Secret of that name.
     pub delivered: Delivered,
     /// The Secret to import from; `None`: the value is generated.
@@ -88,10 +88,7 @@ pub enum Delivered {
     /// None was seen. Only the API server can say for sure: `create` finds out.
     Absent,
     /// One that another object owns, or none.
-    Foreign {
-        /// Its controller, as `Kind name`, if it has one.
-        owner: Option<String>,
-    },
+    Foreign,
     /// One that names us as its owner and is of another type.
     OtherType,
     /// Ours, by the UID of its controller owner reference.
@@ -110,14 +107,13 @@ pub enum Delivered {
 /// The Secret that a value is imported from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Import {
-    /// It does not exist.
+    /// It does not exist, or does not carry the label that allows it: deliberately one answer, which does not show
+    /// which Secrets exist.
     NotFound,
-    /// It does not carry the label that allows it.
-    NotAllowed,
     /// It has no such key, or what is there is not text.
     KeyMissing,
-    /// The value has a wrong length, in characters.
-    WrongLength(usize),
+    /// The value has a wrong length.
+    WrongLength,
     /// The value begins as only generated ones do.
     LooksGenerated,
     /// It is as it was when its value was last looked at.

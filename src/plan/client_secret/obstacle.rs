@@ -92,14 +92,8 @@ impl Observed<'_> {
             Import::NotFound => Some(Obstacle::waiting(
                 reasons::IMPORT_NOT_FOUND,
                 format!(
-                    "spec.source.existing: Secret {name} does not exist in this namespace: create it, or correct the name."
-                ),
-            )),
-            Import::NotAllowed => Some(Obstacle::stuck(
-                reasons::IMPORT_NOT_ALLOWED,
-                format!(
-                    "spec.source.existing: Secret {name} does not allow it: its owner has to give it the label \
-                     postern.dev/import: \"true\"."
+                    "spec.source.existing: Secret {name} does not exist in this namespace or does not carry the label \
+                     postern.dev/import: \"true\": correct the name, create the Secret, or ask its owner for the label."
                 ),
             )),
             Import::KeyMissing => Some(Obstacle::stuck(
@@ -108,11 +102,12 @@ impl Observed<'_> {
                     "spec.source.existing: Secret {name} has no text under the key {key}: correct the key, or the Secret."
                 ),
             )),
-            Import::WrongLength(length) => Some(Obstacle::stuck(
+            // The length would help to guess the value.
+            Import::WrongLength => Some(Obstacle::stuck(
                 reasons::IMPORT_VALUE_REFUSED,
                 format!(
-                    "spec.source.existing: the value under {key} of Secret {name} has {length} characters, and 16 to 256 \
-                     are allowed: put a longer random value there."
+                    "spec.source.existing: the value under {key} of Secret {name} must have 16 to 256 characters: put \
+                     another random value there."
                 ),
             )),
             Import::LooksGenerated => Some(Obstacle::stuck(
@@ -127,24 +122,20 @@ impl Observed<'_> {
         }
     }
 
+    /// The message deliberately does not name the owner: an author of ClientSecrets may not be allowed to read Secrets.
     fn name_conflict(&self) -> Option<Obstacle> {
         let name = self.secret.spec.secret_name(&self.secret.metadata);
-        let remedy = "choose another spec.delivery.secretName in a new ClientSecret, or remove the other";
-        let message = match (&self.delivered, &self.older_claimant) {
-            (Delivered::Foreign { owner: Some(owner) }, _) => {
-                format!("Secret {name} belongs to {owner} and is left alone: {remedy}.")
-            }
-            (Delivered::Foreign { owner: None }, _) => {
-                format!("Secret {name} exists and is not managed by Postern; it is left alone: {remedy}.")
-            }
+        let message = match (&self.delivered, self.has_older_claimant) {
+            (Delivered::Foreign, _) | (Delivered::Absent, true) => format!(
+                "Secret {name} is taken and left alone: it exists and is not of this ClientSecret, or an older \
+                 ClientSecret delivers under that name. Choose another spec.delivery.secretName in a new ClientSecret, or \
+                 remove the other."
+            ),
             (Delivered::OtherType, _) => format!(
                 "Secret {name} names this ClientSecret as its owner but is not of type servicebinding.io/oauth2, and the \
                  type of a Secret cannot be changed: delete it, and the right one is made."
             ),
-            (Delivered::Absent, Some(other)) => {
-                format!("ClientSecret {other} is older and delivers as Secret {name} too: {remedy}.")
-            }
-            (Delivered::Ours { .. } | Delivered::Unknown, _) | (Delivered::Absent, None) => return None,
+            (Delivered::Ours { .. } | Delivered::Unknown, _) | (Delivered::Absent, false) => return None,
         };
         Some(Obstacle::stuck(reasons::SECRET_NAME_CONFLICT, message))
     }

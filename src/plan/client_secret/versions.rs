@@ -213,7 +213,7 @@ impl Observed<'_> {
         // What is shown once lives on without its Secret.
         let should_be_there = self.stays().is_none();
         match self.delivered {
-            Delivered::Foreign { .. } | Delivered::OtherType => should_be_there,
+            Delivered::Foreign | Delivered::OtherType => should_be_there,
             Delivered::Absent => should_be_there && self.obstacle().is_some(),
             Delivered::Unknown | Delivered::Ours { .. } => false,
         }

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use kube::config::AuthInfo;
 use serde_json::{Value, json};
 
 use super::audit::{AuditLog, Entry};
-use super::controlplane::{ControlPlane, OPERATOR_NAMESPACE};
+use super::controlplane::{ControlPlane, OPERATOR_NAMESPACE, RELEASE};
 use super::eventually::{eventually, holds};
 use super::http::{self, Connections};
 use super::kubernetes::Kubernetes;
@@ -94,12 +95,16 @@ impl Cluster {
     /// Waits until the API server has taken up the chart's admission policies, which it does within a second or two.
     pub async fn guarded(&self) {
         let kubernetes = self.kubernetes().await;
+        let account = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}");
+        let operator = Kubernetes::impersonating(&self.controlplane.kubeconfig(), &account).await;
         eventually("the chart's admission policies are in force", async || {
             let mut tried = service_user("tried", &[]);
             let created = kubernetes.try_create("default", &tried).await?;
             tried["metadata"]["annotations"] = json!({"postern.dev/created-by": "nobody"});
             let forged = kubernetes.try_create("default", &tried).await;
-            holds(!created["metadata"]["annotations"].is_null() && forged.is_err(), "not yet")
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tried"}});
+            let refused = forged.is_err() && operator.try_create("default", &secret).await.is_err();
+            holds(refused && !created["metadata"]["annotations"].is_null(), "not yet")
         })
         .await;
     }
@@ -185,6 +190,14 @@ impl Cluster {
     /// The token with which the operator speaks to the API server: no log may show it.
     pub fn operator_token(&self) -> &str {
         &self.token
+    }
+
+    /// Connections with the token of each of the operator's ServiceAccounts, as a thief of these tokens has.
+    pub async fn operators(&self) -> Vec<Kubernetes> {
+        let kubeconfig = self.controlplane.kubeconfig();
+        let credentials = json!({"token": self.token});
+        let stolen = |auth: &mut AuthInfo| *auth = serde_json::from_value(credentials).expect("credentials");
+        vec![Kubernetes::connect_with(&kubeconfig, stolen).await]
     }
 
     /// What every replica printed.

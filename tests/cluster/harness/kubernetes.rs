@@ -9,7 +9,7 @@ use kube::api::{
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A connection as an admin or a [`super::User`], for one test: it cannot be shared, as each test has a runtime of its own.
 #[derive(Clone)]
@@ -57,6 +57,11 @@ impl Kubernetes {
     /// Connects with the credentials of a kubeconfig.
     pub async fn connect(kubeconfig: &Path) -> Self {
         Self::connect_with(kubeconfig, |_| {}).await
+    }
+
+    /// Connects as an admin who impersonates a user.
+    pub async fn impersonating(kubeconfig: &Path, user: &str) -> Self {
+        Self::connect_with(kubeconfig, |auth| auth.impersonate = Some(user.to_owned())).await
     }
 
     /// Connects to the same API server with what `credentials` makes of those in a kubeconfig.
@@ -117,6 +122,19 @@ impl Kubernetes {
         answer(api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
+    /// Changes the number of replicas, as `kubectl scale` does. `Err` is the API server's message.
+    pub async fn scale(&self, kind: &str, namespace: &str, name: &str, replicas: u32) -> Result<Value, String> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        answer(self.api(kind, namespace).patch_scale(name, &PatchParams::default(), &patch).await)
+    }
+
+    /// Makes a token of a ServiceAccount, as `kubectl create token` does. `Err` is the API server's message.
+    pub async fn token_of(&self, namespace: &str, account: &str) -> Result<Value, String> {
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+        let api = self.api("ServiceAccount", namespace);
+        answer(api.create_subresource::<Value, Value>("token", account, &PostParams::default(), &request).await)
+    }
+
     /// Replaces a namespace as its controller does when it is deleted. `Err` is the API server's message.
     pub async fn finalize(&self, namespace: &Value) -> Result<Value, String> {
         let name = namespace["metadata"]["name"].as_str().expect("a name");
@@ -148,7 +166,16 @@ impl Kubernetes {
 
     /// Deletes an object that exists.
     pub async fn delete(&self, kind: &str, namespace: &str, name: &str) {
-        self.api(kind, namespace).delete(name, &DeleteParams::default()).await.expect("delete an object");
+        self.try_delete(kind, namespace, name).await.expect("delete an object");
+    }
+
+    /// The same where it may be refused. `Err` is the API server's message.
+    pub async fn try_delete(&self, kind: &str, namespace: &str, name: &str) -> Result<(), String> {
+        match self.api(kind, namespace).delete(name, &DeleteParams::default()).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) => Err(status.message.clone()),
+            Err(error) => panic!("the API server did not answer: {error}"),
+        }
     }
 
     fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {

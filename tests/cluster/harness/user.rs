@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
+use super::controlplane::{OPERATOR_NAMESPACE, RELEASE};
 use super::eventually::{eventually, holds};
 use super::kubernetes::{Kubernetes, api_version};
 use super::tenant::Tenant;
@@ -26,9 +27,7 @@ impl<'a> User<'a> {
     /// A person, whom an admin impersonates.
     pub async fn person(tenant: &'a Tenant, name: &str) -> Self {
         let name = tenant.own(name);
-        let kubeconfig = tenant.cluster.controlplane.kubeconfig();
-        let impersonate = Some(name.clone());
-        let kubernetes = Kubernetes::connect_with(&kubeconfig, |auth| auth.impersonate = impersonate).await;
+        let kubernetes = Kubernetes::impersonating(&tenant.cluster.controlplane.kubeconfig(), &name).await;
         let subject = json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name});
         Self { name, kubernetes, subject, tenant }
     }
@@ -46,6 +45,18 @@ impl<'a> User<'a> {
         .await;
         let subject = json!({"kind": "ServiceAccount", "namespace": namespace, "name": name});
         Self { name: format!("system:serviceaccount:{namespace}:{name}"), kubernetes, subject, tenant }
+    }
+
+    /// The operator's own ServiceAccounts, which an admin impersonates: the audit log does not take them for the operator.
+    pub async fn operators(tenant: &'a Tenant) -> Vec<Self> {
+        let mut users = Vec::new();
+        for account in [RELEASE] {
+            let name = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{account}");
+            let kubernetes = Kubernetes::impersonating(&tenant.cluster.controlplane.kubeconfig(), &name).await;
+            let subject = json!({"kind": "ServiceAccount", "namespace": OPERATOR_NAMESPACE, "name": account});
+            users.push(Self { name, kubernetes, subject, tenant });
+        }
+        users
     }
 
     /// A kubeconfig in which an admin acts as them in the tenant's namespace, for a program.
@@ -112,7 +123,11 @@ impl<'a> User<'a> {
 
     async fn has_in(&self, namespace: &str, (verb, group, resource): Right<'_>, name: &str) -> bool {
         let kind = "SelfSubjectAccessReview";
-        let right = json!({"verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name});
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let right = json!({
+            "verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace,
+            "name": name,
+        });
         let review = json!({"apiVersion": api_version(kind), "kind": kind, "spec": {"resourceAttributes": right}});
         self.create("", &review).await.expect("a review")["status"]["allowed"] == true
     }
