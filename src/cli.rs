@@ -133,7 +133,7 @@ mod tests {
         let command = Cli::command();
         let [run, explain] = ["run", "explain"].map(|name| command.find_subcommand(name).unwrap());
         let settings: Vec<_> = explain.get_arguments().filter(|flag| flag.get_env().is_some()).collect();
-        assert_eq!(settings.len(), 6);
+        assert_eq!(settings.len(), 7);
         for flag in settings {
             let same = run.get_arguments().find(|other| other.get_long() == flag.get_long()).unwrap();
             assert_eq!(flag.get_env(), same.get_env(), "{}", flag.get_id());

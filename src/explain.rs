@@ -31,6 +31,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde::Serialize;
 
+use crate::api::authority::NamespaceLocation;
 use crate::api::client_secret::LifetimePolicy;
 use crate::clock::{Clock, SystemClock};
 use crate::connection;
@@ -66,6 +67,8 @@ pub enum Output {
 pub struct Settings {
     /// The most ClientSecrets of an Application that count.
     pub secrets_per_application: usize,
+    /// Whether namespaces need a location.
+    pub namespace_location: NamespaceLocation,
     /// How long a version of a secret may live.
     pub lifetime: LifetimePolicy,
     /// Longest token life.

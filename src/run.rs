@@ -109,8 +109,10 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     let admin_router = admin::router(Arc::clone(&process.readiness), Arc::new(registry));
     let admin = tokio::spawn(serve(admin_listener, None, admin_router, ServerLimits::default(), done.clone()));
     let kinds = if control.is_some() { Kind::ALL.to_vec() } else { Kind::served().collect() };
-    let limit = process.args.policy.secrets_per_application();
-    let mut watches = model::start(&process.client, &process.args.namespace, process.clock, limit, &kinds, subscribers);
+    let policy = &process.args.policy;
+    let (limit, location) = (policy.secrets_per_application(), policy.namespace_location());
+    let namespace = &process.args.namespace;
+    let mut watches = model::start(&process.client, namespace, process.clock, limit, location, &kinds, subscribers);
     let tasks = &mut watches.tasks;
     let lease = control.map(|control| control.start(tasks, watches.model.clone(), &stop));
     let mut endpoint = match (serving, token_listener) {

@@ -46,6 +46,17 @@ pub struct Membership {
     pub location_refused: Option<Result<Location, MalformedLocation>>,
 }
 
+/// What a namespace without the annotation `postern.dev/location` admits: there the team chooses the location of its
+/// service users, and with it the claim `location`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum NamespaceLocation {
+    /// Service users at any location.
+    #[default]
+    Optional,
+    /// A service user has a group only at exactly the location of that group.
+    Required,
+}
+
 /// Why a group grants nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum WhyNot {
@@ -53,6 +64,8 @@ pub enum WhyNot {
     NotFound,
     /// The service user is not where the group may be held.
     OtherLocation(Location),
+    /// The service user is below the location of the group, and its namespace has no location, which is required.
+    NoNamespaceLocation(Location),
 }
 
 /// Resolves the groups of a service user that lives in `namespace`. `group` finds an AccessGroup by name; one that is
@@ -60,6 +73,7 @@ pub enum WhyNot {
 pub fn resolve<'a>(
     user: &ServiceUserSpec,
     namespace: &NamespaceFacts,
+    required: NamespaceLocation,
     group: impl Fn(&str) -> Option<&'a AccessGroup>,
 ) -> Membership {
     if !namespace.allows(&user.location) {
@@ -67,7 +81,7 @@ pub fn resolve<'a>(
     }
     let mut membership = Membership::default();
     for name in user.groups.iter().flatten() {
-        match admit(user, namespace, group(name)) {
+        match admit(user, namespace, required, group(name)) {
             Ok(group) => membership.join(name, group),
             Err(why) => membership.unresolved.push((name.clone(), why)),
         }
@@ -78,10 +92,19 @@ pub fn resolve<'a>(
 fn admit<'a>(
     user: &ServiceUserSpec,
     namespace: &NamespaceFacts,
+    required: NamespaceLocation,
     group: Option<&'a AccessGroup>,
 ) -> Result<&'a AccessGroup, WhyNot> {
     let group = group.filter(|group| group.spec.admits_namespace(namespace)).ok_or(WhyNot::NotFound)?;
-    if group.spec.reaches(&user.location) { Ok(group) } else { Err(WhyNot::OtherLocation(group.spec.location.clone())) }
+    let location = &group.spec.location;
+    if !group.spec.reaches(&user.location) {
+        return Err(WhyNot::OtherLocation(location.clone()));
+    }
+    let is_missing = required == NamespaceLocation::Required && namespace.bound.is_none();
+    if is_missing && user.location != *location {
+        return Err(WhyNot::NoNamespaceLocation(location.clone()));
+    }
+    Ok(group)
 }
 
 impl Membership {

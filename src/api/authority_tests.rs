@@ -47,7 +47,37 @@ fn namespace(name: &str, bound: Option<&str>) -> NamespaceFacts {
 }
 
 fn resolve_in(namespace: &NamespaceFacts, user: &ServiceUserSpec, groups: &[AccessGroup]) -> Membership {
-    resolve(user, namespace, |name| groups.iter().find(|group| group.metadata.name.as_deref() == Some(name)))
+    resolve_with(NamespaceLocation::Optional, namespace, user, groups)
+}
+
+fn resolve_with(
+    required: NamespaceLocation,
+    namespace: &NamespaceFacts,
+    user: &ServiceUserSpec,
+    groups: &[AccessGroup],
+) -> Membership {
+    resolve(user, namespace, required, |name| groups.iter().find(|group| group.metadata.name.as_deref() == Some(name)))
+}
+
+#[test]
+fn without_a_required_location_of_its_namespace_a_user_has_a_group_only_at_the_location_of_the_group() {
+    let groups = [group("readers", "r", "/emea", Reach::Subtree, &[("a", &["s"])])];
+    let without = |reason: fn(Location) -> WhyNot| Some(reason(location("/emea")));
+    // Location of the namespace, of the user, and why the group grants nothing.
+    let table = [
+        (None, "/emea", None),
+        (None, "/emea/billing", without(WhyNot::NoNamespaceLocation)),
+        (None, "/apac", without(WhyNot::OtherLocation)),
+        (Some("/"), "/emea/billing", None),
+        (Some("/emea/billing"), "/emea/billing", None),
+    ];
+    for (bound, at, expected) in table {
+        let (namespace, user) = (namespace("billing", bound), user(at, &["readers"]));
+        let found = resolve_with(NamespaceLocation::Required, &namespace, &user, &groups);
+        let why = found.unresolved.into_iter().next().map(|(_, why)| why);
+        assert_eq!(why, expected, "{bound:?} {at}");
+        assert_eq!(found.authority.is_empty(), expected.is_some(), "{bound:?} {at}");
+    }
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub mod reasons {
     pub const ISSUED: &str = "Issued";
     /// `spec.suspend` is true.
     pub const SUSPENDED: &str = "Suspended";
-    /// A group of the service user is missing, closed to its namespace, or of another location.
+    /// A group of the service user is missing, closed to its namespace, of another location, or needs a location of the
+    /// namespace.
     pub const GROUPS_NOT_RESOLVED: &str = "GroupsNotResolved";
     /// Every group of the service user is in force.
     pub const ALL_RESOLVED: &str = "AllResolved";

@@ -76,6 +76,7 @@ impl ExplainArgs {
         Settings {
             secrets_per_application: self.policy.secrets_per_application(),
             lifetime: self.policy.lifetime(),
+            namespace_location: self.policy.namespace_location(),
             token_lifetime_max: self.policy.token_lifetime_max.length(),
             namespace: self.namespace.clone(),
             issuer: self.issuer.clone(),

@@ -6,6 +6,7 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use super::duration;
+use crate::api::authority::NamespaceLocation;
 use crate::api::client_secret::LifetimePolicy;
 use crate::api::duration::ConfigDuration;
 
@@ -38,6 +39,11 @@ pub struct PolicyArgs {
     #[arg(long, env = "POSTERN_FORBID_NEVER", hide_env_values = true, help_heading = "Limits")]
     pub forbid_never: bool,
 
+    /// In a namespace without the annotation `postern.dev/location`, give a service user a group only at exactly the
+    /// location of that group. Without this flag, the authors of service users choose the claim `location` there.
+    #[arg(long, env = "POSTERN_REQUIRE_NAMESPACE_LOCATION", hide_env_values = true, help_heading = "Limits")]
+    pub require_namespace_location: bool,
+
     /// Longest life of a token, whatever the Application asks for; at most 364d.
     #[arg(
         long,
@@ -58,6 +64,12 @@ impl PolicyArgs {
             max: self.secret_lifetime_max.as_ref().map(ConfigDuration::length),
             forbid_never: self.forbid_never,
         }
+    }
+
+    /// What a namespace without a location admits.
+    #[must_use]
+    pub fn namespace_location(&self) -> NamespaceLocation {
+        if self.require_namespace_location { NamespaceLocation::Required } else { NamespaceLocation::Optional }
     }
 
     /// The most ClientSecrets of an Application that count.

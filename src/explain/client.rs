@@ -73,7 +73,7 @@ pub(super) enum Holds {
 /// Explains a client from what was read of it.
 pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> ExplainedClient {
     let application = &facts.application;
-    let membership = membership(facts);
+    let membership = membership(facts, settings);
     let users = membership.as_ref().map(|membership| &membership.authority);
     let ready = ready(facts, settings, now);
     let restriction = application.spec.restrict_to.as_ref();
@@ -114,10 +114,10 @@ pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> Exp
 }
 
 /// What the groups come to; `None`: they may not be read. Without a service user nothing is held.
-fn membership(facts: &Facts) -> Option<Membership> {
+fn membership(facts: &Facts, settings: &Settings) -> Option<Membership> {
     let groups = facts.groups.as_ref()?;
     Some(match &facts.user {
-        Some(user) => resolve(&user.spec, &facts.namespace, |name| groups.get(name)),
+        Some(user) => resolve(&user.spec, &facts.namespace, settings.namespace_location, |name| groups.get(name)),
         None => Membership::default(),
     })
 }

@@ -198,7 +198,7 @@ impl Reader {
             Err(error) if is_forbidden(&error) => {
                 self.notes.push(format!(
                     "You may not read Namespace {name}: its labels and its location are not known, so a group that \
-                     admits it by labels is shown as one that does not."
+                     admits it by labels, or needs its location, is shown as one that grants nothing."
                 ));
                 Ok(NamespaceFacts { name: name.to_owned(), ..NamespaceFacts::default() })
             }

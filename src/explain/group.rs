@@ -35,6 +35,8 @@ const NOT_FOUND: &str = "NotFound";
 const NAMESPACE_NOT_ADMITTED: &str = "NamespaceNotAdmitted";
 /// The service user is not where the group may be held.
 const OTHER_LOCATION: &str = "OtherLocation";
+/// The service user is below the location of the group, and its namespace has no location, which is required.
+const NO_NAMESPACE_LOCATION: &str = "NoNamespaceLocation";
 
 /// The groups of `user`, in the order of its spec.
 pub(super) fn groups(facts: &Facts, user: &ServiceUser, membership: Option<&Membership>) -> Vec<Group> {
@@ -70,6 +72,7 @@ fn effect(
             permissions: group.spec.permissions.clone(),
         },
         (Some(why @ WhyNot::OtherLocation(_)), _) => nothing(OTHER_LOCATION, why_not(name, why)),
+        (Some(why @ WhyNot::NoNamespaceLocation(_)), _) => nothing(NO_NAMESPACE_LOCATION, why_not(name, why)),
         (Some(WhyNot::NotFound), Some(_)) => {
             let namespace = &facts.namespace.name;
             nothing(

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Settings;
 use super::facts::Facts;
 use crate::api::NamespaceFacts;
+use crate::api::authority::NamespaceLocation;
 use crate::api::client_secret::LifetimePolicy;
 
 const NOW: &str = "2026-11-22T02:00:00Z";
@@ -27,6 +28,7 @@ fn settings() -> Settings {
     Settings {
         secrets_per_application: 2,
         lifetime: LifetimePolicy::default(),
+        namespace_location: NamespaceLocation::Optional,
         token_lifetime_max: jiff::SignedDuration::from_hours(24),
         namespace: "postern-system".to_owned(),
         issuer: Some("https://postern.example.com".to_owned()),

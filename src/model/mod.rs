@@ -28,7 +28,7 @@ use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Lookup;
 
-use crate::api::authority::{self, Membership};
+use crate::api::authority::{self, Membership, NamespaceLocation};
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
 
 pub use affected::{Affected, Kind};
@@ -100,6 +100,8 @@ pub struct Model {
     pub imports: Store<Arc<PartialObjectMeta<Secret>>>,
     /// What replicas of the endpoint tell each other.
     pub endpoints: Store<Arc<EndpointState>>,
+    /// Whether namespaces need a location.
+    pub namespace_location: NamespaceLocation,
     relations: Arc<RwLock<Relations>>,
 }
 
@@ -137,7 +139,9 @@ impl Model {
         let groups: HashMap<&String, Arc<AccessGroup>> =
             names.filter_map(|name| self.group(name).map(|group| (name, group))).collect();
         let namespace = self.namespace(user.metadata.namespace.as_deref().unwrap_or_default());
-        authority::resolve(&user.spec, &namespace, |name| groups.get(&name.to_owned()).map(AsRef::as_ref))
+        authority::resolve(&user.spec, &namespace, self.namespace_location, |name| {
+            groups.get(&name.to_owned()).map(AsRef::as_ref)
+        })
     }
 
     /// Who has the client id that `application` claims; `None`: the application itself.

@@ -23,6 +23,7 @@ use super::relations::Relations;
 use super::store::{Form, Kept, Store};
 use super::watch::{self, Freshness, Report};
 use super::{Change, Key, Model};
+use crate::api::authority::NamespaceLocation;
 use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
 use crate::api::{ClientSecret, ServiceUser};
 use crate::clock::Clock;
@@ -56,16 +57,18 @@ pub struct Started {
 
 /// Starts a watch of each of `kinds`; every subscriber hears of everything.
 ///
-/// `namespace` is the operator's own; `secrets_per_application` is the number from which on the secrets of an application depend on each other.
+/// `namespace` is the operator's own; `secrets_per_application` is the number from which on the secrets of an application
+/// depend on each other.
 pub fn start(
     client: &Client,
     namespace: &str,
     clock: impl Clock + Clone,
     secrets_per_application: usize,
+    namespace_location: NamespaceLocation,
     kinds: &[Kind],
     subscribers: Vec<mpsc::UnboundedSender<Update>>,
 ) -> Started {
-    let model = Model::default();
+    let model = Model { namespace_location, ..Model::default() };
     let (reports, reported) = mpsc::unbounded_channel();
     let hub = Arc::new(Hub { relations: Arc::clone(&model.relations), reports });
     let mut watches = Watches {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission};
 use crate::api::application::{ApplicationSpec, Reference, Restriction};
-use crate::api::authority::{Authority, Membership, narrow, resolve};
+use crate::api::authority::{Authority, Membership, NamespaceLocation, narrow, resolve};
 use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, NamespaceFacts, ServiceUser};
 use crate::plan::{application, service_user};
@@ -117,7 +117,7 @@ impl World {
     }
 
     fn membership(&self) -> Membership {
-        resolve(&self.user.spec, &NamespaceFacts::default(), |name| self.groups.get(name))
+        resolve(&self.user.spec, &NamespaceFacts::default(), NamespaceLocation::Optional, |name| self.groups.get(name))
     }
 
     /// Both statuses are written as the controller would.

@@ -100,5 +100,10 @@ pub fn why_not(group: &str, why: &WhyNot) -> String {
             "spec.groups: AccessGroup {group} is at {location} and does not reach the location of this service user: \
              choose a group of that location, or ask its owner for reach Subtree."
         ),
+        WhyNot::NoNamespaceLocation(location) => format!(
+            "spec.groups: AccessGroup {group} reaches below {location} only in namespaces with a location, and this \
+             namespace has none: set spec.location to {location}, or ask the platform team to set the annotation \
+             postern.dev/location of the namespace."
+        ),
     }
 }

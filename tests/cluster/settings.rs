@@ -2,11 +2,15 @@
 
 use serde_json::json;
 
-use crate::harness::{Cluster, Tenant, application, client_secret, eventually, holds};
+use crate::harness::{Cluster, Tenant, access_group, application, client_secret, eventually, holds, service_user};
 
 #[tokio::test]
 async fn what_the_operator_limits_is_limited() {
-    let settings = ["--token-lifetime-max", "2m", "--secrets-per-application", "1", "--staleness-max", "2s"];
+    let settings = [
+        &["--token-lifetime-max", "2m", "--secrets-per-application", "1", "--staleness-max", "2s"][..],
+        &["--require-namespace-location"],
+    ];
+    let settings = settings.concat();
     let cluster = Cluster::own_with(1, &settings);
     cluster.start().await;
     let tenant = Tenant::on(cluster.clone(), "settings", json!({})).await;
@@ -22,6 +26,8 @@ async fn what_the_operator_limits_is_limited() {
         .await;
     }
 
+    chooses_no_location(&tenant).await;
+
     tenant.later_than(&tenant.get("ClientSecret", "blue").await).await;
     tenant.apply(&client_secret("green", "sync", json!({}))).await;
     let message = tenant.refused("ClientSecret", "green", "LimitReached").await;
@@ -35,4 +41,32 @@ async fn what_the_operator_limits_is_limited() {
     .await;
     cluster.controlplane.component("start", "kube-apiserver");
     tenant.let_in(&blue).await;
+}
+
+/// The attack: with a group that reaches the whole tree, the team of a namespace without a location picks one.
+async fn chooses_no_location(tenant: &Tenant) {
+    let group = tenant.own("everywhere");
+    tenant.apply(&access_group(&group, json!({"role": "everywhere", "location": "/", "reach": "Subtree"}))).await;
+    let mut user = service_user("roaming", &[&group]);
+    tenant.apply(&user).await;
+    let message = tenant.refused("ServiceUser", "roaming", "GroupsNotResolved").await;
+    assert!(message.contains("this namespace has none: set spec.location to /, or ask the platform team"), "{message}");
+    assert_eq!(tenant.get("ServiceUser", "roaming").await["status"]["roles"], json!([]));
+    tenant.apply(&application("roaming", "roaming", json!({}))).await;
+    tenant.apply(&client_secret("roaming", "roaming", json!({}))).await;
+    tenant.ready("ClientSecret", "roaming").await;
+    let roaming = tenant.delivered("roaming").await;
+    tenant.answers_everywhere(&roaming, &[], "400 invalid_scope").await;
+
+    user["spec"]["location"] = json!("/");
+    tenant.apply(&user).await;
+    tenant.ready("ServiceUser", "roaming").await;
+    assert_eq!(tenant.accepted(&roaming).await[0]["location"], "/");
+    user["spec"]["location"] = json!("/emea/billing");
+    tenant.apply(&user).await;
+    tenant.refused("ServiceUser", "roaming", "GroupsNotResolved").await;
+    let located = json!({"metadata": {"annotations": {"postern.dev/location": "/emea"}}});
+    tenant.merge("Namespace", "", &tenant.namespace, located).await.unwrap();
+    tenant.ready("ServiceUser", "roaming").await;
+    assert_eq!(tenant.accepted(&roaming).await[0]["location"], "/emea/billing");
 }

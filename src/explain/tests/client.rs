@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{AUDIENCE, CLIENT, NOW, SUBJECT, facts, metadata, now, read, secret, settings, uid, version};
-use crate::api::authority::application_stands_for;
+use super::{
+    AUDIENCE, CLIENT, NOW, SUBJECT, Settings, facts, group, metadata, now, read, secret, settings, uid, version,
+};
+use crate::api::authority::{NamespaceLocation, application_stands_for, resolve};
 use crate::explain::client::{self, ExplainedClient, Holds};
 use crate::explain::facts::{Facts, claimants};
 use crate::explain::held::{Held, Narrowed};
@@ -39,6 +41,19 @@ fn each_group_that_grants_nothing_is_told_with_its_own_reason() {
     assert_eq!(reasons, [None, Some("NotFound"), Some("NamespaceNotAdmitted"), Some("OtherLocation")]);
     assert_eq!(told["groups"][0]["standing"], "InForce");
     assert_eq!(told["serviceUser"]["ready"]["reason"], "GroupsNotResolved");
+}
+
+#[test]
+fn a_group_that_needs_a_location_of_the_namespace_is_explained_with_the_remedy() {
+    let mut facts = facts(&["subtree"]);
+    let (name, group) = group("subtree", &json!({"location": "/emea", "reach": "Subtree"}));
+    facts.groups = Some([(name, group)].into());
+    let settings = Settings { namespace_location: NamespaceLocation::Required, ..settings() };
+    let explained = serde_json::to_value(client::explain(&facts, &settings, now())).unwrap();
+    assert_eq!(explained["groups"][0]["reason"], "NoNamespaceLocation", "{explained:#}");
+    let message = explained["groups"][0]["message"].as_str().unwrap();
+    assert!(message.contains("set spec.location to /emea, or ask the platform team"), "{message}");
+    assert_eq!(json_of(&facts)["groups"][0]["standing"], "InForce", "without the setting");
 }
 
 #[test]
@@ -147,9 +162,9 @@ fn a_status_that_is_behind_says_so() {
     let age = |facts: &Facts| explain(facts).application.status;
     assert!(!age(&facts).up_to_date, "the digest of the authority is not there yet");
     let told = facts.application.status.as_mut().unwrap();
-    let authority = crate::api::authority::resolve(&facts.user.as_ref().unwrap().spec, &facts.namespace, |name| {
-        facts.groups.as_ref().unwrap().get(name)
-    });
+    let user = &facts.user.as_ref().unwrap().spec;
+    let authority =
+        resolve(user, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref().unwrap().get(name));
     told.authority = Some(application_stands_for(&authority.authority, CLIENT, SUBJECT, None));
     assert!(age(&facts).up_to_date);
     facts.application.metadata.generation = Some(2);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::explain;
 use super::{AUDIENCE, CLIENT, SUBJECT, facts, now, read, settings, uid};
-use crate::api::authority::{application_stands_for, narrow, resolve, stands_for, user_stands_for};
+use crate::api::authority::{NamespaceLocation, application_stands_for, narrow, resolve, stands_for, user_stands_for};
 use crate::explain::claims::{self, Claims};
 use crate::explain::facts::{Facts, TokenFacts};
 use crate::explain::token;
@@ -15,7 +15,9 @@ use crate::explain::token;
 /// The same, with everything numbered: status says what the objects stand for.
 fn numbered(mut facts: Facts) -> Facts {
     let user = facts.user.as_mut().unwrap();
-    let held = resolve(&user.spec, &facts.namespace, |name| facts.groups.as_ref()?.get(name)).authority;
+    let held =
+        resolve(&user.spec, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref()?.get(name))
+            .authority;
     let narrowed = narrow(&held, facts.application.spec.restrict_to.as_ref());
     user.status.as_mut().unwrap().authority = Some(user_stands_for(&user.spec, &held));
     let stands_for = application_stands_for(&narrowed, CLIENT, SUBJECT, None);
