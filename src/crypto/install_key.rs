@@ -13,6 +13,7 @@ use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, AssociatedData, ParamsBuilder, V
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use crate::crypto::delivery_mac::DeliveryKey;
 use crate::crypto::opaque::TokenKey;
 use crate::crypto::random;
 
@@ -63,6 +64,8 @@ pub struct InstallKey {
     key: Zeroizing<[u8; 32]>,
     /// Derived from `key`, for opaque tokens.
     pub(super) tokens: TokenKey,
+    /// Derived from `key`, for delivered values.
+    pub(super) deliveries: DeliveryKey,
 }
 
 impl InstallKey {
@@ -76,7 +79,8 @@ impl InstallKey {
             return Err(InstallKeyError::KeyId);
         }
         let tokens = TokenKey::derive(&key).ok_or(InstallKeyError::Derive)?;
-        Ok(Self { id: id.to_owned(), key, tokens })
+        let deliveries = DeliveryKey::derive(&key).ok_or(InstallKeyError::Derive)?;
+        Ok(Self { id: id.to_owned(), key, tokens, deliveries })
     }
 
     /// A new key with a new id.
@@ -115,8 +119,8 @@ pub enum InstallKeyError {
     /// The id that new verifiers should carry is not among the keys.
     #[error("the current install key is not among the keys")]
     NoCurrent,
-    /// The key of opaque tokens could not be derived; not reachable with the constants of that file.
-    #[error("the key of opaque tokens could not be derived")]
+    /// A key could not be derived from it; not reachable with the constants of those files.
+    #[error("a key could not be derived from the install key")]
     Derive,
     /// Argon2 refused its input; not reachable with the constants of this file.
     #[error("the verifier could not be computed")]

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! secret ──value──▶ install_key ──verifier──▶ status         signing ──▶ keyset ──▶ jwt
-//!    │                  └──▶ opaque                          tls (the endpoint's own certificate)
+//!    │                  ├──▶ opaque                          tls (the endpoint's own certificate)
+//!    │                  └──▶ delivery_mac (on what is delivered)
 //!    └────────────▶ mac (remembers successes per process)
 //! ```
 //!
 //! Boundary: bytes in, bytes out. No Kubernetes, no HTTP, no I/O; time is an argument, and randomness comes from
 //! [`random`] alone.
 
+pub mod delivery_mac;
 mod der;
 pub mod install_key;
 pub mod jwt;
