@@ -45,7 +45,7 @@ const LAYERS: &[Layer] = &[
     // Reads with the caller's rights, asks the decisions of the others, and prints; serves nothing.
     Layer { name: "explain", may_use: &["api", "plan", "clock", "connection"], must_not_know: HTTP },
     // Reads what the controller makes for the installation. Both halves may read.
-    Layer { name: "keystore", may_use: &["crypto"], must_not_know: HTTP },
+    Layer { name: "keystore", may_use: &["api", "crypto"], must_not_know: HTTP },
     Layer {
         name: "controller",
         may_use: &["api", "plan", "crypto", "clock", "keystore", "model"],

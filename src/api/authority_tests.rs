@@ -1,7 +1,5 @@
 //! Authority only narrows: held against an oracle for generated cases.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -43,7 +41,8 @@ fn user(at: &str, groups: &[&str]) -> ServiceUserSpec {
 }
 
 fn namespace(name: &str, bound: Option<&str>) -> NamespaceFacts {
-    NamespaceFacts { name: name.to_owned(), labels: BTreeMap::new(), bound: bound.map(|bound| Ok(location(bound))) }
+    let bound = bound.map(|bound| Ok(location(bound)));
+    NamespaceFacts { name: name.to_owned(), bound, ..NamespaceFacts::default() }
 }
 
 fn resolve_in(namespace: &NamespaceFacts, user: &ServiceUserSpec, groups: &[AccessGroup]) -> Membership {

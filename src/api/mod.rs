@@ -24,6 +24,7 @@ pub mod namespace;
 pub mod precedence;
 mod schema;
 pub mod service_user;
+pub mod terminating;
 
 pub use access_group::AccessGroup;
 pub use application::Application;

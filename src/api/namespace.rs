@@ -6,8 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::location::{Location, MalformedLocation};
 use super::names::LOCATION_ANNOTATION;
+use super::terminating::is_terminating;
 
-/// Name, labels and location bound of a Namespace.
+/// Name, labels and location bound of a Namespace, and whether it is being deleted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct NamespaceFacts {
     /// `metadata.name`
@@ -16,6 +17,8 @@ pub struct NamespaceFacts {
     pub labels: BTreeMap<String, String>,
     /// The annotation `postern.dev/location`; one that is not a location admits nothing.
     pub bound: Option<Result<Location, MalformedLocation>>,
+    /// Its deletion was requested: the clients in it are refused.
+    pub terminating: bool,
 }
 
 impl NamespaceFacts {
@@ -30,6 +33,7 @@ impl NamespaceFacts {
                 .as_ref()
                 .and_then(|annotations| annotations.get(LOCATION_ANNOTATION))
                 .map(|text| Location::try_from(text.clone())),
+            terminating: is_terminating(metadata),
         }
     }
 

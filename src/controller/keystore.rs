@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::crypto::install_key::InstallKey;
 use crate::crypto::signing::{self, SigningAlgorithm, SigningKeyError};
 use crate::keystore::{
-    ALGORITHMS, CURRENT, Data, INSTALL_KEY, KeystoreError, SIGNING_KEYS, StoredKeys, install_keys, signing_keys,
+    ALGORITHMS, CURRENT, Data, INSTALL_KEY, KeystoreError, SIGNING_KEYS, StoredKeys, find, install_keys, signing_keys,
 };
 
 /// ClientSecrets looked at in one page when a key is missing.
@@ -45,7 +45,10 @@ pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: 
                 error = problem,
                 "there are no keys to work with; this replica is not ready until there are"
             );
-            if let KeystoreError::Missing { name, .. } | KeystoreError::Damaged { name, .. } = &error {
+            if let KeystoreError::Missing { name, .. }
+            | KeystoreError::Terminating { name, .. }
+            | KeystoreError::Damaged { name, .. } = &error
+            {
                 events::about_own_secret(client, namespace, name, problem.clone(), clock, replica).await;
             }
             told = problem;
@@ -76,7 +79,7 @@ impl Store<'_> {
         name: &'static str,
         make: fn() -> Result<Data, String>,
     ) -> Result<Data, KeystoreError> {
-        if let Some(found) = self.get(name).await? {
+        if let Some(found) = find(&self.api, self.namespace, name).await? {
             return Ok(found);
         }
         if self.credentials_exist(name).await? {
@@ -98,15 +101,10 @@ impl Store<'_> {
             Ok(created) => Ok(created.data.unwrap_or_default()),
             // Another replica was first, or our own first try was: its keys are the keys.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                Ok(self.get(name).await?.unwrap_or_default())
+                Ok(find(&self.api, self.namespace, name).await?.unwrap_or_default())
             }
             Err(source) => Err(self.failed("create", name, source)),
         }
-    }
-
-    async fn get(&self, name: &'static str) -> Result<Option<Data>, KeystoreError> {
-        let found = self.api.get_opt(name).await.map_err(|source| self.failed("read", name, source))?;
-        Ok(found.map(|secret| secret.data.unwrap_or_default()))
     }
 
     /// Whether any ClientSecret has a verifier, by a consistent read.

@@ -18,7 +18,7 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::crypto::secret::SecretValue;
 use crate::crypto::tls;
-use crate::keystore::{CA_CERT, CA_KEY, CERT, CERTIFICATE, KEY, TlsStoreError, entry};
+use crate::keystore::{CA_CERT, CA_KEY, CERT, CERTIFICATE, KEY, TlsStoreError, entry, find_certificate};
 
 /// The ConfigMap that clients take the CA from; `ca.crt` as in `kube-root-ca.crt`.
 const CONFIG_MAP: &str = "postern-ca";
@@ -59,7 +59,7 @@ async fn load_or_create(
     now: Timestamp,
 ) -> Result<(), TlsStoreError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let found = match api.get_opt(CERTIFICATE).await.map_err(failed("read Secret postern-tls"))? {
+    let found = match find_certificate(&api).await? {
         Some(found) => found,
         None => create(&api, sans, now).await?,
     };

@@ -15,9 +15,10 @@ use crate::api::application::EffectivePermission;
 use crate::api::authority::{Authority, Membership, narrow, resolve};
 use crate::api::conditions::reasons;
 use crate::api::names::CREATED_BY;
+use crate::api::terminating::is_terminating;
 use crate::plan::application::{Observed, ready_verdict, status};
 
-/// Why an Application that is being deleted is refused: it counts as absent already.
+/// Why an Application that is being deleted, itself or with its namespace, is refused: it counts as absent already.
 pub(super) const DELETING: &str = "Deleting";
 
 /// Everything there is to say of a client.
@@ -146,9 +147,13 @@ fn taken_by(facts: &Facts) -> Option<String> {
 }
 
 fn ready(facts: &Facts, settings: &Settings, now: Timestamp) -> Standing {
-    if facts.application.metadata.deletion_timestamp.is_some() {
-        let message = "It is being deleted: nobody has its client id until it is gone.".to_owned();
-        return Standing { in_force: false, reason: DELETING.to_owned(), message };
+    let deleting =
+        |message: &str| Standing { in_force: false, reason: DELETING.to_owned(), message: message.to_owned() };
+    if is_terminating(&facts.application.metadata) {
+        return deleting("It is being deleted: nobody has its client id until it is gone.");
+    }
+    if facts.namespace.terminating {
+        return deleting("Its namespace is being deleted: the clients in it are refused.");
     }
     ready_verdict(&observed(facts, &Authority::new(), settings, now)).into()
 }

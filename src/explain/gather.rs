@@ -18,6 +18,7 @@ use super::error::ExplainError;
 use super::facts::{Facts, TokenFacts, claimants, full_name};
 use crate::api::names::GROUP;
 use crate::api::precedence::Seniority;
+use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
 
 /// Objects in one page of a list.
@@ -269,7 +270,7 @@ fn named(name: &str) -> String {
 }
 
 fn is_deleting<K: Resource>(object: &K) -> bool {
-    object.meta().deletion_timestamp.is_some()
+    is_terminating(object.meta())
 }
 
 fn is_forbidden(error: &kube::Error) -> bool {

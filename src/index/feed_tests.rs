@@ -39,7 +39,7 @@ enum Step {
     User { name: u8, groups: Vec<u8>, suspended: bool, present: bool },
     Application { name: u8, user: u8, client_id: Option<u8>, restricted: bool, present: bool },
     Secret { name: u8, application: u8, revoked: bool, present: bool },
-    Namespace { bound: bool, present: bool },
+    Namespace { bound: bool, terminating: bool, present: bool },
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -69,7 +69,11 @@ fn steps() -> impl Strategy<Value = Step> {
             revoked,
             present
         }),
-        (flag, present).prop_map(|(bound, present)| Step::Namespace { bound, present }),
+        (flag, proptest::bool::weighted(0.2), present).prop_map(|(bound, terminating, present)| Step::Namespace {
+            bound,
+            terminating,
+            present
+        }),
     ]
 }
 
@@ -98,7 +102,11 @@ fn apply(world: &mut World, step: &Step) -> Affected {
         Step::Secret { name, application, revoked, present } => {
             world.secret(secret(*name, *application, *revoked), *present)
         }
-        Step::Namespace { bound, present } => world.namespace(namespace(*bound), *present),
+        Step::Namespace { bound, terminating, present } => {
+            let mut namespace = namespace(*bound);
+            namespace.metadata.deletion_timestamp = terminating.then(|| Time(Timestamp::UNIX_EPOCH));
+            world.namespace(namespace, *present)
+        }
     }
 }
 
@@ -315,6 +323,11 @@ fn a_client_is_closed_until_the_namespace_of_its_service_user_is_known() {
     assert_eq!(told(&world), ["NamespaceUnknown a0"]);
     world.namespace(namespace(false), true);
     assert!(told(&world)[0].contains("scope0"), "{:?}", told(&world));
+    // One that is being deleted counts as deleted, whatever keeps the objects in it.
+    let mut ending = namespace(false);
+    ending.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    let affected = world.namespace(ending, true);
+    assert_eq!((told(&world)[0].as_str(), affected.clients.len()), ("NamespaceUnknown a0", 1));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
+use crate::api::terminating::{finalizers, is_terminating};
 use crate::crypto::secret::SecretValue;
 use crate::crypto::tls::CertificateError;
 
@@ -39,6 +40,15 @@ pub enum TlsStoreError {
     /// The first certificate could not be made.
     #[error("could not make a certificate")]
     Make(#[source] CertificateError),
+    /// The Secret is being deleted, which counts as deleted.
+    #[error(
+        "Secret {CERTIFICATE} is being deleted, and its finalizers keep it ({finalizers}): remove them from \
+         metadata.finalizers to have a new certificate and CA made"
+    )]
+    Terminating {
+        /// What keeps it.
+        finalizers: String,
+    },
     /// The Secret is there but lacks something.
     #[error(
         "Secret {CERTIFICATE} is damaged (no usable `{entry}`): delete it to have a new certificate and CA made, or restore it"
@@ -55,12 +65,19 @@ pub enum TlsStoreError {
 /// Reads the pair from the Secret.
 pub async fn read_certificate(client: &Client, namespace: &str) -> Result<StoredCertificate, TlsStoreError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let found = api
-        .get_opt(CERTIFICATE)
-        .await
-        .map_err(|source| TlsStoreError::Api { step: "read Secret postern-tls", source: Box::new(source) })?;
-    let found = found.ok_or(TlsStoreError::Absent)?;
+    let found = find(&api).await?.ok_or(TlsStoreError::Absent)?;
     Ok(StoredCertificate { cert_pem: entry(&found, CERT)?, key_pem: SecretValue::new(entry(&found, KEY)?) })
+}
+
+/// The Secret, if it is there.
+pub(crate) async fn find(api: &Api<Secret>) -> Result<Option<Secret>, TlsStoreError> {
+    let failed = |source| TlsStoreError::Api { step: "read Secret postern-tls", source: Box::new(source) };
+    match api.get_opt(CERTIFICATE).await.map_err(failed)? {
+        Some(found) if is_terminating(&found.metadata) => {
+            Err(TlsStoreError::Terminating { finalizers: finalizers(&found.metadata) })
+        }
+        found => Ok(found),
+    }
 }
 
 /// An entry of the Secret, which is text.

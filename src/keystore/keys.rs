@@ -7,6 +7,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
+use crate::api::terminating::{finalizers, is_terminating};
 use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 
@@ -60,6 +61,19 @@ pub enum KeystoreError {
         /// Name of the Secret.
         name: &'static str,
     },
+    /// The Secret is being deleted, which counts as deleted.
+    #[error(
+        "Secret {namespace}/{name} is being deleted, and its finalizers keep it ({finalizers}): save a copy of it, remove them \
+         from metadata.finalizers, and restore it from the copy (docs/operations.md)"
+    )]
+    Terminating {
+        /// The operator's namespace.
+        namespace: String,
+        /// Name of the Secret.
+        name: &'static str,
+        /// What keeps it.
+        finalizers: String,
+    },
     /// The Secret is there but cannot be used.
     #[error("Secret {namespace}/{name} is damaged ({problem}): restore it from a backup (docs/operations.md)")]
     Damaged {
@@ -84,10 +98,22 @@ pub async fn read_keys(client: &Client, namespace: &str) -> Result<StoredKeys, K
 }
 
 async fn get(api: &Api<Secret>, namespace: &str, name: &'static str) -> Result<Data, KeystoreError> {
+    let found = find(api, namespace, name).await?;
+    found.ok_or_else(|| KeystoreError::Absent { namespace: namespace.to_owned(), name })
+}
+
+/// The data of one of the Secrets, if it is there.
+pub(crate) async fn find(
+    api: &Api<Secret>,
+    namespace: &str,
+    name: &'static str,
+) -> Result<Option<Data>, KeystoreError> {
     let namespace = namespace.to_owned();
     match api.get_opt(name).await {
-        Ok(Some(secret)) => Ok(secret.data.unwrap_or_default()),
-        Ok(None) => Err(KeystoreError::Absent { namespace, name }),
+        Ok(Some(found)) if is_terminating(&found.metadata) => {
+            Err(KeystoreError::Terminating { namespace, name, finalizers: finalizers(&found.metadata) })
+        }
+        Ok(found) => Ok(found.map(|secret| secret.data.unwrap_or_default())),
         Err(source) => Err(KeystoreError::Api { step: "read", namespace, name, source: Box::new(source) }),
     }
 }

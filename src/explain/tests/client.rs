@@ -85,7 +85,7 @@ fn what_restrict_to_takes_away_and_what_it_names_in_vain_are_told() {
 #[test]
 fn whatever_closes_a_client_is_told_by_its_rule() {
     type Change = fn(&mut Facts);
-    let table: [(&str, Change); 6] = [
+    let table: [(&str, Change); 7] = [
         ("Suspended", |facts| facts.application.spec.suspend = Some(true)),
         ("ServiceUserNotFound", |facts| facts.user = None),
         ("ServiceUserSuspended", |facts| facts.user.as_mut().unwrap().spec.suspend = Some(true)),
@@ -94,6 +94,7 @@ fn whatever_closes_a_client_is_told_by_its_rule() {
         ("Deleting", |facts| {
             facts.application.metadata.deletion_timestamp = facts.application.metadata.creation_timestamp.clone();
         }),
+        ("Deleting", |facts| facts.namespace.terminating = true),
     ];
     for (rule, change) in table {
         let mut facts = facts(&["readers"]);
