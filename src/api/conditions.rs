@@ -84,6 +84,8 @@ pub mod reasons {
     pub const REMOVED: &str = "Removed";
     /// Somebody made the delivered Secret immutable.
     pub const SECRET_IMMUTABLE: &str = "SecretImmutable";
+    /// The delivered Secret is being deleted, and finalizers keep it.
+    pub const SECRET_TERMINATING: &str = "SecretTerminating";
     /// The credential does not end soon, or is replaced before.
     pub const NOT_SOON: &str = "NotSoon";
     /// The credential ends soon.
@@ -108,6 +110,8 @@ pub mod reasons {
     pub const REISSUED: &str = "Reissued";
     /// What somebody changed in the delivered Secret was put right (event).
     pub const REPAIRED: &str = "Repaired";
+    /// A Secret held a value that Postern did not write, and a new one took its place (event).
+    pub const VALUE_NOT_VERIFIED: &str = "ValueNotVerified";
     /// A key that the operator needs is missing or damaged (event on the operator's namespace).
     pub const KEY_UNUSABLE: &str = "KeyUnusable";
 }

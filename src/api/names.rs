@@ -26,6 +26,14 @@ pub const VERSION_ANNOTATION: &str = "postern.dev/version";
 pub const CONTENT_ANNOTATION: &str = "postern.dev/content";
 /// Annotation of a delivered Secret: when the version it holds was issued (RFC 3339).
 pub const ISSUED_ANNOTATION: &str = "postern.dev/issued-at";
+/// Annotation of a delivered Secret: the MAC by which Postern recognises a value that it delivered.
+pub const MAC_ANNOTATION: &str = "postern.dev/mac";
+/// Annotation of a delivered Secret: the names of everything that Postern wrote into it, so that it can take away what is
+/// not asked for any more.
+pub const KEYS_ANNOTATION: &str = "postern.dev/keys";
+/// Annotation of the Secret with the install keys: when values that nothing proved were adopted after the key before it was
+/// lost.
+pub const RECOVERED_ANNOTATION: &str = "postern.dev/recovered-at";
 /// Annotation of a Namespace: service users in it lie at or below this location.
 pub const LOCATION_ANNOTATION: &str = "postern.dev/location";
 /// Annotation of a user's object: who created it. The API server writes and guards it by policies of the chart.

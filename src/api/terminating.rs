@@ -1,6 +1,6 @@
 //! What an object means that is being deleted: it has a `deletionTimestamp`, and finalizers keep it in the API.
 //!
-//! Somebody asked for its end, so it counts as deleted from then on, however long a finalizer keeps it.
+//! It counts as deleted from the request on, however long a finalizer keeps it.
 //!
 //! | kind | as soon as its deletion is requested |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | delivered Secret | its value ends; a new one is delivered when the Secret is gone |
 //! | Secret to import from | it does not exist |
 //! | workload to restart | it does not exist |
-//! | the operator's own Secrets | a process that starts does not use them; one that runs goes on |
+//! | the operator's own Secrets | a process that starts does not use them; a running process keeps what it has read |
 //!
 //! EndpointStates and Leases are the exception: they count until they are gone, because a revocation that is forgotten early
 //! would let a token live.

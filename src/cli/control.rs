@@ -24,4 +24,10 @@ pub struct ControlArgs {
     /// Make no certificate: the serving processes are given one (`--tls-cert-file`).
     #[arg(long, env = "POSTERN_NO_CERTIFICATE", hide_env_values = true, help_heading = "TLS")]
     pub no_certificate: bool,
+
+    /// After the loss of the install key: adopt the values of delivered Secrets although nothing proves that Postern wrote
+    /// them. Each ClientSecret that is older than the new key and has no version is reconciled once; after that the flag
+    /// has no effect. Remove it after that start.
+    #[arg(long, env = "POSTERN_ADOPT_UNVERIFIED_SECRETS", hide_env_values = true)]
+    pub adopt_unverified_secrets: bool,
 }

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::delivery::{Created, Found};
-use super::gather::{Seen, describe};
+use k8s_openapi::api::core::v1::Secret;
+
+use super::delivery::Created;
+use super::gather::describe;
+use super::inspect::Seen;
 use super::queue::Next;
-use super::value::{Value, stored};
+use super::value::Value;
 use super::{Context, Error, agenda, client_secret_events as events};
 use crate::api::ClientSecret;
 use crate::api::client_secret::{ClientSecretStatus, RotationCause, SourceStatus, VersionState};
-use crate::api::conditions::whole_second;
 use crate::clock::Clock;
 use crate::crypto::secret::SecretValue;
 use crate::model::{Key, is_deleting};
 use crate::plan::client_secret::{
-    Action, ApplicationState, Delivered, Issued, Observed, Outcome, Rollout, decide, next_due, status,
+    Action, ApplicationState, Contents, Delivered, Issued, Observed, Outcome, Rollout, decide, next_due, status,
 };
 use crate::plan::content::Content;
 
@@ -30,17 +32,21 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
     if is_deleting(secret.as_ref()) || context.written.is_ahead_of(secret.as_ref()) {
         return Ok(Next::Change);
     }
+    let key = Key::of(secret.as_ref());
+    if context.model.namespace(&key.namespace).terminating {
+        return Ok(Next::Change);
+    }
     let application = context.application_state(&secret);
-    let delivered = match &application {
+    let (delivered, found) = match &application {
         ApplicationState::Known { content, .. } => match context.delivered(&secret, content).await? {
             Seen::Behind => return Ok(Next::Change),
-            Seen::Now(delivered) => delivered,
+            Seen::Later(wait) => return Ok(Next::After(wait)),
+            Seen::Now(delivered, found) => (delivered, found),
         },
-        _ => Delivered::Unknown,
+        _ => (Delivered::Unknown, None),
     };
     let (rank, has_older_claimant) = context.place(&secret);
     let import = context.import_of(&secret).await?;
-    let key = Key::of(secret.as_ref());
     let (uses, requested) = (context.model.uses_of(&key), context.model.rotation_request(&key));
     let workloads = context.workloads_of(&secret).await?;
     let (policy, now) = (&context.settings.policy, context.clock.now());
@@ -58,7 +64,7 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
         policy,
         now,
     };
-    let done = match context.act(&mut observed).await {
+    let done = match context.act(&mut observed, found).await {
         Ok(done) => done,
         Err(error) => {
             context.tell_refusal(&observed, &error).await?;
@@ -77,6 +83,7 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
                 return Ok(next.or_after(wait));
             }
             context.tell(secret, &wanted).await?;
+            context.recovery.done(&key);
             Ok(next)
         }
     }
@@ -92,7 +99,8 @@ enum Done {
 
 /// When to look again at something that no watch reports.
 fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
-    let in_the_way = matches!(observed.delivered, Delivered::Foreign | Delivered::OtherType);
+    let in_the_way =
+        matches!(observed.delivered, Delivered::Foreign | Delivered::OtherType | Delivered::Terminating { .. });
     let rolls = |(_, rollout): &(_, Rollout)| match rollout {
         Rollout::Outdated | Rollout::Progressing(_) => Some(ROLLOUT_LOOK),
         // Somebody has to do something about it.
@@ -103,15 +111,16 @@ fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
 }
 
 impl<C: Clock> Context<C> {
-    /// Does what was decided. What turns out to be another Secret than was thought is decided about once more.
-    async fn act(&self, observed: &mut Observed<'_>) -> Result<Done, Error> {
+    /// Does what was decided. What turns out to be another Secret than was thought is decided about once more. `found` is
+    /// the Secret, if it was read.
+    async fn act(&self, observed: &mut Observed<'_>, mut found: Option<Box<Secret>>) -> Result<Done, Error> {
         let owner = observed.secret;
         if decide(observed) == Action::Create {
             let ApplicationState::Known { content, .. } = &observed.application else { return Ok(UNCHANGED) };
             let value = self.generate();
             match self.create(owner, &value, content).await? {
                 Created::Done => return self.issued(owner, &value).map(Outcome::Issued).map(Done::Act),
-                Created::Occupied => observed.delivered = self.delivered_live(owner, content).await?,
+                Created::Occupied => (observed.delivered, found) = self.delivered_live(owner, content).await?,
             }
         }
         let action = decide(observed);
@@ -121,59 +130,64 @@ impl<C: Clock> Context<C> {
             // It went away between two looks; the next one finds out.
             Action::Create => return Err(Error::Unsettled { object: describe(owner) }),
             Action::Import(source) => return self.imported(owner, source).await,
+            Action::RollOut => {
+                self.roll_out(owner, &mut observed.workloads).await?;
+                return Ok(UNCHANGED);
+            }
             Action::Stage(cause) if observed.delivered == Delivered::Absent => {
                 return self.stage(observed, cause, content, None).await;
             }
             Action::Deliver if observed.delivered == Delivered::Absent => {
                 let value = self.imported_value(owner).await?;
-                if self.create(owner, &value, content).await? == Created::Done {
-                    return Ok(UNCHANGED);
+                if self.create(owner, &value, content).await? == Created::Occupied {
+                    observed.delivered = self.delivered_live(owner, content).await?.0;
                 }
-                observed.delivered = self.delivered_live(owner, content).await?;
                 return Ok(UNCHANGED);
             }
             _ => {}
         }
-        let Found::Ours(found) = self.read_own(owner).await? else {
-            observed.delivered = Delivered::OtherType;
-            return Ok(UNCHANGED);
+        let found = match found {
+            Some(found) => found,
+            None => self.read_own(owner).await?.ok_or_else(|| Error::Unsettled { object: describe(owner) })?,
         };
-        let newest = owner.status.as_ref().and_then(|status| status.versions.first());
+        self.change(observed, action, content, &found).await
+    }
+
+    /// Does what was decided about a Secret that is ours.
+    async fn change(
+        &self,
+        observed: &Observed<'_>,
+        action: Action,
+        content: &Content,
+        found: &Secret,
+    ) -> Result<Done, Error> {
+        let owner = observed.secret;
+        let held = || self.held(owner, found).ok_or_else(|| Error::Unsettled { object: describe(owner) });
         match action {
-            Action::Stage(cause) => self.stage(observed, cause, content, Some(&found)).await,
-            Action::RollOut => {
-                self.roll_out(owner, &mut observed.workloads).await?;
-                Ok(UNCHANGED)
-            }
-            Action::Remove => self.remove(owner, &found).await.map(|()| Done::Act(Outcome::Removed)),
+            Action::Stage(cause) => self.stage(observed, cause, content, Some(found)).await,
+            Action::Remove => self.remove(owner, found).await.map(|()| Done::Act(Outcome::Removed)),
             Action::Deliver => {
                 let value = self.imported_value(owner).await?;
-                self.put(owner, &found, &value, content).await?;
+                self.put(owner, found, &value, content).await?;
                 Ok(UNCHANGED)
             }
-            Action::Repair => match stored(&found) {
-                Some(value) if newest.is_some_and(|newest| self.is_value_of(owner, newest, &value.text)) => {
-                    let tampered = matches!(observed.delivered, Delivered::Ours { intact: false, .. });
-                    // An update of our own (a scope more, another issuer) is nothing that a person has to know.
-                    if self.put(owner, &found, &value, content).await? && tampered {
-                        events::repaired(&self.events, owner);
-                    }
-                    Ok(UNCHANGED)
+            Action::Repair => {
+                let tampered = matches!(observed.delivered, Delivered::Ours { contents: Contents::Changed, .. });
+                // An update of our own (a scope more, another issuer) is nothing that a person has to know.
+                if self.put(owner, found, &held()?, content).await? && tampered {
+                    events::repaired(&self.events, owner);
                 }
-                _ => self.stage(observed, RotationCause::SecretLost, content, Some(&found)).await,
-            },
-            // Adopt: nobody uses a value of this ClientSecret yet, so this one is recorded second, like every first one.
-            _ => {
-                let value = if let Some(value) = stored(&found) {
-                    // Who may write Secrets may have made it: its life does not begin later than now.
-                    Value { at: value.at.min(whole_second(self.clock.now())), ..value }
-                } else {
-                    let value = self.generate();
-                    self.put(owner, &found, &value, content).await?;
-                    value
-                };
+                Ok(UNCHANGED)
+            }
+            // No value of this ClientSecret is in use yet, so this one is recorded second, like every first one.
+            Action::Replace => {
+                let value = self.generate();
+                self.put(owner, found, &value, content).await?;
+                events::replaced(&self.events, owner);
                 self.issued(owner, &value).map(Outcome::Issued).map(Done::Act)
             }
+            Action::Adopt => self.issued(owner, &held()?).map(Outcome::Issued).map(Done::Act),
+            Action::None | Action::Create | Action::Import(_) | Action::RollOut => Ok(UNCHANGED),
         }
     }
 
@@ -183,7 +197,7 @@ impl<C: Clock> Context<C> {
         observed: &Observed<'_>,
         cause: RotationCause,
         content: &Content,
-        found: Option<&k8s_openapi::api::core::v1::Secret>,
+        found: Option<&Secret>,
     ) -> Result<Done, Error> {
         let owner = observed.secret;
         let (value, issued) = if let Some(staged) = self.staged_before(owner) {

@@ -34,6 +34,13 @@ pub(super) fn repaired(events: &Sender, secret: &ClientSecret) {
     events.normal(secret, reasons::REPAIRED, "Repair", text);
 }
 
+/// A Secret of the right name and owner held a value that Postern did not write.
+pub(super) fn replaced(events: &Sender, secret: &ClientSecret) {
+    let name = secret.spec.secret_name(&secret.metadata);
+    let text = format!("Secret {name} held a value that Postern did not write; a new one takes its place.");
+    events.warning(secret, reasons::VALUE_NOT_VERIFIED, "Deliver", text);
+}
+
 fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
     let name = secret.spec.secret_name(&secret.metadata);
     let (Some(newest), hint) = (after.versions.first(), after.hint.clone().unwrap_or_default()) else { return };
@@ -88,7 +95,10 @@ fn retired(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, 
 
 /// The Secret cannot be changed, by what somebody did to it or because the API server refuses it.
 fn refused_change(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
-    for reason in [reasons::SECRET_IMMUTABLE, reasons::DELIVERY_FAILED] {
+    let ready = find(&after.conditions, types::READY).map(|ready| ready.reason.as_str());
+    let untold = |reason: &&str| ready != Some(*reason);
+    let reasons = [reasons::SECRET_IMMUTABLE, reasons::SECRET_TERMINATING, reasons::DELIVERY_FAILED];
+    for reason in reasons.into_iter().filter(untold) {
         let stuck = |status: &ClientSecretStatus| {
             find(&status.conditions, types::DELIVERED).filter(|now| now.reason == reason).cloned()
         };

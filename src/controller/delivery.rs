@@ -1,27 +1,23 @@
 //! The delivered Secret: created, patched, removed, and read back. Never without a precondition, never one that is not
 //! ours.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, Preconditions};
 use kube::core::Status;
 use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
 
+use super::secret_content::Wanted;
 use super::value::Value;
+use super::verified::{Finding, fingerprint};
 use super::{Context, Error, params};
 use crate::api::ClientSecret;
-use crate::api::names::{
-    COMPONENT_LABEL, CONTENT_ANNOTATION, CREDENTIAL, ISSUED_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, SECRET_TYPE,
-    VERSION_ANNOTATION,
-};
+use crate::api::names::SECRET_TYPE;
+use crate::api::precedence::uid_number;
 use crate::clock::Clock;
-use crate::model::{DeliveredSecret, Key, Part};
+use crate::model::{Key, revision};
 use crate::plan::content::Content;
 
 /// What came of an attempt to create the Secret.
@@ -33,14 +29,6 @@ pub(super) enum Created {
     Occupied,
 }
 
-/// What is found under the name of a Secret that is ours by its metadata.
-pub(super) enum Found {
-    /// The Secret, with its data.
-    Ours(Box<Secret>),
-    /// One of another type: nothing that we wrote.
-    OtherType,
-}
-
 impl<C: Clock> Context<C> {
     /// Creates the delivered Secret. The API server decides the race: one `create` wins.
     pub(super) async fn create(
@@ -49,24 +37,22 @@ impl<C: Clock> Context<C> {
         value: &Value,
         content: &Content,
     ) -> Result<Created, Error> {
+        let wanted = self.wanted(owner, value, content)?;
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(owner.spec.secret_name(&owner.metadata).to_owned()),
-                labels: Some(labels(content)),
-                annotations: Some(annotations(value, content)),
+                labels: Some(wanted.labels.clone()),
+                annotations: Some(wanted.annotations.clone()),
                 owner_references: owner_reference(owner).map(|reference| vec![reference]),
                 ..ObjectMeta::default()
             },
             type_: Some(SECRET_TYPE.to_owned()),
-            data: Some(data(value, content)),
+            data: Some(wanted.data.clone()),
             ..Secret::default()
         };
         let with = params::create();
         match self.secrets(owner).create(&with, &secret).await {
-            Ok(answer) => {
-                self.written.record(&answer);
-                Ok(Created::Done)
-            }
+            Ok(answer) => self.is_as_written("create", owner, content, &wanted, &answer).map(|()| Created::Done),
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Occupied),
             Err(source) => Err(undelivered("create", owner, value, source)),
         }
@@ -83,27 +69,41 @@ impl<C: Clock> Context<C> {
         value: &Value,
         content: &Content,
     ) -> Result<bool, Error> {
-        let ours = DeliveredSecret::new(Key::of(found), found.metadata.clone());
-        let data = Changes::of(&ours, Part::Data, found.data.as_ref(), data(value, content));
-        let labels = Changes::of(&ours, Part::Labels, found.metadata.labels.as_ref(), labels(content));
-        let annotations = annotations(value, content);
-        let annotations = Changes::of(&ours, Part::Annotations, found.metadata.annotations.as_ref(), annotations);
-        if data.is_right && labels.is_right && annotations.is_right {
+        let wanted = self.wanted(owner, value, content)?;
+        let Some(difference) = wanted.differs(found) else {
+            self.verified.note(&Key::of(found), finding(found, content, true));
             return Ok(false);
-        }
-        let patch = json!({
-            "metadata": {
-                "resourceVersion": found.metadata.resource_version,
-                "labels": labels.patch,
-                "annotations": annotations.patch,
-            },
-            "data": data.patch,
-        });
+        };
         let with = params::patch();
         let name = owner.spec.secret_name(&owner.metadata);
-        let answer = self.secrets(owner).patch(name, &with, &Patch::Merge(&patch)).await;
-        self.written.record(&answer.map_err(|source| undelivered("patch", owner, value, source))?);
-        Ok(true)
+        let answer = self.secrets(owner).patch(name, &with, &Patch::Merge(&difference.patch)).await;
+        let answer = answer.map_err(|source| undelivered("patch", owner, value, source))?;
+        self.is_as_written("patch", owner, content, &wanted, &answer).map(|()| true)
+    }
+
+    fn wanted(&self, owner: &ClientSecret, value: &Value, content: &Content) -> Result<Wanted, Error> {
+        let failed = |source| Error::Hash { object: super::gather::describe(owner), source };
+        Wanted::new(owner, value, content, &self.install_keys).map_err(failed)
+    }
+
+    /// Notes what was written, from the API server's answer. A webhook that changes it each time would have it written again
+    /// and again, so that is a refusal.
+    fn is_as_written(
+        &self,
+        step: &'static str,
+        owner: &ClientSecret,
+        content: &Content,
+        wanted: &Wanted,
+        answer: &Secret,
+    ) -> Result<(), Error> {
+        self.written.record(answer);
+        let difference = wanted.differs(answer);
+        self.verified.note(&Key::of(answer), finding(answer, content, difference.is_none()));
+        let Some(difference) = difference else { return Ok(()) };
+        let keys = difference.keys.join(", ");
+        let message = format!("an admission webhook or policy changes {keys} while it is written");
+        let source = kube::Error::Api(Box::new(Status { message, code: 422, ..Status::default() }));
+        Err(Error::Delivery { step, object: describe_secret(owner), source: Box::new(source) })
     }
 
     /// Removes the Secret, on the condition that it is still the one that was seen. One that is gone already is fine.
@@ -119,24 +119,18 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// The delivered Secret with its data. Called only after its metadata showed that it is ours, and checks that
-    /// again on what it got.
-    pub(super) async fn read_own(&self, owner: &ClientSecret) -> Result<Found, Error> {
+    /// The delivered Secret with its data; `None`: it is gone. Called only after its metadata showed that it is ours, and
+    /// checks that again on what it got.
+    pub(super) async fn read_own(&self, owner: &ClientSecret) -> Result<Option<Box<Secret>>, Error> {
         let name = owner.spec.secret_name(&owner.metadata);
-        let found = self.secrets(owner).get(name).await.map_err(|source| failed("read", owner, source))?;
+        let found = self.secrets(owner).get_opt(name).await.map_err(|source| failed("read", owner, source))?;
+        let Some(found) = found else { return Ok(None) };
         let references = found.metadata.owner_references.iter().flatten();
         let mut controllers = references.filter(|reference| reference.controller == Some(true));
         if !controllers.any(|reference| Some(&reference.uid) == owner.metadata.uid.as_ref()) {
             return Err(Error::Unsettled { object: super::gather::describe(owner) });
         }
-        Ok(if found.type_.as_deref() == Some(SECRET_TYPE) { Found::Ours(Box::new(found)) } else { Found::OtherType })
-    }
-
-    /// Whether nothing in the delivered Secret can be changed any more. Called only when its metadata shows that it is ours.
-    pub(super) async fn is_immutable(&self, owner: &ClientSecret) -> Result<bool, Error> {
-        let name = owner.spec.secret_name(&owner.metadata);
-        let found = self.secrets(owner).get_opt(name).await.map_err(|source| failed("read", owner, source))?;
-        Ok(found.is_some_and(|found| found.immutable == Some(true)))
+        Ok(Some(Box::new(found)))
     }
 
     pub(super) fn secrets(&self, owner: &ClientSecret) -> Api<Secret> {
@@ -144,47 +138,17 @@ impl<C: Clock> Context<C> {
     }
 }
 
-/// A merge patch (RFC 7396) of one part of the Secret.
-struct Changes {
-    patch: serde_json::Value,
-    is_right: bool,
-}
-
-impl Changes {
-    fn of<V: PartialEq + serde::Serialize>(
-        ours: &DeliveredSecret,
-        part: Part,
-        found: Option<&BTreeMap<String, V>>,
-        wanted: BTreeMap<String, V>,
-    ) -> Self {
-        let there = |key: &str| found.and_then(|found| found.get(key));
-        let outdated = ours.own_keys(part).filter(|key| !wanted.contains_key(*key) && there(key).is_some());
-        let outdated: Vec<String> = outdated.map(str::to_owned).collect();
-        let is_right = outdated.is_empty() && wanted.iter().all(|(key, value)| there(key) == Some(value));
-        let wanted = wanted.into_iter().map(|(key, value)| (key, Some(value)));
-        let patch: BTreeMap<String, Option<V>> = outdated.into_iter().map(|key| (key, None)).chain(wanted).collect();
-        Self { patch: json!(patch), is_right }
+/// What is noted of a Secret that holds the value of the newest version.
+pub(super) fn finding(found: &Secret, content: &Content, right: bool) -> Finding {
+    let uid = uid_number(&found.metadata).unwrap_or_default();
+    Finding {
+        uid: u64::try_from(uid & u128::from(u64::MAX)).unwrap_or_default(),
+        revision: revision(found),
+        content: fingerprint(&content.digest()),
+        right,
+        immutable: found.immutable == Some(true),
+        holds_value: true,
     }
-}
-
-fn data(value: &Value, content: &Content) -> BTreeMap<String, ByteString> {
-    let secret = (content.secret_key(), value.text.expose_secret());
-    content
-        .entries()
-        .chain([secret])
-        .map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec())))
-        .collect()
-}
-
-fn labels(content: &Content) -> BTreeMap<String, String> {
-    let ours = [(MANAGED_BY_LABEL, MANAGED_BY), (COMPONENT_LABEL, CREDENTIAL)];
-    content.labels().chain(ours).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-}
-
-fn annotations(value: &Value, content: &Content) -> BTreeMap<String, String> {
-    let (issued, digest) = (value.at.to_string(), content.digest());
-    let ours = [(VERSION_ANNOTATION, value.id.as_str()), (ISSUED_ANNOTATION, &issued), (CONTENT_ANNOTATION, &digest)];
-    content.annotations().chain(ours).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// The controller owner reference, without `blockOwnerDeletion`: nothing has to wait for the Secret to go.
@@ -224,6 +188,8 @@ fn describe_secret(owner: &ClientSecret) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::chain::chain;
     use crate::crypto::secret::SecretValue;

@@ -13,7 +13,7 @@ use crate::api::names::{IMPORT_ALLOWED, IMPORT_LABEL};
 use crate::clock::Clock;
 use crate::crypto::install_key::Strength;
 use crate::crypto::secret::{IMPORTED_LENGTH, PREFIX, SecretValue};
-use crate::model::Key;
+use crate::model::{Key, is_deleting};
 use crate::plan::client_secret::{Import, Issued};
 
 impl<C: Clock> Context<C> {
@@ -23,6 +23,9 @@ impl<C: Clock> Context<C> {
         let Some(existing) = secret.spec.existing() else { return Ok(None) };
         let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
         let Some(stored) = self.model.imports.get(&key) else { return Ok(Some(Import::NotFound)) };
+        if is_deleting(stored.as_ref()) {
+            return Ok(Some(Import::Terminating));
+        }
         // A value that was retired is looked at again, whether or not it is the same.
         let is_active = |version: &Version| version.state == VersionState::Active;
         let told = secret.status.as_ref().filter(|status| status.versions.first().is_some_and(is_active));
@@ -80,6 +83,9 @@ impl<C: Clock> Context<C> {
 
 /// Its owner has to allow it: whoever may write a ClientSecret need not be one who may read Secrets.
 fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
+    if is_deleting(found) {
+        return Import::Terminating;
+    }
     if found.labels().get(IMPORT_LABEL).is_none_or(|value| value != IMPORT_ALLOWED) {
         return Import::NotFound;
     }

@@ -19,17 +19,21 @@ mod error;
 mod events;
 mod gather;
 mod import;
+mod inspect;
 mod keystore;
 mod lease;
 mod pace;
 mod params;
 mod propagation;
 mod queue;
+mod recovery;
 mod rollout;
+mod secret_content;
 mod service_user;
 mod tls;
 mod undelivered;
 mod value;
+mod verified;
 mod written;
 
 use std::sync::Arc;
@@ -77,6 +81,8 @@ pub struct Settings {
     pub replica: String,
     /// The operator's own namespace.
     pub namespace: String,
+    /// Adopt delivered values that nothing proves, once: the install key was lost.
+    pub adopt_unverified: bool,
 }
 
 /// Everything a reconciliation may use.
@@ -91,6 +97,9 @@ pub struct Context<C> {
     written: written::Written,
     pace: pace::Pace,
     uses_pace: pace::Pace,
+    reads_pace: pace::Pace,
+    verified: verified::Verified,
+    recovery: recovery::Recovery,
     undelivered: undelivered::Undelivered,
     refusals: backoff::Backoff,
     propagation: propagation::Propagation,
@@ -126,6 +135,9 @@ pub async fn run<C: Clock + Clone>(
         written: written::Written::default(),
         pace: pace::Pace::of_counts(),
         uses_pace: pace::Pace::of_uses(),
+        reads_pace: pace::Pace::of_reads(),
+        verified: verified::Verified::default(),
+        recovery: recovery::Recovery::default(),
         undelivered: undelivered::Undelivered::default(),
         refusals: backoff::Backoff::default(),
         propagation: propagation::Propagation::default(),
@@ -150,12 +162,16 @@ pub async fn run<C: Clock + Clone>(
             }
         }
         tracing::info!("leading: reconciling everything once");
+        context.verified.restart();
+        let recovering = context.begin_recovery().await;
         let (queues, work) = queues(&context);
         queues.everything(&context.model);
         tokio::select! {
             () = forward(&mut updates, &queues, &context.propagation) => return,
             () = work => return,
             () = agenda::keep(&context, queues.secrets.clone()) => return,
+            () = verified::sweep(&context, queues.secrets.clone()) => return,
+            () = context.finish_recovery(recovering) => return,
             () = propagation::keep(&context, queues.applications.clone()) => return,
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }

@@ -17,6 +17,11 @@ const INTERVAL_MAX: Duration = Duration::from_mins(1);
 /// Least time between two times of last use. With the time until a replica reports it, that is less than a minute.
 const USES_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Least time between two reads of a delivered Secret that other clients change, …
+const READS_INTERVAL: Duration = Duration::from_secs(1);
+/// … doubled up to this while the changes continue.
+const READS_INTERVAL_MAX: Duration = Duration::from_secs(10);
+
 /// Room that is kept when nothing is due.
 const ROOM: usize = 64;
 
@@ -44,6 +49,11 @@ impl Pace {
     /// For times of last use, which are never final.
     pub(super) fn of_uses() -> Self {
         Self { due: Mutex::default(), interval: USES_INTERVAL, interval_max: USES_INTERVAL }
+    }
+
+    /// For reads of delivered Secrets that other clients change.
+    pub(super) fn of_reads() -> Self {
+        Self { due: Mutex::default(), interval: READS_INTERVAL, interval_max: READS_INTERVAL_MAX }
     }
 
     /// How long to wait before the news of `key` are written; `None`: now.

@@ -18,6 +18,7 @@ use crate::api::client_secret::{RotationStep, Workload, WorkloadKind};
 use crate::api::digest::digest;
 use crate::api::names::ROLLOUT_ANNOTATION_PREFIX;
 use crate::clock::Clock;
+use crate::model::is_deleting;
 use crate::plan::client_secret::Rollout;
 
 impl<C: Clock> Context<C> {
@@ -94,7 +95,7 @@ impl<C: Clock> Context<C> {
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default());
         let found = api.get_opt(&workload.name).await.map_err(|source| failed("read", secret, workload, source))?;
-        let Some(found) = found else { return Ok(Rollout::Missing) };
+        let Some(found) = found.filter(|found| !is_deleting(found)) else { return Ok(Rollout::Missing) };
         if found.annotation(key) != Some(version) {
             return Ok(Rollout::Outdated);
         }

@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 
 use super::gather::describe;
+use super::secret_content::is_proven;
 use super::{Context, Error};
 use crate::api::ClientSecret;
 use crate::api::client_secret::{Version, uid_bytes};
@@ -12,6 +14,7 @@ use crate::api::names::{ISSUED_ANNOTATION, VERSION_ANNOTATION};
 use crate::clock::Clock;
 use crate::crypto::install_key::Strength;
 use crate::crypto::secret::{self, SecretValue, VersionId};
+use crate::model::Key;
 use crate::plan::client_secret::Issued;
 
 /// A value with the name of its version and its birth.
@@ -48,16 +51,50 @@ impl<C: Clock> Context<C> {
     pub(super) fn is_value_of(&self, owner: &ClientSecret, version: &Version, value: &SecretValue) -> bool {
         self.install_keys.verify(&version.verifier, value.expose_secret(), uid_bytes(&owner.metadata))
     }
+
+    /// The value in a delivered Secret, whatever its key, if Postern delivered it: the one of the newest version, or, if
+    /// status knows none yet, the one that was on its way into status. Every client that can write Secrets can put another one there.
+    pub(super) fn held(&self, owner: &ClientSecret, found: &Secret) -> Option<Value> {
+        let Some(newest) = owner.status.as_ref().and_then(|status| status.versions.first()) else {
+            return self.unrecorded(owner, found);
+        };
+        let version = (newest.id.as_str(), newest.created_at);
+        let text = texts(found).find(|text| match Strength::of(&newest.verifier) {
+            Some(Strength::Generated) => {
+                names_version(text, &newest.id)
+                    && self.install_keys.verify(&newest.verifier, text, uid_bytes(&owner.metadata))
+            }
+            // To hash those would take tens of milliseconds each.
+            _ => is_proven(&self.install_keys, owner, found, version, text),
+        })?;
+        Some(Value { id: newest.id.clone(), text: SecretValue::new(text.to_owned()), at: newest.created_at })
+    }
+
+    /// A generated value that was delivered and not recorded. Of one that nothing proves only a recovery takes notice.
+    fn unrecorded(&self, owner: &ClientSecret, found: &Secret) -> Option<Value> {
+        if owner.spec.existing().is_some() {
+            return None;
+        }
+        let id = found.annotations().get(VERSION_ANNOTATION)?;
+        let at: Timestamp = found.annotations().get(ISSUED_ANNOTATION)?.parse().ok()?;
+        let mut named = texts(found).filter(|text| names_version(text, id));
+        let text = if self.recovery.allows(&Key::of(owner)) {
+            named.next()?
+        } else {
+            named.find(|text| is_proven(&self.install_keys, owner, found, (id, at), text))?
+        };
+        // The time of an unproven one is not proven either: its life does not begin later than now.
+        let at = whole_second(at.min(self.clock.now()));
+        Some(Value { id: id.clone(), text: SecretValue::new(text.to_owned()), at })
+    }
 }
 
-/// The generated value in a delivered Secret, whatever its key, if it is the version that the annotation says.
-pub(super) fn stored(found: &Secret) -> Option<Value> {
-    let annotation = |key: &str| found.metadata.annotations.as_ref()?.get(key);
-    let id = annotation(VERSION_ANNOTATION)?;
-    let at = annotation(ISSUED_ANNOTATION)?.parse().ok()?;
-    let value = found.data.iter().flatten().find_map(|(_, value)| {
-        let value = std::str::from_utf8(&value.0).ok()?;
-        (secret::parse(value).ok()?.version_id() == id).then(|| SecretValue::new(value.to_owned()))
-    })?;
-    Some(Value { id: id.clone(), text: value, at })
+/// Everything in a Secret that is text.
+fn texts(found: &Secret) -> impl Iterator<Item = &str> {
+    found.data.iter().flatten().filter_map(|(_, value)| std::str::from_utf8(&value.0).ok())
+}
+
+/// Whether a text is a well-formed generated value of this version.
+fn names_version(text: &str, id: &str) -> bool {
+    secret::parse(text).is_ok_and(|value| value.version_id() == id)
 }

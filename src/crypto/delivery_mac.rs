@@ -2,7 +2,7 @@
 //!
 //! `<key id>.<base64url of HMAC-SHA-256>`
 //!
-//! The key is derived from the install key for this alone. Whoever can write Secrets can copy the MAC, but not make one:
+//! The key is derived from the install key for this alone. A client that can write Secrets can copy the MAC, but not make one:
 //! in another Secret, for another ClientSecret, version or time of issue, or beside another value it proves nothing.
 
 use std::fmt;
@@ -38,7 +38,7 @@ impl fmt::Debug for DeliveryKey {
     }
 }
 
-/// What the MAC is over: everything that makes a value the value of one version in one place.
+/// The input of the MAC: everything that makes a value the value of one version in one place.
 #[derive(Clone, Copy)]
 pub struct Delivery<'a> {
     /// UID of the ClientSecret.

@@ -29,10 +29,11 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Lookup;
 
 use crate::api::authority::{self, Membership, NamespaceLocation};
+use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
 
 pub use affected::{Affected, Kind};
-pub use delivered::{DeliveredSecret, Part};
+pub use delivered::DeliveredSecret;
 pub use packed::{Pack, Packed};
 pub use pump::{Started, Subscription, Update, start};
 pub use relations::{Claimant, Relations};
@@ -120,10 +121,11 @@ impl Model {
         )
     }
 
-    /// Whether the namespace is known: watches run side by side, and an object may come before its namespace.
+    /// Whether the namespace is known, and not being deleted. Watches run side by side, and an object may come before its
+    /// namespace.
     #[must_use]
     pub fn knows_namespace(&self, name: &str) -> bool {
-        self.namespaces.kept(&Key::new("", name)).is_some()
+        self.namespaces.get(&Key::new("", name)).is_some_and(|namespace| !is_deleting(namespace.as_ref()))
     }
 
     /// An AccessGroup that is in force.
@@ -202,7 +204,7 @@ impl Model {
 
 /// Whether the object is being deleted; such an object counts as absent (fail closed).
 pub fn is_deleting<K: Resource>(object: &K) -> bool {
-    object.meta().deletion_timestamp.is_some()
+    is_terminating(object.meta())
 }
 
 /// The resourceVersion as a number, 0 if there is none. Those of one kind compare as integers (KEP-5504).

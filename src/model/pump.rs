@@ -27,7 +27,6 @@ use crate::api::authority::NamespaceLocation;
 use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
 use crate::api::{ClientSecret, ServiceUser};
 use crate::clock::Clock;
-use crate::pool::Pool;
 
 /// Pause between two looks at failed watches; the metric of the read model's age is as exact as this.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -213,9 +212,8 @@ impl<C: Clock + Clone> Watches<C> {
     }
 
     fn delivered(&mut self, store: &Store<Arc<DeliveredSecret>>) {
-        let texts = Pool::default();
-        let convert = move |secret: PartialObjectMeta<Secret>, key: &Key| {
-            Ok(Arc::new(DeliveredSecret::new(key.clone(), secret.metadata).shared(&texts)))
+        let convert = |secret: PartialObjectMeta<Secret>, key: &Key| {
+            Ok(Arc::new(DeliveredSecret::new(key.clone(), &secret.metadata)))
         };
         let config = watch::config().labels(&format!("{COMPONENT_LABEL}={CREDENTIAL}"));
         let (api, affect) = (Api::all(self.client.clone()), Affected::delivered);

@@ -15,14 +15,13 @@ mod versions;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::content::Content;
 use crate::api::application::Reference;
 use crate::api::client_secret::{
     ClientSecretSpec, ClientSecretStatus, DeliveryStatus, RotationCause, RotationStep, Version, VersionState,
 };
 use crate::api::conditions::{merge, whole_second};
 
-pub use facts::{Action, ApplicationState, Delivered, Import, Issued, Observed, Outcome, Policy, Rollout};
+pub use facts::{Action, ApplicationState, Contents, Delivered, Import, Issued, Observed, Outcome, Policy, Rollout};
 
 /// The one thing to do now.
 #[must_use]
@@ -30,21 +29,22 @@ pub fn decide(observed: &Observed<'_>) -> Action {
     if observed.keeps_from_acting() {
         return Action::None;
     }
-    let ApplicationState::Known { content, .. } = &observed.application else { return Action::None };
+    let ApplicationState::Known { .. } = &observed.application else { return Action::None };
     match &observed.import {
-        None => observed.decide_generated(content),
+        None => observed.decide_generated(),
         Some(Import::Changed(source)) => Action::Import(source.clone()),
-        Some(_) => observed.decide_imported(content),
+        Some(_) => observed.decide_imported(),
     }
 }
 
 impl Observed<'_> {
-    fn decide_generated(&self, content: &Content) -> Action {
+    fn decide_generated(&self) -> Action {
         let cause = self.rotation_cause();
         let stage = |cause: Option<RotationCause>| cause.map_or(Action::None, Action::Stage);
         match &self.delivered {
-            Delivered::Ours { .. } if self.versions().is_empty() => Action::Adopt,
-            Delivered::Ours { version, content: written, intact, immutable } => {
+            Delivered::Ours { version: Some(_), .. } if self.versions().is_empty() => Action::Adopt,
+            Delivered::Ours { version: None, .. } if self.versions().is_empty() => Action::Replace,
+            Delivered::Ours { version, contents, immutable } => {
                 if self.is_due_for_removal() && self.newest_is(version.as_deref()) {
                     Action::Remove
                 } else if *immutable {
@@ -56,7 +56,7 @@ impl Observed<'_> {
                     Action::None
                 } else if cause.is_some() {
                     stage(cause)
-                } else if !intact || written.as_deref() != Some(&content.digest()) {
+                } else if *contents != Contents::Right {
                     Action::Repair
                 } else if self.workloads.iter().any(|(_, rollout)| *rollout == Rollout::Outdated) {
                     Action::RollOut
@@ -64,18 +64,20 @@ impl Observed<'_> {
                     Action::None
                 }
             }
-            // Nobody uses a value of this ClientSecret.
-            _ if !self.has_live_version() => Action::Create,
+            Delivered::Terminating { .. } => Action::None,
+            // No value of this ClientSecret was ever in use.
+            _ if self.versions().is_empty() => Action::Create,
+            // None is accepted any more, but pods still mount the Secret.
+            _ if !self.has_live_version() => Action::Stage(cause.unwrap_or(RotationCause::SecretLost)),
             _ => stage(cause),
         }
     }
 
-    fn decide_imported(&self, content: &Content) -> Action {
+    fn decide_imported(&self) -> Action {
         match &self.delivered {
-            Delivered::Ours { immutable: true, .. } => Action::None,
-            Delivered::Ours { version, content: written, intact, .. } => {
-                let right =
-                    self.newest_is(version.as_deref()) && *intact && written.as_deref() == Some(&content.digest());
+            Delivered::Ours { immutable: true, .. } | Delivered::Terminating { .. } => Action::None,
+            Delivered::Ours { version, contents, .. } => {
+                let right = self.newest_is(version.as_deref()) && *contents == Contents::Right;
                 match (self.is_due_for_removal(), right) {
                     (true, true) => Action::Remove,
                     (_, false) => Action::Deliver,
@@ -135,7 +137,8 @@ impl Observed<'_> {
         let told = self.status().and_then(|status| status.delivery.as_ref());
         let was_delivered =
             self.import.is_none() || self.is_due_for_removal() || told.is_some_and(|told| told.removed_at.is_some());
-        self.stays().is_some() && self.delivered == Delivered::Absent && self.has_live_version() && was_delivered
+        let is_gone = matches!(self.delivered, Delivered::Absent | Delivered::Terminating { .. });
+        self.stays().is_some() && is_gone && self.has_live_version() && was_delivered
     }
 
     /// What status says of a Secret that is shown once.
@@ -163,7 +166,9 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
     let is_removed = delivery.as_ref().is_some_and(|delivery| delivery.removed_at.is_some());
     let refusal = conditions::refusal(observed, outcome);
     let is_missing = observed.delivered == Delivered::Absent && refusal.is_some();
-    let has_secret = !versions.is_empty() && !is_removed && !is_missing && !observed.is_lost_for_good();
+    let is_terminating = matches!(observed.delivered, Delivered::Terminating { .. });
+    let is_gone = is_removed || is_missing || is_terminating || observed.is_lost_for_good();
+    let has_secret = !versions.is_empty() && !is_gone;
     let name = secret.spec.secret_name(&secret.metadata).to_owned();
     let generated = secret.spec.existing().is_none();
     let is_delivering = rotation.as_ref().is_some_and(|rotation| rotation.step == RotationStep::Delivering);

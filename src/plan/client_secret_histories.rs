@@ -10,6 +10,8 @@ enum Step {
     /// Looks; dies after this many writes.
     Reconcile(Option<u8>),
     SecretDeleted,
+    /// The deletion of the Secret is requested, and a finalizer keeps it until the next `SecretDeleted`.
+    SecretTerminating,
     Trigger(Option<u8>),
     Every(Option<u8>),
     Overlap(u8),
@@ -25,6 +27,7 @@ fn steps() -> impl Strategy<Value = Step> {
         4 => Just(Step::Reconcile(None)),
         2 => (0..3u8).prop_map(|writes| Step::Reconcile(Some(writes))),
         1 => Just(Step::SecretDeleted),
+        1 => Just(Step::SecretTerminating),
         1 => proptest::option::of(0..3u8).prop_map(Step::Trigger),
         1 => proptest::option::of(0..3u8).prop_map(Step::Every),
         1 => (0..3u8).prop_map(Step::Overlap),
@@ -39,6 +42,8 @@ struct World {
     object: ClientSecret,
     /// The version that the Secret holds.
     delivered: Option<String>,
+    /// A finalizer keeps a Secret whose deletion was requested.
+    terminating: bool,
     refusing: bool,
     /// The value that was refused last, which the process keeps.
     undelivered: Option<Issued>,
@@ -55,6 +60,7 @@ impl World {
         Self {
             object: secret(plain()),
             delivered: None,
+            terminating: false,
             refusing: false,
             undelivered: None,
             now: at(NOW),
@@ -75,11 +81,12 @@ impl World {
         match step {
             Step::Reconcile(dies_after) => self.reconcile(dies_after),
             Step::SecretDeleted => {
-                if let Some(lost) = self.delivered.take()
-                    && self.object.status.as_ref().is_some_and(|status| status.versions.iter().any(|v| v.id == lost))
-                {
-                    self.losses += 1;
-                }
+                self.terminating = false;
+                self.lose();
+            }
+            Step::SecretTerminating => {
+                self.terminating |= self.delivered.is_some();
+                self.lose();
             }
             Step::Trigger(text) => {
                 self.triggers += 1;
@@ -96,6 +103,14 @@ impl World {
         }
     }
 
+    fn lose(&mut self) {
+        if let Some(lost) = self.delivered.take()
+            && self.object.status.as_ref().is_some_and(|status| status.versions.iter().any(|v| v.id == lost))
+        {
+            self.losses += 1;
+        }
+    }
+
     /// What the controller does, with death between its writes.
     fn reconcile(&mut self, dies_after: Option<u8>) {
         let mut writes_left = dies_after.unwrap_or(u8::MAX);
@@ -104,7 +119,8 @@ impl World {
             writes_left = writes_left.saturating_sub(1);
             alive
         };
-        let delivered = self.delivered.as_deref().map_or(Delivered::Absent, ours);
+        let absent = if self.terminating { terminating() } else { Delivered::Absent };
+        let delivered = self.delivered.as_deref().map_or(absent, ours);
         let seen = observed_at(&self.object, delivered, self.now);
         let action = decide(&seen);
         let value = match action {
@@ -159,6 +175,7 @@ impl World {
                 return;
             }
             self.delivered = None;
+            self.terminating = false;
         }
         if !staging && self.object.status.as_ref() != Some(&after) && write() {
             self.object.status = Some(after);
@@ -226,6 +243,9 @@ proptest! {
         // Quiet also while it is refused.
         world.settle();
         world.refusing = false;
+        world.settle();
+        // Quiet also while a finalizer keeps the Secret.
+        world.terminating = false;
         world.settle();
         let deliveries = world.deliveries.len();
         world.settle();

@@ -11,7 +11,7 @@ use crate::api::access_group::Plane;
 use crate::api::authority::{Authority, Permit};
 use crate::api::client_secret::{ClientSecretSpec, LifetimePolicy, OVERLAP_DEFAULT, SourceStatus};
 use crate::api::duration::DurationOrNever;
-use crate::plan::content::Endpoints;
+use crate::plan::content::{Content, Endpoints};
 
 const NOW: &str = "2026-11-22T02:00:00Z";
 
@@ -88,12 +88,12 @@ fn issued(id: &str) -> Outcome {
 }
 
 fn ours(version: &str) -> Delivered {
-    Delivered::Ours {
-        version: Some(version.to_owned()),
-        content: Some(content(&["read"]).digest()),
-        intact: true,
-        immutable: false,
-    }
+    Delivered::Ours { version: Some(version.to_owned()), contents: Contents::Right, immutable: false }
+}
+
+/// A Secret of ours with a value that is not.
+fn foreign_value() -> Delivered {
+    Delivered::Ours { version: None, contents: Contents::Right, immutable: false }
 }
 
 fn with_status(secret: &ClientSecret, status: ClientSecretStatus) -> ClientSecret {
@@ -137,6 +137,8 @@ fn a_new_secret_is_created_and_then_left_alone() {
 fn killed_after_the_first_write_the_value_is_adopted() {
     let new = secret(plain());
     assert_eq!(decide(&observed(&new, ours("one"))), Action::Adopt);
+    // A Secret that was created in advance holds no value of ours.
+    assert_eq!(decide(&observed(&new, foreign_value())), Action::Replace);
     // Later every value is recorded before it is delivered: one that is not known is not ours.
     let settled = settled(plain(), "one");
     assert_eq!(decide(&observed(&settled, ours("two"))), Action::Stage(RotationCause::SecretLost));
@@ -163,6 +165,69 @@ fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_retired() {
     assert_eq!(states(&after), [("two", VersionState::Active), ("one", VersionState::Retired)]);
     assert_eq!(after.versions[1].retires_at, Some(at("2026-11-22T02:00:01Z")), "within a second");
     assert_eq!((after.rotation.as_ref(), ready_of(&after).0.as_str()), (None, "True"));
+}
+
+fn terminating() -> Delivered {
+    Delivered::Terminating { finalizers: "example.com/hold".to_owned() }
+}
+
+#[test]
+fn a_secret_whose_deletion_is_requested_ends_its_value_and_the_next_is_delivered_when_it_is_gone() {
+    let settled = settled(plain(), "one");
+    let seen = observed(&settled, terminating());
+    assert_eq!(decide(&seen), Action::None, "no other of its name can be made");
+    let told = status(&seen, &Outcome::Unchanged);
+    assert_eq!(states(&told), [("one", VersionState::Retired)]);
+    assert_eq!(told.binding, None);
+    assert_eq!(ready_of(&told), ("False".to_owned(), "SecretTerminating".to_owned()));
+    assert_eq!(condition(&told, "Delivered"), ("False".to_owned(), "SecretTerminating".to_owned()));
+    for type_ in ["Ready", "Delivered"] {
+        let message = message(&told, type_);
+        assert!(message.contains("its value is refused") && message.contains(": example.com/hold."), "{message}");
+    }
+    let ended = with_status(&settled, told.clone());
+    assert_eq!(status(&observed(&ended, terminating()), &Outcome::Unchanged), told, "quiet until it is gone");
+    let gone = observed(&ended, Delivered::Absent);
+    assert_eq!(decide(&gone), Action::Stage(RotationCause::SecretLost), "pods that mount it read it at once");
+    let staged = status(&gone, &Outcome::Staged(new("two", at(NOW)), RotationCause::SecretLost));
+    let after = status(&observed(&with_status(&ended, staged), ours("two")), &Outcome::Unchanged);
+    assert_eq!(states(&after), [("two", VersionState::Active), ("one", VersionState::Retired)]);
+    assert_eq!(ready_of(&after), ("True".to_owned(), "Issued".to_owned()));
+    assert!(after.conditions.iter().all(|condition| condition.type_ != "Delivered"), "{:?}", after.conditions);
+}
+
+#[test]
+fn a_value_on_its_way_into_a_secret_whose_deletion_is_requested_ends_too() {
+    let one = settled(spec(&json!({"rotation": {"trigger": "a"}})), "one");
+    let changed = ClientSecret { spec: spec(&json!({"rotation": {"trigger": "b"}})), ..one };
+    let staged = Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger);
+    let staged = with_status(&changed, status(&observed(&changed, ours("one")), &staged));
+    let told = status(&observed(&staged, terminating()), &Outcome::Unchanged);
+    assert_eq!(states(&told), [("two", VersionState::Retired), ("one", VersionState::Retired)]);
+    assert_eq!(told.rotation, None);
+    let gone = with_status(&changed, told);
+    assert_eq!(decide(&observed(&gone, Delivered::Absent)), Action::Stage(RotationCause::SecretLost));
+}
+
+#[test]
+fn what_is_shown_once_or_imported_lives_on_while_its_secret_is_being_deleted_and_says_so() {
+    let once = settled(spec(&json!({"delivery": {"mode": "Once", "ttl": "15m"}})), "one");
+    let told = status(&observed(&once, terminating()), &Outcome::Unchanged);
+    assert_eq!((states(&told), ready_of(&told).0.as_str()), (vec![("one", VersionState::Active)], "True"));
+    assert_eq!(condition(&told, "Delivered"), ("False".to_owned(), "SecretTerminating".to_owned()));
+    assert!(told.delivery.as_ref().unwrap().removed_at.is_some(), "it is not missed");
+
+    let existing = json!({"source": {"existing": {"secretName": "old", "key": "k"}}});
+    let source = SourceStatus { uid: "u".to_owned(), resource_version: "1".to_owned(), key: "k".to_owned() };
+    let object = secret(spec(&existing));
+    let seen = Observed { import: Some(Import::Changed(source.clone())), ..observed(&object, Delivered::Absent) };
+    let known = with_status(&object, status(&seen, &Outcome::Imported(source, Some(new("one", at(NOW))))));
+    let seen = observed(&known, terminating());
+    assert_eq!(decide(&seen), Action::None);
+    let told = status(&seen, &Outcome::Unchanged);
+    assert_eq!((states(&told), told.binding.as_ref()), (vec![("one", VersionState::Active)], None));
+    assert_eq!(ready_of(&told).1, "SecretTerminating");
+    assert_eq!(decide(&observed(&with_status(&object, told), Delivered::Absent)), Action::Deliver);
 }
 
 #[test]
@@ -254,15 +319,11 @@ fn an_entry_of_restrict_to_that_the_application_does_not_hold_is_told() {
 #[test]
 fn what_others_changed_is_repaired_and_a_retired_value_that_is_put_back_is_replaced() {
     let settled = settled(plain(), "one");
-    let delivered = |content: &str, intact| Delivered::Ours {
-        version: Some("one".into()),
-        content: Some(content.to_owned()),
-        intact,
-        immutable: false,
-    };
-    let digest = content(&["read"]).digest();
-    assert_eq!(decide(&observed(&settled, delivered(&digest, false))), Action::Repair);
-    assert_eq!(decide(&observed(&settled, delivered("other", true))), Action::Repair);
+    for contents in [Contents::Outdated, Contents::Changed] {
+        let delivered = Delivered::Ours { version: Some("one".into()), contents, immutable: false };
+        assert_eq!(decide(&observed(&settled, delivered)), Action::Repair);
+    }
+    assert_eq!(decide(&observed(&settled, foreign_value())), Action::Stage(RotationCause::SecretLost));
     let staged = status(
         &observed(&settled, Delivered::Absent),
         &Outcome::Staged(new("two", at(NOW)), RotationCause::SecretLost),
@@ -275,8 +336,7 @@ fn what_others_changed_is_repaired_and_a_retired_value_that_is_put_back_is_repla
 #[test]
 fn an_immutable_secret_is_left_alone_and_said_to_be() {
     let settled = settled(spec(&json!({"rotation": {"every": "1m"}})), "one");
-    let immutable =
-        Delivered::Ours { version: Some("one".into()), content: Some("other".into()), intact: false, immutable: true };
+    let immutable = Delivered::Ours { version: Some("one".into()), contents: Contents::Changed, immutable: true };
     let seen = observed_at(&settled, immutable, at("2026-11-23T02:00:00Z"));
     assert_eq!(decide(&seen), Action::None);
     let after = status(&seen, &Outcome::Unchanged);
@@ -395,6 +455,7 @@ fn an_imported_value_is_recorded_first_and_then_delivered() {
     assert_eq!(states(&same), [("one", VersionState::Active)]);
     for (import, reason) in [
         (Import::NotFound, "ImportNotFound"),
+        (Import::Terminating, "ImportNotFound"),
         (Import::KeyMissing, "ImportKeyMissing"),
         (Import::WrongLength, "ImportValueRefused"),
         (Import::LooksGenerated, "ImportValueRefused"),

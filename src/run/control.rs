@@ -88,6 +88,7 @@ impl Control {
             namespace: args.namespace.clone(),
             token_lifetime_max: args.policy.token_lifetime_max.length(),
             replica: args.replica_name.clone(),
+            adopt_unverified: self.args.adopt_unverified_secrets,
         }
     }
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use postern::crypto::secret::SecretValue;
 use serde_json::json;
 
-use crate::harness::{Cluster, Tenant, User, application, client_secret, condition, eventually, holds};
+use crate::harness::{Cluster, Tenant, User, client_secret, condition, eventually, holds};
 
 #[tokio::test]
 async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
@@ -286,30 +285,4 @@ async fn the_operator_s_limits_take_effect_at_once_and_are_told() {
     }
     let told = condition(&tenant.get("ClientSecret", "week").await, "Ready").cloned().unwrap_or_default();
     assert!(told["message"].as_str().unwrap().contains("the operator limits"), "{told}");
-}
-
-#[tokio::test]
-async fn a_secret_that_somebody_made_in_advance_lives_no_longer_than_one_of_ours() {
-    let tenant = Tenant::new("in-advance").await;
-    tenant.settle_in().await;
-    tenant.apply(&client_secret("blue", "later", json!({"expiresIn": "1h"}))).await;
-    let uid = tenant.get("ClientSecret", "blue").await["metadata"]["uid"].clone();
-    let (id, value) = SecretValue::generate();
-    let made = json!({
-        "apiVersion": "v1", "kind": "Secret", "type": "servicebinding.io/oauth2",
-        "metadata": {
-            "name": "blue",
-            "annotations": {"postern.dev/version": id.to_string(), "postern.dev/issued-at": "2099-01-01T00:00:00Z"},
-            "ownerReferences": [{
-                "apiVersion": "postern.dev/v1alpha1", "kind": "ClientSecret", "name": "blue", "uid": uid, "controller": true,
-            }],
-        },
-        "stringData": {"client-secret": value.expose_secret()},
-    });
-    tenant.apply(&made).await;
-    tenant.apply(&application("later", "sync", json!({}))).await;
-    tenant.ready("ClientSecret", "blue").await;
-    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
-    assert_eq!(status["versions"][0]["id"], id.to_string(), "it is taken: {status}");
-    assert!(status["expiresAt"].as_str().unwrap() < "2098", "{status}");
 }

@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use axum::http::StatusCode;
+use postern::crypto::secret::SecretValue;
 use serde_json::json;
 
-use crate::harness::{Cluster, ControlPlane, Credential, OPERATOR_NAMESPACE, Tenant, eventually, holds};
+use crate::harness::{
+    Cluster, ControlPlane, Credential, OPERATOR_NAMESPACE, Replica, Tenant, application, client_secret, eventually,
+    holds,
+};
 
 const INSTALL_KEY: &str = "postern-install-key";
 const SIGNING_KEYS: &str = "postern-signing-keys";
@@ -60,23 +64,114 @@ async fn a_replica_without_keys_keeps_no_other_from_writing() {
     assert_ne!(holder().await, first);
 }
 
-/// The runbook for an install key that is lost for good: values that are still in their Secrets go on.
+/// The runbook for an install key that is lost for good: values that are still in their Secrets are kept, once.
 #[tokio::test]
-async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept() {
+async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept_by_a_flag_for_one_start() {
     let (tenant, credential) = settled("lost").await;
     let replica = &tenant.cluster.replicas[0];
-    replica.process().terminate();
-    replica.process().ended().await;
+    let kubeconfig = tenant.cluster.operator_kubeconfig(&tenant.cluster.controlplane.address());
+    // One that is blocked until its application exists.
+    let blocked = tenant.apply(&client_secret("blocked", "later", json!({}))).await;
+    tenant.refused("ClientSecret", "blocked", "ApplicationNotFound").await;
+    stop(replica).await;
     tenant.delete("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await;
     for secret in tenant.list("ClientSecret", "").await {
         let (namespace, name) = (&secret["metadata"]["namespace"], &secret["metadata"]["name"]);
         let forget = json!({"status": {"versions": null}});
         tenant.merge_status("ClientSecret", namespace.as_str().unwrap(), name.as_str().unwrap(), forget).await.unwrap();
     }
-    tenant.cluster.start().await;
+    replica.start_with(&kubeconfig, &["--adopt-unverified-secrets"]);
+    tenant.cluster.ready().await;
     tenant.ready("ClientSecret", "blue").await;
     assert_eq!(tenant.delivered("blue").await, credential);
     tenant.let_in(&credential).await;
+    eventually("the flag is used up", async || {
+        let key = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await;
+        holds(key["metadata"]["annotations"]["postern.dev/recovered-at"].is_string(), &key["metadata"])
+    })
+    .await;
+    let current = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await["data"]["current"].clone();
+    let current = base64_text(current.as_str().unwrap());
+    eventually("the new key proves the value", async || {
+        let metadata = tenant.get("Secret", "blue").await["metadata"].clone();
+        let mac = metadata["annotations"]["postern.dev/mac"].as_str().unwrap_or_default().to_owned();
+        holds(mac.starts_with(&format!("{current}.")), mac)
+    })
+    .await;
+
+    // The flag stays on the command line, and what is planted now is not adopted; what was changed while the operator was stopped is repaired.
+    stop(replica).await;
+    let evil = json!({"stringData": {"token-uri": "https://evil.example.com"}});
+    tenant.merge_as("postern", "Secret", &tenant.namespace, "blue", evil).await;
+    let (id, value) = SecretValue::generate();
+    let mut planted = tenant.get("Secret", "blue").await;
+    planted["metadata"] = json!({
+        "name": "blocked", "labels": planted["metadata"]["labels"],
+        "annotations": planted["metadata"]["annotations"], "ownerReferences": planted["metadata"]["ownerReferences"],
+    });
+    planted["metadata"]["annotations"]["postern.dev/version"] = json!(id.to_string());
+    for (field, own) in [("name", json!("blocked")), ("uid", blocked["metadata"]["uid"].clone())] {
+        planted["metadata"]["ownerReferences"][0][field] = own;
+    }
+    planted["stringData"] = json!({"client-secret": value.expose_secret()});
+    tenant.kubernetes.create(&tenant.namespace, &planted).await.unwrap();
+    replica.start_with(&kubeconfig, &["--adopt-unverified-secrets"]);
+    tenant.cluster.ready().await;
+    tenant.apply(&application("later", "sync", json!({}))).await;
+    tenant.ready("ClientSecret", "blocked").await;
+    let new = tenant.delivered("blocked").await;
+    assert_ne!(new.key("client-secret"), value.expose_secret());
+    tenant.let_in(&new).await;
+    tenant.turned_away(&new.with_secret(value.expose_secret())).await;
+    eventually("what was changed while the operator was stopped is repaired", async || {
+        let now = tenant.delivered("blue").await;
+        holds(now.key("token-uri") == credential.key("token-uri"), "not yet")
+    })
+    .await;
+    tenant.let_in(&credential).await;
+    // Without those about the last use, which a replica reports when it stops.
+    let of_secrets = async || {
+        let writes = tenant.writes().await;
+        writes.into_iter().filter(|write| write.contains(" secrets ")).collect::<Vec<_>>()
+    };
+    let before = of_secrets().await;
+    stop(replica).await;
+    replica.start(&kubeconfig);
+    tenant.cluster.ready().await;
+    assert_eq!(of_secrets().await, before, "what is read again and right is not written");
+}
+
+/// A key whose deletion was requested counts as deleted, and says what keeps it.
+#[tokio::test]
+async fn a_key_that_is_being_deleted_is_not_started_with_and_nothing_that_runs_stops() {
+    let (tenant, credential) = settled("held-key").await;
+    let backup = Backup::of(&tenant, INSTALL_KEY);
+    let finalizers = |held: serde_json::Value| json!({"metadata": {"finalizers": held}});
+    for name in [INSTALL_KEY, "postern-tls"] {
+        let hold = finalizers(json!(["example.com/hold"]));
+        tenant.kubernetes.merge("Secret", OPERATOR_NAMESPACE, name, hold).await.unwrap();
+        tenant.delete("Secret", OPERATOR_NAMESPACE, name).await;
+    }
+    tenant.accepted(&credential).await;
+    waits_for_keys(&tenant, INSTALL_KEY, "is being deleted, and its finalizers keep it (example.com/hold)").await;
+    let log = std::fs::read_to_string(&tenant.cluster.replicas[0].log).unwrap();
+    assert!(log.contains("Secret postern-tls is being deleted"), "the certificate counts as deleted too");
+    for name in [INSTALL_KEY, "postern-tls"] {
+        tenant.kubernetes.merge("Secret", OPERATOR_NAMESPACE, name, finalizers(json!(null))).await.unwrap();
+    }
+    waits_for_keys(&tenant, INSTALL_KEY, "is missing although credentials exist").await;
+    backup.restore();
+    tenant.cluster.ready().await;
+}
+
+async fn stop(replica: &Replica) {
+    replica.process().terminate();
+    replica.process().ended().await;
+}
+
+fn base64_text(text: &str) -> String {
+    use base64::Engine as _;
+    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(text).unwrap()).unwrap()
 }
 
 async fn settled(name: &str) -> (Tenant, Credential) {

@@ -11,9 +11,12 @@ use crate::plan::story::{Outlook, with_outlook};
 /// The conditions of `status`, whose other fields are complete. `refusal`: see [`refusal`].
 pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Vec<Verdict> {
     let mut verdicts = ready(observed, status, refusal.as_deref());
-    if !status.versions.is_empty() {
+    let has_version = !status.versions.is_empty();
+    if has_version || matches!(observed.delivered, Delivered::Terminating { .. }) {
         let unsaid = refusal.filter(|_| verdicts.iter().all(|verdict| verdict.reason != reasons::DELIVERY_FAILED));
         verdicts.extend(delivered(observed, status, unsaid));
+    }
+    if has_version {
         verdicts.push(expiring(observed, status));
         verdicts.push(rotating(observed, status));
     }
@@ -98,6 +101,7 @@ fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Opti
     let name = observed.secret.spec.secret_name(&observed.secret.metadata);
     let no = |reason, message| Some(Verdict::no(types::DELIVERED, reason, message));
     match (&observed.delivered, &status.delivery) {
+        (Delivered::Terminating { finalizers }, _) => no(reasons::SECRET_TERMINATING, observed.terminating(finalizers)),
         (Delivered::Ours { immutable: true, .. }, _) => no(
             reasons::SECRET_IMMUTABLE,
             format!(

@@ -25,7 +25,7 @@ pub struct Policy {
 /// How far the restart of a workload has come.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Rollout {
-    /// The workload does not exist.
+    /// The workload does not exist, or its deletion was requested.
     Missing,
     /// It has not been restarted for the newest version.
     Outdated,
@@ -91,17 +91,31 @@ pub enum Delivered {
     Foreign,
     /// One that names us as its owner and is of another type.
     OtherType,
+    /// Ours, and its deletion was requested: no pod may use its value any more, and no Secret of its name can be created until it is gone.
+    Terminating {
+        /// What keeps it.
+        finalizers: String,
+    },
     /// Ours, by the UID of its controller owner reference.
     Ours {
-        /// The version that it says it holds.
+        /// The version whose value it holds, if it is one that Postern delivered.
         version: Option<String>,
-        /// The digest of the content that was written.
-        content: Option<String>,
-        /// Nobody else wrote what we wrote.
-        intact: bool,
+        /// Whether it holds everything else that it should.
+        contents: Contents,
         /// Somebody set `immutable`: nothing in it can be changed any more.
         immutable: bool,
     },
+}
+
+/// What is in a Secret, beside what should be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Contents {
+    /// It is as it should be.
+    Right,
+    /// It is what should have been there before.
+    Outdated,
+    /// Another client changed it.
+    Changed,
 }
 
 /// The Secret that a value is imported from.
@@ -110,6 +124,8 @@ pub enum Import {
     /// It does not exist, or does not carry the label that allows it: deliberately one answer, which does not show
     /// which Secrets exist.
     NotFound,
+    /// Its deletion was requested.
+    Terminating,
     /// It has no such key, or what is there is not text.
     KeyMissing,
     /// The value has a wrong length.
@@ -129,10 +145,11 @@ pub enum Action {
     None,
     /// Create the Secret with a new value. If one of that name exists after all, look again.
     Create,
-    /// The Secret holds a version that status does not know: a write of ours that did not get as far as status. Record
-    /// it, or, if the value is not what we wrote, stage another.
+    /// The Secret holds a value of ours that status does not know: a write that did not get as far as status. Record it.
     Adopt,
-    /// Put our keys and labels right; if the value is not the one that the verifier knows, stage another.
+    /// The Secret holds no value of ours, and none is in use yet: write a new one, and record it.
+    Replace,
+    /// Put our keys and labels right.
     Repair,
     /// Record a new value, then write it into the Secret.
     Stage(RotationCause),

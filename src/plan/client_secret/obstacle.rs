@@ -29,7 +29,8 @@ impl Observed<'_> {
 
     /// The first that has nothing to do with its age.
     fn in_the_way(&self) -> Option<Obstacle> {
-        self.out_of_place().or_else(|| self.import_refused()).or_else(|| self.name_conflict())
+        let terminating = || self.is_terminating();
+        self.out_of_place().or_else(|| self.import_refused()).or_else(|| self.name_conflict()).or_else(terminating)
     }
 
     /// Whether something keeps the next step from being taken. That the value has ended does not, when the one to import
@@ -96,6 +97,13 @@ impl Observed<'_> {
                      postern.dev/import: \"true\": correct the name, create the Secret, or ask its owner for the label."
                 ),
             )),
+            Import::Terminating => Some(Obstacle::waiting(
+                reasons::IMPORT_NOT_FOUND,
+                format!(
+                    "spec.source.existing: Secret {name} is being deleted, which counts as deleted: create it again when it \
+                     is gone, or correct the name."
+                ),
+            )),
             Import::KeyMissing => Some(Obstacle::stuck(
                 reasons::IMPORT_KEY_MISSING,
                 format!(
@@ -135,8 +143,29 @@ impl Observed<'_> {
                 "Secret {name} names this ClientSecret as its owner but is not of type servicebinding.io/oauth2, and the \
                  type of a Secret cannot be changed: delete it, and the right one is made."
             ),
-            (Delivered::Ours { .. } | Delivered::Unknown, _) | (Delivered::Absent, false) => return None,
+            (Delivered::Ours { .. } | Delivered::Terminating { .. } | Delivered::Unknown, _)
+            | (Delivered::Absent, false) => return None,
         };
         Some(Obstacle::stuck(reasons::SECRET_NAME_CONFLICT, message))
+    }
+
+    /// What is shown once authenticates without its Secret.
+    fn is_terminating(&self) -> Option<Obstacle> {
+        match &self.delivered {
+            Delivered::Terminating { finalizers } if self.stays().is_none() => {
+                Some(Obstacle::waiting(reasons::SECRET_TERMINATING, self.terminating(finalizers)))
+            }
+            _ => None,
+        }
+    }
+
+    /// That the Secret is being deleted, and what to do.
+    pub(super) fn terminating(&self, finalizers: &str) -> String {
+        let name = self.secret.spec.secret_name(&self.secret.metadata);
+        let value = if self.is_lost_for_good() { ", and its value is refused" } else { "" };
+        format!(
+            "Secret {name} is being deleted{value}. Its finalizers keep it: {finalizers}. Have their controller finish, or \
+             remove them from metadata.finalizers; then the Secret is recreated automatically if it is needed."
+        )
     }
 }

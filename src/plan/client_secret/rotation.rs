@@ -42,7 +42,7 @@ impl Observed<'_> {
                 // Also while another value was on its way into it.
                 _ => RotationCause::SecretLost,
             }),
-            Delivered::Unknown | Delivered::Foreign | Delivered::OtherType => None,
+            Delivered::Unknown | Delivered::Foreign | Delivered::OtherType | Delivered::Terminating { .. } => None,
         };
         lost.or_else(|| self.due_cause())
     }

@@ -193,7 +193,9 @@ impl Observed<'_> {
                 Rollout::Done => return None,
                 Rollout::Outdated => format!("{workload} to be restarted"),
                 Rollout::Progressing(how_far) => format!("{workload} ({how_far})"),
-                Rollout::Missing => format!("{workload}, which does not exist: correct spec.rotation.rollout"),
+                Rollout::Missing => {
+                    format!("{workload}, which does not exist or is being deleted: correct spec.rotation.rollout")
+                }
                 Rollout::Stuck(why) => format!("{workload}, which is stuck: {why}"),
             })
         });
@@ -208,13 +210,15 @@ impl Observed<'_> {
             && self.rotation_cause().is_none()
     }
 
-    /// The Secret that held the value belongs to somebody else now, or is gone and cannot be made again.
+    /// The Secret that held the value belongs to somebody else now, is being deleted, or is gone and cannot be made again.
     pub(super) fn is_lost_for_good(&self) -> bool {
         // What is shown once lives on without its Secret.
         let should_be_there = self.stays().is_none();
         match self.delivered {
             Delivered::Foreign | Delivered::OtherType => should_be_there,
             Delivered::Absent => should_be_there && self.obstacle().is_some(),
+            // An imported value is still in its source.
+            Delivered::Terminating { .. } => should_be_there && self.secret.spec.existing().is_none(),
             Delivered::Unknown | Delivered::Ours { .. } => false,
         }
     }

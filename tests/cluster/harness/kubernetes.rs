@@ -116,6 +116,12 @@ impl Kubernetes {
         answer(self.api(kind, namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
+    /// The same under another name than that of this program, as `kubectl --field-manager` does.
+    pub async fn merge_as(&self, manager: &str, kind: &str, namespace: &str, name: &str, patch: Value) -> Value {
+        let with = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        answer(self.api(kind, namespace).patch(name, &with, &Patch::Merge(patch)).await).expect("a patch")
+    }
+
     /// Merges `patch` into the status of an object, as only the operator and admins may.
     pub async fn merge_status(&self, kind: &str, namespace: &str, name: &str, patch: Value) -> Result<Value, String> {
         let api = self.api(kind, namespace);

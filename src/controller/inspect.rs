@@ -1,0 +1,216 @@
+//! What is found under the name of a delivered Secret.
+//!
+//! ```text
+//! metadata (store, or API server) ─▶ ours? ─▶ terminating? ─▶ read since? ── no ─▶ read and compare
+//!                                                                └── yes ─▶ what was found then
+//! ```
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::core::PartialObjectMeta;
+
+use super::delivery::finding;
+use super::secret_content::Wanted;
+use super::verified::{Finding, fingerprint};
+use super::{Context, Error};
+use crate::api::ClientSecret;
+use crate::api::client_secret::{RotationStep, VersionState};
+use crate::api::conditions::{reasons, types};
+use crate::api::names::{CONTENT_ANNOTATION, SECRET_TYPE};
+use crate::api::precedence::uid_number;
+use crate::clock::Clock;
+use crate::model::{DeliveredSecret, Key};
+use crate::plan::client_secret::{Contents, Delivered};
+use crate::plan::content::Content;
+
+/// The state of the delivered Secret.
+pub(super) enum Seen {
+    /// The store does not have our own last write yet; its event will come.
+    Behind,
+    /// Other clients change it often: it is read again after this time.
+    Later(Duration),
+    /// The Secret as it is, with its data if it was read.
+    Now(Delivered, Read),
+}
+
+/// The Secret with its data, if it was read.
+type Read = Option<Box<Secret>>;
+
+impl<C: Clock> Context<C> {
+    /// The Secret that `secret` delivers.
+    ///
+    /// One that is not in the store may still exist without our label. The API server is asked when that matters: when
+    /// a value was delivered before (it may have lost its label instead of having been deleted), or when another Secret was
+    /// in the way. For a new ClientSecret `create` itself finds out.
+    pub(super) async fn delivered(&self, secret: &ClientSecret, content: &Content) -> Result<Seen, Error> {
+        let key = delivered_key(secret);
+        let found = match self.model.delivered.get(&key) {
+            Some(stored) if self.written.is_ahead_of(stored.as_ref()) => return Ok(Seen::Behind),
+            Some(stored) => stored.as_ref().clone(),
+            None if was_in_the_way(secret) || (delivered_before(secret) && !was_removed(secret)) => {
+                match self.metadata_of(key).await? {
+                    Some(found) => found,
+                    None => return Ok(Seen::Now(Delivered::Absent, None)),
+                }
+            }
+            None => return Ok(Seen::Now(Delivered::Absent, None)),
+        };
+        let known = self.verified.of(found.key());
+        let is_known = |known: Finding| known.revision == found.revision && (known.right || known.immutable);
+        let is_changed = known.is_some_and(|known| !is_known(known));
+        if is_changed
+            && is_ours(secret, &found)
+            && let Some(wait) = self.reads_pace.wait(found.key(), Instant::now())
+        {
+            return Ok(Seen::Later(wait));
+        }
+        self.judged(secret, &found, content).await.map(|(delivered, read)| Seen::Now(delivered, read))
+    }
+
+    /// The same from the API server, at once.
+    pub(super) async fn delivered_live(
+        &self,
+        secret: &ClientSecret,
+        content: &Content,
+    ) -> Result<(Delivered, Read), Error> {
+        match self.metadata_of(delivered_key(secret)).await? {
+            Some(found) => self.judged(secret, &found, content).await,
+            None => Ok((Delivered::Absent, None)),
+        }
+    }
+
+    /// Metadata only, whatever its owner.
+    async fn metadata_of(&self, key: Key) -> Result<Option<DeliveredSecret>, Error> {
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &key.namespace);
+        let found = api.get_opt(&key.name).await.map_err(|source| Error::Api {
+            step: "read the metadata of",
+            object: format!("Secret {}/{}", key.namespace, key.name),
+            source: Box::new(source),
+        })?;
+        Ok(found.map(|found| DeliveredSecret::new(key, &found.metadata)))
+    }
+
+    async fn judged(
+        &self,
+        secret: &ClientSecret,
+        found: &DeliveredSecret,
+        content: &Content,
+    ) -> Result<(Delivered, Read), Error> {
+        if !is_ours(secret, found) {
+            return Ok((Delivered::Foreign, None));
+        }
+        if let Some(finalizers) = &found.terminating {
+            return Ok((Delivered::Terminating { finalizers: finalizers.to_string() }, None));
+        }
+        let known = self.verified.of(found.key());
+        let version = found.version.as_deref().map(str::to_owned);
+        match known {
+            Some(known) if known.revision == found.revision && known.holds_for(content) => {
+                let version = version.filter(|_| known.holds_value);
+                let contents = if known.right { Contents::Right } else { Contents::Outdated };
+                return Ok((Delivered::Ours { version, contents, immutable: known.immutable }, None));
+            }
+            None if self.verified.is_to_be_swept(found.key()) && says_what_is_wanted(secret, found, content) => {
+                return Ok((Delivered::Ours { version, contents: Contents::Right, immutable: false }, None));
+            }
+            _ => {}
+        }
+        let Some(found) = self.read_own(secret).await? else { return Ok((Delivered::Absent, None)) };
+        let delivered = self.compared(secret, &found, content, known)?;
+        Ok((delivered, Some(found)))
+    }
+
+    /// What a Secret of ours holds, by its data. `known`: what was found in it before.
+    fn compared(
+        &self,
+        secret: &ClientSecret,
+        found: &Secret,
+        content: &Content,
+        known: Option<Finding>,
+    ) -> Result<Delivered, Error> {
+        if found.type_.as_deref() != Some(SECRET_TYPE) {
+            return Ok(Delivered::OtherType);
+        }
+        let now = finding(found, content, false);
+        // Deleted and made again between two looks, it is deleted all the same, whatever it holds.
+        let before = known.filter(|known| known.uid != now.uid);
+        let value = if before.is_some() { None } else { self.held(secret, found) };
+        let wanted = value.as_ref().map(|value| Wanted::new(secret, value, content, &self.install_keys)).transpose();
+        let wanted = wanted.map_err(|source| Error::Hash { object: super::gather::describe(secret), source })?;
+        let difference = wanted.as_ref().and_then(|wanted| wanted.differs(found));
+        let contents = match &difference {
+            None => Contents::Right,
+            Some(difference) => {
+                let is_changed = known.is_some_and(|known| known.revision != now.revision);
+                // What we wrote last is what is wanted now, so another client changed it.
+                let says = found.metadata.annotations.as_ref().and_then(|all| all.get(CONTENT_ANNOTATION));
+                let same = says.is_some_and(|digest| *digest == content.digest());
+                let tampered = difference.concerns_content() && (is_changed || same);
+                if tampered { Contents::Changed } else { Contents::Outdated }
+            }
+        };
+        let now = Finding {
+            // Kept until it holds a new value, so that the next reconciliation decides the same.
+            uid: before.map_or(now.uid, |before| before.uid),
+            right: value.is_some() && difference.is_none(),
+            holds_value: value.is_some(),
+            ..now
+        };
+        self.verified.note(&Key::of(found), now);
+        Ok(Delivered::Ours { version: value.map(|value| value.id), contents, immutable: now.immutable })
+    }
+}
+
+/// By the UID of the controller owner reference and by nothing else: labels and names can be forged.
+fn is_ours(secret: &ClientSecret, found: &DeliveredSecret) -> bool {
+    found.controller.is_some() && found.controller == uid_number(&secret.metadata)
+}
+
+impl Finding {
+    /// Whether it says all there is to know of a Secret that should hold this content.
+    fn holds_for(&self, content: &Content) -> bool {
+        self.immutable || (self.right && self.content == fingerprint(&content.digest()))
+    }
+}
+
+/// The key of the Secret that is delivered for `secret`.
+pub(super) fn delivered_key(secret: &ClientSecret) -> Key {
+    Key::of(secret).beside(secret.spec.secret_name(&secret.metadata))
+}
+
+/// Whether the annotations of `found` say what should be in it, and nothing has to be done that depends on whether it is.
+fn says_what_is_wanted(secret: &ClientSecret, found: &DeliveredSecret, content: &Content) -> bool {
+    let Some(status) = &secret.status else { return false };
+    let newest = status.versions.first().filter(|newest| newest.state == VersionState::Active);
+    let is_delivering = status.rotation.as_ref().is_some_and(|rotation| rotation.step == RotationStep::Delivering);
+    newest.is_some_and(|newest| found.version.as_deref() == Some(newest.id.as_str()))
+        && found.content.as_deref() == Some(content.digest().as_str())
+        && !is_delivering
+        && !says(secret, &IN_THE_WAY)
+        && !says(secret, &[reasons::SECRET_IMMUTABLE, reasons::DELIVERY_FAILED])
+}
+
+/// Reasons why the Secret of that name could not be used.
+const IN_THE_WAY: [&str; 2] = [reasons::SECRET_NAME_CONFLICT, reasons::SECRET_TERMINATING];
+
+fn was_in_the_way(secret: &ClientSecret) -> bool {
+    says(secret, &IN_THE_WAY)
+}
+
+fn says(secret: &ClientSecret, listed: &[&str]) -> bool {
+    let conditions = secret.status.iter().flat_map(|status| &status.conditions);
+    let mut conditions = conditions.filter(|c| [types::READY, types::DELIVERED].contains(&c.type_.as_str()));
+    conditions.any(|condition| listed.contains(&condition.reason.as_str()))
+}
+
+fn delivered_before(secret: &ClientSecret) -> bool {
+    secret.status.as_ref().is_some_and(|status| !status.versions.is_empty())
+}
+
+/// It was shown once and is gone, as it should be.
+fn was_removed(secret: &ClientSecret) -> bool {
+    let delivery = secret.status.as_ref().and_then(|status| status.delivery.as_ref());
+    delivery.is_some_and(|delivery| delivery.removed_at.is_some())
+}

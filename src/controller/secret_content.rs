@@ -1,0 +1,139 @@
+//! What a delivered Secret should hold, and how one that is found differs from it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use serde_json::{Value as Json, json};
+
+use super::value::Value;
+use crate::api::ClientSecret;
+use crate::api::client_secret::uid_bytes;
+use crate::api::names::{
+    COMPONENT_LABEL, CONTENT_ANNOTATION, CREDENTIAL, ISSUED_ANNOTATION, KEYS_ANNOTATION, MAC_ANNOTATION, MANAGED_BY,
+    MANAGED_BY_LABEL, VERSION_ANNOTATION,
+};
+use crate::crypto::delivery_mac::{self, Delivery};
+use crate::crypto::install_key::{InstallKeyError, InstallKeys};
+use crate::plan::content::Content;
+
+/// Everything that Postern writes into a delivered Secret.
+pub(super) struct Wanted {
+    pub(super) data: BTreeMap<String, ByteString>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+/// How a Secret differs from what is wanted.
+pub(super) struct Difference {
+    /// A merge patch (RFC 7396) that puts it right.
+    pub(super) patch: Json,
+    /// What the patch changes, as `data/KEY`, `labels/KEY` and `annotations/KEY`.
+    pub(super) keys: Vec<String>,
+}
+
+impl Wanted {
+    /// What is delivered for `owner`: the value, and what is around it.
+    pub(super) fn new(
+        owner: &ClientSecret,
+        value: &Value,
+        content: &Content,
+        install_keys: &InstallKeys,
+    ) -> Result<Self, InstallKeyError> {
+        let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let secret = (content.secret_key(), value.text.expose_secret());
+        let bytes = |(key, value): (&str, &str)| (key.to_owned(), ByteString(value.as_bytes().to_vec()));
+        let (issued, digest, names) = (value.at.to_string(), content.digest(), names(content));
+        let mac = delivery_mac::sign(install_keys, &delivery(owner, &value.id, value.at, secret.1))?;
+        let annotations = [
+            (VERSION_ANNOTATION, value.id.as_str()),
+            (ISSUED_ANNOTATION, &issued),
+            (CONTENT_ANNOTATION, &digest),
+            (KEYS_ANNOTATION, &names),
+            (MAC_ANNOTATION, &mac),
+        ];
+        let labels = [(MANAGED_BY_LABEL, MANAGED_BY), (COMPONENT_LABEL, CREDENTIAL)];
+        Ok(Self {
+            data: content.entries().chain([secret]).map(bytes).collect(),
+            labels: content.labels().chain(labels).map(text).collect(),
+            annotations: content.annotations().chain(annotations).map(text).collect(),
+        })
+    }
+
+    /// How `found` differs; `None`: it holds all of it. What others added is no difference; what we wrote before under
+    /// another name is.
+    pub(super) fn differs(&self, found: &Secret) -> Option<Difference> {
+        let written = found.annotations().get(KEYS_ANNOTATION).map(String::as_str).unwrap_or_default();
+        let written: Vec<&str> = written.split(' ').collect();
+        let mut keys = Vec::new();
+        let mut patch = |part: &str, changes: BTreeMap<String, Json>| {
+            keys.extend(changes.keys().map(|key| format!("{part}/{key}")));
+            json!(changes)
+        };
+        let metadata = &found.metadata;
+        let data = patch("data", changes("data", &written, found.data.as_ref(), &self.data));
+        let labels = patch("labels", changes("labels", &written, metadata.labels.as_ref(), &self.labels));
+        let annotations = changes("annotations", &written, metadata.annotations.as_ref(), &self.annotations);
+        let annotations = patch("annotations", annotations);
+        let resource_version = &metadata.resource_version;
+        let metadata = json!({"resourceVersion": resource_version, "labels": labels, "annotations": annotations});
+        (!keys.is_empty()).then(|| Difference { patch: json!({"metadata": metadata, "data": data}), keys })
+    }
+}
+
+impl Difference {
+    /// Whether it is more than a note of ours beside the content.
+    pub(super) fn concerns_content(&self) -> bool {
+        let notes = [KEYS_ANNOTATION, MAC_ANNOTATION].map(|note| format!("annotations/{note}"));
+        self.keys.iter().any(|key| !notes.contains(key))
+    }
+}
+
+/// The entries of a merge patch that make `found` hold `wanted`, and no longer what we wrote and do not want.
+fn changes<V: PartialEq + serde::Serialize>(
+    part: &str,
+    written: &[&str],
+    found: Option<&BTreeMap<String, V>>,
+    wanted: &BTreeMap<String, V>,
+) -> BTreeMap<String, Json> {
+    let there = |key: &str| found.and_then(|found| found.get(key));
+    let ours = written.iter().filter_map(|name| name.strip_prefix(part)?.strip_prefix('/'));
+    let outdated = ours.filter(|key| !wanted.contains_key(*key) && there(key).is_some());
+    let outdated = outdated.map(|key| (key.to_owned(), Json::Null));
+    let wrong = wanted.iter().filter(|(key, value)| there(key) != Some(value));
+    outdated.chain(wrong.map(|(key, value)| (key.clone(), json!(value)))).collect()
+}
+
+/// The names of what is written for this content, with spaces between. Labels and annotations that every delivered Secret
+/// has are not among them.
+fn names(content: &Content) -> String {
+    let data = content.keys().map(|key| format!("data/{key}"));
+    let labels = content.labels().map(|(key, _)| format!("labels/{key}"));
+    let annotations = content.annotations().map(|(key, _)| format!("annotations/{key}"));
+    data.chain(labels).chain(annotations).collect::<Vec<_>>().join(" ")
+}
+
+/// The input of the MAC on a value.
+fn delivery<'a>(owner: &'a ClientSecret, version: &'a str, at: jiff::Timestamp, value: &'a str) -> Delivery<'a> {
+    Delivery {
+        owner: uid_bytes(&owner.metadata),
+        namespace: owner.metadata.namespace.as_deref().unwrap_or_default(),
+        name: owner.spec.secret_name(&owner.metadata),
+        version,
+        issued_at: at.as_second(),
+        value,
+    }
+}
+
+/// Whether the MAC in the annotations of `found` proves that this install delivered `value` as this version of `owner`.
+pub(super) fn is_proven(
+    install_keys: &InstallKeys,
+    owner: &ClientSecret,
+    found: &Secret,
+    (version, at): (&str, jiff::Timestamp),
+    value: &str,
+) -> bool {
+    let mac = found.annotations().get(MAC_ANNOTATION);
+    mac.is_some_and(|mac| delivery_mac::verify(install_keys, mac, &delivery(owner, version, at, value)))
+}

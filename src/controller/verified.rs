@@ -1,0 +1,142 @@
+//! What was found in delivered Secrets, by resourceVersion: a Secret is read when it has another one than was read last.
+//!
+//! Who made a change is not asked, because anybody may give any name. The memory is that of one process while it leads. Who
+//! begins to lead has read none of them yet: a sweep reads one after the other, at a pace that leaves the work queue to
+//! those who wait for credentials. Until then a Secret is taken for what its annotations say, unless something has to be
+//! done about it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::inspect::delivered_key;
+use super::queue::Queue;
+use super::{Context, PIECE};
+use crate::clock::Clock;
+use crate::model::Key;
+
+/// Pause between two Secrets of the sweep: ten thousand take three minutes, and a twentieth of what a queue can do.
+const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+
+/// What was found in a Secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Finding {
+    /// `metadata.uid`, of which 64 bits distinguish one Secret from the next of its name.
+    pub(super) uid: u64,
+    /// `metadata.resourceVersion`
+    pub(super) revision: u64,
+    /// What it should hold, as [`fingerprint`] says it.
+    pub(super) content: u64,
+    /// It holds all of it, with the value of the newest version.
+    pub(super) right: bool,
+    /// It cannot be changed any more.
+    pub(super) immutable: bool,
+    /// It holds the value of the newest version.
+    pub(super) holds_value: bool,
+}
+
+/// The memory, by the key of the Secret.
+#[derive(Debug, Default)]
+pub(super) struct Verified(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    findings: HashMap<Key, Finding>,
+    /// What the sweep has called for.
+    called: HashSet<Key>,
+    is_swept: bool,
+}
+
+impl Verified {
+    /// Forgets everything: another process may have led before.
+    pub(super) fn restart(&self) {
+        *self.lock() = State::default();
+    }
+
+    pub(super) fn of(&self, secret: &Key) -> Option<Finding> {
+        self.lock().findings.get(secret).copied()
+    }
+
+    pub(super) fn note(&self, secret: &Key, finding: Finding) {
+        let mut state = self.lock();
+        state.called.remove(secret);
+        state.findings.insert(secret.clone(), finding);
+    }
+
+    /// Whether the sweep is still to come to this Secret.
+    pub(super) fn is_to_be_swept(&self, secret: &Key) -> bool {
+        let state = self.lock();
+        !state.is_swept && !state.called.contains(secret)
+    }
+
+    /// Forgets Secrets that are not there any more.
+    pub(super) fn forget_unless(&self, is_there: impl Fn(&Key) -> bool) {
+        self.lock().findings.retain(|key, _| is_there(key));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has every delivered Secret read that was not read yet. Never ends.
+pub(super) async fn sweep<C: Clock>(context: &Context<C>, secrets: Queue) {
+    for (number, key) in context.model.secrets.keys().into_iter().enumerate() {
+        if number % PIECE == PIECE - 1 {
+            tokio::task::yield_now().await;
+        }
+        let Some(object) = context.model.secrets.get(&key) else { continue };
+        let delivered = delivered_key(&object);
+        if context.verified.of(&delivered).is_none() && context.model.delivered.get(&delivered).is_some() {
+            context.verified.lock().called.insert(delivered);
+            secrets.push(key);
+            tokio::time::sleep(SWEEP_PAUSE).await;
+        }
+    }
+    {
+        let mut state = context.verified.lock();
+        state.is_swept = true;
+        state.called = HashSet::new();
+    }
+    std::future::pending::<()>().await;
+}
+
+/// The first 64 bits of a digest in hex, which is that of what a Secret should hold.
+pub(super) fn fingerprint(digest: &str) -> u64 {
+    digest.get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINDING: Finding =
+        Finding { uid: 1, revision: 2, content: 3, right: true, immutable: false, holds_value: true };
+
+    #[test]
+    fn what_the_sweep_has_called_for_is_read_and_after_it_everything_that_is_unknown() {
+        let (verified, blue, green) = (Verified::default(), Key::new("billing", "blue"), Key::new("billing", "green"));
+        assert!(verified.is_to_be_swept(&blue));
+        verified.lock().called.insert(blue.clone());
+        assert!(!verified.is_to_be_swept(&blue) && verified.is_to_be_swept(&green));
+        verified.note(&blue, FINDING);
+        assert_eq!((verified.of(&blue), verified.of(&green)), (Some(FINDING), None));
+        verified.lock().is_swept = true;
+        assert!(!verified.is_to_be_swept(&green), "the sweep has ended");
+        verified.restart();
+        assert!(verified.is_to_be_swept(&green) && verified.of(&blue).is_none());
+    }
+
+    #[test]
+    fn a_secret_that_is_gone_takes_no_room() {
+        let verified = Verified::default();
+        verified.note(&Key::new("billing", "blue"), FINDING);
+        verified.forget_unless(|_| false);
+        assert!(verified.lock().findings.is_empty());
+    }
+
+    #[test]
+    fn other_content_has_another_fingerprint() {
+        assert_ne!(fingerprint(&crate::api::digest::digest(["a"])), fingerprint(&crate::api::digest::digest(["b"])));
+    }
+}

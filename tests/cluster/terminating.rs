@@ -1,0 +1,166 @@
+//! What is being deleted counts as deleted, however long a finalizer keeps it: the table of `src/api/terminating.rs`, row
+//! by row. The operator's own keys are in `keys.rs`.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Credential, Tenant, client_secret, condition, eventually, holds, object};
+
+const FINALIZER: &str = "example.com/hold";
+
+/// Requests the deletion of an object that a finalizer keeps.
+async fn delete_held(tenant: &Tenant, kind: &str, name: &str) {
+    let held = json!({"metadata": {"finalizers": [FINALIZER]}});
+    tenant.merge(kind, &tenant.namespace, name, held).await.unwrap();
+    tenant.delete(kind, &tenant.namespace, name).await;
+    is_there(tenant, kind, name).await;
+}
+
+async fn is_there(tenant: &Tenant, kind: &str, name: &str) {
+    let there = tenant.kubernetes.get(kind, &tenant.namespace, name).await;
+    assert!(there["metadata"]["deletionTimestamp"].is_string(), "{there:#}");
+}
+
+async fn let_go(tenant: &Tenant, kind: &str, name: &str) {
+    tenant.merge(kind, &tenant.namespace, name, json!({"metadata": {"finalizers": null}})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_delivered_secret_ends_its_value_and_the_next_is_delivered_when_it_is_gone() {
+    let tenant = Tenant::new("held-secret").await;
+    tenant.settle_in().await;
+    let leaked = tenant.issue("blue").await;
+    delete_held(&tenant, "Secret", "blue").await;
+    tenant.turned_away(&leaked).await;
+    let message = tenant.refused("ClientSecret", "blue", "SecretTerminating").await;
+    assert!(message.contains(FINALIZER) && message.contains("metadata.finalizers"), "{message}");
+    let told = tenant.says("ClientSecret", "blue", "Delivered", "False", "SecretTerminating").await;
+    assert!(told["message"].as_str().unwrap().contains(FINALIZER), "{told}");
+    tenant.told("blue", "SecretTerminating").await;
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    assert_eq!(status["binding"], Value::Null, "{status}");
+    let before = tenant.writes().await;
+    assert_eq!(tenant.writes().await, before, "nothing is tried while the finalizer is there");
+    is_there(&tenant, "Secret", "blue").await;
+    let_go(&tenant, "Secret", "blue").await;
+    tenant.ready("ClientSecret", "blue").await;
+    let new = tenant.delivered("blue").await;
+    assert_ne!(new.key("client-secret"), leaked.key("client-secret"));
+    tenant.accepted(&new).await;
+    tenant.turned_away(&leaked).await;
+    assert_eq!(condition(&tenant.get("ClientSecret", "blue").await, "Delivered"), None);
+}
+
+#[tokio::test]
+async fn an_object_of_the_chain_refuses_the_credential() {
+    for kind in ["ClientSecret", "Application", "ServiceUser"] {
+        let tenant = Tenant::new("held").await;
+        tenant.settle_in().await;
+        let credential = tenant.issue("sync").await;
+        delete_held(&tenant, kind, "sync").await;
+        tenant.turned_away(&credential).await;
+        is_there(&tenant, kind, "sync").await;
+        let_go(&tenant, kind, "sync").await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_delivered_for_a_client_secret() {
+    let tenant = Tenant::new("held-owner").await;
+    tenant.settle_in().await;
+    tenant.issue("blue").await;
+    delete_held(&tenant, "ClientSecret", "blue").await;
+    tenant.delete("Secret", &tenant.namespace, "blue").await;
+    // What comes later is done, and that is not.
+    tenant.issue("green").await;
+    assert!(tenant.find("Secret", &tenant.namespace, "blue").await.is_none());
+    let_go(&tenant, "ClientSecret", "blue").await;
+}
+
+#[tokio::test]
+async fn an_access_group_grants_nothing() {
+    let tenant = Tenant::new("held-group").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    tenant.accepted(&credential).await;
+    delete_held(&tenant, "AccessGroup", &tenant.own("readers")).await;
+    tenant.answers_everywhere(&credential, &[], "400 invalid_scope").await;
+    let_go(&tenant, "AccessGroup", &tenant.own("readers")).await;
+}
+
+#[tokio::test]
+async fn a_secret_to_import_from_does_not_exist() {
+    let tenant = Tenant::new("held-import").await;
+    tenant.settle_in().await;
+    let legacy = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "legacy", "labels": {"postern.dev/import": "true"}},
+        "stringData": {"password": "a value that is long enough"},
+    });
+    tenant.apply(&legacy).await;
+    let spec = json!({"source": {"existing": {"secretName": "legacy", "key": "password"}}});
+    tenant.apply(&client_secret("blue", "sync", spec.clone())).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let credential = eventually("it is delivered", async || {
+        let found = tenant.find("Secret", &tenant.namespace, "blue").await.ok_or("no Secret")?;
+        Ok(Credential::delivered_in(&found))
+    })
+    .await;
+    delete_held(&tenant, "Secret", "legacy").await;
+    let message = tenant.refused("ClientSecret", "blue", "ImportNotFound").await;
+    assert!(message.contains("Secret legacy is being deleted"), "{message}");
+    tenant.apply(&client_secret("green", "sync", spec)).await;
+    tenant.refused("ClientSecret", "green", "ImportNotFound").await;
+    // The deleted Secret cannot be made again without its source: its value ends.
+    tenant.delete("Secret", &tenant.namespace, "blue").await;
+    tenant.turned_away(&credential).await;
+    is_there(&tenant, "Secret", "legacy").await;
+    let_go(&tenant, "Secret", "legacy").await;
+}
+
+#[tokio::test]
+async fn a_workload_to_restart_does_not_exist() {
+    let tenant = Tenant::new("held-workload").await;
+    tenant.settle_in().await;
+    let labels = json!({"app": "sync"});
+    let containers = json!([{"name": "sync", "image": "sync:1"}]);
+    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": containers}});
+    let deployment = object("Deployment", "sync", json!({"selector": {"matchLabels": labels}, "template": template}));
+    tenant.apply(&deployment).await;
+    let spec = |trigger: &str| {
+        let rollout = json!([{"kind": "Deployment", "name": "sync"}]);
+        json!({"rotation": {"trigger": trigger, "overlap": "1h", "rollout": rollout}})
+    };
+    tenant.apply(&client_secret("blue", "sync", spec("a"))).await;
+    tenant.ready("ClientSecret", "blue").await;
+    delete_held(&tenant, "Deployment", "sync").await;
+    tenant.apply(&client_secret("blue", "sync", spec("b"))).await;
+    eventually("the workload is named", async || {
+        let waits = tenant.get("ClientSecret", "blue").await["status"]["rotation"]["waitsFor"].clone();
+        holds(
+            waits.as_str().is_some_and(|waits| waits.contains("Deployment sync, which does not exist or is being")),
+            waits,
+        )
+    })
+    .await;
+    let found = tenant.get("Deployment", "sync").await;
+    assert_eq!(found["spec"]["template"]["metadata"]["annotations"], Value::Null, "it is not restarted");
+    let_go(&tenant, "Deployment", "sync").await;
+}
+
+#[tokio::test]
+async fn a_namespace_refuses_the_clients_in_it() {
+    let tenant = Tenant::new("held-namespace").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    for (kind, name) in [("ServiceUser", "sync"), ("Application", "sync"), ("ClientSecret", "blue")] {
+        let held = json!({"metadata": {"finalizers": [FINALIZER]}});
+        tenant.merge(kind, &tenant.namespace, name, held).await.unwrap();
+    }
+    tenant.delete("Namespace", "", &tenant.namespace).await;
+    tenant.turned_away(&credential).await;
+    let namespace = tenant.kubernetes.get("Namespace", "", &tenant.namespace).await;
+    assert!(namespace["metadata"]["deletionTimestamp"].is_string());
+    for (kind, name) in [("ServiceUser", "sync"), ("Application", "sync"), ("ClientSecret", "blue")] {
+        let_go(&tenant, kind, name).await;
+    }
+}
