@@ -21,23 +21,41 @@ pub enum JwtError {
 /// Bytes of usual claims as JSON, so that they are allocated once. Longer ones are longer.
 const CLAIMS_LEN: usize = 768;
 
-/// Signs `claims` as an access token: header `typ: at+jwt`, `alg` and `kid` of the key.
+/// `claims` as an access token: header `typ: at+jwt`, `alg` and `kid` of the key that is to sign it.
 ///
 /// # Errors
-/// [`JwtError`]
-pub fn access_token<T: Serialize>(key: &SigningKey, claims: &T) -> Result<String, JwtError> {
-    sign(key, key.access_token_header(), claims)
+/// [`JwtError::Claims`]
+pub fn access_token<T: Serialize>(key: &SigningKey, claims: &T) -> Result<UnsignedJwt, JwtError> {
+    unsigned(key.access_token_header(), claims)
 }
 
-/// Signs `claims` as an answer of introspection (RFC 9701 §5).
+/// `claims` as an answer of introspection (RFC 9701 §5).
 ///
 /// # Errors
-/// [`JwtError`]
-pub fn introspection_response<T: Serialize>(key: &SigningKey, claims: &T) -> Result<String, JwtError> {
-    sign(key, &key.header("token-introspection+jwt"), claims)
+/// [`JwtError::Claims`]
+pub fn introspection_response<T: Serialize>(key: &SigningKey, claims: &T) -> Result<UnsignedJwt, JwtError> {
+    unsigned(&key.header("token-introspection+jwt"), claims)
 }
 
-fn sign<T: Serialize>(key: &SigningKey, header: &str, claims: &T) -> Result<String, JwtError> {
+/// A JWT whose signature is missing.
+#[derive(Debug)]
+pub struct UnsignedJwt(String);
+
+impl UnsignedJwt {
+    /// The JWT, signed with the key that it was written for.
+    ///
+    /// # Errors
+    /// [`JwtError::Sign`]
+    pub fn sign(self, key: &SigningKey) -> Result<String, JwtError> {
+        let Self(mut token) = self;
+        let signature = key.sign(token.as_bytes())?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
+    }
+}
+
+fn unsigned<T: Serialize>(header: &str, claims: &T) -> Result<UnsignedJwt, JwtError> {
     let mut json = Vec::with_capacity(CLAIMS_LEN);
     serde_json::to_writer(&mut json, claims)?;
     // Header, claims and the longest signature (RSA 2048: 342 characters), so that the text is allocated once.
@@ -45,10 +63,7 @@ fn sign<T: Serialize>(key: &SigningKey, header: &str, claims: &T) -> Result<Stri
     token.push_str(header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(&json, &mut token);
-    let signature = key.sign(token.as_bytes())?;
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-    Ok(token)
+    Ok(UnsignedJwt(token))
 }
 
 /// Why a text is no access token that one of our keys signed.
@@ -95,12 +110,16 @@ mod tests {
         Arc::new(SigningKey::from_pkcs8(algorithm, &signing::generate(algorithm).unwrap()).unwrap())
     }
 
+    fn signed(key: &SigningKey) -> String {
+        access_token(key, &serde_json::json!({"sub": "x"})).unwrap().sign(key).unwrap()
+    }
+
     #[test]
     fn what_a_key_of_ours_signed_is_read_back() {
         let keys = [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::Es256].map(key);
         let set = KeySet::new(keys.clone());
         for key in &keys {
-            let token = access_token(key, &serde_json::json!({"sub": "x"})).unwrap();
+            let token = signed(key);
             assert_eq!(verify_access_token(&set, token.as_bytes()), Ok(br#"{"sub":"x"}"#.to_vec()));
         }
     }
@@ -110,7 +129,7 @@ mod tests {
         for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
             let key = key(algorithm);
             let set = KeySet::new([key.clone()]);
-            let token = access_token(&key, &serde_json::json!({"sub": "x"})).unwrap().into_bytes();
+            let token = signed(&key).into_bytes();
             for at in 0..token.len() {
                 let mut changed = token.clone();
                 changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
@@ -127,7 +146,7 @@ mod tests {
     fn another_key_and_another_header_are_not_ours() {
         let (ours, another) = (key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
         let set = KeySet::new([ours.clone()]);
-        let foreign = access_token(&another, &serde_json::json!({"sub": "x"})).unwrap();
+        let foreign = signed(&another);
         assert_eq!(verify_access_token(&set, foreign.as_bytes()), Err(NotOurs::Header));
         let kid = ours.kid();
         for header in [
@@ -153,7 +172,7 @@ mod tests {
     fn j1_the_token_is_three_parts_with_the_header_of_rfc_9068() {
         let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
         let key = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap();
-        let token = access_token(&key, &serde_json::json!({"sub": "x"})).unwrap();
+        let token = signed(&key);
         let parts: Vec<Vec<u8>> = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
         let header: serde_json::Value = serde_json::from_slice(&parts[0]).unwrap();
         assert_eq!(header, serde_json::json!({"typ": "at+jwt", "alg": "ES256", "kid": key.kid()}));

@@ -11,7 +11,7 @@ use crate::oauth::authenticate::{Arrival, Authenticated};
 use crate::oauth::bearer::{Live, NotGood, TokenFault};
 use crate::oauth::claims::{OwnAudience, OwnClaims, Text};
 use crate::oauth::client::Clients;
-use crate::oauth::error::{RequestError, TokenError, Unavailable};
+use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::form::Form;
 use crate::oauth::scope::INTROSPECT;
 use crate::oauth::token::{Facts, TokenService};
@@ -80,23 +80,23 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         };
         let payload = match self.payload(text.as_bytes()) {
             Ok(payload) => payload,
-            Err(error) => return self.inactive(arrival, &client, answer, error),
+            Err(error) => return self.inactive(arrival, &client, answer, error).await,
         };
         match self.live(arrival.now, &payload, token).await {
-            Err(error) => self.inactive(arrival, &client, answer, error),
+            Err(error) => self.inactive(arrival, &client, answer, error).await,
             Ok(live) if !concerns(&client, &live.claims) => {
-                self.answer(arrival, &client, answer, &NOT_ACTIVE, Some(Inactive::NotForCaller))
+                self.answer(arrival, &client, answer, &NOT_ACTIVE, Some(Inactive::NotForCaller)).await
             }
             Ok(mut live) => {
                 if touch {
                     self.touch(arrival.now, &mut live);
                 }
-                self.answer(arrival, &client, answer, &About::of(&live), None)
+                self.answer(arrival, &client, answer, &About::of(&live), None).await
             }
         }
     }
 
-    fn inactive(
+    async fn inactive(
         &self,
         arrival: Arrival,
         caller: &Authenticated,
@@ -104,17 +104,19 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         error: NotGood,
     ) -> Result<Introspection, TokenError> {
         match error {
-            NotGood::Fault(fault) => self.answer(arrival, caller, answer, &NOT_ACTIVE, Some(Inactive::Fault(fault))),
+            NotGood::Fault(fault) => {
+                self.answer(arrival, caller, answer, &NOT_ACTIVE, Some(Inactive::Fault(fault))).await
+            }
             NotGood::Unavailable(error) => Err(error.into()),
         }
     }
 
-    fn answer(
+    async fn answer(
         &self,
         arrival: Arrival,
         caller: &Authenticated,
         answer: AnswerForm,
-        about: &impl Serialize,
+        about: &(impl Serialize + Sync),
         inactive: Option<Inactive>,
     ) -> Result<Introspection, TokenError> {
         let body = match answer {
@@ -124,16 +126,15 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
                 json
             }
             AnswerForm::Jwt => {
-                let keys = self.keys.signing.load();
-                let key = keys.as_ref().and_then(|keys| keys.signing_key(caller.record.token.signing_algorithm));
+                let key = self.signing_key(caller.record.token.signing_algorithm)?;
                 let signed = SignedAnswer {
                     iss: self.issuer.as_str(),
                     aud: &caller.record.client_id,
                     iat: arrival.now.as_second(),
                     token_introspection: about,
                 };
-                let jwt = jwt::introspection_response(key.ok_or(Unavailable::NoKey)?, &signed);
-                jwt.map_err(|_| TokenError::Internal)?.into_bytes()
+                let jwt = jwt::introspection_response(&key, &signed).map_err(|_| TokenError::Internal)?;
+                self.signer.sign(&caller.record.client_id, key, jwt).await?.into_bytes()
             }
         };
         Ok(Introspection { body, inactive })

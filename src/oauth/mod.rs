@@ -3,7 +3,7 @@
 //! ```text
 //! body, Authorization ──▶ form ──▶ request ──▶ credentials ──▶ authenticate ──▶ authorize ──▶ claims ──▶ response
 //!                                                                   │ client::Clients
-//!                                                                   └ hashing (bounded, off the async threads)
+//!                                                                   └ hashing, signer (bounded, off the async threads)
 //! ```
 //!
 //! [`token::TokenService`] walks that line; every way to leave it early is an [`error::TokenError`], and one match
@@ -28,5 +28,6 @@ pub mod request;
 pub mod response;
 pub mod revoke;
 pub mod scope;
+mod signer;
 pub mod token;
 pub mod userinfo;

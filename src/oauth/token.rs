@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::crypto::install_key::InstallKeys;
 use crate::crypto::keyset::KeySet;
+use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 use crate::crypto::{jwt, opaque, random};
 use crate::oauth::authenticate::{Arrival, Authenticated, Authenticator};
 use crate::oauth::authorize::{Granted, authorize};
@@ -24,6 +25,7 @@ use crate::oauth::issuer::Issuer;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response::TokenResponse;
 use crate::oauth::scope::{self, AudienceScope};
+use crate::oauth::signer::Signer;
 
 /// The keys of the install, each swapped whole when it changes. While one is missing, the endpoint answers 503.
 #[derive(Debug, Default)]
@@ -42,6 +44,7 @@ pub struct TokenService<C, K> {
     pub(crate) issuer: Issuer,
     audience_scopes: Vec<AudienceScope>,
     hasher: Hasher,
+    pub(super) signer: Signer,
 }
 
 /// What a request turned out to be about, for the audit line. Every field may hold what the caller made up, except
@@ -80,7 +83,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         limits: HashLimits,
         meter: Arc<dyn Meter>,
     ) -> Self {
-        Self { clients, clock, keys, issuer, audience_scopes, hasher: Hasher::new(limits, meter) }
+        let (hasher, signer) = (Hasher::new(limits, meter), Signer::new());
+        Self { clients, clock, keys, issuer, audience_scopes, hasher, signer }
     }
 
     /// Whether an answer may be given at all; asked before anything else, so that a replica without a read model never
@@ -120,7 +124,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             let without_secret = authorize(&client.record.grant, policy, &request).is_ok();
             TokenError::Authority { error, object: client.narrowed_by(without_secret).clone() }
         })?;
-        self.issue(arrival.now, &client, &granted, facts)
+        self.issue(arrival.now, &client, &granted, facts).await
     }
 
     /// The client that a form comes from.
@@ -149,7 +153,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         Authenticator { clients, hasher, keys: &keys, arrival, purpose }.authenticate(presented).await
     }
 
-    fn issue(
+    async fn issue(
         &self,
         now: Timestamp,
         client: &Authenticated,
@@ -191,7 +195,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts.scope = Some(scope.clone());
         facts.audience = Some(granted.audiences.join(" "));
         let started = Instant::now();
-        let access_token = self.write(client, &claims)?;
+        let access_token = self.write(client, &claims).await?;
         self.hasher.signed(started);
         facts.jti = Some(jti);
         facts.created_by.clone_from(&identity.created_by);
@@ -200,13 +204,13 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope })
     }
 
-    fn write(&self, client: &Authenticated, claims: &Claims<'_>) -> Result<String, TokenError> {
+    async fn write(&self, client: &Authenticated, claims: &Claims<'_>) -> Result<String, TokenError> {
         let policy = &client.record.token;
         match policy.format {
             TokenFormat::Jwt => {
-                let keys = self.keys.signing.load();
-                let key = keys.as_ref().and_then(|keys| keys.signing_key(policy.signing_algorithm));
-                jwt::access_token(key.ok_or(Unavailable::NoKey)?, claims).map_err(|_| TokenError::Internal)
+                let key = self.signing_key(policy.signing_algorithm)?;
+                let jwt = jwt::access_token(&key, claims).map_err(|_| TokenError::Internal)?;
+                self.signer.sign(&client.record.client_id, key, jwt).await
             }
             TokenFormat::Opaque { .. } => {
                 let keys = self.keys.install.load();
@@ -214,6 +218,15 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
                 opaque::seal(keys.as_ref().ok_or(Unavailable::NoKey)?, &claims).ok_or(TokenError::Internal)
             }
         }
+    }
+}
+
+impl<C, K> TokenService<C, K> {
+    /// The key that signs with this algorithm.
+    pub(super) fn signing_key(&self, algorithm: SigningAlgorithm) -> Result<Arc<SigningKey>, Unavailable> {
+        let keys = self.keys.signing.load();
+        let key = keys.as_ref().and_then(|keys| keys.signing_key(algorithm));
+        key.map(Arc::clone).ok_or(Unavailable::NoKey)
     }
 }
 

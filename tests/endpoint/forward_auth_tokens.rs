@@ -19,7 +19,7 @@ fn token(world: &World, key: &SigningKey, change: Value) -> String {
     });
     let Value::Object(change) = change else { panic!("an object") };
     claims.as_object_mut().unwrap().extend(change);
-    format!("Bearer {}", jwt::access_token(key, &claims).unwrap())
+    format!("Bearer {}", jwt::access_token(key, &claims).unwrap().sign(key).unwrap())
 }
 
 async fn refused(world: &World, authorization: &str, expected: &str) {
