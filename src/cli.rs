@@ -7,6 +7,7 @@ mod explain;
 mod line;
 mod policy;
 mod serve;
+mod size;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -155,6 +156,7 @@ mod tests {
         let refused = message(&["--tls-san", "a.example.com,exämple.com"]);
         assert!(refused.contains("--tls-san") && refused.contains("DNS name"), "{refused}");
         assert!(parse(&["--tls-san", "*.example.com,10.0.0.1,fd00::1"]).is_ok());
+        assert!(message(&["--memory-limit", "256MB"]).contains("--memory-limit"));
         assert!(message(&["--trusted-proxies", "10.0.0.1"]).contains("--trusted-proxies"));
         assert!(parse(&["--trusted-proxies", "10.0.0.0/8,fd00::/8"]).is_ok());
         assert!(parse(&[]).is_ok());

@@ -8,6 +8,7 @@
 //! `postern run` is both in one process, on one model. Either part works without knowing whether the other is in the same
 //! process: they meet in objects of the API.
 
+mod bounds;
 mod certificate;
 mod control;
 mod error;
@@ -88,11 +89,9 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     // The first random bytes take 30 ms in each process: drawn while the API server is asked.
     tokio::task::spawn_blocking(random::warm_up);
     let stop = stop_signal()?;
-    let token_listener = match &parts.serve {
-        Some(args) => Some(listen("--listen", args.listen).await?),
-        None => None,
-    };
-    let admin_listener = listen("--metrics-listen", parts.common.metrics_listen).await?;
+    let bounds = parts.serve.as_ref().map(bounds::derive).transpose()?;
+    let token_listener = parts.serve.as_ref().map(|args| listen("--listen", args.listen)).transpose()?;
+    let admin_listener = listen("--metrics-listen", parts.common.metrics_listen)?;
     let process = Process::new(&parts, issuer).await?;
     let mut registry = metrics::registry();
     let mut subscribers = Vec::new();
@@ -102,12 +101,13 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
         updates
     };
     let makes_certificate = process.makes_certificate(&parts);
-    let serving = parts.serve.map(|args| Serving::new(process.clone(), args, subscribe(), &mut registry));
+    let serving = parts.serve.zip(bounds);
+    let serving = serving.map(|(args, bounds)| Serving::new(process.clone(), args, bounds, subscribe(), &mut registry));
     let control = parts.control.map(|args| Control::new(process.clone(), args, makes_certificate, subscribe()));
 
     let done = CancellationToken::new();
     let admin_router = admin::router(Arc::clone(&process.readiness), Arc::new(registry));
-    let admin = tokio::spawn(serve(admin_listener, None, admin_router, ServerLimits::default(), done.clone()));
+    let admin = tokio::spawn(serve(admin_listener, None, admin_router, ServerLimits::few(), done.clone()));
     let kinds = if control.is_some() { Kind::ALL.to_vec() } else { Kind::served().collect() };
     let policy = &process.args.policy;
     let (limit, location) = (policy.secrets_per_application(), policy.namespace_location());

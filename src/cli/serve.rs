@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ipnet::IpNet;
 
-use super::duration;
+use super::{duration, size};
 use crate::api::duration::ConfigDuration;
 use crate::oauth::scope::AudienceScope;
 
@@ -79,16 +79,26 @@ pub struct ServeArgs {
     )]
     pub staleness_max: ConfigDuration,
 
-    /// Connections to the token endpoint at the same time; also requests, of which one of HTTP/2 may carry many.
+    /// Memory that this process may use, such as 256Mi. The bounds of connections, requests and bodies are derived from it.
+    /// Default: the limit of the cgroup, or what the machine has.
+    #[arg(
+        long,
+        env = "POSTERN_MEMORY_LIMIT", hide_env_values = true,
+        value_name = "BYTES",
+        value_parser = size::parse,
+        help_heading = "Limits"
+    )]
+    pub memory_limit: Option<u64>,
+
+    /// Connections to the token endpoint at the same time. Default: as many as the memory limit has room for, at most 4096.
     #[arg(
         long,
         env = "POSTERN_CONNECTIONS_MAX", hide_env_values = true,
         value_name = "NUMBER",
-        default_value_t = 4096,
         value_parser = clap::value_parser!(u32).range(1..),
         help_heading = "Limits"
     )]
-    pub connections_max: u32,
+    pub connections_max: Option<u32>,
 
     /// Largest request body, in bytes.
     #[arg(

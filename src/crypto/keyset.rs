@@ -2,9 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::crypto::mac::{self, Mac};
@@ -19,7 +16,6 @@ pub struct KeySet {
     keys: Vec<Arc<SigningKey>>,
     algorithms: Vec<SigningAlgorithm>,
     document: Vec<u8>,
-    etag: String,
     /// MACs of tokens whose signature was right: checking one costs as much as making several. A token shares its place
     /// with many others, and the last one keeps it. Goes with the set, so that no key outlives it in here.
     verified: Box<[Mutex<Mac>]>,
@@ -42,10 +38,8 @@ impl KeySet {
         let jwks = Jwks { keys: distinct.iter().map(|key| key.public()).collect() };
         // Strings and enums only: serialising them cannot fail, and an empty set would publish nothing wrong.
         let document = serde_json::to_vec(&jwks).unwrap_or_else(|_| br#"{"keys":[]}"#.to_vec());
-        let digest = digest::digest(&digest::SHA256, &document);
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest));
         let verified = (0..REMEMBERED).map(|_| Mutex::default()).collect();
-        Self { keys: distinct, algorithms, document, etag, verified }
+        Self { keys: distinct, algorithms, document, verified }
     }
 
     /// Whether `token` is one whose signature is right: as it is remembered, or as `verify` finds.
@@ -67,8 +61,8 @@ impl KeySet {
 
     /// The key that signs with this algorithm.
     #[must_use]
-    pub fn signing_key(&self, algorithm: SigningAlgorithm) -> Option<&SigningKey> {
-        self.keys.iter().find(|key| key.algorithm() == algorithm).map(AsRef::as_ref)
+    pub fn signing_key(&self, algorithm: SigningAlgorithm) -> Option<&Arc<SigningKey>> {
+        self.keys.iter().find(|key| key.algorithm() == algorithm)
     }
 
     /// All of them.
@@ -86,12 +80,6 @@ impl KeySet {
     #[must_use]
     pub fn document(&self) -> &[u8] {
         &self.document
-    }
-
-    /// Strong entity tag of the document, quotes included (RFC 9110 §8.8.3).
-    #[must_use]
-    pub fn etag(&self) -> &str {
-        &self.etag
     }
 }
 
@@ -120,14 +108,5 @@ mod tests {
         let kids: Vec<&str> =
             document["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
         assert_eq!(kids, [rsa.kid(), new.kid(), old.kid()]);
-    }
-
-    #[test]
-    fn k2_the_tag_changes_with_the_document_and_only_then() {
-        let (one, two) = (key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
-        let tag = |keys: &[&Arc<SigningKey>]| KeySet::new(keys.iter().map(|key| Arc::clone(key))).etag().to_owned();
-        assert_eq!(tag(&[&one]), tag(&[&one]));
-        assert_ne!(tag(&[&one]), tag(&[&one, &two]));
-        assert!(tag(&[&one]).starts_with('"') && tag(&[&one]).ends_with('"'));
     }
 }

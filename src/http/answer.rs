@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
 };
@@ -137,37 +137,36 @@ pub(crate) fn not_found(id: &RequestId) -> Response<Body> {
     private(id, StatusCode::NOT_FOUND, body.to_vec())
 }
 
-/// A public document.
-pub(crate) struct Document<'a> {
+/// A public document, made once and shared by all its answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
     pub(crate) content_type: &'static str,
     /// Value of `Cache-Control`.
     pub(crate) cache_control: &'static str,
     /// Strong entity tag with its quotes.
-    pub(crate) etag: &'a str,
-    pub(crate) body: &'a [u8],
+    pub(crate) etag: HeaderValue,
+    pub(crate) body: Bytes,
 }
 
 /// A public document, or 304 when the caller has it (RFC 9110 §13.1.2).
-pub(crate) fn document(id: &RequestId, request: &HeaderMap, document: &Document<'_>) -> Response<Body> {
-    let mut response = if has_it(request, document.etag) {
+pub(crate) fn document(id: &RequestId, request: &HeaderMap, document: &Document) -> Response<Body> {
+    let mut response = if has_it(request, &document.etag) {
         bare(id, StatusCode::NOT_MODIFIED, Body::empty())
     } else {
-        let mut response = bare(id, StatusCode::OK, Body::from(document.body.to_vec()));
+        let mut response = bare(id, StatusCode::OK, Body::from(document.body.clone()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(document.content_type));
         response
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(document.cache_control));
-    if let Ok(etag) = HeaderValue::from_str(document.etag) {
-        response.headers_mut().insert(ETAG, etag);
-    }
+    response.headers_mut().insert(ETAG, document.etag.clone());
     response
 }
 
 /// `If-None-Match` by weak comparison.
-fn has_it(request: &HeaderMap, etag: &str) -> bool {
+fn has_it(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let lists = request.get_all(axum::http::header::IF_NONE_MATCH);
     let mut tags = lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
-    tags.any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag)
+    tags.any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/").as_bytes() == etag.as_bytes())
 }
 
 fn bare(id: &RequestId, status: StatusCode, body: Body) -> Response<Body> {

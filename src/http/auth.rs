@@ -29,7 +29,7 @@ pub(crate) async fn auth<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let source = endpoint.source(&request);
+    let source = Endpoint::<C, K>::source(&request);
     let (head, _) = request.into_parts();
     match Form::parse(head.uri.query().unwrap_or_default().as_bytes()) {
         Ok(form) => decide(&endpoint, source, &head.headers, Requirement::parse(&form)).await,
@@ -43,7 +43,7 @@ pub(crate) async fn auth_of_request<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let source = endpoint.source(&request);
+    let source = Endpoint::<C, K>::source(&request);
     let (head, _) = request.into_parts();
     decide(&endpoint, source, &head.headers, of_headers(&head.headers)).await
 }

@@ -1,25 +1,29 @@
 //! Reads the body of a token request within its limits.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::http::budget::Bounds;
+use crate::http::network::Network;
+use crate::http::shares::Shares;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 
 /// What every body may take: a form with a secret, scopes and resources is shorter.
 const SMALL: usize = 4 * 1024;
-/// What all longer bodies together may take.
-const LARGE_TOGETHER: usize = 16 * 1024 * 1024;
 
 /// Bounds of one request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RequestLimits {
     /// Longest body in bytes.
     pub body_bytes: usize,
+    /// Bodies of more than a few KiB at the same time.
+    pub large_bodies: usize,
     /// Longest time for the body to arrive.
     pub body_read: Duration,
 }
@@ -27,7 +31,8 @@ pub struct RequestLimits {
 impl Default for RequestLimits {
     /// 64 KiB, which holds any form with any assertion; ten seconds, which suits slow links and not slow attackers.
     fn default() -> Self {
-        Self { body_bytes: 64 * 1024, body_read: Duration::from_secs(10) }
+        let large_bodies = Bounds::unlimited().large_bodies;
+        Self { body_bytes: 64 * 1024, large_bodies, body_read: Duration::from_secs(10) }
     }
 }
 
@@ -48,33 +53,37 @@ pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
 /// and those that are short never wait for them.
 pub(crate) struct Bodies {
     limits: RequestLimits,
-    /// How many long ones may be here at the same time.
-    large: Semaphore,
+    /// Places of long ones.
+    large: Arc<Shares<Network>>,
 }
 
 impl Bodies {
     pub(crate) fn new(limits: RequestLimits) -> Self {
-        let large = (LARGE_TOGETHER / limits.body_bytes.max(1)).clamp(1, Semaphore::MAX_PERMITS);
-        Self { limits, large: Semaphore::new(large) }
+        Self { limits, large: Shares::new(limits.large_bodies) }
     }
 
-    /// The whole body, of which this length was announced.
+    /// The whole body, of which this length was announced, by a caller at this address.
     ///
     /// # Errors
     /// A [`RequestError`] about the body, or [`Unavailable::Overloaded`] when too many long ones are being read.
-    pub(crate) async fn read(&self, announced: Option<u64>, body: Body) -> Result<Vec<u8>, TokenError> {
+    pub(crate) async fn read(
+        &self,
+        announced: Option<u64>,
+        source: Option<IpAddr>,
+        body: Body,
+    ) -> Result<Vec<u8>, TokenError> {
         if announced
             .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > self.limits.body_bytes))
         {
             return Err(RequestError::BodyTooLarge.into());
         }
-        let read = tokio::time::timeout(self.limits.body_read, self.collect(body)).await;
+        let read = tokio::time::timeout(self.limits.body_read, self.collect(source, body)).await;
         read.unwrap_or_else(|_| Err(RequestError::BodyTimeout.into()))
     }
 
     /// Piece by piece, and each let go at once: a piece of one byte may hold a page of what was read from the network.
-    async fn collect(&self, mut body: Body) -> Result<Vec<u8>, TokenError> {
-        let (mut all, mut place): (Vec<u8>, Option<SemaphorePermit<'_>>) = (Vec::new(), None);
+    async fn collect(&self, source: Option<IpAddr>, mut body: Body) -> Result<Vec<u8>, TokenError> {
+        let (mut all, mut place) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| RequestError::BodyIncomplete)?;
             let Some(piece) = frame.data_ref() else { continue };
@@ -83,7 +92,10 @@ impl Bodies {
                 return Err(RequestError::BodyTooLarge.into());
             }
             if length > SMALL && place.is_none() {
-                place = Some(self.large.try_acquire().map_err(|_| Unavailable::Overloaded)?);
+                let network = Network::of(source.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+                place = Some(self.large.take(&network).ok_or(Unavailable::Overloaded)?);
+                // As much as its place is worth, and no more.
+                all.reserve_exact(self.limits.body_bytes - all.len());
             }
             all.extend_from_slice(piece);
         }
@@ -126,7 +138,7 @@ mod tests {
             Ok::<_, Infallible>(Bytes::from_owner(Page(Arc::clone(&now))).slice(..1))
         });
         let bodies = Bodies::new(RequestLimits::default());
-        let read = bodies.read(None, Body::from_stream(pieces)).await;
+        let read = bodies.read(None, None, Body::from_stream(pieces)).await;
         assert_eq!(read.ok().map(|body| body.len()), Some(5_000));
         assert_eq!(held.load(Ordering::Relaxed), 0);
         assert!(most.load(Ordering::Relaxed) <= 2, "{most:?} pages at once");

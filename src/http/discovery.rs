@@ -1,19 +1,23 @@
-//! Public documents: the metadata (RFC 8414) and the keys (RFC 7517).
+//! Public documents: the metadata (RFC 8414) and the keys (RFC 7517). Each is made once per change of what it says, and
+//! shared by all answers: however many are being sent, there is one of it.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::Response;
+use axum::http::{HeaderValue, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clock::Clock;
+use crate::crypto::keyset::KeySet;
 use crate::http::answer::{self, Document, RequestId};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{TokenError, Unavailable};
+use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata;
 
 /// Five minutes. A new signing key is published twice as long before it signs, so the figure is a trade between the
@@ -25,17 +29,10 @@ pub(crate) async fn jwks<C: Clients, K: Clock>(
     request: Request,
 ) -> Response<Body> {
     let id = RequestId::new();
-    let keys = endpoint.service.keys.signing.load();
-    let Some(keys) = keys.as_ref() else {
+    let Some(keys) = endpoint.service.keys.signing.load_full() else {
         return answer::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());
     };
-    let document = Document {
-        content_type: "application/jwk-set+json",
-        cache_control: CACHE_CONTROL,
-        etag: keys.etag(),
-        body: keys.document(),
-    };
-    answer::document(&id, request.headers(), &document)
+    answer::document(&id, request.headers(), &endpoint.published.jwks(&keys))
 }
 
 pub(crate) async fn metadata<C: Clients, K: Clock>(
@@ -48,15 +45,83 @@ pub(crate) async fn metadata<C: Clients, K: Clock>(
     if let Err(error @ Unavailable::NotSynced) = service.available() {
         return answer::error(&id, &TokenError::from(error).on_the_wire());
     }
-    let keys = service.keys.signing.load();
-    let Some(keys) = keys.as_ref() else {
+    let Some(keys) = service.keys.signing.load_full() else {
         return answer::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());
     };
-    let scopes = service.clients.scopes_supported();
-    let documentation = endpoint.service_documentation.as_deref();
-    let body = metadata::document(&service.issuer, keys.algorithms(), &scopes, documentation);
-    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &body)));
-    let document =
-        Document { content_type: "application/json", cache_control: CACHE_CONTROL, etag: &etag, body: &body };
+    let document = endpoint.published.metadata(&service.issuer, &keys, &service.clients.scopes_supported());
     answer::document(&id, request.headers(), &document)
+}
+
+/// The documents as they were made last, with what they were made of.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    service_documentation: Option<String>,
+    jwks: ArcSwapOption<(Arc<KeySet>, Document)>,
+    metadata: ArcSwapOption<(Arc<KeySet>, Scopes, Document)>,
+}
+
+type Scopes = Arc<[Arc<str>]>;
+
+impl Published {
+    /// Nothing is made yet.
+    pub(crate) fn new(service_documentation: Option<String>) -> Self {
+        Self { service_documentation, ..Self::default() }
+    }
+
+    fn jwks(&self, keys: &Arc<KeySet>) -> Document {
+        if let Some((_, document)) = self.jwks.load().as_deref().filter(|(of, _)| Arc::ptr_eq(of, keys)) {
+            return document.clone();
+        }
+        let document = document("application/jwk-set+json", keys.document().to_vec());
+        self.jwks.store(Some(Arc::new((Arc::clone(keys), document.clone()))));
+        document
+    }
+
+    fn metadata(&self, issuer: &Issuer, keys: &Arc<KeySet>, scopes: &Scopes) -> Document {
+        let made = self.metadata.load();
+        // Kept with the document, so another set cannot have the address of the one that it was made of.
+        let made = made.as_deref().filter(|(of, listed, _)| Arc::ptr_eq(of, keys) && Arc::ptr_eq(listed, scopes));
+        if let Some((.., document)) = made {
+            return document.clone();
+        }
+        let documentation = self.service_documentation.as_deref();
+        let json = metadata::document(issuer, keys.algorithms(), scopes, documentation);
+        let document = document("application/json", json);
+        self.metadata.store(Some(Arc::new((Arc::clone(keys), Arc::clone(scopes), document.clone()))));
+        document
+    }
+}
+
+fn document(content_type: &'static str, body: Vec<u8>) -> Document {
+    let digest = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &body));
+    // Base64url is visible ASCII.
+    let etag = HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or(HeaderValue::from_static("*"));
+    Document { content_type, cache_control: CACHE_CONTROL, etag, body: Bytes::from(body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::signing::{self, SigningAlgorithm, SigningKey};
+
+    fn keys() -> Arc<KeySet> {
+        let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
+        Arc::new(KeySet::new([Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap())]))
+    }
+
+    #[test]
+    fn a_document_is_made_once_per_change_and_shared() {
+        let issuer = Issuer::parse("https://postern.example.com", false).unwrap();
+        let published = Published::new(None);
+        let (old, new) = (keys(), keys());
+        let (few, more): (Scopes, Scopes) = (["a"].map(Arc::from).into(), ["a", "b"].map(Arc::from).into());
+        let metadata = |keys, scopes| published.metadata(&issuer, keys, scopes);
+        assert_eq!(metadata(&old, &few).body.as_ptr(), metadata(&old, &few).body.as_ptr());
+        assert_ne!(metadata(&old, &few).etag, metadata(&old, &more).etag);
+        assert!(metadata(&old, &more).body.ends_with(b"}") && metadata(&new, &more).body.ends_with(b"}"));
+
+        assert_eq!(published.jwks(&old).body.as_ptr(), published.jwks(&old).body.as_ptr());
+        assert_ne!(published.jwks(&old).etag, published.jwks(&new).etag);
+        assert_eq!(published.jwks(&new).body, new.document());
+    }
 }

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
-use ipnet::IpNet;
 
 use crate::clock::Clock;
-use crate::http::body;
-use crate::http::body::Bodies;
+use crate::http::admission::Arrived;
 pub use crate::http::body::RequestLimits;
-use crate::http::server::Peer;
-use crate::http::source;
+use crate::http::body::{self, Bodies};
+use crate::http::discovery::Published;
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{RequestError, TokenError};
@@ -36,8 +34,6 @@ pub struct Settings {
     pub request: RequestLimits,
     /// Bounds of hashing.
     pub hash: HashLimits,
-    /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The token endpoint and its documents, to be served with [`crate::http::router::router`].
@@ -45,8 +41,7 @@ pub struct Endpoint<C, K> {
     pub(crate) service: TokenService<C, K>,
     pub(crate) metrics: TokenMetrics,
     bodies: Bodies,
-    pub(crate) service_documentation: Option<String>,
-    trusted_proxies: Vec<IpNet>,
+    pub(crate) published: Published,
 }
 
 impl<C: Clients, K: Clock> Endpoint<C, K> {
@@ -54,15 +49,16 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
     #[must_use]
     pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, settings: Settings, metrics: TokenMetrics) -> Self {
         let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
-        let Settings { issuer, service_documentation, audience_scopes, request, hash, trusted_proxies } = settings;
+        let Settings { issuer, service_documentation, audience_scopes, request, hash } = settings;
         let service = TokenService::new(clients, clock, keys, issuer, audience_scopes, hash, meter);
-        Self { service, metrics, bodies: Bodies::new(request), service_documentation, trusted_proxies }
+        let published = Published::new(service_documentation);
+        Self { service, metrics, bodies: Bodies::new(request), published }
     }
 
     /// A form, if one may be answered now and the request is one.
     pub(crate) async fn form(&self, request: Request, source: Option<IpAddr>) -> Result<FormRequest, TokenError> {
         self.service.available()?;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         if head.uri.query().is_some_and(|query| !query.is_empty()) {
             return Err(RequestError::Query.into());
         }
@@ -73,17 +69,20 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         let authorization = head.headers.get_all(AUTHORIZATION).iter().take(2);
         let authorization = authorization.map(|value| value.as_bytes().into()).collect();
         let announced = body::announced_length(&head.headers);
+        let arrived = head.extensions.remove::<Arrived>();
         drop(head);
-        let body = self.bodies.read(announced, body).await?;
+        let body = self.bodies.read(announced, source, body).await?;
+        if let Some(arrived) = arrived {
+            arrived.ticket.work()?;
+        }
         // What the body waited for may be over by now.
         let now = self.service.available()?;
         Ok(FormRequest { arrival: Arrival { now, source }, authorization, body })
     }
 
     /// The address that a request came from.
-    pub(crate) fn source(&self, request: &Request) -> Option<IpAddr> {
-        let peer = request.extensions().get::<Peer>()?;
-        source::of(peer.0.ip(), request.headers(), &self.trusted_proxies)
+    pub(crate) fn source(request: &Request) -> Option<IpAddr> {
+        request.extensions().get::<Arrived>()?.source
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, endpoint.source(&request));
+    let mut pending = Pending::new(&endpoint.metrics, Endpoint::<C, K>::source(&request));
     let mut token = Facts::default();
     let form = form_of(request.headers());
     let answer = async {

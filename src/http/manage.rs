@@ -43,7 +43,7 @@ pub(crate) async fn rotate<C: Clients, K: Clock>(
 }
 
 async fn ask_for_rotation<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Request) -> Response {
-    let (id, mut facts) = (RequestId::new(), Facts { source: endpoint.source(&request), ..Facts::default() });
+    let (id, mut facts) = (RequestId::new(), Facts { source: Endpoint::<C, K>::source(&request), ..Facts::default() });
     let (head, _) = request.into_parts();
     let asked = async {
         let (client, now) = manager(&endpoint, &head, &mut facts).await?;
@@ -58,7 +58,7 @@ async fn read<C: Clients, K: Clock>(
     request: Request,
     view: impl FnOnce(&Authenticated, Timestamp) -> Vec<u8>,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, endpoint.source(&request));
+    let mut pending = Pending::new(&endpoint.metrics, Endpoint::<C, K>::source(&request));
     let (head, _) = request.into_parts();
     let found = manager(endpoint, &head, &mut pending.facts).await.map(|(client, now)| view(&client, now));
     let (id, facts) = pending.decided();

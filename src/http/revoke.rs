@@ -23,7 +23,7 @@ pub(crate) async fn revoke<C: Clients, K: Clock>(
 
 async fn decide<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Request) -> Response {
     let id = RequestId::new();
-    let mut facts = Facts { source: endpoint.source(&request), ..Facts::default() };
+    let mut facts = Facts { source: Endpoint::<C, K>::source(&request), ..Facts::default() };
     let answer = async {
         let form = endpoint.form(request, facts.source).await?;
         endpoint.service.revoke(form.arrival, form.authorization(), &form.body, &mut facts).await

@@ -1,6 +1,6 @@
 //! Every path of the endpoint, in one list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use axum::Router;
@@ -81,6 +81,13 @@ pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Router {
         router = router.route(&path, methods);
     }
     router.fallback(async || answer::not_found(&RequestId::new())).with_state(endpoint)
+}
+
+/// The paths of public documents: the metadata and the keys.
+#[must_use]
+pub fn public_paths(issuer: &Issuer) -> HashSet<String> {
+    let public = |resource: &Resource| matches!(resource, Resource::Jwks | Resource::Metadata);
+    paths(issuer).into_iter().filter(|(_, resource)| public(resource)).map(|(path, _)| path).collect()
 }
 
 async fn post_only() -> axum::response::Response {

@@ -1,79 +1,112 @@
 //! Accepts connections and serves a router on them, within limits, until told to stop.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::{self, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_io_timeout::TimeoutStream;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service as _;
 
-use crate::http::answer::{self, RequestId};
-use crate::http::streams::Streams;
-use crate::oauth::error::{TokenError, Unavailable};
-
-/// The address that a request came from, among its extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+use crate::http::activity::Activity;
+use crate::http::admission::Admission;
+pub use crate::http::admission::Sharing;
+use crate::http::budget::{self, Bounds};
+use crate::http::connection::{Connection, Shared};
+use crate::http::connections::Connections;
+use crate::http::network::Network;
 
 /// Bounds of a server's connections.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ServerLimits {
-    /// Connections at the same time; any more wait in the kernel's backlog. Also requests at the same time, of which an
-    /// HTTP/2 connection may carry many; any more get 503.
+    /// Connections at the same time. When all are used, idle ones make room for new ones.
     pub connections: usize,
-    /// Longest TLS handshake.
-    pub tls_handshake: Duration,
-    /// Longest wait for the head of a request; also how long an idle connection is kept, and one that takes nothing of
-    /// what is written to it.
-    pub header_read: Duration,
+    /// Connections whose TLS handshake is not complete. When all are used, new ones take the place of the oldest.
+    pub arrivals: usize,
+    /// Requests at the same time that are worked on, that wait for their body, and for public documents: as many of each.
+    /// Any more get 503.
+    pub requests: usize,
+    /// Who is counted for what.
+    pub sharing: Sharing,
     /// Longest head of a request in bytes; at least 8192.
     pub header_bytes: usize,
+    /// How long what may take.
+    pub timeouts: Timeouts,
     /// Longest time for requests in flight to end once the server is told to stop.
     pub shutdown: Duration,
 }
 
-impl Default for ServerLimits {
-    /// 4096 connections of some 20 KiB, and as many requests; ten seconds for a handshake; thirty for a head, which is hyper's own default
-    /// and longer than clients let a connection idle between two uses in a row; 32 KiB, which holds every header that
-    /// proxies add; and twenty seconds to stop, which leaves ten of the thirty that Kubernetes gives a pod.
+/// How long a client may take for its part.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Timeouts {
+    /// Longest TLS handshake.
+    pub tls_handshake: Duration,
+    /// Longest wait for the head of a request; also how long an idle connection is kept.
+    pub header_read: Duration,
+    /// Longest time for an answer to be taken, from when it is there.
+    pub response: Duration,
+}
+
+impl Default for Timeouts {
+    /// Ten seconds for a handshake; thirty for a head, which is hyper's own default and longer than clients let a
+    /// connection idle between two uses in a row, and as many for an answer.
     fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { tls_handshake: seconds(10), header_read: seconds(30), response: seconds(30) }
+    }
+}
+
+impl ServerLimits {
+    /// Within what the memory allows. Twenty seconds to stop, which leaves ten of the thirty that Kubernetes gives a pod.
+    #[must_use]
+    pub fn within(bounds: &Bounds) -> Self {
         Self {
-            connections: 4096,
-            tls_handshake: Duration::from_secs(10),
-            header_read: Duration::from_secs(30),
-            header_bytes: 32 * 1024,
+            connections: bounds.connections,
+            arrivals: bounds.arrivals,
+            requests: bounds.requests,
+            sharing: Sharing::default(),
+            header_bytes: budget::HEAD,
+            timeouts: Timeouts::default(),
             shutdown: Duration::from_secs(20),
         }
     }
 }
 
+impl ServerLimits {
+    /// For listeners that only probes and scrapers use: few of everything, besides what [`Bounds`] counts.
+    #[must_use]
+    pub fn few() -> Self {
+        Self { connections: 64, arrivals: 64, requests: 64, ..Self::default() }
+    }
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self::within(&Bounds::unlimited())
+    }
+}
+
 /// How long to let go after `accept` failed, which is when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// Requests at the same time on one HTTP/2 connection; the least that RFC 9113 §6.5.2 recommends.
-const STREAMS_MAX: u32 = 100;
-/// Headers of a request, as in hyper's HTTP/1.1. In HTTP/2 one byte can stand for a header, which takes 72 here.
-const HEADERS_MAX: usize = 100;
-/// How often a silent HTTP/2 connection is asked whether it is still there.
-const PING_EVERY: Duration = Duration::from_secs(30);
-/// How long a client that is told to go may take to hear it; a round trip is enough.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// Connections that the kernel keeps until they are accepted, as Rust's own listeners have it.
+const BACKLOG: u32 = 1024;
+
+/// A listener whose connections have buffers of the size that the budget counts with.
+///
+/// # Errors
+/// Those of the socket, and of binding it.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Connections inherit them. Set before the handshake of TCP, which agrees on the scale of the window.
+    socket.set_send_buffer_size(budget::SOCKET_BUFFER)?;
+    socket.set_recv_buffer_size(budget::SOCKET_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until `shutdown`: then it stops accepting, lets requests in flight end, and returns when they have, or when
 /// the time for it is over. With `tls`, HTTP/2 or HTTP/1.1 by ALPN; without, HTTP/1.1.
@@ -84,16 +117,20 @@ pub async fn serve(
     limits: ServerLimits,
     shutdown: CancellationToken,
 ) {
-    let connections = Arc::new(Semaphore::new(limits.connections));
-    let requests = Arc::new(Semaphore::new(limits.connections));
-    let acceptor = tls.map(TlsAcceptor::from);
+    let sharing = limits.sharing.clone();
+    let arrivals = Connections::new(limits.arrivals);
+    let shared = Arc::new(Shared {
+        router,
+        admission: Admission::new(limits.requests, limits.sharing),
+        connections: Connections::new(limits.connections),
+        timeouts: limits.timeouts,
+        header_bytes: limits.header_bytes,
+        acceptor: tls.map(TlsAcceptor::from),
+        shutdown: shutdown.clone(),
+    });
     let open = TaskTracker::new();
     let overdue = CancellationToken::new();
-    let next = async || {
-        let permit = Arc::clone(&connections).acquire_owned().await.ok();
-        (permit, listener.accept().await)
-    };
-    while let Some((permit, accepted)) = shutdown.run_until_cancelled(next()).await {
+    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -102,12 +139,14 @@ pub async fn serve(
                 continue;
             }
         };
-        let (router, requests, shutdown) = (router.clone(), Arc::clone(&requests), shutdown.clone());
-        let connection = Connection { peer, router, requests, limits, shutdown };
-        let (acceptor, overdue) = (acceptor.clone(), overdue.clone());
+        let origin = (!sharing.is_trusted(peer.ip())).then(|| Network::of(peer.ip()));
+        let activity = Activity::new();
+        // Nothing of an arrival is in use, so the oldest always makes room.
+        let Some(arrival) = arrivals.enter(origin, &activity) else { continue };
+        let connection = Connection { shared: Arc::clone(&shared), peer, origin, activity };
+        let overdue = overdue.clone();
         open.spawn(async move {
-            let _permit = permit;
-            overdue.run_until_cancelled(connection.serve(stream, acceptor)).await;
+            overdue.run_until_cancelled(connection.serve(stream, arrival)).await;
         });
     }
     drop(listener);
@@ -115,107 +154,5 @@ pub async fn serve(
     if tokio::time::timeout(limits.shutdown, open.wait()).await.is_err() {
         tracing::warn!("requests were still in flight when the time to stop was over");
         overdue.cancel();
-    }
-}
-
-struct Connection {
-    peer: SocketAddr,
-    router: Router,
-    /// Places of requests, shared by all connections.
-    requests: Arc<Semaphore>,
-    limits: ServerLimits,
-    shutdown: CancellationToken,
-}
-
-impl Connection {
-    async fn serve(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
-        // Answers are written whole; waiting for more to send would only delay them.
-        let _ = stream.set_nodelay(true);
-        // hyper waits for ever for a client that does not read.
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.limits.header_read));
-        let stream = Box::pin(stream);
-        let Some(acceptor) = acceptor else {
-            return self.http1(stream).await;
-        };
-        let handshake = tokio::time::timeout(self.limits.tls_handshake, acceptor.accept(stream)).await;
-        match handshake {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream).await,
-            Ok(Ok(stream)) => self.http1(stream).await,
-            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "TLS handshake failed"),
-            Err(_) => tracing::debug!(peer = %self.peer, "TLS handshake took too long"),
-        }
-    }
-
-    async fn http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new());
-        http.header_read_timeout(self.limits.header_read);
-        // hyper panics below 8192.
-        http.max_buf_size(self.limits.header_bytes.max(8192));
-        let service = service_fn(|request| self.call(request));
-        let mut connection = http.serve_connection(TokioIo::new(stream), service);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = self.shutdown.cancelled() => {
-                pin::Pin::new(&mut connection).graceful_shutdown();
-                (&mut connection).await
-            }
-        };
-        if ended.is_err() {
-            // hyper just lets go, also of a connection that was idle for too long. TLS wants a goodbye before the end
-            // (close_notify, RFC 8446 §6.1), by which a client tells it from an attack.
-            let mut stream = connection.into_parts().io.into_inner();
-            let _ = tokio::time::timeout(GOODBYE, stream.shutdown()).await;
-        }
-        self.ended(ended);
-    }
-
-    /// hyper has no timer for the preface, for the first request, or for a connection that nobody uses: pings tell only
-    /// whether the client is there.
-    async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
-        let mut http = http2::Builder::new(TokioExecutor::new());
-        http.timer(TokioTimer::new());
-        http.max_concurrent_streams(STREAMS_MAX);
-        http.max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX));
-        http.keep_alive_interval(PING_EVERY);
-        let streams = Streams::new();
-        let service = service_fn(|request| streams.during(self.call(request)));
-        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = streams.unused_for(self.limits.header_read) => {
-                connection.as_mut().graceful_shutdown();
-                let goodbye = tokio::time::timeout(GOODBYE.min(self.limits.header_read), connection);
-                // Whoever does not even say goodbye is cut off.
-                goodbye.await.unwrap_or(Ok(()))
-            }
-        };
-        self.ended(ended);
-    }
-
-    fn ended(&self, ended: hyper::Result<()>) {
-        if let Err(error) = ended {
-            tracing::debug!(peer = %self.peer, %error, "connection ended");
-        }
-    }
-
-    fn call(&self, mut request: Request<Incoming>) -> impl Future<Output = Result<Response, Infallible>> + use<> {
-        let (mut router, place) = (self.router.clone(), Arc::clone(&self.requests).try_acquire_owned());
-        request.extensions_mut().insert(Peer(self.peer));
-        async move {
-            let Ok(_place) = place else {
-                let overloaded = TokenError::from(Unavailable::Overloaded).on_the_wire();
-                return Ok(answer::error(&RequestId::new(), &overloaded));
-            };
-            if request.headers().len() > HEADERS_MAX {
-                return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
-            }
-            router.call(request).await
-        }
     }
 }

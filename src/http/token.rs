@@ -18,7 +18,7 @@ pub(crate) async fn token<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, endpoint.source(&request));
+    let mut pending = Pending::new(&endpoint.metrics, Endpoint::<C, K>::source(&request));
     let answer = async {
         let form = endpoint.form(request, pending.facts.source).await?;
         endpoint.service.token(form.arrival, form.authorization(), &form.body, &mut pending.facts).await

@@ -21,7 +21,7 @@ pub(crate) async fn userinfo<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, endpoint.source(&request));
+    let mut pending = Pending::new(&endpoint.metrics, Endpoint::<C, K>::source(&request));
     let found = ask(&endpoint, request, &mut pending.facts).await;
     let (id, facts) = pending.decided();
     match found {
@@ -48,10 +48,12 @@ async fn ask<C: Clients, K: Clock>(
     facts: &mut Facts,
 ) -> Result<Vec<u8>, AccessError> {
     let now = endpoint.service.available()?;
-    if request.uri().query().is_some_and(|query| !query.is_empty()) {
+    // The body goes at once: what came of it would be kept for as long as the caller is looked up.
+    let (head, _) = request.into_parts();
+    if head.uri.query().is_some_and(|query| !query.is_empty()) {
         return Err(Malformed::AnyQuery.into());
     }
-    let authorization = request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
     let arrival = Arrival { now, source: facts.source };
     endpoint.service.userinfo(arrival, authorization, facts).await
 }

@@ -29,6 +29,8 @@ pub struct HashLimits {
     pub concurrent: usize,
     /// Requests that wait for their turn; any more are refused at once.
     pub waiting: usize,
+    /// Hashes of imported values at the same time: each takes 19 MiB.
+    pub imported: usize,
     /// The longest wait.
     pub wait: Duration,
 }
@@ -38,11 +40,11 @@ impl Default for HashLimits {
     /// a tenth of what impatient clients give a token request.
     fn default() -> Self {
         let concurrent = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { concurrent, waiting: 1024, wait: Duration::from_secs(1) }
+        Self { concurrent, waiting: 1024, imported: IMPORTED_MAX, wait: Duration::from_secs(1) }
     }
 }
 
-/// Hashes of imported values at the same time: each takes 19 MiB.
+/// Hashes of imported values at the same time, where memory allows as many.
 const IMPORTED_MAX: usize = 4;
 /// Turns to compute the hash of an imported value. ClientSecrets that share one only wait for each other.
 const TURNS: usize = 64;
@@ -93,7 +95,7 @@ impl Hasher {
     #[must_use]
     pub fn new(limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
         // Half of the cores at most for what is expensive, and a bounded part of the memory.
-        let imported = Lane::new((limits.concurrent / 2).min(IMPORTED_MAX));
+        let imported = Lane::new((limits.concurrent / 2).min(limits.imported));
         let generated = Lane::new(limits.concurrent);
         let turns = (0..TURNS).map(|_| Lane::new(1)).collect();
         Self { generated, imported, turns, imported_us: Arc::default(), limits, meter }

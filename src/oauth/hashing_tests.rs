@@ -44,7 +44,7 @@ fn secret(keys: &InstallKeys, value: &str) -> (SecretRecord, Arc<SecretVersion>)
 }
 
 fn limits(concurrent: usize, waiting: usize, wait_ms: u64) -> HashLimits {
-    HashLimits { concurrent, waiting, wait: Duration::from_millis(wait_ms) }
+    HashLimits { concurrent, waiting, wait: Duration::from_millis(wait_ms), ..HashLimits::default() }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::http::budget::BudgetError;
 use crate::http::tls::TlsError;
 use crate::oauth::issuer::IssuerError;
 use crate::oauth::metadata::NotDocumentation;
@@ -29,6 +30,9 @@ pub enum RunError {
     /// `--log-level` is not a filter.
     #[error("--log-level cannot be used")]
     Log(#[from] LogError),
+    /// The limits do not fit into the memory.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// No way to reach an API server is configured.
     #[error("no Kubernetes API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG")]
     Config(#[source] Box<kube::config::InferConfigError>),

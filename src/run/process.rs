@@ -15,6 +15,7 @@ use crate::cli::CommonArgs;
 use crate::clock::SystemClock;
 use crate::connection;
 use crate::http::admin::Readiness;
+use crate::http::server;
 use crate::oauth::issuer::Issuer;
 
 /// Conditions of `/readyz`: that of every process, …
@@ -114,8 +115,8 @@ pub(super) fn stop_signal() -> Result<CancellationToken, RunError> {
     Ok(stop)
 }
 
-pub(super) async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { flag, address, source })
+pub(super) fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
+    server::listen(address).map_err(|source| RunError::Listen { flag, address, source })
 }
 
 /// A duration of a flag: positive and at most some thousand years.

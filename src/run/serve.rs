@@ -16,9 +16,10 @@ use crate::chain::chain;
 use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::keyset::KeySet;
+use crate::http::budget::Bounds;
 use crate::http::endpoint::{self, Endpoint, RequestLimits};
 use crate::http::router;
-use crate::http::server::{ServerLimits, serve};
+use crate::http::server::{ServerLimits, Sharing, Timeouts, serve};
 use crate::index::{self, Index, Reporting};
 use crate::keystore;
 use crate::model::{Freshness, Kind, Model, Subscription};
@@ -39,15 +40,22 @@ const AGE_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Serving {
     process: Process,
     args: ServeArgs,
+    bounds: Bounds,
     updates: Subscription,
     metrics: TokenMetrics,
     expiry: ExpiryMetrics,
 }
 
 impl Serving {
-    pub(super) fn new(process: Process, args: ServeArgs, updates: Subscription, registry: &mut Registry) -> Self {
+    pub(super) fn new(
+        process: Process,
+        args: ServeArgs,
+        bounds: Bounds,
+        updates: Subscription,
+        registry: &mut Registry,
+    ) -> Self {
         let (metrics, expiry) = (TokenMetrics::register(registry), ExpiryMetrics::register(registry));
-        Self { process, args, updates, metrics, expiry }
+        Self { process, args, bounds, updates, metrics, expiry }
     }
 
     /// Starts the index that the watches feed, the endpoint, and what reports of both.
@@ -58,7 +66,7 @@ impl Serving {
         freshness: Vec<(Kind, Arc<Freshness>)>,
         listener: TcpListener,
     ) -> Running {
-        let Self { process, args, updates, metrics, expiry } = self;
+        let Self { process, args, bounds, updates, metrics, expiry } = self;
         let clock = process.clock;
         let reporting =
             Reporting { namespace: process.args.namespace.clone(), replica: process.args.replica_name.clone() };
@@ -81,9 +89,9 @@ impl Serving {
         reporters.spawn(report_tokens(Arc::clone(&index), clock, closing.clone()));
         let (present, ends) = (Arc::clone(&index), closing.clone());
         reporters.spawn(async move { present.be_present(clock, ends).await });
-        let settings = endpoint_settings(&process, &args);
+        let settings = endpoint_settings(&process, &args, &bounds);
         let endpoint = Endpoint::new(index, clock, keys, settings, metrics);
-        let endpoint = tokio::spawn(serve_endpoint(process, args, listener, endpoint, closing.clone()));
+        let endpoint = tokio::spawn(serve_endpoint(process, args, bounds, listener, endpoint, closing.clone()));
         Running { endpoint, reporters, closing }
     }
 }
@@ -123,6 +131,7 @@ pub(super) async fn failed(running: Option<&mut Running>) -> RunError {
 async fn serve_endpoint(
     process: Process,
     args: ServeArgs,
+    bounds: Bounds,
     listener: TcpListener,
     endpoint: Endpoint<Index, SystemClock>,
     closing: CancellationToken,
@@ -130,11 +139,15 @@ async fn serve_endpoint(
     let certificate = certificate::source(&process, &args, &closing);
     let Some(tls) = closing.run_until_cancelled(certificate).await else { return Ok(()) };
     let tls = tls?;
+    let sharing = Sharing {
+        trusted_proxies: args.trusted_proxies.into(),
+        public_paths: Arc::new(router::public_paths(&process.issuer)),
+    };
     let limits = ServerLimits {
-        connections: args.connections_max as usize,
-        tls_handshake: positive(&args.read_timeout),
+        sharing,
+        timeouts: Timeouts { tls_handshake: positive(&args.read_timeout), ..Timeouts::default() },
         shutdown: positive(&args.shutdown_grace),
-        ..ServerLimits::default()
+        ..ServerLimits::within(&bounds)
     };
     serve(listener, tls, router::router(Arc::new(endpoint)), limits, closing).await;
     Ok(())
@@ -206,13 +219,17 @@ fn index_settings(process: &Process, args: &ServeArgs) -> index::Settings {
     }
 }
 
-fn endpoint_settings(process: &Process, args: &ServeArgs) -> endpoint::Settings {
+fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> endpoint::Settings {
+    let request = RequestLimits {
+        body_bytes: args.body_bytes_max as usize,
+        large_bodies: bounds.large_bodies,
+        body_read: positive(&args.read_timeout),
+    };
     endpoint::Settings {
         issuer: process.issuer.clone(),
         service_documentation: args.service_documentation.clone(),
         audience_scopes: vec![AudienceScope::native(), args.audience_scope.clone()],
-        request: RequestLimits { body_bytes: args.body_bytes_max as usize, body_read: positive(&args.read_timeout) },
-        hash: HashLimits::default(),
-        trusted_proxies: args.trusted_proxies.clone(),
+        request,
+        hash: HashLimits { imported: bounds.imported_hashes, ..HashLimits::default() },
     }
 }

@@ -12,6 +12,7 @@
 mod audit;
 mod authentication;
 mod discovery;
+mod floods;
 mod forward_auth;
 mod forward_auth_tokens;
 mod grants;

@@ -117,7 +117,7 @@ async fn r6_without_keys_the_answer_is_503_and_with_them_200() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r6_overload_is_503_with_retry_after() {
-    let hash = HashLimits { concurrent: 1, waiting: 0, wait: Duration::ZERO };
+    let hash = HashLimits { concurrent: 1, waiting: 0, wait: Duration::ZERO, ..HashLimits::default() };
     let world = World::start_with(Options { hash, ..Options::default() }).await;
     let unknown: Vec<String> = (0..64).map(|_| basic(&format!("unknown:{}", world.credential().value))).collect();
     // The bound is one hash at a time: until two of these meet, send more.

@@ -11,7 +11,7 @@ use hyper::client::conn::http2::{Connection, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use jiff::Timestamp;
 use postern::crypto::tls::{Leaf, SelfSigned, renew, self_signed};
-use postern::http::server::ServerLimits;
+use postern::http::server::{ServerLimits, Timeouts};
 use postern::http::tls::TlsCertificate;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -26,8 +26,8 @@ use tokio_rustls::client::TlsStream;
 use crate::raw;
 use crate::world::{FORM, GRANT, Options, World};
 
-struct Secured {
-    world: World,
+pub(crate) struct Secured {
+    pub(crate) world: World,
     made: SelfSigned,
     certificate: Arc<TlsCertificate>,
 }
@@ -41,7 +41,7 @@ fn names() -> Vec<String> {
     vec!["localhost".to_owned()]
 }
 
-async fn secured(server: ServerLimits) -> Secured {
+pub(crate) async fn secured(server: ServerLimits) -> Secured {
     let made = self_signed(&names(), machine_now()).unwrap();
     let certificate = certificate(&made.leaf);
     let tls = Some(certificate.server_config().unwrap());
@@ -54,7 +54,11 @@ fn certificate(leaf: &Leaf) -> Arc<TlsCertificate> {
 }
 
 impl Secured {
-    async fn connect(&self, versions: &[&'static SupportedProtocolVersion], alpn: &[&[u8]]) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        alpn: &[&[u8]],
+    ) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.made.ca_cert_pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -130,7 +134,8 @@ where
 }
 
 fn impatient() -> ServerLimits {
-    ServerLimits { header_read: Duration::from_millis(50), ..ServerLimits::default() }
+    let timeouts = Timeouts { header_read: Duration::from_millis(50), ..Timeouts::default() };
+    ServerLimits { timeouts, ..ServerLimits::default() }
 }
 
 #[tokio::test]
@@ -198,8 +203,8 @@ async fn t10_a_request_of_http_2_has_no_more_headers_than_one_of_http_1() {
 }
 
 #[tokio::test]
-async fn t10_http_2_carries_no_more_requests_at_once_than_there_may_be_connections() {
-    let secured = secured(ServerLimits { connections: 2, ..ServerLimits::default() }).await;
+async fn t10_http_2_carries_no_more_requests_at_once_than_there_are_places() {
+    let secured = secured(ServerLimits { requests: 2, ..ServerLimits::default() }).await;
     let (mut client, connection) = http_2(&secured).await;
     tokio::spawn(connection);
     let post = |when: oneshot::Receiver<()>| {
@@ -247,7 +252,8 @@ async fn t9_a_new_certificate_serves_new_connections_without_a_restart() {
 
 #[tokio::test]
 async fn t10_a_handshake_that_does_not_end_is_ended() {
-    let server = ServerLimits { tls_handshake: Duration::from_millis(50), ..ServerLimits::default() };
+    let timeouts = Timeouts { tls_handshake: Duration::from_millis(50), ..Timeouts::default() };
+    let server = ServerLimits { timeouts, ..ServerLimits::default() };
     let secured = secured(server).await;
     let mut silent = TcpStream::connect(secured.world.addr).await.unwrap();
     assert_eq!(raw::to_end(&mut silent).await, b"");

@@ -15,8 +15,8 @@ use postern::crypto::keyset::KeySet;
 use postern::crypto::secret::SecretValue;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
 use postern::http::endpoint::{Endpoint, RequestLimits, Settings};
-use postern::http::router::router;
-use postern::http::server::{ServerLimits, serve};
+use postern::http::router::{public_paths, router};
+use postern::http::server::{ServerLimits, Sharing, serve};
 use postern::oauth::client::{
     AuthMethods, Availability, CatchUpError, ClientRecord, Clients, Epoch, Grant, Identity, Ledger, Lookup,
     ObjectRevision, Past, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, Uses,
@@ -28,7 +28,6 @@ use postern::oauth::token::Keys;
 use postern::telemetry::metrics::{self, TokenMetrics};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -213,9 +212,10 @@ impl World {
         Self::start_with(Options::default()).await
     }
 
+    #[expect(clippy::unused_async, reason = "it listens and spawns, which is for async code only")]
     pub(crate) async fn start_with(options: Options) -> Self {
         crate::log::start();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = postern::http::server::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
         let issuer = format!("http://{addr}{}", options.issuer_path);
         let clock = Arc::new(AtomicI64::new(NOW));
@@ -242,19 +242,23 @@ impl World {
         clients.put(record(&credential));
         let mut registry = metrics::registry();
         let metrics = TokenMetrics::register(&mut registry);
+        let sharing = Sharing {
+            trusted_proxies: options.trusted_proxies.into(),
+            public_paths: Arc::new(public_paths(&Issuer::parse(&issuer, true).unwrap())),
+        };
+        let limits = ServerLimits { sharing, ..options.server };
         let settings = Settings {
             issuer: Issuer::parse(&issuer, true).unwrap(),
             service_documentation: Some("https://docs.example.com".to_owned()),
             audience_scopes: vec![AudienceScope::native(), "urn:zitadel:iam:org:project:id:{id}:aud".parse().unwrap()],
             request: options.request,
             hash: options.hash,
-            trusted_proxies: options.trusted_proxies,
         };
         let still = Still(Arc::clone(&clock));
         let endpoint = Endpoint::new(Arc::clone(&clients), still, Arc::clone(&keys), settings, metrics.clone());
         let shutdown = CancellationToken::new();
         let router = router(Arc::new(endpoint));
-        let server = tokio::spawn(serve(listener, options.tls, router, options.server, shutdown.clone()));
+        let server = tokio::spawn(serve(listener, options.tls, router, limits, shutdown.clone()));
         let registry = Arc::new(registry);
         Self { addr, issuer, clients, clock, keys, install, registry, metrics, credential, shutdown, server }
     }

@@ -1,0 +1,191 @@
+//! What goes on on one connection: whether anybody uses it, and whether its client takes the answers.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Requests that a client may give up on one connection beyond those that it let be answered. One that resets whatever it
+/// asks for makes work, and gets no further.
+const ABANDONED_MAX: u64 = 100;
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub(super) struct Activity {
+    began: Instant,
+    /// Requests whose answer is not sent yet.
+    open: AtomicUsize,
+    /// When the last one was, in milliseconds since the connection began; 0: none was.
+    last_ms: AtomicU64,
+    /// Numbers requests.
+    count: AtomicU64,
+    /// Answers that are not sent yet, and since when they are there.
+    unsent: Mutex<Vec<(u64, Instant)>>,
+    answered: AtomicU64,
+    abandoned: AtomicU64,
+    given_up: Notify,
+}
+
+impl Activity {
+    /// Of a connection that begins now.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            open: AtomicUsize::new(0),
+            last_ms: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+            unsent: Mutex::default(),
+            answered: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            given_up: Notify::new(),
+        })
+    }
+
+    /// A request begins; it is open until what is returned is dropped.
+    pub(super) fn open(self: &Arc<Self>) -> Open {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        Open { activity: Arc::clone(self), number: self.count.fetch_add(1, Ordering::Relaxed), is_answered: false }
+    }
+
+    /// Since when no request is open. `None` while one is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        if self.open.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        Some(self.began + Duration::from_millis(self.last_ms.load(Ordering::Acquire)))
+    }
+
+    /// Returns when no request has been open for this long.
+    pub(super) async fn unused_for(&self, limit: Duration) {
+        let mut left = limit;
+        while !left.is_zero() {
+            tokio::time::sleep(left).await;
+            left = self.idle_since().map_or(limit, |since| limit.saturating_sub(since.elapsed()));
+        }
+    }
+
+    /// Returns when an answer has not been taken for this long, or the client gives up whatever it asks for.
+    pub(super) async fn misused(&self, limit: Duration) {
+        // A tenth more than the limit at most, and a wake-up every three seconds with the default.
+        while !self.is_misused(limit) {
+            let _ = tokio::time::timeout(limit / 10, self.given_up.notified()).await;
+        }
+    }
+
+    fn is_misused(&self, limit: Duration) -> bool {
+        self.gives_up_all() || self.unsent().iter().any(|(_, since)| since.elapsed() >= limit)
+    }
+
+    fn gives_up_all(&self) -> bool {
+        let answered = self.answered.load(Ordering::Relaxed);
+        self.abandoned.load(Ordering::Relaxed).saturating_sub(answered) > ABANDONED_MAX
+    }
+
+    fn unsent(&self) -> MutexGuard<'_, Vec<(u64, Instant)>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request whose answer is not sent yet.
+#[derive(Debug)]
+pub(super) struct Open {
+    activity: Arc<Activity>,
+    number: u64,
+    is_answered: bool,
+}
+
+impl Open {
+    /// The answer is there; from now on it depends on the client how long it takes.
+    pub(super) fn answered(&mut self) {
+        self.is_answered = true;
+        self.activity.answered.fetch_add(1, Ordering::Relaxed);
+        self.activity.unsent().push((self.number, Instant::now()));
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let activity = &self.activity;
+        if self.is_answered {
+            activity.unsent().retain(|(number, _)| *number != self.number);
+        } else {
+            activity.abandoned.fetch_add(1, Ordering::Relaxed);
+            if activity.gives_up_all() {
+                activity.given_up.notify_one();
+            }
+        }
+        let now_ms = u64::try_from(activity.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        activity.last_ms.fetch_max(now_ms, Ordering::AcqRel);
+        activity.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_unused_from_its_beginning() {
+        let activity = Activity::new();
+        activity.unused_for(LIMIT).await;
+        assert_eq!(activity.began.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_unused_from_the_end_of_its_last_request() {
+        let activity = Activity::new();
+        let requests = async {
+            for _ in 0..5 {
+                tokio::time::sleep(LIMIT / 2).await;
+                let _open = activity.open();
+                tokio::time::sleep(LIMIT * 2).await;
+            }
+            activity.began.elapsed()
+        };
+        let (last, ()) = tokio::join!(requests, activity.unused_for(LIMIT));
+        assert_eq!(activity.began.elapsed(), last + LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_nobody_waits_for_any_more_does_not_keep_a_connection() {
+        let activity = Activity::new();
+        drop(activity.open());
+        activity.unused_for(LIMIT).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_ends_the_connection_whatever_else_is() {
+        let activity = Activity::new();
+        let mut stuck = activity.open();
+        stuck.answered();
+        let others = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                activity.open().answered();
+            }
+        };
+        tokio::select! {
+            () = activity.misused(LIMIT) => {}
+            () = others => {}
+        }
+        assert!((LIMIT..LIMIT * 2).contains(&activity.began.elapsed()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_gives_up_what_it_asks_for_is_stopped_and_one_that_does_now_and_then_is_not() {
+        let activity = Activity::new();
+        for _ in 0..10 * ABANDONED_MAX {
+            drop(activity.open());
+            activity.open().answered();
+        }
+        assert!(!activity.is_misused(LIMIT));
+        for _ in 0..=ABANDONED_MAX {
+            drop(activity.open());
+        }
+        assert!(activity.is_misused(LIMIT));
+    }
+}

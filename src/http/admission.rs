@@ -1,0 +1,165 @@
+//! Which requests are let in: each takes a place until its answer is sent, of the places that all sources share.
+//!
+//! ```text
+//! head is here ──▶ waiting for its body ──▶ at work ──▶ answer sent, or given up: the place is free
+//!      ├───────────(no body)──────────────────▲
+//!      └──▶ a public document ────────────────────────▶ answer sent
+//! ```
+//!
+//! There are as many places of each kind, so neither bodies that do not arrive nor public documents take what tokens need.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::Request;
+use hyper::body::Body;
+use ipnet::IpNet;
+
+use crate::http::network::Network;
+use crate::http::shares::{Place, Shares};
+use crate::http::source;
+use crate::oauth::error::Unavailable;
+
+/// Who is counted for what.
+#[derive(Clone, Debug, Default)]
+pub struct Sharing {
+    /// Proxies whose `X-Forwarded-For` is believed: requests count for the address that it names, and connections for
+    /// nobody.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Paths of public documents.
+    pub public_paths: Arc<HashSet<String>>,
+}
+
+impl Sharing {
+    /// Whether a connection comes from a proxy that is trusted.
+    pub(super) fn is_trusted(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()))
+    }
+}
+
+/// The places of one server.
+#[derive(Debug)]
+pub(super) struct Admission {
+    sharing: Sharing,
+    waiting: Arc<Shares<Network>>,
+    working: Arc<Shares<Network>>,
+    public: Arc<Shares<Network>>,
+}
+
+impl Admission {
+    /// This many places of each kind.
+    pub(super) fn new(requests: usize, sharing: Sharing) -> Arc<Self> {
+        let [waiting, working, public] = std::array::from_fn(|_| Shares::new(requests));
+        Arc::new(Self { sharing, waiting, working, public })
+    }
+
+    /// A place for a request that came on a connection from `peer`. `None`: its source has its share.
+    pub(super) fn admit<B: Body>(self: &Arc<Self>, peer: SocketAddr, request: &Request<B>) -> Option<Arrived> {
+        let source = source::of(peer.ip(), request.headers(), &self.sharing.trusted_proxies);
+        let network = Network::of(source.unwrap_or(peer.ip()));
+        let kind = if self.sharing.public_paths.contains(request.uri().path()) {
+            &self.public
+        } else if request.body().is_end_stream() {
+            &self.working
+        } else {
+            &self.waiting
+        };
+        let place = Mutex::new(kind.take(&network)?);
+        let ticket = Ticket(Arc::new(Held { admission: Arc::clone(self), network, place }));
+        Some(Arrived { source, ticket })
+    }
+}
+
+/// Where a request came from, and its place; among its extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrived {
+    /// `None` when a trusted proxy names somebody whose address cannot be read.
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) ticket: Ticket,
+}
+
+/// The place of a request, given back when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    admission: Arc<Admission>,
+    network: Network,
+    place: Mutex<Place<Network>>,
+}
+
+impl Ticket {
+    /// The body is here: the request goes from those that wait to those that are worked on.
+    ///
+    /// # Errors
+    /// [`Unavailable::Overloaded`]
+    pub(crate) fn work(&self) -> Result<(), Unavailable> {
+        let Held { admission, network, place } = &*self.0;
+        let working = admission.working.take(network).ok_or(Unavailable::Overloaded)?;
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = working;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Empty, Full};
+
+    use super::*;
+
+    const PEER: &str = "192.0.2.1:4711";
+
+    fn admission(requests: usize) -> Arc<Admission> {
+        let trusted_proxies = Arc::new(["10.0.0.0/8".parse().unwrap()]);
+        let public_paths = Arc::new(HashSet::from(["/oauth2/jwks".to_owned()]));
+        Admission::new(requests, Sharing { trusted_proxies, public_paths })
+    }
+
+    fn get(path: &str) -> Request<Empty<&'static [u8]>> {
+        Request::get(path).body(Empty::new()).unwrap()
+    }
+
+    fn post() -> Request<Full<&'static [u8]>> {
+        Request::post("/oauth2/token").body(Full::new(&b"grant_type=client_credentials"[..])).unwrap()
+    }
+
+    fn fill(admission: &Arc<Admission>, peer: &str, request: &Request<impl Body>) -> Vec<Arrived> {
+        std::iter::from_fn(|| admission.admit(peer.parse().unwrap(), request)).collect()
+    }
+
+    #[test]
+    fn each_kind_of_request_has_places_of_its_own() {
+        let admission = admission(4);
+        let waiting = fill(&admission, PEER, &post());
+        let working = fill(&admission, PEER, &get("/auth"));
+        let public = fill(&admission, PEER, &get("/oauth2/jwks"));
+        assert_eq!([waiting.len(), working.len(), public.len()], [3, 3, 3]);
+    }
+
+    #[test]
+    fn a_request_whose_body_is_here_leaves_its_place_to_another_that_waits() {
+        let admission = admission(4);
+        let waiting = fill(&admission, PEER, &post());
+        waiting[0].ticket.work().unwrap();
+        assert_eq!(fill(&admission, PEER, &post()).len(), 1);
+        let _working = fill(&admission, PEER, &get("/auth"));
+        assert_eq!(waiting[1].ticket.work(), Err(Unavailable::Overloaded));
+    }
+
+    #[test]
+    fn behind_a_trusted_proxy_requests_count_for_the_address_that_it_names() {
+        let admission = admission(8);
+        let from = |source: &str| {
+            let mut request = get("/auth");
+            request.headers_mut().insert("x-forwarded-for", source.parse().unwrap());
+            request
+        };
+        let flood = fill(&admission, "10.0.0.1:1", &from("192.0.2.1"));
+        let arrived = admission.admit("10.0.0.1:1".parse().unwrap(), &from("192.0.2.2"));
+        assert_eq!((flood.len(), arrived.unwrap().source), (6, Some([192, 0, 2, 2].into())));
+        let lies = fill(&admission, PEER, &from("192.0.2.77"));
+        assert!(lies.iter().all(|arrived| arrived.source == Some([192, 0, 2, 1].into())));
+    }
+}

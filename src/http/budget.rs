@@ -1,0 +1,269 @@
+//! What the endpoint may use of the memory, in bytes: every bound of it is derived here.
+//!
+//! ```text
+//! memory limit ──▶ shares ──▶ divided by the worst-case cost of each ──▶ Bounds
+//! ```
+//!
+//! The costs are what a caller can make this process and the kernel keep, not what usual callers do. They follow from the
+//! sizes that `server` sets for sockets, rustls, hyper and h2; the flood suite holds them to it.
+
+use std::fmt;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// Bytes that are read of a connection before its TLS handshake is complete. A ClientHello with a post-quantum key share
+/// has two KiB.
+pub(crate) const HANDSHAKE_READ: usize = 16 * 1024;
+/// Bytes that are read of a connection without a byte of plaintext coming out: more than the longest TLS record (18 KiB).
+/// rustls alone would keep 64 KiB of a handshake message that never ends.
+pub(crate) const RECORD_READ: usize = 20 * 1024;
+/// Longest head of a request, and longest list of headers in HTTP/2.
+pub(crate) const HEAD: usize = 16 * 1024;
+/// Size of a socket's buffers in each direction; Linux takes twice as much for its own bookkeeping. A longer answer
+/// takes another round trip for each of these.
+pub(crate) const SOCKET_BUFFER: u32 = 16 * 1024;
+/// What rustls keeps of answers that the socket does not take.
+pub(crate) const TLS_WRITE: usize = 16 * 1024;
+/// What HTTP/2 keeps of a stream's answer, and receives of a request before somebody reads it: the least that is
+/// useful, a whole frame.
+pub(crate) const H2_STREAM: u32 = 16 * 1024;
+/// What HTTP/2 receives on a connection before somebody reads it: the least that RFC 9113 §6.9.2 allows.
+pub(crate) const H2_CONNECTION: u32 = 65_535;
+
+/// Both buffers of a socket, and 8 KiB for its structures.
+const SOCKET: u64 = 4 * SOCKET_BUFFER as u64 + 8 * KIB;
+/// While a connection arrives: its socket, what was read, the certificates to be sent (8 KiB), and rustls' state (8 KiB).
+const ARRIVAL: u64 = SOCKET + HANDSHAKE_READ as u64 + 16 * KIB;
+/// TLS: a record that is not complete and what came out of the last one (16 KiB), what is not sent, and the state (8 KiB).
+const TLS: u64 = RECORD_READ as u64 + 16 * KIB + TLS_WRITE as u64 + 8 * KIB;
+/// HTTP/2: a frame that is read into a buffer that doubles (32 KiB), a header block that is not complete, a frame that is
+/// written (16 KiB), two tables of headers (8 KiB), structures and refused streams (16 KiB). HTTP/1.1 takes less.
+const HTTP: u64 = 32 * KIB + HEAD as u64 + 16 * KIB + 8 * KIB + 16 * KIB;
+/// A connection, without its requests.
+const CONNECTION: u64 = SOCKET + TLS + HTTP;
+/// A request: its head, decoded (26 KiB), its body if it is short, and its answer (22 KiB); one of the same source network
+/// that waits for its body (12 KiB), and one for a public document, which is shared (4 KiB).
+const REQUEST: u64 = 64 * KIB;
+/// The hash of an imported value: what Argon2id is configured to fill.
+const IMPORTED_HASH: u64 = 19 * MIB;
+
+/// Shares of the memory limit, in parts of 32. What is left, 12 parts, is for the program, the objects and the allocator.
+const PARTS: u64 = 32;
+const CONNECTIONS_PARTS: u64 = 10;
+const REQUESTS_PARTS: u64 = 3;
+const ARRIVALS_PARTS: u64 = 2;
+const BODIES_PARTS: u64 = 1;
+const HASHES_PARTS: u64 = 4;
+
+/// The least that a replica runs with: the program takes 20 MiB without any object.
+const LIMIT_MIN: u64 = 64 * MIB;
+/// More of each is only had by a flag, however much memory there is: a process has some thousand file descriptors.
+const CONNECTIONS_MAX: u64 = 4096;
+const ARRIVALS_MAX: u64 = 1024;
+const REQUESTS_MAX: u64 = 4096;
+const LARGE_BODIES_MAX: u64 = 256;
+/// More than a few at a time would keep everybody else from the processors.
+const IMPORTED_HASHES_MAX: u64 = 4;
+
+/// What the operator asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Requested {
+    /// `--connections-max`.
+    pub connections: Option<u32>,
+    /// `--body-bytes-max`.
+    pub body_bytes: u32,
+}
+
+/// How much there may be of everything at the same time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bounds {
+    /// Connections that are established.
+    pub connections: usize,
+    /// Connections before that: TLS handshakes.
+    pub arrivals: usize,
+    /// Requests that are worked on or whose answer is not sent yet; as many again may wait for their bodies, and as many
+    /// for public documents.
+    pub requests: usize,
+    /// Bodies of more than a few KiB.
+    pub large_bodies: usize,
+    /// Hashes of imported values.
+    pub imported_hashes: usize,
+}
+
+/// Why the limits do not fit into the memory. Each names the flag and the remedy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BudgetError {
+    /// Too little for anything.
+    #[error(
+        "the memory limit of {} is too small: give the container, or --memory-limit, at least {}",
+        Size(*limit),
+        Size(LIMIT_MIN)
+    )]
+    Limit {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Too many connections.
+    #[error(
+        "--connections-max {asked} does not fit into the memory limit of {}, which has room for {possible}: lower it, \
+         or raise the limit of the container (or --memory-limit) to {}",
+        Size(*limit),
+        Size(*needed)
+    )]
+    Connections {
+        /// What was asked for.
+        asked: u32,
+        /// What there is room for.
+        possible: u64,
+        /// The limit in bytes.
+        limit: u64,
+        /// The limit that would do.
+        needed: u64,
+    },
+    /// Too long a body.
+    #[error(
+        "--body-bytes-max {asked} does not fit into the memory limit of {}: set it to {possible} at most, or raise the \
+         limit of the container (or --memory-limit) to {}",
+        Size(*limit),
+        Size(*needed)
+    )]
+    Body {
+        /// What was asked for.
+        asked: u32,
+        /// What there is room for.
+        possible: u64,
+        /// The limit in bytes.
+        limit: u64,
+        /// The limit that would do.
+        needed: u64,
+    },
+}
+
+impl Bounds {
+    /// The bounds for this much memory.
+    ///
+    /// # Errors
+    /// [`BudgetError`], when what was asked for does not fit.
+    pub fn derive(limit: u64, requested: Requested) -> Result<Self, BudgetError> {
+        if limit < LIMIT_MIN {
+            return Err(BudgetError::Limit { limit });
+        }
+        let share = |parts: u64| limit / PARTS * parts;
+        let possible = share(CONNECTIONS_PARTS) / CONNECTION;
+        let connections = match requested.connections {
+            Some(asked) if u64::from(asked) > possible => {
+                let needed = limit_for(u64::from(asked) * CONNECTION, CONNECTIONS_PARTS);
+                return Err(BudgetError::Connections { asked, possible, limit, needed });
+            }
+            Some(asked) => u64::from(asked),
+            None => possible.min(CONNECTIONS_MAX),
+        };
+        let (asked, body) = (requested.body_bytes, u64::from(requested.body_bytes.max(1)));
+        let possible = share(BODIES_PARTS);
+        if body > possible {
+            return Err(BudgetError::Body { asked, possible, limit, needed: limit_for(body, BODIES_PARTS) });
+        }
+        let count = |number: u64, max: u64| usize::try_from(number.clamp(1, max)).unwrap_or(usize::MAX);
+        Ok(Self {
+            connections: count(connections, u64::MAX),
+            arrivals: count(share(ARRIVALS_PARTS) / ARRIVAL, ARRIVALS_MAX),
+            requests: count(share(REQUESTS_PARTS) / REQUEST, REQUESTS_MAX),
+            large_bodies: count(possible / body, LARGE_BODIES_MAX),
+            imported_hashes: count(share(HASHES_PARTS) / IMPORTED_HASH, IMPORTED_HASHES_MAX),
+        })
+    }
+
+    /// Where memory is no bound.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Self {
+            connections: most(CONNECTIONS_MAX),
+            arrivals: most(ARRIVALS_MAX),
+            requests: most(REQUESTS_MAX),
+            large_bodies: most(LARGE_BODIES_MAX),
+            imported_hashes: most(IMPORTED_HASHES_MAX),
+        }
+    }
+}
+
+/// The limit of which `parts` hold `bytes`, in whole MiB.
+fn limit_for(bytes: u64, parts: u64) -> u64 {
+    bytes.div_ceil(parts).saturating_mul(PARTS).div_ceil(MIB) * MIB
+}
+
+/// Bytes as people write them.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes % MIB == 0 => write!(f, "{} MiB", bytes / MIB),
+            bytes if bytes > MIB => write!(f, "{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT: Requested = Requested { connections: None, body_bytes: 64 * 1024 };
+
+    fn worst(bounds: &Bounds) -> u64 {
+        let of = |number: usize, cost: u64| u64::try_from(number).unwrap() * cost;
+        of(bounds.connections, CONNECTION)
+            + of(bounds.arrivals, ARRIVAL)
+            + of(bounds.requests, REQUEST)
+            + of(bounds.large_bodies, u64::from(DEFAULT.body_bytes))
+            + of(bounds.imported_hashes, IMPORTED_HASH)
+    }
+
+    #[test]
+    fn at_worst_everything_together_leaves_the_rest_to_the_program() {
+        for limit in [64, 100, 128, 256, 512, 1024, 65_536] {
+            let bounds = Bounds::derive(limit * MIB, DEFAULT).unwrap();
+            // Of very little memory one hash takes more than its share.
+            let hash = if limit < 152 { IMPORTED_HASH } else { 0 };
+            assert!(worst(&bounds) <= limit * MIB / PARTS * 20 + hash, "{limit}: {bounds:?}");
+        }
+    }
+
+    #[test]
+    fn the_charts_limit_has_room_for_hundreds_and_plenty_of_memory_for_what_was_there_before() {
+        let chart = Bounds::derive(256 * MIB, DEFAULT).unwrap();
+        assert!(chart.connections >= 300 && chart.requests >= 300 && chart.arrivals >= 64, "{chart:?}");
+        assert_eq!(Bounds::derive(64 * 1024 * MIB, DEFAULT).unwrap(), Bounds::unlimited());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_the_flag_and_a_limit_that_would_do() {
+        let asked = Requested { connections: Some(4096), ..DEFAULT };
+        let refused = Bounds::derive(256 * MIB, asked).unwrap_err();
+        let BudgetError::Connections { possible, needed, .. } = refused else { panic!("{refused}") };
+        let text = refused.to_string();
+        assert!(text.starts_with("--connections-max 4096 does not fit into the memory limit of 256 MiB"), "{text}");
+        assert_eq!(Bounds::derive(needed, asked).unwrap().connections, 4096);
+        assert!(Bounds::derive(needed - 2 * MIB, asked).is_err());
+        let fits = Requested { connections: u32::try_from(possible).ok(), ..DEFAULT };
+        assert!(Bounds::derive(256 * MIB, fits).is_ok());
+
+        let asked = Requested { body_bytes: 64 * 1024 * 1024, ..DEFAULT };
+        let refused = Bounds::derive(256 * MIB, asked).unwrap_err();
+        assert!(refused.to_string().contains("--body-bytes-max"), "{refused}");
+        let BudgetError::Body { needed, .. } = refused else { panic!("{refused}") };
+        assert_eq!(Bounds::derive(needed, asked).unwrap().large_bodies, 1);
+
+        let refused = Bounds::derive(32 * MIB, DEFAULT).unwrap_err().to_string();
+        assert!(refused.contains("--memory-limit") && refused.contains("64 MiB"), "{refused}");
+    }
+
+    #[test]
+    fn fewer_connections_than_fit_are_a_wish_and_more_than_usual_too() {
+        let asked = |number, limit| Bounds::derive(limit, Requested { connections: Some(number), ..DEFAULT });
+        assert_eq!(asked(1, 256 * MIB).unwrap().connections, 1);
+        assert_eq!(asked(10_000, 16 * 1024 * MIB).unwrap().connections, 10_000);
+    }
+}

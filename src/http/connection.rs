@@ -1,0 +1,259 @@
+//! One connection: its handshake, its protocol, and when it ends.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::http::{Response, StatusCode, Version};
+use axum::response::IntoResponse as _;
+use futures::FutureExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+use crate::http::activity::{Activity, Open};
+use crate::http::admission::{Admission, Ticket};
+use crate::http::answer::{self, RequestId};
+use crate::http::budget::{H2_CONNECTION, H2_STREAM, HANDSHAKE_READ, RECORD_READ, TLS_WRITE};
+use crate::http::connections::{Connections, Origin, Seat};
+use crate::http::guarded::Guarded;
+use crate::http::sent::Sent;
+use crate::http::server::Timeouts;
+use crate::oauth::error::{RETRY_AFTER_S, TokenError, Unavailable};
+
+/// Requests at the same time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 32;
+/// Headers of a request, as in hyper's HTTP/1.1. In HTTP/2 one byte can stand for a header, which takes 72 here.
+const HEADERS_MAX: usize = 100;
+/// Streams of one connection that were reset and are still remembered: the default of h2 for those that the client reset,
+/// and a sixteenth of it for those that we did.
+const RESET_BY_CLIENT_MAX: usize = 20;
+const RESET_BY_US_MAX: usize = 64;
+/// How often a silent HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(20);
+/// How long a client that is told to go may take to hear it; a round trip is enough.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// How often a connection that has arrived looks for a place.
+const SEAT_RETRY: Duration = Duration::from_millis(10);
+
+/// What the connections of a server share.
+pub(super) struct Shared {
+    pub(super) router: Router,
+    pub(super) admission: Arc<Admission>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) timeouts: Timeouts,
+    /// Longest head of a request.
+    pub(super) header_bytes: usize,
+    pub(super) acceptor: Option<TlsAcceptor>,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// A connection that was accepted.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) peer: SocketAddr,
+    pub(super) origin: Origin,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl Connection {
+    /// Serves it until it ends. `arrival` is its place until it has one among those that are established.
+    pub(super) async fn serve(self, stream: TcpStream, arrival: Seat) {
+        // Answers are written whole; waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        // hyper waits for ever for a client that does not read.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.shared.timeouts.response));
+        let stream = Box::pin(stream);
+        let arrives = tokio::time::timeout(self.shared.timeouts.tls_handshake, async {
+            let established = self.handshake(stream).await?;
+            Some((established, self.seat().await))
+        });
+        let Some(Ok(Some((established, seat)))) = arrival.evicted().run_until_cancelled(arrives).await else {
+            return tracing::debug!(peer = %self.peer, "connection ended before it was established");
+        };
+        drop(arrival);
+        match established {
+            Established::Plain(stream) => self.http1(stream, seat).await,
+            Established::Http1(stream) => self.http1(stream, seat).await,
+            Established::Http2(stream) => self.http2(stream, seat).await,
+        }
+    }
+
+    async fn handshake(&self, stream: Socket) -> Option<Established> {
+        let Some(acceptor) = &self.shared.acceptor else { return Some(Established::Plain(stream)) };
+        match Guarded::accept(acceptor, stream, HANDSHAKE_READ, RECORD_READ).await {
+            Ok(mut stream) => {
+                let tls = stream.session();
+                tls.set_buffer_limit(Some(TLS_WRITE));
+                let is_http2 = tls.alpn_protocol() == Some(b"h2");
+                let stream = Box::new(stream);
+                Some(if is_http2 { Established::Http2(stream) } else { Established::Http1(stream) })
+            }
+            Err(error) => {
+                tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
+                None
+            }
+        }
+    }
+
+    /// A place among those that are established, as soon as there is one.
+    async fn seat(&self) -> Seat {
+        loop {
+            if let Some(seat) = self.shared.connections.enter(self.origin, &self.activity) {
+                return seat;
+            }
+            tokio::time::sleep(SEAT_RETRY).await;
+        }
+    }
+
+    async fn http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, seat: Seat) {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new());
+        http.header_read_timeout(self.shared.timeouts.header_read);
+        // hyper panics below 8192.
+        http.max_buf_size(self.shared.header_bytes.max(8192));
+        let service = service_fn(|request| self.call(request));
+        let mut connection = http.serve_connection(TokioIo::new(stream), service);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = self.shared.shutdown.cancelled() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
+            }
+            () = seat.evicted().cancelled() => {
+                // Its place is another one's already: what the socket takes at once is all that it hears.
+                let _ = connection.into_parts().io.into_inner().shutdown().now_or_never();
+                return tracing::debug!(peer = %self.peer, "idle connection made room for another one");
+            }
+            () = self.activity.misused(self.shared.timeouts.response) => return self.cut_off(),
+        };
+        if ended.is_err() {
+            // hyper just lets go, also of a connection that was idle for too long. TLS wants a goodbye before the end
+            // (close_notify, RFC 8446 §6.1), by which a client tells it from an attack.
+            let mut stream = connection.into_parts().io.into_inner();
+            let _ = tokio::time::timeout(GOODBYE, stream.shutdown()).await;
+        }
+        self.ended(ended);
+    }
+
+    /// hyper has no timer for the preface, for the first request, or for a connection that nobody uses: pings tell only
+    /// whether the client is there.
+    async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, seat: Seat) {
+        let http = self.http2_builder();
+        let service = service_fn(|request| self.call(request));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let idle = self.shared.timeouts.header_read;
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shared.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = seat.evicted().cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.now_or_never();
+                return tracing::debug!(peer = %self.peer, "idle connection made room for another one");
+            }
+            () = self.activity.misused(self.shared.timeouts.response) => return self.cut_off(),
+            () = self.activity.unused_for(idle) => {
+                connection.as_mut().graceful_shutdown();
+                let goodbye = tokio::time::timeout(GOODBYE.min(idle), connection);
+                // Whoever does not even say goodbye is cut off.
+                goodbye.await.unwrap_or(Ok(()))
+            }
+        };
+        self.ended(ended);
+    }
+
+    /// Every size is set: the defaults of hyper are for few clients that are trusted.
+    fn http2_builder(&self) -> http2::Builder<TokioExecutor> {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(u32::try_from(self.shared.header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(H2_STREAM)
+            .initial_connection_window_size(H2_CONNECTION)
+            .max_frame_size(H2_STREAM)
+            .max_send_buf_size(H2_STREAM as usize)
+            .max_pending_accept_reset_streams(RESET_BY_CLIENT_MAX)
+            .max_local_error_reset_streams(RESET_BY_US_MAX)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PONG_WITHIN);
+        http
+    }
+
+    fn cut_off(&self) {
+        tracing::debug!(peer = %self.peer, "connection ended: its client takes no answers");
+    }
+
+    fn ended(&self, ended: hyper::Result<()>) {
+        if let Err(error) = ended {
+            tracing::debug!(peer = %self.peer, %error, "connection ended");
+        }
+    }
+
+    fn call(&self, mut request: Request<Incoming>) -> impl Future<Output = Answer> + use<> {
+        let arrived = self.shared.admission.admit(self.peer, &request);
+        let (mut router, mut open) = (self.shared.router.clone(), self.activity.open());
+        async move {
+            let version = request.version();
+            let Some(arrived) = arrived else { return Ok(overloaded(version, open)) };
+            let ticket = arrived.ticket.clone();
+            request.extensions_mut().insert(arrived);
+            let response = if request.headers().len() > HEADERS_MAX {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()
+            } else {
+                // An error is impossible: a router answers everything.
+                router.call(request).await?
+            };
+            open.answered();
+            let guard = Arc::new(InFlight { _open: open, _ticket: Some(ticket) });
+            Ok(response.map(|body| Sent::new(body, guard)))
+        }
+    }
+}
+
+type Socket = Pin<Box<TimeoutStream<TcpStream>>>;
+type Answer = Result<Response<Sent<Arc<InFlight>>>, Infallible>;
+
+/// A connection whose protocol is known.
+enum Established {
+    Plain(Socket),
+    Http1(Box<Guarded<Socket>>),
+    Http2(Box<Guarded<Socket>>),
+}
+
+/// What lasts until an answer is sent.
+struct InFlight {
+    _open: Open,
+    /// None: there was no place.
+    _ticket: Option<Ticket>,
+}
+
+/// 503 for a request that found no place. In HTTP/2 without a body: a client whose window is closed would make us keep it.
+fn overloaded(version: Version, mut open: Open) -> Response<Sent<Arc<InFlight>>> {
+    open.answered();
+    let guard = Arc::new(InFlight { _open: open, _ticket: None });
+    let response = if version == Version::HTTP_2 {
+        let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S.get()));
+        response
+    } else {
+        answer::error(&RequestId::new(), &TokenError::from(Unavailable::Overloaded).on_the_wire())
+    };
+    response.map(|body| Sent::new(body, guard))
+}

@@ -1,0 +1,235 @@
+//! The connections that are open, shared by the networks that they come from.
+//!
+//! A network gets another connection while it holds less than three times what is free. If it does not, or nothing is
+//! free, the connection that has been idle for longest makes room: of the network that has the most, if that is more than
+//! the newcomer's, and otherwise of the newcomer's own. Connections that are in use, or were a moment ago, are never ended
+//! for others.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::http::activity::Activity;
+use crate::http::network::Network;
+use crate::http::shares::is_within_share;
+
+/// How long a connection is idle before it may be ended for another one. Time enough for a handshake, or for the first
+/// request: when more come at once than there are places, those that came first get through.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Who a connection counts for: a network; `None` for proxies that are trusted, which bring many callers.
+pub(super) type Origin = Option<Network>;
+
+/// Places of connections.
+#[derive(Debug)]
+pub(super) struct Connections {
+    capacity: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_origin: HashMap<Origin, Vec<Arc<Entry>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    activity: Arc<Activity>,
+    evicted: CancellationToken,
+}
+
+impl Connections {
+    /// This many places, at least one.
+    pub(super) fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self { capacity: capacity.max(1), open: Mutex::default() })
+    }
+
+    /// A place for a connection. `None` when there is none and no idle connection may make room.
+    pub(super) fn enter(self: &Arc<Self>, origin: Origin, activity: &Arc<Activity>) -> Option<Seat> {
+        let mut open = self.lock();
+        let (held, free) = (open.held(&origin), self.capacity - open.total);
+        if free == 0 || origin.is_some() && !is_within_share(held, free) {
+            open.make_room(&origin, held)?;
+        }
+        let entry = Arc::new(Entry { activity: Arc::clone(activity), evicted: CancellationToken::new() });
+        open.by_origin.entry(origin).or_default().push(Arc::clone(&entry));
+        open.total += 1;
+        Some(Seat { connections: Arc::clone(self), origin, entry })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn held(&self, origin: &Origin) -> usize {
+        self.by_origin.get(origin).map_or(0, Vec::len)
+    }
+
+    /// Ends one idle connection, for a newcomer whose origin holds this many.
+    fn make_room(&mut self, origin: &Origin, held: usize) -> Option<()> {
+        // Trusted proxies come before networks, whatever they hold.
+        let larger = self
+            .by_origin
+            .iter()
+            .filter(|(network, entries)| network.is_some() && (origin.is_none() || entries.len() > held));
+        let mut larger: Vec<(usize, Origin)> = larger.map(|(network, entries)| (entries.len(), *network)).collect();
+        larger.sort_unstable_by_key(|(held, _)| Reverse(*held));
+        let candidates = larger.into_iter().map(|(_, network)| network).chain([*origin]);
+        let (victim, entry) = candidates.into_iter().find_map(|origin| Some((origin, self.longest_idle(&origin)?)))?;
+        entry.evicted.cancel();
+        self.remove(&victim, &entry);
+        Some(())
+    }
+
+    fn longest_idle(&self, origin: &Origin) -> Option<Arc<Entry>> {
+        let idle = self.by_origin.get(origin)?.iter();
+        let idle = idle.filter_map(|entry| Some((entry.activity.idle_since()?, entry)));
+        let longest = idle.min_by_key(|(since, _)| *since).filter(|(since, _)| since.elapsed() >= GRACE);
+        longest.map(|(_, entry)| Arc::clone(entry))
+    }
+
+    /// Forgets a connection, if it is known.
+    fn remove(&mut self, origin: &Origin, entry: &Arc<Entry>) {
+        let Some(entries) = self.by_origin.get_mut(origin) else { return };
+        if let Some(at) = entries.iter().position(|known| Arc::ptr_eq(known, entry)) {
+            entries.swap_remove(at);
+            self.total -= 1;
+        }
+        if entries.is_empty() {
+            self.by_origin.remove(origin);
+        }
+    }
+}
+
+/// The place of a connection, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    connections: Arc<Connections>,
+    origin: Origin,
+    entry: Arc<Entry>,
+}
+
+impl Seat {
+    /// Cancelled when the connection has to make room for another one.
+    pub(super) fn evicted(&self) -> &CancellationToken {
+        &self.entry.evicted
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.lock().remove(&self.origin, &self.entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::unnecessary_wraps, reason = "the origin of a connection is optional")]
+    fn network(number: u8) -> Origin {
+        Some(Network::of([127, 0, 0, number].into()))
+    }
+
+    fn enter(connections: &Arc<Connections>, origin: Origin) -> Option<Seat> {
+        connections.enter(origin, &Activity::new())
+    }
+
+    /// Enters as often as this, with so much time between that each is idle for long enough.
+    async fn fill(connections: &Arc<Connections>, origin: Origin, number: usize) -> Vec<Seat> {
+        let mut seats = Vec::new();
+        for _ in 0..number {
+            seats.push(enter(connections, origin).unwrap());
+            tokio::time::sleep(GRACE).await;
+        }
+        seats
+    }
+
+    fn alive(seats: &[Seat]) -> usize {
+        seats.iter().filter(|seat| !seat.evicted().is_cancelled()).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_alone_gets_three_quarters_and_then_goes_on_with_its_newest() {
+        let connections = Connections::new(400);
+        let seats = fill(&connections, network(1), 500).await;
+        assert_eq!(alive(&seats), 300);
+        assert!(seats[..200].iter().all(|seat| seat.evicted().is_cancelled()), "the longest idle make room");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_takes_the_place_of_the_longest_idle_connection_of_whoever_has_most() {
+        let connections = Connections::new(4);
+        let (most, fewer) = (fill(&connections, network(1), 3).await, fill(&connections, network(2), 1).await);
+        let newcomer = enter(&connections, network(3)).unwrap();
+        assert!(most[0].evicted().is_cancelled());
+        assert_eq!((alive(&most), alive(&fewer), newcomer.evicted().is_cancelled()), (2, 1, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_came_a_moment_ago_stays_and_the_newcomer_gets_no_place() {
+        let connections = Connections::new(2);
+        let seats = [1, 2].map(|number| enter(&connections, network(number)).unwrap());
+        assert!(enter(&connections, network(3)).is_none());
+        assert_eq!(alive(&seats), 2);
+        tokio::time::sleep(GRACE).await;
+        assert!(enter(&connections, network(3)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_in_use_are_not_ended_for_others() {
+        let connections = Connections::new(3);
+        let (busy, idle) = (Activity::new(), Activity::new());
+        let _open = busy.open();
+        let in_use = [1, 1].map(|number| connections.enter(network(number), &busy).unwrap());
+        let unused = connections.enter(network(2), &idle).unwrap();
+        tokio::time::sleep(GRACE).await;
+        // The network that has the most has nothing idle, and the other one no more than the newcomer would have.
+        assert!(connections.enter(network(2), &busy).is_some(), "its own makes room");
+        assert!(unused.evicted().is_cancelled());
+        assert_eq!(alive(&in_use), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn networks_that_hold_the_same_do_not_end_each_others_connections() {
+        let connections = Connections::new(2);
+        let seats = [1, 2].map(|number| enter(&connections, network(number)).unwrap());
+        tokio::time::sleep(GRACE).await;
+        let _newer = enter(&connections, network(1)).unwrap();
+        assert_eq!(seats.map(|seat| seat.evicted().is_cancelled()), [true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trusted_proxy_may_have_all_and_makes_room_for_nobody() {
+        let connections = Connections::new(4);
+        let network = fill(&connections, network(1), 2).await;
+        let proxy = fill(&connections, None, 4).await;
+        assert_eq!((alive(&network), alive(&proxy)), (0, 4));
+        assert!(enter(&connections, self::network(2)).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_was_used_last_stays() {
+        let connections = Connections::new(2);
+        let activities = [Activity::new(), Activity::new()];
+        let seats = activities.each_ref().map(|activity| connections.enter(network(1), activity).unwrap());
+        tokio::time::sleep(GRACE).await;
+        drop(activities[0].open());
+        let _newcomer = enter(&connections, network(2)).unwrap();
+        assert_eq!(seats.map(|seat| seat.evicted().is_cancelled()), [false, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_leaves_no_trace() {
+        let connections = Connections::new(4);
+        drop(fill(&connections, network(1), 10).await);
+        let open = connections.lock();
+        assert_eq!((open.total, open.by_origin.len()), (0, 0));
+    }
+}
