@@ -60,7 +60,7 @@ pub async fn measure() -> Result<()> {
 }
 
 /// Applies the clients and lets an operator issue their secrets, which is then stopped.
-async fn subject(cluster: &Cluster) -> Result<Subject> {
+pub async fn subject(cluster: &Cluster) -> Result<Subject> {
     let replica = Replica::new("preparing", "https://postern.example.com", false)?;
     let _running = replica.start(None)?;
     let ready = cluster.all_ready(SHAPE.secrets);

@@ -1,6 +1,6 @@
 //! A keep-alive connection to a token endpoint.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Full};
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::Result;
@@ -35,10 +35,16 @@ pub struct Target {
 impl Target {
     /// How its certificate is checked; none: plain HTTP. Made once for all connections.
     pub fn tls(&self) -> Result<Option<TlsConnector>> {
+        self.tls_with(b"http/1.1")
+    }
+
+    /// The same, to speak this protocol.
+    pub fn tls_with(&self, alpn: &[u8]) -> Result<Option<TlsConnector>> {
         let Some(ca) = &self.ca else { return Ok(None) };
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca.as_bytes())?)?;
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
         Ok(Some(TlsConnector::from(Arc::new(config))))
     }
 }
@@ -58,6 +64,16 @@ impl Connection {
             None => speak(stream).await?,
             Some(tls) => speak(tls.connect(ServerName::from(address.ip()), stream).await?).await?,
         };
+        Ok(Self { requests, host: address.to_string() })
+    }
+
+    /// Connects from this address of the machine.
+    pub async fn open_from(source: Ipv4Addr, address: SocketAddr, tls: &TlsConnector) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let stream = socket.connect(address).await?;
+        stream.set_nodelay(true)?;
+        let requests = speak(tls.connect(ServerName::from(address.ip()), stream).await?).await?;
         Ok(Self { requests, host: address.to_string() })
     }
 

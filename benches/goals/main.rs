@@ -9,12 +9,15 @@
 //! Each section appends what it measured to a file, from which `goals report` prints the table.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
+mod attack;
 mod baseline;
 mod burst;
+mod cgroup;
 mod changes;
 mod clients;
 mod cluster;
 mod endpoint;
+mod floods;
 mod floor;
 mod http;
 mod introspection;
@@ -34,7 +37,7 @@ use std::process::ExitCode;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
-const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide | clients | members]…";
+const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide | clients | members | floods]…";
 
 fn main() -> ExitCode {
     // `cargo bench` adds a flag for its own harness.
@@ -58,9 +61,11 @@ fn run(args: &[&str]) -> Result<()> {
         ["burst"] => measuring(burst::measure(&burst::DEEP)),
         ["burst-wide"] => measuring(burst::measure(&burst::WIDE)),
         ["clients"] => measuring(clients::measure()),
+        ["floods"] => measuring(floods::measure()),
         ["members"] => measuring(members::measure()),
         ["report"] => report::print(),
         ["baseline", address, clients] => baseline::run(address.parse()?, clients),
+        ["flood", plan] => floods::run(&serde_json::from_str(plan)?),
         ["load", plan] => load::run(&serde_json::from_str(plan)?),
         _ => Err(USAGE.into()),
     }

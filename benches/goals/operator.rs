@@ -78,6 +78,23 @@ impl Replica {
 
     /// Starts it, on `core` only if there is one.
     pub fn start(&self, core: Option<usize>) -> Result<Process> {
+        Process::start(self.command(core)?, &format!("{}.log", self.name))
+    }
+
+    /// The same with this memory limit, in this memory cgroup.
+    pub fn start_limited(&self, core: Option<usize>, limit: &str, group: Option<&Path>) -> Result<Process> {
+        let inner = self.command(core)?;
+        let mut command = ending_with_us("sh");
+        command.args(["-c", r#"[ -z "$0" ] || echo $$ >"$0/cgroup.procs"; exec "$@""#]);
+        command.arg(group.unwrap_or("".as_ref())).arg(inner.get_program()).args(inner.get_args());
+        command.args(["--memory-limit", limit]);
+        for (name, value) in inner.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        Process::start(command, &format!("{}.log", self.name))
+    }
+
+    fn command(&self, core: Option<usize>) -> Result<Command> {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_postern"));
         let mut command = core.map_or_else(|| ending_with_us(&program), |core| pinned(core, &program));
         command
@@ -86,7 +103,7 @@ impl Replica {
             .args(self.plain.then_some("--insecure-http"))
             // What the chart's ServiceAccount may do, and no more.
             .env("KUBECONFIG", variable("POSTERN_BENCH_KUBECONFIG")?);
-        Process::start(command, &format!("{}.log", self.name))
+        Ok(command)
     }
 
     /// Waits until it says that it is ready.

@@ -27,6 +27,7 @@ mod ending;
 mod examples;
 mod explain;
 mod first_start;
+mod floods;
 mod foreign;
 mod harness;
 mod imports;

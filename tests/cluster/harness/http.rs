@@ -23,11 +23,24 @@ pub type Connections = Client<HttpsConnector<HttpConnector>, Body>;
 
 /// Connections that trust the certificates in `ca` (PEM).
 pub fn trusting(ca: &[u8]) -> Connections {
+    trusting_via(ca, HttpConnector::new())
+}
+
+/// The same, from this address of the machine.
+pub fn trusting_from(ca: &[u8], address: IpAddr) -> Connections {
+    let mut connector = HttpConnector::new();
+    connector.set_local_address(Some(address));
+    trusting_via(ca, connector)
+}
+
+fn trusting_via(ca: &[u8], mut connector: HttpConnector) -> Connections {
+    connector.enforce_http(false);
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(ca).map(|certificate| certificate.expect("PEM")));
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-    Client::builder(TokioExecutor::new()).pool_idle_timeout(KEPT_FOR).build(connector)
+    let tls =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(KEPT_FOR).build(tls)
 }
 
 /// Plain connections that come from this address of the machine.

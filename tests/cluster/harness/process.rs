@@ -33,6 +33,11 @@ impl Process {
         Self { child: Mutex::new(child), name: name.to_owned() }
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child().id()
+    }
+
     /// Ends it as a crash would, and returns when it is gone.
     pub fn kill(&self) {
         let mut child = self.child();

@@ -1,0 +1,126 @@
+//! Strangers flood a replica that has the memory of the chart's container: it survives, and serves everybody else.
+
+#[path = "../../benches/goals/attack.rs"]
+mod attack;
+#[path = "../../benches/goals/cgroup.rs"]
+mod cgroup;
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use crate::harness::http::{self, Connections};
+use crate::harness::{Cluster, Credential, Process, Tenant, eventually, free_port, holds};
+use attack::{Shape, Target};
+use cgroup::{MemoryGroup, anonymous_memory};
+
+/// The limit of the chart's container.
+const MEMORY: u64 = 256 * 1024 * 1024;
+/// In which the connections of a flood are made.
+const BUILD_UP: Duration = Duration::from_secs(1);
+/// How long others are served beside it.
+const BESIDE: Duration = Duration::from_secs(2);
+const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+
+/// A serving process in a memory cgroup of its own, or with a limit that it is told where there can be none.
+struct Flooded {
+    url: String,
+    metrics: String,
+    process: Process,
+    _group: Option<MemoryGroup>,
+}
+
+impl Flooded {
+    async fn start(cluster: &Cluster) -> Self {
+        let [listen, metrics] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+        let group = MemoryGroup::create(&format!("postern-floods-{}", std::process::id()), MEMORY);
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"[ -z "$0" ] || echo $$ >"$0/cgroup.procs"; exec "$@""#]);
+        command.arg(group.as_ref().map_or_else(|| "".as_ref(), MemoryGroup::path));
+        command.args([env!("CARGO_BIN_EXE_postern"), "serve", "--issuer", cluster.issuer(), "--listen", &listen]);
+        command.args(["--metrics-listen", &metrics, "--replica-name", "flooded", "--log-level", "error"]);
+        if group.is_none() {
+            command.args(["--memory-limit", &MEMORY.to_string()]);
+        }
+        command.env("KUBECONFIG", cluster.operator_kubeconfig(&cluster.controlplane.address()));
+        let log = cluster.controlplane.scratch().join("flooded.log");
+        let process = Process::start("flooded", &command, &log);
+        let (url, metrics) = (format!("https://{listen}"), format!("http://{metrics}"));
+        let flooded = Self { url, metrics, process, _group: group };
+        eventually("the flooded process is ready", async || {
+            let status = http::get(&http::trusting(b""), &format!("{}/readyz", flooded.metrics)).await?.status;
+            holds(status == StatusCode::OK, status)
+        })
+        .await;
+        flooded
+    }
+
+    /// What it holds of its memory now, if it is alive.
+    fn memory(&self) -> u64 {
+        let alive = self.process.exit_status().is_none();
+        let memory = alive.then(|| anonymous_memory(self.process.pid())).flatten();
+        memory.unwrap_or_else(|| panic!("it has ended: {:?}", self.process.exit_status()))
+    }
+}
+
+/// How its certificate is checked by whoever speaks this.
+fn connector(ca: &[u8], alpn: &[u8]) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(ca).map(|certificate| certificate.unwrap()));
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Asks for tokens and documents, on a new connection now and then; all of it has to be answered.
+async fn served(flooded: &Flooded, credential: &Credential, ca: &[u8], shape: Shape, until: Instant) -> u64 {
+    let (mut most, mut count) = (flooded.memory(), 0);
+    while Instant::now() < until || count == 0 {
+        let connections: Connections = http::trusting_from(ca, HONEST.into());
+        for _ in 0..5 {
+            let answer = credential.ask(&connections, &flooded.url, &[]).await;
+            let answer = answer.unwrap_or_else(|error| panic!("{shape:?}: {error}"));
+            answer.claims().unwrap_or_else(|refusal| panic!("{shape:?}: refused: {refusal}"));
+            most = most.max(flooded.memory());
+        }
+        let keys = http::get(&connections, &format!("{}/oauth2/jwks", flooded.url)).await;
+        assert_eq!(keys.unwrap_or_else(|error| panic!("{shape:?}: {error}")).status, StatusCode::OK, "{shape:?}");
+        count += 1;
+    }
+    most
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_with_the_memory_of_the_chart_survives_every_flood_and_serves_everybody_else() {
+    let cluster = Cluster::own(1);
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "floods", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let flooded = Flooded::start(&cluster).await;
+    let stranger = Target {
+        address: flooded.url.trim_start_matches("https://").parse().unwrap(),
+        source: STRANGER,
+        client_id: credential.key("client-id").into(),
+        tls: [connector(cluster.ca(), b"http/1.1"), connector(cluster.ca(), b"h2")],
+    };
+    for shape in Shape::ALL {
+        let until = Instant::now() + BUILD_UP + BESIDE;
+        let flood = stranger.clone();
+        let flood = tokio::spawn(async move { flood.flood(shape, until).await });
+        tokio::time::sleep(BUILD_UP).await;
+        let most = served(&flooded, &credential, cluster.ca(), shape, until).await;
+        assert!(most < MEMORY, "{shape:?}: {most} bytes");
+        flood.await.unwrap();
+    }
+}
