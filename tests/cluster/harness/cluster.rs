@@ -95,18 +95,30 @@ impl Cluster {
     /// Waits until the API server has taken up the chart's admission policies, which it does within a second or two.
     pub async fn guarded(&self) {
         let kubernetes = self.kubernetes().await;
-        let account = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}");
-        let operator = Kubernetes::impersonating(&self.controlplane.kubeconfig(), &account).await;
+        let mut operators = Vec::new();
+        for account in self.operator_accounts().await {
+            let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{account}");
+            operators.push(Kubernetes::impersonating(&self.controlplane.kubeconfig(), &user).await);
+        }
         eventually("the chart's admission policies are in force", async || {
             let mut tried = service_user("tried", &[]);
             let created = kubernetes.try_create("default", &tried).await?;
             tried["metadata"]["annotations"] = json!({"postern.dev/created-by": "nobody"});
             let forged = kubernetes.try_create("default", &tried).await;
             let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tried"}});
-            let refused = forged.is_err() && operator.try_create("default", &secret).await.is_err();
-            holds(refused && !created["metadata"]["annotations"].is_null(), "not yet")
+            for operator in &operators {
+                holds(operator.try_create("default", &secret).await.is_err(), "the operator is not limited yet")?;
+            }
+            holds(forged.is_err() && !created["metadata"]["annotations"].is_null(), "not yet")
         })
         .await;
+    }
+
+    /// Names of the ServiceAccounts that the chart made for the operator.
+    pub async fn operator_accounts(&self) -> Vec<String> {
+        let accounts = self.kubernetes().await.list("ServiceAccount", OPERATOR_NAMESPACE).await;
+        let names = accounts.iter().filter_map(|account| account["metadata"]["name"].as_str());
+        names.filter(|name| name.starts_with(RELEASE)).map(str::to_owned).collect()
     }
 
     /// Waits until all replicas are ready.

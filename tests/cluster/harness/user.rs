@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
-use super::controlplane::{OPERATOR_NAMESPACE, RELEASE};
+use super::controlplane::OPERATOR_NAMESPACE;
 use super::eventually::{eventually, holds};
 use super::kubernetes::{Kubernetes, api_version};
 use super::tenant::Tenant;
@@ -50,7 +50,7 @@ impl<'a> User<'a> {
     /// The operator's own ServiceAccounts, which an admin impersonates: the audit log does not take them for the operator.
     pub async fn operators(tenant: &'a Tenant) -> Vec<Self> {
         let mut users = Vec::new();
-        for account in [RELEASE] {
+        for account in tenant.cluster.operator_accounts().await {
             let name = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{account}");
             let kubernetes = Kubernetes::impersonating(&tenant.cluster.controlplane.kubeconfig(), &name).await;
             let subject = json!({"kind": "ServiceAccount", "namespace": OPERATOR_NAMESPACE, "name": account});
