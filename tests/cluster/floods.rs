@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::http::{self, Connections};
-use crate::harness::{Cluster, Credential, Process, Tenant, eventually, free_port, holds};
+use crate::harness::{Cluster, Credential, Process, Tenant, eventually, free_port};
 use attack::{Shape, Target};
 use cgroup::{MemoryGroup, anonymous_memory};
 
@@ -35,14 +35,13 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// A serving process in a memory cgroup of its own, or with a limit that it is told where there can be none.
 struct Flooded {
     url: String,
-    metrics: String,
     process: Process,
     _group: Option<MemoryGroup>,
 }
 
 impl Flooded {
-    async fn start(cluster: &Cluster) -> Self {
-        let [listen, metrics] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+    async fn start(cluster: &Cluster, credential: &Credential) -> Self {
+        let [listen, metrics, health] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
         let group = MemoryGroup::create(&format!("postern-floods-{}", std::process::id()), MEMORY);
         let mut command = Command::new("sh");
         command.args(["-c", r#"[ -z "$0" ] || echo $$ >"$0/cgroup.procs"; exec "$@""#]);
@@ -52,14 +51,14 @@ impl Flooded {
         if group.is_none() {
             command.args(["--memory-limit", &MEMORY.to_string()]);
         }
+        command.env("POSTERN_HEALTH_LISTEN", health);
         command.env("KUBECONFIG", cluster.operator_kubeconfig(&cluster.controlplane.address()));
         let log = cluster.controlplane.scratch().join("flooded.log");
         let process = Process::start("flooded", &command, &log);
-        let (url, metrics) = (format!("https://{listen}"), format!("http://{metrics}"));
-        let flooded = Self { url, metrics, process, _group: group };
-        eventually("the flooded process is ready", async || {
-            let status = http::get(&http::trusting(b""), &format!("{}/readyz", flooded.metrics)).await?.status;
-            holds(status == StatusCode::OK, status)
+        let flooded = Self { url: format!("https://{listen}"), process, _group: group };
+        let connections = cluster.connections();
+        eventually("the flooded process issues tokens", async || {
+            credential.ask(&connections, &flooded.url, &[]).await?.claims().map(drop)
         })
         .await;
         flooded
@@ -107,7 +106,7 @@ async fn a_replica_with_the_memory_of_the_chart_survives_every_flood_and_serves_
     let tenant = Tenant::on(cluster.clone(), "floods", json!({})).await;
     tenant.settle_in().await;
     let credential = tenant.issue("blue").await;
-    let flooded = Flooded::start(&cluster).await;
+    let flooded = Flooded::start(&cluster, &credential).await;
     let stranger = Target {
         address: flooded.url.trim_start_matches("https://").parse().unwrap(),
         source: STRANGER,
