@@ -134,7 +134,7 @@ mod tests {
         let command = Cli::command();
         let [run, explain] = ["run", "explain"].map(|name| command.find_subcommand(name).unwrap());
         let settings: Vec<_> = explain.get_arguments().filter(|flag| flag.get_env().is_some()).collect();
-        assert_eq!(settings.len(), 7);
+        assert_eq!(settings.len(), 9);
         for flag in settings {
             let same = run.get_arguments().find(|other| other.get_long() == flag.get_long()).unwrap();
             assert_eq!(flag.get_env(), same.get_env(), "{}", flag.get_id());
@@ -149,6 +149,8 @@ mod tests {
         assert!(message(&["--token-lifetime-max", "soon"]).contains("--token-lifetime-max"));
         assert!(message(&["--token-lifetime-max", "365d"]).contains("364d"));
         assert!(parse(&["--token-lifetime-max", "364d"]).is_ok());
+        assert!(message(&["--objects-per-namespace", "0"]).contains("--objects-per-namespace"));
+        assert!(message(&["--rotation-interval-min", "0s"]).contains("--rotation-interval-min"));
         assert!(message(&["--secrets-per-application", "0"]).contains("--secrets-per-application"));
         assert!(message(&["--tls-cert-file", "a"]).contains("--tls-key-file"));
         assert!(message(&["--insecure-http", "--tls-san", "a"]).contains("--insecure-http"));

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kube::Config;
 use kube::config::InferConfigError;
+use kube::{Client, Config};
+
+mod pages;
 
 /// How long to wait for a connection. kube's default of 30 s would keep a watch silent for as long, and somebody may sit
 /// before the screen.
@@ -22,6 +24,14 @@ pub async fn infer() -> Result<Config, InferConfigError> {
         config.proxy_url = None;
     }
     Ok(config)
+}
+
+/// A client that takes lists in pages of a bounded size.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub fn client(config: Config) -> kube::Result<Client> {
+    Client::try_from(config).map(pages::by_size)
 }
 
 fn is_of_this_machine(host: &str) -> bool {

@@ -110,9 +110,12 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     let admin = tokio::spawn(serve(admin_listener, None, admin_router, ServerLimits::few(), done.clone()));
     let kinds = if control.is_some() { Kind::ALL.to_vec() } else { Kind::served().collect() };
     let policy = &process.args.policy;
-    let (limit, location) = (policy.secrets_per_application(), policy.namespace_location());
-    let namespace = &process.args.namespace;
-    let mut watches = model::start(&process.client, namespace, process.clock, limit, location, &kinds, subscribers);
+    let limits = model::Limits {
+        secrets_per_application: policy.secrets_per_application(),
+        objects_per_namespace: policy.objects_per_namespace(),
+    };
+    let (namespace, location) = (&process.args.namespace, policy.namespace_location());
+    let mut watches = model::start(&process.client, namespace, process.clock, limits, location, &kinds, subscribers);
     let tasks = &mut watches.tasks;
     let lease = control.map(|control| control.start(tasks, watches.model.clone(), &stop));
     let mut endpoint = match (serving, token_listener) {

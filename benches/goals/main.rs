@@ -28,6 +28,7 @@ mod operator;
 mod report;
 mod revocation;
 mod startup;
+mod tenants;
 mod tokens;
 
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ use std::process::ExitCode;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
-const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide | clients | members | floods]…";
+const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide | clients | members | floods | tenants]…";
 
 fn main() -> ExitCode {
     // `cargo bench` adds a flag for its own harness.
@@ -63,6 +64,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["clients"] => measuring(clients::measure()),
         ["floods"] => measuring(floods::measure()),
         ["members"] => measuring(members::measure()),
+        ["tenants"] => measuring(tenants::measure()),
         ["report"] => report::print(),
         ["baseline", address, clients] => baseline::run(address.parse()?, clients),
         ["flood", plan] => floods::run(&serde_json::from_str(plan)?),

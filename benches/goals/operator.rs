@@ -100,6 +100,8 @@ impl Replica {
         command
             .args(["run", "--issuer", &self.issuer, "--namespace", NAMESPACE, "--replica-name", &self.name])
             .args(["--listen", &self.listen.to_string(), "--metrics-listen", &self.metrics.to_string()])
+            // Some sections have all of their objects in one namespace.
+            .args(["--objects-per-namespace", "100000"])
             .args(self.plain.then_some("--insecure-http"))
             // What the chart's ServiceAccount may do, and no more.
             .env("KUBECONFIG", variable("POSTERN_BENCH_KUBECONFIG")?);

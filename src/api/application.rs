@@ -96,6 +96,8 @@ pub struct Reference {
 
 /// Narrows a grant. An entry that is not held is reported and grants nothing.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new(restriction_texts_rule())
+    .message("roles, audiences and scopes must have at most 8192 characters together: shorten or remove some"))]
 pub struct Restriction {
     /// Only what comes with these roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,6 +111,15 @@ pub struct Restriction {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::scopes")]
     pub scopes: Option<Vec<String>>,
+}
+
+/// Characters of everything in a `restrictTo` together. Each replica keeps them of every object.
+const RESTRICTION_TEXTS_MAX: u32 = 8_192;
+
+/// CEL: the texts are not too long together.
+fn restriction_texts_rule() -> String {
+    let texts = |field: &str| format!("(has(self.{field}) ? self.{field}.map(text, size(text)).sum() : 0)");
+    format!("{} <= {RESTRICTION_TEXTS_MAX}", ["roles", "audiences", "scopes"].map(texts).join(" + "))
 }
 
 /// How the client proves who it is.

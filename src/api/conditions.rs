@@ -66,6 +66,8 @@ pub mod reasons {
     pub const SECRET_NAME_CONFLICT: &str = "SecretNameConflict";
     /// The application has as many older secrets as count.
     pub const LIMIT_REACHED: &str = "LimitReached";
+    /// The namespace has as many older objects of the kind as count.
+    pub const NAMESPACE_LIMIT_REACHED: &str = "NamespaceLimitReached";
     /// The credential has reached its end.
     pub const EXPIRED: &str = "Expired";
     /// `spec.revoke` is true.

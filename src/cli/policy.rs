@@ -25,6 +25,18 @@ pub struct PolicyArgs {
     )]
     pub secrets_per_application: u16,
 
+    /// The most objects of each kind (ServiceUsers, Applications, ClientSecrets) in one namespace that are active; the oldest
+    /// are.
+    #[arg(
+        long,
+        env = "POSTERN_OBJECTS_PER_NAMESPACE", hide_env_values = true,
+        value_name = "NUMBER",
+        default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..=100_000),
+        help_heading = "Limits"
+    )]
+    pub objects_per_namespace: u32,
+
     /// Longest life of a ClientSecret's version, whatever its spec asks for. Without it there is no limit.
     #[arg(
         long,
@@ -43,6 +55,17 @@ pub struct PolicyArgs {
     /// location of that group. Without this flag, the authors of service users choose the claim `location` there.
     #[arg(long, env = "POSTERN_REQUIRE_NAMESPACE_LOCATION", hide_env_values = true, help_heading = "Limits")]
     pub require_namespace_location: bool,
+
+    /// Shortest time between two rotations of a ClientSecret by `rotation.every`. It replaces a shorter interval in the spec.
+    #[arg(
+        long,
+        env = "POSTERN_ROTATION_INTERVAL_MIN", hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = duration,
+        help_heading = "Limits"
+    )]
+    pub rotation_interval_min: ConfigDuration,
 
     /// Longest life of a token, whatever the Application asks for; at most 364d.
     #[arg(
@@ -63,6 +86,7 @@ impl PolicyArgs {
         LifetimePolicy {
             max: self.secret_lifetime_max.as_ref().map(ConfigDuration::length),
             forbid_never: self.forbid_never,
+            rotation_interval_min: self.rotation_interval_min.length(),
         }
     }
 
@@ -70,6 +94,12 @@ impl PolicyArgs {
     #[must_use]
     pub fn namespace_location(&self) -> NamespaceLocation {
         if self.require_namespace_location { NamespaceLocation::Required } else { NamespaceLocation::Optional }
+    }
+
+    /// The most objects of each kind in one namespace that are active.
+    #[must_use]
+    pub fn objects_per_namespace(&self) -> usize {
+        usize::try_from(self.objects_per_namespace).unwrap_or(usize::MAX)
     }
 
     /// The most ClientSecrets of an Application that count.

@@ -104,8 +104,10 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
         context.pace.forget_old(Instant::now());
         context.uses_pace.forget_old(Instant::now());
         context.reads_pace.forget_old(Instant::now());
-        context.verified.forget_unless(|key| context.model.delivered.get(key).is_some());
-        context.undelivered.forget_unless(|key| context.model.secrets.get(key).is_some());
+        context.refusals.forget_old(Instant::now());
+        context.verified.forget_unless(|key| context.model.delivered.contains(key));
+        context.undelivered.forget_unless(|key| context.model.secrets.contains(key));
+        context.import_checks.forget_unless(|key| context.model.secrets.contains(key));
         for (number, key) in context.model.secrets.keys().into_iter().enumerate() {
             if context.is_due(&key, since, now) {
                 secrets.push(key);

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::model::{Key, is_deleting};
 use crate::plan::application::{is_propagated, status};
 
-/// `secrets` are the ClientSecrets that wait: a credential is worth more than a count, and will change it.
+/// `secrets` are the ClientSecrets that wait; those of the namespace matter: a credential is worth more than a count, and will change it.
 pub(super) async fn reconcile<C: Clock>(
     object: Arc<Application>,
     context: Arc<Context<C>>,
@@ -29,7 +29,7 @@ pub(super) async fn reconcile<C: Clock>(
     context.propagation.watch_for(&Key::of(object.as_ref()), waits_for);
     if told != wanted && (ApplicationStatus { secrets: told.secrets.clone(), ..wanted.clone() }) == told {
         let (key, now) = (Key::of(object.as_ref()), Instant::now());
-        let others_wait = secrets.waiting() > CONCURRENCY;
+        let others_wait = secrets.waiting_in(&key.namespace) > CONCURRENCY;
         let wait = if others_wait { context.pace.wait_behind_others(&key, now) } else { context.pace.wait(&key, now) };
         if let Some(wait) = wait {
             return Ok(Next::After(wait));

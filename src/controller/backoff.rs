@@ -36,7 +36,6 @@ impl Backoff {
             Some(refused) => (refused.length * 2).min(LONGEST),
             None => FIRST,
         };
-        all.retain(|_, refused| now < refused.until + LONGEST);
         let refused = Refused { until: now + length, length, words: words.to_owned() };
         all.insert(what.to_owned(), refused.clone());
         refused
@@ -45,6 +44,11 @@ impl Backoff {
     /// The refusal after which `what` is not to be tried yet.
     pub(super) fn waiting(&self, what: &str, now: Instant) -> Option<Refused> {
         self.lock().get(what).filter(|refused| now < refused.until).cloned()
+    }
+
+    /// Forgets what is not tried any more.
+    pub(super) fn forget_old(&self, now: Instant) {
+        self.lock().retain(|_, refused| now < refused.until + LONGEST);
     }
 
     /// It was not refused.
@@ -95,6 +99,7 @@ mod tests {
         let (backoff, now) = (Backoff::default(), Instant::now());
         backoff.after_refusal("blue", now, "no");
         backoff.after_refusal("green", now + FIRST + LONGEST, "no");
+        backoff.forget_old(now + FIRST + LONGEST);
         assert_eq!(backoff.lock().len(), 1);
     }
 }

@@ -7,28 +7,37 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::delivery::Created;
 use super::gather::describe;
+use super::import_checks::{Compared, active};
 use super::inspect::Seen;
-use super::queue::Next;
+use super::queue::{Next, Queue};
 use super::value::Value;
 use super::{Context, Error, agenda, client_secret_events as events};
 use crate::api::ClientSecret;
-use crate::api::client_secret::{ClientSecretStatus, RotationCause, SourceStatus, VersionState};
+use crate::api::client_secret::{ClientSecretStatus, RotationCause};
 use crate::clock::Clock;
-use crate::crypto::secret::SecretValue;
 use crate::model::{Key, is_deleting};
 use crate::plan::client_secret::{
     Action, ApplicationState, Contents, Delivered, Issued, Observed, Outcome, Rollout, decide, next_due, status,
 };
 use crate::plan::content::Content;
 
-/// A Secret of somebody else is not watched; this often it is asked whether it is still there.
+/// A Secret of somebody else is not watched, nor is everybody told who has a name; this often they are looked at.
 const CONFLICT_LOOK: Duration = Duration::from_mins(1);
 /// Nor are workloads, which are nobody's business but for the minutes in which they are restarted.
 const ROLLOUT_LOOK: Duration = Duration::from_secs(3);
 /// Those that wait for a person may do so for long.
 const STUCK_LOOK: Duration = Duration::from_secs(20);
+/// A restart that takes long is looked at less and less often: after this share of the time it has taken, …
+const ROLLOUT_SHARE: i32 = 8;
+/// … and at least this often.
+const ROLLOUT_LOOK_MAX: Duration = Duration::from_mins(1);
 
-pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<Context<C>>) -> Result<Next, Error> {
+/// `imports` are the ClientSecrets whose imported value is to be hashed.
+pub(super) async fn reconcile<C: Clock>(
+    secret: Arc<ClientSecret>,
+    context: Arc<Context<C>>,
+    imports: Queue,
+) -> Result<Next, Error> {
     if is_deleting(secret.as_ref()) || context.written.is_ahead_of(secret.as_ref()) {
         return Ok(Next::Change);
     }
@@ -36,7 +45,10 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
     if context.model.namespace(&key.namespace).terminating {
         return Ok(Next::Change);
     }
-    let application = context.application_state(&secret);
+    let (rank, has_older_claimant) = context.place(&secret);
+    // One beyond the limit is only counted: nothing is read for it.
+    let is_counted_only = rank >= context.settings.policy.limit;
+    let application = if is_counted_only { ApplicationState::Missing } else { context.application_state(&secret) };
     let (delivered, found) = match &application {
         ApplicationState::Known { content, .. } => match context.delivered(&secret, content).await? {
             Seen::Behind => return Ok(Next::Change),
@@ -45,10 +57,9 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
         },
         _ => (Delivered::Unknown, None),
     };
-    let (rank, has_older_claimant) = context.place(&secret);
-    let import = context.import_of(&secret).await?;
+    let import = if is_counted_only { None } else { context.import_of(&secret).await? };
     let (uses, requested) = (context.model.uses_of(&key), context.model.rotation_request(&key));
-    let workloads = context.workloads_of(&secret).await?;
+    let workloads = if is_counted_only { Vec::new() } else { context.workloads_of(&secret).await? };
     let (policy, now) = (&context.settings.policy, context.clock.now());
     let secret = secret.as_ref();
     let mut observed = Observed {
@@ -74,6 +85,10 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
     match done {
         // The watch brings the new status and the new Secret, and what is still to be said.
         Done::Staged => Ok(Next::Change),
+        Done::Waits => {
+            imports.push(key);
+            Ok(Next::Change)
+        }
         Done::Act(outcome) => {
             context.undelivered.forget(&key);
             let wanted = status(&observed, &outcome);
@@ -93,6 +108,8 @@ pub(super) async fn reconcile<C: Clock>(secret: Arc<ClientSecret>, context: Arc<
 enum Done {
     /// A new value was recorded in status, then written into the Secret.
     Staged,
+    /// Nothing yet: the imported value has to be hashed first.
+    Waits,
     /// Something that status has to tell.
     Act(Outcome),
 }
@@ -100,11 +117,16 @@ enum Done {
 /// When to look again at something that no watch reports.
 fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
     let in_the_way =
-        matches!(observed.delivered, Delivered::Foreign | Delivered::OtherType | Delivered::Terminating { .. });
+        matches!(observed.delivered, Delivered::Foreign | Delivered::OtherType | Delivered::Terminating { .. })
+            || observed.has_older_claimant;
+    let rolling_since = || Some(observed.secret.status.as_ref()?.rotation.as_ref()?.since);
+    let patience =
+        rolling_since().and_then(|since| (observed.now.duration_since(since) / ROLLOUT_SHARE).try_into().ok());
+    let patience = patience.unwrap_or(ROLLOUT_LOOK);
     let rolls = |(_, rollout): &(_, Rollout)| match rollout {
-        Rollout::Outdated | Rollout::Progressing(_) => Some(ROLLOUT_LOOK),
+        Rollout::Outdated | Rollout::Progressing(_) => Some(patience.clamp(ROLLOUT_LOOK, ROLLOUT_LOOK_MAX)),
         // Somebody has to do something about it.
-        Rollout::Missing | Rollout::Stuck(_) => Some(STUCK_LOOK),
+        Rollout::Missing | Rollout::Stuck(_) => Some(patience.clamp(STUCK_LOOK, ROLLOUT_LOOK_MAX)),
         Rollout::Done => None,
     };
     in_the_way.then_some(CONFLICT_LOOK).or_else(|| observed.workloads.iter().filter_map(rolls).min())
@@ -129,7 +151,7 @@ impl<C: Clock> Context<C> {
             Action::None => return Ok(UNCHANGED),
             // It went away between two looks; the next one finds out.
             Action::Create => return Err(Error::Unsettled { object: describe(owner) }),
-            Action::Import(source) => return self.imported(owner, source).await,
+            Action::Import(_) => return self.imported(owner).await,
             Action::RollOut => {
                 self.roll_out(owner, &mut observed.workloads).await?;
                 return Ok(UNCHANGED);
@@ -138,9 +160,11 @@ impl<C: Clock> Context<C> {
                 return self.stage(observed, cause, content, None).await;
             }
             Action::Deliver if observed.delivered == Delivered::Absent => {
-                let value = self.imported_value(owner).await?;
+                let Some(value) = self.imported_value(owner).await? else { return Ok(Done::Waits) };
                 if self.create(owner, &value, content).await? == Created::Occupied {
                     observed.delivered = self.delivered_live(owner, content).await?.0;
+                } else {
+                    self.import_checks.forget(&Key::of(owner));
                 }
                 return Ok(UNCHANGED);
             }
@@ -167,8 +191,9 @@ impl<C: Clock> Context<C> {
             Action::Stage(cause) => self.stage(observed, cause, content, Some(found)).await,
             Action::Remove => self.remove(owner, found).await.map(|()| Done::Act(Outcome::Removed)),
             Action::Deliver => {
-                let value = self.imported_value(owner).await?;
+                let Some(value) = self.imported_value(owner).await? else { return Ok(Done::Waits) };
                 self.put(owner, found, &value, content).await?;
+                self.import_checks.forget(&Key::of(owner));
                 Ok(UNCHANGED)
             }
             Action::Repair => {
@@ -263,28 +288,31 @@ impl<C: Clock> Context<C> {
     }
 
     /// Looks at the value to import: another one is a new version at once.
-    async fn imported(&self, owner: &ClientSecret, source: SourceStatus) -> Result<Done, Error> {
-        let Some(value) = self.read_import(owner).await? else {
-            return Err(Error::Unsettled { object: describe(owner) });
+    async fn imported(&self, owner: &ClientSecret) -> Result<Done, Error> {
+        let Some((found, compared)) = self.checked_import(owner).await? else { return Ok(Done::Waits) };
+        let key = Key::of(owner);
+        let issued = match compared {
+            Compared::Same => {
+                self.import_checks.forget(&key);
+                None
+            }
+            Compared::Other(issued) => {
+                // It is delivered next, and known by then.
+                self.import_checks.keep(&key, found.source.clone(), Some(issued.id.clone()), Compared::Same);
+                Some(issued)
+            }
         };
-        let newest = owner.status.as_ref().and_then(|status| status.versions.first());
-        let same = match newest.filter(|newest| newest.state == VersionState::Active) {
-            Some(newest) => self.is_value_of_blocking(owner, newest, &value).await,
-            None => false,
-        };
-        let issued = if same { None } else { Some(self.issued_blocking(owner, value).await?) };
-        Ok(Done::Act(Outcome::Imported(source, issued)))
+        Ok(Done::Act(Outcome::Imported(found.source, issued)))
     }
 
-    /// The imported value as the version that is in force.
-    async fn imported_value(&self, owner: &ClientSecret) -> Result<Value, Error> {
-        let newest = owner.status.as_ref().and_then(|status| status.versions.first());
-        let value: Option<SecretValue> = self.read_import(owner).await?;
-        match (newest, value) {
-            // The source may have changed since the value was recorded.
-            (Some(newest), Some(value)) if self.is_value_of_blocking(owner, newest, &value).await => {
-                Ok(Value { id: newest.id.clone(), text: value, at: newest.created_at })
+    /// The imported value as the version that is in force; `None`: it has to be hashed first.
+    async fn imported_value(&self, owner: &ClientSecret) -> Result<Option<Value>, Error> {
+        let Some((found, compared)) = self.checked_import(owner).await? else { return Ok(None) };
+        match (active(owner), compared) {
+            (Some(newest), Compared::Same) => {
+                Ok(Some(Value { id: newest.id.clone(), text: found.value, at: newest.created_at }))
             }
+            // The source has changed since the value was recorded.
             _ => Err(Error::Unsettled { object: describe(owner) }),
         }
     }

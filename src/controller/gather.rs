@@ -8,7 +8,7 @@ use crate::api::authority::{narrow, scopes};
 use crate::api::client_secret::{Version, VersionState};
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::clock::Clock;
-use crate::model::Key;
+use crate::model::{Key, Line};
 use crate::plan::application::{self, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
 use crate::plan::content::Content;
@@ -52,17 +52,17 @@ impl<C: Clock> Context<C> {
     /// ClientSecrets of the application that authenticate, and all of them.
     pub(super) fn secret_counts(&self, application: &Application) -> (usize, usize) {
         let now = self.clock.now();
-        let secrets = self.model.secrets_of(&Key::of(application));
-        let secrets: Vec<_> = secrets.iter().filter_map(|kept| kept.live()).collect();
+        let key = Key::of(application);
+        let all = self.model.relations().secrets_of_application.get(&key).map_or(0, Line::len);
+        let counted = self.model.secrets_of(&key);
         let policy = &self.settings.policy;
-        let counted = secrets.iter().take(policy.limit);
-        let active = counted.filter(|secret| {
+        let active = counted.iter().filter_map(|kept| kept.live()).filter(|secret| {
             let versions = secret.status.iter().flat_map(|status| &status.versions);
             let mut active = versions.filter(|version| version.state == VersionState::Active);
             let ends = |version: &Version| policy.lifetime.expiry(&secret.spec, version.created_at);
             !secret.spec.is_revoked() && active.any(|version| ends(version).is_none_or(|end| end > now))
         });
-        (active.count(), secrets.len())
+        (active.count(), all)
     }
 
     pub(super) fn application_state(&self, secret: &ClientSecret) -> ApplicationState {
@@ -87,17 +87,17 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// The place of the secret among those of its application, and whether another one is before it in line for its
-    /// Secret's name.
+    /// The place of the secret among those of its application that count (at the end if it does not), and whether another
+    /// one is before it in line for its Secret's name.
     pub(super) fn place(&self, secret: &ClientSecret) -> (usize, bool) {
         let key = Key::of(secret);
         let application = key.beside(&secret.spec.application_ref.name);
         let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
         let relations = self.model.relations();
-        let siblings = relations.secrets_of_application.get(&application);
-        let rank = siblings.and_then(|siblings| siblings.iter().position(|sibling| sibling.key == key));
+        let siblings = relations.secrets_that_count(&application);
+        let rank = siblings.iter().position(|sibling| sibling.key == key).unwrap_or(siblings.len());
         let first = relations.first_claimant_of_secret(&delivered);
-        (rank.unwrap_or_default(), first.is_some_and(|first| first.key != key))
+        (rank, first.is_some_and(|first| first.key != key))
     }
 }
 

@@ -1,20 +1,24 @@
 //! Values brought from elsewhere: whether their owner allows it, and what they are.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::{Context, Error};
 use crate::api::ClientSecret;
-use crate::api::client_secret::{ExistingSecret, SourceStatus, Version, VersionState, uid_bytes};
+use crate::api::client_secret::{ExistingSecret, SourceStatus, Version, VersionState};
 use crate::api::conditions::{reasons, types};
 use crate::api::names::{IMPORT_ALLOWED, IMPORT_LABEL};
 use crate::clock::Clock;
-use crate::crypto::install_key::Strength;
 use crate::crypto::secret::{IMPORTED_LENGTH, PREFIX, SecretValue};
 use crate::model::{Key, is_deleting};
-use crate::plan::client_secret::{Import, Issued};
+use crate::plan::client_secret::Import;
+
+/// A value that may be imported.
+pub(super) struct Found {
+    /// Where it is.
+    pub(super) source: SourceStatus,
+    pub(super) value: SecretValue,
+}
 
 impl<C: Clock> Context<C> {
     /// The Secret that `secret` imports from, read only if it is another one than was looked at last, or if something was
@@ -41,43 +45,14 @@ impl<C: Clock> Context<C> {
         Ok(Some(found.map_or(Import::NotFound, |found| judge(&found, existing))))
     }
 
-    /// The value; `None` when it is not what it was when it was judged.
-    pub(super) async fn read_import(&self, secret: &ClientSecret) -> Result<Option<SecretValue>, Error> {
+    /// The value; `None` when there is none that may be imported.
+    pub(super) async fn read_import(&self, secret: &ClientSecret) -> Result<Option<Found>, Error> {
         let Some(existing) = secret.spec.existing() else { return Ok(None) };
         let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
         let found = self.secrets(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;
-        let found = found.filter(|found| matches!(judge(found, existing), Import::Changed(_)));
-        Ok(found.and_then(|found| value(&found, existing).map(|value| SecretValue::new(value.to_owned()))))
-    }
-
-    /// Whether `value` is the value of this version. Takes tens of milliseconds, on a thread meant for that.
-    pub(super) async fn is_value_of_blocking(
-        &self,
-        owner: &ClientSecret,
-        version: &Version,
-        value: &SecretValue,
-    ) -> bool {
-        let (keys, verifier, value) = (Arc::clone(&self.install_keys), version.verifier.clone(), value.clone());
-        let uid = uid_bytes(&owner.metadata);
-        let check = move || keys.verify(&verifier, value.expose_secret(), uid);
-        let _turn = self.import_turn.lock().await;
-        tokio::task::spawn_blocking(check).await.unwrap_or(false)
-    }
-
-    /// The version that an imported value is recorded as.
-    pub(super) async fn issued_blocking(&self, owner: &ClientSecret, value: SecretValue) -> Result<Issued, Error> {
-        let value = super::value::Value::imported(value, self.clock.now());
-        let (keys, uid) = (Arc::clone(&self.install_keys), uid_bytes(&owner.metadata));
-        let hash = move || {
-            let verifier = keys.hash(value.text.expose_secret(), uid, Strength::Imported);
-            verifier.map(|verifier| Issued { id: value.id, verifier, at: value.at })
-        };
-        let failed = |source| Error::Hash { object: super::gather::describe(owner), source };
-        let _turn = self.import_turn.lock().await;
-        match tokio::task::spawn_blocking(hash).await {
-            Ok(issued) => issued.map_err(failed),
-            Err(_) => Err(Error::Unsettled { object: super::gather::describe(owner) }),
-        }
+        let Some(found) = found else { return Ok(None) };
+        let Import::Changed(source) = judge(&found, existing) else { return Ok(None) };
+        Ok(value(&found, existing).map(|value| Found { source, value: SecretValue::new(value.to_owned()) }))
     }
 }
 

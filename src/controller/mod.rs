@@ -12,6 +12,7 @@ mod agenda;
 mod application;
 mod apply;
 mod backoff;
+mod beyond;
 mod client_secret;
 mod client_secret_events;
 mod delivery;
@@ -19,6 +20,7 @@ mod error;
 mod events;
 mod gather;
 mod import;
+mod import_checks;
 mod inspect;
 mod keystore;
 mod lease;
@@ -32,6 +34,7 @@ mod secret_content;
 mod service_user;
 mod tls;
 mod undelivered;
+mod urgent;
 mod value;
 mod verified;
 mod written;
@@ -51,6 +54,7 @@ use crate::model::{Affected, Form, Key, Kind, Model, Store, Subscription, Update
 use crate::plan::client_secret::Policy;
 use crate::plan::content::Endpoints;
 
+use beyond::Told;
 use queue::{Next, Queue};
 
 pub(crate) use error::Error;
@@ -61,6 +65,8 @@ pub use tls::keep as keep_certificate;
 /// Reconciliations of one kind at the same time. The API server creates most Secrets a second with about this many in
 /// flight (measured: 490/s with 1, 1,200/s with 16, 1,100/s with 64).
 const CONCURRENCY: usize = 16;
+/// Imported values hashed at the same time: each hash takes 19 MiB.
+const HASHES: usize = 1;
 /// Objects that are opened one after the other before other tasks have their turn.
 const PIECE: usize = 100;
 /// Pause after a failure that is neither a conflict nor a refusal: the API server is away, and about to be back.
@@ -75,6 +81,8 @@ pub struct Settings {
     pub endpoints: Endpoints,
     /// What the operator allows for ClientSecrets.
     pub policy: Policy,
+    /// The most objects of each kind in a namespace that count.
+    pub objects_per_namespace: usize,
     /// Longest token life.
     pub token_lifetime_max: jiff::SignedDuration,
     /// Name of this replica, for events.
@@ -92,8 +100,7 @@ pub struct Context<C> {
     clock: C,
     settings: Settings,
     install_keys: Arc<InstallKeys>,
-    /// Held while the hash of an imported value is computed, which takes 19 MiB.
-    import_turn: tokio::sync::Mutex<()>,
+    import_checks: import_checks::ImportChecks,
     written: written::Written,
     pace: pace::Pace,
     uses_pace: pace::Pace,
@@ -131,7 +138,7 @@ pub async fn run<C: Clock + Clone>(
         clock,
         settings,
         install_keys,
-        import_turn: tokio::sync::Mutex::default(),
+        import_checks: import_checks::ImportChecks::default(),
         written: written::Written::default(),
         pace: pace::Pace::of_counts(),
         uses_pace: pace::Pace::of_uses(),
@@ -191,15 +198,30 @@ async fn forward(updates: &mut Subscription, queues: &Queues, propagation: &prop
 }
 
 /// One queue for each kind that is reconciled.
-#[derive(Default)]
 struct Queues {
     groups: Queue,
     users: Queue,
     applications: Queue,
     secrets: Queue,
+    /// ClientSecrets whose imported value is to be hashed.
+    imports: Queue,
 }
 
 impl Queues {
+    fn new(model: &Model) -> Self {
+        let queue = |is_urgent: fn(&Model, &Key) -> bool| {
+            let model = model.clone();
+            Queue::new(CONCURRENCY, move |key| is_urgent(&model, key))
+        };
+        Self {
+            groups: queue(|_, _| false),
+            users: queue(urgent::user),
+            applications: queue(urgent::application),
+            secrets: queue(urgent::secret),
+            imports: Queue::new(HASHES, |_| false),
+        }
+    }
+
     fn push(&self, affected: &Affected) {
         let groups = affected.groups.iter().map(|name| Key::new("", name));
         groups.for_each(|key| self.groups.push(key));
@@ -211,22 +233,28 @@ impl Queues {
 
     fn everything(&self, model: &Model) {
         model.groups.keys().into_iter().for_each(|key| self.groups.push(key));
-        model.users.keys().into_iter().for_each(|key| self.users.push(key));
-        model.applications.keys().into_iter().for_each(|key| self.applications.push(key));
-        model.secrets.keys().into_iter().for_each(|key| self.secrets.push(key));
+        let users = model.users.keys().into_iter().chain(model.users.keys_beyond());
+        users.for_each(|key| self.users.push(key));
+        let applications = model.applications.keys().into_iter().chain(model.applications.keys_beyond());
+        applications.for_each(|key| self.applications.push(key));
+        let secrets = model.secrets.keys().into_iter().chain(model.secrets.keys_beyond());
+        secrets.for_each(|key| self.secrets.push(key));
     }
 }
 
 /// The queues, and the work that empties them.
 fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<Output = ()> + use<C>) {
-    let (queues, model, context) = (Queues::default(), context.model.clone(), || Arc::clone(context));
-    let secrets = queues.secrets.clone();
+    let (queues, model, context) = (Queues::new(&context.model), context.model.clone(), || Arc::clone(context));
+    let (secrets, imports, checked) = (queues.secrets.clone(), queues.imports.clone(), queues.secrets.clone());
     let application = move |object, context| application::reconcile(object, context, secrets.clone());
+    let secret = move |object, context| client_secret::reconcile(object, context, imports.clone());
+    let import = move |object, context| import_checks::check(object, context, checked.clone());
     let work = join_all([
         Box::pin(reconciler(context(), model.groups, queues.groups.clone(), access_group::reconcile)) as Work,
         Box::pin(reconciler(context(), model.users, queues.users.clone(), service_user::reconcile)),
         Box::pin(reconciler(context(), model.applications, queues.applications.clone(), application)),
-        Box::pin(reconciler(context(), model.secrets, queues.secrets.clone(), client_secret::reconcile)),
+        Box::pin(reconciler(context(), model.secrets.clone(), queues.secrets.clone(), secret)),
+        Box::pin(reconciler(context(), model.secrets, queues.imports.clone(), import)),
     ]);
     (queues, async move { drop(work.await) })
 }
@@ -236,16 +264,26 @@ type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Reconciles one kind.
 async fn reconciler<C, S, R, F>(context: Arc<Context<C>>, store: Store<S>, queue: Queue, reconcile: R)
 where
-    S: Form<Object: Resource<DynamicType = ()>>,
+    C: Clock,
+    S: Form<Object: Told>,
     R: Fn(Arc<S::Object>, Arc<Context<C>>) -> F,
     F: Future<Output = Result<Next, Error>>,
 {
     let (store, context, reconcile) = (&store, &context, &reconcile);
     let one = |key: Key| async move {
-        let Some(object) = store.get(&key) else { return Next::Change };
-        let what = gather::describe(object.as_ref());
+        let object = store.get(&key);
+        if object.is_none() && !store.is_beyond(&key) {
+            return Next::Change;
+        }
+        let what = format!("{} {}/{}", S::Object::kind(&()), key.namespace, key.name);
         let span = tracing::info_span!("reconcile", kind = %S::Object::kind(&()), namespace = %key.namespace, name = %key.name);
-        let done = reconcile(object, Arc::clone(context)).instrument(span.clone()).await;
+        let done = async {
+            match object {
+                Some(object) => reconcile(object, Arc::clone(context)).await,
+                None => context.tell_beyond::<S::Object>(&key).await,
+            }
+        };
+        let done = done.instrument(span.clone()).await;
         let now = Instant::now();
         let wait = |error: &Error| match error.refusal() {
             Some(refusal) => context.refusals.after_refusal(&what, now, &refusal.message).wait(now),
@@ -259,7 +297,7 @@ where
             Err(error) => span.in_scope(|| retry(&error, wait)),
         }
     };
-    queue.work(CONCURRENCY, one).await;
+    queue.work(one).await;
 }
 
 /// What failed is tried again; the log says why.

@@ -1,9 +1,13 @@
-//! Keys that wait to be reconciled: each once, in the order in which they came, and never while it is being reconciled.
+//! Keys that wait to be reconciled: each once, fairly by namespace, and never while it is being reconciled.
 //!
-//! The semantics are those of client-go's work queue. kube's `applier` is not used, because it wants whole objects in a
-//! store of its own, and keeps room for as many keys as ever waited: 7 MiB after ten thousand at once.
+//! The semantics are those of client-go's work queue, with two additions. Namespaces are served in turns, and one namespace
+//! has at most half of the workers: a tenant that causes much work delays its own. Keys that end access are served before
+//! keys that grant it. kube's `applier` is not used, because it wants whole objects in a store of its own, and keeps room
+//! for as many keys as ever waited: 7 MiB after ten thousand at once.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+mod turns;
+
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,9 +17,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::model::Key;
+use turns::Turns;
 
 /// Room that is kept when the queue is empty.
 const ROOM: usize = 64;
+/// After this many urgent keys in a row, another one is served: work that ends access never stops all other work.
+const URGENT_IN_A_ROW: usize = 8;
 
 /// When an object is to be looked at again after it was reconciled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,32 +44,62 @@ impl Next {
 }
 
 /// A queue; clones are the same one.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Queue(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    workers: usize,
+    /// Whether what is to be done for a key ends access. Asked whenever the key begins to wait.
+    is_urgent: Box<dyn Fn(&Key) -> bool + Send + Sync>,
     state: Mutex<State>,
     changed: Notify,
 }
 
+/// What is served first, and what after it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Lane {
+    Urgent,
+    Normal,
+}
+
+/// Where a key waits.
+#[derive(Clone, Copy)]
+struct Place {
+    lane: Lane,
+    number: u64,
+}
+
 #[derive(Default)]
 struct State {
-    /// What can be taken.
-    order: VecDeque<Key>,
-    /// What is in `order`, and what will be when it is not busy any more.
-    waiting: HashSet<Key>,
-    busy: HashSet<Key>,
+    /// Most keys of one namespace that are worked on at once.
+    share: usize,
+    urgent: Turns,
+    normal: Turns,
+    /// What is in a lane, and what will be when it is not busy any more.
+    waiting: HashMap<Key, Place>,
+    /// What is being worked on, by namespace. As many as there are workers at most.
+    busy: HashMap<Arc<str>, Vec<Key>>,
     /// One timer for a key: what is looked at before it ends says anew when to look again.
     timers: HashMap<Key, Instant>,
     /// The same by time.
     agenda: BTreeSet<(Instant, Key)>,
+    /// Number of the key that came last.
+    last: u64,
+    /// Urgent keys that were taken since the last other one.
+    in_a_row: usize,
 }
 
 impl Queue {
+    /// A queue for this many workers.
+    pub(super) fn new(workers: usize, is_urgent: impl Fn(&Key) -> bool + Send + Sync + 'static) -> Self {
+        let state = Mutex::new(State::for_workers(workers));
+        Self(Arc::new(Shared { workers, is_urgent: Box::new(is_urgent), state, changed: Notify::new() }))
+    }
+
     /// Has `key` reconciled once more, unless it is about to be.
     pub(super) fn push(&self, key: Key) {
-        self.lock().push(key);
+        let is_urgent = (self.0.is_urgent)(&key);
+        self.lock().push(key, is_urgent);
         self.0.changed.notify_one();
     }
 
@@ -72,25 +109,26 @@ impl Queue {
         self.0.changed.notify_one();
     }
 
-    /// How many keys could be taken at once.
-    pub(super) fn waiting(&self) -> usize {
-        self.lock().order.len()
+    /// How many keys of the namespace wait for a worker.
+    pub(super) fn waiting_in(&self, namespace: &str) -> usize {
+        self.lock().waiting_in(namespace)
     }
 
-    /// Reconciles whatever comes, for ever: never one key twice at once, never more than `concurrency` of them.
-    pub(super) async fn work<F: Future<Output = Next>>(&self, concurrency: usize, reconcile: impl Fn(Key) -> F) {
+    /// Reconciles whatever comes, for ever: never one key twice at once.
+    pub(super) async fn work<F: Future<Output = Next>>(&self, reconcile: impl Fn(Key) -> F) {
         let keys = futures::stream::unfold((), |()| async { Some((self.next().await, ())) });
         let reconcile = &reconcile;
         let one = |key: Key| async move {
             let next = reconcile(key.clone()).await;
-            self.done(key, next);
+            self.lock().done(&key, next, Instant::now());
+            self.0.changed.notify_one();
         };
-        keys.for_each_concurrent(concurrency, one).await;
+        keys.for_each_concurrent(self.0.workers, one).await;
     }
 
     async fn next(&self) -> Key {
         loop {
-            let due = match self.lock().take(Instant::now()) {
+            let due = match self.lock().take(Instant::now(), &self.0.is_urgent) {
                 Ok(key) => return key,
                 Err(due) => due,
             };
@@ -101,29 +139,38 @@ impl Queue {
         }
     }
 
-    fn done(&self, key: Key, next: Next) {
-        self.lock().done(key, next, Instant::now());
-        self.0.changed.notify_one();
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn push(&mut self, key: Key) {
+    fn for_workers(workers: usize) -> Self {
+        Self { share: workers.div_ceil(2), ..Self::default() }
+    }
+
+    fn push(&mut self, key: Key, is_urgent: bool) {
         if let Some(due) = self.timers.remove(&key) {
             self.agenda.remove(&(due, key.clone()));
         }
-        if self.waiting.insert(key.clone()) && !self.busy.contains(&key) {
-            self.order.push_back(key);
+        let lane = if is_urgent { Lane::Urgent } else { Lane::Normal };
+        match self.waiting.get(&key).copied() {
+            // It became urgent while it waited. What is urgent stays so.
+            Some(place) if place.lane == Lane::Normal && is_urgent => self.lane(place.lane).remove(place.number, &key),
+            Some(_) => return,
+            None => {}
+        }
+        self.last += 1;
+        let place = Place { lane, number: self.last };
+        self.waiting.insert(key.clone(), place);
+        if !self.is_busy(&key) {
+            self.lane(lane).add(place.number, key);
         }
     }
 
     fn push_at(&mut self, key: Key, due: Instant) {
         let sooner = self.timers.get(&key).is_some_and(|known| *known <= due);
-        if self.waiting.contains(&key) || sooner {
+        if self.waiting.contains_key(&key) || sooner {
             return;
         }
         if let Some(later) = self.timers.insert(key.clone(), due) {
@@ -139,28 +186,66 @@ impl State {
     }
 
     /// The next key, or when there will be one if nothing happens before.
-    fn take(&mut self, now: Instant) -> Result<Key, Option<Instant>> {
+    fn take(&mut self, now: Instant, is_urgent: impl Fn(&Key) -> bool) -> Result<Key, Option<Instant>> {
         while let Some((_, key)) = self.agenda.first().filter(|(due, _)| *due <= now).cloned() {
-            self.push(key);
+            let is_urgent = is_urgent(&key);
+            self.push(key, is_urgent);
         }
-        let Some(key) = self.order.pop_front() else {
-            self.order.shrink_to(ROOM);
-            self.waiting.shrink_to(ROOM);
+        let first = if self.in_a_row < URGENT_IN_A_ROW { Lane::Urgent } else { Lane::Normal };
+        let second = if first == Lane::Urgent { Lane::Normal } else { Lane::Urgent };
+        let Some(key) = self.take_from(first).or_else(|| self.take_from(second)) else {
+            self.give_room_back();
             return Err(self.agenda.first().map(|(due, _)| *due));
         };
         self.waiting.remove(&key);
-        self.busy.insert(key.clone());
+        self.busy.entry(Arc::clone(&key.namespace)).or_default().push(key.clone());
         Ok(key)
     }
 
-    fn done(&mut self, key: Key, next: Next, now: Instant) {
-        self.busy.remove(&key);
-        if self.waiting.contains(&key) {
-            // Something changed meanwhile.
-            self.order.push_back(key);
-        } else if let Next::After(wait) = next {
-            self.push_at(key, now + wait);
+    /// The next key of a namespace that has not its share of the workers yet. Objects of the cluster are no tenant's.
+    fn take_from(&mut self, lane: Lane) -> Option<Key> {
+        let Self { share, busy, urgent, normal, .. } = self;
+        let may_have_one = |namespace: &str| namespace.is_empty() || busy.get(namespace).map_or(0, Vec::len) < *share;
+        let turns = if lane == Lane::Urgent { urgent } else { normal };
+        let key = turns.take(may_have_one)?;
+        self.in_a_row = if lane == Lane::Urgent { self.in_a_row + 1 } else { 0 };
+        Some(key)
+    }
+
+    fn done(&mut self, key: &Key, next: Next, now: Instant) {
+        if let Some(busy) = self.busy.get_mut(&key.namespace) {
+            busy.retain(|busy| busy != key);
+            if busy.is_empty() {
+                self.busy.remove(&key.namespace);
+            }
         }
+        if let Some(place) = self.waiting.get(key).copied() {
+            // Something changed meanwhile.
+            self.lane(place.lane).add(place.number, key.clone());
+        } else if let Next::After(wait) = next {
+            self.push_at(key.clone(), now + wait);
+        }
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut Turns {
+        match lane {
+            Lane::Urgent => &mut self.urgent,
+            Lane::Normal => &mut self.normal,
+        }
+    }
+
+    fn is_busy(&self, key: &Key) -> bool {
+        self.busy.get(&key.namespace).is_some_and(|busy| busy.contains(key))
+    }
+
+    fn waiting_in(&self, namespace: &str) -> usize {
+        self.urgent.waiting_in(namespace) + self.normal.waiting_in(namespace)
+    }
+
+    fn give_room_back(&mut self) {
+        self.urgent.shrink_to(ROOM);
+        self.normal.shrink_to(ROOM);
+        self.waiting.shrink_to(ROOM);
     }
 }
 

@@ -1,6 +1,8 @@
-//! Each key once, in its order, never twice at once, and again when it is due.
+//! Each key once, never twice at once, again when it is due; namespaces in turns, and what ends access first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+
+use proptest::prelude::*;
 
 use super::*;
 
@@ -10,97 +12,97 @@ fn key(name: usize) -> Key {
 
 /// Takes all that can be taken.
 fn taken(state: &mut State, now: Instant) -> Vec<Key> {
-    std::iter::from_fn(|| state.take(now).ok()).collect()
+    std::iter::from_fn(|| state.take(now, |_| false).ok()).collect()
 }
 
 #[test]
 fn each_key_comes_once_in_the_order_in_which_they_came() {
-    let mut state = State::default();
+    let mut state = State::for_workers(1_000);
     for name in [1, 2, 1, 3, 2] {
-        state.push(key(name));
+        state.push(key(name), false);
     }
     assert_eq!(taken(&mut state, Instant::now()), [key(1), key(2), key(3)]);
 }
 
 #[test]
 fn what_changes_while_it_is_looked_at_is_looked_at_once_more() {
-    let (mut state, now) = (State::default(), Instant::now());
-    state.push(key(1));
+    let (mut state, now) = (State::for_workers(1_000), Instant::now());
+    state.push(key(1), false);
     assert_eq!(taken(&mut state, now), [key(1)]);
-    state.push(key(1));
-    state.push(key(1));
+    state.push(key(1), false);
+    state.push(key(1), false);
     assert_eq!(taken(&mut state, now), [], "it is being looked at");
-    state.done(key(1), Next::Change, now);
+    state.done(&key(1), Next::Change, now);
     assert_eq!(taken(&mut state, now), [key(1)]);
-    state.done(key(1), Next::Change, now);
+    state.done(&key(1), Next::Change, now);
     assert_eq!(taken(&mut state, now), []);
 }
 
 #[test]
 fn a_timer_ends_when_it_is_due_or_with_a_look_before() {
-    let (mut state, now) = (State::default(), Instant::now());
+    let (mut state, now) = (State::for_workers(1_000), Instant::now());
     let (soon, later) = (Duration::from_secs(1), Duration::from_secs(2));
     for (name, wait) in [(1, later), (2, soon)] {
-        state.push(key(name));
+        state.push(key(name), false);
         assert_eq!(taken(&mut state, now), [key(name)]);
-        state.done(key(name), Next::After(wait), now);
+        state.done(&key(name), Next::After(wait), now);
     }
-    assert_eq!(state.take(now), Err(Some(now + soon)), "the first of them");
+    assert_eq!(state.take(now, |_| false), Err(Some(now + soon)), "the first of them");
     assert_eq!(taken(&mut state, now + soon), [key(2)]);
-    state.done(key(2), Next::Change, now + soon);
-    state.push(key(1));
+    state.done(&key(2), Next::Change, now + soon);
+    state.push(key(1), false);
     assert_eq!(taken(&mut state, now + soon), [key(1)]);
-    state.done(key(1), Next::Change, now + soon);
-    assert_eq!(state.take(now + later), Err(None), "the look before it was due says when to look again");
+    state.done(&key(1), Next::Change, now + soon);
+    assert_eq!(state.take(now + later, |_| false), Err(None), "the look before it was due says when to look again");
 }
 
 #[test]
 fn what_is_in_no_hurry_comes_once_at_its_time_or_with_what_is() {
-    let (mut state, now) = (State::default(), Instant::now());
+    let (mut state, now) = (State::for_workers(1_000), Instant::now());
     let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
     for due in [soon, later, now] {
         state.push_unless_due(key(1), due);
     }
-    assert_eq!(state.take(now), Err(Some(soon)), "the first word counts");
+    assert_eq!(state.take(now, |_| false), Err(Some(soon)), "the first word counts");
     assert_eq!(taken(&mut state, soon), [key(1)]);
     state.push_unless_due(key(1), soon);
-    state.done(key(1), Next::After(later - now), now);
+    state.done(&key(1), Next::After(later - now), now);
     assert_eq!(taken(&mut state, soon), [key(1)], "what came while it was busy is not put off");
-    state.done(key(1), Next::After(later - soon), soon);
+    state.done(&key(1), Next::After(later - soon), soon);
     state.push_unless_due(key(1), soon);
-    assert_eq!(state.take(soon), Err(Some(later)), "whoever looked at it last knows when to look again");
+    assert_eq!(state.take(soon, |_| false), Err(Some(later)), "whoever looked at it last knows when to look again");
     assert_eq!(taken(&mut state, later), [key(1)]);
-    state.done(key(1), Next::Change, later);
+    state.done(&key(1), Next::Change, later);
     state.push_unless_due(key(2), soon);
-    state.push(key(2));
+    state.push(key(2), false);
     assert_eq!(taken(&mut state, now), [key(2)]);
-    state.done(key(2), Next::Change, now);
-    assert_eq!(state.take(later), Err(None));
+    state.done(&key(2), Next::Change, now);
+    assert_eq!(state.take(later, |_| false), Err(None));
 }
 
 #[test]
 fn what_changed_meanwhile_is_looked_at_now_and_not_by_the_timer() {
-    let (mut state, now) = (State::default(), Instant::now());
-    state.push(key(1));
+    let (mut state, now) = (State::for_workers(1_000), Instant::now());
+    state.push(key(1), false);
     assert_eq!(taken(&mut state, now), [key(1)]);
-    state.push(key(1));
-    state.done(key(1), Next::After(Duration::from_secs(1)), now);
+    state.push(key(1), false);
+    state.done(&key(1), Next::After(Duration::from_secs(1)), now);
     assert_eq!(taken(&mut state, now), [key(1)]);
-    state.done(key(1), Next::Change, now);
-    assert_eq!(state.take(now), Err(None));
+    state.done(&key(1), Next::Change, now);
+    assert_eq!(state.take(now, |_| false), Err(None));
 }
 
 #[test]
 fn room_is_given_back() {
-    let mut state = State::default();
-    (0..10_000).for_each(|name| state.push(key(name)));
+    let mut state = State::for_workers(20_000);
+    (0..10_000).for_each(|name| state.push(key(name), false));
     assert_eq!(taken(&mut state, Instant::now()).len(), 10_000);
-    assert!(state.order.capacity() < 4 * ROOM && state.waiting.capacity() < 4 * ROOM);
+    assert!(state.normal.capacity() < 4 * ROOM && state.waiting.capacity() < 4 * ROOM);
 }
 
 #[tokio::test(start_paused = true)]
 async fn workers_keep_to_the_limit_and_no_key_is_worked_on_twice_at_once() {
-    let queue = Queue::default();
+    let queue = Queue::new(8, |_| false);
     let (running, most, done) = (Mutex::<HashMap<Key, usize>>::default(), Mutex::new(0), Mutex::new(0));
     (0..100).for_each(|name| queue.push(key(name % 10)));
     let reconcile = async |key: Key| {
@@ -118,20 +120,20 @@ async fn workers_keep_to_the_limit_and_no_key_is_worked_on_twice_at_once() {
         *done.lock().unwrap() += 1;
         Next::Change
     };
-    let _ = tokio::time::timeout(Duration::from_secs(10) + Duration::from_millis(500), queue.work(4, reconcile)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(10) + Duration::from_millis(500), queue.work(reconcile)).await;
     assert_eq!((*most.lock().unwrap(), *done.lock().unwrap()), (4, 40));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_queue_wakes_up_when_something_is_due() {
-    let (queue, seen) = (Queue::default(), Mutex::new(Vec::new()));
+    let (queue, seen) = (Queue::new(8, |_| false), Mutex::new(Vec::new()));
     queue.push(key(1));
     let start = Instant::now();
     let reconcile = async |_| {
         seen.lock().unwrap().push(start.elapsed().as_secs());
         Next::After(Duration::from_secs(3))
     };
-    let _ = tokio::time::timeout(Duration::from_secs(10), queue.work(4, reconcile)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(10), queue.work(reconcile)).await;
     assert_eq!(*seen.lock().unwrap(), [0, 3, 6, 9]);
 }
 
@@ -141,4 +143,120 @@ fn what_may_wait_puts_off_nothing_that_is_due_sooner() {
     assert_eq!(Next::After(sooner).or_after(later), Next::After(sooner));
     assert_eq!(Next::After(later).or_after(sooner), Next::After(sooner));
     assert_eq!(Next::Change.or_after(later), Next::After(later));
+}
+
+fn of(namespace: &str, name: usize) -> Key {
+    Key::new(namespace, &name.to_string())
+}
+
+/// Names in the order in which one worker after the other takes them, each done at once.
+fn served(state: &mut State, is_urgent: impl Fn(&Key) -> bool + Copy) -> Vec<String> {
+    let now = Instant::now();
+    let take = || {
+        let key = state.take(now, is_urgent).ok()?;
+        state.done(&key, Next::Change, now);
+        Some(format!("{}{}", key.namespace, key.name))
+    };
+    std::iter::from_fn(take).collect()
+}
+
+#[test]
+fn namespaces_are_served_in_turns_whoever_came_first() {
+    let mut state = State::for_workers(16);
+    (0..4).for_each(|name| state.push(of("a", name), false));
+    (0..2).for_each(|name| state.push(of("b", name), false));
+    state.push(of("c", 0), false);
+    assert_eq!(served(&mut state, |_| false), ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]);
+}
+
+#[test]
+fn a_namespace_has_half_of_the_workers_and_the_objects_of_the_cluster_have_all() {
+    let mut state = State::for_workers(15);
+    (0..100).for_each(|name| state.push(of("a", name), false));
+    let now = Instant::now();
+    assert_eq!(taken(&mut state, now).len(), 8, "half of them, rounded up");
+    state.push(of("b", 0), false);
+    assert_eq!(taken(&mut state, now), [of("b", 0)], "a worker is free for another tenant");
+    state.done(&of("a", 3), Next::Change, now);
+    assert_eq!(taken(&mut state, now), [of("a", 8)], "one is done, the next has its turn");
+    (0..100).for_each(|name| state.push(of("", name), false));
+    assert_eq!(taken(&mut state, now).len(), 100);
+}
+
+#[test]
+fn what_ends_access_is_served_first_and_fairly_too() {
+    let is_urgent = |key: &Key| key.name.parse::<usize>().unwrap() >= 10;
+    let mut state = State::for_workers(16);
+    for key in [of("a", 0), of("a", 1), of("a", 10), of("a", 11), of("b", 0), of("b", 10)] {
+        let urgent = is_urgent(&key);
+        state.push(key, urgent);
+    }
+    assert_eq!(served(&mut state, is_urgent), ["a10", "b10", "a11", "a0", "b0", "a1"]);
+}
+
+#[test]
+fn what_becomes_urgent_while_it_waits_is_served_once_and_first() {
+    let mut state = State::for_workers(16);
+    (0..3).for_each(|name| state.push(of("a", name), false));
+    state.push(of("a", 2), true);
+    state.push(of("a", 2), false);
+    assert_eq!(served(&mut state, |_| false), ["a2", "a0", "a1"]);
+    let now = Instant::now();
+    state.push(of("a", 3), false);
+    assert_eq!(taken(&mut state, now), [of("a", 3)]);
+    state.push(of("a", 3), false);
+    state.push(of("a", 4), false);
+    state.push(of("a", 3), true);
+    state.done(&of("a", 3), Next::Change, now);
+    assert_eq!(taken(&mut state, now), [of("a", 3), of("a", 4)], "also while it was worked on");
+}
+
+#[test]
+fn a_timer_asks_anew_whether_it_is_urgent() {
+    let (mut state, now) = (State::for_workers(16), Instant::now());
+    state.push_at(of("a", 1), now);
+    state.push(of("a", 0), false);
+    let is_urgent = |key: &Key| *key.name == *"1";
+    assert_eq!(state.take(now, is_urgent), Ok(of("a", 1)));
+}
+
+#[test]
+fn a_flood_of_urgent_keys_does_not_stop_the_others() {
+    let mut state = State::for_workers(16);
+    state.push(of("b", 0), false);
+    (0..100).for_each(|name| state.push(of(&format!("a{name}"), name), true));
+    let served = served(&mut state, |_| true);
+    assert_eq!(served.iter().position(|key| key == "b0"), Some(URGENT_IN_A_ROW));
+}
+
+proptest! {
+    /// Whatever other namespaces have waiting or in work: a key of a namespace with nothing else is taken after one key of
+    /// each other namespace at most.
+    #[test]
+    fn no_tenant_makes_another_wait_for_more_than_one_turn(
+        flood in proptest::collection::vec((0_usize..6, 0_usize..200), 0..400),
+        workers in 2_usize..20,
+    ) {
+        let (mut state, now) = (State::for_workers(workers), Instant::now());
+        let namespaces: std::collections::BTreeSet<_> = flood.iter().map(|(namespace, _)| *namespace).collect();
+        for (namespace, name) in &flood {
+            state.push(of(&format!("flood{namespace}"), *name), false);
+        }
+        let mut working: VecDeque<Key> = std::iter::from_fn(|| state.take(now, |_| false).ok()).take(workers).collect();
+        state.push(of("b", 0), false);
+        let mut before = 0;
+        loop {
+            if working.len() == workers || state.waiting_in("b") == 0 {
+                let Some(done) = working.pop_front() else { break };
+                state.done(&done, Next::Change, now);
+            }
+            let Ok(key) = state.take(now, |_| false) else { continue };
+            if *key.namespace == *"b" {
+                break;
+            }
+            before += 1;
+            working.push_back(key);
+            prop_assert!(before <= namespaces.len(), "{before} keys of {} others went before", namespaces.len());
+        }
+    }
 }

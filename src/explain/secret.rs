@@ -123,6 +123,8 @@ impl Siblings<'_> {
         let nothing =
             || Verdict::no(types::READY, reasons::PENDING, "None of its values is accepted at present.").into();
         match (decided, told) {
+            // How many objects the namespace has is not looked at here.
+            (_, Some(told)) if told.reason == reasons::NAMESPACE_LIMIT_REACHED => told,
             (Some(decided), Some(told)) if decided.reason == reasons::PENDING && !told.in_force => told,
             (Some(decided), _) if decided.in_force && versions.is_empty() => nothing(),
             (Some(decided), _) => decided,

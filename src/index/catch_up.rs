@@ -23,6 +23,9 @@ use crate::oauth::client::{CatchUpError, has_form_of_client_id};
 
 /// Objects in one answer: a list in JSON takes some twenty times its size while it is decoded.
 const PAGE: u32 = 100;
+/// Pages of the ClientSecrets of one Application that are read for one credential. Far more than can be active; whoever makes
+/// more of them has no more work done for each wrong credential.
+const SECRET_PAGES: usize = 10;
 /// A namespace of every cluster, where those who are not there are looked for.
 const NOBODYS: &str = "default";
 
@@ -77,12 +80,16 @@ impl CatchUp {
         let user = format!("metadata.name={user}");
         let secrets = format!("spec.applicationRef.name={}", application.name);
         let own_namespace = format!("metadata.name={namespace}");
-        let groups = || newest_of(Api::<PartialObjectMeta<AccessGroup>>::all(client.clone()), "");
+        let groups = || newest_of(Api::<PartialObjectMeta<AccessGroup>>::all(client.clone()), "", usize::MAX);
         let (users, secrets, groups, namespaces) = tokio::try_join!(
-            newest_of(Api::<PartialObjectMeta<ServiceUser>>::namespaced(client.clone(), namespace), &user),
-            newest_of(Api::<PartialObjectMeta<ClientSecret>>::namespaced(client.clone(), namespace), &secrets),
+            newest_of(Api::<PartialObjectMeta<ServiceUser>>::namespaced(client.clone(), namespace), &user, 1),
+            newest_of(
+                Api::<PartialObjectMeta<ClientSecret>>::namespaced(client.clone(), namespace),
+                &secrets,
+                SECRET_PAGES
+            ),
             self.groups.read(groups),
-            newest_of(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), &own_namespace),
+            newest_of(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), &own_namespace, 1),
         )?;
         Ok(vec![
             (Kind::ServiceUser, users),
@@ -94,21 +101,22 @@ impl CatchUp {
 }
 
 /// The newest resourceVersion among the objects that `fields` selects, by a consistent read of their metadata; 0 if there
-/// are none.
-async fn newest_of<K>(api: Api<PartialObjectMeta<K>>, fields: &str) -> kube::Result<u64>
+/// are none. No more than `pages` are read.
+async fn newest_of<K>(api: Api<PartialObjectMeta<K>>, fields: &str, pages: usize) -> kube::Result<u64>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let mut page = ListParams::default().fields(fields).limit(PAGE);
     let mut newest = 0;
-    loop {
+    for _ in 0..pages {
         let list = api.list(&page).await?;
         newest = list.items.iter().map(revision).chain([newest]).max().unwrap_or_default();
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
-            None => return Ok(newest),
+            None => break,
         }
     }
+    Ok(newest)
 }
 
 /// The longest pause between two reads: who waits for the next has to have time for it.

@@ -38,7 +38,7 @@ pub(super) struct Sources {
     pub(super) user: Option<Arc<ServiceUser>>,
     /// What the groups of the service user come to.
     pub(super) authority: Authority,
-    /// Its ClientSecrets, oldest first.
+    /// Its ClientSecrets that count, oldest first.
     pub(super) secrets: Vec<Arc<Kept<Packed<ClientSecret>>>>,
     /// The client id is some service user's subject.
     pub(super) is_subject: bool,

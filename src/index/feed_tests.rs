@@ -20,15 +20,14 @@ use crate::api::names::LOCATION_ANNOTATION;
 use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::model::Key;
-use crate::model::world::{SECRETS_LIMIT, World};
+use crate::model::world::World;
 use crate::oauth::bearer::judge;
 use crate::oauth::claims::OwnClaims;
 use crate::oauth::client::Epoch;
 
 const SETTINGS: Settings = Settings {
-    secrets_per_application: SECRETS_LIMIT,
     token_lifetime_max: SignedDuration::from_hours(24),
-    lifetime: LifetimePolicy { max: None, forbid_never: false },
+    lifetime: LifetimePolicy { max: None, forbid_never: false, rotation_interval_min: SignedDuration::ZERO },
     staleness_max: SignedDuration::from_hours(24),
 };
 

@@ -47,8 +47,6 @@ pub use states::Reporting;
 /// What the index needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The most ClientSecrets of an Application that count.
-    pub secrets_per_application: usize,
     /// Longest token life.
     pub token_lifetime_max: SignedDuration,
     /// How long a version of a secret may live.

@@ -1,6 +1,7 @@
 //! From ClientSecrets to the records of a client's secrets.
 //!
-//! An application has up to twenty of them, and each event is of one: the others stay as they are.
+//! As many of an application count as the operator allows; of the others nothing is kept. Each event is of one: the others
+//! stay as they are.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -50,15 +51,13 @@ impl Held<'_> {
 
     /// The record of before, if the secret would come to the same again: it has not changed, nor has what the application
     /// stands for.
-    fn known(&self, kept: &Kept<Packed<ClientSecret>>, is_over: bool) -> Option<&SecretRecord> {
-        let known = self.previous.filter(|_| self.is_same)?.secrets.iter().find(|secret| {
+    fn known(&self, kept: &Kept<Packed<ClientSecret>>) -> Option<&SecretRecord> {
+        self.previous.filter(|_| self.is_same)?.secrets.iter().find(|secret| {
             let object = &secret.object;
             object.resource_version == kept.revision
                 && object.name == kept.key.name
                 && object.namespace == kept.key.namespace
-        })?;
-        let rule = known.closed.as_ref().map(|closed| closed.rule);
-        (rule == Some(reasons::REVOKED) || (rule == Some(reasons::LIMIT_REACHED)) == is_over).then_some(known)
+        })
     }
 }
 
@@ -68,23 +67,12 @@ pub(super) fn records(
     settings: &Settings,
     held: &Held<'_>,
 ) -> Vec<SecretRecord> {
-    let mut records = Vec::with_capacity(secrets.len());
-    for kept in secrets {
-        let is_over = records.len() >= settings.secrets_per_application;
-        let known = held.known(kept, is_over).cloned();
-        records.extend(known.or_else(|| Some(record(&kept.key, kept.live()?.as_ref(), is_over, settings, held))));
-    }
-    records
+    let compiled = |kept: &Kept<Packed<ClientSecret>>| Some(record(&kept.key, kept.live()?.as_ref(), settings, held));
+    secrets.iter().filter_map(|kept| held.known(kept).cloned().or_else(|| compiled(kept))).collect()
 }
 
-fn record(key: &Key, object: &ClientSecret, is_over: bool, settings: &Settings, held: &Held<'_>) -> SecretRecord {
-    let rule = if object.spec.is_revoked() {
-        Some(reasons::REVOKED)
-    } else if is_over {
-        Some(reasons::LIMIT_REACHED)
-    } else {
-        None
-    };
+fn record(key: &Key, object: &ClientSecret, settings: &Settings, held: &Held<'_>) -> SecretRecord {
+    let rule = object.spec.is_revoked().then_some(reasons::REVOKED);
     let (grant, authority) = held.by(object);
     let versions = object.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
     let uid = uid_bytes(&object.metadata);

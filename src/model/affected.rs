@@ -1,6 +1,6 @@
 //! From one change to everything whose meaning it may alter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -55,6 +55,12 @@ impl Kind {
     /// The kinds that the endpoint serves from.
     pub fn served() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|kind| kind.is_served())
+    }
+
+    /// Whether tenants make objects of this kind, of which only so many of a namespace count.
+    #[must_use]
+    pub fn is_limited(self) -> bool {
+        matches!(self, Self::ServiceUser | Self::Application | Self::ClientSecret)
     }
 
     /// Whether people decide with it what the endpoint serves.
@@ -121,6 +127,16 @@ impl Affected {
             clients: BTreeSet::new(),
             endpoints: Keys::new(),
             members: Vec::new(),
+        }
+    }
+
+    /// An object that counts as absent is looked at because it is told so.
+    pub(super) fn beyond(&mut self, key: Key) {
+        match self.kind {
+            Kind::ServiceUser => drop(self.users.insert(key)),
+            Kind::Application => drop(self.applications.insert(key)),
+            Kind::ClientSecret => drop(self.secrets.insert(key)),
+            _ => {}
         }
     }
 
@@ -191,34 +207,39 @@ impl Affected {
         }
     }
 
-    pub(super) fn secret(&mut self, relations: &Relations, change: &Change<ClientSecret>, limit: usize) {
+    pub(super) fn secret(&mut self, relations: &Relations, change: &Change<ClientSecret>) {
         // Both sides: between two lists an object may have been created again under the same name.
         for secret in change.before.iter().chain(&change.after) {
             let key = &change.key;
             let application = key.beside(&secret.spec.application_ref.name);
-            let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
+            let counts = relations.counts(&application, &Claimant::new(key, &secret.metadata));
             self.secrets.insert(key.clone());
-            self.add_clients_of(relations, &application);
             if is_real(change) {
-                let siblings = relations.secrets_of_application.get(&application);
-                // While all are within the limit nobody's place depends on the others; one that goes may leave its place.
-                let crowd = limit + usize::from(change.before.is_none());
-                if siblings.is_some_and(|siblings| siblings.len() >= crowd) {
-                    self.secrets.extend(keys(siblings));
-                }
-                self.secrets.extend(keys(relations.claimants_of_secret.get(&delivered)));
+                let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
+                // Nobody else's place depends on it: one that goes may leave its place, one that comes may take it.
+                self.secrets.extend(keys(relations.secrets_at_the_limit(&application)));
+                self.secrets.extend(keys(relations.first_claimant_of_secret(&delivered)));
             }
-            self.counts.insert(application);
+            if counts {
+                self.add_clients_of(relations, &application);
+            }
+            if counts || is_real(change) {
+                self.counts.insert(application);
+            }
         }
     }
 
     pub(super) fn delivered(&mut self, relations: &Relations, change: &Change<DeliveredSecret>) {
-        // All who want the name: its owner, and those who wait for it.
-        self.secrets.extend(keys(relations.claimants_of_secret.get(&change.key)));
+        // Its owner, and the one that has the name. Others who want it look again now and then.
+        let owners = change.before.iter().chain(&change.after).filter_map(|secret| secret.client_secret());
+        self.secrets.extend(owners.map(|name| change.key.beside(name)));
+        self.secrets.extend(keys(relations.first_claimant_of_secret(&change.key)));
     }
 
     pub(super) fn import<K>(&mut self, relations: &Relations, change: &Change<K>) {
-        self.secrets.extend(keys(relations.importers_of_secret.get(&change.key)));
+        for application in relations.importers_of_secret.get(&change.key).into_iter().flat_map(BTreeMap::keys) {
+            self.secrets.extend(keys(relations.secrets_that_count(application)));
+        }
     }
 
     pub(super) fn endpoint(&mut self, _: &Relations, change: &Change<EndpointState>) {
@@ -241,7 +262,7 @@ impl Affected {
 
     fn add_application(&mut self, relations: &Relations, application: &Key) {
         self.applications.insert(application.clone());
-        self.secrets.extend(keys(relations.secrets_of_application.get(application)));
+        self.secrets.extend(keys(relations.secrets_that_count(application)));
     }
 
     fn add_claimants(&mut self, relations: &Relations, client_id: &str) {
@@ -256,8 +277,8 @@ impl Affected {
     }
 }
 
-fn keys(claimants: Option<&Vec<Claimant>>) -> impl Iterator<Item = Key> {
-    claimants.into_iter().flatten().map(|claimant| claimant.key.clone())
+fn keys<'a>(claimants: impl IntoIterator<Item = &'a Claimant>) -> impl Iterator<Item = Key> {
+    claimants.into_iter().map(|claimant| claimant.key.clone())
 }
 
 /// Whether the change is more than a write of status or of bookkeeping metadata.

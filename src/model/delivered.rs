@@ -22,6 +22,8 @@ pub struct DeliveredSecret {
     /// UID of the controller owner reference, which alone decides whose the Secret is; `None`: there is none, or not one
     /// that an API server gives.
     pub controller: Option<u128>,
+    /// Name of that owner, where it is another than the Secret's.
+    owner: Option<Box<str>>,
     /// Id of the version that it says it holds. Anybody may have written that.
     pub version: Option<Box<str>>,
     /// Digest of the content that it says was written. Anybody may have written that.
@@ -38,12 +40,18 @@ impl DeliveredSecret {
         let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         Self {
             controller: owner.and_then(|owner| uuid_number(&owner.uid)),
+            owner: owner.filter(|owner| *owner.name != *key.name).map(|owner| owner.name.as_str().into()),
             version: annotation(VERSION_ANNOTATION),
             content: annotation(CONTENT_ANNOTATION),
             terminating: is_terminating(metadata).then(|| finalizers(metadata).into()),
             key,
             revision: metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default(),
         }
+    }
+
+    /// Name of the ClientSecret that it says it belongs to.
+    pub(super) fn client_secret(&self) -> Option<&str> {
+        self.controller.map(|_| self.owner.as_deref().unwrap_or(&self.key.name))
     }
 
     /// Namespace and name.

@@ -9,8 +9,13 @@
 //! Nothing here decides anything.
 
 mod affected;
+#[cfg(test)]
+mod crowd_tests;
+mod decoded;
 mod delivered;
+mod line;
 mod packed;
+mod places;
 mod pump;
 mod relations;
 mod store;
@@ -34,8 +39,9 @@ use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, Namespac
 
 pub use affected::{Affected, Kind};
 pub use delivered::DeliveredSecret;
+pub use line::Line;
 pub use packed::{Pack, Packed};
-pub use pump::{Started, Subscription, Update, start};
+pub use pump::{Limits, Started, Subscription, Update, start};
 pub use relations::{Claimant, Relations};
 pub use store::{Form, Kept, Store};
 pub use watch::Freshness;
@@ -83,7 +89,7 @@ pub struct Change<K> {
 }
 
 /// The stores, as readers see them. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Model {
     /// AccessGroups.
     pub groups: Store<Arc<AccessGroup>>,
@@ -107,6 +113,23 @@ pub struct Model {
 }
 
 impl Model {
+    /// Nothing yet. `secrets_limit` is the most ClientSecrets of an Application that count.
+    #[must_use]
+    pub fn new(secrets_limit: usize) -> Self {
+        Self {
+            groups: Store::default(),
+            users: Store::default(),
+            applications: Store::default(),
+            secrets: Store::default(),
+            namespaces: Store::default(),
+            delivered: Store::default(),
+            imports: Store::default(),
+            endpoints: Store::default(),
+            namespace_location: NamespaceLocation::default(),
+            relations: Arc::new(RwLock::new(Relations::new(secrets_limit))),
+        }
+    }
+
     /// Which objects depend on which. Hold the guard for a look-up only.
     pub fn relations(&self) -> RwLockReadGuard<'_, Relations> {
         self.relations.read().unwrap_or_else(PoisonError::into_inner)
@@ -190,12 +213,12 @@ impl Model {
         self.relations().rotation_requests.get(secret).cloned()
     }
 
-    /// The ClientSecrets of an application, oldest first.
+    /// The ClientSecrets of an application that count, oldest first. Of the others only the number is of interest.
     #[must_use]
     pub fn secrets_of(&self, application: &Key) -> Vec<Arc<Kept<Packed<ClientSecret>>>> {
         let keys: Vec<Key> = {
             let relations = self.relations();
-            let claimants = relations.secrets_of_application.get(application).into_iter().flatten();
+            let claimants = relations.secrets_that_count(application).iter();
             claimants.map(|claimant| claimant.key.clone()).collect()
         };
         keys.iter().filter_map(|key| self.secrets.kept(key)).collect()

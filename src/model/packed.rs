@@ -49,6 +49,12 @@ fn spelled<K: Pack>(typical: &str) -> Vec<u8> {
     serde_json::from_str::<K>(typical).and_then(|object| serde_json::to_vec(&object)).unwrap_or_default()
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many objects were opened, for tests of how many a change concerns.
+    pub(crate) static OPENED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// A packed object.
 pub struct Packed<K> {
     block: Box<[u8]>,
@@ -73,6 +79,8 @@ impl<K: Pack> Form for Packed<K> {
 
     /// The object as it was packed. What cannot be read counts as absent.
     fn open(&self) -> Option<Arc<K>> {
+        #[cfg(test)]
+        OPENED.set(OPENED.get() + 1);
         let damaged = |error: &dyn std::error::Error| {
             tracing::error!(error = error.to_string(), "a packed object cannot be read and counts as absent");
         };

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::core::error_boundary::InvalidObject;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::{PartialObjectMeta, PartialObjectMetaExt as _};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -17,15 +17,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::affected::{Affected, Kind};
+use super::decoded::{Decoded, Metadata};
 use super::delivered::DeliveredSecret;
 use super::packed::Packed;
 use super::relations::Relations;
 use super::store::{Form, Kept, Store};
-use super::watch::{self, Freshness, Report};
+use super::watch::{self, Follower, Freshness, Report};
 use super::{Change, Key, Model};
+use crate::api::ServiceUser;
 use crate::api::authority::NamespaceLocation;
 use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
-use crate::api::{ClientSecret, ServiceUser};
 use crate::clock::Clock;
 
 /// Pause between two looks at failed watches; the metric of the read model's age is as exact as this.
@@ -54,20 +55,26 @@ pub struct Started {
     pub tasks: JoinSet<()>,
 }
 
-/// Starts a watch of each of `kinds`; every subscriber hears of everything.
-///
-/// `namespace` is the operator's own; `secrets_per_application` is the number from which on the secrets of an application
-/// depend on each other.
+/// How many objects count; the oldest do.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// ClientSecrets of one Application.
+    pub secrets_per_application: usize,
+    /// Objects of each of our kinds in one namespace.
+    pub objects_per_namespace: usize,
+}
+
+/// Starts a watch of each of `kinds`; every subscriber hears of everything. `namespace` is the operator's own.
 pub fn start(
     client: &Client,
     namespace: &str,
     clock: impl Clock + Clone,
-    secrets_per_application: usize,
+    limits: Limits,
     namespace_location: NamespaceLocation,
     kinds: &[Kind],
     subscribers: Vec<mpsc::UnboundedSender<Update>>,
 ) -> Started {
-    let model = Model { namespace_location, ..Model::default() };
+    let model = Model { namespace_location, ..Model::new(limits.secrets_per_application) };
     let (reports, reported) = mpsc::unbounded_channel();
     let hub = Arc::new(Hub { relations: Arc::clone(&model.relations), reports });
     let mut watches = Watches {
@@ -75,6 +82,7 @@ pub fn start(
         hub,
         clock,
         kinds: kinds.to_vec(),
+        objects_per_namespace: limits.objects_per_namespace,
         freshness: Vec::new(),
         present: Vec::new(),
         tasks: JoinSet::new(),
@@ -88,10 +96,7 @@ pub fn start(
     let (relate, affect) = (Relations::application, Affected::application);
     watches.decoded(api, &model.applications, Kind::Application, keep, relate, affect);
     let (api, keep) = (Api::all(client.clone()), |secret| Packed::new(&bare(secret)));
-    let affect = move |affected: &mut Affected, relations: &Relations, change: &Change<ClientSecret>| {
-        affected.secret(relations, change, secrets_per_application);
-    };
-    watches.decoded(api, &model.secrets, Kind::ClientSecret, keep, Relations::secret, affect);
+    watches.decoded(api, &model.secrets, Kind::ClientSecret, keep, Relations::secret, Affected::secret);
     let (api, keep) = (Api::namespaced(client.clone(), namespace), |state| Arc::new(bare(state)));
     watches.decoded(api, &model.endpoints, Kind::EndpointState, keep, Relations::endpoint, Affected::endpoint);
     watches.namespaces(&model.namespaces);
@@ -118,6 +123,11 @@ impl Hub {
     ) {
         match report {
             Report::Listed => self.send(Update::Listed(kind)),
+            Report::Beyond(key, revision) => {
+                let mut affected = Affected::nothing(kind, revision);
+                affected.beyond(key);
+                self.send(Update::Affected(affected.into()));
+            }
             Report::Seen(revision) => self.send(Update::Affected(Affected::nothing(kind, revision).into())),
             Report::Change { before, after, made_at } => {
                 let Some(newer) = after.as_ref().or(before.as_ref()) else { return };
@@ -171,6 +181,7 @@ struct Watches<C> {
     clock: C,
     /// What this process needs; of other kinds nothing is asked.
     kinds: Vec<Kind>,
+    objects_per_namespace: usize,
     freshness: Vec<(Kind, Arc<Freshness>)>,
     /// How to ask for the resourceVersion at which each of them is.
     present: Vec<Box<dyn Fn() -> BoxFuture<'static, kube::Result<u64>> + Send + Sync>>,
@@ -181,7 +192,7 @@ impl<C: Clock + Clone> Watches<C> {
     /// A kind of ours, without the metadata that nobody reads.
     fn decoded<K, F>(
         &mut self,
-        api: Api<DeserializeGuard<K>>,
+        api: Api<Decoded<K>>,
         store: &Store<F>,
         kind: Kind,
         keep: impl Fn(K) -> F + Send + Sync + 'static,
@@ -191,8 +202,8 @@ impl<C: Clock + Clone> Watches<C> {
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
         F: Form<Object = K> + Send + Sync + 'static,
     {
-        let convert = move |DeserializeGuard(object): DeserializeGuard<K>, _: &Key| {
-            let mut object = object.map_err(Box::new)?;
+        let convert = move |Decoded(object): Decoded<K>, _: &Key| {
+            let mut object = object?;
             trim(object.meta_mut());
             Ok(keep(object))
         };
@@ -200,31 +211,32 @@ impl<C: Clock + Clone> Watches<C> {
     }
 
     fn namespaces(&mut self, store: &Store<Arc<PartialObjectMeta<Namespace>>>) {
-        let convert = |mut namespace: PartialObjectMeta<Namespace>, _: &Key| {
-            let annotations = namespace.metadata.annotations.take().unwrap_or_default();
-            namespace.metadata.annotations =
-                Some(annotations.into_iter().filter(|(key, _)| key == LOCATION_ANNOTATION).collect());
-            namespace.metadata.managed_fields = None;
-            Ok(Arc::new(namespace))
+        let convert = |namespace: Metadata<Namespace>, _: &Key| {
+            let mut metadata = namespace.metadata;
+            if let Some(annotations) = &mut metadata.annotations {
+                annotations.retain(|key, _| key == LOCATION_ANNOTATION);
+            }
+            metadata.managed_fields = None;
+            Ok(Arc::new(metadata.into_response_partial()))
         };
         let (api, affect) = (Api::all(self.client.clone()), Affected::namespace);
         self.follow(Kind::Namespace, api, watch::config(), store, convert, |_, _| {}, affect);
     }
 
     fn delivered(&mut self, store: &Store<Arc<DeliveredSecret>>) {
-        let convert = |secret: PartialObjectMeta<Secret>, key: &Key| {
-            Ok(Arc::new(DeliveredSecret::new(key.clone(), &secret.metadata)))
-        };
+        let convert =
+            |secret: Metadata<Secret>, key: &Key| Ok(Arc::new(DeliveredSecret::new(key.clone(), &secret.metadata)));
         let config = watch::config().labels(&format!("{COMPONENT_LABEL}={CREDENTIAL}"));
         let (api, affect) = (Api::all(self.client.clone()), Affected::delivered);
         self.follow(Kind::Secret, api, config, store, convert, |_, _| {}, affect);
     }
 
     fn imports(&mut self, store: &Store<Arc<PartialObjectMeta<Secret>>>) {
-        let convert = |mut secret: PartialObjectMeta<Secret>, _: &Key| {
-            trim(&mut secret.metadata);
-            secret.metadata.annotations = None;
-            Ok(Arc::new(secret))
+        let convert = |secret: Metadata<Secret>, _: &Key| {
+            let mut metadata = secret.metadata;
+            trim(&mut metadata);
+            metadata.annotations = None;
+            Ok(Arc::new(metadata.into_response_partial()))
         };
         let config = watch::config().labels(&format!("{IMPORT_LABEL}={IMPORT_ALLOWED}"));
         let (api, affect) = (Api::all(self.client.clone()), Affected::import);
@@ -254,10 +266,12 @@ impl<C: Clock + Clone> Watches<C> {
         let (asked, same) =
             (api.clone(), ListParams { label_selector: config.label_selector.clone(), ..ListParams::default() });
         self.present.push(Box::new(move || present(asked.clone(), same.clone()).boxed()));
-        let events = watcher::watcher(api, config);
+        let follower = Follower::new(kind, store, convert, kind.is_limited().then_some(self.objects_per_namespace));
+        let events = watcher::watcher(api.clone(), config);
         self.tasks.spawn(async move {
             let report = |report| hub.report(kind, report, &relate, &affect);
-            watch::follow(kind, events, store, convert, &freshness, &clock, report).await;
+            let fetch = |key| fetch(api.clone(), key);
+            watch::follow(follower, events, fetch, &freshness, &clock, report).await;
         });
     }
 
@@ -286,8 +300,13 @@ async fn present<W: Clone + std::fmt::Debug + DeserializeOwned>(api: Api<W>, sam
     Ok(list.metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or_default())
 }
 
-/// Leaves what is read of the metadata: managed fields and the copy that `kubectl apply` makes are often larger than all
-/// the rest.
+/// A single object. By a list, because that is what may be done with what is watched.
+async fn fetch<W: Clone + std::fmt::Debug + DeserializeOwned>(api: Api<W>, key: Key) -> kube::Result<Option<W>> {
+    let fields = format!("metadata.namespace={},metadata.name={}", key.namespace, key.name);
+    Ok(api.list(&ListParams::default().fields(&fields).limit(1)).await?.items.pop())
+}
+
+/// Leaves what is read of the metadata while the object is kept.
 fn trim(metadata: &mut ObjectMeta) {
     *metadata = ObjectMeta {
         name: metadata.name.take(),
@@ -302,7 +321,7 @@ fn trim(metadata: &mut ObjectMeta) {
     };
 }
 
-/// Without annotations, of which there is often a large one and none that is read.
+/// Without annotations, of which none is read.
 fn bare<K: Resource>(mut object: K) -> K {
     object.meta_mut().annotations = None;
     object

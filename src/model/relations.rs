@@ -5,8 +5,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::Resource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::line::Line;
 use super::{Change, Key, Keys};
 use crate::api::conditions::types;
 use crate::api::precedence::Seniority;
@@ -22,31 +23,33 @@ pub struct Claimant {
 }
 
 impl Claimant {
-    fn new<K: Resource>(key: &Key, object: &K) -> Self {
-        Self { seniority: Seniority::of(object.meta()), key: key.clone() }
+    pub(super) fn new(key: &Key, metadata: &ObjectMeta) -> Self {
+        Self { seniority: Seniority::of(metadata), key: key.clone() }
     }
 }
 
 /// Reverse look-ups. An edge exists as soon as an object names another, whether that one exists or not, so references
 /// resolve in any order of creation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Relations {
+    /// The most ClientSecrets of an Application that count.
+    secrets_limit: usize,
     /// AccessGroup name → ServiceUsers that name it.
     pub users_of_group: HashMap<String, Keys>,
     /// Namespace → ServiceUsers in it.
     pub users_of_namespace: HashMap<Arc<str>, Keys>,
     /// ServiceUser → Applications that name it.
     pub applications_of_user: HashMap<Key, Keys>,
-    /// Application → ClientSecrets that name it, oldest first.
-    pub secrets_of_application: HashMap<Key, Vec<Claimant>>,
+    /// Application → ClientSecrets that name it.
+    pub secrets_of_application: HashMap<Key, Line>,
     /// Client id → Applications that claim it, oldest first.
     pub claimants_of_client_id: HashMap<Arc<str>, Vec<Claimant>>,
     /// Application → the client id that it claims.
     pub client_id_of_application: HashMap<Key, Arc<str>>,
-    /// Secret → ClientSecrets that want to deliver under that name, oldest first.
-    pub claimants_of_secret: HashMap<Key, Vec<Claimant>>,
-    /// Secret → ClientSecrets that import from it.
-    pub importers_of_secret: HashMap<Key, Vec<Claimant>>,
+    /// Secret → ClientSecrets that want to deliver under that name; the oldest has it.
+    pub claimants_of_secret: HashMap<Key, Line>,
+    /// Secret → Applications of the ClientSecrets that import from it, with the number of those.
+    pub importers_of_secret: HashMap<Key, BTreeMap<Key, usize>>,
     /// ClientSecret whose end people are being warned of → its end.
     pub ends_soon: HashMap<Key, Timestamp>,
     /// ClientSecret → its versions that were used lately, and when.
@@ -58,10 +61,47 @@ pub struct Relations {
 }
 
 impl Relations {
+    /// No edges yet. `secrets_limit` is the most ClientSecrets of an Application that count.
+    pub(super) fn new(secrets_limit: usize) -> Self {
+        Self {
+            secrets_limit,
+            users_of_group: HashMap::new(),
+            users_of_namespace: HashMap::new(),
+            applications_of_user: HashMap::new(),
+            secrets_of_application: HashMap::new(),
+            claimants_of_client_id: HashMap::new(),
+            client_id_of_application: HashMap::new(),
+            claimants_of_secret: HashMap::new(),
+            importers_of_secret: HashMap::new(),
+            ends_soon: HashMap::new(),
+            uses: HashMap::new(),
+            rotation_requests: HashMap::new(),
+            user_of_subject: BTreeMap::new(),
+        }
+    }
+
     /// The ClientSecret that may deliver under `secret`: the oldest that wants to.
     #[must_use]
     pub fn first_claimant_of_secret(&self, secret: &Key) -> Option<&Claimant> {
-        self.claimants_of_secret.get(secret)?.first()
+        self.claimants_of_secret.get(secret)?.within().first()
+    }
+
+    /// The ClientSecrets of an Application that count, oldest first.
+    #[must_use]
+    pub fn secrets_that_count(&self, application: &Key) -> &[Claimant] {
+        self.secrets_of_application.get(application).map(Line::within).unwrap_or_default()
+    }
+
+    /// Whether a ClientSecret of this age counts, or did until it went.
+    pub(super) fn counts(&self, application: &Key, claimant: &Claimant) -> bool {
+        let last = |line: &Line| line.within().last().filter(|_| line.within().len() >= self.secrets_limit).cloned();
+        self.secrets_of_application.get(application).and_then(last).is_none_or(|last| *claimant <= last)
+    }
+
+    /// The ClientSecrets of an Application whose place changes when another comes or goes.
+    pub(super) fn secrets_at_the_limit(&self, application: &Key) -> impl Iterator<Item = &Claimant> {
+        let line = self.secrets_of_application.get(application);
+        line.into_iter().flat_map(|line| line.at_the_limit(self.secrets_limit))
     }
 
     /// Replaces the edges of a ServiceUser.
@@ -93,7 +133,7 @@ impl Relations {
             } else {
                 self.client_id_of_application.remove(key);
             }
-            line_up(&mut self.claimants_of_client_id, &client_id, Claimant::new(key, application), present);
+            line_up(&mut self.claimants_of_client_id, &client_id, Claimant::new(key, &application.metadata), present);
         }
     }
 
@@ -101,15 +141,20 @@ impl Relations {
     pub(super) fn secret(&mut self, change: &Change<ClientSecret>) {
         let key = &change.key;
         for (secret, present) in sides(change) {
-            let claimant = Claimant::new(key, secret);
+            let claimant = Claimant::new(key, &secret.metadata);
             let application = key.beside(&secret.spec.application_ref.name);
             let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
-            let present = present && !super::is_deleting(secret);
-            line_up(&mut self.secrets_of_application, &application, claimant.clone(), present);
-            if let Some(existing) = secret.spec.existing() {
-                line_up(&mut self.importers_of_secret, &key.beside(&existing.secret_name), claimant.clone(), present);
+            // One that is being deleted was taken away when that began.
+            if super::is_deleting(secret) {
+                self.ends_soon.remove(key);
+                continue;
             }
-            line_up(&mut self.claimants_of_secret, &delivered, claimant, present);
+            if let Some(existing) = secret.spec.existing() {
+                let source = key.beside(&existing.secret_name);
+                count(&mut self.importers_of_secret, source, application.clone(), present);
+            }
+            join(&mut self.secrets_of_application, application, claimant.clone(), present, self.secrets_limit);
+            join(&mut self.claimants_of_secret, delivered, claimant, present, 1);
             match ends_soon(secret).filter(|_| present) {
                 Some(end) => self.ends_soon.insert(key.clone(), end),
                 None => self.ends_soon.remove(key),
@@ -160,6 +205,35 @@ fn set<N: Eq + Hash, M: Ord>(edges: &mut HashMap<N, BTreeSet<M>>, named: N, memb
         edges.entry(named).or_default().insert(member);
     } else if let Some(members) = edges.get_mut(&named) {
         members.remove(&member);
+        if members.is_empty() {
+            edges.remove(&named);
+        }
+    }
+}
+
+/// The same for a line of claimants, of which `limit` have what they claim.
+fn join(edges: &mut HashMap<Key, Line>, named: Key, claimant: Claimant, present: bool, limit: usize) {
+    if present {
+        let _ = edges.entry(named).or_default().insert(claimant, limit);
+    } else if let Some(line) = edges.get_mut(&named) {
+        let _ = line.remove(&claimant);
+        if line.is_empty() {
+            edges.remove(&named);
+        }
+    }
+}
+
+/// The same for members that may have several reasons to be there.
+fn count(edges: &mut HashMap<Key, BTreeMap<Key, usize>>, named: Key, member: Key, present: bool) {
+    if present {
+        *edges.entry(named).or_default().entry(member).or_default() += 1;
+    } else if let Some(members) = edges.get_mut(&named) {
+        if let Some(reasons) = members.get_mut(&member) {
+            *reasons -= 1;
+            if *reasons == 0 {
+                members.remove(&member);
+            }
+        }
         if members.is_empty() {
             edges.remove(&named);
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use kube::Resource;
 
-use super::{Key, is_deleting};
+use super::{Key, Keys, is_deleting};
 
 /// How objects of a kind are kept.
 pub trait Form {
@@ -48,7 +48,11 @@ impl<F: Form<Object: Resource>> Kept<F> {
 
 /// The objects of one kind; clones are the same store.
 #[derive(Debug)]
-pub struct Store<F>(Arc<RwLock<Objects<F>>>);
+pub struct Store<F> {
+    objects: Arc<RwLock<Objects<F>>>,
+    /// Objects beyond the limit of their namespace, which count as absent.
+    beyond: Arc<RwLock<Keys>>,
+}
 
 /// A set of entries that know their key, because a map would have room for twice as many keys as there are.
 pub(super) type Objects<F> = HashSet<ByKey<F>>;
@@ -78,13 +82,13 @@ impl<F> Hash for ByKey<F> {
 
 impl<F> Clone for Store<F> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { objects: Arc::clone(&self.objects), beyond: Arc::clone(&self.beyond) }
     }
 }
 
 impl<F> Default for Store<F> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self { objects: Arc::default(), beyond: Arc::default() }
     }
 }
 
@@ -97,10 +101,32 @@ impl<F: Form> Store<F> {
 }
 
 impl<F> Store<F> {
+    /// Whether there is such an object.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        self.read().contains(key)
+    }
+
     /// The keys of all objects, in no order.
     #[must_use]
     pub fn keys(&self) -> Vec<Key> {
         self.read().iter().map(|entry| entry.0.key.clone()).collect()
+    }
+
+    /// The keys of all objects that count as absent because they are beyond the limit of their namespace.
+    #[must_use]
+    pub fn keys_beyond(&self) -> Keys {
+        self.beyond.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the object counts as absent because it is beyond the limit of its namespace.
+    #[must_use]
+    pub fn is_beyond(&self, key: &Key) -> bool {
+        self.beyond.read().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    pub(super) fn beyond(&self) -> RwLockWriteGuard<'_, Keys> {
+        self.beyond.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn kept(&self, key: &Key) -> Option<Arc<Kept<F>>> {
@@ -122,11 +148,11 @@ impl<F> Store<F> {
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Objects<F>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.objects.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Objects<F>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.objects.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,9 @@
 //! One watch: a list, then events, for ever.
 //!
 //! Set up against what others ran into: every watch has its own back-off, ends after a minute so that a frozen
-//! connection is noticed, and is wrapped in [`DeserializeGuard`] so that one undecodable object does not stop its kind.
+//! connection is noticed, and decodes every object by itself ([`decoded`](super::decoded)), so that one undecodable object does not stop its kind.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,8 +17,10 @@ use kube::core::error_boundary::InvalidObject;
 use kube::runtime::watcher::{self, Event, ExponentialBackoff};
 use kube::runtime::{WatchStreamExt, watcher::Config};
 
+use super::places::{Place, Places};
+use super::relations::Claimant;
 use super::store::{ByKey, Kept, Objects, Store};
-use super::{Key, Kind, revision};
+use super::{Key, Keys, Kind, revision};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::pool::Pool;
@@ -25,8 +28,7 @@ use crate::pool::Pool;
 /// Seconds after which the server ends a watch, and a connection that is silent for a little longer is given up. kube's
 /// default of 290 s would leave a frozen connection unnoticed for as long.
 const WATCH_TIMEOUT_SECONDS: u32 = 60;
-/// Objects in one page of a list. Decoding a page takes some twenty times its size, managed fields among it, so this bounds
-/// the memory at its highest (kubectl's 500 took 80 MB); smaller ones only take longer.
+/// Objects in one page of a list, fewer where they are large (`connection/pages.rs`).
 const PAGE_SIZE: u32 = 100;
 /// Changes that are reported, and members of a group that are looked up, before other tasks have their turn.
 pub(super) const PIECE: usize = 100;
@@ -107,20 +109,39 @@ pub(super) fn config() -> Config {
 }
 
 /// Feeds `events` into `store` and reports each difference to `report`. `convert` turns an object into what is kept;
-/// `Err` is an object that could not be decoded, which counts as absent.
-pub(super) async fn follow<W: Resource, F>(
-    kind: Kind,
+/// `Err` is an object that could not be decoded, which counts as absent. `fetch` gets a single object: one that moves up to
+/// a place within the limit of its namespace.
+pub(super) async fn follow<W: Resource, F, R>(
+    mut follower: Follower<F, impl Fn(W, &Key) -> Result<F, Box<InvalidObject>>>,
     events: impl Stream<Item = watcher::Result<Event<W>>>,
-    store: Store<F>,
-    convert: impl Fn(W, &Key) -> Result<F, Box<InvalidObject>>,
+    fetch: impl Fn(Key) -> R,
     freshness: &Freshness,
     clock: &impl Clock,
     mut report: impl FnMut(Report<F>),
-) {
+) where
+    R: Future<Output = kube::Result<Option<W>>>,
+{
+    let kind = follower.kind;
     let backoff = ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter();
     let mut events = std::pin::pin!(events.backoff(ExponentialBackoff::from(backoff.without_max_times())));
-    let mut follower = Follower::new(kind, store, convert);
-    while let Some(event) = events.next().await {
+    loop {
+        let event = match follower.wanted.pop_first() {
+            None => events.next().await,
+            Some(key) => match fetch(key.clone()).await {
+                Ok(Some(object)) => Some(Ok(Event::Apply(object))),
+                // The event that it is gone comes.
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, "an object that moved up could not be fetched, trying again");
+                    follower.wanted.insert(key);
+                    match tokio::time::timeout(BACKOFF.1, events.next()).await {
+                        Ok(event) => event,
+                        Err(_) => continue,
+                    }
+                }
+            },
+        };
+        let Some(event) = event else { return };
         match event {
             Ok(event) => {
                 // `Init` comes before the list is asked for; it says nothing about the API server.
@@ -155,21 +176,56 @@ fn seen<W: Resource>(event: &Event<W>) -> u64 {
 }
 
 /// The store of one watch, and what it takes to tell what an event changed.
-struct Follower<F, C> {
+pub(super) struct Follower<F, C> {
     kind: Kind,
     store: Store<F>,
     convert: C,
     /// Each namespace's name once.
     namespaces: Pool<str>,
+    places: Places,
     /// The list that is coming in; the one before is served until it is complete.
-    listing: Objects<F>,
+    listing: Listing<F>,
+    /// Objects that have moved up to a place within the limit and are to be fetched.
+    wanted: Keys,
     /// Something of the last list, or since, was older than what was served.
     behind: bool,
 }
 
+/// A list that is coming in.
+struct Listing<F> {
+    objects: Objects<F>,
+    places: Places,
+    /// Objects beyond the limit of their namespace, with their revision.
+    beyond: BTreeMap<Key, u64>,
+}
+
+impl<F> Listing<F> {
+    fn new(places: Places) -> Self {
+        Self { objects: Objects::new(), places, beyond: BTreeMap::new() }
+    }
+
+    /// Whether there is a place for the object. It may be that of another one.
+    fn admits(&mut self, claimant: &Claimant, revision: u64) -> bool {
+        let key = claimant.key.clone();
+        match self.places.take(claimant) {
+            Place::Beyond => drop(self.beyond.insert(key, revision)),
+            Place::Within(displaced) => {
+                let displaced = displaced.and_then(|key| self.objects.take(&key));
+                self.beyond.extend(displaced.map(|object| (object.0.key.clone(), object.0.revision)));
+                return true;
+            }
+        }
+        false
+    }
+}
+
 impl<F, C> Follower<F, C> {
-    fn new(kind: Kind, store: Store<F>, convert: C) -> Self {
-        Self { kind, store, convert, namespaces: Pool::default(), listing: Objects::new(), behind: false }
+    /// `limit` is the most objects of a namespace that count.
+    pub(super) fn new(kind: Kind, store: Store<F>, convert: C, limit: Option<usize>) -> Self {
+        let places = Places::new(limit);
+        let listing = Listing::new(places.empty());
+        let namespaces = Pool::default();
+        Self { kind, store, convert, namespaces, places, listing, wanted: Keys::new(), behind: false }
     }
 
     fn take<W: Resource>(&mut self, event: Event<W>) -> Vec<Report<F>>
@@ -179,38 +235,88 @@ impl<F, C> Follower<F, C> {
         match event {
             Event::Init => {
                 self.behind = false;
-                self.listing = Objects::new();
+                self.listing = Listing::new(self.places.empty());
                 Vec::new()
             }
-            Event::InitApply(object) => match self.keep(object) {
-                Ok(object) => {
-                    let newer = self.newer_than(&object);
-                    self.listing.insert(ByKey(newer.unwrap_or(object)));
-                    Vec::new()
+            Event::InitApply(object) => {
+                if !self.listing.admits(&self.claimant(object.meta()), revision(&object)) {
+                    return Vec::new();
                 }
-                Err(invalid) => vec![self.undecodable(&invalid)],
-            },
-            Event::InitDone => {
-                self.listing.shrink_to_fit();
-                let before = self.store.replace(std::mem::take(&mut self.listing));
-                differences(before, &self.store).into_iter().chain([Report::Listed]).collect()
-            }
-            Event::Apply(object) => {
-                let made_at = made_at(object.meta());
                 match self.keep(object) {
-                    Ok(object) if self.newer_than(&object).is_some() => Vec::new(),
                     Ok(object) => {
-                        let before = self.store.put(Arc::clone(&object));
-                        vec![Report::Change { before, after: Some(object), made_at }]
+                        let newer = self.newer_than(&object);
+                        self.listing.objects.insert(ByKey(newer.unwrap_or(object)));
+                        Vec::new()
                     }
-                    Err(invalid) => {
-                        let seen = self.undecodable(&invalid);
-                        self.remove(&invalid.metadata).into_iter().chain([seen]).collect()
-                    }
+                    Err(invalid) => vec![self.undecodable(&invalid)],
                 }
             }
-            Event::Delete(object) => self.remove(object.meta()).into_iter().collect(),
+            Event::InitDone => self.listed(),
+            Event::Apply(object) => self.apply(object),
+            Event::Delete(object) => {
+                self.wanted.extend(self.places.leave(&self.claimant(object.meta())));
+                self.wanted.remove(&self.key(object.meta()));
+                let was_beyond = self.store.beyond().remove(&self.key(object.meta()));
+                let seen = was_beyond.then(|| Report::Seen(revision(&object)));
+                self.remove(object.meta()).into_iter().chain(seen).collect()
+            }
         }
+    }
+
+    fn listed(&mut self) -> Vec<Report<F>> {
+        let places = self.places.empty();
+        let Listing { mut objects, places, beyond } = std::mem::replace(&mut self.listing, Listing::new(places));
+        objects.shrink_to_fit();
+        self.places = places;
+        self.wanted.clear();
+        let known = std::mem::replace(&mut *self.store.beyond(), beyond.keys().cloned().collect());
+        let told = beyond.into_iter().map(|(key, revision)| {
+            if known.contains(&key) { Report::Seen(revision) } else { Report::Beyond(key, revision) }
+        });
+        let before = self.store.replace(objects);
+        differences(before, &self.store).into_iter().chain(told).chain([Report::Listed]).collect()
+    }
+
+    fn apply<W: Resource>(&mut self, object: W) -> Vec<Report<F>>
+    where
+        C: Fn(W, &Key) -> Result<F, Box<InvalidObject>>,
+    {
+        let (made_at, claimant) = (made_at(object.meta()), self.claimant(object.meta()));
+        let key = claimant.key.clone();
+        let mut reports = match self.places.take(&claimant) {
+            Place::Beyond => {
+                self.store.beyond().insert(key.clone());
+                return vec![Report::Beyond(key, revision(&object))];
+            }
+            Place::Within(displaced) => displaced.map(|key| self.displace(key)).unwrap_or_default(),
+        };
+        self.wanted.remove(&key);
+        self.store.beyond().remove(&key);
+        match self.keep(object) {
+            Ok(object) if self.newer_than(&object).is_some() => {}
+            Ok(object) => {
+                let before = self.store.put(Arc::clone(&object));
+                reports.push(Report::Change { before, after: Some(object), made_at });
+            }
+            Err(invalid) => {
+                let seen = self.undecodable(&invalid);
+                reports.extend(self.remove(&invalid.metadata).into_iter().chain([seen]));
+            }
+        }
+        reports
+    }
+
+    /// Another object has taken its place.
+    fn displace(&mut self, key: Key) -> Vec<Report<F>> {
+        self.wanted.remove(&key);
+        self.store.beyond().insert(key.clone());
+        let Some(before) = self.store.take(&key) else { return Vec::new() };
+        let revision = before.revision;
+        vec![Report::Change { before: Some(before), after: None, made_at: None }, Report::Beyond(key, revision)]
+    }
+
+    fn claimant(&self, metadata: &ObjectMeta) -> Claimant {
+        Claimant::new(&self.key(metadata), metadata)
     }
 
     /// The object as it is kept, under the key that is known already if there is one.
@@ -283,6 +389,8 @@ pub(super) enum Report<F> {
     },
     /// A revision that changes nothing: its object cannot be decoded.
     Seen(u64),
+    /// An object, at this revision, that counts as absent because it is beyond the limit of its namespace.
+    Beyond(Key, u64),
     /// A complete list is in the store.
     Listed,
 }

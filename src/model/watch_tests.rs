@@ -14,7 +14,7 @@ const SPEC: &str =
 
 /// What is served after these events, and whether the API server is behind that.
 fn after(events: impl IntoIterator<Item = Event<AccessGroup>>) -> (Vec<u64>, bool) {
-    let mut follower = Follower::new(Kind::AccessGroup, Store::default(), |group, _: &Key| Ok(Arc::new(group)));
+    let mut follower = Follower::new(Kind::AccessGroup, Store::default(), |group, _: &Key| Ok(Arc::new(group)), None);
     for event in events {
         drop(follower.take(event));
     }
@@ -68,4 +68,83 @@ fn a_failed_watch_is_good_again_when_it_is_quiet_unless_the_api_server_has_lost_
     assert!(freshness.is_behind(), "the data were restored from a backup");
     freshness.api_server_is_at(9, Kind::AccessGroup, at(300));
     assert!(freshness.is_behind(), "that it has as many changes again does not make them the same ones");
+}
+
+fn user(namespace: &str, name: &str, age: i64, revision: u64) -> crate::api::ServiceUser {
+    let created = Timestamp::from_second(1_700_000_000 - age).unwrap();
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "ServiceUser", "spec": {"location": "/"},
+        "metadata": {
+            "namespace": namespace, "name": name, "creationTimestamp": created, "resourceVersion": revision.to_string(),
+            "uid": format!("00000000-0000-0000-0000-{age:012}"),
+        },
+    }))
+    .unwrap()
+}
+
+/// What counts and what is beyond the limit of two, what was reported of these events, and what is to be fetched.
+fn limited(events: impl IntoIterator<Item = Event<crate::api::ServiceUser>>) -> [Vec<String>; 4] {
+    let convert = |user, _: &Key| Ok(Arc::new(user));
+    let mut follower = Follower::new(Kind::ServiceUser, Store::default(), convert, Some(2));
+    let reports: Vec<_> = events.into_iter().flat_map(|event| follower.take(event)).collect();
+    let reports = reports.iter().map(|report| match report {
+        Report::Change { before, after: None, .. } => format!("-{}", before.as_ref().unwrap().key.name),
+        Report::Change { after: Some(after), .. } => format!("+{}", after.key.name),
+        Report::Seen(revision) => format!("seen {revision}"),
+        Report::Beyond(key, revision) => format!("beyond {} {revision}", key.name),
+        Report::Listed => "listed".to_owned(),
+    });
+    let name = |key: &Key| key.name.to_string();
+    let mut here: Vec<_> = follower.store.keys().iter().map(name).collect();
+    here.sort();
+    [
+        here,
+        follower.store.beyond().iter().map(name).collect(),
+        reports.collect(),
+        follower.wanted.iter().map(name).collect(),
+    ]
+}
+
+fn listed_users(users: &[(&str, i64)]) -> Vec<Event<crate::api::ServiceUser>> {
+    let objects = users.iter().map(|(name, age)| Event::InitApply(user("a", name, *age, 7)));
+    [Event::Init].into_iter().chain(objects).chain([Event::InitDone]).collect()
+}
+
+#[test]
+fn the_oldest_of_a_namespace_count_whatever_the_order_of_the_list() {
+    let young_first = [("c", 1), ("b", 2), ("d", 0), ("a", 3)];
+    let [here, beyond, _, wanted] = limited(listed_users(&young_first));
+    assert_eq!((here, beyond), (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned(), "d".to_owned()]));
+    assert!(wanted.is_empty());
+    let other = Event::Apply(user("b", "other", 0, 8));
+    let [here, ..] = limited(listed_users(&young_first).into_iter().chain([other]));
+    assert!(here.contains(&"other".to_owned()), "each namespace for itself");
+}
+
+#[test]
+fn one_that_is_beyond_is_reported_and_seen_and_never_kept() {
+    let start = listed_users(&[("a", 3), ("b", 2)]);
+    let came =
+        [Event::Apply(user("a", "c", 1, 8)), Event::Apply(user("a", "c", 1, 9)), Event::Delete(user("a", "c", 1, 10))];
+    let [here, beyond, reports, _] = limited(start.into_iter().chain(came));
+    assert_eq!(here, ["a", "b"]);
+    assert!(beyond.is_empty());
+    assert_eq!(reports[3..], ["beyond c 8", "beyond c 9", "seen 10"]);
+}
+
+#[test]
+fn an_older_one_takes_the_place_and_leaves_it_again() {
+    let start = listed_users(&[("b", 2), ("c", 1)]);
+    let came = Event::Apply(user("a", "a", 3, 8));
+    let [here, beyond, reports, _] = limited(start.clone().into_iter().chain([came.clone()]));
+    assert_eq!((here, beyond), (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()]));
+    assert_eq!(reports[3..], ["-c", "beyond c 7", "+a"]);
+    let gone = Event::Delete(user("a", "a", 3, 9));
+    let [here, beyond, _, wanted] = limited(start.clone().into_iter().chain([came.clone(), gone.clone()]));
+    assert_eq!((here, beyond, wanted), (vec!["b".to_owned()], vec!["c".to_owned()], vec!["c".to_owned()]));
+    let fetched = Event::Apply(user("a", "c", 1, 7));
+    let [here, beyond, reports, wanted] = limited(start.into_iter().chain([came, gone, fetched]));
+    assert_eq!(here, ["b", "c"]);
+    assert!(beyond.is_empty() && wanted.is_empty());
+    assert_eq!(reports.last().unwrap(), "+c");
 }

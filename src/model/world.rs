@@ -16,9 +16,14 @@ use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 pub(crate) const SECRETS_LIMIT: usize = 2;
 
 /// A model that is written by hand.
-#[derive(Default)]
 pub(crate) struct World {
     pub(crate) model: Model,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self { model: Model::new(SECRETS_LIMIT) }
+    }
 }
 
 impl World {
@@ -72,7 +77,7 @@ impl World {
         let change = write(&self.model.secrets, object, present, |object| Packed::new(&object));
         let mut affected = Affected::nothing(Kind::ClientSecret, 0);
         self.relations().secret(&change);
-        affected.secret(&self.relations(), &change, SECRETS_LIMIT);
+        affected.secret(&self.relations(), &change);
         affected
     }
 }

@@ -345,6 +345,35 @@ fn an_immutable_secret_is_left_alone_and_said_to_be() {
 }
 
 #[test]
+fn the_operator_s_floor_takes_the_place_of_a_shorter_interval_and_is_told() {
+    let hour = SignedDuration::from_hours(1);
+    let policy = Policy {
+        lifetime: LifetimePolicy { rotation_interval_min: hour, ..LifetimePolicy::default() },
+        ..POLICY.clone()
+    };
+    let short = "It is rotated every 1 hour, because the operator allows no shorter spec.rotation.every.";
+    // The last one ends before it may be rotated: it is not accepted meanwhile, and not rotated sooner for that.
+    let table = [
+        (json!({"rotation": {"every": "1m", "overlap": "0s"}}), hour, true),
+        (json!({"rotation": {"every": "2h", "overlap": "0s"}}), hour * 2, false),
+        (json!({"expiresIn": "10m", "rotation": {"every": "1m", "overlap": "0s"}}), hour, true),
+    ];
+    for (asked, least, told) in table {
+        let secret = secret(spec(&asked));
+        let seen = Observed { policy: &policy, ..observed(&secret, Delivered::Absent) };
+        let status = status(&seen, &issued("one"));
+        let due = status.next_rotation_at.unwrap();
+        assert!(due >= at(NOW) + least && due <= at(NOW) + least * 2, "{asked}: {due}");
+        assert_eq!(status.conditions[0].message.contains(short), told, "{}", status.conditions[0].message);
+        let issued = with_status(&secret, status);
+        let early = Observed { policy: &policy, ..observed_at(&issued, ours("one"), at(NOW) + hour / 2) };
+        assert_eq!(decide(&early), Action::None, "{asked}");
+        let then = Observed { policy: &policy, ..observed_at(&issued, ours("one"), due) };
+        assert_eq!(decide(&then), Action::Stage(RotationCause::Interval), "{asked}");
+    }
+}
+
+#[test]
 fn a_rotation_records_delivers_overlaps_and_retires() {
     let spec = spec(&json!({"rotation": {"every": "30d", "overlap": "24h"}}));
     let one = settled(spec, "one");
@@ -527,7 +556,7 @@ fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
         (
             with(|seen| seen.rank = 20),
             "LimitReached",
-            "spec.applicationRef: Application sync has 20 older ClientSecrets, and no more than 20 count: delete one",
+            "spec.applicationRef: 20 older ClientSecrets belong to Application sync, and only the oldest 20 are active: delete one",
         ),
         (
             with(|seen| seen.delivered = Delivered::Foreign),
@@ -686,7 +715,7 @@ fn without_its_source_an_imported_value_is_replaced_with_the_usual_overlap() {
 #[test]
 fn what_the_operator_makes_end_sooner_is_rotated_sooner() {
     let limited = |max: i64| Policy {
-        lifetime: LifetimePolicy { max: Some(SignedDuration::from_hours(max)), forbid_never: false },
+        lifetime: LifetimePolicy { max: Some(SignedDuration::from_hours(max)), ..LifetimePolicy::default() },
         ..POLICY.clone()
     };
     for (max, due) in [(30 * 24, 29 * 24), (24, 12)] {

@@ -5,6 +5,7 @@ pub mod access_group;
 pub mod application;
 pub mod client_secret;
 pub mod content;
+pub mod limit;
 pub mod service_user;
 mod story;
 

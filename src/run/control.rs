@@ -86,6 +86,7 @@ impl Control {
                 usage_lag: args.last_use_interval.length() + USE_TRAVELS,
             },
             namespace: args.namespace.clone(),
+            objects_per_namespace: args.policy.objects_per_namespace(),
             token_lifetime_max: args.policy.token_lifetime_max.length(),
             replica: args.replica_name.clone(),
             adopt_unverified: self.args.adopt_unverified_secrets,

@@ -96,7 +96,7 @@ impl Waiting {
 async fn client() -> Result<Client, RunError> {
     let mut config = connection::infer().await.map_err(|error| RunError::Config(Box::new(error)))?;
     config.read_timeout = Some(READ_TIMEOUT);
-    Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))
+    connection::client(config).map_err(|error| RunError::Client(Box::new(error)))
 }
 
 /// Cancelled by SIGTERM or SIGINT.

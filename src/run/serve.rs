@@ -212,7 +212,6 @@ async fn watch_index(index: Arc<Index>, process: Process, metrics: TokenMetrics)
 fn index_settings(process: &Process, args: &ServeArgs) -> index::Settings {
     let policy = &process.args.policy;
     index::Settings {
-        secrets_per_application: policy.secrets_per_application(),
         token_lifetime_max: policy.token_lifetime_max.length(),
         lifetime: policy.lifetime(),
         staleness_max: args.staleness_max.length(),

@@ -8,7 +8,7 @@ use crate::harness::{Cluster, Tenant, access_group, application, client_secret, 
 async fn what_the_operator_limits_is_limited() {
     let settings = [
         &["--token-lifetime-max", "2m", "--secrets-per-application", "1", "--staleness-max", "2s"][..],
-        &["--require-namespace-location"],
+        &["--require-namespace-location", "--objects-per-namespace", "3"],
     ];
     let settings = settings.concat();
     let cluster = Cluster::own_with(1, &settings);
@@ -31,7 +31,12 @@ async fn what_the_operator_limits_is_limited() {
     tenant.later_than(&tenant.get("ClientSecret", "blue").await).await;
     tenant.apply(&client_secret("green", "sync", json!({}))).await;
     let message = tenant.refused("ClientSecret", "green", "LimitReached").await;
-    assert!(message.contains("has 1 older ClientSecrets, and no more than 1 count"), "{message}");
+    assert!(
+        message.contains("1 older ClientSecrets belong to Application sync, and only the oldest 1 are active"),
+        "{message}"
+    );
+
+    beyond_the_limit_of_the_namespace(&tenant).await;
 
     cluster.controlplane.component("kill", "kube-apiserver");
     eventually("what is too old is not served", async || {
@@ -69,4 +74,20 @@ async fn chooses_no_location(tenant: &Tenant) {
     tenant.merge("Namespace", "", &tenant.namespace, located).await.unwrap();
     tenant.ready("ServiceUser", "roaming").await;
     assert_eq!(tenant.accepted(&roaming).await[0]["location"], "/emea/billing");
+}
+
+/// Three ServiceUsers of a namespace are active. A fourth one is not, nor is what stands on it, until one of the three goes.
+async fn beyond_the_limit_of_the_namespace(tenant: &Tenant) {
+    let group = tenant.own("readers");
+    tenant.apply(&service_user("second", &[&group])).await;
+    tenant.later_than(&tenant.get("ServiceUser", "second").await).await;
+    tenant.apply(&service_user("third", &[&group])).await;
+    let message = tenant.refused("ServiceUser", "third", "NamespaceLimitReached").await;
+    assert!(message.contains("3 older ServiceUsers") && message.contains("--objects-per-namespace"), "{message}");
+    tenant.apply(&application("on-third", "third", json!({}))).await;
+    tenant.refused("Application", "on-third", "ServiceUserNotFound").await;
+
+    tenant.delete("ServiceUser", &tenant.namespace, "second").await;
+    tenant.ready("ServiceUser", "third").await;
+    tenant.ready("Application", "on-third").await;
 }

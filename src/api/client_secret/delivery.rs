@@ -22,6 +22,8 @@ pub const TTL_DEFAULT: SignedDuration = SignedDuration::from_mins(15);
 #[x_kube(validation = Rule::new(rename_free_rule())
     .message("rename must not give a key the name of another key: choose a name that no other key has")
     .field_path(".rename"))]
+#[x_kube(validation = Rule::new(texts_rule())
+    .message("secretName, rename, labels and annotations must have at most 16384 characters together: shorten or remove some"))]
 pub struct Delivery {
     /// Name of the Secret; immutable. Default: the name of the ClientSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,6 +151,18 @@ fn cel_list(names: &[&str]) -> String {
 }
 
 const HAS_ENV_KEYS: &str = "has(self.keys) && self.keys == 'Env'";
+
+/// Characters of everything in `spec.delivery` together. Each replica keeps them of every ClientSecret.
+const TEXTS_MAX: u32 = 16_384;
+
+/// CEL: the texts are not too long together.
+fn texts_rule() -> String {
+    let texts = |field: &str| {
+        format!("(has(self.{field}) ? self.{field}.map(key, size(key) + size(self.{field}[key])).sum() : 0)")
+    };
+    let [rename, labels, annotations] = ["rename", "labels", "annotations"].map(texts);
+    format!("(has(self.secretName) ? size(self.secretName) : 0) + {rename} + {labels} + {annotations} <= {TEXTS_MAX}")
+}
 
 /// CEL: only keys of the set are renamed.
 fn rename_known_rule() -> String {

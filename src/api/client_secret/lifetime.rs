@@ -15,6 +15,8 @@ pub struct LifetimePolicy {
     pub max: Option<SignedDuration>,
     /// `expiresIn: Never` counts as [`EXPIRES_IN_DEFAULT`].
     pub forbid_never: bool,
+    /// The shortest time between two rotations by `rotation.every`.
+    pub rotation_interval_min: SignedDuration,
 }
 
 impl LifetimePolicy {
@@ -42,6 +44,19 @@ impl LifetimePolicy {
             VersionState::Retiring => version.retires_at.into_iter().chain(expires()).min(),
             VersionState::Retired => Some(version.retires_at.unwrap_or(Timestamp::MIN)),
         }
+    }
+
+    /// The time between two rotations that takes the place of a shorter one in the spec; `None`: the spec's own is used.
+    #[must_use]
+    pub fn slows(&self, spec: &ClientSecretSpec) -> Option<SignedDuration> {
+        let every = spec.rotation.as_ref()?.every.as_ref()?.length();
+        Some(self.rotation_interval_min).filter(|least| every < *least)
+    }
+
+    /// Before when no version issued at `issued` is rotated by `rotation.every`.
+    #[must_use]
+    pub fn earliest_rotation(&self, issued: Timestamp) -> Timestamp {
+        saturating_add(issued, self.rotation_interval_min)
     }
 
     /// Whether a version issued at `issued` ends sooner than its owner asked for.
@@ -85,7 +100,8 @@ mod tests {
             (None, Some("2026-01-02T00:00:00Z"), month, false, Some("2026-01-02T00:00:00Z"), false),
         ];
         for (expires_in, expires_at, max, forbid_never, expected, shortened) in table {
-            let (policy, spec) = (LifetimePolicy { max, forbid_never }, spec(expires_in, expires_at));
+            let policy = LifetimePolicy { max, forbid_never, ..LifetimePolicy::default() };
+            let spec = spec(expires_in, expires_at);
             let expected = expected.map(|text| text.parse().unwrap());
             assert_eq!(policy.expiry(&spec, issued), expected, "{expires_in:?} {expires_at:?} {policy:?}");
             assert_eq!(policy.shortens(&spec, issued), shortened, "{expires_in:?} {expires_at:?} {policy:?}");

@@ -18,7 +18,7 @@ pub const OVERLAP_DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
-    /// A new version that long after the last; at least 1m. It must leave room for `overlap` before the version ends.
+    /// A new version that long after the last; at least 1m, and never sooner than the operator allows. It must leave room for `overlap` before the version ends.
     /// Absent: only by `trigger`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_of_a_minute")]
@@ -81,9 +81,16 @@ impl Rotation {
 
     /// When the version is due for rotation that was issued at `issued` and ends at `end`. `spread`, from 0 to 1, is the
     /// share of a small delay that keeps credentials apart which were issued together; it takes nothing from the overlap.
+    /// `least` is the shortest interval that the operator allows.
     #[must_use]
-    pub fn due(&self, issued: Timestamp, end: Option<Timestamp>, spread: f64) -> Option<Timestamp> {
-        let every = self.every.as_ref()?.length();
+    pub fn due(
+        &self,
+        issued: Timestamp,
+        end: Option<Timestamp>,
+        spread: f64,
+        least: SignedDuration,
+    ) -> Option<Timestamp> {
+        let every = self.every.as_ref()?.length().max(least);
         let due = saturating_add(issued, every);
         let room = end.map_or(SPREAD_MAX, |end| end.duration_since(due) - self.overlap());
         let longest = (every / SPREAD_SHARE).min(SPREAD_MAX).min(room).max(SignedDuration::ZERO);

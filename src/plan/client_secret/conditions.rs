@@ -73,6 +73,11 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
     if issued.is_some_and(|issued| observed.policy.lifetime.shortens(spec, issued)) {
         message.push_str(" It ends sooner than spec asks, because the operator limits the life of credentials.");
     }
+    if let Some(least) = observed.policy.lifetime.slows(spec) {
+        message.push_str(" It is rotated every ");
+        message.push_str(&words(least));
+        message.push_str(", because the operator allows no shorter spec.rotation.every.");
+    }
     if spec.existing().is_some() && spec.rotation.is_some() {
         message.push_str(" An imported value is not rotated by Postern: spec.rotation has no effect.");
     }

@@ -61,20 +61,20 @@ impl Observed<'_> {
 
     fn out_of_place(&self) -> Option<Obstacle> {
         let application = &self.secret.spec.application_ref.name;
+        if self.rank >= self.policy.limit {
+            let limit = self.policy.limit;
+            let message = format!(
+                "spec.applicationRef: {limit} older ClientSecrets belong to Application {application}, and only the oldest \
+                 {limit} are active: delete one that is not needed, and this one is issued automatically."
+            );
+            return Some(Obstacle::stuck(reasons::LIMIT_REACHED, message));
+        }
         if matches!(self.application, ApplicationState::Missing) {
             let message = format!(
                 "spec.applicationRef: Application {application} does not exist in this namespace: create it, or create \
                  this ClientSecret again with the right name."
             );
             return Some(Obstacle::waiting(reasons::APPLICATION_NOT_FOUND, message));
-        }
-        if self.rank >= self.policy.limit {
-            let message = format!(
-                "spec.applicationRef: Application {application} has {} older ClientSecrets, and no more than {} count: delete \
-                 one that is not needed, and this one is issued by itself.",
-                self.rank, self.policy.limit
-            );
-            return Some(Obstacle::stuck(reasons::LIMIT_REACHED, message));
         }
         if matches!(self.application, ApplicationState::WithoutClientId) {
             let message = format!(

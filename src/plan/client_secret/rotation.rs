@@ -71,10 +71,13 @@ impl Observed<'_> {
         let rotation = self.secret.spec.rotation.as_ref().filter(|_| self.secret.spec.existing().is_none())?;
         let lifetime = &self.policy.lifetime;
         let end = lifetime.expiry(&self.secret.spec, version.created_at);
-        let due = rotation.due(version.created_at, end, self.spread())?;
+        let due = rotation.due(version.created_at, end, self.spread(), lifetime.rotation_interval_min)?;
         match end.filter(|_| lifetime.shortens(&self.secret.spec, version.created_at)) {
             // Who wrote the spec could not know: rotated in time for its overlap, if it lives for longer than two of those.
-            Some(end) => Some(due.min(end - rotation.overlap().min(end.duration_since(version.created_at) / 2))),
+            Some(end) => {
+                let in_time = end - rotation.overlap().min(end.duration_since(version.created_at) / 2);
+                Some(due.min(in_time).max(lifetime.earliest_rotation(version.created_at)))
+            }
             None => Some(due),
         }
     }

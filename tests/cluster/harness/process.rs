@@ -66,6 +66,13 @@ impl Process {
         assert!(status.success(), "{} runs no more", self.name);
     }
 
+    /// The most memory that it has had so far, in MiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child().id())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("a peak") / 1024
+    }
+
     /// How it ended, once it has.
     pub async fn ended(&self) -> ExitStatus {
         eventually(format_args!("{} ends", self.name), async || self.exit_status().ok_or("it runs".to_owned())).await

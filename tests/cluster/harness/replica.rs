@@ -45,6 +45,8 @@ impl Replica {
             ["--log-level", "trace"],
             // Tests count writes; those about the last use say how often they want it told.
             ["--last-use-interval", "1d"],
+            // Tests wait for a rotation.
+            ["--rotation-interval-min", "1m"],
         ];
         Self {
             command: command.concat().into_iter().map(str::to_owned).collect(),

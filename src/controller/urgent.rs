@@ -1,0 +1,55 @@
+//! Work that ends access. It is served before work that grants it.
+//!
+//! Decided from the stores whenever a key begins to wait, not from the event that brought it: so it is also right after a
+//! restart, and when a write is tried again.
+
+use kube::ResourceExt;
+
+use crate::api::ClientSecret;
+use crate::api::conditions::{reasons, types};
+use crate::model::{Key, Model};
+
+/// Whether access through this ClientSecret is to end: it is revoked, or the Secret that its value is in or comes from was
+/// deleted or replaced, and the status does not say so yet.
+pub(super) fn secret(model: &Model, key: &Key) -> bool {
+    model.secrets.get(key).is_some_and(|secret| is_revoked_now(&secret) || has_lost_its_value(model, key, &secret))
+}
+
+/// Whether the Application is to be reported as closed: it is suspended, or its ServiceUser is, or is gone.
+pub(super) fn application(model: &Model, key: &Key) -> bool {
+    let Some(application) = model.applications.get(key) else { return false };
+    let conditions = application.status.iter().flat_map(|status| &status.conditions);
+    let is_open = conditions.into_iter().any(|c| c.type_ == types::READY && c.status == "True");
+    let user = || model.user(&key.beside(&application.spec.service_user_ref.name));
+    is_open && (application.spec.is_suspended() || user().is_none_or(|user| user.spec.is_suspended()))
+}
+
+/// Whether the ServiceUser is to be reported as suspended.
+pub(super) fn user(model: &Model, key: &Key) -> bool {
+    let Some(user) = model.users.get(key) else { return false };
+    let conditions = user.status.iter().flat_map(|status| &status.conditions);
+    let is_told = conditions.into_iter().any(|c| c.type_ == types::READY && c.reason == reasons::SUSPENDED);
+    user.spec.is_suspended() && !is_told
+}
+
+fn is_revoked_now(secret: &ClientSecret) -> bool {
+    let conditions = secret.status.iter().flat_map(|status| &status.conditions);
+    let is_told = conditions.into_iter().any(|c| c.type_ == types::READY && c.reason == reasons::REVOKED);
+    secret.spec.is_revoked() && secret.status.is_some() && !is_told
+}
+
+fn has_lost_its_value(model: &Model, key: &Key, secret: &ClientSecret) -> bool {
+    let Some(status) = &secret.status else { return false };
+    let is_deleted = |name: &str| {
+        let found = model.delivered.get(&key.beside(name));
+        found.is_none_or(|found| found.terminating.is_some())
+    };
+    let is_replaced = |name: &str, known: &str| {
+        let found = model.imports.get(&key.beside(name));
+        found.and_then(|found| found.resource_version()).is_none_or(|found| found != known)
+    };
+    let delivered = status.binding.as_ref();
+    let imported = secret.spec.existing().zip(status.source.as_ref());
+    delivered.is_some_and(|binding| is_deleted(&binding.name))
+        || imported.is_some_and(|(existing, told)| is_replaced(&existing.secret_name, &told.resource_version))
+}

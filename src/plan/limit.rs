@@ -1,0 +1,15 @@
+//! Objects beyond the limit of their namespace.
+
+use super::story::{Outlook, with_outlook};
+use crate::api::conditions::{Verdict, reasons, types};
+
+/// What is said of an object of this kind.
+#[must_use]
+pub fn verdicts(kind: &str, namespace: &str, limit: usize) -> Vec<Verdict> {
+    let message = format!(
+        "Namespace {namespace} has {limit} older {kind}s, and only the oldest {limit} of a namespace are active: delete those \
+         that are not needed, or move some to another namespace. This one is activated automatically then. The operator \
+         sets the limit with --objects-per-namespace."
+    );
+    with_outlook(Verdict::no(types::READY, reasons::NAMESPACE_LIMIT_REACHED, message), Outlook::Stuck)
+}

@@ -1,0 +1,91 @@
+//! Objects are bounded in bytes: what is too large is refused, and what is there already keeps no replica from starting.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Tenant, application, client_secret, eventually, service_user};
+
+/// As much as labels and annotations of an object may have together, in characters.
+const METADATA_MAX: usize = 65_536;
+/// The chart's memory limit, in MiB.
+const MEMORY_LIMIT: u64 = 256;
+
+#[tokio::test]
+async fn texts_that_are_too_long_together_are_refused_with_their_field() {
+    let tenant = Tenant::without_operator("sizes").await;
+    let annotations = |characters: usize| -> BTreeMap<String, String> {
+        (0..characters / 4_096).map(|number| (format!("a{number}"), "x".repeat(4_096 - 2))).collect()
+    };
+    let scopes = |count: usize| -> Vec<String> { (0..count).map(|number| format!("{number:0>128}")).collect() };
+    let restricted = |scopes: &[String]| json!({"restrictTo": {"scopes": scopes}});
+    let audiences: Vec<String> = (0..32).map(|number| format!("{number:0>256}")).collect();
+    let wide = json!({"restrictTo": {"scopes": scopes(8), "audiences": audiences}});
+    let delivery = |characters| json!({"delivery": {"annotations": annotations(characters)}});
+    let table = [
+        (client_secret("a", "sync", delivery(12_288)), ""),
+        (client_secret("b", "sync", delivery(20_480)), "spec.delivery: Invalid value"),
+        (client_secret("b", "sync", delivery(20_480)), "at most 16384 characters together"),
+        (client_secret("c", "sync", restricted(&scopes(64))), ""),
+        (client_secret("d", "sync", wide.clone()), "spec.restrictTo: Invalid value"),
+        (application("d", "sync", wide), "at most 8192 characters together"),
+    ];
+    for (object, refusal) in table {
+        let tried = tenant.try_create(&tenant.namespace, &object).await;
+        match tried {
+            Ok(_) => assert_eq!(refusal, "", "{object}"),
+            Err(message) => assert!(!refusal.is_empty() && message.contains(refusal), "{message}"),
+        }
+    }
+
+    tenant.cluster.guarded().await;
+    for mut object in
+        [service_user("e", &[]), application("e", "sync", json!({})), client_secret("e", "sync", json!({}))]
+    {
+        object["metadata"]["annotations"] = json!({"note": "x".repeat(METADATA_MAX - 1_000)});
+        tenant.try_create(&tenant.namespace, &object).await.expect("it is small enough");
+        object["metadata"]["annotations"] = json!({"note": "x".repeat(METADATA_MAX)});
+        let message = tenant.try_create(&tenant.namespace, &object).await.expect_err("it is too large");
+        assert!(message.contains("metadata.annotations") && message.contains("at most 65536 are allowed"), "{message}");
+    }
+}
+
+/// Objects with as much metadata as Kubernetes allows, which were there before the policy was.
+#[tokio::test]
+async fn a_replica_starts_within_its_memory_however_large_the_metadata_of_objects_is() {
+    let cluster = Cluster::own(1);
+    let tenant = Tenant::on(cluster.clone(), "large", json!({})).await;
+    tenant.delete("ValidatingAdmissionPolicyBinding", "", "postern-size").await;
+    let large = |mut object: Value| {
+        object["metadata"]["annotations"] = json!({"note": "x".repeat(250_000)});
+        object
+    };
+    let secret = |number: usize| {
+        let labels = match number % 2 {
+            0 => json!({"postern.dev/import": "true"}),
+            _ => json!({"postern.dev/component": "credential"}),
+        };
+        large(
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("s{number}"), "labels": labels}}),
+        )
+    };
+    eventually("the policy is not in force any more", async || {
+        let tried = large(client_secret("tried", "sync", json!({})));
+        tenant.try_create(&tenant.namespace, &tried).await.map(drop)
+    })
+    .await;
+    for number in 0..300 {
+        let object = large(client_secret(&format!("c{number}"), "sync", json!({})));
+        tenant.create(&tenant.namespace, &object).await.expect("it is created");
+        if number % 2 == 0 {
+            tenant.create(&tenant.namespace, &secret(number / 2)).await.expect("it is created");
+        }
+    }
+    cluster.start().await;
+    tenant.settle_in().await;
+    let message = tenant.refused("ClientSecret", "c299", "LimitReached").await;
+    assert!(message.contains("only the oldest 20 are active"), "{message}");
+    let peak = cluster.replicas[0].process().peak_memory();
+    println!("peak of the replica's memory: {peak} MiB");
+    assert!(peak < MEMORY_LIMIT, "{peak} MiB");
+}
