@@ -23,5 +23,7 @@ pub mod model;
 pub mod oauth;
 pub mod plan;
 pub mod pool;
+pub mod rate;
 pub mod run;
+pub mod shares;
 pub mod telemetry;

@@ -29,9 +29,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "connection", may_use: &[], must_not_know: HTTP },
     Layer { name: "clock", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "pool", may_use: &[], must_not_know: KUBERNETES },
+    Layer { name: "rate", may_use: &[], must_not_know: KUBERNETES },
+    Layer { name: "shares", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "telemetry", may_use: &["clock"], must_not_know: KUBERNETES },
     Layer { name: "crypto", may_use: &["clock"], must_not_know: KUBERNETES },
-    Layer { name: "oauth", may_use: &["crypto", "clock"], must_not_know: KUBERNETES },
+    Layer { name: "oauth", may_use: &["crypto", "clock", "shares"], must_not_know: KUBERNETES },
     Layer { name: "http", may_use: &["oauth", "crypto", "clock", "telemetry"], must_not_know: KUBERNETES },
     // Pure decisions: no clients, no async, no clock, no randomness, no plaintext secrets.
     Layer {
@@ -41,7 +43,11 @@ const LAYERS: &[Layer] = &[
     },
     // What the watches of both halves have in common.
     Layer { name: "model", may_use: &["api", "clock", "pool"], must_not_know: HTTP },
-    Layer { name: "index", may_use: &["api", "clock", "crypto", "oauth", "model", "pool"], must_not_know: HTTP },
+    Layer {
+        name: "index",
+        may_use: &["api", "clock", "crypto", "oauth", "model", "pool", "rate", "shares"],
+        must_not_know: HTTP,
+    },
     // Reads with the caller's rights, asks the decisions of the others, and prints; serves nothing.
     Layer { name: "explain", may_use: &["api", "plan", "clock", "connection"], must_not_know: HTTP },
     // Reads what the controller makes for the installation. Both halves may read.
@@ -54,7 +60,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Modules that know nothing of HTTP besides what their row of the table says.
-const NO_HTTP: &[&str] = &["clock", "pool", "telemetry", "crypto", "oauth", "plan"];
+const NO_HTTP: &[&str] = &["clock", "pool", "rate", "shares", "telemetry", "crypto", "oauth", "plan"];
 
 #[test]
 fn modules_use_only_what_the_table_allows() {

@@ -10,6 +10,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -108,36 +109,76 @@ fn free() -> [SocketAddr; 2] {
     held.map(|listener| listener.local_addr().unwrap())
 }
 
-#[test]
-fn with_insecure_http_the_endpoint_speaks_plain_http() {
-    let ([listen, metrics], folder) = (free(), tempfile::tempdir().unwrap());
-    // An API server that nobody reaches: the endpoint answers that it knows nothing yet.
-    let kubeconfig = folder.path().join("kubeconfig");
+/// Starts `postern run` with plain HTTP and an API server that does not exist: the endpoint answers that it knows nothing
+/// yet. Returns the process, a connection to it, and the address of its metrics.
+fn start(folder: &Path, arguments: &[&str], stdout: Stdio) -> (Running, TcpStream, SocketAddr) {
+    let [listen, metrics] = free();
+    let kubeconfig = folder.join("kubeconfig");
     let clusters = r#""clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}]"#;
     let contexts = r#""contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}], "current-context": "x""#;
     let users = r#""users": [{"name": "x", "user": {}}]"#;
     let text = format!(r#"{{"apiVersion": "v1", "kind": "Config", {clusters}, {contexts}, {users}}}"#);
     std::fs::write(&kubeconfig, text).unwrap();
-    let arguments = [
-        "run",
-        "--insecure-http",
-        "--issuer=http://postern.example.com",
-        &format!("--listen={listen}"),
-        &format!("--metrics-listen={metrics}"),
-    ];
-    let mut command = postern(&arguments, &[("KUBECONFIG", kubeconfig.to_str().unwrap())]);
-    let mut running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    let mut stream = loop {
+    let (listening, measured) = (format!("--listen={listen}"), format!("--metrics-listen={metrics}"));
+    let common = ["run", "--insecure-http", "--issuer=http://postern.example.com", &listening, &measured];
+    let mut command = postern(&[&common, arguments].concat(), &[("KUBECONFIG", kubeconfig.to_str().unwrap())]);
+    let mut running = Running(command.stdout(stdout).stderr(Stdio::null()).spawn().unwrap());
+    let stream = loop {
         assert_eq!(running.0.try_wait().unwrap(), None, "it has ended");
         match TcpStream::connect(listen) {
             Ok(stream) => break stream,
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     };
-    stream
-        .write_all(b"GET /.well-known/oauth-authorization-server HTTP/1.1\r\nhost: p\r\nconnection: close\r\n\r\n")
-        .unwrap();
+    (running, stream, metrics)
+}
+
+/// What the process answers to this request head, which asks it to close the connection.
+fn answer(mut stream: TcpStream, head: &str) -> String {
+    stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn with_insecure_http_the_endpoint_speaks_plain_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_running, stream, _) = start(folder.path(), &[], Stdio::null());
+    let head = "GET /.well-known/oauth-authorization-server HTTP/1.1\r\nhost: p\r\nconnection: close\r\n\r\n";
+    let answer = answer(stream, head);
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+/// Requests whose lines are more than a pipe and the log's buffer together hold.
+const REQUESTS: usize = 30_000;
+
+#[test]
+fn a_log_that_is_not_read_delays_neither_a_request_nor_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut running, mut stream, metrics) = start(folder.path(), &["--trusted-proxies=127.0.0.0/8"], Stdio::piped());
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    // From 500 networks, so that no line is left out because of a limit.
+    let mut writer = stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        for number in 0..REQUESTS {
+            let close = if number + 1 == REQUESTS { "connection: close\r\n" } else { "" };
+            let address = format!("10.{}.{}.1", number % 500 / 256, number % 500 % 256);
+            let head =
+                format!("GET /auth?anyone=true HTTP/1.1\r\nhost: p\r\nx-forwarded-for: {address}\r\n{close}\r\n");
+            writer.write_all(head.as_bytes()).unwrap();
+        }
+    });
+    let mut answers = Vec::new();
+    stream.read_to_end(&mut answers).expect("every request is answered, although the log is not read");
+    sender.join().unwrap();
+    let answered = String::from_utf8(answers).unwrap().matches("HTTP/1.1 503 ").count();
+    assert_eq!(answered, REQUESTS);
+    let metrics = TcpStream::connect(metrics).unwrap();
+    let measured = answer(metrics, "GET /metrics HTTP/1.1\r\nhost: p\r\nconnection: close\r\n\r\n");
+    let lost = measured.lines().find_map(|line| line.strip_prefix("postern_log_lines_lost_total "));
+    assert!(lost.unwrap().parse::<u64>().unwrap() > 0, "the log did not stall: {measured}");
+
+    let asked = Command::new("kill").arg(running.0.id().to_string()).status().unwrap();
+    assert!(asked.success() && running.0.wait().unwrap().success());
 }

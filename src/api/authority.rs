@@ -230,13 +230,25 @@ pub fn stands_for(secret_uid: &str, application: &str) -> String {
     authority
 }
 
-/// The epoch after a look at the object: raised when the fingerprint differs, 1 for a new object.
+/// The largest epoch that is believed. A change of authority each millisecond reaches it after thirty years, so a larger
+/// one was forged.
+const EPOCH_MAX: i64 = 1_000_000_000_000;
+
+/// The epoch in a status; one that cannot have been counted is ignored, as if there were none. Otherwise an epoch near the
+/// end of the numbers could not be raised any more, and no change would end tokens.
+#[must_use]
+pub fn counted_epoch(epoch: Option<i64>) -> Option<i64> {
+    epoch.filter(|epoch| (1..=EPOCH_MAX).contains(epoch))
+}
+
+/// The epoch after a look at the object: raised when the fingerprint differs, 1 for a new object. After the last one that
+/// is believed it begins anew: tokens with a larger epoch are refused.
 #[must_use]
 pub fn next_epoch(epoch: Option<i64>, recorded: Option<&str>, fingerprint: &str) -> i64 {
-    match (epoch, recorded) {
-        (Some(epoch), Some(recorded)) if recorded == fingerprint => epoch,
-        (Some(epoch), _) => epoch.saturating_add(1),
-        (None, _) => 1,
+    match counted_epoch(epoch) {
+        Some(epoch) if recorded == Some(fingerprint) => epoch,
+        Some(epoch) if epoch < EPOCH_MAX => epoch + 1,
+        Some(_) | None => 1,
     }
 }
 

@@ -154,6 +154,16 @@ fn an_epoch_rises_with_a_change_and_only_then() {
     assert_eq!(next_epoch(Some(4), Some(&full), &fingerprint(&authority, &["suspended"])), 5);
 }
 
+#[test]
+fn an_epoch_that_cannot_have_been_counted_is_ignored() {
+    for forged in [i64::MAX, i64::MAX - 1, EPOCH_MAX + 1, 0, -1, i64::MIN] {
+        assert_eq!(next_epoch(Some(forged), Some("a"), "a"), 1, "{forged}");
+        assert_eq!(next_epoch(Some(forged), Some("a"), "b"), 1, "{forged}");
+    }
+    assert_eq!(next_epoch(Some(EPOCH_MAX), Some("a"), "a"), EPOCH_MAX);
+    assert_eq!(next_epoch(Some(EPOCH_MAX), Some("a"), "b"), 1, "it can always change");
+}
+
 fn permits() -> impl Strategy<Value = Authority> {
     let permit = (0..3u8, 0..3u8, 0..3u8).prop_map(|(audience, scope, role)| Permit {
         audience: format!("aud{audience}"),

@@ -117,6 +117,10 @@ pub struct Session {
     /// Its `jti`.
     #[schemars(length(max = 64))]
     pub id: String,
+    /// Namespace of the Application that it was issued for.
+    #[serde(default)]
+    #[schemars(length(max = 63))]
+    pub namespace: String,
     /// When it was used last.
     #[schemars(schema_with = "schema::instant")]
     pub at: Timestamp,

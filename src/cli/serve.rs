@@ -68,6 +68,11 @@ pub struct ServeArgs {
     )]
     pub audience_scope: AudienceScope,
 
+    /// Say in tokens and introspection who created the service user: the claim created_by. Every API that gets a token
+    /// learns that name. Audit lines have it in either case.
+    #[arg(long, env = "POSTERN_CREATED_BY_CLAIM", hide_env_values = true)]
+    pub created_by_claim: bool,
+
     /// With the API server out of reach, tokens are issued from the last synced state for this long.
     #[arg(
         long,

@@ -1,9 +1,11 @@
 //! One line per decision, under the target `postern::audit`. It says who, what, with which secret and why not; never a
-//! credential, and never more of a caller's text than a bounded, escaped piece of it.
+//! credential, and never more of a caller's text than a bounded, escaped piece of it. Lines of refused requests are
+//! limited for each source network.
 
 use std::borrow::Cow;
 
 use crate::http::answer::RequestId;
+use crate::http::audit_limit::AuditLimit;
 use crate::http::shown;
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::TokenError;
@@ -11,147 +13,179 @@ use crate::oauth::forward_auth::AccessError;
 use crate::oauth::introspect::Inactive;
 use crate::oauth::revoke::Revocation;
 use crate::oauth::token::Facts;
-use crate::telemetry::metrics::{AuthOutcome, Outcome};
+use crate::telemetry::metrics::{AuthOutcome, Outcome, TokenMetrics};
 
-pub(crate) fn issued(id: &RequestId, facts: &Facts) {
-    let fields = Fields::ours(facts);
-    tracing::info!(
-        target: "postern::audit",
-        request_id = id.as_str(),
-        outcome = Outcome::Issued.as_str(),
-        client_id = fields.client_id.as_deref(),
-        secret = fields.secret.as_deref(),
-        secret_version = facts.version_id.as_deref(),
-        grant_type = fields.grant_type.as_deref(),
-        scope = fields.scope.as_deref(),
-        audience = fields.audience.as_deref(),
-        jti = facts.jti.as_deref(),
-        created_by = facts.created_by.as_deref(),
-        source = facts.source.map(tracing::field::display),
-        "token issued"
-    );
+/// Writes the lines. What was granted always has one.
+pub(crate) struct Audit {
+    limit: AuditLimit,
 }
 
-pub(crate) fn refused(id: &RequestId, facts: &Facts, outcome: Outcome, error: &TokenError, what: &'static str) {
-    let fields = Fields::of(facts);
-    let object = error.object();
-    let detail = match error {
-        TokenError::Request(error) => Some(tracing::field::display(error)),
-        _ => None,
-    };
-    tracing::info!(
-        target: "postern::audit",
-        request_id = id.as_str(),
-        outcome = outcome.as_str(),
-        client_id = fields.client_id.as_deref(),
-        secret = fields.secret.as_deref(),
-        secret_version = facts.version_id.as_deref(),
-        grant_type = fields.grant_type.as_deref(),
-        scope = fields.scope.as_deref(),
-        audience = fields.audience.as_deref(),
-        source = facts.source.map(tracing::field::display),
-        rule = error.rule(),
-        detail,
-        object = object.map(name).as_deref(),
-        revision = object.map(|object| tracing::field::display(object.resource_version)),
-        message = what,
-    );
-}
+impl Audit {
+    pub(crate) fn new(metrics: TokenMetrics) -> Self {
+        Self { limit: AuditLimit::new(metrics) }
+    }
 
-pub(crate) fn abandoned(id: &RequestId, facts: &Facts) {
-    let fields = Fields::of(facts);
-    tracing::info!(
-        target: "postern::audit",
-        request_id = id.as_str(),
-        outcome = "abandoned",
-        client_id = fields.client_id.as_deref(),
-        secret = fields.secret.as_deref(),
-        grant_type = fields.grant_type.as_deref(),
-        scope = fields.scope.as_deref(),
-        audience = fields.audience.as_deref(),
-        source = facts.source.map(tracing::field::display),
-        "client hung up before the answer"
-    );
-}
+    pub(crate) fn issued(id: &RequestId, facts: &Facts) {
+        let fields = Fields::ours(facts);
+        tracing::info!(
+            target: "postern::audit",
+            request_id = id.as_str(),
+            outcome = Outcome::Issued.as_str(),
+            client_id = fields.client_id.as_deref(),
+            secret = fields.secret.as_deref(),
+            secret_version = facts.version_id.as_deref(),
+            grant_type = fields.grant_type.as_deref(),
+            scope = fields.scope.as_deref(),
+            audience = fields.audience.as_deref(),
+            jti = facts.jti.as_deref(),
+            created_by = facts.created_by.as_deref(),
+            source = facts.source.map(tracing::field::display),
+            "token issued"
+        );
+    }
 
-pub(crate) fn introspected(id: &RequestId, caller: &Facts, token: &Facts, inactive: Option<&Inactive>) {
-    let (fields, about) = (Fields::ours(caller), Fields::of(token));
-    tracing::info!(
-        target: "postern::audit",
-        request_id = id.as_str(),
-        outcome = if inactive.is_none() { "active" } else { "inactive" },
-        client_id = fields.client_id.as_deref(),
-        secret = fields.secret.as_deref(),
-        secret_version = caller.version_id.as_deref(),
-        token_client_id = about.client_id.as_deref(),
-        jti = token.jti.as_deref(),
-        source = caller.source.map(tracing::field::display),
-        rule = inactive.map(Inactive::rule),
-        "token introspected"
-    );
-}
+    pub(crate) fn refused(
+        &self,
+        id: &RequestId,
+        facts: &Facts,
+        outcome: Outcome,
+        error: &TokenError,
+        what: &'static str,
+    ) {
+        if !self.limit.allows(facts.source) {
+            return;
+        }
+        let fields = Fields::of(facts);
+        let object = error.object();
+        let detail = match error {
+            TokenError::Request(error) => Some(tracing::field::display(error)),
+            _ => None,
+        };
+        tracing::info!(
+            target: "postern::audit",
+            request_id = id.as_str(),
+            outcome = outcome.as_str(),
+            client_id = fields.client_id.as_deref(),
+            secret = fields.secret.as_deref(),
+            secret_version = facts.version_id.as_deref(),
+            grant_type = fields.grant_type.as_deref(),
+            scope = fields.scope.as_deref(),
+            audience = fields.audience.as_deref(),
+            source = facts.source.map(tracing::field::display),
+            rule = error.rule(),
+            detail,
+            object = object.map(name).as_deref(),
+            revision = object.map(|object| tracing::field::display(object.resource_version)),
+            message = what,
+        );
+    }
 
-pub(crate) fn revoked(id: &RequestId, facts: &Facts, revocation: &Revocation) {
-    let fields = Fields::of(facts);
-    let (outcome, rule) = match revocation {
-        Revocation::Ended => ("revoked", None),
-        Revocation::Nothing(fault) => ("ignored", Some(fault.rule())),
-    };
-    tracing::info!(
-        target: "postern::audit",
-        request_id = id.as_str(),
-        outcome,
-        client_id = fields.client_id.as_deref(),
-        secret = fields.secret.as_deref(),
-        secret_version = facts.version_id.as_deref(),
-        jti = facts.jti.as_deref(),
-        source = facts.source.map(tracing::field::display),
-        rule,
-        "token revoked"
-    );
-}
+    pub(crate) fn abandoned(&self, id: &RequestId, facts: &Facts) {
+        if !self.limit.allows(facts.source) {
+            return;
+        }
+        let fields = Fields::of(facts);
+        tracing::info!(
+            target: "postern::audit",
+            request_id = id.as_str(),
+            outcome = "abandoned",
+            client_id = fields.client_id.as_deref(),
+            secret = fields.secret.as_deref(),
+            grant_type = fields.grant_type.as_deref(),
+            scope = fields.scope.as_deref(),
+            audience = fields.audience.as_deref(),
+            source = facts.source.map(tracing::field::display),
+            "client hung up before the answer"
+        );
+    }
 
-pub(crate) fn allowed(id: &RequestId, facts: &Facts) {
-    let fields = Fields::of(facts);
-    tracing::info!(
-        target: "postern::audit",
-        request_id = id.as_str(),
-        outcome = AuthOutcome::Allowed.as_str(),
-        client_id = fields.client_id.as_deref(),
-        secret = fields.secret.as_deref(),
-        secret_version = facts.version_id.as_deref(),
-        scope = fields.scope.as_deref(),
-        audience = fields.audience.as_deref(),
-        jti = facts.jti.as_deref(),
-        source = facts.source.map(tracing::field::display),
-        "request allowed"
-    );
-}
+    pub(crate) fn introspected(&self, id: &RequestId, caller: &Facts, token: &Facts, inactive: Option<&Inactive>) {
+        if inactive.is_some() && !self.limit.allows(caller.source) {
+            return;
+        }
+        let (fields, about) = (Fields::ours(caller), Fields::of(token));
+        tracing::info!(
+            target: "postern::audit",
+            request_id = id.as_str(),
+            outcome = if inactive.is_none() { "active" } else { "inactive" },
+            client_id = fields.client_id.as_deref(),
+            secret = fields.secret.as_deref(),
+            secret_version = caller.version_id.as_deref(),
+            token_client_id = about.client_id.as_deref(),
+            jti = token.jti.as_deref(),
+            source = caller.source.map(tracing::field::display),
+            rule = inactive.map(Inactive::rule),
+            "token introspected"
+        );
+    }
 
-pub(crate) fn denied(id: &RequestId, facts: &Facts, outcome: AuthOutcome, error: &AccessError) {
-    let fields = Fields::of(facts);
-    let object = error.object();
-    let detail = match error {
-        AccessError::Malformed(error) => Some(tracing::field::display(error)),
-        _ => None,
-    };
-    tracing::info!(
-        target: "postern::audit",
-        request_id = id.as_str(),
-        outcome = outcome.as_str(),
-        client_id = fields.client_id.as_deref(),
-        secret = fields.secret.as_deref(),
-        secret_version = facts.version_id.as_deref(),
-        scope = fields.scope.as_deref(),
-        audience = fields.audience.as_deref(),
-        jti = facts.jti.as_deref(),
-        source = facts.source.map(tracing::field::display),
-        rule = error.rule(),
-        detail,
-        object = object.map(name).as_deref(),
-        revision = object.map(|object| tracing::field::display(object.resource_version)),
-        "request denied"
-    );
+    pub(crate) fn revoked(&self, id: &RequestId, facts: &Facts, revocation: &Revocation) {
+        let fields = Fields::of(facts);
+        let rule = revocation.rule();
+        if rule.is_some() && !self.limit.allows(facts.source) {
+            return;
+        }
+        let (outcome, message) =
+            if rule.is_none() { ("revoked", "token revoked") } else { ("ignored", "revocation ignored") };
+        tracing::info!(
+            target: "postern::audit",
+            request_id = id.as_str(),
+            outcome,
+            client_id = fields.client_id.as_deref(),
+            secret = fields.secret.as_deref(),
+            secret_version = facts.version_id.as_deref(),
+            jti = facts.jti.as_deref(),
+            source = facts.source.map(tracing::field::display),
+            rule,
+            message,
+        );
+    }
+
+    pub(crate) fn allowed(id: &RequestId, facts: &Facts) {
+        let fields = Fields::of(facts);
+        tracing::info!(
+            target: "postern::audit",
+            request_id = id.as_str(),
+            outcome = AuthOutcome::Allowed.as_str(),
+            client_id = fields.client_id.as_deref(),
+            secret = fields.secret.as_deref(),
+            secret_version = facts.version_id.as_deref(),
+            scope = fields.scope.as_deref(),
+            audience = fields.audience.as_deref(),
+            jti = facts.jti.as_deref(),
+            source = facts.source.map(tracing::field::display),
+            "request allowed"
+        );
+    }
+
+    pub(crate) fn denied(&self, id: &RequestId, facts: &Facts, outcome: AuthOutcome, error: &AccessError) {
+        if !self.limit.allows(facts.source) {
+            return;
+        }
+        let fields = Fields::of(facts);
+        let object = error.object();
+        let detail = match error {
+            AccessError::Malformed(error) => Some(tracing::field::display(error)),
+            _ => None,
+        };
+        tracing::info!(
+            target: "postern::audit",
+            request_id = id.as_str(),
+            outcome = outcome.as_str(),
+            client_id = fields.client_id.as_deref(),
+            secret = fields.secret.as_deref(),
+            secret_version = facts.version_id.as_deref(),
+            scope = fields.scope.as_deref(),
+            audience = fields.audience.as_deref(),
+            jti = facts.jti.as_deref(),
+            source = facts.source.map(tracing::field::display),
+            rule = error.rule(),
+            detail,
+            object = object.map(name).as_deref(),
+            revision = object.map(|object| tracing::field::display(object.resource_version)),
+            "request denied"
+        );
+    }
 }
 
 struct Fields<'a> {

@@ -4,15 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HeaderName};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
+use crate::http::answer;
+use crate::http::audit::Audit;
 use crate::http::endpoint::Endpoint;
 use crate::http::pending::Pending;
-use crate::http::{answer, audit};
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::error::Unavailable;
@@ -21,9 +22,6 @@ use crate::oauth::forward_auth::{Access, AccessError, Malformed, Requirement};
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::AuthOutcome;
 
-const X_POSTERN_REQUIRE_AUDIENCE: HeaderName = HeaderName::from_static("x-postern-require-audience");
-const X_POSTERN_REQUIRE_SCOPE: HeaderName = HeaderName::from_static("x-postern-require-scope");
-
 /// For proxies that ask at a URL of their own (nginx, Traefik): the query says what is required.
 pub(crate) async fn auth<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
@@ -31,7 +29,10 @@ pub(crate) async fn auth<C: Clients, K: Clock>(
 ) -> Response {
     let source = Endpoint::<C, K>::source(&request);
     let (head, _) = request.into_parts();
+    // A proxy that sends such a header here means to require something that would not be checked.
+    let requires_elsewhere = head.headers.keys().any(|name| Requirement::is_header(name.as_str()));
     match Form::parse(head.uri.query().unwrap_or_default().as_bytes()) {
+        _ if requires_elsewhere => decide(&endpoint, source, &head.headers, Err(Malformed::Header)).await,
         Ok(form) => decide(&endpoint, source, &head.headers, Requirement::parse(&form)).await,
         Err(_) => decide(&endpoint, source, &head.headers, Err(Malformed::Query)).await,
     }
@@ -45,15 +46,8 @@ pub(crate) async fn auth_of_request<C: Clients, K: Clock>(
 ) -> Response {
     let source = Endpoint::<C, K>::source(&request);
     let (head, _) = request.into_parts();
-    decide(&endpoint, source, &head.headers, of_headers(&head.headers)).await
-}
-
-fn of_headers(headers: &HeaderMap) -> Result<Requirement<'_>, Malformed> {
-    let texts = |name: &HeaderName| -> Result<Vec<&str>, Malformed> {
-        headers.get_all(name).iter().map(|value| value.to_str().map_err(|_| Malformed::Header)).collect()
-    };
-    let (audiences, scopes) = (texts(&X_POSTERN_REQUIRE_AUDIENCE)?, texts(&X_POSTERN_REQUIRE_SCOPE)?);
-    Requirement::of_headers(&audiences, &scopes)
+    let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    decide(&endpoint, source, &head.headers, Requirement::of_headers(headers)).await
 }
 
 async fn decide<C: Clients, K: Clock>(
@@ -62,7 +56,7 @@ async fn decide<C: Clients, K: Clock>(
     headers: &HeaderMap,
     requirement: Result<Requirement<'_>, Malformed>,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, source);
+    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, source);
     let result = match (endpoint.service.available(), requirement) {
         (Ok(now), Ok(requirement)) => ask(endpoint, now, headers, &requirement, &mut pending.facts).await,
         (Err(unavailable), _) => Err(unavailable.into()),
@@ -72,13 +66,13 @@ async fn decide<C: Clients, K: Clock>(
     match result {
         Ok(access) => {
             endpoint.metrics.count_auth(AuthOutcome::Allowed);
-            audit::allowed(&id, &facts);
+            Audit::allowed(&id, &facts);
             answer::allowed(&id, &access)
         }
         Err(error) => {
             let outcome = outcome(&error);
             endpoint.metrics.count_auth(outcome);
-            audit::denied(&id, &facts, outcome, &error);
+            endpoint.audit.denied(&id, &facts, outcome, &error);
             answer::denied(&id, &error.on_the_wire())
         }
     }
@@ -104,7 +98,7 @@ pub(crate) fn outcome(error: &AccessError) -> AuthOutcome {
         AccessError::Client(_) => AuthOutcome::InvalidClient,
         AccessError::Token(_) => AuthOutcome::InvalidToken,
         AccessError::Insufficient { .. } => AuthOutcome::InsufficientScope,
-        AccessError::Unavailable(Unavailable::RateLimited) => AuthOutcome::RateLimited,
+        AccessError::Unavailable(Unavailable::RateLimited | Unavailable::TooOften(_)) => AuthOutcome::RateLimited,
         AccessError::Unavailable(_) => AuthOutcome::Unavailable,
     }
 }

@@ -41,14 +41,10 @@ pub(crate) async fn metadata<C: Clients, K: Clock>(
 ) -> Response<Body> {
     let id = RequestId::new();
     let service = &endpoint.service;
-    // Scopes of half a list would be kept for minutes. Those of an old one are still a good answer.
-    if let Err(error @ Unavailable::NotSynced) = service.available() {
-        return answer::error(&id, &TokenError::from(error).on_the_wire());
-    }
     let Some(keys) = service.keys.signing.load_full() else {
         return answer::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());
     };
-    let document = endpoint.published.metadata(&service.issuer, &keys, &service.clients.scopes_supported());
+    let document = endpoint.published.metadata(&service.issuer, &keys);
     answer::document(&id, request.headers(), &document)
 }
 
@@ -57,10 +53,8 @@ pub(crate) async fn metadata<C: Clients, K: Clock>(
 pub(crate) struct Published {
     service_documentation: Option<String>,
     jwks: ArcSwapOption<(Arc<KeySet>, Document)>,
-    metadata: ArcSwapOption<(Arc<KeySet>, Scopes, Document)>,
+    metadata: ArcSwapOption<(Arc<KeySet>, Document)>,
 }
-
-type Scopes = Arc<[Arc<str>]>;
 
 impl Published {
     /// Nothing is made yet.
@@ -77,17 +71,13 @@ impl Published {
         document
     }
 
-    fn metadata(&self, issuer: &Issuer, keys: &Arc<KeySet>, scopes: &Scopes) -> Document {
-        let made = self.metadata.load();
-        // Kept with the document, so another set cannot have the address of the one that it was made of.
-        let made = made.as_deref().filter(|(of, listed, _)| Arc::ptr_eq(of, keys) && Arc::ptr_eq(listed, scopes));
-        if let Some((.., document)) = made {
+    fn metadata(&self, issuer: &Issuer, keys: &Arc<KeySet>) -> Document {
+        if let Some((_, document)) = self.metadata.load().as_deref().filter(|(of, _)| Arc::ptr_eq(of, keys)) {
             return document.clone();
         }
         let documentation = self.service_documentation.as_deref();
-        let json = metadata::document(issuer, keys.algorithms(), scopes, documentation);
-        let document = document("application/json", json);
-        self.metadata.store(Some(Arc::new((Arc::clone(keys), Arc::clone(scopes), document.clone()))));
+        let document = document("application/json", metadata::document(issuer, keys.algorithms(), documentation));
+        self.metadata.store(Some(Arc::new((Arc::clone(keys), document.clone()))));
         document
     }
 }
@@ -114,11 +104,9 @@ mod tests {
         let issuer = Issuer::parse("https://postern.example.com", false).unwrap();
         let published = Published::new(None);
         let (old, new) = (keys(), keys());
-        let (few, more): (Scopes, Scopes) = (["a"].map(Arc::from).into(), ["a", "b"].map(Arc::from).into());
-        let metadata = |keys, scopes| published.metadata(&issuer, keys, scopes);
-        assert_eq!(metadata(&old, &few).body.as_ptr(), metadata(&old, &few).body.as_ptr());
-        assert_ne!(metadata(&old, &few).etag, metadata(&old, &more).etag);
-        assert!(metadata(&old, &more).body.ends_with(b"}") && metadata(&new, &more).body.ends_with(b"}"));
+        let metadata = |keys| published.metadata(&issuer, keys);
+        assert_eq!(metadata(&old).body.as_ptr(), metadata(&old).body.as_ptr());
+        assert_ne!(metadata(&old).body.as_ptr(), metadata(&new).body.as_ptr());
 
         assert_eq!(published.jwks(&old).body.as_ptr(), published.jwks(&old).body.as_ptr());
         assert_ne!(published.jwks(&old).etag, published.jwks(&new).etag);

@@ -9,6 +9,7 @@ use axum::http::header::AUTHORIZATION;
 
 use crate::clock::Clock;
 use crate::http::admission::Arrived;
+use crate::http::audit::Audit;
 pub use crate::http::body::RequestLimits;
 use crate::http::body::{self, Bodies};
 use crate::http::discovery::Published;
@@ -16,20 +17,16 @@ use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::hashing::{HashLimits, Meter};
-use crate::oauth::issuer::Issuer;
-use crate::oauth::scope::AudienceScope;
-use crate::oauth::token::{Keys, TokenService};
+use crate::oauth::token::{Keys, TokenService, TokenSettings};
 use crate::telemetry::metrics::TokenMetrics;
 
 /// How the endpoint presents itself and what it allows.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The issuer identifier.
-    pub issuer: Issuer,
+    /// What the tokens have in common.
+    pub token: TokenSettings,
     /// `service_documentation` of the metadata.
     pub service_documentation: Option<String>,
-    /// How scopes may name audiences.
-    pub audience_scopes: Vec<AudienceScope>,
     /// Bounds of one request.
     pub request: RequestLimits,
     /// Bounds of hashing.
@@ -40,6 +37,7 @@ pub struct Settings {
 pub struct Endpoint<C, K> {
     pub(crate) service: TokenService<C, K>,
     pub(crate) metrics: TokenMetrics,
+    pub(crate) audit: Audit,
     bodies: Bodies,
     pub(crate) published: Published,
 }
@@ -49,10 +47,11 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
     #[must_use]
     pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, settings: Settings, metrics: TokenMetrics) -> Self {
         let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
-        let Settings { issuer, service_documentation, audience_scopes, request, hash } = settings;
-        let service = TokenService::new(clients, clock, keys, issuer, audience_scopes, hash, meter);
+        let Settings { token, service_documentation, request, hash } = settings;
+        let service = TokenService::new(clients, clock, keys, token, hash, meter);
+        let audit = Audit::new(metrics.clone());
         let published = Published::new(service_documentation);
-        Self { service, metrics, bodies: Bodies::new(request), published }
+        Self { service, metrics, audit, bodies: Bodies::new(request), published }
     }
 
     /// A form, if one may be answered now and the request is one.

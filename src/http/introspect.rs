@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
+use crate::http::answer;
 use crate::http::endpoint::Endpoint;
 use crate::http::pending::Pending;
 use crate::http::token::outcome;
-use crate::http::{answer, audit};
 use crate::oauth::client::Clients;
 use crate::oauth::introspect::{AnswerForm, Introspection};
 use crate::oauth::token::Facts;
@@ -23,7 +23,7 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, Endpoint::<C, K>::source(&request));
+    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
     let mut token = Facts::default();
     let form = form_of(request.headers());
     let answer = async {
@@ -36,7 +36,7 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
     match answer {
         Ok(Introspection { body, inactive }) => {
             endpoint.metrics.introspections.count(usize::from(inactive.is_some()));
-            audit::introspected(&id, &caller, &token, inactive.as_ref());
+            endpoint.audit.introspected(&id, &caller, &token, inactive.as_ref());
             match form {
                 AnswerForm::Json => answer::private(&id, StatusCode::OK, body),
                 AnswerForm::Jwt => answer::private_of(&id, SIGNED, body),
@@ -46,7 +46,7 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
             let wire = error.on_the_wire();
             let outcome = outcome(&wire);
             endpoint.metrics.introspections.count_failed(outcome);
-            audit::refused(&id, &caller, outcome, &error, "introspection refused");
+            endpoint.audit.refused(&id, &caller, outcome, &error, "introspection refused");
             answer::error(&id, &wire)
         }
     }

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
+use crate::http::audit::Audit;
+use crate::http::auth;
 use crate::http::endpoint::Endpoint;
 use crate::http::pending::Pending;
-use crate::http::{audit, auth};
 use crate::oauth::authenticate::{Arrival, Authenticated};
 use crate::oauth::client::Clients;
 use crate::oauth::forward_auth::{AccessError, Malformed};
@@ -58,7 +59,7 @@ async fn read<C: Clients, K: Clock>(
     request: Request,
     view: impl FnOnce(&Authenticated, Timestamp) -> Vec<u8>,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, Endpoint::<C, K>::source(&request));
+    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
     let (head, _) = request.into_parts();
     let found = manager(endpoint, &head, &mut pending.facts).await.map(|(client, now)| view(&client, now));
     let (id, facts) = pending.decided();
@@ -76,13 +77,13 @@ fn answer<C: Clients, K: Clock>(
     match result {
         Ok(json) => {
             endpoint.metrics.count_manage(AuthOutcome::Allowed);
-            audit::allowed(id, facts);
+            Audit::allowed(id, facts);
             answer::private(id, status, json)
         }
         Err(error) => {
             let outcome = auth::outcome(&error);
             endpoint.metrics.count_manage(outcome);
-            audit::denied(id, facts, outcome, &error);
+            endpoint.audit.denied(id, facts, outcome, &error);
             let mut denial = error.on_the_wire();
             // Tokens are not taken here.
             denial.challenges.retain(|challenge| challenge.starts_with("Basic "));

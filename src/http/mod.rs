@@ -17,6 +17,7 @@ pub mod admin;
 mod admission;
 mod answer;
 mod audit;
+mod audit_limit;
 mod auth;
 mod body;
 pub mod budget;

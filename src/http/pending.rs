@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::http::answer::RequestId;
-use crate::http::audit;
+use crate::http::audit::Audit;
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::TokenMetrics;
 
@@ -11,15 +11,16 @@ use crate::telemetry::metrics::TokenMetrics;
 /// is counted, and leaves a line, all the same.
 pub(crate) struct Pending<'m> {
     metrics: &'m TokenMetrics,
+    audit: &'m Audit,
     id: RequestId,
     pub(crate) facts: Facts,
     is_decided: bool,
 }
 
 impl<'m> Pending<'m> {
-    pub(crate) fn new(metrics: &'m TokenMetrics, source: Option<IpAddr>) -> Self {
+    pub(crate) fn new(metrics: &'m TokenMetrics, audit: &'m Audit, source: Option<IpAddr>) -> Self {
         let facts = Facts { source, ..Facts::default() };
-        Self { metrics, id: RequestId::new(), facts, is_decided: false }
+        Self { metrics, audit, id: RequestId::new(), facts, is_decided: false }
     }
 
     /// It is decided: whoever decided it answers, counts it and leaves the line.
@@ -33,7 +34,7 @@ impl Drop for Pending<'_> {
     fn drop(&mut self) {
         if !self.is_decided {
             self.metrics.abandoned();
-            audit::abandoned(&self.id, &self.facts);
+            self.audit.abandoned(&self.id, &self.facts);
         }
     }
 }

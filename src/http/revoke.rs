@@ -7,7 +7,6 @@ use axum::response::Response;
 
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
-use crate::http::audit;
 use crate::http::endpoint::Endpoint;
 use crate::http::token::outcome;
 use crate::oauth::client::Clients;
@@ -31,7 +30,7 @@ async fn decide<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Re
     match answer.await {
         Ok(revocation) => {
             endpoint.metrics.revocations.count(usize::from(revocation != Revocation::Ended));
-            audit::revoked(&id, &facts, &revocation);
+            endpoint.audit.revoked(&id, &facts, &revocation);
             // RFC 7009 §2.2: the status says it all.
             answer::empty(&id)
         }
@@ -39,7 +38,7 @@ async fn decide<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Re
             let wire = error.on_the_wire();
             let outcome = outcome(&wire);
             endpoint.metrics.revocations.count_failed(outcome);
-            audit::refused(&id, &facts, outcome, &error, "revocation refused");
+            endpoint.audit.refused(&id, &facts, outcome, &error, "revocation refused");
             answer::error(&id, &wire)
         }
     }

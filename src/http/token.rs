@@ -7,9 +7,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::clock::Clock;
+use crate::http::answer;
+use crate::http::audit::Audit;
 use crate::http::endpoint::Endpoint;
 use crate::http::pending::Pending;
-use crate::http::{answer, audit};
 use crate::oauth::client::Clients;
 use crate::oauth::error::{ErrorCode, TokenError, WireError};
 use crate::telemetry::metrics::Outcome;
@@ -18,7 +19,7 @@ pub(crate) async fn token<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, Endpoint::<C, K>::source(&request));
+    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
     let answer = async {
         let form = endpoint.form(request, pending.facts.source).await?;
         endpoint.service.token(form.arrival, form.authorization(), &form.body, &mut pending.facts).await
@@ -28,7 +29,7 @@ pub(crate) async fn token<C: Clients, K: Clock>(
     match answer {
         Ok(token) => {
             endpoint.metrics.count(Outcome::Issued);
-            audit::issued(&id, &facts);
+            Audit::issued(&id, &facts);
             match token.body() {
                 Ok(json) => answer::private(&id, StatusCode::OK, json),
                 Err(_) => answer::error(&id, &TokenError::Internal.on_the_wire()),
@@ -38,7 +39,7 @@ pub(crate) async fn token<C: Clients, K: Clock>(
             let wire = error.on_the_wire();
             let outcome = outcome(&wire);
             endpoint.metrics.count(outcome);
-            audit::refused(&id, &facts, outcome, &error, "token refused");
+            endpoint.audit.refused(&id, &facts, outcome, &error, "token refused");
             answer::error(&id, &wire)
         }
     }

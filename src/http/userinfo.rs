@@ -8,9 +8,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
+use crate::http::audit::Audit;
 use crate::http::endpoint::Endpoint;
 use crate::http::pending::Pending;
-use crate::http::{answer, audit, auth};
+use crate::http::{answer, auth};
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::forward_auth::{AccessError, Malformed};
@@ -21,19 +22,19 @@ pub(crate) async fn userinfo<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, Endpoint::<C, K>::source(&request));
+    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
     let found = ask(&endpoint, request, &mut pending.facts).await;
     let (id, facts) = pending.decided();
     match found {
         Ok(json) => {
             endpoint.metrics.count_userinfo(AuthOutcome::Allowed);
-            audit::allowed(&id, &facts);
+            Audit::allowed(&id, &facts);
             answer::private(&id, StatusCode::OK, json)
         }
         Err(error) => {
             let outcome = auth::outcome(&error);
             endpoint.metrics.count_userinfo(outcome);
-            audit::denied(&id, &facts, outcome, &error);
+            endpoint.audit.denied(&id, &facts, outcome, &error);
             let mut denial = error.on_the_wire();
             // Id and secret are not taken here.
             denial.challenges.retain(|challenge| challenge.starts_with("Bearer "));

@@ -4,7 +4,7 @@
 //! token of the time in between has to have the number already, or it would end by it, although it stands for what is
 //! held. The number can be told: controller and index ask the same functions.
 
-use crate::api::authority::{Authority, next_epoch, user_stands_for};
+use crate::api::authority::{Authority, counted_epoch, next_epoch, user_stands_for};
 use crate::api::{Application, ServiceUser};
 use crate::model::Key;
 use crate::oauth::client::{ClientRecord, Epoch};
@@ -59,7 +59,7 @@ impl StandsFor {
 /// seen. `told` is what its status says, number and digest; `before` what this replica served last.
 fn epoch((written, digest): (Option<i64>, Option<&str>), now: &str, before: Option<(&str, i64)>) -> (i64, bool) {
     let next = next_epoch(written, digest, now);
-    match (written, before) {
+    match (counted_epoch(written), before) {
         // The number of a change that this replica has not seen, or one that it has told the number of itself. Were it
         // raised once more, tokens that have it would be older than this replica, instead of it catching up with them.
         (Some(written), Some((known, number))) if next != written && known == now => {
@@ -87,6 +87,9 @@ mod tests {
             ((Some(4), Some("b")), "b", Some(("a", 4)), 4, false, "and the change after it"),
             ((Some(3), Some("a")), "b", None, 4, false, "a replica starts between a change and its number"),
             ((Some(3), Some("a")), "a", Some(("b", 4)), 3, false, "a change is taken back before it is numbered"),
+            ((Some(i64::MAX), Some("a")), "a", Some(("a", 3)), 1, false, "a forged number"),
+            ((Some(i64::MAX), Some("b")), "a", Some(("a", 3)), 1, false, "and a digest with it"),
+            ((Some(1), Some("a")), "a", Some(("a", 1)), 1, false, "and the one that the controller writes instead"),
         ] {
             assert_eq!(epoch(told, now, before), (number, is_behind), "{what}");
         }

@@ -60,9 +60,6 @@ pub async fn feed(
                 }
             }
         }
-        if pending.groups {
-            index.scopes.store(Arc::new(scopes(&model)));
-        }
         for (kind, resource_version) in pending.reached {
             index.progress.reach(kind, resource_version);
         }
@@ -80,7 +77,6 @@ pub async fn feed(
 #[derive(Default)]
 struct Pending {
     clients: BTreeSet<Arc<str>>,
-    groups: bool,
     endpoints: Keys,
     made_at: Vec<Timestamp>,
     reached: BTreeMap<Kind, u64>,
@@ -88,7 +84,6 @@ struct Pending {
 
 impl Pending {
     fn add(&mut self, affected: &Affected) {
-        self.groups |= affected.kind == Kind::AccessGroup && !affected.groups.is_empty();
         self.clients.extend(affected.clients.iter().cloned());
         self.endpoints.extend(affected.endpoints.iter().cloned());
         self.made_at.extend(affected.made_at.filter(|_| affected.kind.is_configuration()));
@@ -137,14 +132,6 @@ fn sources(model: &Model, client_id: &str) -> Option<Sources> {
     let secrets = model.secrets_of(&key);
     let knows_namespace = model.knows_namespace(&key.namespace);
     Some(Sources { client_id, key, application, user, authority, secrets, is_subject, knows_namespace })
-}
-
-/// Every scope that some group permits.
-fn scopes(model: &Model) -> Arc<[Arc<str>]> {
-    let groups = model.groups.all();
-    let permissions = groups.iter().flat_map(|group| &group.spec.permissions);
-    let scopes: BTreeSet<&str> = permissions.flat_map(|permission| &permission.scopes).map(String::as_str).collect();
-    scopes.into_iter().map(Arc::from).collect()
 }
 
 #[cfg(test)]

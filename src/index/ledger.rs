@@ -2,24 +2,36 @@
 //! end idle were used last. What is kept of a token is forgotten when the token would have ended anyway.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::endpoint_state::EndpointStateSpec;
+use crate::shares::Shares;
 
-/// Tokens whose use is kept. With more, further ones end as if they had not been used: half an hour of use by as many
-/// sessions takes some 15 MiB.
+/// Tokens whose use is kept, of which namespaces have shares. Further ones end as if they had not been used: half an hour
+/// of use by as many sessions takes some 15 MiB.
 pub(super) const SESSIONS_MAX: usize = 100_000;
 
 /// Both, by `jti`. All times are seconds since 1970.
-#[derive(Default)]
 pub(super) struct Ledger {
     /// When the token would have ended.
     revoked: papaya::HashMap<Box<str>, i64>,
     sessions: papaya::HashMap<Box<str>, Session>,
+    /// The sessions by namespace. Locked to add or remove a session; a further use of one takes no lock.
+    room: Mutex<Shares<Arc<str>>>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let (revoked, sessions) = (papaya::HashMap::new(), papaya::HashMap::new());
+        Self { revoked, sessions, room: Mutex::new(Shares::new(SESSIONS_MAX)) }
+    }
 }
 
 /// A token that ends when it is not used.
 #[derive(Debug)]
 pub(super) struct Session {
+    /// Namespace of the Application that the token was issued for.
+    namespace: Arc<str>,
     /// Seconds without use after which it ends.
     idle: i64,
     /// Last use that anybody knows of.
@@ -38,15 +50,26 @@ pub(super) struct Session {
 const NOWHERE: usize = usize::MAX;
 
 impl Session {
-    fn new(idle: i64, told: i64) -> Self {
+    fn new(namespace: Arc<str>, idle: i64, told: i64) -> Self {
         let never = || AtomicI64::new(0);
-        Self { idle, at: never(), until: never(), own: never(), told: told.into(), place: NOWHERE.into() }
+        Self { namespace, idle, at: never(), until: never(), own: never(), told: told.into(), place: NOWHERE.into() }
     }
 
     /// It was used at `at`, and ends at `until` if that was the last time.
     fn used(&self, at: i64, until: i64) {
         self.at.fetch_max(at, Ordering::Relaxed);
         self.until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// It was used here at `at`, and ends at `until` if that was the last time.
+    fn used_here(&self, at: i64, until: i64) {
+        self.used(at, until);
+        self.own.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// Namespace of the Application that the token was issued for.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// When it ends if it is not used again.
@@ -102,16 +125,28 @@ impl Ledger {
     }
 
     /// A use here of a token that ends after `idle` without use, and at `exp`. `known` is the last use, or the issue of the
-    /// token, that every replica knows of. Whether there was room to note it.
-    pub(super) fn used(&self, jti: &str, known: i64, now: i64, idle: i64, exp: i64) -> bool {
+    /// token, that every replica knows of. Whether there was room to note it: a namespace that has its share of the room
+    /// cannot begin another session, and those of other namespaces are not affected.
+    pub(super) fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool {
         let sessions = self.sessions.pin();
-        if sessions.get(jti).is_none() && sessions.len() >= SESSIONS_MAX {
-            return false;
+        let until = now.saturating_add(idle).min(exp);
+        if let Some(session) = sessions.get(jti) {
+            session.used_here(now, until);
+            return true;
         }
-        let session = sessions.get_or_insert_with(jti.into(), || Session::new(idle, known));
-        session.used(now, now.saturating_add(idle).min(exp));
-        session.own.fetch_max(now, Ordering::Relaxed);
-        true
+        let mut room = self.room();
+        // Another request may have added it.
+        if let Some(session) = sessions.get(jti) {
+            session.used_here(now, until);
+            return true;
+        }
+        let has_room = room.take(namespace);
+        if has_room {
+            let session = Session::new(Arc::clone(namespace), idle, known);
+            session.used_here(now, until);
+            sessions.insert(jti.into(), session);
+        }
+        has_room
     }
 
     /// Adds what a replica says. Nothing is taken away, so the order in which they are heard does not matter.
@@ -120,19 +155,33 @@ impl Ledger {
         for token in &state.revoked {
             revoked.insert(token.id.as_str().into(), token.until.as_second());
         }
-        let sessions = self.sessions.pin();
+        let (sessions, mut room) = (self.sessions.pin(), self.room());
         for told in &state.sessions {
             let (at, until) = (told.at.as_second(), told.until.as_second());
-            let session = sessions.get_or_insert_with(told.id.as_str().into(), || Session::new(until - at, at));
-            session.used(at, until);
-            session.told(at);
+            if let Some(session) = sessions.get(told.id.as_str()) {
+                session.used(at, until);
+                session.told(at);
+                continue;
+            }
+            let namespace = Arc::from(told.namespace.as_str());
+            if room.take_granted(&namespace) {
+                let session = Session::new(namespace, until - at, at);
+                session.used(at, until);
+                sessions.insert(told.id.as_str().into(), session);
+            }
         }
     }
 
     /// Forgets tokens that have ended anyway.
     pub(super) fn forget_ended(&self, now: i64) {
         self.revoked.pin().retain(|_, until| *until > now);
-        self.sessions.pin().retain(|_, session| session.until() > now);
+        let (sessions, mut room) = (self.sessions.pin(), self.room());
+        sessions.retain(|_, session| session.until() > now);
+        *room = Shares::counted(SESSIONS_MAX, sessions.values().map(|session| Arc::clone(&session.namespace)));
+    }
+
+    fn room(&self) -> MutexGuard<'_, Shares<Arc<str>>> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at every session.
@@ -157,7 +206,12 @@ mod tests {
     fn told(second: i64) -> EndpointStateSpec {
         EndpointStateSpec {
             revoked: vec![Revoked { id: "revoked".into(), until: at(second) }],
-            sessions: vec![Told { id: "used".into(), at: at(second), until: at(second + 60) }],
+            sessions: vec![Told {
+                id: "used".into(),
+                namespace: "billing".into(),
+                at: at(second),
+                until: at(second + 60),
+            }],
             ..EndpointStateSpec::default()
         }
     }
@@ -187,7 +241,7 @@ mod tests {
     #[test]
     fn no_use_outlives_its_token() {
         let ledger = Ledger::default();
-        assert!(ledger.used("long", 100, 100, i64::MAX, 160));
+        assert!(ledger.used("long", &"billing".into(), 100, 100, i64::MAX, 160));
         let mut until = Vec::new();
         ledger.each_session(|_, session| until.push(session.until()));
         assert_eq!(until, [160]);
@@ -198,7 +252,7 @@ mod tests {
     #[test]
     fn a_use_is_worth_telling_after_a_fortieth_of_the_idle_time() {
         let ledger = Ledger::default();
-        let used = |known, second| assert!(ledger.used("jti", known, second, 120, 1_000));
+        let used = |known, second| assert!(ledger.used("jti", &"billing".into(), known, second, 120, 1_000));
         used(100, 102);
         assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(102), vec![]));
         used(100, 103);
@@ -207,10 +261,46 @@ mod tests {
         used(103, 105);
         assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(105), vec![]));
         ledger.merge(&EndpointStateSpec {
-            sessions: vec![Told { id: "jti".into(), at: at(104), until: at(224) }],
+            sessions: vec![Told { id: "jti".into(), namespace: "billing".into(), at: at(104), until: at(224) }],
             ..EndpointStateSpec::default()
         });
         used(103, 106);
         assert_eq!(news(&ledger), Vec::<i64>::new(), "the others heard of 104 from another replica");
+    }
+
+    #[test]
+    fn a_namespace_that_begins_all_the_sessions_it_can_ends_none_of_others_and_leaves_room() {
+        let ledger = Ledger::default();
+        let begin = |namespace: &str, number: usize| {
+            ledger.used(&format!("{namespace}-{number}"), &namespace.into(), 0, 100, 1_000, i64::MAX)
+        };
+        let honest: Vec<bool> = (0..10).map(|number| begin("honest", number)).collect();
+        let greedy = (0..SESSIONS_MAX).filter(|number| begin("greedy", *number)).count();
+        assert_eq!((honest, greedy), (vec![true; 10], SESSIONS_MAX / 5 - 2), "a fifth of the room");
+        assert!(begin("greedy", 0), "the sessions that it has go on");
+        for number in 0..1_000 {
+            assert!(begin("honest", number), "{number}");
+            assert_eq!(ledger.last_use(&format!("honest-{number}")), Some(100));
+        }
+        ledger.forget_ended(1_100);
+        assert!(begin("greedy", SESSIONS_MAX), "ended sessions make room");
+    }
+
+    #[test]
+    fn sessions_of_other_replicas_count_in_their_namespace_and_never_exceed_the_room() {
+        let ledger = Ledger::default();
+        let session =
+            |number| Told { id: format!("told-{number}"), namespace: "greedy".into(), at: at(100), until: at(1_100) };
+        let told = |numbers: std::ops::Range<usize>| EndpointStateSpec {
+            sessions: numbers.map(session).collect(),
+            ..EndpointStateSpec::default()
+        };
+        let begin = |namespace: &str| ledger.used(namespace, &namespace.into(), 0, 100, 1_000, i64::MAX);
+        ledger.merge(&told(0..SESSIONS_MAX / 5));
+        assert!(!begin("greedy") && begin("honest"));
+        ledger.merge(&told(0..2 * SESSIONS_MAX));
+        let mut sessions = 0;
+        ledger.each_session(|_, _| sessions += 1);
+        assert_eq!((sessions, begin("other")), (SESSIONS_MAX, false));
     }
 }

@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::oauth::client::CatchUpError;
+use crate::rate::{Bucket, Rate};
 
-/// Reads a second, on average and at most at once. Each costs the API server some small lists; honest clients need
+/// Twenty reads a second, on average and at most at once. Each costs the API server some small lists; honest clients need
 /// one for each credential that is newer than this replica's watch.
-const READS: f64 = 20.0;
+const READS: Rate = Rate { burst: 20, every: Duration::from_millis(50) };
 /// How long a request waits for the API server and the watch. Longer than a healthy watch ever lags, shorter than what
 /// OAuth clients wait for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,7 +38,7 @@ const SLOTS: usize = 64;
 pub(super) struct Looks {
     slots: Vec<Mutex<LastRead>>,
     hasher: RandomState,
-    budget: Lock<Budget>,
+    budget: Lock<Bucket>,
     vain: Lock<Vain>,
 }
 
@@ -54,7 +55,7 @@ impl Looks {
         Self {
             slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
-            budget: Lock::new(Budget { tokens: READS, filled: Instant::now() }),
+            budget: Lock::new(Bucket::new(READS)),
             vain: Lock::default(),
         }
     }
@@ -146,24 +147,6 @@ impl Vain {
     }
 }
 
-/// A token bucket.
-struct Budget {
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Budget {
-    fn take(&mut self, now: Instant) -> bool {
-        self.tokens = (self.tokens + now.duration_since(self.filled).as_secs_f64() * READS).min(READS);
-        self.filled = now;
-        let enough = self.tokens >= 1.0;
-        if enough {
-            self.tokens -= 1.0;
-        }
-        enough
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -223,14 +206,5 @@ mod tests {
             vain.looked_up(credential, now);
             assert!(vain.0.len() <= REMEMBERED_MAX);
         }
-    }
-
-    #[test]
-    fn the_budget_fills_up_again_and_never_above_its_size() {
-        let start = Instant::now();
-        let mut budget = Budget { tokens: READS, filled: start };
-        assert_eq!((0..100).filter(|_| budget.take(start)).count(), 20);
-        assert_eq!((0..100).filter(|_| budget.take(start + Duration::from_millis(500))).count(), 10);
-        assert_eq!((0..100).filter(|_| budget.take(start + Duration::from_hours(1))).count(), 20);
     }
 }

@@ -8,6 +8,7 @@
 //! The door is [`Clients`], owned by the protocol. What an object is worth is decided from its `spec` and from
 //! verifiers that only the install's key can have made, never from what `status` claims.
 
+mod batch;
 mod catch_up;
 mod compile;
 mod document;
@@ -28,14 +29,14 @@ mod usage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
 use crate::api::client_secret::LifetimePolicy;
 use crate::model::{Freshness, Kind};
 use crate::oauth::client::{
-    Availability, CatchUpError, ClientRecord, Clients, Grant, Ledger, Lookup, ObjectRevision, Past, Refusal,
+    Availability, CatchUpError, ClientRecord, Clients, Grant, Ledger, Lookup, ObjectRevision, Past, RecordError,
+    Refusal,
 };
 use crate::pool::Pool;
 
@@ -69,7 +70,6 @@ pub struct Index {
     entries: papaya::HashMap<Arc<str>, Entry>,
     /// Clients in the same groups have the same grant, and it is the largest part of a record.
     grants: Pool<Grant>,
-    scopes: ArcSwap<Arc<[Arc<str>]>>,
     synced: AtomicBool,
     listed: AtomicBool,
     progress: progress::Progress,
@@ -93,7 +93,6 @@ impl Index {
         Self {
             entries: papaya::HashMap::new(),
             grants: Pool::default(),
-            scopes: ArcSwap::default(),
             synced: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             progress: progress::Progress::default(),
@@ -152,16 +151,16 @@ impl Ledger for Index {
         self.shared.ledger.is_revoked(jti)
     }
 
-    async fn revoke(&self, jti: &str, exp: i64, namespace: &Arc<str>, now: Timestamp) -> Result<(), CatchUpError> {
-        self.shared.revocations.revoke(jti, exp, namespace, now).await
+    async fn revoke(&self, jti: &str, exp: i64, client: &ClientRecord, now: Timestamp) -> Result<(), RecordError> {
+        self.shared.revocations.revoke(jti, exp, &client.client_id, &client.application.namespace, now).await
     }
 
     fn last_use(&self, jti: &str) -> Option<i64> {
         self.shared.ledger.last_use(jti)
     }
 
-    fn used(&self, jti: &str, known: i64, now: i64, idle: i64, exp: i64) -> bool {
-        self.shared.ledger.used(jti, known, now, idle, exp)
+    fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool {
+        self.shared.ledger.used(jti, namespace, known, now, idle, exp)
     }
 }
 
@@ -180,11 +179,12 @@ impl Clients for Index {
 
     async fn request_rotation(
         &self,
+        client: &ClientRecord,
         secret: &ObjectRevision,
         version_id: &str,
         now: Timestamp,
-    ) -> Result<(), CatchUpError> {
-        self.shared.requests.record(secret, version_id, now).await
+    ) -> Result<(), RecordError> {
+        self.shared.requests.record(&client.client_id, secret, version_id, now).await
     }
 
     fn availability(&self, now: Timestamp) -> Availability {
@@ -198,9 +198,5 @@ impl Clients for Index {
         } else {
             Availability::Serving
         }
-    }
-
-    fn scopes_supported(&self) -> Arc<[Arc<str>]> {
-        Arc::clone(&self.scopes.load())
     }
 }

@@ -1,128 +1,143 @@
-//! What bearers of secrets ask for, told to the controller through an object of the API: this half writes to no other.
+//! Rotation requests of the clients, written where the controller sees them: this half writes to no other object.
+//!
+//! Only what is new is written. A request that is repeated is answered from memory, and the writes of each client and the
+//! requests of each namespace are limited: a request costs etcd a write, and the rotation that follows several.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
+use super::batch::{Batch, Entry, Outcome};
 use super::document::{Document, Store};
 use crate::api::endpoint_state::{ENTRIES_MAX, EndpointStateSpec, Use};
 use crate::chain::chain;
-use crate::oauth::client::{CatchUpError, ObjectRevision};
+use crate::oauth::client::{ObjectRevision, RecordError};
+use crate::rate::{Buckets, Rate};
+use crate::shares::Shares;
 
-/// A request stands for this long. By then it has been acted on, or nobody is there to do so.
-const STANDS_FOR: SignedDuration = SignedDuration::from_mins(10);
-/// How long a bearer waits for those before it and for the API server.
+/// A request is kept for this long. By then the controller has acted on it, or cannot.
+const KEPT_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// How long a client waits for the API server and for the write before its own.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// As many at once as an Application has active ClientSecrets by default, so that all of them can be rotated after a leak.
+const WRITES_PER_CLIENT: Rate = Rate { burst: 20, every: Duration::from_mins(1) };
 
 /// Requests of the last minutes.
 pub(super) struct Requests<S> {
     store: S,
-    /// What the object says besides.
+    /// The other fields of the object.
     blank: EndpointStateSpec,
-    /// Held while they are written, so that no request undoes another.
-    told: Mutex<Told>,
+    batch: Batch<Use>,
+    /// Locked for a whole write, so that no write undoes another.
+    document: Mutex<Document>,
+    written: Lock<Written>,
 }
 
-struct Told {
-    document: Document,
-    /// What surely stands in it, and was answered so.
-    recent: Vec<Use>,
+struct Written {
+    /// The requests that are certainly in the object, by ClientSecret.
+    recent: HashMap<String, Use>,
+    of_clients: Buckets<Arc<str>>,
 }
 
 impl<S: Store> Requests<S> {
-    /// `incarnation` is part of the name of this process's object.
+    /// `incarnation` is part of the names of this process's object.
     pub(super) fn new(store: S, blank: EndpointStateSpec, incarnation: &str) -> Self {
-        let document = Document::new(format!("{incarnation}-requests"));
-        Self { store, blank, told: Mutex::new(Told { document, recent: Vec::new() }) }
+        let document = Mutex::new(Document::new(format!("{incarnation}-requests")));
+        let written = Written { recent: HashMap::new(), of_clients: Buckets::new(WRITES_PER_CLIENT) };
+        Self { store, blank, batch: Batch::default(), document, written: Lock::new(written) }
     }
 
-    /// Returns when the request stands where the controller sees it. After an error it may stand there, too; the next
-    /// request that is written takes it away.
+    /// Returns when the controller can see the request. After an error the request may be visible as well; the next write
+    /// removes it.
     pub(super) async fn record(
-        &self,
+        self: &Arc<Self>,
+        client_id: &Arc<str>,
         secret: &ObjectRevision,
         version_id: &str,
         now: Timestamp,
-    ) -> Result<(), CatchUpError> {
+    ) -> Outcome {
         let asked = Use {
             namespace: secret.namespace.to_string(),
             name: secret.name.to_string(),
             version: version_id.to_owned(),
             at: now,
         };
-        let written = tokio::time::timeout(PATIENCE, self.write(asked, now)).await;
-        written.unwrap_or(Err(CatchUpError::Behind))
+        let key = key(&asked);
+        {
+            let mut written = self.written();
+            let recent = written.recent.get(&key).filter(|recent| is_recent(recent, now));
+            if recent.is_some_and(|recent| recent.version == asked.version) {
+                return Ok(());
+            }
+            let allowed = written.of_clients.take(client_id, Instant::now().into_std());
+            allowed.map_err(RecordError::too_often)?;
+        }
+        let outcome = self.batch.add(key, asked);
+        // In a separate task: the client may disconnect, and others wait for the same write.
+        tokio::spawn(Arc::clone(self).write(now));
+        let outcome = tokio::time::timeout(PATIENCE, outcome).await;
+        outcome.ok().and_then(Result::ok).unwrap_or(Err(RecordError::Behind))
     }
 
-    async fn write(&self, asked: Use, now: Timestamp) -> Result<(), CatchUpError> {
-        let Told { document, recent } = &mut *self.told.lock().await;
-        let stands = |other: &&Use| now.duration_since(other.at) < STANDS_FOR && !is_same(other, &asked);
-        let mut rotations: Vec<Use> = recent.iter().filter(stands).cloned().collect();
-        if rotations.len() >= ENTRIES_MAX {
-            return Err(CatchUpError::RateLimited);
+    async fn write(self: Arc<Self>, now: Timestamp) {
+        let mut document = self.document.lock().await;
+        let mut recent = self.written().recent.clone();
+        recent.retain(|_, asked| is_recent(asked, now));
+        let added = admit(self.batch.take(), &mut recent);
+        if added.is_empty() {
+            return;
         }
-        rotations.push(asked);
+        let mut rotations: Vec<Use> = recent.values().cloned().collect();
+        rotations.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
         let spec = EndpointStateSpec { rotations, reported_at: now, ..self.blank.clone() };
-        document.write(&self.store, |_| spec.clone()).await.map_err(|error| {
-            tracing::warn!(error = chain(&error), "a request for rotation could not be recorded");
-            CatchUpError::Behind
-        })?;
-        *recent = spec.rotations;
-        Ok(())
+        let outcome = match document.write(&self.store, |_| spec.clone()).await {
+            Ok(()) => {
+                self.written().recent = recent;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "rotation requests could not be recorded");
+                Err(RecordError::Behind)
+            }
+        };
+        for entry in added {
+            entry.answer(outcome);
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is_same(one: &Use, other: &Use) -> bool {
-    (&one.namespace, &one.name) == (&other.namespace, &other.name)
+/// Adds the entries to `recent` and returns them. Those for which their namespace has no room are answered.
+fn admit(batch: HashMap<String, Entry<Use>>, recent: &mut HashMap<String, Use>) -> Vec<Entry<Use>> {
+    let mut room = Shares::counted(ENTRIES_MAX, recent.values().map(|asked| asked.namespace.clone()));
+    let mut added = Vec::with_capacity(batch.len());
+    for (key, entry) in batch {
+        // A newer version takes the place of the one before.
+        if recent.contains_key(&key) || room.take(&entry.value.namespace) {
+            recent.insert(key, entry.value.clone());
+            added.push(entry);
+        } else {
+            entry.answer(Err(RecordError::NoRoom));
+        }
+    }
+    added
+}
+
+fn key(asked: &Use) -> String {
+    format!("{}/{}", asked.namespace, asked.name)
+}
+
+fn is_recent(asked: &Use, now: Timestamp) -> bool {
+    now.duration_since(asked.at) < KEPT_FOR
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::document::tests::{Fate, Memory};
-    use super::*;
-
-    fn secret(name: &str) -> ObjectRevision {
-        ObjectRevision { kind: "ClientSecret", namespace: "billing".into(), name: name.into(), resource_version: 1 }
-    }
-
-    fn asked_for(store: &Memory) -> Vec<String> {
-        store.said().into_values().flat_map(|spec| spec.rotations).map(|asked| asked.name).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_answered_stands_and_what_was_not_does_not_come_back() {
-        let now = Timestamp::from_second(1_000).unwrap();
-        for fate in [Fate::Refused, Fate::Delayed] {
-            let store = Memory::default();
-            let requests = Requests::new(store.clone(), EndpointStateSpec::default(), "1");
-            assert_eq!(requests.record(&secret("first"), "a", now).await, Ok(()));
-            store.next(fate);
-            assert_eq!(requests.record(&secret("given-up"), "b", now).await, Err(CatchUpError::Behind));
-            store.next(Fate::Taken);
-            // It arrives before the next one, or after.
-            store.arrive();
-            assert_eq!(requests.record(&secret("last"), "c", now).await, Ok(()));
-            assert_eq!(asked_for(&store), ["first", "last"], "{fate:?}");
-        }
-        let store = Memory::default();
-        let requests = Requests::new(store.clone(), EndpointStateSpec::default(), "1");
-        store.next(Fate::Delayed);
-        assert_eq!(requests.record(&secret("given-up"), "b", now).await, Err(CatchUpError::Behind));
-        store.next(Fate::Taken);
-        assert_eq!(requests.record(&secret("last"), "c", now).await, Ok(()));
-        store.arrive();
-        assert_eq!(asked_for(&store), ["last"]);
-    }
-
-    #[tokio::test]
-    async fn a_secret_is_asked_for_once_and_nobody_waits_for_what_is_long_over() {
-        let store = Memory::default();
-        let requests = Requests::new(store.clone(), EndpointStateSpec::default(), "1");
-        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
-        for (name, minute) in [("blue", 1), ("green", 2), ("blue", 3), ("red", 12)] {
-            assert_eq!(requests.record(&secret(name), "a", at(minute)).await, Ok(()));
-        }
-        assert_eq!(asked_for(&store), ["blue", "red"]);
-    }
-}
+#[path = "requests_tests.rs"]
+mod tests;

@@ -1,27 +1,33 @@
-//! Writes down which tokens were revoked, before it is answered. Those that come while a write is on its way are written
-//! together by the next one.
+//! Records which tokens were revoked, before it is answered. Revocations that arrive during a write are written together
+//! by the next one.
 //!
-//! Nobody can fill it alone: a namespace may have as many revocations as there is room left. However many do so, there is
-//! some for the next one.
+//! Namespaces share the room, and the writes of each client are limited. A token that is revoked already costs no write.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
+use super::batch::{Batch, Entry, Outcome};
 use super::document::{Document, Store};
 use super::ledger::Ledger;
 use crate::api::endpoint_state::{EndpointStateSpec, Revoked};
 use crate::chain::chain;
-use crate::oauth::client::CatchUpError;
+use crate::oauth::client::RecordError;
+use crate::rate::{Buckets, Rate};
+use crate::shares::Shares;
 
 /// Revocations in one object. Each batch writes one again, so it should stay small: these are 35 KiB.
 const PER_OBJECT: usize = 500;
 /// Revocations of tokens that are not over yet. Every replica keeps those of all.
 const LIVING_MAX: usize = 50_000;
 
-type Outcome = Result<(), CatchUpError>;
+/// A hundred at once, for a client that ends all of its sessions; then one a second. The writes of all clients are
+/// collected, so this bounds the bytes that one client can have written: 35 KiB for each.
+const WRITES_PER_CLIENT: Rate = Rate { burst: 100, every: Duration::from_secs(1) };
 
 /// What this process writes down.
 pub(super) struct Revocations<S> {
@@ -30,16 +36,10 @@ pub(super) struct Revocations<S> {
     /// What every object says besides.
     blank: EndpointStateSpec,
     incarnation: String,
-    waiting: Lock<HashMap<String, Waiting>>,
+    batch: Batch<Token>,
+    of_clients: Lock<Buckets<Arc<str>>>,
     /// Held while they are written.
     objects: Mutex<Vec<Object>>,
-}
-
-/// A token whose revocation nobody has written down yet.
-struct Waiting {
-    token: Token,
-    /// Who is to hear of it: more than one when a client asks again.
-    done: Vec<oneshot::Sender<Outcome>>,
 }
 
 #[derive(Clone)]
@@ -57,41 +57,49 @@ struct Object {
 impl<S: Store> Revocations<S> {
     /// `incarnation` is part of the names of this process's objects.
     pub(super) fn new(store: S, ledger: Arc<Ledger>, blank: EndpointStateSpec, incarnation: String) -> Self {
-        Self { store, ledger, blank, incarnation, waiting: Lock::default(), objects: Mutex::default() }
+        let of_clients = Lock::new(Buckets::new(WRITES_PER_CLIENT));
+        Self { store, ledger, blank, incarnation, batch: Batch::default(), of_clients, objects: Mutex::default() }
     }
 
-    /// Returns when the revocation is written down where every replica sees it. After an error it is not told of here,
-    /// and asking again writes it down once.
-    pub(super) async fn revoke(self: &Arc<Self>, jti: &str, exp: i64, namespace: &Arc<str>, now: Timestamp) -> Outcome {
+    /// Returns when the revocation is recorded where every replica sees it. After an error it has no effect here, and
+    /// asking again records it once.
+    pub(super) async fn revoke(
+        self: &Arc<Self>,
+        jti: &str,
+        exp: i64,
+        client_id: &Arc<str>,
+        namespace: &Arc<str>,
+        now: Timestamp,
+    ) -> Outcome {
         if self.ledger.is_revoked(jti) {
             return Ok(());
         }
-        let until = Timestamp::from_second(exp).map_err(|_| CatchUpError::Behind)?;
-        let (done, result) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let token = Token { until, namespace: Arc::clone(namespace) };
-            waiting.entry(jti.to_owned()).or_insert(Waiting { token, done: Vec::new() }).done.push(done);
-        }
-        // Not in this request: its client may go, and others wait for the same write.
+        let until = Timestamp::from_second(exp).map_err(|_| RecordError::Behind)?;
+        let allowed = {
+            let mut of_clients = self.of_clients.lock().unwrap_or_else(PoisonError::into_inner);
+            of_clients.take(client_id, Instant::now().into_std())
+        };
+        allowed.map_err(RecordError::too_often)?;
+        let outcome = self.batch.add(jti.to_owned(), Token { until, namespace: Arc::clone(namespace) });
+        // In a separate task: the client may disconnect, and others wait for the same write.
         tokio::spawn(Arc::clone(self).write_down(now));
-        result.await.unwrap_or(Err(CatchUpError::Behind))
+        outcome.await.unwrap_or(Err(RecordError::Behind))
     }
 
     async fn write_down(self: Arc<Self>, now: Timestamp) {
         let mut objects = self.objects.lock().await;
-        let batch = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let batch = self.batch.take();
         let mut reachable = true;
         for (number, part) in self.assign(&mut objects, batch, now) {
             let Some(object) = objects.get_mut(number) else { continue };
             // The rest of the batch does not wait for an API server that has just not answered.
             reachable = reachable && self.add(object, &part, now).await;
-            let outcome = if reachable { Ok(()) } else { Err(CatchUpError::Behind) };
-            for (jti, waiting) in part {
+            let outcome = if reachable { Ok(()) } else { Err(RecordError::Behind) };
+            for (jti, entry) in part {
                 if reachable {
-                    self.ledger.revoke(&jti, waiting.token.until.as_second());
+                    self.ledger.revoke(&jti, entry.value.until.as_second());
                 }
-                waiting.answer(outcome);
+                entry.answer(outcome);
             }
         }
     }
@@ -100,24 +108,19 @@ impl<S: Store> Revocations<S> {
     fn assign(
         &self,
         objects: &mut Vec<Object>,
-        batch: HashMap<String, Waiting>,
+        batch: HashMap<String, Entry<Token>>,
         now: Timestamp,
-    ) -> BTreeMap<usize, HashMap<String, Waiting>> {
+    ) -> BTreeMap<usize, HashMap<String, Entry<Token>>> {
         let mut room = Room::left(objects, now);
-        let mut refused = BTreeSet::new();
-        let mut parts: BTreeMap<usize, HashMap<String, Waiting>> = BTreeMap::new();
-        for (jti, waiting) in batch {
+        let mut parts: BTreeMap<usize, HashMap<String, Entry<Token>>> = BTreeMap::new();
+        for (jti, entry) in batch {
             if self.ledger.is_revoked(&jti) {
-                waiting.answer(Ok(()));
-            } else if let Some(number) = room.take(&waiting.token.namespace) {
-                parts.entry(number).or_default().insert(jti, waiting);
+                entry.answer(Ok(()));
+            } else if let Some(number) = room.take(&entry.value.namespace) {
+                parts.entry(number).or_default().insert(jti, entry);
             } else {
-                refused.insert(Arc::clone(&waiting.token.namespace));
-                waiting.answer(Err(CatchUpError::Behind));
+                entry.answer(Err(RecordError::NoRoom));
             }
-        }
-        for namespace in refused {
-            tracing::warn!(%namespace, "no more tokens of this namespace can be revoked until others are over");
         }
         while objects.len() < room.used.len() {
             let part = format!("{}-revoked-{}", self.incarnation, objects.len());
@@ -127,9 +130,9 @@ impl<S: Store> Revocations<S> {
     }
 
     /// Whether the object surely has `part` now.
-    async fn add(&self, object: &mut Object, part: &HashMap<String, Waiting>, now: Timestamp) -> bool {
+    async fn add(&self, object: &mut Object, part: &HashMap<String, Entry<Token>>, now: Timestamp) -> bool {
         let Object { document, told } = object;
-        let added = || part.iter().map(|(jti, waiting)| (jti.clone(), waiting.token.clone()));
+        let added = || part.iter().map(|(jti, entry)| (jti.clone(), entry.value.clone()));
         let say = |found: Option<EndpointStateSpec>| {
             // What a write left that was given up counts: who hears of it takes those tokens for revoked.
             for Revoked { id, until } in found.into_iter().flat_map(|found| found.revoked) {
@@ -152,46 +155,29 @@ impl<S: Store> Revocations<S> {
     }
 }
 
-impl Waiting {
-    fn answer(self, outcome: Outcome) {
-        for done in self.done {
-            // Who asked may have gone.
-            let _ = done.send(outcome);
-        }
-    }
-}
-
-/// What there is room for.
+/// The room that is left for revocations.
 struct Room {
     /// Tokens in each object.
     used: Vec<usize>,
-    left: usize,
-    of_namespace: HashMap<Arc<str>, usize>,
+    shares: Shares<Arc<str>>,
 }
 
 impl Room {
-    /// Tokens that are over make room.
+    /// Expired tokens are removed.
     fn left(objects: &mut [Object], now: Timestamp) -> Self {
-        let mut room = Self { used: Vec::with_capacity(objects.len()), left: LIVING_MAX, of_namespace: HashMap::new() };
-        for object in objects {
+        for object in &mut *objects {
             object.told.retain(|_, token| token.until > now);
-            room.used.push(object.told.len());
-            room.left = room.left.saturating_sub(object.told.len());
-            for token in object.told.values() {
-                *room.of_namespace.entry(Arc::clone(&token.namespace)).or_default() += 1;
-            }
         }
-        room
+        let tokens = objects.iter().flat_map(|object| object.told.values());
+        let shares = Shares::counted(LIVING_MAX, tokens.map(|token| Arc::clone(&token.namespace)));
+        Self { used: objects.iter().map(|object| object.told.len()).collect(), shares }
     }
 
-    /// The object that takes one more token of `namespace`; `None`: that one has its share.
+    /// The object that takes one more token of `namespace`; `None`: the namespace has its share.
     fn take(&mut self, namespace: &Arc<str>) -> Option<usize> {
-        let held = self.of_namespace.entry(Arc::clone(namespace)).or_default();
-        if *held >= self.left {
+        if !self.shares.take(namespace) {
             return None;
         }
-        *held += 1;
-        self.left -= 1;
         let number = self.used.iter().position(|used| *used < PER_OBJECT).unwrap_or(self.used.len());
         match self.used.get_mut(number) {
             Some(used) => *used += 1,

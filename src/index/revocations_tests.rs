@@ -13,7 +13,7 @@ fn process(store: &Memory) -> Arc<Revocations<Memory>> {
 }
 
 async fn revoke(process: &Arc<Revocations<Memory>>, jti: &str) -> Outcome {
-    process.revoke(jti, END, &"billing".into(), NOW).await
+    process.revoke(jti, END, &"client".into(), &"billing".into(), NOW).await
 }
 
 /// The tokens that every replica takes for revoked, as often as they are written.
@@ -29,7 +29,7 @@ async fn what_was_answered_503_is_not_written_with_what_comes_later() {
         assert_eq!(revoke(&process, "before").await, Ok(()));
         store.next(fate);
         for _ in 0..3 {
-            assert_eq!(revoke(&process, "failed").await, Err(CatchUpError::Behind));
+            assert_eq!(revoke(&process, "failed").await, Err(RecordError::Behind));
         }
         store.next(Fate::Taken);
         assert!(!process.ledger.is_revoked("failed"));
@@ -72,7 +72,7 @@ async fn a_client_that_goes_does_not_fail_those_that_wait_for_the_same_write() {
         })
     };
     let (goes, stays) = (task("goes"), task("stays"));
-    while process.waiting.lock().unwrap().len() < 2 {
+    while process.batch.len() < 2 {
         tokio::task::yield_now().await;
     }
     goes.abort();
@@ -98,16 +98,33 @@ fn no_namespace_fills_the_room_and_what_is_over_makes_room() {
         let token = |number| (format!("{object}-{number}"), Token { until: over, namespace: "greedy".into() });
         (0..PER_OBJECT).map(token).collect()
     };
-    let mut objects: Vec<Object> = (0..LIVING_MAX / PER_OBJECT / 2 - 1)
+    let mut objects: Vec<Object> = (0..LIVING_MAX / PER_OBJECT / 5 - 1)
         .map(|number| Object { document: Document::new(String::new()), told: told(number) })
         .collect();
     let full = objects.len();
     let mut room = Room::left(&mut objects, now);
     let taken: Vec<usize> = std::iter::from_fn(|| room.take(&"greedy".into())).collect();
-    assert_eq!(taken, [full; PER_OBJECT], "half of all");
+    assert_eq!(taken, [full; PER_OBJECT], "a fifth of all");
     assert_eq!(room.take(&"other".into()), Some(full + 1));
     let others = (0..10).flat_map(|number| std::iter::repeat_n(Arc::from(format!("other-{number}")), LIVING_MAX));
     let refused = others.filter(|namespace| room.take(namespace).is_none()).count();
-    assert!(refused > 0 && room.take(&"new".into()).is_some(), "{}", room.left);
+    assert!(refused > 0 && room.take(&"new".into()).is_some());
     assert_eq!(Room::left(&mut objects, over).take(&"greedy".into()), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_writes_of_a_client_are_limited_and_those_of_others_are_not_affected() {
+    let store = Memory::default();
+    let process = process(&store);
+    let mut answers = Vec::new();
+    for number in 0..200 {
+        answers.push(revoke(&process, &format!("jti-{number}")).await);
+    }
+    assert!(answers[..100].iter().all(Result::is_ok) && answers[101..].iter().all(Result::is_err), "{answers:?}");
+    assert!(matches!(answers[199], Err(RecordError::TooOften(_))));
+    assert_eq!(store.written().len(), 100);
+    assert_eq!(revoke(&process, "jti-0").await, Ok(()), "it is revoked already");
+    assert_eq!(process.revoke("other", END, &"another".into(), &"billing".into(), NOW).await, Ok(()));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(revoke(&process, "later").await, Ok(()));
 }

@@ -13,9 +13,9 @@ use super::ledger::Ledger;
 use crate::api::endpoint_state::{EndpointStateSpec, Session};
 use crate::chain::chain;
 
-/// Sessions in one object: 50 KiB.
+/// Sessions in one object: 60 KiB.
 const PER_OBJECT: usize = 500;
-/// Objects written each second: less than a megabyte. With more that are due, those wait longest that were written last.
+/// Objects written each second: about a megabyte. With more that are due, those wait longest that were written last.
 const WRITES: usize = 16;
 
 /// What this process tells.
@@ -103,7 +103,7 @@ fn sessions_in(objects: &[usize], ledger: &Ledger, now: i64) -> BTreeMap<usize, 
         let Some(sessions) = session.place().and_then(|number| told.get_mut(&number)) else { return };
         let Some(own) = session.own(now) else { return };
         if let (Ok(at), Ok(until)) = (Timestamp::from_second(own), Timestamp::from_second(session.until())) {
-            sessions.push(Session { id: jti.to_owned(), at, until });
+            sessions.push(Session { id: jti.to_owned(), namespace: session.namespace().to_owned(), at, until });
         }
     });
     told
@@ -113,9 +113,13 @@ fn sessions_in(objects: &[usize], ledger: &Ledger, now: i64) -> BTreeMap<usize, 
 mod tests {
     use super::super::document::tests::{Fate, Memory};
     use super::super::ledger::SESSIONS_MAX;
+    use std::sync::Arc;
+
     use super::*;
 
     const IDLE: i64 = 1_200;
+    /// As many as a hundred namespaces together may have.
+    const MANY: usize = SESSIONS_MAX * 9 / 10;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -125,10 +129,15 @@ mod tests {
         (Sessions::new(store.clone(), EndpointStateSpec::default(), "1".to_owned()), Ledger::default())
     }
 
+    /// The namespace of a session.
+    fn namespace(number: usize) -> Arc<str> {
+        format!("namespace-{}", number % 100).into()
+    }
+
     /// Each number of sessions is used at its second.
     fn used(ledger: &Ledger, sessions: impl IntoIterator<Item = usize>, second: i64) {
         for number in sessions {
-            assert!(ledger.used(&format!("jti-{number}"), 0, second, IDLE, i64::MAX));
+            assert!(ledger.used(&format!("jti-{number}"), &namespace(number), 0, second, IDLE, i64::MAX), "{number}");
         }
     }
 
@@ -143,18 +152,17 @@ mod tests {
     async fn as_many_objects_are_written_as_it_takes_and_no_session_is_left_out() {
         let store = Memory::default();
         let (sessions, ledger) = process(&store);
-        used(&ledger, 0..SESSIONS_MAX, 100);
-        assert!(!ledger.used("one more", 0, 100, IDLE, i64::MAX), "and that is told to who would promise it");
+        used(&ledger, 0..MANY, 100);
         for second in 100..115 {
             let before = store.written().len();
             sessions.tell(&ledger, at(second)).await;
             assert!(store.written().len() - before <= WRITES);
         }
         let said = store.said();
-        assert_eq!((said.len(), store.written().len()), (SESSIONS_MAX / PER_OBJECT, SESSIONS_MAX / PER_OBJECT));
+        assert_eq!((said.len(), store.written().len()), (MANY / PER_OBJECT, MANY / PER_OBJECT));
         assert!(said.values().all(|spec| spec.sessions.len() == PER_OBJECT));
         let known = known(&store);
-        assert!((0..SESSIONS_MAX).all(|number| known.last_use(&format!("jti-{number}")) == Some(100)));
+        assert!((0..MANY).all(|number| known.last_use(&format!("jti-{number}")) == Some(100)));
     }
 
     #[tokio::test]
@@ -170,11 +178,11 @@ mod tests {
         };
         let step = IDLE / 40;
         for second in 101..100 + step {
-            assert!(ledger.used(&moved, 100, second, IDLE, i64::MAX));
+            assert!(ledger.used(&moved, &namespace(0), 100, second, IDLE, i64::MAX));
             sessions.tell(&ledger, at(second)).await;
         }
         assert_eq!(store.written().len(), 2, "small steps are not worth it");
-        assert!(ledger.used(&moved, 100, 100 + step, IDLE, i64::MAX));
+        assert!(ledger.used(&moved, &namespace(0), 100, 100 + step, IDLE, i64::MAX));
         sessions.tell(&ledger, at(100 + step)).await;
         assert_eq!(store.written()[2..], ["1-used-1"]);
         let known = known(&store);

@@ -17,7 +17,7 @@ pub(super) struct Shared {
     pub(super) ledger: Arc<Ledger>,
     pub(super) revocations: Arc<Revocations<States>>,
     pub(super) sessions: Sessions<States>,
-    pub(super) requests: Requests<States>,
+    pub(super) requests: Arc<Requests<States>>,
 }
 
 impl Shared {
@@ -27,7 +27,7 @@ impl Shared {
         let incarnation = format!("{:08x}", u32::from_be_bytes(random::bytes()));
         let blank = states.blank(Timestamp::MIN);
         let revocations = Revocations::new(states.clone(), Arc::clone(&ledger), blank.clone(), incarnation.clone());
-        let requests = Requests::new(states.clone(), blank.clone(), &incarnation);
+        let requests = Arc::new(Requests::new(states.clone(), blank.clone(), &incarnation));
         let sessions = Sessions::new(states.clone(), blank, incarnation);
         Self { ledger, revocations: Arc::new(revocations), sessions, requests }
     }

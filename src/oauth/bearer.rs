@@ -209,9 +209,10 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 
     /// Notes that a good token was used, which keeps an idle one from ending. Where it cannot be noted it does not.
     pub(super) fn touch(&self, now: Timestamp, live: &mut Live<'_>) {
-        let Live { claims, .. } = live;
+        let Live { claims, record, .. } = live;
+        let namespace = &record.application.namespace;
         if let Some(idle) = claims.postern_idle
-            && self.clients.used(&claims.jti, self.used(claims), now.as_second(), idle, claims.exp)
+            && self.clients.used(&claims.jti, namespace, self.used(claims), now.as_second(), idle, claims.exp)
         {
             live.ends = now.as_second().saturating_add(idle).min(claims.exp);
         }

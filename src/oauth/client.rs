@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -26,23 +28,18 @@ pub trait Clients: Ledger {
     /// second lookup decides.
     fn catch_up(&self, client_id: &str, credential: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
 
-    /// Asks for the rotation of this version of a secret, in the name of its bearer. `Ok` says that the request is
-    /// recorded where the controller sees it.
+    /// Asks for the rotation of this version of a secret of `client`, in the name of its bearer. `Ok` says that the request
+    /// is recorded where the controller sees it. A repeated request costs no write.
     fn request_rotation(
         &self,
+        client: &ClientRecord,
         secret: &ObjectRevision,
         version_id: &str,
         now: Timestamp,
-    ) -> impl Future<Output = Result<(), CatchUpError>> + Send;
+    ) -> impl Future<Output = Result<(), RecordError>> + Send;
 
     /// Whether answers may be given from this read model at all.
     fn availability(&self, now: Timestamp) -> Availability;
-
-    /// Every scope that some client may hold, sorted, each once: `scopes_supported` of the metadata (RFC 8414 §2).
-    /// Called for each metadata request; cheap. Empty: the member is left out.
-    fn scopes_supported(&self) -> Arc<[Arc<str>]> {
-        Arc::default()
-    }
 }
 
 /// What the replicas know of tokens that were issued, beyond what the tokens say themselves. Shared between them, within
@@ -52,23 +49,23 @@ pub trait Ledger: Send + Sync + 'static {
     fn is_revoked(&self, jti: &str) -> bool;
 
     /// Ends the token, which would end at `exp`, in whole seconds since 1970. `Ok` says that this outlives the process.
-    /// How many can be ended is limited; `namespace` is that of its Application, which has its share of them.
+    /// How many can be ended is limited for `client` and for its namespace; one that has ended already costs no write.
     fn revoke(
         &self,
         jti: &str,
         exp: i64,
-        namespace: &Arc<str>,
+        client: &ClientRecord,
         now: Timestamp,
-    ) -> impl Future<Output = Result<(), CatchUpError>> + Send;
+    ) -> impl Future<Output = Result<(), RecordError>> + Send;
 
     /// When the token was used last, in seconds since 1970, as far as that is known. No I/O.
     fn last_use(&self, jti: &str) -> Option<i64>;
 
     /// The token was used at `now`, and ends when it has not been used for `idle`, and at `exp`. The last use, or the issue
     /// of the token, that was known before is `known`. All in seconds. No I/O. Whether that is remembered: if not, the token
-    /// ends as if it had not been used.
+    /// ends as if it had not been used. `namespace` is that of its Application, which has its share of the memory.
     #[must_use]
-    fn used(&self, jti: &str, known: i64, now: i64, idle: i64, exp: i64) -> bool;
+    fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool;
 }
 
 /// Whether the text has the form that every client id has: that of a UUID.
@@ -96,6 +93,26 @@ pub enum CatchUpError {
     RateLimited,
     /// The API server, or our own watch of it, did not answer in time.
     Behind,
+}
+
+/// Why something could not be recorded for a client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RecordError {
+    /// The client had too much recorded; it may try again after this many seconds.
+    TooOften(NonZeroU32),
+    /// The namespace of the client has its share of the room.
+    NoRoom,
+    /// The API server did not accept it in time.
+    Behind,
+}
+
+impl RecordError {
+    /// [`RecordError::TooOften`] for a client that has to wait.
+    #[must_use]
+    pub fn too_often(wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        Self::TooOften(NonZeroU32::MIN.saturating_add(seconds - 1))
+    }
 }
 
 /// Whether the read model may be trusted now.

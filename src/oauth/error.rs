@@ -4,12 +4,13 @@ mod client;
 mod wire;
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 pub use client::ClientError;
 pub(crate) use wire::RETRY_AFTER_S;
 pub use wire::{ErrorCode, WireError};
 
-use crate::oauth::client::{CatchUpError, ObjectRevision};
+use crate::oauth::client::{CatchUpError, ObjectRevision, RecordError};
 
 /// Why no token was issued.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
@@ -37,9 +38,6 @@ pub enum TokenError {
         /// The object that decided.
         object: ObjectRevision,
     },
-    /// The token was issued to another client (RFC 7009 §2.1).
-    #[error("the token was issued to another client")]
-    ForeignToken,
     /// Nothing wrong with the request; it cannot be answered now.
     #[error("the endpoint cannot answer now")]
     Unavailable(Unavailable),
@@ -111,6 +109,10 @@ pub enum Unavailable {
     NoKey,
     /// Too many unknown credentials are being looked up.
     RateLimited,
+    /// The client had too much recorded; it may try again after this many seconds.
+    TooOften(NonZeroU32),
+    /// The namespace of the client has its share of what can be recorded.
+    NoRoom,
 }
 
 impl TokenError {
@@ -131,7 +133,6 @@ impl TokenError {
                 AuthorityError::AudienceAmbiguous => "AudienceAmbiguous",
                 AuthorityError::SeveralAudiences => "SeveralAudiences",
             },
-            Self::ForeignToken => "ForeignToken",
             Self::Unavailable(error) => error.rule(),
             Self::Internal => "Internal",
         }
@@ -147,7 +148,6 @@ impl TokenError {
             | Self::UnsupportedGrantType
             | Self::ScopeSyntax
             | Self::TargetSyntax
-            | Self::ForeignToken
             | Self::Unavailable(_)
             | Self::Internal => None,
         }
@@ -165,6 +165,8 @@ impl Unavailable {
             Self::Overloaded => "Overloaded",
             Self::NoKey => "NoKey",
             Self::RateLimited => "RateLimited",
+            Self::TooOften(_) => "TooOften",
+            Self::NoRoom => "NoRoom",
         }
     }
 }
@@ -188,6 +190,16 @@ impl From<CatchUpError> for Unavailable {
         match error {
             CatchUpError::RateLimited => Self::RateLimited,
             CatchUpError::Behind => Self::Behind,
+        }
+    }
+}
+
+impl From<RecordError> for Unavailable {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::TooOften(seconds) => Self::TooOften(seconds),
+            RecordError::NoRoom => Self::NoRoom,
+            RecordError::Behind => Self::Behind,
         }
     }
 }

@@ -19,8 +19,7 @@ fn after(error: &TokenError) -> Option<TokenError> {
     Some(match error {
         TokenError::UnsupportedGrantType => TokenError::ScopeSyntax,
         TokenError::ScopeSyntax => TokenError::TargetSyntax,
-        TokenError::TargetSyntax => TokenError::ForeignToken,
-        TokenError::ForeignToken => TokenError::Internal,
+        TokenError::TargetSyntax => TokenError::Internal,
         TokenError::Internal => RequestError::NotAForm.into(),
         TokenError::Request(error) => match error {
             RequestError::NotAForm => RequestError::Query.into(),
@@ -67,7 +66,9 @@ fn after(error: &TokenError) -> Option<TokenError> {
             Unavailable::Behind => Unavailable::Overloaded.into(),
             Unavailable::Overloaded => Unavailable::NoKey.into(),
             Unavailable::NoKey => Unavailable::RateLimited.into(),
-            Unavailable::RateLimited => return None,
+            Unavailable::RateLimited => Unavailable::TooOften(NonZeroU32::MIN).into(),
+            Unavailable::TooOften(_) => Unavailable::NoRoom.into(),
+            Unavailable::NoRoom => return None,
         },
     })
 }

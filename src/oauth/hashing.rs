@@ -1,5 +1,7 @@
 //! Checks secrets off the async threads, a bounded number at a time.
 
+mod line;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +13,8 @@ use crate::crypto::install_key::{InstallKeys, Strength};
 use crate::crypto::mac;
 use crate::oauth::client::{SecretRecord, SecretVersion};
 use crate::oauth::error::Unavailable;
+
+use line::Line;
 
 /// Where durations and counts go.
 pub trait Meter: Send + Sync + 'static {
@@ -29,6 +33,8 @@ pub struct HashLimits {
     pub concurrent: usize,
     /// Requests that wait for their turn; any more are refused at once.
     pub waiting: usize,
+    /// The same for imported values. A namespace has a share of them, and so has a ClientSecret.
+    pub waiting_imported: usize,
     /// Hashes of imported values at the same time: each takes 19 MiB.
     pub imported: usize,
     /// The longest wait.
@@ -37,28 +43,25 @@ pub struct HashLimits {
 
 impl Default for HashLimits {
     /// As many as there are cores; 1024 waiting, which at 20 µs each are through in 20 ms; a second as the longest wait,
-    /// a tenth of what impatient clients give a token request.
+    /// a tenth of what impatient clients give a token request. 4096 waiting for imported values, so that 164 pods that
+    /// start with the same new value find a place: all but the first need no hash.
     fn default() -> Self {
         let concurrent = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { concurrent, waiting: 1024, imported: IMPORTED_MAX, wait: Duration::from_secs(1) }
+        Self { concurrent, waiting: 1024, waiting_imported: 4096, imported: IMPORTED_MAX, wait: Duration::from_secs(1) }
     }
 }
 
 /// Hashes of imported values at the same time, where memory allows as many.
 const IMPORTED_MAX: usize = 4;
-/// Turns to compute the hash of an imported value. ClientSecrets that share one only wait for each other.
-const TURNS: usize = 64;
-
-/// The bounded checker of secrets. Values of either strength have a lane of their own: whoever floods the endpoint with
-/// values that cost a thousand times as much does not keep generated ones waiting.
+/// The bounded checker of secrets. Generated and imported values have a lane each: a flood of imported values, which cost a
+/// thousand times as much, does not delay generated ones.
 ///
-/// Nor do they keep each other waiting for long. Wrong values for one ClientSecret wait for their turn before the lane, so
-/// at most one of them is in the lane at a time. Values of which there is no verifier never wait for the lane: they are
-/// hashed while it is free, and otherwise only take as long. Under such a flood an honest client waits for one hash more.
+/// Imported values wait in a [`Line`] that serves namespaces in turn, and the ClientSecrets of a namespace in turn: a flood
+/// of wrong values for one of them delays the others by one hash. Values without a verifier never wait: they are hashed
+/// while the lane is free, and otherwise only take as long.
 pub struct Hasher {
     generated: Lane,
-    imported: Lane,
-    turns: Vec<Lane>,
+    imported: Line,
     /// How long the last hash of an imported value took, in microseconds.
     imported_us: Arc<AtomicU64>,
     limits: HashLimits,
@@ -95,10 +98,8 @@ impl Hasher {
     #[must_use]
     pub fn new(limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
         // Half of the cores at most for what is expensive, and a bounded part of the memory.
-        let imported = Lane::new((limits.concurrent / 2).min(limits.imported));
-        let generated = Lane::new(limits.concurrent);
-        let turns = (0..TURNS).map(|_| Lane::new(1)).collect();
-        Self { generated, imported, turns, imported_us: Arc::default(), limits, meter }
+        let imported = Line::new((limits.concurrent / 2).min(limits.imported), limits.waiting_imported);
+        Self { generated: Lane::new(limits.concurrent), imported, imported_us: Arc::default(), limits, meter }
     }
 
     /// Whether `value` was the value of this version before, in this process.
@@ -117,20 +118,20 @@ impl Hasher {
         version: &Arc<SecretVersion>,
         value: &str,
     ) -> Result<bool, Unavailable> {
-        let strength = if version.imported { Strength::Imported } else { Strength::Generated };
-        let turn = match strength {
-            Strength::Imported => Some(self.turn(secret.uid).await?),
-            Strength::Generated => None,
-        };
-        // Somebody else may have shown the right value meanwhile: pods that start together do.
-        if turn.is_some() && Self::remembers(secret, version, value) {
-            return Ok(true);
-        }
-        let permit = self.permit(strength).await?;
         let (keys, of, guess) = (Arc::clone(keys), Arc::clone(version), Zeroizing::new(value.to_owned()));
         let uid = secret.uid;
         let work = move || keys.verify(&of.verifier, &guess, uid);
-        let matches = self.run(strength, (turn, permit), work).await?;
+        let matches = if version.imported {
+            let permit = self.imported.permit(secret, self.limits.wait).await?;
+            // Another request may have presented the right value in the meantime: pods that start together do.
+            if Self::remembers(secret, version, value) {
+                return Ok(true);
+            }
+            self.run(Strength::Imported, permit, work).await?
+        } else {
+            let permit = self.generated.permit(self.limits.waiting, self.limits.wait).await?;
+            self.run(Strength::Generated, permit, work).await?
+        };
         if matches {
             let _ = version.memory.verified.set(digest(secret, version, value));
         }
@@ -147,16 +148,21 @@ impl Hasher {
         value: &str,
         strength: Strength,
     ) -> Result<(), Unavailable> {
-        let permit = match strength {
-            Strength::Generated => Some(self.permit(strength).await?),
-            Strength::Imported => self.imported.free(),
-        };
-        let Some(permit) = permit else {
-            tokio::time::sleep(Duration::from_micros(self.imported_us.load(Ordering::Relaxed))).await;
-            return Ok(());
-        };
         let (keys, value) = (Arc::clone(keys), Zeroizing::new(value.to_owned()));
-        self.run(strength, permit, move || keys.verify_nothing(&value, strength)).await
+        let work = move || keys.verify_nothing(&value, strength);
+        match strength {
+            Strength::Generated => {
+                let permit = self.generated.permit(self.limits.waiting, self.limits.wait).await?;
+                self.run(strength, permit, work).await
+            }
+            Strength::Imported => {
+                if let Some(permit) = self.imported.free_permit() {
+                    return self.run(strength, permit, work).await;
+                }
+                tokio::time::sleep(Duration::from_micros(self.imported_us.load(Ordering::Relaxed))).await;
+                Ok(())
+            }
+        }
     }
 
     /// Reports the time that a signature took.
@@ -186,21 +192,6 @@ impl Hasher {
             result
         });
         task.await.map_err(|_| Unavailable::Overloaded)
-    }
-
-    async fn permit(&self, strength: Strength) -> Result<OwnedSemaphorePermit, Unavailable> {
-        let lane = match strength {
-            Strength::Generated => &self.generated,
-            Strength::Imported => &self.imported,
-        };
-        lane.permit(self.limits.waiting, self.limits.wait).await
-    }
-
-    /// The turn of a ClientSecret. UIDs are random, so any part of one spreads evenly.
-    async fn turn(&self, uid: [u8; 16]) -> Result<OwnedSemaphorePermit, Unavailable> {
-        let [.., last] = uid;
-        let turn = self.turns.get(usize::from(last) % TURNS).ok_or(Unavailable::Overloaded)?;
-        turn.permit(self.limits.waiting, self.limits.wait).await
     }
 }
 

@@ -1,3 +1,6 @@
+use futures::future::BoxFuture;
+
+use super::line::Permit;
 use super::*;
 
 #[derive(Default)]
@@ -14,10 +17,10 @@ impl Meter for Counts {
 }
 
 fn secret(keys: &InstallKeys, value: &str) -> (SecretRecord, Arc<SecretVersion>) {
-    let uid = [1; 16];
+    let (uid, strength) = ([1; 16], Strength::Generated);
     let version = Arc::new(SecretVersion {
         id: "k7Qd0m2x".to_owned(),
-        verifier: keys.hash(value, uid, Strength::Generated).unwrap().into(),
+        verifier: keys.hash(value, uid, strength).unwrap().into(),
         imported: false,
         accepted_until: None,
         memory: Arc::default(),
@@ -28,8 +31,15 @@ fn secret(keys: &InstallKeys, value: &str) -> (SecretRecord, Arc<SecretVersion>)
         name: "s".into(),
         resource_version: 1,
     };
-    let versions = vec![Arc::clone(&version)];
-    let record = SecretRecord {
+    (record(object, uid, vec![Arc::clone(&version)]), version)
+}
+
+fn record(
+    object: crate::oauth::client::ObjectRevision,
+    uid: [u8; 16],
+    versions: Vec<Arc<SecretVersion>>,
+) -> SecretRecord {
+    SecretRecord {
         object,
         uid,
         uses: crate::oauth::client::Uses::ALL,
@@ -39,12 +49,19 @@ fn secret(keys: &InstallKeys, value: &str) -> (SecretRecord, Arc<SecretVersion>)
         expires_at: None,
         closed: None,
         versions,
-    };
-    (record, version)
+    }
+}
+
+/// A ClientSecret of a namespace.
+fn of(namespace: &str, uid: u8) -> SecretRecord {
+    let (namespace, name) = (namespace.into(), "s".into());
+    let object = crate::oauth::client::ObjectRevision { kind: "ClientSecret", namespace, name, resource_version: 1 };
+    record(object, [uid; 16], vec![])
 }
 
 fn limits(concurrent: usize, waiting: usize, wait_ms: u64) -> HashLimits {
-    HashLimits { concurrent, waiting, wait: Duration::from_millis(wait_ms), ..HashLimits::default() }
+    let wait = Duration::from_millis(wait_ms);
+    HashLimits { concurrent, waiting, waiting_imported: waiting, wait, ..HashLimits::default() }
 }
 
 #[tokio::test]
@@ -77,23 +94,27 @@ async fn a6_an_exchanged_verifier_is_not_believed_because_of_an_earlier_success(
     assert_eq!(hasher.verify(&keys, &secret, &exchanged, "right").await, Ok(false));
 }
 
+async fn generated(hasher: &Hasher) -> Result<OwnedSemaphorePermit, Unavailable> {
+    hasher.generated.permit(hasher.limits.waiting, hasher.limits.wait).await
+}
+
 #[tokio::test]
 async fn a6_more_than_the_bound_are_refused_and_places_are_given_back() {
     let hasher = Hasher::new(limits(1, 0, 1000), Arc::new(Counts::default()));
-    let held = hasher.permit(Strength::Generated).await.unwrap();
-    assert_eq!(hasher.permit(Strength::Generated).await.err(), Some(Unavailable::Overloaded));
-    assert_eq!(hasher.permit(Strength::Generated).await.err(), Some(Unavailable::Overloaded));
+    let held = generated(&hasher).await.unwrap();
+    assert_eq!(generated(&hasher).await.err(), Some(Unavailable::Overloaded));
+    assert_eq!(generated(&hasher).await.err(), Some(Unavailable::Overloaded));
     drop(held);
-    assert!(hasher.permit(Strength::Generated).await.is_ok());
+    assert!(generated(&hasher).await.is_ok());
 }
 
 #[tokio::test]
 async fn a6_who_waits_is_counted_as_long_as_it_waits() {
     let hasher = Hasher::new(limits(1, 1, 60_000), Arc::new(Counts::default()));
-    let held = hasher.permit(Strength::Generated).await.unwrap();
-    let mut first = Box::pin(hasher.permit(Strength::Generated));
+    let held = generated(&hasher).await.unwrap();
+    let mut first = Box::pin(generated(&hasher));
     assert!(futures::poll!(&mut first).is_pending());
-    let mut second = Box::pin(hasher.permit(Strength::Generated));
+    let mut second = Box::pin(generated(&hasher));
     let refused = futures::poll!(&mut second).map(Result::err);
     assert_eq!(refused, std::task::Poll::Ready(Some(Unavailable::Overloaded)), "the one place is taken");
     drop(held);
@@ -103,9 +124,10 @@ async fn a6_who_waits_is_counted_as_long_as_it_waits() {
 #[tokio::test]
 async fn a6_expensive_values_do_not_keep_cheap_ones_waiting() {
     let hasher = Hasher::new(limits(2, 0, 1000), Arc::new(Counts::default()));
-    let _held = hasher.permit(Strength::Imported).await.unwrap();
-    assert_eq!(hasher.permit(Strength::Imported).await.err(), Some(Unavailable::Overloaded));
-    assert!(hasher.permit(Strength::Generated).await.is_ok());
+    let _held = hasher.imported.free_permit().unwrap();
+    let refused = hasher.imported.permit(&of("a", 1), hasher.limits.wait).await;
+    assert_eq!(refused.err(), Some(Unavailable::Overloaded));
+    assert!(generated(&hasher).await.is_ok());
 }
 
 #[tokio::test]
@@ -115,30 +137,101 @@ async fn a6_values_of_which_there_is_no_verifier_neither_wait_for_the_lane_nor_f
     let keys = Arc::new(InstallKeys::generate().unwrap());
     let nothing = || hasher.verify_nothing(&keys, "of nobody", Strength::Imported);
     assert_eq!(nothing().await, Ok(()));
-    let held = hasher.permit(Strength::Imported).await.unwrap();
+    let held = hasher.imported.free_permit().unwrap();
     for _ in 0..10 {
         assert_eq!(nothing().await, Ok(()), "not refused either, or it would be told from a wrong value");
     }
     assert_eq!(counts.hashes.load(Ordering::Relaxed), 1, "only while the lane is free");
     drop(held);
-    assert!(hasher.permit(Strength::Imported).await.is_ok());
-}
-
-#[tokio::test]
-async fn a6_wrong_values_for_one_secret_take_one_place_in_the_lane() {
-    let hasher = Hasher::new(limits(2, 1, 60_000), Arc::new(Counts::default()));
-    let flooded = hasher.turn([1; 16]).await.unwrap();
-    let mut second = Box::pin(hasher.turn([1; 16]));
-    assert!(futures::poll!(&mut second).is_pending());
-    assert_eq!(hasher.turn([1; 16]).await.err(), Some(Unavailable::Overloaded), "its places are taken");
-    assert!(hasher.turn([2; 16]).await.is_ok(), "another secret has its own");
-    drop(flooded);
-    assert!(second.await.is_ok());
+    assert!(hasher.imported.free_permit().is_some());
 }
 
 #[tokio::test]
 async fn a6_waiting_is_bounded_in_time() {
-    let hasher = Hasher::new(limits(1, 10, 50), Arc::new(Counts::default()));
-    let _held = hasher.permit(Strength::Generated).await.unwrap();
-    assert_eq!(hasher.permit(Strength::Generated).await.err(), Some(Unavailable::Overloaded));
+    let hasher = Hasher::new(limits(2, 10, 50), Arc::new(Counts::default()));
+    let _held = (generated(&hasher).await.unwrap(), generated(&hasher).await.unwrap());
+    assert_eq!(generated(&hasher).await.err(), Some(Unavailable::Overloaded));
+    let _held = hasher.imported.free_permit().unwrap();
+    let refused = hasher.imported.permit(&of("a", 1), hasher.limits.wait).await;
+    assert_eq!(refused.err(), Some(Unavailable::Overloaded));
+    assert!(hasher.imported.is_empty(), "its place is free again");
+}
+
+/// Requests that wait in a line, each for a secret.
+async fn waiting<'a>(line: &'a Line, secrets: &'a [SecretRecord]) -> Vec<BoxFuture<'a, Result<Permit, Unavailable>>> {
+    let mut requests: Vec<BoxFuture<'_, _>> = Vec::new();
+    for secret in secrets {
+        let mut request: BoxFuture<'_, _> = Box::pin(line.permit(secret, Duration::from_mins(1)));
+        assert!(futures::poll!(&mut request).is_pending());
+        requests.push(request);
+    }
+    requests
+}
+
+/// The numbers of the requests in the order in which they are served.
+async fn served(mut requests: Vec<BoxFuture<'_, Result<Permit, Unavailable>>>) -> Vec<usize> {
+    let mut order = Vec::new();
+    while order.len() < requests.len() {
+        for (number, request) in requests.iter_mut().enumerate().filter(|(number, _)| !order.contains(number)) {
+            if let std::task::Poll::Ready(permit) = futures::poll!(request) {
+                // Serves the next one.
+                drop(permit.unwrap());
+                order.push(number);
+                break;
+            }
+        }
+    }
+    order
+}
+
+#[tokio::test]
+async fn a6_namespaces_are_served_in_turn_and_their_secrets_in_turn() {
+    let line = Line::new(1, 1_000);
+    let held = line.free_permit().unwrap();
+    let secrets =
+        [("flooded", 1), ("flooded", 1), ("flooded", 1), ("flooded", 2), ("other", 3), ("other", 3), ("third", 4)];
+    let secrets = secrets.map(|(namespace, uid)| of(namespace, uid));
+    let requests = waiting(&line, &secrets).await;
+    drop(held);
+    assert_eq!(served(requests).await, [0, 4, 6, 3, 5, 1, 2]);
+    assert!(line.is_empty());
+}
+
+#[tokio::test]
+async fn a6_a_flood_for_one_secret_leaves_places_to_its_namespace_and_that_leaves_more_to_others() {
+    let line = Line::new(1, 1_000);
+    let _held = line.free_permit().unwrap();
+    let mut kept = Vec::new();
+    let mut places = async |namespace: &str, uid: u8| {
+        let secret = Box::leak(Box::new(of(namespace, uid)));
+        for number in 0.. {
+            let mut request: BoxFuture<'_, _> = Box::pin(line.permit(secret, Duration::from_mins(1)));
+            if futures::poll!(&mut request).is_ready() {
+                return number;
+            }
+            kept.push(request);
+        }
+        0
+    };
+    assert_eq!((places("flooded", 1).await, places("flooded", 2).await), (40, 32));
+    for uid in 3..30 {
+        places("flooded", uid).await;
+    }
+    assert_eq!(places("flooded", 30).await, 0, "the namespace has its share");
+    assert!(places("other", 31).await >= 30, "and others have theirs");
+}
+
+#[tokio::test]
+async fn a6_a_request_that_ends_gives_its_place_and_its_permit_to_others() {
+    let line = Line::new(1, 1_000);
+    let held = line.free_permit().unwrap();
+    let secrets = [of("a", 1), of("a", 1), of("b", 2), of("c", 3)];
+    let mut requests = waiting(&line, &secrets).await;
+    drop(requests.remove(1));
+    drop(requests.remove(0));
+    drop(held);
+    // The first has its permit now, and ends before it takes it.
+    drop(requests.remove(0));
+    assert!(requests.remove(0).await.is_ok());
+    assert!(line.is_empty() && line.free_permit().is_some());
 }

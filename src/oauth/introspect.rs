@@ -91,7 +91,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
                 if touch {
                     self.touch(arrival.now, &mut live);
                 }
-                self.answer(arrival, &client, answer, &About::of(&live), None).await
+                self.answer(arrival, &client, answer, &About::of(&live, self.created_by_claim), None).await
             }
         }
     }
@@ -181,7 +181,7 @@ struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    fn of(live: &'a Live<'a>) -> Self {
+    fn of(live: &'a Live<'a>, created_by_claim: bool) -> Self {
         let Live { claims, record, ends } = live;
         Self {
             active: true,
@@ -199,7 +199,8 @@ impl<'a> About<'a> {
             roles: &claims.roles,
             planes: &claims.planes,
             location: &claims.location,
-            created_by: claims.created_by.as_deref(),
+            // Of a token that was issued when it was a claim, too.
+            created_by: claims.created_by.as_deref().filter(|_| created_by_claim),
             postern_epoch: claims.postern_epoch,
         }
     }

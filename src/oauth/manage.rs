@@ -39,17 +39,27 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// Asks for the next version of the secret that the request came with. One that was asked for with an older version
-    /// has happened already, so asking twice does no harm.
+    /// Asks for the next version of the secret that the request came with. A version that has a successor already, or that
+    /// is imported and changes only with its source, asks for nothing.
     ///
     /// # Errors
     /// [`AccessError`] when the request could not be recorded.
     pub async fn rotate(&self, client: &Authenticated, now: Timestamp) -> Result<Vec<u8>, AccessError> {
-        let recorded = self.clients.request_rotation(&client.secret, &client.version_id, now).await;
-        recorded.map_err(|error| AccessError::from(Unavailable::from(error)))?;
+        if is_rotatable(client) {
+            let (record, secret) = (&client.record, &client.secret);
+            let recorded = self.clients.request_rotation(record, secret, &client.version_id, now).await;
+            recorded.map_err(|error| AccessError::from(Unavailable::from(error)))?;
+        }
         let rotating = Rotating { name: &client.secret.name, version: &client.version_id };
         Ok(serde_json::to_vec(&rotating).unwrap_or_default())
     }
+}
+
+/// Whether the version that the client presented is the newest of its secret, and generated.
+fn is_rotatable(client: &Authenticated) -> bool {
+    let secret = client.record.secrets.iter().find(|secret| secret.object == client.secret);
+    let newest = secret.and_then(|secret| secret.versions.first());
+    newest.is_some_and(|newest| newest.id == client.version_id && !newest.imported)
 }
 
 #[derive(Serialize)]

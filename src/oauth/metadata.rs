@@ -1,7 +1,5 @@
 //! Authorization server metadata (RFC 8414 §2), made from what the code can do.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use url::Url;
 
@@ -32,7 +30,9 @@ struct Metadata<'a> {
     revocation_endpoint: String,
     userinfo_endpoint: String,
     jwks_uri: String,
-    scopes_supported: Vec<&'a str>,
+    // Only what every client has. The scopes of AccessGroups would show strangers which APIs there are, and what they can
+    // do; RFC 8414 §2 lets a server leave scopes out.
+    scopes_supported: [&'static str; 3],
     response_types_supported: [&'static str; 0],
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
@@ -67,12 +67,7 @@ pub fn check_documentation(text: &str, insecure_http: bool) -> Result<(), NotDoc
 
 /// The metadata document as JSON.
 #[must_use]
-pub fn document(
-    issuer: &Issuer,
-    algorithms: &[SigningAlgorithm],
-    scopes: &[Arc<str>],
-    service_documentation: Option<&str>,
-) -> Vec<u8> {
+pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], service_documentation: Option<&str>) -> Vec<u8> {
     let methods = || Method::ALL.iter().map(|method| method.name()).collect::<Vec<_>>();
     let metadata = Metadata {
         issuer: issuer.as_str(),
@@ -81,7 +76,7 @@ pub fn document(
         revocation_endpoint: issuer.url_of(REVOCATION_PATH),
         userinfo_endpoint: issuer.url_of(USERINFO_PATH),
         jwks_uri: issuer.url_of(JWKS_PATH),
-        scopes_supported: scope::ABOUT_ITSELF.into_iter().chain(scopes.iter().map(AsRef::as_ref)).collect(),
+        scopes_supported: scope::ABOUT_ITSELF,
         response_types_supported: [],
         grant_types_supported: GrantType::ALL.iter().map(|grant| grant.name()).collect(),
         token_endpoint_auth_methods_supported: methods(),

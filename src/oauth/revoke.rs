@@ -8,13 +8,28 @@ use crate::oauth::error::{RequestError, TokenError, Unavailable};
 use crate::oauth::form::Form;
 use crate::oauth::token::{Facts, TokenService};
 
-/// What became of a request. To the caller both are the same (RFC 7009 §2.2).
+/// The result of a request. The caller sees no difference (RFC 7009 §2.2).
 #[derive(Debug, Eq, PartialEq)]
 pub enum Revocation {
-    /// The token has ended now.
+    /// The token is revoked.
     Ended,
-    /// There was nothing to end.
+    /// It is no token that could be revoked.
     Nothing(TokenFault),
+    /// It was issued to another client. RFC 7009 §2.1 wants the client to be informed, from which a client that found a
+    /// token would learn whether it is genuine.
+    Foreign,
+}
+
+impl Revocation {
+    /// One word for the operator: why nothing was revoked.
+    #[must_use]
+    pub fn rule(&self) -> Option<&'static str> {
+        match self {
+            Self::Ended => None,
+            Self::Nothing(fault) => Some(fault.rule()),
+            Self::Foreign => Some("ForeignToken"),
+        }
+    }
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
@@ -43,11 +58,10 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             Err(fault) => return Ok(Revocation::Nothing(fault)),
         };
         if *claims.client_id != *client.record.client_id {
-            return Err(TokenError::ForeignToken);
+            return Ok(Revocation::Foreign);
         }
         facts.jti = Some(claims.jti.to_string());
-        let namespace = &client.record.application.namespace;
-        let recorded = self.clients.revoke(&claims.jti, claims.exp, namespace, arrival.now).await;
+        let recorded = self.clients.revoke(&claims.jti, claims.exp, &client.record, arrival.now).await;
         recorded.map_err(Unavailable::from)?;
         Ok(Revocation::Ended)
     }

@@ -43,8 +43,22 @@ pub struct TokenService<C, K> {
     pub(crate) keys: Arc<Keys>,
     pub(crate) issuer: Issuer,
     audience_scopes: Vec<AudienceScope>,
+    /// Whether tokens and introspection say who created the ServiceUser.
+    pub(super) created_by_claim: bool,
     hasher: Hasher,
     pub(super) signer: Signer,
+}
+
+/// What the tokens of an installation have in common.
+#[derive(Clone, Debug)]
+pub struct TokenSettings {
+    /// The issuer identifier.
+    pub issuer: Issuer,
+    /// How scopes may name audiences.
+    pub audience_scopes: Vec<AudienceScope>,
+    /// Whether tokens and introspection say who created the ServiceUser: usually the name of a person, which every API
+    /// that gets a token would learn. The audit log says it in either case.
+    pub created_by_claim: bool,
 }
 
 /// What a request turned out to be about, for the audit line. Every field may hold what the caller made up, except
@@ -72,19 +86,19 @@ pub struct Facts {
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// A service that issues in the name of `issuer`. `audience_scopes`: how scopes may name audiences.
+    /// A service that issues tokens as `settings` say.
     #[must_use]
     pub fn new(
         clients: Arc<C>,
         clock: K,
         keys: Arc<Keys>,
-        issuer: Issuer,
-        audience_scopes: Vec<AudienceScope>,
+        settings: TokenSettings,
         limits: HashLimits,
         meter: Arc<dyn Meter>,
     ) -> Self {
         let (hasher, signer) = (Hasher::new(limits, meter), Signer::new());
-        Self { clients, clock, keys, issuer, audience_scopes, hasher, signer }
+        let TokenSettings { issuer, audience_scopes, created_by_claim } = settings;
+        Self { clients, clock, keys, issuer, audience_scopes, created_by_claim, hasher, signer }
     }
 
     /// Whether an answer may be given at all; asked before anything else, so that a replica without a read model never
@@ -184,7 +198,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             roles: &granted.roles,
             planes: &granted.planes,
             location: &identity.location,
-            created_by: identity.created_by.as_deref(),
+            created_by: identity.created_by.as_deref().filter(|_| self.created_by_claim),
             name: identity.name.as_deref().filter(|_| asked_for(scope::PROFILE)),
             preferred_username: asked_for(scope::PROFILE).then_some(&identity.username),
             email: identity.email.as_deref().filter(|_| asked_for(scope::EMAIL)),

@@ -25,7 +25,7 @@ use crate::keystore;
 use crate::model::{Freshness, Kind, Model, Subscription};
 use crate::oauth::hashing::HashLimits;
 use crate::oauth::scope::AudienceScope;
-use crate::oauth::token::Keys;
+use crate::oauth::token::{Keys, TokenSettings};
 use crate::telemetry::metrics::{ExpiryMetrics, TokenMetrics};
 
 /// How often the use of tokens is told: what a replica that is killed has not told yet.
@@ -225,9 +225,12 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> en
         body_read: positive(&args.read_timeout),
     };
     endpoint::Settings {
-        issuer: process.issuer.clone(),
+        token: TokenSettings {
+            issuer: process.issuer.clone(),
+            audience_scopes: vec![AudienceScope::native(), args.audience_scope.clone()],
+            created_by_claim: args.created_by_claim,
+        },
         service_documentation: args.service_documentation.clone(),
-        audience_scopes: vec![AudienceScope::native(), args.audience_scope.clone()],
         request,
         hash: HashLimits { imported: bounds.imported_hashes, ..HashLimits::default() },
     }

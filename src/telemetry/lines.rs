@@ -1,22 +1,35 @@
-//! Writes log lines in batches, on a thread of its own, without losing one.
+//! Writes log lines in batches, on a separate thread, and never blocks the caller.
 //!
-//! Waking a thread costs as much as a tenth of a token. So whoever logs only leaves the line in a buffer; the first line
-//! wakes the writer, and what comes in the next milliseconds goes out with it, in one system call.
+//! Waking a thread costs as much as a tenth of a token. So the caller only leaves the line in a buffer; the first line wakes
+//! the writer, and what comes in the next milliseconds goes out with it, in one system call. The buffer is bounded in bytes:
+//! while standard output takes nothing, further lines are lost and counted, and requests are answered all the same.
+//!
+//! `NonBlocking` of tracing-appender is bounded in lines, of which one can have kilobytes, and wakes its thread and writes
+//! for each of them.
 
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How long the first line waits for others.
 const GATHER: Duration = Duration::from_millis(5);
-/// When so many bytes wait, whoever logs waits too, because an audit line must not get lost.
+/// Bytes that wait; as many again can be on their way. Ten thousand lines: some seconds of a busy replica.
 const BYTES_WAITING_MAX: usize = 4 << 20;
 /// A buffer that grew larger in a burst is given back.
 const BYTES_KEPT: usize = 256 << 10;
+/// How long the end of the process waits for an output that takes nothing.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// Lines that were lost. There is one log in a process.
+pub(super) fn lost() -> &'static Counter {
+    static LOST: LazyLock<Counter> = LazyLock::new(Counter::default);
+    &LOST
+}
 
 /// Where lines go. Clones lead to the same place.
 #[derive(Clone)]
@@ -27,14 +40,17 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// There is something to write, or nothing will come any more.
     filled: Condvar,
-    /// There is room again.
-    emptied: Condvar,
+    /// The writer has ended.
+    ended: Condvar,
 }
 
 #[derive(Default)]
 struct Waiting {
     bytes: Vec<u8>,
-    closed: bool,
+    /// Lines that were lost since the writer reported the last ones.
+    lost: u64,
+    is_closed: bool,
+    has_ended: bool,
 }
 
 /// Writes what is still waiting when it is dropped.
@@ -58,8 +74,12 @@ impl Shared {
     }
 
     fn push(&self, line: &[u8]) {
-        let full = |waiting: &mut Waiting| waiting.bytes.len() >= BYTES_WAITING_MAX && !waiting.closed;
-        let mut waiting = self.emptied.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
+        if waiting.bytes.len() + line.len() > BYTES_WAITING_MAX {
+            waiting.lost += 1;
+            lost().inc();
+            return;
+        }
         if waiting.bytes.is_empty() {
             self.filled.notify_one();
         }
@@ -69,20 +89,28 @@ impl Shared {
     fn write_out(&self, mut output: impl Write) {
         let mut batch = Vec::new();
         loop {
-            let idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.closed;
+            let idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.is_closed;
             let waiting = self.filled.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
-            let closed = waiting.closed;
+            let is_closed = waiting.is_closed;
             drop(waiting);
-            if !closed {
+            if !is_closed {
                 thread::sleep(GATHER);
             }
-            mem::swap(&mut batch, &mut self.lock().bytes);
-            self.emptied.notify_all();
-            // Nobody reads the output any more: there is nowhere to say so.
+            let lost = {
+                let mut waiting = self.lock();
+                mem::swap(&mut batch, &mut waiting.bytes);
+                mem::take(&mut waiting.lost)
+            };
+            // An output that is closed cannot report it either.
             let _ = output.write_all(&batch).and_then(|()| output.flush());
             batch.clear();
             batch.shrink_to(BYTES_KEPT);
-            if closed && self.lock().bytes.is_empty() {
+            if lost > 0 {
+                tracing::warn!(lines = lost, "log lines were lost because standard output took none");
+            }
+            if is_closed && self.lock().bytes.is_empty() {
+                self.lock().has_ended = true;
+                self.ended.notify_all();
                 return;
             }
         }
@@ -110,10 +138,15 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.lines.0.lock().closed = true;
-        self.lines.0.filled.notify_one();
-        self.lines.0.emptied.notify_all();
-        let _ = self.thread.take().map(JoinHandle::join);
+        let shared = &self.lines.0;
+        shared.lock().is_closed = true;
+        shared.filled.notify_one();
+        let writes = |waiting: &mut Waiting| !waiting.has_ended;
+        let ended = shared.ended.wait_timeout_while(shared.lock(), LAST_WRITE, writes);
+        let has_ended = ended.unwrap_or_else(PoisonError::into_inner).0.has_ended;
+        if let Some(thread) = self.thread.take().filter(|_| has_ended) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -170,16 +203,53 @@ mod tests {
         assert!(calls < 2_000, "{calls} writes");
     }
 
-    #[test]
-    fn who_logs_waits_for_room_and_nothing_is_lost() {
-        let output = Slow::default();
-        let (lines, writer) = start(output.clone()).unwrap();
-        let line = vec![b'x'; 1 << 20];
-        for _ in 0..12 {
-            lines.make_writer().write_all(&line).unwrap();
-            assert!(lines.0.lock().bytes.len() < BYTES_WAITING_MAX + line.len());
+    /// An output that takes nothing until it may.
+    #[derive(Clone, Default)]
+    struct Stalled(Slow, Arc<(Mutex<bool>, Condvar)>);
+
+    impl Stalled {
+        fn go_on(&self) {
+            *self.1.0.lock().unwrap() = true;
+            self.1.1.notify_all();
         }
+    }
+
+    impl Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let stalled = self.1.1.wait_while(self.1.0.lock().unwrap(), |goes_on| !*goes_on);
+            drop(stalled.unwrap());
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_that_takes_nothing_blocks_nobody_and_what_is_lost_is_counted() {
+        let output = Stalled::default();
+        let (lines, writer) = start(output.clone()).unwrap();
+        let before = lost().get();
+        let line = vec![b'x'; 64 << 10];
+        for _ in 0..1_000 {
+            lines.make_writer().write_all(&line).unwrap();
+            assert!(lines.0.lock().bytes.len() <= BYTES_WAITING_MAX);
+        }
+        output.go_on();
         drop(writer);
-        assert_eq!(output.0.lock().unwrap().0.len(), 12 << 20);
+        let written = output.0.0.lock().unwrap().0.len() / line.len();
+        assert!((64..=128).contains(&written), "what waited, and what was on its way: {written}");
+        assert_eq!(lost().get() - before, 1_000 - written as u64);
+    }
+
+    #[test]
+    fn the_end_waits_for_a_bounded_time() {
+        let output = Stalled::default();
+        let (lines, writer) = start(output.clone()).unwrap();
+        lines.make_writer().write_all(b"line\n").unwrap();
+        drop(writer);
+        assert!(output.0.0.lock().unwrap().0.is_empty());
+        output.go_on();
     }
 }

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::lines;
+
 /// From 5 µs (an ES256 signature takes some 20 µs) doubling up to 80 ms (where a host is out of breath).
 const BUCKETS_S: [f64; 15] = [
     0.000_005, 0.000_010, 0.000_020, 0.000_040, 0.000_080, 0.000_160, 0.000_320, 0.000_640, 0.001_280, 0.002_560,
@@ -138,6 +140,7 @@ pub struct TokenMetrics {
     manage_requests: [Counter; AuthOutcome::ALL.len()],
     userinfo_requests: [Counter; AuthOutcome::ALL.len()],
     abandoned_requests: Counter,
+    audit_lines_suppressed: Counter,
     /// Of requests for introspection: `active`, `inactive`.
     pub introspections: Answers,
     /// Of requests for revocation: `revoked`, `ignored`.
@@ -182,7 +185,10 @@ type ByOutcome = Family<[(&'static str, &'static str); 1], Counter>;
 /// A registry whose metrics are named `postern_…`.
 #[must_use]
 pub fn registry() -> Registry {
-    Registry::with_prefix("postern")
+    let mut registry = Registry::with_prefix("postern");
+    let help = "Log lines lost because standard output took none";
+    registry.register("log_lines_lost", help, lines::lost().clone());
+    registry
 }
 
 /// How many ClientSecrets end soon. The label `within` is one of the times at which people are warned.
@@ -219,6 +225,7 @@ impl TokenMetrics {
             manage_requests: AuthOutcome::ALL.map(|outcome| of(&manage, outcome.as_str())),
             userinfo_requests: AuthOutcome::ALL.map(|outcome| of(&userinfo, outcome.as_str())),
             abandoned_requests: Counter::default(),
+            audit_lines_suppressed: Counter::default(),
             introspections: Answers::new(&introspect, ["active", "inactive"]),
             revocations: Answers::new(&revoke, ["revoked", "ignored"]),
             hash_seconds: Histogram::new(BUCKETS_S),
@@ -235,6 +242,8 @@ impl TokenMetrics {
         registry.register("revocation_requests", "Revocation requests by outcome", revoke);
         let abandoned = metrics.abandoned_requests.clone();
         registry.register("abandoned_requests", "Requests whose client hung up before the answer", abandoned);
+        let suppressed = metrics.audit_lines_suppressed.clone();
+        registry.register("audit_lines_suppressed", "Audit lines of refused requests left out of the log", suppressed);
         let seconds = || Unit::Seconds;
         let hash = metrics.hash_seconds.clone();
         registry.register_with_unit("secret_hash_duration", "Time to check a secret by its hash", seconds(), hash);
@@ -290,6 +299,11 @@ impl TokenMetrics {
     /// Counts a request whose client hung up before the answer.
     pub fn abandoned(&self) {
         self.abandoned_requests.inc();
+    }
+
+    /// Counts an audit line that was left out.
+    pub fn audit_line_suppressed(&self) {
+        self.audit_lines_suppressed.inc();
     }
 
     /// A hash is being computed from now on.

@@ -16,7 +16,7 @@ use crate::harness::{
 
 const READ: &str = "invoices:read";
 /// Headers that the API looks at.
-const SEEN: [&str; 4] = ["x-postern-sub", "x-postern-client_id", "x-postern-scope", "x-postern-roles"];
+const SEEN: [&str; 5] = ["authorization", "x-postern-sub", "x-postern-client_id", "x-postern-scope", "x-postern-roles"];
 
 #[tokio::test]
 async fn introspected_tokens_of_either_form_and_verified_ones_pass_and_the_api_learns_who_they_are_from() {
@@ -25,7 +25,7 @@ async fn introspected_tokens_of_either_form_and_verified_ones_pass_and_the_api_l
     let user = scene.tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
     let app = scene.tenant.get("Application", "sync").await["metadata"]["uid"].clone();
     let expected = json!({
-        "method": "GET", "x-postern-sub": user, "x-postern-client_id": app,
+        "method": "GET", "authorization": null, "x-postern-sub": user, "x-postern-client_id": app,
         "x-postern-scope": READ, "x-postern-roles": r#"["billing.reader"]"#,
     });
     for path in ["invoices", "reports"] {
@@ -66,6 +66,15 @@ async fn nothing_else_passes() {
         for bad in ["", "x", "pat_x", "a.b.c", &altered] {
             assert_eq!(scene.status(path, bad).await, 401, "{path} {bad}");
         }
+    }
+    for path in ["invoices", "reports"] {
+        for forged in ["X_Postern_Sub", "x_postern_sub", "X-Postern_Sub", "X_Postern-Client-Id"] {
+            let answer = scene.ask_as(path, &token, forged).await;
+            // Refused before or after Apache knows who asks.
+            let is_refused = matches!(answer.status.as_u16(), 401 | 403);
+            assert!(is_refused, "{path}: an API may take {forged} for the header of the proxy: {}", answer.status);
+        }
+        assert_eq!(scene.ask_as(path, &token, "X_Request_Id").await.status, 200, "{path}: any other name");
     }
     let elsewhere = scene.token_for("https://ledger.example.com").await;
     for path in ["invoices", "reports"] {
@@ -164,7 +173,12 @@ impl Scene {
     }
 
     async fn ask(&self, path: &str, token: &str) -> http::Answer {
-        let request = Request::get(format!("{}/{path}", self.url)).header("x-postern-sub", "forged");
+        self.ask_as(path, token, "x-postern-sub").await
+    }
+
+    /// Asks with a forged header of this name.
+    async fn ask_as(&self, path: &str, token: &str, forged: &str) -> http::Answer {
+        let request = Request::get(format!("{}/{path}", self.url)).header(forged, "forged");
         let request = match token {
             "" => request,
             token => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
@@ -188,7 +202,8 @@ impl Scene {
 /// Runs Apache with this configuration, in one process, and everything it writes in `folder`. It
 /// refuses to answer requests as root and becomes `nobody`; others stay who they are.
 fn start_apache(folder: &Path, config: &str, api: &Credential) -> Process {
-    let modules = ["mpm_event", "authn_core", "authz_core", "proxy", "proxy_http", "ssl", "oauth2"];
+    let modules =
+        ["mpm_event", "authn_core", "authz_core", "headers", "oauth2", "proxy", "proxy_http", "setenvif", "ssl"];
     let modules = modules.map(|name| format!("LoadModule {name}_module modules/mod_{name}.so\n")).concat();
     let main = format!(
         "{modules}User nobody\nGroup nogroup\nServerName localhost\nErrorLog /dev/stderr\n\

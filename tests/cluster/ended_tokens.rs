@@ -136,6 +136,31 @@ async fn tokens_end_when_the_namespace_moves_or_is_not_admitted_any_more() {
     }
 }
 
+#[tokio::test]
+async fn a_forged_epoch_makes_no_token_unusable_and_tokens_still_end_with_their_authority() {
+    let tenant = Tenant::new("forged-epoch").await;
+    let api = tenant.api().await;
+    let row = set(&tenant, "row").await;
+    let credential = tenant.delivered(&row.secret).await;
+    tenant.let_in(&credential).await;
+    for epoch in [i64::MAX, i64::MAX - 1, i64::MIN] {
+        for kind in ["ServiceUser", "Application"] {
+            let forged = json!({"status": {"epoch": epoch}});
+            tenant.merge_status(kind, &tenant.namespace, &row.secret, forged).await.unwrap();
+        }
+        tenant.settled().await;
+        for replica in 0..tenant.cluster.replicas.len() {
+            let token = tenant.token(&credential, replica).await;
+            tenant.all_say(&api, &token, true).await;
+        }
+    }
+    let tokens = [tenant.token(&credential, 0).await, tenant.token(&credential, 1).await];
+    row.change(&tenant, "ServiceUser", &json!({"spec": {"groups": []}})).await;
+    for token in &tokens {
+        tenant.all_say(&api, token, false).await;
+    }
+}
+
 /// The objects of one row.
 struct Chain {
     group: String,

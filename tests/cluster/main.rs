@@ -59,3 +59,4 @@ mod usage;
 mod userinfo;
 mod validation;
 mod whole_run;
+mod write_limits;

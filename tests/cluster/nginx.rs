@@ -15,8 +15,15 @@ use crate::harness::{
 
 const READ: &str = "invoices:read";
 /// Headers that the API looks at.
-const SEEN: [&str; 5] =
-    ["authorization", "x-postern-subject", "x-postern-client-id", "x-postern-roles", "x-postern-scope"];
+const SEEN: [&str; 7] = [
+    "authorization",
+    "x-postern-subject",
+    "x-postern-client-id",
+    "x-postern-roles",
+    "x-postern-scope",
+    "x_postern_subject",
+    "x-postern_subject",
+];
 
 #[tokio::test]
 async fn requests_with_a_secret_or_a_token_reach_the_api_which_learns_who_they_are_from() {
@@ -36,6 +43,7 @@ async fn requests_with_a_secret_or_a_token_reach_the_api_which_learns_who_they_a
                 "method": method.as_str(), "authorization": null,
                 "x-postern-subject": user, "x-postern-client-id": app,
                 "x-postern-roles": "billing.reader", "x-postern-scope": scope,
+                "x_postern_subject": null, "x-postern_subject": null,
             });
             assert_eq!(seen, expected);
         }
@@ -148,6 +156,7 @@ impl Scene {
     /// Asks for the invoices from this address, and claims to be somebody else meanwhile.
     async fn ask(&self, address: &str, method: Method, authorization: &str) -> Answer {
         let request = Request::builder().method(method).uri(&self.url).header("x-postern-subject", "forged");
+        let request = request.header("x_postern_subject", "forged").header("x-postern_subject", "forged");
         let request = match authorization {
             "" => request,
             authorization => request.header(header::AUTHORIZATION, authorization),

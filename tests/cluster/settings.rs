@@ -8,7 +8,7 @@ use crate::harness::{Cluster, Tenant, access_group, application, client_secret, 
 async fn what_the_operator_limits_is_limited() {
     let settings = [
         &["--token-lifetime-max", "2m", "--secrets-per-application", "1", "--staleness-max", "2s"][..],
-        &["--require-namespace-location", "--objects-per-namespace", "3"],
+        &["--require-namespace-location", "--objects-per-namespace", "3", "--created-by-claim"],
     ];
     let settings = settings.concat();
     let cluster = Cluster::own_with(1, &settings);
@@ -20,6 +20,7 @@ async fn what_the_operator_limits_is_limited() {
         tenant.apply(&application("sync", "sync", json!({"token": {"lifetime": asked}}))).await;
         eventually(format_args!("a token lives {seconds} s when {asked} is asked for"), async || {
             let claims = tenant.accepted_at_once(&blue).await.remove(0);
+            assert!(claims["created_by"].is_string(), "{claims}");
             let lives = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
             holds(lives == seconds, lives)
         })

@@ -1,6 +1,7 @@
 //! Q4: what an audit line shows of a caller's text, and which object it names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postern::oauth::client::TokenFormat;
 use serde_json::Value;
@@ -40,7 +41,7 @@ async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
         [("invoices:list", "ClientSecret billing/invoice-sync-0"), ("x", "Application billing/invoice-sync")]
     {
         let headers = [("authorization", &*world.credential.basic())];
-        let reply = world.send("GET", &format!("/auth?scope={scope}"), &headers, "").await;
+        let reply = world.send("GET", &format!("/auth?anyone=true&scope={scope}"), &headers, "").await;
         assert_eq!(reply.status, 403);
         assert_eq!(object(&audit(&reply)), lacks);
     }
@@ -83,4 +84,49 @@ async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_i
         assert_eq!(audit(&swapped)["client_id"], "[REDACTED]");
         assert!(!log::text().contains(value));
     }
+}
+
+#[tokio::test]
+async fn q4_refused_requests_have_a_bounded_number_of_lines_and_granted_ones_have_all_of_theirs() {
+    let world = World::start().await;
+    let lines = |text: &str| log::text().lines().filter(|line| line.contains(text)).count();
+    let stranger = basic("x:y");
+    let refused = async |number: usize| {
+        for _ in 0..number {
+            assert_eq!(world.post(&[("authorization", &stranger)], GRANT).await.status, 401);
+        }
+    };
+    // More than any number of seconds that this takes would let through, one after the other or interleaved.
+    let mut sent = 0;
+    while suppressed(&world) < 50 {
+        refused(50).await;
+        sent += 50;
+        for _ in 0..5 {
+            assert_eq!(world.token("").await.status, 200);
+        }
+    }
+    let summary = || -> u64 {
+        let text = log::text();
+        let summaries = text.lines().filter(|line| line.contains("audit lines of refused requests suppressed"));
+        let summaries = summaries.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        summaries
+            .map(|line| {
+                assert_eq!(line["source_network"], "127.0.0.0/24");
+                line["lines"].as_u64().unwrap()
+            })
+            .sum()
+    };
+    while summary() < suppressed(&world) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(lines("\"token refused\"") as u64 + suppressed(&world), sent, "each has a line or is counted");
+    assert_eq!(lines("\"token issued\"") as u64, sent / 10, "and none that was granted is left out");
+    let counted = format!("postern_token_requests_total{{outcome=\"invalid_client\"}} {sent}\n");
+    assert!(world.metrics_text().contains(&counted));
+}
+
+fn suppressed(world: &World) -> u64 {
+    let text = world.metrics_text();
+    let line = text.lines().find_map(|line| line.strip_prefix("postern_audit_lines_suppressed_total "));
+    line.unwrap().parse().unwrap()
 }

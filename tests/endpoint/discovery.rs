@@ -61,7 +61,7 @@ async fn d3_and_d4_exactly_what_exists_is_listed() {
         "revocation_endpoint": format!("{}/oauth2/revoke", world.issuer),
         "userinfo_endpoint": format!("{}/oauth2/userinfo", world.issuer),
         "jwks_uri": format!("{}/oauth2/jwks", world.issuer),
-        "scopes_supported": ["openid", "profile", "email", "entries:read", "invoices:list", "invoices:read"],
+        "scopes_supported": ["openid", "profile", "email"],
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],

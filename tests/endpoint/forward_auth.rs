@@ -9,7 +9,12 @@ use serde_json::Value;
 use crate::log;
 use crate::purpose::{DIRECT, TOKEN, behind_proxies, with_secret};
 use crate::raw::Reply;
-use crate::world::{BILLING, CLIENT_ID, LEDGER, NOW, SUBJECT, World, basic, percent_encode_all, record, record_of_two};
+use crate::world::{
+    BILLING, CLIENT_ID, LEDGER, NOW, SUBJECT, World, basic, grant, percent_encode_all, record, record_of, record_of_two,
+};
+
+/// The address at which every client may pass.
+pub(crate) const ANYONE: &str = "/auth?anyone=true";
 
 pub(crate) async fn ask(world: &World, target: &str, authorization: &str) -> Reply {
     world.send("GET", target, &[("authorization", authorization)], "").await
@@ -46,7 +51,7 @@ async fn a_secret_and_a_token_may_pass_and_the_api_learns_who_it_is() {
     let of_the_token = [Some(SUBJECT), Some(CLIENT_ID), Some("billing.reader"), Some("invoices:read")];
     for (authorization, expected) in [(&world.credential.basic(), everything), (&token, of_the_token)] {
         for method in ["GET", "POST", "HEAD", "DELETE"] {
-            let reply = world.send(method, "/auth", &[("authorization", authorization)], "").await;
+            let reply = world.send(method, ANYONE, &[("authorization", authorization)], "").await;
             assert_eq!((reply.status, who(&reply)), (200, expected), "{method}");
             assert_eq!(reply.header("cache-control"), Some("no-store"));
             assert_eq!(reply.text(), "");
@@ -56,7 +61,7 @@ async fn a_secret_and_a_token_may_pass_and_the_api_learns_who_it_is() {
     for authorization in
         [basic(&percent_encode_all(&raw).replace("%3A", ":")), basic(&raw).replacen("Basic", "bAsIc", 1)]
     {
-        assert_eq!(ask(&world, "/auth", &authorization).await.status, 200, "{authorization}");
+        assert_eq!(ask(&world, ANYONE, &authorization).await.status, 200, "{authorization}");
     }
 }
 
@@ -69,9 +74,9 @@ async fn a_query_requires_an_audience_and_scopes_of_it() {
     let token = bearer(&world, &format!("audience={BILLING}&scope=read")).await;
     let at = |audience: &str, rest: &str| format!("/auth?audience={audience}{rest}");
     for (target, secret, with_token) in [
-        ("/auth".to_owned(), 200, 200),
-        ("/auth?scope=read".to_owned(), 200, 200),
-        ("/auth?scope=entries:read+invoices:read".to_owned(), 200, 403),
+        (ANYONE.to_owned(), 200, 200),
+        ("/auth?anyone=true&scope=read".to_owned(), 200, 200),
+        ("/auth?anyone=true&scope=entries:read+invoices:read".to_owned(), 200, 403),
         (at(BILLING, ""), 200, 200),
         (at(BILLING, "&scope=read"), 200, 200),
         (at(BILLING, "&scope=invoices:read"), 200, 403),
@@ -89,10 +94,46 @@ async fn a_query_requires_an_audience_and_scopes_of_it() {
 }
 
 #[tokio::test]
+async fn an_audience_is_required_unless_anyone_may_pass() {
+    let world = World::start().await;
+    world.clients.put(record_of(grant(&[]), &[&world.credential]));
+    let authorization = world.credential.basic();
+    for (target, answer) in [
+        ("/auth", 400),
+        ("/auth?", 400),
+        ("/auth?scope=read", 400),
+        ("/auth?audience=urn:a&anyone=true", 400),
+        ("/auth?anyone=false", 400),
+        ("/auth?audience=urn:a", 403),
+        (ANYONE, 200),
+    ] {
+        let reply = ask(&world, target, &authorization).await;
+        assert_eq!(reply.status, answer, "{target}: this client holds nothing");
+        if answer == 400 {
+            let described = reply.json()["error_description"].as_str().unwrap().to_owned();
+            assert!(described.contains("audience") && described.contains("anyone=true"), "{described}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn requirements_in_headers_are_refused_where_they_are_not_read() {
+    let world = World::start().await;
+    let authorization = world.credential.basic();
+    for (name, value) in
+        [("x-postern-require-audience", LEDGER), ("X-Postern-Require-Anything", "x"), ("x-postern-scopes", "x")]
+    {
+        let headers = [("authorization", authorization.as_str()), (name, value)];
+        let reply = world.send("GET", &format!("/auth?audience={BILLING}"), &headers, "").await;
+        assert_eq!((reply.error(), rule().as_str()), ((400, "invalid_request".to_owned()), "InvalidRequest"), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn u1_who_holds_too_little_is_told_what_is_required() {
     let world = World::start().await;
     for authorization in [world.credential.basic(), bearer(&world, "").await] {
-        let reply = ask(&world, "/auth?scope=invoices:read+admin", &authorization).await;
+        let reply = ask(&world, "/auth?anyone=true&scope=invoices:read+admin", &authorization).await;
         assert_eq!(reply.error(), (403, "insufficient_scope".to_owned()));
         let challenge = r#"Bearer realm="postern", error="insufficient_scope", scope="invoices:read admin""#;
         assert_eq!(challenges(&reply), [challenge]);
@@ -109,7 +150,7 @@ async fn u1_no_credentials_get_bare_challenges() {
     let world = World::start().await;
     let bare = [r#"Basic realm="postern", charset="UTF-8""#, r#"Bearer realm="postern""#];
     for headers in [&[][..], &[("authorization", "Negotiate abc")], &[("authorization", "")]] {
-        let reply = world.send("GET", "/auth?scope=a", headers, "").await;
+        let reply = world.send("GET", "/auth?anyone=true&scope=a", headers, "").await;
         assert_eq!((reply.status, challenges(&reply)), (401, bare.to_vec()));
         assert_eq!((reply.text().as_str(), reply.header("cache-control")), ("", Some("no-store")));
     }
@@ -126,21 +167,23 @@ async fn u1_what_a_proxy_sends_wrong_is_refused_and_never_taken_for_no_requireme
         "scope=a&scope=b".to_owned(),
         "scope=a++b".to_owned(),
         "audience=".to_owned(),
-        "audience=a&audience=b".to_owned(),
+        "audience=a".to_owned(),
+        "anyone=false".to_owned(),
+        "anyone=1".to_owned(),
         format!("access_token={value}"),
         format!("client_id={CLIENT_ID}&client_secret={value}"),
         "scope=%FF".to_owned(),
     ] {
-        let reply = ask(&world, &format!("/auth?{query}"), &authorization).await;
+        let reply = ask(&world, &format!("/auth?audience={BILLING}&{query}"), &authorization).await;
         assert_eq!(reply.error(), (400, "invalid_request".to_owned()), "{query}");
         assert!(!reply.text().contains(value.as_str()));
     }
     let twice = [("authorization", authorization.as_str()); 2];
-    let reply = world.send("GET", "/auth", &twice, "").await;
+    let reply = world.send("GET", ANYONE, &twice, "").await;
     assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
     assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="invalid_request""#]);
     let body = format!("access_token={}", &bearer(&world, "").await[7..]);
-    assert_eq!(world.send("POST", "/auth", &[crate::world::FORM], &body).await.status, 401, "the header only");
+    assert_eq!(world.send("POST", ANYONE, &[crate::world::FORM], &body).await.status, 401, "the header only");
 }
 
 #[tokio::test]
@@ -148,25 +191,25 @@ async fn a_secret_is_judged_as_at_the_token_endpoint() {
     let world = World::start().await;
     let stranger = world.credential();
     for authorization in ["Basic", "Basic !!!", &basic("x:y"), &basic(CLIENT_ID), &stranger.basic()] {
-        let reply = ask(&world, "/auth", authorization).await;
+        let reply = ask(&world, ANYONE, authorization).await;
         assert_eq!(reply.error(), (401, "invalid_client".to_owned()), "{authorization}");
         assert_eq!(challenges(&reply), [r#"Basic realm="postern", charset="UTF-8""#]);
     }
     world.clients.put(with_secret(&world, TOKEN, None));
-    let reply = ask(&world, "/auth", &world.credential.basic()).await;
+    let reply = ask(&world, ANYONE, &world.credential.basic()).await;
     assert_eq!((reply.error(), rule()), ((403, "unauthorized_client".to_owned()), "UseNotAllowed".to_owned()));
-    assert_eq!(ask(&world, "/auth", &basic(&format!("{CLIENT_ID}:{}", stranger.value))).await.status, 401);
+    assert_eq!(ask(&world, ANYONE, &basic(&format!("{CLIENT_ID}:{}", stranger.value))).await.status, 401);
     world.clients.put(with_secret(&world, DIRECT, None));
-    assert_eq!(ask(&world, "/auth", &world.credential.basic()).await.status, 200);
+    assert_eq!(ask(&world, ANYONE, &world.credential.basic()).await.status, 200);
     let mut by_form = with_secret(&world, DIRECT, None);
     by_form.auth_methods.client_secret_basic = false;
     world.clients.put(by_form);
-    let reply = ask(&world, "/auth", &world.credential.basic()).await;
+    let reply = ask(&world, ANYONE, &world.credential.basic()).await;
     assert_eq!(reply.status, 200, "token_endpoint_auth_method is about the token endpoint");
     let mut expired = with_secret(&world, DIRECT, None);
     expired.secrets[0].expires_at = Some(crate::world::instant(NOW));
     world.clients.put(expired);
-    assert_eq!(ask(&world, "/auth", &world.credential.basic()).await.status, 401);
+    assert_eq!(ask(&world, ANYONE, &world.credential.basic()).await.status, 401);
 }
 
 #[tokio::test]
@@ -174,7 +217,7 @@ async fn a_secret_that_is_not_known_yet_may_pass_after_catching_up() {
     let world = World::start().await;
     let new = world.credential();
     world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&new))));
-    assert_eq!(ask(&world, "/auth", &new.basic()).await.status, 200);
+    assert_eq!(ask(&world, ANYONE, &new.basic()).await.status, 200);
     assert_eq!(world.clients.catch_ups.load(Ordering::Relaxed), 1);
 }
 
@@ -185,7 +228,7 @@ async fn q2_the_proxy_passes_on_where_a_request_came_from() {
     let authorization = world.credential.basic();
     for (source, status) in [("192.0.2.1", 200), ("192.0.2.1, 198.51.100.1", 401), ("nonsense", 401)] {
         let headers = [("authorization", authorization.as_str()), ("x-forwarded-for", source)];
-        assert_eq!(world.send("GET", "/auth", &headers, "").await.status, status, "{source}");
+        assert_eq!(world.send("GET", ANYONE, &headers, "").await.status, status, "{source}");
     }
     assert_eq!(rule(), "NetworkNotAllowed");
 }
@@ -196,12 +239,12 @@ async fn a_token_of_a_client_that_is_not_known_yet_may_pass_after_catching_up() 
     let token = bearer(&world, "").await;
     world.clients.set(CLIENT_ID, Lookup::Unknown);
     world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&world.credential))));
-    assert_eq!(ask(&world, "/auth", &token).await.status, 200);
+    assert_eq!(ask(&world, ANYONE, &token).await.status, 200);
     world.clients.set(CLIENT_ID, Lookup::Unknown);
     for (error, status) in [(CatchUpError::Behind, 503), (CatchUpError::RateLimited, 429)] {
         *world.clients.catch_up.lock().unwrap() = Err(error);
         for authorization in [token.clone(), world.credential.basic()] {
-            let reply = ask(&world, "/auth", &authorization).await;
+            let reply = ask(&world, ANYONE, &authorization).await;
             assert_eq!(reply.error(), (status, "temporarily_unavailable".to_owned()));
             assert!(reply.header("retry-after").is_some());
         }
@@ -215,15 +258,15 @@ async fn r6_a_replica_that_cannot_tell_answers_503() {
     for availability in [Availability::NotSynced, Availability::Stale] {
         *world.clients.availability.lock().unwrap() = availability;
         for headers in [&[][..], &[("authorization", token.as_str())]] {
-            let reply = world.send("GET", "/auth", headers, "").await;
+            let reply = world.send("GET", ANYONE, headers, "").await;
             assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
         }
     }
     *world.clients.availability.lock().unwrap() = Availability::Serving;
     world.keys.signing.store(None);
-    assert_eq!((ask(&world, "/auth", &token).await.status, rule()), (503, "NoKey".to_owned()));
+    assert_eq!((ask(&world, ANYONE, &token).await.status, rule()), (503, "NoKey".to_owned()));
     world.keys.install.store(None);
-    assert_eq!(ask(&world, "/auth", &world.credential.basic()).await.status, 503);
+    assert_eq!(ask(&world, ANYONE, &world.credential.basic()).await.status, 503);
 }
 
 #[tokio::test]
@@ -235,13 +278,26 @@ async fn a_proxy_that_asks_with_the_original_path_says_in_headers_what_it_requir
         world.send("DELETE", target, &headers, "").await.status
     };
     let (audience, scope) = (("x-postern-require-audience", BILLING), ("x-postern-require-scope", "invoices:read"));
+    let anyone = ("x-postern-require-anyone", "true");
     for target in ["/auth/request/", "/auth/request/v1/invoices?scope=admin&x=%FF", "/auth/request//../auth?audience=x"]
     {
         assert_eq!(asked(target, &[audience, scope]).await, 200, "{target}");
         assert_eq!(asked(target, &[audience]).await, 200);
         assert_eq!(asked(target, &[audience, ("x-postern-require-scope", "admin")]).await, 403);
-        assert_eq!(asked(target, &[audience, audience]).await, 400, "there twice");
-        assert_eq!(asked(target, &[]).await, 400, "nothing is required: most likely an oversight");
+        assert_eq!(asked(target, &[anyone]).await, 200);
+        for wrong in [
+            &[audience, audience][..],
+            &[audience, anyone],
+            &[],
+            &[scope],
+            &[audience, ("x-postern-require-scopes", "admin")],
+            &[audience, ("x-postern-require-role", "admin")],
+            &[audience, ("x-postern-require-scope", "")],
+            &[audience, ("x-postern-require-scope", "\u{e9}")],
+            &[("x-postern-require-anyone", "yes")],
+        ] {
+            assert_eq!(asked(target, wrong).await, 400, "{wrong:?}");
+        }
     }
     assert_eq!(asked("/auth/request?scope=invoices:read", &[audience]).await, 404);
     assert_eq!(asked("/auth/?scope=invoices:read", &[]).await, 404);
@@ -269,11 +325,11 @@ async fn q4_q5_each_decision_is_one_line_and_is_counted() {
         assert_eq!(line[field], value, "{line}");
     }
     let _ = ask(&world, &target, &token).await;
-    let _ = ask(&world, "/auth?scope=x", &token).await;
-    let _ = ask(&world, "/auth", "Bearer x").await;
-    let _ = ask(&world, "/auth", "Basic x").await;
-    let _ = world.get("/auth").await;
-    let _ = ask(&world, "/auth?x", &token).await;
+    let _ = ask(&world, "/auth?anyone=true&scope=x", &token).await;
+    let _ = ask(&world, ANYONE, "Bearer x").await;
+    let _ = ask(&world, ANYONE, "Basic x").await;
+    let _ = world.get(ANYONE).await;
+    let _ = ask(&world, "/auth?anyone=true&x", &token).await;
     let text = world.metrics_text();
     for (outcome, times) in [
         ("allowed", 2),
@@ -292,5 +348,27 @@ async fn q4_q5_each_decision_is_one_line_and_is_counted() {
     let text = log::text();
     for secret in [world.credential.value.as_str(), &token[7..], &world.credential.basic()[6..]] {
         assert!(!text.contains(&secret[secret.len() - 30..]));
+    }
+}
+
+#[test]
+fn the_proxies_of_the_page_remove_what_an_api_could_take_for_our_headers() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/forward-auth.md")).unwrap();
+    let (traefik, envoy) = page.split_once("\n## Traefik").unwrap().1.split_once("\n## Envoy").unwrap();
+    assert!(traefik.contains("\n      Authorization: \"\"\n"));
+    for header in ["X-Postern-Subject", "X-Postern-Client-Id", "X-Postern-Roles", "X-Postern-Scope"] {
+        let parts: Vec<&str> = header.split('-').collect();
+        // Each way to write an underscore for one of the hyphens, or several.
+        for underscores in 1..1_u32 << (parts.len() - 1) {
+            let mut name = parts[0].to_owned();
+            for (at, part) in parts[1..].iter().enumerate() {
+                name.push(if underscores & (1 << at) == 0 { '-' } else { '_' });
+                name.push_str(part);
+            }
+            assert!(traefik.contains(&format!("\n      {name}: \"\"\n")), "{name} is not removed");
+        }
+    }
+    for removed in ["headers_with_underscores_action: DROP_HEADER", "request_headers_to_remove: [authorization]"] {
+        assert!(envoy.contains(removed), "{removed}");
     }
 }

@@ -7,7 +7,7 @@ use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
 use postern::oauth::client::{ClientRecord, Epoch, Lookup, Lost, Past, Refusal};
 use serde_json::{Value, json};
 
-use crate::forward_auth::{ask, bearer, challenges, rule};
+use crate::forward_auth::{ANYONE, ask, bearer, challenges, rule};
 use crate::world::{AUTHORITY, BILLING, CLIENT_ID, NOW, SUBJECT, World, instant, key_set, object, record};
 
 /// A token that says what ours say, with some claims changed, signed by `key`.
@@ -23,7 +23,7 @@ fn token(world: &World, key: &SigningKey, change: Value) -> String {
 }
 
 async fn refused(world: &World, authorization: &str, expected: &str) {
-    let reply = ask(world, "/auth", authorization).await;
+    let reply = ask(world, ANYONE, authorization).await;
     assert_eq!(reply.error(), (401, "invalid_token".to_owned()), "{expected}");
     assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="invalid_token""#]);
     assert_eq!(rule(), expected);
@@ -34,7 +34,7 @@ async fn u1_a_token_of_ours_is_refused_when_its_time_is_over_or_its_claims_are_o
     let world = World::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
-    assert_eq!(ask(&world, "/auth", &token(&world, ours, json!({}))).await.status, 200);
+    assert_eq!(ask(&world, ANYONE, &token(&world, ours, json!({}))).await.status, 200);
     for (change, expected) in [
         (json!({"exp": NOW}), "TokenExpired"),
         (json!({"exp": -1}), "TokenExpired"),
@@ -59,7 +59,7 @@ async fn a_young_token_of_a_newer_epoch_proves_that_this_replica_is_behind() {
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
     for epoch in [[4, 2], [3, 3], [4, 3]] {
         let token = token(&world, ours, json!({"postern_epoch": epoch, "iat": NOW - 119}));
-        let reply = ask(&world, "/auth", &token).await;
+        let reply = ask(&world, ANYONE, &token).await;
         assert_eq!(reply.error(), (503, "temporarily_unavailable".to_owned()), "{epoch:?}");
         assert_eq!(reply.header("retry-after"), Some("1"));
     }

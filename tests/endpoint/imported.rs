@@ -1,16 +1,22 @@
 //! Values brought from elsewhere: each costs what a password does, so how many are computed is what counts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use postern::crypto::install_key::Strength;
-use postern::oauth::client::{ClientRecord, Refusal, SecretVersion};
+use postern::oauth::client::{ClientRecord, Lookup, Refusal, SecretVersion};
+use postern::oauth::hashing::HashLimits;
 
 use crate::authentication::hashes;
 use crate::forward_auth::rule;
-use crate::world::{CLIENT_ID, Credential, GRANT, NOW, UID, World, basic, grant, instant, object, record_of};
+use crate::world::{CLIENT_ID, Credential, GRANT, NOW, Options, UID, World, basic, grant, instant, object, record_of};
 
 const WRONG: &str = "of-nobody-at-all-0123456789";
 /// Form-decoded it is another text.
+/// Values of two tenants.
+const GREEDY: &str = "three-of-hearts-and-spades";
+const HONEST: &str = "seven-of-diamonds-and-clubs";
 const WRONG_READ_TWICE: &str = "of%20nobody+at+all+0123456789";
 
 fn imported(world: &World, value: &str) -> Credential {
@@ -107,5 +113,63 @@ async fn a6_a_remembered_value_that_reads_as_two_costs_nothing() {
         let before = hashes(&world);
         assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200);
         assert_eq!(hashes(&world) - before, hashed);
+    }
+}
+
+#[tokio::test]
+async fn a6_a_flood_of_wrong_values_in_one_namespace_fails_no_first_use_in_another() {
+    // One hash at a time, and a line that the flood would fill; no request gives up for lack of time.
+    let wait = Duration::from_mins(1);
+    let hash = HashLimits { concurrent: 2, waiting: 8, waiting_imported: 50, wait, ..HashLimits::default() };
+    let world = Arc::new(World::start_with(Options { hash, ..Options::default() }).await);
+    let id = |number: usize| format!("7b1f3a52-9d55-4d0e-8b6a-{number:012}");
+    for number in 0..80 {
+        let (namespace, value) = if number < 72 { ("greedy", GREEDY) } else { ("honest", HONEST) };
+        let credential = imported(&world, value);
+        let mut client = client(&[&credential]);
+        client.client_id = id(number).into();
+        client.secrets[0].uid[0] = u8::try_from(number).unwrap();
+        client.secrets[0].object.namespace = namespace.into();
+        // For the UID that it has.
+        let verifier = world.install.hash(value, client.secrets[0].uid, Strength::Imported).unwrap();
+        let version = SecretVersion { verifier: verifier.into(), memory: Arc::default(), ..parts(&credential) };
+        client.secrets[0].versions = vec![Arc::new(version)];
+        world.clients.set(&id(number), Lookup::Live(Arc::new(client)));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let refused = Arc::new(AtomicUsize::new(0));
+    let flood: Vec<_> = (0..72)
+        .map(|number| {
+            let (world, stop, refused) = (Arc::clone(&world), Arc::clone(&stop), Arc::clone(&refused));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    if status(&world, &id(number), WRONG).await == 503 {
+                        refused.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    while refused.load(Ordering::Relaxed) < 20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let first_uses = (72..80).map(|number| {
+        let world = Arc::clone(&world);
+        async move { status(&world, &id(number), HONEST).await }
+    });
+    assert_eq!(futures::future::join_all(first_uses).await, [200; 8]);
+    stop.store(true, Ordering::Relaxed);
+    futures::future::join_all(flood).await;
+}
+
+fn parts(credential: &Credential) -> SecretVersion {
+    let version = &credential.version;
+    SecretVersion {
+        id: version.id.clone(),
+        verifier: version.verifier.clone(),
+        imported: true,
+        accepted_until: None,
+        memory: Arc::default(),
     }
 }

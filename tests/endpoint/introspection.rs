@@ -64,7 +64,7 @@ async fn o3_and_o5_an_active_token_of_either_form_says_all_that_a_jwt_says() {
             "active": true, "scope": "invoices:read", "client_id": CLIENT_ID, "username": "billing/invoice-sync",
             "token_type": "Bearer", "exp": NOW + 900, "iat": NOW, "nbf": NOW, "sub": SUBJECT, "aud": BILLING,
             "iss": world.issuer, "roles": ["billing.reader"], "planes": ["Operational"], "location": "/emea/billing",
-            "created_by": "jane", "postern_epoch": [3, 2],
+            "postern_epoch": [3, 2],
         });
         assert_eq!(told, expected);
     }

@@ -1,13 +1,18 @@
 //! The management endpoint: a client reads what it is, and nothing of others.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use postern::oauth::client::{Refusal, SecretVersion, Uses};
+use postern::crypto::install_key::Strength;
+use postern::oauth::client::{CatchUpError, RecordError, Refusal, SecretVersion, Uses};
 use serde_json::json;
 
 use crate::log;
+use crate::operations::audit;
 use crate::purpose::{DIRECT, with_secret};
-use crate::world::{BILLING, CLIENT_ID, Credential, NOW, SUBJECT, World, grant, instant, object, record, record_of};
+use crate::world::{
+    BILLING, CLIENT_ID, Credential, FORM, NOW, SUBJECT, UID, World, basic, grant, instant, object, record, record_of,
+};
 
 const PATHS: [&str; 2] = ["/manage/v1/application", "/manage/v1/secrets"];
 const MANAGE: Uses = Uses { token: false, direct: false, manage: true };
@@ -131,4 +136,56 @@ async fn a_bearer_asks_for_the_rotation_of_the_secret_it_holds_and_of_no_other()
     let reply = ask(&world.credential).await;
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "not recorded, so not promised");
     assert_eq!(world.clients.rotations.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_value_that_has_a_successor_or_is_imported_asks_for_nothing() {
+    let world = World::start().await;
+    let (old, imported) = (world.credential(), world.credential());
+    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &imported]);
+    client.secrets[0].versions.push(ending(&old, NOW + 600));
+    let verifier = world.install.hash("three-of-hearts-and-spades", UID, Strength::Imported).unwrap();
+    client.secrets[1].versions = vec![Arc::new(SecretVersion {
+        id: "imported".to_owned(),
+        verifier: verifier.into(),
+        imported: true,
+        accepted_until: None,
+        memory: Arc::default(),
+    })];
+    world.clients.put(client);
+    for authorization in [old.basic(), basic(&format!("{CLIENT_ID}:three-of-hearts-and-spades"))] {
+        let reply = world.send("POST", "/manage/v1/rotate", &[("authorization", &authorization)], "").await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+    }
+    assert!(world.clients.rotations.lock().unwrap().is_empty(), "and the API server is not asked");
+    let retired = ending(&old, NOW);
+    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential]);
+    client.secrets[0].versions.push(retired);
+    world.clients.put(client);
+    let reply = world.send("POST", "/manage/v1/rotate", &[("authorization", &old.basic())], "").await;
+    assert_eq!(reply.status, 401, "a value that is not accepted any more asks for nothing either");
+    assert!(world.clients.rotations.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn r6_a_client_that_has_too_much_recorded_is_told_when_it_may_come_again() {
+    let world = World::start().await;
+    let authorization = world.credential.basic();
+    let body = format!("token={}", world.token("").await.json()["access_token"].as_str().unwrap());
+    *world.clients.catch_up.lock().unwrap() = Err(CatchUpError::Behind);
+    for (reason, status, seconds, outcome) in [
+        (RecordError::TooOften(NonZeroU32::new(42).unwrap()), 429, "42", "rate_limited"),
+        (RecordError::NoRoom, 503, "60", "unavailable"),
+        (RecordError::Behind, 503, "1", "unavailable"),
+    ] {
+        *world.clients.unrecorded.lock().unwrap() = Some(reason);
+        let headers = [("authorization", authorization.as_str())];
+        let rotation = world.send("POST", "/manage/v1/rotate", &headers, "").await;
+        let revocation = world.send("POST", "/oauth2/revoke", &[headers[0], FORM], &body).await;
+        for reply in [rotation, revocation] {
+            assert_eq!(reply.error(), (status, "temporarily_unavailable".to_owned()), "{reason:?}");
+            assert_eq!(reply.header("retry-after"), Some(seconds), "{reason:?}");
+            assert_eq!(audit(&reply)["outcome"], outcome);
+        }
+    }
 }

@@ -8,12 +8,17 @@ use base64::Engine as _;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use postern::crypto::keyset::KeySet;
+use postern::crypto::opaque;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
 use serde_json::{Value, json};
 
+use crate::forward_auth::ask;
+use crate::introspection::introspect;
+use crate::operations::audit;
 use crate::raw::Reply;
 use crate::world::{
-    BILLING, CLIENT_ID, LEDGER, NOW, SUBJECT, World, claims, instant, jose_header, record, record_of_two,
+    AUTHORITY, BILLING, CLIENT_ID, LEDGER, NOW, Options, SUBJECT, World, claims, instant, jose_header, record,
+    record_of_two,
 };
 
 /// Verifies a token the way a resource server does: with a library of others, against the published keys.
@@ -121,10 +126,40 @@ async fn j6_the_epochs_are_in_a_private_claim_and_nothing_unasked_is() {
     let mut members: Vec<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
     members.sort_unstable();
     let of_rfc_9068 = ["aud", "client_id", "exp", "iat", "iss", "jti", "roles", "scope", "sub"];
-    let private = ["created_by", "location", "planes", "postern_authority", "postern_epoch"];
+    let private = ["location", "planes", "postern_authority", "postern_epoch"];
     let mut expected = [&of_rfc_9068[..], &private].concat();
     expected.sort_unstable();
     assert_eq!(members, expected);
+}
+
+#[tokio::test]
+async fn who_created_the_service_user_is_a_claim_only_if_the_operator_wants_it_and_always_in_the_audit_log() {
+    for wanted in [false, true] {
+        let world = World::start_with(Options { created_by_claim: wanted, ..Options::default() }).await;
+        let reply = world.token("scope=openid").await;
+        let who = if wanted { json!("jane") } else { json!(null) };
+        assert_eq!(claims(&reply)["created_by"], who);
+        assert_eq!(audit(&reply)["created_by"], "jane");
+        let token = reply.json()["access_token"].as_str().unwrap().to_owned();
+        let authorization = world.credential.basic();
+        let told = introspect(&world, &authorization, &format!("token={token}")).await;
+        assert_eq!(told.json()["created_by"], who);
+        let told = ask(&world, "/oauth2/userinfo", &format!("Bearer {token}")).await;
+        assert_eq!(told.json(), json!({"sub": SUBJECT}));
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_a_time_when_the_creator_was_a_claim_is_introspected_without_it() {
+    let world = World::start().await;
+    let claims = json!({
+        "iss": world.issuer, "sub": SUBJECT, "aud": BILLING, "client_id": CLIENT_ID, "iat": NOW, "exp": NOW + 900,
+        "jti": "x", "scope": "invoices:read", "roles": [], "planes": [], "location": "/", "created_by": "jane",
+        "postern_epoch": [3, 2], "postern_authority": AUTHORITY,
+    });
+    let token = opaque::seal(&world.install, claims.to_string().as_bytes()).unwrap();
+    let told = introspect(&world, &world.credential.basic(), &format!("token={token}")).await.json();
+    assert_eq!((&told["active"], &told["created_by"]), (&json!(true), &json!(null)), "{told}");
 }
 
 #[tokio::test]

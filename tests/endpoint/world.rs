@@ -19,12 +19,12 @@ use postern::http::router::{public_paths, router};
 use postern::http::server::{ServerLimits, Sharing, serve};
 use postern::oauth::client::{
     AuthMethods, Availability, CatchUpError, ClientRecord, Clients, Epoch, Grant, Identity, Ledger, Lookup,
-    ObjectRevision, Past, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, Uses,
+    ObjectRevision, Past, RecordError, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, Uses,
 };
 use postern::oauth::hashing::HashLimits;
 use postern::oauth::issuer::Issuer;
 use postern::oauth::scope::AudienceScope;
-use postern::oauth::token::Keys;
+use postern::oauth::token::{Keys, TokenSettings};
 use postern::telemetry::metrics::{self, TokenMetrics};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
@@ -63,6 +63,8 @@ pub(crate) struct Memory {
     upcoming: Mutex<HashMap<String, Lookup>>,
     pub(crate) availability: Mutex<Availability>,
     pub(crate) catch_up: Mutex<Result<(), CatchUpError>>,
+    /// Why nothing is recorded, if the API server fails.
+    pub(crate) unrecorded: Mutex<Option<RecordError>>,
     pub(crate) catch_ups: AtomicUsize,
     pub(crate) rotations: Mutex<Vec<(String, String)>>,
     pub(crate) revoked: Mutex<HashSet<String>>,
@@ -91,6 +93,12 @@ impl Memory {
         *self.catch_up.lock().unwrap()
     }
 
+    /// Asks the API server to record something.
+    async fn record(&self) -> Result<(), RecordError> {
+        let asked = self.ask().await;
+        asked.map_err(|_| self.unrecorded.lock().unwrap().unwrap_or(RecordError::Behind))
+    }
+
     /// Known only after catching up.
     pub(crate) fn upcoming(&self, id: &str, lookup: Lookup) {
         self.upcoming.lock().unwrap().insert(id.to_owned(), lookup);
@@ -102,8 +110,8 @@ impl Ledger for Memory {
         self.revoked.lock().unwrap().contains(jti)
     }
 
-    async fn revoke(&self, jti: &str, _: i64, _: &Arc<str>, _: Timestamp) -> Result<(), CatchUpError> {
-        self.ask().await?;
+    async fn revoke(&self, jti: &str, _: i64, _: &ClientRecord, _: Timestamp) -> Result<(), RecordError> {
+        self.record().await?;
         self.revoked.lock().unwrap().insert(jti.to_owned());
         Ok(())
     }
@@ -112,7 +120,7 @@ impl Ledger for Memory {
         self.uses.lock().unwrap().get(jti).copied()
     }
 
-    fn used(&self, jti: &str, _: i64, now: i64, _: i64, _: i64) -> bool {
+    fn used(&self, jti: &str, _: &Arc<str>, _: i64, now: i64, _: i64, _: i64) -> bool {
         let notes = self.notes_uses.load(Ordering::Relaxed);
         if notes {
             self.uses.lock().unwrap().insert(jti.to_owned(), now);
@@ -135,21 +143,18 @@ impl Clients for Memory {
 
     async fn request_rotation(
         &self,
+        _: &ClientRecord,
         secret: &ObjectRevision,
         version_id: &str,
         _: Timestamp,
-    ) -> Result<(), CatchUpError> {
-        self.ask().await?;
+    ) -> Result<(), RecordError> {
+        self.record().await?;
         self.rotations.lock().unwrap().push((secret.name.to_string(), version_id.to_owned()));
         Ok(())
     }
 
     fn availability(&self, _: Timestamp) -> Availability {
         *self.availability.lock().unwrap()
-    }
-
-    fn scopes_supported(&self) -> Arc<[Arc<str>]> {
-        ["entries:read", "invoices:list", "invoices:read"].map(Arc::from).into()
     }
 }
 
@@ -177,6 +182,7 @@ pub(crate) struct Options {
     pub(crate) keys: bool,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) created_by_claim: bool,
 }
 
 impl Default for Options {
@@ -189,6 +195,7 @@ impl Default for Options {
             keys: true,
             tls: None,
             trusted_proxies: vec![],
+            created_by_claim: false,
         }
     }
 }
@@ -230,6 +237,7 @@ impl World {
             upcoming: Mutex::default(),
             availability: Mutex::new(Availability::Serving),
             catch_up: Mutex::new(Ok(())),
+            unrecorded: Mutex::default(),
             catch_ups: AtomicUsize::new(0),
             rotations: Mutex::default(),
             revoked: Mutex::default(),
@@ -248,9 +256,15 @@ impl World {
         };
         let limits = ServerLimits { sharing, ..options.server };
         let settings = Settings {
-            issuer: Issuer::parse(&issuer, true).unwrap(),
+            token: TokenSettings {
+                issuer: Issuer::parse(&issuer, true).unwrap(),
+                audience_scopes: vec![
+                    AudienceScope::native(),
+                    "urn:zitadel:iam:org:project:id:{id}:aud".parse().unwrap(),
+                ],
+                created_by_claim: options.created_by_claim,
+            },
             service_documentation: Some("https://docs.example.com".to_owned()),
-            audience_scopes: vec![AudienceScope::native(), "urn:zitadel:iam:org:project:id:{id}:aud".parse().unwrap()],
             request: options.request,
             hash: options.hash,
         };

@@ -50,6 +50,8 @@ pub struct WireError {
 
 /// Long enough to spread a burst, short enough to go unnoticed.
 pub(crate) const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
+/// Room becomes free as tokens end and rotation requests age, which takes minutes.
+const ROOM_RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
 impl TokenError {
     /// The answer to this error.
@@ -78,15 +80,45 @@ impl TokenError {
                     (400, Code::InvalidTarget, "only one audience per token is allowed")
                 }
             },
-            Self::ForeignToken => (400, Code::UnauthorizedClient, "the token was issued to another client"),
-            Self::Unavailable(Unavailable::RateLimited) => {
-                (429, Code::TemporarilyUnavailable, "too many unknown credentials, try again")
-            }
-            Self::Unavailable(_) => (503, Code::TemporarilyUnavailable, "the endpoint cannot answer now, try again"),
+            Self::Unavailable(error) => (error.status(), Code::TemporarilyUnavailable, error.description()),
             Self::Internal => (500, Code::ServerError, "the token could not be made"),
         };
-        let retry_after_s = matches!(self, Self::Unavailable(_)).then_some(RETRY_AFTER_S);
+        let retry_after_s = match self {
+            Self::Unavailable(error) => Some(error.retry_after_s()),
+            _ => None,
+        };
         WireError { status, code, description, retry_after_s }
+    }
+}
+
+impl Unavailable {
+    /// HTTP status (RFC 6585 §4, RFC 9110 §15.6.4).
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Self::RateLimited | Self::TooOften(_) => 429,
+            Self::NotSynced | Self::Stale | Self::Behind | Self::Overloaded | Self::NoKey | Self::NoRoom => 503,
+        }
+    }
+
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::RateLimited => "too many unknown credentials, try again",
+            Self::TooOften(_) => "too many requests of this client to record something, try again later",
+            Self::NoRoom => "the namespace of this client has its share of what can be recorded, try again later",
+            Self::NotSynced | Self::Stale | Self::Behind | Self::Overloaded | Self::NoKey => {
+                "the endpoint cannot answer now, try again"
+            }
+        }
+    }
+
+    pub(crate) fn retry_after_s(self) -> NonZeroU32 {
+        match self {
+            Self::TooOften(seconds) => seconds,
+            Self::NoRoom => ROOM_RETRY_AFTER_S,
+            Self::RateLimited | Self::NotSynced | Self::Stale | Self::Behind | Self::Overloaded | Self::NoKey => {
+                RETRY_AFTER_S
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::oauth::bearer::{NotGood, TokenFault};
 use crate::oauth::client::ObjectRevision;
-use crate::oauth::error::{ClientError, RETRY_AFTER_S, TokenError, Unavailable};
+use crate::oauth::error::{ClientError, TokenError, Unavailable};
 
 /// Why a request may not pass.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
@@ -42,11 +42,14 @@ pub enum AccessError {
 pub enum Malformed {
     /// More than one Authorization header.
     SeveralHeaders,
-    /// Something else in the query than `audience` and `scope`, or one of them twice, empty or malformed.
+    /// Something else in the query than `audience`, `scope` and `anyone`, or one of them twice, empty or malformed.
     Query,
+    /// No audience is required, or one is required although anyone may pass.
+    NoAudience,
     /// Something in a query where nothing belongs.
     AnyQuery,
-    /// The headers that say what is required are missing, there twice, empty or malformed.
+    /// A header of ours has an unknown name, is there twice, is empty or malformed, or is sent to an address that
+    /// reads the query.
     Header,
 }
 
@@ -95,12 +98,12 @@ impl AccessError {
             Self::Insufficient { .. } => {
                 (403, Some("insufficient_scope"), "the required scope or audience is not held")
             }
-            Self::Unavailable(Unavailable::RateLimited) => {
-                (429, Some("temporarily_unavailable"), "too many unknown credentials, try again")
-            }
-            Self::Unavailable(_) => (503, Some("temporarily_unavailable"), "cannot answer now, try again"),
+            Self::Unavailable(error) => (error.status(), Some("temporarily_unavailable"), error.description()),
         };
-        let retry_after_s = matches!(self, Self::Unavailable(_)).then_some(RETRY_AFTER_S);
+        let retry_after_s = match self {
+            Self::Unavailable(error) => Some(error.retry_after_s()),
+            _ => None,
+        };
         Denial { status, code, description, challenges: self.challenges(), retry_after_s }
     }
 
@@ -150,9 +153,15 @@ impl Malformed {
     fn description(self) -> &'static str {
         match self {
             Self::SeveralHeaders => "more than one Authorization header",
-            Self::Query => "the query may hold audience and scope, each once and with a value, and nothing else",
+            Self::Query => {
+                "the query may hold audience, scope and anyone=true, each once and with a value, and nothing else"
+            }
+            Self::NoAudience => "either an audience or anyone=true is required",
             Self::AnyQuery => "the query must be empty",
-            Self::Header => "X-Postern-Require-Audience or -Scope must be there, each at most once and with a value",
+            Self::Header => {
+                "of the headers X-Postern- only X-Postern-Require-Audience, -Scope and -Anyone (true) are understood, \
+                 each at most once and with a value, and only below /auth/request"
+            }
         }
     }
 }
@@ -192,7 +201,6 @@ impl From<TokenError> for AccessError {
             | TokenError::ScopeSyntax
             | TokenError::TargetSyntax
             | TokenError::Authority { .. }
-            | TokenError::ForeignToken
             | TokenError::Internal => Self::Client(Box::new(ClientError::MalformedHeader)),
         }
     }

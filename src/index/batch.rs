@@ -1,0 +1,59 @@
+//! Group commit: what arrives during a write is written together by the next one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex as Lock, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::oauth::client::RecordError;
+
+/// Whether an entry is written where it outlives this process.
+pub(super) type Outcome = Result<(), RecordError>;
+
+/// Entries that no write has taken yet, by key.
+pub(super) struct Batch<V>(Lock<HashMap<String, Entry<V>>>);
+
+/// An entry, and the callers that wait for it: more than one if a client repeats its request.
+pub(super) struct Entry<V> {
+    pub(super) value: V,
+    callers: Vec<oneshot::Sender<Outcome>>,
+}
+
+impl<V> Default for Batch<V> {
+    fn default() -> Self {
+        Self(Lock::default())
+    }
+}
+
+impl<V> Batch<V> {
+    /// Adds an entry. The first value of a key is the one that is written.
+    pub(super) fn add(&self, key: String, value: V) -> oneshot::Receiver<Outcome> {
+        let (caller, outcome) = oneshot::channel();
+        let mut entries = self.lock();
+        entries.entry(key).or_insert(Entry { value, callers: Vec::new() }).callers.push(caller);
+        outcome
+    }
+
+    /// Takes all entries. The caller answers each of them.
+    pub(super) fn take(&self) -> HashMap<String, Entry<V>> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry<V>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+impl<V> Entry<V> {
+    pub(super) fn answer(self, outcome: Outcome) {
+        for caller in self.callers {
+            // A caller may have disconnected.
+            let _ = caller.send(outcome);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Bounded room that many owners share, so that none of them can use up what others need.
+//!
+//! The bound of an owner is dynamic: it may take one more place while it has fewer than a quarter of the places that are
+//! free ("dynamic queue length thresholds", Choudhury and Hahne, 1998). Without competition an owner gets a fifth of the
+//! room. The more the others take, the smaller the bound becomes, and an owner above its bound gets nothing until places
+//! of its own are free again. No place is taken away, and a new owner gets one as long as one is free.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Free places for each place that an owner has. Ten owners that take all they can leave a tenth of the room for others;
+/// with one free place for each place, the usual choice for few queues, they would leave a thousandth.
+const FREE_PER_PLACE: usize = 4;
+
+/// The places that an owner gets without competition.
+#[must_use]
+pub fn alone(capacity: usize) -> usize {
+    capacity.div_ceil(FREE_PER_PLACE + 1)
+}
+
+/// Who has how many places.
+#[derive(Debug)]
+pub struct Shares<K> {
+    capacity: usize,
+    used: usize,
+    of: HashMap<K, usize>,
+}
+
+impl<K: Clone + Eq + Hash> Shares<K> {
+    /// Room with `capacity` places, all of them free.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, used: 0, of: HashMap::new() }
+    }
+
+    /// Room in which each item of `owners` has one place.
+    pub fn counted(capacity: usize, owners: impl IntoIterator<Item = K>) -> Self {
+        let mut shares = Self::new(capacity);
+        owners.into_iter().for_each(|owner| shares.count(owner));
+        shares
+    }
+
+    /// Takes a place, if the owner is below its bound.
+    pub fn take(&mut self, owner: &K) -> bool {
+        let places = self.of.get(owner).copied().unwrap_or_default();
+        let is_below = places.saturating_mul(FREE_PER_PLACE) < self.capacity.saturating_sub(self.used);
+        if is_below {
+            self.count(owner.clone());
+        }
+        is_below
+    }
+
+    /// Takes a place that the owner was given elsewhere, if one is free.
+    pub fn take_granted(&mut self, owner: &K) -> bool {
+        let is_free = self.used < self.capacity;
+        if is_free {
+            self.count(owner.clone());
+        }
+        is_free
+    }
+
+    /// Frees a place of the owner.
+    pub fn free(&mut self, owner: &K) {
+        let Some(places) = self.of.get_mut(owner) else { return };
+        *places -= 1;
+        self.used -= 1;
+        if *places == 0 {
+            self.of.remove(owner);
+        }
+    }
+
+    /// Whether all places are free.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    fn count(&mut self, owner: K) {
+        *self.of.entry(owner).or_default() += 1;
+        self.used += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The places that an owner gets when it takes all it can.
+    fn fill(shares: &mut Shares<u32>, owner: u32) -> usize {
+        std::iter::from_fn(|| shares.take(&owner).then_some(())).count()
+    }
+
+    #[test]
+    fn an_owner_alone_gets_a_fifth_and_ten_greedy_ones_leave_a_tenth() {
+        let mut shares = Shares::new(10_000);
+        assert_eq!((fill(&mut shares, 0), alone(10_000)), (2_000, 2_000));
+        let greedy: usize = (1..10).map(|owner| fill(&mut shares, owner)).sum();
+        assert!((8_900..9_000).contains(&(2_000 + greedy)), "{greedy}");
+        assert!(fill(&mut shares, 10) >= 200, "the next one still gets a useful number");
+    }
+
+    #[test]
+    fn an_owner_gives_up_what_is_above_its_bound_as_its_places_become_free() {
+        let mut shares = Shares::new(100);
+        assert_eq!(fill(&mut shares, 0), 20);
+        (1..5).for_each(|owner| assert!(fill(&mut shares, owner) > 0));
+        for _ in 0..9 {
+            shares.free(&0);
+            assert!(!shares.take(&0), "it has more than a quarter of what is free");
+            assert!(shares.take(&7), "and another owner gets the place");
+            shares.free(&7);
+        }
+    }
+
+    #[test]
+    fn a_new_owner_gets_the_last_free_place_and_nobody_gets_more_than_there_are() {
+        let mut shares = Shares::new(3);
+        assert_eq!((0..10).map(|owner| fill(&mut shares, owner)).collect::<Vec<_>>()[..5], [1, 1, 1, 0, 0]);
+        assert!(!shares.take_granted(&0));
+        shares.free(&1);
+        assert!(shares.take_granted(&0) && !shares.take(&5));
+        (0..3).for_each(|owner| shares.free(&owner));
+        shares.free(&0);
+        assert!(shares.is_empty() && shares.of.is_empty());
+        shares.free(&0);
+        assert!(shares.is_empty(), "a place is not freed twice");
+    }
+
+    #[test]
+    fn places_are_counted_again_from_what_is_there() {
+        let mut shares = Shares::counted(10, [1, 1, 2]);
+        assert!(!shares.take(&1) && shares.take(&2), "8 of 7 free, and 4 of 7 free");
+    }
+}
