@@ -428,6 +428,63 @@ async fn a_refusal_in_words_that_are_new_each_time_is_told_and_tried_less_and_le
     tenant.ready("ClientSecret", "green").await;
 }
 
+#[tokio::test]
+async fn what_an_admission_policy_changes_as_it_is_written_is_reported_and_not_fought_over() {
+    let tenant = Tenant::new("mutated").await;
+    tenant.settle_in().await;
+    let name = tenant.own("mutated");
+    let label = "app.kubernetes.io/managed-by";
+    let rule = json!({
+        "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE", "UPDATE"],
+    });
+    let path = format!("'/metadata/labels/' + jsonpatch.escapeKey('{label}')");
+    let change = format!("[JSONPatch{{op: 'add', path: {path}, value: 'another-tool'}}]");
+    let labelled = format!("has(object.metadata.labels) && '{label}' in object.metadata.labels");
+    let policy = json!({
+        "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+        "matchConstraints": {"resourceRules": [rule]},
+        "matchConditions": [{"name": "labelled", "expression": labelled}],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": change}}],
+    });
+    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": tenant.namespace}});
+    let binding = json!({"policyName": name, "matchResources": {"namespaceSelector": here}});
+    tenant.kubernetes.apply("", &object("MutatingAdmissionPolicy", &name, policy)).await;
+    tenant.kubernetes.apply("", &object("MutatingAdmissionPolicyBinding", &name, binding)).await;
+    eventually("the policy is in force", async || {
+        let metadata = json!({"name": "tried", "labels": {label: "x"}});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
+        let tried = tenant.try_create(&tenant.namespace, &secret).await?;
+        holds(tried["metadata"]["labels"][label] == "another-tool", &tried["metadata"])
+    })
+    .await;
+
+    tenant.apply(&client_secret("blue", "sync", json!({}))).await;
+    let told = tenant.says("ClientSecret", "blue", "Delivered", "False", "DeliveryFailed").await;
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains(&format!("changes labels/{label} while it is written")), "{message}");
+    tenant.accepted(&tenant.delivered("blue").await).await;
+    let attempts = || {
+        let asked = tenant.cluster.audit.writes_in(&tenant.namespace);
+        asked.iter().filter(|write| *write == "patch secrets blue").count()
+    };
+    eventually("it is tried again", async || holds(attempts() >= 3, attempts())).await;
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    assert_eq!(status["versions"].as_array().unwrap().len(), 1, "{status}");
+
+    tenant.delete("MutatingAdmissionPolicyBinding", "", &name).await;
+    eventually("the label is put right", async || {
+        let secret = tenant.get("Secret", "blue").await;
+        holds(secret["metadata"]["labels"][label] == "postern", &secret["metadata"])
+    })
+    .await;
+    eventually("nothing is left to say", async || {
+        let found = tenant.get("ClientSecret", "blue").await;
+        holds(crate::harness::condition(&found, "Delivered").is_none(), &found["status"])
+    })
+    .await;
+    assert!(attempts() <= 8, "{} attempts", attempts());
+}
+
 /// From now on the API server refuses Secrets, by a quota. The tests' control plane has nobody who counts what there is.
 async fn no_more_secrets(tenant: &Tenant) {
     let none = json!({"count/secrets": "0"});

@@ -18,7 +18,7 @@ pub struct Kubernetes {
 }
 
 /// Kind, API group, version, plural, and whether it lives in a namespace.
-const KINDS: [(&str, &str, &str, &str, bool); 26] = [
+const KINDS: [(&str, &str, &str, &str, bool); 27] = [
     ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
@@ -40,6 +40,7 @@ const KINDS: [(&str, &str, &str, &str, bool); 26] = [
     ("SelfSubjectAccessReview", "authorization.k8s.io", "v1", "selfsubjectaccessreviews", false),
     ("ServiceAccount", "", "v1", "serviceaccounts", true),
     ("Lease", "coordination.k8s.io", "v1", "leases", true),
+    ("MutatingAdmissionPolicy", "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies", false),
     ("MutatingAdmissionPolicyBinding", "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", false),
     ("ValidatingAdmissionPolicy", "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", false),
     (
