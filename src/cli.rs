@@ -121,6 +121,7 @@ mod tests {
             ("--trusted-proxies=10.0.0.0/8", ["run", "serve"]),
             ("--tls-san=a", ["run", "control"]),
             ("--no-certificate", ["run", "control"]),
+            ("--no-rollout", ["run", "control"]),
         ] {
             for process in ["run", "serve", "control"] {
                 let parsed = parse(process, flag);

@@ -13,6 +13,7 @@ mod certificate;
 mod control;
 mod error;
 mod expiring;
+mod metrics_access;
 mod process;
 mod serve;
 
@@ -24,12 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{CommonArgs, ControlArgs, ControlCommand, RunCommand, ServeArgs, ServeCommand};
 use crate::crypto::random;
-use crate::http::admin;
-use crate::http::server::{ServerLimits, serve};
+use crate::http::{health, metrics, small_server};
 use crate::model::{self, Kind};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::check_documentation;
-use crate::telemetry::{logs, metrics};
+use crate::telemetry::{self, logs};
 
 use control::Control;
 use process::{DRAIN, Process, RUNNING, listen, stop_signal};
@@ -91,23 +91,25 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     let stop = stop_signal()?;
     let bounds = parts.serve.as_ref().map(bounds::derive).transpose()?;
     let token_listener = parts.serve.as_ref().map(|args| listen("--listen", args.listen)).transpose()?;
-    let admin_listener = listen("--metrics-listen", parts.common.metrics_listen)?;
+    let health_listener = listen("--health-listen", parts.common.health_listen)?;
+    let metrics_listener = listen("--metrics-listen", parts.common.metrics_listen)?;
     let process = Process::new(&parts, issuer).await?;
-    let mut registry = metrics::registry();
+    let mut registry = telemetry::metrics::registry();
     let mut subscribers = Vec::new();
     let mut subscribe = || {
         let (to, updates) = mpsc::unbounded_channel();
         subscribers.push(to);
         updates
     };
-    let makes_certificate = process.makes_certificate(&parts);
     let serving = parts.serve.zip(bounds);
     let serving = serving.map(|(args, bounds)| Serving::new(process.clone(), args, bounds, subscribe(), &mut registry));
-    let control = parts.control.map(|args| Control::new(process.clone(), args, makes_certificate, subscribe()));
+    let control = parts.control.map(|args| Control::new(process.clone(), args, subscribe()));
 
     let done = CancellationToken::new();
-    let admin_router = admin::router(Arc::clone(&process.readiness), Arc::new(registry));
-    let admin = tokio::spawn(serve(admin_listener, None, admin_router, ServerLimits::few(), done.clone()));
+    let health = health::router(Arc::clone(&process.readiness));
+    let health = tokio::spawn(small_server::serve(health_listener, health, done.clone()));
+    let metrics = metrics::router(Arc::new(registry), process.metrics_authorizer());
+    tokio::spawn(small_server::serve(metrics_listener, metrics, done.clone()));
     let kinds = if control.is_some() { Kind::ALL.to_vec() } else { Kind::served().collect() };
     let policy = &process.args.policy;
     let limits = model::Limits {
@@ -139,7 +141,7 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
         let _ = tokio::time::timeout(DRAIN, lease).await;
     }
     done.cancel();
-    let _ = tokio::time::timeout(DRAIN, admin).await;
+    let _ = health.await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -10,7 +10,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -102,51 +101,72 @@ impl Drop for Running {
     }
 }
 
-/// Two addresses that were free a moment ago. Both are held until the second is drawn: the kernel sometimes gives the one
-/// that it has just got back.
-fn free() -> [SocketAddr; 2] {
-    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+/// Addresses that were free a moment ago. All are held until the last is drawn: the kernel sometimes gives the one that it
+/// has just got back.
+fn free() -> [SocketAddr; 3] {
+    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     held.map(|listener| listener.local_addr().unwrap())
 }
 
-/// Starts `postern run` with plain HTTP and an API server that does not exist: the endpoint answers that it knows nothing
-/// yet. Returns the process, a connection to it, and the address of its metrics.
-fn start(folder: &Path, arguments: &[&str], stdout: Stdio) -> (Running, TcpStream, SocketAddr) {
-    let [listen, metrics] = free();
-    let kubeconfig = folder.join("kubeconfig");
-    let clusters = r#""clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}]"#;
-    let contexts = r#""contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}], "current-context": "x""#;
-    let users = r#""users": [{"name": "x", "user": {}}]"#;
-    let text = format!(r#"{{"apiVersion": "v1", "kind": "Config", {clusters}, {contexts}, {users}}}"#);
-    std::fs::write(&kubeconfig, text).unwrap();
-    let (listening, measured) = (format!("--listen={listen}"), format!("--metrics-listen={metrics}"));
-    let common = ["run", "--insecure-http", "--issuer=http://postern.example.com", &listening, &measured];
-    let mut command = postern(&[&common, arguments].concat(), &[("KUBECONFIG", kubeconfig.to_str().unwrap())]);
-    let mut running = Running(command.stdout(stdout).stderr(Stdio::null()).spawn().unwrap());
-    let stream = loop {
-        assert_eq!(running.0.try_wait().unwrap(), None, "it has ended");
-        match TcpStream::connect(listen) {
-            Ok(stream) => break stream,
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
-    (running, stream, metrics)
+/// `postern run` with an API server that cannot be reached.
+struct Server {
+    process: Running,
+    listen: SocketAddr,
+    metrics: SocketAddr,
+    health: SocketAddr,
+    _folder: tempfile::TempDir,
 }
 
-/// What the process answers to this request head, which asks it to close the connection.
-fn answer(mut stream: TcpStream, head: &str) -> String {
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+impl Server {
+    /// With these further arguments; what it prints goes to `stdout`.
+    fn start(arguments: &[&str], stdout: Stdio) -> Self {
+        let ([listen, metrics, health], folder) = (free(), tempfile::tempdir().unwrap());
+        let kubeconfig = folder.path().join("kubeconfig");
+        let clusters = r#""clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}]"#;
+        let contexts =
+            r#""contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}], "current-context": "x""#;
+        let users = r#""users": [{"name": "x", "user": {}}]"#;
+        let text = format!(r#"{{"apiVersion": "v1", "kind": "Config", {clusters}, {contexts}, {users}}}"#);
+        std::fs::write(&kubeconfig, text).unwrap();
+        let common = [
+            "run",
+            "--insecure-http",
+            "--issuer=http://postern.example.com",
+            &format!("--listen={listen}"),
+            &format!("--metrics-listen={metrics}"),
+            &format!("--health-listen={health}"),
+        ];
+        let mut command = postern(&[&common[..], arguments].concat(), &[("KUBECONFIG", kubeconfig.to_str().unwrap())]);
+        let process = Running(command.stdout(stdout).stderr(Stdio::null()).spawn().unwrap());
+        Self { process, listen, metrics, health, _folder: folder }
+    }
+
+    /// A connection, once it listens.
+    fn connect(&mut self, address: SocketAddr) -> TcpStream {
+        loop {
+            assert_eq!(self.process.0.try_wait().unwrap(), None, "it has ended");
+            match TcpStream::connect(address) {
+                Ok(stream) => return stream,
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// The whole answer.
+    fn get(&mut self, address: SocketAddr, path: &str) -> String {
+        let mut stream = self.connect(address);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: p\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("no answer to {path}: {error}"));
+        answer
+    }
 }
 
 #[test]
 fn with_insecure_http_the_endpoint_speaks_plain_http() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_running, stream, _) = start(folder.path(), &[], Stdio::null());
-    let head = "GET /.well-known/oauth-authorization-server HTTP/1.1\r\nhost: p\r\nconnection: close\r\n\r\n";
-    let answer = answer(stream, head);
+    let mut server = Server::start(&[], Stdio::null());
+    let answer = server.get(server.listen, "/.well-known/oauth-authorization-server");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
 
@@ -155,8 +175,8 @@ const REQUESTS: usize = 30_000;
 
 #[test]
 fn a_log_that_is_not_read_delays_neither_a_request_nor_the_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut running, mut stream, metrics) = start(folder.path(), &["--trusted-proxies=127.0.0.0/8"], Stdio::piped());
+    let mut server = Server::start(&["--trusted-proxies=127.0.0.0/8"], Stdio::piped());
+    let mut stream = server.connect(server.listen);
     stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     // From 500 networks, so that no line is left out because of a limit.
     let mut writer = stream.try_clone().unwrap();
@@ -174,11 +194,25 @@ fn a_log_that_is_not_read_delays_neither_a_request_nor_the_end() {
     sender.join().unwrap();
     let answered = String::from_utf8(answers).unwrap().matches("HTTP/1.1 503 ").count();
     assert_eq!(answered, REQUESTS);
-    let metrics = TcpStream::connect(metrics).unwrap();
-    let measured = answer(metrics, "GET /metrics HTTP/1.1\r\nhost: p\r\nconnection: close\r\n\r\n");
+    let measured = server.get(server.metrics, "/metrics");
     let lost = measured.lines().find_map(|line| line.strip_prefix("postern_log_lines_lost_total "));
     assert!(lost.unwrap().parse::<u64>().unwrap() > 0, "the log did not stall: {measured}");
 
-    let asked = Command::new("kill").arg(running.0.id().to_string()).status().unwrap();
-    assert!(asked.success() && running.0.wait().unwrap().success());
+    let running = &mut server.process.0;
+    let asked = Command::new("kill").arg(running.id().to_string()).status().unwrap();
+    assert!(asked.success() && running.wait().unwrap().success());
+}
+
+/// Any pod can open connections and say nothing on them. A kubelet that gets no answer restarts the process.
+#[test]
+fn thousands_of_idle_connections_silence_neither_health_nor_metrics() {
+    let mut server = Server::start(&[], Stdio::null());
+    let (metrics, health) = (server.metrics, server.health);
+    for (flooded, connections) in [(metrics, 4_200), (health, 500)] {
+        let idle: Vec<TcpStream> = (0..connections).map(|_| server.connect(flooded)).collect();
+        assert!(server.get(health, "/livez").starts_with("HTTP/1.1 200 "));
+        assert!(server.get(health, "/readyz").starts_with("HTTP/1.1 503 "), "it lacks an API server");
+        assert!(server.get(metrics, "/metrics").starts_with("HTTP/1.1 200 "));
+        drop(idle);
+    }
 }

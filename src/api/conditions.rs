@@ -98,6 +98,8 @@ pub mod reasons {
     pub const DELIVERING: &str = "Delivering";
     /// Workloads are being restarted.
     pub const ROLLING_OUT: &str = "RollingOut";
+    /// Workloads are to be restarted, and this installation restarts none.
+    pub const ROLLOUT_DISABLED: &str = "RolloutDisabled";
     /// The old value is accepted until nobody uses it any more.
     pub const QUIET: &str = "Quiet";
     /// The old value is accepted beside the new one.

@@ -41,7 +41,17 @@ pub struct CommonArgs {
     )]
     pub replica_name: String,
 
-    /// Address of /livez, /readyz and /metrics (plain HTTP).
+    /// Address of /livez and /readyz (plain HTTP).
+    #[arg(
+        long,
+        env = "POSTERN_HEALTH_LISTEN",
+        hide_env_values = true,
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8081"
+    )]
+    pub health_listen: SocketAddr,
+
+    /// Address of /metrics (plain HTTP).
     #[arg(
         long,
         env = "POSTERN_METRICS_LISTEN",
@@ -50,6 +60,11 @@ pub struct CommonArgs {
         default_value = "0.0.0.0:9090"
     )]
     pub metrics_listen: SocketAddr,
+
+    /// Give metrics only for a bearer token whose owner may `get` the URL /metrics, as RBAC of the cluster says
+    /// (TokenReview and SubjectAccessReview).
+    #[arg(long, env = "POSTERN_METRICS_AUTH", hide_env_values = true)]
+    pub metrics_auth: bool,
 
     /// What the operator allows.
     #[command(flatten)]

@@ -21,6 +21,10 @@ pub struct ControlArgs {
     )]
     pub tls_san: Vec<String>,
 
+    /// Restart no workloads. A rotation that asks for it (`spec.rotation.rollout`) waits until a user has restarted them.
+    #[arg(long, env = "POSTERN_NO_ROLLOUT", hide_env_values = true)]
+    pub no_rollout: bool,
+
     /// Make no certificate: the serving processes are given one (`--tls-cert-file`).
     #[arg(long, env = "POSTERN_NO_CERTIFICATE", hide_env_values = true, help_heading = "TLS")]
     pub no_certificate: bool,

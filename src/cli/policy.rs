@@ -1,4 +1,4 @@
-//! What the operator allows, whoever asks for more.
+//! Limits that the operator sets for all tenants.
 
 use std::error::Error;
 

@@ -127,7 +127,8 @@ fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
         Rollout::Outdated | Rollout::Progressing(_) => Some(patience.clamp(ROLLOUT_LOOK, ROLLOUT_LOOK_MAX)),
         // Somebody has to do something about it.
         Rollout::Missing | Rollout::Stuck(_) => Some(patience.clamp(STUCK_LOOK, ROLLOUT_LOOK_MAX)),
-        Rollout::Done => None,
+        // The user ends it with a change of the spec, which is an event.
+        Rollout::Disabled | Rollout::Done => None,
     };
     in_the_way.then_some(CONFLICT_LOOK).or_else(|| observed.workloads.iter().filter_map(rolls).min())
 }

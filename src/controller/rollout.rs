@@ -34,6 +34,10 @@ impl<C: Clock> Context<C> {
         let mut seen = Vec::new();
         let wanted = secret.spec.rotation.as_ref().and_then(|rotation| rotation.rollout.as_deref());
         for workload in wanted.unwrap_or_default() {
+            if self.settings.policy.rollout_disabled {
+                seen.push((workload.clone(), Rollout::Disabled));
+                continue;
+            }
             let mark = (annotation(secret), newest.id.as_str());
             let found = match workload.kind {
                 WorkloadKind::Deployment => self.look(secret, workload, &mark, deployment).await,

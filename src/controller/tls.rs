@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Patch;
 use kube::{Api, Client};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::params;
 use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL};
@@ -30,12 +31,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often it is looked at. It is renewed months before its end; one that somebody deletes is waited for.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
-/// Keeps a certificate for `sans`, made and renewed if need be, with its CA published, for ever.
-pub async fn keep(client: Client, namespace: String, sans: Vec<String>, clock: impl Clock) {
+/// Keeps a certificate for `sans`: creates and renews it, and publishes its CA. Never returns; cancels `kept` when the
+/// Secret holds the certificate.
+pub async fn keep(client: Client, namespace: String, sans: Vec<String>, clock: impl Clock, kept: CancellationToken) {
     let mut told = String::new();
     loop {
         let pause = match load_or_create(&client, &namespace, &sans, clock.now()).await {
             Ok(()) => {
+                kept.cancel();
                 told.clear();
                 LOOK_EVERY
             }

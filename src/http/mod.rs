@@ -7,13 +7,12 @@
 //!   │          │              │  └───▶ discovery (metadata, keys)
 //!   │          │              └──────▶ answer (every response is built there)
 //!   └──────────┴─ connections, activity: who has how many, and who uses them; budget: how many there may be
-//! admin: /livez /readyz /metrics on a listener of their own
+//! health, metrics: each on a separate listener, by small_server
 //! ```
 //!
 //! Knows the protocol (`oauth`) and nothing of Kubernetes.
 
 mod activity;
-pub mod admin;
 mod admission;
 mod answer;
 mod audit;
@@ -26,9 +25,11 @@ mod connections;
 mod discovery;
 pub mod endpoint;
 mod guarded;
+pub mod health;
 mod introspect;
 mod manage;
 pub mod memory;
+pub mod metrics;
 mod network;
 mod pending;
 mod revoke;
@@ -37,6 +38,7 @@ mod sent;
 pub mod server;
 mod shares;
 mod shown;
+pub mod small_server;
 mod source;
 pub mod tls;
 mod token;

@@ -40,6 +40,7 @@ pub(super) async fn source(
 
 /// The certificate in the Secret, as soon as there is one.
 async fn stored(process: Process, closing: CancellationToken) -> Arc<TlsCertificate> {
+    process.certificate_kept.cancelled().await;
     let mut waiting = Waiting::new();
     let certificate = loop {
         match load(&process, TlsCertificate::new).await {

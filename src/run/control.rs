@@ -24,13 +24,12 @@ const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
 pub(super) struct Control {
     process: Process,
     args: ControlArgs,
-    makes_certificate: bool,
     updates: Subscription,
 }
 
 impl Control {
-    pub(super) fn new(process: Process, args: ControlArgs, makes_certificate: bool, updates: Subscription) -> Self {
-        Self { process, args, makes_certificate, updates }
+    pub(super) fn new(process: Process, args: ControlArgs, updates: Subscription) -> Self {
+        Self { process, args, updates }
     }
 
     /// The controller, as soon as there are keys, and then the lease that lets it write: a process that could not write
@@ -39,10 +38,10 @@ impl Control {
         let (leading, lead) = watch::channel(false);
         let (fit, is_fit) = oneshot::channel();
         let lease = self.lease(leading, is_fit, stop.clone());
-        if self.makes_certificate {
-            let Process { client, args, clock, .. } = &self.process;
-            let (client, namespace) = (client.clone(), args.namespace.clone());
-            tasks.spawn(controller::keep_certificate(client, namespace, self.certificate_names(), *clock));
+        if !self.process.certificate_kept.is_cancelled() {
+            let Process { client, args, clock, certificate_kept, .. } = self.process.clone();
+            let (namespace, names) = (args.namespace.clone(), self.certificate_names());
+            tasks.spawn(controller::keep_certificate(client, namespace, names, clock, certificate_kept));
         }
         tasks.spawn(async move {
             let settings = self.settings();
@@ -84,6 +83,7 @@ impl Control {
                 warnings: args.expiry_warnings.iter().map(ConfigDuration::length).collect(),
                 limit: args.policy.secrets_per_application(),
                 usage_lag: args.last_use_interval.length() + USE_TRAVELS,
+                rollout_disabled: self.args.no_rollout,
             },
             namespace: args.namespace.clone(),
             objects_per_namespace: args.policy.objects_per_namespace(),

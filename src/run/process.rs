@@ -9,12 +9,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::metrics_access::MetricsAccess;
 use super::{Parts, RunError};
 use crate::api::duration::ConfigDuration;
 use crate::cli::CommonArgs;
 use crate::clock::SystemClock;
 use crate::connection;
-use crate::http::admin::Readiness;
+use crate::http::health::Readiness;
+use crate::http::metrics::Authorizer;
 use crate::http::server;
 use crate::oauth::issuer::Issuer;
 
@@ -46,6 +48,9 @@ pub(super) struct Process {
     pub(super) client: Client,
     pub(super) clock: SystemClock,
     pub(super) readiness: Arc<Readiness>,
+    /// Cancelled once the controller of this process has made the endpoint's certificate, or renewed it for other names;
+    /// from the start, if that is not its job.
+    pub(super) certificate_kept: CancellationToken,
 }
 
 impl Process {
@@ -55,10 +60,14 @@ impl Process {
         let readiness = Readiness::new([RUNNING].into_iter().chain(of_serving).chain(of_control));
         readiness.set(RUNNING, true);
         let (args, client) = (Arc::new(parts.common.clone()), client().await?);
-        Ok(Self { args, issuer, client, clock: SystemClock, readiness })
+        let certificate_kept = CancellationToken::new();
+        if !makes_certificate(parts) {
+            certificate_kept.cancel();
+        }
+        Ok(Self { args, issuer, client, clock: SystemClock, readiness, certificate_kept })
     }
 
-    /// Not ready for this reason: says so in `/readyz`, and in the log unless it was the reason before.
+    /// Reports in `/readyz` why this process is not ready, and in the log when the reason changes.
     pub(super) fn waits_for(&self, condition: &'static str, problem: String, waiting: &mut Waiting) {
         if waiting.problem != problem {
             tracing::warn!(problem, "not ready: waiting for the {condition} of the installation");
@@ -67,12 +76,17 @@ impl Process {
         }
     }
 
-    /// Whether the controller of this process is to make the certificate of the endpoint.
-    pub(super) fn makes_certificate(&self, parts: &Parts) -> bool {
-        let is_given = parts.serve.as_ref().is_some_and(|serve| serve.tls_cert_file.is_some());
-        let is_off = parts.control.as_ref().is_some_and(|control| control.no_certificate);
-        !self.args.insecure_http && !is_given && !is_off
+    /// Decides who may read metrics; `None` if no authentication is required.
+    pub(super) fn metrics_authorizer(&self) -> Option<Arc<dyn Authorizer>> {
+        let access = || -> Arc<dyn Authorizer> { Arc::new(MetricsAccess::new(self.client.clone())) };
+        self.args.metrics_auth.then(access)
     }
+}
+
+/// Whether there is a controller in this process that is to make the certificate of the endpoint.
+fn makes_certificate(Parts { common, serve, control }: &Parts) -> bool {
+    let is_given = serve.as_ref().is_some_and(|serve| serve.tls_cert_file.is_some());
+    !common.insecure_http && !is_given && control.as_ref().is_some_and(|control| !control.no_certificate)
 }
 
 /// Repeated looks for what is not there yet.

@@ -1,5 +1,5 @@
-//! The part that faces the network: the read model, the token endpoint, and what tells other processes of it. It makes no
-//! key and no certificate, and is not ready while there is none.
+//! The part that faces the network: the read model, the token endpoint, and the reports to other processes. It creates no
+//! key and no certificate, and is not ready until they exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +104,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Lets requests in flight end, and tells the other processes the last of it.
+    /// Finishes the requests in flight and sends the last reports.
     pub(super) async fn finish(mut self) -> Result<(), RunError> {
         // Still served meanwhile: who has not noticed yet loses nothing.
         tokio::time::sleep(DRAIN).await;
@@ -115,7 +115,7 @@ impl Running {
     }
 }
 
-/// Why the endpoint has ended, which it does not do by itself; never, if there is none.
+/// Returns when the endpoint has failed; never, if this process has none.
 pub(super) async fn failed(running: Option<&mut Running>) -> RunError {
     let Some(Running { endpoint, reporters, .. }) = running else { return std::future::pending().await };
     tokio::select! {

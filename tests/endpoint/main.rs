@@ -16,6 +16,7 @@ mod floods;
 mod forward_auth;
 mod forward_auth_tokens;
 mod grants;
+mod health;
 mod imported;
 mod introspection;
 mod log;

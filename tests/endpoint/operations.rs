@@ -1,15 +1,13 @@
-//! Q: audit, metrics, readiness; and the end of the process.
+//! Q: audit, metrics, and the end of the process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern::http::admin::{self, Readiness};
-use postern::http::server::{ServerLimits, serve};
+use postern::http::server::ServerLimits;
 use postern::oauth::client::{Lookup, Refusal};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpStream;
 
 use crate::log;
 use crate::raw::{self, Reply};
@@ -129,34 +127,6 @@ async fn q5_requests_are_counted_by_outcome_and_work_is_timed() {
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
     }
-}
-
-#[tokio::test]
-async fn q6_ready_means_that_every_condition_holds() {
-    let world = World::start().await;
-    let readiness = Readiness::new(["synced", "keys", "accepting"]);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let router = admin::router(Arc::clone(&readiness), Arc::clone(&world.registry));
-    let shutdown = CancellationToken::new();
-    tokio::spawn(serve(listener, None, router, ServerLimits::default(), shutdown.clone()));
-    let get = async |target: &str| raw::send(addr, &raw::request("GET", target, &[], b"")).await;
-
-    let reply = get("/readyz").await;
-    assert_eq!((reply.status, reply.text().as_str()), (503, "not ready: accepting, keys, synced\n"));
-    assert_eq!(get("/livez").await.status, 200, "alive all the time");
-    readiness.set("synced", true);
-    readiness.set("accepting", true);
-    assert_eq!(get("/readyz").await.text(), "not ready: keys\n");
-    readiness.set("keys", true);
-    assert_eq!(get("/readyz").await.status, 200);
-    readiness.set("accepting", false);
-    assert_eq!(get("/readyz").await.status, 503);
-
-    let metrics = get("/metrics").await;
-    assert!(metrics.text().contains("postern_token_requests_total{outcome=\"issued\"} 0"));
-    assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
-    shutdown.cancel();
 }
 
 #[tokio::test]

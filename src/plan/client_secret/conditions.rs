@@ -154,9 +154,16 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
         None if is_over(observed, status) => {
             Verdict::no(types::ROTATING, reasons::NOT_ROTATING, "No value of it is accepted.")
         }
+        None if asks_in_vain_for_restarts(observed) => Verdict::no(
+            types::ROTATING,
+            reasons::ROLLOUT_DISABLED,
+            "One value is accepted. spec.rotation.rollout names workloads, and this installation restarts none: remove them, \
+             and restart them yourself when the value changes; or ask the operator to allow it (rollout.enabled).",
+        ),
         None => Verdict::no(types::ROTATING, reasons::NOT_ROTATING, "One value is accepted."),
         Some(rotation) => {
             let reason = match rotation.step {
+                RotationStep::RollingOut if observed.policy.rollout_disabled => reasons::ROLLOUT_DISABLED,
                 RotationStep::Delivering => reasons::DELIVERING,
                 RotationStep::RollingOut => reasons::ROLLING_OUT,
                 RotationStep::Quiet => reasons::QUIET,
@@ -165,6 +172,11 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
             Verdict::yes(types::ROTATING, reason, format!("Waits for: {}", rotation.waits_for))
         }
     }
+}
+
+fn asks_in_vain_for_restarts(observed: &Observed<'_>) -> bool {
+    let rotation = observed.secret.spec.rotation.as_ref();
+    observed.policy.rollout_disabled && rotation.is_some_and(|it| it.rollout.iter().flatten().next().is_some())
 }
 
 /// Says which entries of restrictTo grant nothing; nothing when all are held, or when nobody knows what is.

@@ -20,6 +20,8 @@ pub struct Policy {
     pub limit: usize,
     /// How long it takes at most until a use is known.
     pub usage_lag: SignedDuration,
+    /// Whether the operator restarts no workloads.
+    pub rollout_disabled: bool,
 }
 
 /// How far the restart of a workload has come.
@@ -33,6 +35,8 @@ pub enum Rollout {
     Progressing(String),
     /// It has given up, or cannot do it by itself; why.
     Stuck(String),
+    /// Unknown: the operator restarts no workloads.
+    Disabled,
     /// Every pod is one that started after the new value was delivered.
     Done,
 }

@@ -197,6 +197,10 @@ impl Observed<'_> {
                     format!("{workload}, which does not exist or is being deleted: correct spec.rotation.rollout")
                 }
                 Rollout::Stuck(why) => format!("{workload}, which is stuck: {why}"),
+                Rollout::Disabled => format!(
+                    "{workload} to be restarted by you, because this installation restarts no workloads: restart it, and \
+                     remove it from spec.rotation.rollout"
+                ),
             })
         });
         let open: Vec<String> = open.collect();

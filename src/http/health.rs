@@ -1,5 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, on a listener of their own: whoever reaches the token endpoint need not reach
-//! them.
+//! `/livez` and `/readyz`, on a separate listener: load on the token endpoint or on metrics cannot block a probe.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,11 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use prometheus_client::encoding::text;
-use prometheus_client::registry::Registry;
 
 /// Named conditions that must all hold before a replica is sent requests.
 #[derive(Debug)]
@@ -65,12 +61,9 @@ impl Readiness {
     }
 }
 
-/// The router of the admin listener.
-pub fn router(readiness: Arc<Readiness>, registry: Arc<Registry>) -> Router {
-    Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(readyz).with_state(readiness))
-        .route("/metrics", get(metrics).with_state(registry))
+/// The router of the health listener.
+pub fn router(readiness: Arc<Readiness>) -> Router {
+    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(readyz).with_state(readiness))
 }
 
 async fn readyz(State(readiness): State<Arc<Readiness>>) -> impl IntoResponse {
@@ -79,13 +72,5 @@ async fn readyz(State(readiness): State<Arc<Readiness>>) -> impl IntoResponse {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", ")))
-    }
-}
-
-async fn metrics(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
-    let mut out = String::new();
-    match text::encode(&mut out, &registry) {
-        Ok(()) => (StatusCode::OK, [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], out),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], String::new()),
     }
 }

@@ -1,0 +1,85 @@
+//! `/metrics`, on a separate listener, with optional authentication.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use futures::future::BoxFuture;
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+
+/// Where metrics are.
+pub const METRICS_PATH: &str = "/metrics";
+
+/// The result of an authorization.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// The client may read metrics.
+    Granted,
+    /// The token is not valid.
+    Unauthenticated,
+    /// The token is valid, and its owner may not.
+    Forbidden,
+    /// The authorizer did not answer.
+    Unavailable,
+}
+
+/// Decides who may read metrics.
+pub trait Authorizer: Send + Sync {
+    /// What the owner of this bearer token may.
+    fn authorize<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Access>;
+}
+
+/// The router of the metrics listener. Without an authorizer everybody who reaches it may read.
+pub fn router(registry: Arc<Registry>, authorizer: Option<Arc<dyn Authorizer>>) -> Router {
+    Router::new().route(METRICS_PATH, get(metrics).with_state((registry, authorizer)))
+}
+
+type Shared = (Arc<Registry>, Option<Arc<dyn Authorizer>>);
+
+async fn metrics(State((registry, authorizer)): State<Shared>, headers: HeaderMap) -> Response {
+    if let Some(authorizer) = authorizer {
+        let access = match bearer(&headers) {
+            Some(token) => authorizer.authorize(token).await,
+            None => Access::Unauthenticated,
+        };
+        if let Some(refusal) = refusal(access) {
+            return refusal;
+        }
+    }
+    let mut out = String::new();
+    match text::encode(&mut out, &registry) {
+        Ok(()) => ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], out).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The token of the one Authorization header (RFC 6750 §2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+fn refusal(access: Access) -> Option<Response> {
+    match access {
+        Access::Granted => None,
+        Access::Unauthenticated => {
+            let text = "send the bearer token of a ServiceAccount that may get the URL /metrics\n";
+            Some((StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response())
+        }
+        Access::Forbidden => {
+            let text =
+                "the owner of this token may not get the URL /metrics: bind the chart's ClusterRole metrics-reader\n";
+            Some((StatusCode::FORBIDDEN, text).into_response())
+        }
+        Access::Unavailable => {
+            Some((StatusCode::SERVICE_UNAVAILABLE, "the API server could not be asked\n").into_response())
+        }
+    }
+}
