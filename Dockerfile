@@ -20,6 +20,7 @@ FROM scratch
 COPY --from=build /image /
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
-EXPOSE 8443 9090
+EXPOSE 8443 8081 9090
 ENTRYPOINT ["/postern"]
+# Both parts in one process; the chart says `serve` and `control`.
 CMD ["run"]

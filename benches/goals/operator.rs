@@ -61,6 +61,7 @@ pub struct Replica {
     pub name: String,
     /// Address of its token endpoint.
     pub listen: SocketAddr,
+    health: SocketAddr,
     metrics: SocketAddr,
     issuer: String,
     /// Whether it serves plain HTTP.
@@ -70,10 +71,10 @@ pub struct Replica {
 impl Replica {
     /// A replica on ports of its own.
     pub fn new(name: &str, issuer: &str, plain: bool) -> Result<Self> {
-        // Both are held until the second is drawn: the kernel sometimes gives the one it has just got back.
-        let held = (TcpListener::bind(ANY_PORT)?, TcpListener::bind(ANY_PORT)?);
-        let (listen, metrics) = (held.0.local_addr()?, held.1.local_addr()?);
-        Ok(Self { name: name.to_owned(), listen, metrics, issuer: issuer.to_owned(), plain })
+        // All are held until the last is drawn: the kernel sometimes gives the one it has just got back.
+        let held = (TcpListener::bind(ANY_PORT)?, TcpListener::bind(ANY_PORT)?, TcpListener::bind(ANY_PORT)?);
+        let (listen, metrics, health) = (held.0.local_addr()?, held.1.local_addr()?, held.2.local_addr()?);
+        Ok(Self { name: name.to_owned(), listen, health, metrics, issuer: issuer.to_owned(), plain })
     }
 
     /// Starts it, on `core` only if there is one.
@@ -100,6 +101,7 @@ impl Replica {
         command
             .args(["run", "--issuer", &self.issuer, "--namespace", NAMESPACE, "--replica-name", &self.name])
             .args(["--listen", &self.listen.to_string(), "--metrics-listen", &self.metrics.to_string()])
+            .args(["--health-listen", &self.health.to_string()])
             // Some sections have all of their objects in one namespace.
             .args(["--objects-per-namespace", "100000"])
             .args(self.plain.then_some("--insecure-http"))
@@ -117,7 +119,7 @@ impl Replica {
     pub async fn ready_within(&self, patience: Duration) -> Result<()> {
         let asking = async {
             loop {
-                if let Ok(mut connection) = Connection::open(self.metrics, None).await
+                if let Ok(mut connection) = Connection::open(self.health, None).await
                     && let Ok((StatusCode::OK, _)) = connection.get("/readyz").await
                 {
                     return;

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The demo on a cluster that is there already: the chart installed by Helm without pods, two replicas as processes on
-# this machine with the token of the chart's ServiceAccount. No image is needed, and afterwards all of it is removed.
+# The demo on a cluster that is there already: the chart installed by Helm without pods, its processes on this machine with
+# the tokens of the chart's ServiceAccounts. No image is needed, and afterwards all of it is removed.
 #
 # shellcheck disable=SC2034,SC2154 # names come from local.sh and go to operators.sh
 
 # start_elsewhere CONTEXT FOLDER exports what `make up` would write to .postern/env.
 start_elsewhere() {
-	local binary name urls
+	local binary part
 	need kubectl helm curl setsid
 	state=$2
 	install -d -m 700 "$state/operator"
@@ -14,22 +14,17 @@ start_elsewhere() {
 	export KUBECONFIG=$state/kubeconfig
 	must_be_free
 	binary=$("$here/build")
-	read -ra ports < <(free_ports $((2 * ${#replicas[@]})))
-	listen_ports=("${ports[@]:0:${#replicas[@]}}")
-	metrics_ports=("${ports[@]:${#replicas[@]}}")
+	draw_ports
 	installed_elsewhere=yes
 	say "Installing the chart with Helm in the cluster of context $1"
 	quietly helm upgrade --install "$release" "$root/charts/postern" --namespace "$namespace" --create-namespace \
-		--set-string issuer="$(issuer)" --set replicaCount=0,crds.keep=false
-	write_account_kubeconfig
+		--set-string issuer="$(issuer)" --set replicaCount=0,control.replicaCount=0,crds.keep=false
+	for part in serve control; do write_account_kubeconfig "$part"; done
 	start_operators "$binary"
 	await_admission
 	kubectl get configmap postern-ca --namespace "$namespace" --output jsonpath='{.data.ca\.crt}' >"$state/ca.crt"
 	export POSTERN_CA=$state/ca.crt POSTERN_REPLICAS
-	for name in "${!replicas[@]}"; do
-		urls+=("https://127.0.0.1:${listen_ports[name]}")
-	done
-	POSTERN_REPLICAS=${urls[*]}
+	POSTERN_REPLICAS=$(base_urls https "${listen_ports[@]}")
 }
 
 # What the demo makes it also removes, so nothing of it may belong to somebody else.
@@ -52,10 +47,11 @@ examples_of_other_kinds() {
 	awk 'BEGIN { RS = "\n---\n" } !/(^|\n)apiVersion: postern\.dev\// { print "---\n" $0 }' "$root"/examples/*.yaml
 }
 
-# The kubeconfig of the context, with the chart's ServiceAccount instead of its user.
+# write_account_kubeconfig PART: that of the context, with the chart's ServiceAccount for this part instead of its user.
 write_account_kubeconfig() {
-	local file=$state/operator/kubeconfig token
-	token=$(kubectl create token "$release" --namespace "$namespace" --duration 8h)
+	local file token
+	file=$(kubeconfig_of "$1")
+	token=$(kubectl create token "$(account_of "$1")" --namespace "$namespace" --duration 8h)
 	cp "$KUBECONFIG" "$file"
 	kubectl --kubeconfig "$file" config set-context --current --user postern >/dev/null
 	kubectl --kubeconfig "$file" config unset users >/dev/null

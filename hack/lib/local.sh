@@ -3,7 +3,7 @@
 #
 #   .postern/env            export lines for a shell; written last
 #   .postern/controlplane/  see hack/controlplane/lib/folder.sh
-#   .postern/operator/      the replicas: NAME.pid, NAME.log, kubeconfig
+#   .postern/operator/      the processes: NAME.pid, NAME.log; a kubeconfig for each account: serve.kubeconfig, control.kubeconfig
 #   .postern/chart          what the chart was installed from
 #   .postern/ports  .postern/ca.crt
 #
@@ -14,7 +14,10 @@ controlplane=$state/controlplane
 
 release=postern
 namespace=postern-system
+# What serves, what writes Secrets and status, and both.
 replicas=(postern-0 postern-1)
+controllers=(postern-control-0 postern-control-1)
+operators=("${replicas[@]}" "${controllers[@]}")
 
 # Only one of `make up` and `make down` at a time; the lock is on the checkout's folder and ends with this process.
 lock_checkout() {

@@ -97,7 +97,7 @@ async fn killed_at_any_write_of_a_removal_the_credential_lives_on_without_its_se
         scene.apply(name, spec("1s")).await;
         let gone = async || {
             let found = scene.tenant.find("Secret", &scene.tenant.namespace, name).await;
-            holds(found.is_none() || scene.cluster.replicas[0].process().exit_status().is_some(), "it is there")
+            holds(found.is_none() || scene.cluster.controllers[0].process().exit_status().is_some(), "it is there")
         };
         eventually("the Secret is removed, or the operator dies", gone).await;
     };
@@ -121,7 +121,7 @@ async fn killed_at_any_write_of_a_revocation_the_credential_is_refused() {
     scene.at_each_write(1, issue, revoke, revoked).await;
 }
 
-/// One replica behind a proxy that can kill it, and a tenant that has settled in.
+/// A controller behind a proxy that can kill it, a replica that serves, and a tenant that has settled in.
 struct Scene {
     cluster: Arc<Cluster>,
     proxy: Proxy,
@@ -130,9 +130,10 @@ struct Scene {
 
 impl Scene {
     async fn set(name: &str) -> Self {
-        let cluster = Cluster::own(1);
+        let cluster = Cluster::split(1, 1);
         let proxy = Proxy::before(&cluster).await;
-        cluster.replicas[0].start(&cluster.operator_kubeconfig(&proxy.address));
+        cluster.launch(&cluster.replicas[0]);
+        cluster.launch_at(&cluster.controllers[0], &proxy.address);
         cluster.ready().await;
         let tenant = Tenant::on(cluster.clone(), name, json!({})).await;
         tenant.settle_in().await;
@@ -171,8 +172,8 @@ impl Scene {
 
     /// Does `step` with an operator that dies at the `write`th write, and starts it again. Whether it died.
     async fn attempt(&self, write: usize, moment: Moment, step: impl AsyncFnOnce()) -> bool {
-        let replica = &self.cluster.replicas[0];
-        let victim = replica.process();
+        let controller = &self.cluster.controllers[0];
+        let victim = controller.process();
         self.proxy.arm(write, moment, victim.clone());
         step().await;
         // Settled, or dead: what is settled has been written about for the last time.
@@ -182,8 +183,8 @@ impl Scene {
         };
         if killed {
             victim.ended().await;
-            replica.start(&self.cluster.operator_kubeconfig(&self.proxy.address));
-            replica.ready().await;
+            self.cluster.launch_at(controller, &self.proxy.address);
+            controller.ready().await;
         }
         killed
     }

@@ -41,7 +41,7 @@ async fn killed_at_any_write_of_its_first_start_it_starts_again_with_the_keys_th
 }
 
 fn start(cluster: &Cluster, proxy: &Proxy) -> Arc<Process> {
-    cluster.replicas[0].start(&cluster.operator_kubeconfig(&proxy.address))
+    cluster.launch_at(&cluster.replicas[0], &proxy.address)
 }
 
 fn start_to_die(cluster: &Cluster, proxy: &Proxy, write: usize, moment: Moment) -> Arc<Process> {

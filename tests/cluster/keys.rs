@@ -44,8 +44,8 @@ async fn without_a_usable_key_a_replica_waits_for_the_backup_and_makes_no_other(
 
 /// What runs goes on with the keys it has, and writes.
 #[tokio::test]
-async fn a_replica_without_keys_keeps_no_other_from_writing() {
-    let cluster = Cluster::own(2);
+async fn a_controller_without_keys_keeps_no_other_from_writing() {
+    let cluster = Cluster::split(1, 2);
     cluster.start().await;
     let tenant = Tenant::on(cluster.clone(), "keyless", json!({})).await;
     tenant.settle_in().await;
@@ -55,11 +55,11 @@ async fn a_replica_without_keys_keeps_no_other_from_writing() {
         lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
     };
     let first = holder().await;
-    let replica = cluster.replicas.iter().find(|replica| replica.name == first).unwrap();
+    let controller = cluster.controllers.iter().find(|controller| controller.name == first).unwrap();
     tenant.delete("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await;
-    replica.process().terminate();
-    replica.process().ended().await;
-    replica.start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
+    controller.process().terminate();
+    controller.process().ended().await;
+    cluster.launch(controller);
     tenant.issue("green").await;
     assert_ne!(holder().await, first);
 }
@@ -208,7 +208,7 @@ async fn waits_for_keys(tenant: &Tenant, secret: &str, problem: &str) {
     let replica = &tenant.cluster.replicas[0];
     replica.process().terminate();
     replica.process().ended().await;
-    replica.start(&tenant.cluster.operator_kubeconfig(&tenant.cluster.controlplane.address()));
+    tenant.cluster.launch(replica);
     eventually(format_args!("it says that {secret} {problem}"), async || {
         assert_ne!(replica.probe("readyz").await, Ok(StatusCode::OK), "ready without {secret}");
         let events = tenant.list("Event", OPERATOR_NAMESPACE).await;

@@ -48,6 +48,7 @@ mod rotation;
 mod sessions;
 mod settings;
 mod sizes;
+mod split;
 mod stolen_token;
 mod tenancy;
 mod terminating;

@@ -14,7 +14,7 @@ use crate::harness::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_new_and_says_when_it_cannot_tell() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::split(2, 1);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
     let tenant = Tenant::on(cluster.clone(), "frozen", json!({})).await;
     tenant.settle_in().await;
@@ -64,7 +64,7 @@ async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_n
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_has_not_heard_of_a_credential_yet_accepts_it_at_the_first_request() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::split(2, 1);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
     let tenant = Tenant::on(cluster.clone(), "unheard", json!({})).await;
     tenant.settle_in().await;
@@ -97,7 +97,7 @@ fn catch_ups(cluster: &Cluster) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::split(1, 1);
     cluster.start().await;
     let tenant = Tenant::on(cluster.clone(), "numbered", json!({})).await;
     tenant.settle_in().await;
@@ -108,19 +108,19 @@ async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
         json!([epoch("ServiceUser").await, epoch("Application").await])
     };
     let (before, leader) = (numbers().await, cluster.leader().await);
-    let other = &cluster.replicas.iter().find(|replica| replica.name != leader.name).unwrap().url;
+    let replica = &cluster.replicas[0].url;
 
     // Nobody takes over meanwhile.
     cluster.renewed().await;
     leader.process().pause();
     let more = json!([{"audience": "https://billing.example.com", "scopes": ["invoices:read", "more"]}]);
     tenant.apply(&access_group(&tenant.own("readers"), json!({"permissions": more}))).await;
-    let answer = eventually("the other replica serves the change", async || {
-        let answer = credential.ask(&tenant.connections, other, &[("scope", "more")]).await?;
+    let answer = eventually("the replica serves the change", async || {
+        let answer = credential.ask(&tenant.connections, replica, &[("scope", "more")]).await?;
         answer.claims().map(|_| answer)
     })
     .await;
-    let (_, said) = api.introspect(&tenant.connections, other, answer.token()).await;
+    let (_, said) = api.introspect(&tenant.connections, replica, answer.token()).await;
     assert_eq!(said["active"], true, "{said}");
     assert_eq!(numbers().await, before, "nobody has numbered the change");
 
@@ -137,7 +137,7 @@ async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_was_killed_holds_nothing_up_for_longer_than_its_lease() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::split(2, 1);
     cluster.start().await;
     let tenant = Tenant::on(cluster.clone(), "killed", json!({})).await;
     tenant.settle_in().await;
@@ -171,7 +171,7 @@ async fn a_lease_that_is_deleted_is_made_again_and_somebody_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_it_can() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::split(2, 1);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
     let tenant = Tenant::on(cluster.clone(), "untold", json!({})).await;
     tenant.settle_in().await;
@@ -247,12 +247,10 @@ async fn how_long_changes_take_is_measured() {
 }
 
 async fn start_the_second_behind_a_proxy(cluster: &Arc<Cluster>) -> Proxy {
-    cluster.replicas[0].start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
-    cluster.replicas[0].ready().await;
-    // The first one leads.
-    cluster.leader().await;
+    cluster.launch(&cluster.replicas[0]);
+    cluster.launch(&cluster.controllers[0]);
     let proxy = Proxy::before(cluster).await;
-    cluster.replicas[1].start(&cluster.operator_kubeconfig(&proxy.address));
+    cluster.launch_at(&cluster.replicas[1], &proxy.address);
     cluster.guarded().await;
     cluster.ready().await;
     proxy

@@ -1,19 +1,19 @@
-//! The roles of the chart grant exactly what the operator uses.
+//! The roles of the chart grant each process exactly what it uses.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Entry, Kubernetes, OPERATOR_NAMESPACE, RELEASE, Tenant, client_secret, eventually, holds, object,
+    Cluster, Entry, Kubernetes, OPERATOR_NAMESPACE, Part, Tenant, client_secret, eventually, holds, object,
 };
 
 /// API group, resource, verb.
 type Right = (String, String, String);
 
 #[tokio::test]
-async fn the_roles_of_the_chart_grant_exactly_the_verbs_that_the_operator_uses() {
-    let cluster = Cluster::own_with(1, &["--last-use-interval", "1s"]);
+async fn the_roles_of_the_chart_grant_each_process_exactly_the_verbs_that_it_uses() {
+    let cluster = Cluster::split_with(1, 1, &["--last-use-interval", "1s"], &[]);
     cluster.start().await;
     let tenant = Tenant::on(cluster.clone(), "rights", json!({})).await;
     tenant.settle_in().await;
@@ -29,17 +29,28 @@ async fn the_roles_of_the_chart_grant_exactly_the_verbs_that_the_operator_uses()
     let ca = tenant.kubernetes.get("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await;
     let departed = object("EndpointState", "departed", json!({"replica": "x", "reportedAt": "2020-01-01T00:00:00Z"}));
     tenant.kubernetes.create(OPERATOR_NAMESPACE, &departed).await.unwrap();
+    let mut lease =
+        object("Lease", "departed", json!({"holderIdentity": "x", "renewTime": "2020-01-01T00:00:00.000000Z"}));
+    lease["metadata"]["labels"] = json!({"postern.dev/component": "replica"});
+    tenant.kubernetes.create(OPERATOR_NAMESPACE, &lease).await.unwrap();
     restart_with_another_ca_published(&tenant).await;
 
-    let granted = granted(&tenant).await;
-    eventually("every right that the roles grant is used", async || {
-        let mut used: BTreeSet<Right> = cluster.audit.of_the_operator().iter().map(right).collect();
-        // Server-side apply of what is not there yet: allowed as `create`, logged as `patch`.
-        used.insert(["postern.dev", "endpointstates", "create"].map(str::to_owned).into());
-        let superfluous: Vec<_> = granted.difference(&used).collect();
-        holds(superfluous.is_empty(), format_args!("superfluous: {superfluous:?}"))
-    })
-    .await;
+    // Server-side apply of what is not there yet: allowed as `create`, logged as `patch`.
+    for (part, applies) in [
+        (Part::Serve, &[["postern.dev", "endpointstates", "create"], ["coordination.k8s.io", "leases", "create"]][..]),
+        (Part::Control, &[]),
+    ] {
+        let granted = granted(&tenant, part).await;
+        eventually(format_args!("every right that the roles grant to {part:?} is used"), async || {
+            let mut used: BTreeSet<Right> = cluster.audit.of(part).iter().map(right).collect();
+            used.extend(applies.iter().map(|right| right.map(str::to_owned).into()));
+            let superfluous: Vec<_> = granted.difference(&used).collect();
+            holds(superfluous.is_empty(), format_args!("superfluous: {superfluous:?}"))
+        })
+        .await;
+    }
+    let served: Vec<Entry> = cluster.audit.of(Part::Serve).into_iter().filter(Entry::is_write).collect();
+    assert!(served.iter().all(|entry| entry.namespace == OPERATOR_NAMESPACE), "it writes elsewhere: {served:?}");
     let refused: Vec<Entry> = cluster.audit.of_the_operator().into_iter().filter(|entry| !entry.authorized).collect();
     assert!(refused.is_empty(), "it asked for what it may not do: {refused:?}");
     assert_eq!(tenant.kubernetes.get("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await["data"], ca["data"]);
@@ -119,17 +130,19 @@ async fn rolls_out(tenant: &Tenant) {
 }
 
 async fn restart_with_another_ca_published(tenant: &Tenant) {
-    let replica = &tenant.cluster.replicas[0];
-    replica.process().terminate();
-    replica.process().ended().await;
+    for process in tenant.cluster.processes() {
+        process.process().terminate();
+        process.process().ended().await;
+    }
     let forged = json!({"data": {"ca.crt": "not the CA"}});
     tenant.merge("ConfigMap", OPERATOR_NAMESPACE, "postern-ca", forged).await.unwrap();
     tenant.cluster.start().await;
 }
 
-async fn granted(kubernetes: &Kubernetes) -> BTreeSet<Right> {
+async fn granted(kubernetes: &Kubernetes, part: Part) -> BTreeSet<Right> {
+    let name = part.account();
     let roles =
-        [kubernetes.get("ClusterRole", "", RELEASE).await, kubernetes.get("Role", OPERATOR_NAMESPACE, RELEASE).await];
+        [kubernetes.get("ClusterRole", "", &name).await, kubernetes.get("Role", OPERATOR_NAMESPACE, &name).await];
     let mut granted = BTreeSet::new();
     for rule in roles.iter().flat_map(|role| role["rules"].as_array().unwrap()) {
         for group in strings(&rule["apiGroups"]) {

@@ -189,7 +189,7 @@ async fn a_pod_that_reads_its_secret_is_never_refused_whatever_dies() {
     let cluster = Cluster::own(2);
     let proxy = Proxy::before(&cluster).await;
     for replica in &cluster.replicas {
-        replica.start(&cluster.operator_kubeconfig(&proxy.address));
+        cluster.launch_at(replica, &proxy.address);
     }
     cluster.ready().await;
     let tenant = Arc::new(Tenant::on(cluster.clone(), "pod", json!({})).await);
@@ -208,7 +208,7 @@ async fn a_pod_that_reads_its_secret_is_never_refused_whatever_dies() {
         let trigger = format!("rotation-{number}");
         tenant.apply(&client_secret("blue", "sync", rotation(&trigger))).await;
         victim.ended().await;
-        leader.start(&cluster.operator_kubeconfig(&proxy.address));
+        cluster.launch_at(leader, &proxy.address);
         tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
         let status = tenant.get("ClientSecret", "blue").await["status"].clone();
         assert_eq!(status["observedTrigger"], trigger, "{status}");

@@ -29,7 +29,7 @@ async fn exchanged_files_are_served_without_a_restart_and_a_mismatched_pair_is_n
     let arguments = arguments.map(|(flag, file)| [flag, file.to_str().unwrap()]);
     let arguments = [&arguments.concat()[..], &["--service-documentation", DOCUMENTATION]].concat();
     let replica = Replica::new("own-certificate", Some(cluster.issuer()), log.clone()).with(&arguments);
-    replica.start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
+    cluster.launch(&replica);
     replica.ready().await;
     serves(&credential, &replica, &first.0).await;
     let metadata = format!("{}/.well-known/oauth-authorization-server", replica.url);
@@ -71,7 +71,7 @@ async fn another_name_gets_another_certificate_of_the_same_ca() {
 
     let log = cluster.controlplane.scratch().join("renamed.log");
     let renamed = Replica::new("renamed", Some(cluster.issuer()), log).with(&["--tls-san", "renamed.example.com"]);
-    renamed.start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
+    cluster.launch(&renamed);
     renamed.ready().await;
     let found = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, SECRET).await;
     assert_eq!(found["data"]["ca.crt"], made["data"]["ca.crt"]);
@@ -97,7 +97,7 @@ async fn a_damaged_certificate_of_its_own_is_named_and_waited_for() {
         replica.process().ended().await;
         let damage = json!({"stringData": {entry: text}});
         kubernetes.merge("Secret", OPERATOR_NAMESPACE, SECRET, damage).await.unwrap();
-        let process = replica.start(&cluster.operator_kubeconfig(&cluster.controlplane.address()));
+        let process = cluster.launch(replica);
         says(&replica.log, cause).await;
         let log = std::fs::read_to_string(&replica.log).unwrap();
         let line = log.lines().find(|line| line.contains(cause)).unwrap();

@@ -35,7 +35,8 @@ async fn no_secret_value_is_in_any_log_event_status_or_metric() {
     tenant.settled().await;
 
     let mut secrets = Credential::all_seen();
-    secrets.extend([wrong.key("client-secret").to_owned(), token, tenant.cluster.operator_token().to_owned()]);
+    secrets.extend([wrong.key("client-secret").to_owned(), token]);
+    secrets.extend(tenant.cluster.operator_tokens());
     secrets.extend(private(&tenant.list("Secret", "").await));
     let leaks = leaks(&secrets, &everything_that_can_be_read(&tenant).await);
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
@@ -47,7 +48,7 @@ fn flipped(secret: &str) -> String {
     format!("{}{last}", &secret[..secret.len() - 1])
 }
 
-/// Logs of all replicas, events, objects with their status, metrics.
+/// Logs of all processes, events, objects with their status, metrics.
 async fn everything_that_can_be_read(tenant: &Tenant) -> Vec<Place> {
     let mut texts = Vec::new();
     for log in tenant.cluster.logs() {
@@ -57,8 +58,8 @@ async fn everything_that_can_be_read(tenant: &Tenant) -> Vec<Place> {
         let objects: Vec<String> = tenant.list(kind, "").await.iter().map(Value::to_string).collect();
         texts.push((format!("some {kind}"), objects.join("\n")));
     }
-    for replica in &tenant.cluster.replicas {
-        texts.push((format!("metrics of {}", replica.name), replica.metrics().await));
+    for process in tenant.cluster.processes() {
+        texts.push((format!("metrics of {}", process.name), process.metrics().await));
     }
     texts
 }

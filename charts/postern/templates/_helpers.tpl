@@ -14,18 +14,51 @@
 {{- end }}
 {{- end }}
 
+{{/* The processes of an installation: a JSON list. Each is a subcommand of postern, with a Deployment and an account of
+its own. */}}
+{{- define "postern.components" -}}
+{{- ternary (list "run") (list "serve" "control") (eq .Values.mode "Single") | toJson }}
+{{- end }}
+
+{{/* The component that answers token requests. */}}
+{{- define "postern.servingComponent" -}}
+{{- include "postern.components" . | fromJsonArray | first }}
+{{- end }}
+
+{{/* Name of what belongs to a component. Takes the root context and the component. */}}
+{{- define "postern.componentName" -}}
+{{- $suffix := ternary "" (printf "-%s" (last .)) (eq (last .) "run") }}
+{{- printf "%s%s" (include "postern.fullname" (first .)) $suffix }}
+{{- end }}
+
+{{/* Name of a component's ServiceAccount. Takes the root context and the component. */}}
 {{- define "postern.serviceAccountName" -}}
-{{- .Values.serviceAccount.name | default (ternary (include "postern.fullname" .) "default" .Values.serviceAccount.create) }}
+{{- $suffix := ternary "" (printf "-%s" (last .)) (eq (last .) "run") }}
+{{- with (first .) }}
+{{- printf "%s%s" (.Values.serviceAccount.name | default (include "postern.fullname" .)) $suffix }}
+{{- end }}
 {{- end }}
 
 {{/* The accounts of the operator as the API server knows them: a JSON list. */}}
 {{- define "postern.operatorAccounts" -}}
-{{- list (printf "system:serviceaccount:%s:%s" .Release.Namespace (include "postern.serviceAccountName" .)) | toJson }}
+{{- $accounts := list }}
+{{- range $component := include "postern.components" . | fromJsonArray }}
+{{- $account := include "postern.serviceAccountName" (list $ $component) }}
+{{- $accounts = append $accounts (printf "system:serviceaccount:%s:%s" $.Release.Namespace $account) }}
+{{- end }}
+{{- $accounts | toJson }}
 {{- end }}
 
+{{/* What selects the pods of all components. */}}
 {{- define "postern.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "postern.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* What selects the pods of one. Takes the root context and the component. */}}
+{{- define "postern.componentLabels" -}}
+{{ include "postern.selectorLabels" (first .) }}
+app.kubernetes.io/component: {{ last . }}
 {{- end }}
 
 {{- define "postern.labels" -}}

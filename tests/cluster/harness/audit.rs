@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::controlplane::{OPERATOR_NAMESPACE, RELEASE};
+use super::controlplane::OPERATOR_NAMESPACE;
+use super::replica::Part;
 
 /// One answered request.
 #[derive(Clone, Debug)]
@@ -44,9 +45,15 @@ impl AuditLog {
         Self { path, read: Mutex::default() }
     }
 
-    /// What the operator's ServiceAccount was answered so far.
+    /// What the processes of one part were answered so far.
+    pub fn of(&self, part: Part) -> Vec<Entry> {
+        let user = user(part);
+        self.of_the_operator().into_iter().filter(|entry| entry.user == user).collect()
+    }
+
+    /// What the operator's ServiceAccounts were answered so far.
     pub fn of_the_operator(&self) -> Vec<Entry> {
-        let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}");
+        let users = [Part::Run, Part::Serve, Part::Control].map(user);
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = File::open(&self.path).expect("open the audit log");
         file.seek(SeekFrom::Start(read.0)).expect("seek in the audit log");
@@ -55,7 +62,7 @@ impl AuditLog {
         // The last line may be half written.
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         read.0 += whole.len() as u64;
-        read.1.extend(whole.lines().filter_map(parse).filter(|entry| entry.user == user));
+        read.1.extend(whole.lines().filter_map(parse).filter(|entry| users.contains(&entry.user)));
         read.1.clone()
     }
 
@@ -71,6 +78,10 @@ impl AuditLog {
         let here = writes.iter().filter(|entry| entry.namespace == namespace).filter(counted);
         here.map(|entry| format!("{} {} {}", entry.verb, entry.resource, entry.name)).collect()
     }
+}
+
+fn user(part: Part) -> String {
+    format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{}", part.account())
 }
 
 fn parse(line: &str) -> Option<Entry> {

@@ -1,6 +1,6 @@
-//! A control plane with the chart installed, and the replicas of the operator.
+//! A control plane with the chart installed, and the processes of the operator.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -14,19 +14,22 @@ use super::http::{self, Connections};
 use super::kubernetes::Kubernetes;
 use super::leaks::{Place, leaks, private};
 use super::objects::service_user;
-use super::replica::Replica;
+use super::process::Process;
+use super::replica::{Part, Replica};
 use super::token::Credential;
 
 /// Where tests happen.
 pub struct Cluster {
     /// The control plane.
     pub controlplane: ControlPlane,
-    /// The operator; the first replica's address is the issuer.
+    /// What serves; the first one's address is the issuer.
     pub replicas: Vec<Replica>,
+    /// What writes Secrets and status, where the replicas do not.
+    pub controllers: Vec<Replica>,
     /// What the API server was asked.
     pub audit: AuditLog,
     ca: OnceLock<Vec<u8>>,
-    token: String,
+    tokens: BTreeMap<Part, String>,
     /// Secret values that were seen before there was this cluster.
     seen_before: usize,
 }
@@ -34,15 +37,24 @@ pub struct Cluster {
 /// The ConfigMap in which the operator publishes the CA of its certificate.
 const CA: &str = "postern-ca";
 
+/// Which processes there are.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// So many that do everything.
+    Single(usize),
+    /// So many that serve, and so many that control.
+    Split(usize, usize),
+}
+
 impl Cluster {
     /// The one of the whole run, before any operator runs: the chart is installed.
     pub fn installed() -> Arc<Self> {
         static INSTALLED: LazyLock<Arc<Cluster>> =
-            LazyLock::new(|| Arc::new(Cluster::on(ControlPlane::of_the_run(), 2)));
+            LazyLock::new(|| Arc::new(Cluster::on(ControlPlane::of_the_run(), Shape::Split(2, 1), &[], &[])));
         INSTALLED.clone()
     }
 
-    /// The one of the whole run: two replicas, ready.
+    /// The one of the whole run: two replicas and a controller, ready.
     pub fn of_the_run() -> Arc<Self> {
         // A runtime of its own, as that of the test which happens to be first ends with it.
         static STARTED: LazyLock<Arc<Cluster>> = LazyLock::new(|| {
@@ -56,37 +68,71 @@ impl Cluster {
         STARTED.clone()
     }
 
-    /// One of a test's own, with the chart installed and so many replicas that do not run yet.
+    /// One of a test's own, with the chart installed and so many replicas, each of which does everything. None runs yet.
     pub fn own(replicas: usize) -> Arc<Self> {
-        Arc::new(Self::on(ControlPlane::start(), replicas))
+        Self::own_with(replicas, &[])
     }
 
     /// The same with further arguments for every replica.
     pub fn own_with(replicas: usize, arguments: &[&str]) -> Arc<Self> {
-        let mut cluster = Self::on(ControlPlane::start(), replicas);
-        let replicas = std::mem::take(&mut cluster.replicas);
-        cluster.replicas = replicas.into_iter().map(|replica| replica.with(arguments)).collect();
-        Arc::new(cluster)
+        Arc::new(Self::on(ControlPlane::start(), Shape::Single(replicas), arguments, &["mode=Single"]))
     }
 
-    fn on(controlplane: ControlPlane, replicas: usize) -> Self {
+    /// One of a test's own with so many processes that serve, and so many that write Secrets and status.
+    pub fn split(replicas: usize, controllers: usize) -> Arc<Self> {
+        Self::split_with(replicas, controllers, &[], &[])
+    }
+
+    /// The same with further arguments for every process, and values of the chart.
+    pub fn split_with(replicas: usize, controllers: usize, arguments: &[&str], values: &[&str]) -> Arc<Self> {
+        Arc::new(Self::on(ControlPlane::start(), Shape::Split(replicas, controllers), arguments, values))
+    }
+
+    fn on(controlplane: ControlPlane, shape: Shape, arguments: &[&str], values: &[&str]) -> Self {
         let seen_before = Credential::seen();
-        let log = |name: &str| controlplane.scratch().join(format!("{name}-{}.log", std::process::id()));
+        let (serving, replicas, controllers) = match shape {
+            Shape::Single(replicas) => (Part::Run, replicas, 0),
+            Shape::Split(replicas, controllers) => (Part::Serve, replicas, controllers),
+        };
+        let process = |part: Part, name: &str, issuer: Option<&str>| {
+            let log = controlplane.scratch().join(format!("{name}-{}.log", std::process::id()));
+            Replica::of(part, name, issuer, log).with(arguments)
+        };
         let mut all: Vec<Replica> = Vec::new();
-        for name in (0..replicas).map(|number| format!("postern-{number}")) {
+        for number in 0..replicas {
             let issuer = all.first().map(|first| first.url.clone());
-            all.push(Replica::new(&name, issuer.as_deref(), log(&name)));
+            all.push(process(serving, &format!("postern-{number}"), issuer.as_deref()));
         }
-        controlplane.install_chart(&all[0].url);
-        let (audit, token) = (AuditLog::new(controlplane.audit_log()), controlplane.operator_token());
-        Self { controlplane, replicas: all, audit, ca: OnceLock::new(), token, seen_before }
+        let issuer = all[0].url.clone();
+        let control = |number| process(Part::Control, &format!("postern-control-{number}"), Some(&issuer));
+        let controllers: Vec<Replica> = (0..controllers).map(control).collect();
+        controlplane.install_chart(&issuer, values);
+        let parts = if serving == Part::Run { &[Part::Run][..] } else { &[Part::Serve, Part::Control] };
+        let tokens = parts.iter().map(|part| (*part, controlplane.token_of(&part.account()))).collect();
+        let audit = AuditLog::new(controlplane.audit_log());
+        Self { controlplane, replicas: all, controllers, audit, ca: OnceLock::new(), tokens, seen_before }
     }
 
-    /// Starts all replicas and waits until they are ready.
+    /// Every process.
+    pub fn processes(&self) -> impl Iterator<Item = &Replica> {
+        self.replicas.iter().chain(&self.controllers)
+    }
+
+    /// Starts a process; returns at once.
+    pub fn launch(&self, process: &Replica) -> Arc<Process> {
+        self.launch_at(process, &self.controlplane.address())
+    }
+
+    /// The same with another address of the API server.
+    pub fn launch_at(&self, process: &Replica, address: &str) -> Arc<Process> {
+        process.start(&self.kubeconfig_of(process.part, address))
+    }
+
+    /// Starts all processes and waits until they are ready.
     pub async fn start(&self) {
-        let kubeconfig = self.operator_kubeconfig(&self.controlplane.address());
-        for replica in &self.replicas {
-            replica.start(&kubeconfig);
+        let address = self.controlplane.address();
+        for process in self.processes() {
+            self.launch_at(process, &address);
         }
         self.guarded().await;
         self.ready().await;
@@ -121,10 +167,10 @@ impl Cluster {
         names.filter(|name| name.starts_with(RELEASE)).map(str::to_owned).collect()
     }
 
-    /// Waits until all replicas are ready.
+    /// Waits until all processes are ready.
     pub async fn ready(&self) {
-        for replica in &self.replicas {
-            replica.ready().await;
+        for process in self.processes() {
+            process.ready().await;
         }
         if self.ca.get().is_none() {
             let ca = self.published_ca().await;
@@ -134,12 +180,12 @@ impl Cluster {
         }
     }
 
-    /// The replica that writes: it runs, and holds the lease.
+    /// The process that writes: it runs, and holds the lease.
     pub async fn leader(&self) -> &Replica {
         eventually("somebody leads", async || {
             let lease = self.lease().await;
             let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-            let found = self.replicas.iter().find(|replica| replica.name == holder);
+            let found = self.processes().find(|process| process.name == holder);
             found.filter(|found| found.process().exit_status().is_none()).ok_or(format!("{holder:?} does not run"))
         })
         .await
@@ -159,17 +205,22 @@ impl Cluster {
         self.kubernetes().await.find("Lease", OPERATOR_NAMESPACE, "postern").await.unwrap_or_default()
     }
 
-    /// A kubeconfig of the chart's ServiceAccount for an API server at `address`.
+    /// A kubeconfig of the ServiceAccount of whatever writes, for an API server at `address`.
     pub fn operator_kubeconfig(&self, address: &str) -> PathBuf {
+        self.kubeconfig_of(if self.controllers.is_empty() { Part::Run } else { Part::Control }, address)
+    }
+
+    /// A kubeconfig of a part's ServiceAccount for an API server at `address`.
+    pub fn kubeconfig_of(&self, part: Part, address: &str) -> PathBuf {
         let ca = self.controlplane.ca();
         let cluster = json!({"server": address, "certificate-authority": ca});
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "operator",
             "contexts": [{"name": "operator", "context": {"cluster": "operator", "user": "operator"}}],
             "clusters": [{"name": "operator", "cluster": cluster}],
-            "users": [{"name": "operator", "user": {"token": self.token}}],
+            "users": [{"name": "operator", "user": {"token": self.tokens[&part]}}],
         });
-        let path = self.controlplane.scratch().join("operator.kubeconfig");
+        let path = self.controlplane.scratch().join(format!("{}.kubeconfig", part.account()));
         std::fs::write(&path, kubeconfig.to_string()).expect("write a kubeconfig");
         path
     }
@@ -199,22 +250,26 @@ impl Cluster {
         Kubernetes::connect(&self.controlplane.kubeconfig()).await
     }
 
-    /// The token with which the operator speaks to the API server: no log may show it.
-    pub fn operator_token(&self) -> &str {
-        &self.token
+    /// The tokens with which the operator speaks to the API server: no log may show them.
+    pub fn operator_tokens(&self) -> impl Iterator<Item = String> {
+        self.tokens.values().cloned()
     }
 
-    /// Connections with the token of each of the operator's ServiceAccounts, as a thief of these tokens has.
+    /// Connections with the token of each ServiceAccount that writes Secrets, as a thief of these tokens has.
     pub async fn operators(&self) -> Vec<Kubernetes> {
         let kubeconfig = self.controlplane.kubeconfig();
-        let credentials = json!({"token": self.token});
-        let stolen = |auth: &mut AuthInfo| *auth = serde_json::from_value(credentials).expect("credentials");
-        vec![Kubernetes::connect_with(&kubeconfig, stolen).await]
+        let mut thieves = Vec::new();
+        for (_, token) in self.tokens.iter().filter(|(part, _)| **part != Part::Serve) {
+            let credentials = json!({"token": token});
+            let stolen = |auth: &mut AuthInfo| *auth = serde_json::from_value(credentials).expect("credentials");
+            thieves.push(Kubernetes::connect_with(&kubeconfig, stolen).await);
+        }
+        thieves
     }
 
-    /// What every replica printed.
+    /// What every process printed.
     pub fn logs(&self) -> impl Iterator<Item = &Path> {
-        self.replicas.iter().map(|replica| replica.log.as_path())
+        self.processes().map(|process| process.log.as_path())
     }
 
     /// What every process here printed.
@@ -250,7 +305,7 @@ impl Drop for Cluster {
             return;
         }
         let mut secrets = Credential::seen_after(self.seen_before);
-        secrets.push(self.token.clone());
+        secrets.extend(self.operator_tokens());
         let stored = self.controlplane.run("kubectl", &["get", "secrets", "--all-namespaces", "--output", "json"]);
         let stored: Value = serde_json::from_str(&stored).expect("JSON");
         secrets.extend(private(stored["items"].as_array().expect("a list")));
@@ -261,7 +316,8 @@ impl Drop for Cluster {
         assert!(leaks.is_empty(), "{}", leaks.join("\n"));
         // An API server that has just started refuses for a moment what it grants later.
         let asked = self.audit.of_the_operator();
-        let right = |entry: &Entry| (entry.verb.clone(), entry.group.clone(), entry.resource.clone());
+        let right =
+            |entry: &Entry| (entry.user.clone(), entry.verb.clone(), entry.group.clone(), entry.resource.clone());
         let granted: HashSet<_> = asked.iter().filter(|entry| entry.authorized).map(right).collect();
         let missing: Vec<_> = asked.iter().filter(|entry| !granted.contains(&right(entry))).collect();
         assert!(missing.is_empty(), "{missing:?}");

@@ -113,19 +113,20 @@ impl ControlPlane {
         }
     }
 
-    /// Installs the chart, as a person would.
-    pub fn install_chart(&self, issuer: &str) {
+    /// Installs the chart, as a person would, with some of its values.
+    pub fn install_chart(&self, issuer: &str, values: &[&str]) {
         let chart = checkout().join("charts/postern");
         let issuer = format!("issuer={issuer}");
         let (chart, namespace) = (chart.to_str().expect("a path in UTF-8"), ["--namespace", OPERATOR_NAMESPACE]);
         let what = ["upgrade", "--install", RELEASE, chart, "--create-namespace", "--set-string", &issuer];
-        self.run("helm", &[&what[..], &namespace[..]].concat());
+        let values: Vec<&str> = values.iter().flat_map(|value| ["--set", *value]).collect();
+        self.run("helm", &[&what[..], &values, &namespace[..]].concat());
     }
 
-    /// A token of the chart's own ServiceAccount.
-    pub fn operator_token(&self) -> String {
+    /// A token of a ServiceAccount of the operator's namespace.
+    pub fn token_of(&self, account: &str) -> String {
         let token =
-            self.run("kubectl", &["create", "token", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--duration=24h"]);
+            self.run("kubectl", &["create", "token", account, "--namespace", OPERATOR_NAMESPACE, "--duration=24h"]);
         token.trim().to_owned()
     }
 

@@ -25,7 +25,7 @@ pub use leaks::{Place, leaks, private};
 pub use objects::{access_group, application, client_secret, object, service_user};
 pub use process::Process;
 pub use proxy::{Moment, Proxy};
-pub use replica::{Replica, free_port};
+pub use replica::{Part, Replica, free_port};
 pub use tenant::{Tenant, condition, others_have_ended};
 pub use token::Credential;
 pub use upstream::{example, start_api};

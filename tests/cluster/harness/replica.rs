@@ -1,4 +1,4 @@
-//! One replica of the operator: a process of the `postern` binary with the rights of the chart's ServiceAccount.
+//! One process of the operator: the `postern` binary with the rights of the ServiceAccount that the chart makes for it.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -8,19 +8,53 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::StatusCode;
 
-use super::controlplane::OPERATOR_NAMESPACE;
+use super::controlplane::{OPERATOR_NAMESPACE, RELEASE};
 use super::eventually::{eventually, holds};
 use super::http;
 use super::process::Process;
 
-/// Where a replica listens and how it is started; it may run or not.
+/// What a process does.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Part {
+    /// Everything.
+    Run,
+    /// The token endpoint.
+    Serve,
+    /// The controller.
+    Control,
+}
+
+impl Part {
+    /// The subcommand, and the component of the chart.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Serve => "serve",
+            Self::Control => "control",
+        }
+    }
+
+    /// What the chart calls its ServiceAccount and its roles.
+    pub fn account(self) -> String {
+        match self {
+            Self::Run => RELEASE.to_owned(),
+            Self::Serve | Self::Control => format!("{RELEASE}-{}", self.command()),
+        }
+    }
+}
+
+/// Where a process listens and how it is started; it may run or not.
 pub struct Replica {
+    /// What it does.
+    pub part: Part,
     /// Its name.
     pub name: String,
-    /// `https://127.0.0.1:PORT`
+    /// `https://127.0.0.1:PORT`; unused by a control process.
     pub url: String,
     /// `http://127.0.0.1:PORT`
     pub metrics_url: String,
+    /// `http://127.0.0.1:PORT`
+    pub health_url: String,
     /// What it prints, over all its starts.
     pub log: PathBuf,
     command: Vec<String>,
@@ -28,19 +62,22 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica that does not run yet. Without `issuer` its own address is the issuer.
+    /// A process that does everything and does not run yet. Without `issuer` its own address is the issuer.
     pub fn new(name: &str, issuer: Option<&str>, log: PathBuf) -> Self {
-        let (listen, metrics) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        Self::of(Part::Run, name, issuer, log)
+    }
+
+    /// A process that does this part.
+    pub fn of(part: Part, name: &str, issuer: Option<&str>, log: PathBuf) -> Self {
+        let [listen, metrics, health] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
         let url = format!("https://{listen}");
         let issuer = issuer.unwrap_or(&url);
-        let command = [
+        let mut command = vec![
             ["--issuer", issuer],
-            ["--listen", &listen],
             ["--metrics-listen", &metrics],
+            ["--health-listen", &health],
             ["--namespace", OPERATOR_NAMESPACE],
             ["--replica-name", name],
-            // Where the tests' own proxies call from.
-            ["--trusted-proxies", "127.0.0.1/32"],
             // Whatever it may ever print is searched for credentials.
             ["--log-level", "trace"],
             // Tests count writes; those about the last use say how often they want it told.
@@ -48,10 +85,16 @@ impl Replica {
             // Tests wait for a rotation.
             ["--rotation-interval-min", "1m"],
         ];
+        if part != Part::Control {
+            // Where the tests' own proxies call from.
+            command.extend([["--listen", &listen], ["--trusted-proxies", "127.0.0.1/32"]]);
+        }
         Self {
+            part,
             command: command.concat().into_iter().map(str::to_owned).collect(),
             name: name.to_owned(),
             metrics_url: format!("http://{metrics}"),
+            health_url: format!("http://{health}"),
             url,
             log,
             process: Mutex::new(None),
@@ -72,7 +115,7 @@ impl Replica {
     /// The same with further arguments, this time.
     pub fn start_with(&self, kubeconfig: &std::path::Path, arguments: &[&str]) -> Arc<Process> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
-        command.arg("run").args(&self.command).args(arguments).env("KUBECONFIG", kubeconfig);
+        command.arg(self.part.command()).args(&self.command).args(arguments).env("KUBECONFIG", kubeconfig);
         let process = Arc::new(Process::start(&self.name, &command, &self.log));
         *self.slot() = Some(process.clone());
         process
@@ -92,7 +135,7 @@ impl Replica {
 
     /// Asks `/readyz` or `/livez`; `Err` when nobody answers.
     pub async fn probe(&self, path: &str) -> Result<StatusCode, String> {
-        let answer = http::get(&http::trusting(b""), &format!("{}/{path}", self.metrics_url)).await?;
+        let answer = http::get(&http::trusting(b""), &format!("{}/{path}", self.health_url)).await?;
         Ok(answer.status)
     }
 
