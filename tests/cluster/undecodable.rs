@@ -17,7 +17,7 @@ async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart()
     }
     // What an older or a newer version may have stored.
     for (kind, spec) in [
-        ("AccessGroup", json!({"role": "r", "location": "/", "permissions": "all"})),
+        ("AccessGroup", json!({"role": "r", "location": "not a location", "permissions": []})),
         ("ServiceUser", json!({"location": "not a location"})),
         ("Application", json!({"serviceUserRef": {"name": "sync"}, "token": 7})),
         ("ClientSecret", json!({"applicationRef": {"name": "sync"}, "expiresIn": "soon"})),
