@@ -75,14 +75,6 @@ impl ServerLimits {
     }
 }
 
-impl ServerLimits {
-    /// For listeners that only probes and scrapers use: few of everything, besides what [`Bounds`] counts.
-    #[must_use]
-    pub fn few() -> Self {
-        Self { connections: 64, arrivals: 64, requests: 64, ..Self::default() }
-    }
-}
-
 impl Default for ServerLimits {
     fn default() -> Self {
         Self::within(&Bounds::unlimited())

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::http::{self, Connections};
-use crate::harness::{Cluster, Credential, Process, Tenant, eventually, free_port};
+use crate::harness::{Cluster, Credential, Part, Process, Tenant, eventually, free_port};
 use attack::{Shape, Target};
 use cgroup::{MemoryGroup, anonymous_memory};
 
@@ -47,12 +47,12 @@ impl Flooded {
         command.args(["-c", r#"[ -z "$0" ] || echo $$ >"$0/cgroup.procs"; exec "$@""#]);
         command.arg(group.as_ref().map_or_else(|| "".as_ref(), MemoryGroup::path));
         command.args([env!("CARGO_BIN_EXE_postern"), "serve", "--issuer", cluster.issuer(), "--listen", &listen]);
-        command.args(["--metrics-listen", &metrics, "--replica-name", "flooded", "--log-level", "error"]);
+        command.args(["--metrics-listen", &metrics, "--health-listen", &health]);
+        command.args(["--replica-name", "flooded", "--log-level", "error"]);
         if group.is_none() {
             command.args(["--memory-limit", &MEMORY.to_string()]);
         }
-        command.env("POSTERN_HEALTH_LISTEN", health);
-        command.env("KUBECONFIG", cluster.operator_kubeconfig(&cluster.controlplane.address()));
+        command.env("KUBECONFIG", cluster.kubeconfig_of(Part::Serve, &cluster.controlplane.address()));
         let log = cluster.controlplane.scratch().join("flooded.log");
         let process = Process::start("flooded", &command, &log);
         let flooded = Self { url: format!("https://{listen}"), process, _group: group };
@@ -101,7 +101,7 @@ async fn served(flooded: &Flooded, credential: &Credential, ca: &[u8], shape: Sh
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_with_the_memory_of_the_chart_survives_every_flood_and_serves_everybody_else() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::split(1, 1);
     cluster.start().await;
     let tenant = Tenant::on(cluster.clone(), "floods", json!({})).await;
     tenant.settle_in().await;
