@@ -44,9 +44,8 @@ async fn the_program_takes_what_the_chart_gives_it_and_a_restricted_namespace_ta
 fn the_network_policies_admit_to_each_process_only_whom_it_is_for() {
     let cluster = Cluster::installed();
     let policies = |values: &[&str]| -> Vec<Value> {
-        let settings: String = values.iter().map(|value| format!(" --set {value}")).collect();
-        let values = format!("--set issuer=https://postern.example.com{settings}");
-        rendered_with(&cluster, &values, "networkpolicy")
+        let values = [&["issuer=https://postern.example.com"], values].concat().join(" --set ");
+        rendered_with(&cluster, &format!("--set {values}"), "networkpolicy")
     };
     let admitted = |policy: &Value, port: &str| -> Vec<Value> {
         let rules = policy["spec"]["ingress"].as_array().cloned().unwrap_or_default();
