@@ -26,7 +26,8 @@ const LAYERS: &[Layer] = &[
     Layer { name: "api", may_use: &[], must_not_know: HTTP },
     // A leaf that everybody may use.
     Layer { name: "chain", may_use: &[], must_not_know: KUBERNETES },
-    Layer { name: "connection", may_use: &[], must_not_know: HTTP },
+    // Speaks HTTP to the API server, and serves none.
+    Layer { name: "connection", may_use: &[], must_not_know: &["axum"] },
     Layer { name: "clock", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "pool", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "rate", may_use: &[], must_not_know: KUBERNETES },

@@ -121,8 +121,12 @@ async fn an_operator_that_restarts_no_workloads_has_no_right_to_and_says_so() {
     tenant.says("ClientSecret", "blue", "Rotating", "False", "RolloutDisabled").await;
     tenant.ready("ClientSecret", "blue").await;
     tenant.apply(&rotation("b", workloads)).await;
-    let waits = tenant.says("ClientSecret", "blue", "Rotating", "True", "RolloutDisabled").await;
-    assert!(waits["message"].as_str().unwrap().contains("Deployment sync to be restarted by you"), "{waits}");
+    eventually("it names the workload", async || {
+        let waits = tenant.says("ClientSecret", "blue", "Rotating", "True", "RolloutDisabled").await;
+        let message = waits["message"].as_str().unwrap_or_default();
+        holds(message.contains("Deployment sync to be restarted by you"), message)
+    })
+    .await;
     tenant.apply(&rotation("b", json!([]))).await;
     tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
 
