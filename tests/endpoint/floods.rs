@@ -161,7 +161,11 @@ async fn requests_that_wait_for_their_body_take_no_place_of_those_that_work() {
         assert!(slow.len() < 16, "one source never gets all places");
     };
     assert_eq!((refused.error(), slow.len()), ((503, "temporarily_unavailable".to_owned()), 12));
-    assert_eq!(world.get("/auth").await.status, 401, "what needs no body is served, also to the same source");
+    assert_eq!(
+        world.get(crate::forward_auth::ANYONE).await.status,
+        401,
+        "what needs no body is served, also to the same source"
+    );
     assert_eq!(token_from(&world, HONEST).await.status, 200);
 }
 
