@@ -61,7 +61,7 @@ pub struct PolicyArgs {
         long,
         env = "POSTERN_ROTATION_INTERVAL_MIN", hide_env_values = true,
         value_name = "DURATION",
-        default_value = "5m",
+        default_value = "1m",
         value_parser = duration,
         help_heading = "Limits"
     )]

@@ -82,8 +82,6 @@ impl Replica {
             ["--log-level", "trace"],
             // Tests count writes; those about the last use say how often they want it told.
             ["--last-use-interval", "1d"],
-            // Tests wait for a rotation.
-            ["--rotation-interval-min", "1m"],
         ];
         if part != Part::Control {
             // Where the tests' own proxies call from.
