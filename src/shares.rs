@@ -1,26 +1,46 @@
 //! Bounded room that many owners share, so that none of them can use up what others need.
 //!
-//! The bound of an owner is dynamic: it may take one more place while it has fewer than a quarter of the places that are
-//! free ("dynamic queue length thresholds", Choudhury and Hahne, 1998). Without competition an owner gets a fifth of the
-//! room. The more the others take, the smaller the bound becomes, and an owner above its bound gets nothing until places
-//! of its own are free again. No place is taken away, and a new owner gets one as long as one is free.
+//! The bound of an owner is dynamic: it depends on the places that are free ("dynamic queue length thresholds", Choudhury
+//! and Hahne, 1998). The more the others take, the smaller the bound becomes, and an owner above its bound gets nothing until
+//! places of its own are free again. No place is taken away, and a new owner gets one as long as one is free.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Free places for each place that an owner has. Ten owners that take all they can leave a tenth of the room for others;
-/// with one free place for each place, the usual choice for few queues, they would leave a thousandth.
-const FREE_PER_PLACE: usize = 4;
+/// How many places an owner may have, compared with the places that are free.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// So many places of the owner…
+    places: usize,
+    /// …for so many free ones.
+    free: usize,
+}
 
-/// The places that an owner gets without competition.
-#[must_use]
-pub fn alone(capacity: usize) -> usize {
-    capacity.div_ceil(FREE_PER_PLACE + 1)
+/// A quarter of what is free: one owner alone gets a fifth of the room, and ten that take all they can leave a tenth of it.
+/// For owners that keep their places for long.
+pub const QUARTER: Bound = Bound { places: 1, free: 4 };
+/// Three times what is free: one owner alone gets three quarters of the room. For owners that soon give their places back,
+/// one of which may be most of the load.
+pub const TRIPLE: Bound = Bound { places: 3, free: 1 };
+
+impl Bound {
+    /// Whether an owner with `held` places may take one more while `free` are free.
+    #[must_use]
+    pub fn admits(self, held: usize, free: usize) -> bool {
+        held.saturating_mul(self.free) < free.saturating_mul(self.places)
+    }
+
+    /// The places that an owner without competitors gets.
+    #[must_use]
+    pub fn alone(self, capacity: usize) -> usize {
+        capacity.saturating_mul(self.places).div_ceil(self.places + self.free)
+    }
 }
 
 /// Who has how many places.
 #[derive(Debug)]
 pub struct Shares<K> {
+    bound: Bound,
     capacity: usize,
     used: usize,
     of: HashMap<K, usize>,
@@ -29,13 +49,13 @@ pub struct Shares<K> {
 impl<K: Clone + Eq + Hash> Shares<K> {
     /// Room with `capacity` places, all of them free.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
-        Self { capacity, used: 0, of: HashMap::new() }
+    pub fn new(bound: Bound, capacity: usize) -> Self {
+        Self { bound, capacity, used: 0, of: HashMap::new() }
     }
 
     /// Room in which each item of `owners` has one place.
-    pub fn counted(capacity: usize, owners: impl IntoIterator<Item = K>) -> Self {
-        let mut shares = Self::new(capacity);
+    pub fn counted(bound: Bound, capacity: usize, owners: impl IntoIterator<Item = K>) -> Self {
+        let mut shares = Self::new(bound, capacity);
         owners.into_iter().for_each(|owner| shares.count(owner));
         shares
     }
@@ -43,7 +63,7 @@ impl<K: Clone + Eq + Hash> Shares<K> {
     /// Takes a place, if the owner is below its bound.
     pub fn take(&mut self, owner: &K) -> bool {
         let places = self.of.get(owner).copied().unwrap_or_default();
-        let is_below = places.saturating_mul(FREE_PER_PLACE) < self.capacity.saturating_sub(self.used);
+        let is_below = self.bound.admits(places, self.capacity.saturating_sub(self.used));
         if is_below {
             self.count(owner.clone());
         }
@@ -69,6 +89,12 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         }
     }
 
+    /// The places that are taken.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
     /// Whether all places are free.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -92,16 +118,28 @@ mod tests {
 
     #[test]
     fn an_owner_alone_gets_a_fifth_and_ten_greedy_ones_leave_a_tenth() {
-        let mut shares = Shares::new(10_000);
-        assert_eq!((fill(&mut shares, 0), alone(10_000)), (2_000, 2_000));
+        let mut shares = Shares::new(QUARTER, 10_000);
+        assert_eq!((fill(&mut shares, 0), QUARTER.alone(10_000)), (2_000, 2_000));
         let greedy: usize = (1..10).map(|owner| fill(&mut shares, owner)).sum();
         assert!((8_900..9_000).contains(&(2_000 + greedy)), "{greedy}");
         assert!(fill(&mut shares, 10) >= 200, "the next one still gets a useful number");
     }
 
     #[test]
+    fn where_places_are_soon_free_again_an_owner_alone_gets_three_quarters() {
+        let mut shares = Shares::new(TRIPLE, 400);
+        assert_eq!([0, 1, 2].map(|owner| fill(&mut shares, owner)), [300, 75, 19]);
+        assert_eq!(TRIPLE.alone(400), 300);
+        assert!(shares.take(&3), "a newcomer gets a place");
+        (0..20).for_each(|_| shares.free(&0));
+        assert!(!shares.take(&0), "280 held, 25 free");
+        (0..130).for_each(|_| shares.free(&0));
+        assert!(shares.take(&0));
+    }
+
+    #[test]
     fn an_owner_gives_up_what_is_above_its_bound_as_its_places_become_free() {
-        let mut shares = Shares::new(100);
+        let mut shares = Shares::new(QUARTER, 100);
         assert_eq!(fill(&mut shares, 0), 20);
         (1..5).for_each(|owner| assert!(fill(&mut shares, owner) > 0));
         for _ in 0..9 {
@@ -114,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_new_owner_gets_the_last_free_place_and_nobody_gets_more_than_there_are() {
-        let mut shares = Shares::new(3);
+        let mut shares = Shares::new(QUARTER, 3);
         assert_eq!((0..10).map(|owner| fill(&mut shares, owner)).collect::<Vec<_>>()[..5], [1, 1, 1, 0, 0]);
         assert!(!shares.take_granted(&0));
         shares.free(&1);
@@ -128,7 +166,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_again_from_what_is_there() {
-        let mut shares = Shares::counted(10, [1, 1, 2]);
+        let mut shares = Shares::counted(QUARTER, 10, [1, 1, 2]);
         assert!(!shares.take(&1) && shares.take(&2), "8 of 7 free, and 4 of 7 free");
     }
 }

@@ -35,7 +35,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "telemetry", may_use: &["clock"], must_not_know: KUBERNETES },
     Layer { name: "crypto", may_use: &["clock"], must_not_know: KUBERNETES },
     Layer { name: "oauth", may_use: &["crypto", "clock", "shares"], must_not_know: KUBERNETES },
-    Layer { name: "http", may_use: &["oauth", "crypto", "clock", "telemetry"], must_not_know: KUBERNETES },
+    Layer { name: "http", may_use: &["oauth", "crypto", "clock", "shares", "telemetry"], must_not_know: KUBERNETES },
     // Pure decisions: no clients, no async, no clock, no randomness, no plaintext secrets.
     Layer {
         name: "plan",
@@ -55,7 +55,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "keystore", may_use: &["api", "crypto"], must_not_know: HTTP },
     Layer {
         name: "controller",
-        may_use: &["api", "plan", "crypto", "clock", "keystore", "model"],
+        may_use: &["api", "plan", "crypto", "clock", "keystore", "model", "shares"],
         must_not_know: HTTP,
     },
 ];

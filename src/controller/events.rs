@@ -2,23 +2,27 @@
 //! a secret in it.
 //!
 //! They are written in the background, one at a time, so that a burst of work is not slowed down by telling about it.
+//! Namespaces take turns, so the burst of one of them does not delay the events of another.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
 use kube::{Api, Client, Resource};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::params;
+use super::turns::Turns;
 use crate::api::conditions::reasons;
 use crate::api::names::GROUP;
 use crate::clock::Clock;
+use crate::shares::{Shares, TRIPLE};
 
-/// Events waiting to be written, twice as many as client-go keeps. When somebody produces more, further ones are dropped:
-/// the conditions say the same, and each that waits takes 400 bytes.
+/// Events waiting to be written, twice as many as client-go keeps; namespaces share them. Further ones are dropped: the
+/// conditions say the same, and each that waits takes 400 bytes.
 const BACKLOG: usize = 2_000;
 /// Least pause after each event.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -45,9 +49,55 @@ pub(super) struct Note {
     text: String,
 }
 
+impl Note {
+    /// Where its event is kept.
+    fn namespace(&self) -> &str {
+        self.about.namespace.as_deref().unwrap_or(CLUSTER_SCOPED_NAMESPACE)
+    }
+}
+
 /// Where to drop notes.
-#[derive(Clone, Debug)]
-pub(super) struct Sender(mpsc::Sender<Note>);
+#[derive(Clone)]
+pub(super) struct Sender(Arc<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    backlog: Mutex<Backlog>,
+    added: Notify,
+}
+
+struct Backlog {
+    turns: Turns<Note>,
+    room: Shares<Arc<str>>,
+    /// Number of the note that came last.
+    last: u64,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self { turns: Turns::default(), room: Shares::new(TRIPLE, BACKLOG), last: 0 }
+    }
+}
+
+impl Backlog {
+    /// Whether there was room for it.
+    fn add(&mut self, note: Note) -> bool {
+        let namespace: Arc<str> = note.namespace().into();
+        let has_room = self.room.take(&namespace);
+        if has_room {
+            self.last += 1;
+            self.turns.add(&namespace, self.last, note);
+        }
+        has_room
+    }
+
+    /// The first note of the namespace whose turn it is, and how many wait after it.
+    fn take(&mut self) -> Option<(Note, usize)> {
+        let note = self.turns.take(|_| true)?;
+        self.room.free(&note.namespace().into());
+        Some((note, self.room.used()))
+    }
+}
 
 impl Sender {
     /// Tells that something went as it should.
@@ -73,23 +123,41 @@ impl Sender {
     }
 
     fn send(&self, note: Note) {
-        if self.0.try_send(note).is_err() {
+        if self.backlog().add(note) {
+            self.0.added.notify_one();
+        } else {
             tracing::debug!("too many events at once, one is dropped");
         }
+    }
+
+    async fn next(&self) -> (Note, usize) {
+        loop {
+            let added = self.0.added.notified();
+            if let Some(next) = self.backlog().take() {
+                return next;
+            }
+            added.await;
+        }
+    }
+
+    fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        self.0.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Starts the task that writes events.
 pub(super) fn start(client: Client, clock: impl Clock, replica: String) -> Sender {
-    let (sender, mut notes) = mpsc::channel::<Note>(BACKLOG);
+    let sender = Sender(Arc::default());
+    let notes = sender.clone();
     tokio::spawn(async move {
-        while let Some(note) = notes.recv().await {
+        loop {
+            let (note, waiting) = notes.next().await;
             let started = Instant::now();
             write(&client, event(note, &clock, &replica)).await;
-            tokio::time::sleep(pause_after(started.elapsed(), notes.len())).await;
+            tokio::time::sleep(pause_after(started.elapsed(), waiting)).await;
         }
     });
-    Sender(sender)
+    sender
 }
 
 /// Tells that one of the operator's own Secrets cannot be used.
@@ -126,6 +194,7 @@ async fn write(client: &Client, event: Event) {
 }
 
 fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
+    let namespace = note.namespace().to_owned();
     let mut text = note.text;
     if text.len() > NOTE_LENGTH_MAX {
         let end =
@@ -137,7 +206,7 @@ fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
         metadata: ObjectMeta {
             // The API server cuts the prefix to what fits, so an object with a name of 253 characters has events too.
             generate_name: Some(format!("{}-", note.about.name.as_deref().unwrap_or("postern"))),
-            namespace: Some(note.about.namespace.clone().unwrap_or_else(|| CLUSTER_SCOPED_NAMESPACE.to_owned())),
+            namespace: Some(namespace),
             ..ObjectMeta::default()
         },
         action: Some(note.action.to_owned()),
@@ -175,6 +244,28 @@ mod tests {
     fn a_burst_is_told_less_often_to_a_busy_api_server_and_never_kept_for_long() {
         let pause = |milliseconds| pause_after(Duration::from_millis(milliseconds), BURST + 1).as_millis();
         assert_eq!([1, 2, 40, 500].map(pause), [20, 40, 800, 2_000]);
+    }
+
+    fn note(namespace: &str, name: &str) -> Note {
+        let about = ObjectReference {
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            ..ObjectReference::default()
+        };
+        Note { about, warning: false, reason: "Issued".to_owned(), action: "Issue", text: String::new() }
+    }
+
+    #[test]
+    fn a_namespace_with_many_events_delays_no_event_of_another_one() {
+        let mut backlog = Backlog::default();
+        let taken = (0..BACKLOG).filter(|number| backlog.add(note("a", &number.to_string()))).count();
+        assert_eq!(taken, TRIPLE.alone(BACKLOG));
+        assert!(backlog.add(note("b", "only")));
+        let order: Vec<String> =
+            std::iter::from_fn(|| backlog.take()).map(|(note, _)| note.about.name.unwrap_or_default()).collect();
+        assert_eq!(order[..3], ["0", "only", "1"]);
+        assert_eq!(order.len(), taken + 1);
+        assert!(backlog.room.is_empty());
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod rollout;
 mod secret_content;
 mod service_user;
 mod tls;
+mod turns;
 mod undelivered;
 mod urgent;
 mod value;

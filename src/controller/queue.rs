@@ -5,8 +5,6 @@
 //! keys that grant it. kube's `applier` is not used, because it wants whole objects in a store of its own, and keeps room
 //! for as many keys as ever waited: 7 MiB after ten thousand at once.
 
-mod turns;
-
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +14,8 @@ use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::turns::Turns;
 use crate::model::Key;
-use turns::Turns;
 
 /// Room that is kept when the queue is empty.
 const ROOM: usize = 64;
@@ -73,8 +71,8 @@ struct Place {
 struct State {
     /// Most keys of one namespace that are worked on at once.
     share: usize,
-    urgent: Turns,
-    normal: Turns,
+    urgent: Turns<Key>,
+    normal: Turns<Key>,
     /// What is in a lane, and what will be when it is not busy any more.
     waiting: HashMap<Key, Place>,
     /// What is being worked on, by namespace. As many as there are workers at most.
@@ -156,7 +154,9 @@ impl State {
         let lane = if is_urgent { Lane::Urgent } else { Lane::Normal };
         match self.waiting.get(&key).copied() {
             // It became urgent while it waited. What is urgent stays so.
-            Some(place) if place.lane == Lane::Normal && is_urgent => self.lane(place.lane).remove(place.number, &key),
+            Some(place) if place.lane == Lane::Normal && is_urgent => {
+                self.lane(place.lane).remove(&key.namespace, place.number);
+            }
             Some(_) => return,
             None => {}
         }
@@ -164,7 +164,7 @@ impl State {
         let place = Place { lane, number: self.last };
         self.waiting.insert(key.clone(), place);
         if !self.is_busy(&key) {
-            self.lane(lane).add(place.number, key);
+            self.lane(lane).add(&Arc::clone(&key.namespace), place.number, key);
         }
     }
 
@@ -221,13 +221,13 @@ impl State {
         }
         if let Some(place) = self.waiting.get(key).copied() {
             // Something changed meanwhile.
-            self.lane(place.lane).add(place.number, key.clone());
+            self.lane(place.lane).add(&key.namespace, place.number, key.clone());
         } else if let Next::After(wait) = next {
             self.push_at(key.clone(), now + wait);
         }
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut Turns {
+    fn lane(&mut self, lane: Lane) -> &mut Turns<Key> {
         match lane {
             Lane::Urgent => &mut self.urgent,
             Lane::Normal => &mut self.normal,

@@ -17,7 +17,7 @@ use hyper::body::Body;
 use ipnet::IpNet;
 
 use crate::http::network::Network;
-use crate::http::shares::{Place, Shares};
+use crate::http::places::{Place, Places};
 use crate::http::source;
 use crate::oauth::error::Unavailable;
 
@@ -42,15 +42,15 @@ impl Sharing {
 #[derive(Debug)]
 pub(super) struct Admission {
     sharing: Sharing,
-    waiting: Arc<Shares<Network>>,
-    working: Arc<Shares<Network>>,
-    public: Arc<Shares<Network>>,
+    waiting: Arc<Places<Network>>,
+    working: Arc<Places<Network>>,
+    public: Arc<Places<Network>>,
 }
 
 impl Admission {
     /// This many places of each kind.
     pub(super) fn new(requests: usize, sharing: Sharing) -> Arc<Self> {
-        let [waiting, working, public] = std::array::from_fn(|_| Shares::new(requests));
+        let [waiting, working, public] = std::array::from_fn(|_| Places::new(requests));
         Arc::new(Self { sharing, waiting, working, public })
     }
 

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 
 use crate::http::budget::Bounds;
 use crate::http::network::Network;
-use crate::http::shares::Shares;
+use crate::http::places::Places;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 
 /// What every body may take: a form with a secret, scopes and resources is shorter.
@@ -54,12 +54,12 @@ pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
 pub(crate) struct Bodies {
     limits: RequestLimits,
     /// Places of long ones.
-    large: Arc<Shares<Network>>,
+    large: Arc<Places<Network>>,
 }
 
 impl Bodies {
     pub(crate) fn new(limits: RequestLimits) -> Self {
-        Self { limits, large: Shares::new(limits.large_bodies) }
+        Self { limits, large: Places::new(limits.large_bodies) }
     }
 
     /// The whole body, of which this length was announced, by a caller at this address.

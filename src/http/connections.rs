@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::activity::Activity;
 use crate::http::network::Network;
-use crate::http::shares::is_within_share;
+use crate::shares::TRIPLE;
 
 /// How long a connection is idle before it may be ended for another one. Time enough for a handshake, or for the first
 /// request: when more come at once than there are places, those that came first get through.
@@ -52,7 +52,7 @@ impl Connections {
     pub(super) fn enter(self: &Arc<Self>, origin: Origin, activity: &Arc<Activity>) -> Option<Seat> {
         let mut open = self.lock();
         let (held, free) = (open.held(&origin), self.capacity - open.total);
-        if free == 0 || origin.is_some() && !is_within_share(held, free) {
+        if free == 0 || origin.is_some() && !TRIPLE.admits(held, free) {
             open.make_room(&origin, held)?;
         }
         let entry = Arc::new(Entry { activity: Arc::clone(activity), evicted: CancellationToken::new() });

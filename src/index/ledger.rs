@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::endpoint_state::EndpointStateSpec;
-use crate::shares::Shares;
+use crate::shares::{QUARTER, Shares};
 
 /// Tokens whose use is kept, of which namespaces have shares. Further ones end as if they had not been used: half an hour
 /// of use by as many sessions takes some 15 MiB.
@@ -23,7 +23,7 @@ pub(super) struct Ledger {
 impl Default for Ledger {
     fn default() -> Self {
         let (revoked, sessions) = (papaya::HashMap::new(), papaya::HashMap::new());
-        Self { revoked, sessions, room: Mutex::new(Shares::new(SESSIONS_MAX)) }
+        Self { revoked, sessions, room: Mutex::new(Shares::new(QUARTER, SESSIONS_MAX)) }
     }
 }
 
@@ -177,7 +177,7 @@ impl Ledger {
         self.revoked.pin().retain(|_, until| *until > now);
         let (sessions, mut room) = (self.sessions.pin(), self.room());
         sessions.retain(|_, session| session.until() > now);
-        *room = Shares::counted(SESSIONS_MAX, sessions.values().map(|session| Arc::clone(&session.namespace)));
+        *room = Shares::counted(QUARTER, SESSIONS_MAX, sessions.values().map(|session| Arc::clone(&session.namespace)));
     }
 
     fn room(&self) -> MutexGuard<'_, Shares<Arc<str>>> {

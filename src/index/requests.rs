@@ -17,7 +17,7 @@ use crate::api::endpoint_state::{ENTRIES_MAX, EndpointStateSpec, Use};
 use crate::chain::chain;
 use crate::oauth::client::{ObjectRevision, RecordError};
 use crate::rate::{Buckets, Rate};
-use crate::shares::Shares;
+use crate::shares::{QUARTER, Shares};
 
 /// A request is kept for this long. By then the controller has acted on it, or cannot.
 const KEPT_FOR: SignedDuration = SignedDuration::from_mins(10);
@@ -116,7 +116,7 @@ impl<S: Store> Requests<S> {
 
 /// Adds the entries to `recent` and returns them. Those for which their namespace has no room are answered.
 fn admit(batch: HashMap<String, Entry<Use>>, recent: &mut HashMap<String, Use>) -> Vec<Entry<Use>> {
-    let mut room = Shares::counted(ENTRIES_MAX, recent.values().map(|asked| asked.namespace.clone()));
+    let mut room = Shares::counted(QUARTER, ENTRIES_MAX, recent.values().map(|asked| asked.namespace.clone()));
     let mut added = Vec::with_capacity(batch.len());
     for (key, entry) in batch {
         // A newer version takes the place of the one before.

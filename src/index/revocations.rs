@@ -18,7 +18,7 @@ use crate::api::endpoint_state::{EndpointStateSpec, Revoked};
 use crate::chain::chain;
 use crate::oauth::client::RecordError;
 use crate::rate::{Buckets, Rate};
-use crate::shares::Shares;
+use crate::shares::{QUARTER, Shares};
 
 /// Revocations in one object. Each batch writes one again, so it should stay small: these are 35 KiB.
 const PER_OBJECT: usize = 500;
@@ -169,7 +169,7 @@ impl Room {
             object.told.retain(|_, token| token.until > now);
         }
         let tokens = objects.iter().flat_map(|object| object.told.values());
-        let shares = Shares::counted(LIVING_MAX, tokens.map(|token| Arc::clone(&token.namespace)));
+        let shares = Shares::counted(QUARTER, LIVING_MAX, tokens.map(|token| Arc::clone(&token.namespace)));
         Self { used: objects.iter().map(|object| object.told.len()).collect(), shares }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::oauth::client::SecretRecord;
 use crate::oauth::error::Unavailable;
-use crate::shares::{self, Shares};
+use crate::shares::{QUARTER, Shares};
 
 type Uid = [u8; 16];
 
@@ -48,7 +48,8 @@ struct Place<'a> {
 impl Line {
     /// A line with so many permits, and places for so many that wait for one.
     pub(super) fn new(permits: usize, places: usize) -> Self {
-        let state = State { free: permits.max(1), places, room: Shares::new(places), waiting: VecDeque::new() };
+        let state =
+            State { free: permits.max(1), places, room: Shares::new(QUARTER, places), waiting: VecDeque::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -81,7 +82,7 @@ impl State {
         let places = self.places;
         let known = self.waiting.iter().position(|namespace| namespace.name == *name);
         let number = known.unwrap_or_else(|| {
-            self.waiting.push_back(Namespace::new(Arc::clone(name), shares::alone(places)));
+            self.waiting.push_back(Namespace::new(Arc::clone(name), QUARTER.alone(places)));
             self.waiting.len() - 1
         });
         let namespace = self.waiting.get_mut(number)?;
@@ -127,7 +128,7 @@ impl State {
 
 impl Namespace {
     fn new(name: Arc<str>, places: usize) -> Self {
-        Self { name, room: Shares::new(places), secrets: VecDeque::new() }
+        Self { name, room: Shares::new(QUARTER, places), secrets: VecDeque::new() }
     }
 
     fn join(&mut self, uid: Uid, sender: oneshot::Sender<Permit>) -> bool {
