@@ -51,8 +51,13 @@ async fn it_makes_no_secret_but_those_that_postern_delivers() {
         }
         create(&tenant.namespace, &secret("x", "servicebinding.io/oauth2", &ours)).await.expect("what it delivers");
         let own = json!({"annotations": {"kubernetes.io/service-account.name": "postern"}});
-        let token = secret("x", "kubernetes.io/service-account-token", &own);
-        refused(create(OPERATOR_NAMESPACE, &token).await, NO_TOKENS);
+        let token = |name: &str| secret(name, "kubernetes.io/service-account-token", &own);
+        refused(create(OPERATOR_NAMESPACE, &token("x")).await, ONLY_OURS);
+        refused(create(OPERATOR_NAMESPACE, &token("postern-tls")).await, NO_TOKENS);
+        let release = secret("sh.helm.release.v1.postern.v9", "helm.sh/release.v1", &json!({}));
+        refused(create(OPERATOR_NAMESPACE, &release).await, ONLY_OURS);
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt-2"}});
+        refused(create(OPERATOR_NAMESPACE, &map).await, "only the ConfigMap postern-ca");
     }
 }
 
@@ -62,17 +67,25 @@ async fn it_changes_no_secret_of_anybody_else_and_takes_none_over() {
     tenant.settle_in().await;
     tenant.issue("blue").await;
     let theirs = secret("theirs", "Opaque", &json!({}));
+    let unmarked = secret("unmarked", "servicebinding.io/oauth2", &json!({}));
     let of_another = secret("of-another", "servicebinding.io/oauth2", &controlled_by("Other", "example.com/v1"));
-    for (namespace, secret) in
-        [("kube-system", &theirs), (&*tenant.namespace, &theirs), (&*tenant.namespace, &of_another)]
-    {
+    let here = &*tenant.namespace;
+    // What Helm installs at the next upgrade or rollback.
+    let releases = tenant.list("Secret", OPERATOR_NAMESPACE).await;
+    let mut names = releases.iter().filter_map(|secret| secret["metadata"]["name"].as_str());
+    let release = names.find(|name| name.starts_with("sh.helm.release.")).expect("a release").to_owned();
+    for (namespace, secret) in [("kube-system", &theirs), (here, &theirs), (here, &of_another), (here, &unmarked)] {
         tenant.kubernetes.apply(namespace, secret).await;
     }
     let ours = tenant.get("Secret", "blue").await["metadata"]["ownerReferences"].clone();
     for thief in tenant.cluster.operators().await {
-        for (namespace, name) in
-            [("kube-system", "theirs"), (&tenant.namespace, "theirs"), (&tenant.namespace, "of-another")]
-        {
+        for (namespace, name) in [
+            ("kube-system", "theirs"),
+            (here, "theirs"),
+            (here, "of-another"),
+            (here, "unmarked"),
+            (OPERATOR_NAMESPACE, &release),
+        ] {
             for patch in [
                 json!({"stringData": {"a": "b"}}),
                 json!({"metadata": {"labels": {"a": "b"}}}),
