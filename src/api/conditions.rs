@@ -114,8 +114,10 @@ pub mod reasons {
     pub const REISSUED: &str = "Reissued";
     /// What somebody changed in the delivered Secret was put right (event).
     pub const REPAIRED: &str = "Repaired";
-    /// A Secret held a value that Postern did not write, and a new one took its place (event).
+    /// A Secret held a value that Postern did not deliver for this ClientSecret, and a new one replaced it (event).
     pub const VALUE_NOT_VERIFIED: &str = "ValueNotVerified";
+    /// The client id is another one than before, because the Application was created again (event).
+    pub const CLIENT_ID_CHANGED: &str = "ClientIdChanged";
     /// A key that the operator needs is missing or damaged (event on the operator's namespace).
     pub const KEY_UNUSABLE: &str = "KeyUnusable";
 }
@@ -147,6 +149,20 @@ impl Verdict {
     }
 }
 
+/// Longest message of a condition, in bytes. Messages quote what authors write, and a status that is too large for the API
+/// server would tell nothing.
+const MESSAGE_LENGTH_MAX: usize = 4_096;
+
+fn shortened(mut message: String) -> String {
+    if message.len() > MESSAGE_LENGTH_MAX {
+        let fits = |end: &usize| message.is_char_boundary(*end);
+        let end = (0..=MESSAGE_LENGTH_MAX - '…'.len_utf8()).rev().find(fits).unwrap_or_default();
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 /// The condition list that says `verdicts`. `lastTransitionTime` is kept where the status did not change; a condition
 /// without a verdict is dropped.
 #[must_use]
@@ -165,7 +181,7 @@ pub fn merge(
                 type_: verdict.type_.to_owned(),
                 status: status.to_owned(),
                 reason: verdict.reason.to_owned(),
-                message: verdict.message,
+                message: shortened(verdict.message),
                 observed_generation: generation,
                 // Seconds: the API server stores no more, and an equal status must compare equal.
                 last_transition_time: unchanged

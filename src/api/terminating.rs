@@ -24,8 +24,39 @@ pub fn is_terminating(metadata: &ObjectMeta) -> bool {
     metadata.deletion_timestamp.is_some()
 }
 
-/// What keeps a terminating object in the API, for a message to people.
+/// Finalizers that a message names; whoever may write the object may add thousands.
+const NAMED_MAX: usize = 3;
+/// Characters of each.
+const NAME_LENGTH_MAX: usize = 100;
+
+/// What keeps a terminating object in the API, for a message to people: the first finalizers, and how many more there are.
 #[must_use]
 pub fn finalizers(metadata: &ObjectMeta) -> String {
-    metadata.finalizers.as_deref().unwrap_or_default().join(", ")
+    let all = metadata.finalizers.as_deref().unwrap_or_default();
+    let names = all.iter().take(NAMED_MAX).map(|name| match name.char_indices().nth(NAME_LENGTH_MAX) {
+        Some((end, _)) => format!("{}…", name.get(..end).unwrap_or_default()),
+        None => name.clone(),
+    });
+    let names = names.collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMED_MAX) {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_few_finalizers_and_the_beginning_of_long_ones() {
+        let of = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            finalizers(&ObjectMeta { finalizers: Some(names), ..ObjectMeta::default() })
+        };
+        assert_eq!(of(&["example.com/a", "example.com/b"]), "example.com/a, example.com/b");
+        assert_eq!(of(&vec!["a/a"; 15_000]), "a/a, a/a, a/a and 14997 more");
+        let long = "ä".repeat(317);
+        assert_eq!(of(&[&long]), format!("{}…", "ä".repeat(100)));
+    }
 }

@@ -9,8 +9,11 @@ use kube::runtime::reflector::Lookup;
 
 use super::Key;
 use crate::api::names::{CONTENT_ANNOTATION, VERSION_ANNOTATION};
-use crate::api::precedence::uuid_number;
+use crate::api::precedence::{uid_number, uuid_number};
 use crate::api::terminating::{finalizers, is_terminating};
+
+/// Longest value of an annotation of Postern's: a digest. A longer one was not written by Postern.
+const ANNOTATION_LENGTH_MAX: usize = 64;
 
 /// What the controller looks at in the metadata of a Secret with our label. There are as many as credentials, so nothing
 /// else is kept; an `ObjectMeta` alone takes more than all of this.
@@ -19,8 +22,9 @@ pub struct DeliveredSecret {
     key: Key,
     /// `metadata.resourceVersion`: another one means that anything in it may be another.
     pub revision: u64,
-    /// UID of the controller owner reference, which alone decides whose the Secret is; `None`: there is none, or not one
-    /// that an API server gives.
+    /// `metadata.uid`
+    pub uid: Option<u128>,
+    /// UID of the controller owner reference; `None`: there is none, or not one that an API server gives.
     pub controller: Option<u128>,
     /// Name of that owner, where it is another than the Secret's.
     owner: Option<Box<str>>,
@@ -36,9 +40,13 @@ impl DeliveredSecret {
     /// Keeps what the controller looks at.
     #[must_use]
     pub fn new(key: Key, metadata: &ObjectMeta) -> Self {
-        let annotation = |key| metadata.annotations.as_ref()?.get(key).map(|value| value.as_str().into());
+        let annotation = |key| {
+            let value = metadata.annotations.as_ref()?.get(key).map(String::as_str);
+            value.filter(|value| value.len() <= ANNOTATION_LENGTH_MAX).map(Box::from)
+        };
         let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         Self {
+            uid: uid_number(metadata),
             controller: owner.and_then(|owner| uuid_number(&owner.uid)),
             owner: owner.filter(|owner| *owner.name != *key.name).map(|owner| owner.name.as_str().into()),
             version: annotation(VERSION_ANNOTATION),

@@ -7,6 +7,7 @@ use super::*;
 fn of(more: &serde_json::Value) -> DeliveredSecret {
     let mut metadata = json!({
         "name": "blue",
+        "uid": "00000000-0000-4000-8000-000000000009",
         "namespace": "billing",
         "resourceVersion": "17",
         "annotations": {VERSION_ANNOTATION: "k7Qd0m2x", CONTENT_ANNOTATION: "digest"},
@@ -20,11 +21,22 @@ fn of(more: &serde_json::Value) -> DeliveredSecret {
 }
 
 #[test]
-fn only_the_controller_reference_says_whose_it_is() {
+fn the_controller_reference_and_the_uid_say_whose_it_is() {
     let secret = of(&json!({}));
     assert_eq!(secret.controller, Some(0x4000_8000_0000_0000_0002));
     assert_eq!((secret.version.as_deref(), secret.revision), (Some("k7Qd0m2x"), 17));
+    assert_eq!(secret.uid, Some(0x4000_8000_0000_0000_0009));
     assert!(of(&json!({"ownerReferences": []})).controller.is_none());
+}
+
+#[test]
+fn what_anybody_may_write_takes_a_bounded_room() {
+    let long = "x".repeat(1_000);
+    let secret = of(&json!({"annotations": {VERSION_ANNOTATION: long, CONTENT_ANNOTATION: "y".repeat(64)}}));
+    assert_eq!((secret.version, secret.content.map(|digest| digest.len())), (None, Some(64)));
+    let finalizers = vec![format!("example.com/{long}"); 1_000];
+    let deleted = json!({"deletionTimestamp": "2026-11-22T02:00:00Z", "finalizers": finalizers});
+    assert!(of(&deleted).terminating.unwrap().len() < 400);
 }
 
 #[test]

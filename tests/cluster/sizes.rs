@@ -65,13 +65,16 @@ async fn a_replica_starts_within_its_memory_however_large_the_metadata_of_object
         object
     };
     let secret = |number: usize| {
-        let labels = match number % 2 {
-            0 => json!({"postern.dev/import": "true"}),
-            _ => json!({"postern.dev/component": "credential"}),
-        };
-        large(
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("s{number}"), "labels": labels}}),
-        )
+        let name = format!("s{number}");
+        if number.is_multiple_of(2) {
+            let labels = json!({"postern.dev/import": "true"});
+            return large(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}}));
+        }
+        // One that is being deleted for ever.
+        let labels = json!({"postern.dev/component": "credential"});
+        let finalizers = (0..METADATA / 250).map(|one| format!("example.com/{one:0>238}")).collect::<Vec<_>>();
+        let metadata = json!({"name": name, "labels": labels, "finalizers": finalizers});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
     };
     // The API server forgets the policy within a second or two.
     let create = async |object: Value| {
@@ -81,6 +84,9 @@ async fn a_replica_starts_within_its_memory_however_large_the_metadata_of_object
     let secrets = (0..CLIENT_SECRETS).map(|number| client_secret(&format!("c{number}"), "sync", json!({})));
     let objects = secrets.map(large).chain((0..SECRETS).map(secret));
     futures::stream::iter(objects).for_each_concurrent(8, create).await;
+    for number in (1..SECRETS).step_by(2) {
+        tenant.delete("Secret", &tenant.namespace, &format!("s{number}")).await;
+    }
     cluster.start().await;
     tenant.settle_in().await;
     // One of the first that the controller looks at: names are in alphabetical order.

@@ -51,6 +51,26 @@ async fn a_delivered_secret_ends_its_value_and_the_next_is_delivered_when_it_is_
 }
 
 #[tokio::test]
+async fn however_many_finalizers_keep_a_delivered_secret_its_value_ends() {
+    let tenant = Tenant::new("held-by-many").await;
+    tenant.settle_in().await;
+    let many = |length: usize| (0..300_000 / length).map(move |number| format!("example.com/{number:0>length$}"));
+    // Kubernetes allows long ones. As many as an object of a megabyte has room for, and some long ones.
+    for (name, finalizers) in [("many", many(50).collect::<Vec<_>>()), ("long", many(300).collect())] {
+        let leaked = tenant.issue(name).await;
+        let held = json!({"metadata": {"finalizers": finalizers}});
+        tenant.merge("Secret", &tenant.namespace, name, held).await.unwrap();
+        tenant.delete("Secret", &tenant.namespace, name).await;
+        tenant.turned_away(&leaked).await;
+        let message = tenant.refused("ClientSecret", name, "SecretTerminating").await;
+        assert!(message.contains(&format!("and {} more", finalizers.len() - 3)), "{message}");
+        assert!(message.len() < 1_000, "{} bytes", message.len());
+        let_go(&tenant, "Secret", name).await;
+        tenant.ready("ClientSecret", name).await;
+    }
+}
+
+#[tokio::test]
 async fn an_object_of_the_chain_refuses_the_credential() {
     for kind in ["ClientSecret", "Application", "ServiceUser"] {
         let tenant = Tenant::new("held").await;
