@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::activity::Activity;
@@ -27,6 +28,8 @@ pub(super) type Origin = Option<Network>;
 #[derive(Debug)]
 pub(super) struct Connections {
     capacity: usize,
+    /// How long a connection is idle before it may be ended for another one.
+    grace: Duration,
     open: Mutex<Open>,
 }
 
@@ -45,7 +48,13 @@ struct Entry {
 impl Connections {
     /// This many places, at least one.
     pub(super) fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self { capacity: capacity.max(1), open: Mutex::default() })
+        Arc::new(Self { capacity: capacity.max(1), grace: GRACE, open: Mutex::default() })
+    }
+
+    /// Places of connections whose handshake is not complete, at least one. There is always one for a newcomer: a flood of
+    /// half handshakes ends the oldest of them, and who completes its own in time gets through.
+    pub(super) fn of_arrivals(capacity: usize) -> Arc<Self> {
+        Arc::new(Self { capacity: capacity.max(1), grace: Duration::ZERO, open: Mutex::default() })
     }
 
     /// A place for a connection. `None` when there is none and no idle connection may make room.
@@ -53,7 +62,7 @@ impl Connections {
         let mut open = self.lock();
         let (held, free) = (open.held(&origin), self.capacity - open.total);
         if free == 0 || origin.is_some() && !TRIPLE.admits(held, free) {
-            open.make_room(&origin, held)?;
+            open.make_room(&origin, held, self.grace)?;
         }
         let entry = Arc::new(Entry { activity: Arc::clone(activity), evicted: CancellationToken::new() });
         open.by_origin.entry(origin).or_default().push(Arc::clone(&entry));
@@ -71,27 +80,24 @@ impl Open {
         self.by_origin.get(origin).map_or(0, Vec::len)
     }
 
-    /// Ends one idle connection, for a newcomer whose origin holds this many.
-    fn make_room(&mut self, origin: &Origin, held: usize) -> Option<()> {
+    /// Ends one connection that has been idle for `grace`, for a newcomer whose origin holds this many.
+    fn make_room(&mut self, origin: &Origin, held: usize, grace: Duration) -> Option<()> {
         // Trusted proxies come before networks, whatever they hold.
         let larger = self
             .by_origin
             .iter()
             .filter(|(network, entries)| network.is_some() && (origin.is_none() || entries.len() > held));
-        let mut larger: Vec<(usize, Origin)> = larger.map(|(network, entries)| (entries.len(), *network)).collect();
-        larger.sort_unstable_by_key(|(held, _)| Reverse(*held));
-        let candidates = larger.into_iter().map(|(_, network)| network).chain([*origin]);
-        let (victim, entry) = candidates.into_iter().find_map(|origin| Some((origin, self.longest_idle(&origin)?)))?;
+        // Of networks that have as many, the one with the connection that has been idle for longest.
+        let idle = larger.filter_map(|(network, entries)| {
+            let (since, entry) = longest_idle(entries, grace)?;
+            Some(((Reverse(entries.len()), since), *network, entry))
+        });
+        let largest = idle.min_by_key(|(order, ..)| *order).map(|(_, network, entry)| (network, entry));
+        let own = || Some((*origin, longest_idle(self.by_origin.get(origin)?, grace)?.1));
+        let (victim, entry) = largest.or_else(own)?;
         entry.evicted.cancel();
         self.remove(&victim, &entry);
         Some(())
-    }
-
-    fn longest_idle(&self, origin: &Origin) -> Option<Arc<Entry>> {
-        let idle = self.by_origin.get(origin)?.iter();
-        let idle = idle.filter_map(|entry| Some((entry.activity.idle_since()?, entry)));
-        let longest = idle.min_by_key(|(since, _)| *since).filter(|(since, _)| since.elapsed() >= GRACE);
-        longest.map(|(_, entry)| Arc::clone(entry))
     }
 
     /// Forgets a connection, if it is known.
@@ -105,6 +111,13 @@ impl Open {
             self.by_origin.remove(origin);
         }
     }
+}
+
+/// The connection that has been idle for longest, if that is at least `grace`, and since when.
+fn longest_idle(entries: &[Arc<Entry>], grace: Duration) -> Option<(Instant, Arc<Entry>)> {
+    let idle = entries.iter().filter_map(|entry| Some((entry.activity.idle_since()?, entry)));
+    let longest = idle.min_by_key(|(since, _)| *since).filter(|(since, _)| since.elapsed() >= grace);
+    longest.map(|(since, entry)| (since, Arc::clone(entry)))
 }
 
 /// The place of a connection, given back when dropped.
@@ -139,6 +152,18 @@ mod tests {
 
     fn enter(connections: &Arc<Connections>, origin: Origin) -> Option<Seat> {
         connections.enter(origin, &Activity::new())
+    }
+
+    #[tokio::test]
+    async fn an_arrival_always_gets_in_and_ends_the_oldest_of_those_from_as_many_sources_as_there_are_places() {
+        let arrivals = Connections::of_arrivals(4);
+        let flood: Vec<Seat> = (1..=4).map(|number| enter(&arrivals, network(number)).unwrap()).collect();
+        let newcomer = enter(&arrivals, network(9)).expect("a place at once");
+        let ended = flood.iter().map(|seat| seat.evicted().is_cancelled()).collect::<Vec<_>>();
+        assert_eq!(ended, [true, false, false, false]);
+        let more: Vec<Seat> = (5..=7).map(|number| enter(&arrivals, network(number)).unwrap()).collect();
+        assert!(!newcomer.evicted().is_cancelled(), "those that came before it are older");
+        assert!(more.iter().all(|seat| !seat.evicted().is_cancelled()));
     }
 
     /// Enters as often as this, with so much time between that each is idle for long enough.

@@ -110,7 +110,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let sharing = limits.sharing.clone();
-    let arrivals = Connections::new(limits.arrivals);
+    let arrivals = Connections::of_arrivals(limits.arrivals);
     let shared = Arc::new(Shared {
         router,
         admission: Admission::new(limits.requests, limits.sharing),
