@@ -2,13 +2,21 @@
 
 use std::error::Error;
 
-/// The message of `error` and those of its causes. A cause that its effect quotes already is left out: some libraries
-/// do that.
+/// The message of `error` and those of its causes. A cause that its effect quotes already is left out, and so is the
+/// `Debug` form of a cause: some libraries add them.
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes
-        .map(ToString::to_string)
-        .fold(error.to_string(), |line, cause| if line.contains(&cause) { line } else { format!("{line}: {cause}") })
+    let add = |line: String, cause: String| if line.contains(&cause) { line } else { format!("{line}: {cause}") };
+    causes.map(message).fold(message(error), add)
+}
+
+/// The message without the `Debug` form of the cause.
+fn message(error: &dyn Error) -> String {
+    let message = error.to_string();
+    match error.source() {
+        Some(cause) => message.replace(&format!(" ({cause:?})"), ""),
+        None => message,
+    }
 }
 
 #[cfg(test)]
@@ -25,5 +33,17 @@ mod tests {
         assert_eq!(chain(&Quoting("could not write", std::fmt::Error)), format!("could not write: {cause}"));
         let quoted: &'static str = Box::leak(format!("could not write: {cause}").into_boxed_str());
         assert_eq!(chain(&Quoting(quoted, std::fmt::Error)), quoted);
+    }
+
+    #[test]
+    fn an_answer_of_the_api_server_is_its_message_and_reason() {
+        let status = kube::core::Status {
+            message: "secrets is forbidden".to_owned(),
+            reason: "Forbidden".to_owned(),
+            code: 403,
+            ..kube::core::Status::default()
+        };
+        let said = chain(&kube::Error::Api(Box::new(status)));
+        assert_eq!(said, "ApiError: secrets is forbidden: Forbidden");
     }
 }

@@ -17,6 +17,7 @@ use super::queue::{Next, Queue};
 use super::{Context, PIECE};
 use crate::api::EndpointState;
 use crate::api::endpoint_state::EndpointStateSpec;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::model::Key;
 use crate::plan::client_secret::next_due;
@@ -46,7 +47,7 @@ impl<C: Clock> Context<C> {
             if is_over(&state.spec, &present, now)
                 && let Err(error) = api.delete(&state.name_any(), &unchanged(state.as_ref())).await
             {
-                tracing::debug!(%error, "what an endpoint told long ago could not be removed");
+                tracing::debug!(error = chain(&error), "what an endpoint told long ago could not be removed");
             }
         }
         Ok(())
@@ -95,7 +96,7 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
     let mut looked = context.clock.now();
     loop {
         if let Err(error) = context.forget_departed(context.clock.now()).await {
-            tracing::debug!(%error, "what is left of replicas that are gone could not be removed");
+            tracing::debug!(error = chain(&error), "what is left of replicas that are gone could not be removed");
         }
         // However long that took, and wherever the clock was set meanwhile, nothing falls between two looks.
         let now = context.clock.now();

@@ -8,6 +8,8 @@ use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::chain;
+
 /// Name of the Lease.
 const LEASE: &str = "postern";
 /// A replica that died is succeeded after this long.
@@ -71,7 +73,7 @@ async fn manager(client: &Client, namespace: &str, replica: &str) -> LeaseManage
             .with_grace(GRACE_SECONDS);
         match builder.build().await {
             Ok(manager) => return manager,
-            Err(error) => tracing::warn!(%error, "the lease cannot be used, trying again"),
+            Err(error) => tracing::warn!(error = chain(&error), "the lease cannot be used, trying again"),
         }
         tokio::time::sleep(RETRY).await;
     }

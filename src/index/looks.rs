@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use crate::chain::chain;
 use crate::oauth::client::CatchUpError;
 use crate::rate::{Bucket, Rate};
 
@@ -98,7 +99,7 @@ impl Looks {
         let result = match tokio::time::timeout(PATIENCE, read()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "could not ask the API server about a credential");
+                tracing::warn!(error = chain(&error), "could not ask the API server about a credential");
                 Err(CatchUpError::Behind)
             }
             Err(_) => Err(CatchUpError::Behind),

@@ -132,7 +132,10 @@ pub(super) async fn follow<W: Resource, F, R>(
                 // The event that it is gone comes.
                 Ok(None) => continue,
                 Err(error) => {
-                    tracing::debug!(%error, "an object that moved up could not be fetched, trying again");
+                    tracing::debug!(
+                        error = chain(&error),
+                        "an object that moved up could not be fetched, trying again"
+                    );
                     follower.wanted.insert(key);
                     match tokio::time::timeout(BACKOFF.1, events.next()).await {
                         Ok(event) => event,
