@@ -40,6 +40,13 @@ pub fn uuid_number(text: &str) -> Option<u128> {
     usual.then(|| digits.fold(0, |number, digit| number << 4 | u128::from(digit)))
 }
 
+/// The usual spelling of a UUID, of which [`uuid_number`] reads the number.
+#[must_use]
+pub fn uuid_text(number: u128) -> String {
+    let digits = format!("{number:032x}");
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +55,7 @@ mod tests {
     fn only_one_spelling_of_a_uuid_is_one() {
         let uuid = "0d0c8f6e-4b7e-4f6c-9a53-00000000000a";
         assert_eq!(uuid_number(uuid), Some(0x0d0c_8f6e_4b7e_4f6c_9a53_0000_0000_000a));
+        assert_eq!(uuid_number(uuid).map(uuid_text).as_deref(), Some(uuid));
         let others = [uuid.to_uppercase(), uuid.replace('-', ""), format!("{{{uuid}}}"), uuid.replacen('0', "+", 1)];
         for other in others.iter().map(String::as_str).chain(["", "0d0c8f6e4-b7e-4f6c-9a53-00000000000a"]) {
             assert_eq!(uuid_number(other), None, "{other}");

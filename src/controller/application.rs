@@ -36,6 +36,11 @@ pub(super) async fn reconcile<C: Clock>(
         }
     }
     context.write_status(context.api_of(object.as_ref()), object.as_ref(), object.status.as_ref(), &wanted).await?;
+    if let (Some(before), Some(now)) = (&told.client_id, &wanted.client_id)
+        && before != now
+    {
+        events::client_id_changed(&context.events, &object, before, now);
+    }
     events::refusal(&context.events, object.as_ref(), &told.conditions, &wanted.conditions, types::READY);
     Ok(Next::Change)
 }

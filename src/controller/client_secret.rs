@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Secret;
 
 use super::delivery::Created;
+use super::events::client_id_changed;
 use super::gather::describe;
 use super::import_checks::{Compared, active};
 use super::inspect::Seen;
@@ -49,13 +50,13 @@ pub(super) async fn reconcile<C: Clock>(
     // One beyond the limit is only counted: nothing is read for it.
     let is_counted_only = rank >= context.settings.policy.limit;
     let application = if is_counted_only { ApplicationState::Missing } else { context.application_state(&secret) };
-    let (delivered, found) = match &application {
+    let found = match &application {
         ApplicationState::Known { content, .. } => match context.delivered(&secret, content).await? {
             Seen::Behind => return Ok(Next::Change),
             Seen::Later(wait) => return Ok(Next::After(wait)),
-            Seen::Now(delivered, found) => (delivered, found),
+            Seen::Now(found) => found,
         },
-        _ => (Delivered::Unknown, None),
+        _ => Delivered::Unknown.into(),
     };
     let import = if is_counted_only { None } else { context.import_of(&secret).await? };
     let (uses, requested) = (context.model.uses_of(&key), context.model.rotation_request(&key));
@@ -67,7 +68,8 @@ pub(super) async fn reconcile<C: Clock>(
         application,
         rank,
         has_older_claimant,
-        delivered,
+        delivered: found.delivered,
+        secret_uid: found.uid,
         import,
         uses,
         requested,
@@ -75,7 +77,7 @@ pub(super) async fn reconcile<C: Clock>(
         policy,
         now,
     };
-    let done = match context.act(&mut observed, found).await {
+    let done = match context.act(&mut observed, found.read).await {
         Ok(done) => done,
         Err(error) => {
             context.tell_refusal(&observed, &error).await?;
@@ -142,8 +144,14 @@ impl<C: Clock> Context<C> {
             let ApplicationState::Known { content, .. } = &observed.application else { return Ok(UNCHANGED) };
             let value = self.generate();
             match self.create(owner, &value, content).await? {
-                Created::Done => return self.issued(owner, &value).map(Outcome::Issued).map(Done::Act),
-                Created::Occupied => (observed.delivered, found) = self.delivered_live(owner, content).await?,
+                Created::Done(uid) => {
+                    observed.secret_uid = uid;
+                    return self.issued(owner, &value).map(Outcome::Issued).map(Done::Act);
+                }
+                Created::Occupied => {
+                    let live = self.delivered_live(owner, content).await?;
+                    (observed.delivered, observed.secret_uid, found) = (live.delivered, live.uid, live.read);
+                }
             }
         }
         let action = decide(observed);
@@ -162,10 +170,12 @@ impl<C: Clock> Context<C> {
             }
             Action::Deliver if observed.delivered == Delivered::Absent => {
                 let Some(value) = self.imported_value(owner).await? else { return Ok(Done::Waits) };
-                if self.create(owner, &value, content).await? == Created::Occupied {
-                    observed.delivered = self.delivered_live(owner, content).await?.0;
-                } else {
-                    self.import_checks.forget(&Key::of(owner));
+                match self.create(owner, &value, content).await? {
+                    Created::Occupied => observed.delivered = self.delivered_live(owner, content).await?.delivered,
+                    Created::Done(uid) => {
+                        observed.secret_uid = uid;
+                        self.import_checks.forget(&Key::of(owner));
+                    }
                 }
                 return Ok(UNCHANGED);
             }
@@ -210,6 +220,7 @@ impl<C: Clock> Context<C> {
                 let value = self.generate();
                 self.put(owner, found, &value, content).await?;
                 events::replaced(&self.events, owner);
+                self.tell_other_client_id(owner, content, found);
                 self.issued(owner, &value).map(Outcome::Issued).map(Done::Act)
             }
             Action::Adopt => self.issued(owner, &held()?).map(Outcome::Issued).map(Done::Act),
@@ -235,11 +246,11 @@ impl<C: Clock> Context<C> {
         };
         self.tell(owner, &status(observed, &Outcome::Staged(issued, cause))).await?;
         let delivered = match found {
-            Some(found) => self.put(owner, found, &value, content).await.map(|_| Created::Done),
+            Some(found) => self.put(owner, found, &value, content).await.map(|_| Created::Done(None)),
             None => self.create(owner, &value, content).await,
         };
         match delivered {
-            Ok(Created::Done) => Ok(Done::Staged),
+            Ok(Created::Done(_)) => Ok(Done::Staged),
             Ok(Created::Occupied) => Err(Error::Unsettled { object: describe(owner) }),
             Err(error) => {
                 // If it got there all the same, the next look finds it. Recorded anew each time, the event about the
@@ -286,6 +297,17 @@ impl<C: Clock> Context<C> {
         self.write_status(self.api_of(owner), owner, owner.status.as_ref(), wanted).await?;
         events::tell(&self.events, owner, wanted);
         Ok(())
+    }
+
+    /// Tells that a Secret of an earlier ClientSecret was delivered for another client id. The status of the Application does
+    /// not know that one: backup tools leave status out.
+    fn tell_other_client_id(&self, owner: &ClientSecret, content: &Content, found: &Secret) {
+        let application = self.model.application(&Key::of(owner).beside(&owner.spec.application_ref.name));
+        let Some((application, (key, now))) = application.zip(content.client_id()) else { return };
+        let before = found.data.as_ref().and_then(|data| std::str::from_utf8(&data.get(key)?.0).ok());
+        if let Some(before) = before.filter(|before| !before.is_empty() && *before != now) {
+            client_id_changed(&self.events, &application, before, now);
+        }
     }
 
     /// Looks at the value to import: another one is a new version at once.

@@ -34,10 +34,12 @@ pub(super) fn repaired(events: &Sender, secret: &ClientSecret) {
     events.normal(secret, reasons::REPAIRED, "Repair", text);
 }
 
-/// A Secret of the right name and owner held a value that Postern did not write.
+/// A Secret of ours held a value that was not delivered for this ClientSecret.
 pub(super) fn replaced(events: &Sender, secret: &ClientSecret) {
     let name = secret.spec.secret_name(&secret.metadata);
-    let text = format!("Secret {name} held a value that Postern did not write; a new one takes its place.");
+    let text = format!(
+        "Secret {name} held a value that Postern did not deliver for this ClientSecret. A new value replaces it."
+    );
     events.warning(secret, reasons::VALUE_NOT_VERIFIED, "Deliver", text);
 }
 

@@ -4,11 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, Preconditions};
 use kube::core::Status;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 
+use super::inspect::Ownership;
 use super::secret_content::Wanted;
 use super::value::Value;
 use super::verified::{Finding, fingerprint};
@@ -17,14 +18,14 @@ use crate::api::ClientSecret;
 use crate::api::names::SECRET_TYPE;
 use crate::api::precedence::uid_number;
 use crate::clock::Clock;
-use crate::model::{Key, revision};
+use crate::model::{DeliveredSecret, Key, revision};
 use crate::plan::content::Content;
 
 /// What came of an attempt to create the Secret.
 #[derive(Eq, PartialEq)]
 pub(super) enum Created {
-    /// It holds the value.
-    Done,
+    /// It holds the value, and has this UID.
+    Done(Option<u128>),
     /// A Secret of that name exists.
     Occupied,
 }
@@ -43,7 +44,7 @@ impl<C: Clock> Context<C> {
                 name: Some(owner.spec.secret_name(&owner.metadata).to_owned()),
                 labels: Some(wanted.labels.clone()),
                 annotations: Some(wanted.annotations.clone()),
-                owner_references: owner_reference(owner).map(|reference| vec![reference]),
+                owner_references: wanted.owner.clone().map(|reference| vec![reference]),
                 ..ObjectMeta::default()
             },
             type_: Some(SECRET_TYPE.to_owned()),
@@ -52,7 +53,10 @@ impl<C: Clock> Context<C> {
         };
         let with = params::create();
         match self.secrets(owner).create(&with, &secret).await {
-            Ok(answer) => self.is_as_written("create", owner, content, &wanted, &answer).map(|()| Created::Done),
+            Ok(answer) => {
+                self.is_as_written("create", owner, content, &wanted, &answer)?;
+                Ok(Created::Done(uid_number(&answer.metadata)))
+            }
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Occupied),
             Err(source) => Err(undelivered("create", owner, value, source)),
         }
@@ -119,15 +123,14 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// The delivered Secret with its data; `None`: it is gone. Called only after its metadata showed that it is ours, and
-    /// checks that again on what it got.
+    /// The delivered Secret with its data; `None`: it is gone. Called only after its metadata showed that it is ours or may be,
+    /// and checks that again on what it got.
     pub(super) async fn read_own(&self, owner: &ClientSecret) -> Result<Option<Box<Secret>>, Error> {
         let name = owner.spec.secret_name(&owner.metadata);
         let found = self.secrets(owner).get_opt(name).await.map_err(|source| failed("read", owner, source))?;
         let Some(found) = found else { return Ok(None) };
-        let references = found.metadata.owner_references.iter().flatten();
-        let mut controllers = references.filter(|reference| reference.controller == Some(true));
-        if !controllers.any(|reference| Some(&reference.uid) == owner.metadata.uid.as_ref()) {
+        let metadata = DeliveredSecret::new(Key::of(&found), &found.metadata);
+        if self.ownership(owner, &metadata) == Ownership::Foreign {
             return Err(Error::Unsettled { object: super::gather::describe(owner) });
         }
         Ok(Some(Box::new(found)))
@@ -149,13 +152,6 @@ pub(super) fn finding(found: &Secret, content: &Content, right: bool) -> Finding
         immutable: found.immutable == Some(true),
         holds_value: true,
     }
-}
-
-/// The controller owner reference, without `blockOwnerDeletion`: nothing has to wait for the Secret to go.
-fn owner_reference(owner: &ClientSecret) -> Option<OwnerReference> {
-    let mut reference = owner.controller_owner_ref(&())?;
-    reference.block_owner_deletion = None;
-    Some(reference)
 }
 
 fn failed(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Error {

@@ -50,12 +50,19 @@ impl Error {
     /// What the API server said to something that it understood and does not want: a quota, an admission policy, a right
     /// that is missing.
     pub(super) fn refusal(&self) -> Option<&Status> {
-        self.answer().filter(|answer| match answer.code {
+        let answer = self.answer().filter(|_| !self.is_of_terminating_namespace());
+        answer.filter(|answer| match answer.code {
             // Not there, too slow, changed meanwhile, too many: gone the next time.
             404 | 408 | 409 | 429 => false,
             // A webhook that cannot be reached is told as an error of the API server itself.
             code => code == 500 || (400..500).contains(&code),
         })
+    }
+
+    /// Whether the namespace is being deleted: nothing is created there any more, and nobody has to know.
+    pub(super) fn is_of_terminating_namespace(&self) -> bool {
+        let details = self.answer().and_then(|answer| answer.details.as_ref());
+        details.is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
     }
 
     fn answer(&self) -> Option<&Status> {
@@ -71,12 +78,24 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn answered(code: u16) -> Error {
         let status = Status { code, ..Status::default() };
         let source = Box::new(kube::Error::Api(Box::new(status)));
         Error::Delivery { step: "create", object: "Secret billing/blue".to_owned(), source }
+    }
+
+    #[test]
+    fn a_namespace_that_is_being_deleted_refuses_nothing_that_anybody_has_to_know() {
+        let details = serde_json::from_value(json!({"causes": [{"reason": "NamespaceTerminating"}]})).unwrap();
+        let status = Status { code: 403, details: Some(details), ..Status::default() };
+        let source = Box::new(kube::Error::Api(Box::new(status)));
+        let error = Error::Delivery { step: "create", object: "Secret billing/blue".to_owned(), source };
+        assert!(error.is_of_terminating_namespace() && error.refusal().is_none());
+        assert!(!answered(403).is_of_terminating_namespace());
     }
 
     #[test]

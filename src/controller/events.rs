@@ -16,8 +16,10 @@ use tokio::time::Instant;
 
 use super::params;
 use super::turns::Turns;
-use crate::api::conditions::reasons;
+use crate::api::Application;
+use crate::api::conditions::{reasons, types};
 use crate::api::names::GROUP;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::shares::{Shares, TRIPLE};
 
@@ -189,7 +191,7 @@ async fn write(client: &Client, event: Event) {
     let namespace = event.metadata.namespace.as_deref().unwrap_or(CLUSTER_SCOPED_NAMESPACE);
     let with = params::create();
     if let Err(error) = Api::<Event>::namespaced(client.clone(), namespace).create(&with, &event).await {
-        tracing::debug!(%error, "an event could not be written");
+        tracing::debug!(error = chain(&error), "an event could not be written");
     }
 }
 
@@ -221,7 +223,17 @@ fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
     }
 }
 
-/// A warning when the condition `type_` has become False for a new reason, other than that something is on its way.
+/// A warning that the client id of an Application is another one than before.
+pub(super) fn client_id_changed(events: &Sender, application: &Application, before: &str, now: &str) {
+    let text = format!(
+        "The client id was {before} and is now {now}, because the Application was created again. Change what names the old \
+         one. To keep it instead, create the Application again with spec.clientId: {before}."
+    );
+    events.warning(application, reasons::CLIENT_ID_CHANGED, "Register", text);
+}
+
+/// Tells when the condition `type_` has become False for a new reason, other than that something is on its way. It is a
+/// warning, unless what is missing may come by itself, as when objects are applied in another order.
 pub(super) fn refusal<K: Resource<DynamicType = ()>>(
     events: &Sender,
     about: &K,
@@ -229,10 +241,14 @@ pub(super) fn refusal<K: Resource<DynamicType = ()>>(
     after: &[Condition],
     type_: &str,
 ) {
-    let find = |conditions: &[Condition]| conditions.iter().find(|c| c.type_ == type_).cloned();
-    let Some(now) = find(after).filter(|now| now.status == "False" && now.reason != reasons::PENDING) else { return };
-    if find(before).is_none_or(|before| before.reason != now.reason) {
-        events.warning(about, now.reason, "Check", now.message);
+    let find = |conditions: &[Condition], type_: &str| conditions.iter().find(|c| c.type_ == type_).cloned();
+    let Some(now) = find(after, type_).filter(|now| now.status == "False" && now.reason != reasons::PENDING) else {
+        return;
+    };
+    if find(before, type_).is_none_or(|before| before.reason != now.reason) {
+        let may_come = find(after, types::RECONCILING).is_some_and(|reconciling| reconciling.status == "True");
+        let tell = if may_come { Sender::normal } else { Sender::warning };
+        tell(events, about, now.reason, "Check", now.message);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! metadata (store, or API server) ─▶ ours? ─▶ terminating? ─▶ read since? ── no ─▶ read and compare
+//!                               (or may it be?)
 //!                                                                └── yes ─▶ what was found then
 //! ```
 
@@ -12,14 +13,14 @@ use kube::Api;
 use kube::core::PartialObjectMeta;
 
 use super::delivery::finding;
-use super::secret_content::Wanted;
+use super::secret_content::{Wanted, has_all_marks};
 use super::verified::{Finding, fingerprint};
 use super::{Context, Error};
 use crate::api::ClientSecret;
 use crate::api::client_secret::{RotationStep, VersionState};
 use crate::api::conditions::{reasons, types};
 use crate::api::names::{CONTENT_ANNOTATION, SECRET_TYPE};
-use crate::api::precedence::uid_number;
+use crate::api::precedence::{uid_number, uuid_number};
 use crate::clock::Clock;
 use crate::model::{DeliveredSecret, Key};
 use crate::plan::client_secret::{Contents, Delivered};
@@ -31,12 +32,37 @@ pub(super) enum Seen {
     Behind,
     /// Other clients change it often: it is read again after this time.
     Later(Duration),
-    /// The Secret as it is, with its data if it was read.
-    Now(Delivered, Read),
+    /// The Secret as it is.
+    Now(Found),
 }
 
-/// The Secret with its data, if it was read.
-type Read = Option<Box<Secret>>;
+/// What is found under the name.
+pub(super) struct Found {
+    pub(super) delivered: Delivered,
+    /// `metadata.uid` of a Secret of ours.
+    pub(super) uid: Option<u128>,
+    /// The Secret with its data, if it was read.
+    pub(super) read: Option<Box<Secret>>,
+}
+
+impl From<Delivered> for Found {
+    fn from(delivered: Delivered) -> Self {
+        Self { delivered, uid: None, read: None }
+    }
+}
+
+/// Whose a Secret is, by its metadata.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ownership {
+    /// The ClientSecret is its controller.
+    Controlled,
+    /// It has the UID that status remembers: whatever became of its metadata, it is the one that was delivered.
+    Remembered,
+    /// It has no controller and names a version: it may be one of ours that was restored, or orphaned.
+    Claimable,
+    /// Somebody else's.
+    Foreign,
+}
 
 impl<C: Clock> Context<C> {
     /// The Secret that `secret` delivers.
@@ -52,32 +78,28 @@ impl<C: Clock> Context<C> {
             None if was_in_the_way(secret) || (delivered_before(secret) && !was_removed(secret)) => {
                 match self.metadata_of(key).await? {
                     Some(found) => found,
-                    None => return Ok(Seen::Now(Delivered::Absent, None)),
+                    None => return Ok(Seen::Now(Delivered::Absent.into())),
                 }
             }
-            None => return Ok(Seen::Now(Delivered::Absent, None)),
+            None => return Ok(Seen::Now(Delivered::Absent.into())),
         };
         let known = self.verified.of(found.key());
         let is_known = |known: Finding| known.revision == found.revision && (known.right || known.immutable);
         let is_changed = known.is_some_and(|known| !is_known(known));
         if is_changed
-            && is_ours(secret, &found)
+            && self.ownership(secret, &found) != Ownership::Foreign
             && let Some(wait) = self.reads_pace.wait(found.key(), Instant::now())
         {
             return Ok(Seen::Later(wait));
         }
-        self.judged(secret, &found, content).await.map(|(delivered, read)| Seen::Now(delivered, read))
+        self.judged(secret, &found, content).await.map(Seen::Now)
     }
 
     /// The same from the API server, at once.
-    pub(super) async fn delivered_live(
-        &self,
-        secret: &ClientSecret,
-        content: &Content,
-    ) -> Result<(Delivered, Read), Error> {
+    pub(super) async fn delivered_live(&self, secret: &ClientSecret, content: &Content) -> Result<Found, Error> {
         match self.metadata_of(delivered_key(secret)).await? {
             Some(found) => self.judged(secret, &found, content).await,
-            None => Ok((Delivered::Absent, None)),
+            None => Ok(Delivered::Absent.into()),
         }
     }
 
@@ -92,34 +114,51 @@ impl<C: Clock> Context<C> {
         Ok(found.map(|found| DeliveredSecret::new(key, &found.metadata)))
     }
 
-    async fn judged(
-        &self,
-        secret: &ClientSecret,
-        found: &DeliveredSecret,
-        content: &Content,
-    ) -> Result<(Delivered, Read), Error> {
-        if !is_ours(secret, found) {
-            return Ok((Delivered::Foreign, None));
+    /// By UIDs, which cannot be forged. A Secret without a controller may be ours all the same, but not that of a younger
+    /// ClientSecret of several that want the name.
+    pub(super) fn ownership(&self, secret: &ClientSecret, found: &DeliveredSecret) -> Ownership {
+        let remembered = secret.status.as_ref().and_then(|status| uuid_number(status.secret_uid.as_deref()?));
+        if found.controller.is_some() && found.controller == uid_number(&secret.metadata) {
+            Ownership::Controlled
+        } else if found.uid.is_some() && found.uid == remembered {
+            Ownership::Remembered
+        } else if found.controller.is_none() && found.version.is_some() && !self.place(secret).1 {
+            Ownership::Claimable
+        } else {
+            Ownership::Foreign
+        }
+    }
+
+    async fn judged(&self, secret: &ClientSecret, found: &DeliveredSecret, content: &Content) -> Result<Found, Error> {
+        let ownership = self.ownership(secret, found);
+        if ownership == Ownership::Foreign {
+            return Ok(Delivered::Foreign.into());
         }
         if let Some(finalizers) = &found.terminating {
-            return Ok((Delivered::Terminating { finalizers: finalizers.to_string() }, None));
+            return Ok(Delivered::Terminating { finalizers: finalizers.to_string() }.into());
         }
+        let unread = |delivered| Found { uid: found.uid, ..Found::from(delivered) };
         let known = self.verified.of(found.key());
         let version = found.version.as_deref().map(str::to_owned);
         match known {
             Some(known) if known.revision == found.revision && known.holds_for(content) => {
                 let version = version.filter(|_| known.holds_value);
                 let contents = if known.right { Contents::Right } else { Contents::Outdated };
-                return Ok((Delivered::Ours { version, contents, immutable: known.immutable }, None));
+                return Ok(unread(Delivered::Ours { version, contents, immutable: known.immutable }));
             }
-            None if self.verified.is_to_be_swept(found.key()) && says_what_is_wanted(secret, found, content) => {
-                return Ok((Delivered::Ours { version, contents: Contents::Right, immutable: false }, None));
+            None if ownership == Ownership::Controlled
+                && self.verified.is_to_be_swept(found.key())
+                && says_what_is_wanted(secret, found, content) =>
+            {
+                return Ok(unread(Delivered::Ours { version, contents: Contents::Right, immutable: false }));
             }
             _ => {}
         }
-        let Some(found) = self.read_own(secret).await? else { return Ok((Delivered::Absent, None)) };
-        let delivered = self.compared(secret, &found, content, known)?;
-        Ok((delivered, Some(found)))
+        let Some(found) = self.read_own(secret).await? else { return Ok(Delivered::Absent.into()) };
+        let delivered = self.compared(secret, &found, content, known, ownership)?;
+        let is_ours = matches!(delivered, Delivered::Ours { .. });
+        let uid = uid_number(&found.metadata).filter(|_| is_ours);
+        Ok(Found { delivered, uid, read: Some(found) })
     }
 
     /// What a Secret of ours holds, by its data. `known`: what was found in it before.
@@ -129,14 +168,19 @@ impl<C: Clock> Context<C> {
         found: &Secret,
         content: &Content,
         known: Option<Finding>,
+        ownership: Ownership,
     ) -> Result<Delivered, Error> {
         if found.type_.as_deref() != Some(SECRET_TYPE) {
-            return Ok(Delivered::OtherType);
+            let is_controlled = ownership == Ownership::Controlled;
+            return Ok(if is_controlled { Delivered::OtherType } else { Delivered::Foreign });
         }
         let now = finding(found, content, false);
         // Deleted and made again between two looks, it is deleted all the same, whatever it holds.
         let before = known.filter(|known| known.uid != now.uid);
         let value = if before.is_some() { None } else { self.held(secret, found) };
+        if ownership == Ownership::Claimable && value.is_none() && !has_all_marks(found) {
+            return Ok(Delivered::Foreign);
+        }
         let wanted = value.as_ref().map(|value| Wanted::new(secret, value, content, &self.install_keys)).transpose();
         let wanted = wanted.map_err(|source| Error::Hash { object: super::gather::describe(secret), source })?;
         let difference = wanted.as_ref().and_then(|wanted| wanted.differs(found));
@@ -161,11 +205,6 @@ impl<C: Clock> Context<C> {
         self.verified.note(&Key::of(found), now);
         Ok(Delivered::Ours { version: value.map(|value| value.id), contents, immutable: now.immutable })
     }
-}
-
-/// By the UID of the controller owner reference and by nothing else: labels and names can be forged.
-fn is_ours(secret: &ClientSecret, found: &DeliveredSecret) -> bool {
-    found.controller.is_some() && found.controller == uid_number(&secret.metadata)
 }
 
 impl Finding {

@@ -306,6 +306,9 @@ fn retry(error: &Error, wait: impl FnOnce(&Error) -> Duration) -> Next {
     if error.is_conflict() {
         tracing::debug!(%error, "looking again");
         Next::After(RETRY_CONFLICT)
+    } else if error.is_of_terminating_namespace() {
+        tracing::debug!(%error, "the namespace is being deleted");
+        Next::Change
     } else {
         tracing::warn!(error = chain(error), "reconciliation failed, trying again");
         Next::After(wait(error))

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt};
 use serde_json::{Value as Json, json};
 
 use super::value::Value;
@@ -23,13 +24,14 @@ pub(super) struct Wanted {
     pub(super) data: BTreeMap<String, ByteString>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) annotations: BTreeMap<String, String>,
+    pub(super) owner: Option<OwnerReference>,
 }
 
 /// How a Secret differs from what is wanted.
 pub(super) struct Difference {
     /// A merge patch (RFC 7396) that puts it right.
     pub(super) patch: Json,
-    /// What the patch changes, as `data/KEY`, `labels/KEY` and `annotations/KEY`.
+    /// What the patch changes, as `data/KEY`, `labels/KEY`, `annotations/KEY` and `ownerReferences`.
     pub(super) keys: Vec<String>,
 }
 
@@ -58,6 +60,7 @@ impl Wanted {
             data: content.entries().chain([secret]).map(bytes).collect(),
             labels: content.labels().chain(labels).map(text).collect(),
             annotations: content.annotations().chain(annotations).map(text).collect(),
+            owner: owner_reference(owner),
         })
     }
 
@@ -72,14 +75,49 @@ impl Wanted {
             json!(changes)
         };
         let metadata = &found.metadata;
-        let data = patch("data", changes("data", &written, found.data.as_ref(), &self.data));
+        // Of an immutable Secret only metadata can be changed. Its labels are what it is watched by, and its annotations
+        // say what is in it.
+        let is_immutable = found.immutable == Some(true);
+        let only_if = |wrong: BTreeMap<String, Json>| if is_immutable { BTreeMap::new() } else { wrong };
+        let data = patch("data", only_if(changes("data", &written, found.data.as_ref(), &self.data)));
         let labels = patch("labels", changes("labels", &written, metadata.labels.as_ref(), &self.labels));
         let annotations = changes("annotations", &written, metadata.annotations.as_ref(), &self.annotations);
-        let annotations = patch("annotations", annotations);
-        let resource_version = &metadata.resource_version;
-        let metadata = json!({"resourceVersion": resource_version, "labels": labels, "annotations": annotations});
-        (!keys.is_empty()).then(|| Difference { patch: json!({"metadata": metadata, "data": data}), keys })
+        let annotations = patch("annotations", only_if(annotations));
+        let mut patched =
+            json!({"resourceVersion": metadata.resource_version, "labels": labels, "annotations": annotations});
+        if let (Some(references), Some(patched)) = (self.references_for(metadata), patched.as_object_mut()) {
+            patched.insert("ownerReferences".to_owned(), json!(references));
+            keys.push("ownerReferences".to_owned());
+        }
+        (!keys.is_empty()).then(|| Difference { patch: json!({"metadata": patched, "data": data}), keys })
     }
+
+    /// The owner references that make `owner` the controller; `None`: it is. Other owners stay, none of them as controller.
+    fn references_for(&self, found: &ObjectMeta) -> Option<Vec<OwnerReference>> {
+        let wanted = self.owner.as_ref()?;
+        let there = found.owner_references.as_deref().unwrap_or_default();
+        let is_same = |one: &&OwnerReference| one.uid == wanted.uid;
+        if there.iter().find(is_same).is_some_and(|ours| ours.controller == Some(true)) {
+            return None;
+        }
+        let others = there.iter().filter(|one| !is_same(one));
+        let others = others.map(|other| OwnerReference { controller: None, ..other.clone() });
+        Some(others.chain([wanted.clone()]).collect())
+    }
+}
+
+/// The controller owner reference, without `blockOwnerDeletion`: nothing has to wait for the Secret to go.
+fn owner_reference(owner: &ClientSecret) -> Option<OwnerReference> {
+    let mut reference = owner.controller_owner_ref(&())?;
+    reference.block_owner_deletion = None;
+    Some(reference)
+}
+
+/// Whether a Secret carries everything by which those of Postern are recognised. Anybody may have written that.
+pub(super) fn has_all_marks(found: &Secret) -> bool {
+    let label = |(key, value)| found.labels().get(key).is_some_and(|found| found == value);
+    [(MANAGED_BY_LABEL, MANAGED_BY), (COMPONENT_LABEL, CREDENTIAL)].into_iter().all(label)
+        && found.annotations().contains_key(VERSION_ANNOTATION)
 }
 
 impl Difference {

@@ -111,6 +111,7 @@ impl Siblings<'_> {
             rank,
             has_older_claimant: false,
             delivered: Delivered::Unknown,
+            secret_uid: None,
             import: None,
             uses: BTreeMap::new(),
             requested: None,

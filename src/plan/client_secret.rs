@@ -20,12 +20,18 @@ use crate::api::client_secret::{
     ClientSecretSpec, ClientSecretStatus, DeliveryStatus, RotationCause, RotationStep, Version, VersionState,
 };
 use crate::api::conditions::{merge, whole_second};
+use crate::api::precedence::uuid_text;
 
 pub use facts::{Action, ApplicationState, Contents, Delivered, Import, Issued, Observed, Outcome, Policy, Rollout};
 
 /// The one thing to do now.
 #[must_use]
 pub fn decide(observed: &Observed<'_>) -> Action {
+    if observed.secret.spec.is_revoked() {
+        // A pod must not start with a value that nobody accepts.
+        let is_there = matches!(observed.delivered, Delivered::Ours { .. });
+        return if is_there { Action::Remove } else { Action::None };
+    }
     if observed.keeps_from_acting() {
         return Action::None;
     }
@@ -48,7 +54,8 @@ impl Observed<'_> {
                 if self.is_due_for_removal() && self.newest_is(version.as_deref()) {
                     Action::Remove
                 } else if *immutable {
-                    Action::None
+                    let is_to_be_repaired = *contents != Contents::Right && self.newest_is(version.as_deref());
+                    if is_to_be_repaired { Action::Repair } else { Action::None }
                 } else if !self.newest_is(version.as_deref()) {
                     stage(cause)
                 } else if self.is_delivering() {
@@ -75,7 +82,11 @@ impl Observed<'_> {
 
     fn decide_imported(&self) -> Action {
         match &self.delivered {
-            Delivered::Ours { immutable: true, .. } | Delivered::Terminating { .. } => Action::None,
+            Delivered::Terminating { .. } => Action::None,
+            Delivered::Ours { version, contents, immutable: true } => {
+                let is_to_be_repaired = *contents != Contents::Right && self.newest_is(version.as_deref());
+                if is_to_be_repaired { Action::Deliver } else { Action::None }
+            }
             Delivered::Ours { version, contents, .. } => {
                 let right = self.newest_is(version.as_deref()) && *contents == Contents::Right;
                 match (self.is_due_for_removal(), right) {
@@ -167,7 +178,8 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
     let refusal = conditions::refusal(observed, outcome);
     let is_missing = observed.delivered == Delivered::Absent && refusal.is_some();
     let is_terminating = matches!(observed.delivered, Delivered::Terminating { .. });
-    let is_gone = is_removed || is_missing || is_terminating || observed.is_lost_for_good();
+    let is_gone =
+        is_removed || is_missing || is_terminating || *outcome == Outcome::Removed || observed.is_lost_for_good();
     let has_secret = !versions.is_empty() && !is_gone;
     let name = secret.spec.secret_name(&secret.metadata).to_owned();
     let generated = secret.spec.existing().is_none();
@@ -175,6 +187,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
     let mut status = ClientSecretStatus {
         observed_generation: secret.metadata.generation,
         binding: has_secret.then_some(Reference { name }),
+        secret_uid: observed.secret_uid.map(uuid_text).or(previous.secret_uid).filter(|_| has_secret),
         hint: versions.first().filter(|_| generated).map(Version::hint),
         expires_at: active
             .or(versions.first())

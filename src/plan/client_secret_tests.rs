@@ -70,6 +70,7 @@ fn observed_at(secret: &ClientSecret, delivered: Delivered, now: Timestamp) -> O
         rank: 0,
         has_older_claimant: false,
         delivered,
+        secret_uid: None,
         import,
         uses: BTreeMap::new(),
         requested: None,
@@ -514,10 +515,17 @@ fn people_are_told_in_time_and_once_for_each_warning() {
         .collect();
     let distinct: std::collections::BTreeSet<_> = messages.iter().collect();
     assert_eq!(distinct.len(), 3, "{distinct:?}");
-    let status = one.status.as_ref().unwrap();
-    assert_eq!(next_due(&one.spec, status, &POLICY, at(NOW)), Some(at(NOW) + SignedDuration::from_hours(30 * 24)));
+    let before = one.status.as_ref().unwrap();
+    assert_eq!(next_due(&one.spec, before, &POLICY, at(NOW)), Some(at(NOW) + SignedDuration::from_hours(30 * 24)));
     let rotated = settled(spec(&json!({"expiresIn": "20d", "rotation": {"every": "10d"}})), "one");
     assert_eq!(condition(rotated.status.as_ref().unwrap(), "Expiring").0, "False", "it is replaced before");
+    let short = settled(spec(&json!({"expiresIn": "20d"})), "one");
+    let expires = |day: i64| {
+        let seen = observed_at(&short, ours("one"), at(NOW) + SignedDuration::from_hours(day * 24));
+        condition(&status(&seen, &Outcome::Unchanged), "Expiring")
+    };
+    assert_eq!(expires(12).0, "False", "a warning for 30 days is nothing to a credential of 20");
+    assert_eq!(expires(13).0, "True");
 }
 
 #[test]
@@ -594,6 +602,11 @@ fn revoking_retires_every_version_for_good() {
     assert_eq!(message(&after, "Rotating"), "No value of it is accepted.");
     // A day before the end that it would have had there is nothing to tell.
     let revoked = with_status(&settled, after.clone());
+    assert_eq!(decide(&observed(&revoked, ours("one"))), Action::Remove);
+    assert_eq!(decide(&observed(&revoked, Delivered::Absent)), Action::None);
+    assert_eq!(decide(&observed(&revoked, Delivered::Foreign)), Action::None);
+    let removed = status(&observed(&revoked, ours("one")), &Outcome::Removed);
+    assert_eq!((removed.binding, removed.secret_uid), (None, None));
     let later = observed_at(&revoked, ours("one"), after.expires_at.unwrap() - SignedDuration::from_hours(24));
     assert_eq!(status(&later, &Outcome::Unchanged), after);
 }

@@ -20,6 +20,7 @@ pub struct Endpoints {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Content {
     entries: BTreeMap<String, String>,
+    client_id_key: String,
     secret_key: String,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
@@ -47,6 +48,7 @@ impl Content {
         };
         Self {
             entries: Entry::ALL.into_iter().filter_map(|entry| Some((name(entry)?, value(entry)?))).collect(),
+            client_id_key: name(Entry::ClientId).unwrap_or_default(),
             secret_key: name(Entry::ClientSecret).unwrap_or_default(),
             labels: delivery.labels.unwrap_or_default(),
             annotations: delivery.annotations.unwrap_or_default(),
@@ -56,6 +58,12 @@ impl Content {
     /// Key and value of everything but the secret value, in the order of the keys.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
         pairs(&self.entries)
+    }
+
+    /// Key and value of the client id.
+    #[must_use]
+    pub fn client_id(&self) -> Option<(&str, &str)> {
+        self.entries.get_key_value(&self.client_id_key).map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// The key of the secret value.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Cluster, Tenant, User, client_secret, condition, eventually, holds};
 
@@ -129,13 +129,24 @@ async fn an_expired_credential_is_refused_by_itself_and_an_extended_one_works_ag
 async fn what_ends_soon_is_told_by_condition_event_and_metric_unless_it_is_replaced_before() {
     let tenant = Tenant::new("expiring").await;
     tenant.settle_in().await;
-    tenant.apply(&client_secret("soon", "sync", json!({"expiresIn": "20d"}))).await;
+    tenant.apply(&client_secret("soon", "sync", json!({"expiresIn": "40d"}))).await;
+    tenant.apply(&client_secret("short", "sync", json!({"expiresIn": "20d"}))).await;
     tenant.apply(&client_secret("later", "sync", json!({"expiresIn": "40d"}))).await;
     tenant.apply(&client_secret("rotated", "sync", json!({"expiresIn": "20d", "rotation": {"every": "10d"}}))).await;
+    for name in ["soon", "short"] {
+        tenant.ready("ClientSecret", name).await;
+    }
+    // Twenty days pass.
+    let mut versions = tenant.get("ClientSecret", "soon").await["status"]["versions"].clone();
+    let issued: jiff::Timestamp = versions[0]["createdAt"].as_str().unwrap().parse().unwrap();
+    versions[0]["createdAt"] = json!((issued - jiff::SignedDuration::from_hours(20 * 24)).to_string());
+    let aged = json!({"status": {"versions": versions}});
+    tenant.kubernetes.merge_status("ClientSecret", &tenant.namespace, "soon", aged).await.unwrap();
     let told = tenant.says("ClientSecret", "soon", "Expiring", "True", "EndsSoon").await;
     assert!(told["message"].as_str().unwrap().contains("in less than 30 days"), "{told}");
     tenant.says("ClientSecret", "later", "Expiring", "False", "NotSoon").await;
     tenant.says("ClientSecret", "rotated", "Expiring", "False", "NotSoon").await;
+    tenant.says("ClientSecret", "short", "Expiring", "False", "NotSoon").await;
     eventually("an event tells of it, once", async || {
         let events = tenant.list("Event", &tenant.namespace).await;
         let told: Vec<_> = events.iter().filter(|event| event["reason"] == "EndsSoon").collect();
@@ -179,6 +190,15 @@ async fn a_revoked_credential_is_refused_for_good_and_others_of_the_client_go_on
     tenant.turned_away(&blue).await;
     let message = tenant.refused("ClientSecret", "blue", "Revoked").await;
     assert!(message.contains("spec.revoke"), "{message}");
+    eventually("its Secret is deleted", async || {
+        let secret = tenant.find("Secret", &tenant.namespace, "blue").await;
+        holds(secret.is_none(), "it is there")
+    })
+    .await;
+    tenant.settled().await;
+    let status = tenant.get("ClientSecret", "blue").await["status"].clone();
+    assert_eq!(status["binding"], Value::Null, "{status}");
+    assert!(tenant.find("Secret", &tenant.namespace, "blue").await.is_none(), "and not made again");
     tenant.accepted(&green).await;
 }
 

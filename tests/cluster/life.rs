@@ -118,6 +118,10 @@ async fn objects_may_be_applied_in_any_order() {
             holds(scopes == "invoices:list invoices:read", scopes)
         })
         .await;
+        tenant.told("blue", "Issued").await;
+        let events = tenant.list("Event", &tenant.namespace).await;
+        let warnings: Vec<&Value> = events.iter().filter(|event| event["type"] == "Warning").collect();
+        assert!(warnings.is_empty(), "nobody did anything wrong: {warnings:#?}");
     }
 }
 

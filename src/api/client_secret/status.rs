@@ -20,6 +20,10 @@ pub struct ClientSecretStatus {
     /// The Secret, as a Provisioned Service of the Service Binding Specification names it; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Reference>,
+    /// UID of that Secret: it stays the Secret of this object whatever happens to its labels and owner references.
+    #[serde(default, rename = "secretUID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub secret_uid: Option<String>,
     /// The first characters of the credential, as leak reports show them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,

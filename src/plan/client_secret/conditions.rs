@@ -135,7 +135,9 @@ fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
     let Some(end) = status.expires_at else { return no("It does not end.") };
     let rotates_before = status.next_rotation_at.is_some_and(|at| at < end && at > observed.now);
     let left = end.duration_since(observed.now);
-    match observed.policy.warnings.iter().filter(|warning| left <= **warning).min() {
+    // A credential that lives for an hour is not about to end from the beginning.
+    let lives = status.versions.first().map_or(SignedDuration::MAX, |newest| end.duration_since(newest.created_at));
+    match observed.policy.warnings.iter().filter(|warning| left <= **warning && lives > **warning).min() {
         _ if rotates_before => no("It is rotated before it ends."),
         None => no("It does not end soon."),
         Some(warning) => {

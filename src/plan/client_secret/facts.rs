@@ -53,6 +53,8 @@ pub struct Observed<'a> {
     pub has_older_claimant: bool,
     /// The Secret of that name.
     pub delivered: Delivered,
+    /// UID of that Secret, as far as it was seen.
+    pub secret_uid: Option<u128>,
     /// The Secret to import from; `None`: the value is generated.
     pub import: Option<Import>,
     /// When its versions were used last, by id, as far as replicas have told.
@@ -91,7 +93,7 @@ pub enum Delivered {
     Unknown,
     /// None was seen. Only the API server can say for sure: `create` finds out.
     Absent,
-    /// One that another object owns, or none.
+    /// One of somebody else.
     Foreign,
     /// One that names us as its owner and is of another type.
     OtherType,
@@ -100,13 +102,14 @@ pub enum Delivered {
         /// What keeps it.
         finalizers: String,
     },
-    /// Ours, by the UID of its controller owner reference.
+    /// Ours: by the UID of its controller owner reference, or by its own UID, or because it carries all marks of ours and has
+    /// no controller.
     Ours {
         /// The version whose value it holds, if it is one that Postern delivered.
         version: Option<String>,
         /// Whether it holds everything else that it should.
         contents: Contents,
-        /// Somebody set `immutable`: nothing in it can be changed any more.
+        /// Somebody set `immutable`: nothing but its metadata can be changed any more.
         immutable: bool,
     },
 }
