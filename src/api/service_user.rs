@@ -51,7 +51,7 @@ pub struct ServiceUserSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
-    /// Whom to write to about this service user.
+    /// Whom to write to about this service user. Postern does not verify that the address is theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "email")]
     pub email: Option<String>,

@@ -45,8 +45,8 @@ pub struct Claims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferred_username: Option<&'a str>,
     /// E-mail address, where scope `email` was granted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub email: Option<&'a str>,
+    #[serde(flatten)]
+    pub email: Option<Email<'a>>,
     /// Epochs of service user and application: a token with an older one than theirs has been ended.
     pub postern_epoch: [i64; 2],
     /// What the token stands for: see [`SecretRecord::authority`](crate::oauth::client::SecretRecord::authority).
@@ -54,6 +54,22 @@ pub struct Claims<'a> {
     /// Opaque tokens only: seconds without use after which it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postern_idle: Option<i64>,
+}
+
+/// The claims about an e-mail address (OpenID Connect Core §5.1). The author of a ServiceUser can write any address, and
+/// nobody verifies it. Proxies that find no `email_verified` beside an address take it for a verified one.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Email<'a> {
+    email: &'a str,
+    email_verified: bool,
+}
+
+impl<'a> Email<'a> {
+    /// The claims about the address of a ServiceUser.
+    #[must_use]
+    pub fn unverified(email: &'a str) -> Self {
+        Self { email, email_verified: false }
+    }
 }
 
 /// RFC 7519 §4.1.3.

@@ -15,7 +15,7 @@ use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 use crate::crypto::{jwt, opaque, random};
 use crate::oauth::authenticate::{Arrival, Authenticated, Authenticator};
 use crate::oauth::authorize::{Granted, authorize};
-use crate::oauth::claims::{Audience, Claims, token_id};
+use crate::oauth::claims::{Audience, Claims, Email, token_id};
 use crate::oauth::client::{Availability, Clients, ObjectRevision, Purpose, TokenFormat};
 use crate::oauth::credentials::{self, Presented};
 use crate::oauth::error::{TokenError, Unavailable};
@@ -201,7 +201,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             created_by: identity.created_by.as_deref().filter(|_| self.created_by_claim),
             name: identity.name.as_deref().filter(|_| asked_for(scope::PROFILE)),
             preferred_username: asked_for(scope::PROFILE).then_some(&identity.username),
-            email: identity.email.as_deref().filter(|_| asked_for(scope::EMAIL)),
+            email: identity.email.as_deref().filter(|_| asked_for(scope::EMAIL)).map(Email::unverified),
             postern_epoch: [client.record.epoch.service_user, client.record.epoch.application],
             postern_authority: &client.authority,
             postern_idle: idle,

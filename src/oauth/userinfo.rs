@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::oauth::authenticate::Arrival;
+use crate::oauth::claims::Email;
 use crate::oauth::client::Clients;
 use crate::oauth::forward_auth::{AccessError, Requirement, after, only};
 use crate::oauth::scope::{EMAIL, OPENID, PROFILE};
@@ -16,8 +17,8 @@ struct UserInfo<'a> {
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     preferred_username: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
+    #[serde(flatten)]
+    email: Option<Email<'a>>,
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
@@ -45,7 +46,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             sub: &claims.sub,
             name: identity.name.as_deref().filter(|_| profile),
             preferred_username: profile.then_some(&identity.username),
-            email: identity.email.as_deref().filter(|_| claims.has_scope(EMAIL)),
+            email: identity.email.as_deref().filter(|_| claims.has_scope(EMAIL)).map(Email::unverified),
         };
         Ok(serde_json::to_vec(&info).unwrap_or_default())
     }

@@ -37,12 +37,12 @@ async fn a_token_tells_of_its_service_user_what_was_asked_for_and_userinfo_does_
     for (scope, told) in [
         ("openid", json!({})),
         ("openid profile", json!({"name": "Invoice sync", "preferred_username": username})),
-        ("openid email read", json!({"email": "sync@example.com"})),
+        ("openid email read", json!({"email": "sync@example.com", "email_verified": false})),
     ] {
         for answer in tenant.ask_everywhere(&credential, &[("scope", scope), ("resource", BILLING)]).await {
             let claims = answer.claims().unwrap_or_else(|refusal| panic!("{scope}: {refusal}"));
             assert_eq!(claims["scope"], scope);
-            for claim in ["name", "preferred_username", "email"] {
+            for claim in ["name", "preferred_username", "email", "email_verified"] {
                 assert_eq!(claims[claim], told[claim], "{claim} of a token with {scope}");
             }
             let mut expected = told.clone();

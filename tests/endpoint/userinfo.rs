@@ -13,7 +13,7 @@ async fn u2_a_service_user_reads_of_itself_what_it_asked_for() {
     for (scope, expected) in [
         ("openid", json!({"sub": sub})),
         ("openid+profile", json!({"sub": sub, "name": name, "preferred_username": username})),
-        ("openid+email+invoices:read", json!({"sub": sub, "email": email})),
+        ("openid+email+invoices:read", json!({"sub": sub, "email": email, "email_verified": false})),
     ] {
         let token = bearer(&world, &format!("scope={scope}")).await;
         for method in ["GET", "POST"] {
@@ -22,7 +22,7 @@ async fn u2_a_service_user_reads_of_itself_what_it_asked_for() {
             assert_eq!(reply.header("cache-control"), Some("no-store"));
         }
         let claims = world.claims(&format!("scope={scope}")).await;
-        for claim in ["name", "preferred_username", "email"] {
+        for claim in ["name", "preferred_username", "email", "email_verified"] {
             assert_eq!(claims.get(claim), expected.get(claim), "J6: {claim} of a token with {scope}");
         }
         assert_eq!(claims["scope"], scope.replace('+', " "));
@@ -37,7 +37,7 @@ async fn openid_is_never_required_and_nothing_of_it_is_there_unasked() {
     assert_eq!(world.token("").await.json()["scope"], "invoices:list invoices:read");
     assert_eq!(reply.json().get("id_token"), None, "U3");
     let claims = world.claims("").await;
-    assert!(["name", "preferred_username", "email"].iter().all(|claim| claims.get(*claim).is_none()));
+    assert!(["name", "preferred_username", "email", "email_verified"].iter().all(|claim| claims.get(*claim).is_none()));
 }
 
 #[tokio::test]
