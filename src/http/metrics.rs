@@ -1,16 +1,20 @@
-//! `/metrics`, on a separate listener, with optional authentication.
+//! `/metrics`, on a separate listener, with optional authentication, in either text format of Prometheus.
+
+mod format;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures::future::BoxFuture;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
+
+use format::Format;
 
 /// Where metrics are.
 pub const METRICS_PATH: &str = "/metrics";
@@ -52,10 +56,15 @@ async fn metrics(State((registry, authorizer)): State<Shared>, headers: HeaderMa
         }
     }
     let mut out = String::new();
-    match text::encode(&mut out, &registry) {
-        Ok(()) => ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], out).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    if text::encode(&mut out, &registry).is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
+    let accept = headers.get_all(ACCEPT).iter().filter_map(|list| list.to_str().ok());
+    let format = Format::wanted(accept);
+    if format == Format::Text {
+        out = format::text(&out);
+    }
+    ([(CONTENT_TYPE, format.content_type()), (VARY, "accept")], out).into_response()
 }
 
 /// The token of the one Authorization header (RFC 6750 §2.1).

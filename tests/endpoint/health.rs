@@ -35,12 +35,18 @@ async fn q6_ready_means_that_every_condition_holds() {
 }
 
 #[tokio::test]
-async fn without_an_authorizer_whoever_reaches_metrics_reads_them() {
+async fn without_an_authorizer_whoever_reaches_metrics_reads_them_in_either_format() {
     let world = World::start().await;
     let small = Small::start(metrics::router(Arc::clone(&world.registry), None)).await;
     let reply = small.get("/metrics", &[]).await;
     assert!(reply.text().contains("postern_token_requests_total{outcome=\"issued\"} 0"));
     assert!(reply.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    assert!(reply.text().ends_with("# EOF\n"));
+    let text = small.get("/metrics", &[("accept", "text/plain")]).await;
+    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(text.text().contains("# TYPE postern_token_requests_total counter\n"));
+    assert!(text.text().contains("postern_token_requests_total{outcome=\"issued\"} 0"));
+    assert!(!text.text().contains("# EOF"));
     assert_eq!(small.get("/livez", &[]).await.status, 404);
 }
 
