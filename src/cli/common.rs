@@ -41,23 +41,23 @@ pub struct CommonArgs {
     )]
     pub replica_name: String,
 
-    /// Address of /livez and /readyz (plain HTTP).
+    /// Address of /livez and /readyz (plain HTTP); [::] as for the token endpoint.
     #[arg(
         long,
         env = "POSTERN_HEALTH_LISTEN",
         hide_env_values = true,
         value_name = "ADDRESS:PORT",
-        default_value = "0.0.0.0:8081"
+        default_value = "[::]:8081"
     )]
     pub health_listen: SocketAddr,
 
-    /// Address of /metrics (plain HTTP).
+    /// Address of /metrics (plain HTTP); [::] as for the token endpoint.
     #[arg(
         long,
         env = "POSTERN_METRICS_LISTEN",
         hide_env_values = true,
         value_name = "ADDRESS:PORT",
-        default_value = "0.0.0.0:9090"
+        default_value = "[::]:9090"
     )]
     pub metrics_listen: SocketAddr,
 

@@ -13,13 +13,13 @@ use crate::oauth::scope::AudienceScope;
 /// How the token endpoint is served.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// Address of the token endpoint.
+    /// Address of the token endpoint. [::] is every address, of IPv4 too; where IPv6 is off it means 0.0.0.0.
     #[arg(
         long,
         env = "POSTERN_LISTEN",
         hide_env_values = true,
         value_name = "ADDRESS:PORT",
-        default_value = "0.0.0.0:8443"
+        default_value = "[::]:8443"
     )]
     pub listen: SocketAddr,
 
@@ -115,6 +115,18 @@ pub struct ServeArgs {
         help_heading = "Limits"
     )]
     pub body_bytes_max: u32,
+
+    /// How long a connection without a request is kept: for longer than the load balancers in front of Postern reuse theirs.
+    /// When there is no place for a new connection, the one that has been idle for longest is closed before.
+    #[arg(
+        long,
+        env = "POSTERN_IDLE_TIMEOUT", hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "620s",
+        value_parser = duration,
+        help_heading = "Limits"
+    )]
+    pub idle_timeout: ConfigDuration,
 
     /// How long a TLS handshake, and the body of a request, may take to arrive (its headers: 30s).
     #[arg(

@@ -19,6 +19,8 @@ pub(super) struct Activity {
     open: AtomicUsize,
     /// When the last one was, in milliseconds since the connection began; 0: none was.
     last_ms: AtomicU64,
+    /// When the first byte of a request arrived whose head is not complete, in the same unit; 0: there is none.
+    head_ms: AtomicU64,
     /// Numbers requests.
     count: AtomicU64,
     /// Answers that are not sent yet, and since when they are there.
@@ -35,6 +37,7 @@ impl Activity {
             began: Instant::now(),
             open: AtomicUsize::new(0),
             last_ms: AtomicU64::new(0),
+            head_ms: AtomicU64::new(0),
             count: AtomicU64::new(0),
             unsent: Mutex::default(),
             answered: AtomicU64::new(0),
@@ -46,6 +49,7 @@ impl Activity {
     /// A request begins; it is open until what is returned is dropped.
     pub(super) fn open(self: &Arc<Self>) -> Open {
         self.open.fetch_add(1, Ordering::AcqRel);
+        self.head_ms.store(0, Ordering::Release);
         Open { activity: Arc::clone(self), number: self.count.fetch_add(1, Ordering::Relaxed), is_answered: false }
     }
 
@@ -54,7 +58,39 @@ impl Activity {
         if self.open.load(Ordering::Acquire) > 0 {
             return None;
         }
-        Some(self.began + Duration::from_millis(self.last_ms.load(Ordering::Acquire)))
+        Some(self.at(self.last_ms.load(Ordering::Acquire)))
+    }
+
+    fn at(&self, ms: u64) -> Instant {
+        self.began + Duration::from_millis(ms)
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes arrived (HTTP/1.1). While no request is open, they begin the head of one.
+    ///
+    /// Bytes that arrive together with the end of the request before count as nothing: with them alone a connection is idle.
+    pub(super) fn received(&self) {
+        if self.open.load(Ordering::Acquire) == 0 && self.head_ms.load(Ordering::Acquire) == 0 {
+            self.head_ms.store(self.elapsed_ms().max(1), Ordering::Release);
+        }
+    }
+
+    /// Returns when the head of a request has been incomplete for `head`, or no request has been open for `idle` (HTTP/1.1).
+    pub(super) async fn overdue(&self, head: Duration, idle: Duration) {
+        loop {
+            let left = match self.head_ms.load(Ordering::Acquire) {
+                0 => self.idle_since().map_or(idle, |since| idle.saturating_sub(since.elapsed())),
+                began => head.saturating_sub(self.at(began).elapsed()),
+            };
+            if left.is_zero() {
+                return;
+            }
+            // A head that begins meanwhile is due later than this.
+            tokio::time::sleep(left.min(head)).await;
+        }
     }
 
     /// Returns when no request has been open for this long.
@@ -116,8 +152,7 @@ impl Drop for Open {
                 activity.given_up.notify_one();
             }
         }
-        let now_ms = u64::try_from(activity.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        activity.last_ms.fetch_max(now_ms, Ordering::AcqRel);
+        activity.last_ms.fetch_max(activity.elapsed_ms(), Ordering::AcqRel);
         activity.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -148,6 +183,28 @@ mod tests {
         };
         let (last, ()) = tokio::join!(requests, activity.unused_for(LIMIT));
         assert_eq!(activity.began.elapsed(), last + LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_head_of_a_request_has_its_own_limit_from_its_first_byte() {
+        const HEAD: Duration = Duration::from_secs(3);
+        let activity = Activity::new();
+        let requests = async {
+            for _ in 0..3 {
+                tokio::time::sleep(LIMIT / 2).await;
+                activity.received();
+                tokio::time::sleep(HEAD / 2).await;
+                drop(activity.open());
+            }
+            tokio::time::sleep(LIMIT / 2).await;
+            activity.received();
+            let first = activity.began.elapsed();
+            tokio::time::sleep(HEAD / 2).await;
+            activity.received();
+            first
+        };
+        let (first, ()) = tokio::join!(requests, activity.overdue(HEAD, LIMIT));
+        assert_eq!(activity.began.elapsed(), first + HEAD, "further bytes give no more time");
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,6 +29,7 @@ use crate::http::answer::{self, RequestId};
 use crate::http::budget::{H2_CONNECTION, H2_STREAM, HANDSHAKE_READ, RECORD_READ, TLS_WRITE};
 use crate::http::connections::{Connections, Origin, Seat};
 use crate::http::guarded::Guarded;
+use crate::http::observed::Observed;
 use crate::http::sent::Sent;
 use crate::http::server::Timeouts;
 use crate::oauth::error::{RETRY_AFTER_S, TokenError, Unavailable};
@@ -121,32 +122,38 @@ impl Connection {
     }
 
     async fn http1(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, seat: Seat) {
+        let Timeouts { header_read, idle, response, .. } = self.shared.timeouts;
+        let stream = Observed::new(stream, Arc::clone(&self.activity));
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new());
-        http.header_read_timeout(self.shared.timeouts.header_read);
+        // Its timer runs from the end of the request before: it is one for heads and for idle connections.
+        http.header_read_timeout(None);
         // hyper panics below 8192.
         http.max_buf_size(self.shared.header_bytes.max(8192));
         let service = service_fn(|request| self.call(request));
         let mut connection = http.serve_connection(TokioIo::new(stream), service);
         let ended = tokio::select! {
-            ended = &mut connection => ended,
+            ended = &mut connection => Some(ended),
             () = self.shared.shutdown.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
-                (&mut connection).await
+                Some((&mut connection).await)
             }
             () = seat.evicted().cancelled() => {
                 // Its place is another one's already: what the socket takes at once is all that it hears.
-                let _ = connection.into_parts().io.into_inner().shutdown().now_or_never();
+                let _ = connection.into_parts().io.into_inner().into_inner().shutdown().now_or_never();
                 return tracing::debug!(peer = %self.peer, "idle connection made room for another one");
             }
-            () = self.activity.misused(self.shared.timeouts.response) => return self.cut_off(),
+            () = self.activity.misused(response) => return self.cut_off(),
+            () = self.activity.overdue(header_read, idle) => None,
         };
-        if ended.is_err() {
-            // hyper just lets go, also of a connection that was idle for too long. TLS wants a goodbye before the end
-            // (close_notify, RFC 8446 §6.1), by which a client tells it from an attack.
-            let mut stream = connection.into_parts().io.into_inner();
+        if !matches!(ended, Some(Ok(()))) {
+            // hyper just lets go. TLS wants a goodbye before the end (close_notify, RFC 8446 §6.1), by which a client tells
+            // it from an attack.
+            let mut stream = connection.into_parts().io.into_inner().into_inner();
             let _ = tokio::time::timeout(GOODBYE, stream.shutdown()).await;
         }
+        let Some(ended) = ended else {
+            return tracing::debug!(peer = %self.peer, "connection ended: no request for too long");
+        };
         self.ended(ended);
     }
 
@@ -156,7 +163,7 @@ impl Connection {
         let http = self.http2_builder();
         let service = service_fn(|request| self.call(request));
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-        let idle = self.shared.timeouts.header_read;
+        let Timeouts { idle, response, .. } = self.shared.timeouts;
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.shared.shutdown.cancelled() => {
@@ -168,7 +175,7 @@ impl Connection {
                 let _ = connection.now_or_never();
                 return tracing::debug!(peer = %self.peer, "idle connection made room for another one");
             }
-            () = self.activity.misused(self.shared.timeouts.response) => return self.cut_off(),
+            () = self.activity.misused(response) => return self.cut_off(),
             () = self.activity.unused_for(idle) => {
                 connection.as_mut().graceful_shutdown();
                 let goodbye = tokio::time::timeout(GOODBYE.min(idle), connection);

@@ -6,7 +6,7 @@
 //!   │          │              │  ├───▶ manage ────▶ oauth::manage ──▶ the same
 //!   │          │              │  └───▶ discovery (metadata, keys)
 //!   │          │              └──────▶ answer (every response is built there)
-//!   └──────────┴─ connections, activity: who has how many, and who uses them; budget: how many there may be
+//!   └──────────┴─ connections, activity, observed: who has how many, and who uses them; budget: how many there may be
 //! health, metrics: each on a separate listener, by small_server
 //! ```
 //!
@@ -31,6 +31,7 @@ mod manage;
 pub mod memory;
 pub mod metrics;
 mod network;
+mod observed;
 mod pending;
 mod places;
 mod revoke;

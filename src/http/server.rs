@@ -1,11 +1,13 @@
 //! Accepts connections and serves a router on them, within limits, until told to stop.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -44,18 +46,21 @@ pub struct ServerLimits {
 pub struct Timeouts {
     /// Longest TLS handshake.
     pub tls_handshake: Duration,
-    /// Longest wait for the head of a request; also how long an idle connection is kept.
+    /// Longest time for the head of a request, from its first byte.
     pub header_read: Duration,
+    /// How long an idle connection is kept.
+    pub idle: Duration,
     /// Longest time for an answer to be taken, from when it is there.
     pub response: Duration,
 }
 
 impl Default for Timeouts {
-    /// Ten seconds for a handshake; thirty for a head, which is hyper's own default and longer than clients let a
-    /// connection idle between two uses in a row, and as many for an answer.
+    /// Ten seconds for a handshake; thirty for a head, which is hyper's own default, and as many for an answer. An idle
+    /// connection is kept for longer than load balancers reuse theirs: AWS and nginx 60 s, Azure 4 min, Google 600 s, which
+    /// recommends 620 s behind it. That is safe because idle connections make room for new ones.
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { tls_handshake: seconds(10), header_read: seconds(30), response: seconds(30) }
+        Self { tls_handshake: seconds(10), header_read: seconds(30), idle: seconds(620), response: seconds(30) }
     }
 }
 
@@ -86,18 +91,39 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Connections that the kernel keeps until they are accepted, as Rust's own listeners have it.
 const BACKLOG: u32 = 1024;
 
-/// A listener whose connections have buffers of the size that the budget counts with.
+/// A listener whose connections have buffers of the size that the budget counts with. At `[::]` it takes IPv4 too, and where
+/// IPv6 is off it listens at `0.0.0.0` instead.
 ///
 /// # Errors
 /// Those of the socket, and of binding it.
-pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    bind(address).or_else(|error| {
+        let ipv4 = without_ipv6(address, &error).ok_or(error)?;
+        tracing::info!("IPv6 is off on this node: listening at {ipv4} instead of {address}");
+        bind(ipv4)
+    })
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv6() {
+        // The default is a setting of the node (net.ipv6.bindv6only).
+        SockRef::from(&socket).set_only_v6(!address.ip().is_unspecified())?;
+    }
     socket.set_reuseaddr(true)?;
     // Connections inherit them. Set before the handshake of TCP, which agrees on the scale of the window.
     socket.set_send_buffer_size(budget::SOCKET_BUFFER)?;
     socket.set_recv_buffer_size(budget::SOCKET_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// The IPv4 address to listen at when it fails with this error at all addresses, because there is no IPv6: a kernel without
+/// it has no such sockets, and a sandbox may have the sockets and no address.
+fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let is_off = matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL));
+    let is_any = address.is_ipv6() && address.ip().is_unspecified();
+    (is_off && is_any).then(|| (Ipv4Addr::UNSPECIFIED, address.port()).into())
 }
 
 /// Serves until `shutdown`: then it stops accepting, lets requests in flight end, and returns when they have, or when
@@ -124,7 +150,8 @@ pub async fn serve(
     let overdue = CancellationToken::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+            // IPv4 at a socket that is open for IPv6 too.
+            Ok((stream, peer)) => (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "could not accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -146,5 +173,35 @@ pub async fn serve(
     if tokio::time::timeout(limits.shutdown, open.wait()).await.is_err() {
         tracing::warn!("requests were still in flight when the time to stop was over");
         overdue.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_addresses_of_ipv6_are_those_of_ipv4_too_whatever_the_node_says() {
+        let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        if listener.local_addr().unwrap().is_ipv6() {
+            assert!(!SockRef::from(&listener).only_v6().unwrap());
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+        }
+    }
+
+    #[test]
+    fn without_ipv6_all_addresses_are_those_of_ipv4_and_any_other_error_remains() {
+        let without = |address: &str, code| without_ipv6(address.parse().unwrap(), &io::Error::from_raw_os_error(code));
+        let ipv4 = Some("0.0.0.0:8443".parse().unwrap());
+        assert_eq!(without("[::]:8443", libc::EAFNOSUPPORT), ipv4);
+        assert_eq!(without("[::]:8443", libc::EADDRNOTAVAIL), ipv4);
+        assert_eq!(without("[::]:8443", libc::EADDRINUSE), None);
+        assert_eq!(without("[::]:8443", libc::EACCES), None);
+        assert_eq!(without("[::1]:8443", libc::EADDRNOTAVAIL), None, "one address is meant as it is");
+        assert_eq!(without("192.0.2.1:8443", libc::EADDRNOTAVAIL), None);
     }
 }

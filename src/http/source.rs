@@ -1,6 +1,6 @@
 //! Where a request came from: the address of the connection, or what a proxy that is trusted says of it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
@@ -28,11 +28,12 @@ pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option
     Some(source)
 }
 
-/// An address, with or without the port that some proxies add.
+/// An address, with or without the port and the brackets that some proxies add.
 fn read(address: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(address).ok()?.trim_ascii();
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    text.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    text.parse::<IpAddr>().ok().or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -67,6 +68,9 @@ mod tests {
             ("10.0.0.1", &["192.0.2.1:4711"], "192.0.2.1"),
             ("fd00::1", &["2001:db8::1"], "2001:db8::1"),
             ("fd00::1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("fd00::1", &["[2001:db8::1]"], "2001:db8::1"),
+            ("fd00::1", &["192.0.2.9, [2001:db8::1]:4711, [fd00::2]:80,[fd00::3]"], "2001:db8::1"),
+            ("fd00::1", &["[::ffff:192.0.2.1]:80"], "192.0.2.1"),
             ("::ffff:10.0.0.1", &["::ffff:192.0.2.1"], "192.0.2.1"),
             ("::ffff:192.0.2.1", &["10.0.0.1"], "192.0.2.1"),
         ] {
@@ -76,7 +80,23 @@ mod tests {
 
     #[test]
     fn an_address_that_cannot_be_read_is_no_address() {
-        for line in ["", "unknown", "192.0.2", "192.0.2.1, ", "192.0.2.1, x, 10.0.0.2", "192.0.2.1/32"] {
+        for line in [
+            "",
+            "unknown",
+            "192.0.2",
+            "192.0.2.1, ",
+            "192.0.2.1, x, 10.0.0.2",
+            "192.0.2.1/32",
+            "192.0.2.1:",
+            "192.0.2.1:x",
+            "[192.0.2.1]",
+            "[2001:db8::1",
+            "2001:db8::1]",
+            "[2001:db8::1]:",
+            "[2001:db8::1]4711",
+            "[fe80::1%eth0]",
+            "[]",
+        ] {
             assert_eq!(source("10.0.0.1", &[line]), None, "{line}");
         }
     }

@@ -145,7 +145,11 @@ async fn serve_endpoint(
     };
     let limits = ServerLimits {
         sharing,
-        timeouts: Timeouts { tls_handshake: positive(&args.read_timeout), ..Timeouts::default() },
+        timeouts: Timeouts {
+            tls_handshake: positive(&args.read_timeout),
+            idle: positive(&args.idle_timeout),
+            ..Timeouts::default()
+        },
         shutdown: positive(&args.shutdown_grace),
         ..ServerLimits::within(&bounds)
     };

@@ -134,7 +134,7 @@ where
 }
 
 fn impatient() -> ServerLimits {
-    let timeouts = Timeouts { header_read: Duration::from_millis(50), ..Timeouts::default() };
+    let timeouts = Timeouts { idle: Duration::from_millis(50), ..Timeouts::default() };
     ServerLimits { timeouts, ..ServerLimits::default() }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postern::http::endpoint::RequestLimits;
 use postern::http::server::{ServerLimits, Timeouts};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::raw;
@@ -202,6 +202,41 @@ async fn t10_a_long_head_gives_431_and_a_slow_one_ends_the_connection() {
     let closed = tokio::time::timeout(Duration::from_secs(20), raw::to_end(&mut slow)).await;
     assert_eq!(closed.unwrap(), b"", "closed without an answer");
     assert_eq!(world.get("/oauth2/jwks").await.status, 200, "others are served");
+}
+
+/// A first and a second request on one connection, with this long between them, and the start of the second with its end
+/// this long after that. The number of answers.
+async fn two_requests(world: &World, idle: Duration, slow: Duration) -> usize {
+    let keys = b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n";
+    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+    stream.write_all(keys).await.unwrap();
+    assert_eq!(raw::one(&mut stream).await.status, 200);
+    tokio::time::sleep(idle).await;
+    let (first, rest) = keys.split_at(9);
+    let _ = stream.write_all(first).await;
+    tokio::time::sleep(slow).await;
+    let _ = stream.write_all(rest).await;
+    let mut received = vec![0; 15];
+    match tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut received)).await.unwrap() {
+        Ok(_) => 1 + usize::from(received == b"HTTP/1.1 200 OK"),
+        Err(_) => 1,
+    }
+}
+
+#[tokio::test]
+async fn t10_a_connection_may_be_idle_for_longer_than_the_head_of_a_request_may_take() {
+    let (short, long) = (Duration::from_millis(200), Duration::from_secs(2));
+    let start = async |header_read, idle| {
+        let timeouts = Timeouts { header_read, idle, ..Timeouts::default() };
+        let server = ServerLimits { timeouts, ..ServerLimits::default() };
+        World::start_with(Options { server, ..Options::default() }).await
+    };
+    let patient = start(short, Duration::from_mins(10)).await;
+    assert_eq!(two_requests(&patient, long, Duration::ZERO).await, 2, "idle for ten times the time of a head");
+    assert_eq!(two_requests(&patient, Duration::ZERO, long).await, 1, "a slow head ends the connection");
+    let impatient = start(Duration::from_mins(10), short).await;
+    assert_eq!(two_requests(&impatient, long, Duration::ZERO).await, 1, "idle for too long");
+    assert_eq!(two_requests(&impatient, Duration::ZERO, long).await, 2, "a head that has begun is awaited");
 }
 
 #[tokio::test]
