@@ -78,6 +78,11 @@ impl Activity {
         }
     }
 
+    /// The bytes that arrived last were no head.
+    pub(super) fn discarded(&self) {
+        self.head_ms.store(0, Ordering::Release);
+    }
+
     /// Returns when the head of a request has been incomplete for `head`, or no request has been open for `idle` (HTTP/1.1).
     pub(super) async fn overdue(&self, head: Duration, idle: Duration) {
         loop {
@@ -88,7 +93,7 @@ impl Activity {
             if left.is_zero() {
                 return;
             }
-            // A head that begins meanwhile is due later than this.
+            // A head that begins during the sleep is due after it.
             tokio::time::sleep(left.min(head)).await;
         }
     }
@@ -205,6 +210,15 @@ mod tests {
         };
         let (first, ()) = tokio::join!(requests, activity.overdue(HEAD, LIMIT));
         assert_eq!(activity.began.elapsed(), first + HEAD, "further bytes give no more time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_are_discarded_begin_no_head() {
+        let activity = Activity::new();
+        activity.received();
+        activity.discarded();
+        activity.overdue(LIMIT / 10, LIMIT).await;
+        assert_eq!(activity.began.elapsed(), LIMIT);
     }
 
     #[tokio::test(start_paused = true)]

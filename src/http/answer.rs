@@ -10,10 +10,11 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, Response, StatusCode};
 
+use crate::http::rejection::Rejection;
 use crate::oauth::error::{TokenError, WireError};
 use crate::oauth::forward_auth::{Access, Denial};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_POSTERN_SUBJECT: HeaderName = HeaderName::from_static("x-postern-subject");
 const X_POSTERN_CLIENT_ID: HeaderName = HeaderName::from_static("x-postern-client-id");
 const X_POSTERN_ROLES: HeaderName = HeaderName::from_static("x-postern-roles");
@@ -123,18 +124,16 @@ pub(crate) fn denied(id: &RequestId, denial: &Denial) -> Response<Body> {
     response
 }
 
-/// 405 (RFC 9110 §15.5.6).
-pub(crate) fn method_not_allowed(id: &RequestId, allow: &'static str) -> Response<Body> {
-    let body = br#"{"error":"invalid_request","error_description":"this method is not allowed here"}"#;
-    let mut response = private(id, StatusCode::METHOD_NOT_ALLOWED, body.to_vec());
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+/// The answer to a request that no handler sees.
+pub(crate) fn rejected(id: &RequestId, rejection: Rejection) -> Response<Body> {
+    let (error, description) = (rejection.code(), rejection.description());
+    let json = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
+    let mut response = private(id, rejection.status(), json.into_bytes());
+    if let Rejection::Method(allowed) = rejection {
+        // RFC 9110 §15.5.6.
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    }
     response
-}
-
-/// 404.
-pub(crate) fn not_found(id: &RequestId) -> Response<Body> {
-    let body = br#"{"error":"not_found","error_description":"there is nothing at this path"}"#;
-    private(id, StatusCode::NOT_FOUND, body.to_vec())
 }
 
 /// A public document, made once and shared by all its answers.

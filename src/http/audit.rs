@@ -3,6 +3,7 @@
 //! limited for each source network.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use crate::http::answer::RequestId;
 use crate::http::audit_limit::AuditLimit;
@@ -77,6 +78,21 @@ impl Audit {
             object = object.map(name).as_deref(),
             revision = object.map(|object| tracing::field::display(object.resource_version)),
             message = what,
+        );
+    }
+
+    /// A request that no handler sees.
+    pub(crate) fn rejected(&self, id: &RequestId, source: Option<IpAddr>, rule: &'static str) {
+        if !self.limit.allows(source) {
+            return;
+        }
+        tracing::info!(
+            target: "postern::audit",
+            request_id = id.as_str(),
+            outcome = "rejected",
+            source = source.map(tracing::field::display),
+            rule,
+            "request rejected"
         );
     }
 

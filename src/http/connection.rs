@@ -6,9 +6,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use axum::http::{Response, StatusCode, Version};
 use axum::response::IntoResponse as _;
 use futures::FutureExt as _;
@@ -30,14 +29,15 @@ use crate::http::budget::{H2_CONNECTION, H2_STREAM, HANDSHAKE_READ, RECORD_READ,
 use crate::http::connections::{Connections, Origin, Seat};
 use crate::http::guarded::Guarded;
 use crate::http::observed::Observed;
+use crate::http::router::Routes;
 use crate::http::sent::Sent;
 use crate::http::server::Timeouts;
+use crate::http::upload::Upload;
+use crate::http::{head, rejection};
 use crate::oauth::error::{RETRY_AFTER_S, TokenError, Unavailable};
 
 /// Requests at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 32;
-/// Headers of a request, as in hyper's HTTP/1.1. In HTTP/2 one byte can stand for a header, which takes 72 here.
-const HEADERS_MAX: usize = 100;
 /// Streams of one connection that were reset and are still remembered: the default of h2 for those that the client reset,
 /// and a sixteenth of it for those that we did.
 const RESET_BY_CLIENT_MAX: usize = 20;
@@ -52,7 +52,7 @@ const SEAT_RETRY: Duration = Duration::from_millis(10);
 
 /// What the connections of a server share.
 pub(super) struct Shared {
-    pub(super) router: Router,
+    pub(super) routes: Routes,
     pub(super) admission: Arc<Admission>,
     pub(super) connections: Arc<Connections>,
     pub(super) timeouts: Timeouts,
@@ -127,8 +127,8 @@ impl Connection {
         let mut http = http1::Builder::new();
         // Its timer runs from the end of the request before: it is one for heads and for idle connections.
         http.header_read_timeout(None);
-        // hyper panics below 8192.
-        http.max_buf_size(self.shared.header_bytes.max(8192));
+        // What is read at once may be longer than the head. hyper panics below 8192.
+        http.max_header_size(self.shared.header_bytes).max_buf_size(self.shared.header_bytes.max(8192));
         let service = service_fn(|request| self.call(request));
         let mut connection = http.serve_connection(TokioIo::new(stream), service);
         let ended = tokio::select! {
@@ -139,16 +139,21 @@ impl Connection {
             }
             () = seat.evicted().cancelled() => {
                 // Its place is another one's already: what the socket takes at once is all that it hears.
-                let _ = connection.into_parts().io.into_inner().into_inner().shutdown().now_or_never();
+                let _ = connection.into_parts().io.into_inner().shutdown().now_or_never();
                 return tracing::debug!(peer = %self.peer, "idle connection made room for another one");
             }
             () = self.activity.misused(response) => return self.cut_off(),
             () = self.activity.overdue(header_read, idle) => None,
         };
-        if !matches!(ended, Some(Ok(()))) {
-            // hyper just lets go. TLS wants a goodbye before the end (close_notify, RFC 8446 §6.1), by which a client tells
-            // it from an attack.
-            let mut stream = connection.into_parts().io.into_inner().into_inner();
+        let (mut stream, held) = connection.into_parts().io.into_inner().into_parts();
+        if !held.is_empty() {
+            // Nothing of the request is known, so a proxy that may name its source has not done so.
+            let source = self.origin.is_some().then(|| self.peer.ip());
+            let rejected = rejection::reject_unreadable(stream, &held, &self.shared.routes.audit, source, GOODBYE);
+            let _ = seat.evicted().run_until_cancelled(rejected).await;
+        } else if !matches!(ended, Some(Ok(()))) {
+            // hyper does not close the TLS session. A client distinguishes close_notify from a truncation attack (RFC 8446
+            // §6.1).
             let _ = tokio::time::timeout(GOODBYE, stream.shutdown()).await;
         }
         let Some(ended) = ended else {
@@ -213,19 +218,26 @@ impl Connection {
         }
     }
 
-    fn call(&self, mut request: Request<Incoming>) -> impl Future<Output = Answer> + use<> {
+    fn call(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + use<> {
+        let mut request = Upload::of(request, &self.activity);
         let arrived = self.shared.admission.admit(self.peer, &request);
-        let (mut router, mut open) = (self.shared.router.clone(), self.activity.open());
+        let (shared, mut open) = (Arc::clone(&self.shared), self.activity.open());
         async move {
             let version = request.version();
             let Some(arrived) = arrived else { return Ok(overloaded(version, open)) };
-            let ticket = arrived.ticket.clone();
+            let (ticket, source) = (arrived.ticket.clone(), arrived.source);
             request.extensions_mut().insert(arrived);
-            let response = if request.headers().len() > HEADERS_MAX {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()
-            } else {
+            let response = match head::check(&request) {
                 // An error is impossible: a router answers everything.
-                router.call(request).await?
+                Ok(()) => shared.routes.router.clone().call(request).await?,
+                Err(rejection) => {
+                    let mut response = rejection::reject(&shared.routes.audit, source, rejection);
+                    if version != Version::HTTP_2 {
+                        // What such a client means by its next bytes is uncertain too.
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    response
+                }
             };
             open.answered();
             let guard = Arc::new(InFlight { _open: open, _ticket: Some(ticket) });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
+use axum::response::Response;
 
 use crate::clock::Clock;
 use crate::http::admission::Arrived;
@@ -13,6 +14,7 @@ use crate::http::audit::Audit;
 pub use crate::http::body::RequestLimits;
 use crate::http::body::{self, Bodies};
 use crate::http::discovery::Published;
+use crate::http::rejection::{self, Rejection};
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{RequestError, TokenError};
@@ -37,7 +39,7 @@ pub struct Settings {
 pub struct Endpoint<C, K> {
     pub(crate) service: TokenService<C, K>,
     pub(crate) metrics: TokenMetrics,
-    pub(crate) audit: Audit,
+    pub(crate) audit: Arc<Audit>,
     bodies: Bodies,
     pub(crate) published: Published,
 }
@@ -49,7 +51,7 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
         let Settings { token, service_documentation, request, hash } = settings;
         let service = TokenService::new(clients, clock, keys, token, hash, meter);
-        let audit = Audit::new(metrics.clone());
+        let audit = Arc::new(Audit::new(metrics.clone()));
         let published = Published::new(service_documentation);
         Self { service, metrics, audit, bodies: Bodies::new(request), published }
     }
@@ -77,6 +79,11 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         // What the body waited for may be over by now.
         let now = self.service.available()?;
         Ok(FormRequest { arrival: Arrival { now, source }, authorization, body })
+    }
+
+    /// Answers a request that no handler takes.
+    pub(crate) fn reject(&self, request: &Request, rejection: Rejection) -> Response {
+        rejection::reject(&self.audit, Self::source(request), rejection)
     }
 
     /// The address that a request came from.

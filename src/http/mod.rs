@@ -5,6 +5,7 @@
 //!   │ tls      │ admission    │  ├───▶ auth ──────▶ oauth::forward_auth ──▶ the same
 //!   │          │              │  ├───▶ manage ────▶ oauth::manage ──▶ the same
 //!   │          │              │  └───▶ discovery (metadata, keys)
+//!   │          ├─ head ───────┴─▶ rejection (no handler sees it) ──▶ audit
 //!   │          │              └──────▶ answer (every response is built there)
 //!   └──────────┴─ connections, activity, observed: who has how many, and who uses them; budget: how many there may be
 //! health, metrics: each on a separate listener, by small_server
@@ -25,6 +26,7 @@ mod connections;
 mod discovery;
 pub mod endpoint;
 mod guarded;
+mod head;
 pub mod health;
 mod introspect;
 mod manage;
@@ -34,6 +36,7 @@ mod network;
 mod observed;
 mod pending;
 mod places;
+mod rejection;
 mod revoke;
 pub mod router;
 mod sent;
@@ -43,4 +46,5 @@ pub mod small_server;
 mod source;
 pub mod tls;
 mod token;
+mod upload;
 mod userinfo;

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
 
 use crate::clock::Clock;
-use crate::http::answer::{self, RequestId};
+use crate::http::audit::Audit;
 use crate::http::endpoint::Endpoint;
+use crate::http::rejection::Rejection;
 use crate::http::{auth, discovery, introspect, manage, revoke, token, userinfo};
 use crate::oauth::client::Clients;
 use crate::oauth::issuer::Issuer;
@@ -56,31 +59,41 @@ const AUTH_PATH: &str = "/auth";
 /// RFC 8414 §3 and OpenID Connect Discovery §4. Clients try both names, and for an issuer with a path both positions.
 const WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
 
-/// The router of the endpoint.
+type Endpoints<C, K> = State<Arc<Endpoint<C, K>>>;
+
+/// What a server serves.
+pub struct Routes {
+    pub(super) router: Router,
+    /// For what is rejected before it gets to the router.
+    pub(super) audit: Arc<Audit>,
+}
+
+/// The routes of the endpoint.
 ///
 /// For an issuer with a path everything is there below that path, and at the root as well, for proxies that take the
 /// path off before they pass a request on.
-pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Router {
+pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Routes {
     let mut router = Router::new();
     for (path, resource) in paths(&endpoint.service.issuer) {
         let methods: MethodRouter<Arc<Endpoint<C, K>>> = match resource {
-            Resource::Token => post(token::token).fallback(post_only),
-            Resource::Introspection => post(introspect::introspect).fallback(post_only),
-            Resource::Revocation => post(revoke::revoke).fallback(post_only),
+            Resource::Token => post(token::token).fallback(post_only::<C, K>),
+            Resource::Introspection => post(introspect::introspect).fallback(post_only::<C, K>),
+            Resource::Revocation => post(revoke::revoke).fallback(post_only::<C, K>),
             // OpenID Connect Core §5.3.1.
-            Resource::Userinfo => get(userinfo::userinfo).post(userinfo::userinfo).fallback(get_or_post),
-            Resource::Jwks => get(discovery::jwks).fallback(read_only),
-            Resource::Metadata => get(discovery::metadata).fallback(read_only),
+            Resource::Userinfo => get(userinfo::userinfo).post(userinfo::userinfo).fallback(get_or_post::<C, K>),
+            Resource::Jwks => get(discovery::jwks).fallback(read_only::<C, K>),
+            Resource::Metadata => get(discovery::metadata).fallback(read_only::<C, K>),
             // Proxies ask with GET, or with the method of the original request.
             Resource::Auth => any(auth::auth),
             Resource::AuthOfRequest => any(auth::auth_of_request),
-            Resource::ManagedApplication => get(manage::application).fallback(read_only),
-            Resource::ManagedSecrets => get(manage::secrets).fallback(read_only),
-            Resource::ManagedRotation => post(manage::rotate).fallback(post_only),
+            Resource::ManagedApplication => get(manage::application).fallback(read_only::<C, K>),
+            Resource::ManagedSecrets => get(manage::secrets).fallback(read_only::<C, K>),
+            Resource::ManagedRotation => post(manage::rotate).fallback(post_only::<C, K>),
         };
         router = router.route(&path, methods);
     }
-    router.fallback(async || answer::not_found(&RequestId::new())).with_state(endpoint)
+    let audit = Arc::clone(&endpoint.audit);
+    Routes { router: router.fallback(nothing::<C, K>).with_state(endpoint), audit }
 }
 
 /// The paths of public documents: the metadata and the keys.
@@ -90,16 +103,20 @@ pub fn public_paths(issuer: &Issuer) -> HashSet<String> {
     paths(issuer).into_iter().filter(|(_, resource)| public(resource)).map(|(path, _)| path).collect()
 }
 
-async fn post_only() -> axum::response::Response {
-    answer::method_not_allowed(&RequestId::new(), "POST")
+async fn post_only<C: Clients, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
+    endpoint.reject(&request, Rejection::Method("POST"))
 }
 
-async fn get_or_post() -> axum::response::Response {
-    answer::method_not_allowed(&RequestId::new(), "GET, HEAD, POST")
+async fn get_or_post<C: Clients, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
+    endpoint.reject(&request, Rejection::Method("GET, HEAD, POST"))
 }
 
-async fn read_only() -> axum::response::Response {
-    answer::method_not_allowed(&RequestId::new(), "GET, HEAD")
+async fn read_only<C: Clients, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
+    endpoint.reject(&request, Rejection::Method("GET, HEAD"))
+}
+
+async fn nothing<C: Clients, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
+    endpoint.reject(&request, Rejection::Path)
 }
 
 fn paths(issuer: &Issuer) -> BTreeMap<String, Resource> {

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
@@ -20,6 +19,7 @@ use crate::http::budget::{self, Bounds};
 use crate::http::connection::{Connection, Shared};
 use crate::http::connections::Connections;
 use crate::http::network::Network;
+use crate::http::router::Routes;
 
 /// Bounds of a server's connections.
 #[derive(Clone, Debug)]
@@ -131,14 +131,14 @@ fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
-    router: Router,
+    routes: Routes,
     limits: ServerLimits,
     shutdown: CancellationToken,
 ) {
     let sharing = limits.sharing.clone();
     let arrivals = Connections::of_arrivals(limits.arrivals);
     let shared = Arc::new(Shared {
-        router,
+        routes,
         admission: Admission::new(limits.requests, limits.sharing),
         connections: Connections::new(limits.connections),
         timeouts: limits.timeouts,

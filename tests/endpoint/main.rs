@@ -24,6 +24,7 @@ mod manage;
 mod operations;
 mod purpose;
 mod raw;
+mod rejected;
 mod responses;
 mod sessions;
 mod smuggling;
