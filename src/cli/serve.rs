@@ -105,13 +105,13 @@ pub struct ServeArgs {
     )]
     pub connections_max: Option<u32>,
 
-    /// Largest request body, in bytes.
+    /// Largest request body, in bytes. Tokens that do not fit into one are not issued.
     #[arg(
         long,
         env = "POSTERN_BODY_BYTES_MAX", hide_env_values = true,
         value_name = "BYTES",
         default_value_t = 65_536,
-        value_parser = clap::value_parser!(u32).range(1024..),
+        value_parser = clap::value_parser!(u32).range(4096..),
         help_heading = "Limits"
     )]
     pub body_bytes_max: u32,

@@ -20,6 +20,10 @@ pub(crate) const HANDSHAKE_READ: usize = 16 * 1024;
 pub(crate) const RECORD_READ: usize = 20 * 1024;
 /// Longest head of a request, and longest list of headers in HTTP/2.
 pub(crate) const HEAD: usize = 16 * 1024;
+/// What a head needs besides a token: the request line, and what proxies and clients add.
+const HEAD_WITHOUT_TOKEN: usize = 4 * 1024;
+/// What a form needs besides a token: client id and secret, each byte as three.
+const FORM_WITHOUT_TOKEN: usize = 2 * 1024;
 /// Size of a socket's buffers in each direction; Linux takes twice as much for its own bookkeeping. A longer answer
 /// takes another round trip for each of these.
 pub(crate) const SOCKET_BUFFER: u32 = 16 * 1024;
@@ -138,6 +142,12 @@ pub enum BudgetError {
         /// The limit that would do.
         needed: u64,
     },
+}
+
+/// The longest token that fits into a head, and into the form of introspection and revocation where bodies have this limit.
+#[must_use]
+pub fn token_bytes(body_bytes: usize) -> usize {
+    (HEAD - HEAD_WITHOUT_TOKEN).min(body_bytes.saturating_sub(FORM_WITHOUT_TOKEN))
 }
 
 impl Bounds {

@@ -38,6 +38,9 @@ pub enum TokenError {
         /// The object that decided.
         object: ObjectRevision,
     },
+    /// So much was granted that no endpoint of ours would accept the token.
+    #[error("the token is too large")]
+    TooLarge,
     /// Nothing wrong with the request; it cannot be answered now.
     #[error("the endpoint cannot answer now")]
     Unavailable(Unavailable),
@@ -133,6 +136,7 @@ impl TokenError {
                 AuthorityError::AudienceAmbiguous => "AudienceAmbiguous",
                 AuthorityError::SeveralAudiences => "SeveralAudiences",
             },
+            Self::TooLarge => "TokenTooLarge",
             Self::Unavailable(error) => error.rule(),
             Self::Internal => "Internal",
         }
@@ -148,6 +152,7 @@ impl TokenError {
             | Self::UnsupportedGrantType
             | Self::ScopeSyntax
             | Self::TargetSyntax
+            | Self::TooLarge
             | Self::Unavailable(_)
             | Self::Internal => None,
         }

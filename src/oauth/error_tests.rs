@@ -19,7 +19,8 @@ fn after(error: &TokenError) -> Option<TokenError> {
     Some(match error {
         TokenError::UnsupportedGrantType => TokenError::ScopeSyntax,
         TokenError::ScopeSyntax => TokenError::TargetSyntax,
-        TokenError::TargetSyntax => TokenError::Internal,
+        TokenError::TargetSyntax => TokenError::TooLarge,
+        TokenError::TooLarge => TokenError::Internal,
         TokenError::Internal => RequestError::NotAForm.into(),
         TokenError::Request(error) => match error {
             RequestError::NotAForm => RequestError::Query.into(),

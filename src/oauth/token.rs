@@ -45,6 +45,7 @@ pub struct TokenService<C, K> {
     audience_scopes: Vec<AudienceScope>,
     /// Whether tokens and introspection say who created the ServiceUser.
     pub(super) created_by_claim: bool,
+    token_bytes: usize,
     hasher: Hasher,
     pub(super) signer: Signer,
 }
@@ -59,6 +60,8 @@ pub struct TokenSettings {
     /// Whether tokens and introspection say who created the ServiceUser: usually the name of a person, which every API
     /// that gets a token would learn. The audit log says it in either case.
     pub created_by_claim: bool,
+    /// The longest token that the endpoints of this installation accept, in bytes. None is issued that is longer.
+    pub token_bytes: usize,
 }
 
 /// What a request turned out to be about, for the audit line. Every field may hold what the caller made up, except
@@ -97,8 +100,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         meter: Arc<dyn Meter>,
     ) -> Self {
         let (hasher, signer) = (Hasher::new(limits, meter), Signer::new());
-        let TokenSettings { issuer, audience_scopes, created_by_claim } = settings;
-        Self { clients, clock, keys, issuer, audience_scopes, created_by_claim, hasher, signer }
+        let TokenSettings { issuer, audience_scopes, created_by_claim, token_bytes } = settings;
+        Self { clients, clock, keys, issuer, audience_scopes, created_by_claim, token_bytes, hasher, signer }
     }
 
     /// Whether an answer may be given at all; asked before anything else, so that a replica without a read model never
@@ -211,6 +214,9 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         let started = Instant::now();
         let access_token = self.write(client, &claims).await?;
         self.hasher.signed(started);
+        if access_token.len() > self.token_bytes {
+            return Err(TokenError::TooLarge);
+        }
         facts.jti = Some(jti);
         facts.created_by.clone_from(&identity.created_by);
         // An idle token that is never used ends sooner.

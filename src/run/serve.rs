@@ -16,7 +16,7 @@ use crate::chain::chain;
 use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::keyset::KeySet;
-use crate::http::budget::Bounds;
+use crate::http::budget::{self, Bounds};
 use crate::http::endpoint::{self, Endpoint, RequestLimits};
 use crate::http::router;
 use crate::http::server::{ServerLimits, Sharing, Timeouts, serve};
@@ -233,6 +233,7 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> en
             issuer: process.issuer.clone(),
             audience_scopes: vec![AudienceScope::native(), args.audience_scope.clone()],
             created_by_claim: args.created_by_claim,
+            token_bytes: budget::token_bytes(request.body_bytes),
         },
         service_documentation: args.service_documentation.clone(),
         request,

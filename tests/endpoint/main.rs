@@ -19,6 +19,7 @@ mod grants;
 mod health;
 mod imported;
 mod introspection;
+mod large_tokens;
 mod log;
 mod manage;
 mod operations;

@@ -14,6 +14,7 @@ use postern::crypto::install_key::{InstallKeys, Strength};
 use postern::crypto::keyset::KeySet;
 use postern::crypto::secret::SecretValue;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
+use postern::http::budget;
 use postern::http::endpoint::{Endpoint, RequestLimits, Settings};
 use postern::http::router::{public_paths, router};
 use postern::http::server::{ServerLimits, Sharing, serve};
@@ -263,6 +264,7 @@ impl World {
                     "urn:zitadel:iam:org:project:id:{id}:aud".parse().unwrap(),
                 ],
                 created_by_claim: options.created_by_claim,
+                token_bytes: budget::token_bytes(RequestLimits::default().body_bytes),
             },
             service_documentation: Some("https://docs.example.com".to_owned()),
             request: options.request,

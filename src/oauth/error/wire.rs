@@ -80,6 +80,9 @@ impl TokenError {
                     (400, Code::InvalidTarget, "only one audience per token is allowed")
                 }
             },
+            Self::TooLarge => {
+                (400, Code::InvalidScope, "the token would be too large: request fewer scopes with scope")
+            }
             Self::Unavailable(error) => (error.status(), Code::TemporarilyUnavailable, error.description()),
             Self::Internal => (500, Code::ServerError, "the token could not be made"),
         };

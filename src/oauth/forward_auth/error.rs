@@ -201,6 +201,7 @@ impl From<TokenError> for AccessError {
             | TokenError::ScopeSyntax
             | TokenError::TargetSyntax
             | TokenError::Authority { .. }
+            | TokenError::TooLarge
             | TokenError::Internal => Self::Client(Box::new(ClientError::MalformedHeader)),
         }
     }

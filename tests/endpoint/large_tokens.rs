@@ -1,0 +1,82 @@
+//! A token that is issued is one that every endpoint here accepts.
+
+use std::collections::BTreeSet;
+
+use postern::http::budget;
+use postern::http::endpoint::RequestLimits;
+use postern::oauth::client::TokenFormat;
+
+use crate::world::{BILLING, FORM, World, grant, record_of};
+use crate::{log, raw};
+
+/// A scope of fifty characters.
+fn scope(number: usize) -> String {
+    format!("s{number:03}{}", "x".repeat(46))
+}
+
+/// A client that holds these scopes, of which each token gets all.
+fn hold(world: &World, scopes: usize, format: TokenFormat) {
+    let scopes: BTreeSet<String> = (0..scopes).map(scope).collect();
+    let entries: Vec<_> = scopes.iter().map(|scope| (BILLING, scope.as_str(), "billing.all", "Operational")).collect();
+    let openid = [(BILLING, "introspect", "billing.all", "Operational")];
+    let mut record = record_of(grant(&[&entries[..], &openid].concat()), &[&world.credential]);
+    record.token.format = format;
+    world.clients.put(record);
+}
+
+async fn token(world: &World, scopes: usize) -> raw::Reply {
+    let scopes = (0..scopes).map(scope).collect::<Vec<_>>().join("+");
+    world.token(&format!("scope=openid+{scopes}")).await
+}
+
+#[tokio::test]
+async fn the_largest_token_is_accepted_by_every_endpoint_and_a_larger_one_is_not_issued() {
+    let limit = budget::token_bytes(RequestLimits::default().body_bytes);
+    assert_eq!(limit, 12 * 1024);
+    for format in [TokenFormat::Jwt, TokenFormat::Opaque { idle: None }] {
+        let world = World::start().await;
+        let mut largest = String::new();
+        let mut scopes = 150;
+        let refused = loop {
+            hold(&world, scopes, format);
+            let reply = token(&world, scopes).await;
+            if reply.status != 200 {
+                break reply;
+            }
+            largest = reply.json()["access_token"].as_str().unwrap().to_owned();
+            scopes += 1;
+            assert!(scopes < 250, "there is a limit");
+        };
+        assert_eq!(refused.error(), (400, "invalid_scope".to_owned()));
+        let told = refused.json()["error_description"].as_str().unwrap().to_owned();
+        assert_eq!(told, "the token would be too large: request fewer scopes with scope");
+        let id = refused.header("x-request-id").unwrap().to_owned();
+        let text = log::text();
+        let line = text.lines().find(|line| line.contains(&id)).expect("an audit line");
+        assert!(line.contains("\"rule\":\"TokenTooLarge\"") && line.contains("invoice-sync-0"), "{line}");
+        assert!((limit - 100..=limit).contains(&largest.len()), "{} bytes", largest.len());
+
+        // With what proxies and clients add.
+        let (bearer, cookie) = (format!("Bearer {largest}"), "c".repeat(3 * 1024));
+        let headers = [("authorization", bearer.as_str()), ("cookie", &cookie)];
+        let auth = format!("/auth?audience={BILLING}&scope={}", scope(0));
+        for path in [auth.as_str(), "/oauth2/userinfo"] {
+            assert_eq!(world.send("GET", path, &headers, "").await.status, 200, "{path}");
+        }
+        let client = [("authorization", &*world.credential.basic()), FORM];
+        let about = format!("token={largest}");
+        let introspected = world.send("POST", "/oauth2/introspect", &client, &about).await;
+        assert_eq!((introspected.status, introspected.json()["active"].as_bool()), (200, Some(true)));
+        assert_eq!(world.send("POST", "/oauth2/revoke", &client, &about).await.status, 200);
+        let introspected = world.send("POST", "/oauth2/introspect", &client, &about).await;
+        assert_eq!(introspected.json()["active"], false, "revoked");
+
+        // The remedy.
+        assert_eq!(token(&world, 3).await.status, 200);
+    }
+}
+
+#[test]
+fn where_bodies_are_shorter_so_are_tokens() {
+    assert_eq!([4096, 8192, 1 << 20].map(budget::token_bytes), [2048, 6144, 12 * 1024]);
+}
