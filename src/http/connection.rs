@@ -150,7 +150,8 @@ impl Connection {
             // Nothing of the request is known, so a proxy that may name its source has not done so.
             let source = self.origin.is_some().then(|| self.peer.ip());
             let rejected = rejection::reject_unreadable(stream, &held, &self.shared.routes.audit, source, GOODBYE);
-            let _ = seat.evicted().run_until_cancelled(rejected).await;
+            // Boxed, because few connections need it and each would have room for it.
+            let _ = seat.evicted().run_until_cancelled(Box::pin(rejected)).await;
         } else if !matches!(ended, Some(Ok(()))) {
             // hyper does not close the TLS session. A client distinguishes close_notify from a truncation attack (RFC 8446
             // §6.1).

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use axum::http::header::{HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, Request, Version};
+use axum::http::{HeaderMap, HeaderValue, Request, Version};
 
 use crate::http::rejection::Rejection;
 
@@ -32,7 +32,7 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Rejection> {
 
 /// No coding but `chunked`, and that once. hyper makes sure that it is the last one.
 fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Rejection> {
-    let lists = headers.get_all(TRANSFER_ENCODING).iter().map(|value| value.as_bytes());
+    let lists = headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
     let codings = lists.flat_map(|list| list.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let mut is_chunked = false;
     for coding in codings.filter(|coding| !coding.is_empty()) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Collected};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -115,7 +115,7 @@ pub(super) async fn reject_unreadable<S: AsyncRead + AsyncWrite + Unpin>(
 /// hyper's status line, date and end of the connection, with the headers and the body of a response.
 async fn complete(head: &[u8], response: Response<Body>) -> Vec<u8> {
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let mut all = Vec::with_capacity(1024);
     let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty());
     for line in lines.filter(|line| !line.starts_with(CONTENT_LENGTH.as_str().as_bytes())) {
@@ -134,7 +134,7 @@ async fn complete(head: &[u8], response: Response<Body>) -> Vec<u8> {
 /// connection, and a client that writes everything before it reads loses the response.
 async fn linger(mut stream: impl AsyncRead + Unpin) {
     let discard = async {
-        let (mut left, mut buffer) = (upload::LEFT_BYTES_MAX, [0; 4096]);
+        let (mut left, mut buffer) = (upload::LEFT_BYTES_MAX, vec![0; 4096]);
         while let Ok(Ok(read @ 1..)) = timeout(upload::LEFT_GAP_MAX, stream.read(&mut buffer)).await {
             let Some(rest) = left.checked_sub(read) else { return };
             left = rest;
