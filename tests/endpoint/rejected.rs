@@ -164,7 +164,7 @@ async fn a_connection_whose_body_was_discarded_is_used_again_and_one_that_goes_o
     // 32 MiB, of which one is read, and what the kernel keeps.
     stream.write_all(post(32 << 20).as_bytes()).await.unwrap();
     assert_eq!(raw::one(&mut stream).await.status, 413, "at once");
-    let piece = [b'a'; 64 * 1024];
+    let piece = vec![b'a'; 64 * 1024];
     let mut written = 0;
     while stream.write_all(&piece).await.is_ok() {
         written += piece.len();
