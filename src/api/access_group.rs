@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::location::Location;
 use super::namespace::NamespaceFacts;
+use super::printable::printable;
 use super::schema;
 
 /// Held at an audience, this scope lets a client introspect every token for it. Adding it to a group needs a separate right.
@@ -21,7 +22,6 @@ pub const INTROSPECT: &str = "introspect";
     kind = "AccessGroup",
     plural = "accessgroups",
     shortname = "ag",
-    category = "postern",
     status = "AccessGroupStatus",
     doc = "AccessGroup is a role at a location, and what it permits. It is written by the owner of an API or by the platform team, never by the teams that use it.",
     derive = "PartialEq",
@@ -30,7 +30,9 @@ pub const INTROSPECT: &str = "introspect";
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
     printcolumn(name = "Plane", type_ = "string", json_path = ".status.plane"),
     printcolumn(name = "Location", type_ = "string", json_path = ".spec.location"),
-    printcolumn(name = "Namespaces", type_ = "string", json_path = ".spec.namespaces", priority = "1"),
+    printcolumn(name = "Members", type_ = "integer", json_path = ".status.members"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Namespaces", type_ = "string", json_path = ".status.namespaces", priority = "1"),
     printcolumn(
         name = "Created By",
         type_ = "string",
@@ -43,11 +45,11 @@ pub const INTROSPECT: &str = "introspect";
 pub struct AccessGroupSpec {
     /// A name for people; free to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
+    #[schemars(schema_with = "schema::display_name")]
     pub display_name: Option<String>,
     /// What the group is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[schemars(schema_with = "schema::description")]
     pub description: Option<String>,
     /// The role; appears in the claim `roles` of tokens. Several groups may carry the same role at several locations.
     #[schemars(schema_with = "schema::role")]
@@ -137,12 +139,32 @@ pub struct AccessGroupStatus {
     /// The plane in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plane: Option<Plane>,
+    /// The namespaces that are admitted, in one line: names and a label selector. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<String>,
     /// Service users that hold it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<i64>,
     /// `Ready`: accepted, in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// Longest line that says which namespaces are admitted.
+const SUMMARY_MAX: usize = 1024;
+
+impl Namespaces {
+    /// Both lists in one line, as the column NAMESPACES shows them; a selector as kubectl takes it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let selector = self.selector.as_ref().map(|selector| match Selector::try_from(selector.clone()) {
+            Ok(selector) if selector.selects_all() => "all".to_owned(),
+            Ok(selector) => format!("with labels {selector}"),
+            Err(_) => "none by labels".to_owned(),
+        });
+        let parts: Vec<String> = self.names.iter().flatten().cloned().chain(selector).collect();
+        printable(&parts.join(", "), SUMMARY_MAX)
+    }
 }
 
 impl AccessGroupSpec {

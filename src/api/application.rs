@@ -54,15 +54,15 @@ pub const TOKEN_LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_mins(15)
 pub struct ApplicationSpec {
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
+    #[schemars(schema_with = "schema::display_name")]
     pub display_name: Option<String>,
     /// Where the application lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "url")]
+    #[schemars(schema_with = "schema::url")]
     pub url: Option<String>,
     /// What the application is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[schemars(schema_with = "schema::description")]
     pub description: Option<String>,
     /// The ServiceUser, of the same namespace, that it acts as; changeable. The next token carries the new subject.
     pub service_user_ref: Reference,
@@ -212,17 +212,6 @@ pub enum ScopePolicy {
     Reject,
     /// Left out.
     Narrow,
-}
-
-fn url(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "string",
-        "maxLength": 2048,
-        "x-kubernetes-validations": [{
-            "rule": "isURL(self) && url(self).getScheme() in ['http', 'https']",
-            "message": "must be an absolute http or https URL such as https://invoice-sync.example.com",
-        }],
-    })
 }
 
 /// What the controller says of an Application.

@@ -35,6 +35,8 @@ pub type Authority = BTreeSet<Permit>;
 /// What the groups of a service user come to.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Membership {
+    /// Where the service user acts.
+    pub location: Location,
     /// The roles in force, with their groups.
     pub grants: BTreeSet<RoleGrant>,
     /// The permissions of those roles.
@@ -76,12 +78,13 @@ pub fn resolve<'a>(
     required: NamespaceLocation,
     group: impl Fn(&str) -> Option<&'a AccessGroup>,
 ) -> Membership {
-    if !namespace.allows(&user.location) {
-        return Membership { location_refused: namespace.bound.clone(), ..Membership::default() };
+    let location = namespace.location_of(user.location.as_ref());
+    if !namespace.allows(&location) {
+        return Membership { location, location_refused: namespace.bound.clone(), ..Membership::default() };
     }
-    let mut membership = Membership::default();
+    let mut membership = Membership { location, ..Membership::default() };
     for name in user.groups.iter().flatten() {
-        match admit(user, namespace, required, group(name)) {
+        match admit(&membership.location, namespace, required, group(name)) {
             Ok(group) => membership.join(name, group),
             Err(why) => membership.unresolved.push((name.clone(), why)),
         }
@@ -90,18 +93,18 @@ pub fn resolve<'a>(
 }
 
 fn admit<'a>(
-    user: &ServiceUserSpec,
+    at: &Location,
     namespace: &NamespaceFacts,
     required: NamespaceLocation,
     group: Option<&'a AccessGroup>,
 ) -> Result<&'a AccessGroup, WhyNot> {
     let group = group.filter(|group| group.spec.admits_namespace(namespace)).ok_or(WhyNot::NotFound)?;
     let location = &group.spec.location;
-    if !group.spec.reaches(&user.location) {
+    if !group.spec.reaches(at) {
         return Err(WhyNot::OtherLocation(location.clone()));
     }
     let is_missing = required == NamespaceLocation::Required && namespace.bound.is_none();
-    if is_missing && user.location != *location {
+    if is_missing && at != location {
         return Err(WhyNot::NoNamespaceLocation(location.clone()));
     }
     Ok(group)
@@ -202,10 +205,10 @@ pub fn fingerprint(authority: &Authority, context: &[&str]) -> String {
     digest(context.iter().copied().chain(permits))
 }
 
-/// What the epoch of a ServiceUser stands for, when its groups come to `authority`.
+/// What the epoch of a ServiceUser stands for, when its groups come to `held`.
 #[must_use]
-pub fn user_stands_for(user: &ServiceUserSpec, authority: &Authority) -> String {
-    fingerprint(authority, &[user.location.as_str(), if user.is_suspended() { "suspended" } else { ENABLED }])
+pub fn user_stands_for(user: &ServiceUserSpec, held: &Membership) -> String {
+    fingerprint(&held.authority, &[held.location.as_str(), if user.is_suspended() { "suspended" } else { ENABLED }])
 }
 
 /// What the epoch of the Application with this UID stands for, which acts for `subject` and holds `authority`. `closed`

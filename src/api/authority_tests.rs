@@ -34,10 +34,30 @@ fn user(at: &str, groups: &[&str]) -> ServiceUserSpec {
         display_name: None,
         description: None,
         email: None,
-        location: location(at),
+        location: Some(location(at)),
         groups: Some(groups.iter().map(|group| (*group).to_owned()).collect()),
         suspend: None,
     }
+}
+
+#[test]
+fn a_user_without_a_location_is_at_that_of_its_namespace_or_at_the_root() {
+    let user = ServiceUserSpec { location: None, ..user("/", &["readers"]) };
+    let emea = group("readers", "reader", "/emea", Reach::Location, &[("api", &["read"])]);
+    let root = group("readers", "reader", "/", Reach::Location, &[("api", &["read"])]);
+    let resolved = |bound: Option<&str>, group: &AccessGroup| {
+        let held = resolve(&user, &namespace("billing", bound), NamespaceLocation::Optional, |_| Some(group));
+        (held.location.to_string(), !held.authority.is_empty())
+    };
+    assert_eq!(resolved(Some("/emea"), &emea), ("/emea".to_owned(), true));
+    assert_eq!(resolved(Some("/emea"), &root), ("/emea".to_owned(), false));
+    assert_eq!(resolved(None, &root), ("/".to_owned(), true));
+    assert_eq!(resolved(None, &emea), ("/".to_owned(), false));
+    // Not the same for tokens: the claim differs.
+    let stands_for = |bound| {
+        user_stands_for(&user, &resolve(&user, &namespace("billing", bound), NamespaceLocation::Optional, |_| None))
+    };
+    assert_ne!(stands_for(Some("/emea")), stands_for(None));
 }
 
 fn namespace(name: &str, bound: Option<&str>) -> NamespaceFacts {

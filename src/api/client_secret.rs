@@ -44,9 +44,9 @@ pub use uses::Use;
     selectable = ".spec.applicationRef.name",
     printcolumn(name = "Application", type_ = "string", json_path = ".spec.applicationRef.name"),
     printcolumn(name = "Hint", type_ = "string", json_path = ".status.hint"),
-    printcolumn(name = "Uses", type_ = "string", json_path = ".spec.uses", priority = "1"),
+    printcolumn(name = "Uses", type_ = "string", json_path = ".status.uses", priority = "1"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
-    printcolumn(name = "Last Used", type_ = "string", json_path = ".status.lastUsedAt"),
+    printcolumn(name = "Last Used", type_ = "date", json_path = ".status.lastUsedAt"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Reason",
@@ -71,8 +71,11 @@ pub use uses::Use;
 #[x_kube(validation = Rule::new("!(has(oldSelf.revoke) && oldSelf.revoke) || (has(self.revoke) && self.revoke)")
     .message("revoke is for good and cannot be set back: create another ClientSecret")
     .field_path(".revoke"))]
+#[x_kube(validation = Rule::new("!has(self.rotation) || !has(self.source) || !has(self.source.existing)")
+    .message("rotation does not apply to an imported value, which changes only in the Secret that it comes from: remove rotation, or source.existing to have a value generated")
+    .field_path(".rotation"))]
 #[x_kube(validation = Rule::new(rotation::room_rule())
-    .message("rotation.every plus rotation.overlap (24h when it is absent) must fit into the life of a version: lengthen expiresIn (1y when it is absent), or shorten one of them")
+    .message("rotation.every plus rotation.overlap (24h when it is absent, or rotation.every if that is shorter) must fit into the life of a version: lengthen expiresIn (1y when it is absent), or shorten one of them")
     .field_path(".rotation.every"))]
 // There are as many in memory as there are credentials: what most leave out is boxed.
 #[serde(rename_all = "camelCase")]
@@ -82,7 +85,7 @@ pub struct ClientSecretSpec {
     pub application_ref: Reference,
     /// What the secret is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[schemars(schema_with = "schema::description")]
     pub description: Option<String>,
     /// Narrower than the application; same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,6 +128,13 @@ impl ClientSecretSpec {
     #[must_use]
     pub fn is_revoked(&self) -> bool {
         self.revoke.unwrap_or_default()
+    }
+
+    /// The uses in one line, as the column USES shows them; `None`: everything.
+    #[must_use]
+    pub fn uses_summary(&self) -> Option<String> {
+        let uses = self.uses.as_ref()?.iter();
+        Some(uses.map(|purpose| format!("{purpose:?}")).collect::<Vec<_>>().join(", "))
     }
 
     /// Whether it may be used for this.

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::printable::printable;
+
 /// Condition types.
 pub mod types {
     /// The object does what it says; see the reasons.
@@ -76,7 +78,7 @@ pub mod reasons {
     pub const IMPORT_NOT_FOUND: &str = "ImportNotFound";
     /// The Secret to import from has no such key.
     pub const IMPORT_KEY_MISSING: &str = "ImportKeyMissing";
-    /// The value to import is too short or too long.
+    /// The value to import is too short or too long, has a control character, or begins as generated ones do.
     pub const IMPORT_VALUE_REFUSED: &str = "ImportValueRefused";
     /// The API server refuses the Secret in which the credential is to be delivered.
     pub const DELIVERY_FAILED: &str = "DeliveryFailed";
@@ -108,6 +110,16 @@ pub mod reasons {
     pub const ROTATED: &str = "Rotated";
     /// The old value is not accepted any more (event).
     pub const RETIRED: &str = "Retired";
+    /// `spec.rotation.rollout` names a workload that does not exist or cannot be read.
+    pub const WORKLOAD_UNAVAILABLE: &str = "WorkloadUnavailable";
+    /// `spec.rotation` names neither an interval nor a trigger.
+    pub const NO_TRIGGER: &str = "NoTrigger";
+    /// The API server refuses the status that the controller wrote.
+    pub const STATUS_REFUSED: &str = "StatusRefused";
+    /// The object is not of its schema and counts as absent.
+    pub const NOT_DECODED: &str = "NotDecoded";
+    /// An imported value is used without the line break at its end (event).
+    pub const LINE_BREAK_IGNORED: &str = "LineBreakIgnored";
     /// An imported value is in force (event).
     pub const IMPORTED: &str = "Imported";
     /// A new value replaces one whose Secret was deleted or changed (event).
@@ -149,19 +161,11 @@ impl Verdict {
     }
 }
 
-/// Longest message of a condition, in bytes. Messages quote what authors write, and a status that is too large for the API
-/// server would tell nothing.
-const MESSAGE_LENGTH_MAX: usize = 4_096;
-
-fn shortened(mut message: String) -> String {
-    if message.len() > MESSAGE_LENGTH_MAX {
-        let fits = |end: &usize| message.is_char_boundary(*end);
-        let end = (0..=MESSAGE_LENGTH_MAX - '…'.len_utf8()).rev().find(fits).unwrap_or_default();
-        message.truncate(end);
-        message.push('…');
-    }
-    message
-}
+/// The most characters of a message, as of `metav1.Condition`.
+pub const MESSAGE_LENGTH_MAX: usize = 32_768;
+/// The most characters that are written: messages quote what authors write, and a status that is too large for the API server
+/// would tell nothing.
+const MESSAGE_WRITTEN_MAX: usize = 4_096;
 
 /// The condition list that says `verdicts`. `lastTransitionTime` is kept where the status did not change; a condition
 /// without a verdict is dropped.
@@ -181,7 +185,7 @@ pub fn merge(
                 type_: verdict.type_.to_owned(),
                 status: status.to_owned(),
                 reason: verdict.reason.to_owned(),
-                message: shortened(verdict.message),
+                message: printable(&verdict.message, MESSAGE_WRITTEN_MAX),
                 observed_generation: generation,
                 // Seconds: the API server stores no more, and an equal status must compare equal.
                 last_transition_time: unchanged

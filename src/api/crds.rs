@@ -1,13 +1,15 @@
 //! The CustomResourceDefinitions, as generated YAML under `crds/` has them.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 use serde_json::json;
 
 use super::conditions::{reasons, types};
 use super::{AccessGroup, Application, ClientSecret, EndpointState, ServiceUser};
+
+mod conditions;
 
 /// Every CRD of Postern.
 #[must_use]
@@ -17,26 +19,20 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         .into()
 }
 
-/// What the derive does not know: the default of `status`, that an absent field is not a null one, and that conditions
-/// merge by type, each as a whole.
+/// What the derive does not know: the default of `status`, and what holds for every schema, see [`tidy`].
 fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
             continue;
         };
-        drop_nullable(root);
+        tidy(root);
         let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) else {
             continue;
         };
         status.default = Some(JSON(pending()));
         status.description.get_or_insert_with(|| "What the controller says of the object.".to_owned());
         if let Some(conditions) = status.properties.as_mut().and_then(|properties| properties.get_mut("conditions")) {
-            conditions.x_kubernetes_list_type = Some("map".to_owned());
-            conditions.x_kubernetes_list_map_keys = Some(vec!["type".to_owned()]);
-            if let Some(JSONSchemaPropsOrArray::Schema(condition)) = conditions.items.as_mut() {
-                // Who says a condition says all of it. Field by field the API server would note seven owners for each.
-                condition.x_kubernetes_map_type = Some("atomic".to_owned());
-            }
+            conditions::complete(conditions);
         }
     }
     crd
@@ -54,12 +50,91 @@ fn pending() -> serde_json::Value {
     }]})
 }
 
-/// An optional field is left out, not null: without the marker the API server drops a null before it stores the object.
-fn drop_nullable(schema: &mut JSONSchemaProps) {
+/// Puts right a schema and all schemas in it. An optional field is left out, not null: without the marker the API server
+/// drops a null before it stores the object. A list is replaced as a whole unless something else is said. A description
+/// is one line for each paragraph: the breaks of the source are none of its own.
+fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    if let Some(description) = &mut schema.description {
+        let paragraphs = description.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+        *description = paragraphs.collect::<Vec<_>>().join("\n\n");
+    }
+    if schema.type_.as_deref() == Some("array") {
+        schema.x_kubernetes_list_type.get_or_insert_with(|| "atomic".to_owned());
+    }
     let properties = schema.properties.iter_mut().flat_map(|properties| properties.values_mut());
-    properties.for_each(drop_nullable);
+    properties.for_each(tidy);
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = schema.items.as_mut() {
-        drop_nullable(items);
+        tidy(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = schema.additional_properties.as_mut() {
+        tidy(values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every schema of the CRDs, with its path.
+    fn each(path: &str, schema: &JSONSchemaProps, look: &mut impl FnMut(&str, &JSONSchemaProps)) {
+        look(path, schema);
+        for (name, property) in schema.properties.iter().flatten() {
+            each(&format!("{path}.{name}"), property, look);
+        }
+        if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+            each(&format!("{path}[]"), items, look);
+        }
+        if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+            each(&format!("{path}{{}}"), values, look);
+        }
+    }
+
+    fn roots() -> Vec<(String, JSONSchemaProps)> {
+        let root = |mut crd: CustomResourceDefinition| {
+            let schema = crd.spec.versions.remove(0).schema.unwrap().open_api_v3_schema.unwrap();
+            (crd.spec.names.kind, schema)
+        };
+        all().into_iter().map(root).collect()
+    }
+
+    #[test]
+    fn every_list_says_how_it_merges_and_no_description_is_broken_inside_a_paragraph() {
+        for (kind, root) in roots() {
+            each(&kind, &root, &mut |path, schema| {
+                let is_list = schema.type_.as_deref() == Some("array");
+                assert_eq!(is_list, schema.x_kubernetes_list_type.is_some(), "{path}");
+                let description = schema.description.as_deref().unwrap_or_default();
+                assert!(!description.replace("\n\n", "").contains('\n'), "{path}: {description}");
+            });
+        }
+    }
+
+    /// `kubectl get` of a category fails as a whole for whoever may not list one of its kinds, and `edit` and `view` of
+    /// Kubernetes give rights in namespaces only.
+    #[test]
+    fn the_category_has_the_kinds_of_namespaces_only() {
+        for crd in all() {
+            let is_for_users = crd.spec.scope == "Namespaced" && crd.spec.names.kind != "EndpointState";
+            assert_eq!(crd.spec.names.categories.is_some(), is_for_users, "{}", crd.spec.names.kind);
+        }
+    }
+
+    #[test]
+    fn conditions_are_bounded_as_kubernetes_bounds_its_own() {
+        for (kind, root) in roots().into_iter().filter(|(kind, _)| kind != "EndpointState") {
+            let mut seen = 0;
+            each(&kind, &root, &mut |path, schema| {
+                if path.contains(".status.conditions[].") {
+                    seen += 1;
+                    let bounded = schema.max_length.is_some()
+                        || schema.enum_.is_some()
+                        || schema.minimum.is_some()
+                        || schema.pattern.is_some();
+                    assert!(bounded, "{path}");
+                }
+            });
+            assert_eq!(seen, 6, "{kind}");
+        }
     }
 }

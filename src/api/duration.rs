@@ -60,6 +60,11 @@ fn seconds(text: &str) -> Option<i64> {
     (rest.is_empty() && !text.is_empty()).then_some(seconds)
 }
 
+/// CEL: whether the text at `path` is of the syntax.
+pub(super) fn cel_is_duration(path: &str) -> String {
+    format!("{path}.matches(r'{PATTERN}')")
+}
+
 /// CEL: the length in seconds of the duration at `path`.
 pub(super) fn cel_seconds(path: &str) -> String {
     let part = |(letter, _, unit): &(char, usize, i64)| {

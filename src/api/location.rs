@@ -21,6 +21,13 @@ pub struct Location(String);
 #[error("a location is / or segments of a-z, 0-9 and - such as /emea/billing, at most 16, without a trailing slash")]
 pub struct MalformedLocation;
 
+/// The root.
+impl Default for Location {
+    fn default() -> Self {
+        Self("/".to_owned())
+    }
+}
+
 impl Location {
     /// The text form.
     #[must_use]

@@ -22,6 +22,7 @@ pub mod location;
 pub mod names;
 pub mod namespace;
 pub mod precedence;
+pub mod printable;
 mod schema;
 pub mod service_user;
 pub mod terminating;

@@ -37,6 +37,13 @@ impl NamespaceFacts {
         }
     }
 
+    /// Where a service user of this namespace acts that asks for `location`, or for none.
+    #[must_use]
+    pub fn location_of(&self, location: Option<&Location>) -> Location {
+        let bound = || self.bound.as_ref().and_then(|bound| bound.as_ref().ok());
+        location.or_else(bound).cloned().unwrap_or_default()
+    }
+
     /// Whether a service user in this namespace may be at `location`.
     #[must_use]
     pub fn allows(&self, location: &Location) -> bool {

@@ -1,7 +1,10 @@
 //! Schemas of the strings that occur in several kinds, each with the message that a person reads when it is refused.
 //!
-//! The pattern makes the rule readable by tools; the CEL rule beside it carries the sentence, because the API server's
-//! own message for a pattern shows only the pattern.
+//! Each text has one rule at a time that refuses it: a CEL rule, because the API server's own message for a `pattern` or a
+//! `minLength` shows only the pattern or the number.
+//!
+//! No rule lets control characters through. Most texts are copied to status, events, labels or annotations, and the API
+//! server refuses a server-side apply with such a character: it reads the patch as YAML.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -17,14 +20,23 @@ pub(super) use secret::{added_annotations, added_labels, renamed_keys, secret_ke
 /// Characters of an RFC 6749 §3.3 scope-token; also what an audience and a role may consist of.
 const VISIBLE_ASCII: &str = r"^[\x21-\x7E]+$";
 
-fn text(length_max: usize, pattern: &str, message: &str) -> Schema {
+/// What YAML refuses or takes for a line break: control characters, line separators, the byte order mark, and the last two
+/// code points of the first plane. For a character class; tab and line breaks stand apart.
+const CONTROL: &str = r"\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F\x{2028}\x{2029}\x{FEFF}\x{FFFE}\x{FFFF}";
+const TAB_AND_LINE_BREAKS: &str = r"\t\n\r";
+
+/// A string with one rule.
+fn ruled(length_max: usize, rule: &str, message: &str) -> Schema {
     json_schema!({
         "type": "string",
-        "minLength": 1,
         "maxLength": length_max,
-        "pattern": pattern,
-        "x-kubernetes-validations": [{"rule": matches(pattern), "message": message}],
+        "x-kubernetes-validations": [{"rule": rule, "message": message}],
     })
+}
+
+/// A string of this pattern, which the empty string does not match.
+fn text(length_max: usize, pattern: &str, message: &str) -> Schema {
+    ruled(length_max, &matches(pattern), message)
 }
 
 fn matches(pattern: &str) -> String {
@@ -38,6 +50,49 @@ fn with_rule(mut schema: Schema, rule: &str, message: &str) -> Schema {
     schema
 }
 
+/// Free text on one line.
+fn line(length_max: usize, repeated: char) -> Schema {
+    let pattern = format!("^[^{CONTROL}{TAB_AND_LINE_BREAKS}]{repeated}$");
+    text(length_max, &pattern, "must be plain text on one line: remove line breaks, tabs and control characters")
+}
+
+/// Free text.
+fn lines(length_max: usize) -> Schema {
+    let pattern = format!("^[^{CONTROL}]*$");
+    text(length_max, &pattern, "must be plain text: remove control characters other than line breaks and tabs")
+}
+
+/// A name for people.
+pub(super) fn display_name(_: &mut SchemaGenerator) -> Schema {
+    line(128, '*')
+}
+
+/// What an object is for.
+pub(super) fn description(_: &mut SchemaGenerator) -> Schema {
+    lines(1024)
+}
+
+/// A text whose change has a meaning.
+pub(super) fn trigger(_: &mut SchemaGenerator) -> Schema {
+    line(128, '+')
+}
+
+/// An e-mail address.
+pub(super) fn email(_: &mut SchemaGenerator) -> Schema {
+    let part = format!("[^@ {CONTROL}{TAB_AND_LINE_BREAKS}]+");
+    text(254, &format!("^{part}@{part}$"), "must be an e-mail address such as team@example.com")
+}
+
+/// An absolute URL.
+pub(super) fn url(_: &mut SchemaGenerator) -> Schema {
+    let visible = matches(&format!("^[^ {CONTROL}{TAB_AND_LINE_BREAKS}]+$"));
+    ruled(
+        2048,
+        &format!("{visible} && isURL(self) && url(self).getScheme() in ['http', 'https']"),
+        "must be an absolute http or https URL such as https://invoice-sync.example.com",
+    )
+}
+
 fn list(items: &Schema, items_max: usize) -> Schema {
     json_schema!({"type": "array", "maxItems": items_max, "items": items, "x-kubernetes-list-type": "set"})
 }
@@ -49,13 +104,11 @@ fn at_least_one(mut list: Schema) -> Schema {
 
 const LOCATION: &str = "must be / or segments of a-z, 0-9 and - such as /emea/billing: at most 16 segments of 1-63 characters, no trailing slash";
 
-/// A location. The bounds stand in a rule of their own: RE2 refuses nested repetition as large as theirs.
+/// A location. The bounds stand beside the pattern: RE2 refuses nested repetition as large as theirs.
 pub(super) fn location(_: &mut SchemaGenerator) -> Schema {
-    with_rule(
-        text(location::LENGTH_MAX, "^/$|^(/[a-z0-9-]+)+$", LOCATION),
-        "self.split('/').size() <= 17 && self.split('/').all(segment, segment.size() <= 63)",
-        LOCATION,
-    )
+    let pattern = matches("^/$|^(/[a-z0-9-]+)+$");
+    let bounds = "self.split('/').size() <= 17 && self.split('/').all(segment, segment.size() <= 63)";
+    ruled(location::LENGTH_MAX, &format!("{pattern} && {bounds}"), LOCATION)
 }
 
 /// A role name.
@@ -142,7 +195,6 @@ const NETWORK: &str = "must be a network in CIDR notation such as 10.20.0.0/16 o
 pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
     let network = json_schema!({
         "type": "string",
-        "minLength": 1,
         // The longest IPv6 address with its prefix.
         "maxLength": 43,
         "x-kubernetes-validations": [
@@ -166,50 +218,60 @@ pub(super) fn client_id(_: &mut SchemaGenerator) -> Schema {
 }
 
 const DURATION: &str = "must be a duration such as 15m, 90d or 1y6w: units y, w, d, h, m, s in that order, each at most once and below 1000 years";
-const NOT_ZERO: &str = "self.matches('[1-9]')";
 
 /// A duration.
-pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
-    with_rule(text(40, duration::PATTERN, DURATION), NOT_ZERO, "must be longer than zero")
+pub(super) fn duration(generator: &mut SchemaGenerator) -> Schema {
+    not_zero(duration_or_zero(generator))
 }
 
 /// A duration, or zero.
 pub(super) fn duration_or_zero(_: &mut SchemaGenerator) -> Schema {
-    text(40, duration::PATTERN, DURATION)
+    ruled(40, &format!("self != '' && {}", matches(duration::PATTERN)), DURATION)
 }
 
 /// A duration of at least a minute.
 pub(super) fn duration_of_a_minute(generator: &mut SchemaGenerator) -> Schema {
-    let schema = duration(generator);
-    // A duration is shorter than a minute when nothing but zeros stands before at most 59 seconds.
-    with_rule(schema, "!self.matches('^(0+[ywdhm])*0*[0-5]?[0-9]s$')", "must be at least 1m")
+    // Nothing but zeros stands before at most 59 seconds. Only well-formed durations match.
+    let shorter = duration::PATTERN.replace("[0-9]", "0").replace("(0{1,10}s)", "(0{0,8}[0-5]?[0-9]s)");
+    unless(duration_or_zero(generator), &shorter, "must be at least 1m")
 }
 
 /// A duration, or `Never`.
 pub(super) fn duration_or_never(_: &mut SchemaGenerator) -> Schema {
-    let pattern = format!("^Never$|{}", duration::PATTERN);
-    let message = format!("{DURATION}; or Never");
-    with_rule(text(40, &pattern, &message), "self == 'Never' || self.matches('[1-9]')", "must be longer than zero")
+    let pattern = matches(&format!("^Never$|{}", duration::PATTERN));
+    not_zero(ruled(40, &format!("self != '' && {pattern}"), &format!("{DURATION}; or Never")))
 }
 
-/// An instant (RFC 3339).
+fn not_zero(schema: Schema) -> Schema {
+    unless(schema, &duration::PATTERN.replace("[0-9]", "0"), "must be longer than zero")
+}
+
+/// Refuses what matches the pattern. The empty string has a message of its own.
+fn unless(schema: Schema, pattern: &str, message: &str) -> Schema {
+    with_rule(schema, &format!("self == '' || !{}", matches(pattern)), message)
+}
+
+/// RFC 3339 before the year 9999, as strict as the decoder: the day exists, an offset of 12:60 does not, and a second has
+/// nine digits at most. `format: date-time` lets pass more than that, and lists.
+pub(super) fn instant_pattern() -> String {
+    let year = "([0-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])";
+    let leap_year = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)";
+    let day = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))";
+    let time = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
+    format!("^({year}-{day}|{leap_year}-02-29)T{time}$")
+}
+
+/// An instant (RFC 3339) that Postern writes.
 pub(super) fn instant(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date-time", "minLength": 1, "maxLength": 40})
+    json_schema!({"type": "string", "maxLength": 40, "pattern": instant_pattern()})
 }
 
-/// An instant that somebody gives. The rule also has the API server read it as strictly as we do: the format alone lets
-/// pass what is none, such as an offset of 99 hours. Of a second we read nine digits; RFC 3339 and the API server know no
-/// limit, so the pattern sets one.
+/// An instant that somebody gives.
 pub(super) fn given_instant(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "format": "date-time",
-        "minLength": 1,
-        "maxLength": 40,
-        "pattern": r"^[^.,]*(\.[0-9]{1,9}[^0-9].*)?$",
-        "x-kubernetes-validations": [{
-            "rule": "self < timestamp('9999-01-01T00:00:00Z')",
-            "message": "must be an instant before the year 9999, such as 2027-11-22T00:00:00Z",
-        }],
-    })
+    let message = "must be an instant before the year 9999 in the form of RFC 3339, such as 2027-11-22T00:00:00Z";
+    text(40, &instant_pattern(), message)
 }
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;

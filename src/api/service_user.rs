@@ -23,7 +23,8 @@ use super::schema;
     doc = "ServiceUser is a machine identity with a location and groups. Deleting it ends everything under it.",
     derive = "PartialEq",
     selectable = ".spec.location",
-    printcolumn(name = "Location", type_ = "string", json_path = ".spec.location"),
+    selectable = ".status.location",
+    printcolumn(name = "Location", type_ = "string", json_path = ".status.location"),
     printcolumn(name = "Roles", type_ = "string", json_path = ".status.summary"),
     printcolumn(name = "Subject", type_ = "string", json_path = ".status.subject", priority = "1"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -45,19 +46,21 @@ use super::schema;
 pub struct ServiceUserSpec {
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
+    #[schemars(schema_with = "schema::display_name")]
     pub display_name: Option<String>,
     /// What the service user does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[schemars(schema_with = "schema::description")]
     pub description: Option<String>,
     /// Whom to write to about this service user. Postern does not verify that the address is theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "email")]
+    #[schemars(schema_with = "schema::email")]
     pub email: Option<String>,
     /// Where it acts. If the Namespace carries the annotation postern.dev/location, it must lie at or below that one.
+    /// Default: the location of the Namespace, or / if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::location")]
-    pub location: Location,
+    pub location: Option<Location>,
     /// AccessGroups by name. One that is missing, of another location, or closed to this namespace grants nothing and
     /// makes Ready False, reason GroupsNotResolved; the others keep working.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,18 +69,6 @@ pub struct ServiceUserSpec {
     /// true: nothing of this service user authenticates; reversible. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-}
-
-fn email(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "string",
-        "maxLength": 254,
-        "pattern": "^[^@ ]+@[^@ ]+$",
-        "x-kubernetes-validations": [{
-            "rule": "self.matches('^[^@ ]+@[^@ ]+$')",
-            "message": "must be an e-mail address such as team@example.com",
-        }],
-    })
 }
 
 /// What the controller says of a ServiceUser.
@@ -96,6 +87,9 @@ pub struct ServiceUserStatus {
     /// Digest of the effective authority that `epoch` stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
+    /// Where it acts: `spec.location`, or its default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
     /// Effective roles, sorted, without repetition: what it really holds now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::queue::Next;
 use super::{Context, Error, PIECE};
@@ -36,7 +36,6 @@ pub(super) async fn reconcile<C: Clock>(group: Arc<AccessGroup>, context: Arc<Co
     {
         return Ok(Next::After(wait));
     }
-    let api = Api::all(context.client.clone());
-    context.write_status(api, group.as_ref(), group.status.as_ref(), &wanted).await?;
+    context.write_status(group.as_ref(), &wanted).await?;
     Ok(Next::Change)
 }

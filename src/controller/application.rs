@@ -35,7 +35,7 @@ pub(super) async fn reconcile<C: Clock>(
             return Ok(Next::After(wait));
         }
     }
-    context.write_status(context.api_of(object.as_ref()), object.as_ref(), object.status.as_ref(), &wanted).await?;
+    context.write_status(object.as_ref(), &wanted).await?;
     if let (Some(before), Some(now)) = (&told.client_id, &wanted.client_id)
         && before != now
     {

@@ -46,6 +46,11 @@ impl Backoff {
         self.lock().get(what).filter(|refused| now < refused.until).cloned()
     }
 
+    /// What the API server said of it last.
+    pub(super) fn words(&self, what: &str) -> Option<String> {
+        self.lock().get(what).map(|refused| refused.words.clone())
+    }
+
     /// Forgets what is not tried any more.
     pub(super) fn forget_old(&self, now: Instant) {
         self.lock().retain(|_, refused| now < refused.until + LONGEST);

@@ -27,6 +27,7 @@ pub(super) trait Told: Resource<DynamicType = ()> + Clone + std::fmt::Debug + De
     fn api(client: Client, namespace: &str) -> Api<Self>;
     fn status(&self) -> Option<&Self::Status>;
     fn conditions(status: &mut Self::Status) -> &mut Vec<Condition>;
+    fn told(&self) -> &[Condition];
     fn observed(status: &mut Self::Status) -> &mut Option<i64>;
 }
 
@@ -43,6 +44,9 @@ macro_rules! told {
             }
             fn conditions(status: &mut $status) -> &mut Vec<Condition> {
                 &mut status.conditions
+            }
+            fn told(&self) -> &[Condition] {
+                self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
             }
             fn observed(status: &mut $status) -> &mut Option<i64> {
                 &mut status.observed_generation
@@ -68,7 +72,7 @@ impl<C: Clock> Context<C> {
         let conditions = K::conditions(&mut wanted);
         *conditions = merge(conditions, verdicts, generation, self.clock.now());
         *K::observed(&mut wanted) = generation;
-        self.write_status(K::api(self.client.clone(), &key.namespace), &object, object.status(), &wanted).await?;
+        self.write_status(&object, &wanted).await?;
         Ok(Next::Change)
     }
 

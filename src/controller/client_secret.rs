@@ -22,7 +22,8 @@ use crate::plan::client_secret::{
 };
 use crate::plan::content::Content;
 
-/// A Secret of somebody else is not watched, nor is everybody told who has a name; this often they are looked at.
+/// A Secret of somebody else is not watched, nor is a workload that a rotation is going to restart, nor is everybody told
+/// who has a name; this often they are looked at while something is wrong with them.
 const CONFLICT_LOOK: Duration = Duration::from_mins(1);
 /// Nor are workloads, which are nobody's business but for the minutes in which they are restarted.
 const ROLLOUT_LOOK: Duration = Duration::from_secs(3);
@@ -61,6 +62,7 @@ pub(super) async fn reconcile<C: Clock>(
     let import = if is_counted_only { None } else { context.import_of(&secret).await? };
     let (uses, requested) = (context.model.uses_of(&key), context.model.rotation_request(&key));
     let workloads = if is_counted_only { Vec::new() } else { context.workloads_of(&secret).await? };
+    let unavailable = if is_counted_only { Vec::new() } else { context.unavailable_workloads(&secret).await? };
     let (policy, now) = (&context.settings.policy, context.clock.now());
     let secret = secret.as_ref();
     let mut observed = Observed {
@@ -74,6 +76,7 @@ pub(super) async fn reconcile<C: Clock>(
         uses,
         requested,
         workloads,
+        unavailable,
         policy,
         now,
     };
@@ -120,7 +123,8 @@ enum Done {
 fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
     let in_the_way =
         matches!(observed.delivered, Delivered::Foreign | Delivered::OtherType | Delivered::Terminating { .. })
-            || observed.has_older_claimant;
+            || observed.has_older_claimant
+            || !observed.unavailable.is_empty();
     let rolling_since = || Some(observed.secret.status.as_ref()?.rotation.as_ref()?.since);
     let patience =
         rolling_since().and_then(|since| (observed.now.duration_since(since) / ROLLOUT_SHARE).try_into().ok());
@@ -294,7 +298,7 @@ impl<C: Clock> Context<C> {
 
     /// Writes the status, and events about what is new in it.
     async fn tell(&self, owner: &ClientSecret, wanted: &ClientSecretStatus) -> Result<(), Error> {
-        self.write_status(self.api_of(owner), owner, owner.status.as_ref(), wanted).await?;
+        self.write_status(owner, wanted).await?;
         events::tell(&self.events, owner, wanted);
         Ok(())
     }

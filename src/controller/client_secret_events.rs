@@ -24,6 +24,12 @@ pub(super) fn tell(events: &Sender, secret: &ClientSecret, after: &ClientSecretS
     {
         events.warning(secret, reasons::ENDS_SOON, "Expire", now.message.clone());
     }
+    let ignored = |status: &ClientSecretStatus| status.source.as_ref().is_some_and(|source| source.line_break_ignored);
+    if ignored(after) && !ignored(&before) {
+        let text =
+            "The line break at the end of the imported value is left out: the credential is the value without it.";
+        events.normal(secret, reasons::LINE_BREAK_IGNORED, "Import", text.to_owned());
+    }
     refusal(events, secret, &before.conditions, &after.conditions, types::READY);
     refused_change(events, secret, &before, after);
 }

@@ -19,6 +19,7 @@ use super::turns::Turns;
 use crate::api::Application;
 use crate::api::conditions::{reasons, types};
 use crate::api::names::GROUP;
+use crate::api::printable::printable;
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::shares::{Shares, TRIPLE};
@@ -197,7 +198,7 @@ async fn write(client: &Client, event: Event) {
 
 fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
     let namespace = note.namespace().to_owned();
-    let mut text = note.text;
+    let mut text = printable(&note.text, NOTE_LENGTH_MAX);
     if text.len() > NOTE_LENGTH_MAX {
         let end =
             (0..=NOTE_LENGTH_MAX - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();

@@ -52,7 +52,8 @@ impl<C: Clock> Context<C> {
         let found = self.secrets(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;
         let Some(found) = found else { return Ok(None) };
         let Import::Changed(source) = judge(&found, existing) else { return Ok(None) };
-        Ok(value(&found, existing).map(|value| Found { source, value: SecretValue::new(value.to_owned()) }))
+        let text = text(&found, existing).map(|text| without_line_break(text).to_owned());
+        Ok(text.map(|value| Found { source, value: SecretValue::new(value) }))
     }
 }
 
@@ -64,7 +65,11 @@ fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
     if found.labels().get(IMPORT_LABEL).is_none_or(|value| value != IMPORT_ALLOWED) {
         return Import::NotFound;
     }
-    let Some(value) = value(found, existing) else { return Import::KeyMissing };
+    let Some(text) = text(found, existing) else { return Import::KeyMissing };
+    let value = without_line_break(text);
+    if value.chars().any(char::is_control) {
+        return Import::ControlCharacter;
+    }
     if !IMPORTED_LENGTH.contains(&value.chars().count()) {
         return Import::WrongLength;
     }
@@ -77,10 +82,17 @@ fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         key: existing.key.clone(),
+        line_break_ignored: value.len() < text.len(),
     })
 }
 
-fn value<'a>(found: &'a Secret, existing: &ExistingSecret) -> Option<&'a str> {
+/// Editors and `echo` end a file with a line break, and `kubectl create secret --from-file` keeps it; who reads the value
+/// leaves it out, as a shell does. One that pods send and Postern does not verify would be of no use.
+fn without_line_break(text: &str) -> &str {
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
+}
+
+fn text<'a>(found: &'a Secret, existing: &ExistingSecret) -> Option<&'a str> {
     std::str::from_utf8(&found.data.as_ref()?.get(&existing.key)?.0).ok()
 }
 
@@ -93,4 +105,44 @@ fn was_refused(secret: &ClientSecret) -> bool {
 fn failed(key: &Key, source: kube::Error) -> Error {
     let object = format!("Secret {}/{}", key.namespace, key.name);
     Error::Api { step: "read", object, source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(value: &str) -> Import {
+        let existing = ExistingSecret { secret_name: "legacy".to_owned(), key: "password".to_owned() };
+        let metadata = json!({"name": "legacy", "labels": {IMPORT_LABEL: IMPORT_ALLOWED}});
+        let mut found: Secret = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        let data = k8s_openapi::ByteString(value.as_bytes().to_vec());
+        found.data = Some([("password".to_owned(), data)].into());
+        judge(&found, &existing)
+    }
+
+    #[test]
+    fn one_line_break_at_the_end_is_left_out_and_no_other_control_character_is_taken() {
+        for (value, ignored) in [
+            ("a value of some length", false),
+            ("a value of some length\n", true),
+            ("a value of some length\r\n", true),
+        ] {
+            let Import::Changed(source) = judged(value) else { panic!("{value:?} is refused") };
+            assert_eq!(source.line_break_ignored, ignored, "{value:?}");
+        }
+        for value in [
+            "a value of some length\n\n",
+            "\na value of some length",
+            "a value\tof some length",
+            "a value of some length\u{7f}",
+            "a value of some\u{85}length",
+            "a value of some length\r",
+        ] {
+            assert_eq!(judged(value), Import::ControlCharacter, "{value:?}");
+        }
+        // The line break counts as no character.
+        assert_eq!(judged("fifteen letters\n"), Import::WrongLength);
+    }
 }

@@ -18,6 +18,7 @@ mod client_secret_events;
 mod delivery;
 mod error;
 mod events;
+mod failure;
 mod gather;
 mod import;
 mod import_checks;
@@ -233,12 +234,12 @@ impl Queues {
     }
 
     fn everything(&self, model: &Model) {
-        model.groups.keys().into_iter().for_each(|key| self.groups.push(key));
-        let users = model.users.keys().into_iter().chain(model.users.keys_beyond());
-        users.for_each(|key| self.users.push(key));
-        let applications = model.applications.keys().into_iter().chain(model.applications.keys_beyond());
+        let (groups, users) = (model.groups.keys(), model.users.keys());
+        groups.into_iter().chain(model.groups.keys_absent()).for_each(|key| self.groups.push(key));
+        users.into_iter().chain(model.users.keys_absent()).for_each(|key| self.users.push(key));
+        let applications = model.applications.keys().into_iter().chain(model.applications.keys_absent());
         applications.for_each(|key| self.applications.push(key));
-        let secrets = model.secrets.keys().into_iter().chain(model.secrets.keys_beyond());
+        let secrets = model.secrets.keys().into_iter().chain(model.secrets.keys_absent());
         secrets.for_each(|key| self.secrets.push(key));
     }
 }
@@ -272,16 +273,17 @@ where
 {
     let (store, context, reconcile) = (&store, &context, &reconcile);
     let one = |key: Key| async move {
-        let object = store.get(&key);
-        if object.is_none() && !store.is_beyond(&key) {
+        let (object, undecodable) = (store.get(&key), store.undecodable(&key));
+        if object.is_none() && undecodable.is_none() && !store.is_beyond(&key) {
             return Next::Change;
         }
         let what = format!("{} {}/{}", S::Object::kind(&()), key.namespace, key.name);
         let span = tracing::info_span!("reconcile", kind = %S::Object::kind(&()), namespace = %key.namespace, name = %key.name);
         let done = async {
-            match object {
-                Some(object) => reconcile(object, Arc::clone(context)).await,
-                None => context.tell_beyond::<S::Object>(&key).await,
+            match (object, undecodable) {
+                (Some(object), _) => reconcile(object, Arc::clone(context)).await,
+                (None, Some(error)) => context.tell_undecodable::<S::Object>(&key, &error).await,
+                (None, None) => context.tell_beyond::<S::Object>(&key).await,
             }
         };
         let done = done.instrument(span.clone()).await;

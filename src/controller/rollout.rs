@@ -15,6 +15,7 @@ use super::gather::describe;
 use super::{Context, Error, params};
 use crate::api::ClientSecret;
 use crate::api::client_secret::{RotationStep, Workload, WorkloadKind};
+use crate::api::conditions::{reasons, types};
 use crate::api::digest::digest;
 use crate::api::names::ROLLOUT_ANNOTATION_PREFIX;
 use crate::clock::Clock;
@@ -47,6 +48,53 @@ impl<C: Clock> Context<C> {
             seen.push((workload.clone(), found.or_else(|error| self.refused(secret, workload, error))?));
         }
         Ok(seen)
+    }
+
+    /// Workloads of `spec.rotation.rollout` that the next rotation could not restart. They are looked for when the spec is
+    /// new, and for as long as one is unavailable: a rotation under way finds out by itself.
+    pub(super) async fn unavailable_workloads(&self, secret: &ClientSecret) -> Result<Vec<(Workload, Rollout)>, Error> {
+        let wanted = secret.spec.rotation.as_ref().and_then(|rotation| rotation.rollout.as_deref());
+        let (Some(wanted), false) =
+            (wanted.filter(|_| asks_for_workloads(secret)), self.settings.policy.rollout_disabled)
+        else {
+            return Ok(Vec::new());
+        };
+        let mut unavailable = Vec::new();
+        for workload in wanted {
+            let what = restart_of(secret, workload);
+            if let Some(refused) = self.refusals.waiting(&what, Instant::now()) {
+                unavailable.push((workload.clone(), stuck(&refused)));
+                continue;
+            }
+            let exists = match workload.kind {
+                WorkloadKind::Deployment => self.exists::<Deployment>(secret, workload).await,
+                WorkloadKind::StatefulSet => self.exists::<StatefulSet>(secret, workload).await,
+                WorkloadKind::DaemonSet => self.exists::<DaemonSet>(secret, workload).await,
+            };
+            match exists {
+                Ok(true) => self.refusals.forget(&what),
+                Ok(false) => unavailable.push((workload.clone(), Rollout::Missing)),
+                Err(error) => unavailable.push((workload.clone(), self.refused(secret, workload, error)?)),
+            }
+        }
+        Ok(unavailable)
+    }
+
+    async fn exists<K>(&self, secret: &ClientSecret, workload: &Workload) -> Result<bool, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let found = self.api_beside::<K>(secret).get_metadata_opt(&workload.name).await;
+        let found = found.map_err(|source| failed("read", secret, workload, source))?;
+        Ok(found.is_some_and(|found| !is_deleting(&found)))
+    }
+
+    /// The API of the namespace of the ClientSecret.
+    fn api_beside<K>(&self, secret: &ClientSecret) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default())
     }
 
     /// Restarts those that have not been restarted for the newest version. Doing it twice restarts once: the mark that it
@@ -97,8 +145,8 @@ impl<C: Clock> Context<C> {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K: Template,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default());
-        let found = api.get_opt(&workload.name).await.map_err(|source| failed("read", secret, workload, source))?;
+        let found = self.api_beside::<K>(secret).get_opt(&workload.name).await;
+        let found = found.map_err(|source| failed("read", secret, workload, source))?;
         let Some(found) = found.filter(|found| !is_deleting(found)) else { return Ok(Rollout::Missing) };
         if found.annotation(key) != Some(version) {
             return Ok(Rollout::Outdated);
@@ -116,11 +164,19 @@ impl<C: Clock> Context<C> {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default());
+        let api = self.api_beside::<K>(secret);
         let patch = json!({"spec": {"template": {"metadata": {"annotations": {key: version}}}}});
         let patched = api.patch(&workload.name, &params::patch(), &Patch::Merge(&patch)).await;
         patched.map(drop).map_err(|source| failed("restart", secret, workload, source))
     }
+}
+
+/// Whether the workloads of the spec are to be looked for: nothing has been said of them, or something that may be over.
+fn asks_for_workloads(secret: &ClientSecret) -> bool {
+    let Some(status) = &secret.status else { return true };
+    let rotating = status.conditions.iter().find(|condition| condition.type_ == types::ROTATING);
+    let is_open = rotating.is_none_or(|rotating| rotating.reason == reasons::WORKLOAD_UNAVAILABLE);
+    status.rotation.is_none() && (is_open || status.observed_generation != secret.metadata.generation)
 }
 
 /// The annotation of a pod template that says for which version of this ClientSecret it was restarted.

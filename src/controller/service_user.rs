@@ -15,7 +15,7 @@ pub(super) async fn reconcile<C: Clock>(user: Arc<ServiceUser>, context: Arc<Con
         return Ok(Next::Change);
     }
     let wanted = status(&user, &context.model.membership(&user), context.clock.now());
-    context.write_status(context.api_of(user.as_ref()), user.as_ref(), user.status.as_ref(), &wanted).await?;
+    context.write_status(user.as_ref(), &wanted).await?;
     let before = user.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     events::refusal(&context.events, user.as_ref(), before, &wanted.conditions, types::READY);
     Ok(Next::Change)

@@ -116,6 +116,7 @@ impl Siblings<'_> {
             uses: BTreeMap::new(),
             requested: None,
             workloads: Vec::new(),
+            unavailable: Vec::new(),
             policy: &policy,
             now: self.now,
         };

@@ -38,7 +38,7 @@ pub(super) fn explain(user: &ServiceUser, membership: Option<&Membership>, now: 
     User {
         name: full_name(user),
         subject: user.uid().unwrap_or_default(),
-        location: user.spec.location.to_string(),
+        location: wanted.as_ref().map_or(told.location, |wanted| wanted.location.clone()).unwrap_or_default(),
         suspended: user.spec.is_suspended(),
         created_by: user.annotations().get(CREATED_BY).cloned(),
         ready: Standing::ready(conditions),

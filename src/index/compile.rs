@@ -14,9 +14,10 @@ use super::{Entry, Settings};
 use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
 };
-use crate::api::authority::{Authority, application_stands_for, narrow};
+use crate::api::authority::{Authority, Membership, application_stands_for, narrow};
 use crate::api::conditions::reasons;
 use crate::api::duration::ConfigDuration;
+use crate::api::location::Location;
 use crate::api::names::CREATED_BY;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::model::{Kept, Key, Packed};
@@ -37,7 +38,7 @@ pub(super) struct Sources {
     /// Its service user, when it exists.
     pub(super) user: Option<Arc<ServiceUser>>,
     /// What the groups of the service user come to.
-    pub(super) authority: Authority,
+    pub(super) held: Membership,
     /// Its ClientSecrets that count, oldest first.
     pub(super) secrets: Vec<Arc<Kept<Packed<ClientSecret>>>>,
     /// The client id is some service user's subject.
@@ -81,7 +82,7 @@ pub(super) fn entry(
     if !sources.knows_namespace {
         return closed(NAMESPACE_UNKNOWN, own_revision);
     }
-    let authority = narrow(&sources.authority, application.spec.restrict_to.as_ref());
+    let authority = narrow(&sources.held.authority, application.spec.restrict_to.as_ref());
     let subject = user.uid().unwrap_or_default();
     let grant = grants.shared(Arc::new(grant(&authority)));
     let before = match previous {
@@ -91,7 +92,7 @@ pub(super) fn entry(
     let known = before.map(|(record, _)| record);
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
     let digest = application_stands_for(&authority, uid, &subject, None);
-    let stands_for = StandsFor::new(user, &sources.authority, digest);
+    let stands_for = StandsFor::new(user, &sources.held, digest);
     let held = Held {
         application: uid,
         subject: &subject,
@@ -106,7 +107,7 @@ pub(super) fn entry(
     let (epoch, is_behind) = stands_for.epochs(&sources.key, application, user, before);
     let record = ClientRecord {
         client_id: Arc::clone(&sources.client_id),
-        identity: identity(user),
+        identity: identity(user, &sources.held.location),
         application: own_revision,
         auth_methods: AuthMethods {
             client_secret_basic: application.spec.allows(AuthMethod::ClientSecretBasic),
@@ -161,11 +162,11 @@ fn past(
     }
 }
 
-fn identity(user: &ServiceUser) -> Identity {
+fn identity(user: &ServiceUser, location: &Location) -> Identity {
     let optional = |text: &Option<String>| text.as_deref().map(Box::from);
     Identity {
         username: format!("{}/{}", user.namespace().unwrap_or_default(), user.name_any()).into(),
-        location: user.spec.location.as_str().into(),
+        location: location.as_str().into(),
         name: optional(&user.spec.display_name),
         email: optional(&user.spec.email),
         created_by: user.annotations().get(CREATED_BY).map(|who| who.as_str().into()),

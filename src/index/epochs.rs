@@ -4,7 +4,7 @@
 //! token of the time in between has to have the number already, or it would end by it, although it stands for what is
 //! held. The number can be told: controller and index ask the same functions.
 
-use crate::api::authority::{Authority, counted_epoch, next_epoch, user_stands_for};
+use crate::api::authority::{Membership, counted_epoch, next_epoch, user_stands_for};
 use crate::api::{Application, ServiceUser};
 use crate::model::Key;
 use crate::oauth::client::{ClientRecord, Epoch};
@@ -19,7 +19,7 @@ pub(crate) struct StandsFor {
 impl StandsFor {
     /// Of a client that may authenticate. `held` is what the groups of `user` come to, `application` what the
     /// application stands for.
-    pub(super) fn new(user: &ServiceUser, held: &Authority, application: String) -> Self {
+    pub(super) fn new(user: &ServiceUser, held: &Membership, application: String) -> Self {
         Self { service_user: user_stands_for(&user.spec, held), application }
     }
 

@@ -128,10 +128,10 @@ fn sources(model: &Model, client_id: &str) -> Option<Sources> {
     };
     let application = model.application(&key)?;
     let user = model.user(&key.beside(&application.spec.service_user_ref.name));
-    let authority = user.as_ref().map(|user| model.membership(user).authority).unwrap_or_default();
+    let held = user.as_ref().map(|user| model.membership(user)).unwrap_or_default();
     let secrets = model.secrets_of(&key);
     let knows_namespace = model.knows_namespace(&key.namespace);
-    Some(Sources { client_id, key, application, user, authority, secrets, is_subject, knows_namespace })
+    Some(Sources { client_id, key, application, user, held, secrets, is_subject, knows_namespace })
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ fn user(name: u8, groups: &[u8], suspended: bool) -> ServiceUser {
         display_name: None,
         description: None,
         email: None,
-        location: Location::try_from("/".to_owned()).unwrap(),
+        location: None,
         groups: Some(groups.iter().map(|group| format!("g{group}")).collect()),
         suspend: Some(suspended),
     };
@@ -287,7 +287,7 @@ impl Served {
 fn number(world: &mut World, served: &mut Served, now: Timestamp) {
     for key in world.model.users.keys() {
         let mut user = ServiceUser::clone(&world.model.user(&key).unwrap());
-        let stands_for = user_stands_for(&user.spec, &world.model.membership(&user).authority);
+        let stands_for = user_stands_for(&user.spec, &world.model.membership(&user));
         let told = user.status.get_or_insert_default();
         told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &stands_for));
         told.authority = Some(stands_for);

@@ -131,8 +131,9 @@ impl Affected {
     }
 
     /// An object that counts as absent is looked at because it is told so.
-    pub(super) fn beyond(&mut self, key: Key) {
+    pub(super) fn absent(&mut self, key: Key) {
         match self.kind {
+            Kind::AccessGroup => drop(self.groups.insert(key.name.to_string())),
             Kind::ServiceUser => drop(self.users.insert(key)),
             Kind::Application => drop(self.applications.insert(key)),
             Kind::ClientSecret => drop(self.secrets.insert(key)),

@@ -123,9 +123,9 @@ impl Hub {
     ) {
         match report {
             Report::Listed => self.send(Update::Listed(kind)),
-            Report::Beyond(key, revision) => {
+            Report::Absent(key, revision) => {
                 let mut affected = Affected::nothing(kind, revision);
-                affected.beyond(key);
+                affected.absent(key);
                 self.send(Update::Affected(affected.into()));
             }
             Report::Seen(revision) => self.send(Update::Affected(Affected::nothing(kind, revision).into())),

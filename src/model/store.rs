@@ -1,7 +1,7 @@
 //! The objects of one kind, by key. One task writes, everybody else reads.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -52,6 +52,8 @@ pub struct Store<F> {
     objects: Arc<RwLock<Objects<F>>>,
     /// Objects beyond the limit of their namespace, which count as absent.
     beyond: Arc<RwLock<Keys>>,
+    /// Objects that cannot be decoded and count as absent, and why.
+    undecodable: Arc<RwLock<BTreeMap<Key, Arc<str>>>>,
 }
 
 /// A set of entries that know their key, because a map would have room for twice as many keys as there are.
@@ -82,13 +84,17 @@ impl<F> Hash for ByKey<F> {
 
 impl<F> Clone for Store<F> {
     fn clone(&self) -> Self {
-        Self { objects: Arc::clone(&self.objects), beyond: Arc::clone(&self.beyond) }
+        Self {
+            objects: Arc::clone(&self.objects),
+            beyond: Arc::clone(&self.beyond),
+            undecodable: Arc::clone(&self.undecodable),
+        }
     }
 }
 
 impl<F> Default for Store<F> {
     fn default() -> Self {
-        Self { objects: Arc::default(), beyond: Arc::default() }
+        Self { objects: Arc::default(), beyond: Arc::default(), undecodable: Arc::default() }
     }
 }
 
@@ -113,16 +119,29 @@ impl<F> Store<F> {
         self.read().iter().map(|entry| entry.0.key.clone()).collect()
     }
 
-    /// The keys of all objects that count as absent because they are beyond the limit of their namespace.
+    /// The keys of all objects that count as absent: those beyond the limit of their namespace, and those that cannot be
+    /// decoded.
     #[must_use]
-    pub fn keys_beyond(&self) -> Keys {
-        self.beyond.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn keys_absent(&self) -> Keys {
+        let mut keys = self.beyond.read().unwrap_or_else(PoisonError::into_inner).clone();
+        keys.extend(self.undecodable.read().unwrap_or_else(PoisonError::into_inner).keys().cloned());
+        keys
+    }
+
+    /// Why the object cannot be decoded, if it counts as absent for that.
+    #[must_use]
+    pub fn undecodable(&self, key: &Key) -> Option<Arc<str>> {
+        self.undecodable.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// Whether the object counts as absent because it is beyond the limit of its namespace.
     #[must_use]
     pub fn is_beyond(&self, key: &Key) -> bool {
         self.beyond.read().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    pub(super) fn undecodables(&self) -> RwLockWriteGuard<'_, BTreeMap<Key, Arc<str>>> {
+        self.undecodable.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn beyond(&self) -> RwLockWriteGuard<'_, Keys> {

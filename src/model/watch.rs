@@ -238,6 +238,7 @@ impl<F, C> Follower<F, C> {
         match event {
             Event::Init => {
                 self.behind = false;
+                self.store.undecodables().clear();
                 self.listing = Listing::new(self.places.empty());
                 Vec::new()
             }
@@ -259,6 +260,7 @@ impl<F, C> Follower<F, C> {
             Event::Delete(object) => {
                 self.wanted.extend(self.places.leave(&self.claimant(object.meta())));
                 self.wanted.remove(&self.key(object.meta()));
+                self.store.undecodables().remove(&self.key(object.meta()));
                 let was_beyond = self.store.beyond().remove(&self.key(object.meta()));
                 let seen = was_beyond.then(|| Report::Seen(revision(&object)));
                 self.remove(object.meta()).into_iter().chain(seen).collect()
@@ -274,7 +276,7 @@ impl<F, C> Follower<F, C> {
         self.wanted.clear();
         let known = std::mem::replace(&mut *self.store.beyond(), beyond.keys().cloned().collect());
         let told = beyond.into_iter().map(|(key, revision)| {
-            if known.contains(&key) { Report::Seen(revision) } else { Report::Beyond(key, revision) }
+            if known.contains(&key) { Report::Seen(revision) } else { Report::Absent(key, revision) }
         });
         let before = self.store.replace(objects);
         differences(before, &self.store).into_iter().chain(told).chain([Report::Listed]).collect()
@@ -289,12 +291,13 @@ impl<F, C> Follower<F, C> {
         let mut reports = match self.places.take(&claimant) {
             Place::Beyond => {
                 self.store.beyond().insert(key.clone());
-                return vec![Report::Beyond(key, revision(&object))];
+                return vec![Report::Absent(key, revision(&object))];
             }
             Place::Within(displaced) => displaced.map(|key| self.displace(key)).unwrap_or_default(),
         };
         self.wanted.remove(&key);
         self.store.beyond().remove(&key);
+        self.store.undecodables().remove(&key);
         match self.keep(object) {
             Ok(object) if self.newer_than(&object).is_some() => {}
             Ok(object) => {
@@ -315,7 +318,7 @@ impl<F, C> Follower<F, C> {
         self.store.beyond().insert(key.clone());
         let Some(before) = self.store.take(&key) else { return Vec::new() };
         let revision = before.revision;
-        vec![Report::Change { before: Some(before), after: None, made_at: None }, Report::Beyond(key, revision)]
+        vec![Report::Change { before: Some(before), after: None, made_at: None }, Report::Absent(key, revision)]
     }
 
     fn claimant(&self, metadata: &ObjectMeta) -> Claimant {
@@ -341,8 +344,10 @@ impl<F, C> Follower<F, C> {
     /// Says so, and that it was seen: whoever waits for this revision need not wait longer.
     fn undecodable(&self, invalid: &InvalidObject) -> Report<F> {
         warn_undecodable(self.kind, invalid);
+        let key = self.key(&invalid.metadata);
+        self.store.undecodables().insert(key.clone(), invalid.error.as_str().into());
         let version = invalid.metadata.resource_version.as_ref();
-        Report::Seen(version.and_then(|version| version.parse().ok()).unwrap_or_default())
+        Report::Absent(key, version.and_then(|version| version.parse().ok()).unwrap_or_default())
     }
 
     /// Takes the object out of the store; `None` if it was not there.
@@ -390,10 +395,11 @@ pub(super) enum Report<F> {
         /// Since when, if that is known.
         made_at: Option<Timestamp>,
     },
-    /// A revision that changes nothing: its object cannot be decoded.
+    /// A revision that changes nothing.
     Seen(u64),
-    /// An object, at this revision, that counts as absent because it is beyond the limit of its namespace.
-    Beyond(Key, u64),
+    /// An object, at this revision, that counts as absent because it is beyond the limit of its namespace, or because it
+    /// cannot be decoded.
+    Absent(Key, u64),
     /// A complete list is in the store.
     Listed,
 }

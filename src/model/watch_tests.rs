@@ -91,7 +91,7 @@ fn limited(events: impl IntoIterator<Item = Event<crate::api::ServiceUser>>) -> 
         Report::Change { before, after: None, .. } => format!("-{}", before.as_ref().unwrap().key.name),
         Report::Change { after: Some(after), .. } => format!("+{}", after.key.name),
         Report::Seen(revision) => format!("seen {revision}"),
-        Report::Beyond(key, revision) => format!("beyond {} {revision}", key.name),
+        Report::Absent(key, revision) => format!("beyond {} {revision}", key.name),
         Report::Listed => "listed".to_owned(),
     });
     let name = |key: &Key| key.name.to_string();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::api::AccessGroup;
-use crate::api::access_group::AccessGroupStatus;
+use crate::api::access_group::{AccessGroupStatus, Namespaces};
 use crate::api::conditions::{Verdict, merge, reasons, types};
 
 /// The status of `group`, which `members` service users hold now.
@@ -14,6 +14,7 @@ pub fn status(group: &AccessGroup, members: usize, now: Timestamp) -> AccessGrou
     AccessGroupStatus {
         observed_generation: group.metadata.generation,
         plane: Some(group.spec.plane()),
+        namespaces: group.spec.namespaces.as_ref().map(Namespaces::summary).filter(|summary| !summary.is_empty()),
         members: Some(i64::try_from(members).unwrap_or(i64::MAX)),
         conditions: merge(previous, vec![accepted], group.metadata.generation, now),
     }

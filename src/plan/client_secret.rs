@@ -189,6 +189,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         binding: has_secret.then_some(Reference { name }),
         secret_uid: observed.secret_uid.map(uuid_text).or(previous.secret_uid).filter(|_| has_secret),
         hint: versions.first().filter(|_| generated).map(Version::hint),
+        uses: secret.spec.uses_summary(),
         expires_at: active
             .or(versions.first())
             .and_then(|version| observed.policy.lifetime.expiry(&secret.spec, version.created_at)),

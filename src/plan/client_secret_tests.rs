@@ -75,6 +75,7 @@ fn observed_at(secret: &ClientSecret, delivered: Delivered, now: Timestamp) -> O
         uses: BTreeMap::new(),
         requested: None,
         workloads: Vec::new(),
+        unavailable: Vec::new(),
         policy: &POLICY,
         now,
     }
@@ -219,7 +220,12 @@ fn what_is_shown_once_or_imported_lives_on_while_its_secret_is_being_deleted_and
     assert!(told.delivery.as_ref().unwrap().removed_at.is_some(), "it is not missed");
 
     let existing = json!({"source": {"existing": {"secretName": "old", "key": "k"}}});
-    let source = SourceStatus { uid: "u".to_owned(), resource_version: "1".to_owned(), key: "k".to_owned() };
+    let source = SourceStatus {
+        uid: "u".to_owned(),
+        resource_version: "1".to_owned(),
+        key: "k".to_owned(),
+        line_break_ignored: false,
+    };
     let object = secret(spec(&existing));
     let seen = Observed { import: Some(Import::Changed(source.clone())), ..observed(&object, Delivered::Absent) };
     let known = with_status(&object, status(&seen, &Outcome::Imported(source, Some(new("one", at(NOW))))));
@@ -462,8 +468,12 @@ fn a_credential_that_is_shown_once_is_removed_and_lives_on() {
 
 #[test]
 fn an_imported_value_is_recorded_first_and_then_delivered() {
-    let source =
-        |version: &str| SourceStatus { uid: "u".to_owned(), resource_version: version.to_owned(), key: "k".to_owned() };
+    let source = |version: &str| SourceStatus {
+        uid: "u".to_owned(),
+        resource_version: version.to_owned(),
+        key: "k".to_owned(),
+        line_break_ignored: false,
+    };
     let spec = spec(&json!({"source": {"existing": {"secretName": "old", "key": "k"}}, "rotation": {"every": "1m"}}));
     let object = secret(spec);
     let with = |object, delivered, import| Observed { import: Some(import), ..observed(object, delivered) };
@@ -684,8 +694,12 @@ fn credentials_that_were_issued_together_are_rotated_one_after_the_other() {
 fn a_new_value_in_the_source_revives_what_has_ended() {
     let existing = json!({"expiresIn": "30d", "source": {"existing": {"secretName": "old", "key": "k"}}});
     let object = secret(spec(&existing));
-    let source =
-        |version: &str| SourceStatus { uid: "u".to_owned(), resource_version: version.to_owned(), key: "k".to_owned() };
+    let source = |version: &str| SourceStatus {
+        uid: "u".to_owned(),
+        resource_version: version.to_owned(),
+        key: "k".to_owned(),
+        line_break_ignored: false,
+    };
     let seen = Observed { import: Some(Import::Changed(source("1"))), ..observed(&object, Delivered::Absent) };
     let known = with_status(&object, status(&seen, &Outcome::Imported(source("1"), Some(new("one", at(NOW))))));
     let later = at(NOW) + SignedDuration::from_hours(31 * 24);
@@ -708,7 +722,12 @@ fn a_new_value_in_the_source_revives_what_has_ended() {
 fn without_its_source_an_imported_value_is_replaced_with_the_usual_overlap() {
     let existing = json!({"source": {"existing": {"secretName": "old", "key": "k"}}});
     let object = secret(spec(&existing));
-    let source = SourceStatus { uid: "u".to_owned(), resource_version: "1".to_owned(), key: "k".to_owned() };
+    let source = SourceStatus {
+        uid: "u".to_owned(),
+        resource_version: "1".to_owned(),
+        key: "k".to_owned(),
+        line_break_ignored: false,
+    };
     let seen = Observed { import: Some(Import::Changed(source.clone())), ..observed(&object, Delivered::Absent) };
     let known = status(&seen, &Outcome::Imported(source, Some(new("one", at(NOW)))));
     let own = with_status(&secret(plain()), known);
@@ -737,5 +756,80 @@ fn what_the_operator_makes_end_sooner_is_rotated_sooner() {
         let seen = Observed { policy: &policy, ..observed(&one, Delivered::Absent) };
         let told = status(&seen, &issued("one"));
         assert_eq!(told.next_rotation_at, Some(at(NOW) + SignedDuration::from_hours(due)), "{max} h");
+    }
+}
+
+/// A secret whose trigger was `b` when version `two` took the place of `one`, now with this trigger and overlap.
+fn rotated(trigger: &str, overlap: &str) -> ClientSecret {
+    let rotation = |trigger: &str, overlap: &str| spec(&json!({"rotation": {"trigger": trigger, "overlap": overlap}}));
+    let one = settled(rotation("a", "24h"), "one");
+    let changed = ClientSecret { spec: rotation("b", "24h"), ..one };
+    let staged = Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger);
+    let staged = with_status(&changed, status(&observed(&changed, ours("one")), &staged));
+    let two = with_status(&changed, status(&observed(&staged, ours("two")), &Outcome::Unchanged));
+    ClientSecret { spec: rotation(trigger, overlap), ..two }
+}
+
+#[test]
+fn a_rotation_waits_while_the_value_before_is_promised_to_be_accepted() {
+    let again = rotated("c", "24h");
+    let end = at(NOW) + SignedDuration::from_hours(24);
+    let seen = observed_at(&again, ours("two"), end - SignedDuration::from_secs(1));
+    assert_eq!(decide(&seen), Action::None);
+    let told = status(&seen, &Outcome::Unchanged);
+    assert_eq!(states(&told), [("two", VersionState::Active), ("one", VersionState::Retiring)]);
+    assert_eq!(told.observed_trigger.as_deref(), Some("b"));
+    assert!(message(&told, "Rotating").contains("Another rotation is wanted"), "{told:?}");
+    let waiting = with_status(&again, told);
+    assert_eq!(next_due(&waiting.spec, waiting.status.as_ref().unwrap(), &POLICY, at(NOW)), Some(end));
+    assert_eq!(decide(&observed_at(&waiting, ours("two"), end)), Action::Stage(RotationCause::Trigger));
+    // What was lost cannot wait, and who shortens the overlap takes the promise back.
+    assert_eq!(decide(&observed(&waiting, Delivered::Absent)), Action::Stage(RotationCause::SecretLost));
+    assert_eq!(decide(&observed(&rotated("c", "0s"), ours("two"))), Action::Stage(RotationCause::Trigger));
+    let settled = rotated("b", "24h");
+    assert!(!message(settled.status.as_ref().unwrap(), "Rotating").contains("Another"), "nothing waits");
+}
+
+#[test]
+fn a_request_within_the_overlap_is_remembered_until_that_is_over() {
+    let two = rotated("b", "24h");
+    let asked = Observed { requested: Some("two".to_owned()), ..observed(&two, ours("two")) };
+    assert_eq!(decide(&asked), Action::None);
+    let waiting = with_status(&two, status(&asked, &Outcome::Unchanged));
+    // The endpoint has forgotten the request by then.
+    let forgotten = observed(&waiting, ours("two"));
+    assert_eq!(Some(&status(&forgotten, &Outcome::Unchanged)), waiting.status.as_ref());
+    let end = at(NOW) + SignedDuration::from_hours(24);
+    let then = observed_at(&waiting, ours("two"), end);
+    assert_eq!(decide(&then), Action::Stage(RotationCause::Requested));
+    let staged = status(&then, &Outcome::Staged(new("three", end), RotationCause::Requested));
+    let staged = with_status(&waiting, staged);
+    let three = with_status(&waiting, status(&observed_at(&staged, ours("three"), end), &Outcome::Unchanged));
+    assert_eq!(decide(&observed_at(&three, ours("three"), end)), Action::None, "it has happened");
+}
+
+#[test]
+fn the_default_overlap_is_no_longer_than_the_interval() {
+    for (rotation, hours) in [(json!({}), 24), (json!({"every": "30d"}), 24), (json!({"every": "1h"}), 1)] {
+        let rotation = spec(&json!({"rotation": rotation})).rotation.unwrap();
+        assert_eq!(rotation.overlap(), SignedDuration::from_hours(hours));
+    }
+}
+
+#[test]
+fn what_no_rotation_could_do_is_told_before_one_is_under_way() {
+    let rollout = json!([{"kind": "Deployment", "name": "nope"}]);
+    let one = settled(spec(&json!({"rotation": {"every": "30d", "rollout": rollout}})), "one");
+    let workload = one.spec.rotation.as_ref().unwrap().rollout.as_ref().unwrap()[0].clone();
+    let seen = Observed { unavailable: vec![(workload, Rollout::Missing)], ..observed(&one, ours("one")) };
+    let told = status(&seen, &Outcome::Unchanged);
+    assert_eq!(condition(&told, "Rotating"), ("False".to_owned(), "WorkloadUnavailable".to_owned()));
+    assert!(message(&told, "Rotating").contains("spec.rotation.rollout: Deployment nope does not exist"), "{told:?}");
+    for (uses, expected) in [(json!(["Manage"]), "only a request of its bearer"), (json!(["Token"]), "nothing starts")]
+    {
+        let idle = settled(spec(&json!({"uses": uses, "rotation": {"overlap": "1h"}})), "one");
+        let told = idle.status.unwrap();
+        assert_eq!(condition(&told, "Rotating"), ("False".to_owned(), "NoTrigger".to_owned()));
+        assert!(message(&told, "Rotating").contains(expected), "{told:?}");
     }
 }

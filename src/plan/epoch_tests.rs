@@ -63,7 +63,7 @@ impl World {
             display_name: None,
             description: None,
             email: None,
-            location: "/".to_owned().try_into().unwrap(),
+            location: None,
             groups: Some(vec!["g0".to_owned()]),
             suspend: None,
         };

@@ -13,7 +13,7 @@ use crate::api::service_user::ServiceUserStatus;
 #[must_use]
 pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> ServiceUserStatus {
     let previous = user.status.clone().unwrap_or_default();
-    let authority = user_stands_for(&user.spec, &membership.authority);
+    let authority = user_stands_for(&user.spec, membership);
     let mut verdicts = with_outlook(ready(user, membership), outlook(user, membership));
     verdicts.push(groups_resolved(membership));
     ServiceUserStatus {
@@ -21,6 +21,7 @@ pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> Se
         subject: user.metadata.uid.clone(),
         epoch: Some(next_epoch(previous.epoch, previous.authority.as_deref(), &authority)),
         authority: Some(authority),
+        location: Some(membership.location.to_string()),
         roles: Some(roles(&membership.authority)),
         summary: Some(summary(&membership.grants)),
         grants: Some(membership.grants.iter().cloned().collect()),
@@ -72,7 +73,7 @@ pub fn location_refused(user: &ServiceUser, bound: &Result<Location, MalformedLo
         Ok(bound) => format!(
             "spec.location {} does not lie at or below {bound}, the location of namespace {namespace} (annotation \
              postern.dev/location): choose a location there, or ask the platform team to move the namespace.",
-            user.spec.location
+            user.spec.location.clone().unwrap_or_default()
         ),
         Err(malformed) => format!(
             "Namespace {namespace} has an annotation postern.dev/location that is not a location, so that none is allowed \

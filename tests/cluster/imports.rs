@@ -83,6 +83,12 @@ async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_i
     let message = tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
     assert!(message.contains("must have 16 to 256 characters"), "{message}");
     tenant.refused("ClientSecret", "blue", "ImportValueRefused").await;
+    tenant.apply(&legacy("a value with\ta tab in it", true)).await;
+    eventually("a control character is refused", async || {
+        let message = tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
+        holds(message.contains("the value under password of Secret legacy has a control character"), message)
+    })
+    .await;
     tenant.apply(&legacy("pst_of another install", true)).await;
     let refusal = async || tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
     eventually("that is refused, too", async || {
@@ -95,6 +101,29 @@ async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_i
     tenant.refused("ClientSecret", "green", "ImportKeyMissing").await;
     tenant.apply(&legacy("a value that is long enough", true)).await;
     tenant.ready("ClientSecret", "blue").await;
+}
+
+#[tokio::test]
+async fn one_line_break_at_the_end_of_the_source_is_left_out_and_reported() {
+    let tenant = Tenant::new("import-line-break").await;
+    tenant.settle_in().await;
+    tenant.apply(&legacy(&format!("{VALUE}\n"), true)).await;
+    tenant.apply(&client_secret("blue", "sync", existing())).await;
+    let ready = tenant.ready("ClientSecret", "blue").await;
+    assert!(ready["message"].as_str().unwrap().contains("without the line break at its end"), "{ready}");
+    let delivered = delivers(&tenant, "blue", VALUE).await;
+    tenant.accepted(&delivered).await;
+    tenant.turned_away(&delivered.with_secret(&format!("{VALUE}\n"))).await;
+    tenant.told("blue", "LineBreakIgnored").await;
+    // Taken away in the source, it is the same value.
+    tenant.apply(&legacy(VALUE, true)).await;
+    eventually("nothing is said of it any more", async || {
+        let ready = tenant.ready("ClientSecret", "blue").await;
+        holds(!ready["message"].as_str().unwrap().contains("line break"), &ready)
+    })
+    .await;
+    assert_eq!(tenant.get("ClientSecret", "blue").await["status"]["versions"].as_array().unwrap().len(), 1);
+    tenant.accepted(&delivered).await;
 }
 
 #[tokio::test]

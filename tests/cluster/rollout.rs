@@ -43,6 +43,10 @@ async fn a_deployment_is_restarted_once_for_each_version_and_waited_for() {
         starts_pods(&tenant).await;
         tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
         assert_eq!(restarts(&tenant, "sync").await, rotation, "once a version");
+        // The next rotation would wait for the end of the overlap.
+        let now = json!({"spec": {"rotation": {"overlap": "0s"}}});
+        tenant.merge("ClientSecret", &tenant.namespace, "blue", now).await.unwrap();
+        tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
     }
     // Not by an edit, nor by what somebody does to the Secret.
     tenant.merge("ClientSecret", &tenant.namespace, "blue", json!({"spec": {"description": "x"}})).await.unwrap();
@@ -55,6 +59,10 @@ async fn a_workload_that_is_missing_or_stuck_is_named() {
     let tenant = Tenant::new("stuck-rollout").await;
     tenant.settle_in().await;
     tenant.apply(&client_secret("blue", "sync", spec("a", &["nowhere", "sync"]))).await;
+    let told = tenant.says("ClientSecret", "blue", "Rotating", "False", "WorkloadUnavailable").await;
+    let named =
+        "spec.rotation.rollout: Deployment nowhere does not exist or is being deleted; Deployment sync does not";
+    assert!(told["message"].as_str().unwrap().contains(named), "told before any rotation: {told}");
     tenant.ready("ClientSecret", "blue").await;
     tenant.apply(&deployment("sync")).await;
     tenant.merge("Deployment", &tenant.namespace, "sync", json!({"spec": {"paused": true}})).await.unwrap();

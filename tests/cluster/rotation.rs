@@ -164,23 +164,49 @@ fn patches_refused(tenant: &Tenant) -> usize {
 }
 
 #[tokio::test]
-async fn more_than_two_values_are_never_accepted() {
+async fn a_third_value_waits_until_the_first_has_had_its_overlap() {
     let tenant = Tenant::new("two").await;
     tenant.settle_in().await;
-    let mut values = Vec::new();
-    for trigger in ["a", "b", "c"] {
-        let rotation = json!({"rotation": {"trigger": trigger, "overlap": "1h"}});
+    let rotate = async |trigger: &str, overlap: &str| {
+        let rotation = json!({"rotation": {"trigger": trigger, "overlap": overlap}});
         tenant.apply(&client_secret("blue", "sync", rotation)).await;
+    };
+    let done = async |trigger: &str| {
         eventually("it is done", async || {
             let status = tenant.get("ClientSecret", "blue").await["status"].clone();
-            holds(status["observedTrigger"] == trigger, &status)
+            holds(status["observedTrigger"] == trigger && status["rotation"]["step"] != "Delivering", &status)
         })
         .await;
-        values.push(tenant.delivered("blue").await);
-    }
-    tenant.turned_away(&values[0]).await;
-    tenant.accepted(&values[1]).await;
-    tenant.accepted(&values[2]).await;
+        tenant.delivered("blue").await
+    };
+    rotate("a", "1h").await;
+    let first = done("a").await;
+    rotate("b", "1h").await;
+    let second = done("b").await;
+    let announced = tenant.get("ClientSecret", "blue").await["status"]["versions"][1]["retiresAt"].clone();
+
+    rotate("c", "1h").await;
+    // The bearer asks for the same: one rotation waits.
+    let asked = second.manage(&tenant.connections, &tenant.cluster.replicas[0].url, "rotate").await;
+    assert_eq!(asked.status, axum::http::StatusCode::ACCEPTED, "{asked:?}");
+    eventually("it says that a rotation waits", async || {
+        let told = tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+        let requested = tenant.get("ClientSecret", "blue").await["status"]["rotation"]["requested"].is_string();
+        holds(told["message"].as_str().unwrap().contains("Another rotation is wanted") && requested, &told)
+    })
+    .await;
+    tenant.settled().await;
+    assert_eq!(tenant.delivered("blue").await, second);
+    assert_eq!(tenant.get("ClientSecret", "blue").await["status"]["versions"][1]["retiresAt"], announced);
+    tenant.accepted(&first).await;
+
+    // Whoever ends the overlap has the next value at once.
+    rotate("c", "0s").await;
+    let third = done("c").await;
+    assert_ne!(third, second);
+    tenant.turned_away(&first).await;
+    tenant.turned_away(&second).await;
+    tenant.accepted(&third).await;
 }
 
 /// A pod's client through three rotations and a deleted Secret, with the replica that writes killed in each step.

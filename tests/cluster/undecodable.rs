@@ -24,6 +24,15 @@ async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart()
     ] {
         let broken = object(kind, &tenant.own("broken"), spec);
         stored(&tenant, &broken).await;
+        let told = tenant.says(kind, &tenant.own("broken"), "Ready", "False", "NotDecoded").await;
+        assert!(told["message"].as_str().unwrap().contains("cannot be decoded and counts as absent"), "{told}");
+        let home = if kind == "AccessGroup" { "default" } else { &tenant.namespace };
+        eventually("an event tells it", async || {
+            let events = tenant.list("Event", home).await;
+            let about = |event: &&Value| event["reason"] == "NotDecoded" && event["regarding"]["kind"] == kind;
+            holds(events.iter().filter(about).count() == 1, format_args!("{events:#?}"))
+        })
+        .await;
     }
     works(&tenant, &credential, "green").await;
 

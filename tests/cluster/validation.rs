@@ -3,5 +3,6 @@
 mod access_groups;
 mod applications;
 mod client_secrets;
+mod every_field;
 mod service_users;
 mod shared;

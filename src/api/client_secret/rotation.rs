@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lifetime::saturating_add;
-use crate::api::duration::{ConfigDuration, DurationOrZero, cel_seconds};
+use crate::api::duration::{ConfigDuration, DurationOrZero, cel_is_duration, cel_seconds};
 use crate::api::schema;
 
 /// `spec.rotation.overlap` when it is absent.
@@ -17,14 +17,18 @@ pub const OVERLAP_DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 /// Rotation of a generated credential. An imported one is never rotated by Postern.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(overlap_rule())
+    .message("overlap must not be longer than every: the old value would have to end before its announced end; shorten overlap, or lengthen every")
+    .field_path(".overlap"))]
 pub struct Rotation {
     /// A new version that long after the last; at least 1m, and never sooner than the operator allows. It must leave room for `overlap` before the version ends.
     /// Absent: only by `trigger`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_of_a_minute")]
     pub every: Option<ConfigDuration>,
-    /// How long the old version is accepted after the new one was delivered; 0s: not at all. Default 24h. No more than
-    /// two versions are ever accepted: a rotation in the middle of another ends the oldest.
+    /// How long the old version is accepted after the new one was delivered; 0s: not at all. At most `every`. Default
+    /// 24h, or `every` if that is shorter. No more than two versions are ever accepted: the next rotation waits for the
+    /// end of the overlap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_or_zero")]
     pub overlap: Option<DurationOrZero>,
@@ -41,7 +45,7 @@ pub struct Rotation {
     pub rollout: Option<Vec<Workload>>,
     /// Changing this text rotates now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(schema_with = "schema::trigger")]
     pub trigger: Option<String>,
 }
 
@@ -76,7 +80,14 @@ impl Rotation {
     /// How long the old version is accepted after the new one was delivered.
     #[must_use]
     pub fn overlap(&self) -> SignedDuration {
-        self.overlap.as_ref().map_or(OVERLAP_DEFAULT, DurationOrZero::length)
+        let default = || self.every.as_ref().map_or(OVERLAP_DEFAULT, |every| every.length().min(OVERLAP_DEFAULT));
+        self.overlap.as_ref().map_or_else(default, DurationOrZero::length)
+    }
+
+    /// Whether the spec itself asks for new versions. Without that they are made only when a bearer asks for one.
+    #[must_use]
+    pub fn has_cause(&self) -> bool {
+        self.every.is_some() || self.trigger.is_some()
     }
 
     /// When the version is due for rotation that was issued at `issued` and ends at `end`. `spread`, from 0 to 1, is the
@@ -104,14 +115,25 @@ const SPREAD_SHARE: i32 = 20;
 /// … and at most this long.
 const SPREAD_MAX: SignedDuration = SignedDuration::from_mins(10);
 
+/// CEL: the old value never has to end before its announced end.
+fn overlap_rule() -> String {
+    let paths = ["self.every", "self.overlap"];
+    let [every, overlap] = paths.map(cel_seconds);
+    let unless = paths.map(|path| format!("!has({path}) || !{}", cel_is_duration(path))).join(" || ");
+    format!("{unless} || {overlap} <= {every}")
+}
+
 /// CEL: `every` and `overlap` fit into the life of a version, as far as the spec alone tells its length.
 pub(super) fn room_rule() -> String {
     let day = OVERLAP_DEFAULT.as_secs();
     let year = super::EXPIRES_IN_DEFAULT.as_secs();
-    let [every, overlap, life] = ["self.rotation.every", "self.rotation.overlap", "self.expiresIn"].map(cel_seconds);
+    let paths = ["self.rotation.every", "self.rotation.overlap", "self.expiresIn"];
+    let [every, overlap, life] = paths.map(cel_seconds);
+    // Of what is no duration, Never among it, the length cannot be told; what is wrong is said at the field itself.
+    let unless = paths.map(|path| format!("(has({path}) && !{})", cel_is_duration(path))).join(" || ");
     format!(
-        "!has(self.rotation) || !has(self.rotation.every) || has(self.expiresAt) || \
-         (has(self.expiresIn) && self.expiresIn == 'Never') || \
-         {every} + (has(self.rotation.overlap) ? {overlap} : {day}) <= (has(self.expiresIn) ? {life} : {year})"
+        "!has(self.rotation) || !has(self.rotation.every) || has(self.expiresAt) || {unless} || \
+         {every} + (has(self.rotation.overlap) ? {overlap} : {every} < {day} ? {every} : {day}) \
+         <= (has(self.expiresIn) ? {life} : {year})"
     )
 }

@@ -27,6 +27,9 @@ pub struct ClientSecretStatus {
     /// The first characters of the credential, as leak reports show them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What it may be used for, in one line. Absent: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<String>,
     /// When the credential ends; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
@@ -77,6 +80,9 @@ pub struct RotationStatus {
     pub delivered_at: Option<Timestamp>,
     /// What the step waits for, in a sentence.
     pub waits_for: String,
+    /// The version that its bearer asked to be rotated, while that waits for the end of the overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<String>,
 }
 
 /// The steps, in their order.
@@ -132,6 +138,9 @@ pub struct SourceStatus {
     /// The key of the value.
     #[serde(default)]
     pub key: String,
+    /// true: the value ends with a line break, which is left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub line_break_ignored: bool,
 }
 
 /// One value of a secret.

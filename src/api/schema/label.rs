@@ -67,7 +67,6 @@ fn requirement() -> Schema {
             "key": {
                 "type": "string",
                 "description": "Label key.",
-                "minLength": 1,
                 "maxLength": KEY_LENGTH_MAX,
                 "x-kubernetes-validations": [{
                     "rule": is_key("self"),

@@ -3,14 +3,15 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::label::{has_keys, label_value};
-use super::{text, with_rule};
+use super::{lines, matches, ruled};
 
 const KEY: &str =
     "must be a key of a Secret: a-z, A-Z, 0-9, -, _ and ., at most 253 characters, and not . or begin with ..";
 
 /// The key of a Secret. Keys are names of files: those that lead elsewhere are refused by the API server.
 pub(in crate::api) fn secret_key(_: &mut SchemaGenerator) -> Schema {
-    with_rule(text(253, "^[-._a-zA-Z0-9]+$", KEY), "self != '.' && !self.startsWith('..')", KEY)
+    let rule = format!("{} && self != '.' && !self.startsWith('..')", matches("^[-._a-zA-Z0-9]+$"));
+    ruled(253, &rule, KEY)
 }
 
 /// Other names for single keys.
@@ -25,7 +26,7 @@ pub(in crate::api) fn added_labels(_: &mut SchemaGenerator) -> Schema {
 
 /// Annotations added to the Secret.
 pub(in crate::api) fn added_annotations(_: &mut SchemaGenerator) -> Schema {
-    added("annotations", &json_schema!({"type": "string", "maxLength": 4096}))
+    added("annotations", &lines(4096))
 }
 
 fn added(what: &str, value: &Schema) -> Schema {

@@ -16,9 +16,8 @@ use crate::explain::token;
 fn numbered(mut facts: Facts) -> Facts {
     let user = facts.user.as_mut().unwrap();
     let held =
-        resolve(&user.spec, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref()?.get(name))
-            .authority;
-    let narrowed = narrow(&held, facts.application.spec.restrict_to.as_ref());
+        resolve(&user.spec, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref()?.get(name));
+    let narrowed = narrow(&held.authority, facts.application.spec.restrict_to.as_ref());
     user.status.as_mut().unwrap().authority = Some(user_stands_for(&user.spec, &held));
     let stands_for = application_stands_for(&narrowed, CLIENT, SUBJECT, None);
     facts.application.status.as_mut().unwrap().authority = Some(stands_for);

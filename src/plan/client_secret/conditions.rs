@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::{ApplicationState, Delivered, Observed, Outcome};
+use super::{ApplicationState, Delivered, Observed, Outcome, Rollout};
 use crate::api::authority::not_held;
-use crate::api::client_secret::{ClientSecretStatus, RotationStep, VersionState};
+use crate::api::client_secret::{ClientSecretStatus, RotationStep, Use, VersionState};
 use crate::api::conditions::{Verdict, reasons, types};
 use crate::plan::story::{Outlook, with_outlook};
 
@@ -78,8 +78,11 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
         message.push_str(&words(least));
         message.push_str(", because the operator allows no shorter spec.rotation.every.");
     }
-    if spec.existing().is_some() && spec.rotation.is_some() {
-        message.push_str(" An imported value is not rotated by Postern: spec.rotation has no effect.");
+    if status.source.as_ref().is_some_and(|source| source.line_break_ignored) {
+        message.push_str(
+            " The imported value is used without the line break at its end: clients must send it without one, or remove it \
+             from the Secret that spec.source.existing names.",
+        );
     }
     with_outlook(Verdict::yes(types::READY, reasons::ISSUED, message), Outlook::Settled)
 }
@@ -133,7 +136,8 @@ fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
         return no("It has ended.");
     }
     let Some(end) = status.expires_at else { return no("It does not end.") };
-    let rotates_before = status.next_rotation_at.is_some_and(|at| at < end && at > observed.now);
+    let rotates_before =
+        status.next_rotation_at.is_some_and(|at| at < end && (at > observed.now || observed.is_postponed()));
     let left = end.duration_since(observed.now);
     // A credential that lives for an hour is not about to end from the beginning.
     let lives = status.versions.first().map_or(SignedDuration::MAX, |newest| end.duration_since(newest.created_at));
@@ -162,7 +166,7 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
             "One value is accepted. spec.rotation.rollout names workloads, and this installation restarts none: remove them, \
              and restart them yourself when the value changes; or ask the operator to allow it (rollout.enabled).",
         ),
-        None => Verdict::no(types::ROTATING, reasons::NOT_ROTATING, "One value is accepted."),
+        None => not_rotating(observed),
         Some(rotation) => {
             let reason = match rotation.step {
                 RotationStep::RollingOut if observed.policy.rollout_disabled => reasons::ROLLOUT_DISABLED,
@@ -173,6 +177,38 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
             };
             Verdict::yes(types::ROTATING, reason, format!("Waits for: {}", rotation.waits_for))
         }
+    }
+}
+
+/// No rotation is under way; what the next one would run into, or that nothing starts one.
+fn not_rotating(observed: &Observed<'_>) -> Verdict {
+    let no = |reason, message: String| Verdict::no(types::ROTATING, reason, format!("One value is accepted.{message}"));
+    if !observed.unavailable.is_empty() {
+        let names = observed.unavailable.iter().map(|(workload, rollout)| match rollout {
+            Rollout::Stuck(why) => format!("{workload} cannot be read, because {why}"),
+            _ => format!("{workload} does not exist or is being deleted"),
+        });
+        let message = format!(
+            " spec.rotation.rollout: {}. Create what is missing or correct the name before the next rotation, which waits \
+             for it.",
+            names.collect::<Vec<_>>().join("; ")
+        );
+        return no(reasons::WORKLOAD_UNAVAILABLE, message);
+    }
+    let spec = &observed.secret.spec;
+    match spec.rotation.as_ref().filter(|rotation| !rotation.has_cause() && spec.existing().is_none()) {
+        Some(_) => {
+            let starts = if spec.is_for(Use::Manage) {
+                "only a request of its bearer starts a rotation"
+            } else {
+                "nothing starts a rotation"
+            };
+            let message = format!(
+                " spec.rotation names neither every nor trigger, so {starts}: set one of them, or remove spec.rotation."
+            );
+            no(reasons::NO_TRIGGER, message)
+        }
+        None => no(reasons::NOT_ROTATING, String::new()),
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Observed<'a> {
     pub requested: Option<String>,
     /// The workloads to restart, while they are being restarted.
     pub workloads: Vec<(Workload, Rollout)>,
+    /// Workloads that no rotation could restart, found before one is under way.
+    pub unavailable: Vec<(Workload, Rollout)>,
     /// What the operator allows.
     pub policy: &'a Policy,
     /// The instant of the decision.
@@ -137,6 +139,8 @@ pub enum Import {
     KeyMissing,
     /// The value has a wrong length.
     WrongLength,
+    /// The value has a control character that is no line break at its end.
+    ControlCharacter,
     /// The value begins as only generated ones do.
     LooksGenerated,
     /// It is as it was when its value was last looked at.

@@ -118,6 +118,14 @@ impl Observed<'_> {
                      another random value there."
                 ),
             )),
+            Import::ControlCharacter => Some(Obstacle::stuck(
+                reasons::IMPORT_VALUE_REFUSED,
+                format!(
+                    "spec.source.existing: the value under {key} of Secret {name} has a control character, such as a tab or a \
+                     second line break, which is no part of a client secret (RFC 6749 Appendix A.2): put the value there \
+                     without it, for example with printf instead of echo."
+                ),
+            )),
             Import::LooksGenerated => Some(Obstacle::stuck(
                 reasons::IMPORT_VALUE_REFUSED,
                 format!(

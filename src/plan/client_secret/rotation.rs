@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Delivered, Observed, Policy};
 use crate::api::client_secret::{
-    ClientSecretSpec, ClientSecretStatus, RotationCause, RotationStatus, RotationStep, Version,
+    ClientSecretSpec, ClientSecretStatus, RotationCause, RotationStatus, RotationStep, Version, VersionState,
 };
 
 /// When an old version counts as unused; `None`: it lives as long as the overlap.
@@ -47,11 +47,39 @@ impl Observed<'_> {
         lost.or_else(|| self.due_cause())
     }
 
-    /// Why the spec asks for a new version now.
+    /// Why a new version is due now. While an older value is accepted, as it was announced, none is: a third value would
+    /// have to end the oldest before its time. What was lost is replaced at once all the same.
     pub(super) fn due_cause(&self) -> Option<RotationCause> {
-        let newest = self.current().filter(|_| self.secret.spec.existing().is_none())?;
+        self.wanted_cause().filter(|_| !self.keeps_a_promise())
+    }
+
+    /// Whether a new version is wanted that waits for the end of an overlap.
+    pub(super) fn is_postponed(&self) -> bool {
+        self.keeps_a_promise() && self.wanted_cause().is_some()
+    }
+
+    /// Whether a value before the newest one is accepted until an end that was announced.
+    fn keeps_a_promise(&self) -> bool {
+        let rotation = self.status().and_then(|status| status.rotation.as_deref());
+        let is_promised = |version: Version| {
+            let until = self.policy.lifetime.accepted_until(&self.secret.spec, &version);
+            version.state == VersionState::Retiring && version.retires_at.is_some() && until > Some(self.now)
+        };
+        self.versions().iter().map(|version| self.older(version, rotation)).any(is_promised)
+    }
+
+    /// The request of a bearer to rotate the newest version, made lately or remembered since.
+    pub(super) fn request(&self) -> Option<&String> {
+        let newest = self.current()?;
+        let remembered = self.status().and_then(|status| status.rotation.as_ref()?.requested.as_ref());
         // Of a version, so once: the next one has another id.
-        if self.requested.as_ref() == Some(&newest.id) {
+        [self.requested.as_ref(), remembered].into_iter().flatten().find(|id| **id == newest.id)
+    }
+
+    /// Why the spec or the bearer asks for a new version.
+    fn wanted_cause(&self) -> Option<RotationCause> {
+        let newest = self.current().filter(|_| self.secret.spec.existing().is_none())?;
+        if self.request().is_some() {
             return Some(RotationCause::Requested);
         }
         // Until now it was imported, and what cannot be rotated is no generated value.

@@ -6,7 +6,8 @@ use super::{Delivered, Issued, Observed, Outcome, Rollout};
 use crate::api::client_secret::{
     OVERLAP_DEFAULT, Rotation, RotationCause, RotationStatus, RotationStep, Version, VersionState,
 };
-use crate::api::conditions::whole_second;
+use crate::api::conditions::{MESSAGE_LENGTH_MAX, whole_second};
+use crate::api::printable::printable;
 
 /// Retired versions that status remembers, so that a log can say "retired" instead of "unknown".
 const RETIRED_KEPT: usize = 3;
@@ -86,6 +87,7 @@ impl Observed<'_> {
             cause,
             delivered_at: None,
             waits_for: format!("The new value to be in Secret {name}."),
+            requested: None,
         }
     }
 
@@ -112,6 +114,7 @@ impl Observed<'_> {
                 cause,
                 delivered_at: Some(now),
                 waits_for: String::new(),
+                requested: None,
             },
         );
         (versions, rotation, trigger)
@@ -140,7 +143,7 @@ impl Observed<'_> {
         (versions, rotation)
     }
 
-    fn older(&self, version: &Version, rotation: Option<&RotationStatus>) -> Version {
+    pub(super) fn older(&self, version: &Version, rotation: Option<&RotationStatus>) -> Version {
         let last_used_at = version.last_used_at.max(self.uses.get(&version.id).copied());
         let mut version = Version { last_used_at, ..version.clone() };
         let (VersionState::Retiring, Some(planned)) = (version.state, version.retires_at) else { return version };
@@ -182,8 +185,10 @@ impl Observed<'_> {
                 (RotationStep::Overlap, text)
             }
         };
+        let next = if self.is_postponed() { " Another rotation is wanted; it starts after that." } else { "" };
+        let waits_for = printable(&format!("{waits_for}{next}"), MESSAGE_LENGTH_MAX);
         let since = if step == told.step { told.since } else { whole_second(self.now) };
-        Some(RotationStatus { step, since, waits_for, ..told.clone() })
+        Some(RotationStatus { step, since, waits_for, requested: self.request().cloned(), ..told.clone() })
     }
 
     /// What is still to be restarted, workload by workload.

@@ -129,6 +129,18 @@ impl Kubernetes {
         answer(api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
+    /// The same without a change, to see whether it is accepted.
+    pub async fn try_merge_status(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<Value, String> {
+        let with = PatchParams { dry_run: true, ..PatchParams::default() };
+        answer(self.api(kind, namespace).patch_status(name, &with, &Patch::Merge(patch)).await)
+    }
+
     /// Changes the number of replicas, as `kubectl scale` does. `Err` is the API server's message.
     pub async fn scale(&self, kind: &str, namespace: &str, name: &str, replicas: u32) -> Result<Value, String> {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));

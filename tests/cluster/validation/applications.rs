@@ -77,7 +77,7 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
         ("an idle time with a JWT", json!({"token": {"format": "JWT", "idleTimeout": "30m"}}), OPAQUE),
         ("an idle time with the default format", json!({"token": {"idleTimeout": "30m"}}), OPAQUE),
         ("an idle time that is none", idle("soon"), "spec.token.idleTimeout: … must be a duration"),
-        ("no idle time at all", idle("0m"), "spec.token.idleTimeout: … must be longer than zero"),
+        ("no idle time at all", idle("0m"), "spec.token.idleTimeout: … must be at least 1m"),
         (
             "a default scope with a space",
             json!({"token": {"defaultScopes": ["a b"]}}),
@@ -107,7 +107,7 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
         ("a fraction", lifetime("1.5m"), DURATION),
         ("an overflowing lifetime", lifetime("1000y"), DURATION),
         ("an empty lifetime", lifetime(""), "spec.token.lifetime: Invalid value"),
-        ("a lifetime of nothing", lifetime("0m"), "spec.token.lifetime: … must be longer than zero"),
+        ("a lifetime of nothing", lifetime("0m"), "spec.token.lifetime: … must be at least 1m"),
         ("a lifetime of 59 seconds", lifetime("59s"), "spec.token.lifetime: … must be at least 1m"),
         ("59 seconds in disguise", lifetime("0h0m059s"), "spec.token.lifetime: … must be at least 1m"),
         ("Never", lifetime("Never"), DURATION),

@@ -9,6 +9,7 @@ const FAR: &str = "spec.expiresAt: … must be an instant before the year 9999";
 const PAST: &str = "has already passed (it is now ";
 const NAME: &str = "spec.delivery: … delivery.secretName is immutable: pods mount it";
 const REFERENCE: &str = "spec.applicationRef: … applicationRef is immutable";
+const OVERLAP: &str = "spec.rotation.overlap: … overlap must not be longer than every";
 const ROOM: &str = "spec.rotation.every: … rotation.every plus rotation.overlap";
 const RENAME_KNOWN: &str = "spec.delivery.rename: … rename may name only the keys of spec.delivery.keys";
 const RENAME_FREE: &str = "spec.delivery.rename: … rename must not give a key the name of another key";
@@ -51,7 +52,9 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
         ("an instant without zone", json!({"expiresAt": "2099-01-01T00:00:00"}), "spec.expiresAt: Invalid value"),
         ("a day", json!({"expiresAt": "2099-01-01"}), "spec.expiresAt: Invalid value"),
         ("the end of time", json!({"expiresAt": "9999-12-31T23:59:59Z"}), FAR),
-        ("no such zone", json!({"expiresAt": "2099-01-01T00:00:00+99:99"}), "spec.expiresAt: Invalid value"),
+        ("no such zone", json!({"expiresAt": "2099-01-01T00:00:00+99:99"}), FAR),
+        ("a zone of 60 minutes", json!({"expiresAt": "2030-01-01T00:00:00+12:60"}), FAR),
+        ("no such day", json!({"expiresAt": "2030-02-30T00:00:00Z"}), FAR),
         ("no such fraction", json!({"expiresAt": "2099-01-01T00:00:00x5Z"}), "spec.expiresAt: Invalid value"),
         (
             "more than nanoseconds",
@@ -99,7 +102,7 @@ async fn purposes_and_networks_are_refused_for_each_rule_they_break() {
         ("a network twice", json!({"networks": ["10.0.0.0/8", "10.0.0.0/8"]}), "spec.networks[1]: Duplicate value"),
         ("an address", json!({"networks": ["10.20.0.5"]}), NETWORK),
         ("a name", json!({"networks": ["localhost"]}), NETWORK),
-        ("nothing", json!({"networks": [""]}), "spec.networks[0]: … at least 1 chars"),
+        ("nothing", json!({"networks": [""]}), "spec.networks[0]: … must be a network in CIDR"),
         ("too long a prefix", json!({"networks": ["10.20.0.0/33"]}), NETWORK),
         ("a mask", json!({"networks": ["10.20.0.0/255.255.0.0"]}), NETWORK),
         (
@@ -125,8 +128,11 @@ async fn a_rotation_is_refused_for_each_rule_it_breaks() {
     let cases = [
         ("too often", json!({"every": "59s"}), "spec.rotation.every: … must be at least 1m"),
         ("never", json!({"every": "Never"}), "spec.rotation.every: … must be a duration"),
-        ("no time at all", json!({"every": "0d"}), "spec.rotation.every: … must be longer than zero"),
+        ("no time at all", json!({"every": "0d"}), "spec.rotation.every: … must be at least 1m"),
         ("a negative overlap", json!({"overlap": "-1h"}), "spec.rotation.overlap: … must be a duration"),
+        ("an overlap longer than the interval", json!({"every": "1h", "overlap": "61m"}), OVERLAP),
+        ("an overlap as long as the interval", json!({"every": "1h", "overlap": "60m"}), ""),
+        ("an interval shorter than the default overlap", json!({"every": "1h"}), ""),
         ("no quiet time at all", json!({"quietPeriod": "0s"}), "spec.rotation.quietPeriod: … must be longer than zero"),
         (
             "a workload that cannot be restarted",
@@ -153,7 +159,9 @@ async fn a_rotation_is_refused_for_each_rule_it_breaks() {
             json!({"rollout": [{"kind": "Deployment", "name": "X"}]}),
             "spec.rotation.rollout[0].name: … must be the name of an object",
         ),
-        ("an empty trigger", json!({"trigger": ""}), "spec.rotation.trigger: … at least 1 chars"),
+        ("an empty trigger", json!({"trigger": ""}), "spec.rotation.trigger: … must be plain text on one line"),
+        ("a trigger that YAML refuses", json!({"trigger": "a\u{7f}"}), "spec.rotation.trigger: … must be plain text"),
+        ("a trigger on two lines", json!({"trigger": "a\u{2028}b"}), "spec.rotation.trigger: … must be plain text"),
         ("no room for the default overlap", json!({"every": "365d"}), ROOM),
         ("no room for its overlap", json!({"every": "300d", "overlap": "66d"}), ROOM),
         ("just room", json!({"every": "300d", "overlap": "65d"}), ""),
@@ -162,7 +170,14 @@ async fn a_rotation_is_refused_for_each_rule_it_breaks() {
     ];
     check(|rotation| tried(json!({"rotation": rotation})), &cases).await;
     let cases = [
-        ("a short life", json!({"expiresIn": "2h", "rotation": {"every": "1h", "overlap": "61m"}}), ROOM),
+        ("a short life", json!({"expiresIn": "119m", "rotation": {"every": "1h", "overlap": "60m"}}), ROOM),
+        ("a short life and the default overlap", json!({"expiresIn": "119m", "rotation": {"every": "1h"}}), ROOM),
+        ("a life long enough for the default overlap", json!({"expiresIn": "2h", "rotation": {"every": "1h"}}), ""),
+        (
+            "rotation of an imported value",
+            json!({"source": {"existing": {"secretName": "s", "key": "k"}}, "rotation": {"trigger": "now"}}),
+            "spec.rotation: … rotation does not apply to an imported value",
+        ),
         ("a life just long enough", json!({"expiresIn": "2h", "rotation": {"every": "1h", "overlap": "60m"}}), ""),
         ("no end", json!({"expiresIn": "Never", "rotation": {"every": "3y"}}), ""),
         ("an instant", json!({"expiresAt": "2099-01-01T00:00:00Z", "rotation": {"every": "3y"}}), ""),

@@ -1,0 +1,36 @@
+//! Text of others on its way into status and events.
+//!
+//! What users write into a spec has no control characters ([`schema`](super::schema)). What the API server, an admission
+//! policy or a workload says may have some, and may be as long as it likes: the status would be refused as a whole.
+
+/// `text` with a question mark in place of each character that the API server refuses, and no longer than `length_max`
+/// characters.
+#[must_use]
+pub fn printable(text: &str, length_max: usize) -> String {
+    let mut characters = text.chars().map(|character| if is_refused(character) { '?' } else { character });
+    let mut kept: String = characters.by_ref().take(length_max).collect();
+    if characters.next().is_some() {
+        kept.pop();
+        kept.push('…');
+    }
+    kept
+}
+
+/// The API server reads a server-side apply as YAML: some characters are an error there, and others a line break.
+pub(super) fn is_refused(character: char) -> bool {
+    let is_line_break_or_tab = matches!(character, '\n' | '\r' | '\t');
+    (character.is_control() && !is_line_break_or_tab)
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_refuses_is_replaced_and_what_is_too_long_is_cut() {
+        assert_eq!(printable("quota \u{7f}\u{85}\u{0}exceeded\n", 99), "quota ???exceeded\n");
+        assert_eq!(printable("prüfe 🔑", 7), "prüfe 🔑");
+        assert_eq!(printable("prüfe 🔑s", 7), "prüfe …");
+    }
+}
