@@ -165,7 +165,7 @@ impl Verdict {
 pub const MESSAGE_LENGTH_MAX: usize = 32_768;
 /// The most characters that are written: messages quote what authors write, and a status that is too large for the API server
 /// would tell nothing.
-const MESSAGE_WRITTEN_MAX: usize = 4_096;
+pub const MESSAGE_WRITTEN_MAX: usize = 4_096;
 
 /// The condition list that says `verdicts`. `lastTransitionTime` is kept where the status did not change; a condition
 /// without a verdict is dropped.

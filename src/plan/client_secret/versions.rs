@@ -6,7 +6,7 @@ use super::{Delivered, Issued, Observed, Outcome, Rollout};
 use crate::api::client_secret::{
     OVERLAP_DEFAULT, Rotation, RotationCause, RotationStatus, RotationStep, Version, VersionState,
 };
-use crate::api::conditions::{MESSAGE_LENGTH_MAX, whole_second};
+use crate::api::conditions::{MESSAGE_WRITTEN_MAX, whole_second};
 use crate::api::printable::printable;
 
 /// Retired versions that status remembers, so that a log can say "retired" instead of "unknown".
@@ -186,7 +186,7 @@ impl Observed<'_> {
             }
         };
         let next = if self.is_postponed() { " Another rotation is wanted; it starts after that." } else { "" };
-        let waits_for = printable(&format!("{waits_for}{next}"), MESSAGE_LENGTH_MAX);
+        let waits_for = printable(&format!("{waits_for}{next}"), MESSAGE_WRITTEN_MAX);
         let since = if step == told.step { told.since } else { whole_second(self.now) };
         Some(RotationStatus { step, since, waits_for, requested: self.request().cloned(), ..told.clone() })
     }
