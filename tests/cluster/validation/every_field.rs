@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use crate::harness::{Kubernetes, Tenant, object};
 
 /// Requests at the same time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// Changes of each text that are made up.
-const CHANGES: usize = 12;
+const CHANGES: usize = 6;
 
 /// What somebody's reading of a format lets pass and somebody else's does not.
 const TRICKY: [&str; 34] = [
