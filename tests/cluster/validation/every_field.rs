@@ -109,9 +109,9 @@ fn complete() -> Vec<Value> {
         "source": {"existing": {"secretName": "legacy", "key": "password"}},
     });
     let at = "2030-01-01T00:00:00Z";
-    let used = json!([{"namespace": "billing", "name": "sync", "version": "k7Qd2mXa", "at": at}]);
+    let reports = json!([{"namespace": "billing", "name": "sync", "version": "k7Qd2mXa", "at": at}]);
     let state = json!({
-        "replica": "postern-0", "reportedAt": at, "uses": used, "rotations": used,
+        "replica": "postern-0", "reportedAt": at, "uses": reports, "rotations": reports,
         "revoked": [{"id": "token", "until": at}],
         "serves": {"accessGroups": 1, "serviceUsers": 1, "applications": 1, "clientSecrets": 1, "namespaces": 1},
         "sessions": [{"id": "token", "namespace": "billing", "at": at, "until": at}],
@@ -163,7 +163,7 @@ fn statuses() -> [(&'static str, Value); 4] {
         (
             "ClientSecret",
             common(json!({
-                "binding": {"name": "oauth"}, "hint": "pst_k7Qd", "uses": "Token", "expiresAt": at, "nextRotationAt": at, "lastUsedAt": at,
+                "binding": {"name": "oauth"}, "secretUID": "u", "hint": "pst_k7Qd", "uses": "Token", "expiresAt": at, "nextRotationAt": at, "lastUsedAt": at,
                 "rotation": rotation, "observedTrigger": "now", "delivery": {"removeAt": at, "removedAt": at},
                 "source": {"uid": "u", "resourceVersion": "1", "key": "password", "lineBreakIgnored": true}, "versions": [version],
             })),
@@ -263,7 +263,7 @@ fn collect(path: String, value: &Value, leaves: &mut Vec<String>) {
             }
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, item)| collect(format!("{path}/{at}"), item, leaves))
+            items.iter().enumerate().for_each(|(at, item)| collect(format!("{path}/{at}"), item, leaves));
         }
         _ => leaves.push(path),
     }
