@@ -343,9 +343,11 @@ fn what_others_changed_is_repaired_and_a_retired_value_that_is_put_back_is_repla
 #[test]
 fn an_immutable_secret_is_left_alone_and_said_to_be() {
     let settled = settled(spec(&json!({"rotation": {"every": "1m"}})), "one");
-    let immutable = Delivered::Ours { version: Some("one".into()), contents: Contents::Changed, immutable: true };
-    let seen = observed_at(&settled, immutable, at("2026-11-23T02:00:00Z"));
-    assert_eq!(decide(&seen), Action::None);
+    let immutable = |contents| Delivered::Ours { version: Some("one".into()), contents, immutable: true };
+    let changed = observed(&settled, immutable(Contents::Changed));
+    assert_eq!(decide(&changed), Action::Repair, "its metadata can be repaired");
+    let seen = observed_at(&settled, immutable(Contents::Right), at("2026-11-23T02:00:00Z"));
+    assert_eq!(decide(&seen), Action::None, "it is due for rotation");
     let after = status(&seen, &Outcome::Unchanged);
     assert_eq!(condition(&after, "Delivered"), ("False".to_owned(), "SecretImmutable".to_owned()));
     assert_eq!(ready_of(&after).0, "True", "it authenticates");

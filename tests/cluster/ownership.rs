@@ -5,24 +5,23 @@ use serde_json::{Value, json};
 
 use crate::harness::{Credential, Tenant, client_secret, eventually, holds};
 
-const SOMEBODY: &str = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
-
-/// Owner references by which another object is the controller.
-fn of_somebody() -> Value {
-    json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": SOMEBODY, "controller": true}])
+/// Owner references to another object, which exists: what has only owners that are gone is deleted by Kubernetes.
+async fn of_somebody(tenant: &Tenant, controller: bool) -> Value {
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "somebody"}});
+    let uid = tenant.apply(&map).await["metadata"]["uid"].clone();
+    json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "somebody", "uid": uid, "controller": controller}])
 }
 
 #[tokio::test]
 async fn a_secret_that_loses_its_metadata_gets_it_back_and_its_value_stays_valid() {
     let tenant = Tenant::new("owner-lost").await;
     tenant.settle_in().await;
-    let other_owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": SOMEBODY}]);
     let no_labels = json!({"app.kubernetes.io/managed-by": null, "postern.dev/component": null});
     let edits = [
         ("removed", json!({"ownerReferences": null})),
         ("no-controller", json!({"ownerReferences": [{"controller": false}]})),
-        ("other-owner", json!({"ownerReferences": other_owner})),
-        ("other-controller", json!({"ownerReferences": of_somebody()})),
+        ("other-owner", json!({"ownerReferences": of_somebody(&tenant, false).await})),
+        ("other-controller", json!({"ownerReferences": of_somebody(&tenant, true).await})),
         ("labels-too", json!({"ownerReferences": null, "labels": no_labels})),
         ("version-too", json!({"ownerReferences": null, "annotations": {"postern.dev/version": null}})),
     ];
@@ -136,7 +135,7 @@ async fn a_secret_without_all_marks_or_with_another_controller_is_never_touched(
         secret
     };
     let mut controlled = full.clone();
-    controlled["metadata"]["ownerReferences"] = of_somebody();
+    controlled["metadata"]["ownerReferences"] = of_somebody(&tenant, true).await;
     let foreign = [
         ("controlled", controlled),
         ("opaque", changed("/type", json!("Opaque"))),

@@ -72,7 +72,8 @@ async fn a_replica_starts_within_its_memory_however_large_the_metadata_of_object
         }
         // One that is being deleted for ever.
         let labels = json!({"postern.dev/component": "credential"});
-        let finalizers = (0..METADATA / 250).map(|one| format!("example.com/{one:0>238}")).collect::<Vec<_>>();
+        let domain = ["x"; 3].map(|label| label.repeat(60)).join(".");
+        let finalizers = (0..METADATA / 256).map(|one| format!("{domain}.example.com/{one:0>60}")).collect::<Vec<_>>();
         let metadata = json!({"name": name, "labels": labels, "finalizers": finalizers});
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
     };
