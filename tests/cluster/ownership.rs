@@ -144,19 +144,25 @@ async fn a_secret_without_all_marks_or_with_another_controller_is_never_touched(
         ("annotations-only", changed("/metadata/labels", json!({}))),
         ("one-label", changed("/metadata/labels", json!({"postern.dev/component": "credential"}))),
     ];
+    let mut before = Vec::new();
     for (name, mut secret) in foreign {
         secret["metadata"]["name"] = json!(name);
-        let before = tenant.kubernetes.create(&tenant.namespace, &secret).await.unwrap();
+        before.push((name, tenant.kubernetes.create(&tenant.namespace, &secret).await.unwrap()));
         tenant.apply(&client_secret(name, "sync", json!({}))).await;
+    }
+    for (name, _) in &before {
         let message = tenant.refused("ClientSecret", name, "SecretNameConflict").await;
         assert!(message.contains(&format!("Secret {name}")) && message.contains("left alone"), "{message}");
-
         // Its owner may edit it: that is not Postern's to repair.
         tenant.merge("Secret", &tenant.namespace, name, json!({"stringData": {"a": "b"}})).await.unwrap();
-        let writes = tenant.writes().await;
+    }
+    let writes = tenant.writes().await;
+    for (name, _) in &before {
         assert!(!writes.iter().any(|write| write.contains(&format!(" secrets {name}"))), "{writes:?}");
         tenant.delete("ClientSecret", &tenant.namespace, name).await;
-        tenant.settled().await;
+    }
+    tenant.settled().await;
+    for (name, before) in &before {
         let after = tenant.get("Secret", name).await;
         assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"], "{name}: it outlives the ClientSecret");
         assert_eq!(Credential::delivered_in(&after).key("client-secret"), "foreign", "{name}");
