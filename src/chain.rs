@@ -35,15 +35,12 @@ mod tests {
         assert_eq!(chain(&Quoting(quoted, std::fmt::Error)), quoted);
     }
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("Outer: {0} ({0:?})")]
+    struct Dumping(#[source] std::fmt::Error);
+
     #[test]
-    fn an_answer_of_the_api_server_is_its_message_and_reason() {
-        let status = kube::core::Status {
-            message: "secrets is forbidden".to_owned(),
-            reason: "Forbidden".to_owned(),
-            code: 403,
-            ..kube::core::Status::default()
-        };
-        let said = chain(&kube::Error::Api(Box::new(status)));
-        assert_eq!(said, "ApiError: secrets is forbidden: Forbidden");
+    fn the_debug_form_of_a_cause_is_left_out() {
+        assert_eq!(chain(&Dumping(std::fmt::Error)), format!("Outer: {}", std::fmt::Error));
     }
 }

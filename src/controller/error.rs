@@ -99,6 +99,14 @@ mod tests {
     }
 
     #[test]
+    fn the_log_has_the_message_and_the_reason_of_the_api_server() {
+        let (message, reason) = ("secrets is forbidden".to_owned(), "Forbidden".to_owned());
+        let status = Status { message, reason, code: 403, ..Status::default() };
+        let said = crate::chain::chain(&kube::Error::Api(Box::new(status)));
+        assert_eq!(said, "ApiError: secrets is forbidden: Forbidden");
+    }
+
+    #[test]
     fn a_refusal_is_what_the_api_server_understood_and_does_not_want() {
         // Forbidden by quota, policy or right; invalid; denied by a webhook; a webhook that cannot be reached.
         for code in [400, 403, 413, 422, 500] {
