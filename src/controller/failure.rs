@@ -16,6 +16,7 @@ use super::gather::describe;
 use super::queue::Next;
 use super::{Context, Error, params};
 use crate::api::conditions::{Verdict, merge, reasons, types};
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::model::Key;
 
@@ -93,7 +94,7 @@ impl<C: Clock> Context<C> {
         let api = self.raw::<K>(namespace.as_deref().unwrap_or_default());
         let name = name.as_deref().unwrap_or_default();
         if let Err(error) = api.patch_status(name, &params::apply_alone(), &Patch::Apply(&patch)).await {
-            tracing::debug!(%error, "the condition could not be written either");
+            tracing::debug!(error = chain(&error), "the condition could not be written either");
         }
     }
 
