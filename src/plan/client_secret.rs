@@ -54,8 +54,7 @@ impl Observed<'_> {
                 if self.is_due_for_removal() && self.newest_is(version.as_deref()) {
                     Action::Remove
                 } else if *immutable {
-                    let is_to_be_repaired = *contents != Contents::Right && self.newest_is(version.as_deref());
-                    if is_to_be_repaired { Action::Repair } else { Action::None }
+                    if self.only_metadata_is_wrong() { Action::Repair } else { Action::None }
                 } else if !self.newest_is(version.as_deref()) {
                     stage(cause)
                 } else if self.is_delivering() {
@@ -83,9 +82,12 @@ impl Observed<'_> {
     fn decide_imported(&self) -> Action {
         match &self.delivered {
             Delivered::Terminating { .. } => Action::None,
-            Delivered::Ours { version, contents, immutable: true } => {
-                let is_to_be_repaired = *contents != Contents::Right && self.newest_is(version.as_deref());
-                if is_to_be_repaired { Action::Deliver } else { Action::None }
+            Delivered::Ours { immutable: true, .. } => {
+                if self.only_metadata_is_wrong() {
+                    Action::Deliver
+                } else {
+                    Action::None
+                }
             }
             Delivered::Ours { version, contents, .. } => {
                 let right = self.newest_is(version.as_deref()) && *contents == Contents::Right;
@@ -98,6 +100,12 @@ impl Observed<'_> {
             _ if self.is_removed() => Action::None,
             _ => Action::Deliver,
         }
+    }
+
+    /// Whether an immutable Secret holds the newest value and something else in it is wrong: its metadata can be repaired.
+    fn only_metadata_is_wrong(&self) -> bool {
+        let Delivered::Ours { version, contents, immutable: true } = &self.delivered else { return false };
+        *contents != Contents::Right && self.newest_is(version.as_deref())
     }
 
     fn status(&self) -> Option<&ClientSecretStatus> {
