@@ -12,8 +12,9 @@ async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart()
     tenant.settle_in().await;
     let credential = tenant.issue("blue").await;
 
+    let mut strict = Vec::new();
     for kind in ["accessgroups", "serviceusers", "applications", "clientsecrets"] {
-        accept_anything(&tenant, kind).await;
+        strict.push((kind, accept_anything(&tenant, kind).await));
     }
     // What an older or a newer version may have stored.
     for (kind, spec) in [
@@ -48,6 +49,10 @@ async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart()
     cluster.start().await;
     tenant.turned_away(&victim).await;
     works(&tenant, &credential, "red").await;
+
+    for (kind, versions) in strict {
+        has_versions(&tenant, kind, &versions).await;
+    }
 }
 
 /// Old credentials work, and new ones are issued.
@@ -61,11 +66,11 @@ async fn works(tenant: &Tenant, credential: &crate::harness::Credential, name: &
 }
 
 /// Takes every rule out of a kind's schema, as if another version of the CRD were installed. What the operator selects
-/// by stays text.
-async fn accept_anything(tenant: &Tenant, plural: &str) {
-    let name = format!("{plural}.postern.dev");
-    let mut definition = tenant.kubernetes.get("CustomResourceDefinition", "", &name).await;
-    let version = &mut definition["spec"]["versions"][0];
+/// by stays text. Returns the versions as they were.
+async fn accept_anything(tenant: &Tenant, plural: &str) -> Value {
+    let definition = tenant.kubernetes.get("CustomResourceDefinition", "", &format!("{plural}.postern.dev")).await;
+    let mut versions = definition["spec"]["versions"].clone();
+    let version = &mut versions[0];
     let mut spec = anything();
     for field in version["selectableFields"].as_array().unwrap() {
         let Some(path) = field["jsonPath"].as_str().unwrap().strip_prefix(".spec.") else { continue };
@@ -79,7 +84,12 @@ async fn accept_anything(tenant: &Tenant, plural: &str) {
         *parent = json!({"type": "string"});
     }
     version["schema"]["openAPIV3Schema"]["properties"]["spec"] = spec;
-    let versions: Value = definition["spec"]["versions"].clone();
+    has_versions(tenant, plural, &versions).await;
+    definition["spec"]["versions"].clone()
+}
+
+async fn has_versions(tenant: &Tenant, plural: &str, versions: &Value) {
+    let name = format!("{plural}.postern.dev");
     tenant.merge("CustomResourceDefinition", "", &name, json!({"spec": {"versions": versions}})).await.unwrap();
 }
 

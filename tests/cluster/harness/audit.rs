@@ -41,8 +41,10 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
+    /// What is logged from now on.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, read: Mutex::default() }
+        let so_far = std::fs::metadata(&path).expect("find the audit log").len();
+        Self { path, read: Mutex::new((so_far, Vec::new())) }
     }
 
     /// What the processes of one part were answered so far.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use kube::config::AuthInfo;
@@ -75,7 +76,7 @@ impl Cluster {
 
     /// The same with further arguments for every replica.
     pub fn own_with(replicas: usize, arguments: &[&str]) -> Arc<Self> {
-        Arc::new(Self::on(ControlPlane::start(), Shape::Single(replicas), arguments, &["mode=Single"]))
+        Arc::new(Self::on(ControlPlane::another(), Shape::Single(replicas), arguments, &["mode=Single"]))
     }
 
     /// One of a test's own with so many processes that serve, and so many that write Secrets and status.
@@ -85,7 +86,7 @@ impl Cluster {
 
     /// The same with further arguments for every process, and values of the chart.
     pub fn split_with(replicas: usize, controllers: usize, arguments: &[&str], values: &[&str]) -> Arc<Self> {
-        Arc::new(Self::on(ControlPlane::start(), Shape::Split(replicas, controllers), arguments, values))
+        Arc::new(Self::on(ControlPlane::another(), Shape::Split(replicas, controllers), arguments, values))
     }
 
     fn on(controlplane: ControlPlane, shape: Shape, arguments: &[&str], values: &[&str]) -> Self {
@@ -95,7 +96,9 @@ impl Cluster {
             Shape::Split(replicas, controllers) => (Part::Serve, replicas, controllers),
         };
         let process = |part: Part, name: &str, issuer: Option<&str>| {
-            let log = controlplane.scratch().join(format!("{name}-{}.log", std::process::id()));
+            static NEXT: AtomicUsize = AtomicUsize::new(1);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let log = controlplane.scratch().join(format!("{name}-{}-{number}.log", std::process::id()));
             Replica::of(part, name, issuer, log).with(arguments)
         };
         let mut all: Vec<Replica> = Vec::new();
@@ -321,5 +324,10 @@ impl Drop for Cluster {
         let granted: HashSet<_> = asked.iter().filter(|entry| entry.authorized).map(right).collect();
         let missing: Vec<_> = asked.iter().filter(|entry| !granted.contains(&right(entry))).collect();
         assert!(missing.is_empty(), "{missing:?}");
+
+        for process in self.processes() {
+            process.kill();
+        }
+        self.controlplane.give_back();
     }
 }

@@ -3,17 +3,22 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The namespace of the operator.
 pub const OPERATOR_NAMESPACE: &str = "postern-system";
 /// The release, and with it the name of the ServiceAccount and the roles.
 pub const RELEASE: &str = "postern";
 
-/// A control plane.
+/// A control plane. It ends with its last clone.
+#[derive(Clone)]
 pub struct ControlPlane {
     folder: PathBuf,
-    _keeper: Option<Keeper>,
+    _keeper: Option<Arc<Keeper>>,
 }
+
+/// Control planes that tests have returned. To start one takes ten times the processor time of emptying one.
+static RETURNED: Mutex<Vec<ControlPlane>> = Mutex::new(Vec::new());
 
 /// `hack/with-controlplane cat`: ends, and takes the control plane along, when our end of the pipe is closed. The kernel
 /// closes it when this process dies.
@@ -21,6 +26,18 @@ struct Keeper {
     process: Child,
     pipe: Option<ChildStdin>,
 }
+
+/// What is not of the API server's own. The policies go first, as some of them guard the rest.
+const EMPTY: &str = "
+delete() { kubectl delete --ignore-not-found --timeout=2m \"$@\"; }
+policies=validatingadmissionpolicies,validatingadmissionpolicybindings
+delete --all $policies,mutatingadmissionpolicies,mutatingadmissionpolicybindings
+delete --selector '!kubernetes.io/bootstrapping' clusterroles,clusterrolebindings
+delete --all accessgroups
+delete --all --namespace default serviceusers,applications,clientsecrets,secrets,deployments
+own='metadata.name!=default,metadata.name!=kube-system,metadata.name!=kube-public,metadata.name!=kube-node-lease'
+delete --field-selector \"$own\" namespaces
+";
 
 impl ControlPlane {
     /// The one that `make test` started.
@@ -30,7 +47,27 @@ impl ControlPlane {
         Self { folder: folder.into(), _keeper: None }
     }
 
-    /// Starts another one.
+    /// Another one. It holds no more than definitions of the chart.
+    pub fn another() -> Self {
+        let returned = RETURNED.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        returned.filter(Self::is_emptied).unwrap_or_else(Self::start)
+    }
+
+    /// Another test may have this one. Only the definitions of the chart stay, as they are.
+    pub fn give_back(&self) {
+        RETURNED.lock().unwrap_or_else(PoisonError::into_inner).push(self.clone());
+    }
+
+    /// Deletes what a test, the chart and the operator created, apart from the CustomResourceDefinitions.
+    fn is_emptied(&self) -> bool {
+        let mut command = Command::new("bash");
+        let path = format!("{}:{}", self.programs().display(), std::env::var("PATH").unwrap_or_default());
+        command.args(["-euo", "pipefail", "-c", EMPTY]).stdin(Stdio::null()).stdout(Stdio::null());
+        let status = command.env("KUBECONFIG", self.kubeconfig()).env("PATH", path).status();
+        status.expect("run bash").success()
+    }
+
+    /// A new one, which holds nothing at all.
     pub fn start() -> Self {
         let mut process = Command::new(checkout().join("hack/with-controlplane"))
             .args(["sh", "-c", "echo \"$POSTERN_TEST_CONTROLPLANE\" && exec cat >/dev/null"])
@@ -43,7 +80,7 @@ impl ControlPlane {
         BufReader::new(output).read_line(&mut folder).expect("read the folder of the control plane");
         assert!(!folder.is_empty(), "hack/with-controlplane started no control plane");
         let pipe = process.stdin.take();
-        Self { folder: folder.trim().into(), _keeper: Some(Keeper { process, pipe }) }
+        Self { folder: folder.trim().into(), _keeper: Some(Arc::new(Keeper { process, pipe })) }
     }
 
     /// Kubeconfig of an admin.

@@ -148,6 +148,13 @@ impl Replica {
         self.slot().clone().expect("it was started")
     }
 
+    /// Ends the process, if one was started, as a crash would.
+    pub fn kill(&self) {
+        if let Some(process) = self.slot().take() {
+            process.kill();
+        }
+    }
+
     fn tail(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
