@@ -34,11 +34,11 @@ pub const TOKEN_LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_mins(15)
     printcolumn(name = "Secrets", type_ = "string", json_path = ".status.secrets.summary"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
-        name = "Reason",
+        name = "Permitted",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        priority = "1"
+        json_path = ".status.conditions[?(@.type==\"Permitted\")].status"
     ),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(
         name = "Created By",
         type_ = "string",

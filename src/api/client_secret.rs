@@ -49,11 +49,11 @@ pub use uses::Use;
     printcolumn(name = "Last Used", type_ = "date", json_path = ".status.lastUsedAt"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
-        name = "Reason",
+        name = "Permitted",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        priority = "1"
+        json_path = ".status.conditions[?(@.type==\"Permitted\")].status"
     ),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(
         name = "Created By",
         type_ = "string",

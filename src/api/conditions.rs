@@ -7,8 +7,14 @@ use super::printable::printable;
 
 /// Condition types.
 pub mod types {
-    /// The object does what it says; see the reasons.
+    /// The object does what its spec says, which may be to refuse: see `Suspended` and `Revoked`.
     pub const READY: &str = "Ready";
+    /// `spec.suspend` of the object, or of one that it refers to, switches it off. Absent otherwise.
+    pub const SUSPENDED: &str = "Suspended";
+    /// ClientSecret: `spec.revoke` has ended it. Absent otherwise.
+    pub const REVOKED: &str = "Revoked";
+    /// ServiceUser, Application, ClientSecret: it holds a permission.
+    pub const PERMITTED: &str = "Permitted";
     /// ServiceUser: every group resolved.
     pub const GROUPS_RESOLVED: &str = "GroupsResolved";
     /// Application: the service user exists and is enabled.
@@ -52,6 +58,12 @@ pub mod reasons {
     pub const SERVICE_USER_NOT_FOUND: &str = "ServiceUserNotFound";
     /// The ServiceUser that the application names is suspended.
     pub const SERVICE_USER_SUSPENDED: &str = "ServiceUserSuspended";
+    /// The Application that the secret names is suspended, or its ServiceUser is.
+    pub const APPLICATION_SUSPENDED: &str = "ApplicationSuspended";
+    /// Something is permitted.
+    pub const HAS_PERMISSIONS: &str = "HasPermissions";
+    /// Nothing is permitted, so no token for an API is issued.
+    pub const NO_PERMISSIONS: &str = "NoPermissions";
     /// Every live replica serves the current epoch.
     pub const SERVED: &str = "Served";
     /// Some replica has not told yet that it serves the current epoch.
@@ -159,6 +171,13 @@ impl Verdict {
     pub fn no(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { type_, status: false, reason, message: message.into() }
     }
+}
+
+/// Whether `Ready` is True because the spec asks for a refusal, not because anything authenticates.
+#[must_use]
+pub fn is_switched_off(conditions: &[Condition]) -> bool {
+    let switches = [types::SUSPENDED, types::REVOKED];
+    conditions.iter().any(|condition| switches.contains(&condition.type_.as_str()) && condition.status == "True")
 }
 
 /// The most characters of a message, as of `metav1.Condition`.

@@ -29,11 +29,11 @@ use super::schema;
     printcolumn(name = "Subject", type_ = "string", json_path = ".status.subject", priority = "1"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
-        name = "Reason",
+        name = "Permitted",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        priority = "1"
+        json_path = ".status.conditions[?(@.type==\"Permitted\")].status"
     ),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(
         name = "Created By",
         type_ = "string",

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::params;
 use super::turns::Turns;
 use crate::api::Application;
-use crate::api::conditions::{reasons, types};
+use crate::api::conditions::{is_switched_off, reasons, types};
 use crate::api::names::GROUP;
 use crate::api::printable::printable;
 use crate::chain::chain;
@@ -243,12 +243,12 @@ pub(super) fn refusal<K: Resource<DynamicType = ()>>(
     type_: &str,
 ) {
     let find = |conditions: &[Condition], type_: &str| conditions.iter().find(|c| c.type_ == type_).cloned();
-    let Some(now) = find(after, type_).filter(|now| now.status == "False" && now.reason != reasons::PENDING) else {
-        return;
-    };
+    let is_asked_for = type_ == types::READY && is_switched_off(after);
+    let is_refusal = |now: &Condition| (now.status == "False" && now.reason != reasons::PENDING) || is_asked_for;
+    let Some(now) = find(after, type_).filter(is_refusal) else { return };
     if find(before, type_).is_none_or(|before| before.reason != now.reason) {
         let may_come = find(after, types::RECONCILING).is_some_and(|reconciling| reconciling.status == "True");
-        let tell = if may_come { Sender::normal } else { Sender::warning };
+        let tell = if may_come || is_asked_for { Sender::normal } else { Sender::warning };
         tell(events, about, now.reason, "Check", now.message);
     }
 }

@@ -9,7 +9,7 @@ use crate::api::client_secret::{Version, VersionState};
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::clock::Clock;
 use crate::model::{Key, Line};
-use crate::plan::application::{self, Observed as ApplicationObserved};
+use crate::plan::application::{self, Closed, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
 use crate::plan::content::Content;
 
@@ -82,8 +82,8 @@ impl<C: Clock> Context<C> {
         let verdict = application::ready_verdict(&facts.observed(self, &found, (0, 0)));
         ApplicationState::Known {
             content: Content::new(&self.settings.endpoints, client_id, &scopes(&held), secret.spec.delivery.as_deref()),
-            authority,
-            not_ready: (!verdict.status).then_some(verdict.message),
+            authority: Some(authority),
+            closed: (!verdict.status).then(|| Closed::new(verdict.reason, verdict.message)),
         }
     }
 

@@ -6,7 +6,7 @@
 use kube::ResourceExt;
 
 use crate::api::ClientSecret;
-use crate::api::conditions::{reasons, types};
+use crate::api::conditions::{is_switched_off, reasons, types};
 use crate::model::{Key, Model};
 
 /// Whether access through this ClientSecret is to end: it is revoked, or the Secret that its value is in or comes from was
@@ -18,8 +18,9 @@ pub(super) fn secret(model: &Model, key: &Key) -> bool {
 /// Whether the Application is to be reported as closed: it is suspended, or its ServiceUser is, or is gone.
 pub(super) fn application(model: &Model, key: &Key) -> bool {
     let Some(application) = model.applications.get(key) else { return false };
-    let conditions = application.status.iter().flat_map(|status| &status.conditions);
-    let is_open = conditions.into_iter().any(|c| c.type_ == types::READY && c.status == "True");
+    let Some(status) = &application.status else { return false };
+    let is_ready = status.conditions.iter().any(|c| c.type_ == types::READY && c.status == "True");
+    let is_open = is_ready && !is_switched_off(&status.conditions);
     let user = || model.user(&key.beside(&application.spec.service_user_ref.name));
     is_open && (application.spec.is_suspended() || user().is_none_or(|user| user.spec.is_suspended()))
 }

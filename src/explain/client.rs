@@ -16,7 +16,7 @@ use crate::api::authority::{Authority, Membership, narrow, resolve};
 use crate::api::conditions::reasons;
 use crate::api::names::CREATED_BY;
 use crate::api::terminating::is_terminating;
-use crate::plan::application::{Observed, ready_verdict, status};
+use crate::plan::application::{Closed, Observed, ready_verdict, status};
 
 /// Why an Application that is being deleted, itself or with its namespace, is refused: it counts as absent already.
 pub(super) const DELETING: &str = "Deleting";
@@ -85,7 +85,7 @@ pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> Exp
         subject: facts.user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default(),
         application_uid: facts.application.metadata.uid.as_deref().unwrap_or_default(),
         has_client_id: ready.reason != reasons::CLIENT_ID_TAKEN,
-        application_refused: (!ready.in_force).then(|| ready.message.clone()),
+        application_closed: (!ready.in_force).then(|| Closed::new(&ready.reason, ready.message.clone())),
         settings,
         now,
     };

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
-use crate::api::conditions::{Verdict, types};
+use crate::api::conditions::{Verdict, is_switched_off, types};
 
 /// Whether something is in force, and why.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -23,10 +23,10 @@ impl From<Verdict> for Standing {
 }
 
 impl Standing {
-    /// What the condition `Ready` says; `None` where there is none.
+    /// What the condition `Ready` says; `None` where there is none. What is switched off as its spec asks is not in force.
     pub(super) fn ready(conditions: &[Condition]) -> Option<Self> {
         conditions.iter().find(|condition| condition.type_ == types::READY).map(|condition| Self {
-            in_force: condition.status == "True",
+            in_force: condition.status == "True" && !is_switched_off(conditions),
             reason: condition.reason.clone(),
             message: condition.message.clone(),
         })

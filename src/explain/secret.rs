@@ -13,6 +13,7 @@ use crate::api::ClientSecret;
 use crate::api::authority::{Authority, application_stands_for, narrow, stands_for};
 use crate::api::client_secret::{Use, VersionState};
 use crate::api::conditions::{Verdict, reasons, types};
+use crate::plan::application::Closed;
 use crate::plan::client_secret::{ApplicationState, Delivered, Observed, Outcome, Policy, status};
 use crate::plan::content::{Content, Endpoints};
 
@@ -66,7 +67,7 @@ pub(super) struct Siblings<'a> {
     /// Whether the Application has its client id.
     pub(super) has_client_id: bool,
     /// Why the Application is refused; `None`: it is not.
-    pub(super) application_refused: Option<String>,
+    pub(super) application_closed: Option<Closed>,
     pub(super) settings: &'a Settings,
     pub(super) now: Timestamp,
 }
@@ -140,8 +141,8 @@ impl Siblings<'_> {
         }
         // What would be delivered does not matter to whether the secret counts.
         let content = Content::new(&Endpoints::default(), "", &[], None);
-        let authority = self.held.as_ref().map(|(held, _)| (*held).clone()).unwrap_or_default();
-        ApplicationState::Known { content, authority, not_ready: self.application_refused.clone() }
+        let authority = self.held.as_ref().map(|(held, _)| (*held).clone());
+        ApplicationState::Known { content, authority, closed: self.application_closed.clone() }
     }
 
     fn accepted(&self, secret: &ClientSecret) -> Vec<Accepted> {

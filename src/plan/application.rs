@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::story::{Outlook, with_outlook};
+use super::story::{HOLDS_NOTHING, Outlook, permitted, with_outlook};
 use crate::api::application::{ApplicationStatus, SecretCount};
 use crate::api::authority::{Authority, application_stands_for, narrow, next_epoch, not_held, permissions, roles};
 use crate::api::conditions::{Verdict, merge, reasons, types};
@@ -30,6 +30,23 @@ pub struct Observed<'a> {
     pub now: Timestamp,
 }
 
+/// Why an application is refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Closed {
+    /// In a sentence, with what to do.
+    pub why: String,
+    /// Whether it is suspended, or its service user is.
+    pub is_suspended: bool,
+}
+
+impl Closed {
+    /// From the reason and the message of [`ready_verdict`].
+    #[must_use]
+    pub fn new(reason: &str, why: String) -> Self {
+        Self { why, is_suspended: [reasons::SUSPENDED, reasons::SERVICE_USER_SUSPENDED].contains(&reason) }
+    }
+}
+
 /// The status of the application.
 #[must_use]
 pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
@@ -37,8 +54,11 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let previous = application.status.clone().unwrap_or_default();
     let authority = narrow(observed.authority, application.spec.restrict_to.as_ref());
     let subject = observed.user.and_then(|user| user.metadata.uid.clone());
-    let (ready, outlook) = ready(observed);
+    let (mut ready, outlook) = ready(observed);
     let closed = (!ready.status).then_some(ready.reason);
+    if closed.is_none() && authority.is_empty() {
+        ready.message.push_str(HOLDS_NOTHING);
+    }
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
     let stands_for = application_stands_for(&authority, uid, subject.as_deref().unwrap_or_default(), closed);
     let epoch = next_epoch(previous.epoch, previous.authority.as_deref(), &stands_for);
@@ -46,6 +66,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     verdicts.push(service_user_resolved(observed));
     verdicts.push(propagated(observed, &previous, epoch));
     verdicts.extend(narrowed(observed));
+    verdicts.push(permitted(holds_nothing(observed, &authority)));
     let has_client_id = observed.client_id_taken_by.is_none();
     ApplicationStatus {
         observed_generation: application.metadata.generation,
@@ -79,12 +100,12 @@ fn ready(observed: &Observed<'_>) -> (Verdict, Outlook) {
     }
     if spec.is_suspended() {
         let message = "spec.suspend is true: this client is refused. Set it to false to go on.".to_owned();
-        return (no(reasons::SUSPENDED, message), Outlook::Settled);
+        return (no(reasons::SUSPENDED, message), Outlook::Requested(types::SUSPENDED));
     }
     match observed.user {
         None => (no(reasons::SERVICE_USER_NOT_FOUND, user_not_found(name)), Outlook::Waiting),
         Some(user) if user.spec.is_suspended() => {
-            (no(reasons::SERVICE_USER_SUSPENDED, user_suspended(name)), Outlook::Settled)
+            (no(reasons::SERVICE_USER_SUSPENDED, user_suspended(name)), Outlook::Requested(types::SUSPENDED))
         }
         Some(_) => (Verdict::yes(types::READY, reasons::ACCEPTED, accepted(observed)), Outlook::Settled),
     }
@@ -148,6 +169,23 @@ fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
             missing.join(", ")
         );
         Verdict::yes(types::NARROWED, reasons::NOT_HELD, message)
+    })
+}
+
+/// Why the application holds nothing; `None`: it holds something.
+fn holds_nothing(observed: &Observed<'_>, authority: &Authority) -> Option<String> {
+    authority.is_empty().then(|| {
+        let name = &observed.application.spec.service_user_ref.name;
+        match observed.user {
+            None => user_not_found(name),
+            Some(_) if observed.authority.is_empty() => {
+                format!("spec.serviceUserRef: ServiceUser {name} holds none: its condition Permitted says why.")
+            }
+            Some(_) => format!(
+                "spec.restrictTo leaves nothing of what ServiceUser {name} holds: list a role, an audience and a scope of \
+                 one permission, or remove it."
+            ),
+        }
     })
 }
 

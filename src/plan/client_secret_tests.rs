@@ -8,9 +8,11 @@ use serde_json::json;
 use super::*;
 use crate::api::ClientSecret;
 use crate::api::access_group::Plane;
-use crate::api::authority::{Authority, Permit};
+use crate::api::authority::Permit;
 use crate::api::client_secret::{ClientSecretSpec, LifetimePolicy, OVERLAP_DEFAULT, SourceStatus};
+use crate::api::conditions::is_switched_off;
 use crate::api::duration::DurationOrNever;
+use crate::plan::application::Closed;
 use crate::plan::content::{Content, Endpoints};
 
 const NOW: &str = "2026-11-22T02:00:00Z";
@@ -54,7 +56,7 @@ fn content(scopes: &[&str]) -> Content {
 }
 
 fn ready_application() -> ApplicationState {
-    ApplicationState::Known { content: content(&["read"]), authority: Authority::new(), not_ready: None }
+    ApplicationState::Known { content: content(&["read"]), authority: None, closed: None }
 }
 
 fn observed(secret: &ClientSecret, delivered: Delivered) -> Observed<'_> {
@@ -312,7 +314,8 @@ fn an_entry_of_restrict_to_that_the_application_does_not_hold_is_told() {
             plane: Plane::Operational,
         };
         let authority = scopes.iter().map(permit).collect();
-        let application = ApplicationState::Known { content: content(scopes), authority, not_ready: None };
+        let application =
+            ApplicationState::Known { content: content(scopes), authority: Some(authority), closed: None };
         status(&Observed { application, ..observed(&restricted, Delivered::Absent) }, &issued("one"))
     };
     let told = held(&["read"]);
@@ -587,7 +590,9 @@ fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
     for (seen, reason, remedy) in table {
         assert_eq!(decide(&seen), Action::None, "{reason}");
         let status = status(&seen, &Outcome::Unchanged);
-        assert_eq!(ready_of(&status), ("False".to_owned(), reason.to_owned()));
+        let ready = if reason == "Revoked" { "True" } else { "False" };
+        assert_eq!(ready_of(&status), (ready.to_owned(), reason.to_owned()));
+        assert_eq!(is_switched_off(&status.conditions), reason == "Revoked");
         assert!(status.conditions[0].message.contains(remedy), "{}", status.conditions[0].message);
     }
 }
@@ -598,11 +603,38 @@ fn a_suspended_application_still_gets_its_secret_delivered() {
     let mut seen = observed(&new, Delivered::Absent);
     seen.application = ApplicationState::Known {
         content: content(&[]),
-        authority: Authority::new(),
-        not_ready: Some("suspended".to_owned()),
+        authority: None,
+        closed: Some(Closed { why: "spec.suspend".to_owned(), is_suspended: true }),
     };
     assert_eq!(decide(&seen), Action::Create);
-    assert_eq!(ready_of(&status(&seen, &issued("one"))), ("False".to_owned(), "ApplicationNotReady".to_owned()));
+    let after = status(&seen, &issued("one"));
+    assert_eq!(ready_of(&after), ("True".to_owned(), "ApplicationSuspended".to_owned()));
+    assert!(is_switched_off(&after.conditions), "{after:?}");
+}
+
+#[test]
+fn the_last_use_of_a_value_is_told_also_when_it_has_ended() {
+    let last = at("2026-11-22T01:59:30Z");
+    let used = || BTreeMap::from([("one".to_owned(), last)]);
+    let mut revoked = settled(plain(), "one");
+    revoked.spec.revoke = Some(true);
+    let mut seen = observed(&revoked, ours("one"));
+    seen.uses = used();
+    let after = status(&seen, &Outcome::Unchanged);
+    assert_eq!((after.versions[0].last_used_at, after.last_used_at), (Some(last), Some(last)));
+
+    // A replica may tell later than the controller ended the value.
+    let ended = with_status(&revoked, status(&observed(&revoked, ours("one")), &Outcome::Unchanged));
+    assert_eq!(ended.status.as_ref().unwrap().last_used_at, None);
+    let mut seen = observed(&ended, Delivered::Absent);
+    seen.uses = used();
+    assert_eq!(status(&seen, &Outcome::Unchanged).last_used_at, Some(last));
+
+    let leaked = settled(plain(), "one");
+    let mut seen = observed(&leaked, Delivered::Absent);
+    seen.uses = used();
+    let staged = status(&seen, &Outcome::Staged(new("two", at(NOW)), RotationCause::SecretLost));
+    assert_eq!((staged.versions[1].state, staged.versions[1].last_used_at), (VersionState::Retired, Some(last)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::story::{Outlook, summary, with_outlook};
+use super::story::{HOLDS_NOTHING, Outlook, permitted, summary, with_outlook};
 use crate::api::ServiceUser;
 use crate::api::authority::{Membership, WhyNot, next_epoch, roles, user_stands_for};
 use crate::api::conditions::{Verdict, merge, reasons, types};
@@ -16,6 +16,7 @@ pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> Se
     let authority = user_stands_for(&user.spec, membership);
     let mut verdicts = with_outlook(ready(user, membership), outlook(user, membership));
     verdicts.push(groups_resolved(membership));
+    verdicts.push(permitted(holds_nothing(user, membership)));
     ServiceUserStatus {
         observed_generation: user.metadata.generation,
         subject: user.metadata.uid.clone(),
@@ -37,20 +38,39 @@ fn ready(user: &ServiceUser, membership: &Membership) -> Verdict {
     if let Some(bound) = &membership.location_refused {
         return Verdict::no(types::READY, reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound));
     }
-    match unresolved(membership) {
-        Some(message) => Verdict::no(types::READY, reasons::GROUPS_NOT_RESOLVED, message),
-        None => Verdict::yes(types::READY, reasons::ACCEPTED, "Enabled, and every group is in force."),
+    if let Some(message) = unresolved(membership) {
+        return Verdict::no(types::READY, reasons::GROUPS_NOT_RESOLVED, message);
     }
+    let hint = if membership.authority.is_empty() { HOLDS_NOTHING } else { "" };
+    Verdict::yes(types::READY, reasons::ACCEPTED, format!("Enabled, and every group is in force.{hint}"))
 }
 
 fn outlook(user: &ServiceUser, membership: &Membership) -> Outlook {
-    if user.spec.is_suspended() || (membership.location_refused.is_none() && membership.unresolved.is_empty()) {
+    if user.spec.is_suspended() {
+        Outlook::Requested(types::SUSPENDED)
+    } else if membership.location_refused.is_none() && membership.unresolved.is_empty() {
         Outlook::Settled
     } else if membership.location_refused.is_some() {
         Outlook::Stuck
     } else {
         Outlook::Waiting
     }
+}
+
+/// Why nothing is permitted to the service user; `None`: something is.
+fn holds_nothing(user: &ServiceUser, membership: &Membership) -> Option<String> {
+    membership.authority.is_empty().then(|| match (&membership.location_refused, unresolved(membership)) {
+        (Some(bound), _) => location_refused(user, bound),
+        (None, Some(why)) => why,
+        (None, None) if membership.grants.is_empty() => {
+            "spec.groups names no AccessGroup: add one that permits what is needed.".to_owned()
+        }
+        (None, None) => {
+            "spec.groups: no AccessGroup in it permits anything: add another one, or ask an owner to extend \
+             spec.permissions."
+                .to_owned()
+        }
+    })
 }
 
 fn groups_resolved(membership: &Membership) -> Verdict {

@@ -116,7 +116,7 @@ async fn killed_at_any_write_of_a_revocation_the_credential_is_refused() {
     let revoke = async |name: &str, _: &Credential| scene.apply(name, json!({"revoke": true})).await;
     let revoked = async |name: &str, credential: Credential| {
         scene.tenant.turned_away(&credential).await;
-        scene.tenant.refused("ClientSecret", name, "Revoked").await;
+        scene.tenant.switched_off("ClientSecret", name, "Revoked", "Revoked").await;
     };
     scene.at_each_write(1, issue, revoke, revoked).await;
 }

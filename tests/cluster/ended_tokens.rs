@@ -91,7 +91,7 @@ async fn a_token_from_before_a_suspension_stays_ended_after_it() {
         let before = tenant.token(&credential, number).await;
         tenant.all_say(&api, &before, true).await;
         row.change(&tenant, kind, &json!({"spec": {"suspend": true}})).await;
-        tenant.refused(kind, &row.secret, "Suspended").await;
+        tenant.switched_off(kind, &row.secret, "Suspended", "Suspended").await;
         tenant.all_say(&api, &before, false).await;
         row.change(&tenant, kind, &json!({"spec": {"suspend": false}})).await;
         tenant.ready(kind, &row.secret).await;

@@ -188,7 +188,7 @@ async fn a_revoked_credential_is_refused_for_good_and_others_of_the_client_go_on
     let (blue, green) = (tenant.issue("blue").await, tenant.issue("green").await);
     tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
     tenant.turned_away(&blue).await;
-    let message = tenant.refused("ClientSecret", "blue", "Revoked").await;
+    let message = tenant.switched_off("ClientSecret", "blue", "Revoked", "Revoked").await;
     assert!(message.contains("spec.revoke"), "{message}");
     eventually("its Secret is deleted", async || {
         let secret = tenant.find("Secret", &tenant.namespace, "blue").await;
@@ -211,12 +211,13 @@ async fn suspending_an_application_or_its_service_user_is_reversible() {
         let suspend = |on: bool| json!({"spec": {"suspend": on}});
         tenant.merge(kind, &tenant.namespace, "sync", suspend(true)).await.unwrap();
         tenant.turned_away(&credential).await;
-        tenant.refused(kind, "sync", "Suspended").await;
-        tenant.refused("Application", "sync", reason).await;
-        let message = tenant.refused("ClientSecret", "blue", "ApplicationNotReady").await;
+        tenant.switched_off(kind, "sync", "Suspended", "Suspended").await;
+        assert_eq!(tenant.told("sync", "Suspended").await["type"], "Normal", "what is asked for is no failure");
+        tenant.switched_off("Application", "sync", "Suspended", reason).await;
+        let message = tenant.switched_off("ClientSecret", "blue", "Suspended", "ApplicationSuspended").await;
         assert!(message.contains("spec.suspend"), "{message}");
         tenant.merge(kind, &tenant.namespace, "sync", suspend(false)).await.unwrap();
-        tenant.ready("ClientSecret", "blue").await;
+        tenant.says("ClientSecret", "blue", "Ready", "True", "Issued").await;
         tenant.accepted(&credential).await;
     }
 }

@@ -24,7 +24,7 @@ async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_ot
     tenant.apply(&application("sync", "sync", only)).await;
     let credential = tenant.issue("blue").await;
     tenant.apply(&client_secret("revoked", "sync", json!({"revoke": true}))).await;
-    tenant.refused("ClientSecret", "revoked", "Revoked").await;
+    tenant.switched_off("ClientSecret", "revoked", "Revoked", "Revoked").await;
     tenant.refused("ServiceUser", "sync", "GroupsNotResolved").await;
 
     let text = explained(&tenant, &["client", credential.key("client-id")]);

@@ -33,6 +33,7 @@ mod foreign;
 mod harness;
 mod imports;
 mod keys;
+mod kstatus;
 mod lending;
 mod life;
 mod locations;

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::{Tenant, access_group, application, client_secret, eventually, holds, object, service_user};
+use crate::harness::{
+    Tenant, access_group, application, client_secret, condition, eventually, holds, object, service_user,
+};
 
 #[tokio::test]
 async fn a_reference_to_nothing_is_told_and_heals_when_the_object_comes() {
@@ -117,6 +119,50 @@ async fn a_namespace_with_a_location_admits_only_what_lies_at_or_below_it() {
         holds(message.contains(&named) && message.contains("correct the annotation"), message)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_holds_nothing_says_so_and_why() {
+    let tenant = Tenant::new("nothing-held").await;
+    let group = tenant.own("readers");
+    tenant.apply(&service_user("sync", &[&group])).await;
+    tenant.apply(&application("sync", "sync", json!({}))).await;
+    let credential = tenant.issue("blue").await;
+    let kinds = [("ServiceUser", "sync"), ("Application", "sync"), ("ClientSecret", "blue")];
+    let permitted = async |expected: [&str; 3]| {
+        for ((kind, name), why) in kinds.into_iter().zip(expected) {
+            let (status, reason) = if why.is_empty() { ("True", "HasPermissions") } else { ("False", "NoPermissions") };
+            let said = tenant.says(kind, name, "Permitted", status, reason).await;
+            assert!(said["message"].as_str().unwrap().contains(why), "{kind}: {said}");
+        }
+    };
+    let by_user = "ServiceUser sync holds none: its condition Permitted says why";
+    let by_application = "Application sync holds none: its condition Permitted says why";
+    permitted([&format!("AccessGroup {group} does not exist"), by_user, by_application]).await;
+    for (kind, name) in kinds {
+        let ready = tenant.get(kind, name).await;
+        let ready = condition(&ready, "Ready").unwrap();
+        let hint = ready["message"].as_str().unwrap().contains("It holds no permission");
+        assert!(hint || ready["reason"] == "GroupsNotResolved", "{ready}");
+    }
+    tenant.answers_everywhere(&credential, &[], "400 invalid_scope").await;
+
+    tenant.apply(&access_group(&group, json!({}))).await;
+    permitted(["", "", ""]).await;
+    tenant.accepted(&credential).await;
+
+    // A typing mistake.
+    let mistaken = json!({"restrictTo": {"scopes": ["invoice:read"]}});
+    tenant.apply(&client_secret("blue", "sync", mistaken.clone())).await;
+    permitted(["", "", "spec.restrictTo leaves nothing of what Application sync holds"]).await;
+    tenant.apply(&application("sync", "sync", mistaken)).await;
+    permitted(["", "spec.restrictTo leaves nothing of what ServiceUser sync holds", by_application]).await;
+    tenant.apply(&application("sync", "sync", json!({}))).await;
+    tenant.apply(&client_secret("blue", "sync", json!({}))).await;
+    permitted(["", "", ""]).await;
+
+    tenant.apply(&service_user("sync", &[])).await;
+    permitted(["spec.groups names no AccessGroup", by_user, by_application]).await;
 }
 
 #[tokio::test]

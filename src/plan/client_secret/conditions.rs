@@ -3,10 +3,11 @@
 use jiff::SignedDuration;
 
 use super::{ApplicationState, Delivered, Observed, Outcome, Rollout};
-use crate::api::authority::not_held;
+use crate::api::authority::{narrow, not_held};
 use crate::api::client_secret::{ClientSecretStatus, RotationStep, Use, VersionState};
 use crate::api::conditions::{Verdict, reasons, types};
-use crate::plan::story::{Outlook, with_outlook};
+use crate::plan::application::Closed;
+use crate::plan::story::{HOLDS_NOTHING, Outlook, permitted, with_outlook};
 
 /// The conditions of `status`, whose other fields are complete. `refusal`: see [`refusal`].
 pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Vec<Verdict> {
@@ -21,6 +22,9 @@ pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, ref
         verdicts.push(rotating(observed, status));
     }
     verdicts.extend(narrowed(observed));
+    if let ApplicationState::Known { authority: Some(_), .. } = &observed.application {
+        verdicts.push(permitted(holds_nothing(observed)));
+    }
     verdicts
 }
 
@@ -59,11 +63,8 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
             (None, _) => no(reasons::PENDING, Outlook::Waiting, "Being issued.".to_owned()),
         };
     }
-    if let ApplicationState::Known { not_ready: Some(why), .. } = &observed.application {
-        let application = &spec.application_ref.name;
-        let message =
-            format!("spec.applicationRef: the credential is issued, but Application {application} is not ready: {why}");
-        return no(reasons::APPLICATION_NOT_READY, Outlook::Waiting, message);
+    if let ApplicationState::Known { closed: Some(closed), .. } = &observed.application {
+        return application_closed(&spec.application_ref.name, closed);
     }
     let mut message = match (&status.binding, spec.existing()) {
         (Some(binding), _) => format!("The credential is in Secret {} and authenticates.", binding.name),
@@ -84,7 +85,21 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
              from the Secret that spec.source.existing names.",
         );
     }
+    if holds_nothing(observed).is_some() {
+        message.push_str(HOLDS_NOTHING);
+    }
     with_outlook(Verdict::yes(types::READY, reasons::ISSUED, message), Outlook::Settled)
+}
+
+/// The credential is issued, and its application is refused.
+fn application_closed(name: &str, Closed { why, is_suspended }: &Closed) -> Vec<Verdict> {
+    let (reason, outlook, is) = if *is_suspended {
+        (reasons::APPLICATION_SUSPENDED, Outlook::Requested(types::SUSPENDED), "suspended")
+    } else {
+        (reasons::APPLICATION_NOT_READY, Outlook::Waiting, "not ready")
+    };
+    let message = format!("spec.applicationRef: the credential is issued, but Application {name} is {is}: {why}");
+    with_outlook(Verdict::no(types::READY, reason, message), outlook)
 }
 
 /// Whether no value is accepted that can be had from a Secret, now or before.
@@ -219,7 +234,7 @@ fn asks_in_vain_for_restarts(observed: &Observed<'_>) -> bool {
 
 /// Says which entries of restrictTo grant nothing; nothing when all are held, or when nobody knows what is.
 fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
-    let ApplicationState::Known { authority, .. } = &observed.application else { return None };
+    let ApplicationState::Known { authority: Some(authority), .. } = &observed.application else { return None };
     let spec = &observed.secret.spec;
     let missing = not_held(authority, spec.restrict_to.as_deref()?);
     (!missing.is_empty()).then(|| {
@@ -230,6 +245,22 @@ fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
             missing.join(", ")
         );
         Verdict::yes(types::NARROWED, reasons::NOT_HELD, message)
+    })
+}
+
+/// Why the credential holds nothing; `None`: it holds something, or nobody knows.
+fn holds_nothing(observed: &Observed<'_>) -> Option<String> {
+    let ApplicationState::Known { authority: Some(authority), .. } = &observed.application else { return None };
+    let spec = &observed.secret.spec;
+    let name = &spec.application_ref.name;
+    if authority.is_empty() {
+        return Some(format!("spec.applicationRef: Application {name} holds none: its condition Permitted says why."));
+    }
+    narrow(authority, spec.restrict_to.as_deref()).is_empty().then(|| {
+        format!(
+            "spec.restrictTo leaves nothing of what Application {name} holds: list a role, an audience and a scope of one \
+             permission, or remove it."
+        )
     })
 }
 

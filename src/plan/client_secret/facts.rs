@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::ClientSecret;
 use crate::api::authority::Authority;
 use crate::api::client_secret::{LifetimePolicy, RotationCause, SourceStatus, Workload};
+use crate::plan::application::Closed;
 use crate::plan::content::Content;
 
 /// What the operator allows and how early it warns.
@@ -81,10 +82,10 @@ pub enum ApplicationState {
     Known {
         /// What to deliver.
         content: Content,
-        /// What the application holds.
-        authority: Authority,
+        /// What the application holds; `None`: not known.
+        authority: Option<Authority>,
         /// Why its clients are refused at present; `None`: they are not.
-        not_ready: Option<String>,
+        closed: Option<Closed>,
     },
 }
 

@@ -1,7 +1,7 @@
 //! What keeps a credential from being delivered or from authenticating.
 
 use super::{ApplicationState, Delivered, Import, Observed};
-use crate::api::conditions::reasons;
+use crate::api::conditions::{reasons, types};
 use crate::plan::story::Outlook;
 
 /// One reason, with what to do about it.
@@ -44,7 +44,8 @@ impl Observed<'_> {
     fn ended(&self) -> Option<Obstacle> {
         if self.secret.spec.is_revoked() {
             let message = "spec.revoke is true: refused for good. Create another ClientSecret.";
-            return Some(Obstacle::stuck(reasons::REVOKED, message.to_owned()));
+            let (outlook, message) = (Outlook::Requested(types::REVOKED), message.to_owned());
+            return Some(Obstacle { reason: reasons::REVOKED, outlook, message });
         }
         // A rotation that is due gives it a new end.
         let issued = match self.newest() {

@@ -100,6 +100,13 @@ impl Tenant {
         condition["message"].as_str().expect("a message").to_owned()
     }
 
+    /// Waits until it is refused as its spec asks, for `reason`, and returns the message. `condition` is the one that says so.
+    pub async fn switched_off(&self, kind: &str, name: &str, condition: &str, reason: &str) -> String {
+        self.says(kind, name, "Ready", "True", reason).await;
+        let condition = self.says(kind, name, condition, "True", reason).await;
+        condition["message"].as_str().expect("a message").to_owned()
+    }
+
     /// Waits until an event about an object of this namespace was written for this reason.
     pub async fn told(&self, name: &str, reason: &str) -> Value {
         eventually(format_args!("an event tells {reason} of {name}"), async || {
