@@ -51,9 +51,20 @@ async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_
         assert!(replica.process().ended().await.success());
     }
     cluster.start().await;
-    eventually("the later use is told", async || {
+    let second = eventually("the later use is told", async || {
         let told = last_use(&tenant).await;
-        holds(told.as_str() > first.as_str(), &told)
+        holds(told.as_str() > first.as_str(), &told).map(|()| told)
+    })
+    .await;
+
+    // So is what was used just before its revocation.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tenant.let_in(&credential).await;
+    tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
+    tenant.switched_off("ClientSecret", "blue", "Revoked", "Revoked").await;
+    eventually("the last use is told", async || {
+        let told = last_use(&tenant).await;
+        holds(told.as_str() > second.as_str(), &told)
     })
     .await;
 }

@@ -144,8 +144,7 @@ impl Observed<'_> {
     }
 
     pub(super) fn older(&self, version: &Version, rotation: Option<&RotationStatus>) -> Version {
-        let last_used_at = version.last_used_at.max(self.uses.get(&version.id).copied());
-        let mut version = Version { last_used_at, ..version.clone() };
+        let mut version = self.with_last_use(version);
         let (VersionState::Retiring, Some(planned)) = (version.state, version.retires_at) else { return version };
         let asked = self.secret.spec.rotation.as_deref().map(Rotation::overlap);
         let delivered = rotation.and_then(|rotation| rotation.delivered_at);
@@ -232,16 +231,22 @@ impl Observed<'_> {
         }
     }
 
+    /// Also of a value that has ended: after a leak it is the one that people look for.
+    fn with_last_use(&self, version: &Version) -> Version {
+        let last_used_at = version.last_used_at.max(self.uses.get(&version.id).copied());
+        Version { last_used_at, ..version.clone() }
+    }
+
     fn retired_at_once(&self, version: &Version) -> Version {
         // To the millisecond: a whole second would take away most of the time.
         let until = Timestamp::from_millisecond(self.now.as_millisecond()).unwrap_or(self.now) + AT_ONCE;
         let until = version.retires_at.map_or(until, |planned| planned.min(until));
-        Version { state: VersionState::Retired, retires_at: Some(until), ..version.clone() }
+        Version { state: VersionState::Retired, retires_at: Some(until), ..self.with_last_use(version) }
     }
 
     fn retired(&self, version: &Version) -> Version {
         let now = whole_second(self.now);
         let until = version.retires_at.map_or(now, |planned| planned.min(now));
-        Version { state: VersionState::Retired, retires_at: Some(until), ..version.clone() }
+        Version { state: VersionState::Retired, retires_at: Some(until), ..self.with_last_use(version) }
     }
 }
