@@ -98,6 +98,8 @@ pub mod reasons {
     pub const DELIVERED: &str = "Delivered";
     /// The Secret of a credential that is shown once has been removed.
     pub const REMOVED: &str = "Removed";
+    /// Another client changes the delivered Secret as often as it is put right.
+    pub const CONTESTED: &str = "Contested";
     /// Somebody made the delivered Secret immutable.
     pub const SECRET_IMMUTABLE: &str = "SecretImmutable";
     /// The delivered Secret is being deleted, and finalizers keep it.

@@ -106,6 +106,7 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
         context.uses_pace.forget_old(Instant::now());
         context.reads_pace.forget_old(Instant::now());
         context.refusals.forget_old(Instant::now());
+        context.repairs.forget_old(Instant::now());
         context.verified.forget_unless(|key| context.model.delivered.contains(key));
         context.undelivered.forget_unless(|key| context.model.secrets.contains(key));
         context.import_checks.forget_unless(|key| context.model.secrets.contains(key));

@@ -9,8 +9,10 @@ use super::delivery::Created;
 use super::events::client_id_changed;
 use super::gather::describe;
 use super::import_checks::{Compared, active};
-use super::inspect::Seen;
+use super::inspect::{Seen, delivered_key};
 use super::queue::{Next, Queue};
+use super::repairs::changed;
+use super::secret_content::Difference;
 use super::value::Value;
 use super::{Context, Error, agenda, client_secret_events as events};
 use crate::api::ClientSecret;
@@ -64,6 +66,8 @@ pub(super) async fn reconcile<C: Clock>(
     let workloads = if is_counted_only { Vec::new() } else { context.workloads_of(&secret).await? };
     let unavailable = if is_counted_only { Vec::new() } else { context.unavailable_workloads(&secret).await? };
     let (policy, now) = (&context.settings.policy, context.clock.now());
+    let contested = context.repairs.contested(&delivered_key(&secret), Instant::now());
+    let (contested, contested_for) = contested.unzip();
     let secret = secret.as_ref();
     let mut observed = Observed {
         secret,
@@ -77,6 +81,7 @@ pub(super) async fn reconcile<C: Clock>(
         requested,
         workloads,
         unavailable,
+        contested,
         policy,
         now,
     };
@@ -98,7 +103,7 @@ pub(super) async fn reconcile<C: Clock>(
             context.undelivered.forget(&key);
             let wanted = status(&observed, &outcome);
             let due = agenda::next(next_due(&secret.spec, &wanted, policy, now), now);
-            let next = looks_again(&observed).map_or(due, |wait| due.or_after(wait));
+            let next = looks_again(&observed).into_iter().chain(contested_for).fold(due, Next::or_after);
             if let Some(wait) = context.only_uses_are_new(secret, &wanted) {
                 return Ok(next.or_after(wait));
             }
@@ -207,16 +212,14 @@ impl<C: Clock> Context<C> {
             Action::Remove => self.remove(owner, found).await.map(|()| Done::Act(Outcome::Removed)),
             Action::Deliver => {
                 let Some(value) = self.imported_value(owner).await? else { return Ok(Done::Waits) };
-                self.put(owner, found, &value, content).await?;
+                let difference = self.put(owner, found, &value, content).await?;
+                self.note_repair(observed, found, difference);
                 self.import_checks.forget(&Key::of(owner));
                 Ok(UNCHANGED)
             }
             Action::Repair => {
-                let tampered = matches!(observed.delivered, Delivered::Ours { contents: Contents::Changed, .. });
-                // An update of our own (a scope more, another issuer) is nothing that a person has to know.
-                if self.put(owner, found, &held()?, content).await? && tampered {
-                    events::repaired(&self.events, owner);
-                }
+                let difference = self.put(owner, found, &held()?, content).await?;
+                self.note_repair(observed, found, difference);
                 Ok(UNCHANGED)
             }
             // No value of this ClientSecret is in use yet, so this one is recorded second, like every first one.
@@ -229,6 +232,17 @@ impl<C: Clock> Context<C> {
             }
             Action::Adopt => self.issued(owner, &held()?).map(Outcome::Issued).map(Done::Act),
             Action::None | Action::Create | Action::Import(_) | Action::RollOut => Ok(UNCHANGED),
+        }
+    }
+
+    /// Notes and reports that what another client changed was put right. An update of our own (a scope more, another issuer)
+    /// is nothing that a person has to know.
+    fn note_repair(&self, observed: &Observed<'_>, found: &Secret, difference: Option<Difference>) {
+        let tampered = matches!(observed.delivered, Delivered::Ours { contents: Contents::Changed, .. });
+        if let Some(difference) = difference.filter(|_| tampered) {
+            let what = changed(found, &difference);
+            events::repaired(&self.events, observed.secret, &what);
+            self.repairs.note(&delivered_key(observed.secret), Instant::now(), what);
         }
     }
 

@@ -34,9 +34,9 @@ pub(super) fn tell(events: &Sender, secret: &ClientSecret, after: &ClientSecretS
     refused_change(events, secret, &before, after);
 }
 
-/// What somebody changed in the Secret was put right.
-pub(super) fn repaired(events: &Sender, secret: &ClientSecret) {
-    let text = "What was changed in the delivered Secret was put right.".to_owned();
+/// What another client changed in the Secret was put right.
+pub(super) fn repaired(events: &Sender, secret: &ClientSecret, what: &str) {
+    let text = format!("What was changed in the delivered Secret was put right: {what}.");
     events.normal(secret, reasons::REPAIRED, "Repair", text);
 }
 

@@ -10,7 +10,7 @@ use kube::core::Status;
 use kube::{Api, ResourceExt};
 
 use super::inspect::Ownership;
-use super::secret_content::Wanted;
+use super::secret_content::{Difference, Wanted};
 use super::value::Value;
 use super::verified::{Finding, fingerprint};
 use super::{Context, Error, params};
@@ -64,25 +64,25 @@ impl<C: Clock> Context<C> {
 
     /// Writes the value and what is around it into the Secret, on the condition that nobody changed it since `found`.
     ///
-    /// What others added is left alone; what we wrote before under another name is taken away. Writes nothing if all is
-    /// right, and says whether it wrote.
+    /// What others added is left alone; what we wrote before under another name is taken away. Returns what it changed;
+    /// `None`: all is right, and nothing was written.
     pub(super) async fn put(
         &self,
         owner: &ClientSecret,
         found: &Secret,
         value: &Value,
         content: &Content,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Difference>, Error> {
         let wanted = self.wanted(owner, value, content)?;
         let Some(difference) = wanted.differs(found) else {
             self.verified.note(&Key::of(found), finding(found, content, true));
-            return Ok(false);
+            return Ok(None);
         };
         let with = params::patch();
         let name = owner.spec.secret_name(&owner.metadata);
         let answer = self.secrets(owner).patch(name, &with, &Patch::Merge(&difference.patch)).await;
         let answer = answer.map_err(|source| undelivered("patch", owner, value, source))?;
-        self.is_as_written("patch", owner, content, &wanted, &answer).map(|()| true)
+        self.is_as_written("patch", owner, content, &wanted, &answer).map(|()| Some(difference))
     }
 
     fn wanted(&self, owner: &ClientSecret, value: &Value, content: &Content) -> Result<Wanted, Error> {

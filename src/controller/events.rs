@@ -10,11 +10,14 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
-use kube::{Api, Client, Resource};
+use kube::api::Patch;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::params;
+use super::series::Recent;
 use super::turns::Turns;
 use crate::api::Application;
 use crate::api::conditions::{is_switched_off, reasons, types};
@@ -153,10 +156,11 @@ pub(super) fn start(client: Client, clock: impl Clock, replica: String) -> Sende
     let sender = Sender(Arc::default());
     let notes = sender.clone();
     tokio::spawn(async move {
+        let mut recent = Recent::default();
         loop {
             let (note, waiting) = notes.next().await;
             let started = Instant::now();
-            write(&client, event(note, &clock, &replica)).await;
+            write(&client, event(note, &clock, &replica), &mut recent).await;
             tokio::time::sleep(pause_after(started.elapsed(), waiting)).await;
         }
     });
@@ -180,7 +184,7 @@ pub(super) async fn about_own_secret(
         ..ObjectReference::default()
     };
     let note = Note { about, warning: true, reason: reasons::KEY_UNUSABLE.to_owned(), action: "Load", text };
-    write(client, event(note, clock, replica)).await;
+    write(client, event(note, clock, replica), &mut Recent::default()).await;
 }
 
 /// The pause after an event that took so long, while so many others wait.
@@ -188,11 +192,25 @@ fn pause_after(took: Duration, waiting: usize) -> Duration {
     if waiting > BURST { (took * PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX) } else { PAUSE }
 }
 
-async fn write(client: &Client, event: Event) {
+async fn write(client: &Client, event: Event, recent: &mut Recent) {
     let namespace = event.metadata.namespace.as_deref().unwrap_or(CLUSTER_SCOPED_NAMESPACE);
-    let with = params::create();
-    if let Err(error) = Api::<Event>::namespaced(client.clone(), namespace).create(&with, &event).await {
-        tracing::debug!(error = chain(&error), "an event could not be written");
+    let api = Api::<Event>::namespaced(client.clone(), namespace);
+    let now = std::time::Instant::now();
+    let written = match recent.repeated(&event, now) {
+        Some((name, count)) => {
+            let series = json!({"series": {"count": count, "lastObservedTime": event.event_time}});
+            api.patch(&name, &params::patch(), &Patch::Merge(&series)).await
+        }
+        None => api.create(&params::create(), &event).await,
+    };
+    match written {
+        Ok(written) if written.series.is_none() => recent.written(&event, written.name_any(), now),
+        Ok(_) => {}
+        Err(error) => {
+            // The next one is written anew: events live for an hour only.
+            recent.forget(&event);
+            tracing::debug!(error = chain(&error), "an event could not be written");
+        }
     }
 }
 

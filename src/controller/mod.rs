@@ -30,8 +30,10 @@ mod params;
 mod propagation;
 mod queue;
 mod recovery;
+mod repairs;
 mod rollout;
 mod secret_content;
+mod series;
 mod service_user;
 mod tls;
 mod turns;
@@ -111,6 +113,7 @@ pub struct Context<C> {
     recovery: recovery::Recovery,
     undelivered: undelivered::Undelivered,
     refusals: backoff::Backoff,
+    repairs: repairs::Repairs,
     propagation: propagation::Propagation,
     events: events::Sender,
 }
@@ -149,6 +152,7 @@ pub async fn run<C: Clock + Clone>(
         recovery: recovery::Recovery::default(),
         undelivered: undelivered::Undelivered::default(),
         refusals: backoff::Backoff::default(),
+        repairs: repairs::Repairs::default(),
         propagation: propagation::Propagation::default(),
         events,
     });

@@ -118,6 +118,7 @@ impl Siblings<'_> {
             requested: None,
             workloads: Vec::new(),
             unavailable: Vec::new(),
+            contested: None,
             policy: &policy,
             now: self.now,
         };

@@ -46,6 +46,7 @@ pub fn decide(observed: &Observed<'_>) -> Action {
 impl Observed<'_> {
     fn decide_generated(&self) -> Action {
         let cause = self.rotation_cause();
+        let waits = self.leaves_for_now();
         let stage = |cause: Option<RotationCause>| cause.map_or(Action::None, Action::Stage);
         match &self.delivered {
             Delivered::Ours { version: Some(_), .. } if self.versions().is_empty() => Action::Adopt,
@@ -54,7 +55,7 @@ impl Observed<'_> {
                 if self.is_due_for_removal() && self.newest_is(version.as_deref()) {
                     Action::Remove
                 } else if *immutable {
-                    if self.only_metadata_is_wrong() { Action::Repair } else { Action::None }
+                    if self.only_metadata_is_wrong() && !waits { Action::Repair } else { Action::None }
                 } else if !self.newest_is(version.as_deref()) {
                     stage(cause)
                 } else if self.is_delivering() {
@@ -62,7 +63,7 @@ impl Observed<'_> {
                     Action::None
                 } else if cause.is_some() {
                     stage(cause)
-                } else if *contents != Contents::Right {
+                } else if *contents != Contents::Right && !waits {
                     Action::Repair
                 } else if self.workloads.iter().any(|(_, rollout)| *rollout == Rollout::Outdated) {
                     Action::RollOut
@@ -83,14 +84,15 @@ impl Observed<'_> {
         match &self.delivered {
             Delivered::Terminating { .. } => Action::None,
             Delivered::Ours { immutable: true, .. } => {
-                if self.only_metadata_is_wrong() {
+                if self.only_metadata_is_wrong() && !self.leaves_for_now() {
                     Action::Deliver
                 } else {
                     Action::None
                 }
             }
             Delivered::Ours { version, contents, .. } => {
-                let right = self.newest_is(version.as_deref()) && *contents == Contents::Right;
+                let right =
+                    self.newest_is(version.as_deref()) && (*contents == Contents::Right || self.leaves_for_now());
                 match (self.is_due_for_removal(), right) {
                     (true, true) => Action::Remove,
                     (_, false) => Action::Deliver,
@@ -106,6 +108,11 @@ impl Observed<'_> {
     fn only_metadata_is_wrong(&self) -> bool {
         let Delivered::Ours { version, contents, immutable: true } = &self.delivered else { return false };
         *contents != Contents::Right && self.newest_is(version.as_deref())
+    }
+
+    /// Whether what another client changed is left as it is, because it would be changed again.
+    fn leaves_for_now(&self) -> bool {
+        self.contested.is_some() && matches!(self.delivered, Delivered::Ours { contents: Contents::Changed, .. })
     }
 
     fn status(&self) -> Option<&ClientSecretStatus> {

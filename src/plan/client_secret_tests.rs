@@ -75,6 +75,7 @@ fn observed_at(secret: &ClientSecret, delivered: Delivered, now: Timestamp) -> O
         secret_uid: None,
         import,
         uses: BTreeMap::new(),
+        contested: None,
         requested: None,
         workloads: Vec::new(),
         unavailable: Vec::new(),

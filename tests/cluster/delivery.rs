@@ -1,9 +1,11 @@
 //! The delivered Secret: repaired, healed, and never taken from somebody else.
 
+use std::time::{Duration, Instant};
+
 use postern::crypto::secret::SecretValue;
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, application, client_secret, eventually, holds, object};
+use crate::harness::{Tenant, application, client_secret, condition, eventually, holds, object};
 
 #[tokio::test]
 async fn a_new_client_secret_costs_two_writes_and_a_settled_one_none() {
@@ -114,6 +116,57 @@ async fn what_changes_all_the_time_is_read_now_and_then_and_repaired_in_the_end(
     tenant.settled().await;
     let reads = reads() - before;
     assert!(reads <= 10, "{reads} reads for 101 changes within a second or two");
+}
+
+#[tokio::test]
+async fn a_label_that_two_controllers_disagree_on_is_written_less_and_less_often_and_told() {
+    let tenant = Tenant::new("contested").await;
+    tenant.settle_in().await;
+    let spec = json!({"delivery": {"labels": {"team": "billing"}}});
+    tenant.apply(&client_secret("blue", "sync", spec)).await;
+    tenant.ready("ClientSecret", "blue").await;
+    let disagree = json!({"metadata": {"labels": {"team": "platform"}}});
+    let team = async || tenant.get("Secret", "blue").await["metadata"]["labels"]["team"].clone();
+    let repairs = || {
+        let writes = tenant.cluster.audit.writes_in(&tenant.namespace);
+        writes.iter().filter(|write| *write == "patch secrets blue").count()
+    };
+    let told = async || {
+        let secret = tenant.get("ClientSecret", "blue").await;
+        condition(&secret, "Delivered").filter(|told| told["reason"] == "Contested").cloned()
+    };
+    tenant.settled().await;
+    let (before, begun, mut written_back) = (repairs(), Instant::now(), 0);
+    let contested = eventually("the fourth repair waits", async || {
+        if team().await == "billing" {
+            tenant.merge("Secret", &tenant.namespace, "blue", disagree.clone()).await.unwrap();
+            written_back += 1;
+        }
+        let contested = told().await.ok_or("it is not told")?;
+        holds(written_back >= 4, written_back).map(|()| contested)
+    })
+    .await;
+    let message = contested["message"].as_str().unwrap();
+    assert!(message.contains("metadata.labels[team] (by ") && message.contains("spec.delivery"), "{message}");
+    assert_eq!(
+        tenant.get("ClientSecret", "blue").await["status"]["conditions"][0]["status"],
+        "True",
+        "it authenticates"
+    );
+    let (repairs, took) = (repairs() - before, begun.elapsed());
+    let least = Duration::from_secs((1 << (repairs - 1)) - 2);
+    assert!(took >= least, "{repairs} repairs take 2 + 4 + 8 … = {least:?} at least, and took {took:?}");
+
+    let events = tenant.list("Event", &tenant.namespace).await;
+    let events: Vec<_> = events.iter().filter(|event| event["reason"] == "Repaired").collect();
+    assert_eq!(events.len(), 1, "{events:#?}");
+    assert!(events[0]["series"]["count"].as_i64() >= Some(2), "{events:#?}");
+
+    // Nobody disagrees any more.
+    eventually("it is put right, and nothing is contested", async || {
+        holds(team().await == "billing" && told().await.is_none(), "not yet")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -132,6 +132,9 @@ fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Opti
                  and it is made again with a new value."
             ),
         ),
+        (Delivered::Ours { .. }, _) if observed.contested.is_some() => {
+            no(reasons::CONTESTED, contested(observed, name))
+        }
         (_, Some(delivery)) if delivery.removed_at.is_some() => {
             let message = format!("Secret {name} was there for as long as spec.delivery asks, and is not restored.");
             no(reasons::REMOVED, message)
@@ -142,6 +145,14 @@ fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Opti
         }
         _ => None,
     }
+}
+
+fn contested(observed: &Observed<'_>, name: &str) -> String {
+    let what = observed.contested.as_deref().unwrap_or_default();
+    format!(
+        "Secret {name}: another client changes again and again what Postern writes: {what}. It is put right less and less \
+         often, at least every five minutes. Have that client leave it alone, or make spec.delivery say the same."
+    )
 }
 
 /// The message changes with each warning, and with nothing else: who is told of a changed message is told once of each.

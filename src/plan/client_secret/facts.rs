@@ -66,6 +66,9 @@ pub struct Observed<'a> {
     pub workloads: Vec<(Workload, Rollout)>,
     /// Workloads that no rotation could restart, found before one is under way.
     pub unavailable: Vec<(Workload, Rollout)>,
+    /// What another client changes in the delivered Secret as often as it is put right; `None`: nothing, or it is time to
+    /// put it right.
+    pub contested: Option<String>,
     /// What the operator allows.
     pub policy: &'a Policy,
     /// The instant of the decision.

@@ -1,0 +1,92 @@
+//! Events that are repeated: the first one counts them (`series` of events.k8s.io/v1), as client-go has it.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::events::v1::Event;
+
+/// A repetition after so long is an event of its own.
+const ENDS_AFTER: Duration = Duration::from_mins(6);
+/// Events that are remembered; of more, the oldest is forgotten.
+const REMEMBERED: usize = 1_000;
+
+/// The events of the last minutes, by what they say.
+#[derive(Debug, Default)]
+pub(super) struct Recent(HashMap<u64, Told>);
+
+#[derive(Debug)]
+struct Told {
+    name: String,
+    count: i32,
+    last: Instant,
+}
+
+impl Recent {
+    /// The event that says the same as `event`, and how often that has been said with this time; `None`: it is the first.
+    pub(super) fn repeated(&mut self, event: &Event, now: Instant) -> Option<(String, i32)> {
+        let told = self.0.get_mut(&key(event)).filter(|told| now < told.last + ENDS_AFTER)?;
+        told.count = told.count.saturating_add(1);
+        told.last = now;
+        Some((told.name.clone(), told.count))
+    }
+
+    /// `event` was written under this name.
+    pub(super) fn written(&mut self, event: &Event, name: String, now: Instant) {
+        if self.0.len() >= REMEMBERED {
+            self.0.retain(|_, told| now < told.last + ENDS_AFTER);
+            let oldest = self.0.iter().min_by_key(|(_, told)| told.last).map(|(key, _)| *key);
+            oldest.filter(|_| self.0.len() >= REMEMBERED).map(|key| self.0.remove(&key));
+        }
+        self.0.insert(key(event), Told { name, count: 1, last: now });
+    }
+
+    /// The event is gone.
+    pub(super) fn forget(&mut self, event: &Event) {
+        self.0.remove(&key(event));
+    }
+}
+
+fn key(event: &Event) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let about = event.regarding.as_ref();
+    about.map(|about| (&about.kind, &about.namespace, &about.name, &about.uid)).hash(&mut hasher);
+    (&event.type_, &event.reason, &event.action, &event.note).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(note: &str) -> Event {
+        Event { note: Some(note.to_owned()), ..Event::default() }
+    }
+
+    #[test]
+    fn the_same_event_is_counted_until_it_has_not_come_for_a_while() {
+        let (mut recent, mut now) = (Recent::default(), Instant::now());
+        assert_eq!(recent.repeated(&event("a"), now), None);
+        recent.written(&event("a"), "blue-1".to_owned(), now);
+        for count in 2..5 {
+            now += ENDS_AFTER / 2;
+            assert_eq!(recent.repeated(&event("a"), now), Some(("blue-1".to_owned(), count)));
+        }
+        assert_eq!(recent.repeated(&event("b"), now), None, "it says something else");
+        assert_eq!(recent.repeated(&event("a"), now + ENDS_AFTER), None);
+        recent.forget(&event("a"));
+        assert_eq!(recent.repeated(&event("a"), now), None);
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_is_forgotten() {
+        let (mut recent, start) = (Recent::default(), Instant::now());
+        for number in 0..=REMEMBERED {
+            let now = start + Duration::from_millis(number as u64);
+            recent.written(&event(&number.to_string()), number.to_string(), now);
+        }
+        assert_eq!(recent.0.len(), REMEMBERED);
+        assert_eq!(recent.repeated(&event("0"), start), None);
+        assert!(recent.repeated(&event("1"), start).is_some());
+    }
+}
