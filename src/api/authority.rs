@@ -223,11 +223,11 @@ pub fn application_stands_for(authority: &Authority, uid: &str, subject: &str, c
 
 const ENABLED: &str = "enabled";
 
-/// What a token stands for that was got with the ClientSecret of this UID: the secret, and what its application stood for
-/// within the limits of the secret ([`application_stands_for`]).
+/// What a token stands for that was got with this [credential](super::ClientSecret::credential): the credential, and what its
+/// application stood for within the limits of the secret ([`application_stands_for`]).
 #[must_use]
-pub fn stands_for(secret_uid: &str, application: &str) -> String {
-    let mut authority = digest([secret_uid, application]);
+pub fn stands_for(credential: &str, application: &str) -> String {
+    let mut authority = digest([credential, application]);
     // 96 bits: tokens carry it.
     authority.truncate(24);
     authority

@@ -1,5 +1,7 @@
 //! ClientSecret: one credential of an application, and the Kubernetes Secret it is delivered in.
 
+use std::borrow::Cow;
+
 use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -121,6 +123,19 @@ pub struct ClientSecretSpec {
     /// true: refused at once, for good. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke: Option<bool>,
+}
+
+impl ClientSecret {
+    /// The credential that a token was got with, for [`stands_for`](super::authority::stands_for): the UID of the object, and
+    /// how often its Secret was lost. A token of a lost value is one of another credential.
+    #[must_use]
+    pub fn credential(&self) -> Cow<'_, str> {
+        let uid = self.metadata.uid.as_deref().unwrap_or_default();
+        match self.status.as_ref().and_then(|status| status.losses) {
+            None => uid.into(),
+            Some(losses) => format!("{uid} {losses}").into(),
+        }
+    }
 }
 
 impl ClientSecretSpec {

@@ -93,7 +93,7 @@ impl Siblings<'_> {
             status: StatusAge::new(None, (told.observed_generation, secret.metadata.generation), None),
             stands_for: authority.as_ref().map(|authority| {
                 let application = application_stands_for(authority, self.application_uid, self.subject, None);
-                stands_for(secret.metadata.uid.as_deref().unwrap_or_default(), &application)
+                stands_for(&secret.credential(), &application)
             }),
             authority: authority.unwrap_or_default(),
         }

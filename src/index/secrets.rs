@@ -46,7 +46,7 @@ impl Held<'_> {
                 (self.grants.shared(Arc::new(grant(&narrowed))), Cow::Owned(digest))
             }
         };
-        (grant, stands_for(object.metadata.uid.as_deref().unwrap_or_default(), &held).into())
+        (grant, stands_for(&object.credential(), &held).into())
     }
 
     /// The record of before, if the secret would come to the same again: it has not changed, nor has what the application

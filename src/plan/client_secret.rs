@@ -203,6 +203,11 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         observed_generation: secret.metadata.generation,
         binding: has_secret.then_some(Reference { name }),
         secret_uid: observed.secret_uid.map(uuid_text).or(previous.secret_uid).filter(|_| has_secret),
+        losses: previous
+            .losses
+            .unwrap_or_default()
+            .checked_add(i64::from(observed.is_loss(outcome)))
+            .filter(|all| *all > 0),
         hint: versions.first().filter(|_| generated).map(Version::hint),
         uses: secret.spec.uses_summary(),
         expires_at: active

@@ -614,6 +614,33 @@ fn a_suspended_application_still_gets_its_secret_delivered() {
 }
 
 #[test]
+fn a_lost_secret_is_counted_once_and_ends_the_tokens_of_its_value() {
+    let lost = |status: &ClientSecretStatus| status.losses.unwrap_or_default();
+    let by_loss = |id| Outcome::Staged(new(id, at(NOW)), RotationCause::SecretLost);
+    let settled = settled(plain(), "one");
+    assert_eq!(settled.status.as_ref().unwrap().losses, None);
+    let staged = status(&observed(&settled, Delivered::Absent), &by_loss("two"));
+    assert_eq!(lost(&staged), 1);
+    let staged = with_status(&settled, staged);
+    assert_ne!(staged.credential(), settled.credential());
+    // The new value could not be delivered yet, and is staged once more.
+    let again = status(&observed(&staged, Delivered::Absent), &by_loss("three"));
+    assert_eq!(lost(&again), 1);
+    let delivered = with_status(&staged, status(&observed(&staged, ours("two")), &Outcome::Unchanged));
+    assert_eq!(lost(delivered.status.as_ref().unwrap()), 1);
+    assert_eq!(lost(&status(&observed(&delivered, Delivered::Absent), &by_loss("three"))), 2);
+
+    // No other Secret can take its place.
+    let gone = with_status(&settled, status(&observed(&settled, Delivered::Foreign), &Outcome::Unchanged));
+    assert_eq!(lost(gone.status.as_ref().unwrap()), 1);
+    assert_eq!(lost(&status(&observed(&gone, Delivered::Foreign), &Outcome::Unchanged)), 1);
+
+    let rotated =
+        status(&observed(&settled, ours("one")), &Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger));
+    assert_eq!(lost(&rotated), 0, "a rotation ends no token");
+}
+
+#[test]
 fn the_last_use_of_a_value_is_told_also_when_it_has_ended() {
     let last = at("2026-11-22T01:59:30Z");
     let used = || BTreeMap::from([("one".to_owned(), last)]);

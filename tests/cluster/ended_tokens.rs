@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, access_group, application, client_secret, service_user};
+use crate::harness::{Credential, Tenant, access_group, application, client_secret, eventually, service_user};
 
 /// What is done to which object: a merge patch, or `null` to delete it.
 type Row = (&'static str, &'static str, Value);
@@ -79,6 +79,36 @@ async fn tokens_that_are_out_outlive_every_change_of_anything_else() {
         assert_eq!(epochs().await, before, "{what} of the {kind}");
         tenant.all_say(&api, &token, true).await;
     }
+}
+
+#[tokio::test]
+async fn deleting_the_secret_ends_the_tokens_of_its_value_and_no_others() {
+    let tenant = Tenant::new("leaked-tokens").await;
+    let api = tenant.api().await;
+    tenant.settle_in().await;
+    let (leaked, other) = (tenant.issue("leaked").await, tenant.issue("other").await);
+    for losses in 1..3 {
+        let leaked = tenant.delivered("leaked").await;
+        let (token, beside) = (tenant.token(&leaked, 0).await, tenant.token(&other, 1).await);
+        tenant.all_say(&api, &token, true).await;
+        tenant.all_say(&api, &beside, true).await;
+        tenant.delete("Secret", &tenant.namespace, "leaked").await;
+        tenant.all_say(&api, &token, false).await;
+        tenant.all_say(&api, &beside, true).await;
+        tenant.turned_away(&leaked).await;
+        tenant.ready("ClientSecret", "leaked").await;
+        let healed = eventually("there is a new value", async || {
+            let secret = tenant.find("Secret", &tenant.namespace, "leaked").await.ok_or("no Secret")?;
+            Ok(Credential::delivered_in(&secret))
+        })
+        .await;
+        tenant.let_in(&healed).await;
+        let after = tenant.token(&healed, 1).await;
+        tenant.all_say(&api, &after, true).await;
+        tenant.all_say(&api, &token, false).await;
+        assert_eq!(tenant.get("ClientSecret", "leaked").await["status"]["losses"], losses);
+    }
+    tenant.turned_away(&leaked).await;
 }
 
 #[tokio::test]

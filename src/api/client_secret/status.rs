@@ -24,6 +24,10 @@ pub struct ClientSecretStatus {
     #[serde(default, rename = "secretUID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub secret_uid: Option<String>,
+    /// How often its Secret was lost: deleted, replaced or given another value. Tokens from before the last time are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub losses: Option<i64>,
     /// The first characters of the credential, as leak reports show them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,

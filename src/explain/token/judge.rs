@@ -89,15 +89,15 @@ impl Judge<'_> {
             Some(secret) => faults.extend(self.of_secret(secret)),
             None if faults.is_empty() && client.membership.is_some() => faults.push(fault(
                 "AuthorityChanged",
-                "No ClientSecret of the Application holds what the token stands for: permissions have changed since, or \
-                 the ClientSecret was deleted.",
+                "No ClientSecret of the Application holds what the token stands for: permissions have changed since, the \
+                 ClientSecret was deleted, or its Secret was.",
             )),
             None => {}
         }
         faults
     }
 
-    /// A value that was replaced ends no token; the end of the credential does.
+    /// A value that was rotated ends no token; the end of the credential, and the loss of its Secret, do.
     fn of_secret(&self, secret: &Secret) -> Option<Fault> {
         let ends = [reasons::REVOKED, reasons::LIMIT_REACHED].contains(&secret.ready.reason.as_str());
         if ends {

@@ -121,7 +121,7 @@ impl Observed<'_> {
         matches!(&self.delivered, Delivered::Ours { version, .. } if self.newest_is(version.as_deref()))
     }
 
-    fn staged_cause(&self) -> Option<RotationCause> {
+    pub(super) fn staged_cause(&self) -> Option<RotationCause> {
         self.staged().map(|rotation| rotation.cause)
     }
 

@@ -231,6 +231,16 @@ impl Observed<'_> {
         }
     }
 
+    /// Whether this ends a value because the Secret that held it was lost. Told once.
+    pub(super) fn is_loss(&self, outcome: &Outcome) -> bool {
+        let is_new = self.has_live_version() && self.staged_cause() != Some(RotationCause::SecretLost);
+        let is_lost = match outcome {
+            Outcome::Staged(_, cause) => *cause == RotationCause::SecretLost,
+            _ => self.is_lost_for_good(),
+        };
+        is_new && is_lost
+    }
+
     /// Also of a value that has ended: after a leak it is the one that people look for.
     fn with_last_use(&self, version: &Version) -> Version {
         let last_used_at = version.last_used_at.max(self.uses.get(&version.id).copied());
