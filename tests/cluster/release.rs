@@ -5,82 +5,78 @@ use serde_json::{Value, json};
 use crate::harness::{Cluster, ControlPlane, OPERATOR_NAMESPACE, RELEASE, Replica, Tenant, checkout};
 
 const ISSUER: &str = "https://postern.example.com";
+/// What a person types who keeps the values.
+const UPGRADE: &str = "helm upgrade postern charts/postern --namespace postern-system --reuse-values";
 
 #[test]
-fn whoever_scales_decides_and_a_release_that_was_stopped_starts_as_many_replicas_as_there_were() {
+fn a_release_that_was_stopped_starts_as_many_replicas_as_there_were() {
     let [stop, start] = <[String; 2]>::try_from(commands("### Stop and start")).expect("two blocks");
-    let [scale] = <[String; 1]>::try_from(commands("### Scale")).expect("one block");
-    for (mode, number, deployments) in [
-        ("Split", "replicaCount=null,control.replicaCount=null", &["postern-control", "postern-serve"][..]),
-        ("Single", "replicaCount=null", &["postern"]),
+    // It upgrades the release while it is stopped.
+    let mut runbook = commands("### A replica is not ready: `keys`").into_iter();
+    let upgrade = runbook.find(|block| block.contains("--adopt-unverified-secrets")).expect("an upgrade");
+    for (mode, deployments, unset) in [
+        ("mode=Split", &["postern-control", "postern-serve"][..], "replicaCount=null,control.replicaCount=null"),
+        ("mode=Single", &["postern"], "replicaCount=null"),
     ] {
         let controlplane = ControlPlane::another();
         let folder = tempfile::tempdir().unwrap();
         let saved = folder.path().join("postern-replicas");
-        let shell = |commands: &str| {
-            controlplane.shell(&commands.replace("postern-replicas", saved.to_str().unwrap()));
-        };
+        let shell = |commands: &str| controlplane.shell(&commands.replace("postern-replicas", saved.to_str().unwrap()));
         let are = |replicas: u32| {
             for deployment in deployments {
                 assert_eq!(replicas_of(&controlplane, deployment), replicas, "{mode}: {deployment}");
             }
         };
-        let mode = format!("mode={mode}");
-        controlplane.install_chart(ISSUER, &[&mode]);
+        controlplane.install_chart(ISSUER, &[mode]);
         are(2);
-
-        // The number of the values is back, and the next upgrade finds nobody else's.
         shell(&stop);
         are(0);
+        shell(&upgrade);
         shell(&start);
         are(2);
-        controlplane.install_chart(ISSUER, &[&mode, "logLevel=debug"]);
-        are(2);
 
-        // The commands for one Deployment, then for all.
-        if deployments.len() > 1 {
-            shell(&scale);
-            assert_eq!(replicas_of(&controlplane, "postern-serve"), 3);
-            assert_eq!(replicas_of(&controlplane, "postern-control"), 2);
-        }
-        shell(&format!("kubectl scale deployment --all --namespace {OPERATOR_NAMESPACE} --replicas 4"));
-        let upgrade = format!("helm upgrade {RELEASE} charts/postern --namespace {OPERATOR_NAMESPACE} --reuse-values");
-        shell(&format!("{upgrade} --set {number}"));
+        shell(&scale("--all", 4));
+        shell(&format!("{UPGRADE} --set {unset}"));
         are(4);
-        shell(&format!("kubectl scale deployment --all --namespace {OPERATOR_NAMESPACE} --replicas 5"));
-        shell(&format!("{upgrade} --set logLevel=info"));
-        are(5);
-
-        // An upgrade while it is stopped, as in the runbook for a lost key.
         shell(&stop);
-        let runbook = commands("### A replica is not ready: `keys`").into_iter();
-        let mut upgrades = runbook.filter(|block| block.contains("--adopt-unverified-secrets"));
-        let upgrade = upgrades.next().expect("an upgrade");
         shell(&upgrade);
         are(0);
         shell(&start);
-        are(5);
-
-        // With a number in the values too.
-        controlplane
-            .shell(&format!("{} --force-conflicts --set replicaCount=2,control.replicaCount=2", upgrade.trim()));
-        are(2);
-        shell(&stop);
-        shell(&upgrade);
-        shell(&start);
-        are(2);
+        are(4);
         controlplane.give_back();
     }
 }
 
+#[test]
+fn whoever_scales_a_release_without_a_number_decides_alone() {
+    let controlplane = ControlPlane::another();
+    controlplane.install_chart(ISSUER, &[]);
+    controlplane.shell(&scale("postern-serve", 4));
+    let refused = controlplane.shell(&format!("if {UPGRADE} 2>&1; then exit 1; fi"));
+    assert!(refused.contains("conflict with \"kubectl\"") && refused.contains(".spec.replicas"), "{refused}");
+
+    let [unset] = <[String; 1]>::try_from(commands("### Scale")).expect("one block");
+    controlplane.shell(&unset);
+    assert_eq!(replicas_of(&controlplane, "postern-serve"), 3);
+    assert_eq!(replicas_of(&controlplane, "postern-control"), 2, "this one has its number from the values");
+    controlplane.shell(&scale("postern-serve", 5));
+    controlplane.shell(&format!("{UPGRADE} --set logLevel=debug"));
+    assert_eq!(replicas_of(&controlplane, "postern-serve"), 5);
+    controlplane.give_back();
+}
+
 #[tokio::test]
-async fn under_another_name_and_in_another_namespace_credentials_stay_valid() {
+async fn under_another_name_and_in_another_namespace_credentials_and_tokens_stay_as_they_were() {
     let cluster = Cluster::own(1);
     cluster.start().await;
     let tenant = Tenant::on(cluster.clone(), "moved", json!({})).await;
     tenant.settle_in().await;
     let credential = tenant.issue("blue").await;
     let replica = &cluster.replicas[0];
+    let (kept, revoked) = (tenant.token(&credential, 0).await, tenant.token(&credential, 0).await);
+    let url = format!("{}/oauth2/revoke", replica.url);
+    let (status, said) = credential.post(&tenant.connections, &url, &[("token", &revoked)]).await;
+    assert_eq!(status, 200, "{said}");
     replica.process().terminate();
     replica.process().ended().await;
 
@@ -110,12 +106,21 @@ async fn under_another_name_and_in_another_namespace_credentials_stay_valid() {
     // The CA of before, and the credential of before.
     let answer = credential.ask(&cluster.connections(), &moved.url, &[]).await.expect("an answer");
     answer.claims().expect("a token");
+    for (token, is_active) in [(&kept, true), (&revoked, false)] {
+        let (status, said) = credential.introspect(&cluster.connections(), &moved.url, token).await;
+        assert_eq!((status.as_u16(), &said["active"]), (200, &json!(is_active)), "{said}");
+    }
 
     // For whichever test gets this control plane next.
     moved.process().terminate();
     moved.process().ended().await;
     let back = blocks[0].replace("release-name=identity", &format!("release-name={RELEASE}"));
     controlplane.shell(&back.replace("release-namespace=identity", &format!("release-namespace={OPERATOR_NAMESPACE}")));
+}
+
+/// Scales a Deployment, or `--all`.
+fn scale(deployment: &str, replicas: u32) -> String {
+    format!("kubectl scale deployment {deployment} --namespace {OPERATOR_NAMESPACE} --replicas {replicas}")
 }
 
 /// `spec.replicas` of a Deployment of the operator.
