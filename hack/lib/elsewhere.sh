@@ -4,6 +4,9 @@
 #
 # shellcheck disable=SC2034,SC2154 # names come from local.sh and go to operators.sh
 
+# What the tour applies.
+demo_examples=("$root"/examples/{invoice-sync,nightly-report}.yaml)
+
 # start_elsewhere CONTEXT FOLDER exports what `make up` would write to .postern/env.
 start_elsewhere() {
 	local binary part
@@ -23,6 +26,8 @@ start_elsewhere() {
 	start_operators "$binary"
 	await_admission
 	kubectl get configmap postern-ca --namespace "$namespace" --output jsonpath='{.data.ca\.crt}' >"$state/ca.crt"
+	# shellcheck source=/dev/null
+	source <(without_proxy)
 	export POSTERN_CA=$state/ca.crt POSTERN_REPLICAS
 	POSTERN_REPLICAS=$(base_urls https "${listen_ports[@]}")
 }
@@ -44,7 +49,7 @@ existing() {
 }
 
 examples_of_other_kinds() {
-	awk 'BEGIN { RS = "\n---\n" } !/(^|\n)apiVersion: postern\.dev\// { print "---\n" $0 }' "$root"/examples/*.yaml
+	awk 'BEGIN { RS = "\n---\n" } !/(^|\n)apiVersion: postern\.dev\// { print "---\n" $0 }' "${demo_examples[@]}"
 }
 
 # write_account_kubeconfig PART: that of the context, with the chart's ServiceAccount for this part instead of its user.
@@ -67,7 +72,8 @@ begin_examples() { examples_begun=yes; }
 clean_elsewhere() {
 	[[ -n ${installed_elsewhere:-} ]] || return 0
 	say "Removing everything from the cluster again"
-	[[ -z ${examples_begun:-} ]] || kubectl delete --filename "$root/examples" --ignore-not-found >/dev/null || true
+	[[ -z ${examples_begun:-} ]] ||
+		kubectl delete "${demo_examples[@]/#/--filename=}" --ignore-not-found >/dev/null || true
 	stop_operators || true
 	quietly helm uninstall "$release" --namespace "$namespace" --ignore-not-found || true
 	kubectl delete namespace "$namespace" --ignore-not-found >/dev/null || true

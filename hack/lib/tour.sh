@@ -27,9 +27,15 @@ run() {
 	eval "$1" 2>&1 | indent
 }
 
+# enter COMMAND shows a command line and runs it in this shell: what prints nothing, and changes the folder or a variable.
+enter() {
+	show "$1"
+	eval "$1"
+}
+
 # refused COMMAND is a `run` that has to fail.
 refused() {
-	show "$1"
+	show "$1 # is refused"
 	if eval "$1" 2>&1 | indent; then
 		die "expected to be refused: $1"
 	fi

@@ -72,6 +72,112 @@ fn the_network_policies_admit_to_each_process_only_whom_it_is_for() {
     }
 }
 
+/// `null` leaves the number to `kubectl scale` or an autoscaler.
+#[test]
+fn a_number_of_replicas_that_is_null_is_left_out() {
+    let cluster = Cluster::installed();
+    for (values, replicas) in [
+        ("mode=Split", vec![json!(2), json!(2)]),
+        ("mode=Split,replicaCount=null", vec![Value::Null, json!(2)]),
+        ("mode=Split,control.replicaCount=null", vec![json!(2), Value::Null]),
+        ("mode=Split,replicaCount=0,control.replicaCount=3", vec![json!(0), json!(3)]),
+        ("mode=Single", vec![json!(2)]),
+        ("mode=Single,replicaCount=null", vec![Value::Null]),
+    ] {
+        let deployments = deployments(&cluster, &format!("--set {values}"));
+        let rendered: Vec<_> = deployments.iter().map(|deployment| &deployment["spec"]["replicas"]).collect();
+        assert_eq!(rendered, replicas.iter().collect::<Vec<_>>(), "{values}");
+    }
+    assert!(refusal(&cluster, "--set replicaCount=-1").contains("/replicaCount"));
+}
+
+/// The scheduler ignores all soft constraints on nodes that lack one of their labels, such as that of a zone.
+#[test]
+fn replicas_prefer_other_nodes_whether_or_not_nodes_have_a_zone() {
+    let cluster = Cluster::installed();
+    for mode in ["Split", "Single"] {
+        let mode = format!("--set mode={mode}");
+        for deployment in deployments(&cluster, &mode) {
+            let own = &deployment["spec"]["selector"];
+            let pod = &deployment["spec"]["template"]["spec"];
+            let constraints = pod["topologySpreadConstraints"].as_array().unwrap();
+            let keys: Vec<_> = constraints.iter().map(|constraint| &constraint["topologyKey"]).collect();
+            assert_eq!(keys, ["kubernetes.io/hostname"]);
+            assert_eq!(&constraints[0]["labelSelector"], own);
+            let terms = &pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"];
+            assert_eq!(terms[0]["podAffinityTerm"]["topologyKey"], "topology.kubernetes.io/zone");
+            assert_eq!(&terms[0]["podAffinityTerm"]["labelSelector"], own);
+            assert_eq!(pod["affinity"]["podAntiAffinity"].as_object().unwrap().len(), 1, "nothing is required");
+        }
+        let constraint = json!([{"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]);
+        let node = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}});
+        let affinity = json!({"nodeAffinity": node, "podAntiAffinity": {}});
+        let own = format!(
+            "{mode} --set-json 'topologySpreadConstraints={constraint}' --set-json 'affinity={affinity}' \
+             --set-json 'nodeSelector={{}}'"
+        );
+        for deployment in deployments(&cluster, &own) {
+            let pod = &deployment["spec"]["template"]["spec"];
+            assert_eq!(pod["topologySpreadConstraints"], constraint);
+            assert_eq!(pod["affinity"], affinity);
+        }
+        let only_nodes = format!("{mode} --set-json 'affinity={}'", json!({"nodeAffinity": node}));
+        for deployment in deployments(&cluster, &only_nodes) {
+            let affinity = &deployment["spec"]["template"]["spec"]["affinity"];
+            assert_eq!(affinity["nodeAffinity"], node);
+            assert!(affinity["podAntiAffinity"].is_object(), "the other rule stays: {affinity}");
+        }
+    }
+}
+
+#[test]
+fn the_log_level_may_be_directives_that_the_program_takes() {
+    let cluster = Cluster::installed();
+    for level in ["off", "warn", "info,postern::controller=debug", "warn,postern::audit=info", "kube=off,postern=trace"]
+    {
+        let escaped = level.replace(',', "\\,");
+        for deployment in deployments(&cluster, &format!("--set 'logLevel={escaped}'")) {
+            let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+            let arguments: Vec<String> = serde_json::from_value(arguments).unwrap();
+            assert!(arguments.contains(&format!("--log-level={level}")), "{arguments:?}");
+            tracing_subscriber::EnvFilter::builder().parse(level).expect(level);
+        }
+    }
+    for level in ["", "inof", "info\\,", "postern=loud", "a=b=c", "postern"] {
+        let refused = refusal(&cluster, &format!("--set 'logLevel={level}'"));
+        assert!(refused.contains("/logLevel"), "{level}: {refused}");
+    }
+}
+
+/// With one of these the operator would take its own Secret for one of yours.
+#[test]
+fn a_certificate_of_yours_may_not_have_the_name_of_a_secret_of_the_operator() {
+    let cluster = Cluster::installed();
+    for mode in ["Split", "Single"] {
+        for name in ["postern-tls", "postern-install-key", "postern-signing-keys"] {
+            let refused = refusal(&cluster, &format!("--set mode={mode},tls.secretName={name}"));
+            assert!(refused.contains(&format!("tls.secretName: Postern writes the Secret {name} itself")), "{refused}");
+            assert!(refused.contains("Name your Secret differently"), "{refused}");
+        }
+        let named = deployments(&cluster, &format!("--set mode={mode},tls.secretName=postern-tls-2"));
+        let volume = &named[0]["spec"]["template"]["spec"]["volumes"][0];
+        assert_eq!(volume["secret"]["secretName"], "postern-tls-2");
+    }
+}
+
+/// The Deployments of these flags of Helm.
+fn deployments(cluster: &Cluster, flags: &str) -> Vec<Value> {
+    rendered_with(cluster, &format!("--set issuer=https://postern.example.com {flags}"), "deployment")
+}
+
+/// What Helm says when it refuses these flags.
+fn refusal(cluster: &Cluster, flags: &str) -> String {
+    let chart = checkout().join("charts/postern");
+    let render =
+        format!("helm template postern '{}' --set issuer=https://postern.example.com {flags}", chart.display());
+    cluster.controlplane.shell(&format!("if {render} 2>&1; then echo 'it is taken' && exit 1; fi"))
+}
+
 /// The Deployments.
 fn rendered(cluster: &Cluster, values: &str) -> Vec<Value> {
     rendered_with(cluster, &format!("--values '{values}'"), "deployment")

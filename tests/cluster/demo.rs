@@ -11,36 +11,102 @@ fn the_demo_on_a_cluster_of_somebody_else_removes_nothing_that_it_did_not_make()
     let controlplane = ControlPlane::start();
 
     // It finds all of it free, and fails before it has applied anything. Meanwhile somebody else makes a namespace.
-    let begun = demo(&controlplane, "kubectl create namespace metering; false");
+    let begun = refused(&controlplane, "kubectl create namespace reporting; false");
     assert!(begun.contains("Removing everything from the cluster again"), "{begun}");
-    controlplane.run("kubectl", &["get", "namespace", "metering"]);
+    controlplane.run("kubectl", &["get", "namespace", "reporting"]);
 
     let definition = checkout().join("crds/endpointstates.yaml");
     for (makes, name) in [
         // What it is refused for now.
-        (&["version"][..], "namespace/metering"),
-        (
-            &["create", "clusterrole", "lend-billing-readers", "--verb=get", "--resource=pods"],
-            "clusterrole.rbac.authorization.k8s.io/lend-billing-readers",
-        ),
+        (&["version"][..], "namespace/reporting"),
+        (&["create", "namespace", "billing"], "namespace/billing"),
         (
             &["apply", "--filename", definition.to_str().unwrap()],
             "customresourcedefinition.apiextensions.k8s.io/endpointstates.postern.dev",
         ),
     ] {
         controlplane.run("kubectl", makes);
-        let refused = demo(&controlplane, "echo installed; false");
+        let refused = refused(&controlplane, "echo installed; false");
         assert!(refused.contains("they exist already") && refused.contains(name), "{name}: {refused}");
         assert!(!refused.contains("installed"), "{refused}");
         controlplane.run("kubectl", &["get", name]);
     }
 }
 
+#[test]
+fn the_tour_says_first_what_it_does_and_shows_commands_that_can_be_typed() {
+    let controlplane = ControlPlane::start();
+    // Another example, which the tour does not apply and must not remove.
+    controlplane.run("kubectl", &["create", "namespace", "metering"]);
+    let compiled = r#"{"reason":"compiler-artifact","executable":null,"fresh":false}"#;
+    let built = format!(r#"{{"executable":"{}","fresh":false}}"#, env!("CARGO_BIN_EXE_postern"));
+    let cargo = format!(
+        "[[ \" $* \" == *' --quiet '* ]] || exit 1
+         for crate in {{1..60}}; do echo '{compiled}'; done
+         echo '{built}'"
+    );
+    let (said, succeeded) = demo(&controlplane, &[("cargo", &cargo)]);
+    assert!(succeeded, "{said}");
+
+    let first = said.lines().next().unwrap();
+    for promise in ["builds Postern", "minutes", "GB of disk", "context postern", "a few seconds", "removes"] {
+        assert!(first.contains(promise), "{promise}: {first}");
+    }
+    let progress: Vec<_> = said.lines().filter(|line| line.contains("Compiling")).collect();
+    assert_eq!(progress, ["Compiling Postern: 50 crates"]);
+    let (_, tour) = said.split_once("\n1. ").expect("a first step");
+    let (first_step, _) = tour.split_once("\n2. ").expect("a second step");
+    let applied: Vec<_> = first_step.lines().filter(|line| line.contains("$ kubectl apply")).collect();
+    assert_eq!(applied, ["    $ kubectl apply --filename examples/invoice-sync.yaml"]);
+    assert!(said.contains("Building and starting took 0 min"), "{said}");
+    assert!(said.contains(", the tour 0 min"), "{said}");
+
+    let commands = shown(&said);
+    assert!(commands.len() > 20, "{commands:?}");
+    for command in commands {
+        let read = Command::new("bash").args(["-n", "-c", &command]).output().unwrap();
+        let problem = String::from_utf8_lossy(&read.stderr);
+        assert!(
+            read.status.success() && problem.is_empty(),
+            "as it is shown, bash does not take\n{command}\n{problem}"
+        );
+    }
+    let left = controlplane.run("kubectl", &["get", "namespaces", "--output", "name"]);
+    for (namespace, is_left) in
+        [("metering", true), ("billing", false), ("reporting", false), ("postern-system", false)]
+    {
+        assert_eq!(left.lines().any(|line| line == format!("namespace/{namespace}")), is_left, "{namespace}: {left}");
+    }
+}
+
+/// The commands of a tour, as somebody would copy them: what a command prints begins after a line that ends it.
+fn shown(said: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut lines = said.lines();
+    while let Some(line) = lines.next() {
+        let Some(command) = line.strip_prefix("    $ ") else { continue };
+        let mut command = command.to_owned();
+        // Quotes that are open go on in the next line.
+        while command.ends_with(['\\', '|']) || command.matches('\'').count() % 2 == 1 {
+            command = format!("{command}\n{}", lines.next().unwrap_or_default());
+        }
+        commands.push(command);
+    }
+    commands
+}
+
 /// Runs the demo with `helm` in Helm's place, which has to fail. What it says.
-fn demo(controlplane: &ControlPlane, helm: &str) -> String {
-    let programs = tempfile::tempdir().unwrap();
+fn refused(controlplane: &ControlPlane, helm: &str) -> String {
     // The operator need not be built for this.
-    for (name, does) in [("cargo", "true"), ("helm", helm)] {
+    let (said, succeeded) = demo(controlplane, &[("cargo", "true"), ("helm", helm)]);
+    assert!(!succeeded, "{said}");
+    said
+}
+
+/// Runs the demo with these programs in place of those of their names. What it says, and whether it succeeded.
+fn demo(controlplane: &ControlPlane, replaced: &[(&str, &str)]) -> (String, bool) {
+    let programs = tempfile::tempdir().unwrap();
+    for (name, does) in replaced {
         program(&programs.path().join(name), does);
     }
     let path = [programs.path(), &controlplane.programs()].map(|folder| folder.to_str().unwrap().to_owned()).join(":");
@@ -51,9 +117,7 @@ fn demo(controlplane: &ControlPlane, helm: &str) -> String {
         .stdin(Stdio::null())
         .output()
         .expect("run hack/demo");
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(!output.status.success(), "{said}");
-    said
+    (String::from_utf8(output.stdout).unwrap(), output.status.success())
 }
 
 fn program(path: &Path, does: &str) {

@@ -50,11 +50,21 @@ async fn what_the_notes_of_the_chart_say_works() {
     };
     let offers = between("2. Ask it what it offers:\n", "\n\n");
     assert!(offers.trim_start().starts_with("kubectl get --raw"), "{offers}");
+    let folder = tempfile::tempdir().unwrap();
+    let ca = between("Clients need the CA:\n", "3. Make");
+    cluster.controlplane.shell(&format!("cd '{}'\n{ca}", folder.path().display()));
+    assert_eq!(std::fs::read(folder.path().join("postern-ca.crt")).unwrap(), cluster.ca());
     let made = cluster.controlplane.shell(&between("and its secret:\n", "4. A pod"));
     assert!(made.contains("clientsecret.postern.dev/example condition met"), "{made}");
     let mounted = cluster.controlplane.shell(&between("to get a token:\n", "5. Clean up"));
     assert!(mounted.contains("client-secret"), "{mounted}");
     cluster.controlplane.shell(&between("5. Clean up:\n", "`kubectl explain"));
+    let (_, last) = notes.split_once("5. Clean up:\n").unwrap();
+    let quoted: Vec<_> = last.split('`').skip(1).step_by(2).filter(|quoted| quoted.starts_with("kubectl ")).collect();
+    assert_eq!(quoted.len(), 2, "{last}");
+    for command in quoted {
+        cluster.controlplane.shell(command);
+    }
 }
 
 /// Examples live in namespaces with one-word names, tests in numbered ones.

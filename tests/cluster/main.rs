@@ -45,6 +45,7 @@ mod planted;
 mod propagation;
 mod references;
 mod refused_status;
+mod release;
 mod resource_servers;
 mod restore;
 mod rights;

@@ -105,6 +105,14 @@ impl Replica {
         self
     }
 
+    /// The same in another namespace than the operator's.
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        let flag =
+            self.command.iter().position(|argument| argument == "--namespace").expect("it is told its namespace");
+        namespace.clone_into(&mut self.command[flag + 1]);
+        self
+    }
+
     /// Starts it with the credentials of a kubeconfig; returns at once.
     pub fn start(&self, kubeconfig: &std::path::Path) -> Arc<Process> {
         self.start_with(kubeconfig, &[])
