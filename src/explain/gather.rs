@@ -1,8 +1,11 @@
 //! The only reads, with the rights of whoever asks. Lists wherever one will do: the roles for people and that of the
 //! operator itself have the verb, so this works from a workstation and from inside the operator's pod.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod callers;
+
+use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -15,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::access_group::{Checked, Right};
 use super::claims::{Claims, ClientName};
 use super::error::ExplainError;
-use super::facts::{Facts, TokenFacts, claimants, full_name};
+use super::facts::{Facts, Groups, TokenFacts, claimants, full_name};
 use crate::api::names::GROUP;
 use crate::api::precedence::Seniority;
 use crate::api::terminating::is_terminating;
@@ -49,7 +52,8 @@ impl Reader {
         let application = match named {
             ClientName::Id(id) => claimants(&applications, id.as_str()).first().copied(),
             ClientName::Application { namespace, name } => applications.iter().find(|application| {
-                application.namespace().as_ref() == Some(namespace) && application.name_any() == *name
+                application.namespace().as_deref() == Some(self.namespace_of(namespace.as_deref()))
+                    && application.name_any() == *name
             }),
         };
         let Some(application) = application else { return Ok(None) };
@@ -64,12 +68,28 @@ impl Reader {
                 None => false,
             },
             namespace: self.namespace(&namespace).await?,
-            groups: if asks_for_groups { self.groups().await? } else { Some(BTreeMap::new()) },
+            groups: if asks_for_groups { self.groups().await? } else { Some(Groups::default()) },
             secrets: self.secrets(&namespace, &application.name_any()).await?,
             application: application.clone(),
             user,
             notes: std::mem::take(&mut self.notes),
         }))
+    }
+
+    /// Where an Application is that was named with `namespace` or without one.
+    fn namespace_of<'a>(&'a self, namespace: Option<&'a str>) -> &'a str {
+        namespace.unwrap_or_else(|| self.client.default_namespace())
+    }
+
+    /// Why there is nothing to explain.
+    pub(super) fn not_found(&self, named: &ClientName) -> ExplainError {
+        match named {
+            ClientName::Id(_) => ExplainError::NoClient,
+            ClientName::Application { namespace, name } => ExplainError::NoApplication {
+                name: name.clone(),
+                namespace: self.namespace_of(namespace.as_deref()).to_owned(),
+            },
+        }
     }
 
     /// The AccessGroup of this name.
@@ -109,6 +129,8 @@ impl Reader {
     pub(super) async fn token(&mut self, claims: &Claims, namespace: &str) -> Result<TokenFacts, ExplainError> {
         let states = self.list::<EndpointState>(Api::namespaced(self.client.clone(), namespace), "").await?;
         let revoked = match states {
+            // In the operator's namespace there is always one.
+            Listed::Objects(states) if states.is_empty() => None,
             Listed::Objects(states) => {
                 let revoked = states.into_iter().flat_map(|state| state.spec.revoked);
                 Some(revoked.map(|revoked| revoked.id).collect::<BTreeSet<_>>())
@@ -129,10 +151,12 @@ impl Reader {
             return Ok(all);
         }
         let (namespace, remedy) = match named {
-            ClientName::Application { namespace, .. } => (namespace.clone(), "ask for the role view there"),
+            ClientName::Application { namespace, .. } => {
+                (self.namespace_of(namespace.as_deref()).to_owned(), OTHER_OR_VIEW)
+            }
             ClientName::Id(_) => (
                 self.client.default_namespace().to_owned(),
-                "nor in all namespaces; name the Application as NAMESPACE/NAME, or choose its namespace in your kubeconfig",
+                "nor in all namespaces; name the Application as NAMESPACE/NAME, or choose its namespace with --namespace (-n)",
             ),
         };
         self.partial = true;
@@ -166,11 +190,11 @@ impl Reader {
     }
 
     /// All groups in force, by name; `None`: the caller may not read them.
-    async fn groups(&mut self) -> Result<Option<BTreeMap<String, AccessGroup>>, ExplainError> {
+    async fn groups(&mut self) -> Result<Option<Groups>, ExplainError> {
         Ok(match self.list::<AccessGroup>(Api::all(self.client.clone()), "").await? {
             Listed::Objects(groups) => {
                 let in_force = groups.into_iter().filter(|group| !is_deleting(group));
-                Some(in_force.map(|group| (group.name_any(), group)).collect())
+                Some(Arc::new(in_force.map(|group| (group.name_any(), group)).collect()))
             }
             Listed::Forbidden => {
                 self.notes.push(
@@ -237,6 +261,7 @@ impl Reader {
         loop {
             let page = match api.list(&params).await {
                 Ok(page) => page,
+                Err(error) if is_impersonation(&error) => return Err(ExplainError::Impersonation(Box::new(error))),
                 Err(error) if is_forbidden(&error) => return Ok(Listed::Forbidden),
                 Err(source) => {
                     let resource = format!("{}.{}", K::plural(&()), K::group(&()));
@@ -264,6 +289,7 @@ impl Reader {
 }
 
 const VIEW: &str = "ask for the role view there";
+const OTHER_OR_VIEW: &str = "ask for the role view there, or choose another namespace with --namespace (-n)";
 
 fn named(name: &str) -> String {
     format!("metadata.name={name}")
@@ -275,4 +301,9 @@ fn is_deleting<K: Resource>(object: &K) -> bool {
 
 fn is_forbidden(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 403)
+}
+
+/// The API server says in words alone that the right to impersonate is what is missing.
+fn is_impersonation(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains(" cannot impersonate"))
 }
