@@ -2,18 +2,15 @@
 //! operator itself have the verb, so this works from a workstation and from inside the operator's pod.
 
 mod callers;
+mod list;
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::sync::Arc;
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ListParams, PostParams};
-use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 
 use super::access_group::{Checked, Right};
 use super::claims::{Claims, ClientName};
@@ -23,15 +20,7 @@ use crate::api::names::GROUP;
 use crate::api::precedence::Seniority;
 use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
-
-/// Objects in one page of a list.
-const PAGE_SIZE: u32 = 500;
-
-/// A list, unless the caller may not have it.
-enum Listed<K> {
-    Objects(Vec<K>),
-    Forbidden,
-}
+use list::{Listed, is_forbidden};
 
 /// Reads, and keeps what could not be read.
 pub(super) struct Reader {
@@ -230,62 +219,6 @@ impl Reader {
             Err(error) => Err(ExplainError::Api { resource: "namespaces".to_owned(), source: Box::new(error) }),
         }
     }
-
-    /// Objects of a namespace that there is nothing to explain without.
-    async fn namespaced<K>(
-        &mut self,
-        namespace: &str,
-        fields: &str,
-        remedy: &'static str,
-    ) -> Result<Vec<K>, ExplainError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    {
-        match self.list(Api::namespaced(self.client.clone(), namespace), fields).await? {
-            Listed::Objects(objects) => Ok(objects),
-            Listed::Forbidden => Err(ExplainError::Forbidden {
-                resource: K::plural(&()).into_owned(),
-                place: format!("namespace {namespace}"),
-                remedy,
-            }),
-        }
-    }
-
-    /// All pages of a list. What cannot be decoded counts as absent, as for the operator.
-    async fn list<K>(&mut self, api: Api<DeserializeGuard<K>>, fields: &str) -> Result<Listed<K>, ExplainError>
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-    {
-        let mut objects = Vec::new();
-        let mut params = ListParams::default().fields(fields).limit(PAGE_SIZE);
-        loop {
-            let page = match api.list(&params).await {
-                Ok(page) => page,
-                Err(error) if is_impersonation(&error) => return Err(ExplainError::Impersonation(Box::new(error))),
-                Err(error) if is_forbidden(&error) => return Ok(Listed::Forbidden),
-                Err(source) => {
-                    let resource = format!("{}.{}", K::plural(&()), K::group(&()));
-                    return Err(ExplainError::Api { resource, source: Box::new(source) });
-                }
-            };
-            for DeserializeGuard(object) in page.items {
-                match object {
-                    Ok(object) => objects.push(object),
-                    Err(invalid) => self.notes.push(format!(
-                        "{} {}/{} cannot be decoded and counts as absent: {}",
-                        K::kind(&()),
-                        invalid.metadata.namespace.unwrap_or_default(),
-                        invalid.metadata.name.unwrap_or_default(),
-                        invalid.error
-                    )),
-                }
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(Listed::Objects(objects)),
-            }
-        }
-    }
 }
 
 const VIEW: &str = "ask for the role view there";
@@ -297,13 +230,4 @@ fn named(name: &str) -> String {
 
 fn is_deleting<K: Resource>(object: &K) -> bool {
     is_terminating(object.meta())
-}
-
-fn is_forbidden(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 403)
-}
-
-/// The API server says in words alone that the right to impersonate is what is missing.
-fn is_impersonation(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains(" cannot impersonate"))
 }

@@ -9,7 +9,8 @@ use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::{ExplainError, Listed, OTHER_OR_VIEW, Reader, is_deleting, is_forbidden};
+use super::list::{Listed, is_forbidden};
+use super::{ExplainError, OTHER_OR_VIEW, Reader, is_deleting};
 use crate::api::precedence::Seniority;
 use crate::api::{Application, ClientSecret, NamespaceFacts, ServiceUser};
 use crate::explain::facts::{CallerFacts, Facts, full_name};
