@@ -39,12 +39,11 @@ pub enum Command {
     Serve(Box<ServeCommand>),
     /// Run the controller: writes Secrets and status, and listens for nothing but health and metrics.
     Control(Box<ControlCommand>),
-    /// Explain what a client or a token holds now, and where each permission comes from or why it is missing; and of a
-    /// group, which verbs you need to create or add it.
+    /// Explain what a client or a token holds now, and where each permission comes from or why it is missing; of an API,
+    /// who can call it; and of a group, which verbs you need to create or add it.
     ///
-    /// Reads the objects of the API with your own rights (KUBECONFIG, as kubectl does), and nothing else; changes
-    /// nothing. Ends with 0 when it is explained, with 1 when it cannot be (not found, a right is missing), and with 2
-    /// when something else has to be asked.
+    /// Reads the objects of the API with your own rights (the kubeconfig, as kubectl does), and nothing else; changes
+    /// nothing. Exit codes: 0 explained; 1 not found, or a right is missing; 2 the command line has to be corrected.
     Explain(Box<ExplainArgs>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
@@ -137,9 +136,46 @@ mod tests {
         let settings: Vec<_> = explain.get_arguments().filter(|flag| flag.get_env().is_some()).collect();
         assert_eq!(settings.len(), 9);
         for flag in settings {
-            let same = run.get_arguments().find(|other| other.get_long() == flag.get_long()).unwrap();
-            assert_eq!(flag.get_env(), same.get_env(), "{}", flag.get_id());
+            let same = run.get_arguments().find(|other| other.get_env() == flag.get_env()).unwrap();
+            // `--namespace` is what it is for kubectl here.
+            let long = flag.get_long().map(|long| long.strip_prefix("operator-").unwrap_or(long));
+            assert_eq!(long, same.get_long(), "{}", flag.get_id());
             assert_eq!(flag.get_default_values(), same.get_default_values(), "{}", flag.get_id());
+        }
+    }
+
+    #[test]
+    fn explain_takes_the_flags_of_kubectl_before_and_after_what_it_explains() {
+        for arguments in [
+            &["--kubeconfig", "k", "--context", "c", "-n", "ns", "--as", "alice", "--as-group", "g", "client", "sync"]
+                [..],
+            &[
+                "client",
+                "sync",
+                "--kubeconfig",
+                "k",
+                "--context",
+                "c",
+                "--namespace",
+                "ns",
+                "--as=alice",
+                "--as-group=g",
+            ],
+        ] {
+            let cli = Cli::try_parse_from([&["postern", "explain"], arguments].concat()).unwrap();
+            let Command::Explain(explain) = cli.command else { panic!("{cli:?}") };
+            let access = explain.access();
+            assert_eq!(access.kubeconfig.as_deref(), Some(std::path::Path::new("k")));
+            assert_eq!((access.context.as_deref(), access.namespace.as_deref()), (Some("c"), Some("ns")));
+            assert_eq!((access.user.as_deref(), access.groups.as_slice()), (Some("alice"), &["g".to_owned()][..]));
+            assert_eq!(explain.settings().operator_namespace, "postern-system", "--namespace is another one");
+        }
+        let refused = |flags: &[&str]| {
+            Cli::try_parse_from([&["postern", "explain", "client", "sync"], flags].concat()).unwrap_err().to_string()
+        };
+        assert!(refused(&["--as-group", "g"]).contains("--as"), "groups without a user");
+        for flag in ["--context", "--namespace", "--as"] {
+            assert!(refused(&[flag, ""]).contains(flag));
         }
     }
 

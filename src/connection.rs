@@ -6,7 +6,10 @@ use std::time::Duration;
 use kube::config::InferConfigError;
 use kube::{Client, Config};
 
+mod access;
 mod pages;
+
+pub use access::{Access, AccessError};
 
 /// How long to wait for a connection. kube's default of 30 s would keep a watch silent for as long, and somebody may sit
 /// before the screen.
@@ -17,13 +20,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// Neither of them can be used.
 pub async fn infer() -> Result<Config, InferConfigError> {
-    let mut config = Config::infer().await?;
+    Config::infer().await.map(adjusted)
+}
+
+fn adjusted(mut config: Config) -> Config {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     if config.cluster_url.host().is_some_and(is_of_this_machine) {
         // kube takes HTTPS_PROXY for every host; no proxy leads back here.
         config.proxy_url = None;
     }
-    Ok(config)
+    config
 }
 
 /// A client that takes lists in pages of a bounded size.

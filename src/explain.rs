@@ -1,5 +1,5 @@
 //! Explains what a client holds, and where each permission comes from or why it is missing, from the API objects alone;
-//! and of an AccessGroup, which verbs it takes.
+//! of an API, who can call it; and of an AccessGroup, which verbs it takes.
 //!
 //! ```text
 //! API server ─▶ gather (the only reads, with the caller's own rights) ─▶ explain (pure) ─▶ print
@@ -10,6 +10,7 @@
 //! not tell (whose a Secret is, for one) is left to what status says.
 
 mod access_group;
+mod audience;
 mod claims;
 mod client;
 mod error;
@@ -34,8 +35,9 @@ use serde::Serialize;
 use crate::api::authority::NamespaceLocation;
 use crate::api::client_secret::LifetimePolicy;
 use crate::clock::{Clock, SystemClock};
-use crate::connection;
+use claims::ClientName;
 
+pub use crate::connection::Access;
 pub use error::ExplainError;
 
 /// Longest text that is read as a token. Ours are a kilobyte or two.
@@ -44,7 +46,9 @@ const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 /// What to explain.
 #[derive(Clone, Debug)]
 pub enum Question {
-    /// A client, by its client id or as `NAMESPACE/NAME` of its Application.
+    /// An API, by its audience.
+    Audience(String),
+    /// A client, by its client id or as `NAME` or `NAMESPACE/NAME` of its Application.
     Client(String),
     /// An AccessGroup, by its name.
     Group(String),
@@ -74,35 +78,49 @@ pub struct Settings {
     /// Longest token life.
     pub token_lifetime_max: SignedDuration,
     /// The operator's own namespace.
-    pub namespace: String,
+    pub operator_namespace: String,
     /// Issuer identifier; `None`: not told.
     pub issuer: Option<String>,
 }
 
 /// Explains to `out`.
-pub fn run(question: &Question, settings: &Settings, output: Output, out: &mut impl Write) -> Result<(), ExplainError> {
+pub fn run(
+    question: &Question,
+    access: &Access,
+    settings: &Settings,
+    output: Output,
+    out: &mut impl Write,
+) -> Result<(), ExplainError> {
     // One provider in the whole graph; a second call finds it there.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(answer(question, settings, output, SystemClock.now(), out))
+    runtime.block_on(answer(question, access, settings, output, SystemClock.now(), out))
 }
 
 async fn answer(
     question: &Question,
+    access: &Access,
     settings: &Settings,
     output: Output,
     now: Timestamp,
     out: &mut impl Write,
 ) -> Result<(), ExplainError> {
     match question {
+        Question::Audience(audience) => {
+            let mut reader = gather::Reader::new(connect(access).await?);
+            let facts = reader.callers(access.namespace.as_deref()).await?;
+            let explained = audience::explain(audience, &facts, settings, now);
+            show(&explained, output, out, |out| print::audience(&explained, now, out))
+        }
         Question::Client(named) => {
-            let named = named.parse()?;
-            let facts = gather::Reader::new(connect().await?).client(&named).await?.ok_or(ExplainError::NoClient)?;
+            let named = named.parse::<ClientName>()?.agreeing_with(access.namespace.as_deref())?;
+            let mut reader = gather::Reader::new(connect(access).await?);
+            let facts = reader.client(&named).await?.ok_or_else(|| reader.not_found(&named))?;
             let explained = client::explain(&facts, settings, now);
             show(&explained, output, out, |out| print::client(&explained, now, out))
         }
         Question::Group(name) => {
-            let mut reader = gather::Reader::new(connect().await?);
+            let mut reader = gather::Reader::new(connect(access).await?);
             let group = reader.access_group(name).await?.ok_or(ExplainError::NoGroup)?;
             let to_create = reader.check(access_group::rights_to_create(&group)).await?;
             let to_add = reader.check(access_group::rights_to_add(&group)).await?;
@@ -111,7 +129,8 @@ async fn answer(
         }
         Question::Token(text) => {
             let claims = claims::decode(&token(text)?)?;
-            let facts = gather::Reader::new(connect().await?).token(&claims, &settings.namespace).await?;
+            let facts =
+                gather::Reader::new(connect(access).await?).token(&claims, &settings.operator_namespace).await?;
             let explained = token::explain(&claims, &facts, settings, now);
             show(&explained, output, out, |out| print::token(&explained, now, out))
         }
@@ -144,7 +163,6 @@ fn token(given: &str) -> Result<String, ExplainError> {
     Ok(text)
 }
 
-async fn connect() -> Result<Client, ExplainError> {
-    let config = connection::infer().await.map_err(|error| ExplainError::Config(Box::new(error)))?;
-    Client::try_from(config).map_err(|error| ExplainError::Connection(Box::new(error)))
+async fn connect(access: &Access) -> Result<Client, ExplainError> {
+    Client::try_from(access.config().await?).map_err(|error| ExplainError::Connection(Box::new(error)))
 }

@@ -58,7 +58,13 @@ fn is_help(error: &clap::Error) -> bool {
 }
 
 fn explain(args: &ExplainArgs) -> Result<(), ExplainError> {
-    postern::explain::run(&args.question(), &args.settings(), args.output, &mut std::io::stdout().lock())
+    postern::explain::run(
+        &args.question(),
+        &args.access(),
+        &args.settings(),
+        args.output,
+        &mut std::io::stdout().lock(),
+    )
 }
 
 fn print_crds() -> Result<(), Box<dyn Error>> {

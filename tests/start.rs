@@ -91,6 +91,48 @@ fn help_and_version_are_printed_as_usual() {
     assert!(String::from_utf8(nothing.stderr).unwrap().contains("Usage: postern <COMMAND>"));
 }
 
+#[test]
+fn a_shell_of_make_up_has_the_command_and_cannot_join_the_installation_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = folder.path().join("bin/postern");
+    let root = env!("CARGO_MANIFEST_DIR");
+    let write = "source \"$1/hack/lib/command.sh\" && write_command \"$2\" \"$3\" https://it\\'s.example.com";
+    let [file, binary] = [command.to_str().unwrap(), env!("CARGO_BIN_EXE_postern")];
+    let done = Command::new("bash").args(["-c", write, "bash", root, file, binary]).status().unwrap();
+    assert!(done.success());
+    let start = |arguments: &[&str]| Command::new(&command).args(arguments).env_remove("KUBECONFIG").output().unwrap();
+    for part in ["run", "serve", "control"] {
+        let refused = start(&[part, "--issuer=https://postern.example.com"]);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.starts_with(&format!("postern: {part} would join the installation")), "{said}");
+        assert!(said.contains("unset KUBECONFIG") && said.contains(binary) && said.lines().count() == 1, "{said}");
+    }
+    assert!(start(&["crds"]).status.success());
+    let help = String::from_utf8(start(&["explain", "--help"]).stdout).unwrap();
+    assert!(help.contains("--operator-namespace"), "{help}");
+    assert_eq!(
+        start(&["explain", "token", "pat_abc"]).status.code(),
+        Some(2),
+        "arguments and exit code are those of it"
+    );
+}
+
+#[test]
+fn the_variables_of_make_up_are_no_settings_of_a_process() {
+    let up = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/hack/up")).unwrap();
+    let names: Vec<&str> =
+        up.lines().filter_map(|line| line.trim().strip_prefix("export_line ")?.split(' ').next()).collect();
+    assert!(names.contains(&"POSTERN_CA"), "{names:?}");
+    for part in ["run", "serve", "control"] {
+        let help = String::from_utf8(postern(&[part, "--help"], &[]).output().unwrap().stdout).unwrap();
+        assert!(help.contains("[env: POSTERN_ISSUER]"), "{help}");
+        for name in &names {
+            assert!(!help.contains(&format!("[env: {name}]")), "postern {part} takes {name}");
+        }
+    }
+}
+
 /// Killed when dropped.
 struct Running(Child);
 

@@ -4,6 +4,7 @@
 #   .postern/env            export lines for a shell; written last
 #   .postern/controlplane/  see hack/controlplane/lib/folder.sh
 #   .postern/operator/      the processes: NAME.pid, NAME.log; a kubeconfig for each account: serve.kubeconfig, control.kubeconfig
+#   .postern/bin/           the command `postern` of that shell, see command.sh
 #   .postern/chart          what the chart was installed from
 #   .postern/demo/          the files of the tour of `make demo`
 #   .postern/ports  .postern/ca.crt

@@ -1,10 +1,6 @@
 //! Names that a certificate is made for.
 
-use std::net::IpAddr;
-
-/// Longest DNS name, and longest label of one (RFC 1035 §2.3.4).
-const NAME_LENGTH_MAX: usize = 253;
-const LABEL_LENGTH_MAX: usize = 63;
+use rustls::pki_types::ServerName;
 
 /// The text is not such a name.
 #[derive(Debug, thiserror::Error)]
@@ -14,15 +10,13 @@ pub(super) struct MalformedName;
 /// A DNS name, its first label perhaps a wildcard, or an IP address.
 pub(super) fn parse(text: &str) -> Result<String, MalformedName> {
     let host = text.strip_prefix("*.").unwrap_or(text);
-    let is_name = text.len() <= NAME_LENGTH_MAX && host.split('.').all(is_label);
-    if is_name || text.parse::<IpAddr>().is_ok() { Ok(text.to_owned()) } else { Err(MalformedName) }
-}
-
-fn is_label(label: &str) -> bool {
-    (1..=LABEL_LENGTH_MAX).contains(&label.len())
-        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        && !label.starts_with('-')
-        && !label.ends_with('-')
+    let is_whole = host.len() == text.len();
+    match ServerName::try_from(host) {
+        // The dot of the root is no part of a name in a certificate.
+        Ok(ServerName::DnsName(_)) if !host.ends_with('.') => Ok(text.to_owned()),
+        Ok(ServerName::IpAddress(_)) if is_whole => Ok(text.to_owned()),
+        _ => Err(MalformedName),
+    }
 }
 
 #[cfg(test)]
@@ -35,8 +29,21 @@ mod tests {
             assert_eq!(parse(name).unwrap(), name);
         }
         let long = format!("{}.com", "a".repeat(64));
-        for text in ["", " ", "a b", "exämple.com", "*", "*.", "a.*.com", "-a.com", "a..com", "a.com.", "[::1]", &long]
-        {
+        for text in [
+            "",
+            " ",
+            "a b",
+            "exämple.com",
+            "*",
+            "*.",
+            "a.*.com",
+            "-a.com",
+            "a..com",
+            "a.com.",
+            "[::1]",
+            "*.127.0.0.1",
+            &long,
+        ] {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }

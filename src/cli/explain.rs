@@ -1,9 +1,12 @@
 //! The flags of `postern explain`.
 
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, Args, Subcommand};
 
 use super::policy::PolicyArgs;
-use crate::explain::{Output, Question, Settings};
+use crate::explain::{Access, Output, Question, Settings};
 
 /// What to explain, and by which settings of the operator.
 #[derive(Args, Clone, Debug)]
@@ -17,6 +20,10 @@ pub struct ExplainArgs {
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: Output,
 
+    /// Which cluster, as whom.
+    #[command(flatten)]
+    pub access: AccessArgs,
+
     /// Namespace of the operator, where revoked tokens are noted.
     #[arg(
         long,
@@ -25,7 +32,7 @@ pub struct ExplainArgs {
         value_name = "NAME",
         default_value = "postern-system"
     )]
-    pub namespace: String,
+    pub operator_namespace: String,
 
     /// Issuer identifier. Without it, it is not told whether a token is of another issuer.
     #[arg(long, env = "POSTERN_ISSUER", hide_env_values = true, value_name = "URL")]
@@ -36,12 +43,62 @@ pub struct ExplainArgs {
     pub policy: PolicyArgs,
 }
 
+/// The flags of kubectl that choose a cluster, a user and a namespace.
+#[derive(Args, Clone, Debug)]
+pub struct AccessArgs {
+    /// The kubeconfig file. Default: KUBECONFIG, or ~/.kube/config.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig. Default: its current context.
+    #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), help_heading = "Cluster")]
+    pub context: Option<String>,
+
+    /// The namespace of an Application that is named without one; for `audience`, the only namespace to list. Default:
+    /// the namespace of the context; for `audience`, all namespaces.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME",
+        value_parser = NonEmptyStringValueParser::new(),
+        help_heading = "Cluster"
+    )]
+    pub namespace: Option<String>,
+
+    /// Ask as this user. You need the verb `impersonate` on it.
+    #[arg(
+        long = "as",
+        global = true,
+        value_name = "USER",
+        value_parser = NonEmptyStringValueParser::new(),
+        help_heading = "Cluster"
+    )]
+    pub user: Option<String>,
+
+    /// Ask as a member of this group too; may be given several times.
+    #[arg(
+        long = "as-group",
+        global = true,
+        requires = "user",
+        value_name = "GROUP",
+        value_parser = NonEmptyStringValueParser::new(),
+        help_heading = "Cluster"
+    )]
+    pub groups: Vec<String>,
+}
+
 /// What to explain.
 #[derive(Clone, Debug, Subcommand)]
 pub enum What {
+    /// An API: which Applications can call it, by which ClientSecrets, and when each was last used.
+    Audience {
+        /// The audience, as AccessGroups have it in spec.permissions.
+        audience: String,
+    },
     /// A client: its permissions and where each comes from, its groups, and its secrets.
     Client {
-        /// The client id, or NAMESPACE/NAME of the Application.
+        /// The client id, or the Application as NAME or NAMESPACE/NAME.
         client: String,
     },
     /// An AccessGroup: what it gives, to whom it is open, and which verbs you need to create it or to add it to a service
@@ -64,10 +121,18 @@ impl ExplainArgs {
     #[must_use]
     pub fn question(&self) -> Question {
         match &self.what {
+            What::Audience { audience } => Question::Audience(audience.clone()),
             What::Client { client } => Question::Client(client.clone()),
             What::Group { group } => Question::Group(group.clone()),
             What::Token { token } => Question::Token(token.clone()),
         }
+    }
+
+    /// How the API server is reached.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        let AccessArgs { kubeconfig, context, namespace, user, groups } = self.access.clone();
+        Access { kubeconfig, context, namespace, user, groups }
     }
 
     /// The settings of the operator.
@@ -78,7 +143,7 @@ impl ExplainArgs {
             lifetime: self.policy.lifetime(),
             namespace_location: self.policy.namespace_location(),
             token_lifetime_max: self.policy.token_lifetime_max.length(),
-            namespace: self.namespace.clone(),
+            operator_namespace: self.operator_namespace.clone(),
             issuer: self.issuer.clone(),
         }
     }

@@ -10,8 +10,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
 use crate::crypto::der;
 use crate::crypto::secret::SecretValue;
@@ -96,8 +98,7 @@ pub fn renew(
 ) -> Result<Leaf, CertificateError> {
     let key = KeyPair::from_pem(ca_key_pem.expose_secret())?;
     let ca = CertificateDer::from_pem_slice(ca_cert_pem.as_bytes()).map_err(|_| CertificateError::Parse)?;
-    let public = key.public_key_raw();
-    if public.is_empty() || !ca.windows(public.len()).any(|window| window == public) {
+    if !belong_together(ca, ca_key_pem) {
         return Err(CertificateError::Mismatch);
     }
     let ca_ends = not_after(ca_cert_pem)?;
@@ -105,6 +106,12 @@ pub fn renew(
         return Err(CertificateError::CaEnds(ca_ends));
     }
     leaf(sans, &Issuer::new(ca_params(), key), now)
+}
+
+/// Whether the certificate is of this key.
+fn belong_together(cert: CertificateDer<'static>, key_pem: &SecretValue) -> bool {
+    let Ok(key) = PrivateKeyDer::from_pem_slice(key_pem.expose_secret().as_bytes()) else { return false };
+    any_supported_type(&key).is_ok_and(|key| CertifiedKey::new(vec![cert], key).keys_match().is_ok())
 }
 
 /// The instant from which on the first certificate of `cert_pem` is invalid.

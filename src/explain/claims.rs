@@ -78,7 +78,29 @@ impl From<ClientId> for String {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum ClientName {
     Id(ClientId),
-    Application { namespace: String, name: String },
+    /// Without a namespace: in that of the flag, or of the context.
+    Application {
+        namespace: Option<String>,
+        name: String,
+    },
+}
+
+impl ClientName {
+    /// The name, unless `flag` says another namespace.
+    pub(super) fn agreeing_with(self, flag: Option<&str>) -> Result<Self, ExplainError> {
+        match (&self, flag) {
+            (Self::Application { namespace: Some(namespace), name }, Some(flag)) if flag != namespace => {
+                Err(ExplainError::OtherNamespace { flag: flag.to_owned(), named: format!("{namespace}/{name}") })
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Whether the text can be the name of an object (RFC 1123 subdomain). A secret that was pasted by mistake is none.
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.')
 }
 
 impl FromStr for ClientName {
@@ -86,11 +108,15 @@ impl FromStr for ClientName {
 
     fn from_str(text: &str) -> Result<Self, ExplainError> {
         match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-                Ok(Self::Application { namespace: namespace.to_owned(), name: name.to_owned() })
+            Some((namespace, name)) if is_name(namespace) && is_name(name) => {
+                Ok(Self::Application { namespace: Some(namespace.to_owned()), name: name.to_owned() })
             }
             Some(_) => Err(ExplainError::ClientName),
-            None => text.to_owned().try_into().map(Self::Id),
+            None => match ClientId::try_from(text.to_owned()) {
+                Ok(id) => Ok(Self::Id(id)),
+                Err(_) if is_name(text) => Ok(Self::Application { namespace: None, name: text.to_owned() }),
+                Err(error) => Err(error),
+            },
         }
     }
 }
@@ -117,11 +143,25 @@ mod tests {
     fn a_client_is_named_by_its_id_or_by_its_application() {
         let id = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
         assert!(matches!(id.parse(), Ok(ClientName::Id(found)) if found.as_str() == id));
-        let application = ClientName::Application { namespace: "billing".to_owned(), name: "sync".to_owned() };
-        assert_eq!("billing/sync".parse::<ClientName>().unwrap(), application);
-        for text in ["", "sync", "/sync", "billing/", "a/b/c", "pst_k7Qd", "3F0C3A52-9D55-4D0E-8B6A-0F1F2A6F5C1E"] {
+        let application = |namespace: Option<&str>| ClientName::Application {
+            namespace: namespace.map(str::to_owned),
+            name: "sync.v2-a".to_owned(),
+        };
+        assert_eq!("billing/sync.v2-a".parse::<ClientName>().unwrap(), application(Some("billing")));
+        assert_eq!("sync.v2-a".parse::<ClientName>().unwrap(), application(None));
+        for text in ["", "/sync", "Sync", "billing/", "a/b/c", "pst_k7Qd", "3F0C3A52-9D55-4D0E-8B6A-0F1F2A6F5C1E"] {
             assert!(text.parse::<ClientName>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_with_a_namespace_and_a_flag_with_another_contradict_each_other() {
+        let name = |text: &str, flag| text.parse::<ClientName>().unwrap().agreeing_with(flag);
+        assert!(name("billing/sync", None).is_ok() && name("billing/sync", Some("billing")).is_ok());
+        assert!(name("sync", Some("ledger")).is_ok());
+        let refused = name("billing/sync", Some("ledger")).unwrap_err();
+        let said = "--namespace is ledger and the client is named billing/sync: leave one of the two namespaces out";
+        assert_eq!((refused.to_string().as_str(), refused.exit_code()), (said, 2));
     }
 
     #[test]

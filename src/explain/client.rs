@@ -79,7 +79,7 @@ pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> Exp
     let ready = ready(facts, settings, now);
     let restriction = application.spec.restrict_to.as_ref();
     let authority = users.map(|authority| narrow(authority, restriction));
-    let origin = || Some(Origin { membership: membership.as_ref()?, groups: facts.groups.as_ref()? });
+    let origin = || Some(Origin { membership: membership.as_ref()?, groups: facts.groups.as_deref()? });
     let siblings = Siblings {
         held: authority.as_ref().zip(origin()),
         subject: facts.user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default(),

@@ -1,11 +1,23 @@
 //! Why something cannot be explained.
 
+use crate::connection::AccessError;
+
 /// Why something cannot be explained.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
-    /// Neither form of a client's name.
-    #[error("a client is named by its client id, a UUID in lower case, or by its Application as NAMESPACE/NAME")]
+    /// No form of a client's name.
+    #[error(
+        "a client is named by its client id, a UUID in lower case, or by its Application as NAME or NAMESPACE/NAME"
+    )]
     ClientName,
+    /// The flag and the name of the client have different namespaces.
+    #[error("--namespace is {flag} and the client is named {named}: leave one of the two namespaces out")]
+    OtherNamespace {
+        /// The namespace of the flag.
+        flag: String,
+        /// The name, with its namespace.
+        named: String,
+    },
     /// An opaque token.
     #[error(
         "an opaque token (pat_…) says nothing without the install's key: ask the introspection endpoint \
@@ -16,8 +28,18 @@ pub enum ExplainError {
     #[error("this is no access token of Postern's: a JWT with its claims was expected")]
     NotAToken,
     /// Nobody claims it, as far as the caller may see.
-    #[error("no Application has this client id or name, as far as you may look")]
+    #[error("no Application has this client id, as far as you may look")]
     NoClient,
+    /// There is none.
+    #[error(
+        "Application {name} does not exist in namespace {namespace}: correct the name, or choose the namespace with --namespace (-n)"
+    )]
+    NoApplication {
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        namespace: String,
+    },
     /// There is none.
     #[error("no AccessGroup has this name")]
     NoGroup,
@@ -34,9 +56,12 @@ pub enum ExplainError {
         /// What to do.
         remedy: &'static str,
     },
-    /// No way to reach an API server is configured.
-    #[error("no Kubernetes API server is configured: set KUBECONFIG, or run in a pod with a ServiceAccount")]
-    Config(#[source] Box<kube::config::InferConfigError>),
+    /// The caller may not act as the user of the flag.
+    #[error("you may not act as this user: ask for the verb impersonate on it, or leave --as and --as-group out")]
+    Impersonation(#[source] Box<kube::Error>),
+    /// The flags choose no API server.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The configured way cannot be used.
     #[error("the Kubernetes client cannot be set up")]
     Connection(#[source] Box<kube::Error>),
@@ -58,12 +83,18 @@ impl ExplainError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::ClientName | Self::Opaque | Self::NotAToken => 2,
+            Self::ClientName
+            | Self::OtherNamespace { .. }
+            | Self::Opaque
+            | Self::NotAToken
+            | Self::Access(AccessError::Kubeconfig(_)) => 2,
             Self::NoClient
+            | Self::NoApplication { .. }
             | Self::NoGroup
             | Self::Review(_)
             | Self::Forbidden { .. }
-            | Self::Config(_)
+            | Self::Impersonation(_)
+            | Self::Access(AccessError::Nowhere(_))
             | Self::Connection(_)
             | Self::Api { .. }
             | Self::Io(_) => 1,

@@ -1,11 +1,15 @@
 //! What an explanation is taken from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 
 use crate::api::precedence::Seniority;
 use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ServiceUser};
+
+/// AccessGroups by name.
+pub(super) type Groups = Arc<BTreeMap<String, AccessGroup>>;
 
 /// The objects of one client.
 pub(super) struct Facts {
@@ -17,10 +21,19 @@ pub(super) struct Facts {
     /// The service user, if it exists and is not being deleted.
     pub(super) user: Option<ServiceUser>,
     pub(super) namespace: NamespaceFacts,
-    /// By name; `None`: the caller may not read AccessGroups.
-    pub(super) groups: Option<BTreeMap<String, AccessGroup>>,
+    /// `None`: the caller may not read AccessGroups.
+    pub(super) groups: Option<Groups>,
     /// ClientSecrets that are not being deleted, oldest first.
     pub(super) secrets: Vec<ClientSecret>,
+    /// What could not be seen, and what that means.
+    pub(super) notes: Vec<String>,
+}
+
+/// The objects of all clients that may call an API.
+pub(super) struct CallerFacts {
+    pub(super) clients: Vec<Facts>,
+    /// `None`: the caller may not read AccessGroups.
+    pub(super) groups: Option<Groups>,
     /// What could not be seen, and what that means.
     pub(super) notes: Vec<String>,
 }
@@ -29,7 +42,7 @@ pub(super) struct Facts {
 pub(super) struct TokenFacts {
     /// `None`: no Application has the client id any more.
     pub(super) client: Option<Facts>,
-    /// Ids of revoked tokens; `None`: the caller may not read them.
+    /// Ids of revoked tokens; `None`: no object with them was found or may be read.
     pub(super) revoked: Option<BTreeSet<String>>,
 }
 

@@ -1,34 +1,26 @@
 //! The only reads, with the rights of whoever asks. Lists wherever one will do: the roles for people and that of the
 //! operator itself have the verb, so this works from a workstation and from inside the operator's pod.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
+mod callers;
+mod list;
 
-use k8s_openapi::NamespaceResourceScope;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ListParams, PostParams};
-use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 
 use super::access_group::{Checked, Right};
 use super::claims::{Claims, ClientName};
 use super::error::ExplainError;
-use super::facts::{Facts, TokenFacts, claimants, full_name};
+use super::facts::{Facts, Groups, TokenFacts, claimants, full_name};
 use crate::api::names::GROUP;
 use crate::api::precedence::Seniority;
 use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
-
-/// Objects in one page of a list.
-const PAGE_SIZE: u32 = 500;
-
-/// A list, unless the caller may not have it.
-enum Listed<K> {
-    Objects(Vec<K>),
-    Forbidden,
-}
+use list::{Listed, is_forbidden};
 
 /// Reads, and keeps what could not be read.
 pub(super) struct Reader {
@@ -49,7 +41,8 @@ impl Reader {
         let application = match named {
             ClientName::Id(id) => claimants(&applications, id.as_str()).first().copied(),
             ClientName::Application { namespace, name } => applications.iter().find(|application| {
-                application.namespace().as_ref() == Some(namespace) && application.name_any() == *name
+                application.namespace().as_deref() == Some(self.namespace_of(namespace.as_deref()))
+                    && application.name_any() == *name
             }),
         };
         let Some(application) = application else { return Ok(None) };
@@ -64,12 +57,28 @@ impl Reader {
                 None => false,
             },
             namespace: self.namespace(&namespace).await?,
-            groups: if asks_for_groups { self.groups().await? } else { Some(BTreeMap::new()) },
+            groups: if asks_for_groups { self.groups().await? } else { Some(Groups::default()) },
             secrets: self.secrets(&namespace, &application.name_any()).await?,
             application: application.clone(),
             user,
             notes: std::mem::take(&mut self.notes),
         }))
+    }
+
+    /// Where an Application is that was named with `namespace` or without one.
+    fn namespace_of<'a>(&'a self, namespace: Option<&'a str>) -> &'a str {
+        namespace.unwrap_or_else(|| self.client.default_namespace())
+    }
+
+    /// Why there is nothing to explain.
+    pub(super) fn not_found(&self, named: &ClientName) -> ExplainError {
+        match named {
+            ClientName::Id(_) => ExplainError::NoClient,
+            ClientName::Application { namespace, name } => ExplainError::NoApplication {
+                name: name.clone(),
+                namespace: self.namespace_of(namespace.as_deref()).to_owned(),
+            },
+        }
     }
 
     /// The AccessGroup of this name.
@@ -109,6 +118,8 @@ impl Reader {
     pub(super) async fn token(&mut self, claims: &Claims, namespace: &str) -> Result<TokenFacts, ExplainError> {
         let states = self.list::<EndpointState>(Api::namespaced(self.client.clone(), namespace), "").await?;
         let revoked = match states {
+            // In the operator's namespace there is always one.
+            Listed::Objects(states) if states.is_empty() => None,
             Listed::Objects(states) => {
                 let revoked = states.into_iter().flat_map(|state| state.spec.revoked);
                 Some(revoked.map(|revoked| revoked.id).collect::<BTreeSet<_>>())
@@ -129,10 +140,12 @@ impl Reader {
             return Ok(all);
         }
         let (namespace, remedy) = match named {
-            ClientName::Application { namespace, .. } => (namespace.clone(), "ask for the role view there"),
+            ClientName::Application { namespace, .. } => {
+                (self.namespace_of(namespace.as_deref()).to_owned(), OTHER_OR_VIEW)
+            }
             ClientName::Id(_) => (
                 self.client.default_namespace().to_owned(),
-                "nor in all namespaces; name the Application as NAMESPACE/NAME, or choose its namespace in your kubeconfig",
+                "nor in all namespaces; name the Application as NAMESPACE/NAME, or choose its namespace with --namespace (-n)",
             ),
         };
         self.partial = true;
@@ -166,11 +179,11 @@ impl Reader {
     }
 
     /// All groups in force, by name; `None`: the caller may not read them.
-    async fn groups(&mut self) -> Result<Option<BTreeMap<String, AccessGroup>>, ExplainError> {
+    async fn groups(&mut self) -> Result<Option<Groups>, ExplainError> {
         Ok(match self.list::<AccessGroup>(Api::all(self.client.clone()), "").await? {
             Listed::Objects(groups) => {
                 let in_force = groups.into_iter().filter(|group| !is_deleting(group));
-                Some(in_force.map(|group| (group.name_any(), group)).collect())
+                Some(Arc::new(in_force.map(|group| (group.name_any(), group)).collect()))
             }
             Listed::Forbidden => {
                 self.notes.push(
@@ -206,64 +219,10 @@ impl Reader {
             Err(error) => Err(ExplainError::Api { resource: "namespaces".to_owned(), source: Box::new(error) }),
         }
     }
-
-    /// Objects of a namespace that there is nothing to explain without.
-    async fn namespaced<K>(
-        &mut self,
-        namespace: &str,
-        fields: &str,
-        remedy: &'static str,
-    ) -> Result<Vec<K>, ExplainError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    {
-        match self.list(Api::namespaced(self.client.clone(), namespace), fields).await? {
-            Listed::Objects(objects) => Ok(objects),
-            Listed::Forbidden => Err(ExplainError::Forbidden {
-                resource: K::plural(&()).into_owned(),
-                place: format!("namespace {namespace}"),
-                remedy,
-            }),
-        }
-    }
-
-    /// All pages of a list. What cannot be decoded counts as absent, as for the operator.
-    async fn list<K>(&mut self, api: Api<DeserializeGuard<K>>, fields: &str) -> Result<Listed<K>, ExplainError>
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-    {
-        let mut objects = Vec::new();
-        let mut params = ListParams::default().fields(fields).limit(PAGE_SIZE);
-        loop {
-            let page = match api.list(&params).await {
-                Ok(page) => page,
-                Err(error) if is_forbidden(&error) => return Ok(Listed::Forbidden),
-                Err(source) => {
-                    let resource = format!("{}.{}", K::plural(&()), K::group(&()));
-                    return Err(ExplainError::Api { resource, source: Box::new(source) });
-                }
-            };
-            for DeserializeGuard(object) in page.items {
-                match object {
-                    Ok(object) => objects.push(object),
-                    Err(invalid) => self.notes.push(format!(
-                        "{} {}/{} cannot be decoded and counts as absent: {}",
-                        K::kind(&()),
-                        invalid.metadata.namespace.unwrap_or_default(),
-                        invalid.metadata.name.unwrap_or_default(),
-                        invalid.error
-                    )),
-                }
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(Listed::Objects(objects)),
-            }
-        }
-    }
 }
 
 const VIEW: &str = "ask for the role view there";
+const OTHER_OR_VIEW: &str = "ask for the role view there, or choose another namespace with --namespace (-n)";
 
 fn named(name: &str) -> String {
     format!("metadata.name={name}")
@@ -271,8 +230,4 @@ fn named(name: &str) -> String {
 
 fn is_deleting<K: Resource>(object: &K) -> bool {
     is_terminating(object.meta())
-}
-
-fn is_forbidden(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 403)
 }

@@ -70,3 +70,8 @@ pub(super) fn permits(group: &AccessGroup, audience: &str, scope: &str) -> bool 
     let here = group.spec.permissions.iter().filter(|permission| permission.audience == audience);
     here.flat_map(|permission| &permission.scopes).any(|permitted| permitted == scope)
 }
+
+/// Whether the group's role permits something at the audience, wherever it is in force.
+pub(super) fn permits_at(group: &AccessGroup, audience: &str) -> bool {
+    group.spec.permissions.iter().any(|permission| permission.audience == audience)
+}

@@ -1,6 +1,7 @@
 //! For people: aligned, stable, without colours.
 
 mod access_group;
+mod audience;
 mod lines;
 mod token;
 
@@ -19,6 +20,7 @@ use crate::api::conditions::reasons;
 use lines::{fields, heading, line, relative, table};
 
 pub(super) use access_group::access_group;
+pub(super) use audience::audience;
 pub(super) use token::token;
 
 /// Prints what there is to say of a client.
@@ -116,6 +118,7 @@ fn secret(secret: &Secret, now: Timestamp, out: &mut impl Write) -> io::Result<(
         };
         rows.push(("Version", format!("{} {state} {until}", version.id)));
     }
+    rows.push(("Last used", last_used(secret.last_used_at, now)));
     rows.push(("Status", status(&secret.status)));
     if secret.restricted.is_none() {
         rows.push(("Permissions", "those of the Application".to_owned()));
@@ -156,6 +159,10 @@ fn notes(notes: &[String], out: &mut impl Write) -> io::Result<()> {
 /// `role (group, group)`
 fn origin(held: &Held) -> String {
     format!("{} ({})", held.role, held.groups.join(", "))
+}
+
+fn last_used(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| relative(at, now))
 }
 
 fn standing(standing: &Standing) -> String {

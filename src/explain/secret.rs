@@ -36,6 +36,9 @@ pub(super) struct Secret {
     /// When the newest value ends; absent: never, or there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<Timestamp>,
+    /// When a value of it was last used; absent: never, as far as status says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_used_at: Option<Timestamp>,
     /// Values that are accepted now, the newest first.
     pub(super) versions: Vec<Accepted>,
     pub(super) status: StatusAge,
@@ -89,6 +92,7 @@ impl Siblings<'_> {
                 self.held.as_ref().map(|(held, origin)| origin.narrowed(held, Some(restriction)))
             }),
             expires_at: newest.and_then(|newest| self.settings.lifetime.expiry(&secret.spec, newest.created_at)),
+            last_used_at: told.last_used_at,
             versions,
             status: StatusAge::new(None, (told.observed_generation, secret.metadata.generation), None),
             stands_for: authority.as_ref().map(|authority| {

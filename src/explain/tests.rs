@@ -1,10 +1,12 @@
 //! The pure half: what is said of objects as they are. Here are the objects.
 
 mod access_group;
+mod audience;
 mod client;
 mod token;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -30,7 +32,7 @@ fn settings() -> Settings {
         lifetime: LifetimePolicy::default(),
         namespace_location: NamespaceLocation::Optional,
         token_lifetime_max: jiff::SignedDuration::from_hours(24),
-        namespace: "postern-system".to_owned(),
+        operator_namespace: "postern-system".to_owned(),
         issuer: Some("https://postern.example.com".to_owned()),
     }
 }
@@ -88,14 +90,14 @@ fn facts(groups: &[&str]) -> Facts {
         is_subject: false,
         user: Some(read(user)),
         namespace: NamespaceFacts { name: "billing".to_owned(), ..NamespaceFacts::default() },
-        groups: Some(BTreeMap::from([
+        groups: Some(Arc::new(BTreeMap::from([
             group("readers", &json!({})),
             group("closed", &json!({"namespaces": null})),
             group(
                 "elsewhere",
                 &json!({"location": "/apac", "permissions": [{"audience": AUDIENCE, "scopes": ["other"]}]}),
             ),
-        ])),
+        ]))),
         secrets: vec![secret("blue", 1, &json!({}), &json!([version("Active", None)]))],
         notes: Vec::new(),
     }

@@ -108,8 +108,9 @@ pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, 
 fn notes(facts: &TokenFacts, settings: &Settings) -> Vec<String> {
     let unseen = facts.revoked.is_none().then(|| {
         format!(
-            "You may not list EndpointStates in namespace {}: whether the token was revoked is not known.",
-            settings.namespace
+            "No EndpointStates can be read in namespace {}: whether the token was revoked is not known. They are in the \
+             namespace of the operator: give it with --operator-namespace, or ask for the right to list them.",
+            settings.operator_namespace
         )
     });
     let no_issuer = || "--issuer was not given: whether the token is of another issuer is not known.".to_owned();

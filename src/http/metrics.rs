@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures::future::BoxFuture;
-use prometheus_client::encoding::text;
+use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use format::Format;
@@ -55,14 +55,15 @@ async fn metrics(State((registry, authorizer)): State<Shared>, headers: HeaderMa
             return refusal;
         }
     }
-    let mut out = String::new();
-    if text::encode(&mut out, &registry).is_err() {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    }
     let accept = headers.get_all(ACCEPT).iter().filter_map(|list| list.to_str().ok());
     let format = Format::wanted(accept);
-    if format == Format::Text {
-        out = format::text(&out);
+    let mut out = String::new();
+    let encoded = match format {
+        Format::OpenMetrics => text::encode(&mut out, &registry),
+        Format::Text => prometheus_text::encode(&mut out, &registry),
+    };
+    if encoded.is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     ([(CONTENT_TYPE, format.content_type()), (VARY, "accept")], out).into_response()
 }

@@ -10,7 +10,7 @@ use crate::harness::{
     Credential, Tenant, User, access_group, application, client_secret, eventually, holds, service_user,
 };
 
-const BILLING: &str = "https://billing.example.com";
+pub const BILLING: &str = "https://billing.example.com";
 
 #[tokio::test]
 async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_others_grant_nothing() {
@@ -169,14 +169,32 @@ async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
     let admin = tenant.cluster.controlplane.kubeconfig();
     let nobody = User::person(&tenant, "nobody").await;
     let by_name = format!("{}/sync", tenant.namespace);
-    let table: [(&Path, &[&str], i32, &str); 6] = [
-        (&admin, &["client", "00000000-0000-4000-8000-000000000000"], 1, "no Application has this client id or name"),
+    let account = tenant.cluster.operator_kubeconfig(&tenant.cluster.controlplane.address());
+    let table: [(&Path, &[&str], i32, &str); 13] = [
+        (&admin, &["client", "00000000-0000-4000-8000-000000000000"], 1, "no Application has this client id"),
         (
             &admin,
-            &["client", "sync"],
+            &["client", "pst_sync"],
             2,
-            "by its client id, a UUID in lower case, or by its Application as NAMESPACE/NAME",
+            "by its client id, a UUID in lower case, or by its Application as NAME or NAMESPACE/NAME",
         ),
+        (&admin, &["client", "sync"], 1, "Application sync does not exist in namespace default: correct the name, or"),
+        (&admin, &["client", &by_name, "-n", "default"], 2, "--namespace is default and the client is named"),
+        (&admin, &["client", &by_name, "--context", "nowhere"], 2, "correct --kubeconfig, --context or KUBECONFIG"),
+        (&admin, &["client", &by_name, "--kubeconfig", "/nowhere"], 2, "correct --kubeconfig, --context or KUBECONFIG"),
+        (
+            &account,
+            &["client", &by_name, "--as", "alice"],
+            1,
+            "you may not act as this user: ask for the verb impersonate",
+        ),
+        (
+            &account,
+            &["group", "readers", "--as", "alice"],
+            1,
+            "you may not act as this user: ask for the verb impersonate",
+        ),
+        (&nobody.kubeconfig(), &["audience", BILLING], 1, "or choose another namespace with --namespace (-n)"),
         (&admin, &["token", "pat_abcdefgh"], 2, "introspection"),
         (&admin, &["token", "abcdefgh"], 2, "no access token of Postern's"),
         (&nobody.kubeconfig(), &["client", &by_name], 1, "you may not list applications.postern.dev in namespace"),
@@ -190,6 +208,98 @@ async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
         assert_eq!(problem.lines().count(), 1, "{problem}");
         assert!(answer.stdout.is_empty());
     }
+}
+
+#[tokio::test]
+async fn the_flags_of_kubectl_choose_the_cluster_the_user_and_the_namespace() {
+    let tenant = Tenant::new("explain-flags").await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    let controlplane = &tenant.cluster.controlplane;
+    let (admin, namespace) = (controlplane.kubeconfig(), tenant.namespace.as_str());
+    let kubeconfig = admin.to_str().unwrap();
+    let client = format!("Client {}\n", credential.key("client-id"));
+    let context = controlplane.run("kubectl", &["config", "current-context"]);
+    let nowhere = Path::new("/nowhere");
+    for arguments in [
+        &["client", "sync", "--namespace", namespace, "--kubeconfig", kubeconfig][..],
+        &["--kubeconfig", kubeconfig, "--context", context.trim(), "-n", namespace, "client", "sync"],
+        &["client", &format!("{namespace}/sync"), "-n", namespace, "--kubeconfig", kubeconfig],
+    ] {
+        let told = text(postern(nowhere, arguments, ""));
+        assert!(told.starts_with(&client), "{arguments:?}: {told}");
+    }
+
+    // The namespace of the context, and with the flag the rights of the other user alone.
+    let viewer = User::person(&tenant, "viewer").await;
+    let viewer = viewer.with_role("view", ("list", "postern.dev", "applications")).await;
+    let seen = text(postern(&viewer.kubeconfig(), &["client", "sync"], ""));
+    let as_viewer = text(postern(&admin, &["client", "sync", "-n", namespace, "--as", &viewer.name], ""));
+    for told in [seen, as_viewer] {
+        assert!(told.starts_with(&client) && told.contains("You may not read AccessGroups"), "{told}");
+    }
+    let nobody = tenant.own("nobody");
+    let refused = postern(&admin, &["client", "sync", "-n", namespace, "--as", &nobody], "");
+    let problem = String::from_utf8(refused.stderr).unwrap();
+    assert!(problem.contains("you may not list applications.postern.dev in namespace"), "{problem}");
+    let members = ["--as", &nobody, "--as-group", "system:masters"];
+    text(postern(&admin, &[&["client", "sync", "-n", namespace][..], &members].concat(), ""));
+}
+
+#[tokio::test]
+async fn the_owner_of_an_api_reads_who_can_call_it() {
+    let tenant = Tenant::new("explain-audience").await;
+    let (group, namespace) = (tenant.own("readers"), tenant.namespace.clone());
+    let api = format!("https://{namespace}.example.com");
+    let permissions = json!([{"audience": api, "scopes": ["read", "write"]}]);
+    tenant.apply(&access_group(&group, json!({"permissions": permissions}))).await;
+    tenant.apply(&service_user("sync", &[&group])).await;
+    tenant.apply(&service_user("other", &[])).await;
+    tenant.apply(&application("sync", "sync", json!({}))).await;
+    tenant.apply(&application("other", "other", json!({}))).await;
+    tenant.issue("blue").await;
+    for (name, spec) in [
+        ("reads", json!({"restrictTo": {"scopes": ["read"]}})),
+        ("away", json!({"restrictTo": {"audiences": [BILLING]}})),
+        ("revoked", json!({"revoke": true})),
+    ] {
+        tenant.apply(&client_secret(name, "sync", spec)).await;
+    }
+    tenant.ready("ClientSecret", "reads").await;
+    tenant.switched_off("ClientSecret", "revoked", "Revoked", "Revoked").await;
+
+    let rows = |text: &str| {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut rows: Vec<String> = text.lines().filter(|line| line.contains("/sync ")).map(words).collect();
+        rows.sort();
+        rows
+    };
+    let [blue, reads, revoked] =
+        [("blue", "yes", "read write"), ("reads", "yes", "read"), ("revoked", "no, Revoked", "read write")]
+            .map(|(name, active, scopes)| format!("{namespace}/sync {namespace}/sync {name} {active} never {scopes}"));
+    let expected = [blue, reads, revoked];
+    assert_eq!(rows(&explained(&tenant, &["audience", &api])), expected);
+    let told: Value = serde_json::from_str(&explained(&tenant, &["audience", &api, "-o", "json"])).unwrap();
+    let caller = &told["callers"][0];
+    assert_eq!(told["callers"].as_array().unwrap().len(), 1, "{told:#}");
+    assert_eq!(caller["application"], format!("{namespace}/sync"));
+    assert_eq!(caller["clientId"], tenant.get("Application", "sync").await["status"]["clientId"], "{told:#}");
+    assert_eq!(caller["scopes"], json!(["read", "write"]));
+    assert_eq!(caller["serviceUser"]["subject"], tenant.get("ServiceUser", "sync").await["metadata"]["uid"]);
+
+    // One namespace: by the flag, and for whoever may view no other, who is told so.
+    assert_eq!(rows(&explained(&tenant, &["audience", &api, "-n", &namespace])), expected);
+    let none = explained(&tenant, &["audience", &api, "--namespace", "default"]);
+    assert!(none.contains("\n  none\n"), "{none}");
+    let viewer = User::person(&tenant, "viewer").await;
+    let viewer = viewer.with_role("view", ("list", "postern.dev", "applications")).await;
+    eventually("status says what is held", async || {
+        let told = text(postern(&viewer.kubeconfig(), &["audience", &api], ""));
+        holds(rows(&told) == expected, &told)?;
+        holds(told.contains(&format!("only those of {namespace} were looked at")), &told)?;
+        holds(told.contains("You may not read AccessGroups"), &told)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -236,7 +346,7 @@ async fn issued(tenant: &Tenant, credential: &Credential) -> String {
 }
 
 /// What an admin is told.
-fn explained(tenant: &Tenant, arguments: &[&str]) -> String {
+pub fn explained(tenant: &Tenant, arguments: &[&str]) -> String {
     let kubeconfig = tenant.cluster.controlplane.kubeconfig();
     text(postern(&kubeconfig, arguments, ""))
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::explain::{BILLING, explained};
 use crate::harness::{Cluster, OPERATOR_NAMESPACE, Tenant, client_secret, eventually, holds};
 
 #[tokio::test]
@@ -18,6 +19,9 @@ async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_
         holds(told.is_string(), &told).map(|()| told)
     })
     .await;
+    let callers = explained(&tenant, &["audience", BILLING, "--namespace", &tenant.namespace, "--output", "json"]);
+    let callers: Value = serde_json::from_str(&callers).unwrap();
+    assert_eq!(callers["callers"][0]["lastUsedAt"], first, "{callers:#}");
     for replica in &cluster.replicas {
         let name = format!("endpoint-{}-0", replica.name);
         eventually("each replica tells its own", async || {

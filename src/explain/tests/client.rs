@@ -1,5 +1,7 @@
 //! What is said of a client.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -47,7 +49,7 @@ fn each_group_that_grants_nothing_is_told_with_its_own_reason() {
 fn a_group_that_needs_a_location_of_the_namespace_is_explained_with_the_remedy() {
     let mut facts = facts(&["subtree"]);
     let (name, group) = group("subtree", &json!({"location": "/emea", "reach": "Subtree"}));
-    facts.groups = Some([(name, group)].into());
+    facts.groups = Some(Arc::new([(name, group)].into()));
     let settings = Settings { namespace_location: NamespaceLocation::Required, ..settings() };
     let explained = serde_json::to_value(client::explain(&facts, &settings, now())).unwrap();
     assert_eq!(explained["groups"][0]["reason"], "NoNamespaceLocation", "{explained:#}");

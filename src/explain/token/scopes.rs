@@ -39,7 +39,7 @@ fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Facts, sec
         from,
         why,
     };
-    let (Some(membership), Some(groups)) = (&client.membership, &facts.groups) else {
+    let (Some(membership), Some(groups)) = (&client.membership, facts.groups.as_deref()) else {
         let held = told(client, audience, scope);
         return row(held, Vec::new(), (!held).then(|| "not held, says the status of the Application".to_owned()));
     };

@@ -22,7 +22,7 @@ impl Format {
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::Text => prometheus_client::encoding::prometheus_text::CONTENT_TYPE,
         }
     }
 }
@@ -67,32 +67,6 @@ impl Weights {
     }
 }
 
-/// `OpenMetrics` as text of version 0.0.4, where a counter has the name of its sample, and there are neither units, nor a mark
-/// at the end, nor the type `unknown`.
-pub(super) fn text(open_metrics: &str) -> String {
-    let mut out = String::with_capacity(open_metrics.len());
-    let mut help = None;
-    for line in open_metrics.lines() {
-        if let Some(described) = line.strip_prefix("# HELP ") {
-            help = described.split_once(' ');
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|typed| typed.split_once(' ')) {
-            let suffix = if kind == "counter" { "_total" } else { "" };
-            if let Some((_, help)) = help.take().filter(|(described, _)| *described == name) {
-                push(&mut out, &["# HELP ", name, suffix, " ", help]);
-            }
-            push(&mut out, &["# TYPE ", name, suffix, " ", if kind == "unknown" { "untyped" } else { kind }]);
-        } else if !line.starts_with('#') {
-            push(&mut out, &[line]);
-        }
-    }
-    out
-}
-
-fn push(out: &mut String, line: &[&str]) {
-    out.extend(line.iter().copied());
-    out.push('\n');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,19 +96,5 @@ mod tests {
         ] {
             assert_eq!(Format::wanted(accept.iter().copied()), wanted, "{accept:?}");
         }
-    }
-
-    #[test]
-    fn a_counter_has_the_name_of_its_sample_and_what_text_does_not_know_is_left_out() {
-        let open_metrics = "# HELP requests All of them.\n# TYPE requests counter\nrequests_total{a=\"# TYPE b c\"} 1\n\
-            # HELP age_seconds How old it is.\n# TYPE age_seconds gauge\n# UNIT age_seconds seconds\nage_seconds 0.5\n\
-            # TYPE other unknown\nother 1\n\
-            # HELP took Time.\n# TYPE took histogram\ntook_sum 0.1\ntook_count 1\ntook_bucket{le=\"+Inf\"} 1\n# EOF\n";
-        let expected = "# HELP requests_total All of them.\n# TYPE requests_total counter\n\
-            requests_total{a=\"# TYPE b c\"} 1\n\
-            # HELP age_seconds How old it is.\n# TYPE age_seconds gauge\nage_seconds 0.5\n\
-            # TYPE other untyped\nother 1\n\
-            # HELP took Time.\n# TYPE took histogram\ntook_sum 0.1\ntook_count 1\ntook_bucket{le=\"+Inf\"} 1\n";
-        assert_eq!(text(open_metrics), expected);
     }
 }

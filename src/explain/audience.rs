@@ -1,0 +1,176 @@
+//! An API: who can call it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Settings;
+use super::client::{self, ExplainedClient, Holds};
+use super::facts::{CallerFacts, Facts};
+use super::held::permits_at;
+use super::parts::Standing;
+use super::secret::Secret;
+use crate::api::ClientSecret;
+use crate::api::application::EffectivePermission;
+use crate::api::client_secret::Use;
+
+/// Everything there is to say of an API.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExplainedAudience {
+    pub(super) audience: String,
+    /// By namespace and name.
+    pub(super) callers: Vec<Caller>,
+    /// What could not be seen, and what that means.
+    pub(super) notes: Vec<String>,
+}
+
+/// An Application that holds a permission at the audience.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Caller {
+    /// `namespace/name`
+    pub(super) application: String,
+    pub(super) client_id: String,
+    /// Whether the client is accepted, and if not which rule refuses it.
+    pub(super) ready: Standing,
+    /// Who acts; absent: it does not exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service_user: Option<Acting>,
+    /// What the Application holds there.
+    pub(super) scopes: BTreeSet<String>,
+    /// Those that reach the API, the oldest first.
+    pub(super) client_secrets: Vec<Reaching>,
+    /// When one of these was last used, at whichever API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_used_at: Option<Timestamp>,
+}
+
+/// A service user.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Acting {
+    /// `namespace/name`
+    pub(super) name: String,
+    pub(super) subject: String,
+}
+
+/// A ClientSecret that reaches the API.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reaching {
+    pub(super) name: String,
+    /// Whether it authenticates, and if not which rule refuses it.
+    pub(super) ready: Standing,
+    /// What restrictTo leaves of the scopes there.
+    pub(super) scopes: BTreeSet<String>,
+    /// What it may be used for; absent: everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uses: Option<Vec<Use>>,
+    /// Networks from which it works; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) networks: Option<Vec<String>>,
+    /// When the newest value ends; absent: never, or there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<Timestamp>,
+    /// When a value of it was last used, at whichever API; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_used_at: Option<Timestamp>,
+}
+
+/// Explains who can call the API of `audience`.
+pub(super) fn explain(audience: &str, facts: &CallerFacts, settings: &Settings, now: Timestamp) -> ExplainedAudience {
+    let mut callers = Vec::new();
+    let mut notes = facts.notes.clone();
+    // What is said of one client, such as that the operator runs with another limit, is true of many.
+    let mut of_clients = BTreeSet::new();
+    for client in &facts.clients {
+        let explained = client::explain(client, settings, now);
+        if let Some(caller) = caller(audience, client, &explained) {
+            of_clients.extend(explained.notes);
+            callers.push(caller);
+        }
+    }
+    callers.sort_by(|a, b| a.application.cmp(&b.application));
+    notes.extend(of_clients);
+    if facts.groups.as_ref().is_some_and(|groups| !groups.values().any(|group| permits_at(group, audience))) {
+        notes.push(format!(
+            "No AccessGroup permits anything at {audience}: compare it with spec.permissions, character by character."
+        ));
+    }
+    ExplainedAudience { audience: audience.to_owned(), callers, notes }
+}
+
+/// The client as a caller; `None`: it holds nothing there.
+fn caller(audience: &str, facts: &Facts, client: &ExplainedClient) -> Option<Caller> {
+    let scopes: BTreeSet<String> = match &client.holds {
+        Holds::Known(held) => {
+            let here = held.permissions.iter().filter(|held| held.audience == audience);
+            here.map(|held| held.scope.clone()).collect()
+        }
+        Holds::Told { permissions } => told(audience, permissions).cloned().collect(),
+    };
+    if scopes.is_empty() {
+        return None;
+    }
+    // Both are of the same objects in the same order.
+    let secrets = facts.secrets.iter().zip(&client.client_secrets);
+    let client_secrets: Vec<_> = secrets
+        .filter(|(secret, _)| [Use::Token, Use::Direct].into_iter().any(|purpose| secret.spec.is_for(purpose)))
+        .filter_map(|(secret, explained)| {
+            let left = match &client.holds {
+                Holds::Known(_) => of_secret(audience, explained),
+                Holds::Told { .. } => admitted(audience, secret, &scopes),
+            };
+            (!left.is_empty()).then(|| reaching(explained, left))
+        })
+        .collect();
+    Some(Caller {
+        application: client.application.name.clone(),
+        client_id: client.client_id.clone(),
+        ready: client.application.ready.clone(),
+        service_user: client
+            .service_user
+            .as_ref()
+            .map(|user| Acting { name: user.name.clone(), subject: user.subject.clone() }),
+        scopes,
+        last_used_at: client_secrets.iter().filter_map(|secret| secret.last_used_at).max(),
+        client_secrets,
+    })
+}
+
+fn reaching(secret: &Secret, scopes: BTreeSet<String>) -> Reaching {
+    Reaching {
+        name: secret.name.clone(),
+        ready: secret.ready.clone(),
+        scopes,
+        uses: secret.uses.clone(),
+        networks: secret.networks.clone(),
+        expires_at: secret.expires_at,
+        last_used_at: secret.last_used_at,
+    }
+}
+
+fn of_secret(audience: &str, secret: &Secret) -> BTreeSet<String> {
+    let here = secret.authority.iter().filter(|permit| permit.audience == audience);
+    here.map(|permit| permit.scope.clone()).collect()
+}
+
+/// What restrictTo leaves where only status says what is held: which role permits a scope is not known, so roles do not
+/// narrow.
+fn admitted(audience: &str, secret: &ClientSecret, scopes: &BTreeSet<String>) -> BTreeSet<String> {
+    let Some(restriction) = secret.spec.restrict_to.as_deref() else { return scopes.clone() };
+    let admits =
+        |list: &Option<Vec<String>>, entry: &str| list.as_ref().is_none_or(|list| list.iter().any(|it| it == entry));
+    if !admits(&restriction.audiences, audience) || restriction.roles.as_ref().is_some_and(Vec::is_empty) {
+        return BTreeSet::new();
+    }
+    scopes.iter().filter(|scope| admits(&restriction.scopes, scope)).cloned().collect()
+}
+
+fn told<'a>(audience: &'a str, permissions: &'a [EffectivePermission]) -> impl Iterator<Item = &'a String> {
+    permissions
+        .iter()
+        .filter(move |permission| permission.audience == audience)
+        .flat_map(|permission| &permission.scopes)
+}

@@ -1,0 +1,128 @@
+//! What is said of an API.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{AUDIENCE, NOW, facts, now, read, secret, settings, version};
+use crate::explain::audience::{self, ExplainedAudience};
+use crate::explain::facts::{CallerFacts, Facts};
+use crate::explain::print;
+
+fn explain(audience: &str, clients: Vec<Facts>) -> ExplainedAudience {
+    let groups = clients.first().map_or_else(|| Some(Arc::default()), |facts| facts.groups.clone());
+    audience::explain(audience, &CallerFacts { clients, groups, notes: Vec::new() }, &settings(), now())
+}
+
+fn json_of(audience: &str, clients: Vec<Facts>) -> Value {
+    serde_json::to_value(explain(audience, clients)).unwrap()
+}
+
+fn active() -> Value {
+    json!([version("Active", None)])
+}
+
+#[test]
+fn only_an_application_that_holds_a_permission_there_is_a_caller() {
+    let nothing = facts(&["closed"]);
+    let mut away = facts(&["readers"]);
+    away.application.spec.restrict_to = Some(read(json!({"audiences": ["https://ledger.example.com"]})));
+    let mut caller = facts(&["readers"]);
+    caller.application.metadata.name = Some("caller".to_owned());
+    let told = json_of(AUDIENCE, vec![nothing, away, caller]);
+    let callers = told["callers"].as_array().unwrap();
+    assert_eq!(callers.len(), 1, "{told:#}");
+    assert_eq!(callers[0]["application"], "billing/caller");
+    assert_eq!(callers[0]["serviceUser"], json!({"name": "billing/sync", "subject": super::SUBJECT}));
+    assert_eq!(callers[0]["scopes"], json!(["invoices:list", "invoices:read"]));
+    assert_eq!(told["notes"], json!([]));
+    let elsewhere = json_of("https://billing.example.com/", vec![facts(&["readers"])]);
+    assert_eq!(elsewhere["callers"], json!([]));
+    assert!(elsewhere["notes"][0].as_str().unwrap().starts_with("No AccessGroup permits anything at"), "{elsewhere:#}");
+}
+
+#[test]
+fn a_client_secret_counts_with_what_its_restriction_and_its_purpose_leave() {
+    let mut facts = facts(&["readers"]);
+    let mut used = secret("used", 1, &json!({"restrictTo": {"scopes": ["invoices:read"]}}), &active());
+    used.status.as_mut().unwrap().last_used_at = Some(NOW.parse().unwrap());
+    facts.secrets = vec![
+        used,
+        secret("away", 2, &json!({"restrictTo": {"audiences": ["https://ledger.example.com"]}}), &active()),
+        secret("manages", 3, &json!({"uses": ["Manage"]}), &active()),
+        secret("direct", 4, &json!({"uses": ["Direct"]}), &active()),
+    ];
+    let told = json_of(AUDIENCE, vec![facts]);
+    let caller = &told["callers"][0];
+    let reaching: Vec<_> =
+        caller["clientSecrets"].as_array().unwrap().iter().map(|it| (&it["name"], &it["scopes"])).collect();
+    let expected =
+        [(&json!("used"), &json!(["invoices:read"])), (&json!("direct"), &json!(["invoices:list", "invoices:read"]))];
+    assert_eq!(reaching, expected, "{told:#}");
+    assert_eq!((&caller["lastUsedAt"], &caller["clientSecrets"][0]["lastUsedAt"]), (&json!(NOW), &json!(NOW)));
+}
+
+#[test]
+fn what_is_refused_now_is_listed_with_its_rule() {
+    let mut suspended = facts(&["readers"]);
+    suspended.application.spec.suspend = Some(true);
+    let mut revoked = facts(&["readers"]);
+    revoked.application.metadata.name = Some("revoked".to_owned());
+    revoked.claimants = vec!["billing/revoked".to_owned()];
+    revoked.secrets = vec![secret("old", 1, &json!({"revoke": true}), &active())];
+    let mut without = facts(&["readers"]);
+    without.application.metadata.name = Some("without".to_owned());
+    without.claimants = vec!["billing/without".to_owned()];
+    without.secrets = Vec::new();
+    let explained = explain(AUDIENCE, vec![without, revoked, suspended]);
+    assert!(explained.callers.iter().flat_map(|caller| &caller.client_secrets).all(|secret| !secret.ready.in_force));
+    let mut out = Vec::new();
+    print::audience(&explained, now(), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let rows: Vec<String> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(rows[0], format!("Audience {AUDIENCE}"));
+    assert_eq!(rows[3], "APPLICATION SERVICE USER CLIENT SECRET ACTIVE LAST USED SCOPES");
+    assert_eq!(
+        rows[4..],
+        [
+            "billing/revoked billing/sync old no, Revoked never invoices:list invoices:read",
+            "billing/sync billing/sync blue no, ApplicationSuspended never invoices:list invoices:read",
+            "billing/without billing/sync none no never invoices:list invoices:read",
+        ]
+    );
+}
+
+#[test]
+fn who_may_not_read_groups_is_told_what_status_says() {
+    let mut facts = facts(&["readers"]);
+    facts.groups = None;
+    let held = json!([{"audience": AUDIENCE, "scopes": ["invoices:list", "invoices:read"]}]);
+    facts.application.status.as_mut().unwrap().permissions = Some(read(held));
+    let restricted = |number: u8, restriction: Value| {
+        secret(&format!("s{number}"), number, &json!({"restrictTo": restriction}), &active())
+    };
+    facts.secrets = vec![
+        restricted(1, json!({"scopes": ["invoices:read"]})),
+        restricted(2, json!({"roles": ["billing.reader"]})),
+        restricted(3, json!({"audiences": ["https://ledger.example.com"]})),
+        restricted(4, json!({"roles": []})),
+    ];
+    let told = json_of(AUDIENCE, vec![facts]);
+    let secrets = told["callers"][0]["clientSecrets"].as_array().unwrap().iter();
+    let scopes: BTreeMap<_, _> = secrets.map(|it| (it["name"].as_str().unwrap(), it["scopes"].clone())).collect();
+    let expected = [("s1", json!(["invoices:read"])), ("s2", json!(["invoices:list", "invoices:read"]))];
+    assert_eq!(scopes, BTreeMap::from(expected), "{told:#}");
+}
+
+#[test]
+fn a_note_that_many_clients_share_is_told_once() {
+    let mut one = facts(&["readers"]);
+    one.application.status.as_mut().unwrap().secrets =
+        Some(read(json!({"active": 1, "total": 1, "limit": 20, "summary": "1/1"})));
+    let mut other = facts(&["readers"]);
+    other.application.status.clone_from(&one.application.status);
+    let told = explain(AUDIENCE, vec![one, other]);
+    assert_eq!(told.notes.len(), 1, "{:?}", told.notes);
+    assert!(told.notes[0].contains("--secrets-per-application=20"));
+}
