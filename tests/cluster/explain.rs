@@ -1,7 +1,7 @@
 //! `postern explain`: the real binary, with the rights of whoever asks.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -169,7 +169,7 @@ async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
     let admin = tenant.cluster.controlplane.kubeconfig();
     let nobody = User::person(&tenant, "nobody").await;
     let by_name = format!("{}/sync", tenant.namespace);
-    let account = tenant.cluster.operator_kubeconfig(&tenant.cluster.controlplane.address());
+    let account = account(&tenant);
     let table: [(&Path, &[&str], i32, &str); 13] = [
         (&admin, &["client", "00000000-0000-4000-8000-000000000000"], 1, "no Application has this client id"),
         (
@@ -208,6 +208,19 @@ async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
         assert_eq!(problem.lines().count(), 1, "{problem}");
         assert!(answer.stdout.is_empty());
     }
+}
+
+/// A kubeconfig of a ServiceAccount that may do nothing.
+fn account(tenant: &Tenant) -> PathBuf {
+    let (cluster, namespace) = (&tenant.cluster, &tenant.namespace);
+    cluster.controlplane.run("kubectl", &["create", "serviceaccount", "somebody", "--namespace", namespace]);
+    let token = cluster.controlplane.run("kubectl", &["create", "token", "somebody", "--namespace", namespace]);
+    let of_operator = std::fs::read(cluster.operator_kubeconfig(&cluster.controlplane.address())).unwrap();
+    let mut kubeconfig: Value = serde_json::from_slice(&of_operator).unwrap();
+    kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
+    let path = cluster.controlplane.scratch().join(tenant.own("somebody.kubeconfig"));
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    path
 }
 
 #[tokio::test]

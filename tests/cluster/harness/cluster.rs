@@ -1,12 +1,14 @@
 //! A control plane with the chart installed, and the processes of the operator.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use kube::config::AuthInfo;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::audit::{AuditLog, Entry};
 use super::controlplane::{ControlPlane, OPERATOR_NAMESPACE, RELEASE};
@@ -223,8 +225,12 @@ impl Cluster {
             "clusters": [{"name": "operator", "cluster": cluster}],
             "users": [{"name": "operator", "user": {"token": self.tokens[&part]}}],
         });
-        let path = self.controlplane.scratch().join(format!("{}.kubeconfig", part.account()));
-        std::fs::write(&path, kubeconfig.to_string()).expect("write a kubeconfig");
+        let scratch = self.controlplane.scratch();
+        let path = scratch.join(format!("{}.kubeconfig", part.account()));
+        // A process that was launched just now may be about to read it.
+        let mut file = NamedTempFile::new_in(scratch).expect("a file");
+        file.write_all(kubeconfig.to_string().as_bytes()).expect("write a kubeconfig");
+        file.persist(&path).expect("put the kubeconfig in its place");
         path
     }
 

@@ -163,7 +163,7 @@ fn statuses() -> [(&'static str, Value); 4] {
         (
             "ClientSecret",
             common(json!({
-                "binding": {"name": "oauth"}, "secretUID": "u", "hint": "pst_k7Qd", "uses": "Token", "expiresAt": at, "nextRotationAt": at, "lastUsedAt": at,
+                "binding": {"name": "oauth"}, "secretUID": "u", "losses": 1, "hint": "pst_k7Qd", "uses": "Token", "expiresAt": at, "nextRotationAt": at, "lastUsedAt": at,
                 "rotation": rotation, "observedTrigger": "now", "delivery": {"removeAt": at, "removedAt": at},
                 "source": {"uid": "u", "resourceVersion": "1", "key": "password", "lineBreakIgnored": true}, "versions": [version],
             })),
