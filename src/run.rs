@@ -9,6 +9,7 @@
 //! process: they meet in objects of the API.
 
 mod bounds;
+mod ca_file;
 mod certificate;
 mod control;
 mod error;

@@ -1,5 +1,7 @@
 //! Flags of the part that writes Secrets and status.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::certificate_name;
@@ -28,6 +30,12 @@ pub struct ControlArgs {
     /// Make no certificate: the serving processes are given one (`--tls-cert-file`).
     #[arg(long, env = "POSTERN_NO_CERTIFICATE", hide_env_values = true, help_heading = "TLS")]
     pub no_certificate: bool,
+
+    /// File in PEM with the CA of the certificate that clients see, where Postern does not make it: of your certificate, or of
+    /// a proxy in front. Delivered Secrets have it as ca.crt. It is read again when it changes; a file that does not exist
+    /// is no CA.
+    #[arg(long, env = "POSTERN_CA_FILE", hide_env_values = true, value_name = "FILE", help_heading = "TLS")]
+    pub ca_file: Option<PathBuf>,
 
     /// After the loss of the install key: adopt the values of delivered Secrets although nothing proves that Postern wrote
     /// them. Each ClientSecret that is older than the new key and has no version is reconciled once; after that the flag

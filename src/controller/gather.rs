@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::model::{Key, Line};
 use crate::plan::application::{self, Closed, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
-use crate::plan::content::Content;
+use crate::plan::content::{Content, Endpoints};
 
 /// An application with what its status is decided from.
 pub(super) struct ApplicationFacts {
@@ -42,6 +42,11 @@ impl ApplicationFacts {
 }
 
 impl<C: Clock> Context<C> {
+    /// What delivered Secrets say of the endpoint.
+    fn endpoints(&self) -> Endpoints {
+        Endpoints { ca: self.settings.ca.borrow().clone(), ..self.settings.endpoints.clone() }
+    }
+
     pub(super) fn application_facts(&self, application: &Application) -> ApplicationFacts {
         let namespace = application.namespace().unwrap_or_default();
         let user = self.model.user(&Key::new(&namespace, &application.spec.service_user_ref.name));
@@ -81,7 +86,7 @@ impl<C: Clock> Context<C> {
         let held = narrow(&authority, secret.spec.restrict_to.as_deref());
         let verdict = application::ready_verdict(&facts.observed(self, &found, (0, 0)));
         ApplicationState::Known {
-            content: Content::new(&self.settings.endpoints, client_id, &scopes(&held), secret.spec.delivery.as_deref()),
+            content: Content::new(&self.endpoints(), client_id, &scopes(&held), secret.spec.delivery.as_deref()),
             authority: Some(authority),
             closed: (!verdict.status).then(|| Closed::new(verdict.reason, verdict.message)),
         }

@@ -81,8 +81,10 @@ const RETRY_CONFLICT: Duration = Duration::from_millis(100);
 /// What the controller needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// URLs that delivered Secrets carry.
+    /// URLs that delivered Secrets carry; without the CA, which may change.
     pub endpoints: Endpoints,
+    /// The CA of the endpoint's certificate.
+    pub ca: watch::Receiver<Option<Arc<str>>>,
     /// What the operator allows for ClientSecrets.
     pub policy: Policy,
     /// The most objects of each kind in a namespace that count.
@@ -178,8 +180,11 @@ pub async fn run<C: Clock + Clone>(
         context.verified.restart();
         let recovering = context.begin_recovery().await;
         let (queues, work) = queues(&context);
+        let mut ca = context.settings.ca.clone();
+        ca.mark_unchanged();
         queues.everything(&context.model);
         tokio::select! {
+            () = redeliver(ca, &context, &queues) => return,
             () = forward(&mut updates, &queues, &context.propagation) => return,
             () = work => return,
             () = agenda::keep(&context, queues.secrets.clone()) => return,
@@ -189,6 +194,15 @@ pub async fn run<C: Clock + Clone>(
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }
     }
+}
+
+/// Has everything reconciled when clients need another CA, for ever.
+async fn redeliver<C: Clock>(mut ca: watch::Receiver<Option<Arc<str>>>, context: &Context<C>, queues: &Queues) {
+    while ca.changed().await.is_ok() {
+        queues.everything(&context.model);
+    }
+    // Nobody can change it any more.
+    std::future::pending::<()>().await;
 }
 
 /// Passes on what is affected, until the watches end.

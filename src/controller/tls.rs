@@ -2,6 +2,7 @@
 //! a ConfigMap.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Patch;
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::params;
@@ -31,13 +33,25 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often it is looked at. It is renewed months before its end; one that somebody deletes is waited for.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
-/// Keeps a certificate for `sans`: creates and renews it, and publishes its CA. Never returns; cancels `kept` when the
-/// Secret holds the certificate.
-pub async fn keep(client: Client, namespace: String, sans: Vec<String>, clock: impl Clock, kept: CancellationToken) {
+/// Keeps a certificate for `sans`: creates and renews it, and publishes its CA, also in `published`. Never returns; cancels
+/// `kept` when the Secret holds the certificate.
+pub async fn keep(
+    client: Client,
+    namespace: String,
+    sans: Vec<String>,
+    clock: impl Clock,
+    kept: CancellationToken,
+    published: watch::Sender<Option<Arc<str>>>,
+) {
     let mut told = String::new();
     loop {
         let pause = match load_or_create(&client, &namespace, &sans, clock.now()).await {
-            Ok(()) => {
+            Ok(ca) => {
+                published.send_if_modified(|known| {
+                    let is_new = known.as_deref() != Some(ca.as_str());
+                    *known = Some(ca.into());
+                    is_new
+                });
                 kept.cancel();
                 told.clear();
                 LOOK_EVERY
@@ -60,14 +74,15 @@ async fn load_or_create(
     namespace: &str,
     sans: &[String],
     now: Timestamp,
-) -> Result<(), TlsStoreError> {
+) -> Result<String, TlsStoreError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let found = match find_certificate(&api).await? {
         Some(found) => found,
         None => create(&api, sans, now).await?,
     };
     let found = if is_current(&found, sans, now)? { found } else { renew(&api, &found, sans, now).await? };
-    publish(client, namespace, &entry(&found, CA_CERT)?).await
+    let ca = entry(&found, CA_CERT)?;
+    publish(client, namespace, &ca).await.map(|()| ca)
 }
 
 async fn create(api: &Api<Secret>, sans: &[String], now: Timestamp) -> Result<Secret, TlsStoreError> {

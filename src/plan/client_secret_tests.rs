@@ -50,8 +50,12 @@ fn plain() -> ClientSecretSpec {
 }
 
 fn content(scopes: &[&str]) -> Content {
-    let endpoints =
-        Endpoints { issuer: "https://i".to_owned(), token: "https://i/t".to_owned(), jwks: "https://i/j".to_owned() };
+    let endpoints = Endpoints {
+        issuer: "https://i".to_owned(),
+        token: "https://i/t".to_owned(),
+        jwks: "https://i/j".to_owned(),
+        ca: None,
+    };
     Content::new(&endpoints, "client", &scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>(), None)
 }
 

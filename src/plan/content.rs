@@ -1,6 +1,7 @@
 //! What a delivered Secret holds beside the secret value, and what everything in it is called.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::api::client_secret::{Delivery, Entry};
 use crate::api::digest::digest;
@@ -14,6 +15,8 @@ pub struct Endpoints {
     pub token: String,
     /// URL of the JSON Web Key Set.
     pub jwks: String,
+    /// The CA of the endpoint's certificate in PEM; `None`: one that every machine knows, or no TLS.
+    pub ca: Option<Arc<str>>,
 }
 
 /// A Secret without the secret value; that one is added where it is written.
@@ -45,6 +48,7 @@ impl Content {
             Entry::Scopes => Some(scopes.join(" ")),
             Entry::Type => Some("oauth2".to_owned()),
             Entry::Provider => Some("postern".to_owned()),
+            Entry::Ca => endpoints.ca.as_deref().map(str::to_owned),
         };
         Self {
             entries: Entry::ALL.into_iter().filter_map(|entry| Some((name(entry)?, value(entry)?))).collect(),

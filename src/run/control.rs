@@ -2,12 +2,14 @@
 //! makes for the endpoint.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::ca_file;
 use super::process::{CONTROLLER, Process};
 use crate::api::duration::ConfigDuration;
 use crate::cli::ControlArgs;
@@ -19,6 +21,9 @@ use crate::plan::content::Endpoints;
 
 /// How long it takes at most until the controller has heard of a use that was reported.
 const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
+
+/// Longest wait for the CA of the endpoint's certificate.
+const CA_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The controller, before it starts.
 pub(super) struct Control {
@@ -38,13 +43,22 @@ impl Control {
         let (leading, lead) = watch::channel(false);
         let (fit, is_fit) = oneshot::channel();
         let lease = self.lease(leading, is_fit, stop.clone());
-        if !self.process.certificate_kept.is_cancelled() {
+        let (own, mut own_ca) = watch::channel(None);
+        let makes_certificate = !self.process.certificate_kept.is_cancelled();
+        if makes_certificate {
             let Process { client, args, clock, certificate_kept, .. } = self.process.clone();
             let (namespace, names) = (args.namespace.clone(), self.certificate_names());
-            tasks.spawn(controller::keep_certificate(client, namespace, names, clock, certificate_kept));
+            tasks.spawn(controller::keep_certificate(client, namespace, names, clock, certificate_kept, own));
         }
         tasks.spawn(async move {
-            let settings = self.settings();
+            // A Secret that is delivered before the CA is known is written twice.
+            let ca = if let Some(file) = self.args.ca_file.clone() {
+                ca_file::follow(file).await
+            } else {
+                let _ = tokio::time::timeout(CA_PATIENCE, own_ca.wait_for(Option::is_some)).await;
+                own_ca
+            };
+            let settings = self.settings(ca);
             let Process { args, client, clock, .. } = self.process;
             let stored = controller::await_keys(&client, &args.namespace, &args.replica_name, &clock).await;
             let install = Arc::new(stored.install);
@@ -70,14 +84,16 @@ impl Control {
         }
     }
 
-    fn settings(&self) -> controller::Settings {
+    fn settings(&self, ca: watch::Receiver<Option<Arc<str>>>) -> controller::Settings {
         let Process { args, issuer, .. } = &self.process;
         controller::Settings {
             endpoints: Endpoints {
                 issuer: issuer.to_string(),
                 token: issuer.url_of(TOKEN_PATH),
                 jwks: issuer.url_of(JWKS_PATH),
+                ca: None,
             },
+            ca,
             policy: Policy {
                 lifetime: args.policy.lifetime(),
                 warnings: args.expiry_warnings.iter().map(ConfigDuration::length).collect(),

@@ -194,3 +194,27 @@ fn rendered_with(cluster: &Cluster, values: &str, template: &str) -> Vec<Value> 
     let printed = cluster.controlplane.shell(&render);
     serde_json::Deserializer::from_str(&printed).into_iter().map(|object| object.unwrap()).collect()
 }
+
+#[test]
+fn what_writes_secrets_gets_the_ca_of_your_certificate_and_not_its_key() {
+    let cluster = Cluster::installed();
+    let tls = "tls.secretName=my-certificate";
+    let flag = |deployment: &Value| {
+        let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+        arguments.iter().find_map(|argument| Some(argument.as_str()?.strip_prefix("--ca-file=")?.to_owned()))
+    };
+    let files = |mode: &str| {
+        let deployments = deployments(&cluster, &format!("--set mode={mode},{tls}"));
+        deployments.into_iter().filter_map(|it| flag(&it).map(|file| (file, it))).collect::<Vec<_>>()
+    };
+    let [(file, _)] = &files("Single")[..] else { panic!("one process does everything") };
+    assert_eq!(file, "/etc/postern/tls/ca.crt");
+    let [(file, control)] = &files("Split")[..] else { panic!("one component writes Secrets") };
+    assert_eq!(file, "/etc/postern/ca/ca.crt");
+    let pod = &control["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["volumeMounts"][0]["mountPath"], "/etc/postern/ca");
+    let secret = &pod["volumes"][0]["secret"];
+    assert_eq!(secret["secretName"], "my-certificate");
+    assert_eq!(secret["items"], json!([{"key": "ca.crt", "path": "ca.crt"}]));
+    assert_eq!(secret["optional"], true, "a certificate of a public CA comes without it");
+}

@@ -242,7 +242,18 @@ async fn other_names_labels_and_annotations_move_the_content_and_keep_the_creden
                 "rename": {"client-secret": "password"}, "labels": {"team": "billing"}, "annotations": {"example.com/a": "1"},
             }}),
             "password",
-            vec!["client-id", "extra", "issuer-uri", "jwks-uri", "password", "provider", "scopes", "token-uri", "type"],
+            vec![
+                "ca.crt",
+                "client-id",
+                "extra",
+                "issuer-uri",
+                "jwks-uri",
+                "password",
+                "provider",
+                "scopes",
+                "token-uri",
+                "type",
+            ],
             (json!("billing"), json!("1")),
         ),
         (
@@ -255,6 +266,7 @@ async fn other_names_labels_and_annotations_move_the_content_and_keep_the_creden
             json!({}),
             "client-secret",
             vec![
+                "ca.crt",
                 "client-id",
                 "client-secret",
                 "extra",

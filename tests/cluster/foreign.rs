@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::harness::{Credential, Tenant, checkout, output};
 
@@ -44,10 +45,11 @@ async fn the_rust_crate_oauth2_gets_a_token() {
 async fn curl_gets_a_token_with_the_files_that_a_pod_mounts() {
     let scene = Scene::set("curl").await;
     let credential = &scene.credential;
+    let ca = ca_file(credential);
     for replica in &scene.tenant.cluster.replicas {
         let mut curl = Command::new("curl");
         curl.args(["--disable", "--noproxy", "*", "--silent", "--fail-with-body", "--cacert"])
-            .arg(scene.tenant.cluster.ca_file())
+            .arg(ca.path())
             .arg("--user")
             .arg(format!("{}:{}", credential.key("client-id"), credential.key("client-secret")))
             .args(["--data", "grant_type=client_credentials", "--data", "scope=invoices:read"])
@@ -105,7 +107,7 @@ impl Scene {
 
     /// Runs a client against every replica, and returns what it prints.
     pub(crate) fn everywhere(&self, client: impl Fn() -> Command) -> Vec<Value> {
-        let ca_file = self.tenant.cluster.ca_file();
+        let ca_file = ca_file(&self.credential);
         let replicas = self.tenant.cluster.replicas.iter();
         let answers = replicas.map(|replica| {
             let mut client = client();
@@ -113,11 +115,18 @@ impl Scene {
                 client.env(key.replace('-', "_").to_uppercase(), self.credential.key(key));
             }
             for variable in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
-                client.env(variable, &ca_file);
+                client.env(variable, ca_file.path());
             }
             client.env("REPLICA", &replica.url).env("AUDIENCE", AUDIENCE);
             serde_json::from_str(&output(&mut client)).expect("JSON")
         });
         answers.collect()
     }
+}
+
+/// The CA as a pod mounts it.
+fn ca_file(credential: &Credential) -> NamedTempFile {
+    let file = NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), credential.key("ca.crt")).expect("write the CA");
+    file
 }

@@ -40,6 +40,7 @@ async fn the_delivered_secret_is_what_pods_and_the_service_binding_specification
     let credential = tenant.delivered("oauth").await;
     let client_id = tenant.get("Application", "sync").await["metadata"]["uid"].clone();
     let expected = [
+        ("ca.crt", String::from_utf8(tenant.cluster.ca().to_vec()).unwrap()),
         ("client-id", client_id.as_str().unwrap().to_owned()),
         ("issuer-uri", issuer.to_owned()),
         ("jwks-uri", credential.key("jwks-uri").to_owned()),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Replica, Tenant, eventually, http};
+use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Replica, Tenant, eventually, holds, http};
 
 /// The Secret with the certificate that Postern makes.
 const SECRET: &str = "postern-tls";
@@ -44,6 +44,37 @@ async fn exchanged_files_are_served_without_a_restart_and_a_mismatched_pair_is_n
     std::fs::write(&key, &second.1).unwrap();
     eventually("the new pair is served", async || ask(&credential, &replica, &second.0).await).await;
     assert!(ask(&credential, &replica, &first.0).await.is_err(), "the old certificate is still served");
+}
+
+#[tokio::test]
+async fn delivered_secrets_follow_the_file_with_the_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.crt");
+    let cluster = Cluster::own_with(1, &["--ca-file", file.to_str().unwrap()]);
+    let [first, second] = [pair().0, pair().0];
+    std::fs::write(&file, &first).unwrap();
+    cluster.start().await;
+    let tenant = Tenant::on(cluster.clone(), "ca-file", json!({})).await;
+    tenant.settle_in().await;
+    let credential = tenant.issue("blue").await;
+    assert_eq!(credential.key("ca.crt"), first);
+    let value = credential.key("client-secret");
+
+    std::fs::write(&file, &second).unwrap();
+    let delivers = async |ca: &str| {
+        eventually("the Secret has the CA of the file", async || {
+            let now = tenant.delivered("blue").await;
+            assert_eq!(now.key("client-secret"), value);
+            let has = if now.names().contains(&"ca.crt") { now.key("ca.crt") } else { "" };
+            holds(has == ca, has)
+        })
+        .await;
+    };
+    delivers(&second).await;
+    std::fs::remove_file(&file).unwrap();
+    delivers("").await;
+    let events = tenant.list("Event", &tenant.namespace).await;
+    assert!(events.iter().all(|event| event["reason"] != "Repaired"), "nobody else changed it: {events:#?}");
 }
 
 #[tokio::test]

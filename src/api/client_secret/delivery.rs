@@ -17,7 +17,7 @@ pub const TTL_DEFAULT: SignedDuration = SignedDuration::from_mins(15);
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(rename_known_rule())
-    .message("rename may name only the keys of spec.delivery.keys: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type and provider with Default; CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI and SCOPES with Env")
+    .message("rename may name only the keys of spec.delivery.keys: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type, provider and ca.crt with Default; CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI and SCOPES with Env")
     .field_path(".rename"))]
 #[x_kube(validation = Rule::new(rename_free_rule())
     .message("rename must not give a key the name of another key: choose a name that no other key has")
@@ -37,8 +37,8 @@ pub struct Delivery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub ttl: Option<ConfigDuration>,
-    /// Names of the keys. Default: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type, provider.
-    /// Env, for envFrom: CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI, SCOPES.
+    /// Names of the keys. Default: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type, provider, and
+    /// ca.crt where the endpoint's certificate has a CA of its own. Env, for envFrom: CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI, SCOPES.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeySet>,
     /// Other names for single keys.
@@ -99,6 +99,8 @@ impl KeySet {
             Entry::Scopes => ("scopes", Some("SCOPES")),
             Entry::Type => ("type", None),
             Entry::Provider => ("provider", None),
+            // Programs take a CA from a file.
+            Entry::Ca => ("ca.crt", None),
         };
         match self {
             Self::Default => Some(default),
@@ -130,11 +132,13 @@ pub enum Entry {
     Type,
     /// `postern`, a well-known entry of the Service Binding Specification.
     Provider,
+    /// The CA of the endpoint's certificate in PEM, where it is not one that every machine knows.
+    Ca,
 }
 
 impl Entry {
     /// Every entry.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ClientId,
         Self::ClientSecret,
         Self::TokenUri,
@@ -143,6 +147,7 @@ impl Entry {
         Self::Scopes,
         Self::Type,
         Self::Provider,
+        Self::Ca,
     ];
 }
 
