@@ -32,8 +32,8 @@ pub struct ControlArgs {
     pub no_certificate: bool,
 
     /// File in PEM with the CA of the certificate that clients see, where Postern does not make it: of your certificate, or of
-    /// a proxy in front. Delivered Secrets have it as ca.crt. It is read again when it changes; a file that does not exist
-    /// is no CA.
+    /// a proxy in front. Delivered Secrets have its certificates as ca.crt. It is read again when it changes; a file that does
+    /// not exist is no CA.
     #[arg(long, env = "POSTERN_CA_FILE", hide_env_values = true, value_name = "FILE", help_heading = "TLS")]
     pub ca_file: Option<PathBuf>,
 

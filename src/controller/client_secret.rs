@@ -66,9 +66,8 @@ pub(super) async fn reconcile<C: Clock>(
     let workloads = if is_counted_only { Vec::new() } else { context.workloads_of(&secret).await? };
     let unavailable = if is_counted_only { Vec::new() } else { context.unavailable_workloads(&secret).await? };
     let (policy, now) = (&context.settings.policy, context.clock.now());
-    let contested = context.repairs.contested(&delivered_key(&secret), Instant::now());
-    let (contested, contested_for) = contested.unzip();
     let secret = secret.as_ref();
+    let contested = || context.repairs.contested(&delivered_key(secret), Instant::now()).unzip();
     let mut observed = Observed {
         secret,
         application,
@@ -81,7 +80,7 @@ pub(super) async fn reconcile<C: Clock>(
         requested,
         workloads,
         unavailable,
-        contested,
+        contested: contested().0,
         policy,
         now,
     };
@@ -101,6 +100,8 @@ pub(super) async fn reconcile<C: Clock>(
         }
         Done::Act(outcome) => {
             context.undelivered.forget(&key);
+            let (still_contested, contested_for) = contested();
+            observed.contested = still_contested;
             let wanted = status(&observed, &outcome);
             let due = agenda::next(next_due(&secret.spec, &wanted, policy, now), now);
             let next = looks_again(&observed).into_iter().chain(contested_for).fold(due, Next::or_after);
@@ -238,10 +239,15 @@ impl<C: Clock> Context<C> {
     /// Notes and reports that what another client changed was put right. An update of our own (a scope more, another issuer)
     /// is nothing that a person has to know.
     fn note_repair(&self, observed: &Observed<'_>, found: &Secret, difference: Option<Difference>) {
-        let tampered = matches!(observed.delivered, Delivered::Ours { contents: Contents::Changed, .. });
-        if let Some(difference) = difference.filter(|_| tampered) {
-            let what = changed(found, &difference);
-            events::repaired(&self.events, observed.secret, &what);
+        let Delivered::Ours { contents: contents @ (Contents::Changed | Contents::Relabelled), .. } =
+            observed.delivered
+        else {
+            return;
+        };
+        let Some(difference) = difference else { return };
+        let what = changed(found, &difference);
+        events::repaired(&self.events, observed.secret, &what);
+        if contents == Contents::Relabelled {
             self.repairs.note(&delivered_key(observed.secret), Instant::now(), what);
         }
     }

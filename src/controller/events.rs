@@ -196,21 +196,19 @@ async fn write(client: &Client, event: Event, recent: &mut Recent) {
     let namespace = event.metadata.namespace.as_deref().unwrap_or(CLUSTER_SCOPED_NAMESPACE);
     let api = Api::<Event>::namespaced(client.clone(), namespace);
     let now = std::time::Instant::now();
-    let written = match recent.repeated(&event, now) {
-        Some((name, count)) => {
-            let series = json!({"series": {"count": count, "lastObservedTime": event.event_time}});
-            api.patch(&name, &params::patch(), &Patch::Merge(&series)).await
+    if let Some((name, count)) = recent.repeated(&event, now) {
+        let series = json!({"series": {"count": count, "lastObservedTime": event.event_time}});
+        match api.patch(&name, &params::patch(), &Patch::Merge(&series)).await {
+            Ok(_) => return,
+            // Somebody deleted the first one.
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "an event could not be counted, another one is written");
+            }
         }
-        None => api.create(&params::create(), &event).await,
-    };
-    match written {
-        Ok(written) if written.series.is_none() => recent.written(&event, written.name_any(), now),
-        Ok(_) => {}
-        Err(error) => {
-            // The next one is written anew: events live for an hour only.
-            recent.forget(&event);
-            tracing::debug!(error = chain(&error), "an event could not be written");
-        }
+    }
+    match api.create(&params::create(), &event).await {
+        Ok(written) => recent.written(&event, written.name_any(), now),
+        Err(error) => tracing::debug!(error = chain(&error), "an event could not be written"),
     }
 }
 

@@ -192,7 +192,11 @@ impl<C: Clock> Context<C> {
                 let says = found.metadata.annotations.as_ref().and_then(|all| all.get(CONTENT_ANNOTATION));
                 let same = says.is_some_and(|digest| *digest == content.digest());
                 let tampered = difference.concerns_content() && (is_changed || same);
-                if tampered { Contents::Changed } else { Contents::Outdated }
+                match (tampered, difference.is_added_only()) {
+                    (true, true) => Contents::Relabelled,
+                    (true, false) => Contents::Changed,
+                    (false, _) => Contents::Outdated,
+                }
             }
         };
         let now = Finding {

@@ -121,6 +121,16 @@ pub(super) fn has_all_marks(found: &Secret) -> bool {
 }
 
 impl Difference {
+    /// Whether it is nothing but labels and annotations of the user: ours have names of our own, and spec.delivery may not
+    /// add such.
+    pub(super) fn is_added_only(&self) -> bool {
+        let is_ours = |name: &str| name.starts_with("postern.dev/") || name.starts_with("app.kubernetes.io/");
+        self.keys.iter().all(|key| match key.split_once('/') {
+            Some(("labels" | "annotations", name)) => !is_ours(name),
+            _ => false,
+        })
+    }
+
     /// Whether it is more than a note of ours beside the content.
     pub(super) fn concerns_content(&self) -> bool {
         let notes = [KEYS_ANNOTATION, MAC_ANNOTATION].map(|note| format!("annotations/{note}"));

@@ -40,11 +40,6 @@ impl Recent {
         }
         self.0.insert(key(event), Told { name, count: 1, last: now });
     }
-
-    /// The event is gone.
-    pub(super) fn forget(&mut self, event: &Event) {
-        self.0.remove(&key(event));
-    }
 }
 
 fn key(event: &Event) -> u64 {
@@ -74,8 +69,8 @@ mod tests {
         }
         assert_eq!(recent.repeated(&event("b"), now), None, "it says something else");
         assert_eq!(recent.repeated(&event("a"), now + ENDS_AFTER), None);
-        recent.forget(&event("a"));
-        assert_eq!(recent.repeated(&event("a"), now), None);
+        recent.written(&event("a"), "blue-2".to_owned(), now);
+        assert_eq!(recent.repeated(&event("a"), now), Some(("blue-2".to_owned(), 2)));
     }
 
     #[test]

@@ -45,13 +45,8 @@ pub async fn keep(
 ) {
     let mut told = String::new();
     loop {
-        let pause = match load_or_create(&client, &namespace, &sans, clock.now()).await {
-            Ok(ca) => {
-                published.send_if_modified(|known| {
-                    let is_new = known.as_deref() != Some(ca.as_str());
-                    *known = Some(ca.into());
-                    is_new
-                });
+        let pause = match load_or_create(&client, &namespace, &sans, clock.now(), &published).await {
+            Ok(()) => {
                 kept.cancel();
                 told.clear();
                 LOOK_EVERY
@@ -74,7 +69,8 @@ async fn load_or_create(
     namespace: &str,
     sans: &[String],
     now: Timestamp,
-) -> Result<String, TlsStoreError> {
+    published: &watch::Sender<Option<Arc<str>>>,
+) -> Result<(), TlsStoreError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let found = match find_certificate(&api).await? {
         Some(found) => found,
@@ -82,7 +78,12 @@ async fn load_or_create(
     };
     let found = if is_current(&found, sans, now)? { found } else { renew(&api, &found, sans, now).await? };
     let ca = entry(&found, CA_CERT)?;
-    publish(client, namespace, &ca).await.map(|()| ca)
+    published.send_if_modified(|known| {
+        let is_new = known.as_deref() != Some(ca.as_str());
+        *known = Some(ca.as_str().into());
+        is_new
+    });
+    publish(client, namespace, &ca).await
 }
 
 async fn create(api: &Api<Secret>, sans: &[String], now: Timestamp) -> Result<Secret, TlsStoreError> {

@@ -110,9 +110,10 @@ impl Observed<'_> {
         *contents != Contents::Right && self.newest_is(version.as_deref())
     }
 
-    /// Whether what another client changed is left as it is, because it would be changed again.
+    /// Whether what another client changed is left as it is, because it would be changed again. Never what a pod reads, nor
+    /// what the Secret is recognised and watched by.
     fn leaves_for_now(&self) -> bool {
-        self.contested.is_some() && matches!(self.delivered, Delivered::Ours { contents: Contents::Changed, .. })
+        self.contested.is_some() && matches!(self.delivered, Delivered::Ours { contents: Contents::Relabelled, .. })
     }
 
     fn status(&self) -> Option<&ClientSecretStatus> {
@@ -203,10 +204,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         observed_generation: secret.metadata.generation,
         binding: has_secret.then_some(Reference { name }),
         secret_uid: observed.secret_uid.map(uuid_text).or(previous.secret_uid).filter(|_| has_secret),
-        losses: previous
-            .losses
-            .unwrap_or_default()
-            .checked_add(i64::from(observed.is_loss(outcome)))
+        losses: Some(previous.losses.unwrap_or_default().saturating_add(observed.losses_by(outcome)))
             .filter(|all| *all > 0),
         hint: versions.first().filter(|_| generated).map(Version::hint),
         uses: secret.spec.uses_summary(),

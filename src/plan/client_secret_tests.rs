@@ -334,7 +334,7 @@ fn an_entry_of_restrict_to_that_the_application_does_not_hold_is_told() {
 #[test]
 fn what_others_changed_is_repaired_and_a_retired_value_that_is_put_back_is_replaced() {
     let settled = settled(plain(), "one");
-    for contents in [Contents::Outdated, Contents::Changed] {
+    for contents in [Contents::Outdated, Contents::Relabelled, Contents::Changed] {
         let delivered = Delivered::Ours { version: Some("one".into()), contents, immutable: false };
         assert_eq!(decide(&observed(&settled, delivered)), Action::Repair);
     }
@@ -627,12 +627,21 @@ fn a_lost_secret_is_counted_once_and_ends_the_tokens_of_its_value() {
     assert_eq!(lost(&staged), 1);
     let staged = with_status(&settled, staged);
     assert_ne!(staged.credential(), settled.credential());
-    // The new value could not be delivered yet, and is staged once more.
-    let again = status(&observed(&staged, Delivered::Absent), &by_loss("three"));
-    assert_eq!(lost(&again), 1);
+    // The new value could not be delivered yet, and is recorded once more; or it is lost as well, whoever had it.
+    assert_eq!(lost(&status(&observed(&staged, Delivered::Absent), &by_loss("two"))), 1);
+    assert_eq!(lost(&status(&observed(&staged, Delivered::Absent), &by_loss("three"))), 2);
     let delivered = with_status(&staged, status(&observed(&staged, ours("two")), &Outcome::Unchanged));
     assert_eq!(lost(delivered.status.as_ref().unwrap()), 1);
     assert_eq!(lost(&status(&observed(&delivered, Delivered::Absent), &by_loss("three"))), 2);
+
+    // Overwritten, the old value is accepted until the new one is delivered. Its tokens end with it, those of before at once.
+    let overwritten = with_status(&settled, status(&observed(&settled, foreign_value()), &by_loss("two")));
+    assert_eq!(lost(overwritten.status.as_ref().unwrap()), 1);
+    assert_eq!(lost(&status(&observed(&overwritten, foreign_value()), &by_loss("two"))), 1, "it is refused");
+    assert_eq!(lost(&status(&observed(&overwritten, Delivered::Absent), &by_loss("two"))), 2, "and then deleted");
+    let promoted = with_status(&overwritten, status(&observed(&overwritten, ours("two")), &Outcome::Unchanged));
+    assert_eq!(lost(promoted.status.as_ref().unwrap()), 2);
+    assert_eq!(lost(&status(&observed(&promoted, ours("two")), &Outcome::Unchanged)), 2);
 
     // No other Secret can take its place.
     let gone = with_status(&settled, status(&observed(&settled, Delivered::Foreign), &Outcome::Unchanged));

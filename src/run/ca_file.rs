@@ -1,63 +1,114 @@
 //! The CA of a certificate that Postern is given, for the Secrets that it delivers (`--ca-file`).
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::watch;
 
+type Ca = Option<Arc<str>>;
+
 /// How often the file is read again. A mounted Secret is up to a minute behind already.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A file that has gone is believed to stay away after this time: a certificate that is issued again is away for less.
+const GONE_AFTER: Duration = Duration::from_mins(5);
+/// Every delivered Secret carries it. More is a bundle of public CAs, which clients have already.
+const LONGEST: usize = 64 * 1024;
 
-/// The CA in the file, now and after each change. A file that does not exist, or is empty, is no CA: clients trust the
-/// certificate anyway, as with one of a public CA.
-pub(super) async fn follow(file: PathBuf) -> watch::Receiver<Option<Arc<str>>> {
-    let (ca, followed) = watch::channel(None);
-    let mut told = String::new();
-    look(&file, &ca, &mut told).await;
+/// The CA in the file, as soon as it can be read, and after each change. A file that does not exist, or is empty, is no CA:
+/// clients trust the certificate anyway, as with one of a public CA.
+pub(super) async fn follow(file: PathBuf) -> watch::Receiver<Ca> {
+    let mut seen = Follower::default();
+    // Without it, delivered Secrets would lose the CA that they have.
+    let first = loop {
+        if let Some(found) = seen.take(read(&file).await, Instant::now()) {
+            break found;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    let (ca, followed) = watch::channel(first);
     tokio::spawn(async move {
         while !ca.is_closed() {
             tokio::time::sleep(LOOK_EVERY).await;
-            look(&file, &ca, &mut told).await;
+            if let Some(found) = seen.take(read(&file).await, Instant::now()) {
+                ca.send_if_modified(|known| std::mem::replace(known, found.clone()) != found);
+            }
         }
     });
     followed
 }
 
-/// Reads the file once. `told` is the problem that was logged last.
-async fn look(file: &Path, ca: &watch::Sender<Option<Arc<str>>>, told: &mut String) {
-    let problem = match read(file).await {
-        Ok(found) => {
-            ca.send_if_modified(|known| {
-                let is_new = *known != found;
-                *known = found;
-                is_new
-            });
-            String::new()
-        }
-        Err(problem) => problem,
-    };
-    if !problem.is_empty() && problem != *told {
-        tracing::warn!(problem, "--ca-file cannot be used; delivered Secrets keep the CA that was read before");
-    }
-    *told = problem;
+/// What was read so far.
+#[derive(Debug, Default)]
+struct Follower {
+    had_one: bool,
+    gone_since: Option<Instant>,
+    /// The problem that was logged last.
+    told: String,
 }
 
-async fn read(file: &Path) -> Result<Option<Arc<str>>, String> {
-    let text = match tokio::fs::read_to_string(file).await {
+impl Follower {
+    /// What to deliver after a look; `None`: what was delivered before.
+    fn take(&mut self, read: Result<Ca, String>, now: Instant) -> Option<Ca> {
+        let found = match read {
+            Ok(found) => {
+                self.told.clear();
+                found
+            }
+            Err(problem) => {
+                if problem != self.told {
+                    tracing::warn!(
+                        problem,
+                        "--ca-file cannot be used: the CA that was read before is delivered, if there was one"
+                    );
+                }
+                self.told = problem;
+                return None;
+            }
+        };
+        if found.is_none() && self.had_one {
+            let since = *self.gone_since.get_or_insert(now);
+            if now.duration_since(since) < GONE_AFTER {
+                return None;
+            }
+        }
+        (self.had_one, self.gone_since) = (found.is_some(), None);
+        Some(found)
+    }
+}
+
+/// The certificates in the file, and nothing else that stands there: everybody may read them.
+async fn read(file: &Path) -> Result<Ca, String> {
+    let text = match tokio::fs::read(file).await {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{}: {error}", file.display())),
     };
-    if text.trim().is_empty() {
+    if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    match CertificateDer::from_pem_slice(text.as_bytes()) {
-        Ok(_) => Ok(Some(text.into())),
-        Err(_) => Err(format!("{} holds no certificate in PEM", file.display())),
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let pem: String = certificates.iter().flatten().map(|certificate| encoded(certificate)).collect();
+    match pem.len() {
+        0 => Err(format!("{} holds no certificate in PEM", file.display())),
+        1..=LONGEST => Ok(Some(pem.into())),
+        _ => Err(format!("{} is longer than {LONGEST} bytes: keep only the CA of the endpoint in it", file.display())),
     }
+}
+
+/// PEM (RFC 7468).
+fn encoded(certificate: &[u8]) -> String {
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
+        let _ = writeln!(pem, "{}", String::from_utf8_lossy(line));
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
 }
 
 #[cfg(test)]
@@ -65,17 +116,36 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_no_certificate_is_never_delivered() {
+    async fn nothing_but_certificates_is_ever_delivered() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.crt");
         assert_eq!(read(&file).await, Ok(None), "there is no file");
         let write = |text: &str| std::fs::write(&file, text).unwrap();
         write("\n");
         assert_eq!(read(&file).await, Ok(None));
-        write("-----BEGIN PRIVATE KEY-----\nMAo=\n-----END PRIVATE KEY-----\n");
+        write("nonsense");
         assert!(read(&file).await.unwrap_err().ends_with("ca.crt holds no certificate in PEM"));
-        let certificate = "-----BEGIN CERTIFICATE-----\nMAo=\n-----END CERTIFICATE-----\n";
-        write(certificate);
-        assert_eq!(read(&file).await, Ok(Some(certificate.into())));
+        let made = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem().replace("\r\n", "\n"), made.signing_key.serialize_pem());
+        write(&format!("# of the proxy\n{key}{certificate}{certificate}"));
+        assert_eq!(read(&file).await, Ok(Some(format!("{certificate}{certificate}").into())));
+        write(&key);
+        assert!(read(&file).await.unwrap_err().ends_with("ca.crt holds no certificate in PEM"));
+        write(&certificate.repeat(200));
+        assert!(read(&file).await.unwrap_err().contains("keep only the CA"));
+    }
+
+    #[test]
+    fn a_file_that_goes_is_missed_after_a_while_and_one_that_cannot_be_read_never() {
+        let (mut follower, start) = (Follower::default(), Instant::now());
+        let ca: Ca = Some("ca".into());
+        assert_eq!(follower.take(Err("no".to_owned()), start), None);
+        assert_eq!(follower.take(Ok(None), start), Some(None), "there never was one");
+        assert_eq!(follower.take(Ok(ca.clone()), start), Some(ca.clone()));
+        assert_eq!(follower.take(Ok(None), start), None);
+        assert_eq!(follower.take(Ok(ca.clone()), start + GONE_AFTER), Some(ca.clone()), "it is back");
+        assert_eq!(follower.take(Ok(None), start + GONE_AFTER), None);
+        assert_eq!(follower.take(Err("no".to_owned()), start + GONE_AFTER * 3 / 2), None);
+        assert_eq!(follower.take(Ok(None), start + GONE_AFTER * 2), Some(None));
     }
 }

@@ -2,7 +2,6 @@
 //! makes for the endpoint.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::SignedDuration;
 use tokio::sync::{oneshot, watch};
@@ -21,9 +20,6 @@ use crate::plan::content::Endpoints;
 
 /// How long it takes at most until the controller has heard of a use that was reported.
 const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
-
-/// Longest wait for the CA of the endpoint's certificate.
-const CA_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The controller, before it starts.
 pub(super) struct Control {
@@ -51,11 +47,11 @@ impl Control {
             tasks.spawn(controller::keep_certificate(client, namespace, names, clock, certificate_kept, own));
         }
         tasks.spawn(async move {
-            // A Secret that is delivered before the CA is known is written twice.
+            // Without it, delivered Secrets would lose the CA that they have. Where there is none, nobody sends one.
             let ca = if let Some(file) = self.args.ca_file.clone() {
                 ca_file::follow(file).await
             } else {
-                let _ = tokio::time::timeout(CA_PATIENCE, own_ca.wait_for(Option::is_some)).await;
+                let _ = own_ca.wait_for(Option::is_some).await;
                 own_ca
             };
             let settings = self.settings(ca);

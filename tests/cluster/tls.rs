@@ -71,8 +71,6 @@ async fn delivered_secrets_follow_the_file_with_the_ca() {
         .await;
     };
     delivers(&second).await;
-    std::fs::remove_file(&file).unwrap();
-    delivers("").await;
     let events = tenant.list("Event", &tenant.namespace).await;
     assert!(events.iter().all(|event| event["reason"] != "Repaired"), "nobody else changed it: {events:#?}");
 }

@@ -66,8 +66,8 @@ pub struct Observed<'a> {
     pub workloads: Vec<(Workload, Rollout)>,
     /// Workloads that no rotation could restart, found before one is under way.
     pub unavailable: Vec<(Workload, Rollout)>,
-    /// What another client changes in the delivered Secret as often as it is put right; `None`: nothing, or it is time to
-    /// put it right.
+    /// Labels and annotations of the delivered Secret that another client changes as often as they are put right; `None`:
+    /// none, or it is time to put them right.
     pub contested: Option<String>,
     /// What the operator allows.
     pub policy: &'a Policy,
@@ -129,6 +129,8 @@ pub enum Contents {
     Outdated,
     /// Another client changed it.
     Changed,
+    /// Another client changed nothing but labels and annotations that spec.delivery adds.
+    Relabelled,
 }
 
 /// The Secret that a value is imported from.

@@ -231,14 +231,26 @@ impl Observed<'_> {
         }
     }
 
-    /// Whether this ends a value because the Secret that held it was lost. Told once.
-    pub(super) fn is_loss(&self, outcome: &Outcome) -> bool {
-        let is_new = self.has_live_version() && self.staged_cause() != Some(RotationCause::SecretLost);
+    /// How many losses of the Secret to count, each of which ends tokens: when its value is to be replaced, and when a value
+    /// that was accepted until then ends. A value that could not be delivered and is recorded again is no new loss.
+    pub(super) fn losses_by(&self, outcome: &Outcome) -> i64 {
         let is_lost = match outcome {
-            Outcome::Staged(_, cause) => *cause == RotationCause::SecretLost,
-            _ => self.is_lost_for_good(),
+            Outcome::Staged(issued, RotationCause::SecretLost) => {
+                let mut others = self.versions().iter().filter(|version| version.id != issued.id);
+                let is_recorded = self.newest().is_some_and(|newest| newest.id == issued.id);
+                let has_other = others.any(|version| version.state != VersionState::Retired);
+                has_other && (!is_recorded || self.delivered == Delivered::Absent)
+            }
+            Outcome::Staged(..) => false,
+            _ if self.is_lost_for_good() => self.has_live_version(),
+            _ => {
+                let is_replaced =
+                    |version: &Version| version.state == VersionState::Retiring && version.retires_at.is_none();
+                let is_delivered = self.staged_cause() == Some(RotationCause::SecretLost) && self.staged_is_delivered();
+                is_delivered && self.versions().iter().any(is_replaced)
+            }
         };
-        is_new && is_lost
+        i64::from(is_lost)
     }
 
     /// Also of a value that has ended: after a leak it is the one that people look for.

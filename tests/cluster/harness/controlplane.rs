@@ -34,7 +34,7 @@ policies=validatingadmissionpolicies,validatingadmissionpolicybindings
 delete --all $policies,mutatingadmissionpolicies,mutatingadmissionpolicybindings
 delete --selector '!kubernetes.io/bootstrapping' clusterroles,clusterrolebindings
 delete --all accessgroups
-delete --all --namespace default serviceusers,applications,clientsecrets,secrets,deployments
+delete --all --namespace default serviceusers,applications,clientsecrets,secrets,deployments,events
 own='metadata.name!=default,metadata.name!=kube-system,metadata.name!=kube-public,metadata.name!=kube-node-lease'
 delete --field-selector \"$own\" namespaces
 ";
