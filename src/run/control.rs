@@ -47,6 +47,9 @@ impl Control {
             tasks.spawn(controller::keep_certificate(client, namespace, names, clock, certificate_kept, own));
         }
         tasks.spawn(async move {
+            let Process { args, client, clock, .. } = self.process.clone();
+            let stored = controller::await_keys(&client, &args.namespace, &args.replica_name, &clock).await;
+            let install = Arc::new(stored.install);
             // Without it, delivered Secrets would lose the CA that they have. Where there is none, nobody sends one.
             let ca = if let Some(file) = self.args.ca_file.clone() {
                 ca_file::follow(file).await
@@ -55,9 +58,6 @@ impl Control {
                 own_ca
             };
             let settings = self.settings(ca);
-            let Process { args, client, clock, .. } = self.process;
-            let stored = controller::await_keys(&client, &args.namespace, &args.replica_name, &clock).await;
-            let install = Arc::new(stored.install);
             let lead = controller::Lead { fit, leading: lead };
             controller::run(client, model, clock, settings, install, self.updates, lead).await;
         });

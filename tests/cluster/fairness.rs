@@ -134,9 +134,9 @@ async fn restarts_that_never_end_delay_no_other_tenant() {
 #[tokio::test]
 async fn a_service_user_that_is_suspended_and_resumed_without_end_delays_no_other_tenant() {
     let (flood, quiet, leaked) = tenants("toggles").await;
-    applications(&flood, 5).await;
-    secrets(&flood, 5, &json!({})).await;
-    for number in 0..5 * SECRETS {
+    applications(&flood, 3).await;
+    secrets(&flood, 3, &json!({})).await;
+    for number in 0..3 * SECRETS {
         flood.ready("ClientSecret", &format!("secret-{number}")).await;
     }
     let toggles = async {

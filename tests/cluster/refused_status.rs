@@ -32,6 +32,15 @@ async fn a_status_that_is_refused_is_reported_by_an_event_and_a_condition_of_its
         assert!(message.starts_with("status: the API server refuses") && message.contains("frozen today"), "{told}");
         assert!(tenant.get(kind, &name).await["status"][field].is_null());
     }
+    for (kind, ..) in FIELDS {
+        let home = if kind == "AccessGroup" { "default" } else { &tenant.namespace };
+        eventually(format_args!("an event tells it of the {kind}"), async || {
+            let events = tenant.list("Event", home).await;
+            let about = |event: &Value| event["reason"] == "StatusRefused" && event["regarding"]["name"] == *name;
+            holds(events.iter().any(|event| about(event) && event["regarding"]["kind"] == kind), "it does not")
+        })
+        .await;
+    }
     // It is tried again several times meanwhile.
     tokio::time::sleep(std::time::Duration::from_secs(7)).await;
     for (kind, ..) in FIELDS {
