@@ -118,7 +118,7 @@ async fn an_expired_credential_is_refused_by_itself_and_an_extended_one_works_ag
 
     tenant.apply(&client_secret("blue", "sync", json!({"expiresIn": "1y"}))).await;
     tenant.ready("ClientSecret", "blue").await;
-    tenant.accepted(&credential).await;
+    tenant.let_in(&credential).await;
     let past = json!({"spec": {"expiresIn": null, "expiresAt": "2020-01-01T00:00:00Z"}});
     tenant.merge("ClientSecret", &tenant.namespace, "blue", past).await.unwrap();
     tenant.turned_away(&credential).await;
@@ -218,7 +218,7 @@ async fn suspending_an_application_or_its_service_user_is_reversible() {
         assert!(message.contains("spec.suspend"), "{message}");
         tenant.merge(kind, &tenant.namespace, "sync", suspend(false)).await.unwrap();
         tenant.says("ClientSecret", "blue", "Ready", "True", "Issued").await;
-        tenant.accepted(&credential).await;
+        tenant.let_in(&credential).await;
     }
 }
 
