@@ -52,6 +52,11 @@ impl Shape {
         secret * self.applications / self.secrets
     }
 
+    /// Number of one of the Applications in a namespace, in turn.
+    pub fn application_in(&self, namespace: usize, turn: usize) -> usize {
+        turn % (self.applications / self.namespaces) * self.namespaces + namespace
+    }
+
     /// The Application with this number.
     pub fn application(&self, n: usize) -> Value {
         // A user of the same namespace: users and applications are spread over the namespaces in the same way.

@@ -28,6 +28,7 @@ mod operator;
 mod report;
 mod revocation;
 mod startup;
+mod tenant_floods;
 mod tenants;
 mod tokens;
 

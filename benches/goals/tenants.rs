@@ -1,30 +1,33 @@
-//! One tenant floods: a Secret that two hundred ClientSecrets import is changed again and again. How long another tenant
-//! waits meanwhile for a new credential, and for the answer to a leak.
+//! One tenant floods, in each of several ways. How long another tenant waits meanwhile for a new credential, and for the
+//! answer to a leak.
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use postern::api::ClientSecret;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, Shape, namespace};
 use crate::operator::Replica;
 use crate::report::{Goal, compare, note};
+use crate::tenant_floods::{Flood, client_secret};
 use crate::{Result, percentile};
 
+/// The namespace of the tenant that is measured; the others flood, one after the other.
+const QUIET: usize = Flood::ALL.len();
+const TENANTS: usize = QUIET + 1;
 /// A service user for each tenant, and ten applications of each.
-const SHAPE: Shape = Shape { groups: 1, namespaces: 2, users: 2, applications: 20, secrets: 0 };
-const IMPORTERS: usize = 200;
-/// Credentials of the other tenant that are measured.
+const SHAPE: Shape = Shape { groups: 1, namespaces: TENANTS, users: TENANTS, applications: 10 * TENANTS, secrets: 0 };
+/// Credentials that are measured each time.
 const CREDENTIALS: usize = 100;
 /// Limit for the 99th percentile.
 const LIMIT_MS: f64 = 2_000.0;
-/// Less than all the hashes for one change take.
-const CHANGE_EVERY: Duration = Duration::from_secs(5);
+/// Long enough for the first wave of a flood to reach the operator.
+const UNDER_WAY: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -38,32 +41,27 @@ pub async fn measure() -> Result<()> {
     cluster.users(&SHAPE).await?;
     cluster.applications(&SHAPE).await?;
     let client = Client::try_default().await?;
-    let (flood, quiet) = (namespace(0), namespace(1));
-    let idle = credentials(&client, &quiet, "idle").await?;
-    report("alone", idle)?;
-    let source: Api<Secret> = Api::namespaced(client.clone(), &flood);
-    source.create(&PostParams::default(), &object(legacy(0))?).await?;
-    let importers: Api<ClientSecret> = Api::namespaced(client.clone(), &flood);
-    for number in 0..IMPORTERS {
-        let spec = json!({"source": {"existing": {"secretName": "legacy", "key": "password"}}});
-        let application = number % (SHAPE.applications / 2) * 2;
-        importers.create(&PostParams::default(), &secret(&format!("importer-{number}"), application, &spec)?).await?;
-    }
-    let flooding = tokio::spawn(async move {
-        for number in 1_usize.. {
-            let patch = Patch::Merge(legacy(number));
-            let _ = source.patch("legacy", &PatchParams::default(), &patch).await;
-            sleep(CHANGE_EVERY).await;
+    let quiet = namespace(QUIET);
+    let alone = credentials(&client, &quiet, "alone").await?;
+    report("alone", alone)?;
+    for (tenant, flood) in Flood::ALL.into_iter().enumerate() {
+        let scene = flood.prepare(&cluster, &SHAPE, tenant).await?;
+        let flooding = tokio::spawn(scene.clone().run());
+        sleep(UNDER_WAY).await;
+        let flooded = credentials(&client, &quiet, flood.name()).await;
+        // A flood that has ended by itself has failed, and nothing was measured.
+        if flooding.is_finished() {
+            return flooding.await?;
         }
-    });
-    sleep(CHANGE_EVERY).await;
-    let flooded = credentials(&client, &quiet, "flooded").await;
-    flooding.abort();
-    report("while another tenant floods", flooded?)
+        flooding.abort();
+        report(&format!("while another tenant floods with {}", flood.name()), flooded?)?;
+        scene.clean_up().await?;
+    }
+    Ok(())
 }
 
 fn report(when: &str, (mut new, mut leaked): (Vec<f64>, Vec<f64>)) -> Result<()> {
-    for (what, took) in [("a new credential", &mut new), ("a new value after a leak", &mut leaked)] {
+    for (what, took) in [("new credential", &mut new), ("value after a leak", &mut leaked)] {
         compare(format!("{what} {when}, 99 %"), percentile(took, 99), "ms", Goal::AtMost(LIMIT_MS))?;
         note(format!("{what} {when}, median"), percentile(took, 50), "ms")?;
     }
@@ -71,14 +69,14 @@ fn report(when: &str, (mut new, mut leaked): (Vec<f64>, Vec<f64>)) -> Result<()>
 }
 
 /// Milliseconds until new credentials are ready, and until deleted Secrets are there again with new values.
-async fn credentials(client: &Client, namespace: &str, name: &str) -> Result<(Vec<f64>, Vec<f64>)> {
+async fn credentials(client: &Client, namespace: &str, series: &str) -> Result<(Vec<f64>, Vec<f64>)> {
     let secrets: Api<ClientSecret> = Api::namespaced(client.clone(), namespace);
     let delivered: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let (mut new, mut leaked) = (Vec::new(), Vec::new());
     for number in 0..CREDENTIALS {
-        let name = format!("{name}-{number}");
-        let application = number % (SHAPE.applications / 2) * 2 + 1;
-        secrets.create(&PostParams::default(), &secret(&name, application, &json!({}))?).await?;
+        let name = format!("{series}-{number}");
+        let secret = client_secret(&name, SHAPE.application_in(QUIET, number), json!({}))?;
+        secrets.create(&PostParams::default(), &secret).await?;
         let began = Instant::now();
         let is_ready = |secret: &ClientSecret| {
             let conditions = secret.status.iter().flat_map(|status| &status.conditions);
@@ -107,28 +105,4 @@ where
         Result::Ok(())
     };
     tokio::time::timeout(PATIENCE, asking).await?
-}
-
-fn legacy(number: usize) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "legacy", "labels": {"postern.dev/import": "true"}},
-        "stringData": {"password": format!("a value of some length, the one with number {number}")},
-    })
-}
-
-fn secret(name: &str, application: usize, spec: &Value) -> Result<ClientSecret> {
-    let mut spec = spec.clone();
-    if let Some(spec) = spec.as_object_mut() {
-        spec.insert("applicationRef".to_owned(), json!({"name": format!("application-{application}")}));
-    }
-    let kind = json!({"apiVersion": "postern.dev/v1alpha1", "kind": "ClientSecret", "metadata": {"name": name}});
-    let mut whole = kind;
-    if let Some(whole) = whole.as_object_mut() {
-        whole.insert("spec".to_owned(), spec);
-    }
-    object(whole)
-}
-
-fn object<K: DeserializeOwned>(object: Value) -> Result<K> {
-    Ok(serde_json::from_value(object)?)
 }
