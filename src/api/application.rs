@@ -153,6 +153,9 @@ pub struct Token {
     /// introspection endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<TokenFormat>,
+    /// Header `typ` of a JWT: at+jwt (default, RFC 9068), or JWT for verifiers that refuse at+jwt and cannot be changed.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<TokenType>,
     /// Opaque tokens only: a token that has not been used for this long has ended; at least 1m. Each introspection, call
     /// of userinfo or pass through forward authentication is a use. Absent: a token lives as long as `lifetime` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,6 +194,19 @@ pub enum TokenFormat {
     Jwt,
     /// `pat_…`, for introspection.
     Opaque,
+}
+
+/// Header `typ` of an access token that is a JWT: at+jwt (default, RFC 9068), or JWT for verifiers that refuse at+jwt and
+/// cannot be changed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum TokenType {
+    /// As RFC 9068 §2.1 says: no other JWT passes for an access token.
+    #[default]
+    #[serde(rename = "at+jwt")]
+    AccessToken,
+    /// What verifiers know that are older than RFC 9068.
+    #[serde(rename = "JWT")]
+    Jwt,
 }
 
 /// JWS algorithm (RFC 7518 §3.1).

@@ -40,6 +40,7 @@ pub use uses::Use;
     namespaced,
     shortname = "csec",
     category = "postern",
+    label("servicebinding.io/provisioned-service", "true"),
     status = "ClientSecretStatus",
     doc = "ClientSecret is one credential of an application, and the Kubernetes Secret it is delivered in. Up to 20 per application.",
     derive = "PartialEq",

@@ -120,6 +120,16 @@ mod tests {
         }
     }
 
+    /// Service Binding Specification: it tells tools which kinds are Provisioned Services.
+    #[test]
+    fn the_kind_with_a_binding_in_its_status_is_a_provisioned_service() {
+        for crd in all() {
+            let labels = crd.metadata.labels.unwrap_or_default();
+            let is_labelled = labels.get("servicebinding.io/provisioned-service").is_some_and(|value| value == "true");
+            assert_eq!(is_labelled, crd.spec.names.kind == "ClientSecret", "{}", crd.spec.names.kind);
+        }
+    }
+
     #[test]
     fn conditions_are_bounded_as_kubernetes_bounds_its_own() {
         for (kind, root) in roots().into_iter().filter(|(kind, _)| kind != "EndpointState") {

@@ -15,6 +15,7 @@ pub mod authority;
 pub mod client_secret;
 pub mod conditions;
 pub mod crds;
+pub mod default_scopes;
 pub mod digest;
 pub mod duration;
 pub mod endpoint_state;

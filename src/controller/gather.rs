@@ -4,14 +4,14 @@ use kube::{Resource, ResourceExt};
 
 use super::Context;
 use super::propagation::needed;
-use crate::api::authority::{narrow, scopes};
+use crate::api::authority::narrow;
 use crate::api::client_secret::{Version, VersionState};
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::clock::Clock;
 use crate::model::{Key, Line};
 use crate::plan::application::{self, Closed, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
-use crate::plan::content::{Content, Endpoints};
+use crate::plan::content::{Client, Content, Endpoints};
 
 /// An application with what its status is decided from.
 pub(super) struct ApplicationFacts {
@@ -86,7 +86,11 @@ impl<C: Clock> Context<C> {
         let held = narrow(&authority, secret.spec.restrict_to.as_deref());
         let verdict = application::ready_verdict(&facts.observed(self, &found, (0, 0)));
         ApplicationState::Known {
-            content: Content::new(&self.endpoints(), client_id, &scopes(&held), secret.spec.delivery.as_deref()),
+            content: Content::new(
+                &self.endpoints(),
+                &Client { id: client_id, held: &held, token: &found.spec.token.clone().unwrap_or_default() },
+                secret.spec.delivery.as_deref(),
+            ),
             authority: Some(authority),
             closed: (!verdict.status).then(|| Closed::new(verdict.reason, verdict.message)),
         }

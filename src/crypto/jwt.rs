@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::crypto::keyset::KeySet;
-use crate::crypto::signing::{SigningKey, SigningKeyError};
+use crate::crypto::signing::{SigningKey, SigningKeyError, TokenType};
 
 /// Why a token could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +21,12 @@ pub enum JwtError {
 /// Bytes of usual claims as JSON, so that they are allocated once. Longer ones are longer.
 const CLAIMS_LEN: usize = 768;
 
-/// `claims` as an access token: header `typ: at+jwt`, `alg` and `kid` of the key that is to sign it.
+/// `claims` as an access token: header `typ` as asked for, `alg` and `kid` of the key that is to sign it.
 ///
 /// # Errors
 /// [`JwtError::Claims`]
-pub fn access_token<T: Serialize>(key: &SigningKey, claims: &T) -> Result<UnsignedJwt, JwtError> {
-    unsigned(key.access_token_header(), claims)
+pub fn access_token<T: Serialize>(key: &SigningKey, typ: TokenType, claims: &T) -> Result<UnsignedJwt, JwtError> {
+    unsigned(key.access_token_header(typ), claims)
 }
 
 /// `claims` as an answer of introspection (RFC 9701 §5).
@@ -90,7 +90,7 @@ pub fn verify_access_token(keys: &KeySet, token: &[u8]) -> Result<Vec<u8>, NotOu
     let mut parts = token.splitn(3, dots);
     let (header, claims) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let signature = parts.next().unwrap_or_default();
-    let key = keys.keys().find(|key| key.access_token_header().as_bytes() == header).ok_or(NotOurs::Header)?;
+    let key = keys.keys().find(|key| key.writes_access_token_header(header)).ok_or(NotOurs::Header)?;
     let signed = token.get(..header.len() + 1 + claims.len()).ok_or(NotOurs::Signature)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| NotOurs::Signature)?;
     if !keys.is_verified(token, || key.verifies(signed, &signature)) {
@@ -111,7 +111,11 @@ mod tests {
     }
 
     fn signed(key: &SigningKey) -> String {
-        access_token(key, &serde_json::json!({"sub": "x"})).unwrap().sign(key).unwrap()
+        signed_as(TokenType::AccessToken, key)
+    }
+
+    fn signed_as(typ: TokenType, key: &SigningKey) -> String {
+        access_token(key, typ, &serde_json::json!({"sub": "x"})).unwrap().sign(key).unwrap()
     }
 
     #[test]
@@ -119,8 +123,10 @@ mod tests {
         let keys = [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::Es256].map(key);
         let set = KeySet::new(keys.clone());
         for key in &keys {
-            let token = signed(key);
-            assert_eq!(verify_access_token(&set, token.as_bytes()), Ok(br#"{"sub":"x"}"#.to_vec()));
+            for typ in [TokenType::AccessToken, TokenType::Jwt] {
+                let token = signed_as(typ, key);
+                assert_eq!(verify_access_token(&set, token.as_bytes()), Ok(br#"{"sub":"x"}"#.to_vec()));
+            }
         }
     }
 
@@ -150,7 +156,9 @@ mod tests {
         assert_eq!(verify_access_token(&set, foreign.as_bytes()), Err(NotOurs::Header));
         let kid = ours.kid();
         for header in [
-            format!(r#"{{"typ":"JWT","alg":"ES256","kid":"{kid}"}}"#),
+            format!(r#"{{"typ":"jwt","alg":"ES256","kid":"{kid}"}}"#),
+            format!(r#"{{"typ":"token-introspection+jwt","alg":"ES256","kid":"{kid}"}}"#),
+            format!(r#"{{"typ":"JWT","alg":"none","kid":"{kid}"}}"#),
             format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#),
             format!(r#"{{"typ":"at+jwt","alg":"none","kid":"{kid}"}}"#),
             format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"{kid}"}}"#),
@@ -163,7 +171,7 @@ mod tests {
         }
         // The header of one of our keys, and the signature of another one.
         let claims = foreign.split_once('.').unwrap().1;
-        let mixed = format!("{}.{claims}", ours.access_token_header());
+        let mixed = format!("{}.{claims}", ours.access_token_header(TokenType::AccessToken));
         assert_eq!(verify_access_token(&set, mixed.as_bytes()), Err(NotOurs::Signature));
         assert_eq!(verify_access_token(&KeySet::new([]), foreign.as_bytes()), Err(NotOurs::Header));
     }

@@ -37,6 +37,15 @@ impl SigningAlgorithm {
     }
 }
 
+/// Header `typ` of an access token (RFC 7515 §4.1.9).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenType {
+    /// `at+jwt`, as RFC 9068 §2.1 says.
+    AccessToken,
+    /// `JWT`, for verifiers that refuse the other.
+    Jwt,
+}
+
 impl fmt::Display for SigningAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -87,7 +96,13 @@ pub struct SigningKey {
     private: Private,
     verifier: ParsedPublicKey,
     public: PublicJwk,
-    access_token_header: String,
+    access_token_headers: AccessTokenHeaders,
+}
+
+/// The protected headers of access tokens signed with a key, base64url-encoded.
+struct AccessTokenHeaders {
+    access_token: String,
+    jwt: String,
 }
 
 impl SigningKey {
@@ -116,10 +131,10 @@ impl SigningKey {
         };
         let verifier = verifier.map_err(|_| failed)?;
         let kid = key.thumbprint();
-        // RFC 9068 §2.1.
-        let access_token_header = header("at+jwt", algorithm, &kid);
+        let access_token_headers =
+            AccessTokenHeaders { access_token: header("at+jwt", algorithm, &kid), jwt: header("JWT", algorithm, &kid) };
         let public = PublicJwk { kid, public_key_use: "sig", alg: algorithm, key };
-        Ok(Self { private, verifier, public, access_token_header })
+        Ok(Self { private, verifier, public, access_token_headers })
     }
 
     /// Its algorithm.
@@ -141,8 +156,17 @@ impl SigningKey {
     }
 
     /// The protected header of an access token signed with it, base64url-encoded.
-    pub(crate) fn access_token_header(&self) -> &str {
-        &self.access_token_header
+    pub(crate) fn access_token_header(&self, typ: TokenType) -> &str {
+        match typ {
+            TokenType::AccessToken => &self.access_token_headers.access_token,
+            TokenType::Jwt => &self.access_token_headers.jwt,
+        }
+    }
+
+    /// Whether this is the protected header of an access token signed with it.
+    pub(crate) fn writes_access_token_header(&self, header: &[u8]) -> bool {
+        let AccessTokenHeaders { access_token, jwt } = &self.access_token_headers;
+        [access_token, jwt].into_iter().any(|own| own.as_bytes() == header)
     }
 
     /// The protected header of a JWT of another type signed with it, base64url-encoded.

@@ -10,12 +10,13 @@ use super::Settings;
 use super::held::{Narrowed, Origin};
 use super::parts::{Standing, StatusAge};
 use crate::api::ClientSecret;
+use crate::api::application::Token;
 use crate::api::authority::{Authority, application_stands_for, narrow, stands_for};
 use crate::api::client_secret::{Use, VersionState};
 use crate::api::conditions::{Verdict, reasons, types};
 use crate::plan::application::Closed;
 use crate::plan::client_secret::{ApplicationState, Delivered, Observed, Outcome, Policy, status};
-use crate::plan::content::{Content, Endpoints};
+use crate::plan::content::{Client, Content, Endpoints};
 
 /// A ClientSecret of the Application.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -145,7 +146,8 @@ impl Siblings<'_> {
             return ApplicationState::WithoutClientId;
         }
         // What would be delivered does not matter to whether the secret counts.
-        let content = Content::new(&Endpoints::default(), "", &[], None);
+        let nobody = Client { id: "", held: &Authority::new(), token: &Token::default() };
+        let content = Content::new(&Endpoints::default(), &nobody, None);
         let authority = self.held.as_ref().map(|(held, _)| (*held).clone());
         ApplicationState::Known { content, authority, closed: self.application_closed.clone() }
     }

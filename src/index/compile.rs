@@ -13,6 +13,7 @@ use super::secrets::{Held, records};
 use super::{Entry, Settings};
 use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
+    TokenType as WantedType,
 };
 use crate::api::authority::{Authority, Membership, application_stands_for, narrow};
 use crate::api::conditions::reasons;
@@ -23,7 +24,7 @@ use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::model::{Kept, Key, Packed};
 use crate::oauth::client::{
     AuthMethods, ClientRecord, Grant, Identity, Lost, ObjectRevision, Past, Refusal, Role, ScopePolicy, SecretRecord,
-    SigningAlgorithm, TokenFormat, TokenPolicy,
+    SigningAlgorithm, TokenFormat, TokenPolicy, TokenType,
 };
 use crate::pool::Pool;
 
@@ -181,6 +182,10 @@ fn token_policy(application: &Application, lifetime_max: SignedDuration) -> Toke
             WantedFormat::Jwt => TokenFormat::Jwt,
             WantedFormat::Opaque => TokenFormat::Opaque { idle },
         },
+        jwt_type: match token.type_.unwrap_or_default() {
+            WantedType::AccessToken => TokenType::AccessToken,
+            WantedType::Jwt => TokenType::Jwt,
+        },
         lifetime: application.spec.token_lifetime().min(lifetime_max),
         signing_algorithm: match token.signing_algorithm.unwrap_or_default() {
             WantedAlgorithm::Es256 => SigningAlgorithm::Es256,
@@ -216,6 +221,40 @@ pub(super) fn revision<K: Resource<DynamicType = ()>>(kind: &'static str, key: &
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::access_group::Plane;
+    use crate::api::application::{ApplicationSpec, Token};
+    use crate::api::authority::Permit;
+    use crate::api::default_scopes::default_scopes;
+    use crate::oauth::authorize::authorize;
+    use crate::oauth::request::{GrantType, TokenRequest};
+
+    fn permit(audience: String, scope: String) -> Permit {
+        Permit { audience, scope, role: "billing.reader".to_owned(), plane: Plane::default() }
+    }
+
+    proptest! {
+        /// A delivered Secret and the token endpoint say the same.
+        #[test]
+        fn default_scopes_are_those_of_a_request_that_names_nothing(
+            held in proptest::collection::btree_set(("a[1-3]", "s[1-4]").prop_map(|(at, scope)| permit(at, scope)), 0..6),
+            default_audience in proptest::option::of("a[1-4]"),
+            default_scopes_ in proptest::option::of(proptest::collection::vec("s[1-5]|openid", 1..4)),
+        ) {
+            let token = Token { default_audience, default_scopes: default_scopes_, ..Token::default() };
+            let spec = json!({"serviceUserRef": {"name": "sync"}, "token": token});
+            let application = Application::new("sync", serde_json::from_value::<ApplicationSpec>(spec).unwrap());
+            let (grant, policy) = (grant(&held), token_policy(&application, SignedDuration::MAX));
+            let request =
+                TokenRequest { grant_type: GrantType::ClientCredentials, scopes: None, audiences: Vec::new() };
+            let granted = authorize(&grant, &policy, &request).map(|granted| granted.scopes).unwrap_or_default();
+            prop_assert_eq!(default_scopes(&held, &token), granted);
+        }
+    }
+
     #[test]
     fn no_group_permits_what_the_endpoint_gives_to_everybody() {
         assert_eq!(crate::api::authority::ABOUT_ITSELF, crate::oauth::scope::ABOUT_ITSELF);

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::oauth::client::{SigningAlgorithm, TokenFormat};
+use crate::oauth::client::{SigningAlgorithm, TokenFormat, TokenType};
 use crate::oauth::request::GrantType;
 
 fn grant(entries: &[(&str, &str, &str)]) -> Grant {
@@ -20,6 +20,7 @@ fn grant(entries: &[(&str, &str, &str)]) -> Grant {
 fn policy() -> TokenPolicy {
     TokenPolicy {
         format: TokenFormat::Jwt,
+        jwt_type: TokenType::AccessToken,
         lifetime: SignedDuration::from_mins(15),
         signing_algorithm: SigningAlgorithm::Es256,
         scope_policy: ScopePolicy::Reject,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
-pub use crate::crypto::signing::SigningAlgorithm;
+pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
 pub use crate::oauth::past::{Lost, Past};
 
 /// The read model, as the protocol sees it.
@@ -363,6 +363,8 @@ impl fmt::Debug for SecretVersion {
 pub struct TokenPolicy {
     /// Form of an access token.
     pub format: TokenFormat,
+    /// Header `typ` of a JWT.
+    pub jwt_type: TokenType,
     /// Longest life of an access token.
     pub lifetime: SignedDuration,
     /// Signature algorithm.

@@ -102,14 +102,14 @@ mod tests {
 
     use super::*;
     use crate::crypto::jwt;
-    use crate::crypto::signing::generate;
+    use crate::crypto::signing::{TokenType, generate};
 
     fn key(algorithm: SigningAlgorithm) -> Arc<SigningKey> {
         Arc::new(SigningKey::from_pkcs8(algorithm, &generate(algorithm).unwrap()).unwrap())
     }
 
     fn token(key: &SigningKey) -> UnsignedJwt {
-        jwt::access_token(key, &serde_json::json!({"sub": "x"})).unwrap()
+        jwt::access_token(key, TokenType::AccessToken, &serde_json::json!({"sub": "x"})).unwrap()
     }
 
     /// Another client, in another line.

@@ -229,7 +229,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         match policy.format {
             TokenFormat::Jwt => {
                 let key = self.signing_key(policy.signing_algorithm)?;
-                let jwt = jwt::access_token(&key, claims).map_err(|_| TokenError::Internal)?;
+                let jwt = jwt::access_token(&key, policy.jwt_type, claims).map_err(|_| TokenError::Internal)?;
                 self.signer.sign(&client.record.client_id, key, jwt).await
             }
             TokenFormat::Opaque { .. } => {

@@ -8,12 +8,13 @@ use serde_json::json;
 use super::*;
 use crate::api::ClientSecret;
 use crate::api::access_group::Plane;
+use crate::api::application::Token;
 use crate::api::authority::Permit;
 use crate::api::client_secret::{ClientSecretSpec, LifetimePolicy, OVERLAP_DEFAULT, SourceStatus};
 use crate::api::conditions::is_switched_off;
 use crate::api::duration::DurationOrNever;
 use crate::plan::application::Closed;
-use crate::plan::content::{Content, Endpoints};
+use crate::plan::content::{Client, Content, Endpoints};
 
 const NOW: &str = "2026-11-22T02:00:00Z";
 
@@ -56,7 +57,14 @@ fn content(scopes: &[&str]) -> Content {
         jwks: "https://i/j".to_owned(),
         ca: None,
     };
-    Content::new(&endpoints, "client", &scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>(), None)
+    let permit = |scope: &&str| Permit {
+        audience: "https://a".to_owned(),
+        scope: (*scope).to_owned(),
+        role: "reader".to_owned(),
+        plane: Plane::default(),
+    };
+    let held = scopes.iter().map(permit).collect();
+    Content::new(&endpoints, &Client { id: "client", held: &held, token: &Token::default() }, None)
 }
 
 fn ready_application() -> ApplicationState {

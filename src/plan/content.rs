@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::api::application::Token;
+use crate::api::authority::{Authority, scopes};
 use crate::api::client_secret::{Delivery, Entry};
+use crate::api::default_scopes::default_scopes;
 use crate::api::digest::digest;
 
 /// URLs of this install that clients need.
@@ -19,6 +22,17 @@ pub struct Endpoints {
     pub ca: Option<Arc<str>>,
 }
 
+/// Whom a Secret is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// `client_id`.
+    pub id: &'a str,
+    /// What the credential holds.
+    pub held: &'a Authority,
+    /// The token settings of the Application.
+    pub token: &'a Token,
+}
+
 /// A Secret without the secret value; that one is added where it is written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Content {
@@ -30,9 +44,9 @@ pub struct Content {
 }
 
 impl Content {
-    /// The content for a client with `client_id` whose credential holds `scopes`, in the form that `delivery` asks for.
+    /// The content for a client, in the form that `delivery` asks for.
     #[must_use]
-    pub fn new(endpoints: &Endpoints, client_id: &str, scopes: &[String], delivery: Option<&Delivery>) -> Self {
+    pub fn new(endpoints: &Endpoints, client: &Client<'_>, delivery: Option<&Delivery>) -> Self {
         let delivery = delivery.cloned().unwrap_or_default();
         let renamed = delivery.rename.unwrap_or_default();
         let name = |entry| {
@@ -41,14 +55,16 @@ impl Content {
         };
         let value = |entry| match entry {
             Entry::ClientSecret => None,
-            Entry::ClientId => Some(client_id.to_owned()),
+            Entry::ClientId => Some(client.id.to_owned()),
             Entry::TokenUri => Some(endpoints.token.clone()),
             Entry::IssuerUri => Some(endpoints.issuer.clone()),
-            Entry::JwksUri => Some(endpoints.jwks.clone()),
-            Entry::Scopes => Some(scopes.join(" ")),
+            Entry::JwksUri | Entry::JwkSetUri => Some(endpoints.jwks.clone()),
+            Entry::Scopes => Some(scopes(client.held).join(" ")),
             Entry::Type => Some("oauth2".to_owned()),
             Entry::Provider => Some("postern".to_owned()),
             Entry::Ca => endpoints.ca.as_deref().map(str::to_owned),
+            Entry::GrantType => Some("client_credentials".to_owned()),
+            Entry::DefaultScopes => comma_separated(&default_scopes(client.held, client.token)),
         };
         Self {
             entries: Entry::ALL.into_iter().filter_map(|entry| Some((name(entry)?, value(entry)?))).collect(),
@@ -104,6 +120,13 @@ impl Content {
         let parts = parts.map(digest);
         digest(parts.iter().map(String::as_str))
     }
+}
+
+/// `None`: there is nothing to ask for, or a comma in a scope would be taken for two of them. The endpoint gives the same
+/// scopes to who asks for none.
+fn comma_separated(scopes: &[String]) -> Option<String> {
+    let is_written = !scopes.is_empty() && scopes.iter().all(|scope| !scope.contains(','));
+    is_written.then(|| scopes.join(","))
 }
 
 fn pairs(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {

@@ -40,11 +40,14 @@ async fn the_delivered_secret_is_what_pods_and_the_service_binding_specification
     let credential = tenant.delivered("oauth").await;
     let client_id = tenant.get("Application", "sync").await["metadata"]["uid"].clone();
     let expected = [
+        ("authorization-grant-type", "client_credentials".to_owned()),
         ("ca.crt", String::from_utf8(tenant.cluster.ca().to_vec()).unwrap()),
         ("client-id", client_id.as_str().unwrap().to_owned()),
         ("issuer-uri", issuer.to_owned()),
         ("jwks-uri", credential.key("jwks-uri").to_owned()),
+        ("jwk-set-uri", credential.key("jwks-uri").to_owned()),
         ("provider", "postern".to_owned()),
+        ("scope", "invoices:list,invoices:read".to_owned()),
         ("scopes", "invoices:list invoices:read".to_owned()),
         ("token-uri", format!("{issuer}/oauth2/token")),
         ("type", "oauth2".to_owned()),

@@ -55,6 +55,7 @@ mod sessions;
 mod settings;
 mod sizes;
 mod split;
+mod spring;
 mod stolen_token;
 mod tenancy;
 mod terminating;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postern::crypto::jwt;
-use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
+use postern::crypto::signing::{self, SigningAlgorithm, SigningKey, TokenType};
 use postern::oauth::client::{ClientRecord, Epoch, Lookup, Lost, Past, Refusal};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ fn token(world: &World, key: &SigningKey, change: Value) -> String {
     });
     let Value::Object(change) = change else { panic!("an object") };
     claims.as_object_mut().unwrap().extend(change);
-    format!("Bearer {}", jwt::access_token(key, &claims).unwrap().sign(key).unwrap())
+    format!("Bearer {}", jwt::access_token(key, TokenType::AccessToken, &claims).unwrap().sign(key).unwrap())
 }
 
 async fn refused(world: &World, authorization: &str, expected: &str) {
@@ -144,7 +144,7 @@ async fn u1_the_header_of_a_token_decides_nothing() {
         (json!({"typ": "at+jwt", "alg": "HS256", "kid": kid}), ours),
         (json!({"typ": "at+jwt", "alg": "RS256", "kid": kid}), rsa),
         (json!({"typ": "at+jwt", "alg": "ES256", "kid": rsa.kid()}), ours),
-        (json!({"typ": "JWT", "alg": "ES256", "kid": kid}), ours),
+        (json!({"typ": "token-introspection+jwt", "alg": "ES256", "kid": kid}), ours),
         (json!({"alg": "ES256", "kid": kid}), ours),
         (json!({"typ": "at+jwt", "alg": "ES256"}), ours),
         (json!({"typ": "at+jwt", "alg": "ES256", "kid": kid, "crit": ["exp"]}), ours),

@@ -9,7 +9,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use postern::crypto::keyset::KeySet;
 use postern::crypto::opaque;
-use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
+use postern::crypto::signing::{self, SigningAlgorithm, SigningKey, TokenType};
 use serde_json::{Value, json};
 
 use crate::forward_auth::ask;
@@ -17,7 +17,7 @@ use crate::introspection::introspect;
 use crate::operations::audit;
 use crate::raw::Reply;
 use crate::world::{
-    AUTHORITY, BILLING, CLIENT_ID, LEDGER, NOW, Options, SUBJECT, World, claims, instant, jose_header, record,
+    AUTHORITY, BILLING, CLIENT_ID, FORM, LEDGER, NOW, Options, SUBJECT, World, claims, instant, jose_header, record,
     record_of_two,
 };
 
@@ -52,6 +52,26 @@ async fn j1_header_and_claims_are_those_of_rfc_9068_and_the_signature_verifies()
         assert_eq!(claims["client_id"], CLIENT_ID);
         assert!(claims["jti"].is_string());
     }
+}
+
+#[tokio::test]
+async fn j1_a_token_of_type_jwt_differs_in_its_header_alone_and_is_taken_everywhere() {
+    let world = World::start().await;
+    let mut client = record(&world.credential);
+    client.token.jwt_type = TokenType::Jwt;
+    world.clients.put(client);
+    let reply = world.token("scope=invoices:read openid").await;
+    assert_eq!(jose_header(&reply)["typ"], "JWT");
+    assert_eq!(verify(&world, &reply).await["client_id"], CLIENT_ID);
+    let token = reply.json()["access_token"].as_str().unwrap().to_owned();
+    let (basic, bearer) = (world.credential.basic(), format!("Bearer {token}"));
+    let is_active = async || introspect(&world, &basic, &format!("token={token}")).await.json()["active"].clone();
+    assert_eq!(is_active().await, true);
+    assert_eq!(ask(&world, &format!("/auth?audience={BILLING}"), &bearer).await.status, 200);
+    assert_eq!(ask(&world, "/oauth2/userinfo", &bearer).await.json()["sub"], SUBJECT);
+    let form = format!("token={token}");
+    world.send("POST", "/oauth2/revoke", &[("authorization", &basic), FORM], &form).await;
+    assert_eq!(is_active().await, false, "it was revoked");
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ use postern::http::router::{public_paths, router};
 use postern::http::server::{ServerLimits, Sharing, serve};
 use postern::oauth::client::{
     AuthMethods, Availability, CatchUpError, ClientRecord, Clients, Epoch, Grant, Identity, Ledger, Lookup,
-    ObjectRevision, Past, RecordError, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, Uses,
+    ObjectRevision, Past, RecordError, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy,
+    TokenType, Uses,
 };
 use postern::oauth::hashing::HashLimits;
 use postern::oauth::issuer::Issuer;
@@ -416,6 +417,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         grant,
         token: TokenPolicy {
             format: TokenFormat::Jwt,
+            jwt_type: TokenType::AccessToken,
             lifetime: SignedDuration::from_mins(15),
             signing_algorithm: SigningAlgorithm::Es256,
             scope_policy: ScopePolicy::Reject,

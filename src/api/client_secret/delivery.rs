@@ -17,7 +17,7 @@ pub const TTL_DEFAULT: SignedDuration = SignedDuration::from_mins(15);
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(rename_known_rule())
-    .message("rename may name only the keys of spec.delivery.keys: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type, provider and ca.crt with Default; CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI and SCOPES with Env")
+    .message("rename may name only the keys of spec.delivery.keys: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type, provider, ca.crt, authorization-grant-type, scope and jwk-set-uri with Default; CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI and SCOPES with Env")
     .field_path(".rename"))]
 #[x_kube(validation = Rule::new(rename_free_rule())
     .message("rename must not give a key the name of another key: choose a name that no other key has")
@@ -37,8 +37,9 @@ pub struct Delivery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub ttl: Option<ConfigDuration>,
-    /// Names of the keys. Default: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type, provider, and
-    /// ca.crt where the endpoint's certificate has a CA of its own. Env, for envFrom: CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI, SCOPES.
+    /// Names of the keys. Default: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type, provider;
+    /// ca.crt where the endpoint's certificate has a CA of its own; and what Spring Cloud Bindings reads:
+    /// authorization-grant-type, scope, jwk-set-uri. Env, for envFrom: CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI, SCOPES.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeySet>,
     /// Other names for single keys.
@@ -101,6 +102,10 @@ impl KeySet {
             Entry::Provider => ("provider", None),
             // Programs take a CA from a file.
             Entry::Ca => ("ca.crt", None),
+            // What Spring Cloud Bindings reads beside the others.
+            Entry::GrantType => ("authorization-grant-type", None),
+            Entry::DefaultScopes => ("scope", None),
+            Entry::JwkSetUri => ("jwk-set-uri", None),
         };
         match self {
             Self::Default => Some(default),
@@ -134,11 +139,17 @@ pub enum Entry {
     Provider,
     /// The CA of the endpoint's certificate in PEM, where it is not one that every machine knows.
     Ca,
+    /// `client_credentials`, the grant type of a client without users (RFC 6749 §4.4).
+    GrantType,
+    /// Scopes that a request gets that names none, separated by commas.
+    DefaultScopes,
+    /// The same as [`Entry::JwksUri`].
+    JwkSetUri,
 }
 
 impl Entry {
     /// Every entry.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::ClientId,
         Self::ClientSecret,
         Self::TokenUri,
@@ -148,6 +159,9 @@ impl Entry {
         Self::Type,
         Self::Provider,
         Self::Ca,
+        Self::GrantType,
+        Self::DefaultScopes,
+        Self::JwkSetUri,
     ];
 }
 

@@ -88,7 +88,7 @@ fn complete() -> Vec<Value> {
         "serviceUserRef": {"name": "sync"}, "clientId": "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e", "restrictTo": restriction,
         "auth": {"methods": ["client_secret_basic"]}, "suspend": false,
         "token": {
-            "format": "Opaque", "idleTimeout": "30m", "lifetime": "1h", "signingAlgorithm": "ES256",
+            "format": "Opaque", "type": "JWT", "idleTimeout": "30m", "lifetime": "1h", "signingAlgorithm": "ES256",
             "scopePolicy": "Narrow", "defaultScopes": ["s"], "defaultAudience": "a", "multipleAudiences": true,
         },
     });
