@@ -147,22 +147,12 @@ mod tests {
     #[test]
     fn explain_takes_the_flags_of_kubectl_before_and_after_what_it_explains() {
         for arguments in [
-            &["--kubeconfig", "k", "--context", "c", "-n", "ns", "--as", "alice", "--as-group", "g", "client", "sync"]
-                [..],
-            &[
-                "client",
-                "sync",
-                "--kubeconfig",
-                "k",
-                "--context",
-                "c",
-                "--namespace",
-                "ns",
-                "--as=alice",
-                "--as-group=g",
-            ],
+            "--kubeconfig k --context c -n ns --as alice --as-group g client sync",
+            "client sync --kubeconfig k --context c --namespace ns --as=alice --as-group=g",
+            "--as-group g client sync --kubeconfig k --context c -n ns --as alice",
         ] {
-            let cli = Cli::try_parse_from([&["postern", "explain"], arguments].concat()).unwrap();
+            let arguments: Vec<&str> = arguments.split(' ').collect();
+            let cli = Cli::try_parse_from([&["postern", "explain"], &arguments[..]].concat()).unwrap();
             let Command::Explain(explain) = cli.command else { panic!("{cli:?}") };
             let access = explain.access();
             assert_eq!(access.kubeconfig.as_deref(), Some(std::path::Path::new("k")));
@@ -173,7 +163,6 @@ mod tests {
         let refused = |flags: &[&str]| {
             Cli::try_parse_from([&["postern", "explain", "client", "sync"], flags].concat()).unwrap_err().to_string()
         };
-        assert!(refused(&["--as-group", "g"]).contains("--as"), "groups without a user");
         for flag in ["--context", "--namespace", "--as"] {
             assert!(refused(&[flag, ""]).contains(flag));
         }

@@ -76,11 +76,10 @@ pub struct AccessArgs {
     )]
     pub user: Option<String>,
 
-    /// Ask as a member of this group too; may be given several times.
+    /// Ask as a member of this group too; needs --as; may be given several times.
     #[arg(
         long = "as-group",
         global = true,
-        requires = "user",
         value_name = "GROUP",
         value_parser = NonEmptyStringValueParser::new(),
         help_heading = "Cluster"

@@ -33,14 +33,20 @@ pub enum AccessError {
         "no Kubernetes API server is configured: give --kubeconfig, set KUBECONFIG, or run in a pod with a ServiceAccount"
     )]
     Nowhere(#[source] Box<InferConfigError>),
+    /// Groups were given without the user who is in them.
+    #[error("--as-group needs --as: give the user who is a member of the group too")]
+    GroupsWithoutUser,
 }
 
 impl Access {
     /// The configuration that the flags choose.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or the flags contradict each other.
     pub async fn config(&self) -> Result<Config, AccessError> {
+        if self.user.is_none() && !self.groups.is_empty() {
+            return Err(AccessError::GroupsWithoutUser);
+        }
         let mut config = match (&self.kubeconfig, &self.context) {
             (None, None) => infer().await.map_err(|error| AccessError::Nowhere(Box::new(error)))?,
             _ => self.chosen().await.map_err(|error| AccessError::Kubeconfig(Box::new(error)))?,
@@ -111,6 +117,8 @@ users:
         assert_eq!(config.auth_info.impersonate_groups, None, "the groups belong to the other user");
         let config = Access { groups: vec!["team".to_owned()], ..other }.config().await.unwrap();
         assert_eq!(config.auth_info.impersonate_groups, Some(vec!["team".to_owned()]));
+        let nobody = Access { groups: vec!["team".to_owned()], ..of_the_file };
+        assert!(matches!(nobody.config().await, Err(AccessError::GroupsWithoutUser)));
     }
 
     #[tokio::test]

@@ -87,7 +87,7 @@ impl ExplainError {
             | Self::OtherNamespace { .. }
             | Self::Opaque
             | Self::NotAToken
-            | Self::Access(AccessError::Kubeconfig(_)) => 2,
+            | Self::Access(AccessError::Kubeconfig(_) | AccessError::GroupsWithoutUser) => 2,
             Self::NoClient
             | Self::NoApplication { .. }
             | Self::NoGroup
