@@ -106,11 +106,11 @@ async fn q4_the_id_of_an_existing_client_is_shown_and_an_unknown_one_of_that_for
         ("billing-sync~1", "billing-sync~1"),
     ] {
         let encoded = id.replace('~', "%7E");
-        let with_basic = |id: &str| basic(&format!("{id}:a wrong value of some length"));
+        let with_basic = |id: &str| basic(&format!("{id}:a-wrong-value-of-some-length"));
         for (headers, body) in [
             (vec![("authorization", with_basic(id))], GRANT.to_owned()),
             (vec![("authorization", with_basic(&encoded))], GRANT.to_owned()),
-            (vec![], format!("{GRANT}&client_id={encoded}&client_secret=a+wrong+value+of+some+length")),
+            (vec![], format!("{GRANT}&client_id={encoded}&client_secret=a-wrong-value-of-some-length")),
             (vec![], format!("{GRANT}&client_id={id}")),
         ] {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
