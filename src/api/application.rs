@@ -66,8 +66,9 @@ pub struct ApplicationSpec {
     pub description: Option<String>,
     /// The ServiceUser, of the same namespace, that it acts as; changeable. The next token carries the new subject.
     pub service_user_ref: Reference,
-    /// The client id: a UUID in lower case, immutable. Absent: the object's UID. If another object has it already,
-    /// Ready is False, reason `ClientIdTaken`, and the older object keeps it.
+    /// The client id: 1 to 128 letters, digits, `.`, `_`, `~` and `-`; immutable. Upper and lower case differ. It needs
+    /// the verb `use` on `clientids.postern.dev/ID`. Absent: the object's UID. If another object has it already, Ready is
+    /// False, reason `ClientIdTaken`, and the older object keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::client_id")]
     pub client_id: Option<String>,

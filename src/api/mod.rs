@@ -12,6 +12,7 @@
 pub mod access_group;
 pub mod application;
 pub mod authority;
+pub mod client_id;
 pub mod client_secret;
 pub mod conditions;
 pub mod crds;

@@ -9,7 +9,7 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::authority::ABOUT_ITSELF;
-use super::{duration, location};
+use super::{client_id, duration, location};
 
 mod label;
 mod secret;
@@ -208,12 +208,18 @@ pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
     at_least_one(list(&network, 32))
 }
 
-/// A client id: a UUID in lower case.
+/// A client id.
 pub(super) fn client_id(_: &mut SchemaGenerator) -> Schema {
-    text(
-        36,
-        "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
-        "must be a UUID in lower case such as 3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e; leave it out to use the object's UID",
+    let id = text(
+        client_id::LENGTH_MAX,
+        client_id::PATTERN,
+        "must be 1-128 letters, digits or one of . _ ~ -; leave it out to use the object's UID",
+    );
+    let secret = client_id::RESERVED_PREFIXES.map(|prefix| format!("self.startsWith('{prefix}')")).join(" || ");
+    with_rule(
+        id,
+        &format!("!({secret})"),
+        "must not begin with pst_ or pat_, which are reserved for secrets and tokens: a client id is public; write the client id",
     )
 }
 

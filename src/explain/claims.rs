@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::error::ExplainError;
+use crate::api::client_id::is_client_id;
 
 /// How opaque tokens begin.
 const OPAQUE_PREFIX: &str = "pat_";
@@ -47,7 +48,7 @@ impl Audience {
     }
 }
 
-/// A UUID in lower case.
+/// A client id.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct ClientId(String);
@@ -62,9 +63,7 @@ impl TryFrom<String> for ClientId {
     type Error = ExplainError;
 
     fn try_from(text: String) -> Result<Self, ExplainError> {
-        let groups: Vec<usize> = text.split('-').map(str::len).collect();
-        let digits = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        if digits && groups == [8, 4, 4, 4, 12] { Ok(Self(text)) } else { Err(ExplainError::ClientName) }
+        if is_client_id(&text) { Ok(Self(text)) } else { Err(ExplainError::ClientName) }
     }
 }
 
@@ -77,10 +76,12 @@ impl From<ClientId> for String {
 /// How a client is named.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum ClientName {
+    /// No Application has such a name.
     Id(ClientId),
-    /// Without a namespace: in that of the flag, or of the context.
+    /// A client id, or the name of an Application in the namespace of the flag or of the context.
+    IdOrName(String),
     Application {
-        namespace: Option<String>,
+        namespace: String,
         name: String,
     },
 }
@@ -89,7 +90,7 @@ impl ClientName {
     /// The name, unless `flag` says another namespace.
     pub(super) fn agreeing_with(self, flag: Option<&str>) -> Result<Self, ExplainError> {
         match (&self, flag) {
-            (Self::Application { namespace: Some(namespace), name }, Some(flag)) if flag != namespace => {
+            (Self::Application { namespace, name }, Some(flag)) if flag != namespace => {
                 Err(ExplainError::OtherNamespace { flag: flag.to_owned(), named: format!("{namespace}/{name}") })
             }
             _ => Ok(self),
@@ -109,14 +110,11 @@ impl FromStr for ClientName {
     fn from_str(text: &str) -> Result<Self, ExplainError> {
         match text.split_once('/') {
             Some((namespace, name)) if is_name(namespace) && is_name(name) => {
-                Ok(Self::Application { namespace: Some(namespace.to_owned()), name: name.to_owned() })
+                Ok(Self::Application { namespace: namespace.to_owned(), name: name.to_owned() })
             }
             Some(_) => Err(ExplainError::ClientName),
-            None => match ClientId::try_from(text.to_owned()) {
-                Ok(id) => Ok(Self::Id(id)),
-                Err(_) if is_name(text) => Ok(Self::Application { namespace: None, name: text.to_owned() }),
-                Err(error) => Err(error),
-            },
+            None if is_name(text) => Ok(Self::IdOrName(text.to_owned())),
+            None => ClientId::try_from(text.to_owned()).map(Self::Id),
         }
     }
 }
@@ -141,15 +139,15 @@ mod tests {
 
     #[test]
     fn a_client_is_named_by_its_id_or_by_its_application() {
-        let id = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
-        assert!(matches!(id.parse(), Ok(ClientName::Id(found)) if found.as_str() == id));
-        let application = |namespace: Option<&str>| ClientName::Application {
-            namespace: namespace.map(str::to_owned),
-            name: "sync.v2-a".to_owned(),
-        };
-        assert_eq!("billing/sync.v2-a".parse::<ClientName>().unwrap(), application(Some("billing")));
-        assert_eq!("sync.v2-a".parse::<ClientName>().unwrap(), application(None));
-        for text in ["", "/sync", "Sync", "billing/", "a/b/c", "pst_k7Qd", "3F0C3A52-9D55-4D0E-8B6A-0F1F2A6F5C1E"] {
+        let application = ClientName::Application { namespace: "billing".to_owned(), name: "sync.v2-a".to_owned() };
+        assert_eq!("billing/sync.v2-a".parse::<ClientName>().unwrap(), application);
+        for either in ["sync.v2-a", "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e", &"x".repeat(253)] {
+            assert_eq!(either.parse::<ClientName>().unwrap(), ClientName::IdOrName(either.to_owned()));
+        }
+        for id in ["Sync", "billing_sync", "~", "3F0C3A52-9D55-4D0E-8B6A-0F1F2A6F5C1E"] {
+            assert!(matches!(id.parse(), Ok(ClientName::Id(found)) if found.as_str() == id), "{id}");
+        }
+        for text in ["", "/sync", "billing/", "a/b/c", "pst_k7Qd", "pat_k7Qd", "a b", "a+b", "Billing/sync"] {
             assert!(text.parse::<ClientName>().is_err(), "{text}");
         }
     }

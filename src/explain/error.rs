@@ -6,10 +6,20 @@ use crate::connection::AccessError;
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     /// No form of a client's name.
-    #[error(
-        "a client is named by its client id, a UUID in lower case, or by its Application as NAME or NAMESPACE/NAME"
-    )]
+    #[error("a client is named by its client id, or by its Application as NAME or NAMESPACE/NAME")]
     ClientName,
+    /// Two Applications fit.
+    #[error(
+        "{text} is the client id of Application {by_id} and the name of Application {by_name}: write NAMESPACE/NAME"
+    )]
+    AmbiguousClient {
+        /// What was asked for.
+        text: String,
+        /// The Application with that client id, with its namespace.
+        by_id: String,
+        /// The Application with that name, with its namespace.
+        by_name: String,
+    },
     /// The flag and the name of the client have different namespaces.
     #[error("--namespace is {flag} and the client is named {named}: leave one of the two namespaces out")]
     OtherNamespace {
@@ -30,6 +40,14 @@ pub enum ExplainError {
     /// Nobody claims it, as far as the caller may see.
     #[error("no Application has this client id, as far as you may look")]
     NoClient,
+    /// It is neither.
+    #[error(
+        "no Application has this client id, as far as you may look, and none of namespace {namespace} has this name: correct it, or choose the namespace with --namespace (-n)"
+    )]
+    NoClientOrName {
+        /// Where the name was looked for.
+        namespace: String,
+    },
     /// There is none.
     #[error(
         "Application {name} does not exist in namespace {namespace}: correct the name, or choose the namespace with --namespace (-n)"
@@ -84,11 +102,13 @@ impl ExplainError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::ClientName
+            | Self::AmbiguousClient { .. }
             | Self::OtherNamespace { .. }
             | Self::Opaque
             | Self::NotAToken
             | Self::Access(AccessError::Kubeconfig(_) | AccessError::GroupsWithoutUser) => 2,
             Self::NoClient
+            | Self::NoClientOrName { .. }
             | Self::NoApplication { .. }
             | Self::NoGroup
             | Self::Review(_)

@@ -38,13 +38,7 @@ impl Reader {
     /// The objects of a client; `None`: no Application has that id or name.
     pub(super) async fn client(&mut self, named: &ClientName) -> Result<Option<Facts>, ExplainError> {
         let applications = self.applications(named).await?;
-        let application = match named {
-            ClientName::Id(id) => claimants(&applications, id.as_str()).first().copied(),
-            ClientName::Application { namespace, name } => applications.iter().find(|application| {
-                application.namespace().as_deref() == Some(self.namespace_of(namespace.as_deref()))
-                    && application.name_any() == *name
-            }),
-        };
+        let application = find(&applications, named, self.client.default_namespace())?;
         let Some(application) = application else { return Ok(None) };
         let namespace = application.namespace().unwrap_or_default();
         let client_id = application.spec.claimed_client_id(&application.metadata);
@@ -65,19 +59,16 @@ impl Reader {
         }))
     }
 
-    /// Where an Application is that was named with `namespace` or without one.
-    fn namespace_of<'a>(&'a self, namespace: Option<&'a str>) -> &'a str {
-        namespace.unwrap_or_else(|| self.client.default_namespace())
-    }
-
     /// Why there is nothing to explain.
     pub(super) fn not_found(&self, named: &ClientName) -> ExplainError {
         match named {
             ClientName::Id(_) => ExplainError::NoClient,
-            ClientName::Application { namespace, name } => ExplainError::NoApplication {
-                name: name.clone(),
-                namespace: self.namespace_of(namespace.as_deref()).to_owned(),
-            },
+            ClientName::IdOrName(_) => {
+                ExplainError::NoClientOrName { namespace: self.client.default_namespace().to_owned() }
+            }
+            ClientName::Application { namespace, name } => {
+                ExplainError::NoApplication { name: name.clone(), namespace: namespace.clone() }
+            }
         }
     }
 
@@ -140,10 +131,8 @@ impl Reader {
             return Ok(all);
         }
         let (namespace, remedy) = match named {
-            ClientName::Application { namespace, .. } => {
-                (self.namespace_of(namespace.as_deref()).to_owned(), OTHER_OR_VIEW)
-            }
-            ClientName::Id(_) => (
+            ClientName::Application { namespace, .. } => (namespace.clone(), OTHER_OR_VIEW),
+            ClientName::Id(_) | ClientName::IdOrName(_) => (
                 self.client.default_namespace().to_owned(),
                 "nor in all namespaces; name the Application as NAMESPACE/NAME, or choose its namespace with --namespace (-n)",
             ),
@@ -223,6 +212,31 @@ impl Reader {
 
 const VIEW: &str = "ask for the role view there";
 const OTHER_OR_VIEW: &str = "ask for the role view there, or choose another namespace with --namespace (-n)";
+
+/// The Application that is named. `namespace` is where a name without one is looked for.
+fn find<'a>(
+    applications: &'a [Application],
+    named: &ClientName,
+    namespace: &str,
+) -> Result<Option<&'a Application>, ExplainError> {
+    let by_id = |id: &str| claimants(applications, id).first().copied();
+    let by_name = |namespace: &str, name: &str| {
+        let mut found = applications.iter();
+        found.find(|found| found.namespace().as_deref() == Some(namespace) && found.name_any() == name)
+    };
+    match named {
+        ClientName::Id(id) => Ok(by_id(id.as_str())),
+        ClientName::Application { namespace, name } => Ok(by_name(namespace, name)),
+        ClientName::IdOrName(text) => match (by_id(text), by_name(namespace, text)) {
+            (Some(by_id), Some(by_name)) if !std::ptr::eq(by_id, by_name) => Err(ExplainError::AmbiguousClient {
+                text: text.clone(),
+                by_id: full_name(by_id),
+                by_name: full_name(by_name),
+            }),
+            (by_id, by_name) => Ok(by_id.or(by_name)),
+        },
+    }
+}
 
 fn named(name: &str) -> String {
     format!("metadata.name={name}")

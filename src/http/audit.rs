@@ -19,11 +19,13 @@ use crate::telemetry::metrics::{AuthOutcome, Outcome, TokenMetrics};
 /// Writes the lines. What was granted always has one.
 pub(crate) struct Audit {
     limit: AuditLimit,
+    is_client: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 impl Audit {
-    pub(crate) fn new(metrics: TokenMetrics) -> Self {
-        Self { limit: AuditLimit::new(metrics) }
+    /// `is_client` decides whether a client has this id. Such an id is public, and is shown as it is.
+    pub(crate) fn new(metrics: TokenMetrics, is_client: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self { limit: AuditLimit::new(metrics), is_client: Box::new(is_client) }
     }
 
     pub(crate) fn issued(id: &RequestId, facts: &Facts) {
@@ -56,7 +58,7 @@ impl Audit {
         if !self.limit.allows(facts.source) {
             return;
         }
-        let fields = Fields::of(facts);
+        let fields = self.presented(facts);
         let object = error.object();
         let detail = match error {
             TokenError::Request(error) => Some(tracing::field::display(error)),
@@ -100,7 +102,7 @@ impl Audit {
         if !self.limit.allows(facts.source) {
             return;
         }
-        let fields = Fields::of(facts);
+        let fields = self.presented(facts);
         tracing::info!(
             target: "postern::audit",
             request_id = id.as_str(),
@@ -119,7 +121,8 @@ impl Audit {
         if inactive.is_some() && !self.limit.allows(caller.source) {
             return;
         }
-        let (fields, about) = (Fields::ours(caller), Fields::of(token));
+        // The token is one of ours, so the caller did not make up its client id.
+        let (fields, about) = (Fields::ours(caller), Fields::ours(token));
         tracing::info!(
             target: "postern::audit",
             request_id = id.as_str(),
@@ -136,7 +139,7 @@ impl Audit {
     }
 
     pub(crate) fn revoked(&self, id: &RequestId, facts: &Facts, revocation: &Revocation) {
-        let fields = Fields::of(facts);
+        let fields = self.presented(facts);
         let rule = revocation.rule();
         if rule.is_some() && !self.limit.allows(facts.source) {
             return;
@@ -157,8 +160,8 @@ impl Audit {
         );
     }
 
-    pub(crate) fn allowed(id: &RequestId, facts: &Facts) {
-        let fields = Fields::of(facts);
+    pub(crate) fn allowed(&self, id: &RequestId, facts: &Facts) {
+        let fields = self.presented(facts);
         tracing::info!(
             target: "postern::audit",
             request_id = id.as_str(),
@@ -178,7 +181,7 @@ impl Audit {
         if !self.limit.allows(facts.source) {
             return;
         }
-        let fields = Fields::of(facts);
+        let fields = self.presented(facts);
         let object = error.object();
         let detail = match error {
             AccessError::Malformed(error) => Some(tracing::field::display(error)),
@@ -202,6 +205,18 @@ impl Audit {
             "request denied"
         );
     }
+
+    /// What a caller, or a proxy, made up is among them.
+    fn presented<'a>(&self, facts: &'a Facts) -> Fields<'a> {
+        let client_id = |id| if (self.is_client)(id) { Cow::Borrowed(id) } else { shown::unknown_client_id(id) };
+        Fields {
+            client_id: facts.client_id.as_deref().map(client_id),
+            grant_type: facts.grant_type.as_deref().map(shown::grant_type),
+            scope: facts.scope.as_deref().map(shown::text),
+            audience: facts.audience.as_deref().map(shown::text),
+            ..Fields::ours(facts)
+        }
+    }
 }
 
 struct Fields<'a> {
@@ -213,17 +228,6 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// What a caller, or a proxy, made up is among them.
-    fn of(facts: &'a Facts) -> Self {
-        Self {
-            client_id: facts.client_id.as_deref().map(shown::client_id),
-            grant_type: facts.grant_type.as_deref().map(shown::grant_type),
-            scope: facts.scope.as_deref().map(shown::text),
-            audience: facts.audience.as_deref().map(shown::text),
-            ..Self::ours(facts)
-        }
-    }
-
     /// Of somebody who is known, and what was granted: everything is as our objects have it.
     fn ours(facts: &'a Facts) -> Self {
         Self {

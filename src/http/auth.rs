@@ -11,7 +11,6 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::http::answer;
-use crate::http::audit::Audit;
 use crate::http::endpoint::Endpoint;
 use crate::http::pending::Pending;
 use crate::oauth::authenticate::Arrival;
@@ -66,7 +65,7 @@ async fn decide<C: Clients, K: Clock>(
     match result {
         Ok(access) => {
             endpoint.metrics.count_auth(AuthOutcome::Allowed);
-            Audit::allowed(&id, &facts);
+            endpoint.audit.allowed(&id, &facts);
             answer::allowed(&id, &access)
         }
         Err(error) => {

@@ -16,7 +16,7 @@ use crate::http::body::{self, Bodies};
 use crate::http::discovery::Published;
 use crate::http::rejection::{self, Rejection};
 use crate::oauth::authenticate::Arrival;
-use crate::oauth::client::Clients;
+use crate::oauth::client::{Clients, Lookup};
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::hashing::{HashLimits, Meter};
 use crate::oauth::token::{Keys, TokenService, TokenSettings};
@@ -50,8 +50,10 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
     pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, settings: Settings, metrics: TokenMetrics) -> Self {
         let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
         let Settings { token, service_documentation, request, hash } = settings;
+        let known = Arc::clone(&clients);
+        let is_client = move |id: &str| !matches!(known.lookup(id), Lookup::Unknown);
+        let audit = Arc::new(Audit::new(metrics.clone(), is_client));
         let service = TokenService::new(clients, clock, keys, token, hash, meter);
-        let audit = Arc::new(Audit::new(metrics.clone()));
         let published = Published::new(service_documentation);
         Self { service, metrics, audit, bodies: Bodies::new(request), published }
     }

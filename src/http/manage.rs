@@ -11,7 +11,6 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::http::answer::{self, RequestId};
-use crate::http::audit::Audit;
 use crate::http::auth;
 use crate::http::endpoint::Endpoint;
 use crate::http::pending::Pending;
@@ -77,7 +76,7 @@ fn answer<C: Clients, K: Clock>(
     match result {
         Ok(json) => {
             endpoint.metrics.count_manage(AuthOutcome::Allowed);
-            Audit::allowed(id, facts);
+            endpoint.audit.allowed(id, facts);
             answer::private(id, status, json)
         }
         Err(error) => {

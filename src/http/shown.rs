@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 
 use crate::crypto::{opaque, secret};
-use crate::oauth::client::has_form_of_client_id;
 use crate::oauth::request::GrantType;
 
 /// Characters of a caller's text that a line may hold: more than any usual list of scopes.
@@ -17,9 +16,9 @@ const SHOWN_MAX: usize = 512;
 const JWT_PART_MIN: usize = 16;
 const REDACTED: Cow<'static, str> = Cow::Borrowed("[REDACTED]");
 
-/// A client id, which is always a UUID.
-pub(super) fn client_id(presented: &str) -> Cow<'_, str> {
-    if has_form_of_client_id(presented) {
+/// A client id that no client has: one of before, which was a UUID unless it was chosen, or another text.
+pub(super) fn unknown_client_id(presented: &str) -> Cow<'_, str> {
+    if is_uuid(presented) {
         Cow::Borrowed(presented)
     } else if is_short(presented) {
         text(presented)
@@ -48,6 +47,11 @@ pub(super) fn text(presented: &str) -> Cow<'_, str> {
         presented.chars().take(SHOWN_MAX).flat_map(char::escape_default).take(SHOWN_MAX).collect();
     escaped.push('…');
     Cow::Owned(escaped)
+}
+
+/// Whether it has the form of the UIDs of objects.
+fn is_uuid(presented: &str) -> bool {
+    presented.len() == 36 && presented.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// Whether it is too short for a value brought from elsewhere.
@@ -104,7 +108,7 @@ mod tests {
             for mixed_up in
                 [credential.to_owned(), format!("x {credential}"), format!("urn:ietf:params:oauth:{credential}")]
             {
-                for shown in [client_id, grant_type, text] {
+                for shown in [unknown_client_id, grant_type, text] {
                     assert_eq!(shown(&mixed_up), "[REDACTED]", "{mixed_up}");
                 }
             }
@@ -113,15 +117,15 @@ mod tests {
 
     #[test]
     fn q4_a_value_brought_from_elsewhere_is_shown_neither_as_a_client_id_nor_as_a_grant_type() {
-        assert_eq!(client_id(IMPORTED), "[REDACTED]");
-        assert_eq!(client_id(&ID.replace('-', "x")), "[REDACTED]");
+        assert_eq!(unknown_client_id(IMPORTED), "[REDACTED]");
+        assert_eq!(unknown_client_id(&ID.replace('-', "x")), "[REDACTED]");
         assert_eq!(grant_type(IMPORTED), "[REDACTED]");
     }
 
     #[test]
     fn q4_a_client_id_or_a_grant_type_is_shown_if_it_has_the_form_of_one_or_is_too_short_for_a_secret() {
         for shown in [ID, "invoice-sync", "fifteen letters"] {
-            assert_eq!(client_id(shown), shown);
+            assert_eq!(unknown_client_id(shown), shown);
         }
         for shown in
             ["client_credentials", "authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer", "password"]

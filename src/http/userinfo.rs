@@ -8,7 +8,6 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
-use crate::http::audit::Audit;
 use crate::http::endpoint::Endpoint;
 use crate::http::pending::Pending;
 use crate::http::{answer, auth};
@@ -28,7 +27,7 @@ pub(crate) async fn userinfo<C: Clients, K: Clock>(
     match found {
         Ok(json) => {
             endpoint.metrics.count_userinfo(AuthOutcome::Allowed);
-            Audit::allowed(&id, &facts);
+            endpoint.audit.allowed(&id, &facts);
             answer::private(&id, StatusCode::OK, json)
         }
         Err(error) => {

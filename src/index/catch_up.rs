@@ -17,17 +17,20 @@ use tokio::time::Instant;
 
 use super::looks::Looks;
 use super::progress::Progress;
+use crate::api::client_id::is_client_id;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::model::{Key, Kind, revision};
-use crate::oauth::client::{CatchUpError, has_form_of_client_id};
+use crate::oauth::client::CatchUpError;
 
 /// Objects in one answer: a list in JSON takes some twenty times its size while it is decoded.
 const PAGE: u32 = 100;
 /// Pages of the ClientSecrets of one Application that are read for one credential. Far more than can be active; whoever makes
 /// more of them has no more work done for each wrong credential.
 const SECRET_PAGES: usize = 10;
-/// A namespace of every cluster, where those who are not there are looked for.
-const NOBODYS: &str = "default";
+/// A namespace of every cluster, in which the objects of unknown clients are read.
+const UNKNOWN_NAMESPACE: &str = "default";
+/// No object has this name. An unknown client id may be the name of an object.
+const UNKNOWN_NAME: &str = "_";
 
 /// Looks behind the index.
 pub(super) struct CatchUp {
@@ -44,8 +47,8 @@ impl CatchUp {
     /// Returns `Ok` when the index serves all that the API server knew of the client after this call began, or a moment
     /// before, if the same credential was looked up then.
     pub(super) async fn run(&self, progress: &Progress, client_id: &str, credential: &str) -> Result<(), CatchUpError> {
-        // What is no UUID cannot be in a status, nor should it reach the API server.
-        if !has_form_of_client_id(client_id) {
+        // No object has any other client id, and other characters could change the field selector.
+        if !is_client_id(client_id) {
             return Ok(());
         }
         self.looks.look(client_id, credential, || self.read_and_wait(progress, client_id)).await
@@ -61,7 +64,7 @@ impl CatchUp {
             }
             Some(undecodable) => vec![(Kind::Application, revision(&undecodable))],
             // How long it takes must not tell that there is no such client: the same reads, which find no secret.
-            None => self.newest(&Key::new(NOBODYS, client_id), client_id).await?,
+            None => self.newest(&Key::new(UNKNOWN_NAMESPACE, UNKNOWN_NAME), UNKNOWN_NAME).await?,
         };
         progress.wait_for(&newest).await;
         Ok(())
@@ -160,6 +163,8 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::api::client_id::RESERVED_PREFIXES;
+    use crate::crypto::{opaque, secret};
 
     #[tokio::test(start_paused = true)]
     async fn however_many_come_each_has_a_read_that_began_after_it_and_few_are_made() {
@@ -201,11 +206,11 @@ mod tests {
         assert_eq!(turns.read(|| async { Ok(7) }).await.unwrap(), 7);
     }
 
+    /// The prefixes of `api` are those of `crypto`.
     #[test]
-    fn what_cannot_be_a_client_id_is_not_looked_up() {
-        assert!(has_form_of_client_id("3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e"));
-        for other in ["", "unknown", "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e,metadata.name=x", &"é".repeat(18)] {
-            assert!(!has_form_of_client_id(other), "{other}");
+    fn a_generated_secret_or_token_is_not_looked_up_as_a_client_id() {
+        for prefix in [secret::PREFIX, opaque::PREFIX] {
+            assert!(RESERVED_PREFIXES.contains(&prefix) && !is_client_id(&format!("{prefix}k7Qd")), "{prefix}");
         }
     }
 }

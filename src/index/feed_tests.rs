@@ -156,7 +156,10 @@ fn application(name: u8, user: u8, client_id: Option<u8>, restricted: bool) -> A
         description: None,
         service_user_ref: Reference { name: format!("u{user}") },
         // Of kind 1 (a subject, which nobody may take) or free.
-        client_id: client_id.map(|id| format!("0000000{}-0000-0000-0000-00000000000{id}", 1 + 8 * (id % 2))),
+        client_id: client_id.map(|id| match id {
+            1 => "Free.client~1".to_owned(),
+            _ => format!("00000001-0000-0000-0000-00000000000{id}"),
+        }),
         restrict_to: restricted
             .then(|| Restriction { scopes: Some(vec!["scope1".to_owned()]), ..Restriction::default() }),
         auth: None,

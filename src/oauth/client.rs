@@ -68,12 +68,6 @@ pub trait Ledger: Send + Sync + 'static {
     fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool;
 }
 
-/// Whether the text has the form that every client id has: that of a UUID.
-#[must_use]
-pub fn has_form_of_client_id(text: &str) -> bool {
-    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
-}
-
 /// The answer of one lookup.
 #[derive(Clone, Debug)]
 pub enum Lookup {
@@ -160,7 +154,7 @@ pub struct Refusal {
 /// swapped whole: no request sees half a change.
 #[derive(Debug)]
 pub struct ClientRecord {
-    /// `client_id` (a UUID in lower case).
+    /// `client_id`
     pub client_id: Arc<str>,
     /// `sub` of its tokens: the UID of the ServiceUser.
     pub subject: String,

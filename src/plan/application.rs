@@ -93,7 +93,7 @@ fn ready(observed: &Observed<'_>) -> (Verdict, Outlook) {
     let no = |reason, message| Verdict::no(types::READY, reason, message);
     if let Some(holder) = &observed.client_id_taken_by {
         let message = format!(
-            "spec.clientId {} belongs to {holder}, which is older: leave the field out in a new Application, or choose another UUID.",
+            "spec.clientId {} belongs to {holder}, which is older: create another Application without the field, or with another client id.",
             spec.claimed_client_id(&observed.application.metadata)
         );
         return (no(reasons::CLIENT_ID_TAKEN, message), Outlook::Stuck);

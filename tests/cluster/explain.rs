@@ -172,13 +172,13 @@ async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
     let account = account(&tenant);
     let table: [(&Path, &[&str], i32, &str); 13] = [
         (&admin, &["client", "00000000-0000-4000-8000-000000000000"], 1, "no Application has this client id"),
+        (&admin, &["client", "pst_sync"], 2, "by its client id, or by its Application as NAME or NAMESPACE/NAME"),
         (
             &admin,
-            &["client", "pst_sync"],
-            2,
-            "by its client id, a UUID in lower case, or by its Application as NAME or NAMESPACE/NAME",
+            &["client", "sync"],
+            1,
+            "as you may look, and none of namespace default has this name: correct it, or",
         ),
-        (&admin, &["client", "sync"], 1, "Application sync does not exist in namespace default: correct the name, or"),
         (&admin, &["client", &by_name, "-n", "default"], 2, "--namespace is default and the client is named"),
         (&admin, &["client", &by_name, "--context", "nowhere"], 2, "correct --kubeconfig, --context or KUBECONFIG"),
         (&admin, &["client", &by_name, "--kubeconfig", "/nowhere"], 2, "correct --kubeconfig, --context or KUBECONFIG"),
@@ -375,7 +375,7 @@ fn text(answer: Output) -> String {
 }
 
 /// Runs `postern explain`.
-fn postern(kubeconfig: &Path, arguments: &[&str], input: &str) -> Output {
+pub fn postern(kubeconfig: &Path, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
     // A proxy that leads nowhere: this machine is reached without one.
     command.arg("explain").args(arguments).env("KUBECONFIG", kubeconfig).env("HTTPS_PROXY", "http://127.0.0.1:9");

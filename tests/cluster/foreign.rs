@@ -98,7 +98,7 @@ impl Scene {
     }
 
     /// Runs a client against every replica; it prints the claims that it verified.
-    fn verified(&self, client: impl Fn() -> Command) {
+    pub(crate) fn verified(&self, client: impl Fn() -> Command) {
         for claims in self.everywhere(client) {
             assert_eq!(claims["sub"], self.subject, "{claims}");
             assert_eq!((&claims["scope"], &claims["aud"]), (&json!("invoices:read"), &json!(AUDIENCE)));

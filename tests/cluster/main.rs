@@ -18,6 +18,7 @@ mod author_rights;
 mod authority;
 mod bearers;
 mod chart;
+mod chosen_client_ids;
 mod crash;
 mod created_by;
 mod delivery;

@@ -194,6 +194,39 @@ async fn a_client_id_belongs_to_the_oldest_application_that_claims_it() {
 }
 
 #[tokio::test]
+async fn a_chosen_client_id_belongs_to_the_oldest_application_and_another_letter_case_is_another_id() {
+    let (first, second) = (Tenant::new("chosen").await, Tenant::new("copied").await);
+    first.settle_in().await;
+    second.settle_in().await;
+    let id = format!("{}.Prod~1", first.namespace);
+    first.apply(&application("owner", "sync", json!({"clientId": id}))).await;
+    first.ready("Application", "owner").await;
+    second.later_than(&first.get("Application", "owner").await).await;
+    second.apply(&application("thief", "sync", json!({"clientId": id}))).await;
+    let message = second.refused("Application", "thief", "ClientIdTaken").await;
+    assert!(
+        message.contains(&format!("spec.clientId {id} belongs to an Application of another namespace")),
+        "{message}"
+    );
+
+    let lower = id.to_lowercase();
+    second.apply(&application("lower", "sync", json!({"clientId": lower}))).await;
+    second.ready("Application", "lower").await;
+    first.apply(&client_secret("blue", "owner", json!({}))).await;
+    second.apply(&client_secret("blue", "lower", json!({}))).await;
+    for (tenant, id) in [(&first, &id), (&second, &lower)] {
+        tenant.ready("ClientSecret", "blue").await;
+        for claims in tenant.accepted(&tenant.delivered("blue").await).await {
+            assert_eq!(claims["client_id"], **id);
+        }
+    }
+    // Nor may a client have the id of a subject.
+    let subject = first.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
+    second.apply(&application("subject", "sync", json!({"clientId": subject}))).await;
+    second.refused("Application", "subject", "ClientIdTaken").await;
+}
+
+#[tokio::test]
 async fn an_application_may_change_its_service_user() {
     let tenant = Tenant::new("change").await;
     tenant.settle_in().await;

@@ -44,6 +44,25 @@ async fn the_client_id_of_a_deleted_application_cannot_be_taken_without_the_verb
 }
 
 #[tokio::test]
+async fn a_client_id_of_another_system_needs_the_verb_use_in_the_same_letter_case() {
+    let tenant = Tenant::new("foreign-ids").await;
+    for user in owners_of(&tenant).await {
+        let id = format!("{}.prod~1", tenant.namespace);
+        user.may("use", "postern.dev", "clientids", &[&id]).await;
+        user.create(&tenant.namespace, &application("sync", "sync", json!({"clientId": id}))).await.expect("their id");
+        for other in [id.to_uppercase(), format!("{id}.x"), "..".to_owned()] {
+            let taken = application("other", "sync", json!({"clientId": other}));
+            let message = user.try_create(&tenant.namespace, &taken).await.expect_err("another id");
+            let said = format!(
+                "spec.clientId: you need the verb use on {other} (postern.dev/clientids); ask for the right, or leave the field out"
+            );
+            assert!(message.contains(&said), "{message}");
+        }
+        user.delete("Application", &tenant.namespace, "sync").await;
+    }
+}
+
+#[tokio::test]
 async fn a_namespace_cannot_be_moved_by_those_who_own_it_without_the_verb_locate() {
     let metadata = json!({"annotations": {"postern.dev/location": "/emea"}});
     let tenant = Tenant::on(Cluster::of_the_run(), "moved", metadata).await;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern::oauth::client::TokenFormat;
+use postern::oauth::client::{Lookup, Refusal, TokenFormat};
 use serde_json::Value;
 
 use crate::log;
 use crate::operations::audit;
-use crate::world::{BILLING, CLIENT_ID, GRANT, World, basic, grant, record, record_of_two};
+use crate::world::{BILLING, CLIENT_ID, GRANT, World, basic, claims, grant, object, record, record_of_two};
 
 #[tokio::test]
 async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
@@ -84,6 +84,48 @@ async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_i
         assert_eq!(audit(&swapped)["client_id"], "[REDACTED]");
         assert!(!log::text().contains(value));
     }
+}
+
+#[tokio::test]
+async fn q4_the_id_of_an_existing_client_is_shown_and_an_unknown_one_of_that_form_is_not() {
+    const OPEN: &str = "billing-sync.prod~1";
+    const CLOSED: &str = "billing_sync.Closed~1";
+    let world = World::start().await;
+    let mut client = record(&world.credential);
+    client.client_id = OPEN.into();
+    world.clients.set(OPEN, Lookup::Live(Arc::new(client)));
+    let refusal = Refusal { rule: "Suspended", object: object("Application", "closed") };
+    world.clients.set(CLOSED, Lookup::Closed(Arc::new(refusal)));
+    let right = &world.credential.value;
+    for (id, shown) in [
+        (OPEN, OPEN),
+        (CLOSED, CLOSED),
+        ("billing-sync.prod~2", "[REDACTED]"),
+        ("BILLING-SYNC.PROD~1", "[REDACTED]"),
+        ("3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1f", "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1f"),
+        ("billing-sync~1", "billing-sync~1"),
+    ] {
+        let encoded = id.replace('~', "%7E");
+        let with_basic = |id: &str| basic(&format!("{id}:a-wrong-value-of-some-length"));
+        for (headers, body) in [
+            (vec![("authorization", with_basic(id))], GRANT.to_owned()),
+            (vec![("authorization", with_basic(&encoded))], GRANT.to_owned()),
+            (vec![], format!("{GRANT}&client_id={encoded}&client_secret=a-wrong-value-of-some-length")),
+        ] {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let reply = world.post(&headers, &body).await;
+            assert_eq!((reply.status, &audit(&reply)["client_id"]), (401, &Value::from(shown)), "{body}");
+        }
+        let reply = world.send("GET", "/auth?anyone=true", &[("authorization", &with_basic(id))], "").await;
+        assert_eq!((reply.status, &audit(&reply)["client_id"]), (401, &Value::from(shown)));
+    }
+    for header in [basic(&format!("{OPEN}:{right}")), basic(&format!("billing-sync.prod%7E1:{right}"))] {
+        let reply = world.post(&[("authorization", &header)], GRANT).await;
+        assert_eq!((reply.status, &audit(&reply)["client_id"]), (200, &Value::from(OPEN)));
+        assert_eq!(claims(&reply)["client_id"], OPEN);
+    }
+    let body = format!("{GRANT}&client_id=billing-sync.prod%7E1&client_secret={right}");
+    assert_eq!(world.post(&[], &body).await.status, 200);
 }
 
 #[tokio::test]

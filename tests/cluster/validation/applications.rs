@@ -4,7 +4,8 @@ use super::shared::{check, check_changes, many};
 use crate::harness::{Tenant, application};
 
 const ID: &str = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
-const CLIENT_ID: &str = "spec.clientId: … must be a UUID in lower case";
+const CLIENT_ID: &str = "spec.clientId: … must be 1-128 letters, digits or one of . _ ~ -";
+const SECRET: &str = "spec.clientId: … must not begin with pst_ or pat_";
 const OPAQUE: &str = "spec.token.idleTimeout: Invalid value: … idleTimeout needs format: Opaque";
 const IMMUTABLE: &str = "spec.clientId: … clientId is immutable";
 const DURATION: &str = "spec.token.lifetime: … must be a duration such as 15m, 90d or 1y6w";
@@ -33,8 +34,6 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
             json!({"serviceUserRef": {"name": "a", "namespace": "b"}}),
             r#"unknown field "spec.serviceUserRef.namespace""#,
         ),
-        ("a client id in capitals", json!({"clientId": ID.to_uppercase()}), CLIENT_ID),
-        ("a client id that is no UUID", json!({"clientId": "invoice-sync"}), CLIENT_ID),
         ("65 roles", json!({"restrictTo": {"roles": many(65)}}), "spec.restrictTo.roles: Too many: 65"),
         ("65 audiences", json!({"restrictTo": {"audiences": many(65)}}), "spec.restrictTo.audiences: Too many: 65"),
         ("65 scopes", json!({"restrictTo": {"scopes": many(65)}}), "spec.restrictTo.scopes: Too many: 65"),
@@ -116,9 +115,30 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
 }
 
 #[tokio::test]
+async fn a_client_id_is_refused_for_each_rule_it_breaks() {
+    let cases = [
+        ("an empty client id", json!({"clientId": ""}), CLIENT_ID),
+        ("a client id with a space", json!({"clientId": "invoice sync"}), CLIENT_ID),
+        ("a client id with a colon", json!({"clientId": "invoice:sync"}), CLIENT_ID),
+        ("a client id that selects more", json!({"clientId": "x,metadata.name=y"}), CLIENT_ID),
+        ("a client id that needs an encoding", json!({"clientId": "invoice%2Dsync"}), CLIENT_ID),
+        ("a client id with an umlaut", json!({"clientId": "büro"}), CLIENT_ID),
+        ("a client id with a line break", json!({"clientId": "sync\n"}), CLIENT_ID),
+        ("a client id too long", json!({"clientId": "x".repeat(129)}), "spec.clientId: Too long"),
+        ("a secret as client id", json!({"clientId": "pst_k7Qd"}), SECRET),
+        ("an opaque token as client id", json!({"clientId": "pat_k7Qd"}), SECRET),
+    ];
+    check(tried, &cases).await;
+}
+
+#[tokio::test]
 async fn an_application_may_go_to_each_limit() {
     let cases = [
         ("a client id", json!({"clientId": ID}), ""),
+        ("a client id in capitals", json!({"clientId": ID.to_uppercase()}), ""),
+        ("a client id of another system", json!({"clientId": "billing_Sync.prod~1"}), ""),
+        ("a client id of two dots", json!({"clientId": ".."}), ""),
+        ("the longest client id", json!({"clientId": "x".repeat(128)}), ""),
         (
             "64 of each restriction",
             json!({"restrictTo": {"roles": many(64), "audiences": many(64), "scopes": many(64)}}),
