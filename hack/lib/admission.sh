@@ -21,7 +21,7 @@ await_admission() {
 	die "the API server does not admit objects of Postern: $refusal"
 }
 
-# Whether an object may say that somebody else created it. The policies refuse it, or name the requester instead.
+# Whether an object may name another creator. The policies refuse that, or write the name of the requester.
 forgery_is_kept() {
 	local creator
 	creator=$(forged | kubectl create --dry-run=server --filename - \

@@ -24,7 +24,7 @@ unpack() {
 	rm -rf "$new"/*.deb "$new/apt"
 }
 
-# With the lists that the machine has, or else with lists of its own, for which nobody has to be root.
+# With the lists that the machine has, or else with separate lists, which do not need root.
 download() {
 	"$@" >/dev/null 2>&1 && return
 	apt+=(-o "Dir::State::lists=$PWD/apt/lists" -o "Dir::Cache=$PWD/apt/cache")

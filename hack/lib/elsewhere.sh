@@ -32,7 +32,7 @@ start_elsewhere() {
 	POSTERN_REPLICAS=$(base_urls https "${listen_ports[@]}")
 }
 
-# What the demo makes it also removes, so nothing of it may belong to somebody else.
+# The demo removes all that it makes, so none of these objects may exist before.
 must_be_free() {
 	local taken
 	taken=$(existing) || die "could not ask the cluster what it has of what the demo makes; what kubectl said stands above"
@@ -68,7 +68,7 @@ write_account_kubeconfig() {
 begin_examples() { examples_begun=yes; }
 
 # The examples go first: with them the operator's namespace and the definitions have nothing left that depends on them.
-# Only what the demo began to make is removed: until then it may be somebody else's.
+# Only what the demo began to make is removed: other objects may be the user's.
 clean_elsewhere() {
 	[[ -n ${installed_elsewhere:-} ]] || return 0
 	say "Removing everything from the cluster again"

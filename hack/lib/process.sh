@@ -3,9 +3,9 @@
 #
 # A process is known by a *handle*, a path without extension: HANDLE.pid holds its process id, HANDLE.started its
 # start time in clock ticks since boot. Only both together name a process: a process id alone may by now belong to
-# somebody else, whom we must not signal.
+# another process, which must not be signalled.
 
-# spawn HANDLE LOG COMMAND… starts COMMAND in a session of its own, its output appended to LOG.
+# spawn HANDLE LOG COMMAND… starts COMMAND in a new session, its output appended to LOG.
 spawn() {
 	local handle=$1 log=$2
 	shift 2
@@ -93,8 +93,8 @@ await_end() {
 	done
 }
 
-# await_ready SECONDS HANDLE LOG CHECK… waits until the command CHECK succeeds, and that not because somebody else
-# answers. It gives up when the process has ended or the time is over, and then shows the end of its log.
+# await_ready SECONDS HANDLE LOG CHECK… waits until the command CHECK succeeds, and the process itself answers.
+# It gives up when the process has ended or the time has passed, and then shows the end of its log.
 await_ready() {
 	local deadline=$((SECONDS + $1)) handle=$2 log=$3 name=${2##*/}
 	shift 3

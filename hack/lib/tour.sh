@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# How hack/demo tells its story: numbered steps, sentences, commands with what they print, and what was found true.
+# The output of hack/demo: numbered steps, sentences, commands with their output, and checked claims.
 # Everything goes to standard output, in colour only where that is a terminal.
 
 tour_step=0

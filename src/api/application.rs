@@ -146,7 +146,7 @@ pub enum AuthMethod {
 /// Settings of access tokens.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("!has(self.idleTimeout) || (has(self.format) && self.format == 'Opaque')")
-    .message("idleTimeout needs format: Opaque: nobody tells Postern of the use of a JWT; set the format, or leave idleTimeout out")
+    .message("idleTimeout needs format: Opaque, because Postern does not see the use of a JWT; set the format, or leave idleTimeout out")
     .field_path(".idleTimeout"))]
 #[serde(rename_all = "camelCase")]
 pub struct Token {

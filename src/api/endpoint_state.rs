@@ -17,7 +17,7 @@ pub const ENTRIES_MAX: usize = 2_000;
     kind = "EndpointState",
     plural = "endpointstates",
     namespaced,
-    doc = "EndpointState is what one replica of the endpoint tells the others. Internal: Postern writes and removes it, in its own namespace. Deleting one forgets which tokens were revoked.",
+    doc = "EndpointState holds what one replica of the endpoint reports to the others. Internal: Postern writes and removes it, in its own namespace. Deleting one forgets which tokens were revoked.",
     derive = "PartialEq",
     printcolumn(name = "Replica", type_ = "string", json_path = ".spec.replica"),
     printcolumn(name = "Reported", type_ = "date", json_path = ".spec.reportedAt")

@@ -66,7 +66,7 @@ pub struct ServiceUserSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::group_names")]
     pub groups: Option<Vec<String>>,
-    /// true: nothing of this service user authenticates; reversible. Default false.
+    /// true: no client of this service user can authenticate; reversible. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }

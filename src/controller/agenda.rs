@@ -47,7 +47,7 @@ impl<C: Clock> Context<C> {
             if is_over(&state.spec, &present, now)
                 && let Err(error) = api.delete(&state.name_any(), &unchanged(state.as_ref())).await
             {
-                tracing::debug!(error = chain(&error), "what an endpoint told long ago could not be removed");
+                tracing::debug!(error = chain(&error), "could not delete an old report of an endpoint replica");
             }
         }
         Ok(())

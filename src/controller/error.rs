@@ -34,7 +34,7 @@ pub(crate) enum Error {
         source: crate::crypto::install_key::InstallKeyError,
     },
     /// The delivered Secret changed between two looks.
-    #[error("{object} changed while it was looked at")]
+    #[error("{object} changed while it was reconciled")]
     Unsettled {
         /// Kind, namespace and name.
         object: String,

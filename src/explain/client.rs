@@ -150,7 +150,7 @@ fn ready(facts: &Facts, settings: &Settings, now: Timestamp) -> Standing {
     let deleting =
         |message: &str| Standing { in_force: false, reason: DELETING.to_owned(), message: message.to_owned() };
     if is_terminating(&facts.application.metadata) {
-        return deleting("It is being deleted: nobody has its client id until it is gone.");
+        return deleting("It is being deleted. Its client id is free when the deletion is complete.");
     }
     if facts.namespace.terminating {
         return deleting("Its namespace is being deleted: the clients in it are refused.");

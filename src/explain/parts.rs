@@ -58,7 +58,7 @@ impl StatusAge {
             let (observed, generation) = (number(observed), number(generation));
             Some(format!("it describes generation {observed}, and the object is at {generation}"))
         } else if authority.is_some_and(|(told, now)| told != now) {
-            Some("what it stands for has changed since, and its epoch is about to rise".to_owned())
+            Some("its permissions have changed since, and its epoch will rise".to_owned())
         } else {
             None
         };

@@ -171,7 +171,7 @@ pub async fn serve(
     drop(listener);
     open.close();
     if tokio::time::timeout(limits.shutdown, open.wait()).await.is_err() {
-        tracing::warn!("requests were still in flight when the time to stop was over");
+        tracing::warn!("requests were still in flight when the shutdown grace period ended");
         overdue.cancel();
     }
 }

@@ -67,7 +67,7 @@ impl Index {
         match in_time(Box::pin(self.states.write("serves", &spec))).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(error, "how far this replica has come could not be told, trying again");
+                tracing::warn!(error, "could not report the state of this replica, trying again");
                 false
             }
         }

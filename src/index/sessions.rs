@@ -47,7 +47,7 @@ impl<S: Store> Sessions<S> {
             let Some(object) = objects.get_mut(number) else { continue };
             let spec = EndpointStateSpec { sessions, reported_at: now, ..self.blank.clone() };
             if let Err(error) = object.document.write(&self.store, |_| spec.clone()).await {
-                tracing::warn!(error = chain(&error), "the use of tokens could not be told, trying again");
+                tracing::warn!(error = chain(&error), "could not report the use of tokens, trying again");
                 return;
             }
             object.written = now.as_second();

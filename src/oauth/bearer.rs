@@ -45,7 +45,7 @@ pub enum TokenFault {
     /// Issued under another name.
     #[error("the issuer is another one")]
     OtherIssuer,
-    /// Its time is over.
+    /// It has expired.
     #[error("it has expired")]
     Expired,
     /// It has not been used for too long.
@@ -67,7 +67,7 @@ pub enum TokenFault {
     #[error("it was ended by a change of authority")]
     Ended(ObjectRevision),
     /// It stands for an authority that this replica does not know; the object is the Application.
-    #[error("it stands for an authority that is not known here")]
+    #[error("its permissions are not known here")]
     OtherAuthority(ObjectRevision),
     /// Its epoch is one that this replica has not come to; the object is the Application.
     #[error("its epoch is newer than what is known here")]

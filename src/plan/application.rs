@@ -99,7 +99,7 @@ fn ready(observed: &Observed<'_>) -> (Verdict, Outlook) {
         return (no(reasons::CLIENT_ID_TAKEN, message), Outlook::Stuck);
     }
     if spec.is_suspended() {
-        let message = "spec.suspend is true: this client is refused. Set it to false to go on.".to_owned();
+        let message = "spec.suspend is true: the client is refused. Set it to false to resume.".to_owned();
         return (no(reasons::SUSPENDED, message), Outlook::Requested(types::SUSPENDED));
     }
     match observed.user {
@@ -127,7 +127,7 @@ fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64)
     if known && (observed.served || is_propagated(previous)) {
         Verdict::yes(types::PROPAGATED, reasons::SERVED, format!("Every replica serves epoch {epoch}."))
     } else {
-        let message = format!("Not every replica has told yet that it serves epoch {epoch}.");
+        let message = format!("Not every replica has reported yet that it serves epoch {epoch}.");
         Verdict::no(types::PROPAGATED, reasons::PROPAGATING, message)
     }
 }
@@ -155,7 +155,7 @@ fn user_not_found(name: &str) -> String {
 }
 
 fn user_suspended(name: &str) -> String {
-    format!("spec.serviceUserRef: ServiceUser {name} is suspended: set its spec.suspend to false to go on.")
+    format!("spec.serviceUserRef: ServiceUser {name} is suspended: set its spec.suspend to false to resume.")
 }
 
 /// Says which entries of restrictTo grant nothing; nothing when all are held.

@@ -32,7 +32,7 @@ pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> Se
 
 fn ready(user: &ServiceUser, membership: &Membership) -> Verdict {
     if user.spec.is_suspended() {
-        let message = "spec.suspend is true: nothing of this service user authenticates. Set it to false to go on.";
+        let message = "spec.suspend is true: no client of this service user can authenticate. Set it to false to resume.";
         return Verdict::no(types::READY, reasons::SUSPENDED, message);
     }
     if let Some(bound) = &membership.location_refused {

@@ -123,7 +123,7 @@ pub(super) async fn failed(running: Option<&mut Running>) -> RunError {
             Ok(Err(error)) => error,
             _ => RunError::Ended("the endpoint"),
         },
-        _ = reporters.join_next() => RunError::Ended("a part that tells other replicas"),
+        _ = reporters.join_next() => RunError::Ended("the part that reports to other replicas"),
     }
 }
 

@@ -181,7 +181,7 @@ async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_i
     tenant.says("Application", "sync", "Propagated", "False", "Propagating").await;
     let log = &cluster.replicas[1].log;
     let tried =
-        || std::fs::read_to_string(log).unwrap().matches("how far this replica has come could not be told").count();
+        || std::fs::read_to_string(log).unwrap().matches("could not report the state of this replica").count();
     // Again and again, also when nothing changes any more.
     let first = tried();
     eventually("it tries again", async || holds(tried() > first + 1, format_args!("{} times", tried()))).await;

@@ -10,7 +10,7 @@ components=(kube-controller-manager kube-apiserver etcd)
 
 # What a loaded machine may need. The usual is 4 s for all of them together.
 READY_SECONDS=120
-# Nobody waits for an answer of a control plane that is being stopped.
+# No client waits for an answer of a control plane that is being stopped.
 STOP_SECONDS=5
 
 # start_component NAME starts it unless it runs, and returns when it is ready.
@@ -78,13 +78,13 @@ kube-apiserver_flags() {
 		--service-account-key-file="$pki/serviceaccounts.pub"
 		--service-account-signing-key-file="$pki/serviceaccounts.key"
 		--service-cluster-ip-range=10.0.0.0/24
-		# It refuses to write 127.0.0.1 into the endpoints of the Service `kubernetes`, which nobody needs here.
+		# It refuses to write 127.0.0.1 into the endpoints of the Service `kubernetes`, which is not needed here.
 		--endpoint-reconciler-type=none
 		--authorization-mode=Node,RBAC
 		--audit-policy-file="$here/audit-policy.yaml" --audit-log-path="$dir/audit.log"
-		# Watches are ended when it stops; otherwise it would wait a minute for them to end by themselves.
+		# Watches are ended when it stops; otherwise it would wait a minute for them to end.
 		--shutdown-watch-termination-grace-period=1s
-		# No rotation: whoever counts lines wants all of them in one file.
+		# No rotation: tests count lines, and need all of them in one file.
 		--audit-log-maxsize=0
 		"${args[@]}"
 	)

@@ -27,10 +27,10 @@ impl Judge<'_> {
     ) -> Vec<Fault> {
         let mut faults = Vec::new();
         if let Some(issuer) = self.issuer.filter(|issuer| *issuer != self.claims.iss) {
-            faults.push(fault("OtherIssuer", format!("Postern is {issuer} here, and somebody else issued the token.")));
+            faults.push(fault("OtherIssuer", format!("Another issuer issued the token. The issuer here is {issuer}.")));
         }
         if self.claims.exp <= self.now.as_second() {
-            faults.push(fault("TokenExpired", "Its time is over: the client has to get a new one."));
+            faults.push(fault("TokenExpired", "It has expired: the client must request a new one."));
         }
         if revoked {
             faults.push(fault("TokenRevoked", "It was revoked by its client."));
