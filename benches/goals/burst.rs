@@ -27,8 +27,8 @@ const MEMORY_MIB: f64 = 60.0;
 const BUSY_RATIO: f64 = 2.0;
 /// How long nothing is measured.
 const IDLE: Duration = Duration::from_secs(10);
-/// Replicas are settled when they use less than this much of a core for this long. Not nothing: the leader goes on for
-/// minutes to write an event for each credential, at a pace that disturbs nobody.
+/// Replicas are settled when they use less than this much of a core for this long. Not nothing: the leader
+/// writes an event for each credential, at a low rate for minutes.
 const QUIET: Duration = Duration::from_secs(3);
 const QUIET_CORES: f64 = 0.1;
 const SETTLED_WITHIN: Duration = Duration::from_mins(2);

@@ -117,7 +117,7 @@ impl Scene<'_> {
         Ok(took)
     }
 
-    /// Ends tokens, and asks both replicas until both say so. How long they were said to be active, and how long it took
+    /// Ends tokens, and asks both replicas until both refuse them. How long they were active, and how long it took
     /// until they were said to be inactive, in ms: between the two a replica may make sure that it is not behind.
     async fn endings(&mut self, kind: &str) -> Result<Vec<(f64, f64)>> {
         let mut took = Vec::new();
@@ -136,7 +136,7 @@ impl Scene<'_> {
                 issued = token(connection, &body).await?;
             }
             let form = self.subject.form(number, "token", &issued)?;
-            // A replica that has just heard of the change before says so only when it has caught up.
+            // A replica that has just received the previous change reports that only after it has caught up.
             for connection in &mut self.connections {
                 tokio::time::timeout(PATIENCE, said(connection, &form, true)).await??;
             }
@@ -173,7 +173,7 @@ impl Scene<'_> {
         self.cluster.groups().create(&PostParams::default(), &new).await?;
         let groups = [groups_of(&SHAPE, user), vec![group.to_owned()]].concat();
         self.cluster.change::<ServiceUser>(namespace, name, &json!({"groups": groups})).await?;
-        // Both replicas have it when the pause is over; what is measured is how it goes away.
+        // Both replicas have it after the pause; the bench measures its removal.
         sleep(Duration::from_millis(300)).await;
         Ok(())
     }

@@ -28,7 +28,7 @@ use crate::operator::{NAMESPACE, Replica};
 use crate::report::{Goal, compare, note};
 use crate::{Result, machine, scratch};
 
-/// Each with a secret of its own; twenty share a service user.
+/// Each has its secret; twenty share a service user.
 const SHAPE: Shape = Shape { groups: 5, namespaces: 200, users: 5_000, applications: 100_000, secrets: 100_000 };
 /// What a client may take, with all that belongs to it.
 const CLIENT_KIB: f64 = 4.0;

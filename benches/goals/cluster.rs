@@ -230,7 +230,7 @@ impl Cluster {
         Ok(api.get(name).await?.uid().unwrap_or_default())
     }
 
-    /// Has every ClientSecret rotated as soon as somebody looks.
+    /// Has every ClientSecret rotated at its next reconciliation.
     pub async fn trigger_rotations(&self, shape: &Shape) -> Result<()> {
         let changes = (0..shape.secrets).map(|n| async move {
             let namespace = namespace(shape.application_of(n) % shape.namespaces);

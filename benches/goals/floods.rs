@@ -1,7 +1,7 @@
 //! What an honest client notices of each flood: the 99th percentile of its token requests, idle and beside the flood, and
 //! how much memory the replica takes.
 //!
-//! The replica has the chart's memory and a core of its own; the flood is a process on the other core.
+//! The replica has the chart's memory and a dedicated core; the flood is a process on the other core.
 
 use std::net::Ipv4Addr;
 use std::process::Stdio;
@@ -32,7 +32,7 @@ const MEASURED: Duration = Duration::from_secs(5);
 /// An honest client's pause between two requests: it is to wait for the server, not to load it.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A flood, for a process of its own.
+/// A flood, for a separate process.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Plan {
     target: http::Target,
@@ -72,7 +72,7 @@ pub async fn measure() -> Result<()> {
     Ok(())
 }
 
-/// The latencies of one client in ms, and the most memory that the replica took meanwhile in MiB.
+/// The latencies of one client in ms, and the peak memory of the replica in MiB.
 async fn honest(
     process: &Process,
     target: &http::Target,
@@ -95,7 +95,7 @@ async fn honest(
     Ok((latencies, f64::from(u32::try_from(most / 1024)?) / 1024.0))
 }
 
-/// Asks; on a new connection if the old one is over, as every client does.
+/// Sends a request; on a new connection if the old one is closed, as every client does.
 async fn ask(
     connection: &mut Connection,
     body: &Bytes,
@@ -109,7 +109,7 @@ async fn ask(
     connection.token(body).await
 }
 
-/// The flood itself, which ends by itself if nobody ends it.
+/// The flood itself, which also ends without a signal.
 pub fn run(plan: &Plan) -> Result<()> {
     let shape = *Shape::ALL.get(plan.shape).ok_or("no such shape")?;
     let connector = |alpn| -> Result<TlsConnector> { plan.target.tls_with(alpn)?.ok_or("a certificate".into()) };

@@ -1,5 +1,5 @@
-//! What 10,000 credentials cost the API server by itself: the three requests that each of them takes, made by the bench while
-//! no operator runs and nobody watches. What a burst takes beyond that is Postern's own.
+//! What 10,000 credentials cost the API server alone: the three requests for each, made by the bench while
+//! no operator runs and no client watches. What a burst takes beyond that is Postern's own.
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Secret;

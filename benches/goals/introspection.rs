@@ -79,7 +79,7 @@ fn report(format: &str, rounds: &[[Outcome; 2]]) -> Result<()> {
     note(format!("{format}: share of its core at issue"), over(|[issued, _]| issued.server_cpu), "")
 }
 
-/// For each client the form by which it introspects a token of its own.
+/// For each client the form by which it introspects its token.
 async fn introspections(subject: &Subject, target: &Target, opaque: bool) -> Result<Vec<String>> {
     let mut connection = Connection::open(target.address, None).await?;
     let mut forms = Vec::new();

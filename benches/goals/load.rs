@@ -1,6 +1,6 @@
 //! The generator: keep-alive connections, each with one request in flight, for a fixed time.
 //!
-//! It is a process of its own so that it can have a core of its own, apart from the server that it measures.
+//! It is a separate process so that it can have a dedicated core, apart from the server that it measures.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Outcome {
 }
 
 impl Plan {
-    /// Carries it out in a process of its own on `core`.
+    /// Carries it out in a separate process on `core`.
     pub fn execute(&self, core: usize) -> Result<Outcome> {
         let mut command = pinned(core, &std::env::current_exe()?);
         command.arg("load").arg(serde_json::to_string(self)?).stdin(Stdio::null()).stderr(Stdio::inherit());

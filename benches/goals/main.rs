@@ -3,7 +3,7 @@
 //! ```text
 //! hack/bench ─▶ goals SECTION ─┬─▶ postern run     the real operator, release build
 //!                              ├─▶ goals baseline  the least that can issue the same token
-//!                              └─▶ goals load      the generator, on a core of its own
+//!                              └─▶ goals load      the generator, on a dedicated core
 //! ```
 //!
 //! Each section appends what it measured to a file, from which `goals report` prints the table.

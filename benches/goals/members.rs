@@ -1,5 +1,5 @@
 //! One AccessGroup changes that ten thousand service users hold: how long until the last of them has what it gives, and
-//! how long a request waits meanwhile, at a replica with one core.
+//! how long a request waits during that, at a replica with one core.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const CHANGES: usize = 5;
 /// Limits.
 const SECONDS: f64 = 1.0;
 const PAUSE_MS: f64 = 10.0;
-/// The leader has a core of its own, apart from the replica that is measured.
+/// The leader has a dedicated core, apart from the replica that is measured.
 const MEASURED_CORE: usize = 0;
 const LEADER_CORE: usize = 1;
 /// In which epochs of ten thousand users and applications are written.

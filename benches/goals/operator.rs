@@ -1,4 +1,4 @@
-//! Server processes: the operator as it is released, and whatever else is measured beside it.
+//! Server processes: the operator as it is released, and the other servers that are measured.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -69,7 +69,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica on ports of its own.
+    /// A replica on free ports.
     pub fn new(name: &str, issuer: &str, plain: bool) -> Result<Self> {
         // All are held until the last is drawn: the kernel sometimes gives the one it has just got back.
         let held = (TcpListener::bind(ANY_PORT)?, TcpListener::bind(ANY_PORT)?, TcpListener::bind(ANY_PORT)?);
@@ -132,7 +132,7 @@ impl Replica {
     }
 }
 
-/// An address of this machine that nobody listens on.
+/// A free address of this machine.
 pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind(ANY_PORT)?.local_addr()?)
 }

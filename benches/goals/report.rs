@@ -77,7 +77,7 @@ fn line(figure: &Figure) -> String {
     format!("{what:<66} {:>12}  {:>12}  {:>9.2}  {verdict}", measured.trim_end(), goal.trim_end(), value / limit)
 }
 
-/// Three digits are more than a busy machine can tell.
+/// Three digits are more than a busy machine can measure.
 fn number(value: f64) -> String {
     match value.abs() {
         0.0..10.0 => format!("{value:.2}"),

@@ -1,5 +1,5 @@
-//! From the answer to a revocation until nobody accepts what was revoked: a token, by its client at one replica, until the
-//! other says so; a secret, in the API, until no replica accepts it.
+//! Time from the answer to a revocation until no replica accepts what was revoked: a token, which a client revokes at one
+//! replica, and a secret, which an admin revokes in the API.
 
 use std::time::Duration;
 

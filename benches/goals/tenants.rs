@@ -1,4 +1,4 @@
-//! One tenant floods, in each of several ways. How long another tenant waits meanwhile for a new credential, and for the
+//! One tenant floods, in each of several ways. How long another tenant then waits for a new credential, and for the
 //! answer to a leak.
 
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub async fn measure() -> Result<()> {
         let flooding = tokio::spawn(scene.clone().run());
         sleep(UNDER_WAY).await;
         let flooded = credentials(&client, &quiet, flood.name()).await;
-        // A flood that has ended by itself has failed, and nothing was measured.
+        // A flood that has ended without abort has failed, and nothing was measured.
         if flooding.is_finished() {
             return flooding.await?;
         }

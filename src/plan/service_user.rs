@@ -32,7 +32,8 @@ pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> Se
 
 fn ready(user: &ServiceUser, membership: &Membership) -> Verdict {
     if user.spec.is_suspended() {
-        let message = "spec.suspend is true: no client of this service user can authenticate. Set it to false to resume.";
+        let message =
+            "spec.suspend is true: no client of this service user can authenticate. Set it to false to resume.";
         return Verdict::no(types::READY, reasons::SUSPENDED, message);
     }
     if let Some(bound) = &membership.location_refused {

@@ -15,7 +15,7 @@ use crate::harness::{
 };
 
 const READ: &str = "invoices:read";
-/// Headers that the API looks at.
+/// Headers that the API reads.
 const SEEN: [&str; 5] = ["authorization", "x-postern-sub", "x-postern-client_id", "x-postern-scope", "x-postern-roles"];
 
 #[tokio::test]

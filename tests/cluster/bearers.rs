@@ -59,13 +59,13 @@ async fn passing_is_a_use_of_an_idle_token_and_a_token_that_was_idle_for_too_lon
         })
         .await;
     }
-    // It is not touched again, not even by a look at it, before its time is over.
+    // It is not touched again, not even by a read, before it expires.
     tokio::time::sleep(Duration::from_secs(30)).await;
     tenant.all_say(&credential, &idle, false).await;
     passes(&tenant, &idle, 401).await;
 }
 
-/// What happens to a token, or to what it stands for.
+/// What happens to a token, or to the permissions that it represents.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Revoked,

@@ -92,7 +92,7 @@ async fn killed_at_any_write_of_a_removal_the_credential_lives_on_without_its_se
         scene.tenant.ready("ClientSecret", name).await;
         scene.tenant.delivered(name).await
     };
-    // The time is over at once.
+    // The time has passed at once.
     let remove = async |name: &str, _: &Credential| {
         scene.apply(name, spec("1s")).await;
         let gone = async || {

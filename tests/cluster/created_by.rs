@@ -1,4 +1,4 @@
-//! Who created an object stands in its annotation `postern.dev/created-by`, and nobody can say otherwise.
+//! The annotation `postern.dev/created-by` names the creator of an object, and cannot be forged.
 
 use serde_json::{Value, json};
 
@@ -114,7 +114,7 @@ async fn tools_that_never_saw_the_annotation_leave_it_and_find_no_difference() {
     other.apply(&tenant.namespace, &service_user("sync", &[])).await;
     assert_eq!(stays("server-side apply again").await, applied, "nothing to do");
 
-    // An admin of the control plane: the annotation names somebody else all the same.
+    // An admin of the control plane: the annotation still names another user.
     let file = tenant.cluster.controlplane.scratch().join(format!("{}.json", tenant.namespace));
     std::fs::write(&file, service_user("sync", &[]).to_string()).unwrap();
     let file = file.to_str().unwrap();

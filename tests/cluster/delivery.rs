@@ -1,4 +1,4 @@
-//! The delivered Secret: repaired, healed, and never taken from somebody else.
+//! The delivered Secret: repaired, replaced, and never taken from another owner.
 
 use std::time::{Duration, Instant};
 
@@ -162,7 +162,7 @@ async fn a_label_that_two_controllers_disagree_on_is_written_less_and_less_often
     assert_eq!(events.len(), 1, "{events:#?}");
     assert!(events[0]["series"]["count"].as_i64() >= Some(2), "{events:#?}");
 
-    // Nobody disagrees any more.
+    // No client disagrees any more.
     eventually("it is put right, and nothing is contested", async || {
         holds(team().await == "billing" && told().await.is_none(), "not yet")
     })
@@ -333,7 +333,7 @@ async fn an_immutable_secret_and_one_of_another_type_are_told_and_not_fought_ove
     tenant.accepted(&credential).await;
     let before = tenant.writes().await;
     assert_eq!(tenant.writes().await, before, "it is not tried again and again");
-    // Without the label by which it is watched, nobody would notice that it is deleted.
+    // Without the label of the watch, its deletion would not be noticed.
     let hidden = json!({"metadata": {"labels": {"postern.dev/component": null}}});
     tenant.merge("Secret", &tenant.namespace, "blue", hidden).await.unwrap();
     eventually("the label is restored", async || {
@@ -460,7 +460,7 @@ async fn a_refusal_in_words_that_are_new_each_time_is_told_and_tried_less_and_le
     eventually("it is tried again", async || holds(refusals(&tenant) > 4, refusals(&tenant))).await;
     let told = tenant.writes().await.iter().filter(|write| *write == "patch clientsecrets/status green").count();
     let attempts = refusals(&tenant);
-    // What is told calls for one more attempt, which tells nothing.
+    // The status write causes one more attempt, which writes nothing.
     assert!(told > 1 && 2 * told <= attempts + 1, "told {told} times of {attempts}");
     tenant.delete("ValidatingAdmissionPolicyBinding", "", &name).await;
     tenant.ready("ClientSecret", "green").await;
@@ -523,7 +523,7 @@ async fn what_an_admission_policy_changes_as_it_is_written_is_reported_and_not_f
     assert!(attempts() <= 8, "{} attempts", attempts());
 }
 
-/// From now on the API server refuses Secrets, by a quota. The tests' control plane has nobody who counts what there is.
+/// From now on the API server refuses Secrets, by a quota. The tests' control plane has no quota controller.
 async fn no_more_secrets(tenant: &Tenant) {
     let none = json!({"count/secrets": "0"});
     let quota = json!({

@@ -10,7 +10,7 @@ use crate::harness::{ControlPlane, checkout};
 fn the_demo_on_a_cluster_of_somebody_else_removes_nothing_that_it_did_not_make() {
     let controlplane = ControlPlane::start();
 
-    // It finds all of it free, and fails before it has applied anything. Meanwhile somebody else makes a namespace.
+    // It finds all of it free, and fails before it has applied anything. Then another user creates a namespace.
     let begun = refused(&controlplane, "kubectl create namespace reporting; false");
     assert!(begun.contains("Removing everything from the cluster again"), "{begun}");
     controlplane.run("kubectl", &["get", "namespace", "reporting"]);
@@ -79,14 +79,14 @@ fn the_tour_says_first_what_it_does_and_shows_commands_that_can_be_typed() {
     }
 }
 
-/// The commands of a tour, as somebody would copy them: what a command prints begins after a line that ends it.
+/// The commands of a tour, as a user would copy them: what a command prints begins after a line that ends it.
 fn shown(said: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut lines = said.lines();
     while let Some(line) = lines.next() {
         let Some(command) = line.strip_prefix("    $ ") else { continue };
         let mut command = command.to_owned();
-        // Quotes that are open go on in the next line.
+        // Open quotes continue in the next line.
         while command.ends_with(['\\', '|']) || command.matches('\'').count() % 2 == 1 {
             command = format!("{command}\n{}", lines.next().unwrap_or_default());
         }

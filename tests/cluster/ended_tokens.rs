@@ -1,4 +1,4 @@
-//! Tokens end when the authority that they stand for does, at every replica, and with nothing less.
+//! Tokens end with the permissions that they represent, at every replica, and for no other reason.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::harness::{Credential, Tenant, access_group, application, client_secre
 /// What is done to which object: a merge patch, or `null` to delete it.
 type Row = (&'static str, &'static str, Value);
 
-/// Each row has a group, a service user, an application and a secret of its own, all named after it.
+/// Each row has its group, service user, application and secret, all named after it.
 fn that_end_tokens() -> Vec<Row> {
     let spec = |spec: Value| json!({"spec": spec});
     let less = json!([{"audience": "https://billing.example.com", "scopes": ["invoices:list"]}]);

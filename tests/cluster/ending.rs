@@ -83,8 +83,8 @@ async fn of_40_created_at_once_by_four_users_exactly_20_count_for_ever_and_the_n
     tenant.refused("ClientSecret", &ages[21].2, "LimitReached").await;
 }
 
-/// The names of those that are Ready, once all say whether they are and 20 say so. Who is displaced by one that came a
-/// moment later says so a moment after that one.
+/// The names of those that are Ready, once all report it and 20 are. A secret that is displaced by one that came a
+/// moment later reports that a moment after that one.
 async fn counted(tenant: &Tenant) -> BTreeSet<String> {
     eventually("20 say that they count, and all others that they do not", async || {
         let mut counted = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! `postern explain`: the real binary, with the rights of whoever asks.
+//! `postern explain`: the real binary, with the rights of its user.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -300,7 +300,7 @@ async fn the_owner_of_an_api_reads_who_can_call_it() {
     assert_eq!(caller["scopes"], json!(["read", "write"]));
     assert_eq!(caller["serviceUser"]["subject"], tenant.get("ServiceUser", "sync").await["metadata"]["uid"]);
 
-    // One namespace: by the flag, and for whoever may view no other, who is told so.
+    // One namespace: by the flag, and for a user who may view no other, with a message about that.
     assert_eq!(rows(&explained(&tenant, &["audience", &api, "-n", &namespace])), expected);
     let none = explained(&tenant, &["audience", &api, "--namespace", "default"]);
     assert!(none.contains("\n  none\n"), "{none}");
@@ -358,13 +358,13 @@ async fn issued(tenant: &Tenant, credential: &Credential) -> String {
     answers[0].body["access_token"].as_str().unwrap().to_owned()
 }
 
-/// What an admin is told.
+/// The output for an admin.
 pub fn explained(tenant: &Tenant, arguments: &[&str]) -> String {
     let kubeconfig = tenant.cluster.controlplane.kubeconfig();
     text(postern(&kubeconfig, arguments, ""))
 }
 
-/// What an admin is told of a token that comes on standard input.
+/// The output for an admin, of a token on standard input.
 fn from_stdin(tenant: &Tenant, token: &str) -> String {
     text(postern(&tenant.cluster.controlplane.kubeconfig(), &["token", "-"], token))
 }

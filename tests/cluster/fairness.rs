@@ -1,6 +1,6 @@
 //! One tenant causes as much work as it can; another one's new credential, and the answer to its leak, do not wait for that.
 //!
-//! How long they take depends on the machine, so what is checked is how much is done for the first tenant meanwhile.
+//! How long they take depends on the machine, so the tests check how much is done for the first tenant before.
 
 use std::time::Duration;
 

@@ -27,12 +27,12 @@ use cgroup::{MemoryGroup, anonymous_memory};
 const MEMORY: u64 = 256 * 1024 * 1024;
 /// In which the connections of a flood are made.
 const BUILD_UP: Duration = Duration::from_secs(1);
-/// How long others are served beside it.
+/// How long other clients are served during it.
 const BESIDE: Duration = Duration::from_secs(2);
 const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
-/// A serving process in a memory cgroup of its own, or with a limit that it is told where there can be none.
+/// A serving process in a dedicated memory cgroup, or with a limit by flag where there can be none.
 struct Flooded {
     url: String,
     process: Process,
@@ -72,7 +72,7 @@ impl Flooded {
     }
 }
 
-/// How its certificate is checked by whoever speaks this.
+/// How clients of this protocol check its certificate.
 fn connector(ca: &[u8], alpn: &[u8]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(ca).map(|certificate| certificate.unwrap()));

@@ -1,4 +1,4 @@
-//! Values brought from elsewhere.
+//! Imported values.
 
 use serde_json::{Value, json};
 

@@ -42,7 +42,7 @@ async fn without_a_usable_key_a_replica_waits_for_the_backup_and_makes_no_other(
     }
 }
 
-/// What runs goes on with the keys it has, and writes.
+/// Running processes keep their keys, and write.
 #[tokio::test]
 async fn a_controller_without_keys_keeps_no_other_from_writing() {
     let cluster = Cluster::split(1, 2);

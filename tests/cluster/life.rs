@@ -110,7 +110,7 @@ async fn objects_may_be_applied_in_any_order() {
         ];
         for number in order {
             tenant.apply(&objects[number]).await;
-            // What came before has been looked at when the next one comes.
+            // The earlier objects have been reconciled when the next one comes.
             tenant.settled().await;
         }
         tenant.ready("ClientSecret", "blue").await;

@@ -2,7 +2,7 @@
 //! binary, each with a token of the chart's own ServiceAccount.
 //!
 //! `make test` runs them; `hack/with-controlplane cargo test --test cluster` runs these alone. One control plane serves
-//! the whole run and each test has a namespace of its own; tests that break the control plane have their own.
+//! the whole run and each test has its namespace; tests that break the control plane have their own.
 
 #![expect(
     clippy::unwrap_used,

@@ -14,7 +14,7 @@ use crate::harness::{
 };
 
 const READ: &str = "invoices:read";
-/// Headers that the API looks at.
+/// Headers that the API reads.
 const SEEN: [&str; 7] = [
     "authorization",
     "x-postern-subject",
@@ -153,7 +153,7 @@ impl Scene {
         Self { tenant, url, _nginx: nginx, _folder: folder }
     }
 
-    /// Asks for the invoices from this address, and claims to be somebody else meanwhile.
+    /// Asks for the invoices from this address, and claims to come from another.
     async fn ask(&self, address: &str, method: Method, authorization: &str) -> Answer {
         let request = Request::builder().method(method).uri(&self.url).header("x-postern-subject", "forged");
         let request = request.header("x_postern_subject", "forged").header("x-postern_subject", "forged");

@@ -135,7 +135,7 @@ fn is_of_a_restart(write: &Entry) -> bool {
     match resource.as_str() {
         // Who leads, and who is there.
         "leases" => true,
-        // How far each replica has come.
+        // The state of each replica.
         "endpointstates" => name.ends_with("-serves"),
         // What `Tenant::settled` has it do, to see that it is.
         _ => resource == "serviceusers/status" && name.starts_with("marker-"),
@@ -166,7 +166,7 @@ async fn at_sigterm_a_replica_is_first_not_ready_then_finishes_what_it_began_and
     let replica = &cluster.replicas[0];
     let process = replica.process();
     process.terminate();
-    // As long as somebody answers, it serves tokens; a replica that answers `ready` after a refused connection would
+    // As long as it answers, it serves tokens; a replica that answers `ready` after a refused connection would
     // have got the order wrong.
     let mut seen_not_ready = false;
     let status = loop {
@@ -199,7 +199,7 @@ async fn a_request_that_is_slow_to_arrive_is_answered_after_sigterm() {
     body.send("grant_type=client_").unwrap();
     let process = replica.process();
     process.terminate();
-    // Only when nobody new is let in is the rest sent.
+    // The rest is sent only after new connections are refused.
     eventually("it accepts no more connections", async || {
         let refused = credential.ask(&cluster.connections(), &replica.url, &[]).await;
         holds(refused.is_err(), format_args!("{refused:?}"))

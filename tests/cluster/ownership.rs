@@ -1,4 +1,4 @@
-//! Which Secret is that of a ClientSecret, whatever becomes of its metadata, and which is somebody else's.
+//! Which Secret belongs to a ClientSecret, whatever happens to its metadata, and which to another owner.
 
 use postern::crypto::secret::SecretValue;
 use serde_json::{Value, json};
@@ -90,7 +90,7 @@ async fn an_orphan_of_posterns_own_is_taken_over_with_a_new_value_and_with_its_o
     tenant.settle_in().await;
     let credential = tenant.issue("model").await;
     let model = tenant.get("Secret", "model").await;
-    // What a restore brings back before the ClientSecret, and what somebody who may create Secrets chooses.
+    // What a restore brings back before the ClientSecret, and what a user who may create Secrets chooses.
     let real = credential.key("client-secret").to_owned();
     let chosen = SecretValue::generate().1.expose_secret().to_owned();
     for (name, value) in [("restored", &real), ("chosen", &chosen)] {

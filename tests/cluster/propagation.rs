@@ -110,7 +110,7 @@ async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
     let (before, leader) = (numbers().await, cluster.leader().await);
     let replica = &cluster.replicas[0].url;
 
-    // Nobody takes over meanwhile.
+    // No other replica takes over.
     cluster.renewed().await;
     leader.process().pause();
     let more = json!([{"audience": "https://billing.example.com", "scopes": ["invoices:read", "more"]}]);
@@ -180,8 +180,7 @@ async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_i
     tenant.apply(&service_user("sync", &[])).await;
     tenant.says("Application", "sync", "Propagated", "False", "Propagating").await;
     let log = &cluster.replicas[1].log;
-    let tried =
-        || std::fs::read_to_string(log).unwrap().matches("could not report the state of this replica").count();
+    let tried = || std::fs::read_to_string(log).unwrap().matches("could not report the state of this replica").count();
     // Again and again, also when nothing changes any more.
     let first = tried();
     eventually("it tries again", async || holds(tried() > first + 1, format_args!("{} times", tried()))).await;

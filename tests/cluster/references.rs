@@ -1,4 +1,4 @@
-//! What is named but missing, closed, elsewhere or taken: told in one sentence, and put right by an event.
+//! References to objects that are missing, closed, elsewhere or taken: one sentence, and an event resolves them.
 
 use serde_json::json;
 
@@ -174,7 +174,7 @@ async fn a_client_id_belongs_to_the_oldest_application_that_claims_it() {
     let (first, second) = (Tenant::new("first").await, Tenant::new("second").await);
     first.settle_in().await;
     second.settle_in().await;
-    // Somebody else's UID is the id of somebody else's application.
+    // The UID of another tenant's application is the client id of that application.
     let victim = first.get("Application", "sync").await;
     second.later_than(&victim).await;
     let taken = victim["metadata"]["uid"].clone();

@@ -41,7 +41,7 @@ async fn a_status_that_is_refused_is_reported_by_an_event_and_a_condition_of_its
         })
         .await;
     }
-    // It is tried again several times meanwhile.
+    // It is retried several times during that.
     tokio::time::sleep(std::time::Duration::from_secs(7)).await;
     for (kind, ..) in FIELDS {
         let home = if kind == "AccessGroup" { "default" } else { &tenant.namespace };
@@ -74,7 +74,7 @@ async fn refuse(tenant: &Tenant, name: &str) {
     let binding = json!({"policyName": name, "validationActions": ["Deny"]});
     tenant.kubernetes.apply("", &object("ValidatingAdmissionPolicy", name, policy)).await;
     tenant.kubernetes.apply("", &object("ValidatingAdmissionPolicyBinding", name, binding)).await;
-    // Without the operator: nobody has a look at an object whose deletion was requested.
+    // Without the operator: no controller reconciles an object whose deletion was requested.
     let mut probe = service_user(name, &[]);
     probe["metadata"]["finalizers"] = json!(["example.com/probe"]);
     tenant.apply(&probe).await;

@@ -103,7 +103,7 @@ async fn under_another_name_and_in_another_namespace_credentials_and_tokens_stay
     let moved = Replica::new("identity-0", Some(cluster.issuer()), log).in_namespace("identity");
     moved.start(&kubeconfig);
     moved.ready().await;
-    // The CA of before, and the credential of before.
+    // The earlier CA, and the earlier credential.
     let answer = credential.ask(&cluster.connections(), &moved.url, &[]).await.expect("an answer");
     answer.claims().expect("a token");
     for (token, is_active) in [(&kept, true), (&revoked, false)] {

@@ -48,7 +48,7 @@ async fn a_deployment_is_restarted_once_for_each_version_and_waited_for() {
         tenant.merge("ClientSecret", &tenant.namespace, "blue", now).await.unwrap();
         tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
     }
-    // Not by an edit, nor by what somebody does to the Secret.
+    // Not by an edit, nor by a change of the Secret.
     tenant.merge("ClientSecret", &tenant.namespace, "blue", json!({"spec": {"description": "x"}})).await.unwrap();
     tenant.settled().await;
     assert_eq!(restarts(&tenant, "sync").await, 2);
@@ -108,7 +108,7 @@ async fn a_restart_that_is_refused_is_told_and_keeps_no_other_workload_from_its_
     assert_eq!(restarts(&tenant, "other").await, before[1] + 1);
 }
 
-/// From now on nobody can change the pods of a Deployment.
+/// From now on the pods of a Deployment cannot be changed.
 async fn refuse_restarts(tenant: &Tenant, policy: &str, name: &str) {
     let rule = json!({
         "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["UPDATE"],

@@ -202,7 +202,7 @@ async fn a_third_value_waits_until_the_first_has_had_its_overlap() {
     assert_eq!(tenant.get("ClientSecret", "blue").await["status"]["versions"][1]["retiresAt"], announced);
     tenant.accepted(&first).await;
 
-    // Whoever ends the overlap has the next value at once.
+    // The end of the overlap gives the next value at once.
     rotate("c", "0s").await;
     let third = done("c").await;
     assert_ne!(third, second);

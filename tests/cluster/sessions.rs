@@ -1,4 +1,4 @@
-//! What the replicas tell each other of tokens: revocations and uses.
+//! What the replicas report to each other about tokens: revocations and uses.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ async fn use_until_told(tenant: &Tenant, credential: &Credential, token: &str, b
     ends(tenant, credential, token).await[0]
 }
 
-/// In an object of its own, and without anything that a token could be made of.
+/// In a separate object, and without anything from which a token could be made.
 async fn the_revocation_is_kept(tenant: &Tenant) {
     assert_eq!(revoked(tenant).await.1.len(), 1);
     let states = tenant.list("EndpointState", OPERATOR_NAMESPACE).await;

@@ -70,7 +70,7 @@ async fn a_replica_starts_within_its_memory_however_large_the_metadata_of_object
             let labels = json!({"postern.dev/import": "true"});
             return large(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}}));
         }
-        // One that is being deleted for ever.
+        // One whose deletion never completes.
         let labels = json!({"postern.dev/component": "credential"});
         let domain = ["x"; 3].map(|label| label.repeat(60)).join(".");
         let finalizers = (0..METADATA / 256).map(|one| format!("{domain}.example.com/{one:0>60}")).collect::<Vec<_>>();
@@ -90,7 +90,7 @@ async fn a_replica_starts_within_its_memory_however_large_the_metadata_of_object
     }
     cluster.start().await;
     tenant.settle_in().await;
-    // One of the first that the controller looks at: names are in alphabetical order.
+    // One of the first that the controller reconciles: names are in alphabetical order.
     let message = tenant.refused("ClientSecret", "c100", "LimitReached").await;
     assert!(message.contains("only the oldest 20 are active"), "{message}");
     let peak = cluster.replicas[0].process().peak_memory();

@@ -69,7 +69,7 @@ async fn a_status_that_is_made_up_is_refused_and_without_effect_where_it_is_not(
     }
 }
 
-/// What one would like to make up in a status. The rest of it goes on meanwhile: secrets are counted, uses are told.
+/// What an attacker would forge in a status. The rest of it still changes: secrets are counted, uses are reported.
 fn believed(object: &Value) -> Value {
     let status = &object["status"];
     let versions = status["versions"].as_array().into_iter().flatten();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Cluster, Tenant, User, application};
 
-/// Whoever has every right inside a namespace, the namespace itself included.
+/// A user with every right inside a namespace, the namespace itself included.
 async fn owners_of(tenant: &Tenant) -> [User<'_>; 2] {
     let [person, account] = User::of_both_sorts(tenant, "owner").await;
     let right = ("patch", "", "namespaces");

@@ -61,7 +61,7 @@ async fn works(tenant: &Tenant, credential: &crate::harness::Credential, name: &
     tenant.apply(&application(name, "sync", json!({}))).await;
     tenant.apply(&client_secret(name, name, json!({}))).await;
     tenant.ready("ClientSecret", name).await;
-    // A change of a CRD ends its watches; a replica that is still behind says so (503).
+    // A change of a CRD ends its watches; a replica that has not caught up answers 503.
     tenant.let_in(&tenant.delivered(name).await).await;
 }
 

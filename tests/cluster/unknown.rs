@@ -1,4 +1,4 @@
-//! Credentials that nobody has.
+//! Credentials that do not exist.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

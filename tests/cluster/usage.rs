@@ -48,7 +48,7 @@ async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_
     assert_eq!(versions().await, states);
     assert_eq!(tenant.writes().await, writes);
 
-    // What was used just before the end is told at the end.
+    // A use just before shutdown is reported at shutdown.
     tenant.accepted(&credential).await;
     for replica in &cluster.replicas {
         replica.process().terminate();
@@ -86,7 +86,7 @@ async fn an_old_value_that_nobody_uses_any_more_is_retired_before_its_overlap_en
     tenant.apply(&client_secret("blue", "sync", rotation("b"))).await;
     tenant.says("ClientSecret", "blue", "Rotating", "True", "Quiet").await;
     tenant.accepted(&old).await;
-    // In use by one of the replicas: it lives on, well beyond the quiet period and what it takes to tell.
+    // In use by one of the replicas: it lives on, well beyond the quiet period and the time of a report.
     for _ in 0..20 {
         old.ask(&tenant.connections, &cluster.replicas[1].url, &[]).await.unwrap().claims().unwrap();
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! Scopes that say something else than what is permitted: which API a token is for, and what it may tell of its bearer.
+//! Scopes that are no permissions: which API a token is for, and what it may disclose about its bearer.
 
 use axum::body::Body;
 use axum::http::{Request, header};

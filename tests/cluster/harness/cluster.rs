@@ -59,7 +59,7 @@ impl Cluster {
 
     /// The one of the whole run: two replicas and a controller, ready.
     pub fn of_the_run() -> Arc<Self> {
-        // A runtime of its own, as that of the test which happens to be first ends with it.
+        // A dedicated runtime: that of the first test would end with the test.
         static STARTED: LazyLock<Arc<Cluster>> = LazyLock::new(|| {
             let starting = std::thread::spawn(|| {
                 let cluster = Cluster::installed();
@@ -179,7 +179,7 @@ impl Cluster {
         }
         if self.ca.get().is_none() {
             let ca = self.published_ca().await;
-            // Once: a program that reads it meanwhile would find half of it.
+            // Once: a program that reads it at the same time would find half of it.
             std::fs::write(self.ca_file(), &ca).expect("write the CA");
             let _ = self.ca.set(ca);
         }

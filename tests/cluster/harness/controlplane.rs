@@ -128,7 +128,7 @@ impl ControlPlane {
         output(command.arg(&self.folder).args([action, name]).stdin(Stdio::null()));
     }
 
-    /// Copies what etcd keeps, while nobody writes. [`ControlPlane::restore`] brings it back.
+    /// Copies what etcd keeps, while no client writes. [`ControlPlane::restore`] brings it back.
     pub fn back_up(&self) {
         self.exchange("etcd", "etcd.backup");
     }

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything. Far above what a loaded machine needs: whoever waits this long has failed.
+/// Longest wait for anything. Far above what a loaded machine needs: a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// Between two looks. Short against a write (2 ms), long against a look (1 ms).
+/// Between two checks. Short against a write (2 ms), long against a check (1 ms).
 const PAUSE: Duration = Duration::from_millis(15);
 
 /// Looks until the answer is `Ok`. `Err` says what is the case instead.

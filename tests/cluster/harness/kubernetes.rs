@@ -11,7 +11,7 @@ use kube::{Client, Config};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A connection as an admin or a [`super::User`], for one test: it cannot be shared, as each test has a runtime of its own.
+/// A connection as an admin or a [`super::User`], for one test: it cannot be shared, because each test has its runtime.
 #[derive(Clone)]
 pub struct Kubernetes {
     client: Client,

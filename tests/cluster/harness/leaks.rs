@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::controlplane::OPERATOR_NAMESPACE;
 
-/// What nobody may read of these Secrets: the operator's own keys, and the generated values that it delivered.
+/// What must stay secret of these Secrets: the operator's own keys, and the generated values that it delivered.
 pub fn private(secrets: &[Value]) -> Vec<String> {
     let mut forms = Vec::new();
     for secret in secrets.iter().filter(|secret| secret["type"] != "helm.sh/release.v1") {
@@ -35,7 +35,7 @@ pub type Place = (String, String);
 pub fn leaks(secrets: &[String], places: &[Place]) -> Vec<String> {
     let mut leaks = Vec::new();
     for secret in secrets {
-        // A run prints many megabytes, and a debug build is slow at looking through them by itself.
+        // A run prints many megabytes, and a debug build is slow at searching them.
         let finder = memmem::Finder::new(secret);
         let found = places.iter().filter(|(_, text)| finder.find(text.as_bytes()).is_some());
         leaks.extend(found.map(|(place, _)| format!("{place}: {}…", &secret[..8])));

@@ -1,4 +1,4 @@
-//! What the tests stand on: a control plane, the operator, and ways to look at both.
+//! The fixtures of the tests: a control plane, the operator, and ways to inspect both.
 
 mod audit;
 mod cluster;

@@ -99,7 +99,7 @@ impl Proxy {
         self.state().lost = part;
     }
 
-    /// From now on no watch shows anything, or all of them go on where they were. Other requests pass.
+    /// From now on no watch shows anything, or all of them continue where they stopped. Other requests pass.
     pub fn freeze(&self, frozen: bool) {
         self.shared.frozen.send_replace(frozen);
     }
@@ -114,7 +114,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a write (leases, events, what replicas tell each other and markers are none); the trap, if this is the write it waits for.
+    /// Counts a write (not leases, events, reports between replicas and markers); the trap, if it waits for this write.
     fn note(&self, request: &Request<Body>) -> Option<Trap> {
         let path = request.uri().path();
         let others = ["/leases", "/events", "/endpointstates", "/marker-"];

@@ -80,7 +80,7 @@ impl Replica {
             ["--replica-name", name],
             // Whatever it may ever print is searched for credentials.
             ["--log-level", "trace"],
-            // Tests count writes; those about the last use say how often they want it told.
+            // Tests count writes; those about the last use set how often it is reported.
             ["--last-use-interval", "1d"],
         ];
         if part != Part::Control {
@@ -139,7 +139,7 @@ impl Replica {
         .await;
     }
 
-    /// Asks `/readyz` or `/livez`; `Err` when nobody answers.
+    /// Asks `/readyz` or `/livez`; `Err` when there is no answer.
     pub async fn probe(&self, path: &str) -> Result<StatusCode, String> {
         let answer = http::get(&http::trusting(b""), &format!("{}/{path}", self.health_url)).await?;
         Ok(answer.status)
@@ -174,7 +174,7 @@ impl Replica {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on, below those that the kernel and `hack/lib/ports.sh` draw from.
+/// A free port of 127.0.0.1, below those that the kernel and `hack/lib/ports.sh` draw from.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = u16::try_from(std::process::id() % 8_000).expect("below 8000");

@@ -13,7 +13,7 @@ use super::kubernetes::Kubernetes;
 use super::objects::{access_group, application, client_secret, service_user};
 use super::token::{Credential, TokenAnswer};
 
-/// A team with a namespace of its own.
+/// A team with its namespace.
 pub struct Tenant {
     pub cluster: Arc<Cluster>,
     pub kubernetes: Kubernetes,
@@ -100,7 +100,7 @@ impl Tenant {
         condition["message"].as_str().expect("a message").to_owned()
     }
 
-    /// Waits until it is refused as its spec asks, for `reason`, and returns the message. `condition` is the one that says so.
+    /// Waits until it is refused as its spec asks, for `reason`, and returns the message of `condition`.
     pub async fn switched_off(&self, kind: &str, name: &str, condition: &str, reason: &str) -> String {
         self.says(kind, name, "Ready", "True", reason).await;
         let condition = self.says(kind, name, condition, "True", reason).await;
@@ -274,7 +274,7 @@ impl Tenant {
         .await;
     }
 
-    /// Waits until every application says how many secrets it has, which is told at leisure, once for many of them, and
+    /// Waits until every application reports how many secrets it has: that is written late, once for many of them, and
     /// that every replica serves it.
     async fn counted(&self) {
         eventually("applications count their secrets", async || {

@@ -1,4 +1,4 @@
-//! Somebody with rights of their own, where an admin may do everything.
+//! A user with limited rights; an admin may do everything.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ impl<'a> User<'a> {
         Self { name, kubernetes, subject, tenant }
     }
 
-    /// A ServiceAccount of the tenant's namespace, by a token of its own.
+    /// A ServiceAccount of the tenant's namespace, by its token.
     pub async fn service_account(tenant: &'a Tenant, name: &str) -> Self {
         let namespace = &tenant.namespace;
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
@@ -74,7 +74,7 @@ impl<'a> User<'a> {
         path
     }
 
-    /// One of each, as no rule may tell them apart.
+    /// One of each, because no rule may distinguish them.
     pub async fn of_both_sorts(tenant: &'a Tenant, name: &str) -> [Self; 2] {
         [Self::person(tenant, name).await, Self::service_account(tenant, name).await]
     }

@@ -15,7 +15,7 @@ const AT_ONCE: usize = 16;
 /// Changes of each text that are made up.
 const CHANGES: usize = 6;
 
-/// What somebody's reading of a format lets pass and somebody else's does not.
+/// What one reading of a format accepts and another one refuses.
 const TRICKY: [&str; 34] = [
     "",
     " ",
