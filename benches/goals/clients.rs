@@ -162,7 +162,7 @@ fn status_of_secret(id: &str, number: usize, now: Timestamp) -> Value {
             "id": id,
             "state": "Active",
             "createdAt": now,
-            "verifier": format!("$argon2id$v=19$m=8,t=1,p=1,keyid=kWpiUsnE${number:022x}${number:043x}"),
+            "verifier": format!("g1.kWpiUsnE.{number:064x}"),
         }],
         "conditions": [
             condition("Ready", true, "Issued", &delivered, now),

@@ -1,21 +1,19 @@
 //! The install's own keys, and the verifiers made with them.
 //!
-//! A verifier is an Argon2id string in PHC format. The install key goes in as Argon2's *secret*, the UID of the
-//! ClientSecret as its *associated data*; neither is in the string. So a verifier read from status cannot be attacked
-//! without the key, and one that was written there by somebody else, or copied from another object, verifies nothing.
-//!
-//! `$argon2id$v=19$m=8,t=1,p=1,keyid=<8 characters>$<salt>$<hash>`
+//! A verifier is a salt and an Argon2id hash (RFC 9106). The install key goes in as Argon2's *secret*, the UID of the
+//! ClientSecret as its *associated data*; the verifier contains neither. So a verifier read from status cannot be attacked
+//! without the key, and one that another client wrote, or copied from another object, verifies nothing.
 
 use std::fmt;
 
-use argon2::password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt};
-use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
+use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::crypto::delivery_mac::DeliveryKey;
 use crate::crypto::opaque::TokenKey;
 use crate::crypto::random;
+use crate::crypto::verifier::{HASH_LEN, SALT_LEN, Verifier};
 
 /// What a hash costs: as much as the entropy of the value asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,7 +27,7 @@ pub enum Strength {
 
 impl Strength {
     /// Every strength.
-    const ALL: [Self; 2] = [Self::Generated, Self::Imported];
+    pub(super) const ALL: [Self; 2] = [Self::Generated, Self::Imported];
 
     /// Memory in KiB, and passes over it.
     fn cost(self) -> (u32, u32) {
@@ -39,24 +37,25 @@ impl Strength {
         }
     }
 
+    /// How verifiers name it. Another algorithm, version or cost gets another name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "g1",
+            Self::Imported => "i1",
+        }
+    }
+
     /// The strength of a verifier that has exactly our form.
     #[must_use]
     pub fn of(verifier: &str) -> Option<Self> {
-        parse(verifier).map(|stored| stored.strength)
+        Verifier::parse(verifier).map(|stored| stored.strength)
     }
 }
 
 /// Lanes.
 const LANES: u32 = 1;
-/// Bytes of the salt, as RFC 9106 §3.1 recommends.
-const SALT_LEN: usize = 16;
-/// Bytes of the hash.
-const HASH_LEN: usize = 32;
-/// Characters of a key id. Eight characters are themselves valid "B64" (six bytes), which is what the PHC format
-/// wants `keyid` to be, and Argon2 implementations that know the parameter allow at most eight bytes.
+/// Characters of a key id.
 pub(super) const KEY_ID_LEN: usize = 8;
-/// No verifier that we write is longer.
-const VERIFIER_LEN_MAX: usize = 160;
 
 /// One install key.
 pub struct InstallKey {
@@ -91,7 +90,7 @@ impl InstallKey {
         Self::new(&random::alphanumeric::<KEY_ID_LEN>(), random::bytes())
     }
 
-    /// Its id, the `keyid` of its verifiers. Public.
+    /// Its id, which its verifiers contain. Public.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -171,14 +170,13 @@ impl InstallKeys {
         let key = self.current().ok_or(InstallKeyError::NoCurrent)?;
         let salt = random::bytes::<SALT_LEN>();
         let hash = argon2id(key, strength, value, uid, &salt).ok_or(InstallKeyError::Hash)?;
-        phc(&key.id, strength, &salt, hash.as_slice()).ok_or(InstallKeyError::Hash)
+        Ok(Verifier { strength, key_id: &key.id, salt, hash: *hash }.text())
     }
 
     /// Whether `verifier` was made of `value` for the ClientSecret with this UID, by a key of this install.
     ///
-    /// Key and UID come from the arguments, never from the string. A string with any parameter other than the ones
-    /// that [`InstallKeys::hash`] writes is refused before anything is computed, so that a forged one cannot ask for
-    /// gigabytes. The comparison takes the same time wherever the hashes differ.
+    /// Key and UID come from the arguments, never from the verifier. A text that [`InstallKeys::hash`] does not write is
+    /// refused before anything is computed. The comparison takes the same time wherever the hashes differ.
     #[must_use]
     pub fn verify(&self, verifier: &str, value: &str, uid: [u8; 16]) -> bool {
         self.check(verifier, value, uid).unwrap_or(false)
@@ -194,60 +192,15 @@ impl InstallKeys {
     /// Whether `verifier` names a key of this install (which may be an old one).
     #[must_use]
     pub fn knows_key_of(&self, verifier: &str) -> bool {
-        parse(verifier).is_some_and(|parsed| self.keys.iter().any(|key| key.id == parsed.key_id))
+        Verifier::parse(verifier).is_some_and(|stored| self.keys.iter().any(|key| key.id == stored.key_id))
     }
 
     fn check(&self, verifier: &str, value: &str, uid: [u8; 16]) -> Option<bool> {
-        let stored = parse(verifier)?;
+        let stored = Verifier::parse(verifier)?;
         let key = self.keys.iter().find(|key| key.id == stored.key_id)?;
-        let computed = argon2id(key, stored.strength, value, uid, stored.salt.as_ref())?;
-        Some(computed.as_slice().ct_eq(stored.hash.as_bytes()).into())
+        let computed = argon2id(key, stored.strength, value, uid, &stored.salt)?;
+        Some(computed.as_slice().ct_eq(&stored.hash).into())
     }
-}
-
-/// What can be read from a verifier that has exactly our form.
-struct Stored {
-    strength: Strength,
-    key_id: String,
-    salt: Salt,
-    hash: Output,
-}
-
-fn parse(verifier: &str) -> Option<Stored> {
-    if verifier.len() > VERIFIER_LEN_MAX {
-        return None;
-    }
-    let phc = PasswordHash::new(verifier).ok()?;
-    let key_id = phc.params.get_str("keyid")?.to_owned();
-    let strength =
-        Strength::ALL.into_iter().find(|strength| params_string(&key_id, *strength).as_ref() == Some(&phc.params))?;
-    let stored = Stored { strength, key_id, salt: phc.salt?, hash: phc.hash? };
-    let ours = phc.algorithm == ARGON2ID_IDENT
-        && phc.version == Some(Version::V0x13.into())
-        && stored.salt.as_ref().len() == SALT_LEN
-        && stored.hash.len() == HASH_LEN;
-    ours.then_some(stored)
-}
-
-fn phc(key_id: &str, strength: Strength, salt: &[u8], hash: &[u8]) -> Option<String> {
-    let phc = PasswordHash {
-        algorithm: ARGON2ID_IDENT,
-        version: Some(Version::V0x13.into()),
-        params: params_string(key_id, strength)?,
-        salt: Some(Salt::new(salt).ok()?),
-        hash: Some(Output::new(hash).ok()?),
-    };
-    Some(phc.to_string())
-}
-
-fn params_string(key_id: &str, strength: Strength) -> Option<ParamsString> {
-    let mut params = ParamsString::new();
-    let (memory_kib, passes) = strength.cost();
-    for (name, value) in [("m", memory_kib), ("t", passes), ("p", LANES)] {
-        params.add_decimal(Ident::new(name).ok()?, value).ok()?;
-    }
-    params.add_str(Ident::new("keyid").ok()?, key_id).ok()?;
-    Some(params)
 }
 
 fn argon2id(
@@ -274,6 +227,9 @@ fn argon2id(
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+
     use super::*;
 
     const VALUE: &str = "pst_k7Qd0m2x_value";
@@ -304,62 +260,31 @@ mod tests {
         let verifier = before.hash(VALUE, UID, Strength::Generated).unwrap();
         let both = InstallKeys::new(vec![key("newnewne", 2), key("oldoldol", 1)], "newnewne").unwrap();
         assert!(both.verify(&verifier, VALUE, UID));
-        assert!(both.hash(VALUE, UID, Strength::Generated).unwrap().contains("keyid=newnewne$"));
+        assert!(both.hash(VALUE, UID, Strength::Generated).unwrap().starts_with("g1.newnewne."));
         let after = InstallKeys::new(vec![key("newnewne", 2)], "newnewne").unwrap();
         assert!(!after.verify(&verifier, VALUE, UID));
         assert!(both.knows_key_of(&verifier) && !after.knows_key_of(&verifier));
     }
 
     #[test]
-    fn only_the_parameters_that_we_write_are_computed() {
-        let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [1; 32]).unwrap()], "AAAAAAAA").unwrap();
-        let verifier = keys.hash(VALUE, UID, Strength::Generated).unwrap();
-        assert!(verifier.starts_with("$argon2id$v=19$m=8,t=1,p=1,keyid=AAAAAAAA$"), "{verifier}");
-        let forgeries = [
-            ("m=8,", "m=4194304,"),
-            ("t=1,", "t=4294967295,"),
-            ("p=1,", "p=16,"),
-            ("m=8,t=1,p=1,", ""),
-            ("m=8,t=1,p=1,", "t=1,m=8,p=1,"),
-            (",keyid=AAAAAAAA", ""),
-            (",keyid=AAAAAAAA", ",keyid=AAAAAAAA,data=AAAA"),
-            (",keyid=AAAAAAAA", ",keyid=AAAAAAAA,keyid=AAAAAAAA"),
-            ("argon2id", "argon2d"),
-            ("v=19", "v=16"),
-            ("$v=19", ""),
-        ];
-        for (from, to) in forgeries {
-            let forged = verifier.replacen(from, to, 1);
-            assert_ne!(forged, verifier);
-            assert!(parse(&forged).is_none(), "{forged}");
-            assert!(!keys.verify(&forged, VALUE, UID), "{forged}");
-        }
-        let (front, hash) = verifier.rsplit_once('$').unwrap();
-        let short = format!("{front}${}", &hash[..16]);
-        assert!(!keys.verify(&short, VALUE, UID), "a short hash would be easy to hit");
-        for nonsense in ["", "$", "plain", "$argon2id$", &"$argon2id".repeat(40)] {
-            assert!(!keys.verify(nonsense, VALUE, UID));
-        }
-    }
-
-    #[test]
     fn verifiers_are_plain_argon2id_as_the_reference_implementation_computes_it() {
         // Computed with argon2-cffi 25.1 (the C library): secret = [3; 32], associated data = [4; 16].
-        let reference = "$argon2id$v=19$m=8,t=1,p=1,keyid=AAAAAAAA$AgICAgICAgICAgICAgICAg\
-                         $WAtIUkhtbWizWMk4iVWRH4JL/7xR+LHhkN9rBl2LOxQ";
+        // $argon2id$v=19$m=8,t=1,p=1,keyid=AAAAAAAA$AgICAgICAgICAgICAgICAg$WAtIUkhtbWizWMk4iVWRH4JL/7xR+LHhkN9rBl2LOxQ
+        let hash = STANDARD_NO_PAD.decode("WAtIUkhtbWizWMk4iVWRH4JL/7xR+LHhkN9rBl2LOxQ").unwrap().try_into().unwrap();
+        let verifier = Verifier { strength: Strength::Generated, key_id: "AAAAAAAA", salt: [2; 16], hash }.text();
         let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [3; 32]).unwrap()], "AAAAAAAA").unwrap();
-        assert!(keys.verify(reference, VALUE, [4; 16]));
+        assert!(keys.verify(&verifier, VALUE, [4; 16]));
     }
 
     #[test]
     fn an_imported_value_costs_what_a_password_does() {
         let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [1; 32]).unwrap()], "AAAAAAAA").unwrap();
         let verifier = keys.hash("3@rn0i+0y5j%2BB8_n:~/=", UID, Strength::Imported).unwrap();
-        assert!(verifier.starts_with("$argon2id$v=19$m=19456,t=2,p=1,keyid=AAAAAAAA$"), "{verifier}");
+        assert!(verifier.starts_with("i1.AAAAAAAA."), "{verifier}");
         assert!(keys.verify(&verifier, "3@rn0i+0y5j%2BB8_n:~/=", UID));
         assert!(!keys.verify(&verifier, "3@rn0i+0y5j+B8_n:~/=", UID));
         assert_eq!(Strength::of(&verifier), Some(Strength::Imported));
-        assert_eq!(Strength::of(&verifier.replace("m=19456", "m=8")), None, "a mixture is none of ours");
+        assert!(!keys.verify(&verifier.replace("i1.", "g1."), "3@rn0i+0y5j%2BB8_n:~/=", UID), "at another cost");
     }
 
     #[test]

@@ -21,3 +21,4 @@ pub mod random;
 pub mod secret;
 pub mod signing;
 pub mod tls;
+mod verifier;

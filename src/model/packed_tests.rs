@@ -19,7 +19,7 @@ const CLIENT_SECRET: &str = r#"{
                 "observedGeneration": 1, "reason": "NotRotating", "status": "False", "type": "Rotating"}],
         "expiresAt": "2032-11-24T04:06:42Z", "hint": "pst_6rF7", "observedGeneration": 1,
         "versions": [{"createdAt": "2031-11-24T04:06:42Z", "id": "6rF762ey", "state": "Active",
-            "verifier": "$argon2id$v=19$m=8,t=1,p=1,keyid=kWpiUsnE$1O0yewgEuJJF8a+g2NwjXA$2sQBB8AK49tjD4B+Pg+SKLXxRLQgZJJuK67foW2ZiZg"}]
+            "verifier": "g1.kWpiUsnE.1O0yewgEuJJF8a-g2NwjXNrEAQfACuPbYw-Afj4Pkii18US0IGSSbiuu36FtmYmY"}]
     }
 }"#;
 const APPLICATION: &str = r#"{

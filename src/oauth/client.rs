@@ -313,7 +313,7 @@ impl SecretRecord {
 pub struct SecretVersion {
     /// The id inside the value (`pst_<id>_…`).
     pub id: String,
-    /// Argon2id PHC string; shared with the object it was read from.
+    /// As `InstallKeys::hash` writes it; shared with the object it was read from.
     pub verifier: Arc<str>,
     /// The value was brought from elsewhere: it has no id inside, and its hash is expensive.
     pub imported: bool,

@@ -125,12 +125,20 @@ mod tests {
         assert!(signer.sign("a", Arc::clone(&key), token(&key)).now_or_never().unwrap().is_ok());
     }
 
-    #[tokio::test]
-    async fn an_rsa_signature_is_not_computed_where_it_is_awaited() {
-        let (signer, key) = (Signer::with(1, 1), key(SigningAlgorithm::Rs256));
-        let mut signing = Box::pin(signer.sign("a", Arc::clone(&key), token(&key)));
-        assert!(signing.as_mut().now_or_never().is_none());
-        assert_eq!(signing.await.unwrap().split('.').count(), 3);
+    #[test]
+    fn an_rsa_signature_is_not_computed_where_it_is_awaited() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (signer, key) = (Signer::with(1, 1), key(SigningAlgorithm::Rs256));
+            // The only thread of the pool is busy until the sender is dropped.
+            let (sender, receiver) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || receiver.recv());
+            let mut signing = Box::pin(signer.sign("a", Arc::clone(&key), token(&key)));
+            assert!(signing.as_mut().now_or_never().is_none());
+            drop(sender);
+            assert_eq!(signing.await.unwrap().split('.').count(), 3);
+            assert!(busy.await.unwrap().is_err(), "the thread was busy until then");
+        });
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ async fn an_imported_value_works_in_either_encoding_and_a_change_of_it_at_once()
     tenant.accepted(&delivered.form_encoded()).await;
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
     assert_eq!(status["hint"], Value::Null, "{status}");
-    assert!(status["versions"][0]["verifier"].as_str().unwrap().contains("$m=19456,t=2,p=1,"), "{status}");
+    assert!(status["versions"][0]["verifier"].as_str().unwrap().starts_with("i1."), "{status}");
 
     let before = tenant.writes().await;
     tenant

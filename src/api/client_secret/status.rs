@@ -167,7 +167,7 @@ pub struct Version {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub last_used_at: Option<Timestamp>,
-    /// An Argon2id hash; useless without the install's key.
+    /// A salted hash of the value, in a short form; useless without the install key.
     pub verifier: Arc<str>,
 }
 

@@ -202,7 +202,7 @@ pub enum Outcome {
 pub struct Issued {
     /// Id inside the value.
     pub id: String,
-    /// Argon2id PHC string.
+    /// As `InstallKeys::hash` writes it.
     pub verifier: String,
     /// When it was generated.
     pub at: Timestamp,
