@@ -33,7 +33,7 @@ struct Current {
     ends: Instant,
     /// `None`: requests from unknown sources, and from networks beyond the limit.
     networks: HashMap<Option<IpNet>, Lines>,
-    /// A task waits for the end of the second, to report what was suppressed.
+    /// A task waits for the end of the second, to report the suppressed lines.
     is_awaited: bool,
 }
 

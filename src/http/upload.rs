@@ -37,8 +37,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// The request with such a body. HTTP/2 ends a stream without ending the connection, so no bytes must be discarded
-    /// there.
+    /// The request with such a body. HTTP/2 ends a stream without ending the connection, so nothing is discarded there.
     pub(super) fn of(request: Request<Incoming>, activity: &Arc<Activity>) -> Request<Self> {
         let (is_http_2, waits) = (request.version() == Version::HTTP_2, request.headers().contains_key(EXPECT));
         request.map(|body| Self { body: Some(body), is_http_2, waits, activity: Arc::clone(activity) })
