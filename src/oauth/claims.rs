@@ -56,8 +56,8 @@ pub struct Claims<'a> {
     pub postern_idle: Option<i64>,
 }
 
-/// The claims about an e-mail address (OpenID Connect Core §5.1). The author of a ServiceUser can write any address, and Postern
-/// does not verify it. Some proxies treat an address without `email_verified` as verified.
+/// The claims about an e-mail address (OpenID Connect Core §5.1). The author of a ServiceUser can write any address,
+/// and Postern does not verify it. Some proxies treat an address without `email_verified` as verified.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Email<'a> {
     email: &'a str,

@@ -33,7 +33,7 @@ pub struct TokenRequest<'a> {
     pub grant_type: GrantType,
     /// Scopes, each once, in the order of the request; `None`: the request names none.
     pub scopes: Option<Vec<&'a str>>,
-    /// Audiences named by `resource` (RFC 8707), `audience` and scopes together, each once. Empty: the request names none.
+    /// Audiences named by `resource` (RFC 8707), `audience` and scopes together, each once. Empty: none requested.
     pub audiences: Vec<&'a str>,
 }
 
