@@ -1,5 +1,5 @@
-//! `hack/controlplane/build` takes the programs that there are and builds the others, once. The Go of these tests is a
-//! script: it writes down what it was asked for, and a file in place of the program.
+//! `hack/controlplane/build` uses existing programs and builds the others, once. The Go of these tests is a script: it
+//! records the requested program, and writes a file in place of the program.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the report")]
 
@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 const PROGRAMS: [&str; 5] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm"];
-/// What `KUBEBUILDER_ASSETS` has of them.
+/// The programs that `KUBEBUILDER_ASSETS` contains.
 const OF_ENVTEST: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];
 
 #[test]
@@ -29,7 +29,7 @@ fn a_folder_with_all_the_programs_is_used_and_nothing_is_built() {
 #[test]
 fn of_envtest_its_three_programs_are_used_and_the_others_are_built() {
     let machine = Machine::new();
-    // Whatever else is there, is something else.
+    // An envtest file with the name of another program is a different program.
     let folder = machine.programs("envtest", &PROGRAMS);
     let bin = machine.build(&[("KUBEBUILDER_ASSETS", &folder)]);
     for program in PROGRAMS {
@@ -91,16 +91,16 @@ fn of_two_builds_at_once_one_builds_and_the_other_takes_it() {
     assert_eq!(machine.built().len(), PROGRAMS.len(), "{:?}", machine.built());
 }
 
-/// Reads on until a line of the messages begins so.
+/// Reads until a line of the messages has this prefix.
 fn says(build: &mut Child, what: &str) {
     let messages = BufReader::new(build.stderr.take().unwrap());
     let mut lines = messages.lines().map(|line| line.unwrap());
     assert!(lines.any(|line| line.starts_with(what)), "it ends without: {what}");
-    // Whoever writes on must find somebody who reads.
+    // The writer needs an open reader.
     std::thread::spawn(move || lines.for_each(drop));
 }
 
-/// A machine with a cache of its own, and a Go that only pretends.
+/// A machine with a dedicated cache and a fake Go.
 struct Machine {
     folder: TempDir,
 }
@@ -131,7 +131,7 @@ impl Machine {
         self.path("go-on")
     }
 
-    /// A folder of programs that somebody has already.
+    /// A folder of existing programs.
     fn programs(&self, name: &str, programs: &[&str]) -> PathBuf {
         let folder = self.path(name);
         fs::create_dir(&folder).unwrap();
@@ -141,7 +141,7 @@ impl Machine {
         folder
     }
 
-    /// Which programs Go was asked for so far, in order of their names.
+    /// The programs that Go was asked for so far, sorted by name.
     fn built(&self) -> Vec<String> {
         let mut built: Vec<String> =
             fs::read_to_string(self.path("built")).unwrap_or_default().lines().map(str::to_owned).collect();
@@ -165,7 +165,7 @@ impl Machine {
         self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run hack/controlplane/build")
     }
 
-    /// Runs it, which has to succeed. The folder that it prints.
+    /// Runs the script, which must succeed. Returns the folder that it prints.
     fn build(&self, environment: &[(&str, &PathBuf)]) -> PathBuf {
         let output = self.command().envs(environment.iter().copied()).output().expect("run hack/controlplane/build");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

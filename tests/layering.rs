@@ -1,5 +1,5 @@
-//! Holds the modules to the boundaries of `docs/architecture.md`: who may use whom, and which crates each must not
-//! know. Reads every `crate::…` and every banned crate name in `src/`, comments left out.
+//! Checks the modules against the boundaries of `docs/architecture.md`: which modules each may use, and which crates
+//! each must not use. Reads every `crate::…` and every banned crate name in `src/`, without comments.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,12 +21,12 @@ struct Layer {
 const KUBERNETES: &[&str] = &["kube", "kube_lease_manager", "k8s_openapi"];
 const HTTP: &[&str] = &["axum", "hyper", "hyper_util", "tower"];
 
-/// `run`, `cli`, `lib` and `main` see everything.
+/// `run`, `cli`, `lib` and `main` may use everything.
 const LAYERS: &[Layer] = &[
     Layer { name: "api", may_use: &[], must_not_know: HTTP },
-    // A leaf that everybody may use.
+    // A leaf that every module may use.
     Layer { name: "chain", may_use: &[], must_not_know: KUBERNETES },
-    // Speaks HTTP to the API server, and serves none.
+    // An HTTP client of the API server; not a server.
     Layer { name: "connection", may_use: &[], must_not_know: &["axum"] },
     Layer { name: "clock", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "pool", may_use: &[], must_not_know: KUBERNETES },
@@ -42,16 +42,16 @@ const LAYERS: &[Layer] = &[
         may_use: &["api"],
         must_not_know: &["kube", "kube_lease_manager", "tokio", "secrecy", "aws_lc_rs"],
     },
-    // What the watches of both halves have in common.
+    // Shared by the watches of both halves.
     Layer { name: "model", may_use: &["api", "clock", "pool"], must_not_know: HTTP },
     Layer {
         name: "index",
         may_use: &["api", "clock", "crypto", "oauth", "model", "pool", "rate", "shares"],
         must_not_know: HTTP,
     },
-    // Reads with the caller's rights, asks the decisions of the others, and prints; serves nothing.
+    // Reads with the caller's rights, calls the decisions of other modules, and prints; not a server.
     Layer { name: "explain", may_use: &["api", "plan", "clock", "connection"], must_not_know: HTTP },
-    // Reads what the controller makes for the installation. Both halves may read.
+    // Reads what the controller creates for the installation. Both halves may read.
     Layer { name: "keystore", may_use: &["api", "crypto"], must_not_know: HTTP },
     Layer {
         name: "controller",
@@ -60,7 +60,7 @@ const LAYERS: &[Layer] = &[
     },
 ];
 
-/// Modules that know nothing of HTTP besides what their row of the table says.
+/// Modules that must not depend on HTTP, in addition to their row of the table.
 const NO_HTTP: &[&str] = &["clock", "pool", "rate", "shares", "telemetry", "crypto", "oauth", "plan"];
 
 #[test]
@@ -82,7 +82,7 @@ fn modules_use_only_what_the_table_allows() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What faces the network makes no keys, no certificate and no credential.
+/// Modules that face the network create no keys, no certificate and no credential.
 #[test]
 fn the_process_that_serves_knows_nothing_that_writes_secrets() {
     for file in ["run/serve.rs", "run/certificate.rs"] {
@@ -122,7 +122,7 @@ fn the_test_sees_what_it_looks_for() {
     assert!(LAYERS.iter().all(|layer| !code_of(layer.name).is_empty()));
 }
 
-/// What follows `name::` in a line, up to the end of the word.
+/// The rest of the word after `name::` in a line.
 fn paths_after<'a>(line: &'a str, name: &str) -> Vec<&'a str> {
     let separator = format!("{name}::");
     let mut found = Vec::new();
@@ -142,7 +142,7 @@ fn paths_after<'a>(line: &'a str, name: &str) -> Vec<&'a str> {
     found
 }
 
-/// The lines of a module that are not comments, with the file they are in.
+/// The lines of a module without comments, each with its file.
 fn code_of(module: &str) -> Vec<(PathBuf, String)> {
     let mut files = vec![source().join(format!("{module}.rs"))];
     let mut folders = vec![source().join(module)];

@@ -1,4 +1,4 @@
-//! The real binary, from its start to the moment at which it needs an API server.
+//! The real binary, from its start until it needs an API server.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,14 +13,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-/// `postern` without the environment of whoever runs the test.
+/// `postern` without the environment of the test process.
 fn postern(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
     command.args(arguments).env_clear().envs(environment.iter().copied());
     command
 }
 
-/// What `postern run` says on standard error, which is one line, and its exit code.
+/// The output of `postern run` on standard error, which is one line, and its exit code.
 fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> (String, Option<i32>) {
     let Output { status, stdout, stderr } = postern(&[&["run"], arguments].concat(), environment).output().unwrap();
     let stderr = String::from_utf8(stderr).unwrap();
@@ -143,8 +143,8 @@ impl Drop for Running {
     }
 }
 
-/// Addresses that were free a moment ago. All are held until the last is drawn: the kernel sometimes gives the one that it
-/// has just got back.
+/// Addresses that were free a moment ago. All sockets stay open until the last address is drawn: the kernel sometimes
+/// returns an address again that was just released.
 fn free() -> [SocketAddr; 3] {
     let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     held.map(|listener| listener.local_addr().unwrap())
@@ -160,7 +160,7 @@ struct Server {
 }
 
 impl Server {
-    /// With these further arguments; what it prints goes to `stdout`.
+    /// With these additional arguments; its standard output goes to `stdout`.
     fn start(arguments: &[&str], stdout: Stdio) -> Self {
         let ([listen, metrics, health], folder) = (free(), tempfile::tempdir().unwrap());
         let kubeconfig = folder.path().join("kubeconfig");
@@ -183,7 +183,7 @@ impl Server {
         Self { process, listen, metrics, health, _folder: folder }
     }
 
-    /// A connection, once it listens.
+    /// A connection, as soon as the server listens.
     fn connect(&mut self, address: SocketAddr) -> TcpStream {
         loop {
             assert_eq!(self.process.0.try_wait().unwrap(), None, "it has ended");
@@ -194,7 +194,7 @@ impl Server {
         }
     }
 
-    /// The whole answer.
+    /// The whole response.
     fn get(&mut self, address: SocketAddr, path: &str) -> String {
         let mut stream = self.connect(address);
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -212,7 +212,7 @@ fn with_insecure_http_the_endpoint_speaks_plain_http() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
 
-/// Requests whose lines are more than a pipe and the log's buffer together hold.
+/// Requests whose lines exceed the capacity of a pipe and the log's buffer together.
 const REQUESTS: usize = 30_000;
 
 #[test]
@@ -220,7 +220,7 @@ fn a_log_that_is_not_read_delays_neither_a_request_nor_the_end() {
     let mut server = Server::start(&["--trusted-proxies=127.0.0.0/8"], Stdio::piped());
     let mut stream = server.connect(server.listen);
     stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    // From 500 networks, so that no line is left out because of a limit.
+    // From 500 networks, so that no limit suppresses a line.
     let mut writer = stream.try_clone().unwrap();
     let sender = std::thread::spawn(move || {
         for number in 0..REQUESTS {
@@ -245,7 +245,7 @@ fn a_log_that_is_not_read_delays_neither_a_request_nor_the_end() {
     assert!(asked.success() && running.wait().unwrap().success());
 }
 
-/// Any pod can open connections and say nothing on them. A kubelet that gets no answer restarts the process.
+/// Any pod can open connections and send nothing on them. A kubelet that gets no response restarts the process.
 #[test]
 fn thousands_of_idle_connections_silence_neither_health_nor_metrics() {
     let mut server = Server::start(&[], Stdio::null());

@@ -1,4 +1,4 @@
-//! Every test that `docs/threat-model.md` names exists, so that no line of it outlives its proof.
+//! Every test that `docs/threat-model.md` names exists, so that no claim of it outlives its test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests a panic is the report")]
 
@@ -10,7 +10,7 @@ fn checkout() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `file.rs::name` of every function below a folder.
+/// `file.rs::name` of every function in a folder.
 fn functions(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();

@@ -1,9 +1,11 @@
-//! The MAC on a delivered value: proof that this install delivered it, in this Secret, for this ClientSecret.
+//! The MAC on a delivered value. It proves that this install delivered the value, in this Secret, for this
+//! ClientSecret.
 //!
 //! `<key id>.<base64url of HMAC-SHA-256>`
 //!
-//! The key is derived from the install key for this alone. A client that can write Secrets can copy the MAC, but not make one:
-//! in another Secret, for another ClientSecret, version or time of issue, or beside another value it proves nothing.
+//! The key is derived from the install key for this purpose only. A client that can write Secrets can copy the MAC,
+//! but not create one: in another Secret, for another ClientSecret, version or time of issue, or with another value,
+//! the MAC does not verify.
 
 use std::fmt;
 
@@ -16,14 +18,14 @@ use zeroize::Zeroizing;
 
 use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
 
-/// What the key is derived for; another number would be another list of parts.
+/// The purpose of the derived key. A change of the list of parts needs another number.
 const PURPOSE: &[u8] = b"postern delivered secret 1";
 
-/// The key of an install key's deliveries.
+/// The delivery key of one install key.
 pub(super) struct DeliveryKey(hmac::Key);
 
 impl DeliveryKey {
-    /// Derives it (RFC 5869); `None` if the library refuses its input, which has the right length.
+    /// Derives it (RFC 5869); `None` if the library refuses its input, whose length is correct.
     pub(super) fn derive(install_key: &[u8; 32]) -> Option<Self> {
         let mut key = Zeroizing::new([0; 32]);
         let extracted = Salt::new(HKDF_SHA256, &[]).extract(install_key);
@@ -38,7 +40,7 @@ impl fmt::Debug for DeliveryKey {
     }
 }
 
-/// The input of the MAC: everything that makes a value the value of one version in one place.
+/// The input of the MAC: everything that identifies the value of one version in one Secret.
 #[derive(Clone, Copy)]
 pub struct Delivery<'a> {
     /// UID of the ClientSecret.
@@ -56,7 +58,7 @@ pub struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Each part is preceded by its length, so that no two deliveries read alike.
+    /// Each part is preceded by its length, so that no two deliveries have the same encoding.
     fn tag(&self, key: &InstallKey) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&key.deliveries.0);
         let issued_at = self.issued_at.to_be_bytes();
@@ -78,7 +80,7 @@ pub fn sign(keys: &InstallKeys, delivery: &Delivery<'_>) -> Result<String, Insta
     Ok(format!("{}.{}", key.id(), URL_SAFE_NO_PAD.encode(delivery.tag(key))))
 }
 
-/// Whether a key of this install made `mac` for `delivery`. The comparison takes the same time wherever they differ.
+/// Whether a key of this install created `mac` for `delivery`. The comparison takes constant time.
 #[must_use]
 pub fn verify(keys: &InstallKeys, mac: &str, delivery: &Delivery<'_>) -> bool {
     let Some((id, tag)) = mac.split_once('.') else { return false };
@@ -120,7 +122,7 @@ mod tests {
             Delivery { version: "k7Qd0m2y", ..DELIVERY },
             Delivery { issued_at: DELIVERY.issued_at + 1, ..DELIVERY },
             Delivery { value: "pst_k7Qd0m2x_other", ..DELIVERY },
-            // The same bytes in other parts.
+            // The same bytes, split into other parts.
             Delivery { namespace: "billingb", name: "lue", ..DELIVERY },
         ];
         for other in others {

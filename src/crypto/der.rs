@@ -1,4 +1,4 @@
-//! Reads the few fields of DER structures (X.690) that we need of our own keys and certificates.
+//! Reads the few fields of DER structures (X.690) that we need from our own keys and certificates.
 
 /// Tag of INTEGER.
 pub(crate) const INTEGER: u8 = 0x02;
@@ -19,7 +19,7 @@ pub(crate) const DNS_NAME: u8 = 0x82;
 /// Tag of an IP address among alternative names.
 pub(crate) const IP_ADDRESS: u8 = 0x87;
 
-/// The bytes that have not been read yet.
+/// The unread bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
@@ -30,7 +30,7 @@ impl<'a> Reader<'a> {
         let (length, rest) = if first < 0x80 {
             (usize::from(first), rest)
         } else {
-            // Long form: the low bits say how many bytes of length follow.
+            // Long form: the low bits contain the number of length bytes.
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             let length =
                 bytes.iter().try_fold(0_usize, |sum, byte| sum.checked_mul(256)?.checked_add((*byte).into()))?;

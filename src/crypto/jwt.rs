@@ -10,7 +10,7 @@ use crate::crypto::signing::{SigningKey, SigningKeyError, TokenType};
 /// Why a token could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum JwtError {
-    /// The claims could not be written as JSON.
+    /// The claims could not be serialised as JSON.
     #[error("could not serialise the claims")]
     Claims(#[from] serde_json::Error),
     /// The signature could not be computed.
@@ -18,10 +18,10 @@ pub enum JwtError {
     Sign(#[from] SigningKeyError),
 }
 
-/// Bytes of usual claims as JSON, so that they are allocated once. Longer ones are longer.
+/// Size of usual claims as JSON in bytes, so that one allocation suffices.
 const CLAIMS_LEN: usize = 768;
 
-/// `claims` as an access token: header `typ` as asked for, `alg` and `kid` of the key that is to sign it.
+/// `claims` as an access token: the requested header `typ`, and `alg` and `kid` of the signing key.
 ///
 /// # Errors
 /// [`JwtError::Claims`]
@@ -29,7 +29,7 @@ pub fn access_token<T: Serialize>(key: &SigningKey, typ: TokenType, claims: &T) 
     unsigned(key.access_token_header(typ), claims)
 }
 
-/// `claims` as an answer of introspection (RFC 9701 §5).
+/// `claims` as an introspection response (RFC 9701 §5).
 ///
 /// # Errors
 /// [`JwtError::Claims`]
@@ -37,12 +37,12 @@ pub fn introspection_response<T: Serialize>(key: &SigningKey, claims: &T) -> Res
     unsigned(&key.header("token-introspection+jwt"), claims)
 }
 
-/// A JWT whose signature is missing.
+/// A JWT without its signature.
 #[derive(Debug)]
 pub struct UnsignedJwt(String);
 
 impl UnsignedJwt {
-    /// The JWT, signed with the key that it was written for.
+    /// The JWT, signed with the key whose header it has.
     ///
     /// # Errors
     /// [`JwtError::Sign`]
@@ -58,7 +58,7 @@ impl UnsignedJwt {
 fn unsigned<T: Serialize>(header: &str, claims: &T) -> Result<UnsignedJwt, JwtError> {
     let mut json = Vec::with_capacity(CLAIMS_LEN);
     serde_json::to_writer(&mut json, claims)?;
-    // Header, claims and the longest signature (RSA 2048: 342 characters), so that the text is allocated once.
+    // Header, claims and the longest signature (RSA 2048: 342 characters), so that one allocation suffices.
     let mut token = String::with_capacity(header.len() + json.len() * 4 / 3 + 350);
     token.push_str(header);
     token.push('.');
@@ -66,10 +66,10 @@ fn unsigned<T: Serialize>(header: &str, claims: &T) -> Result<UnsignedJwt, JwtEr
     Ok(UnsignedJwt(token))
 }
 
-/// Why a text is no access token that one of our keys signed.
+/// Why a text is not an access token signed by one of our keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NotOurs {
-    /// The header is none that a key of ours writes.
+    /// No key of ours writes this header.
     #[error("the header is not that of an access token of ours")]
     Header,
     /// The signature is missing, malformed or wrong.
@@ -77,11 +77,11 @@ pub enum NotOurs {
     Signature,
 }
 
-/// The claims, as JSON, of an access token that one of these keys signed. Nothing of them is checked.
+/// The claims, as JSON, of an access token that one of these keys signed. The claims are not validated.
 ///
-/// The header is not read but compared, with what each key writes before its tokens. So `kid`, `alg` and `typ` are
-/// right together or not at all: no other algorithm, no other kind of JWT and no `crit` has a way in, and a key that is
-/// not published any more verifies nothing.
+/// The header is not parsed, but compared with the header that each key writes. So `kid`, `alg` and `typ` are correct
+/// together or not at all: no other algorithm, no other kind of JWT and no `crit` is accepted, and a key that is no
+/// longer published verifies nothing.
 ///
 /// # Errors
 /// [`NotOurs`]
@@ -169,7 +169,7 @@ mod tests {
             let token = format!("{signed}.{signature}");
             assert_eq!(verify_access_token(&set, token.as_bytes()), Err(NotOurs::Header), "{token}");
         }
-        // The header of one of our keys, and the signature of another one.
+        // The header of one of our keys, and the signature of another key.
         let claims = foreign.split_once('.').unwrap().1;
         let mixed = format!("{}.{claims}", ours.access_token_header(TokenType::AccessToken));
         assert_eq!(verify_access_token(&set, mixed.as_bytes()), Err(NotOurs::Signature));

@@ -1,4 +1,4 @@
-//! The keys of an install: which one signs, which ones are published.
+//! The keys of an install: which key signs, and which keys are published.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,23 +7,23 @@ use serde::Serialize;
 use crate::crypto::mac::{self, Mac};
 use crate::crypto::signing::{PublicJwk, SigningAlgorithm, SigningKey};
 
-/// Tokens whose signature is remembered as right: as many as a busy process meets in turn, for 160 KiB.
+/// Number of tokens whose signature is remembered as correct: enough for a busy process, in 160 KiB.
 const REMEMBERED: usize = 4096;
 
-/// Signing keys with their JWKS document, built once and swapped whole.
+/// Signing keys with their JWKS document, built once and replaced atomically.
 #[derive(Debug)]
 pub struct KeySet {
     keys: Vec<Arc<SigningKey>>,
     algorithms: Vec<SigningAlgorithm>,
     document: Vec<u8>,
-    /// MACs of tokens whose signature was right: checking one costs as much as making several. A token shares its place
-    /// with many others, and the last one keeps it. Goes with the set, so that no key outlives it in here.
+    /// MACs of tokens whose signature was correct: checking a signature costs as much as making several. Many tokens
+    /// share one slot, and the last one keeps it. The slots are dropped with the set, so that no key outlives it here.
     verified: Box<[Mutex<Mac>]>,
 }
 
 impl KeySet {
-    /// The keys in order of preference: the first of each algorithm signs, all of them are published. A key that is
-    /// listed twice counts once.
+    /// The keys in order of preference: the first of each algorithm signs, all of them are published. Duplicates are
+    /// ignored.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = Arc<SigningKey>>) -> Self {
         let mut distinct: Vec<Arc<SigningKey>> = Vec::new();
@@ -36,13 +36,13 @@ impl KeySet {
         algorithms.sort_unstable();
         algorithms.dedup();
         let jwks = Jwks { keys: distinct.iter().map(|key| key.public()).collect() };
-        // Strings and enums only: serialising them cannot fail, and an empty set would publish nothing wrong.
+        // Strings and enums only: serialisation cannot fail, and an empty set would publish no wrong key.
         let document = serde_json::to_vec(&jwks).unwrap_or_else(|_| br#"{"keys":[]}"#.to_vec());
         let verified = (0..REMEMBERED).map(|_| Mutex::default()).collect();
         Self { keys: distinct, algorithms, document, verified }
     }
 
-    /// Whether `token` is one whose signature is right: as it is remembered, or as `verify` finds.
+    /// Whether the signature of `token` is correct: as remembered, or by `verify`.
     pub(super) fn is_verified(&self, token: &[u8], verify: impl FnOnce() -> bool) -> bool {
         let mac = mac::of(&[token]);
         let [low, high, ..] = mac;
@@ -65,12 +65,12 @@ impl KeySet {
         self.keys.iter().find(|key| key.algorithm() == algorithm)
     }
 
-    /// All of them.
+    /// All keys.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &SigningKey> {
         self.keys.iter().map(AsRef::as_ref)
     }
 
-    /// The algorithms that can be signed with, each once.
+    /// The algorithms of the keys, each once.
     #[must_use]
     pub fn algorithms(&self) -> &[SigningAlgorithm] {
         &self.algorithms

@@ -1,5 +1,5 @@
-//! Remembers successes: a keyed digest, under a key that lives and dies with the process, of a value that once passed
-//! the expensive check. The digest is useless outside the process and says nothing about the value.
+//! Remembers successes: a keyed digest of a value that passed the expensive check. The key exists only in this
+//! process, so the digest is useless elsewhere and reveals nothing about the value.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ use crate::crypto::random;
 /// A digest made by [`of`].
 pub type Mac = [u8; 32];
 
-/// The digest of `parts`. Each part is preceded by its length, so that no two lists of parts read alike.
+/// The digest of `parts`. Each part is preceded by its length, so that no two lists of parts have the same encoding.
 #[must_use]
 pub fn of(parts: &[&[u8]]) -> Mac {
     static KEY: OnceLock<hmac::Key> = OnceLock::new();
@@ -28,7 +28,7 @@ pub fn of(parts: &[&[u8]]) -> Mac {
     mac
 }
 
-/// Whether two digests are equal, in time that does not depend on where they differ.
+/// Whether two digests are equal, in constant time.
 #[must_use]
 pub fn equal(left: &Mac, right: &Mac) -> bool {
     left.ct_eq(right).into()

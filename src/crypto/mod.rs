@@ -1,4 +1,4 @@
-//! Everything made of key material: secret values and their verifiers, signing keys and tokens, certificates.
+//! Key material: secret values and their verifiers, signing keys and tokens, certificates.
 //!
 //! ```text
 //! secret ──value──▶ install_key ──verifier──▶ status         signing ──▶ keyset ──▶ jwt
@@ -7,8 +7,8 @@
 //!    └────────────▶ mac (remembers successes per process)
 //! ```
 //!
-//! Boundary: bytes in, bytes out. No Kubernetes, no HTTP, no I/O; time is an argument, and randomness comes from
-//! [`random`] alone.
+//! Boundary: bytes in, bytes out. No Kubernetes, no HTTP, no I/O; time is an argument, and only [`random`] provides
+//! randomness.
 
 pub mod delivery_mac;
 mod der;

@@ -1,11 +1,11 @@
-//! Opaque access tokens: the claims, encrypted and authenticated, so that every replica can read every token and there
-//! is no table of them.
+//! Opaque access tokens: the claims, encrypted and authenticated, so that every replica can read every token without a
+//! table.
 //!
 //! `pat_` + base64url(key id ‖ nonce ‖ ciphertext ‖ tag)
 //!
-//! AES-256-GCM-SIV (RFC 8452), under a key that is derived from the install key for this alone. Nonces are random, and
-//! there may be more tokens than GCM allows messages for one key; with SIV a nonce that comes twice reveals only
-//! whether two tokens say the same, and no two do.
+//! AES-256-GCM-SIV (RFC 8452), under a key that is derived from the install key for this purpose only. Nonces are
+//! random, and there may be more tokens than GCM allows messages for one key. With SIV a repeated nonce reveals only
+//! whether two tokens have the same content, and no two have.
 
 use std::fmt;
 
@@ -17,16 +17,16 @@ use zeroize::Zeroizing;
 
 use crate::crypto::install_key::{InstallKeys, KEY_ID_LEN};
 
-/// Every opaque token begins like this; leak scanners find it by that.
+/// Prefix of every opaque token; leak scanners search for it.
 pub const PREFIX: &str = "pat_";
-/// What the key is derived for; another number would be another format.
+/// The purpose of the derived key. A change of the format needs another number.
 const PURPOSE: &[u8] = b"postern opaque access token 1";
 
-/// The key of an install key's tokens.
+/// The token key of one install key.
 pub(super) struct TokenKey(RandomizedNonceKey);
 
 impl TokenKey {
-    /// Derives it (RFC 5869); `None` if the library refuses its input, which has the right length.
+    /// Derives it (RFC 5869); `None` if the library refuses its input, whose length is correct.
     pub(super) fn derive(install_key: &[u8; 32]) -> Option<Self> {
         let mut key = Zeroizing::new([0; 32]);
         let extracted = Salt::new(HKDF_SHA256, &[]).extract(install_key);
@@ -41,7 +41,7 @@ impl fmt::Debug for TokenKey {
     }
 }
 
-/// A token that says `claims`, under the current install key; `None` if there is none, or it could not be made.
+/// A token with `claims`, under the current install key; `None` if there is no key, or the encryption failed.
 #[must_use]
 pub fn seal(keys: &InstallKeys, claims: &[u8]) -> Option<String> {
     let key = keys.current()?;
@@ -55,7 +55,7 @@ pub fn seal(keys: &InstallKeys, claims: &[u8]) -> Option<String> {
     Some(token)
 }
 
-/// The claims of a token that a key of this install sealed; `None` for every other text.
+/// The claims of a token that a key of this install encrypted; `None` for every other text.
 #[must_use]
 pub fn open(keys: &InstallKeys, token: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = URL_SAFE_NO_PAD.decode(token.strip_prefix(PREFIX.as_bytes())?).ok()?;

@@ -2,8 +2,8 @@
 
 /// `N` random bytes from the process's cryptographic generator.
 ///
-/// A process without randomness must not issue anything: failure, which AWS-LC only knows when the operating system
-/// has no entropy source at all, ends the process.
+/// A process without randomness must not issue anything. So a failure ends the process. AWS-LC fails only if the
+/// operating system has no entropy source.
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut out = [0_u8; N];
@@ -14,13 +14,13 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     out
 }
 
-/// The same generator, for the interfaces of aws-lc-rs that ask to be handed one.
+/// The same generator, for interfaces of aws-lc-rs that require one as an argument.
 pub(crate) fn system() -> aws_lc_rs::rand::SystemRandom {
     #[expect(clippy::disallowed_methods, reason = "this is the place meant for it")]
     aws_lc_rs::rand::SystemRandom::new()
 }
 
-/// Draws the first random bytes of the process, which take some 30 ms, before anybody waits for them.
+/// Draws the first random bytes of the process, which take some 30 ms, before a request needs random bytes.
 pub fn warm_up() {
     let _ = bytes::<1>();
 }
@@ -30,7 +30,8 @@ pub(crate) fn alphanumeric<const N: usize>() -> String {
     const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut out = String::with_capacity(N);
     while out.len() < N {
-        // Bytes from 248 on are drawn again: 248 is the largest multiple of 62 that fits, so no character is favoured.
+        // Bytes from 248 on are drawn again: 248 is the largest multiple of 62 that fits, so all characters are
+        // equally likely.
         for byte in bytes::<16>().into_iter().filter(|byte| *byte < 248) {
             if let Some(character) = ALPHABET.get(usize::from(byte % 62)).filter(|_| out.len() < N) {
                 out.push(char::from(*character));

@@ -5,8 +5,8 @@
 //!      id         256 random bits           CRC-32 of everything before it
 //! ```
 //!
-//! The id picks the one verifier to try, the checksum rejects typing errors and guesses before any hash, and the
-//! prefix is for leak scanners. Only `A-Z a-z 0-9 _ -` occur, so the form-encoded and the raw spelling agree.
+//! The id selects the only verifier to try. The checksum rejects typing errors and guesses before any hash. The prefix
+//! is for leak scanners. Only `A-Z a-z 0-9 _ -` occur, so the form-encoded and the raw spelling are the same.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -19,9 +19,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::crypto::random;
 
-/// What every generated value starts with.
+/// Prefix of every generated value.
 pub const PREFIX: &str = "pst_";
-/// Characters of the version id.
+/// Length of the version id in characters.
 const ID_LEN: usize = 8;
 /// 32 random bytes as unpadded base64url.
 const RANDOM_LEN: usize = 43;
@@ -34,13 +34,13 @@ const VALUE_LEN: usize = PREFIX.len() + ID_LEN + 1 + RANDOM_LEN + CHECKSUM_LEN;
 pub struct SecretValue(SecretString);
 
 impl SecretValue {
-    /// Wraps a value that was made elsewhere, for example read back from the delivered Secret.
+    /// Wraps an existing value, for example read back from the delivered Secret.
     #[must_use]
     pub fn new(value: String) -> Self {
         Self(SecretString::from(value))
     }
 
-    /// A new value with the id of its version.
+    /// A new value that contains the id of its version.
     #[must_use]
     pub fn generate() -> (VersionId, Self) {
         let id = VersionId::generate();
@@ -56,7 +56,7 @@ impl SecretValue {
         (id, Self::new(value))
     }
 
-    /// The value itself: the one audited way in.
+    /// The value: the only accessor, for easy audit.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
         self.0.expose_secret()
@@ -69,11 +69,11 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// Id of one version of a secret: eight characters of `A-Z a-z 0-9`. Public; it is inside the value and in status.
+/// Id of one version of a secret: eight characters of `A-Z a-z 0-9`. Public; it is part of the value and of status.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct VersionId(String);
 
-/// Characters that a value brought from elsewhere may have.
+/// Characters that an imported value may contain.
 pub const IMPORTED_LENGTH: RangeInclusive<usize> = 16..=256;
 
 impl VersionId {
@@ -113,8 +113,8 @@ impl FromStr for VersionId {
     }
 }
 
-/// A value that has the form of a generated secret and the right checksum. Whether it is anybody's secret is a
-/// question for a verifier.
+/// A value with the form of a generated secret and a correct checksum. Only a verifier shows whether the secret
+/// exists.
 #[derive(Clone, Copy)]
 pub struct PresentedSecret<'a> {
     value: &'a str,
@@ -122,7 +122,7 @@ pub struct PresentedSecret<'a> {
 }
 
 impl<'a> PresentedSecret<'a> {
-    /// The version that it claims to be.
+    /// The version that it names.
     #[must_use]
     pub fn version_id(&self) -> &'a str {
         self.id
@@ -146,10 +146,10 @@ impl fmt::Debug for PresentedSecret<'_> {
 #[error("the value does not have the form of a generated secret")]
 pub struct MalformedSecret;
 
-/// Checks form and checksum of a presented value and finds the version it claims to be.
+/// Checks form and checksum of a presented value and returns the version that it names.
 ///
 /// # Errors
-/// [`MalformedSecret`] when it was not made by [`SecretValue::generate`], or was mistyped since.
+/// [`MalformedSecret`] for a value that [`SecretValue::generate`] did not make, or that was mistyped.
 pub fn parse(value: &str) -> Result<PresentedSecret<'_>, MalformedSecret> {
     if value.len() != VALUE_LEN || !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
         return Err(MalformedSecret);

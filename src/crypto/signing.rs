@@ -1,4 +1,4 @@
-//! Keys that sign access tokens, held parsed, and their public halves as JWKs (RFC 7517).
+//! Keys that sign access tokens, kept parsed, and their public halves as JWKs (RFC 7517).
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ use crate::crypto::{der, random};
 pub enum SigningAlgorithm {
     /// ECDSA P-256 with SHA-256: the default.
     Es256,
-    /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 9068 §2.1 asks for support).
+    /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 9068 §2.1 requires support).
     Rs256,
 }
 
@@ -40,9 +40,9 @@ impl SigningAlgorithm {
 /// Header `typ` of an access token (RFC 7515 §4.1.9).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenType {
-    /// `at+jwt`, as RFC 9068 §2.1 says.
+    /// `at+jwt`, as RFC 9068 §2.1 requires.
     AccessToken,
-    /// `JWT`, for verifiers that refuse the other.
+    /// `JWT`, for verifiers that refuse `at+jwt`.
     Jwt,
 }
 
@@ -66,7 +66,7 @@ pub enum SigningKeyError {
     Sign(SigningAlgorithm),
 }
 
-/// Makes a private key. The result is PKCS#8 in DER, to be kept in a Secret of the operator and wiped on drop.
+/// Generates a private key: PKCS#8 in DER, for a Secret of the operator. Wiped on drop.
 ///
 /// # Errors
 /// [`SigningKeyError::Generate`]
@@ -155,7 +155,7 @@ impl SigningKey {
         &self.public
     }
 
-    /// The protected header of an access token signed with it, base64url-encoded.
+    /// The base64url-encoded protected header of an access token signed with it.
     pub(crate) fn access_token_header(&self, typ: TokenType) -> &str {
         match typ {
             TokenType::AccessToken => &self.access_token_headers.access_token,
@@ -169,12 +169,12 @@ impl SigningKey {
         [access_token, jwt].into_iter().any(|own| own.as_bytes() == header)
     }
 
-    /// The protected header of a JWT of another type signed with it, base64url-encoded.
+    /// The base64url-encoded protected header of a JWT of another type signed with it.
     pub(crate) fn header(&self, typ: &str) -> String {
         header(typ, self.algorithm(), self.kid())
     }
 
-    /// A signature in the form that JWS wants (RFC 7518 §3.3, §3.4).
+    /// A signature in the format of JWS (RFC 7518 §3.3, §3.4).
     ///
     /// # Errors
     /// [`SigningKeyError::Sign`]
@@ -192,7 +192,7 @@ impl SigningKey {
 }
 
 impl SigningKey {
-    /// Whether `signature` is one of this key.
+    /// Whether this key made `signature`.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify_sig(message, signature).is_ok()
     }
@@ -207,7 +207,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A public key as it is published (RFC 7517 §4).
+/// A public key in its published form (RFC 7517 §4).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct PublicJwk {
     kid: String,
@@ -225,7 +225,7 @@ impl PublicJwk {
         &self.kid
     }
 
-    /// The only algorithm that it is for.
+    /// The only algorithm of the key.
     #[must_use]
     pub fn algorithm(&self) -> SigningAlgorithm {
         self.alg
@@ -268,7 +268,7 @@ fn rsa_public(der: &[u8]) -> Option<PublicKey> {
     Some(PublicKey::Rsa { n: integer()?, e: integer()? })
 }
 
-/// Built by hand: every part is ours and needs no escaping.
+/// Built by hand: no part of it needs escaping.
 fn header(typ: &str, algorithm: SigningAlgorithm, kid: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!(r#"{{"typ":"{typ}","alg":"{algorithm}","kid":"{kid}"}}"#))
 }
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(SigningKey::from_pkcs8(SigningAlgorithm::Es256, b"nonsense").unwrap_err(), failed);
     }
 
-    /// Of nobody; made with openssl for this test.
+    /// A test key, generated with openssl and used nowhere else.
     const RSA_OF_1024_BITS: &str = "\
         MIICeAIBADANBgkqhkiG9w0BAQEFAASCAmIwggJeAgEAAoGBANBX/dqzbTGe2ObhKtLjLIbQVpZbPQjtjZ45DmCywS6y4HHA1YNh\
         I8hpZmtKAShhCla1mpGY3wOm+m/RezlDvMACNk0V21XMnuUgjGVF6TzdZSJWeB/jshvL574ptyF0Qa401CkZZTik7gLBwgzFhmTy\

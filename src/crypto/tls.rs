@@ -1,4 +1,4 @@
-//! The certificate that Postern makes for itself when it is given none: a CA of its own, and a leaf under it.
+//! The certificate that Postern generates if none is configured: a private CA, and a leaf that it signs.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,22 +18,22 @@ use rustls::sign::CertifiedKey;
 use crate::crypto::der;
 use crate::crypto::secret::SecretValue;
 
-/// Life of the leaf: a year, the longest that every TLS client accepts.
+/// Validity of the leaf: a year, the longest that every TLS client accepts.
 const LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
-/// Life of the CA: clients have it in their trust stores, so it should outlive the install.
+/// Validity of the CA: clients have it in their trust stores, so it should outlive the install.
 const CA_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
-/// How far back certificates are valid, for clients whose clock is behind ours.
+/// Certificates are backdated by this much, for clients with a slow clock.
 const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
 /// Object identifier of the extension subjectAltName, 2.5.29.17.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
-/// Subject of every CA. Constant, so that a leaf can be renewed from the CA's key alone; verifiers tell two CAs of
-/// this name apart by their key identifiers.
+/// Subject of every CA. Constant, so that a leaf can be renewed with the CA's key alone; verifiers distinguish two CAs
+/// with this name by their key identifiers.
 const CA_NAME: &str = "Postern CA";
 
-/// A CA and a leaf under it, all in PEM.
+/// A CA and a leaf that it signs, all in PEM.
 #[derive(Debug)]
 pub struct SelfSigned {
-    /// Certificate of the CA: what clients trust. Public.
+    /// Certificate of the CA, for trust stores. Public.
     pub ca_cert_pem: String,
     /// Private key of the CA.
     pub ca_key_pem: SecretValue,
@@ -55,16 +55,16 @@ pub struct Leaf {
 /// Why a certificate cannot be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// rcgen refused, for example a name that is not ASCII.
+    /// rcgen refused the input, for example a name that is not ASCII.
     #[error("could not make the certificate")]
     Make(#[from] rcgen::Error),
-    /// The text holds no certificate, or one that cannot be read.
+    /// The text contains no certificate, or a malformed one.
     #[error("the text is not a certificate in PEM")]
     Parse,
-    /// Certificate and key of the CA do not belong together.
+    /// Certificate and key of the CA do not match.
     #[error("the key is not the one of the CA's certificate")]
     Mismatch,
-    /// The CA ends before a new leaf would.
+    /// The CA expires before a new leaf would.
     #[error("the CA ends at {0}, too soon for a new certificate")]
     CaEnds(Timestamp),
     /// An instant outside the range of X.509.
@@ -86,10 +86,10 @@ pub fn self_signed(sans: &[String], now: Timestamp) -> Result<SelfSigned, Certif
     Ok(SelfSigned { ca_cert_pem, ca_key_pem, leaf })
 }
 
-/// A new leaf under an existing CA of [`self_signed`].
+/// A new leaf, signed by an existing CA of [`self_signed`].
 ///
 /// # Errors
-/// [`CertificateError`] when the CA cannot be read, is not the pair of its key, or ends before the leaf would.
+/// [`CertificateError`] when the CA cannot be read, does not match its key, or expires before the leaf would.
 pub fn renew(
     ca_cert_pem: &str,
     ca_key_pem: &SecretValue,
@@ -108,7 +108,7 @@ pub fn renew(
     leaf(sans, &Issuer::new(ca_params(), key), now)
 }
 
-/// Whether the certificate is of this key.
+/// Whether the key of the certificate is this one.
 fn belong_together(cert: CertificateDer<'static>, key_pem: &SecretValue) -> bool {
     let Ok(key) = PrivateKeyDer::from_pem_slice(key_pem.expose_secret().as_bytes()) else { return false };
     any_supported_type(&key).is_ok_and(|key| CertifiedKey::new(vec![cert], key).keys_match().is_ok())
@@ -123,7 +123,7 @@ pub fn not_after(cert_pem: &str) -> Result<Timestamp, CertificateError> {
     read_not_after(&der).ok_or(CertificateError::Parse)
 }
 
-/// Whether every one of these names stands in a certificate as it is: a change of names asks for a new leaf.
+/// Whether the certificate contains every one of these names; if not, a new leaf is needed.
 #[must_use]
 pub fn covers(cert_pem: &str, sans: &[String]) -> bool {
     let Ok(der) = CertificateDer::from_pem_slice(cert_pem.as_bytes()) else { return false };
@@ -160,7 +160,7 @@ fn leaf(sans: &[String], ca: &Issuer<'_, KeyPair>, now: Timestamp) -> Result<Lea
     Ok(Leaf { cert_pem, key_pem: SecretValue::new(key.serialize_pem()), not_after })
 }
 
-/// Sets the validity period, to the second. rcgen's own type of instant is not a dependency of ours by name.
+/// Sets the validity period, to the second. The crate of rcgen's time type is not a direct dependency.
 fn valid(params: &mut CertificateParams, from: Timestamp, until: Timestamp) -> Result<(), CertificateError> {
     let since_1970 = |instant: Timestamp| u64::try_from(instant.as_second()).map_err(|_| CertificateError::Instant);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
@@ -205,7 +205,7 @@ fn read_not_after(certificate: &[u8]) -> Option<Timestamp> {
     let (tag, text) = validity.any()?;
     let text = std::str::from_utf8(text).ok()?;
     let text = match tag {
-        // RFC 5280 §4.1.2.5.1: two-digit years from 50 on are of the last century.
+        // RFC 5280 §4.1.2.5.1: two-digit years from 50 on belong to the last century.
         der::UTC_TIME if text.get(..2)?.parse::<u8>().ok()? >= 50 => format!("19{text}"),
         der::UTC_TIME => format!("20{text}"),
         der::GENERALIZED_TIME => text.to_owned(),

@@ -1,4 +1,4 @@
-//! What goes on on one connection: whether anybody uses it, and whether its client takes the answers.
+//! The activity of one connection: whether it is in use, and whether its client reads the responses.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,23 +7,23 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Requests that a client may give up on one connection beyond those that it let be answered. One that resets whatever it
-/// asks for makes work, and gets no further.
+/// Requests that a client may cancel on one connection, in excess of those that were answered. A client that exceeds
+/// this only causes work, and its connection is closed.
 const ABANDONED_MAX: u64 = 100;
 
 /// The requests of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     began: Instant,
-    /// Requests whose answer is not sent yet.
+    /// Requests whose response is not sent yet.
     open: AtomicUsize,
-    /// When the last one was, in milliseconds since the connection began; 0: none was.
+    /// When the last request ended, in milliseconds since the connection began; 0: never.
     last_ms: AtomicU64,
-    /// When the first byte of a request arrived whose head is not complete, in the same unit; 0: there is none.
+    /// When the first byte of an incomplete request head arrived, in the same unit; 0: there is none.
     head_ms: AtomicU64,
     /// Numbers requests.
     count: AtomicU64,
-    /// Answers that are not sent yet, and since when they are there.
+    /// Responses that are not sent yet, with the time when each became available.
     unsent: Mutex<Vec<(u64, Instant)>>,
     answered: AtomicU64,
     abandoned: AtomicU64,
@@ -31,7 +31,7 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// Of a connection that begins now.
+    /// The activity of a new connection.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
@@ -46,14 +46,14 @@ impl Activity {
         })
     }
 
-    /// A request begins; it is open until what is returned is dropped.
+    /// A request begins. It is open until the returned guard is dropped.
     pub(super) fn open(self: &Arc<Self>) -> Open {
         self.open.fetch_add(1, Ordering::AcqRel);
         self.head_ms.store(0, Ordering::Release);
         Open { activity: Arc::clone(self), number: self.count.fetch_add(1, Ordering::Relaxed), is_answered: false }
     }
 
-    /// Since when no request is open. `None` while one is.
+    /// The time since which no request is open. `None` while one is open.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         if self.open.load(Ordering::Acquire) > 0 {
             return None;
@@ -69,21 +69,22 @@ impl Activity {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Bytes arrived (HTTP/1.1). While no request is open, they begin the head of one.
+    /// Bytes arrived (HTTP/1.1). While no request is open, they are the start of a head.
     ///
-    /// Bytes that arrive together with the end of the request before count as nothing: with them alone a connection is idle.
+    /// Bytes that arrive together with the end of the previous request are ignored: with them alone a connection is
+    /// idle.
     pub(super) fn received(&self) {
         if self.open.load(Ordering::Acquire) == 0 && self.head_ms.load(Ordering::Acquire) == 0 {
             self.head_ms.store(self.elapsed_ms().max(1), Ordering::Release);
         }
     }
 
-    /// The bytes that arrived last were no head.
+    /// The bytes that arrived last were not a head.
     pub(super) fn discarded(&self) {
         self.head_ms.store(0, Ordering::Release);
     }
 
-    /// Returns when the head of a request has been incomplete for `head`, or no request has been open for `idle` (HTTP/1.1).
+    /// Returns when a request head has been incomplete for `head`, or no request has been open for `idle` (HTTP/1.1).
     pub(super) async fn overdue(&self, head: Duration, idle: Duration) {
         loop {
             let left = match self.head_ms.load(Ordering::Acquire) {
@@ -93,7 +94,7 @@ impl Activity {
             if left.is_zero() {
                 return;
             }
-            // A head that begins during the sleep is due after it.
+            // A head that starts during the sleep times out later than the sleep ends.
             tokio::time::sleep(left.min(head)).await;
         }
     }
@@ -107,9 +108,9 @@ impl Activity {
         }
     }
 
-    /// Returns when an answer has not been taken for this long, or the client gives up whatever it asks for.
+    /// Returns when a response has not been read for this long, or the client cancels too many requests.
     pub(super) async fn misused(&self, limit: Duration) {
-        // A tenth more than the limit at most, and a wake-up every three seconds with the default.
+        // At most a tenth more than the limit, and a wake-up every three seconds with the default.
         while !self.is_misused(limit) {
             let _ = tokio::time::timeout(limit / 10, self.given_up.notified()).await;
         }
@@ -129,7 +130,7 @@ impl Activity {
     }
 }
 
-/// A request whose answer is not sent yet.
+/// A request whose response is not sent yet.
 #[derive(Debug)]
 pub(super) struct Open {
     activity: Arc<Activity>,
@@ -138,7 +139,7 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// The answer is there; from now on it depends on the client how long it takes.
+    /// The response is available; from now on its duration depends on the client.
     pub(super) fn answered(&mut self) {
         self.is_answered = true;
         self.activity.answered.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Which requests are let in: each takes a place until its answer is sent, of the places that all sources share.
+//! Admission of requests: each occupies a slot until its response is sent. All sources share the slots.
 //!
 //! ```text
 //! head is here ──▶ waiting for its body ──▶ at work ──▶ answer sent, or given up: the place is free
@@ -6,7 +6,7 @@
 //!      └──▶ a public document ────────────────────────▶ answer sent
 //! ```
 //!
-//! There are as many places of each kind, so neither bodies that do not arrive nor public documents take what tokens need.
+//! Each kind has its own slots, so neither incomplete bodies nor public documents use up the slots of token requests.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -21,11 +21,11 @@ use crate::http::places::{Place, Places};
 use crate::http::source;
 use crate::oauth::error::Unavailable;
 
-/// Who is counted for what.
+/// How callers are identified.
 #[derive(Clone, Debug, Default)]
 pub struct Sharing {
-    /// Proxies whose `X-Forwarded-For` is believed: requests count for the address that it names, and connections for
-    /// nobody.
+    /// Proxies whose `X-Forwarded-For` is trusted. Requests through them count for the address in that header, and
+    /// their connections for no network.
     pub trusted_proxies: Arc<[IpNet]>,
     /// Paths of public documents.
     pub public_paths: Arc<HashSet<String>>,
@@ -38,7 +38,7 @@ impl Sharing {
     }
 }
 
-/// The places of one server.
+/// The slots of one server.
 #[derive(Debug)]
 pub(super) struct Admission {
     sharing: Sharing,
@@ -48,13 +48,13 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// This many places of each kind.
+    /// This many slots of each kind.
     pub(super) fn new(requests: usize, sharing: Sharing) -> Arc<Self> {
         let [waiting, working, public] = std::array::from_fn(|_| Places::new(requests));
         Arc::new(Self { sharing, waiting, working, public })
     }
 
-    /// A place for a request that came on a connection from `peer`. `None`: its source has its share.
+    /// A slot for a request on a connection from `peer`. `None`: its source has used its share.
     pub(super) fn admit<B: Body>(self: &Arc<Self>, peer: SocketAddr, request: &Request<B>) -> Option<Arrived> {
         let source = source::of(peer.ip(), request.headers(), &self.sharing.trusted_proxies);
         let network = Network::of(source.unwrap_or(peer.ip()));
@@ -71,15 +71,15 @@ impl Admission {
     }
 }
 
-/// Where a request came from, and its place; among its extensions.
+/// The source of a request, and its slot. Stored in the request's extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
-    /// `None` when a trusted proxy names somebody whose address cannot be read.
+    /// `None` when a trusted proxy sends an address that cannot be parsed.
     pub(crate) source: Option<IpAddr>,
     pub(crate) ticket: Ticket,
 }
 
-/// The place of a request, given back when the last clone is dropped.
+/// The slot of a request, released when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticket(Arc<Held>);
 
@@ -91,7 +91,7 @@ struct Held {
 }
 
 impl Ticket {
-    /// The body is here: the request goes from those that wait to those that are worked on.
+    /// The body has arrived: moves the request from the waiting slots to the working slots.
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`]

@@ -1,4 +1,4 @@
-//! Builds every response, so that none forgets a header.
+//! Builds every response, so that none lacks a header.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
@@ -22,16 +22,16 @@ const X_POSTERN_SCOPE: HeaderName = HeaderName::from_static("x-postern-scope");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
-/// RFC 6749 §5.2 asks for the scheme that the client used; whoever used none learns which one there is.
+/// RFC 6749 §5.2 requires the scheme that the client used; a client without a scheme gets the existing one.
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Basic realm="postern", charset="UTF-8""#);
 
-/// Short name of one request, in its answer and in its log line.
+/// Short id of one request, in its response and in its log line.
 #[derive(Default)]
 pub(crate) struct RequestId(String);
 
 impl RequestId {
-    /// A new id: 64 bits that no other request of this process has and nobody can foresee. It names a line and guards
-    /// nothing, so it does not cost a draw of the cryptographic generator.
+    /// A new id: 64 bits, unique in this process and unpredictable. The id identifies a log line and protects nothing,
+    /// so it does not need the cryptographic generator.
     pub(crate) fn new() -> Self {
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -44,7 +44,7 @@ impl RequestId {
     }
 }
 
-/// An answer that nobody may store: tokens and errors (RFC 6749 §5.1).
+/// A response that must not be stored: tokens and errors (RFC 6749 §5.1).
 pub(crate) fn private(id: &RequestId, status: StatusCode, json: Vec<u8>) -> Response<Body> {
     let mut response = bare(id, status, Body::from(json));
     let headers = response.headers_mut();
@@ -54,27 +54,28 @@ pub(crate) fn private(id: &RequestId, status: StatusCode, json: Vec<u8>) -> Resp
     response
 }
 
-/// The same with another media type than JSON.
+/// The same with a media type other than JSON.
 pub(crate) fn private_of(id: &RequestId, media_type: &'static str, body: Vec<u8>) -> Response<Body> {
     let mut response = private(id, StatusCode::OK, body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
-/// The answer of what has an effect: it comes to its end, and into the log, also when nobody waits for it any more.
+/// The response of a request with side effects. The request runs to completion and is audited, even if the client
+/// disconnects.
 pub(crate) async fn at_all_events(work: impl Future<Output = Response<Body>> + Send + 'static) -> Response<Body> {
     let answered = tokio::spawn(work).await;
     answered.unwrap_or_else(|_| error(&RequestId::new(), &TokenError::Internal.on_the_wire()))
 }
 
-/// 200, and nothing to say.
+/// 200 without a body.
 pub(crate) fn empty(id: &RequestId) -> Response<Body> {
     let mut response = bare(id, StatusCode::OK, Body::empty());
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }
 
-/// An error answer (RFC 6749 §5.2).
+/// An error response (RFC 6749 §5.2).
 pub(crate) fn error(id: &RequestId, error: &WireError) -> Response<Body> {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = private(id, status, error.body());
@@ -87,7 +88,7 @@ pub(crate) fn error(id: &RequestId, error: &WireError) -> Response<Body> {
     response
 }
 
-/// The request may pass: the proxy tells the API who it is from.
+/// The request is accepted: the proxy forwards the identity of the caller to the API.
 pub(crate) fn allowed(id: &RequestId, access: &Access) -> Response<Body> {
     let mut response = bare(id, StatusCode::OK, Body::empty());
     let headers = response.headers_mut();
@@ -98,7 +99,7 @@ pub(crate) fn allowed(id: &RequestId, access: &Access) -> Response<Body> {
         (X_POSTERN_ROLES, &access.roles),
         (X_POSTERN_SCOPE, &access.scope),
     ] {
-        // The API server admits visible ASCII only; an API does without what is anything else.
+        // The API server admits only visible ASCII; any other value is omitted from the headers.
         if let Ok(value) = HeaderValue::from_str(text) {
             headers.insert(name, value);
         }
@@ -106,7 +107,7 @@ pub(crate) fn allowed(id: &RequestId, access: &Access) -> Response<Body> {
     response
 }
 
-/// The request may not pass (RFC 6750 §3).
+/// The request is refused (RFC 6750 §3).
 pub(crate) fn denied(id: &RequestId, denial: &Denial) -> Response<Body> {
     let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match denial.body() {
@@ -136,7 +137,7 @@ pub(crate) fn rejected(id: &RequestId, rejection: Rejection) -> Response<Body> {
     response
 }
 
-/// A public document, made once and shared by all its answers.
+/// A public document, built once and shared by all responses.
 #[derive(Clone, Debug)]
 pub(crate) struct Document {
     pub(crate) content_type: &'static str,

@@ -1,6 +1,6 @@
-//! One line per decision, under the target `postern::audit`. It says who, what, with which secret and why not; never a
-//! credential, and never more of a caller's text than a bounded, escaped piece of it. Lines of refused requests are
-//! limited for each source network.
+//! One line per decision, under the target `postern::audit`. It contains the caller, the request, the secret and the
+//! reason of a refusal. It never contains a credential, and only a bounded, escaped part of a caller's text. Lines of
+//! refused requests are rate-limited for each source network.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -16,14 +16,14 @@ use crate::oauth::revoke::Revocation;
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::{AuthOutcome, Outcome, TokenMetrics};
 
-/// Writes the lines. What was granted always has one.
+/// Writes the lines. A granted request always has a line.
 pub(crate) struct Audit {
     limit: AuditLimit,
     is_client: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 impl Audit {
-    /// `is_client` decides whether a client has this id. Such an id is public, and is shown as it is.
+    /// `is_client` returns whether a client has this id. Such an id is public, and is logged unchanged.
     pub(crate) fn new(metrics: TokenMetrics, is_client: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self { limit: AuditLimit::new(metrics), is_client: Box::new(is_client) }
     }
@@ -121,7 +121,7 @@ impl Audit {
         if inactive.is_some() && !self.limit.allows(caller.source) {
             return;
         }
-        // The token is one of ours, so the caller did not make up its client id.
+        // The token is one of ours, so the caller did not invent its client id.
         let (fields, about) = (Fields::ours(caller), Fields::ours(token));
         tracing::info!(
             target: "postern::audit",
@@ -206,7 +206,7 @@ impl Audit {
         );
     }
 
-    /// What a caller, or a proxy, made up is among them.
+    /// Some of them are text of a caller or a proxy.
     fn presented<'a>(&self, facts: &'a Facts) -> Fields<'a> {
         let client_id = |id| if (self.is_client)(id) { Cow::Borrowed(id) } else { shown::unknown_client_id(id) };
         Fields {
@@ -228,7 +228,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Of somebody who is known, and what was granted: everything is as our objects have it.
+    /// The caller is authenticated, and the request was granted: all values come from our objects.
     fn ours(facts: &'a Facts) -> Self {
         Self {
             client_id: facts.client_id.as_deref().map(Cow::Borrowed),

@@ -1,9 +1,9 @@
-//! Bounds the audit lines of refused requests for each source network, so that a flood of them neither fills a disk nor
-//! hides what else is in the log.
+//! Limits the audit lines of refused requests for each source network, so that a flood of them neither fills a disk
+//! nor hides other lines.
 //!
-//! In each second a source network gets its first lines; the rest is counted, and one line at the end of the second says
-//! how many there were. What was granted is never left out: it takes a valid credential, and it is what an investigation
-//! needs.
+//! In each second a source network gets its first lines. Further lines are counted, and one line at the end of the
+//! second reports their number. Lines of granted requests are never suppressed: such a request needs a valid
+//! credential, and an investigation needs the line.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,13 +16,13 @@ use tokio::time::Instant;
 
 use crate::telemetry::metrics::TokenMetrics;
 
-/// Refused requests of a source network that have a line, each second: more than a faulty client causes, and 50 KB.
+/// Refused requests of a source network that get a line, each second: more than a faulty client causes, and 50 KB.
 pub(crate) const LINES_PER_SECOND: u32 = 100;
-/// Source networks that have their own count in a second. Further ones share one.
+/// Source networks with a separate count in a second. Further networks share one count.
 const NETWORKS_MAX: usize = 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The lines of the current second. Clones count together.
+/// The lines of the current second. Clones share the counts.
 #[derive(Clone)]
 pub(crate) struct AuditLimit {
     current: Arc<Mutex<Current>>,
@@ -31,9 +31,9 @@ pub(crate) struct AuditLimit {
 
 struct Current {
     ends: Instant,
-    /// `None`: requests whose source is unknown, and those of further networks.
+    /// `None`: requests from unknown sources, and from networks beyond the limit.
     networks: HashMap<Option<IpNet>, Lines>,
-    /// The end of the second is awaited, to report what was suppressed.
+    /// A task waits for the end of the second, to report the suppressed lines.
     is_awaited: bool,
 }
 
@@ -49,7 +49,7 @@ impl AuditLimit {
         Self { current: Arc::new(Mutex::new(current)), metrics }
     }
 
-    /// Whether a refused request from this address gets a line now. If not, it is counted.
+    /// Whether a refused request from this address gets a line now. If not, the request is counted.
     pub(crate) fn allows(&self, source: Option<IpAddr>) -> bool {
         let now = Instant::now();
         let mut current = self.lock();
@@ -72,9 +72,9 @@ impl AuditLimit {
         false
     }
 
-    /// Reports at the end of the second, also if no further request comes.
+    /// Reports at the end of the second, even without a further request.
     fn await_end(&self, current: &mut Current) {
-        // Without a runtime the process ends.
+        // Without a runtime the process is ending.
         let Ok(runtime) = Handle::try_current() else { return };
         if !current.is_awaited {
             current.is_awaited = true;
@@ -106,7 +106,7 @@ fn report(networks: HashMap<Option<IpNet>, Lines>) {
     }
 }
 
-/// IPv4 /24 and IPv6 /64: what one customer of a provider usually has.
+/// IPv4 /24 and IPv6 /64: the usual size of one customer's network.
 fn network(source: IpAddr) -> IpNet {
     let length = if source.is_ipv4() { 24 } else { 64 };
     IpNet::new(source, length).map_or_else(|_| source.into(), |network| network.trunc())

@@ -1,4 +1,4 @@
-//! The forward-auth handlers: read what a proxy asks, ask `oauth`, answer, and say so in log and metrics.
+//! The forward-auth handlers: parse the request of a proxy, call `oauth`, respond, and record logs and metrics.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::oauth::forward_auth::{Access, AccessError, Malformed, Requirement};
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::AuthOutcome;
 
-/// For proxies that ask at a URL of their own (nginx, Traefik): the query says what is required.
+/// For proxies that send a request to a dedicated URL (nginx, Traefik): the query contains the requirement.
 pub(crate) async fn auth<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
     let source = Endpoint::<C, K>::source(&request);
     let (head, _) = request.into_parts();
-    // A proxy that sends such a header here means to require something that would not be checked.
+    // A proxy that sends such a header here expects a check that would not happen.
     let requires_elsewhere = head.headers.keys().any(|name| Requirement::is_header(name.as_str()));
     match Form::parse(head.uri.query().unwrap_or_default().as_bytes()) {
         _ if requires_elsewhere => decide(&endpoint, source, &head.headers, Err(Malformed::Header)).await,
@@ -37,8 +37,8 @@ pub(crate) async fn auth<C: Clients, K: Clock>(
     }
 }
 
-/// For proxies that ask with the path and the query of the original request (Envoy): headers that the proxy adds say
-/// what is required, and the query belongs to somebody else.
+/// For proxies that send the path and the query of the original request (Envoy): headers that the proxy adds contain
+/// the requirement, and the query belongs to the original request.
 pub(crate) async fn auth_of_request<C: Clients, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,

@@ -14,7 +14,7 @@ use crate::http::network::Network;
 use crate::http::places::Places;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 
-/// What every body may take: a form with a secret, scopes and resources is shorter.
+/// Maximum of every body that is always allowed: a form with a secret, scopes and resources is shorter.
 const SMALL: usize = 4 * 1024;
 
 /// Bounds of one request.
@@ -36,7 +36,7 @@ impl Default for RequestLimits {
     }
 }
 
-/// Whether the request says that it is a form (RFC 6749 §4.4.2): the media type in any case, with any parameters.
+/// Whether the request declares a form (RFC 6749 §4.4.2): the media type in any case, with any parameters.
 pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(only), None) = (types.next(), types.next()) else { return false };
@@ -44,16 +44,16 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
-/// The length that the request says its body has.
+/// The declared length of the request's body.
 pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads bodies. However many arrive at once, and in whatever pieces, those that are long take a bounded part of the memory,
-/// and those that are short never wait for them.
+/// Reads bodies. However many arrive at the same time, and in whatever chunks, long bodies use a bounded part of the
+/// memory, and short bodies never wait for long ones.
 pub(crate) struct Bodies {
     limits: RequestLimits,
-    /// Places of long ones.
+    /// Slots of long bodies.
     large: Arc<Places<Network>>,
 }
 
@@ -62,7 +62,7 @@ impl Bodies {
         Self { limits, large: Places::new(limits.large_bodies) }
     }
 
-    /// The whole body, of which this length was announced, by a caller at this address.
+    /// The whole body, with this declared length, from a caller at this address.
     ///
     /// # Errors
     /// A [`RequestError`] about the body, or [`Unavailable::Overloaded`] when too many long ones are being read.
@@ -81,7 +81,7 @@ impl Bodies {
         read.unwrap_or_else(|_| Err(RequestError::BodyTimeout.into()))
     }
 
-    /// Piece by piece, and each let go at once: a piece of one byte may hold a page of what was read from the network.
+    /// Copies and drops each chunk: a chunk of one byte may keep a whole page of the read buffer alive.
     async fn collect(&self, source: Option<IpAddr>, mut body: Body) -> Result<Vec<u8>, TokenError> {
         let (mut all, mut place) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
@@ -94,7 +94,7 @@ impl Bodies {
             if length > SMALL && place.is_none() {
                 let network = Network::of(source.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
                 place = Some(self.large.take(&network).ok_or(Unavailable::Overloaded)?);
-                // As much as its place is worth, and no more.
+                // As much as its slot allows.
                 all.reserve_exact(self.limits.body_bytes - all.len());
             }
             all.extend_from_slice(piece);
@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// One byte of a page, which is counted while anybody holds it.
+    /// One byte of a page. The page is counted while a reference to it exists.
     struct Page(Arc<AtomicUsize>);
 
     impl AsRef<[u8]> for Page {

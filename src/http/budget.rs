@@ -1,58 +1,60 @@
-//! What the endpoint may use of the memory, in bytes: every bound of it is derived here.
+//! The memory budget of the endpoint, in bytes: every limit is derived here.
 //!
 //! ```text
 //! memory limit ──▶ shares ──▶ divided by the worst-case cost of each ──▶ Bounds
 //! ```
 //!
-//! The costs are what a caller can make this process and the kernel keep, not what usual callers do. They follow from the
-//! sizes that `server` sets for sockets, rustls, hyper and h2; the flood suite holds them to it.
+//! The costs are what a caller can make this process and the kernel keep, not usual costs. They follow from the sizes
+//! that `server` sets for sockets, rustls, hyper and h2. The flood suite verifies them.
 
 use std::fmt;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// Bytes that are read of a connection before its TLS handshake is complete. A ClientHello with a post-quantum key share
-/// has two KiB.
+/// Bytes that are read from a connection before its TLS handshake is complete. A ClientHello with a post-quantum key
+/// share has two KiB.
 pub(crate) const HANDSHAKE_READ: usize = 16 * 1024;
-/// Bytes that are read of a connection without a byte of plaintext coming out: more than the longest TLS record (18 KiB).
-/// rustls alone would keep 64 KiB of a handshake message that never ends.
+/// Bytes that are read from a connection without any plaintext: more than the longest TLS record (18 KiB). rustls
+/// alone would keep 64 KiB of an endless handshake message.
 pub(crate) const RECORD_READ: usize = 20 * 1024;
 /// Longest head of a request, and longest list of headers in HTTP/2.
 pub(crate) const HEAD: usize = 16 * 1024;
-/// What a head needs besides a token: the request line, and what proxies and clients add.
+/// Size of a head without a token: the request line, and headers of proxies and clients.
 const HEAD_WITHOUT_TOKEN: usize = 4 * 1024;
-/// What a form needs besides a token: client id and secret, each byte as three.
+/// Size of a form without a token: client id and secret, with each byte encoded as three.
 const FORM_WITHOUT_TOKEN: usize = 2 * 1024;
-/// Size of a socket's buffers in each direction; Linux takes twice as much for its own bookkeeping. A longer answer
-/// takes another round trip for each of these.
+/// Size of a socket's buffers in each direction; Linux uses twice as much for bookkeeping. A longer response takes
+/// another round trip for each multiple.
 pub(crate) const SOCKET_BUFFER: u32 = 16 * 1024;
-/// What rustls keeps of answers that the socket does not take.
+/// Response bytes that rustls buffers while the socket does not accept them.
 pub(crate) const TLS_WRITE: usize = 16 * 1024;
-/// What HTTP/2 keeps of a stream's answer, and receives of a request before somebody reads it: the least that is
-/// useful, a whole frame.
+/// Bytes of a stream's response that HTTP/2 buffers, and of a request that it receives before the handler reads it: a
+/// whole frame, the smallest useful size.
 pub(crate) const H2_STREAM: u32 = 16 * 1024;
-/// What HTTP/2 receives on a connection before somebody reads it: the least that RFC 9113 §6.9.2 allows.
+/// Bytes that HTTP/2 receives on a connection before they are read: the minimum of RFC 9113 §6.9.2.
 pub(crate) const H2_CONNECTION: u32 = 65_535;
 
 /// Both buffers of a socket, and 8 KiB for its structures.
 const SOCKET: u64 = 4 * SOCKET_BUFFER as u64 + 8 * KIB;
-/// While a connection arrives: its socket, what was read, the certificates to be sent (8 KiB), and rustls' state (8 KiB).
+/// An arriving connection: its socket, the bytes read, the certificates to send (8 KiB), and the state of rustls (8
+/// KiB).
 const ARRIVAL: u64 = SOCKET + HANDSHAKE_READ as u64 + 16 * KIB;
-/// TLS: a record that is not complete and what came out of the last one (16 KiB), what is not sent, and the state (8 KiB).
+/// TLS: an incomplete record and the plaintext of the last one (16 KiB), unsent bytes, and the state (8 KiB).
 const TLS: u64 = RECORD_READ as u64 + 16 * KIB + TLS_WRITE as u64 + 8 * KIB;
-/// HTTP/2: a frame that is read into a buffer that doubles (32 KiB), a header block that is not complete, a frame that is
-/// written (16 KiB), two tables of headers (8 KiB), structures and refused streams (16 KiB). HTTP/1.1 takes less.
+/// HTTP/2: a frame that is read into a buffer that doubles (32 KiB), an incomplete header block, a frame that is
+/// written (16 KiB), two header tables (8 KiB), structures and refused streams (16 KiB). HTTP/1.1 takes less.
 const HTTP: u64 = 32 * KIB + HEAD as u64 + 16 * KIB + 8 * KIB + 16 * KIB;
 /// A connection, without its requests.
 const CONNECTION: u64 = SOCKET + TLS + HTTP;
-/// A request: its head, decoded (26 KiB), its body if it is short, and its answer (22 KiB); one of the same source network
-/// that waits for its body (12 KiB), and one for a public document, which is shared (4 KiB).
+/// A request: its decoded head (26 KiB), its body if short, and its response (22 KiB). Also one request of the same
+/// source network that waits for its body (12 KiB), and one for a public document, which is shared (4 KiB).
 const REQUEST: u64 = 64 * KIB;
-/// The hash of an imported value: what Argon2id is configured to fill.
+/// The hash of an imported value: the configured memory of Argon2id.
 const IMPORTED_HASH: u64 = 19 * MIB;
 
-/// Shares of the memory limit, in parts of 32. What is left, 12 parts, is for the program, the objects and the allocator.
+/// Shares of the memory limit, in parts of 32. The remaining 12 parts are for the program, the objects and the
+/// allocator.
 const PARTS: u64 = 32;
 const CONNECTIONS_PARTS: u64 = 10;
 const REQUESTS_PARTS: u64 = 3;
@@ -60,17 +62,17 @@ const ARRIVALS_PARTS: u64 = 2;
 const BODIES_PARTS: u64 = 1;
 const HASHES_PARTS: u64 = 4;
 
-/// The least that a replica runs with: the program takes 20 MiB without any object.
+/// The minimum for a replica: the program uses 20 MiB without any object.
 const LIMIT_MIN: u64 = 64 * MIB;
-/// More of each is only had by a flag, however much memory there is: a process has some thousand file descriptors.
+/// Higher limits need a flag, however much memory there is: a process has some thousand file descriptors.
 const CONNECTIONS_MAX: u64 = 4096;
 const ARRIVALS_MAX: u64 = 1024;
 const REQUESTS_MAX: u64 = 4096;
 const LARGE_BODIES_MAX: u64 = 256;
-/// More than a few at a time would keep everybody else from the processors.
+/// More than a few at a time would starve other work of processors.
 const IMPORTED_HASHES_MAX: u64 = 4;
 
-/// What the operator asked for.
+/// The operator's flags.
 #[derive(Clone, Copy, Debug)]
 pub struct Requested {
     /// `--connections-max`.
@@ -79,15 +81,15 @@ pub struct Requested {
     pub body_bytes: u32,
 }
 
-/// How much there may be of everything at the same time.
+/// The limits on everything that uses memory at the same time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Bounds {
     /// Connections that are established.
     pub connections: usize,
-    /// Connections before that: TLS handshakes.
+    /// Connections in the TLS handshake.
     pub arrivals: usize,
-    /// Requests that are worked on or whose answer is not sent yet; as many again may wait for their bodies, and as many
-    /// for public documents.
+    /// Requests that are processed or whose response is not sent yet. As many more may wait for their bodies, and as
+    /// many may be for public documents.
     pub requests: usize,
     /// Bodies of more than a few KiB.
     pub large_bodies: usize,
@@ -95,10 +97,10 @@ pub struct Bounds {
     pub imported_hashes: usize,
 }
 
-/// Why the limits do not fit into the memory. Each names the flag and the remedy.
+/// Why the limits do not fit into the memory. Each message names the flag and the remedy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BudgetError {
-    /// Too little for anything.
+    /// Too little memory for any limits.
     #[error(
         "the memory limit of {} is too small: give the container, or --memory-limit, at least {}",
         Size(*limit),
@@ -116,13 +118,13 @@ pub enum BudgetError {
         Size(*needed)
     )]
     Connections {
-        /// What was asked for.
+        /// The requested number.
         asked: u32,
-        /// What there is room for.
+        /// The number that fits.
         possible: u64,
         /// The limit in bytes.
         limit: u64,
-        /// The limit that would do.
+        /// The memory limit that would suffice.
         needed: u64,
     },
     /// Too long a body.
@@ -133,28 +135,29 @@ pub enum BudgetError {
         Size(*needed)
     )]
     Body {
-        /// What was asked for.
+        /// The requested length.
         asked: u32,
-        /// What there is room for.
+        /// The length that fits.
         possible: u64,
         /// The limit in bytes.
         limit: u64,
-        /// The limit that would do.
+        /// The memory limit that would suffice.
         needed: u64,
     },
 }
 
-/// The longest token that fits into a head, and into the form of introspection and revocation where bodies have this limit.
+/// The longest token that fits into a head, and into the form of introspection and revocation with this limit of
+/// bodies.
 #[must_use]
 pub fn token_bytes(body_bytes: usize) -> usize {
     (HEAD - HEAD_WITHOUT_TOKEN).min(body_bytes.saturating_sub(FORM_WITHOUT_TOKEN))
 }
 
 impl Bounds {
-    /// The bounds for this much memory.
+    /// The limits for this much memory.
     ///
     /// # Errors
-    /// [`BudgetError`], when what was asked for does not fit.
+    /// [`BudgetError`], when the requested limits do not fit.
     pub fn derive(limit: u64, requested: Requested) -> Result<Self, BudgetError> {
         if limit < LIMIT_MIN {
             return Err(BudgetError::Limit { limit });
@@ -184,7 +187,7 @@ impl Bounds {
         })
     }
 
-    /// Where memory is no bound.
+    /// Limits without a memory limit.
     #[must_use]
     pub fn unlimited() -> Self {
         let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -198,12 +201,12 @@ impl Bounds {
     }
 }
 
-/// The limit of which `parts` hold `bytes`, in whole MiB.
+/// The memory limit of which `parts` are `bytes`, in whole MiB.
 fn limit_for(bytes: u64, parts: u64) -> u64 {
     bytes.div_ceil(parts).saturating_mul(PARTS).div_ceil(MIB) * MIB
 }
 
-/// Bytes as people write them.
+/// Bytes in human-readable form.
 struct Size(u64);
 
 impl fmt::Display for Size {
@@ -235,7 +238,7 @@ mod tests {
     fn at_worst_everything_together_leaves_the_rest_to_the_program() {
         for limit in [64, 100, 128, 256, 512, 1024, 65_536] {
             let bounds = Bounds::derive(limit * MIB, DEFAULT).unwrap();
-            // Of very little memory one hash takes more than its share.
+            // With very little memory, one hash exceeds its share.
             let hash = if limit < 152 { IMPORTED_HASH } else { 0 };
             assert!(worst(&bounds) <= limit * MIB / PARTS * 20 + hash, "{limit}: {bounds:?}");
         }

@@ -1,4 +1,4 @@
-//! One connection: its handshake, its protocol, and when it ends.
+//! One connection: its handshake, its protocol and its end.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -38,19 +38,19 @@ use crate::oauth::error::{RETRY_AFTER_S, TokenError, Unavailable};
 
 /// Requests at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 32;
-/// Streams of one connection that were reset and are still remembered: the default of h2 for those that the client reset,
-/// and a sixteenth of it for those that we did.
+/// Reset streams of one connection that are remembered: the default of h2 for those that the client reset, and a
+/// sixteenth of it for those that the server reset.
 const RESET_BY_CLIENT_MAX: usize = 20;
 const RESET_BY_US_MAX: usize = 64;
-/// How often a silent HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
+/// How often a silent HTTP/2 connection gets a ping, and the timeout for its reply.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
-/// How long a client that is told to go may take to hear it; a round trip is enough.
+/// How long a client has to receive a shutdown notice; a round trip is enough.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// How often a connection that has arrived looks for a place.
+/// How often an arrived connection tries to get a slot.
 const SEAT_RETRY: Duration = Duration::from_millis(10);
 
-/// What the connections of a server share.
+/// State that the connections of a server share.
 pub(super) struct Shared {
     pub(super) routes: Routes,
     pub(super) admission: Arc<Admission>,
@@ -62,7 +62,7 @@ pub(super) struct Shared {
     pub(super) shutdown: CancellationToken,
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) peer: SocketAddr,
@@ -71,11 +71,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Serves it until it ends. `arrival` is its place until it has one among those that are established.
+    /// Serves it until it ends. `arrival` is its slot until it gets one for established connections.
     pub(super) async fn serve(self, stream: TcpStream, arrival: Seat) {
-        // Answers are written whole; waiting for more to send would only delay them.
+        // Responses are written whole; waiting for more data would only delay them.
         let _ = stream.set_nodelay(true);
-        // hyper waits for ever for a client that does not read.
+        // hyper waits indefinitely for a client that does not read.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.shared.timeouts.response));
         let stream = Box::pin(stream);
@@ -111,7 +111,7 @@ impl Connection {
         }
     }
 
-    /// A place among those that are established, as soon as there is one.
+    /// A slot for established connections, as soon as one is free.
     async fn seat(&self) -> Seat {
         loop {
             if let Some(seat) = self.shared.connections.enter(self.origin, &self.activity) {
@@ -125,9 +125,9 @@ impl Connection {
         let Timeouts { header_read, idle, response, .. } = self.shared.timeouts;
         let stream = Observed::new(stream, Arc::clone(&self.activity));
         let mut http = http1::Builder::new();
-        // Its timer runs from the end of the request before: it is one for heads and for idle connections.
+        // hyper's timer starts at the end of the previous request: it applies to heads and to idle connections.
         http.header_read_timeout(None);
-        // What is read at once may be longer than the head. hyper panics below 8192.
+        // One read may be longer than the head. hyper panics below 8192.
         http.max_header_size(self.shared.header_bytes).max_buf_size(self.shared.header_bytes.max(8192));
         let service = service_fn(|request| self.call(request));
         let mut connection = http.serve_connection(TokioIo::new(stream), service);
@@ -138,7 +138,7 @@ impl Connection {
                 Some((&mut connection).await)
             }
             () = seat.evicted().cancelled() => {
-                // Its place is another one's already: what the socket takes at once is all that it hears.
+                // Another connection already has its slot: the client gets only what the socket accepts immediately.
                 let _ = connection.into_parts().io.into_inner().shutdown().now_or_never();
                 return tracing::debug!(peer = %self.peer, "idle connection made room for another one");
             }
@@ -147,14 +147,14 @@ impl Connection {
         };
         let (mut stream, held) = connection.into_parts().io.into_inner().into_parts();
         if !held.is_empty() {
-            // Nothing of the request is known, so a proxy that may name its source has not done so.
+            // The request is unknown, so a trusted proxy has not named its source.
             let source = self.origin.is_some().then(|| self.peer.ip());
             let rejected = rejection::reject_unreadable(stream, &held, &self.shared.routes.audit, source, GOODBYE);
-            // Boxed, because few connections need it and each would have room for it.
+            // Boxed, because few connections need it and each would reserve the space.
             let _ = seat.evicted().run_until_cancelled(Box::pin(rejected)).await;
         } else if !matches!(ended, Some(Ok(()))) {
-            // hyper does not close the TLS session. A client distinguishes close_notify from a truncation attack (RFC 8446
-            // §6.1).
+            // hyper does not close the TLS session. A client needs close_notify to rule out a truncation attack (RFC
+            // 8446 §6.1).
             let _ = tokio::time::timeout(GOODBYE, stream.shutdown()).await;
         }
         let Some(ended) = ended else {
@@ -163,8 +163,8 @@ impl Connection {
         self.ended(ended);
     }
 
-    /// hyper has no timer for the preface, for the first request, or for a connection that nobody uses: pings tell only
-    /// whether the client is there.
+    /// hyper has no timer for the preface, for the first request, or for an unused connection: pings only show whether
+    /// the client responds.
     async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, seat: Seat) {
         let http = self.http2_builder();
         let service = service_fn(|request| self.call(request));
@@ -185,14 +185,14 @@ impl Connection {
             () = self.activity.unused_for(idle) => {
                 connection.as_mut().graceful_shutdown();
                 let goodbye = tokio::time::timeout(GOODBYE.min(idle), connection);
-                // Whoever does not even say goodbye is cut off.
+                // A client that does not close the connection in time is disconnected.
                 goodbye.await.unwrap_or(Ok(()))
             }
         };
         self.ended(ended);
     }
 
-    /// Every size is set: the defaults of hyper are for few clients that are trusted.
+    /// Sets every size: the defaults of hyper are for few, trusted clients.
     fn http2_builder(&self) -> http2::Builder<TokioExecutor> {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
@@ -229,12 +229,12 @@ impl Connection {
             let (ticket, source) = (arrived.ticket.clone(), arrived.source);
             request.extensions_mut().insert(arrived);
             let response = match head::check(&request) {
-                // An error is impossible: a router answers everything.
+                // Errors are impossible: the router always responds.
                 Ok(()) => shared.routes.router.clone().call(request).await?,
                 Err(rejection) => {
                     let mut response = rejection::reject(&shared.routes.audit, source, rejection);
                     if version != Version::HTTP_2 {
-                        // What such a client means by its next bytes is uncertain too.
+                        // The next bytes of such a client are ambiguous too.
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
                     response
@@ -257,14 +257,15 @@ enum Established {
     Http2(Box<Guarded<Socket>>),
 }
 
-/// What lasts until an answer is sent.
+/// State that lasts until a response is sent.
 struct InFlight {
     _open: Open,
-    /// None: there was no place.
+    /// `None`: there was no slot.
     _ticket: Option<Ticket>,
 }
 
-/// 503 for a request that found no place. In HTTP/2 without a body: a client whose window is closed would make us keep it.
+/// 503 for a request without a slot. In HTTP/2 without a body: the server would have to buffer it for a client with a
+/// closed window.
 fn overloaded(version: Version, mut open: Open) -> Response<Sent<Arc<InFlight>>> {
     open.answered();
     let guard = Arc::new(InFlight { _open: open, _ticket: None });

@@ -1,9 +1,9 @@
-//! The connections that are open, shared by the networks that they come from.
+//! The open connections, shared among their source networks.
 //!
-//! A network gets another connection while it holds less than three times what is free. If it does not, or nothing is
-//! free, the connection that has been idle for longest makes room: of the network that has the most, if that is more than
-//! the newcomer's, and otherwise of the newcomer's own. Connections that are in use, or were a moment ago, are never ended
-//! for others.
+//! A network gets another connection while it has less than three times the free slots. Otherwise, or if no slot is
+//! free, the longest idle connection is closed: one of the network with the most connections, if that has more than
+//! the newcomer's network, and otherwise one of the newcomer's network. Connections that are in use, or were a moment
+//! ago, are never closed for others.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -17,18 +17,18 @@ use crate::http::activity::Activity;
 use crate::http::network::Network;
 use crate::shares::TRIPLE;
 
-/// How long a connection is idle before it may be ended for another one. Time enough for a handshake, or for the first
-/// request: when more come at once than there are places, those that came first get through.
+/// How long a connection must be idle before it may be closed for another one. Long enough for a handshake, or for the
+/// first request: if more connections arrive at the same time than there are slots, the first ones succeed.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Who a connection counts for: a network; `None` for proxies that are trusted, which bring many callers.
+/// The origin that a connection counts for: a network; `None` for trusted proxies, which carry many callers.
 pub(super) type Origin = Option<Network>;
 
-/// Places of connections.
+/// Slots for connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     capacity: usize,
-    /// How long a connection is idle before it may be ended for another one.
+    /// How long a connection must be idle before it may be closed for another one.
     grace: Duration,
     open: Mutex<Open>,
 }
@@ -46,18 +46,18 @@ struct Entry {
 }
 
 impl Connections {
-    /// This many places, at least one.
+    /// This many slots, at least one.
     pub(super) fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self { capacity: capacity.max(1), grace: GRACE, open: Mutex::default() })
     }
 
-    /// Places of connections whose handshake is not complete, at least one. There is always one for a newcomer: a flood of
-    /// half handshakes ends the oldest of them, and who completes its own in time gets through.
+    /// Slots for connections in the handshake, at least one. A newcomer always gets one: a flood of incomplete
+    /// handshakes closes the oldest of them, and a client that completes its handshake in time succeeds.
     pub(super) fn of_arrivals(capacity: usize) -> Arc<Self> {
         Arc::new(Self { capacity: capacity.max(1), grace: Duration::ZERO, open: Mutex::default() })
     }
 
-    /// A place for a connection. `None` when there is none and no idle connection may make room.
+    /// A slot for a connection. `None` when there is none and no idle connection may be closed.
     pub(super) fn enter(self: &Arc<Self>, origin: Origin, activity: &Arc<Activity>) -> Option<Seat> {
         let mut open = self.lock();
         let (held, free) = (open.held(&origin), self.capacity - open.total);
@@ -80,14 +80,14 @@ impl Open {
         self.by_origin.get(origin).map_or(0, Vec::len)
     }
 
-    /// Ends one connection that has been idle for `grace`, for a newcomer whose origin holds this many.
+    /// Closes one connection that has been idle for `grace`, for a newcomer whose origin has this many.
     fn make_room(&mut self, origin: &Origin, held: usize, grace: Duration) -> Option<()> {
-        // Trusted proxies come before networks, whatever they hold.
+        // Trusted proxies take precedence over networks, however many connections they have.
         let larger = self
             .by_origin
             .iter()
             .filter(|(network, entries)| network.is_some() && (origin.is_none() || entries.len() > held));
-        // Of networks that have as many, the one with the connection that has been idle for longest.
+        // Among networks with equal numbers, the one with the longest idle connection.
         let idle = larger.filter_map(|(network, entries)| {
             let (since, entry) = longest_idle(entries, grace)?;
             Some(((Reverse(entries.len()), since), *network, entry))
@@ -100,7 +100,7 @@ impl Open {
         Some(())
     }
 
-    /// Forgets a connection, if it is known.
+    /// Removes a connection, if it is known.
     fn remove(&mut self, origin: &Origin, entry: &Arc<Entry>) {
         let Some(entries) = self.by_origin.get_mut(origin) else { return };
         if let Some(at) = entries.iter().position(|known| Arc::ptr_eq(known, entry)) {
@@ -113,14 +113,14 @@ impl Open {
     }
 }
 
-/// The connection that has been idle for longest, if that is at least `grace`, and since when.
+/// The longest idle connection, if idle for at least `grace`, and the start of its idle time.
 fn longest_idle(entries: &[Arc<Entry>], grace: Duration) -> Option<(Instant, Arc<Entry>)> {
     let idle = entries.iter().filter_map(|entry| Some((entry.activity.idle_since()?, entry)));
     let longest = idle.min_by_key(|(since, _)| *since).filter(|(since, _)| since.elapsed() >= grace);
     longest.map(|(since, entry)| (since, Arc::clone(entry)))
 }
 
-/// The place of a connection, given back when dropped.
+/// The slot of a connection, released on drop.
 #[derive(Debug)]
 pub(super) struct Seat {
     connections: Arc<Connections>,
@@ -129,7 +129,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// Cancelled when the connection has to make room for another one.
+    /// Cancelled when the connection must close for another one.
     pub(super) fn evicted(&self) -> &CancellationToken {
         &self.entry.evicted
     }
@@ -166,7 +166,7 @@ mod tests {
         assert!(more.iter().all(|seat| !seat.evicted().is_cancelled()));
     }
 
-    /// Enters as often as this, with so much time between that each is idle for long enough.
+    /// Enters this many times, with enough time between that each is idle for long enough.
     async fn fill(connections: &Arc<Connections>, origin: Origin, number: usize) -> Vec<Seat> {
         let mut seats = Vec::new();
         for _ in 0..number {
@@ -215,7 +215,8 @@ mod tests {
         let in_use = [1, 1].map(|number| connections.enter(network(number), &busy).unwrap());
         let unused = connections.enter(network(2), &idle).unwrap();
         tokio::time::sleep(GRACE).await;
-        // The network that has the most has nothing idle, and the other one no more than the newcomer would have.
+        // The network with the most connections has no idle one, and the other network has no more than the newcomer
+        // would have.
         assert!(connections.enter(network(2), &busy).is_some(), "its own makes room");
         assert!(unused.evicted().is_cancelled());
         assert_eq!(alive(&in_use), 2);

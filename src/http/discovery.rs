@@ -1,5 +1,5 @@
-//! Public documents: the metadata (RFC 8414) and the keys (RFC 7517). Each is made once per change of what it says, and
-//! shared by all answers: however many are being sent, there is one of it.
+//! Public documents: the metadata (RFC 8414) and the keys (RFC 7517). Each is built once per change of its content,
+//! and shared by all responses: one copy exists, however many are being sent.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata;
 
-/// Five minutes. A new signing key is published twice as long before it signs, so the figure is a trade between the
-/// speed of a rotation and the requests of verifiers that honour it.
+/// Five minutes. A new signing key is published for twice as long before it signs, so the value is a trade-off between
+/// the speed of a rotation and the requests of verifiers that honour it.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
 pub(crate) async fn jwks<C: Clients, K: Clock>(
@@ -48,7 +48,7 @@ pub(crate) async fn metadata<C: Clients, K: Clock>(
     answer::document(&id, request.headers(), &document)
 }
 
-/// The documents as they were made last, with what they were made of.
+/// The documents as last built, with their inputs.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     service_documentation: Option<String>,
@@ -57,7 +57,7 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// Nothing is made yet.
+    /// Nothing is built yet.
     pub(crate) fn new(service_documentation: Option<String>) -> Self {
         Self { service_documentation, ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! State and helpers that the handlers share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::oauth::hashing::{HashLimits, Meter};
 use crate::oauth::token::{Keys, TokenService, TokenSettings};
 use crate::telemetry::metrics::TokenMetrics;
 
-/// How the endpoint presents itself and what it allows.
+/// The identity of the endpoint, and its limits.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What the tokens have in common.
+    /// Settings that all tokens have in common.
     pub token: TokenSettings,
     /// `service_documentation` of the metadata.
     pub service_documentation: Option<String>,
@@ -35,7 +35,7 @@ pub struct Settings {
     pub hash: HashLimits,
 }
 
-/// The token endpoint and its documents, to be served with [`crate::http::router::router`].
+/// The token endpoint and its documents, served with [`crate::http::router::router`].
 pub struct Endpoint<C, K> {
     pub(crate) service: TokenService<C, K>,
     pub(crate) metrics: TokenMetrics,
@@ -45,7 +45,7 @@ pub struct Endpoint<C, K> {
 }
 
 impl<C: Clients, K: Clock> Endpoint<C, K> {
-    /// An endpoint over a read model. It answers 503 until `keys` holds what a request needs.
+    /// An endpoint over a read model. It answers 503 until `keys` contains what a request needs.
     #[must_use]
     pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, settings: Settings, metrics: TokenMetrics) -> Self {
         let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
@@ -58,7 +58,7 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         Self { service, metrics, audit, bodies: Bodies::new(request), published }
     }
 
-    /// A form, if one may be answered now and the request is one.
+    /// A form, if the endpoint can answer now and the request is a form.
     pub(crate) async fn form(&self, request: Request, source: Option<IpAddr>) -> Result<FormRequest, TokenError> {
         self.service.available()?;
         let (mut head, body) = request.into_parts();
@@ -68,7 +68,7 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         if !body::is_form(&head.headers) {
             return Err(RequestError::NotAForm.into());
         }
-        // More than one is refused, so two are enough. While the body is awaited nothing else of the head is kept.
+        // More than one is refused, so two are enough. While the body is awaited, the rest of the head is not kept.
         let authorization = head.headers.get_all(AUTHORIZATION).iter().take(2);
         let authorization = authorization.map(|value| value.as_bytes().into()).collect();
         let announced = body::announced_length(&head.headers);
@@ -78,12 +78,12 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         if let Some(arrived) = arrived {
             arrived.ticket.work()?;
         }
-        // What the body waited for may be over by now.
+        // The state may have changed while the body was awaited.
         let now = self.service.available()?;
         Ok(FormRequest { arrival: Arrival { now, source }, authorization, body })
     }
 
-    /// Answers a request that no handler takes.
+    /// Answers a request that no handler matches.
     pub(crate) fn reject(&self, request: &Request, rejection: Rejection) -> Response {
         rejection::reject(&self.audit, Self::source(request), rejection)
     }
@@ -94,7 +94,7 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
     }
 }
 
-/// A form that a client posted.
+/// A form from a client.
 pub(crate) struct FormRequest {
     pub(crate) arrival: Arrival,
     authorization: Vec<Box<[u8]>>,

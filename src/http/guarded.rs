@@ -1,7 +1,7 @@
-//! Streams that read a bounded number of bytes for nothing.
+//! Streams that limit the bytes read without a result.
 //!
-//! Below TLS, because rustls keeps up to 64 KiB of a handshake message that is not complete, before the handshake and at any
-//! time after it. What counts is what was read since plaintext came out of it last.
+//! Below TLS, because rustls keeps up to 64 KiB of an incomplete handshake message, before the handshake and at any
+//! time after it. The limit applies to the bytes that were read since the last plaintext.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A stream of which no more than an allowance is read. After that nothing comes and nobody is woken, so whoever polls has
-/// to look at what is left.
+/// A stream that reads no more than an allowance. After that it returns nothing and wakes no task, so the caller must
+/// check the remaining allowance after each poll.
 struct Metered<S> {
     stream: S,
     left: usize,
@@ -65,18 +65,18 @@ fn too_many() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "too many bytes for nothing")
 }
 
-/// A TLS stream that gets its allowance anew with each plaintext.
+/// A TLS stream whose allowance is reset with each plaintext.
 pub(super) struct Guarded<S> {
     stream: TlsStream<Metered<S>>,
     allowance: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
-    /// Completes the handshake of a stream, of which no more than `handshake` bytes are read before that, and no more than
+    /// Completes the handshake of a stream that reads no more than `handshake` bytes before that, and no more than
     /// `allowance` at any time after it.
     ///
     /// # Errors
-    /// Those of the stream and of TLS, and one for too many bytes.
+    /// Errors of the stream and of TLS, and one for too many bytes.
     pub(super) async fn accept(
         acceptor: &TlsAcceptor,
         stream: S,
@@ -84,7 +84,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         allowance: usize,
     ) -> io::Result<Self> {
         let mut accept = acceptor.accept(Metered { stream, left: handshake });
-        // What follows the handshake may be in the same packet: only as long as it is not complete there is too much.
+        // The bytes after the handshake may be in the same packet: the limit applies only while the handshake is
+        // incomplete.
         let accepted = poll_fn(|cx| match Pin::new(&mut accept).poll(cx) {
             Poll::Pending if accept.get_ref().is_some_and(|metered| metered.left == 0) => Poll::Ready(Err(too_many())),
             polled => polled,
@@ -94,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Ok(Self { stream, allowance })
     }
 
-    /// What was agreed on.
+    /// The negotiated parameters.
     pub(super) fn session(&mut self) -> &mut ServerConnection {
         self.stream.get_mut().1
     }

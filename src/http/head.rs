@@ -1,4 +1,4 @@
-//! What hyper does not check of the head of a request (RFC 9112 §3.2 and §6.1).
+//! Checks of a request head that hyper does not make (RFC 9112 §3.2 and §6.1).
 
 use std::net::Ipv6Addr;
 
@@ -7,20 +7,20 @@ use axum::http::{HeaderMap, HeaderValue, Request, Version};
 
 use crate::http::rejection::Rejection;
 
-/// Headers of a request, as in hyper's HTTP/1.1. In HTTP/2 one byte can stand for a header, which takes 72 here.
+/// Headers of a request, as in hyper's HTTP/1.1. In HTTP/2 one byte can encode a header, which takes 72 here.
 const HEADERS_MAX: usize = 100;
 
 /// Checks the head of a request.
 ///
 /// # Errors
-/// The [`Rejection`] that it gets.
+/// The [`Rejection`] of the request.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Rejection> {
     let headers = request.headers();
     if headers.len() > HEADERS_MAX {
         return Err(Rejection::TooManyHeaders);
     }
     let mut hosts = headers.get_all(HOST).iter();
-    // In HTTP/2 the authority takes its place, and HTTP/1.0 does not know it.
+    // In HTTP/2 the authority replaces it, and HTTP/1.0 does not have it.
     let is_required = request.version() == Version::HTTP_11;
     match (hosts.next(), hosts.next()) {
         (None, _) if !is_required => {}
@@ -30,7 +30,7 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Rejection> {
     check_transfer_coding(headers)
 }
 
-/// No coding but `chunked`, and that once. hyper makes sure that it is the last one.
+/// Only the coding `chunked`, and only once. hyper ensures that it is the last one.
 fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Rejection> {
     let lists = headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
     let codings = lists.flat_map(|list| list.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
@@ -46,7 +46,8 @@ fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2); an empty host is none of `http` or `https` (RFC 9110 §4.2.1).
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2); an empty host is invalid for `http` and `https` (RFC 9110
+/// §4.2.1).
 fn is_host(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else { return false };
     let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
@@ -66,7 +67,7 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
-/// `reg-name`, which an IPv4 address is too.
+/// `reg-name`, which also matches an IPv4 address.
 fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-/// Named conditions that must all hold before a replica is sent requests.
+/// Named conditions that must all be true before a replica gets requests.
 #[derive(Debug)]
 pub struct Readiness {
     conditions: BTreeMap<&'static str, Mutex<Condition>>,
@@ -18,24 +18,24 @@ pub struct Readiness {
 #[derive(Debug)]
 enum Condition {
     Holds,
-    /// And why not, if that is known.
+    /// The reason, if it is known.
     Missing(Option<String>),
 }
 
 impl Readiness {
-    /// These conditions, none of which holds yet.
+    /// These conditions, all false.
     #[must_use]
     pub fn new(conditions: impl IntoIterator<Item = &'static str>) -> Arc<Self> {
         let conditions = conditions.into_iter().map(|name| (name, Mutex::new(Condition::Missing(None)))).collect();
         Arc::new(Self { conditions })
     }
 
-    /// Says whether a condition holds. A name that [`Readiness::new`] was not given is ignored.
+    /// Sets whether a condition is true. Ignores a name that [`Readiness::new`] was not given.
     pub fn set(&self, name: &str, holds: bool) {
         self.put(name, if holds { Condition::Holds } else { Condition::Missing(None) });
     }
 
-    /// Says that a condition does not hold, and why: a sentence for people, without secrets.
+    /// Sets a condition to false, with a reason: a human-readable sentence without secrets.
     pub fn explain(&self, name: &str, reason: &str) {
         self.put(name, Condition::Missing(Some(reason.to_owned())));
     }
@@ -46,7 +46,7 @@ impl Readiness {
         }
     }
 
-    /// The conditions that do not hold, by name and with the reason. Empty: ready.
+    /// The conditions that are false, with name and reason. Empty: ready.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let missing = |(name, condition): (&&'static str, &Mutex<Condition>)| match &*condition

@@ -1,4 +1,4 @@
-//! The introspection handler: reads the request, asks `oauth`, answers, and says so in log and metrics.
+//! The introspection handler: parses the request, calls `oauth`, responds, and records logs and metrics.
 
 use std::sync::Arc;
 
@@ -52,13 +52,13 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
     }
 }
 
-/// Who wants a signed answer names its media type (RFC 9701 §4).
+/// A client that wants a signed response names its media type (RFC 9701 §4).
 fn form_of(headers: &HeaderMap) -> AnswerForm {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     if accepted.flat_map(|accept| accept.split(',')).any(wants_signed) { AnswerForm::Jwt } else { AnswerForm::Json }
 }
 
-/// Whether a range of `Accept` names the media type, and not with `q=0`, which refuses it (RFC 9110 §12.4.2).
+/// Whether a range of `Accept` matches the media type, without `q=0`, which excludes it (RFC 9110 §12.4.2).
 fn wants_signed(range: &str) -> bool {
     let mut parts = range.split(';').map(str::trim);
     let named = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(SIGNED));

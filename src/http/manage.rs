@@ -1,4 +1,4 @@
-//! The management endpoint: what the bearer of a secret may read about its own application, and ask for.
+//! The management endpoint: what the bearer of a secret may read about its own application, and may request.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ async fn read<C: Clients, K: Clock>(
     answer(endpoint, &id, &facts, StatusCode::OK, found)
 }
 
-/// Answers, counts, and says so in the log.
+/// Responds, and records logs and metrics.
 fn answer<C: Clients, K: Clock>(
     endpoint: &Endpoint<C, K>,
     id: &RequestId,
@@ -84,7 +84,7 @@ fn answer<C: Clients, K: Clock>(
             endpoint.metrics.count_manage(outcome);
             endpoint.audit.denied(id, facts, outcome, &error);
             let mut denial = error.on_the_wire();
-            // Tokens are not taken here.
+            // Tokens are not accepted here.
             denial.challenges.retain(|challenge| challenge.starts_with("Basic "));
             answer::denied(id, &denial)
         }

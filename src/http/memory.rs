@@ -1,10 +1,9 @@
-//! How much memory this process may use, as its cgroup says.
+//! The memory limit of this process, from its cgroup.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The limit in bytes: the lowest of the cgroups that this process is in, and of the machine. `None` where nothing can
-/// be read.
+/// The limit in bytes: the lowest of the cgroups of this process, and of the machine. `None` if no limit can be read.
 #[must_use]
 pub fn limit() -> Option<u64> {
     limit_below(Path::new("/"))
@@ -16,8 +15,8 @@ fn limit_below(root: &Path) -> Option<u64> {
     of_groups.chain(machine(root)).min()
 }
 
-/// The files that may hold a limit, of a line `ID:CONTROLLERS:PATH`: those of the group and of all above it. In a container
-/// the path is often one of outside, of which the topmost folder is the container's own.
+/// The files that may contain a limit, for a line `ID:CONTROLLERS:PATH`: those of the group and of all its parents. In
+/// a container the path is often a path of the host, whose topmost folder is the container's own.
 fn files(root: &Path, line: &str) -> Option<Vec<PathBuf>> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (controllers, path) = (parts.next()?, parts.next()?);
@@ -36,12 +35,12 @@ fn files(root: &Path, line: &str) -> Option<Vec<PathBuf>> {
     Some(mounts.iter().flat_map(of).collect())
 }
 
-/// A number of bytes; `max` is none.
+/// A number of bytes; `max` means no limit.
 fn read(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// What the machine has.
+/// The memory of the machine.
 fn machine(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 
 use format::Format;
 
-/// Where metrics are.
+/// Path of the metrics.
 pub const METRICS_PATH: &str = "/metrics";
 
 /// The result of an authorization.
@@ -26,19 +26,19 @@ pub enum Access {
     Granted,
     /// The token is not valid.
     Unauthenticated,
-    /// The token is valid, and its owner may not.
+    /// The token is valid, but its owner is not authorized.
     Forbidden,
-    /// The authorizer did not answer.
+    /// The authorizer did not respond.
     Unavailable,
 }
 
-/// Decides who may read metrics.
+/// Decides which clients may read metrics.
 pub trait Authorizer: Send + Sync {
-    /// What the owner of this bearer token may.
+    /// The permission of the owner of this bearer token.
     fn authorize<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Access>;
 }
 
-/// The router of the metrics listener. Without an authorizer everybody who reaches it may read.
+/// The router of the metrics listener. Without an authorizer, every client may read.
 pub fn router(registry: Arc<Registry>, authorizer: Option<Arc<dyn Authorizer>>) -> Router {
     Router::new().route(METRICS_PATH, get(metrics).with_state((registry, authorizer)))
 }
@@ -68,7 +68,7 @@ async fn metrics(State((registry, authorizer)): State<Shared>, headers: HeaderMa
     ([(CONTENT_TYPE, format.content_type()), (VARY, "accept")], out).into_response()
 }
 
-/// The token of the one Authorization header (RFC 6750 §2.1).
+/// The token of the only Authorization header (RFC 6750 §2.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };

@@ -1,4 +1,4 @@
-//! The endpoint on the network: connections, paths, answers.
+//! The HTTP endpoint: connections, paths, responses.
 //!
 //! ```text
 //! server ──▶ connection ──▶ router ──▶ token ─────▶ oauth::token ──▶ audit (one line), metrics
@@ -11,7 +11,7 @@
 //! health, metrics: each on a separate listener, by small_server
 //! ```
 //!
-//! Knows the protocol (`oauth`) and nothing of Kubernetes.
+//! Uses the protocol (`oauth`), and does not depend on Kubernetes.
 
 mod activity;
 mod admission;

@@ -1,9 +1,10 @@
-//! The network that a caller is counted by.
+//! The source network of a caller.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Who is counted as one caller: an IPv4 address, or the /64 of an IPv6 address, which is the least that a subscriber
-/// gets and so the most that tells two of them apart. An IPv4 /24 would make one caller of all pods of a node.
+/// The unit that counts as one caller: an IPv4 address, or the /64 of an IPv6 address. A /64 is the smallest network
+/// that a subscriber gets, and so the longest prefix that identifies one. An IPv4 /24 would count all pods of a node
+/// as one caller.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Network(IpAddr);
 

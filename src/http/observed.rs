@@ -1,4 +1,4 @@
-//! A stream that reports what goes over it.
+//! A stream that reports its traffic.
 
 use std::io;
 use std::pin::Pin;
@@ -13,9 +13,9 @@ use crate::http::answer;
 
 /// The stream of an HTTP/1.1 connection, without TLS.
 ///
-/// hyper has one timer for an idle connection and for the head of a request; [`Activity`] distinguishes them by the bytes
-/// that arrive. hyper also sends a bare response for a head that it cannot parse, which no service sees: the stream withholds
-/// that response, so that a complete one can replace it.
+/// hyper has one timer for an idle connection and for the head of a request; [`Activity`] distinguishes them by the
+/// bytes that arrive. hyper also sends a bare response for a head that it cannot parse, which no service sees: the
+/// stream withholds that response, so that a complete one can replace it.
 pub(super) struct Observed<S> {
     stream: S,
     activity: Arc<Activity>,
@@ -43,8 +43,8 @@ impl<S> Observed<S> {
     }
 }
 
-/// Whether this is a response that no service made. hyper answers a head that it cannot read with 400, 414 or 431 and no
-/// body, always in one piece, and nothing follows. All of ours have an id.
+/// Whether this is a response that no service made. hyper answers a malformed head with 400, 414 or 431 and no body,
+/// always in one write, and nothing follows. All of our responses have an id.
 fn is_written_by_hyper(bytes: &[u8]) -> bool {
     let is_refusal = bytes.starts_with(b"HTTP/1.") && bytes.get(9) == Some(&b'4') && bytes.ends_with(b"\r\n\r\n");
     is_refusal && memmem::find(bytes, answer::X_REQUEST_ID.as_str().as_bytes()).is_none()
@@ -75,7 +75,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.held.is_empty() {
-            // The answer is not written yet.
+            // The response is not written yet.
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)

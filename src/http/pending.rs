@@ -1,4 +1,4 @@
-//! A request that is not decided yet.
+//! A request without a decision yet.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,8 @@ use crate::http::audit::Audit;
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::TokenMetrics;
 
-/// What is known of a request while it is being decided. hyper lets go of it when its client hangs up before that: then it
-/// is counted, and leaves a line, all the same.
+/// The details of a request while it is processed. hyper drops the request when its client disconnects before the
+/// decision: the request is still counted and logged.
 pub(crate) struct Pending<'m> {
     metrics: &'m TokenMetrics,
     audit: &'m Audit,
@@ -23,7 +23,7 @@ impl<'m> Pending<'m> {
         Self { metrics, audit, id: RequestId::new(), facts, is_decided: false }
     }
 
-    /// It is decided: whoever decided it answers, counts it and leaves the line.
+    /// Marks the request as decided: the caller responds, counts and logs it.
     pub(crate) fn decided(mut self) -> (RequestId, Facts) {
         self.is_decided = true;
         (std::mem::take(&mut self.id), std::mem::take(&mut self.facts))

@@ -1,21 +1,21 @@
-//! A bounded number of places that callers share and give back when they are done.
+//! A bounded number of slots that callers share and release when they are done.
 
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::shares::{Shares, TRIPLE};
 
-/// Places that callers share. Its memory is bounded by their number: who holds none is not known here.
+/// Slots that callers share. Their number bounds the memory: a caller without a slot uses none.
 #[derive(Debug)]
 pub(super) struct Places<K>(Mutex<Shares<K>>);
 
 impl<K: Clone + Eq + Hash> Places<K> {
-    /// This many places, at least one.
+    /// This many slots, at least one.
     pub(super) fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Shares::new(TRIPLE, capacity.max(1)))))
     }
 
-    /// A place for this caller, unless it has its share.
+    /// A slot for this caller, unless it has used its share.
     pub(super) fn take(self: &Arc<Self>, caller: &K) -> Option<Place<K>> {
         let is_free = self.lock().take(caller);
         is_free.then(|| Place { places: Arc::clone(self), caller: caller.clone() })
@@ -26,7 +26,7 @@ impl<K: Clone + Eq + Hash> Places<K> {
     }
 }
 
-/// A place, given back when dropped.
+/// A slot, released on drop.
 #[derive(Debug)]
 pub(super) struct Place<K: Clone + Eq + Hash> {
     places: Arc<Places<K>>,

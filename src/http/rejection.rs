@@ -1,4 +1,4 @@
-//! Requests that no handler sees: what is wrong with them, and their answer, with an audit line for each.
+//! Requests that are rejected before any handler: the reason, the response, and an audit line for each.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::http::answer::{self, RequestId};
 use crate::http::audit::Audit;
 use crate::http::upload;
 
-/// Why a request is rejected before anything is decided about it.
+/// Why a request is rejected before any decision about it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Rejection {
     /// hyper cannot read the head.
@@ -25,13 +25,13 @@ pub(crate) enum Rejection {
     TooManyHeaders,
     /// `Host` is missing, repeated or malformed.
     Host,
-    /// There is a transfer coding besides `chunked`.
+    /// There is a transfer coding other than `chunked`.
     TransferCoding,
     /// `chunked` is applied twice.
     ChunkedTwice,
-    /// There is nothing at this path.
+    /// The path does not exist.
     Path,
-    /// The method is none of these.
+    /// The path does not support the method.
     Method(&'static str),
 }
 
@@ -54,7 +54,7 @@ impl Rejection {
         }
     }
 
-    /// `error` of the answer.
+    /// `error` of the response.
     pub(crate) fn code(self) -> &'static str {
         if self == Self::Path { "not_found" } else { "invalid_request" }
     }
@@ -72,7 +72,7 @@ impl Rejection {
         }
     }
 
-    /// One word for the operator.
+    /// The reason as one word for the operator.
     pub(crate) fn rule(self) -> &'static str {
         match self {
             Self::MalformedHead => "MalformedHead",
@@ -86,15 +86,15 @@ impl Rejection {
     }
 }
 
-/// The answer to a request from this address, and its audit line.
+/// The response to a request from this address, and its audit line.
 pub(crate) fn reject(audit: &Audit, source: Option<IpAddr>, rejection: Rejection) -> Response<Body> {
     let id = RequestId::new();
     audit.rejected(&id, source, rejection.rule());
     answer::rejected(&id, rejection)
 }
 
-/// Answers a head that hyper cannot parse, and closes the stream. `head` is the response of hyper, which has no body, no id and
-/// no `Cache-Control`.
+/// Answers a head that hyper cannot parse, and closes the stream. `head` is the response of hyper, which has no body,
+/// no id and no `Cache-Control`.
 pub(super) async fn reject_unreadable<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     head: &[u8],

@@ -31,7 +31,7 @@ async fn decide<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Re
         Ok(revocation) => {
             endpoint.metrics.revocations.count(usize::from(revocation != Revocation::Ended));
             endpoint.audit.revoked(&id, &facts, &revocation);
-            // RFC 7009 §2.2: the status says it all.
+            // RFC 7009 §2.2: the status is sufficient.
             answer::empty(&id)
         }
         Err(error) => {

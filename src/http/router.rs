@@ -17,7 +17,7 @@ use crate::oauth::client::Clients;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH};
 
-/// What is at a path.
+/// The kind of a path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Resource {
     Token,
@@ -33,8 +33,8 @@ enum Resource {
     ManagedRotation,
 }
 
-/// The canonical paths and those that clients of other servers are configured with. The metadata names the canonical
-/// ones.
+/// The canonical paths, and those that clients of other servers are configured with. The metadata contains the
+/// canonical ones.
 const PATHS: [(&str, Resource); 14] = [
     (TOKEN_PATH, Resource::Token),
     ("/oauth/v2/token", Resource::Token),
@@ -45,7 +45,7 @@ const PATHS: [(&str, Resource); 14] = [
     (USERINFO_PATH, Resource::Userinfo),
     (JWKS_PATH, Resource::Jwks),
     (AUTH_PATH, Resource::Auth),
-    // For proxies that append the path of the original request, and cannot be told not to.
+    // For proxies that always append the path of the original request.
     ("/auth/request/", Resource::AuthOfRequest),
     ("/auth/request/{*original}", Resource::AuthOfRequest),
     ("/manage/v1/application", Resource::ManagedApplication),
@@ -61,17 +61,17 @@ const WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.wel
 
 type Endpoints<C, K> = State<Arc<Endpoint<C, K>>>;
 
-/// What a server serves.
+/// The router of a server.
 pub struct Routes {
     pub(super) router: Router,
-    /// For what is rejected before it gets to the router.
+    /// For requests that are rejected before the router.
     pub(super) audit: Arc<Audit>,
 }
 
 /// The routes of the endpoint.
 ///
-/// For an issuer with a path everything is there below that path, and at the root as well, for proxies that take the
-/// path off before they pass a request on.
+/// For an issuer with a path, every route exists below that path, and also at the root, for proxies that strip the
+/// path.
 pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Routes {
     let mut router = Router::new();
     for (path, resource) in paths(&endpoint.service.issuer) {

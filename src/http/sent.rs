@@ -1,7 +1,7 @@
-//! A response that keeps what it holds until it is sent.
+//! A response that keeps a guard until it is sent.
 //!
-//! hyper and h2 let go of a body when they have its last chunk, and may keep that for as long as the client does not take
-//! it. So the chunks themselves hold what has to last: it is dropped with the last of their bytes.
+//! hyper and h2 drop a body when they have its last chunk, and may keep that chunk until the client reads it. So the
+//! chunks contain the guard: it is dropped with the last of their bytes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,16 +9,16 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-/// A body whose chunks hold a guard.
+/// A body whose chunks contain a guard.
 pub(super) struct Sent<G> {
     body: Body,
     guard: Option<G>,
 }
 
 impl<G> Sent<G> {
-    /// The body; `guard` is dropped when all of it is sent, or given up.
+    /// The body; `guard` is dropped when the body is sent completely or cancelled.
     pub(super) fn new(body: Body, guard: G) -> Self {
-        // Of an empty body no chunk is ever polled.
+        // No chunk of an empty body is ever polled.
         let guard = Some(guard).filter(|_| !body.is_end_stream());
         Self { body, guard }
     }

@@ -1,4 +1,4 @@
-//! Accepts connections and serves a router on them, within limits, until told to stop.
+//! Accepts connections and serves a router on them, within limits, until shutdown.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,27 +21,27 @@ use crate::http::connections::Connections;
 use crate::http::network::Network;
 use crate::http::router::Routes;
 
-/// Bounds of a server's connections.
+/// Limits of a server's connections.
 #[derive(Clone, Debug)]
 pub struct ServerLimits {
-    /// Connections at the same time. When all are used, idle ones make room for new ones.
+    /// Connections at the same time. When all slots are used, idle connections are closed for new ones.
     pub connections: usize,
-    /// Connections whose TLS handshake is not complete. When all are used, new ones take the place of the oldest.
+    /// Connections in the TLS handshake. When all slots are used, new connections replace the oldest.
     pub arrivals: usize,
-    /// Requests at the same time that are worked on, that wait for their body, and for public documents: as many of each.
-    /// Any more get 503.
+    /// Requests at the same time that are processed, that wait for their body, and for public documents: the same
+    /// limit for each. Further requests get 503.
     pub requests: usize,
-    /// Who is counted for what.
+    /// How callers are identified.
     pub sharing: Sharing,
     /// Longest head of a request in bytes; at least 8192.
     pub header_bytes: usize,
-    /// How long what may take.
+    /// Timeouts.
     pub timeouts: Timeouts,
-    /// Longest time for requests in flight to end once the server is told to stop.
+    /// Longest time for requests in flight after the shutdown signal.
     pub shutdown: Duration,
 }
 
-/// How long a client may take for its part.
+/// Timeouts for what the client does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timeouts {
     /// Longest TLS handshake.
@@ -50,14 +50,14 @@ pub struct Timeouts {
     pub header_read: Duration,
     /// How long an idle connection is kept.
     pub idle: Duration,
-    /// Longest time for an answer to be taken, from when it is there.
+    /// Longest time for a client to read a response, from when it is available.
     pub response: Duration,
 }
 
 impl Default for Timeouts {
-    /// Ten seconds for a handshake; thirty for a head, which is hyper's own default, and as many for an answer. An idle
-    /// connection is kept for longer than load balancers reuse theirs: AWS and nginx 60 s, Azure 4 min, Google 600 s, which
-    /// recommends 620 s behind it. That is safe because idle connections make room for new ones.
+    /// Ten seconds for a handshake; thirty for a head, which is hyper's own default, and thirty for a response. An
+    /// idle connection is kept for longer than load balancers reuse theirs: AWS and nginx 60 s, Azure 4 min, Google
+    /// 600 s, which recommends 620 s for its backends. That is safe because idle connections are closed for new ones.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self { tls_handshake: seconds(10), header_read: seconds(30), idle: seconds(620), response: seconds(30) }
@@ -65,7 +65,8 @@ impl Default for Timeouts {
 }
 
 impl ServerLimits {
-    /// Within what the memory allows. Twenty seconds to stop, which leaves ten of the thirty that Kubernetes gives a pod.
+    /// Limits that fit into the memory. Twenty seconds for shutdown, which leaves ten of the thirty that Kubernetes
+    /// gives a pod.
     #[must_use]
     pub fn within(bounds: &Bounds) -> Self {
         Self {
@@ -86,16 +87,16 @@ impl Default for ServerLimits {
     }
 }
 
-/// How long to let go after `accept` failed, which is when the process is out of file descriptors.
+/// Pause after `accept` failed, which happens when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// Connections that the kernel keeps until they are accepted, as Rust's own listeners have it.
+/// Backlog of the listener, the same as for Rust's own listeners.
 const BACKLOG: u32 = 1024;
 
-/// A listener whose connections have buffers of the size that the budget counts with. At `[::]` it takes IPv4 too, and where
-/// IPv6 is off it listens at `0.0.0.0` instead.
+/// A listener whose connections have buffers of the budgeted size. At `[::]` it also accepts IPv4. If IPv6 is off, it
+/// listens at `0.0.0.0` instead.
 ///
 /// # Errors
-/// Those of the socket, and of binding it.
+/// Errors of creating and binding the socket.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bind(address).or_else(|error| {
         let ipv4 = without_ipv6(address, &error).ok_or(error)?;
@@ -111,23 +112,23 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         SockRef::from(&socket).set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuseaddr(true)?;
-    // Connections inherit them. Set before the handshake of TCP, which agrees on the scale of the window.
+    // Connections inherit the sizes. Set before the TCP handshake, which negotiates the window scale.
     socket.set_send_buffer_size(budget::SOCKET_BUFFER)?;
     socket.set_recv_buffer_size(budget::SOCKET_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// The IPv4 address to listen at when it fails with this error at all addresses, because there is no IPv6: a kernel without
-/// it has no such sockets, and a sandbox may have the sockets and no address.
+/// The IPv4 address to use when listening at all addresses fails with this error, because there is no IPv6: a kernel
+/// without IPv6 has no such sockets, and a sandbox may have the sockets and no address.
 fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     let is_off = matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL));
     let is_any = address.is_ipv6() && address.ip().is_unspecified();
     (is_off && is_any).then(|| (Ipv4Addr::UNSPECIFIED, address.port()).into())
 }
 
-/// Serves until `shutdown`: then it stops accepting, lets requests in flight end, and returns when they have, or when
-/// the time for it is over. With `tls`, HTTP/2 or HTTP/1.1 by ALPN; without, HTTP/1.1.
+/// Serves until `shutdown`. Then it stops accepting and waits for requests in flight, until they end or the shutdown
+/// timeout expires. With `tls`, HTTP/2 or HTTP/1.1 by ALPN; without, HTTP/1.1.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -150,7 +151,7 @@ pub async fn serve(
     let overdue = CancellationToken::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         let (stream, peer) = match accepted {
-            // IPv4 at a socket that is open for IPv6 too.
+            // IPv4 at a dual-stack socket.
             Ok((stream, peer)) => (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "could not accept a connection");
@@ -160,7 +161,7 @@ pub async fn serve(
         };
         let origin = (!sharing.is_trusted(peer.ip())).then(|| Network::of(peer.ip()));
         let activity = Activity::new();
-        // Nothing of an arrival is in use, so the oldest always makes room.
+        // No arriving connection is in use, so the oldest can always be closed.
         let Some(arrival) = arrivals.enter(origin, &activity) else { continue };
         let connection = Connection { shared: Arc::clone(&shared), peer, origin, activity };
         let overdue = overdue.clone();

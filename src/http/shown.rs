@@ -1,22 +1,22 @@
-//! A caller's text as a log line may show it: bounded, escaped, and nothing that looks like a credential. Who mixes up the
-//! fields of a form sends a secret where an id belongs.
+//! Sanitises a caller's text for a log line: bounded, escaped, and without anything that looks like a credential. A
+//! client that confuses the fields of a form may send a secret as an id.
 //!
-//! Generated secrets and tokens tell what they are. A value brought from elsewhere does not: it may be any text of a
-//! certain length. So of the fields that have a form, only what has that form is shown, or what is too short to be such a
-//! value. Scopes and audiences have none.
+//! Generated secrets and tokens have prefixes. An imported value has none: it may be any text within a length range.
+//! So for fields with a defined form, a line shows only text in that form, or text too short to be such a value.
+//! Scopes and audiences have no defined form.
 
 use std::borrow::Cow;
 
 use crate::crypto::{opaque, secret};
 use crate::oauth::request::GrantType;
 
-/// Characters of a caller's text that a line may hold: more than any usual list of scopes.
+/// Characters of a caller's text that a line may contain: more than any usual list of scopes.
 const SHOWN_MAX: usize = 512;
 /// The shortest JSON object with one short member, in base64url. No header of a JWT is shorter.
 const JWT_PART_MIN: usize = 16;
 const REDACTED: Cow<'static, str> = Cow::Borrowed("[REDACTED]");
 
-/// A client id that no client has: one of before, which was a UUID unless it was chosen, or another text.
+/// A client id without a client: a former id, which was a UUID unless it was chosen, or another text.
 pub(super) fn unknown_client_id(presented: &str) -> Cow<'_, str> {
     if is_uuid(presented) {
         Cow::Borrowed(presented)
@@ -27,7 +27,7 @@ pub(super) fn unknown_client_id(presented: &str) -> Cow<'_, str> {
     }
 }
 
-/// A grant type: ours, or a name as those of the RFCs, which are URNs except for some short ones and this.
+/// A supported grant type, or one named like those of the RFCs, which are URNs except for some short ones and this.
 pub(super) fn grant_type(presented: &str) -> Cow<'_, str> {
     let ours = GrantType::ALL.iter().any(|grant| grant.name() == presented);
     let known = ours || presented == "authorization_code" || presented.starts_with("urn:ietf:params:oauth:");
@@ -49,17 +49,17 @@ pub(super) fn text(presented: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether it has the form of the UIDs of objects.
+/// Whether it has the form of an object UID.
 fn is_uuid(presented: &str) -> bool {
     presented.len() == 36 && presented.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// Whether it is too short for a value brought from elsewhere.
+/// Whether it is too short to be an imported value.
 fn is_short(presented: &str) -> bool {
     presented.chars().count() < *secret::IMPORTED_LENGTH.start()
 }
 
-/// Whether there is a JSON object in base64url, as a token or an assertion begins with one: `{"`, or white space after the
+/// Whether it contains a JSON object in base64url, which starts tokens and assertions: `{"`, or white space after the
 /// brace.
 fn holds_jwt(presented: &str) -> bool {
     let in_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');

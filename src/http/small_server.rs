@@ -1,7 +1,7 @@
 //! The server of health and metrics: plain HTTP/1.1, few connections, one request each.
 //!
-//! When all places are in use, a new connection replaces the oldest one. So idle connections, however many, cannot block a
-//! request, which takes milliseconds.
+//! When all slots are in use, a new connection replaces the oldest one. So idle connections, however many, cannot
+//! block a request, which takes milliseconds.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Connections at the same time. Those who ask are a kubelet and a handful of Prometheus servers.
+/// Connections at the same time. The clients are a kubelet and a few Prometheus servers.
 const CONNECTIONS_MAX: usize = 32;
-/// Bytes of a request's head; hyper's least.
+/// Size of a request's head in bytes; the minimum of hyper.
 const HEAD_BYTES_MAX: usize = 8192;
 /// Longest life of a connection. A scrape takes milliseconds, and the default timeout of Prometheus is ten seconds.
 const LIFE_MAX: Duration = Duration::from_secs(15);
 /// Pause after `accept` failed, which happens when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Serves until `shutdown`, and closes what is open then.
+/// Serves until `shutdown`, and then closes all open connections.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let mut open = VecDeque::with_capacity(CONNECTIONS_MAX);
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {

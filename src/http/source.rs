@@ -1,4 +1,4 @@
-//! Where a request came from: the address of the connection, or what a proxy that is trusted says of it.
+//! The source of a request: the address of the connection, or the address that a trusted proxy reports.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -8,14 +8,14 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The rightmost address that is not a trusted proxy's: each proxy writes down, at the right, whom it was called by, and
-/// what stands further left is hearsay.
+/// The rightmost address that is not a trusted proxy's: each proxy appends the address of its caller at the right, and
+/// the addresses further left are not trusted.
 ///
-/// A trusted proxy that names nobody is the caller itself. `None` when it names somebody whose address cannot be read:
-/// the proxy's own address would say that the request came from inside.
+/// A trusted proxy that reports no address is the caller itself. `None` when it reports an address that cannot be
+/// parsed: the proxy's own address would wrongly show an internal request.
 pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    // IPv4 at a socket that is open for IPv6 too.
+    // IPv4 at a dual-stack socket.
     let mut source = peer.to_canonical();
     for header in headers.get_all(X_FORWARDED_FOR).iter().rev() {
         for address in header.as_bytes().rsplit(|byte| *byte == b',') {
@@ -42,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    /// What is found with 10.0.0.0/8 and fd00::/8 trusted.
+    /// The result with 10.0.0.0/8 and fd00::/8 trusted.
     fn source(peer: &str, lines: &[&'static str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for line in lines {

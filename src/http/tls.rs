@@ -1,4 +1,4 @@
-//! The endpoint's certificate: exchanged while serving, from PEM or from files that are read again when they change.
+//! The endpoint's certificate: replaced while serving, from PEM or from files that are re-read when they change.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,19 +18,19 @@ use zeroize::Zeroizing;
 
 use crate::crypto::mac::{self, Mac};
 
-/// How often files are looked at: soon enough for a person who waits for it, cheap enough not to be noticed.
+/// How often files are checked: soon enough for a person who waits for a change, and at a negligible cost.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a certificate is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The first text holds no certificate.
+    /// The first text contains no certificate.
     #[error("the certificate file holds no certificate in PEM")]
     NoCertificate,
-    /// The second text holds no private key.
+    /// The second text contains no private key.
     #[error("the key file holds no private key in PEM")]
     NoKey,
-    /// They do not belong together.
+    /// Certificate and key do not match.
     #[error("the key does not belong to the certificate")]
     Mismatch,
     /// rustls cannot use them.
@@ -41,12 +41,12 @@ pub enum TlsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
-/// The certificate in use. Connections that are open keep the one they started with.
+/// The current certificate. Open connections keep the one they started with.
 pub struct TlsCertificate {
     current: ArcSwap<CertifiedKey>,
 }
@@ -61,7 +61,7 @@ impl TlsCertificate {
         Ok(Arc::new(Self { current }))
     }
 
-    /// Goes on with this pair. On an error the one in use stays.
+    /// Replaces the pair. On an error the current pair stays.
     ///
     /// # Errors
     /// [`TlsError`]
@@ -70,7 +70,7 @@ impl TlsCertificate {
         Ok(())
     }
 
-    /// A configuration that presents it: TLS 1.3 and 1.2 with the suites of RFC 9325, HTTP/2 and HTTP/1.1 by ALPN.
+    /// A configuration that uses it: TLS 1.3 and 1.2 with the suites of RFC 9325, HTTP/2 and HTTP/1.1 by ALPN.
     ///
     /// # Errors
     /// [`TlsError::Unusable`]
@@ -129,8 +129,8 @@ impl TlsFiles {
         TlsCertificate::new(&cert, &key)
     }
 
-    /// Puts changed files into use until `shutdown`. A pair that cannot be read, is half-written or does not belong
-    /// together gives one warning, and the good one stays in use.
+    /// Loads changed files until `shutdown`. A pair that cannot be read, is incomplete or does not match gives one
+    /// warning, and the current pair stays.
     pub async fn watch(self, certificate: Arc<TlsCertificate>, shutdown: CancellationToken) {
         self.watch_every(POLL_EVERY, certificate, shutdown).await;
     }
@@ -154,7 +154,7 @@ impl TlsFiles {
 
 type Pair = (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>);
 
-/// What the last look at the files showed.
+/// The result of the last check of the files.
 #[derive(Default)]
 struct Watched {
     in_use: Option<Mac>,

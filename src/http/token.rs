@@ -1,4 +1,4 @@
-//! The token endpoint's handler: reads the request, asks `oauth`, answers, and says so in log and metrics.
+//! The token endpoint's handler: parses the request, calls `oauth`, responds, and records logs and metrics.
 
 use std::sync::Arc;
 

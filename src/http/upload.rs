@@ -1,8 +1,8 @@
 //! The body of a request, whose unread rest is discarded.
 //!
-//! A handler can answer before it has read the body, because the body is too long or not needed. If the connection were closed
-//! then, the kernel would reset it because of the unread bytes, and a client that writes everything before it reads would lose
-//! the response. So the rest is discarded, up to a bound, while the response is sent.
+//! A handler can answer before it has read the body, because the body is too long or not needed. If the connection
+//! were closed then, the kernel would reset it because of the unread bytes, and a client that writes everything before
+//! it reads would lose the response. So the rest is discarded, up to a bound, while the response is sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::http::activity::Activity;
 
 /// Bytes that are discarded: sixteen times the default limit of a body.
 pub(super) const LEFT_BYTES_MAX: usize = 1024 * 1024;
-/// How long that may take, …
+/// Maximum time for discarding, …
 pub(super) const LEFT_TIME_MAX: Duration = Duration::from_secs(10);
 /// … and the longest gap without a byte: several round trips.
 pub(super) const LEFT_GAP_MAX: Duration = Duration::from_secs(2);
 
 /// A body whose rest is discarded when it is dropped.
 pub(super) struct Upload {
-    /// `None`: nothing is left.
+    /// `None`: no bytes remain.
     body: Option<Incoming>,
     is_http_2: bool,
     /// The client sends no byte before the first read (`Expect: 100-continue`), and there was none.
@@ -37,7 +37,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// The request with such a body. HTTP/2 ends a stream without ending the connection, so nothing has to be discarded there.
+    /// The request with such a body. HTTP/2 ends a stream without ending the connection, so nothing is discarded there.
     pub(super) fn of(request: Request<Incoming>, activity: &Arc<Activity>) -> Request<Self> {
         let (is_http_2, waits) = (request.version() == Version::HTTP_2, request.headers().contains_key(EXPECT));
         request.map(|body| Self { body: Some(body), is_http_2, waits, activity: Arc::clone(activity) })
@@ -71,10 +71,10 @@ impl Drop for Upload {
     fn drop(&mut self) {
         let is_left = |body: &Incoming| !self.is_http_2 && !self.waits && !body.is_end_stream();
         let Some(body) = self.body.take().filter(is_left) else { return };
-        // Without a runtime the process ends.
+        // Without a runtime the process is ending.
         let Ok(runtime) = Handle::try_current() else { return };
         let activity = Arc::clone(&self.activity);
-        // It ends with the connection, whose place it does not hold: a new connection may take it.
+        // The task ends with the connection, whose slot it does not use: a new connection may take the slot.
         runtime.spawn(async move {
             let _ = timeout(LEFT_TIME_MAX, discard(body)).await;
             activity.discarded();

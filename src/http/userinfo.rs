@@ -35,7 +35,7 @@ pub(crate) async fn userinfo<C: Clients, K: Clock>(
             endpoint.metrics.count_userinfo(outcome);
             endpoint.audit.denied(&id, &facts, outcome, &error);
             let mut denial = error.on_the_wire();
-            // Id and secret are not taken here.
+            // Id and secret are not accepted here.
             denial.challenges.retain(|challenge| challenge.starts_with("Bearer "));
             answer::denied(&id, &denial)
         }
@@ -48,7 +48,7 @@ async fn ask<C: Clients, K: Clock>(
     facts: &mut Facts,
 ) -> Result<Vec<u8>, AccessError> {
     let now = endpoint.service.available()?;
-    // The body goes at once: what came of it would be kept for as long as the caller is looked up.
+    // Drops the body now: otherwise its bytes would be kept while the caller is looked up.
     let (head, _) = request.into_parts();
     if head.uri.query().is_some_and(|query| !query.is_empty()) {
         return Err(Malformed::AnyQuery.into());

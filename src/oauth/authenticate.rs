@@ -1,12 +1,13 @@
 //! Decides whether presented credentials are those of a client.
 //!
-//! Order: form and checksum of the secret → client → version → value → rules. The value is checked before the rules,
-//! so that "suspended" or "expired" can be said (in the log) only of somebody who holds the secret, and takes as long
-//! as "wrong". What the secret is for comes last: that rule alone is told to the caller. What a change not seen yet could cure is refused only after catching up (design: ready means usable).
+//! Order: form and checksum of the secret → client → version → value → rules. The value is checked before the rules.
+//! So the log reports "suspended" or "expired" only for a caller that has the secret, and these refusals take as long
+//! as "wrong". The purpose is checked last, and is the only rule that the caller is informed of. A refusal that an
+//! unseen change could turn into a success is sent only after catching up (design: ready means usable).
 //!
-//! A value brought from elsewhere names no version: it is tried against every imported one of the client that is in force.
-//! Each of those costs a password's hash, so none is computed twice for one request, and whoever has none costs one too.
-//! The time of a refusal can tell that a client has several imported values in force, and nothing else of who exists.
+//! An imported value names no version: it is compared with every valid imported version of the client. Each comparison
+//! costs a password hash, so none is computed twice for one request, and a client without imported versions costs one
+//! too. The time of a refusal reveals only that a client has several valid imported values.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::oauth::credentials::{Candidate, Method, Presented};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hashing::Hasher;
 
-/// A client that proved who it is, and the secret it did it with.
+/// A client that proved its identity, and the secret that it used.
 #[derive(Debug)]
 pub struct Authenticated {
     /// The client.
@@ -31,17 +32,18 @@ pub struct Authenticated {
     pub secret: ObjectRevision,
     /// Version of the secret.
     pub version_id: String,
-    /// What a token got with this secret may carry.
+    /// What a token issued for this secret may carry.
     pub grant: Arc<Grant>,
-    /// Digest of what such a token stands for.
+    /// Digest of the permissions that such a token represents.
     pub authority: Box<str>,
-    /// No token got with this secret lives longer.
+    /// No token issued for this secret lives longer.
     pub ends: Option<Timestamp>,
 }
 
 impl Authenticated {
-    /// The object that left out what this client asked for. `without_secret`: it would have got it if the secret did not
-    /// narrow what the application holds. What the ServiceUser does not hold, the Application does not hold either.
+    /// The object that excluded what this client requested. `without_secret`: the client would have been granted it if
+    /// the secret did not restrict the application. What the ServiceUser does not have, the Application does not have
+    /// either.
     pub(super) fn narrowed_by(&self, without_secret: bool) -> &ObjectRevision {
         if without_secret { &self.secret } else { &self.record.application }
     }
@@ -56,12 +58,12 @@ pub(crate) struct Authenticator<'a, C> {
     pub(crate) purpose: Purpose,
 }
 
-/// When a request came, and from where.
+/// Time and source of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// Now.
     pub now: Timestamp,
-    /// The address of the caller; `None`: it cannot be told.
+    /// The address of the caller; `None`: unknown.
     pub source: Option<IpAddr>,
 }
 
@@ -69,7 +71,7 @@ impl<C: Clients> Authenticator<'_, C> {
     pub(crate) async fn authenticate(&self, presented: &Presented) -> Result<Authenticated, TokenError> {
         let mut readings: Vec<Reading<'_>> = presented.candidates.iter().filter_map(Reading::of).collect();
         if readings.len() > 1 {
-            // Another reading than the one that is known to be right would cost a hash each time.
+            // Another reading than the one that is known to be correct would cost a hash each time.
             readings.sort_by_cached_key(|reading| !self.remembers(reading));
         }
         let mut outcome = self.try_all(&mut readings, presented.method).await;
@@ -87,7 +89,7 @@ impl<C: Clients> Authenticator<'_, C> {
         outcome
     }
 
-    /// Tries every reading of the credentials; the error is the one of the reading that got furthest.
+    /// Tries every reading of the credentials. The error is that of the reading that passed the most checks.
     async fn try_all(&self, readings: &mut [Reading<'_>], method: Method) -> Result<Authenticated, TokenError> {
         let mut furthest: Option<Box<ClientError>> = None;
         for reading in readings {
@@ -141,8 +143,9 @@ impl<C: Clients> Authenticator<'_, C> {
         Ok((secret, version))
     }
 
-    /// The imported version with this value: what is remembered before what costs a hash, and what is in force before what
-    /// has ended. Of that only what was used before is recognised: a hash would only tell the log why.
+    /// The imported version with this value: remembered versions before those that cost a hash, and valid versions
+    /// before expired ones. An expired version is recognised only if it was used before: a hash would only give the
+    /// log the reason.
     async fn imported<'r>(
         &self,
         record: &'r ClientRecord,
@@ -168,7 +171,7 @@ impl<C: Clients> Authenticator<'_, C> {
         recognised.ok_or_else(|| ClientError::UnknownSecret(record.application.clone()).into())
     }
 
-    /// Whether the value of this reading is in force and has passed before.
+    /// Whether the value of this reading is valid and was verified before.
     fn remembers(&self, reading: &Reading<'_>) -> bool {
         let Lookup::Live(record) = self.clients.lookup(reading.client_id) else { return false };
         let value = reading.form.value();
@@ -187,7 +190,7 @@ impl<C: Clients> Authenticator<'_, C> {
         if Hasher::remembers(secret, version, value) {
             return Ok(true);
         }
-        // A version is what its object and its verifier say: another one gets another hash.
+        // Skips a version that was already tried. A version with another verifier gets another hash.
         if hashed.iter().any(|(uid, verifier)| *uid == secret.uid && *verifier == version.verifier) {
             return Ok(false);
         }
@@ -200,12 +203,12 @@ impl<C: Clients> Authenticator<'_, C> {
         secret.closed.is_none() && !self.ended(secret.expires_at) && !self.ended(version.accepted_until)
     }
 
-    /// Tokens last whole seconds: with less than one left there is nothing to issue any more.
+    /// Tokens last whole seconds: with less than one second left, no token can be issued.
     fn ended(&self, end: Option<Timestamp>) -> bool {
         end.is_some_and(|end| end.as_second() <= self.arrival.now.as_second())
     }
 
-    /// The rules that can refuse a right value.
+    /// The rules that can refuse a correct value.
     fn rules(
         &self,
         record: &ClientRecord,
@@ -213,7 +216,7 @@ impl<C: Clients> Authenticator<'_, C> {
         secret: &SecretRecord,
         accepted_until: Option<Timestamp>,
     ) -> Result<(), ClientError> {
-        // `auth.methods` of the Application is about the token endpoint.
+        // `auth.methods` of the Application applies to the token endpoint.
         let allowed = match method {
             _ if self.purpose != Purpose::Token => true,
             Method::ClientSecretBasic => record.auth_methods.client_secret_basic,
@@ -245,8 +248,8 @@ impl<C: Clients> Authenticator<'_, C> {
         self.clients.catch_up(reading.client_id, secret_id).await.map_err(|error| Unavailable::from(error).into())
     }
 
-    /// A wrong secret cost a hash for each of its readings; so does every other failure, except one that is told. What is
-    /// malformed or absent costs nothing: whoever sent it could foresee that without us.
+    /// A wrong secret costs a hash for each of its readings. So does every other failure, except one that the caller
+    /// is informed of. Malformed or absent credentials cost nothing: the caller could detect them itself.
     async fn take_as_long_as_a_wrong_secret(&self, readings: &[Reading<'_>]) -> Result<(), TokenError> {
         for reading in readings.iter().filter(|reading| reading.hashed.is_empty()) {
             let (value, strength) = match &reading.form {
@@ -281,13 +284,12 @@ impl<'a> Reading<'a> {
 enum Form<'a> {
     /// A generated value: it names its version, and its checksum is right.
     Generated(PresentedSecret<'a>),
-    /// A value brought from elsewhere.
+    /// An imported value.
     Foreign(&'a str),
 }
 
 impl<'a> Form<'a> {
-    /// `None` for what cannot be anybody's secret: a generated value that was mistyped, or one of a length that nobody's
-    /// is.
+    /// `None` for what cannot be a secret: a mistyped generated value, or a value of an impossible length.
     fn of(value: &'a str) -> Option<Self> {
         match secret::parse(value) {
             Ok(presented) => Some(Self::Generated(presented)),

@@ -1,4 +1,4 @@
-//! Decides what a token may carry: requested ∩ held, and never more.
+//! Decides what a token may carry: the intersection of what was requested and what the client has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use crate::oauth::error::AuthorityError;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::scope;
 
-/// What a token will carry. Every (audience, scope) pair of it is held.
+/// What a token will carry. The client has every (audience, scope) pair of it.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Granted<'a> {
     /// `aud`: at least one.
     pub audiences: Vec<&'a str>,
-    /// `scope`: at least one, each held for every audience or about the client itself.
+    /// `scope`: at least one, each permitted for every audience or about the client itself.
     pub scopes: Vec<&'a str>,
-    /// `roles`: those that contribute to it, sorted.
+    /// `roles`: those that permit one of the scopes, sorted.
     pub roles: BTreeSet<&'a str>,
     /// `planes`: those of the roles, sorted.
     pub planes: BTreeSet<&'a str>,
@@ -23,10 +23,10 @@ pub struct Granted<'a> {
 
 type Scopes = BTreeMap<Arc<str>, BTreeSet<Role>>;
 
-/// Selects audiences, then scopes, then the roles behind them.
+/// Selects audiences, then scopes, then the roles that permit them.
 ///
-/// With several audiences a scope is granted only when it is held for each: the token says "these scopes at these
-/// audiences", and no pair of that may be wider than the grant.
+/// With several audiences a scope is granted only if the client has it for each: the token grants "these scopes at
+/// these audiences", and no pair of that may exceed the permissions.
 ///
 /// # Errors
 /// [`AuthorityError`]

@@ -1,4 +1,5 @@
-//! Examples, and the property that matters: a token never carries a pair that was not requested and held.
+//! Examples, and the main property: a token never carries a pair that was not requested or that the client does not
+//! have.
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -105,7 +106,7 @@ fn who_holds_nothing_gets_no_scope_whatever_the_request() {
     assert_eq!(authorize(&hollow, &policy, &request(None, &["a"])), Err(AuthorityError::NothingHeld));
 }
 
-/// The oracle: flat triples and nested loops, written without looking at the code above.
+/// The oracle: flat triples and nested loops, written independently of the code above.
 struct Oracle {
     held: Vec<(String, String, String)>,
 }
@@ -156,7 +157,7 @@ proptest! {
         let wanted: Vec<&str> = audiences.iter().map(String::as_str).collect();
         let outcome = authorize(&grant, &policy, &request(asked.as_deref(), &wanted));
 
-        // Which audiences it must be, if it is anything.
+        // The expected audiences, if any.
         let expected_audiences: Vec<&str> = if wanted.is_empty() {
             match &default_audience {
                 Some(default) if oracle.audiences().contains(default.as_str()) => vec![default],
@@ -165,7 +166,7 @@ proptest! {
         } else { wanted.clone() };
         let audiences_fine = (expected_audiences.len() == 1 || (!wanted.is_empty() && multiple_audiences))
             && expected_audiences.iter().all(|audience| oracle.audiences().contains(audience));
-        // Which scopes it must be.
+        // The expected scopes.
         let everywhere = |scope: &str| expected_audiences.iter().all(|audience| oracle.holds(audience, scope));
         let pool: Vec<String> = match (&scopes, default_scopes.is_empty()) {
             (Some(scopes), _) => scopes.clone(),

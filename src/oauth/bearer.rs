@@ -1,12 +1,13 @@
-//! Whether a token is one of our access tokens, and still good for something.
+//! Whether a token is one of our access tokens, and still valid.
 //!
 //! ```text
 //! text ─▶ payload (signature, or decryption) ─▶ claims ─▶ time, revocation, idle time ─▶ judge: epochs, authority ─▶ Live
 //! ```
 //!
-//! A token stands for an authority, and ends with it. Whether it has can be told in two ways. Its epochs are numbers
-//! that only rise, so they also tell who is behind: the token, or this replica. The digest of its authority changes as
-//! soon as this replica sees the objects change, before anybody has raised an epoch.
+//! A token represents an authority, and is valid only as long as that. Two values show whether the authority has
+//! changed. The epochs of the token are numbers that only rise, so they also show whether the token or this replica is
+//! out of date. The digest of the authority changes as soon as this replica sees the objects change, before the
+//! controller has raised an epoch.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -21,61 +22,61 @@ use crate::oauth::client::{ClientRecord, Clients, Epoch, Lookup, ObjectRevision,
 use crate::oauth::error::Unavailable;
 use crate::oauth::token::{Facts, TokenService};
 
-/// For how long after its issue a token proves that this replica is behind. A watch that has stopped is noticed after one
-/// minute, and a list that takes its place may take as long. Whoever is behind for longer has lost what was numbered: a
-/// restored backup, for example.
+/// For this long after its issue, a token proves that this replica is out of date. A watch that has stopped is noticed
+/// after one minute, and the list that replaces it may take as long. A replica that is out of date for longer has lost
+/// the numbered state: after the restore of a backup, for example.
 const LAG_MAX: SignedDuration = SignedDuration::from_mins(2);
 
-/// Why a token is not accepted. For the operator's log: the caller is told nothing of it.
+/// Why a token is not accepted. For the operator's log only: the caller does not get the reason.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TokenFault {
     /// No key of ours signs access tokens with that header: another key, another algorithm, another kind of token, or
-    /// no token at all.
+    /// no token.
     #[error("the header is not that of an access token of ours")]
     UnknownKey,
     /// The signature is not by the key that the header names.
     #[error("the signature is wrong")]
     WrongSignature,
-    /// It begins like an opaque token, and no key of ours made it.
+    /// It has the prefix of an opaque token, but no key of ours made it.
     #[error("no key of ours made it")]
     NotSealed,
     /// The claims are not those of an access token, although our key signed them.
     #[error("the claims are not those of an access token")]
     Claims,
-    /// Issued under another name.
+    /// Issued under another issuer.
     #[error("the issuer is another one")]
     OtherIssuer,
     /// It has expired.
     #[error("it has expired")]
     Expired,
-    /// It has not been used for too long.
+    /// It has been idle for too long.
     #[error("it has not been used for too long")]
     Idle,
     /// It was revoked.
     #[error("it was revoked")]
     Revoked,
-    /// Its client does not exist any more.
+    /// Its client no longer exists.
     #[error("the client is unknown")]
     UnknownClient,
-    /// Its client may not authenticate any more.
+    /// Its client may no longer authenticate.
     #[error("the client is closed")]
     ClientClosed(Refusal),
-    /// The secret that it was got with may not be used any more.
+    /// The secret that it was issued for may no longer be used.
     #[error("the secret is closed")]
     SecretClosed(Refusal),
-    /// The authority that it stands for has changed since; the object is the Application.
+    /// The authority that it represents has changed since; the object is the Application.
     #[error("it was ended by a change of authority")]
     Ended(ObjectRevision),
-    /// It stands for an authority that this replica does not know; the object is the Application.
+    /// It represents an authority that this replica does not know; the object is the Application.
     #[error("its permissions are not known here")]
     OtherAuthority(ObjectRevision),
-    /// Its epoch is one that this replica has not come to; the object is the Application.
+    /// Its epoch is newer than that of this replica; the object is the Application.
     #[error("its epoch is newer than what is known here")]
     Newer(ObjectRevision),
 }
 
 impl TokenFault {
-    /// One word: which rule refused.
+    /// The rule that refused, as one word.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         match self {
@@ -94,7 +95,7 @@ impl TokenFault {
         }
     }
 
-    /// The object that refused, where there is one.
+    /// The object that refused, if there is one.
     #[must_use]
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
@@ -112,8 +113,8 @@ impl TokenFault {
         }
     }
 
-    /// Whether a change that this replica has not seen yet could turn this into a success: another replica, which has
-    /// seen it, may have issued the token.
+    /// Whether a change that this replica has not seen yet could turn this into a success: another replica that has
+    /// seen the change may have issued the token.
     fn may_be_behind(&self) -> bool {
         matches!(self, Self::UnknownClient | Self::ClientClosed(_) | Self::OtherAuthority(_) | Self::Newer(_))
     }
@@ -128,12 +129,12 @@ impl From<NotOurs> for TokenFault {
     }
 }
 
-/// Why it is not said that a token is good.
+/// Why a token is not reported as valid.
 #[derive(Debug, Eq, PartialEq)]
 pub enum NotGood {
-    /// It is not.
+    /// It is not valid.
     Fault(TokenFault),
-    /// That cannot be told now.
+    /// Its state cannot be determined now.
     Unavailable(Unavailable),
 }
 
@@ -149,19 +150,19 @@ impl From<Unavailable> for NotGood {
     }
 }
 
-/// A token that is good now.
+/// A token that is valid now.
 #[derive(Debug)]
 pub struct Live<'p> {
-    /// What it says.
+    /// Its claims.
     pub claims: OwnClaims<'p>,
-    /// The client it was issued to, as it is now.
+    /// The current record of the client that it was issued to.
     pub record: Arc<ClientRecord>,
-    /// When it ends unless it is used, in seconds since 1970.
+    /// When it expires unless it is used, in seconds since 1970.
     pub ends: i64,
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// What a token of ours says, as JSON.
+    /// The claims of a token of ours, as JSON.
     pub(super) fn payload(&self, token: &[u8]) -> Result<Vec<u8>, NotGood> {
         if token.starts_with(opaque::PREFIX.as_bytes()) {
             let keys = self.keys.install.load();
@@ -174,7 +175,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         }
     }
 
-    /// The token with this payload, if it is good at `now`. `facts` is filled as far as that is known.
+    /// The token with this payload, if it is valid at `now`. Fills `facts` as far as they are known.
     pub(super) async fn live<'p>(
         &self,
         now: Timestamp,
@@ -189,7 +190,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         judged.map(|(record, ends)| Live { claims, record, ends })
     }
 
-    /// The client of a good token, and when the token ends. What this replica may have missed is looked up.
+    /// The client of a valid token, and when the token expires. Looks up what this replica may have missed.
     async fn judged(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<(Arc<ClientRecord>, i64), NotGood> {
         let ends = self.ends(now.as_second(), claims)?;
         let mut judged = self.judge(now, claims);
@@ -198,7 +199,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             let caught_up = self.clients.catch_up(&claims.client_id, &stands_for).await;
             caught_up.map_err(Unavailable::from)?;
             judged = self.judge(now, claims);
-            // Of what was deleted no read tells. The token proves that there is something that this replica has not seen.
+            // A list does not show deletions. The token proves that an object exists that this replica has not seen.
             let is_young = now.as_second().saturating_sub(claims.iat) < LAG_MAX.as_secs();
             if is_young && matches!(judged, Err(TokenFault::Newer(_))) {
                 return Err(Unavailable::Behind.into());
@@ -207,7 +208,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         Ok((judged?, ends))
     }
 
-    /// Notes that a good token was used, which keeps an idle one from ending. Where it cannot be noted it does not.
+    /// Records the use of a valid token, which keeps an idle token from expiring. If the use cannot be recorded, the
+    /// token expires as if unused.
     pub(super) fn touch(&self, now: Timestamp, live: &mut Live<'_>) {
         let Live { claims, record, .. } = live;
         let namespace = &record.application.namespace;
@@ -218,7 +220,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         }
     }
 
-    /// The claims of a token that was issued in our name and whose time is not over.
+    /// The claims of an unexpired token of our issuer.
     pub(super) fn unexpired<'p>(&self, now: Timestamp, payload: &'p [u8]) -> Result<OwnClaims<'p>, TokenFault> {
         let claims = own_claims(payload)?;
         self.check_time(now.as_second(), &claims)?;
@@ -235,7 +237,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         }
     }
 
-    /// When the token ends unless it is used, if it has not ended by its own time, by revocation or by lack of use.
+    /// When the token expires unless it is used, if it is not expired, revoked or idle for too long.
     fn ends(&self, now: i64, claims: &OwnClaims<'_>) -> Result<i64, TokenFault> {
         self.check_time(now, claims)?;
         if self.clients.is_revoked(&claims.jti) {
@@ -246,12 +248,12 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         if ends <= now { Err(TokenFault::Idle) } else { Ok(ends) }
     }
 
-    /// When it was used last, or issued.
+    /// When it was last used, or issued.
     fn used(&self, claims: &OwnClaims<'_>) -> i64 {
         self.clients.last_use(&claims.jti).unwrap_or(claims.iat).max(claims.iat)
     }
 
-    /// What the read model says of the client for which the token was issued.
+    /// The read model's record of the client that the token was issued to.
     fn judge(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<Arc<ClientRecord>, TokenFault> {
         match self.clients.lookup(&claims.client_id) {
             Lookup::Live(record) => judge(&record, now, claims).map(|()| record),
@@ -261,7 +263,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     }
 }
 
-/// Whether the token stands for what its client holds at `now`.
+/// Whether the token represents what its client has at `now`.
 pub(crate) fn judge(record: &ClientRecord, now: Timestamp, claims: &OwnClaims<'_>) -> Result<(), TokenFault> {
     let ended = || TokenFault::Ended(record.application.clone());
     let [of_user, of_application] = claims.postern_epoch;
@@ -269,16 +271,17 @@ pub(crate) fn judge(record: &ClientRecord, now: Timestamp, claims: &OwnClaims<'_
     if record.past.ended(&claims.postern_authority, epoch, claims.iat) {
         return Err(ended());
     }
-    // Issued before this replica saw the last change: what it does not know now, it knew before.
+    // Issued before this replica saw the last change: the replica would have known its authority.
     let is_old = claims.iat < record.changed_at.as_second() && !record.is_behind;
     let not_known = || if is_old { ended() } else { TokenFault::OtherAuthority(record.application.clone()) };
     let secret = record.secrets.iter().find(|secret| *secret.authority == *claims.postern_authority);
-    // Epochs of two service users say nothing of each other.
+    // Epochs of two service users cannot be compared.
     let same_user = *record.subject == *claims.sub;
     let of_user = if same_user { of_user.cmp(&record.epoch.service_user) } else { Ordering::Equal };
     let epochs = [of_application.cmp(&record.epoch.application), of_user];
     if epochs.contains(&Ordering::Less) {
-        // An Application that was created again begins anew, and this replica may still have the one before.
+        // An Application that was created again starts at the first epoch, and this replica may still have the
+        // previous Application.
         return Err(if secret.is_some() { ended() } else { not_known() });
     }
     if epochs.contains(&Ordering::Greater) {

@@ -19,23 +19,23 @@ pub struct Claims<'a> {
     pub sub: &'a str,
     /// The audiences: a string when it is one, an array when there are several.
     pub aud: Audience<'a>,
-    /// The client that asked.
+    /// The client that requested the token.
     pub client_id: &'a str,
     /// Issued at, in seconds since 1970.
     pub iat: i64,
-    /// Ends at, in seconds since 1970.
+    /// Expiry, in seconds since 1970.
     pub exp: i64,
     /// Unique id of the token: 128 random bits.
     pub jti: &'a str,
-    /// Scopes with single spaces between.
+    /// Scopes, separated by single spaces.
     pub scope: &'a str,
-    /// Roles behind the scopes (RFC 9068 §2.2.3.1).
+    /// Roles that permit the scopes (RFC 9068 §2.2.3.1).
     pub roles: &'a BTreeSet<&'a str>,
     /// Planes of the roles.
     pub planes: &'a BTreeSet<&'a str>,
-    /// Where the ServiceUser acts.
+    /// The location of the ServiceUser.
     pub location: &'a str,
-    /// Who created the ServiceUser, as admission stamped it.
+    /// Who created the ServiceUser, as recorded by admission.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<&'a str>,
     /// Display name, where scope `profile` was granted.
@@ -47,17 +47,17 @@ pub struct Claims<'a> {
     /// E-mail address, where scope `email` was granted.
     #[serde(flatten)]
     pub email: Option<Email<'a>>,
-    /// Epochs of service user and application: a token with an older one than theirs has been ended.
+    /// Epochs of service user and application: a token with an older one is no longer valid.
     pub postern_epoch: [i64; 2],
-    /// What the token stands for: see [`SecretRecord::authority`](crate::oauth::client::SecretRecord::authority).
+    /// What the token represents: see [`SecretRecord::authority`](crate::oauth::client::SecretRecord::authority).
     pub postern_authority: &'a str,
-    /// Opaque tokens only: seconds without use after which it ends.
+    /// Opaque tokens only: seconds without use after which it expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postern_idle: Option<i64>,
 }
 
-/// The claims about an e-mail address (OpenID Connect Core §5.1). The author of a ServiceUser can write any address, and Postern
-/// does not verify it. Some proxies treat an address without `email_verified` as verified.
+/// The claims about an e-mail address (OpenID Connect Core §5.1). The author of a ServiceUser can write any address,
+/// and Postern does not verify it. Some proxies treat an address without `email_verified` as verified.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Email<'a> {
     email: &'a str,
@@ -78,7 +78,7 @@ impl<'a> Email<'a> {
 pub enum Audience<'a> {
     /// The general case.
     One(&'a str),
-    /// For applications that may name several.
+    /// For applications that may request several.
     Several(&'a [&'a str]),
 }
 
@@ -91,7 +91,7 @@ impl<'a> From<&'a [&'a str]> for Audience<'a> {
     }
 }
 
-/// The claims of one of our own tokens, as they are read back. What is borrowed holds for as long as the token's text.
+/// The claims of one of our own tokens, as read back. Borrows from the token's text.
 #[derive(Debug, Deserialize)]
 pub struct OwnClaims<'a> {
     /// Issuer.
@@ -103,26 +103,26 @@ pub struct OwnClaims<'a> {
     /// The audiences.
     #[serde(borrow)]
     pub aud: OwnAudience<'a>,
-    /// The client that asked.
+    /// The client that requested the token.
     #[serde(borrow)]
     pub client_id: Cow<'a, str>,
     /// Issued at, in seconds since 1970.
     pub iat: i64,
-    /// Ends at, in seconds since 1970.
+    /// Expiry, in seconds since 1970.
     pub exp: i64,
     /// Unique id of the token.
     #[serde(borrow)]
     pub jti: Cow<'a, str>,
-    /// Scopes with single spaces between.
+    /// Scopes, separated by single spaces.
     #[serde(borrow)]
     pub scope: Cow<'a, str>,
-    /// Roles behind the scopes.
+    /// Roles that permit the scopes.
     #[serde(borrow)]
     pub roles: Vec<Text<'a>>,
     /// Planes of the roles.
     #[serde(borrow)]
     pub planes: Vec<Text<'a>>,
-    /// Where the ServiceUser acts.
+    /// The location of the ServiceUser.
     #[serde(borrow)]
     pub location: Cow<'a, str>,
     /// Who created the ServiceUser.
@@ -130,10 +130,10 @@ pub struct OwnClaims<'a> {
     pub created_by: Option<Cow<'a, str>>,
     /// Epochs of service user and application.
     pub postern_epoch: [i64; 2],
-    /// What the token stands for.
+    /// What the token represents.
     #[serde(borrow)]
     pub postern_authority: Cow<'a, str>,
-    /// Seconds without use after which it ends.
+    /// Seconds without use after which it expires.
     pub postern_idle: Option<i64>,
 }
 
@@ -145,12 +145,12 @@ impl OwnClaims<'_> {
     }
 }
 
-/// A text of a token, borrowed from it unless it is escaped there.
+/// A string of a token, borrowed from it unless it contains escapes.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-/// [`Audience`], read back.
+/// [`Audience`], as read back.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum OwnAudience<'a> {
@@ -178,7 +178,8 @@ impl OwnAudience<'_> {
     }
 }
 
-/// By hand: what serde derives for the two forms reads a token into a tree first, with a copy of each text.
+/// Implemented by hand: the derived `Deserialize` for the two forms first reads a token into a tree, with a copy of
+/// each string.
 impl<'de: 'a, 'a> Deserialize<'de> for OwnAudience<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(EitherForm)

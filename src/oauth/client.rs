@@ -1,4 +1,4 @@
-//! What the endpoint knows of its clients, and the narrow door through which it asks.
+//! What the endpoint knows of its clients, and the interface through which it reads that.
 //!
 //! The owner of the read model implements [`Clients`]; the protocol never sees where records come from.
 
@@ -17,19 +17,19 @@ use jiff::{SignedDuration, Timestamp};
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
 pub use crate::oauth::past::{Lost, Past};
 
-/// The read model, as the protocol sees it.
+/// The read model, as the protocol uses it.
 pub trait Clients: Ledger {
     /// What is known of `client_id` now. No I/O, no lock.
     fn lookup(&self, client_id: &str) -> Lookup;
 
     /// Catches up with the API server on everything that decides about `client_id`, for a well-formed credential or a
-    /// token that does not agree with what [`Clients::lookup`] says. `credential` is the id of the secret, its value if it
-    /// has none, or what the token stands for: another one is always looked up, the same one not each time. After `Ok` a
-    /// second lookup decides.
+    /// token that does not match the result of [`Clients::lookup`]. `credential` is the id of the secret, the value of
+    /// a secret without an id, or what the token represents. A new `credential` is always looked up, a repeated one
+    /// not each time. After `Ok`, the caller looks up again to decide.
     fn catch_up(&self, client_id: &str, credential: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
 
-    /// Asks for the rotation of this version of a secret of `client`, in the name of its bearer. `Ok` says that the request
-    /// is recorded where the controller sees it. A repeated request costs no write.
+    /// Requests the rotation of this version of a secret of `client`, on behalf of its bearer. `Ok` means that the
+    /// request is recorded where the controller sees it. A repeated request costs no write.
     fn request_rotation(
         &self,
         client: &ClientRecord,
@@ -38,18 +38,18 @@ pub trait Clients: Ledger {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), RecordError>> + Send;
 
-    /// Whether answers may be given from this read model at all.
+    /// Whether answers may be based on this read model.
     fn availability(&self, now: Timestamp) -> Availability;
 }
 
-/// What the replicas know of tokens that were issued, beyond what the tokens say themselves. Shared between them, within
-/// a second.
+/// What the replicas know of issued tokens, beyond their claims. Replicated within a second.
 pub trait Ledger: Send + Sync + 'static {
     /// Whether the token was revoked. No I/O.
     fn is_revoked(&self, jti: &str) -> bool;
 
-    /// Ends the token, which would end at `exp`, in whole seconds since 1970. `Ok` says that this outlives the process.
-    /// How many can be ended is limited for `client` and for its namespace; one that has ended already costs no write.
+    /// Revokes the token, which expires at `exp`, in whole seconds since 1970. `Ok` means that the revocation survives
+    /// the process. The number of revoked tokens is limited for `client` and for its namespace. A token that has
+    /// expired costs no write.
     fn revoke(
         &self,
         jti: &str,
@@ -58,50 +58,51 @@ pub trait Ledger: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), RecordError>> + Send;
 
-    /// When the token was used last, in seconds since 1970, as far as that is known. No I/O.
+    /// When the token was last used, in seconds since 1970, if known. No I/O.
     fn last_use(&self, jti: &str) -> Option<i64>;
 
-    /// The token was used at `now`, and ends when it has not been used for `idle`, and at `exp`. The last use, or the issue
-    /// of the token, that was known before is `known`. All in seconds. No I/O. Whether that is remembered: if not, the token
-    /// ends as if it had not been used. `namespace` is that of its Application, which has its share of the memory.
+    /// Records that the token was used at `now`. It expires after `idle` without use, and at `exp`. `known` is the
+    /// last use, or the issue of the token, that was known before. All in seconds. No I/O. Returns whether the use is
+    /// remembered: if not, the token expires as if unused. `namespace` is that of its Application, which has a share
+    /// of the memory.
     #[must_use]
     fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool;
 }
 
-/// The answer of one lookup.
+/// The result of one lookup.
 #[derive(Clone, Debug)]
 pub enum Lookup {
     /// The client exists and may authenticate.
     Live(Arc<ClientRecord>),
-    /// An object claims this id, but a rule closes it (suspended, no service user, …). For the operator's log only:
-    /// on the wire it is the same as [`Lookup::Unknown`].
+    /// An object has this id, but a rule closes it (suspended, no service user, …). For the operator's log only: on
+    /// the wire it is the same as [`Lookup::Unknown`].
     Closed(Arc<Refusal>),
-    /// No object claims this id.
+    /// No object has this id.
     Unknown,
 }
 
 /// Why a lookup could not be completed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CatchUpError {
-    /// Too many unknown credentials are being looked up; the caller may try again after a second.
+    /// Too many unknown credentials are being looked up; the caller may retry after a second.
     RateLimited,
-    /// The API server, or our own watch of it, did not answer in time.
+    /// The API server, or our watch, did not answer in time.
     Behind,
 }
 
 /// Why something could not be recorded for a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RecordError {
-    /// The client had too much recorded; it may try again after this many seconds.
+    /// Too much was recorded for the client; it may retry after this many seconds.
     TooOften(NonZeroU32),
-    /// The namespace of the client has its share of the room.
+    /// The namespace of the client has used its share of the memory.
     NoRoom,
     /// The API server did not accept it in time.
     Behind,
 }
 
 impl RecordError {
-    /// [`RecordError::TooOften`] for a client that has to wait.
+    /// [`RecordError::TooOften`] for a client that must wait.
     #[must_use]
     pub fn too_often(wait: Duration) -> Self {
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
@@ -109,16 +110,16 @@ impl RecordError {
     }
 }
 
-/// Whether the read model may be trusted now.
+/// Whether answers may be based on the read model now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Availability {
-    /// Synced and fresh enough.
+    /// Synced, and not stale.
     Serving,
     /// The first full sync is not done.
     NotSynced,
     /// The watches have been broken for longer than the staleness limit.
     Stale,
-    /// The API server shows an older state than was served before.
+    /// The API server returns an older state than was served before.
     Behind,
 }
 
@@ -141,7 +142,7 @@ impl fmt::Display for ObjectRevision {
     }
 }
 
-/// The rule and the object that close something. Goes to the operator's log, never to the caller.
+/// The rule and the object that close a client or a secret. For the operator's log, never for the caller.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     /// One-word rule, equal to the reason of the object's condition where there is one, for example `Suspended`.
@@ -150,29 +151,29 @@ pub struct Refusal {
     pub object: ObjectRevision,
 }
 
-/// Everything the endpoint needs of one client, compiled from its Application, ServiceUser, groups and secrets, and
-/// swapped whole: no request sees half a change.
+/// What the endpoint needs of one client, compiled from its Application, ServiceUser, groups and secrets. Replaced
+/// atomically: no request sees a part of a change.
 #[derive(Debug)]
 pub struct ClientRecord {
     /// `client_id`
     pub client_id: Arc<str>,
     /// `sub` of its tokens: the UID of the ServiceUser.
     pub subject: String,
-    /// Who the ServiceUser is.
+    /// The ServiceUser.
     pub identity: Identity,
     /// The Application it was compiled from.
     pub application: ObjectRevision,
     /// How the client may authenticate.
     pub auth_methods: AuthMethods,
-    /// What the client may ask for: service user ∩ application.
+    /// What the client may request: service user ∩ application.
     pub grant: Arc<Grant>,
     /// Token settings.
     pub token: TokenPolicy,
     /// Epochs that its tokens carry.
     pub epoch: Epoch,
-    /// When this process last saw what its secrets stand for change, or when it started.
+    /// When this process last saw a change of what its secrets represent, or when the process started.
     pub changed_at: Timestamp,
-    /// What its tokens stood for before.
+    /// What its tokens represented before.
     pub past: Past,
     /// A change of authority has been numbered that this replica has not seen yet.
     pub is_behind: bool,
@@ -180,18 +181,18 @@ pub struct ClientRecord {
     pub secrets: Vec<SecretRecord>,
 }
 
-/// What tokens and introspection tell of a ServiceUser.
+/// What tokens and introspection contain about a ServiceUser.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Identity {
     /// Its namespace and name, as `namespace/name`.
     pub username: Box<str>,
-    /// Where it acts.
+    /// Its location.
     pub location: Box<str>,
-    /// Its name for people.
+    /// Its display name.
     pub name: Option<Box<str>>,
     /// Its e-mail address.
     pub email: Option<Box<str>>,
-    /// Who created it, as admission stamped it.
+    /// Who created it, as recorded by admission.
     pub created_by: Option<Box<str>>,
 }
 
@@ -214,7 +215,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Of each number the later one.
+    /// The later of each pair of numbers.
     #[must_use]
     pub fn or_later(self, other: Self) -> Self {
         Self {
@@ -231,24 +232,24 @@ pub struct SecretRecord {
     pub object: ObjectRevision,
     /// UID of the ClientSecret: associated data of its verifiers (design: a hash copied elsewhere verifies nothing).
     pub uid: [u8; 16],
-    /// What it may be used for.
+    /// Its allowed purposes.
     pub uses: Uses,
-    /// Source networks from which it works; `None`: from everywhere.
+    /// Source networks from which it is accepted; `None`: all.
     pub networks: Option<Box<[IpNet]>>,
-    /// What a token got with this secret may carry: service user ∩ application ∩ secret.
+    /// What a token issued for this secret may carry: service user ∩ application ∩ secret.
     pub grant: Arc<Grant>,
-    /// Digest of all that a token got with it stands for: this secret, the subject, and what it may carry. A token with
-    /// another one has been ended.
+    /// Digest of all that a token issued for it represents: this secret, the subject, and what the token may carry. A
+    /// token with another digest is no longer valid.
     pub authority: Box<str>,
-    /// The secret is refused from this instant on, and no token outlives it.
+    /// The secret is refused from this instant on, and no token outlives the secret.
     pub expires_at: Option<Timestamp>,
     /// Set when a rule closes the secret (revoked, over the limit, deleting).
     pub closed: Option<Box<Refusal>>,
-    /// Versions, newest first, retired ones among them (so that a log can say "retired" instead of "unknown").
+    /// Versions, newest first, including retired ones (so that a log can report "retired" instead of "unknown").
     pub versions: Vec<Arc<SecretVersion>>,
 }
 
-/// What somebody who presents a secret wants to do with it.
+/// The purpose for which a caller presents a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
     /// To authenticate at the token endpoint.
@@ -274,7 +275,7 @@ impl Purpose {
     }
 }
 
-/// What a secret may be used for.
+/// The purposes that a secret is allowed for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Uses {
     /// To authenticate at the token endpoint.
@@ -289,7 +290,7 @@ impl Uses {
     /// Everything.
     pub const ALL: Self = Self { token: true, direct: true, manage: true };
 
-    /// Whether it may be used for this.
+    /// Whether this purpose is allowed.
     #[must_use]
     pub fn allow(self, purpose: Purpose) -> bool {
         match purpose {
@@ -301,7 +302,8 @@ impl Uses {
 }
 
 impl SecretRecord {
-    /// Whether it works from this address. A secret that is bound to networks does not work from an unknown one.
+    /// Whether it is accepted from this address. A secret that is bound to networks is not accepted from an unknown
+    /// address.
     #[must_use]
     pub fn works_from(&self, source: Option<IpAddr>) -> bool {
         let Some(networks) = &self.networks else { return true };
@@ -315,15 +317,15 @@ pub struct SecretVersion {
     pub id: String,
     /// As `InstallKeys::hash` writes it; shared with the object it was read from.
     pub verifier: Arc<str>,
-    /// The value was brought from elsewhere: it has no id inside, and its hash is expensive.
+    /// The value was imported: it contains no id, and its hash is expensive.
     pub imported: bool,
-    /// Refused from this instant on; `None`: no end of its own. A retired version has an end in the past.
+    /// Refused from this instant on; `None`: no expiry. A retired version expired in the past.
     pub accepted_until: Option<Timestamp>,
-    /// What this process remembers of it; shared between compilations of the same version.
+    /// State of this process for the version; shared between compilations of the same version.
     pub memory: Arc<VersionMemory>,
 }
 
-/// What a process remembers of a version.
+/// State of a process for one version.
 #[derive(Debug, Default)]
 pub struct VersionMemory {
     /// Keyed MAC of the value after its first success, so that the hash is computed once.
@@ -333,12 +335,12 @@ pub struct VersionMemory {
 }
 
 impl VersionMemory {
-    /// It authenticated at this instant.
+    /// Records that it authenticated at this instant.
     pub fn used(&self, now: Timestamp) {
         self.last_used.fetch_max(now.as_second(), Ordering::Relaxed);
     }
 
-    /// When it authenticated last in this process.
+    /// When it last authenticated in this process.
     #[must_use]
     pub fn last_used(&self) -> Option<Timestamp> {
         let seconds = self.last_used.load(Ordering::Relaxed);
@@ -363,9 +365,9 @@ pub struct TokenPolicy {
     pub lifetime: SignedDuration,
     /// Signature algorithm.
     pub signing_algorithm: SigningAlgorithm,
-    /// What happens to a scope outside the grant.
+    /// What happens to a requested scope that is not permitted.
     pub scope_policy: ScopePolicy,
-    /// Scopes when the request names none; empty: all that are held for the chosen audience.
+    /// Scopes when the request names none; empty: all permitted for the chosen audience.
     pub default_scopes: Vec<String>,
     /// Audience when the request names none.
     pub default_audience: Option<String>,
@@ -378,19 +380,19 @@ pub struct TokenPolicy {
 pub enum TokenFormat {
     /// RFC 9068.
     Jwt,
-    /// For introspection only; ends early when it has not been used for as long as `idle`.
+    /// For introspection only; expires early when it has not been used for `idle`.
     Opaque {
         /// Whole seconds.
         idle: Option<SignedDuration>,
     },
 }
 
-/// What happens to a requested scope that is not held.
+/// What happens to a requested scope that is not permitted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ScopePolicy {
     /// `invalid_scope`.
     Reject,
-    /// It is left out, and `scope` in the answer says what was given (RFC 6749 §3.3).
+    /// It is omitted, and `scope` in the answer contains what was granted (RFC 6749 §3.3).
     Narrow,
 }
 
@@ -401,7 +403,7 @@ pub struct Grant {
     pub permissions: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeSet<Role>>>,
 }
 
-/// A role that permits something.
+/// A role that permits a scope.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Role {
     /// Name, for the claim `roles`.

@@ -1,4 +1,4 @@
-//! The client credentials that a request presents (RFC 6749 §2.3), before anybody knows whether they are right.
+//! The client credentials that a request presents (RFC 6749 §2.3), before they are verified.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::oauth::error::{ClientError, RequestError, TokenError};
 use crate::oauth::form::{self, Form};
 
-/// Base64 of RFC 7617; clients that leave out the padding are understood.
+/// Base64 of RFC 7617. Padding is optional, because some clients omit it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -48,8 +48,8 @@ pub struct Candidate {
 }
 
 /// Credentials with every reading that their encoding allows: at least one, and two where the form-encoded reading of
-/// a Basic header (RFC 6749 §2.3.1) differs from the raw one (RFC 7617), because real clients send either. They count
-/// as one attempt.
+/// a Basic header (RFC 6749 §2.3.1) differs from the raw one (RFC 7617), because clients use both. They count as one
+/// attempt.
 pub struct Presented {
     /// How they were sent.
     pub method: Method,
@@ -91,7 +91,7 @@ pub fn present<'a>(
     }
 }
 
-/// Reads a Basic header. Of a `client_id` in the body only the readings that agree with it are left.
+/// Reads a Basic header. With a `client_id` in the body, only the readings with the same id remain.
 ///
 /// # Errors
 /// As [`present`].
@@ -155,7 +155,7 @@ mod tests {
     fn a1_encoded_credentials_are_read_decoded_and_then_raw() {
         let readings = read(Some(&basic_of("i%2Dd:p+q%3A")), "").unwrap();
         assert_eq!(readings, [pair("i-d", "p q:"), pair("i%2Dd", "p+q%3A")]);
-        // What cannot be decoded has its raw reading only.
+        // What cannot be decoded has only its raw reading.
         assert_eq!(read(Some(&basic_of("id:%FF")), "").unwrap(), [pair("id", "%FF")]);
         assert_eq!(read(Some(&basic_of("id:100%")), "").unwrap(), [pair("id", "100%")]);
     }

@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a request; `wire` says what each looks like to the caller.
+//! All errors of a request; `wire` defines what the caller gets for each.
 
 mod client;
 mod wire;
@@ -15,10 +15,10 @@ use crate::oauth::client::{CatchUpError, ObjectRevision, RecordError};
 /// Why no token was issued.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TokenError {
-    /// The request is not one that this endpoint understands.
+    /// This endpoint does not understand the request.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// `grant_type` is none of ours.
+    /// `grant_type` is not supported.
     #[error("the grant type is not supported")]
     UnsupportedGrantType,
     /// Client authentication failed.
@@ -30,26 +30,26 @@ pub enum TokenError {
     /// A `resource` is not an absolute URI without fragment (RFC 8707 §2).
     #[error("a resource is not an absolute URI without fragment")]
     TargetSyntax,
-    /// What was asked for is outside what is held.
+    /// The client does not have what it requested.
     #[error("the request is outside the grant")]
     Authority {
-        /// In which way.
+        /// Why the request was denied.
         error: AuthorityError,
         /// The object that decided.
         object: ObjectRevision,
     },
-    /// So much was granted that no endpoint of ours would accept the token.
+    /// No endpoint of ours would accept the token, because it would be too long.
     #[error("the token is too large")]
     TooLarge,
-    /// Nothing wrong with the request; it cannot be answered now.
+    /// The request is correct; it cannot be answered now.
     #[error("the endpoint cannot answer now")]
     Unavailable(Unavailable),
-    /// A token could not be made although everything was in order.
+    /// A token could not be made although the request was granted.
     #[error("the token could not be made")]
     Internal,
 }
 
-/// A request that is wrong in itself.
+/// A malformed request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RequestError {
     /// The body is not `application/x-www-form-urlencoded` (RFC 6749 §4.4.2).
@@ -64,7 +64,7 @@ pub enum RequestError {
     BodyIncomplete,
     /// Not UTF-8 after decoding (RFC 6749 Appendix B).
     NotUtf8,
-    /// A parameter is there twice (RFC 6749 §3.2).
+    /// A parameter is repeated (RFC 6749 §3.2).
     Repeated,
     /// More parameters than any request needs.
     TooManyParameters,
@@ -83,15 +83,15 @@ pub enum RequestError {
 /// Why the grant does not cover the request (RFC 6749 §5.2, RFC 8707 §2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuthorityError {
-    /// The client holds nothing at all.
+    /// The client has no permissions.
     NothingHeld,
-    /// A requested scope is not held.
+    /// The client does not have a requested scope.
     ScopeNotHeld,
-    /// No scope is left to be granted.
+    /// No scope remains that can be granted.
     NoScope,
-    /// A requested audience is not held.
+    /// The client does not have a requested audience.
     AudienceNotHeld,
-    /// No audience was requested, several are held and none is the default.
+    /// No audience was requested, the client has several and none is the default.
     AudienceAmbiguous,
     /// Several audiences were requested, and the Application allows one per token.
     SeveralAudiences,
@@ -112,14 +112,14 @@ pub enum Unavailable {
     NoKey,
     /// Too many unknown credentials are being looked up.
     RateLimited,
-    /// The client had too much recorded; it may try again after this many seconds.
+    /// Too much was recorded for the client; it may retry after this many seconds.
     TooOften(NonZeroU32),
-    /// The namespace of the client has its share of what can be recorded.
+    /// The namespace of the client has used its share of what can be recorded.
     NoRoom,
 }
 
 impl TokenError {
-    /// One word for the operator: which rule refused.
+    /// The rule that refused, as one word for the operator.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         match self {
@@ -142,7 +142,7 @@ impl TokenError {
         }
     }
 
-    /// The object that refused, where there is one.
+    /// The object that refused, if there is one.
     #[must_use]
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
@@ -160,7 +160,7 @@ impl TokenError {
 }
 
 impl Unavailable {
-    /// One word: why not.
+    /// The reason, as one word.
     #[must_use]
     pub fn rule(self) -> &'static str {
         match self {

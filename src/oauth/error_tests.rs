@@ -1,7 +1,7 @@
 use super::*;
 use crate::oauth::client::Refusal;
 
-/// Every error, each from the one before it: a variant that is missing here does not compile.
+/// Every error, each derived from the previous one: a missing variant does not compile.
 fn every_error() -> Vec<TokenError> {
     std::iter::successors(Some(TokenError::UnsupportedGrantType), after).collect()
 }

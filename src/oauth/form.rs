@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::oauth::error::RequestError;
 
-/// More parameters than any request needs; keeps the search for repeated names short.
+/// More parameters than any request needs; limits the search for repeated names.
 const PARAMETERS_MAX: usize = 64;
 
 /// A decoded body. No `Debug`: it holds credentials.
@@ -15,12 +15,12 @@ pub struct Form<'a> {
 impl<'a> Form<'a> {
     /// Decodes a body.
     ///
-    /// A raw space is tolerated (librdkafka sends `scope=a b`), and so is a `%` without two hexadecimal digits, which
-    /// stays what it is.
+    /// A raw space is accepted (librdkafka sends `scope=a b`). A `%` without two hexadecimal digits is accepted too,
+    /// and kept.
     ///
     /// # Errors
-    /// [`RequestError::NotUtf8`], [`RequestError::TooManyParameters`], and [`RequestError::Repeated`] for any name
-    /// that is there twice, known or not (RFC 6749 §3.2), except `resource` (RFC 8707 §2).
+    /// [`RequestError::NotUtf8`], [`RequestError::TooManyParameters`], and [`RequestError::Repeated`] for any repeated
+    /// name, known or not (RFC 6749 §3.2), except `resource` (RFC 8707 §2).
     pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
         let mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(8);
         let mut rest = body;
@@ -52,18 +52,18 @@ impl<'a> Form<'a> {
             .map(|(_, value)| value.as_ref())
     }
 
-    /// Every parameter, in order, empty ones too.
+    /// Every parameter, in order, including empty ones.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
-    /// The value of a parameter that can be there once.
+    /// The value of a parameter that can occur once.
     pub(crate) fn one(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref()).filter(|v| !v.is_empty())
     }
 }
 
-/// What is before the first `mark`, and what is behind it.
+/// The text before the first `mark`, and the text after it.
 fn cut(bytes: &[u8], mark: u8) -> (&[u8], &[u8]) {
     match memchr::memchr(mark, bytes).and_then(|at| bytes.split_at_checked(at)) {
         Some((before, from_mark)) => (before, from_mark.get(1..).unwrap_or_default()),

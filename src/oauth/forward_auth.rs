@@ -1,4 +1,4 @@
-//! Forward authentication: a proxy asks whether a request may reach the API behind it.
+//! Forward authentication: a proxy asks whether a request may be forwarded to an API.
 //!
 //! ```text
 //! Authorization of the original request ─┬─ Basic ──▶ authenticate (a secret with use Direct) ──▶ its grant ─┐
@@ -6,7 +6,7 @@
 //! what the proxy requires: an audience, scopes ──────────────────────────────────────────────▶ covers? ◀─────┘
 //! ```
 //!
-//! Every way to be turned away is an [`AccessError`], and one match there says what each looks like on the wire.
+//! Every refusal is an [`AccessError`], and one match in its module defines what the caller gets for each.
 
 mod error;
 mod requirement;
@@ -26,16 +26,16 @@ use crate::oauth::client::{Clients, Grant, Purpose, Role};
 use crate::oauth::credentials;
 use crate::oauth::token::{Facts, TokenService};
 
-/// Who may pass, for the headers that the API gets.
+/// The identity of an accepted caller, for the headers that the API gets.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Access {
     /// UID of the ServiceUser.
     pub subject: String,
     /// The client.
     pub client_id: Arc<str>,
-    /// Roles with single spaces between, sorted.
+    /// Roles, separated by single spaces, sorted.
     pub roles: String,
-    /// Scopes with single spaces between.
+    /// Scopes, separated by single spaces.
     pub scope: String,
 }
 
@@ -51,7 +51,8 @@ impl Access {
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// Whether a request with these Authorization headers meets `requirement`. `facts` is filled as far as it gets.
+    /// Whether a request with these Authorization headers meets `requirement`. Fills `facts` as far as processing
+    /// gets.
     ///
     /// # Errors
     /// [`AccessError`]
@@ -71,12 +72,12 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
             let payload = self.payload(after(scheme, header))?;
             Ok(Access::of(self.with_token(arrival.now, &payload, requirement, facts).await?.claims))
         } else {
-            // RFC 6750 §3.1: an unsupported scheme is as good as none.
+            // RFC 6750 §3.1: an unsupported scheme is treated like no credentials.
             Err(AccessError::NoCredentials)
         }
     }
 
-    /// The token with this payload, if it is good and meets `requirement`. That is a use of it.
+    /// The token with this payload, if it is valid and meets `requirement`. Counts as a use of the token.
     pub(super) async fn with_token<'p>(
         &self,
         now: Timestamp,
@@ -115,7 +116,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         })
     }
 
-    /// The client behind a Basic header, if its secret is for this.
+    /// The client of a Basic header, if its secret is allowed for this purpose.
     pub(super) async fn with_secret(
         &self,
         arrival: Arrival,
@@ -131,8 +132,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     }
 }
 
-/// The scheme of the only Authorization header, and the header. A scheme is ASCII; what follows it is read by those who
-/// understand the scheme.
+/// The scheme of the only Authorization header, and the header. A scheme is ASCII; the code for each scheme parses the
+/// rest.
 pub(super) fn only<'a>(authorization: impl IntoIterator<Item = &'a [u8]>) -> Result<(&'a [u8], &'a [u8]), AccessError> {
     let mut headers = authorization.into_iter();
     let header = headers.next().ok_or(AccessError::NoCredentials)?;
@@ -142,14 +143,14 @@ pub(super) fn only<'a>(authorization: impl IntoIterator<Item = &'a [u8]>) -> Res
     Ok((header.split(|byte| *byte == b' ').next().unwrap_or_default(), header))
 }
 
-/// What follows the scheme of a header.
+/// The part of a header after the scheme.
 pub(super) fn after<'a>(scheme: &[u8], header: &'a [u8]) -> &'a [u8] {
     header.get(scheme.len()..).unwrap_or_default().trim_ascii()
 }
 
 type Held<'a> = (BTreeSet<&'a str>, BTreeSet<&'a str>);
 
-/// The scopes and roles of the required audience, or of all that is held when none is named.
+/// The scopes and roles of the required audience, or of all audiences if none is required.
 fn held<'a>(grant: &'a Grant, requirement: &Requirement<'_>) -> Result<Held<'a>, Missing> {
     let permissions: Vec<&BTreeMap<Arc<str>, BTreeSet<Role>>> = match requirement.audience {
         Some(audience) => grant.permissions.get(audience).into_iter().filter(|scopes| !scopes.is_empty()).collect(),

@@ -1,4 +1,4 @@
-//! Checks secrets off the async threads, a bounded number at a time.
+//! Checks secrets on a bounded number of blocking threads.
 
 mod line;
 
@@ -16,11 +16,11 @@ use crate::oauth::error::Unavailable;
 
 use line::Line;
 
-/// Where durations and counts go.
+/// Receives durations and counts.
 pub trait Meter: Send + Sync + 'static {
-    /// A hash is being computed from now on.
+    /// A hash computation starts.
     fn hash_started(&self);
-    /// A hash was computed.
+    /// A hash computation has ended.
     fn hash_ended(&self, took: Duration);
     /// A token was signed.
     fn signed(&self, took: Duration);
@@ -29,11 +29,11 @@ pub trait Meter: Send + Sync + 'static {
 /// Bounds of the work that callers without a valid credential can cause.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HashLimits {
-    /// Hashes computed at the same time. More than there are cores only adds waiting.
+    /// Hashes computed at the same time. More than one per core only adds waiting.
     pub concurrent: usize,
-    /// Requests that wait for their turn; any more are refused at once.
+    /// Requests that may wait; further requests are refused immediately.
     pub waiting: usize,
-    /// The same for imported values. A namespace has a share of them, and so has a ClientSecret.
+    /// The same for imported values. Each namespace and each ClientSecret has a share.
     pub waiting_imported: usize,
     /// Hashes of imported values at the same time: each takes 19 MiB.
     pub imported: usize,
@@ -42,27 +42,27 @@ pub struct HashLimits {
 }
 
 impl Default for HashLimits {
-    /// As many as there are cores; 1024 waiting, which at 20 µs each are through in 20 ms; a second as the longest wait,
-    /// a tenth of what impatient clients give a token request. 4096 waiting for imported values, so that 164 pods that
-    /// start with the same new value find a place: all but the first need no hash.
+    /// One hash per core; 1024 waiting, which at 20 µs each take 20 ms; a wait of at most one second, a tenth of the
+    /// usual timeout of a token request. 4096 waiting for imported values, so that 164 pods that start with the same
+    /// new value can wait: all but the first need no hash.
     fn default() -> Self {
         let concurrent = std::thread::available_parallelism().map_or(1, usize::from);
         Self { concurrent, waiting: 1024, waiting_imported: 4096, imported: IMPORTED_MAX, wait: Duration::from_secs(1) }
     }
 }
 
-/// Hashes of imported values at the same time, where memory allows as many.
+/// Hashes of imported values at the same time, if the memory allows as many.
 const IMPORTED_MAX: usize = 4;
-/// The bounded checker of secrets. Generated and imported values have a lane each: a flood of imported values, which cost a
-/// thousand times as much, does not delay generated ones.
+/// The bounded checker of secrets. Generated and imported values have separate queues: a flood of imported values,
+/// which cost a thousand times as much, does not delay generated ones.
 ///
-/// Imported values wait in a [`Line`] that serves namespaces in turn, and the ClientSecrets of a namespace in turn: a flood
-/// of wrong values for one of them delays the others by one hash. Values without a verifier never wait: they are hashed
-/// while the lane is free, and otherwise only take as long.
+/// Imported values wait in a [`Line`] that serves namespaces in turn, and the ClientSecrets of a namespace in turn: a
+/// flood of wrong values for one ClientSecret delays the others by one hash. Values without a verifier never wait:
+/// they are hashed while the queue is free, and otherwise only take the same time.
 pub struct Hasher {
     generated: Lane,
     imported: Line,
-    /// How long the last hash of an imported value took, in microseconds.
+    /// Duration of the last hash of an imported value, in microseconds.
     imported_us: Arc<AtomicU64>,
     limits: HashLimits,
     meter: Arc<dyn Meter>,
@@ -82,7 +82,7 @@ impl Lane {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
-    /// A permit, after waiting for it if no more than `places` do.
+    /// A permit. Waits for it if no more than `places` requests wait.
     async fn permit(&self, places: usize, wait: Duration) -> Result<OwnedSemaphorePermit, Unavailable> {
         if let Some(permit) = self.free() {
             return Ok(permit);
@@ -94,20 +94,20 @@ impl Lane {
 }
 
 impl Hasher {
-    /// A checker within these limits.
+    /// A checker with these limits.
     #[must_use]
     pub fn new(limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
-        // Half of the cores at most for what is expensive, and a bounded part of the memory.
+        // At most half of the cores for expensive hashes, and a bounded part of the memory.
         let imported = Line::new((limits.concurrent / 2).min(limits.imported), limits.waiting_imported);
         Self { generated: Lane::new(limits.concurrent), imported, imported_us: Arc::default(), limits, meter }
     }
 
-    /// Whether `value` was the value of this version before, in this process.
+    /// Whether `value` was verified for this version before, in this process.
     pub(crate) fn remembers(secret: &SecretRecord, version: &SecretVersion, value: &str) -> bool {
         version.memory.verified.get().is_some_and(|known| mac::equal(known, &digest(secret, version, value)))
     }
 
-    /// Whether `value` is the value of this version, by its hash. If it is, that is remembered.
+    /// Whether `value` is the value of this version, by its hash. A success is remembered.
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`]
@@ -123,7 +123,8 @@ impl Hasher {
         let work = move || keys.verify(&of.verifier, &guess, uid);
         let matches = if version.imported {
             let permit = self.imported.permit(secret, self.limits.wait).await?;
-            // Another request may have presented the right value in the meantime: pods that start together do.
+            // Another request may have verified the value while this one waited: pods that start together present the
+            // same value.
             if Self::remembers(secret, version, value) {
                 return Ok(true);
             }
@@ -138,7 +139,7 @@ impl Hasher {
         Ok(matches)
     }
 
-    /// The work of [`Hasher::verify`] for a value that has no verifier.
+    /// The work of [`Hasher::verify`] for a value without a verifier.
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`]
@@ -165,13 +166,12 @@ impl Hasher {
         }
     }
 
-    /// Reports the time that a signature took.
+    /// Reports the duration of a signature.
     pub(crate) fn signed(&self, since: Instant) {
         self.meter.signed(since.elapsed());
     }
 
-    /// Computes off the async threads. The permit lives as long as the work, also when the request that asked for it is
-    /// gone.
+    /// Computes on a blocking thread. The permit lives as long as the work, even if the request was dropped.
     async fn run<T: Send + 'static>(
         &self,
         strength: Strength,
@@ -195,18 +195,18 @@ impl Hasher {
     }
 }
 
-/// The verifier and the UID are in it too: a version whose verifier was exchanged is hashed again.
+/// Includes the verifier and the UID: a version whose verifier was replaced is hashed again.
 fn digest(secret: &SecretRecord, version: &SecretVersion, value: &str) -> mac::Mac {
     mac::of(&[&secret.uid, version.verifier.as_bytes(), value.as_bytes()])
 }
 
-/// A place among those who wait, given back when dropped.
+/// A place in the queue, released on drop.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
     fn take(waiting: &'a AtomicUsize, max: usize) -> Option<Self> {
         let place = Self(waiting);
-        // On `None` the drop of `place` undoes the addition.
+        // On `None`, the drop of `place` reverts the addition.
         (waiting.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
     }
 }

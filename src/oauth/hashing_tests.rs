@@ -157,7 +157,7 @@ async fn a6_waiting_is_bounded_in_time() {
     assert!(hasher.imported.is_empty(), "its place is free again");
 }
 
-/// Requests that wait in a line, each for a secret.
+/// Requests that wait in a queue, each for a secret.
 async fn waiting<'a>(line: &'a Line, secrets: &'a [SecretRecord]) -> Vec<BoxFuture<'a, Result<Permit, Unavailable>>> {
     let mut requests: Vec<BoxFuture<'_, _>> = Vec::new();
     for secret in secrets {
@@ -174,7 +174,7 @@ async fn served(mut requests: Vec<BoxFuture<'_, Result<Permit, Unavailable>>>) -
     while order.len() < requests.len() {
         for (number, request) in requests.iter_mut().enumerate().filter(|(number, _)| !order.contains(number)) {
             if let std::task::Poll::Ready(permit) = futures::poll!(request) {
-                // Serves the next one.
+                // Serves the next request.
                 drop(permit.unwrap());
                 order.push(number);
                 break;
@@ -230,7 +230,7 @@ async fn a6_a_request_that_ends_gives_its_place_and_its_permit_to_others() {
     drop(requests.remove(1));
     drop(requests.remove(0));
     drop(held);
-    // The first has its permit now, and ends before it takes it.
+    // The first request has its permit now, and is dropped before it receives the permit.
     drop(requests.remove(0));
     assert!(requests.remove(0).await.is_ok());
     assert!(line.is_empty() && line.free_permit().is_some());

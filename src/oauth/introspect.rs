@@ -1,7 +1,7 @@
-//! Introspection (RFC 7662): what a token says, for those whom it concerns.
+//! Introspection (RFC 7662): the claims of a token, for authorized callers.
 //!
-//! A caller sees the tokens of its own client, and those for an audience at which it holds the scope `introspect`. To
-//! everybody else every token is what an unknown one is.
+//! A caller sees the tokens of its client, and those for an audience at which it has the scope `introspect`. For
+//! all other callers every token looks like an unknown one.
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::oauth::form::Form;
 use crate::oauth::scope::INTROSPECT;
 use crate::oauth::token::{Facts, TokenService};
 
-/// Bytes of a usual answer, so that it is allocated once. A longer one is longer.
+/// Size of a usual answer in bytes, so that one allocation suffices.
 const ANSWER_LEN: usize = 768;
 
 /// Form of the answer.
@@ -40,14 +40,14 @@ pub struct Introspection {
 /// Why a token is not active.
 #[derive(Debug)]
 pub enum Inactive {
-    /// It is not good.
+    /// It is not valid.
     Fault(TokenFault),
-    /// It is, but it does not concern the caller.
+    /// It is valid, but the caller may not see it.
     NotForCaller,
 }
 
 impl Inactive {
-    /// One word: which rule refused.
+    /// The rule that refused, as one word.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Inactive {
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// Answers one request. `caller` and `token` are filled as far as the request gets.
+    /// Answers one request. Fills `caller` and `token` as far as processing gets.
     ///
     /// # Errors
     /// [`TokenError`]
@@ -150,7 +150,7 @@ fn concerns(caller: &Authenticated, claims: &OwnClaims<'_>) -> bool {
     *claims.client_id == *caller.record.client_id || claims.aud.iter().any(may)
 }
 
-/// RFC 7662 §2.2: nothing else is said of a token that is not active.
+/// RFC 7662 §2.2: the answer contains nothing else about a token that is not active.
 const NOT_ACTIVE: NotActive = NotActive { active: false };
 
 #[derive(Serialize)]
@@ -199,7 +199,7 @@ impl<'a> About<'a> {
             roles: &claims.roles,
             planes: &claims.planes,
             location: &claims.location,
-            // Of a token that was issued when it was a claim, too.
+            // Also for a token that was issued when this was a claim.
             created_by: claims.created_by.as_deref().filter(|_| created_by_claim),
             postern_epoch: claims.postern_epoch,
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::Url;
 
-/// An issuer identifier (RFC 8414 §2), kept byte for byte as it was configured: clients compare it as a string.
+/// An issuer identifier (RFC 8414 §2), kept byte for byte as configured: clients compare it as a string.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Issuer {
     text: String,
@@ -23,13 +23,13 @@ pub enum IssuerError {
     /// A query, a fragment or user information.
     #[error("the issuer must have no query, no fragment and no user information")]
     Extra,
-    /// A path with characters that clients and proxies spell in several ways.
+    /// A path with characters that clients and proxies encode in different ways.
     #[error("the path of the issuer may hold letters, digits and - . _ ~ only, without empty or dot segments")]
     Path,
 }
 
 impl Issuer {
-    /// Checks and keeps an issuer identifier.
+    /// Checks an issuer identifier.
     ///
     /// # Errors
     /// [`IssuerError`]
@@ -46,7 +46,7 @@ impl Issuer {
         if user || text.contains(['?', '#', '@', '\\']) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(IssuerError::Extra);
         }
-        // As written: what `url` makes of it resolves dot segments.
+        // The text as configured: `url` resolves dot segments.
         let path = text.splitn(4, '/').nth(3).unwrap_or_default();
         let path = path.strip_suffix('/').unwrap_or(path);
         let plain = |segment: &str| {
@@ -66,7 +66,7 @@ impl Issuer {
         &self.text
     }
 
-    /// Its path without a slash at the end: empty, or `/a/b`.
+    /// Its path without a trailing slash: empty, or `/a/b`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path

@@ -1,7 +1,7 @@
-//! What the bearer of a secret with use Manage may do: read its own application and what is known of its secrets, never a
-//! value or a verifier and nothing of any other client; and ask for the rotation of the secret that it holds.
+//! What the bearer of a secret with use Manage may do. It may read its own application and the state of its secrets,
+//! but no value, no verifier and no other client. It may request the rotation of the secret that it presents.
 //!
-//! Names are those of the custom resources, so that this reads like `kubectl get --output json`.
+//! Names are those of the custom resources, so that the output resembles `kubectl get --output json`.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +19,8 @@ use crate::oauth::forward_auth::{AccessError, only};
 use crate::oauth::token::{Facts, TokenService};
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// The client behind these Authorization headers, if its secret is for managing. Tokens are not taken: they are for
-    /// APIs, and say nothing about managing.
+    /// The client of these Authorization headers, if its secret is allowed for managing. Tokens are not accepted: they
+    /// are for APIs and do not permit managing.
     ///
     /// # Errors
     /// [`AccessError`]
@@ -39,8 +39,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// Asks for the next version of the secret that the request came with. A version that has a successor already, or that
-    /// is imported and changes only with its source, asks for nothing.
+    /// Requests the next version of the presented secret. No effect for a version that already has a successor, or
+    /// that is imported and changes only with its source.
     ///
     /// # Errors
     /// [`AccessError`] when the request could not be recorded.
@@ -65,7 +65,7 @@ fn is_rotatable(client: &Authenticated) -> bool {
 #[derive(Serialize)]
 struct Rotating<'a> {
     name: &'a str,
-    /// The version that the next one takes the place of.
+    /// The version that the next one replaces.
     version: &'a str,
 }
 
@@ -75,7 +75,7 @@ pub fn application(client: &Authenticated) -> Vec<u8> {
     serde_json::to_vec(&Application::of(&client.record)).unwrap_or_default()
 }
 
-/// The secrets of a client as JSON, in the order of their age.
+/// The secrets of a client as JSON, oldest first.
 #[must_use]
 pub fn secrets(client: &Authenticated, now: Timestamp) -> Vec<u8> {
     let view = |secret| Secret::of(secret, secret.object == client.secret, now);
@@ -153,9 +153,9 @@ struct Secrets<'a> {
 #[serde(rename_all = "camelCase")]
 struct Secret<'a> {
     name: &'a str,
-    /// Whether the request came with this one.
+    /// Whether the request presented this secret.
     in_use_here: bool,
-    /// The rule that refuses it, if one does.
+    /// The rule that refuses it, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<&'static str>,
     uses: Vec<&'static str>,
@@ -203,7 +203,7 @@ impl<'a> Version<'a> {
             Some(end) if end > now => "Retiring",
             Some(_) => "Retired",
         };
-        // As status has it: leak reports show no more of a value. Values brought from elsewhere have no such beginning.
+        // The prefix as in status: leak reports show no more of a value. Imported values have no such prefix.
         let hint = || format!("{}{}", secret::PREFIX, version.id.chars().take(4).collect::<String>());
         Self {
             id: &version.id,

@@ -1,4 +1,4 @@
-//! Authorization server metadata (RFC 8414 §2), made from what the code can do.
+//! Authorization server metadata (RFC 8414 §2), derived from the supported features.
 
 use serde::Serialize;
 use url::Url;
@@ -20,7 +20,7 @@ pub const USERINFO_PATH: &str = "/oauth2/userinfo";
 /// Path of the JWK Set below the issuer.
 pub const JWKS_PATH: &str = "/oauth2/jwks";
 
-/// The document. Members that would be empty lists are left out (RFC 8414 §3.2), except `response_types_supported`,
+/// The document. Members that would be empty lists are omitted (RFC 8414 §3.2), except `response_types_supported`,
 /// which is required.
 #[derive(Debug, Serialize)]
 struct Metadata<'a> {
@@ -30,8 +30,8 @@ struct Metadata<'a> {
     revocation_endpoint: String,
     userinfo_endpoint: String,
     jwks_uri: String,
-    // Only what every client has. The scopes of AccessGroups would show strangers which APIs there are, and what they can
-    // do; RFC 8414 §2 lets a server leave scopes out.
+    // Only the scopes that every client has. The scopes of AccessGroups would reveal which APIs exist and what they
+    // offer; RFC 8414 §2 allows a server to omit scopes.
     scopes_supported: [&'static str; 3],
     response_types_supported: [&'static str; 0],
     grant_types_supported: Vec<&'static str>,
@@ -42,8 +42,8 @@ struct Metadata<'a> {
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_documentation: Option<&'a str>,
-    // There is no authorization endpoint and no id_token: these two are for clients that refuse a document without
-    // them (OpenID Connect Discovery §3), and name what access tokens are signed with.
+    // There is no authorization endpoint and no id_token. These two members are for clients that refuse a document
+    // without them (OpenID Connect Discovery §3). They name the algorithms that sign access tokens.
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: &'a [SigningAlgorithm],
 }

@@ -6,8 +6,8 @@
 //!                                                                   └ hashing, signer (bounded, off the async threads)
 //! ```
 //!
-//! [`token::TokenService`] walks that line; every way to leave it early is an [`error::TokenError`], and one match
-//! there says what each looks like on the wire. [`forward_auth`] answers proxies from the same parts.
+//! [`token::TokenService`] runs these steps. Every failure is an [`error::TokenError`], and one match in that module
+//! defines what the caller gets for each. [`forward_auth`] answers proxies with the same parts.
 
 pub mod authenticate;
 pub mod authorize;

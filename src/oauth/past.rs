@@ -1,17 +1,18 @@
-//! What tokens of a client stood for and do not any more.
+//! Tombstones: what tokens of a client represented and no longer represent.
 //!
-//! An authority may come back: a suspension is lifted, a role is given again. The controller numbers the loss and the
-//! return, and tokens of before have an older number. But it may not have numbered either yet, or may see only that nothing
-//! is different. What was issued before a loss stays ended all the same: a replica never goes back on what it has said.
+//! An authority may return: a suspension is lifted, a role is granted again. The controller numbers the loss and the
+//! return, and older tokens have an older number. But the controller may not have numbered either yet, or may see no
+//! difference in the end. A token that was issued before a loss stays invalid in both cases: a replica never reverts
+//! its decision.
 
 use jiff::Timestamp;
 
 use crate::oauth::client::Epoch;
 
-/// More losses than a client has in the life of a token. With more, the oldest are forgotten.
+/// More losses than a client has in the life of a token. If there are more, the oldest are dropped.
 const ENDED_MAX: usize = 256;
 
-/// Authorities that a client had and lost, each as of the last loss. Empty for nearly all clients.
+/// Authorities that a client had and lost, each with its last loss. Empty for nearly all clients.
 #[derive(Clone, Debug, Default)]
 pub struct Past(Box<[Ended]>);
 
@@ -19,23 +20,24 @@ pub struct Past(Box<[Ended]>);
 struct Ended {
     /// See [`SecretRecord::authority`](crate::oauth::client::SecretRecord::authority).
     authority: Box<str>,
-    /// The latest epoch at which it was lost. A token of a later one was issued after a return.
+    /// The latest epoch at which it was lost. A token with a later epoch was issued after a return.
     epoch: Epoch,
-    /// Tokens of before this second are ended.
+    /// Tokens that were issued before this second are invalid.
     before: i64,
 }
 
-/// Authorities that are lost now, and the epoch until now.
+/// Authorities that are lost now, and the current epoch.
 #[derive(Default)]
 pub struct Lost<'a> {
     /// The authorities.
     pub authorities: Vec<&'a str>,
-    /// The epoch that their tokens carry at most.
+    /// The highest epoch of their tokens.
     pub epoch: Epoch,
 }
 
 impl Past {
-    /// Whether a token was ended that stands for `authority` at `epoch`, and was issued at `iat`, in seconds since 1970.
+    /// Whether a token that represents `authority` at `epoch`, and was issued at `iat` (seconds since 1970), is
+    /// invalid.
     #[must_use]
     pub fn ended(&self, authority: &str, epoch: Epoch, iat: i64) -> bool {
         self.0.iter().any(|ended| {
@@ -46,13 +48,13 @@ impl Past {
         })
     }
 
-    /// The past as it is at `now`, when something is `lost` and the rest of what `is_held` goes on or has come back. Losses
-    /// of before `since` are forgotten: no token is as old.
+    /// The past at `now`, when something is `lost` and the rest of what `is_held` continues or has returned. Losses
+    /// before `since` are dropped: no token is as old.
     #[must_use]
     pub fn next(&self, lost: &Lost<'_>, is_held: impl Fn(&str) -> bool, now: Timestamp, since: Timestamp) -> Self {
         let second = now.as_second();
         let mut all: Vec<Ended> = self.0.iter().filter(|ended| ended.before > since.as_second()).cloned().collect();
-        // Of one second, tokens of before the loss cannot be told from those of after the return.
+        // Within one second, tokens issued before the loss cannot be distinguished from those issued after the return.
         for ended in all.iter_mut().filter(|ended| ended.before > second && is_held(&ended.authority)) {
             ended.before = second;
         }
@@ -82,7 +84,7 @@ mod tests {
         past.next(&lost, |_| false, at(second), at(0))
     }
 
-    /// Everything is held in this second.
+    /// The client has every authority in this second.
     fn returns(past: &Past, second: i64, since: i64) -> Past {
         past.next(&Lost::default(), |_| true, at(second), at(since))
     }

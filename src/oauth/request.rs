@@ -1,4 +1,4 @@
-//! A token request, parsed into what the protocol allows it to be.
+//! A token request, parsed and checked against the protocol.
 
 use url::Url;
 
@@ -6,7 +6,7 @@ use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::form::Form;
 use crate::oauth::scope::{self, AudienceScope};
 
-/// The grants that exist here. The metadata lists exactly these.
+/// The supported grants. The metadata lists exactly these.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum GrantType {
     /// RFC 6749 §4.4.
@@ -26,24 +26,24 @@ impl GrantType {
     }
 }
 
-/// What a request asks for. Client credentials are not part of it.
+/// What a request asks for, without client credentials.
 #[derive(Debug)]
 pub struct TokenRequest<'a> {
     /// The grant.
     pub grant_type: GrantType,
     /// Scopes, each once, in the order of the request; `None`: the request names none.
     pub scopes: Option<Vec<&'a str>>,
-    /// Audiences named by `resource` (RFC 8707), `audience` and scopes together, each once. Empty: the request names none.
+    /// Audiences named by `resource` (RFC 8707), `audience` and scopes together, each once. Empty: none requested.
     pub audiences: Vec<&'a str>,
 }
 
 impl<'a> TokenRequest<'a> {
     /// Reads a request from a decoded body. Unknown parameters are ignored (RFC 6749 §3.2). A scope that names an
-    /// audience is read as one, and is no scope any more.
+    /// audience is read as an audience and is not kept as a scope.
     ///
     /// # Errors
     /// Without a grant [`RequestError::MissingGrantType`], with an unknown one [`TokenError::UnsupportedGrantType`],
-    /// then what is wrong with `scope` ([`TokenError::ScopeSyntax`]) and `resource` ([`TokenError::TargetSyntax`]).
+    /// then errors of `scope` ([`TokenError::ScopeSyntax`]) and `resource` ([`TokenError::TargetSyntax`]).
     pub fn parse(form: &'a Form<'a>, patterns: &[AudienceScope]) -> Result<Self, TokenError> {
         let grant_type = form.one("grant_type").ok_or(RequestError::MissingGrantType)?;
         let known = GrantType::ALL.iter().find(|known| known.name() == grant_type);

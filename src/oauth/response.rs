@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::oauth::error::WireError;
 use crate::oauth::forward_auth::Denial;
 
-/// A token, to be given to the client (RFC 6749 §5.1). There is no refresh token (§4.4.3).
+/// A token response (RFC 6749 §5.1). There is no refresh token (§4.4.3).
 #[derive(Serialize)]
 pub struct TokenResponse {
     /// The token.
@@ -16,7 +16,7 @@ pub struct TokenResponse {
     pub token_type: &'static str,
     /// Remaining life in seconds; positive.
     pub expires_in: i64,
-    /// What was granted; always there, whatever was asked.
+    /// The granted scopes; always present.
     pub scope: String,
 }
 
@@ -24,7 +24,7 @@ impl TokenResponse {
     /// The JSON body.
     ///
     /// # Errors
-    /// None that can happen: it is made of texts and a number.
+    /// None in practice: the body consists of strings and a number.
     pub fn body(&self) -> serde_json::Result<Vec<u8>> {
         // The names and the braces take some 80 bytes.
         let mut body = Vec::with_capacity(self.access_token.len() + self.scope.len() + 128);

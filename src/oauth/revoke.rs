@@ -1,4 +1,4 @@
-//! Revocation (RFC 7009): a client ends one of its own tokens.
+//! Revocation (RFC 7009): a client revokes its tokens.
 
 use crate::clock::Clock;
 use crate::oauth::authenticate::Arrival;
@@ -8,20 +8,20 @@ use crate::oauth::error::{RequestError, TokenError, Unavailable};
 use crate::oauth::form::Form;
 use crate::oauth::token::{Facts, TokenService};
 
-/// The result of a request. The caller sees no difference (RFC 7009 §2.2).
+/// The result of a request. The caller gets the same answer for all (RFC 7009 §2.2).
 #[derive(Debug, Eq, PartialEq)]
 pub enum Revocation {
     /// The token is revoked.
     Ended,
-    /// It is no token that could be revoked.
+    /// It is not a token that can be revoked.
     Nothing(TokenFault),
-    /// It was issued to another client. RFC 7009 §2.1 wants the client to be informed, from which a client that found a
-    /// token would learn whether it is genuine.
+    /// It was issued to another client. RFC 7009 §2.1 requires that the client is informed, but then a client that
+    /// found a token would learn whether it is genuine.
     Foreign,
 }
 
 impl Revocation {
-    /// One word for the operator: why nothing was revoked.
+    /// Why nothing was revoked, as one word for the operator.
     #[must_use]
     pub fn rule(&self) -> Option<&'static str> {
         match self {
@@ -33,11 +33,11 @@ impl Revocation {
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// Answers one request. `token_type_hint` is ignored: every token says what it is. `facts` is filled as far as the
-    /// request gets.
+    /// Answers one request. `token_type_hint` is ignored: every token shows its type. Fills `facts` as far as
+    /// processing gets.
     ///
     /// # Errors
-    /// [`TokenError`]; [`Unavailable`] when the revocation could not be recorded where it outlives this process.
+    /// [`TokenError`]; [`Unavailable`] when the revocation could not be recorded where it survives this process.
     pub async fn revoke<'a>(
         &self,
         arrival: Arrival,

@@ -1,17 +1,17 @@
-//! Scope syntax (RFC 6749 §3.3), and the scopes that mean something here.
+//! Scope syntax (RFC 6749 §3.3), and the scopes with a meaning for Postern.
 
-/// Opens userinfo.
+/// Permits userinfo.
 pub const OPENID: &str = "openid";
 /// Name of the service user.
 pub const PROFILE: &str = "profile";
 /// E-mail address of the service user.
 pub const EMAIL: &str = "email";
-/// What OpenID Connect Core §5.4 calls scopes for claims. Every client holds them: they say who it is itself.
+/// What OpenID Connect Core §5.4 calls scopes for claims. Every client has them: they concern its own identity.
 pub const ABOUT_ITSELF: [&str; 3] = [OPENID, PROFILE, EMAIL];
-/// Held at an API, this lets a client introspect every token for that API.
+/// A client with this scope at an API can introspect every token for that API.
 pub const INTROSPECT: &str = "introspect";
 
-/// Whether the scope tells of the client itself rather than permitting anything.
+/// Whether the scope concerns the client's own identity and grants no permission.
 #[must_use]
 pub fn is_about_itself(scope: &str) -> bool {
     ABOUT_ITSELF.contains(&scope)
@@ -36,7 +36,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
-/// Scopes that name an audience, for clients that can send nothing but scopes: a text with `{id}` in it.
+/// Scopes that name an audience, for clients that can send only scopes: a text that contains `{id}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AudienceScope {
     prefix: String,
@@ -51,13 +51,13 @@ pub struct AudienceScope {
 pub struct MalformedAudienceScope;
 
 impl AudienceScope {
-    /// Postern's own.
+    /// The scope is reserved by Postern.
     #[must_use]
     pub fn native() -> Self {
         Self { prefix: "urn:postern:aud:".to_owned(), suffix: String::new() }
     }
 
-    /// The audience that `scope` names, if it does.
+    /// The audience that `scope` names, if any.
     #[must_use]
     pub fn audience_of<'s>(&self, scope: &'s str) -> Option<&'s str> {
         scope.strip_prefix(self.prefix.as_str())?.strip_suffix(self.suffix.as_str())

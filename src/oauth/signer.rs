@@ -1,9 +1,9 @@
-//! Signs JWTs: with ECDSA at once, with RSA on a bounded number of blocking threads.
+//! Signs JWTs: ECDSA inline, RSA on a bounded number of blocking threads.
 //!
-//! An RSA signature costs thirty times as much as one of ECDSA. Computed on the async threads, those of one client that asks
-//! at full speed hold up everybody else. So they wait here for their turn: first among those of the same client, then
-//! among clients, of which each has one signature there at a time. However many requests one client sends, another one
-//! waits for one signature of it.
+//! An RSA signature costs thirty times as much as an ECDSA signature. On the async threads, the RSA signatures of one
+//! client at full speed would delay all others. So they wait in two queues: first among those of the same client, then
+//! among clients, each with one signature at a time. However many requests one client sends, another client waits for
+//! one signature of it.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
@@ -16,12 +16,12 @@ use crate::crypto::jwt::UnsignedJwt;
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 use crate::oauth::error::{TokenError, Unavailable};
 
-/// Signatures that wait in one client's line, and among clients; any more are refused at once. A signature takes less than
-/// a millisecond, so a line is through within the wait.
+/// Signatures that may wait in one client's queue, and among clients; further ones are refused immediately. A
+/// signature takes less than a millisecond, so a queue is served within the wait.
 const WAITING_MAX: usize = 256;
-/// The longest wait for each of the two turns; a tenth of what impatient clients give a token request.
+/// The longest wait in each of the two queues; a tenth of the usual timeout of a token request.
 const WAIT: Duration = Duration::from_secs(1);
-/// Lines of clients. Clients that share one only wait for each other; which do, nobody outside can tell.
+/// Queues of clients. Clients that share one only wait for each other. Callers cannot find out which clients do.
 const LINES: usize = 256;
 
 /// The bounded signer.
@@ -32,7 +32,7 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
-    /// A signer that leaves half of the processors to others.
+    /// A signer that leaves half of the processors free.
     pub(crate) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self::with(cores / 2, WAITING_MAX)
@@ -40,7 +40,7 @@ impl Signer {
 
     fn with(threads: usize, waiting: usize) -> Self {
         let lines = (0..LINES).map(|_| Line::new(1, waiting)).collect();
-        // Each line has one in here, so there are never more of them than lines.
+        // Each client queue has at most one entry here, so there are never more entries than queues.
         Self { lines, pool: Line::new(threads, LINES), key: RandomState::new() }
     }
 
@@ -58,7 +58,7 @@ impl Signer {
             return jwt.sign(&key).map_err(|_| TokenError::Internal);
         }
         let turn = self.turn(client_id).await?;
-        // The turn lives as long as the work, also when the request that asked for it is gone.
+        // The permit lives as long as the work, even if the request was dropped.
         let work = move || {
             let _turn = turn;
             jwt.sign(&key)
@@ -74,7 +74,7 @@ impl Signer {
     }
 }
 
-/// A line: some are served, a bounded number waits, in the order in which they came.
+/// A FIFO queue: a bounded number of entries is served, and a bounded number waits.
 struct Line {
     served: Arc<Semaphore>,
     waiting: Semaphore,
@@ -112,7 +112,7 @@ mod tests {
         jwt::access_token(key, TokenType::AccessToken, &serde_json::json!({"sub": "x"})).unwrap()
     }
 
-    /// Another client, in another line.
+    /// Another client, in another queue.
     fn other(signer: &Signer, client: &str) -> String {
         let line = |client: &str| signer.key.hash_one(client) % LINES as u64;
         (0..100).map(|number| format!("b{number}")).find(|other| line(other) != line(client)).unwrap()

@@ -1,4 +1,4 @@
-//! The token endpoint: from a body and a header to a token, or to the reason why not.
+//! The token endpoint: from a body and a header to a token or an error.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -27,10 +27,10 @@ use crate::oauth::response::TokenResponse;
 use crate::oauth::scope::{self, AudienceScope};
 use crate::oauth::signer::Signer;
 
-/// The keys of the install, each swapped whole when it changes. While one is missing, the endpoint answers 503.
+/// The keys of the install, each replaced atomically. While one is missing, the endpoint answers 503.
 #[derive(Debug, Default)]
 pub struct Keys {
-    /// Signs and is published.
+    /// Signing keys, which are also published.
     pub signing: ArcSwapOption<KeySet>,
     /// Checks secrets.
     pub install: ArcSwapOption<InstallKeys>,
@@ -43,7 +43,7 @@ pub struct TokenService<C, K> {
     pub(crate) keys: Arc<Keys>,
     pub(crate) issuer: Issuer,
     audience_scopes: Vec<AudienceScope>,
-    /// Whether tokens and introspection say who created the ServiceUser.
+    /// Whether tokens and introspection contain the creator of the ServiceUser.
     pub(super) created_by_claim: bool,
     token_bytes: usize,
     hasher: Hasher,
@@ -57,39 +57,39 @@ pub struct TokenSettings {
     pub issuer: Issuer,
     /// How scopes may name audiences.
     pub audience_scopes: Vec<AudienceScope>,
-    /// Whether tokens and introspection say who created the ServiceUser: usually the name of a person, which every API
-    /// that gets a token would learn. The audit log says it in either case.
+    /// Whether tokens and introspection contain the creator of the ServiceUser. This is usually the name of a person,
+    /// which every API that gets a token would learn. The audit log always contains the creator.
     pub created_by_claim: bool,
-    /// The longest token that the endpoints of this installation accept, in bytes. None is issued that is longer.
+    /// The longest token that the endpoints of this installation accept, in bytes. Longer tokens are not issued.
     pub token_bytes: usize,
 }
 
-/// What a request turned out to be about, for the audit line. Every field may hold what the caller made up, except
-/// `source`, `secret`, `version_id`, `jti` and `created_by`.
+/// Details of a request, for the audit line. Every field may contain text of the caller, except `source`, `secret`,
+/// `version_id`, `jti` and `created_by`.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// Where the request came from, as far as it can be told.
+    /// Where the request came from, if known.
     pub source: Option<IpAddr>,
     /// `client_id` as presented.
     pub client_id: Option<Arc<str>>,
     /// `grant_type` as presented.
     pub grant_type: Option<Cow<'static, str>>,
-    /// What was granted, or what was asked for.
+    /// Granted or requested values.
     pub scope: Option<String>,
-    /// What was granted, or what was asked for.
+    /// Granted or requested values.
     pub audience: Option<String>,
     /// The ClientSecret that authenticated.
     pub secret: Option<ObjectRevision>,
-    /// The version of it.
+    /// Its version.
     pub version_id: Option<String>,
     /// Id of the token.
     pub jti: Option<String>,
-    /// Who created the ServiceUser that the token is for.
+    /// Who created the ServiceUser that the token was issued for.
     pub created_by: Option<Box<str>>,
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// A service that issues tokens as `settings` say.
+    /// A service that issues tokens with `settings`.
     #[must_use]
     pub fn new(
         clients: Arc<C>,
@@ -104,8 +104,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         Self { clients, clock, keys, issuer, audience_scopes, created_by_claim, token_bytes, hasher, signer }
     }
 
-    /// Whether an answer may be given at all; asked before anything else, so that a replica without a read model never
-    /// gives a wrong one.
+    /// Whether an answer may be given. Checked before anything else, so that a replica without a current read model
+    /// never gives a wrong answer.
     ///
     /// # Errors
     /// [`Unavailable::NotSynced`], [`Unavailable::Stale`]
@@ -119,7 +119,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         }
     }
 
-    /// Answers one request. `facts` is filled as far as the request gets.
+    /// Answers one request. Fills `facts` as far as processing gets.
     ///
     /// # Errors
     /// [`TokenError`]
@@ -144,7 +144,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         self.issue(arrival.now, &client, &granted, facts).await
     }
 
-    /// The client that a form comes from.
+    /// The client that sent a form.
     pub(super) async fn caller<'a>(
         &self,
         arrival: Arrival,
@@ -178,7 +178,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         facts: &mut Facts,
     ) -> Result<TokenResponse, TokenError> {
         let iat = now.as_second();
-        // A token never outlives the secret it was got with.
+        // A token never outlives the secret that it was issued for.
         let exp = iat.saturating_add(client.record.token.lifetime.as_secs());
         let exp = client.ends.map_or(exp, |end| exp.min(end.as_second()));
         let jti = token_id(random::bytes());
@@ -219,7 +219,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         }
         facts.jti = Some(jti);
         facts.created_by.clone_from(&identity.created_by);
-        // An idle token that is never used ends sooner.
+        // An idle token that is never used expires earlier.
         let expires_in = idle.map_or(exp - iat, |idle| idle.min(exp - iat));
         Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope })
     }
@@ -261,7 +261,7 @@ impl Facts {
         self.version_id = Some(client.version_id.clone());
     }
 
-    /// As sent, for a request that turns out not to be one.
+    /// As sent, for a malformed request.
     fn asked(&mut self, form: &Form<'_>) {
         let audiences: Vec<&str> = form.all("resource").chain(form.one("audience")).collect();
         self.client_id = form.one("client_id").map(Arc::from);

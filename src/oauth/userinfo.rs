@@ -1,4 +1,4 @@
-//! Userinfo (OpenID Connect Core §5.3): a service user asks who it is.
+//! Userinfo (OpenID Connect Core §5.3): a service user reads its own identity.
 
 use serde::Serialize;
 
@@ -22,8 +22,8 @@ struct UserInfo<'a> {
 }
 
 impl<C: Clients, K: Clock> TokenService<C, K> {
-    /// What the bearer of a token with scope `openid` may read of itself, as JSON. A token is taken from the header
-    /// alone (RFC 6750 §2.1).
+    /// What the bearer of a token with scope `openid` may read about itself, as JSON. A token is accepted only in the
+    /// header (RFC 6750 §2.1).
     ///
     /// # Errors
     /// [`AccessError`]

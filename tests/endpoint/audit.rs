@@ -1,4 +1,4 @@
-//! Q4: what an audit line shows of a caller's text, and which object it names.
+//! Q4: what an audit line contains of a caller's text, and which object it names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +138,7 @@ async fn q4_refused_requests_have_a_bounded_number_of_lines_and_granted_ones_hav
             assert_eq!(world.post(&[("authorization", &stranger)], GRANT).await.status, 401);
         }
     };
-    // More than any number of seconds that this takes would let through, one after the other or interleaved.
+    // More than the limits of all seconds that this takes would allow, in sequence or interleaved.
     let mut sent = 0;
     while suppressed(&world) < 50 {
         refused(50).await;

@@ -112,7 +112,7 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
     world.clients.set("suspended", Lookup::Closed(Arc::new(suspended)));
 
     let id = &world.credential.version.id;
-    // The right id, another value: a stranger's random part under our version, checksum made to fit.
+    // The correct id, another value: the random part of another secret with our version id, and a matching checksum.
     let wrong = reforge(&stranger.value, id);
     let mut answers = Vec::new();
     for (what, client, value) in [
@@ -124,7 +124,7 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
         ("expired secret", CLIENT_ID, expired.value.as_str()),
         ("retired version", CLIENT_ID, old.value.as_str()),
     ] {
-        // Twice: the first time a right value is hashed itself, later its digest is known.
+        // Twice: the first time the correct value is hashed, later its digest is known.
         let _ = with_header(&world, &basic(&format!("{client}:{value}"))).await;
         let before = hashes(&world);
         let reply = with_header(&world, &basic(&format!("{client}:{value}"))).await;
@@ -137,7 +137,7 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
 }
 
-/// The random part of one value under another version id, with the checksum that belongs to it.
+/// The random part of one value with another version id, and the matching checksum.
 fn reforge(value: &str, id: &str) -> String {
     let covered = format!("pst_{id}{}", &value[12..56]);
     let mut rest = crc32fast::hash(covered.as_bytes());
@@ -201,7 +201,7 @@ async fn a6_a_flood_of_bad_secrets_does_not_starve_a_good_client() {
         })
         .collect();
     for _ in 0..50 {
-        // One that nobody has seen yet: its hash waits with all the others.
+        // A value that was not presented before: its hash waits with all the others.
         let good = world.credential();
         world.clients.put(record(&good));
         assert_eq!(with_header(&world, &good.basic()).await.status, 200);

@@ -1,4 +1,4 @@
-//! Callers that want everything: each takes its share, and others are served.
+//! Callers that flood the server: each gets its share, and other callers are served.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::raw;
 use crate::tls::{Secured, secured};
 use crate::world::{FORM, GRANT, Options, World};
 
-/// HTTP/2 by hand: clients of libraries do not misbehave.
+/// Hand-written HTTP/2, because client libraries follow the protocol.
 mod bytes_of_http_2 {
     pub(super) struct Frame {
         pub(super) kind: u8,
@@ -37,7 +37,7 @@ mod bytes_of_http_2 {
         Frame { kind: 4, flags: 0, stream: 0, payload }.bytes()
     }
 
-    /// `GET` of a path on a stream, literally and without Huffman (RFC 7541 §6.2.2).
+    /// `GET` of a path on a stream, as literals without Huffman (RFC 7541 §6.2.2).
     pub(super) fn get(stream: u32, path: &str) -> Vec<u8> {
         // :method GET, :scheme https, :path and :authority of the static table.
         let mut payload = vec![0x82, 0x87, 0x04, u8::try_from(path.len()).unwrap()];
@@ -64,7 +64,7 @@ async fn token_from(world: &World, source: [u8; 4]) -> raw::Reply {
 const ATTACKER: [u8; 4] = [127, 0, 0, 3];
 const HONEST: [u8; 4] = [127, 0, 0, 2];
 
-/// An HTTP/2 connection that has asked for the keys this many times, and takes nothing of the answers.
+/// An HTTP/2 connection that has requested the keys this many times, and reads nothing of the responses.
 async fn closed_window(secured: &Secured, requests: u32) -> impl tokio::io::AsyncRead + Unpin {
     let mut stream = secured.connect(&[&rustls::version::TLS13], &[b"h2"]).await;
     let asks = (0..requests).flat_map(|number| get(2 * number + 1, "/oauth2/jwks"));
@@ -113,7 +113,7 @@ async fn answers_that_are_not_taken_keep_their_places() {
 async fn no_more_than_16_kib_of_a_handshake_are_read() {
     let secured = secured(ServerLimits::default()).await;
     let mut stream = TcpStream::connect(secured.world.addr).await.unwrap();
-    // A ClientHello that says it has 60,000 bytes, in records of 4,000.
+    // A ClientHello that declares 60,000 bytes, in records of 4,000.
     let record =
         |payload: &[u8]| [&[22, 3, 1], &u16::try_from(payload.len()).unwrap().to_be_bytes()[..], payload].concat();
     let mut hello = vec![1, 0, 0xea, 0x60];
@@ -180,7 +180,7 @@ async fn idle_connections_of_one_source_keep_nobody_out() {
     for _ in 0..5 {
         assert_eq!(token_from(&world, HONEST).await.status, 200);
     }
-    // Three quarters of the places for those that are established, and of those for others. The rest is closed.
+    // At most three quarters of the established slots, and of the arriving slots. The rest is closed.
     let mut open = 0;
     for stream in &mut idle {
         let read = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut [0])).await;
@@ -192,7 +192,7 @@ async fn idle_connections_of_one_source_keep_nobody_out() {
 #[tokio::test]
 async fn a_client_that_resets_all_it_asks_for_is_ended() {
     let secured = secured(ServerLimits::default()).await;
-    // Requests that wait: nobody may ask the API server meanwhile.
+    // Requests that wait: calls to the API server are blocked.
     let permit = secured.world.clients.may_ask.acquire().await.unwrap();
     let mut stream = secured.connect(&[&rustls::version::TLS13], &[b"h2"]).await;
     stream.write_all(&[preface(), settings(65_535)].concat()).await.unwrap();
@@ -255,7 +255,7 @@ async fn a_slow_reader_does_not_keep_its_connection() {
     let (mut reads, mut writes) = slow.split();
     let asks =
         async { while writes.write_all(&b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n".repeat(100)).await.is_ok() {} };
-    // A byte now and then: what is written makes progress all the time.
+    // A byte from time to time: the write always makes progress.
     let trickle = async {
         while reads.read(&mut [0; 16]).await.is_ok_and(|read| read > 0) {
             tokio::time::sleep(Duration::from_millis(20)).await;

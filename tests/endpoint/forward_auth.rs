@@ -1,4 +1,4 @@
-//! U1 and forward authentication: what a proxy is told about the request that it asks for.
+//! U1 and forward authentication: the response to a proxy for a forwarded request.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::world::{
     BILLING, CLIENT_ID, LEDGER, NOW, SUBJECT, World, basic, grant, percent_encode_all, record, record_of, record_of_two,
 };
 
-/// The address at which every client may pass.
+/// The URL at which every client is accepted.
 pub(crate) const ANYONE: &str = "/auth?anyone=true";
 
 pub(crate) async fn ask(world: &World, target: &str, authorization: &str) -> Reply {
@@ -25,7 +25,7 @@ pub(crate) async fn bearer(world: &World, parameters: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// The four headers of an answer.
+/// The four headers of a response.
 fn who(reply: &Reply) -> [Option<&str>; 4] {
     ["x-postern-subject", "x-postern-client-id", "x-postern-roles", "x-postern-scope"].map(|name| reply.header(name))
 }
@@ -358,7 +358,7 @@ fn the_proxies_of_the_page_remove_what_an_api_could_take_for_our_headers() {
     assert!(traefik.contains("\n      Authorization: \"\"\n"));
     for header in ["X-Postern-Subject", "X-Postern-Client-Id", "X-Postern-Roles", "X-Postern-Scope"] {
         let parts: Vec<&str> = header.split('-').collect();
-        // Each way to write an underscore for one of the hyphens, or several.
+        // Each way to replace one or several hyphens by an underscore.
         for underscores in 1..1_u32 << (parts.len() - 1) {
             let mut name = parts[0].to_owned();
             for (at, part) in parts[1..].iter().enumerate() {

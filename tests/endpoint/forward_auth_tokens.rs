@@ -1,4 +1,4 @@
-//! U1: which tokens may pass, at the forward-auth endpoint.
+//! U1: which tokens the forward-auth endpoint accepts.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::forward_auth::{ANYONE, ask, bearer, challenges, rule};
 use crate::world::{AUTHORITY, BILLING, CLIENT_ID, NOW, SUBJECT, World, instant, key_set, object, record};
 
-/// A token that says what ours say, with some claims changed, signed by `key`.
+/// A token like ours, with some claims changed, signed by `key`.
 fn token(world: &World, key: &SigningKey, change: Value) -> String {
     let mut claims = json!({
         "iss": world.issuer, "sub": SUBJECT, "aud": BILLING, "client_id": CLIENT_ID, "iat": NOW, "exp": NOW + 60,
@@ -129,7 +129,7 @@ async fn u1_a_token_that_no_key_of_ours_signed_is_refused() {
     refused(&world, &good, "UnknownKey").await;
 }
 
-/// 8725 §3.1: what the header says of algorithm and kind is never believed.
+/// RFC 8725 §3.1: the algorithm and the type in the header are never trusted.
 #[tokio::test]
 async fn u1_the_header_of_a_token_decides_nothing() {
     let world = World::start().await;

@@ -72,7 +72,7 @@ async fn metrics_with_an_authorizer_are_for_those_whom_it_admits() {
     assert!(reply.status == 200 && reply.text().contains("postern_token_requests_total"));
 }
 
-/// More than there are places, and what comes next is answered all the same.
+/// More connections than slots; the next request is answered.
 #[tokio::test]
 async fn idle_connections_take_no_place_from_a_probe() {
     let readiness = Readiness::new([]);
@@ -82,12 +82,12 @@ async fn idle_connections_take_no_place_from_a_probe() {
         idle.push(TcpStream::connect(small.addr).await.unwrap());
     }
     assert_eq!(small.get("/livez", &[]).await.status, 200);
-    // The oldest gave way, the youngest did not.
+    // The oldest connection was closed, the youngest was not.
     assert_eq!(raw::to_end(&mut idle[0]).await, b"");
     assert_eq!(raw::exchange(&mut idle[199], &raw::request("GET", "/readyz", &[], b"")).await.status, 200);
 }
 
-/// The server of health and metrics, with one of their routers.
+/// The server of health and metrics, with one of the two routers.
 struct Small {
     addr: SocketAddr,
     _shutdown: DropGuard,
@@ -106,7 +106,7 @@ impl Small {
     }
 }
 
-/// The token is what its owner may.
+/// The token text is the permission of its owner.
 struct ByName;
 
 impl Authorizer for ByName {

@@ -1,4 +1,4 @@
-//! Values brought from elsewhere: each costs what a password does, so how many are computed is what counts.
+//! Imported values: each verification costs a password hash, so the tests count hashes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,10 +13,10 @@ use crate::forward_auth::rule;
 use crate::world::{CLIENT_ID, Credential, GRANT, NOW, Options, UID, World, basic, grant, instant, object, record_of};
 
 const WRONG: &str = "of-nobody-at-all-0123456789";
-/// Form-decoded it is another text.
 /// Values of two tenants.
 const GREEDY: &str = "three-of-hearts-and-spades";
 const HONEST: &str = "seven-of-diamonds-and-clubs";
+/// Form-decoded, the value is a different text.
 const WRONG_READ_TWICE: &str = "of%20nobody+at+all+0123456789";
 
 fn imported(world: &World, value: &str) -> Credential {
@@ -106,7 +106,7 @@ async fn a6_a_value_that_is_remembered_is_found_before_any_other_is_hashed() {
 #[tokio::test]
 async fn a6_a_remembered_value_that_reads_as_two_costs_nothing() {
     let world = World::start().await;
-    // As clients send it that do not encode what they send with Basic.
+    // As sent by clients that do not encode Basic credentials.
     let secret = imported(&world, "3@rn0i+0y5j%2BB8_n:~/=");
     world.clients.put(client(&[&secret]));
     for hashed in [2, 0, 0] {
@@ -118,7 +118,7 @@ async fn a6_a_remembered_value_that_reads_as_two_costs_nothing() {
 
 #[tokio::test]
 async fn a6_a_flood_of_wrong_values_in_one_namespace_fails_no_first_use_in_another() {
-    // One hash at a time, and a line that the flood would fill; no request gives up for lack of time.
+    // One hash at a time, and a queue that the flood would fill; no request times out.
     let wait = Duration::from_mins(1);
     let hash = HashLimits { concurrent: 2, waiting: 8, waiting_imported: 50, wait, ..HashLimits::default() };
     let world = Arc::new(World::start_with(Options { hash, ..Options::default() }).await);
@@ -130,7 +130,7 @@ async fn a6_a_flood_of_wrong_values_in_one_namespace_fails_no_first_use_in_anoth
         client.client_id = id(number).into();
         client.secrets[0].uid[0] = u8::try_from(number).unwrap();
         client.secrets[0].object.namespace = namespace.into();
-        // For the UID that it has.
+        // For its current UID.
         let verifier = world.install.hash(value, client.secrets[0].uid, Strength::Imported).unwrap();
         let version = SecretVersion { verifier: verifier.into(), memory: Arc::default(), ..parts(&credential) };
         client.secrets[0].versions = vec![Arc::new(version)];

@@ -1,4 +1,4 @@
-//! O: what introspection tells, and to whom.
+//! O: the content of introspection, and its authorized callers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::world::{
     BILLING, CLIENT_ID, Credential, FORM, LEDGER, NOW, SUBJECT, World, basic, grant, record, record_of, record_of_two,
 };
 
-/// The client id of an API that looks at tokens for it.
+/// The client id of an API that introspects tokens.
 pub(crate) const API: &str = "9d3c6a8e-1111-4222-8333-0123456789ab";
 
 pub(crate) fn opaque(credential: &Credential, idle_minutes: Option<i64>) -> ClientRecord {
@@ -97,7 +97,7 @@ async fn o3_a_token_that_is_not_good_is_inactive_and_nothing_more_is_said() {
     assert_eq!(answer(&world, &world.credential.basic(), &of_another_issuer).await, json!({"active": false}));
 }
 
-/// Two installs of one install key, as after a restored backup, are told apart by their issuers.
+/// Two installs with the same install key, as after a restored backup, are distinguished by their issuers.
 async fn token_of_a_shared_key(world: &World, foreign: &World) -> String {
     foreign.keys.install.store(Some(Arc::clone(&world.install)));
     foreign.clients.put(opaque(&world.credential, None));
@@ -112,7 +112,7 @@ async fn o4_a_caller_sees_its_own_tokens_and_those_for_the_api_that_it_introspec
     let token = token(&world, &format!("resource={BILLING}")).await;
     assert_eq!(answer(&world, &world.credential.basic(), &token).await["active"], true, "its own");
     let (billing, ledger) = (api(&world, BILLING), api(&world, LEDGER));
-    // The last one registered is the one that is known.
+    // The last registered one is known.
     assert_eq!(introspect(&world, &billing, &format!("token={token}")).await.status, 401);
     assert_eq!(answer(&world, &ledger, &token).await, json!({"active": false}));
     let billing = api(&world, BILLING);
@@ -204,7 +204,7 @@ async fn o7_a_signed_answer_is_for_its_caller_and_is_no_access_token() {
     assert_eq!(reply.header("content-type"), Some("application/json"), "RFC 9110 §12.4.2: q=0 refuses it");
 }
 
-/// By another implementation, with the published key.
+/// Verified by another implementation, with the published key.
 async fn verify(world: &World, jwt: &str) {
     let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_slice(&world.get("/oauth2/jwks").await.body).unwrap();
     let header = jsonwebtoken::decode_header(jwt).unwrap();

@@ -1,4 +1,4 @@
-//! A token that is issued is one that every endpoint here accepts.
+//! Every issued token is accepted by every endpoint.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ fn scope(number: usize) -> String {
     format!("s{number:03}{}", "x".repeat(46))
 }
 
-/// A client that holds these scopes, of which each token gets all.
+/// A client with these scopes; each token gets all of them.
 fn hold(world: &World, scopes: usize, format: TokenFormat) {
     let scopes: BTreeSet<String> = (0..scopes).map(scope).collect();
     let entries: Vec<_> = scopes.iter().map(|scope| (BILLING, scope.as_str(), "billing.all", "Operational")).collect();
@@ -56,7 +56,7 @@ async fn the_largest_token_is_accepted_by_every_endpoint_and_a_larger_one_is_not
         assert!(line.contains("\"rule\":\"TokenTooLarge\"") && line.contains("invoice-sync-0"), "{line}");
         assert!((limit - 100..=limit).contains(&largest.len()), "{} bytes", largest.len());
 
-        // With what proxies and clients add.
+        // With the headers that proxies and clients add.
         let (bearer, cookie) = (format!("Bearer {largest}"), "c".repeat(3 * 1024));
         let headers = [("authorization", bearer.as_str()), ("cookie", &cookie)];
         let auth = format!("/auth?audience={BILLING}&scope={}", scope(0));

@@ -1,4 +1,4 @@
-//! What a test's server logs, at trace level. A test with a runtime of its own thread sees its own lines only.
+//! The log of a test's server, at trace level. A test with a runtime on a dedicated thread sees only its own lines.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -24,7 +24,8 @@ impl Write for OfThisThread {
     }
 }
 
-/// Called by every test before its server starts: one subscriber for the process, because exchanging them while other
+/// Every test calls this before its server starts. One subscriber serves the whole process, because replacing
+/// subscribers while other threads log loses lines.
 /// threads log loses lines.
 pub(crate) fn start() {
     static ONCE: Once = Once::new();
@@ -34,7 +35,7 @@ pub(crate) fn start() {
     });
 }
 
-/// Everything that this thread has logged.
+/// All log lines of this thread.
 pub(crate) fn text() -> String {
     LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap())
 }

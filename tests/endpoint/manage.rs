@@ -1,4 +1,4 @@
-//! The management endpoint: a client reads what it is, and nothing of others.
+//! The management endpoint: a client reads its own state, and nothing of other clients.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

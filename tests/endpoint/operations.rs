@@ -1,4 +1,4 @@
-//! Q: audit, metrics, and the end of the process.
+//! Q: audit, metrics, and shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::log;
 use crate::raw::{self, Reply};
 use crate::world::{BILLING, CLIENT_ID, FORM, GRANT, Options, World, basic, object};
 
-/// The audit line of an answer.
+/// The audit line of a response.
 pub(crate) fn audit(reply: &Reply) -> Value {
     let id = reply.header("x-request-id").unwrap();
     let text = log::text();
@@ -74,7 +74,7 @@ async fn q4_no_log_line_at_any_level_holds_a_credential() {
     let good = world.token("").await;
     let _ = world.post(&[], &format!("{GRANT}&client_id={CLIENT_ID}&client_secret={value}")).await;
     let _ = world.post(&[("authorization", &basic(&format!("{CLIENT_ID}:{unknown}")))], GRANT).await;
-    // Fields mixed up, and credentials where they do not belong.
+    // Values in the wrong fields, and credentials where none belong.
     let _ = world.post(&[("authorization", &basic(&format!("{value}:{CLIENT_ID}")))], GRANT).await;
     let _ = world.post(&[], &format!("{GRANT}&client_id={value}&client_secret={value}")).await;
     let _ = world.post(&[], &format!("grant_type={value}")).await;
@@ -137,7 +137,7 @@ async fn told_to_stop_it_finishes_requests_in_flight_and_accepts_no_more() {
     let (first, second) = whole.split_at(whole.len() - 10);
     let mut in_flight = TcpStream::connect(world.addr).await.unwrap();
     in_flight.write_all(first).await.unwrap();
-    // Connections are accepted in order, so the one above has been when this answers.
+    // Connections are accepted in order, so the connection above is accepted when this one gets a response.
     let mut idle = TcpStream::connect(world.addr).await.unwrap();
     idle.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
     assert_eq!(raw::one(&mut idle).await.status, 200);

@@ -1,4 +1,4 @@
-//! What a secret is for, and from where it works: both checked after its value.
+//! The purposes and the source networks of a secret: both are checked after its value.
 
 use postern::crypto::install_key::Strength;
 use postern::oauth::client::{ClientRecord, Lookup, SecretVersion, Uses};
@@ -9,7 +9,7 @@ use crate::world::{CLIENT_ID, Credential, FORM, GRANT, Options, UID, World, basi
 pub(crate) const DIRECT: Uses = Uses { token: false, direct: true, manage: false };
 pub(crate) const TOKEN: Uses = Uses { token: true, direct: false, manage: false };
 
-/// The client of the test, its one secret changed.
+/// The client of the test, with its only secret changed.
 pub(crate) fn with_secret(world: &World, uses: Uses, networks: Option<&[&str]>) -> ClientRecord {
     let mut client = record(&world.credential);
     client.secrets[0].uses = uses;

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand, so that tests say exactly which bytes are sent.
+//! Hand-written HTTP/1.1, so that tests define exactly which bytes are sent.
 
 use std::net::SocketAddr;
 
@@ -25,7 +25,7 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// `error` of an error answer, with the status.
+    /// `error` of an error response, with the status.
     pub(crate) fn error(&self) -> (u16, String) {
         (self.status, self.json()["error"].as_str().unwrap_or("no error").to_owned())
     }
@@ -63,7 +63,7 @@ pub(crate) async fn send(addr: SocketAddr, bytes: &[u8]) -> Reply {
 }
 
 pub(crate) async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> Reply {
-    // A server that answers before it has read everything may close while we still write.
+    // A server that responds before it has read everything may close while the test still writes.
     let _ = stream.write_all(bytes).await;
     Reply::parse(&to_end(&mut stream).await)
 }
@@ -77,7 +77,7 @@ pub(crate) async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     received
 }
 
-/// Reads one answer of a connection that stays open.
+/// Reads one response of a connection that stays open.
 pub(crate) async fn one(stream: &mut (impl AsyncRead + Unpin)) -> Reply {
     let mut received = Vec::new();
     loop {

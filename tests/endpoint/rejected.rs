@@ -1,4 +1,4 @@
-//! Requests that no handler sees (RFC 9112): each gets an answer that says what is wrong, with an id and an audit line.
+//! Requests that no handler gets (RFC 9112): each gets a response with the reason, an id and an audit line.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn what_is_wrong_with_a_request_is_said_in_its_answer_and_in_an_audit_line
         ("a long head", long, 431, "HeadTooLarge"),
         ("many headers", many, 431, "HeadTooLarge"),
     ] {
-        // The connection ends, although the client does not ask for it.
+        // The connection ends, although the client does not request that.
         check(what, &raw::send(world.addr, request.as_bytes()).await, status, rule);
     }
     let send = async |method: &str, path: &str| world.send(method, path, &[], "").await;
@@ -111,11 +111,11 @@ async fn the_limit_of_a_head_is_exact_however_it_arrives() {
     }
 }
 
-/// Writes everything, and only then reads.
+/// Writes everything before it reads.
 async fn write_then_read(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> raw::Reply {
     stream.write_all(request).await.expect("everything is read");
     stream.flush().await.unwrap();
-    // What was reset is noticed now.
+    // A reset is detected now.
     tokio::time::sleep(Duration::from_millis(50)).await;
     raw::one(&mut stream).await
 }
@@ -161,7 +161,7 @@ async fn a_connection_whose_body_was_discarded_is_used_again_and_one_that_goes_o
     stream.write_all(format!("{}{GRANT}", post(GRANT.len())).as_bytes()).await.unwrap();
     assert_eq!(raw::one(&mut stream).await.status, 401, "the next request");
 
-    // 32 MiB, of which one is read, and what the kernel keeps.
+    // 32 MiB. The server reads 1 MiB, and the kernel buffers some.
     stream.write_all(post(32 << 20).as_bytes()).await.unwrap();
     assert_eq!(raw::one(&mut stream).await.status, 413, "at once");
     let piece = vec![b'a'; 64 * 1024];

@@ -1,4 +1,4 @@
-//! R: answers and errors.
+//! R: responses and errors.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn is_private_json(reply: &Reply) -> bool {
         && reply.header("pragma") == Some("no-cache")
 }
 
-/// One answer for every kind of refusal that the caller can provoke.
+/// The same response for every kind of refusal that the caller can provoke.
 async fn refusals(world: &World) -> Vec<Reply> {
     let secret = format!("client_secret={}", world.credential.value);
     vec![
@@ -96,7 +96,7 @@ async fn r6_an_endpoint_that_is_not_synced_or_stale_says_503_and_when_to_come_ag
             assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
             assert!(is_private_json(&reply));
         }
-        // It depends on the keys alone.
+        // The result depends only on the keys.
         assert_eq!(world.get("/.well-known/oauth-authorization-server").await.status, 200);
     }
     *world.clients.availability.lock().unwrap() = Availability::Serving;
@@ -120,7 +120,7 @@ async fn r6_overload_is_503_with_retry_after() {
     let hash = HashLimits { concurrent: 1, waiting, waiting_imported: 0, wait, ..HashLimits::default() };
     let world = World::start_with(Options { hash, ..Options::default() }).await;
     let unknown: Vec<String> = (0..64).map(|_| basic(&format!("unknown:{}", world.credential().value))).collect();
-    // The bound is one hash at a time: until two of these meet, send more.
+    // The limit is one hash at a time: sends requests until two of them overlap.
     for _ in 0..200 {
         let sent = unknown.iter().map(|header| async { world.post(&[("authorization", header)], GRANT).await });
         for reply in futures::future::join_all(sent).await {

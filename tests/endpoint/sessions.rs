@@ -1,4 +1,4 @@
-//! Tokens that end before their time: idle ones, revoked ones.
+//! Tokens that end before they expire: idle tokens and revoked tokens.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -190,7 +190,7 @@ async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
         stream.write_all(&request).await.unwrap();
         until(|| world.clients.asking.load(Ordering::Relaxed) == 1).await;
         drop(stream);
-        // Long enough for the server to hear of it.
+        // Long enough for the server to detect it.
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!crate::log::text().contains(line), "not decided yet");
         drop(asked);

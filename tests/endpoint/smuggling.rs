@@ -1,7 +1,7 @@
-//! Request smuggling: where a request ends must not be a matter of opinion between a proxy and this server.
+//! Request smuggling: a proxy and this server must agree on where a request ends.
 //!
-//! Each request below hides a second one behind an ending that some parser somewhere reads differently (RFC 9112 §11.2).
-//! One answer, and then the end of the connection, is the only safe reply.
+//! Each request below hides a second one after an ending that parsers read in different ways (RFC 9112 §11.2). One
+//! response, followed by the end of the connection, is the only safe result.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::world::World;
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
 const HIDDEN: &str = "GET /oauth2/jwks HTTP/1.1\r\nhost: postern\r\n\r\n";
 
-/// How many answers a connection gave before the server closed it.
+/// The number of responses on a connection before the server closed it.
 async fn answers(world: &World, bytes: &[u8]) -> (usize, String) {
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let _ = stream.write_all(bytes).await;
@@ -52,7 +52,7 @@ async fn a_request_whose_length_can_be_read_in_two_ways_hides_no_other() {
         ("a chunk that is longer than it says", "transfer-encoding: chunked", "1\r\nab\r\n0\r\n\r\n"),
         ("a chunk size that overflows", "transfer-encoding: chunked", "10000000000000000\r\na\r\n0\r\n\r\n"),
     ] {
-        // A form, so that the body is read to its end before the answer.
+        // A form, so that the whole body is read before the response.
         let head = format!("POST /oauth2/token HTTP/1.1\r\nhost: postern\r\n{FORM}\r\n{headers}\r\n\r\n");
         let (count, text) = answers(&world, format!("{head}{body}{HIDDEN}").as_bytes()).await;
         assert_eq!(count, 1, "{what}: {text}");

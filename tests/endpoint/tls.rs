@@ -32,7 +32,7 @@ pub(crate) struct Secured {
     certificate: Arc<TlsCertificate>,
 }
 
-/// The certificate has to be valid by the clock of the machine, which rustls reads.
+/// The certificate must be valid by the system clock, which rustls reads.
 fn machine_now() -> Timestamp {
     postern::clock::Clock::now(&postern::clock::SystemClock)
 }
@@ -90,8 +90,8 @@ async fn t9_tls_1_1_is_refused() {
     let secured = secured(ServerLimits::default()).await;
     let mut hello = vec![3, 2];
     hello.extend([7; 32]);
-    // No session id; RSA and ECDHE with AES-128-CBC-SHA, the suites of that time; no compression; and as the one extension
-    // ecdsa_secp256r1_sha256, without which it would be refused for that.
+    // No session id; RSA and ECDHE with AES-128-CBC-SHA, the suites of that time; no compression; and only the
+    // extension with ecdsa_secp256r1_sha256, because a ClientHello without it would be refused for that reason.
     hello.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
     let length = u8::try_from(hello.len()).unwrap();
     let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
@@ -124,7 +124,7 @@ async fn t9_http_2_is_spoken_by_alpn() {
     assert!(!reply.into_body().collect().await.unwrap().to_bytes().is_empty());
 }
 
-/// HTTP/2, as a client that answers every ping.
+/// HTTP/2, with a client that answers every ping.
 async fn http_2<B>(secured: &Secured) -> (SendRequest<B>, Connection<TokioIo<TlsStream<TcpStream>>, B, TokioExecutor>)
 where
     B: hyper::body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
@@ -144,7 +144,7 @@ async fn t10_an_http_1_connection_that_nobody_uses_is_ended_with_a_goodbye() {
     let mut stream = secured.connect(&[&TLS13], &[b"http/1.1"]).await;
     stream.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
     assert_eq!(raw::one(&mut stream).await.status, 200);
-    // rustls takes an end without close_notify for an error.
+    // rustls reports an end without close_notify as an error.
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
 }
 

@@ -21,7 +21,7 @@ use crate::world::{
     record_of_two,
 };
 
-/// Verifies a token the way a resource server does: with a library of others, against the published keys.
+/// Verifies a token like a resource server: with a third-party library and the published keys.
 async fn verify(world: &World, reply: &Reply) -> Value {
     let keys: JwkSet = serde_json::from_slice(&world.get("/oauth2/jwks").await.body).unwrap();
     let header = jose_header(reply);
@@ -29,7 +29,7 @@ async fn verify(world: &World, reply: &Reply) -> Value {
     let mut validation = Validation::new(header["alg"].as_str().unwrap().parse::<Algorithm>().unwrap());
     validation.set_audience(&[BILLING]);
     validation.set_issuer(&[&world.issuer]);
-    // The clock of the test stands still.
+    // The clock of the test is fixed.
     validation.validate_exp = false;
     let token = reply.json()["access_token"].as_str().unwrap().to_owned();
     jsonwebtoken::decode::<Value>(&token, &DecodingKey::from_jwk(key).unwrap(), &validation).unwrap().claims

@@ -133,7 +133,7 @@ async fn t10_a_long_body_gives_413_announced_or_not() {
 
 #[tokio::test]
 async fn t10_long_bodies_that_do_not_end_take_bounded_memory_and_no_place_of_short_ones() {
-    // Two of this length are all that may be there at once.
+    // At most two bodies of this length may be read at the same time.
     let request = RequestLimits { large_bodies: 2, ..RequestLimits::default() };
     let world = World::start_with(Options { request, ..Options::default() }).await;
     let body = format!("{GRANT}&x={}", "a".repeat(8000));
@@ -172,7 +172,7 @@ async fn a_request_is_decided_at_the_instant_at_which_its_body_is_there() {
     let whole = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     let mut slow = TcpStream::connect(world.addr).await.unwrap();
     slow.write_all(&whole[..whole.len() - 1]).await.unwrap();
-    // It is being read when others have been answered.
+    // It is being read when other requests have been answered.
     assert_eq!(world.token("").await.status, 200);
     world.clock.fetch_add(9, Ordering::Relaxed);
     slow.write_all(&whole[whole.len() - 1..]).await.unwrap();
@@ -198,14 +198,14 @@ async fn t10_a_long_head_gives_431_and_a_slow_one_ends_the_connection() {
     assert_eq!(world.send("GET", "/oauth2/jwks", &[("x-long", &long)], "").await.status, 431);
     let mut slow = TcpStream::connect(world.addr).await.unwrap();
     slow.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost:").await.unwrap();
-    // hyper's own default is 30 seconds; this one is ours.
+    // hyper's own default is 30 seconds; this value is ours.
     let closed = tokio::time::timeout(Duration::from_secs(20), raw::to_end(&mut slow)).await;
     assert_eq!(closed.unwrap(), b"", "closed without an answer");
     assert_eq!(world.get("/oauth2/jwks").await.status, 200, "others are served");
 }
 
-/// A first and a second request on one connection, with this long between them, and the start of the second with its end
-/// this long after that. The number of answers.
+/// Sends two requests on one connection. The first delay is the time between them, the second is the time between the
+/// start and the end of the second request. Returns the number of responses.
 async fn two_requests(world: &World, idle: Duration, slow: Duration) -> usize {
     let keys = b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n";
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
@@ -271,7 +271,7 @@ async fn t10_a_client_that_reads_nothing_is_let_go() {
     let world = World::start_with(Options { server, ..Options::default() }).await;
     let mut deaf = TcpStream::connect(world.addr).await.unwrap();
     let asks = tokio::spawn(async move {
-        // Until what the kernel keeps of the answers is full, and nothing is read any more of what is asked.
+        // Until the kernel's buffer of responses is full, and the server no longer reads requests.
         while deaf.write_all(&b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n".repeat(100)).await.is_ok() {}
     });
     let next = tokio::time::timeout(Duration::from_secs(20), world.get("/oauth2/jwks")).await;

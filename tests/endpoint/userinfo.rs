@@ -1,4 +1,4 @@
-//! U: bearer use, and what a service user may read of itself.
+//! U: use of bearer tokens, and what a service user may read about itself.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A server with records in memory, a clock that stands still, and keys of its own.
+//! A server with records in memory, a fixed clock, and dedicated keys.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ use crate::raw::{self, Reply};
 
 pub(crate) const CLIENT_ID: &str = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
 pub(crate) const SUBJECT: &str = "0d0c8f6e-4b7e-4f6c-9a53-6a0c1f2b7d11";
-/// What tokens of the one client stand for.
+/// What tokens of the test client represent.
 pub(crate) const AUTHORITY: &str = "5f2a";
 pub(crate) const BILLING: &str = "https://billing.example.com";
 pub(crate) const LEDGER: &str = "https://ledger.example.com";
@@ -48,13 +48,13 @@ pub(crate) const GRANT: &str = "grant_type=client_credentials";
 /// 2026-11-22T02:00:00Z
 pub(crate) const NOW: i64 = 1_795_312_800;
 
-/// A clock that stands still until told otherwise.
+/// A fixed clock that tests advance.
 #[derive(Clone)]
 pub(crate) struct Still(pub(crate) Arc<AtomicI64>);
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
-        // Never on a whole second, so that rounding shows.
+        // Not on a whole second, so that rounding is visible.
         Timestamp::from_millisecond(self.0.load(Ordering::Relaxed) * 1000 + 250).unwrap()
     }
 }
@@ -71,9 +71,9 @@ pub(crate) struct Memory {
     pub(crate) rotations: Mutex<Vec<(String, String)>>,
     pub(crate) revoked: Mutex<HashSet<String>>,
     pub(crate) uses: Mutex<HashMap<String, i64>>,
-    /// Whether there is room for them.
+    /// Whether there is capacity for them.
     pub(crate) notes_uses: AtomicBool,
-    /// Questions to the API server under way, and what each of them needs to go on.
+    /// Pending requests to the API server, and the permits that let each of them continue.
     pub(crate) asking: AtomicUsize,
     pub(crate) may_ask: Semaphore,
 }
@@ -87,7 +87,7 @@ impl Memory {
         self.known.lock().unwrap().insert(id.to_owned(), lookup);
     }
 
-    /// Asks the API server.
+    /// A request to the API server.
     async fn ask(&self) -> Result<(), CatchUpError> {
         self.asking.fetch_add(1, Ordering::Relaxed);
         let _allowed = self.may_ask.acquire().await.unwrap();
@@ -95,7 +95,7 @@ impl Memory {
         *self.catch_up.lock().unwrap()
     }
 
-    /// Asks the API server to record something.
+    /// A request to the API server to record something.
     async fn record(&self) -> Result<(), RecordError> {
         let asked = self.ask().await;
         asked.map_err(|_| self.unrecorded.lock().unwrap().unwrap_or(RecordError::Behind))
@@ -160,7 +160,7 @@ impl Clients for Memory {
     }
 }
 
-/// A secret of the one client.
+/// A secret of the test client.
 pub(crate) struct Credential {
     pub(crate) value: String,
     pub(crate) version: Arc<SecretVersion>,
@@ -288,12 +288,12 @@ impl World {
         self.send("GET", target, &[], "").await
     }
 
-    /// A form to the token endpoint, with these headers besides.
+    /// A form to the token endpoint, with these additional headers.
     pub(crate) async fn post(&self, headers: &[(&str, &str)], body: &str) -> Reply {
         self.send("POST", "/oauth2/token", &[headers, &[FORM]].concat(), body).await
     }
 
-    /// A request of the good client, with Basic, and these parameters besides the grant.
+    /// A request of the test client, with Basic, the grant and these parameters.
     pub(crate) async fn token(&self, parameters: &str) -> Reply {
         self.token_with(&self.credential, parameters).await
     }
@@ -302,7 +302,7 @@ impl World {
         self.post(&[("authorization", &credential.basic())], &format!("{GRANT}&{parameters}")).await
     }
 
-    /// The claims of a token of the good client.
+    /// The claims of a token of the test client.
     pub(crate) async fn claims(&self, parameters: &str) -> Value {
         let reply = self.token(parameters).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -327,7 +327,7 @@ impl Drop for World {
     }
 }
 
-/// One key of each algorithm. Generated once: RSA keys take a while.
+/// One key of each algorithm. Generated once, because RSA keys are slow to generate.
 pub(crate) fn key_set() -> KeySet {
     static KEYS: OnceLock<Vec<Arc<SigningKey>>> = OnceLock::new();
     let keys = KEYS.get_or_init(|| {
@@ -365,7 +365,7 @@ pub(crate) fn grant(entries: &[(&str, &str, &str, &'static str)]) -> Arc<Grant> 
     Arc::new(grant)
 }
 
-/// A client that holds two scopes at one audience.
+/// A client with two scopes at one audience.
 pub(crate) fn record(credential: &Credential) -> ClientRecord {
     record_of(
         grant(&[
@@ -376,7 +376,7 @@ pub(crate) fn record(credential: &Credential) -> ClientRecord {
     )
 }
 
-/// A client that holds scopes at two audiences.
+/// A client with scopes at two audiences.
 pub(crate) fn record_of_two(credential: &Credential) -> ClientRecord {
     record_of(
         grant(&[
@@ -432,12 +432,12 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
     }
 }
 
-/// The claims of the token in an answer, unverified.
+/// The claims of the token in a response, unverified.
 pub(crate) fn claims(reply: &Reply) -> Value {
     part(reply, 1)
 }
 
-/// The header of the token in an answer, unverified.
+/// The header of the token in a response, unverified.
 pub(crate) fn jose_header(reply: &Reply) -> Value {
     part(reply, 0)
 }

@@ -1,16 +1,16 @@
-//! The two text formats of metrics, and which of them a client wants.
+//! The two text formats of metrics, and content negotiation between them.
 
 /// A format.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Format {
     /// `OpenMetrics` 1.0.
     OpenMetrics,
-    /// The older text format of Prometheus, 0.0.4, for tools that read nothing else.
+    /// The older text format of Prometheus, 0.0.4, for tools that support only this one.
     Text,
 }
 
 impl Format {
-    /// The one that these `Accept` headers prefer (RFC 9110 §12.5.1). `OpenMetrics`, unless text is preferred.
+    /// The format that these `Accept` headers prefer (RFC 9110 §12.5.1). `OpenMetrics`, unless text is preferred.
     pub(super) fn wanted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
         let mut weights = Weights::default();
         for range in accept.into_iter().flat_map(|list| list.split(',')) {
@@ -57,7 +57,7 @@ impl Weights {
         *slot = (*slot).max(Some(thousandths));
     }
 
-    /// The more exact range decides.
+    /// The more specific range has precedence.
     fn open_metrics(&self) -> u32 {
         self.open_metrics.or(self.application).or(self.any).unwrap_or(0)
     }
@@ -71,7 +71,7 @@ impl Weights {
 mod tests {
     use super::*;
 
-    /// Of Prometheus 3.
+    /// The header of Prometheus 3.
     const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
         application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
         text/plain;version=0.0.4;q=0.2,*/*;q=0.1";

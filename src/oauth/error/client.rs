@@ -2,42 +2,42 @@
 
 use crate::oauth::client::{ObjectRevision, Refusal};
 
-/// Why client authentication failed. For the operator's log: the caller is told nothing of it.
+/// Why client authentication failed. For the operator's log only: the caller does not get the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ClientError {
     /// The request carries no complete credentials.
     NoCredentials,
-    /// The Authorization header cannot be read.
+    /// The Authorization header is malformed.
     MalformedHeader,
-    /// An authentication scheme or method that does not exist here.
+    /// The authentication scheme or method is not supported.
     UnsupportedMethod,
     /// The secret does not have the form of a generated one, or its checksum is wrong.
     MalformedSecret,
-    /// No object claims the client id.
+    /// No object has the client id.
     UnknownClient,
-    /// An object claims the client id, and a rule closes it.
+    /// An object has the client id, and a rule closes it.
     ClientClosed(Refusal),
     /// The client has no secret with that version id; the object is the Application.
     UnknownSecret(ObjectRevision),
     /// The value does not match the verifier; the object is the ClientSecret.
     WrongSecret(ObjectRevision),
-    /// The value is right, the way it was sent is not allowed for this client.
+    /// The value is correct, but the client may not use this authentication method.
     MethodNotAllowed(ObjectRevision),
-    /// The value is right, and a rule closes the secret.
+    /// The value is correct, and a rule closes the secret.
     SecretClosed(Refusal),
-    /// The value is right, and the secret has expired.
+    /// The value is correct, and the secret has expired.
     SecretExpired(ObjectRevision),
-    /// The value is right, and was replaced by a newer version.
+    /// The value is correct, and was replaced by a newer version.
     VersionRetired(ObjectRevision),
-    /// The value is right, and does not work from where it was sent.
+    /// The value is correct, but is not accepted from this source address.
     NetworkNotAllowed(ObjectRevision),
-    /// Everything is right, but the secret is not for what it was used for. The one reason that the caller is told: it
-    /// holds a secret that is in force.
+    /// The secret is valid, but not allowed for this purpose. The caller gets only this reason, because it has a valid
+    /// secret.
     UseNotAllowed(ObjectRevision),
 }
 
 impl ClientError {
-    /// One word: which rule refused.
+    /// The rule that refused, as one word.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl ClientError {
         }
     }
 
-    /// The object that refused, where there is one.
+    /// The object that refused, if there is one.
     #[must_use]
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
@@ -79,8 +79,8 @@ impl ClientError {
 
     /// Whether a change that this replica has not seen yet could turn this into a success.
     ///
-    /// Not for a wrong value: the version it claims to be is known, and a version never changes its value. Not for
-    /// what never reached a lookup.
+    /// Not for a wrong value: the version that it names is known, and a version never changes its value. Not for
+    /// errors that occur before a lookup.
     #[must_use]
     pub(crate) fn may_be_behind(&self) -> bool {
         match self {
@@ -101,7 +101,7 @@ impl ClientError {
         }
     }
 
-    /// Whether whoever sent the request showed a right value, which a rule then refused.
+    /// Whether the caller presented a correct value that a rule then refused.
     #[must_use]
     pub(crate) fn value_was_right(&self) -> bool {
         match self {

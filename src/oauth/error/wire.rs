@@ -1,4 +1,4 @@
-//! What the caller sees of an error: the one place that says so.
+//! The only place that defines what the caller gets for an error.
 
 use std::num::NonZeroU32;
 
@@ -19,7 +19,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The code as it is written.
+    /// The code as a string.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,22 +35,22 @@ impl ErrorCode {
     }
 }
 
-/// What the caller sees of a [`TokenError`].
+/// What the caller gets for a [`TokenError`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WireError {
     /// HTTP status.
     pub status: u16,
     /// `error`
     pub code: ErrorCode,
-    /// `error_description`: constant text, so that no input is ever echoed.
+    /// `error_description`: constant text, so that no input is echoed.
     pub description: &'static str,
     /// `Retry-After` in seconds.
     pub retry_after_s: Option<NonZeroU32>,
 }
 
-/// Long enough to spread a burst, short enough to go unnoticed.
+/// Long enough to spread a burst, and short enough not to be noticed.
 pub(crate) const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
-/// Room becomes free as tokens end and rotation requests age, which takes minutes.
+/// Capacity is freed as tokens expire and rotation requests age, which takes minutes.
 const ROOM_RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
 impl TokenError {
@@ -64,7 +64,8 @@ impl TokenError {
             Self::Client(error) if error.is_told() => {
                 (400, Code::UnauthorizedClient, "this secret may not be used here")
             }
-            // One answer for every other reason: who fails learns nothing about which clients and secrets exist.
+            // The same answer for every other reason: a caller that fails learns nothing about existing clients and
+            // secrets.
             Self::Client(_) => (401, Code::InvalidClient, "client authentication failed"),
             Self::ScopeSyntax => (400, Code::InvalidScope, "scope must be scope-tokens with single spaces between"),
             Self::TargetSyntax => (400, Code::InvalidTarget, "resource must be an absolute URI without fragment"),

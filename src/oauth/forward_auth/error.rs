@@ -1,4 +1,4 @@
-//! Everything that can turn a request away, and the one place that says what each looks like on the wire (RFC 6750 §3).
+//! All reasons to refuse a request, and the only place that defines what the caller gets for each (RFC 6750 §3).
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -7,53 +7,54 @@ use crate::oauth::bearer::{NotGood, TokenFault};
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 
-/// Why a request may not pass.
+/// Why a request is refused.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AccessError {
-    /// It carries no credentials that are understood here.
+    /// It has no credentials that are supported here.
     #[error("the request carries no credentials")]
     NoCredentials,
-    /// What the proxy sent cannot be understood.
+    /// The request of the proxy is malformed.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// Id and secret are not those of a client, or may not be used like this.
+    /// Id and secret are not those of a client, or may not be used here.
     #[error("client authentication failed")]
     Client(Box<ClientError>),
-    /// The token is none of ours, or has ended.
+    /// The token is not ours, or is no longer valid.
     #[error("the access token is not accepted")]
     Token(#[from] TokenFault),
-    /// It is known who asks, and what is required is not held.
+    /// The caller is authenticated, but does not have what is required.
     #[error("what is required is not held")]
     Insufficient {
-        /// What of it.
+        /// What the caller does not have.
         missing: Missing,
         /// The required scopes.
         scope: Option<String>,
-        /// The object that lacks it; `None`: a token does, which holds what it was granted.
+        /// The object that lacks it; `None`: a token, which carries what it was granted.
         object: Option<ObjectRevision>,
     },
-    /// Nothing wrong with the request; it cannot be answered now.
+    /// The request is correct; it cannot be answered now.
     #[error("the endpoint cannot answer now")]
     Unavailable(Unavailable),
 }
 
-/// A request that is wrong in itself. It is the proxy's fault, except for the first.
+/// A malformed request. It is the proxy's fault, except for the first variant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Malformed {
     /// More than one Authorization header.
     SeveralHeaders,
-    /// Something else in the query than `audience`, `scope` and `anyone`, or one of them twice, empty or malformed.
+    /// The query contains something other than `audience`, `scope` and `anyone`, or a repeated, empty or malformed
+    /// parameter.
     Query,
-    /// No audience is required, or one is required although anyone may pass.
+    /// No audience is required, or one is required together with `anyone`.
     NoAudience,
-    /// Something in a query where nothing belongs.
+    /// A query where none is allowed.
     AnyQuery,
-    /// A header of ours has an unknown name, is there twice, is empty or malformed, or is sent to an address that
-    /// reads the query.
+    /// A header of ours has an unknown name, is repeated, empty or malformed, or is sent to a URL that reads the
+    /// query.
     Header,
 }
 
-/// What is not held.
+/// What the caller does not have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Missing {
     /// The audience.
@@ -62,14 +63,14 @@ pub enum Missing {
     Scope,
 }
 
-/// What the proxy, and whoever called it, sees of an [`AccessError`].
+/// What the proxy and its caller get for an [`AccessError`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Denial {
     /// HTTP status.
     pub status: u16,
     /// `error`; without one the body is empty (RFC 6750 §3.1).
     pub code: Option<&'static str>,
-    /// `error_description`: constant text, so that no input is ever echoed.
+    /// `error_description`: constant text, so that no input is echoed.
     pub description: &'static str,
     /// Values of `WWW-Authenticate`.
     pub challenges: Vec<String>,
@@ -92,7 +93,7 @@ impl AccessError {
             Self::Client(error) if error.is_told() => {
                 (403, Some("unauthorized_client"), "this secret may not be used for this")
             }
-            // One answer for every other reason, as at the token endpoint.
+            // The same answer for every other reason, as at the token endpoint.
             Self::Client(_) => (401, Some("invalid_client"), "client authentication failed"),
             Self::Token(_) => (401, Some("invalid_token"), "the access token is not valid here, or not any more"),
             Self::Insufficient { .. } => {
@@ -114,7 +115,7 @@ impl AccessError {
             Self::Client(error) if error.is_told() => vec![],
             Self::Client(_) => vec![BASIC.to_owned()],
             Self::Token(_) => vec![format!(r#"{BEARER}, error="invalid_token""#)],
-            // Scope-tokens contain neither quotes nor backslashes, and these are the proxy's own.
+            // Scope-tokens contain neither quotes nor backslashes, and these come from the proxy.
             Self::Insufficient { scope: Some(scope), .. } => {
                 vec![format!(r#"{BEARER}, error="insufficient_scope", scope="{scope}""#)]
             }
@@ -123,7 +124,7 @@ impl AccessError {
         }
     }
 
-    /// One word for the operator: which rule refused.
+    /// The rule that refused, as one word for the operator.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         match self {
@@ -137,7 +138,7 @@ impl AccessError {
         }
     }
 
-    /// The object that refused, where there is one.
+    /// The object that refused, if there is one.
     #[must_use]
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
@@ -189,13 +190,13 @@ impl From<NotGood> for AccessError {
     }
 }
 
-/// What can go wrong with Basic credentials.
+/// Errors of Basic credentials.
 impl From<TokenError> for AccessError {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Client(error) => Self::Client(error),
             TokenError::Unavailable(error) => Self::Unavailable(error),
-            // Of a token request only; here nothing is granted.
+            // These belong to token requests; forward authentication grants nothing.
             TokenError::Request(_)
             | TokenError::UnsupportedGrantType
             | TokenError::ScopeSyntax

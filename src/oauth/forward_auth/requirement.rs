@@ -1,4 +1,4 @@
-//! What a proxy requires of a request, strictly read: what is mistyped must not turn into "nothing is required".
+//! What a proxy requires of a request. Parsing is strict: a typing error must not turn into "nothing is required".
 
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::form::Form;
@@ -8,22 +8,22 @@ use crate::oauth::scope;
 /// What the caller of the API must have.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Requirement<'a> {
-    /// The API; `None`: any, or none at all.
+    /// The API; `None`: any, or none.
     pub audience: Option<&'a str>,
     /// Scopes, all of them.
     pub scopes: Vec<&'a str>,
 }
 
-/// The start of the names of our headers, in lower case.
+/// The prefix of our header names, in lower case.
 const OURS: &str = "x-postern-";
-/// The start of the rest of a name that says what is required.
+/// The prefix of the rest of a name that defines a requirement.
 const REQUIRE: &str = "require-";
-/// The rests of the names that the API gets. A client may send such a header; nothing is read from it.
+/// The rests of the header names that the API gets. A client may send such a header; it is ignored.
 const IDENTITY: [&str; 4] = ["subject", "client-id", "roles", "scope"];
 
 impl<'a> Requirement<'a> {
-    /// Reads a query: `audience` or `anyone=true`, and `scope`, each at most once and never empty, and nothing else. A token
-    /// or a secret in the query is thereby refused too (RFC 6750 §2).
+    /// Reads a query: `audience` or `anyone=true`, and `scope`, each at most once and never empty, and nothing else.
+    /// This also refuses a token or a secret in the query (RFC 6750 §2).
     ///
     /// # Errors
     /// [`Malformed::Query`], [`Malformed::NoAudience`]
@@ -31,20 +31,21 @@ impl<'a> Requirement<'a> {
         Self::of_fields(query.pairs(), Malformed::Query)
     }
 
-    /// The same from headers: `X-Postern-Require-Audience` and so on. Any other header of ours is most likely mistyped.
+    /// Reads a requirement from headers: `X-Postern-Require-Audience` and so on. Any other header of ours is probably
+    /// mistyped.
     ///
     /// # Errors
     /// [`Malformed::Header`], [`Malformed::NoAudience`]
     pub fn of_headers(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Malformed> {
         let required = headers.into_iter().filter_map(|(name, value)| {
             let field = asked(name)?.strip_prefix(REQUIRE).unwrap_or_default();
-            // What is no text is as wrong as an empty one.
+            // A value that is not text is an error, like an empty one.
             Some((field, std::str::from_utf8(value).unwrap_or_default()))
         });
         Self::of_fields(required, Malformed::Header)
     }
 
-    /// Whether a header of this name, in lower case, can mean only a requirement.
+    /// Whether a header of this name, in lower case, can only be a requirement.
     #[must_use]
     pub fn is_header(name: &str) -> bool {
         asked(name).is_some()
@@ -78,7 +79,7 @@ impl<'a> Requirement<'a> {
     }
 }
 
-/// The rest of the name of a header of ours that is not one for the API.
+/// The rest of the name of a header of ours that is not for the API.
 fn asked(name: &str) -> Option<&str> {
     name.strip_prefix(OURS).filter(|rest| !IDENTITY.contains(rest))
 }

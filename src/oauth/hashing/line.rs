@@ -1,7 +1,7 @@
-//! A waiting line that serves namespaces in turn, and within a namespace its ClientSecrets.
+//! A fair queue that serves namespaces in turn, and the ClientSecrets of a namespace in turn.
 //!
-//! A namespace in which many values are checked waits for itself: however many of its requests wait, each other namespace
-//! is served after one of them. The places in the line are shared in the same two steps.
+//! A namespace with many checks delays only itself: however many of its requests wait, each other namespace is served
+//! after one of them. The places in the queue are shared in the same two steps.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,12 +15,12 @@ use crate::shares::{QUARTER, Shares};
 
 type Uid = [u8; 16];
 
-/// The line. Clones are the same one.
+/// The queue. Clones share it.
 #[derive(Clone)]
 pub(super) struct Line(Arc<Mutex<State>>);
 
 struct State {
-    /// Free permits. No request waits while there is one.
+    /// Free permits. No request waits while a permit is free.
     free: usize,
     places: usize,
     room: Shares<Arc<str>>,
@@ -28,7 +28,7 @@ struct State {
     waiting: VecDeque<Namespace>,
 }
 
-/// A namespace of which requests wait.
+/// A namespace with waiting requests.
 struct Namespace {
     name: Arc<str>,
     room: Shares<Uid>,
@@ -36,31 +36,31 @@ struct Namespace {
     secrets: VecDeque<(Uid, VecDeque<oneshot::Sender<Permit>>)>,
 }
 
-/// Permission to work. It goes to the next in the line when it is dropped.
+/// A permit to work. On drop, the next request in the queue gets it.
 pub(super) struct Permit(Option<Line>);
 
-/// A place in the line, given up when it is dropped.
+/// A place in the queue, released on drop.
 struct Place<'a> {
     line: &'a Line,
     secret: &'a SecretRecord,
 }
 
 impl Line {
-    /// A line with so many permits, and places for so many that wait for one.
+    /// A queue with this many permits, and this many places for waiting requests.
     pub(super) fn new(permits: usize, places: usize) -> Self {
         let state =
             State { free: permits.max(1), places, room: Shares::new(QUARTER, places), waiting: VecDeque::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// A permit, if no request waits for one.
+    /// A permit, if no request waits.
     pub(super) fn free_permit(&self) -> Option<Permit> {
         let mut state = self.lock();
         state.free = state.free.checked_sub(1)?;
         Some(Permit(Some(self.clone())))
     }
 
-    /// A permit to check a value of `secret`, after a turn in the line.
+    /// A permit to check a value of `secret`, after waiting in the queue.
     pub(super) async fn permit(&self, secret: &SecretRecord, wait: Duration) -> Result<Permit, Unavailable> {
         if let Some(permit) = self.free_permit() {
             return Ok(permit);
@@ -99,7 +99,7 @@ impl State {
         None
     }
 
-    /// The next request that is served.
+    /// The next request to serve.
     fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
         let mut namespace = self.waiting.pop_front()?;
         let next = namespace.next();
@@ -112,7 +112,7 @@ impl State {
         next
     }
 
-    /// Removes the requests for `secret` that do not wait any more.
+    /// Removes the requests for `secret` that no longer wait.
     fn leave(&mut self, secret: &SecretRecord) {
         let name = &secret.object.namespace;
         let Some(number) = self.waiting.iter().position(|namespace| namespace.name == *name) else { return };
@@ -152,7 +152,7 @@ impl Namespace {
         next
     }
 
-    /// The number of requests that left.
+    /// The number of removed requests.
     fn leave(&mut self, uid: Uid) -> usize {
         let Some((_, senders)) = self.secrets.iter_mut().find(|(known, _)| *known == uid) else { return 0 };
         let before = senders.len();
@@ -169,7 +169,7 @@ impl Drop for Permit {
         let Some(line) = self.0.take() else { return };
         let mut state = line.lock();
         while let Some(next) = state.next() {
-            // A permit that is not received goes to the next one here: its drop would lock again.
+            // A permit that is not received is handed to the next request here: its drop would lock again.
             match next.send(Self(Some(line.clone()))) {
                 Ok(()) => return,
                 Err(mut permit) => permit.0 = None,

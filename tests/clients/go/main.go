@@ -1,6 +1,5 @@
-// The authenticator of kube-apiserver, with the configuration in the file AUTHENTICATION_CONFIG as kube-apiserver reads
-// it: whom it takes the bearers of the tokens in the arguments for, in their order, as one JSON array. A refusal is a
-// string.
+// The authenticator of kube-apiserver, with the configuration in the file AUTHENTICATION_CONFIG as kube-apiserver
+// reads it. Prints the users of the tokens in the arguments, in their order, as one JSON array. A refusal is a string.
 package main
 
 import (
@@ -60,13 +59,13 @@ func authenticator(ctx context.Context, file string) (oidc.AuthenticatorTokenWit
 	authenticator, err := oidc.New(ctx, oidc.Options{
 		JWTAuthenticator:  issuer,
 		CAContentProvider: pem(issuer.Issuer.CertificateAuthority),
-		// What kube-apiserver admits when it has such a configuration.
+		// What kube-apiserver accepts with such a configuration.
 		SupportedSigningAlgs: oidc.AllValidSigningAlgorithms(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	// It fetches the issuer's metadata in the background.
+	// The authenticator fetches the issuer's metadata in the background.
 	ready := func(context.Context) (bool, error) { return authenticator.HealthCheck() == nil, nil }
 	err = wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, ready)
 	return authenticator, err

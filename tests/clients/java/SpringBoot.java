@@ -1,7 +1,7 @@
-// A Spring Boot application that is a client and an API. It is configured by a delivered Secret, mounted as a service
-// binding, and by the issuer. It gets a token and calls itself with it: once as Spring Security verifies tokens by
-// default, and once with the bean of examples/resource-servers/AccessTokens.java. Arguments: the name of the binding, and
-// the audience that the API expects. Prints one JSON object: status and body of both calls.
+// A Spring Boot application that is a client and an API. A delivered Secret, mounted as a service binding, and the
+// issuer configure it. It requests a token and calls its own API with it: once with the default token verification of
+// Spring Security, and once with the bean of examples/resource-servers/AccessTokens.java. Arguments: the name of the
+// binding, and the audience that the API expects. Prints one JSON object: status and body of both calls.
 
 import com.example.billing.AccessTokens;
 import java.net.URI;

@@ -1,13 +1,13 @@
-// openid-client finds the endpoint by discovery and gets a token; oauth4webapi checks it as an API does. Arguments: the
-// kind of metadata (`oauth2` or `oidc`) and how to authenticate (`basic` or `post`). Environment and result are those of
-// ../python/credential.py.
+// openid-client finds the endpoint by discovery and requests a token; oauth4webapi verifies it like an API. Arguments:
+// the kind of metadata (`oauth2` or `oidc`) and the authentication method (`basic` or `post`). Environment and result
+// are those of ../python/credential.py.
 import * as oauth from 'oauth4webapi'
 import * as client from 'openid-client'
 
 const { CLIENT_ID, CLIENT_SECRET, ISSUER_URI, REPLICA, AUDIENCE } = process.env
 const [algorithm, method] = process.argv.slice(2)
 
-// The issuer names the first replica; this asks the one to test.
+// The issuer names the first replica; this connects to the replica under test.
 const viaReplica = (url, options) => fetch(url.toString().replace(ISSUER_URI, REPLICA), options)
 
 const authentication = method === 'basic' ? client.ClientSecretBasic : client.ClientSecretPost

@@ -1,12 +1,12 @@
-// An API with oauth4webapi, as examples/resource-servers/node.js has it: what it learns of a token before and after its
-// client revokes it. Environment as for ../python/credential.py, and API_CLIENT_ID and API_CLIENT_SECRET, the API's own
-// credential.
+// An API with oauth4webapi, as in examples/resource-servers/node.js: prints the result for a token before and after
+// its client revokes it. Environment as for ../python/credential.py, and API_CLIENT_ID and API_CLIENT_SECRET, the
+// API's own credential.
 import * as oauth from 'oauth4webapi'
 import { discover, introspect, verify } from './example.js'
 
 const { CLIENT_ID, CLIENT_SECRET, API_CLIENT_ID, API_CLIENT_SECRET, ISSUER_URI, REPLICA, AUDIENCE } = process.env
 
-// The issuer names the first replica; this asks the one to test.
+// The issuer names the first replica; this connects to the replica under test.
 const options = { [oauth.customFetch]: (url, init) => fetch(url.toString().replace(ISSUER_URI, REPLICA), init) }
 const server = await discover(ISSUER_URI, options)
 const secret = oauth.ClientSecretBasic(CLIENT_SECRET)

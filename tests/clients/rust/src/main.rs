@@ -1,5 +1,5 @@
-//! The crate `oauth2` gets a token: argument `basic` or `post`. Environment as for the clients beside it; the answer's
-//! scope goes to stdout as JSON, which the crate itself has parsed and checked.
+//! The crate `oauth2` requests a token: argument `basic` or `post`. Environment as for the other clients. Prints the
+//! scope of the response to stdout as JSON; the crate has parsed and checked it.
 
 use std::env::{self, VarError};
 use std::error::Error;
@@ -32,7 +32,7 @@ fn variable(name: &str) -> Result<String, VarError> {
     env::var(name)
 }
 
-/// One request by way of curl, which trusts the CA of `SSL_CERT_FILE`.
+/// Sends one request with curl, which trusts the CA of `SSL_CERT_FILE`.
 fn curl(request: HttpRequest) -> Result<HttpResponse, io::Error> {
     let mut command = Command::new("curl");
     command.args(["--disable", "--noproxy", "*", "--silent", "--show-error", "--write-out", "%{stderr}%{http_code}"]);
@@ -45,7 +45,7 @@ fn curl(request: HttpRequest) -> Result<HttpResponse, io::Error> {
     child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?.write_all(request.body())?;
     let output = child.wait_with_output()?;
     let status = String::from_utf8_lossy(&output.stderr).parse::<u16>().map_err(io::Error::other)?;
-    // The crate looks at the status, the media type and the body.
+    // The crate reads the status, the media type and the body.
     let response = Response::builder().status(status).header("content-type", "application/json");
     response.body(output.stdout).map_err(io::Error::other)
 }
