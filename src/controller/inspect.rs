@@ -66,6 +66,7 @@ pub(super) enum Ownership {
 
 impl<C: Clock> Context<C> {
     /// The Secret that `secret` delivers.
+    ///
     /// A Secret that is not in the store may still exist without Postern's label. The API server is asked in two cases:
     /// a value was delivered before (the Secret may have lost its label instead of having been deleted), or another
     /// Secret had the name. For a new ClientSecret `create` itself detects this.
