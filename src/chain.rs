@@ -1,9 +1,9 @@
-//! An error with its causes, on one line of a log.
+//! Formats an error with its causes on one line of a log.
 
 use std::error::Error;
 
-/// The message of `error` and those of its causes. A cause that its effect quotes already is left out, and so is the
-/// `Debug` form of a cause: some libraries add them.
+/// The message of `error` and those of its causes. A cause that the message of its effect contains is omitted, and so
+/// is the `Debug` form of a cause, which some libraries add.
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     let add = |line: String, cause: String| if line.contains(&cause) { line } else { format!("{line}: {cause}") };

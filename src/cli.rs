@@ -51,7 +51,7 @@ pub enum Command {
 
 /// The flags of `postern run`.
 #[derive(Args, Clone, Debug)]
-// Either makes the certificate of the other superfluous, and only this command knows both.
+// Each of the two flags makes the other unnecessary, and only this command has both.
 #[command(mut_arg("tls_san", |arg| arg.conflicts_with("tls_cert_file")))]
 pub struct RunCommand {
     /// Those of every process.
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(settings.len(), 9);
         for flag in settings {
             let same = run.get_arguments().find(|other| other.get_env() == flag.get_env()).unwrap();
-            // `--namespace` is what it is for kubectl here.
+            // `--namespace` has the same meaning as in kubectl here.
             let long = flag.get_long().map(|long| long.strip_prefix("operator-").unwrap_or(long));
             assert_eq!(long, same.get_long(), "{}", flag.get_id());
             assert_eq!(flag.get_default_values(), same.get_default_values(), "{}", flag.get_id());

@@ -1,4 +1,4 @@
-//! Where time comes from. Everything that decides takes an instant as an argument; only the edges hold a [`Clock`].
+//! The source of time. Decisions take an instant as an argument; only the outer layers have a [`Clock`].
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// The clock of the operating system: the only place that reads it.
+/// The clock of the operating system; no other code reads it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

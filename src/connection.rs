@@ -1,4 +1,4 @@
-//! How the API server is reached: as kubectl would.
+//! The connection to the API server, configured as for kubectl.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,11 +11,10 @@ mod pages;
 
 pub use access::{Access, AccessError};
 
-/// How long to wait for a connection. kube's default of 30 s would keep a watch silent for as long, and somebody may sit
-/// before the screen.
+/// Timeout of a connection attempt. kube's default of 30 s would delay a watch for as long, and a user may wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The configuration of the kubeconfig, or of the pod's ServiceAccount.
+/// The configuration from the kubeconfig, or from the pod's ServiceAccount.
 ///
 /// # Errors
 /// Neither of them can be used.
@@ -26,7 +25,7 @@ pub async fn infer() -> Result<Config, InferConfigError> {
 fn adjusted(mut config: Config) -> Config {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     if config.cluster_url.host().is_some_and(is_of_this_machine) {
-        // kube takes HTTPS_PROXY for every host; no proxy leads back here.
+        // kube uses HTTPS_PROXY for every host; a proxy cannot reach this API server.
         config.proxy_url = None;
     }
     config

@@ -1,13 +1,13 @@
-//! Explains what a client holds, and where each permission comes from or why it is missing, from the API objects alone;
-//! of an API, who can call it; and of an AccessGroup, which verbs it takes.
+//! Explains the permissions of a client, and the source of each or why it is missing, from the API objects alone; the
+//! clients of an API; and the verbs that an AccessGroup requires.
 //!
 //! ```text
 //! API server ─▶ gather (the only reads, with the caller's own rights) ─▶ explain (pure) ─▶ print
 //! ```
 //!
-//! Nothing is decided here: who holds what is asked of `api::authority`, and what refuses a client or a secret of the
-//! decisions in `plan` from which the controller's conditions come. What they take as observed but the API objects do
-//! not tell (whose a Secret is, for one) is left to what status says.
+//! This module makes no decisions: permissions come from `api::authority`, and rejections of a client or a secret from
+//! the decisions in `plan`, which also determine the controller's conditions. Inputs that the API objects do not
+//! contain (for example the owner of a Secret) are taken from status.
 
 mod access_group;
 mod audience;
@@ -40,7 +40,7 @@ use claims::ClientName;
 pub use crate::connection::Access;
 pub use error::ExplainError;
 
-/// Longest text that is read as a token. Ours are a kilobyte or two.
+/// Limit of the text that is read as a token. Postern's tokens have one or two kilobytes.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 
 /// What to explain.
@@ -66,24 +66,24 @@ pub enum Output {
     Json,
 }
 
-/// The settings of the operator that decide.
+/// The settings of the operator that affect the result.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The most ClientSecrets of an Application that count.
+    /// Limit of active ClientSecrets of an Application.
     pub secrets_per_application: usize,
     /// Whether namespaces need a location.
     pub namespace_location: NamespaceLocation,
-    /// How long a version of a secret may live.
+    /// The limits of the lifetime of a secret's version.
     pub lifetime: LifetimePolicy,
-    /// Longest token life.
+    /// Maximum token lifetime.
     pub token_lifetime_max: SignedDuration,
     /// The operator's own namespace.
     pub operator_namespace: String,
-    /// Issuer identifier; `None`: not told.
+    /// Issuer identifier; `None`: unknown.
     pub issuer: Option<String>,
 }
 
-/// Explains to `out`.
+/// Writes the explanation to `out`.
 pub fn run(
     question: &Question,
     access: &Access,
@@ -91,7 +91,7 @@ pub fn run(
     output: Output,
     out: &mut impl Write,
 ) -> Result<(), ExplainError> {
-    // One provider in the whole graph; a second call finds it there.
+    // One provider in the whole dependency graph; a second call finds it installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(answer(question, access, settings, output, SystemClock.now(), out))
@@ -153,7 +153,7 @@ fn show<W: Write, T: Serialize>(
     Ok(out.flush()?)
 }
 
-/// The token that was given, or that comes on standard input.
+/// The given token, or the one from standard input.
 fn token(given: &str) -> Result<String, ExplainError> {
     if given != "-" {
         return Ok(given.to_owned());

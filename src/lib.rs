@@ -5,8 +5,8 @@
 //!                   └─────▶ index (compile ─▶ swap) ◀── oauth ◀── http                    every replica
 //! ```
 //!
-//! The two halves never import each other: they meet in API objects only. `docs/architecture.md` says what each module
-//! may use; `tests/layering.rs` holds it to that.
+//! The two halves never import each other: they communicate only through API objects. `docs/architecture.md` lists the
+//! modules that each module may use; `tests/layering.rs` enforces the list.
 
 pub mod api;
 pub mod chain;

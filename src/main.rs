@@ -11,13 +11,13 @@ use postern::explain::ExplainError;
 use postern::run::Parts;
 use tikv_jemallocator::Jemalloc;
 
-/// Gives memory back after a burst, by a thread of its own: glibc keeps twice as much.
+/// Returns memory to the system after a burst, on a dedicated thread: glibc keeps twice as much.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// What a shell sees of a command that SIGPIPE has ended (128 + 13).
+/// The exit code that a shell reports for a command ended by SIGPIPE (128 + 13).
 const ENDED_BY_SIGPIPE: u8 = 141;
-/// As clap has it for a command line that cannot be read.
+/// The exit code of clap for an invalid command line.
 const BAD_COMMAND_LINE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -42,17 +42,18 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        // Who reads has read enough, as `head` does. Rust ignores the signal, so the error comes instead.
+        // The reader has closed the pipe, for example `head`. Rust ignores the signal, so the write returns an error
+        // instead.
         Err((error, _)) if is_closed_pipe(error.as_ref()) => ExitCode::from(ENDED_BY_SIGPIPE),
         Err((error, code)) => {
-            // The log may not be set up yet; this line is all there is to read.
+            // The log may not be set up yet, so this line is the only report.
             let _ = writeln!(std::io::stderr(), "postern: {}", chain(error.as_ref()));
             ExitCode::from(code)
         }
     }
 }
 
-/// Help and version are printed as usual, also for whoever asks for nothing.
+/// Help and version are printed normally, also for a command line without arguments.
 fn is_help(error: &clap::Error) -> bool {
     !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
@@ -76,7 +77,7 @@ fn print_crds() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Only of the error itself and its direct cause: what is deeper down was a connection.
+/// Checks only the error itself and its direct cause: deeper causes come from a connection.
 fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
     [Some(error), error.source()]
         .into_iter()

@@ -1,10 +1,10 @@
-//! Values that many hold, each kept once.
+//! Shares equal values, each stored once.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A pool of equal values. What nobody else holds any more is forgotten in time.
+/// A pool of equal values. Values without another owner are eventually removed.
 #[derive(Debug)]
 pub struct Pool<T: ?Sized>(Mutex<HashSet<Arc<T>>>);
 
@@ -15,14 +15,14 @@ impl<T: ?Sized> Default for Pool<T> {
 }
 
 impl<T: Eq + Hash + ?Sized> Pool<T> {
-    /// The one that equals `value`.
+    /// The shared value that equals `value`.
     pub fn shared(&self, value: Arc<T>) -> Arc<T> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get(&value) {
             return Arc::clone(known);
         }
         if known.len() == known.capacity() {
-            // Before there is room for more: what only the pool holds.
+            // Before the pool grows: remove values that only the pool owns.
             known.retain(|value| Arc::strong_count(value) > 1);
         }
         known.insert(Arc::clone(&value));

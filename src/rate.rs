@@ -1,18 +1,18 @@
-//! How often something may happen: token buckets, one for each key.
+//! Rate limits: one token bucket for each key.
 //!
-//! A bucket is kept as the instant at which it will be full again ("generic cell rate algorithm", ITU-T I.371). A full
-//! bucket needs no memory, so the table holds only keys that were used lately.
+//! A bucket is stored as the instant at which it will be full again ("generic cell rate algorithm", ITU-T I.371). A
+//! full bucket needs no memory, so the table contains only recently used keys.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// The size of a bucket, and how fast it fills.
+/// The size of a bucket, and its fill rate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rate {
-    /// How often it may happen at once.
+    /// The number of events that may happen immediately.
     pub burst: u32,
-    /// The time after which it may happen once more.
+    /// The time after which another event may happen.
     pub every: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Bucket {
         Self { rate, full_at: None }
     }
 
-    /// Takes from the bucket, if there is something in it.
+    /// Takes from the bucket, unless it is empty.
     pub fn take(&mut self, now: Instant) -> bool {
         let full_at = self.rate.take(self.full_at, now);
         self.full_at = full_at.ok().or(self.full_at);
@@ -49,7 +49,7 @@ impl Bucket {
     }
 }
 
-/// Keys after which full buckets are looked for the first time.
+/// The number of keys at which full buckets are first removed.
 const KEYS_MIN: usize = 1024;
 
 /// A bucket for each key.
@@ -71,7 +71,7 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
     /// Takes from the bucket of `key`.
     ///
     /// # Errors
-    /// The time after which there is something in it.
+    /// The time until the bucket is no longer empty.
     pub fn take(&mut self, key: &K, now: Instant) -> Result<(), Duration> {
         let full_at = self.rate.take(self.full_at.get(key).copied(), now)?;
         self.full_at.insert(key.clone(), full_at);

@@ -1,12 +1,12 @@
-//! Puts the parts together: the only module that sees everything.
+//! Connects the parts: the only module that uses all others.
 //!
 //! ```text
 //! watches ─▶ model ─▶ feed ─▶ index ◀── endpoint          `postern serve`
 //!               └───▶ controller ─▶ API server            `postern control` (the holder of the lease writes)
 //! ```
 //!
-//! `postern run` is both in one process, on one model. Either part works without knowing whether the other is in the same
-//! process: they meet in objects of the API.
+//! `postern run` is both in one process, on one model. Each part works whether or not the other is in the same process:
+//! they communicate through API objects.
 
 mod bounds;
 mod ca_file;
@@ -41,7 +41,7 @@ pub use error::RunError;
 /// Which parts a process runs, and how.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// What holds for every process.
+    /// The settings of every process.
     pub common: CommonArgs,
     /// The token endpoint.
     pub serve: Option<ServeArgs>,
@@ -76,9 +76,9 @@ pub fn run(parts: Parts) -> Result<(), RunError> {
         check_documentation(text, common.insecure_http)
             .map_err(|source| RunError::Documentation { value: text.clone(), source })?;
     }
-    // Written out when it is dropped, after the runtime is gone.
+    // Dropped last, after the runtime, which writes the remaining lines.
     let _log = logs::init(&common.log_level)?;
-    // One provider in the whole graph; a second call finds it there.
+    // One provider in the whole dependency graph; a second call finds it installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(operate(parts, issuer));
@@ -87,7 +87,8 @@ pub fn run(parts: Parts) -> Result<(), RunError> {
 }
 
 async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
-    // The first random bytes take 30 ms in each process: drawn while the API server is asked.
+    // The first random bytes take 30 ms in each process: they are generated during the first requests to the API
+    // server.
     tokio::task::spawn_blocking(random::warm_up);
     let stop = stop_signal()?;
     let bounds = parts.serve.as_ref().map(bounds::derive).transpose()?;
@@ -125,7 +126,7 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
         (Some(serving), Some(listener)) => Some(serving.start(tasks, watches.model, watches.freshness, listener)),
         _ => None,
     };
-    // A part that has ended has panicked. Without it the others would go on as if all were well.
+    // A part that has ended has panicked. Without this check the other parts would continue.
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
@@ -138,7 +139,7 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
         endpoint.finish().await?;
     }
     if let Some(lease) = lease {
-        // Without an API server the lease cannot be given back; then it runs out.
+        // Without an API server the lease cannot be released; then it expires.
         let _ = tokio::time::timeout(DRAIN, lease).await;
     }
     done.cancel();

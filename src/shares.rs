@@ -1,13 +1,13 @@
-//! Bounded room that many owners share, so that none of them can use up what others need.
+//! Limited capacity that owners share, so that no owner can exhaust it.
 //!
-//! The bound of an owner is dynamic: it depends on the places that are free ("dynamic queue length thresholds", Choudhury
-//! and Hahne, 1998). The more the others take, the smaller the bound becomes, and an owner above its bound gets nothing until
-//! places of its own are free again. No place is taken away, and a new owner gets one as long as one is free.
+//! The limit of an owner is dynamic: it depends on the free places ("dynamic queue length thresholds", Choudhury and
+//! Hahne, 1998). The more the others take, the smaller the limit becomes, and an owner above its limit gets nothing
+//! until some of its places are free again. No place is revoked, and a new owner gets one while one is free.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// How many places an owner may have, compared with the places that are free.
+/// The ratio of an owner's places to the free places.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
     /// So many places of the owner…
@@ -16,11 +16,11 @@ pub struct Bound {
     free: usize,
 }
 
-/// A quarter of what is free: one owner alone gets a fifth of the room, and ten that take all they can leave a tenth of it.
-/// For owners that keep their places for long.
+/// A quarter of the free places: one owner alone gets a fifth of the capacity, and ten greedy owners leave a tenth of
+/// it. For owners that keep their places for long.
 pub const QUARTER: Bound = Bound { places: 1, free: 4 };
-/// Three times what is free: one owner alone gets three quarters of the room. For owners that soon give their places back,
-/// one of which may be most of the load.
+/// Three times the free places: one owner alone gets three quarters of the capacity. For owners that soon free their
+/// places, one of which may cause most of the load.
 pub const TRIPLE: Bound = Bound { places: 3, free: 1 };
 
 impl Bound {
@@ -37,7 +37,7 @@ impl Bound {
     }
 }
 
-/// Who has how many places.
+/// The number of places of each owner.
 #[derive(Debug)]
 pub struct Shares<K> {
     bound: Bound,
@@ -47,20 +47,20 @@ pub struct Shares<K> {
 }
 
 impl<K: Clone + Eq + Hash> Shares<K> {
-    /// Room with `capacity` places, all of them free.
+    /// Capacity of `capacity` places, all of them free.
     #[must_use]
     pub fn new(bound: Bound, capacity: usize) -> Self {
         Self { bound, capacity, used: 0, of: HashMap::new() }
     }
 
-    /// Room in which each item of `owners` has one place.
+    /// Capacity in which each item of `owners` has one place.
     pub fn counted(bound: Bound, capacity: usize, owners: impl IntoIterator<Item = K>) -> Self {
         let mut shares = Self::new(bound, capacity);
         owners.into_iter().for_each(|owner| shares.count(owner));
         shares
     }
 
-    /// Takes a place, if the owner is below its bound.
+    /// Takes a place, if the owner is below its limit.
     pub fn take(&mut self, owner: &K) -> bool {
         let places = self.of.get(owner).copied().unwrap_or_default();
         let is_below = self.bound.admits(places, self.capacity.saturating_sub(self.used));
@@ -70,7 +70,7 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         is_below
     }
 
-    /// Takes a place that the owner was given elsewhere, if one is free.
+    /// Takes a place that was granted elsewhere, if one is free.
     pub fn take_granted(&mut self, owner: &K) -> bool {
         let is_free = self.used < self.capacity;
         if is_free {
@@ -111,7 +111,7 @@ impl<K: Clone + Eq + Hash> Shares<K> {
 mod tests {
     use super::*;
 
-    /// The places that an owner gets when it takes all it can.
+    /// The places of an owner that takes as many as it can.
     fn fill(shares: &mut Shares<u32>, owner: u32) -> usize {
         std::iter::from_fn(|| shares.take(&owner).then_some(())).count()
     }

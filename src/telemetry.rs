@@ -1,5 +1,5 @@
-//! What operators see of the process: log lines and metrics. No secret passes through here: labels come from closed
-//! sets, and whoever logs a caller's text bounds and escapes it first.
+//! Log lines and metrics of the process. No secret passes through this module: labels come from closed sets, and a
+//! caller that logs a client's text truncates and escapes it first.
 
 mod lines;
 pub mod logs;

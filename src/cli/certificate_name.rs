@@ -2,17 +2,17 @@
 
 use rustls::pki_types::ServerName;
 
-/// The text is not such a name.
+/// The text is not a valid name.
 #[derive(Debug, thiserror::Error)]
 #[error("neither a DNS name in ASCII, such as api.example.com or *.example.com, nor an IP address")]
 pub(super) struct MalformedName;
 
-/// A DNS name, its first label perhaps a wildcard, or an IP address.
+/// A DNS name, with an optional wildcard as its first label, or an IP address.
 pub(super) fn parse(text: &str) -> Result<String, MalformedName> {
     let host = text.strip_prefix("*.").unwrap_or(text);
     let is_whole = host.len() == text.len();
     match ServerName::try_from(host) {
-        // The dot of the root is no part of a name in a certificate.
+        // Names in a certificate have no trailing dot.
         Ok(ServerName::DnsName(_)) if !host.ends_with('.') => Ok(text.to_owned()),
         Ok(ServerName::IpAddress(_)) if is_whole => Ok(text.to_owned()),
         _ => Err(MalformedName),

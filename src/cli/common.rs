@@ -1,5 +1,4 @@
-//! Flags of every process: what the installation is called, where the process is watched from, and what the operator
-//! allows.
+//! Flags of every process: names of the installation, monitoring addresses, and the operator's limits.
 
 use std::net::SocketAddr;
 

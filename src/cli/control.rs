@@ -1,4 +1,4 @@
-//! Flags of the part that writes Secrets and status.
+//! Flags of the controller, which writes Secrets and status.
 
 use std::path::PathBuf;
 

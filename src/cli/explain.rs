@@ -116,7 +116,7 @@ pub enum What {
 }
 
 impl ExplainArgs {
-    /// What is asked.
+    /// The question.
     #[must_use]
     pub fn question(&self) -> Question {
         match &self.what {
@@ -127,7 +127,7 @@ impl ExplainArgs {
         }
     }
 
-    /// How the API server is reached.
+    /// The connection to the API server.
     #[must_use]
     pub fn access(&self) -> Access {
         let AccessArgs { kubeconfig, context, namespace, user, groups } = self.access.clone();
@@ -148,7 +148,7 @@ impl ExplainArgs {
     }
 }
 
-/// A setting of the operator may be given anywhere on the command line, and is listed as one.
+/// A setting of the operator is a global flag, and is listed as one.
 fn setting(arg: Arg) -> Arg {
     if arg.get_env().is_some() { arg.global(true).help_heading("Settings of the operator") } else { arg }
 }

@@ -1,11 +1,11 @@
-//! What is wrong with a command line, on one line: it may be the only one that an operator's log keeps.
+//! Formats a command-line error on one line: it may be the only line that the log of an operator keeps.
 
 use std::env;
 
 use clap::error::{ContextKind, ContextValue};
 
-/// The flag, its value, what is wrong with it and what to do, as clap says it, without the usage that follows there. Says
-/// so if the value comes from the environment.
+/// The flag, its value, the problem and the remedy, in the words of clap without the usage. Names the environment
+/// variable if the value comes from there.
 #[must_use]
 pub fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
@@ -18,7 +18,7 @@ pub fn one_line(error: &clap::Error) -> String {
     line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
-/// The environment variable of the flag that is wrong, if its value comes from there.
+/// The environment variable of the invalid flag, if its value comes from there.
 fn variable(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
     let flag = flag.split([' ', '=']).next()?;

@@ -80,7 +80,7 @@ pub struct PolicyArgs {
 }
 
 impl PolicyArgs {
-    /// How long a version of a secret may live.
+    /// The limits of the lifetime of a secret's version.
     #[must_use]
     pub fn lifetime(&self) -> LifetimePolicy {
         LifetimePolicy {
@@ -90,7 +90,7 @@ impl PolicyArgs {
         }
     }
 
-    /// What a namespace without a location admits.
+    /// The rule for a namespace without a location.
     #[must_use]
     pub fn namespace_location(&self) -> NamespaceLocation {
         if self.require_namespace_location { NamespaceLocation::Required } else { NamespaceLocation::Optional }
@@ -102,14 +102,14 @@ impl PolicyArgs {
         usize::try_from(self.objects_per_namespace).unwrap_or(usize::MAX)
     }
 
-    /// The most ClientSecrets of an Application that count.
+    /// Limit of active ClientSecrets of an Application.
     #[must_use]
     pub fn secrets_per_application(&self) -> usize {
         usize::from(self.secrets_per_application)
     }
 }
 
-/// No token lives longer, whatever anybody asks for: clients expect `expires_in` to be under a year.
+/// Upper limit of every token's lifetime: clients expect `expires_in` to be under a year.
 const TOKEN_LIFETIME_CAP: SignedDuration = SignedDuration::from_hours(364 * 24);
 
 fn token_lifetime(text: &str) -> Result<ConfigDuration, Box<dyn Error + Send + Sync>> {

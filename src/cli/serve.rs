@@ -1,4 +1,4 @@
-//! Flags of the part that faces the network.
+//! Flags of the token endpoint.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

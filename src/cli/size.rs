@@ -1,6 +1,6 @@
 //! Sizes in bytes, as Kubernetes writes them.
 
-/// A text that is no size.
+/// The text is not a size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("it must be a number of bytes, alone or with Ki, Mi or Gi, such as 256Mi")]
 pub(super) struct NotASize;

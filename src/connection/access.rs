@@ -1,4 +1,4 @@
-//! The flags of kubectl that choose a cluster, a user and a namespace.
+//! The flags of kubectl that select a cluster, a user and a namespace.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigEr
 
 use super::{adjusted, infer};
 
-/// What the flags say. Without them: the current context of the kubeconfig, or the ServiceAccount of the pod.
+/// The values of the flags. Without them: the current context of the kubeconfig, or the ServiceAccount of the pod.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// The kubeconfig file.
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig.
     pub context: Option<String>,
-    /// The namespace in place of that of the context.
+    /// The namespace that replaces that of the context.
     pub namespace: Option<String>,
     /// The user to impersonate.
     pub user: Option<String>,
@@ -22,24 +22,24 @@ pub struct Access {
     pub groups: Vec<String>,
 }
 
-/// The API server cannot be reached as the flags say.
+/// The flags do not lead to a usable configuration of the API server.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// A flag chooses from a kubeconfig, and that cannot be used.
+    /// A flag selects from a kubeconfig that cannot be used.
     #[error("the kubeconfig cannot be used: correct --kubeconfig, --context or KUBECONFIG")]
     Kubeconfig(#[source] Box<KubeconfigError>),
-    /// No flag was given, and no way to reach an API server is configured.
+    /// No flag was given, and no API server is configured.
     #[error(
         "no Kubernetes API server is configured: give --kubeconfig, set KUBECONFIG, or run in a pod with a ServiceAccount"
     )]
     Nowhere(#[source] Box<InferConfigError>),
-    /// Groups were given without the user who is in them.
+    /// Groups were given without a user.
     #[error("--as-group needs --as: give the user who is a member of the group too")]
     GroupsWithoutUser,
 }
 
 impl Access {
-    /// The configuration that the flags choose.
+    /// The configuration that the flags select.
     ///
     /// # Errors
     /// There is none, or the flags contradict each other.
@@ -58,7 +58,7 @@ impl Access {
             let who = &mut config.auth_info;
             who.impersonate = Some(user.clone());
             who.impersonate_groups = (!self.groups.is_empty()).then(|| self.groups.clone());
-            // What the kubeconfig adds belongs to the user that it names.
+            // The UID in the kubeconfig belongs to the user in the kubeconfig.
             who.impersonate_uid = None;
             who.impersonate_user_extra = None;
         }

@@ -1,8 +1,8 @@
-//! Lists in pages by size: a page is asked for again with fewer objects when it is larger than a megabyte.
+//! Limits list pages by size: a page larger than a megabyte is requested again with fewer objects.
 //!
-//! The API server bounds a page by a number of objects only, and an object may have 1.5 MB, nearly all of it in metadata
-//! that anybody may write. A page is in memory several times while it is decoded, so a few hundred objects would be enough
-//! to keep a process with little memory from ever getting past its first list.
+//! The API server limits a page only by the number of objects, and an object may have 1.5 MB, nearly all of it in
+//! metadata that any client may write. While a page is decoded, it is in memory several times, so a few hundred objects
+//! could prevent a process with little memory from completing its first list.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,12 +17,12 @@ use kube::Client;
 use kube::client::Body;
 use tower::Service;
 
-/// The largest page that is taken, unless it has only one object.
+/// The largest accepted page, unless it has only one object.
 const BYTES_MAX: usize = 1024 * 1024;
-/// A page that is too large is asked for again with this part of its objects.
+/// A page that is too large is requested again with this fraction of its objects.
 const FEWER: u32 = 4;
 
-/// A client whose lists come in pages of a bounded size.
+/// A client whose lists use pages of limited size.
 #[must_use]
 pub(super) fn by_size(client: Client) -> Client {
     let namespace = client.default_namespace().to_owned();
@@ -97,7 +97,7 @@ async fn collect(mut body: Body, bound: usize) -> Result<Option<Vec<u8>>, kube::
     Ok(Some(page))
 }
 
-/// How many objects of a path make a page, where that is fewer than is asked for.
+/// The page limit of each path, where it is lower than the requested one.
 #[derive(Default)]
 struct Limits(Mutex<HashMap<String, u32>>);
 
@@ -110,7 +110,7 @@ impl Limits {
         self.lock().insert(path.to_owned(), limit);
     }
 
-    /// Twice as many next time, if these were small.
+    /// Doubles the next limit if the objects were small.
     fn fits(&self, path: &str, asked: u32, limit: u32, bytes: usize) {
         if limit < asked && bytes < BYTES_MAX / 4 {
             let more = limit * 2;
@@ -127,7 +127,7 @@ impl Limits {
     }
 }
 
-/// How many objects a list is to have at most; `None`: it is no list, or one without a bound.
+/// The requested page limit; `None`: the request is no list, or has no limit.
 fn limit_of(request: &Request<Body>) -> Option<u32> {
     let parameters = || request.uri().query().unwrap_or_default().split('&');
     let is_watch = parameters().any(|parameter| parameter.starts_with("watch="));
@@ -135,7 +135,7 @@ fn limit_of(request: &Request<Body>) -> Option<u32> {
     (request.method() == Method::GET && !is_watch).then_some(limit)
 }
 
-/// The same with another limit.
+/// The same URI with another limit.
 fn with_limit(uri: &Uri, limit: u32) -> Uri {
     let parameters =
         uri.query().unwrap_or_default().split('&').map(|parameter| {
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// An API server with these objects, each of so many bytes; notes the limits that it is asked for.
+    /// An API server with objects of these sizes in bytes; records the requested limits.
     fn server(sizes: Vec<usize>) -> (Client, Arc<Mutex<Vec<usize>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&asked);
@@ -206,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_objects_come_in_smaller_pages_and_every_one_comes() {
-        // As large as metadata may be, and one that is larger than a page.
+        // Objects with the largest possible metadata, and one that is larger than a page.
         let mut sizes = vec![250 * 1024; 40];
         sizes[7] = 2 * BYTES_MAX;
         sizes.extend([10; 200]);

@@ -1,4 +1,4 @@
-//! AccessGroup: counts who holds it.
+//! AccessGroup: counts the users of each group.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,8 +1,8 @@
-//! What comes due by the clock alone, without an event.
+//! Work that becomes due with time, without an event.
 //!
-//! No timer lasts much longer than a minute: once a minute every ClientSecret is asked what it is due for next. Ten
-//! thousand credentials that end in a year need no memory for that, and a clock that is set by an hour does no harm for
-//! longer than a minute.
+//! No timer lasts much longer than a minute: a scan once a minute reads the next due time of every ClientSecret. Ten
+//! thousand credentials that expire in a year need no timers, and a clock that is set by an hour has an effect for at
+//! most a minute.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -22,12 +22,13 @@ use crate::clock::Clock;
 use crate::model::Key;
 use crate::plan::client_secret::next_due;
 
-/// Pause between two looks at everything.
+/// Pause between two scans.
 const EVERY: Duration = Duration::from_mins(1);
-/// What is due within this time gets a timer of its own. Longer than the pause, so that nothing falls between two looks.
+/// Work due within this time gets a timer. The horizon is longer than the pause, so that no due time falls between two
+/// scans.
 const HORIZON: SignedDuration = SignedDuration::from_secs(70);
 
-/// A timer for what is due soon; what is due later comes up by itself.
+/// Sets a timer for work that is due soon. The scan finds later work.
 pub(super) fn next(due: Option<Timestamp>, now: Timestamp) -> Next {
     match due.map(|due| due.duration_since(now)) {
         Some(wait) if wait <= HORIZON => Next::After(Duration::try_from(wait).unwrap_or_default()),
@@ -35,11 +36,11 @@ pub(super) fn next(due: Option<Timestamp>, now: Timestamp) -> Next {
     }
 }
 
-/// What an endpoint told of secrets this long ago is written down elsewhere.
+/// A replica persists reports about secrets elsewhere within this time.
 const SILENT: SignedDuration = SignedDuration::from_mins(10);
 
 impl<C: Clock> Context<C> {
-    /// Removes what endpoints told, when nobody needs it any more. Which replicas there are has to be known for that.
+    /// Removes reports of replicas that are no longer needed. This requires the list of live replicas.
     async fn forget_departed(&self, now: Timestamp) -> kube::Result<()> {
         let present = self.forget_gone(now).await?;
         let api: Api<EndpointState> = Api::namespaced(self.client.clone(), &self.settings.namespace);
@@ -53,7 +54,7 @@ impl<C: Clock> Context<C> {
         Ok(())
     }
 
-    /// Removes the Leases of replicas that went without giving theirs back, and says who is left.
+    /// Removes the expired Leases of replicas that did not release them, and returns the live replicas.
     async fn forget_gone(&self, now: Timestamp) -> kube::Result<HashSet<String>> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.settings.namespace);
         let mut present = HashSet::new();
@@ -68,7 +69,7 @@ impl<C: Clock> Context<C> {
         Ok(present)
     }
 
-    /// Whether the clock alone has changed the ClientSecret since, or will soon.
+    /// Whether time alone has changed the ClientSecret since `since`, or will soon.
     fn is_due(&self, key: &Key, since: Timestamp, now: Timestamp) -> bool {
         let Some(secret) = self.model.secrets.get(key) else { return false };
         let due =
@@ -77,28 +78,28 @@ impl<C: Clock> Context<C> {
     }
 }
 
-/// Whether nothing of it matters any more. How far a replica has come matters for as long as the replica is there, which
-/// tells it again only when it has come further.
+/// Whether the report is obsolete. Applied revisions matter while the replica is live, because the replica reports them
+/// again only after progress.
 fn is_over(told: &EndpointStateSpec, present: &HashSet<String>, now: Timestamp) -> bool {
     let ends_tokens = told.matters_until().is_some_and(|until| until > now);
     let is_awaited = told.serves.is_some() && present.contains(&told.replica);
     !ends_tokens && !is_awaited && now.duration_since(told.reported_at) > SILENT
 }
 
-/// Not if it has been told something since.
+/// Deletes the object only if it is unchanged.
 fn unchanged<K: Resource>(object: &K) -> DeleteParams {
     let preconditions = Preconditions { resource_version: object.resource_version(), uid: object.uid() };
     DeleteParams::default().preconditions(preconditions)
 }
 
-/// Has everything reconciled that is due soon, for ever.
+/// Scans until shutdown, and enqueues everything that is due soon.
 pub(super) async fn keep<C: Clock>(context: &Context<C>, secrets: Queue) {
     let mut looked = context.clock.now();
     loop {
         if let Err(error) = context.forget_departed(context.clock.now()).await {
             tracing::debug!(error = chain(&error), "what is left of replicas that are gone could not be removed");
         }
-        // However long that took, and wherever the clock was set meanwhile, nothing falls between two looks.
+        // No due time falls between two scans, even if the scan was slow or the clock was set.
         let now = context.clock.now();
         let since = looked.min(now);
         looked = now;

@@ -1,4 +1,4 @@
-//! Application: says whose client it is and what it may ask for.
+//! Application: reports its client and the permissions that the client can request.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,8 @@ use crate::clock::Clock;
 use crate::model::{Key, is_deleting};
 use crate::plan::application::{is_propagated, status};
 
-/// `secrets` are the ClientSecrets that wait; those of the namespace matter: a credential is worth more than a count, and will change it.
+/// `secrets` is the queue of ClientSecrets. While keys of the namespace wait, the count is delayed: credentials have
+/// priority and will change the count.
 pub(super) async fn reconcile<C: Clock>(
     object: Arc<Application>,
     context: Arc<Context<C>>,

@@ -1,4 +1,4 @@
-//! Status: the write that says what is true.
+//! Writes the status.
 
 use kube::ResourceExt;
 use kube::api::Patch;
@@ -10,9 +10,9 @@ use super::{Context, Error, params};
 use crate::clock::Clock;
 
 impl<C: Clock> Context<C> {
-    /// Writes status through the subresource by server-side apply, unless it is what is there already.
+    /// Writes status through the subresource by server-side apply, unless it is unchanged.
     ///
-    /// The preconditions (UID and resourceVersion) refuse a write that was decided from an older object.
+    /// The API server refuses a write decided from an older object, by its preconditions (UID and resourceVersion).
     ///
     /// A status that the API server refuses is reported on the object.
     pub(super) async fn write_status<K: Told>(&self, object: &K, status: &K::Status) -> Result<(), Error> {
@@ -37,7 +37,7 @@ impl<C: Clock> Context<C> {
                 self.status_is_written(object);
                 Ok(())
             }
-            // Deleted meanwhile: nothing to say any more.
+            // The object was deleted: there is nothing to report.
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => {
                 let error =

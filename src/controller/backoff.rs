@@ -1,34 +1,33 @@
-//! How long to wait before something is tried again that the API server has refused: longer each time, for each thing.
+//! Exponential backoff for each operation that the API server has refused.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// After the first refusal, …
+/// The wait after the first refusal, …
 const FIRST: Duration = Duration::from_secs(2);
-/// … doubled up to this: a quota that was raised is noticed in five minutes, and until then there are twelve attempts an
-/// hour.
+/// … doubled up to this limit: a raised quota takes effect within five minutes, at twelve attempts an hour.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// What was refused last time, by what was tried, in words of the caller's choice.
+/// The last refusal of each operation. The caller chooses the key.
 #[derive(Debug, Default)]
 pub(super) struct Backoff(Mutex<HashMap<String, Refused>>);
 
-/// A refusal, and when to try again.
+/// A refusal, and the time of the next attempt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Refused {
     until: Instant,
     length: Duration,
-    /// What the API server said.
+    /// The message of the API server.
     pub(super) words: String,
 }
 
 impl Backoff {
-    /// What to tell, and how long to wait, after a refusal at `now`.
+    /// The message to report, and the wait, after a refusal at `now`.
     ///
-    /// One that comes before the wait was over, because something changed meanwhile, makes it no longer. Nor are its words
-    /// told: those of some refusals are new each time (a port, a random value), and telling them is a change that has the
-    /// same thing tried at once.
+    /// A refusal before the wait has ended, because an object changed, does not extend the wait. Its message is not
+    /// reported either: some messages differ each time (a port, a random value), and reporting a new one is a change
+    /// that triggers the next attempt immediately.
     pub(super) fn after_refusal(&self, what: &str, now: Instant, words: &str) -> Refused {
         let mut all = self.lock();
         let length = match all.get(what) {
@@ -41,22 +40,22 @@ impl Backoff {
         refused
     }
 
-    /// The refusal after which `what` is not to be tried yet.
+    /// The refusal because of which `what` has to wait.
     pub(super) fn waiting(&self, what: &str, now: Instant) -> Option<Refused> {
         self.lock().get(what).filter(|refused| now < refused.until).cloned()
     }
 
-    /// What the API server said of it last.
+    /// The last message of the API server about `what`.
     pub(super) fn words(&self, what: &str) -> Option<String> {
         self.lock().get(what).map(|refused| refused.words.clone())
     }
 
-    /// Forgets what is not tried any more.
+    /// Removes the refusals of operations that are no longer tried.
     pub(super) fn forget_old(&self, now: Instant) {
         self.lock().retain(|_, refused| now < refused.until + LONGEST);
     }
 
-    /// It was not refused.
+    /// Removes the entry: the operation succeeded.
     pub(super) fn forget(&self, what: &str) {
         self.lock().remove(what);
     }
@@ -67,7 +66,7 @@ impl Backoff {
 }
 
 impl Refused {
-    /// How long to wait from `now` on.
+    /// The wait from `now`.
     pub(super) fn wait(&self, now: Instant) -> Duration {
         self.until.saturating_duration_since(now)
     }

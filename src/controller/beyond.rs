@@ -1,6 +1,6 @@
-//! Objects beyond the limit of their namespace: they count as absent, and say so.
+//! Objects beyond the limit of their namespace: they are treated as absent, and their status reports this.
 //!
-//! They are not in memory, so each is read when it is to be told.
+//! They are not in memory, so the controller reads each one before it reports on it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::ListParams;
@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::model::{Key, is_deleting};
 use crate::plan::limit;
 
-/// What the statuses of our kinds have in common.
+/// The common parts of the statuses of Postern's kinds.
 pub(super) trait Told: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned {
     type Status: Clone + Default + PartialEq + Serialize;
 
@@ -61,7 +61,8 @@ told!(Application, ApplicationStatus, |client, namespace| Api::namespaced(client
 told!(ClientSecret, ClientSecretStatus, |client, namespace| Api::namespaced(client, namespace));
 
 impl<C: Clock> Context<C> {
-    /// Says of an object that it is beyond the limit. Whatever else its status holds is left as it is: it may move up.
+    /// Reports that an object is beyond the limit. The rest of its status is unchanged, because the object may become
+    /// active.
     pub(super) async fn tell_beyond<K: Told>(&self, key: &Key) -> Result<Next, Error> {
         let Some(object) = self.read::<K>(key).await?.filter(|object| !is_deleting(object)) else {
             return Ok(Next::Change);
@@ -76,7 +77,7 @@ impl<C: Clock> Context<C> {
         Ok(Next::Change)
     }
 
-    /// The object as it is; by a list, because that is what the operator may do with these kinds.
+    /// Reads the current object. It uses a list, because the operator has only that permission for these kinds.
     async fn read<K: Told>(&self, key: &Key) -> Result<Option<K>, Error> {
         let api = K::api(self.client.clone(), &key.namespace);
         let one = ListParams::default().fields(&format!("metadata.name={}", key.name));

@@ -1,4 +1,4 @@
-//! ClientSecret: gather, decide, deliver, tell.
+//! ClientSecret: gather, decide, deliver, report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,19 +24,19 @@ use crate::plan::client_secret::{
 };
 use crate::plan::content::Content;
 
-/// A Secret of somebody else is not watched, nor is a workload that a rotation is going to restart, nor is everybody told
-/// who has a name; this often they are looked at while something is wrong with them.
+/// No watch reports a Secret of another owner, a workload before its restart, or the release of a name. While one of
+/// them blocks a ClientSecret, the controller polls at this interval.
 const CONFLICT_LOOK: Duration = Duration::from_mins(1);
-/// Nor are workloads, which are nobody's business but for the minutes in which they are restarted.
+/// Workloads are polled only during a rollout.
 const ROLLOUT_LOOK: Duration = Duration::from_secs(3);
-/// Those that wait for a person may do so for long.
+/// A rollout that waits for a user is polled less often, because it can wait for long.
 const STUCK_LOOK: Duration = Duration::from_secs(20);
-/// A restart that takes long is looked at less and less often: after this share of the time it has taken, …
+/// A slow restart is polled less and less often: the interval is this share of the elapsed time, …
 const ROLLOUT_SHARE: i32 = 8;
-/// … and at least this often.
+/// … and at most this long.
 const ROLLOUT_LOOK_MAX: Duration = Duration::from_mins(1);
 
-/// `imports` are the ClientSecrets whose imported value is to be hashed.
+/// `imports` is the queue of ClientSecrets whose imported value has to be hashed.
 pub(super) async fn reconcile<C: Clock>(
     secret: Arc<ClientSecret>,
     context: Arc<Context<C>>,
@@ -50,7 +50,7 @@ pub(super) async fn reconcile<C: Clock>(
         return Ok(Next::Change);
     }
     let (rank, has_older_claimant) = context.place(&secret);
-    // One beyond the limit is only counted: nothing is read for it.
+    // A ClientSecret beyond the limit is only counted: the controller reads nothing for it.
     let is_counted_only = rank >= context.settings.policy.limit;
     let application = if is_counted_only { ApplicationState::Missing } else { context.application_state(&secret) };
     let found = match &application {
@@ -92,7 +92,7 @@ pub(super) async fn reconcile<C: Clock>(
         }
     };
     match done {
-        // The watch brings the new status and the new Secret, and what is still to be said.
+        // The watch delivers the new status and the new Secret, which trigger the remaining reports.
         Done::Staged => Ok(Next::Change),
         Done::Waits => {
             imports.push(key);
@@ -115,17 +115,17 @@ pub(super) async fn reconcile<C: Clock>(
     }
 }
 
-/// What was done.
+/// The result of the action.
 enum Done {
     /// A new value was recorded in status, then written into the Secret.
     Staged,
     /// Nothing yet: the imported value has to be hashed first.
     Waits,
-    /// Something that status has to tell.
+    /// A result that the status reports.
     Act(Outcome),
 }
 
-/// When to look again at something that no watch reports.
+/// The poll interval for objects that no watch reports.
 fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
     let in_the_way =
         matches!(observed.delivered, Delivered::Foreign | Delivered::OtherType | Delivered::Terminating { .. })
@@ -137,17 +137,17 @@ fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
     let patience = patience.unwrap_or(ROLLOUT_LOOK);
     let rolls = |(_, rollout): &(_, Rollout)| match rollout {
         Rollout::Outdated | Rollout::Progressing(_) => Some(patience.clamp(ROLLOUT_LOOK, ROLLOUT_LOOK_MAX)),
-        // Somebody has to do something about it.
+        // A user has to act.
         Rollout::Missing | Rollout::Stuck(_) => Some(patience.clamp(STUCK_LOOK, ROLLOUT_LOOK_MAX)),
-        // The user ends it with a change of the spec, which is an event.
+        // The user ends this state with a change of the spec, which is an event.
         Rollout::Disabled | Rollout::Done => None,
     };
     in_the_way.then_some(CONFLICT_LOOK).or_else(|| observed.workloads.iter().filter_map(rolls).min())
 }
 
 impl<C: Clock> Context<C> {
-    /// Does what was decided. What turns out to be another Secret than was thought is decided about once more. `found` is
-    /// the Secret, if it was read.
+    /// Executes the decision. If the Secret is not the expected one, the controller decides once more. `found` is the
+    /// Secret, if it was read.
     async fn act(&self, observed: &mut Observed<'_>, mut found: Option<Box<Secret>>) -> Result<Done, Error> {
         let owner = observed.secret;
         if decide(observed) == Action::Create {
@@ -168,7 +168,7 @@ impl<C: Clock> Context<C> {
         let ApplicationState::Known { content, .. } = &observed.application else { return Ok(UNCHANGED) };
         match action {
             Action::None => return Ok(UNCHANGED),
-            // It went away between two looks; the next one finds out.
+            // The Secret was deleted between two reads; the next reconciliation detects this.
             Action::Create => return Err(Error::Unsettled { object: describe(owner) }),
             Action::Import(_) => return self.imported(owner).await,
             Action::RollOut => {
@@ -198,7 +198,7 @@ impl<C: Clock> Context<C> {
         self.change(observed, action, content, &found).await
     }
 
-    /// Does what was decided about a Secret that is ours.
+    /// Executes the decision about a Secret that Postern owns.
     async fn change(
         &self,
         observed: &Observed<'_>,
@@ -236,8 +236,8 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// Notes and reports that what another client changed was put right. An update of our own (a scope more, another issuer)
-    /// is nothing that a person has to know.
+    /// Records and reports the repair of a change by another client. Postern's own updates (an added scope, another
+    /// issuer) are not reported.
     fn note_repair(&self, observed: &Observed<'_>, found: &Secret, difference: Option<Difference>) {
         let Delivered::Ours { contents: contents @ (Contents::Changed | Contents::Relabelled), .. } =
             observed.delivered
@@ -277,15 +277,15 @@ impl<C: Clock> Context<C> {
             Ok(Created::Done(_)) => Ok(Done::Staged),
             Ok(Created::Occupied) => Err(Error::Unsettled { object: describe(owner) }),
             Err(error) => {
-                // If it got there all the same, the next look finds it. Recorded anew each time, the event about the
-                // record would call for the next attempt at once.
+                // If the write succeeded anyway, the next reconciliation finds the value. If each attempt recorded a
+                // new value, the event about that record would trigger the next attempt immediately.
                 self.undelivered.keep(&Key::of(owner), value);
                 Err(error)
             }
         }
     }
 
-    /// The value that was recorded last, with its version, if it was refused on its way into the Secret.
+    /// The last recorded value and its version, if the API server refused to write it into the Secret.
     fn staged_before(&self, owner: &ClientSecret) -> Option<(Value, Issued)> {
         let newest = owner.status.as_ref()?.versions.first()?;
         let value = self.undelivered.take(&Key::of(owner), &newest.id)?;
@@ -293,7 +293,8 @@ impl<C: Clock> Context<C> {
         self.is_value_of(owner, newest, &value.text).then_some((value, issued))
     }
 
-    /// Says that the API server refuses the Secret. If something else was recorded a moment ago, the next look says it.
+    /// Reports that the API server refuses the Secret. If another change was recorded just before, the next
+    /// reconciliation reports the refusal.
     async fn tell_refusal(&self, observed: &Observed<'_>, error: &Error) -> Result<(), Error> {
         let Some(refusal) = error.refusal().filter(|_| matches!(error, Error::Delivery { .. })) else { return Ok(()) };
         if self.written.is_ahead_of(observed.secret) {
@@ -304,7 +305,7 @@ impl<C: Clock> Context<C> {
         self.tell(observed.secret, &status(observed, &Outcome::Refused(refused.words))).await
     }
 
-    /// How long to wait when nothing but the last use is new: many uses are told at once.
+    /// The wait if only the last use is new: several uses are reported together.
     fn only_uses_are_new(&self, owner: &ClientSecret, wanted: &ClientSecretStatus) -> Option<Duration> {
         let told = owner.status.as_ref().filter(|told| *told != wanted)?;
         let mut but_for_uses = wanted.clone();
@@ -316,15 +317,15 @@ impl<C: Clock> Context<C> {
         (but_for_uses == *told).then(|| self.uses_pace.wait(&Key::of(owner), Instant::now())).flatten()
     }
 
-    /// Writes the status, and events about what is new in it.
+    /// Writes the status, and events about its changes.
     async fn tell(&self, owner: &ClientSecret, wanted: &ClientSecretStatus) -> Result<(), Error> {
         self.write_status(owner, wanted).await?;
         events::tell(&self.events, owner, wanted);
         Ok(())
     }
 
-    /// Tells that a Secret of an earlier ClientSecret was delivered for another client id. The status of the Application does
-    /// not know that one: backup tools leave status out.
+    /// Reports that a Secret of an earlier ClientSecret was delivered for another client id. The status of the
+    /// Application does not contain that id, because backup tools omit status.
     fn tell_other_client_id(&self, owner: &ClientSecret, content: &Content, found: &Secret) {
         let application = self.model.application(&Key::of(owner).beside(&owner.spec.application_ref.name));
         let Some((application, (key, now))) = application.zip(content.client_id()) else { return };
@@ -334,7 +335,7 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// Looks at the value to import: another one is a new version at once.
+    /// Checks the value to import: a different one immediately becomes a new version.
     async fn imported(&self, owner: &ClientSecret) -> Result<Done, Error> {
         let Some((found, compared)) = self.checked_import(owner).await? else { return Ok(Done::Waits) };
         let key = Key::of(owner);
@@ -344,7 +345,7 @@ impl<C: Clock> Context<C> {
                 None
             }
             Compared::Other(issued) => {
-                // It is delivered next, and known by then.
+                // The value is delivered next, and is known by then.
                 self.import_checks.keep(&key, found.source.clone(), Some(issued.id.clone()), Compared::Same);
                 Some(issued)
             }
@@ -352,7 +353,7 @@ impl<C: Clock> Context<C> {
         Ok(Done::Act(Outcome::Imported(found.source, issued)))
     }
 
-    /// The imported value as the version that is in force; `None`: it has to be hashed first.
+    /// The imported value as the active version; `None`: it has to be hashed first.
     async fn imported_value(&self, owner: &ClientSecret) -> Result<Option<Value>, Error> {
         let Some((found, compared)) = self.checked_import(owner).await? else { return Ok(None) };
         match (active(owner), compared) {

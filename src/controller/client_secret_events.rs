@@ -1,4 +1,4 @@
-//! What a person is told about a ClientSecret, once each: from the difference between two statuses.
+//! Events about a ClientSecret, one for each difference between two statuses.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -7,7 +7,7 @@ use crate::api::ClientSecret;
 use crate::api::client_secret::{ClientSecretStatus, RotationCause, RotationStep, VersionState};
 use crate::api::conditions::{reasons, types};
 
-/// Tells what is new in `after`.
+/// Reports the changes in `after`.
 pub(super) fn tell(events: &Sender, secret: &ClientSecret, after: &ClientSecretStatus) {
     let before = secret.status.clone().unwrap_or_default();
     issued(events, secret, &before, after);
@@ -34,13 +34,13 @@ pub(super) fn tell(events: &Sender, secret: &ClientSecret, after: &ClientSecretS
     refused_change(events, secret, &before, after);
 }
 
-/// What another client changed in the Secret was put right.
+/// Reports that a change of the Secret by another client was repaired.
 pub(super) fn repaired(events: &Sender, secret: &ClientSecret, what: &str) {
     let text = format!("What was changed in the delivered Secret was put right: {what}.");
     events.normal(secret, reasons::REPAIRED, "Repair", text);
 }
 
-/// A Secret of ours held a value that was not delivered for this ClientSecret.
+/// Reports that a Secret owned by Postern contained a value that was not delivered for this ClientSecret.
 pub(super) fn replaced(events: &Sender, secret: &ClientSecret) {
     let name = secret.spec.secret_name(&secret.metadata);
     let text = format!(
@@ -59,7 +59,7 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
         return;
     }
     match (before.versions.first(), staging(before)) {
-        // The one that was staged is delivered now.
+        // The staged version is delivered now.
         (Some(staged), Some(rotation)) if staged.id == newest.id => {
             let (reason, end) = match rotation.cause {
                 RotationCause::SecretLost => (reasons::REISSUED, "the one before it is refused.".to_owned()),
@@ -91,7 +91,7 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
     }
 }
 
-/// An old value reached the end of its overlap.
+/// The overlap of an old value has ended.
 fn retired(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
     for old in before.versions.iter().filter(|old| old.state == VersionState::Retiring && old.retires_at.is_some()) {
         if after.versions.iter().any(|now| now.id == old.id && now.state == VersionState::Retired) {
@@ -101,7 +101,7 @@ fn retired(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, 
     }
 }
 
-/// The Secret cannot be changed, by what somebody did to it or because the API server refuses it.
+/// The Secret cannot be changed: a user changed it, or the API server refuses the write.
 fn refused_change(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
     let ready = find(&after.conditions, types::READY).map(|ready| ready.reason.as_str());
     let untold = |reason: &&str| ready != Some(*reason);

@@ -1,5 +1,5 @@
-//! The delivered Secret: created, patched, removed, and read back. Never without a precondition, never one that is not
-//! ours.
+//! Creates, patches, removes and reads the delivered Secret. Each write has a precondition, and changes only Secrets
+//! that Postern owns.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,17 +21,17 @@ use crate::clock::Clock;
 use crate::model::{DeliveredSecret, Key, revision};
 use crate::plan::content::Content;
 
-/// What came of an attempt to create the Secret.
+/// The result of an attempt to create the Secret.
 #[derive(Eq, PartialEq)]
 pub(super) enum Created {
-    /// It holds the value, and has this UID.
+    /// The Secret contains the value, and has this UID.
     Done(Option<u128>),
     /// A Secret of that name exists.
     Occupied,
 }
 
 impl<C: Clock> Context<C> {
-    /// Creates the delivered Secret. The API server decides the race: one `create` wins.
+    /// Creates the delivered Secret. The API server decides the race: one `create` succeeds.
     pub(super) async fn create(
         &self,
         owner: &ClientSecret,
@@ -62,10 +62,10 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// Writes the value and what is around it into the Secret, on the condition that nobody changed it since `found`.
+    /// Writes the value and its metadata into the Secret, on the condition that it is unchanged since `found`.
     ///
-    /// What others added is left alone; what we wrote before under another name is taken away. Returns what it changed;
-    /// `None`: all is right, and nothing was written.
+    /// Keeps entries that other clients added, and removes entries that Postern wrote under an earlier name. Returns
+    /// the changes; `None`: the Secret was correct, and nothing was written.
     pub(super) async fn put(
         &self,
         owner: &ClientSecret,
@@ -90,8 +90,8 @@ impl<C: Clock> Context<C> {
         Wanted::new(owner, value, content, &self.install_keys).map_err(failed)
     }
 
-    /// Notes what was written, from the API server's answer. A webhook that changes it each time would have it written again
-    /// and again, so that is a refusal.
+    /// Records the write from the API server's response. A webhook that modifies each write would cause an endless
+    /// series of writes, so a modified response is treated as a refusal.
     fn is_as_written(
         &self,
         step: &'static str,
@@ -110,7 +110,7 @@ impl<C: Clock> Context<C> {
         Err(Error::Delivery { step, object: describe_secret(owner), source: Box::new(source) })
     }
 
-    /// Removes the Secret, on the condition that it is still the one that was seen. One that is gone already is fine.
+    /// Removes the Secret, on the condition that it is unchanged. A Secret that is already deleted is no error.
     pub(super) async fn remove(&self, owner: &ClientSecret, found: &Secret) -> Result<(), Error> {
         let preconditions =
             Preconditions { uid: found.metadata.uid.clone(), resource_version: found.resource_version() };
@@ -123,8 +123,8 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// The delivered Secret with its data; `None`: it is gone. Called only after its metadata showed that it is ours or may be,
-    /// and checks that again on what it got.
+    /// The delivered Secret with its data; `None`: it was deleted. The caller has checked by its metadata that Postern
+    /// owns it or may own it; this function checks the response again.
     pub(super) async fn read_own(&self, owner: &ClientSecret) -> Result<Option<Box<Secret>>, Error> {
         let name = owner.spec.secret_name(&owner.metadata);
         let found = self.secrets(owner).get_opt(name).await.map_err(|source| failed("read", owner, source))?;
@@ -141,7 +141,7 @@ impl<C: Clock> Context<C> {
     }
 }
 
-/// What is noted of a Secret that holds the value of the newest version.
+/// The record of a Secret that contains the value of the newest version.
 pub(super) fn finding(found: &Secret, content: &Content, right: bool) -> Finding {
     let uid = uid_number(&found.metadata).unwrap_or_default();
     Finding {
@@ -158,8 +158,8 @@ fn failed(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Erro
     Error::Api { step, object: describe_secret(owner), source: Box::new(source) }
 }
 
-/// The answer goes into status, events and the log. A policy may print what it refuses, so one that quotes the value is
-/// left out.
+/// The response becomes part of status, events and the log. A policy may print the object that it refuses, so a
+/// response that quotes the value is omitted.
 fn undelivered(step: &'static str, owner: &ClientSecret, value: &Value, source: kube::Error) -> Error {
     let source = match source {
         kube::Error::Api(answer) if quotes(&answer.message, value) => {
@@ -171,7 +171,7 @@ fn undelivered(step: &'static str, owner: &ClientSecret, value: &Value, source: 
     Error::Delivery { step, object: describe_secret(owner), source: Box::new(source) }
 }
 
-/// Whether the value stands in `text`, as it is or as Secrets show it.
+/// Whether `text` contains the value, as plain text or as Secrets encode it.
 fn quotes(text: &str, value: &Value) -> bool {
     let value = value.text.expose_secret();
     text.contains(value) || text.contains(&STANDARD.encode(value))

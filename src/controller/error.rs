@@ -1,28 +1,28 @@
-//! Why a reconciliation failed, and what that means for the next try.
+//! Errors of a reconciliation, and how each affects the next attempt.
 
 use kube::core::Status;
 
-/// A reconciliation that failed: the step and the object; the cause is the source.
+/// A failed reconciliation: the step and the object; the cause is the source.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A request to the API server failed.
     #[error("could not {step} {object}")]
     Api {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
         /// Kind, namespace and name.
         object: String,
-        /// What the API server said.
+        /// The error of the API server.
         source: Box<kube::Error>,
     },
     /// The delivered Secret could not be written.
     #[error("could not {step} {object}")]
     Delivery {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
         /// Kind, namespace and name.
         object: String,
-        /// What the API server said.
+        /// The error of the API server.
         source: Box<kube::Error>,
     },
     /// A verifier could not be computed.
@@ -30,10 +30,10 @@ pub(crate) enum Error {
     Hash {
         /// Kind, namespace and name.
         object: String,
-        /// Why.
+        /// The cause.
         source: crate::crypto::install_key::InstallKeyError,
     },
-    /// The delivered Secret changed between two looks.
+    /// The delivered Secret changed between two reads.
     #[error("{object} changed while it was reconciled")]
     Unsettled {
         /// Kind, namespace and name.
@@ -42,24 +42,24 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Whether what was looked at has changed meanwhile.
+    /// Whether the object has changed since it was read.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Unsettled { .. }) || self.answer().is_some_and(|answer| answer.code == 409)
     }
 
-    /// What the API server said to something that it understood and does not want: a quota, an admission policy, a right
-    /// that is missing.
+    /// The status with which the API server rejects a valid request: a quota, an admission policy, a missing
+    /// permission.
     pub(super) fn refusal(&self) -> Option<&Status> {
         let answer = self.answer().filter(|_| !self.is_of_terminating_namespace());
         answer.filter(|answer| match answer.code {
-            // Not there, too slow, changed meanwhile, too many: gone the next time.
+            // Not found, timeout, conflict, too many requests: the next attempt can succeed.
             404 | 408 | 409 | 429 => false,
-            // A webhook that cannot be reached is told as an error of the API server itself.
+            // The API server reports an unreachable webhook as an internal error.
             code => code == 500 || (400..500).contains(&code),
         })
     }
 
-    /// Whether the namespace is being deleted: nothing is created there any more, and nobody has to know.
+    /// Whether the namespace is being deleted: objects can no longer be created there, and no report is necessary.
     pub(super) fn is_of_terminating_namespace(&self) -> bool {
         let details = self.answer().and_then(|answer| answer.details.as_ref());
         details.is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
@@ -108,11 +108,11 @@ mod tests {
 
     #[test]
     fn a_refusal_is_what_the_api_server_understood_and_does_not_want() {
-        // Forbidden by quota, policy or right; invalid; denied by a webhook; a webhook that cannot be reached.
+        // Forbidden by quota, policy or RBAC; invalid; denied by a webhook; an unreachable webhook.
         for code in [400, 403, 413, 422, 500] {
             assert!(answered(code).refusal().is_some() && !answered(code).is_conflict(), "{code}");
         }
-        // Gone; changed meanwhile; too many at once; about to be back.
+        // Not found; conflict; too many requests; temporarily unavailable.
         for code in [404, 408, 409, 429, 503, 504] {
             assert!(answered(code).refusal().is_none(), "{code}");
         }

@@ -1,8 +1,8 @@
-//! Events for what a person wants to know: a credential was issued, refused, repaired. Never one per request, never with
-//! a secret in it.
+//! Kubernetes Events for users: a credential was issued, refused, repaired. There is no event per request, and no event
+//! contains a secret.
 //!
-//! They are written in the background, one at a time, so that a burst of work is not slowed down by telling about it.
-//! Namespaces take turns, so the burst of one of them does not delay the events of another.
+//! A background task writes the events one at a time, so that they do not slow down a burst of work. Namespaces take
+//! turns, so a burst in one of them does not delay the events of another.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,25 +27,25 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::shares::{Shares, TRIPLE};
 
-/// Events waiting to be written, twice as many as client-go keeps; namespaces share them. Further ones are dropped: the
-/// conditions say the same, and each that waits takes 400 bytes.
+/// Limit of queued events, twice that of client-go, shared by all namespaces. Further events are dropped: the
+/// conditions contain the same facts, and each queued event takes 400 bytes.
 const BACKLOG: usize = 2_000;
-/// Least pause after each event.
+/// Minimum pause after each event.
 const PAUSE: Duration = Duration::from_millis(20);
-/// More than so many that wait are a burst. Telling about ten thousand credentials must not slow down making them; who
-/// applies a handful is told at once.
+/// More queued events than this are a burst. Events about ten thousand credentials must not slow down their creation;
+/// events about a few objects are written immediately.
 const BURST: usize = 25;
-/// In a burst the pause in multiples of the time that the event took: a busy API server is asked less often.
+/// The pause in a burst, as a multiple of the time of the last write: a busy API server gets fewer requests.
 const PAUSE_FACTOR: u32 = 20;
-/// Longest pause: a server that hangs must not silence the operator after it is back.
+/// Maximum pause: after an API server has hung, events must resume soon.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// `note` may have at most 1 KiB (events.k8s.io/v1).
 const NOTE_LENGTH_MAX: usize = 1024;
 
-/// Where Kubernetes keeps events about objects without a namespace.
+/// The namespace where Kubernetes stores events about cluster-scoped objects.
 const CLUSTER_SCOPED_NAMESPACE: &str = "default";
 
-/// What happened to an object.
+/// An event about an object.
 #[derive(Debug)]
 pub(super) struct Note {
     about: ObjectReference,
@@ -56,13 +56,13 @@ pub(super) struct Note {
 }
 
 impl Note {
-    /// Where its event is kept.
+    /// The namespace that stores the event.
     fn namespace(&self) -> &str {
         self.about.namespace.as_deref().unwrap_or(CLUSTER_SCOPED_NAMESPACE)
     }
 }
 
-/// Where to drop notes.
+/// Adds notes to the queue.
 #[derive(Clone)]
 pub(super) struct Sender(Arc<Waiting>);
 
@@ -75,7 +75,7 @@ struct Waiting {
 struct Backlog {
     turns: Turns<Note>,
     room: Shares<Arc<str>>,
-    /// Number of the note that came last.
+    /// Number of the newest note.
     last: u64,
 }
 
@@ -86,7 +86,7 @@ impl Default for Backlog {
 }
 
 impl Backlog {
-    /// Whether there was room for it.
+    /// Adds the note; returns false if the queue is full.
     fn add(&mut self, note: Note) -> bool {
         let namespace: Arc<str> = note.namespace().into();
         let has_room = self.room.take(&namespace);
@@ -97,7 +97,7 @@ impl Backlog {
         has_room
     }
 
-    /// The first note of the namespace whose turn it is, and how many wait after it.
+    /// The first note of the namespace whose turn it is, and the number of notes that remain.
     fn take(&mut self) -> Option<(Note, usize)> {
         let note = self.turns.take(|_| true)?;
         self.room.free(&note.namespace().into());
@@ -106,7 +106,7 @@ impl Backlog {
 }
 
 impl Sender {
-    /// Tells that something went as it should.
+    /// Reports a success.
     pub(super) fn normal<K: Resource<DynamicType = ()>>(
         &self,
         about: &K,
@@ -117,7 +117,7 @@ impl Sender {
         self.send(Note { about: about.object_ref(&()), warning: false, reason: reason.into(), action, text });
     }
 
-    /// Tells that somebody should look.
+    /// Reports a problem that a user should check.
     pub(super) fn warning<K: Resource<DynamicType = ()>>(
         &self,
         about: &K,
@@ -167,7 +167,7 @@ pub(super) fn start(client: Client, clock: impl Clock, replica: String) -> Sende
     sender
 }
 
-/// Tells that one of the operator's own Secrets cannot be used.
+/// Reports that one of the operator's own Secrets cannot be used.
 pub(super) async fn about_own_secret(
     client: &Client,
     namespace: &str,
@@ -187,7 +187,7 @@ pub(super) async fn about_own_secret(
     write(client, event(note, clock, replica), &mut Recent::default()).await;
 }
 
-/// The pause after an event that took so long, while so many others wait.
+/// The pause after an event that took `took`, with `waiting` further events in the queue.
 fn pause_after(took: Duration, waiting: usize) -> Duration {
     if waiting > BURST { (took * PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX) } else { PAUSE }
 }
@@ -200,7 +200,7 @@ async fn write(client: &Client, event: Event, recent: &mut Recent) {
         let series = json!({"series": {"count": count, "lastObservedTime": event.event_time}});
         match api.patch(&name, &params::patch(), &Patch::Merge(&series)).await {
             Ok(_) => return,
-            // Somebody deleted the first one.
+            // The first event was deleted.
             Err(error) => {
                 tracing::debug!(error = chain(&error), "an event could not be counted, another one is written");
             }
@@ -223,7 +223,7 @@ fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
     }
     Event {
         metadata: ObjectMeta {
-            // The API server cuts the prefix to what fits, so an object with a name of 253 characters has events too.
+            // The API server truncates the prefix, so an object with a name of 253 characters has events too.
             generate_name: Some(format!("{}-", note.about.name.as_deref().unwrap_or("postern"))),
             namespace: Some(namespace),
             ..ObjectMeta::default()
@@ -240,7 +240,7 @@ fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
     }
 }
 
-/// A warning that the client id of an Application is another one than before.
+/// A warning that the client id of an Application has changed.
 pub(super) fn client_id_changed(events: &Sender, application: &Application, before: &str, now: &str) {
     let text = format!(
         "The client id was {before} and is now {now}, because the Application was created again. Change what names the old \
@@ -249,8 +249,8 @@ pub(super) fn client_id_changed(events: &Sender, application: &Application, befo
     events.warning(application, reasons::CLIENT_ID_CHANGED, "Register", text);
 }
 
-/// Tells when the condition `type_` has become False for a new reason, other than that something is on its way. It is a
-/// warning, unless what is missing may come by itself, as when objects are applied in another order.
+/// Reports that the condition `type_` has become False for a new reason, unless the change is in progress. The event is
+/// a warning, unless the missing object may follow, for example when objects are applied in another order.
 pub(super) fn refusal<K: Resource<DynamicType = ()>>(
     events: &Sender,
     about: &K,

@@ -1,7 +1,7 @@
-//! What keeps the controller from writing a status: the API server refuses it, or the object cannot be decoded.
+//! Reports a status that cannot be written: the API server refuses it, or the object cannot be decoded.
 //!
-//! Both are reported on the object, by an event and by the condition `Ready`. That condition is written alone, under a field
-//! manager of its own, so the rest of the status stays as it is. The next status that is written takes it over.
+//! Both failures are reported on the object, by an event and by the condition `Ready`. A separate field manager writes
+//! that condition, so the rest of the status is unchanged. The next complete status replaces the condition.
 
 use std::time::Instant;
 
@@ -33,12 +33,12 @@ impl<C: Clock> Context<C> {
         self.tell_failure(object, object.told(), reasons::STATUS_REFUSED, &status_of(object), words, message).await;
     }
 
-    /// The status of the object could be written: the next failure is another one.
+    /// The status was written: the next failure is a new one.
     pub(super) fn status_is_written<K: Told>(&self, object: &K) {
         self.refusals.forget(&status_of(object));
     }
 
-    /// Reports that the object cannot be decoded, for `error`.
+    /// Reports that the object cannot be decoded because of `error`.
     pub(super) async fn tell_undecodable<K: Told>(&self, key: &Key, error: &str) -> Result<Next, Error> {
         let one = ListParams::default().fields(&format!("metadata.name={}", key.name));
         let found = self.raw::<K>(&key.namespace).list(&one).await.map_err(|source| Error::Api {
@@ -63,7 +63,7 @@ impl<C: Clock> Context<C> {
         Ok(Next::Change)
     }
 
-    /// Writes the event and the condition, unless they say so already. `what` failed, with these words.
+    /// Writes the event and the condition, unless they are up to date. `what` failed with this message.
     async fn tell_failure<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,
@@ -98,7 +98,7 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// Objects of the kind as they are stored, also those that are not of its schema.
+    /// Stored objects of the kind, including objects that do not match its schema.
     fn raw<K: Resource<DynamicType = ()>>(&self, namespace: &str) -> Api<DynamicObject> {
         let resource = kube::api::ApiResource::erase::<K>(&());
         if namespace.is_empty() {

@@ -1,4 +1,4 @@
-//! The only reads: from the stores, and, where only the API server can tell, from the API server.
+//! All reads: from the stores and, where the stores are not sufficient, from the API server.
 
 use kube::{Resource, ResourceExt};
 
@@ -13,7 +13,7 @@ use crate::plan::application::{self, Closed, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
 use crate::plan::content::{Client, Content, Endpoints};
 
-/// An application with what its status is decided from.
+/// An Application with the inputs of its status.
 pub(super) struct ApplicationFacts {
     pub(super) user: Option<std::sync::Arc<ServiceUser>>,
     pub(super) authority: crate::api::authority::Authority,
@@ -42,7 +42,7 @@ impl ApplicationFacts {
 }
 
 impl<C: Clock> Context<C> {
-    /// What delivered Secrets say of the endpoint.
+    /// The endpoint data that delivered Secrets contain.
     fn endpoints(&self) -> Endpoints {
         Endpoints { ca: self.settings.ca.borrow().clone(), ..self.settings.endpoints.clone() }
     }
@@ -54,7 +54,7 @@ impl<C: Clock> Context<C> {
         ApplicationFacts { user, authority, client_id_taken_by: self.model.client_id_holder(application) }
     }
 
-    /// ClientSecrets of the application that authenticate, and all of them.
+    /// The number of the application's active ClientSecrets, and of all its ClientSecrets.
     pub(super) fn secret_counts(&self, application: &Application) -> (usize, usize) {
         let now = self.clock.now();
         let key = Key::of(application);
@@ -76,8 +76,8 @@ impl<C: Clock> Context<C> {
         let Some(found) = self.model.application(&key) else { return ApplicationState::Missing };
         let facts = self.application_facts(&found);
         let client_id = found.spec.claimed_client_id(&found.metadata);
-        // A replica that is behind finds the application by the client id in its status: it has to be there before
-        // anybody is told that the credential works.
+        // A stale replica finds the application by the client id in its status. So the status must contain the client
+        // id before the credential is reported as ready.
         let told = found.status.as_ref().and_then(|status| status.client_id.as_deref());
         if facts.client_id_taken_by.is_some() || told != Some(client_id) {
             return ApplicationState::WithoutClientId;
@@ -96,8 +96,8 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// The place of the secret among those of its application that count (at the end if it does not), and whether another
-    /// one is before it in line for its Secret's name.
+    /// The rank of the secret among the active ones of its application (last if it is inactive), and whether another
+    /// ClientSecret has precedence for the name of its Secret.
     pub(super) fn place(&self, secret: &ClientSecret) -> (usize, bool) {
         let key = Key::of(secret);
         let application = key.beside(&secret.spec.application_ref.name);

@@ -1,4 +1,4 @@
-//! Values brought from elsewhere: whether their owner allows it, and what they are.
+//! Imported values: the owner's permission, and the value itself.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -15,14 +15,14 @@ use crate::plan::client_secret::Import;
 
 /// A value that may be imported.
 pub(super) struct Found {
-    /// Where it is.
+    /// The source of the value.
     pub(super) source: SourceStatus,
     pub(super) value: SecretValue,
 }
 
 impl<C: Clock> Context<C> {
-    /// The Secret that `secret` imports from, read only if it is another one than was looked at last, or if something was
-    /// wrong with it then.
+    /// The Secret that `secret` imports from. It is read only if it differs from the last one read, or if there was a
+    /// problem with that one.
     pub(super) async fn import_of(&self, secret: &ClientSecret) -> Result<Option<Import>, Error> {
         let Some(existing) = secret.spec.existing() else { return Ok(None) };
         let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
@@ -30,7 +30,7 @@ impl<C: Clock> Context<C> {
         if is_deleting(stored.as_ref()) {
             return Ok(Some(Import::Terminating));
         }
-        // A value that was retired is looked at again, whether or not it is the same.
+        // The source of a retired value is read again even if it is unchanged.
         let is_active = |version: &Version| version.state == VersionState::Active;
         let told = secret.status.as_ref().filter(|status| status.versions.first().is_some_and(is_active));
         let same = |told: &SourceStatus| {
@@ -45,7 +45,7 @@ impl<C: Clock> Context<C> {
         Ok(Some(found.map_or(Import::NotFound, |found| judge(&found, existing))))
     }
 
-    /// The value; `None` when there is none that may be imported.
+    /// The value; `None` if there is none that may be imported.
     pub(super) async fn read_import(&self, secret: &ClientSecret) -> Result<Option<Found>, Error> {
         let Some(existing) = secret.spec.existing() else { return Ok(None) };
         let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
@@ -57,7 +57,8 @@ impl<C: Clock> Context<C> {
     }
 }
 
-/// Its owner has to allow it: whoever may write a ClientSecret need not be one who may read Secrets.
+/// The owner must permit the import, because a user who may write a ClientSecret may lack the permission to read
+/// Secrets.
 fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
     if is_deleting(found) {
         return Import::Terminating;
@@ -73,7 +74,7 @@ fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
     if !IMPORTED_LENGTH.contains(&value.chars().count()) {
         return Import::WrongLength;
     }
-    // The endpoint would look for the version that it names.
+    // The endpoint would look for the version in the prefix.
     if value.starts_with(PREFIX) {
         return Import::LooksGenerated;
     }
@@ -86,8 +87,9 @@ fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
     })
 }
 
-/// Editors and `echo` end a file with a line break, and `kubectl create secret --from-file` keeps it; who reads the value
-/// leaves it out, as a shell does. One that pods send and Postern does not verify would be of no use.
+/// Editors and `echo` end a file with a line break, and `kubectl create secret --from-file` keeps it. Readers of the
+/// value, such as shells, remove the line break. Pods would send the value without it, so Postern must verify that
+/// form.
 fn without_line_break(text: &str) -> &str {
     text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
 }
@@ -142,7 +144,7 @@ mod tests {
         ] {
             assert_eq!(judged(value), Import::ControlCharacter, "{value:?}");
         }
-        // The line break counts as no character.
+        // The line break does not count as a character.
         assert_eq!(judged("fifteen letters\n"), Import::WrongLength);
     }
 }

@@ -1,7 +1,7 @@
-//! Imported values that were hashed: what came of it, until the reconciliation that asked for it has used it.
+//! Results of hashing imported values, kept until the reconciliation that requested the hash has used them.
 //!
-//! A hash takes tens of milliseconds and 19 MiB, so one is computed at a time, in a queue of its own that serves namespaces
-//! in turns. Nothing waits for it: the ClientSecret is reconciled again when its turn was.
+//! A hash takes tens of milliseconds and 19 MiB, so one is computed at a time, in a dedicated queue in which namespaces
+//! take turns. No task waits for it: the ClientSecret is reconciled again after the hash.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,45 +19,45 @@ use crate::plan::client_secret::Issued;
 
 /// The value of a source, compared with the newest version.
 struct Checked {
-    /// Where the value was found.
+    /// The source of the value.
     source: SourceStatus,
-    /// Id of the version that it was compared with, if that one is active.
+    /// Id of the version that the value was compared with, if that version is active.
     newest: Option<String>,
     value: Compared,
 }
 
-/// What the comparison gave.
+/// The result of the comparison.
 #[derive(Clone, Debug)]
 pub(super) enum Compared {
-    /// It is the value of that version.
+    /// The value is that of the version.
     Same,
-    /// It is another one, as the version that it is to be recorded as.
+    /// The value differs; it is to be recorded as this version.
     Other(Issued),
 }
 
-/// The last result for each ClientSecret. No value is kept.
+/// The last result for each ClientSecret, without the value.
 #[derive(Default)]
 pub(super) struct ImportChecks(Mutex<HashMap<Key, Checked>>);
 
 impl ImportChecks {
-    /// What came of the value of this source; `None`: it has to be hashed first.
+    /// The result for the value of this source; `None`: it has to be hashed first.
     pub(super) fn of(&self, key: &Key, source: &SourceStatus, newest: Option<&Version>) -> Option<Compared> {
         let all = self.lock();
         let checked = all.get(key).filter(|checked| checked.source == *source)?;
         (checked.newest.as_deref() == newest.map(|newest| newest.id.as_str())).then(|| checked.value.clone())
     }
 
-    /// Notes a result.
+    /// Stores a result.
     pub(super) fn keep(&self, key: &Key, source: SourceStatus, newest: Option<String>, value: Compared) {
         self.lock().insert(key.clone(), Checked { source, newest, value });
     }
 
-    /// Forgets the result of a ClientSecret that needs none any more.
+    /// Removes the result of a ClientSecret that needs none.
     pub(super) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
 
-    /// Forgets the results of ClientSecrets that are not there any more.
+    /// Removes the results of deleted ClientSecrets.
     pub(super) fn forget_unless(&self, is_there: impl Fn(&Key) -> bool) {
         self.lock().retain(|key, _| is_there(key));
     }
@@ -67,7 +67,7 @@ impl ImportChecks {
     }
 }
 
-/// Hashes the value that a ClientSecret imports, then has it reconciled with the result.
+/// Hashes the value that a ClientSecret imports, then enqueues the ClientSecret for reconciliation.
 pub(super) async fn check<C: Clock>(
     secret: Arc<ClientSecret>,
     context: Arc<Context<C>>,
@@ -79,19 +79,19 @@ pub(super) async fn check<C: Clock>(
         let value = context.hashed(&secret, newest, found.value).await?;
         context.import_checks.keep(&key, found.source, newest.map(|newest| newest.id.clone()), value);
     }
-    // Also when there is nothing to import any more: then the reconciliation finds that out.
+    // The ClientSecret is enqueued even without a value to import: the reconciliation detects that.
     secrets.push(key);
     Ok(Next::Change)
 }
 
-/// The newest version, if it is in force.
+/// The newest version, if it is active.
 pub(super) fn active(secret: &ClientSecret) -> Option<&Version> {
     let newest = secret.status.as_ref().and_then(|status| status.versions.first());
     newest.filter(|newest| newest.state == VersionState::Active)
 }
 
 impl<C: Clock> Context<C> {
-    /// The value to import and what came of its hash; `None`: it has to be hashed first.
+    /// The value to import and the result of its hash; `None`: it has to be hashed first.
     pub(super) async fn checked_import(&self, owner: &ClientSecret) -> Result<Option<(Found, Compared)>, Error> {
         let Some(found) = self.read_import(owner).await? else {
             return Err(Error::Unsettled { object: super::gather::describe(owner) });

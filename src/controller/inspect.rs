@@ -1,4 +1,4 @@
-//! What is found under the name of a delivered Secret.
+//! Inspects the object with the name of the delivered Secret.
 //!
 //! ```text
 //! metadata (store, or API server) ─▶ ours? ─▶ terminating? ─▶ read since? ── no ─▶ read and compare
@@ -28,18 +28,18 @@ use crate::plan::content::Content;
 
 /// The state of the delivered Secret.
 pub(super) enum Seen {
-    /// The store does not have our own last write yet; its event will come.
+    /// The store does not yet contain Postern's last write; its event will arrive.
     Behind,
-    /// Other clients change it often: it is read again after this time.
+    /// Other clients change the Secret often: read it again after this time.
     Later(Duration),
-    /// The Secret as it is.
+    /// The current Secret.
     Now(Found),
 }
 
-/// What is found under the name.
+/// The object with that name.
 pub(super) struct Found {
     pub(super) delivered: Delivered,
-    /// `metadata.uid` of a Secret of ours.
+    /// `metadata.uid` of a Secret that Postern owns.
     pub(super) uid: Option<u128>,
     /// The Secret with its data, if it was read.
     pub(super) read: Option<Box<Secret>>,
@@ -51,25 +51,25 @@ impl From<Delivered> for Found {
     }
 }
 
-/// Whose a Secret is, by its metadata.
+/// The owner of a Secret, by its metadata.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Ownership {
-    /// The ClientSecret is its controller.
+    /// The ClientSecret is the controller of the Secret.
     Controlled,
-    /// It has the UID that status remembers: whatever became of its metadata, it is the one that was delivered.
+    /// The UID equals the one in status: this is the delivered Secret, even if its metadata has changed.
     Remembered,
-    /// It has no controller and names a version: it may be one of ours that was restored, or orphaned.
+    /// The Secret has no controller and names a version: it may be a restored or orphaned Secret of Postern.
     Claimable,
-    /// Somebody else's.
+    /// Another owner's Secret.
     Foreign,
 }
 
 impl<C: Clock> Context<C> {
     /// The Secret that `secret` delivers.
     ///
-    /// One that is not in the store may still exist without our label. The API server is asked when that matters: when
-    /// a value was delivered before (it may have lost its label instead of having been deleted), or when another Secret was
-    /// in the way. For a new ClientSecret `create` itself finds out.
+    /// A Secret that is not in the store may still exist without Postern's label. The API server is asked in two cases:
+    /// a value was delivered before (the Secret may have lost its label instead of having been deleted), or another
+    /// Secret had the name. For a new ClientSecret `create` itself detects this.
     pub(super) async fn delivered(&self, secret: &ClientSecret, content: &Content) -> Result<Seen, Error> {
         let key = delivered_key(secret);
         let found = match self.model.delivered.get(&key) {
@@ -95,7 +95,7 @@ impl<C: Clock> Context<C> {
         self.judged(secret, &found, content).await.map(Seen::Now)
     }
 
-    /// The same from the API server, at once.
+    /// The same, immediately from the API server.
     pub(super) async fn delivered_live(&self, secret: &ClientSecret, content: &Content) -> Result<Found, Error> {
         match self.metadata_of(delivered_key(secret)).await? {
             Some(found) => self.judged(secret, &found, content).await,
@@ -103,7 +103,7 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// Metadata only, whatever its owner.
+    /// Metadata only, for any owner.
     async fn metadata_of(&self, key: Key) -> Result<Option<DeliveredSecret>, Error> {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &key.namespace);
         let found = api.get_opt(&key.name).await.map_err(|source| Error::Api {
@@ -114,8 +114,8 @@ impl<C: Clock> Context<C> {
         Ok(found.map(|found| DeliveredSecret::new(key, &found.metadata)))
     }
 
-    /// By UIDs, which cannot be forged. A Secret without a controller may be ours all the same, but not that of a younger
-    /// ClientSecret of several that want the name.
+    /// Compares UIDs, which cannot be forged. Postern may also own a Secret without a controller, except for the
+    /// younger of several ClientSecrets that want the name.
     pub(super) fn ownership(&self, secret: &ClientSecret, found: &DeliveredSecret) -> Ownership {
         let remembered = secret.status.as_ref().and_then(|status| uuid_number(status.secret_uid.as_deref()?));
         if found.controller.is_some() && found.controller == uid_number(&secret.metadata) {
@@ -161,7 +161,7 @@ impl<C: Clock> Context<C> {
         Ok(Found { delivered, uid, read: Some(found) })
     }
 
-    /// What a Secret of ours holds, by its data. `known`: what was found in it before.
+    /// Compares the data of a Secret that Postern owns. `known`: the last finding about it.
     fn compared(
         &self,
         secret: &ClientSecret,
@@ -175,7 +175,7 @@ impl<C: Clock> Context<C> {
             return Ok(if is_controlled { Delivered::OtherType } else { Delivered::Foreign });
         }
         let now = finding(found, content, false);
-        // Deleted and made again between two looks, it is deleted all the same, whatever it holds.
+        // A Secret that was deleted and recreated between two reads counts as deleted, whatever it contains.
         let before = known.filter(|known| known.uid != now.uid);
         let value = if before.is_some() { None } else { self.held(secret, found) };
         if ownership == Ownership::Claimable && value.is_none() && !has_all_marks(found) {
@@ -188,7 +188,8 @@ impl<C: Clock> Context<C> {
             None => Contents::Right,
             Some(difference) => {
                 let is_changed = known.is_some_and(|known| known.revision != now.revision);
-                // What we wrote last is what is wanted now, so another client changed it.
+                // The last content that Postern wrote is still the wanted content, so another client changed the
+                // Secret.
                 let says = found.metadata.annotations.as_ref().and_then(|all| all.get(CONTENT_ANNOTATION));
                 let same = says.is_some_and(|digest| *digest == content.digest());
                 let tampered = difference.concerns_content() && (is_changed || same);
@@ -200,7 +201,7 @@ impl<C: Clock> Context<C> {
             }
         };
         let now = Finding {
-            // Kept until it holds a new value, so that the next reconciliation decides the same.
+            // Kept until the Secret contains a new value, so that the next reconciliation makes the same decision.
             uid: before.map_or(now.uid, |before| before.uid),
             right: value.is_some() && difference.is_none(),
             holds_value: value.is_some(),
@@ -212,7 +213,7 @@ impl<C: Clock> Context<C> {
 }
 
 impl Finding {
-    /// Whether it says all there is to know of a Secret that should hold this content.
+    /// Whether the finding is complete for a Secret that should have this content.
     fn holds_for(&self, content: &Content) -> bool {
         self.immutable || (self.right && self.content == fingerprint(&content.digest()))
     }
@@ -223,7 +224,7 @@ pub(super) fn delivered_key(secret: &ClientSecret) -> Key {
     Key::of(secret).beside(secret.spec.secret_name(&secret.metadata))
 }
 
-/// Whether the annotations of `found` say what should be in it, and nothing has to be done that depends on whether it is.
+/// Whether the annotations of `found` match the wanted content, and no pending action depends on the actual content.
 fn says_what_is_wanted(secret: &ClientSecret, found: &DeliveredSecret, content: &Content) -> bool {
     let Some(status) = &secret.status else { return false };
     let newest = status.versions.first().filter(|newest| newest.state == VersionState::Active);
@@ -252,7 +253,7 @@ fn delivered_before(secret: &ClientSecret) -> bool {
     secret.status.as_ref().is_some_and(|status| !status.versions.is_empty())
 }
 
-/// It was shown once and is gone, as it should be.
+/// The value was shown once, and the Secret was removed as specified.
 fn was_removed(secret: &ClientSecret) -> bool {
     let delivery = secret.status.as_ref().and_then(|status| status.delivery.as_ref());
     delivery.is_some_and(|delivery| delivery.removed_at.is_some())

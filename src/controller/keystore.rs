@@ -1,8 +1,8 @@
-//! Makes the install key and the signing keys, once, in two Secrets of the operator's namespace.
+//! Creates the install key and the signing keys, once, in two Secrets of the operator's namespace.
 //!
-//! One `create` wins, whatever the number of replicas; the others read what the winner wrote. A key that is missing
-//! while credentials exist is never silently made anew: a new install key would refuse every credential, a new signing
-//! key every token. Then nothing is served until the Secret is restored (docs/operations.md).
+//! One `create` succeeds, whatever the number of replicas; the others read its result. A key that is missing while
+//! credentials exist is never silently recreated: a new install key would refuse every credential, a new signing key
+//! every token. Postern then serves no requests until the Secret is restored (docs/operations.md).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,14 +24,14 @@ use crate::keystore::{
     ALGORITHMS, CURRENT, Data, INSTALL_KEY, KeystoreError, SIGNING_KEYS, StoredKeys, find, install_keys, signing_keys,
 };
 
-/// ClientSecrets looked at in one page when a key is missing.
+/// ClientSecrets per page of the check for credentials when a key is missing.
 const PAGE_SIZE: u32 = 500;
 
-/// Pause before keys that are not there are looked for again.
+/// Pause before another attempt to read missing keys.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The keys, as soon as the API server gives them. What keeps them from being used is logged, and told once as an event
-/// about the Secret, when it is another problem than before.
+/// Waits for the keys and returns them. A problem with the keys is logged, and reported once as an event about the
+/// Secret when it differs from the previous problem.
 pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: &impl Clock) -> StoredKeys {
     let mut told = String::new();
     loop {
@@ -57,7 +57,7 @@ pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: 
     }
 }
 
-/// Reads the keys, and makes them if this install is new.
+/// Reads the keys, and creates them if this install is new.
 async fn load_or_create(client: &Client, namespace: &str) -> Result<StoredKeys, KeystoreError> {
     let store = Store { api: Api::namespaced(client.clone(), namespace), client, namespace };
     let install = store.load_or_create(INSTALL_KEY, new_install_key).await?;
@@ -99,7 +99,7 @@ impl Store<'_> {
         let with = params::create();
         match self.api.create(&with, &secret).await {
             Ok(created) => Ok(created.data.unwrap_or_default()),
-            // Another replica was first, or our own first try was: its keys are the keys.
+            // Another replica created the keys, or this replica's first attempt did: use those keys.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 Ok(find(&self.api, self.namespace, name).await?.unwrap_or_default())
             }

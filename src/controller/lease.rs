@@ -1,4 +1,4 @@
-//! Who writes: the replica that holds the Lease.
+//! Leader election: only the replica that holds the Lease writes.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::chain::chain;
 
 /// Name of the Lease.
 const LEASE: &str = "postern";
-/// A replica that died is succeeded after this long.
+/// Another replica takes over a failed leader's lease after this time.
 const DURATION_SECONDS: u64 = 15;
-/// The holder renews this long before the end, so the lease survives one failed attempt.
+/// The leader renews this long before the expiry, so the lease survives one failed attempt.
 const GRACE_SECONDS: u64 = 5;
-/// Pause before a lease that cannot be read or created is tried again.
+/// Pause after a failed attempt to read or create the lease.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Tries to get and keep the lease until `stop`, and says in `leading` whether this replica has it.
+/// Acquires and renews the lease until `stop`, and reports in `leading` whether this replica has it.
 ///
-/// At the end the lease is given back, so that another replica need not wait for it to run out.
+/// Releases the lease at the end, so that another replica need not wait for its expiry.
 pub async fn hold(
     client: Client,
     namespace: String,
@@ -47,14 +47,14 @@ pub async fn hold(
             () = stop.cancelled() => {}
         }
         leading.send_replace(false);
-        // The manager releases the lease when nobody listens any more.
+        // The manager releases the lease when its last receiver is dropped.
         drop(held);
         let _ = task.await;
     }
 }
 
-/// Returns when the lease is not there. The manager makes it only once, and takes a lease that is gone for one that cannot
-/// be read just now, for as long as it lives.
+/// Returns when the lease does not exist. The manager creates it only once, and always treats a deleted lease as a
+/// temporary read error.
 async fn deleted(leases: &Api<Lease>) {
     loop {
         tokio::time::sleep(Duration::from_secs(DURATION_SECONDS)).await;

@@ -1,11 +1,11 @@
-//! The half that writes: gather → plan → apply, on the replica that holds the lease.
+//! The half that writes: gather → plan → apply, on the leader.
 //!
 //! ```text
 //! Affected ──▶ one queue per kind ──▶ reconcile: gather (the only reads) ─▶ plan (pure) ─▶ apply (the only writes)
 //! ```
 //!
-//! Once-only comes from the API server (deterministic name, `create`, resourceVersion preconditions), never from the
-//! lease or a cache: two controllers at once would only be a waste.
+//! The API server ensures that an action happens once (deterministic name, `create`, resourceVersion preconditions);
+//! the lease and the caches are not needed for that. Two active controllers would only waste work.
 
 mod access_group;
 mod agenda;
@@ -66,40 +66,40 @@ pub use keystore::await_keys;
 pub use lease::hold as hold_lease;
 pub use tls::keep as keep_certificate;
 
-/// Reconciliations of one kind at the same time. The API server creates most Secrets a second with about this many in
-/// flight (measured: 490/s with 1, 1,200/s with 16, 1,100/s with 64).
+/// Concurrent reconciliations of one kind. The API server creates the most Secrets per second at about this concurrency
+/// (measured: 490/s with 1, 1,200/s with 16, 1,100/s with 64).
 const CONCURRENCY: usize = 16;
-/// Imported values hashed at the same time: each hash takes 19 MiB.
+/// Imported values hashed concurrently: each hash takes 19 MiB.
 const HASHES: usize = 1;
-/// Objects that are opened one after the other before other tasks have their turn.
+/// Objects that are decoded before the task yields to other tasks.
 const PIECE: usize = 100;
-/// Pause after a failure that is neither a conflict nor a refusal: the API server is away, and about to be back.
+/// Pause after a failure that is neither a conflict nor a refusal: the API server is temporarily unavailable.
 const RETRY: Duration = Duration::from_secs(2);
-/// Pause after a precondition failed: the cache has to catch up first, and is about to.
+/// Pause after a failed precondition, in which the cache becomes current.
 const RETRY_CONFLICT: Duration = Duration::from_millis(100);
 
-/// What the controller needs to know.
+/// The settings of the controller.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// URLs that delivered Secrets carry; without the CA, which may change.
+    /// URLs in delivered Secrets, without the CA, which may change.
     pub endpoints: Endpoints,
     /// The CA of the endpoint's certificate.
     pub ca: watch::Receiver<Option<Arc<str>>>,
-    /// What the operator allows for ClientSecrets.
+    /// The operator's limits for ClientSecrets.
     pub policy: Policy,
-    /// The most objects of each kind in a namespace that count.
+    /// Limit of active objects of each kind in a namespace.
     pub objects_per_namespace: usize,
-    /// Longest token life.
+    /// Maximum token lifetime.
     pub token_lifetime_max: jiff::SignedDuration,
     /// Name of this replica, for events.
     pub replica: String,
     /// The operator's own namespace.
     pub namespace: String,
-    /// Adopt delivered values that nothing proves, once: the install key was lost.
+    /// After the loss of the install key: adopt unverified delivered values, once.
     pub adopt_unverified: bool,
 }
 
-/// Everything a reconciliation may use.
+/// The dependencies of a reconciliation.
 pub struct Context<C> {
     client: Client,
     model: Model,
@@ -120,15 +120,15 @@ pub struct Context<C> {
     events: events::Sender,
 }
 
-/// How the controller and the lease hear of each other.
+/// The channels between the controller and leader election.
 pub struct Lead {
-    /// To be told once the controller could write: it has seen every kind.
+    /// Notified once the controller could write: it has listed every kind.
     pub fit: oneshot::Sender<()>,
-    /// Whether it may.
+    /// Whether this replica is the leader.
     pub leading: watch::Receiver<bool>,
 }
 
-/// Runs the controller for ever: idle while it does not lead, and from the start again when it does.
+/// Runs the controller until shutdown: idle while it is not the leader, and from the start when it becomes the leader.
 pub async fn run<C: Clock + Clone>(
     client: Client,
     model: Model,
@@ -166,10 +166,10 @@ pub async fn run<C: Clock + Clone>(
             None => return,
         }
     }
-    // Nobody listens when this process is about to end.
+    // The receiver is dropped during shutdown.
     let _ = fit.send(());
     loop {
-        // Not ours to write: what changes meanwhile is looked at when the lease is won.
+        // This replica must not write. Changes are reconciled once it is the leader.
         while !*leading.borrow_and_update() {
             tokio::select! {
                 update = updates.recv() => if update.is_none() { return },
@@ -196,16 +196,16 @@ pub async fn run<C: Clock + Clone>(
     }
 }
 
-/// Has everything reconciled when clients need another CA, for ever.
+/// Enqueues everything when clients need another CA, until shutdown.
 async fn redeliver<C: Clock>(mut ca: watch::Receiver<Option<Arc<str>>>, context: &Context<C>, queues: &Queues) {
     while ca.changed().await.is_ok() {
         queues.everything(&context.model);
     }
-    // Nobody can change it any more.
+    // The CA can no longer change.
     std::future::pending::<()>().await;
 }
 
-/// Passes on what is affected, until the watches end.
+/// Forwards affected keys until the watches end.
 async fn forward(updates: &mut Subscription, queues: &Queues, propagation: &propagation::Propagation) {
     while let Some(update) = updates.recv().await {
         if let Update::Affected(affected) = update {
@@ -217,13 +217,13 @@ async fn forward(updates: &mut Subscription, queues: &Queues, propagation: &prop
     }
 }
 
-/// One queue for each kind that is reconciled.
+/// One queue for each reconciled kind.
 struct Queues {
     groups: Queue,
     users: Queue,
     applications: Queue,
     secrets: Queue,
-    /// ClientSecrets whose imported value is to be hashed.
+    /// ClientSecrets whose imported value has to be hashed.
     imports: Queue,
 }
 
@@ -262,7 +262,7 @@ impl Queues {
     }
 }
 
-/// The queues, and the work that empties them.
+/// The queues, and the future that processes them.
 fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<Output = ()> + use<C>) {
     let (queues, model, context) = (Queues::new(&context.model), context.model.clone(), || Arc::clone(context));
     let (secrets, imports, checked) = (queues.secrets.clone(), queues.imports.clone(), queues.secrets.clone());
@@ -321,7 +321,7 @@ where
     queue.work(one).await;
 }
 
-/// What failed is tried again; the log says why.
+/// Retries after a failure, and logs the reason.
 fn retry(error: &Error, wait: impl FnOnce(&Error) -> Duration) -> Next {
     if error.is_conflict() {
         tracing::debug!(%error, "looking again");

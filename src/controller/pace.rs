@@ -1,4 +1,4 @@
-//! Counts and last uses in a status change in bursts; a burst is told once, and a long one now and then.
+//! Throttles status writes for counts and last-used times: a burst is written once, and a long burst at intervals.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use crate::model::Key;
 
-/// How long a new count waits for others. Long enough for what is applied together, short enough for a person.
+/// How long a new count waits for others. Long enough for objects that are applied together, short enough for a user.
 pub(super) const BURST: Duration = Duration::from_millis(500);
-/// Least time between two counts of one object at first, …
+/// Minimum time between two counts of one object at first, …
 const INTERVAL: Duration = Duration::from_secs(5);
-/// … doubled up to a minute while they keep coming: otherwise each of ten thousand credentials that are applied at once
-/// would cost its application a write.
+/// … doubled up to a minute while new counts arrive: otherwise each of ten thousand credentials that are applied
+/// together would cost its Application a write.
 const INTERVAL_MAX: Duration = Duration::from_mins(1);
 
-/// Least time between two times of last use. With the time until a replica reports it, that is less than a minute.
+/// Minimum time between two last-used times. With the reporting delay of a replica, that is less than a minute.
 const USES_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Least time between two reads of a delivered Secret that other clients change, …
+/// Minimum time between two reads of a delivered Secret that other clients change, …
 const READS_INTERVAL: Duration = Duration::from_secs(1);
 /// … doubled up to this while the changes continue.
 const READS_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
-/// Room that is kept when nothing is due.
+/// Capacity that is kept when nothing is due.
 const ROOM: usize = 64;
 
-/// When the news of each object are due.
+/// When the changes of each object are due.
 #[derive(Debug)]
 pub(super) struct Pace {
     due: Mutex<HashMap<Key, Due>>,
@@ -35,18 +35,18 @@ pub(super) struct Pace {
 
 #[derive(Debug, Default)]
 struct Due {
-    /// Since when there is something to tell.
+    /// When the first unwritten change arrived.
     since: Option<Instant>,
     told: Option<(Instant, Duration)>,
 }
 
 impl Pace {
-    /// For counts, which are best told when they are final.
+    /// For counts, which are best written when they are final.
     pub(super) fn of_counts() -> Self {
         Self { due: Mutex::default(), interval: INTERVAL, interval_max: INTERVAL_MAX }
     }
 
-    /// For times of last use, which are never final.
+    /// For last-used times, which are never final.
     pub(super) fn of_uses() -> Self {
         Self { due: Mutex::default(), interval: USES_INTERVAL, interval_max: USES_INTERVAL }
     }
@@ -56,17 +56,17 @@ impl Pace {
         Self { due: Mutex::default(), interval: READS_INTERVAL, interval_max: READS_INTERVAL_MAX }
     }
 
-    /// How long to wait before the news of `key` are written; `None`: now.
+    /// How long to wait before the changes of `key` are written; `None`: write now.
     pub(super) fn wait(&self, key: &Key, now: Instant) -> Option<Duration> {
         self.wait_past(key, now, |_| now)
     }
 
-    /// The same while others wait for work that will change it again: lets them go first, for the longest interval at most.
+    /// The same while queued work will change `key` again: waits for that work, for the longest interval at most.
     pub(super) fn wait_behind_others(&self, key: &Key, now: Instant) -> Option<Duration> {
         self.wait_past(key, now, |since| (now + self.interval).min(since + self.interval_max))
     }
 
-    /// `earliest`: given since when there are news, before when they are not written.
+    /// `earliest`: the earliest time of the write, from the time of the first change.
     fn wait_past(&self, key: &Key, now: Instant, earliest: impl Fn(Instant) -> Instant) -> Option<Duration> {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let due = all.entry(key.clone()).or_default();
@@ -77,7 +77,7 @@ impl Pace {
         }
         let wait = at.saturating_duration_since(now);
         if wait.is_zero() {
-            // Counts that came one after the other without a pause are a burst.
+            // Counts that arrive without a pause are a burst.
             let goes_on = due.told.filter(|(told, interval)| now.duration_since(*told) < *interval * 2);
             let interval = goes_on.map_or(self.interval, |(_, interval)| (interval * 2).min(self.interval_max));
             *due = Due { since: None, told: Some((now, interval)) };
@@ -85,7 +85,7 @@ impl Pace {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Forgets what makes no difference any more: objects come and go.
+    /// Removes entries without an effect, because objects are created and deleted.
     pub(super) fn forget_old(&self, now: Instant) {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let matters = |due: &Due| {
@@ -138,7 +138,7 @@ mod tests {
         for number in 0..1_000 {
             assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start), Some(BURST));
         }
-        // Half of them were deleted before anything was told.
+        // Half of them were deleted before a write.
         for number in 0..500 {
             assert_eq!(pace.wait(&Key::new("billing", &number.to_string()), start + BURST), None);
         }

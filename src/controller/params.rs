@@ -1,4 +1,4 @@
-//! How every write says who made it.
+//! Parameters of every write, with its field manager.
 
 use kube::api::{PatchParams, PostParams, ValidationDirective};
 
@@ -12,14 +12,14 @@ pub(super) fn patch() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// Server-side apply of a condition that says why the rest of the status is not written. The manager of the rest would
-/// give up what it does not repeat.
+/// Server-side apply of a condition about the failure to write the rest of the status. With the same manager, the
+/// fields that the condition's write omits would be removed.
 pub(super) fn apply_alone() -> PatchParams {
     PatchParams { field_manager: Some(format!("{FIELD_MANAGER}-failure")), ..apply() }
 }
 
-/// Server-side apply. Nobody reads the API server's warnings of fields that it does not know, and looking for some makes it
-/// parse the YAML that it takes this for a second time.
+/// Server-side apply. Postern ignores the API server's warnings about unknown fields, and the check for them makes the
+/// API server parse the body, which it treats as YAML, a second time.
 pub(super) fn apply() -> PatchParams {
     PatchParams { force: true, field_validation: Some(ValidationDirective::Ignore), ..patch() }
 }

@@ -1,7 +1,7 @@
-//! When every live replica serves an Application as it is. A replica is live while it renews its Lease, and says in its
-//! EndpointState how far it has come.
+//! Detects when every live replica serves the current version of an Application. A replica is live while it renews its
+//! Lease, and reports its applied revisions in its EndpointState.
 //!
-//! Nothing is asked while no Application waits for the answer.
+//! No request is made while no Application waits for the answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,27 +22,27 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::model::{Key, Model, revision};
 
-/// Least time between two looks, so that the news of several replicas are one.
+/// Minimum time between two checks, so that one check covers the reports of several replicas.
 const SETTLE: Duration = Duration::from_millis(100);
-/// A look without news: a replica may have gone.
+/// Interval of checks without a report: a replica may have stopped.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What waits, and how far every live replica has come.
+/// The waiting Applications, and the applied revisions of every live replica.
 #[derive(Default)]
 pub(super) struct Propagation {
-    /// Applications, and how far every replica has to come.
+    /// Applications, and the revisions that every replica has to apply.
     waiting: Mutex<BTreeMap<Key, Serves>>,
     served: Mutex<Serves>,
     news: Notify,
 }
 
 impl Propagation {
-    /// Whether every live replica serves what is needed.
+    /// Whether every live replica serves `needed`.
     pub(super) fn is_served(&self, needed: Serves) -> bool {
         self.served.lock().unwrap_or_else(PoisonError::into_inner).covers(needed)
     }
 
-    /// Has the application looked at when this is served everywhere; `None`: it waits for nothing any more.
+    /// Enqueues the application when every replica serves `needed`; `None`: the application no longer waits.
     pub(super) fn watch_for(&self, application: &Key, needed: Option<Serves>) {
         match needed {
             None => drop(self.waiting().remove(application)),
@@ -54,12 +54,12 @@ impl Propagation {
         }
     }
 
-    /// A replica said something.
+    /// A replica has reported.
     pub(super) fn heard(&self) {
         self.news.notify_one();
     }
 
-    /// Every live replica has come so far: the applications that waited for that.
+    /// Every live replica has applied `served`: returns the applications that waited for that.
     fn reached(&self, served: Serves) -> Vec<Key> {
         *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
         self.waiting().extract_if(.., |_, needed| served.covers(*needed)).map(|(key, _)| key).collect()
@@ -70,7 +70,7 @@ impl Propagation {
     }
 }
 
-/// How far a replica has to come to serve this version of the application and of what it depends on.
+/// The revisions that a replica has to apply to serve this version of the application and its dependencies.
 pub(super) fn needed(application: &Application, user: Option<&ServiceUser>, model: &Model) -> Serves {
     let number = |revision: u64| i64::try_from(revision).unwrap_or(i64::MAX);
     let groups = user.iter().flat_map(|user| user.spec.groups.iter().flatten());
@@ -83,7 +83,7 @@ pub(super) fn needed(application: &Application, user: Option<&ServiceUser>, mode
     }
 }
 
-/// Has every application looked at that has come to be served everywhere, for ever.
+/// Enqueues every application that all replicas now serve, until shutdown.
 pub(super) async fn keep<C: Clock>(context: &Context<C>, applications: Queue) {
     let propagation = &context.propagation;
     loop {
@@ -104,7 +104,7 @@ pub(super) async fn keep<C: Clock>(context: &Context<C>, applications: Queue) {
 }
 
 impl<C: Clock> Context<C> {
-    /// What every live replica serves: nothing, when one has not told, or when there is none.
+    /// The revisions that every live replica serves: none, if a replica has not reported or no replica is live.
     async fn served_by_all(&self) -> kube::Result<Serves> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.settings.namespace);
         let now = self.clock.now();
@@ -121,12 +121,12 @@ impl<C: Clock> Context<C> {
     }
 }
 
-/// The leases by which replicas say that they are there.
+/// The Leases of the replicas.
 pub(super) async fn replica_leases(api: &Api<Lease>) -> kube::Result<Vec<Lease>> {
     Ok(api.list(&ListParams::default().labels(&format!("{COMPONENT_LABEL}={REPLICA}"))).await?.items)
 }
 
-/// The replica that holds this lease, if it has renewed it in time.
+/// The replica that holds this lease, if the lease has not expired.
 fn live(lease: LeaseSpec, now: Timestamp) -> Option<String> {
     let lasts = SignedDuration::from_secs(lease.lease_duration_seconds?.into());
     let renewed = lease.renew_time?.0;

@@ -1,9 +1,10 @@
-//! Keys that wait to be reconciled: each once, fairly by namespace, and never while it is being reconciled.
+//! Work queue of reconciliation keys: each key once, fair between namespaces, and never while the key is being
+//! reconciled.
 //!
-//! The semantics are those of client-go's work queue, with two additions. Namespaces are served in turns, and one namespace
-//! has at most half of the workers: a tenant that causes much work delays its own. Keys that end access are served before
-//! keys that grant it. kube's `applier` is not used, because it wants whole objects in a store of its own, and keeps room
-//! for as many keys as ever waited: 7 MiB after ten thousand at once.
+//! The semantics are those of client-go's work queue, with two additions. Namespaces take turns, and one namespace has
+//! at most half of the workers: a tenant that causes much work delays only its own keys. Keys that end access are
+//! served before keys that grant it. kube's `applier` is not used, because it needs whole objects in a separate store,
+//! and never releases the capacity of its longest queue: 7 MiB after ten thousand keys.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -17,15 +18,15 @@ use tokio::time::Instant;
 use super::turns::Turns;
 use crate::model::Key;
 
-/// Room that is kept when the queue is empty.
+/// Capacity that is kept when the queue is empty.
 const ROOM: usize = 64;
-/// After this many urgent keys in a row, another one is served: work that ends access never stops all other work.
+/// After this many urgent keys in a row, another key is served: work that ends access never stops all other work.
 const URGENT_IN_A_ROW: usize = 8;
 
-/// When an object is to be looked at again after it was reconciled.
+/// When an object is reconciled again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
-    /// When it changes, or something that it depends on.
+    /// When the object or one of its dependencies changes.
     Change,
     /// After this time at the latest.
     After(Duration),
@@ -47,20 +48,20 @@ pub(super) struct Queue(Arc<Shared>);
 
 struct Shared {
     workers: usize,
-    /// Whether what is to be done for a key ends access. Asked whenever the key begins to wait.
+    /// Whether the work for a key ends access. Called whenever the key is added to the queue.
     is_urgent: Box<dyn Fn(&Key) -> bool + Send + Sync>,
     state: Mutex<State>,
     changed: Notify,
 }
 
-/// What is served first, and what after it.
+/// The priorities.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Lane {
     Urgent,
     Normal,
 }
 
-/// Where a key waits.
+/// The position of a waiting key.
 #[derive(Clone, Copy)]
 struct Place {
     lane: Lane,
@@ -69,21 +70,21 @@ struct Place {
 
 #[derive(Default)]
 struct State {
-    /// Most keys of one namespace that are worked on at once.
+    /// Most keys of one namespace that are processed concurrently.
     share: usize,
     urgent: Turns<Key>,
     normal: Turns<Key>,
-    /// What is in a lane, and what will be when it is not busy any more.
+    /// Keys in a lane, and keys that will be added to one after their current reconciliation.
     waiting: HashMap<Key, Place>,
-    /// What is being worked on, by namespace. As many as there are workers at most.
+    /// Keys that are being reconciled, by namespace. At most one for each worker.
     busy: HashMap<Arc<str>, Vec<Key>>,
-    /// One timer for a key: what is looked at before it ends says anew when to look again.
+    /// One timer for a key: an earlier reconciliation sets a new timer.
     timers: HashMap<Key, Instant>,
-    /// The same by time.
+    /// The same, ordered by time.
     agenda: BTreeSet<(Instant, Key)>,
-    /// Number of the key that came last.
+    /// Number of the newest key.
     last: u64,
-    /// Urgent keys that were taken since the last other one.
+    /// Urgent keys that were taken since the last normal key.
     in_a_row: usize,
 }
 
@@ -94,25 +95,25 @@ impl Queue {
         Self(Arc::new(Shared { workers, is_urgent: Box::new(is_urgent), state, changed: Notify::new() }))
     }
 
-    /// Has `key` reconciled once more, unless it is about to be.
+    /// Enqueues `key` once more, unless it is already waiting.
     pub(super) fn push(&self, key: Key) {
         let is_urgent = (self.0.is_urgent)(&key);
         self.lock().push(key, is_urgent);
         self.0.changed.notify_one();
     }
 
-    /// Has `key` reconciled after this time, or when it is going to be anyhow: for what is in no hurry.
+    /// Enqueues `key` after this time or at its earlier timer, for work that is not urgent.
     pub(super) fn push_after(&self, key: Key, wait: Duration) {
         self.lock().push_unless_due(key, Instant::now() + wait);
         self.0.changed.notify_one();
     }
 
-    /// How many keys of the namespace wait for a worker.
+    /// The number of keys of the namespace that wait for a worker.
     pub(super) fn waiting_in(&self, namespace: &str) -> usize {
         self.lock().waiting_in(namespace)
     }
 
-    /// Reconciles whatever comes, for ever: never one key twice at once.
+    /// Reconciles keys until shutdown: never one key twice concurrently.
     pub(super) async fn work<F: Future<Output = Next>>(&self, reconcile: impl Fn(Key) -> F) {
         let keys = futures::stream::unfold((), |()| async { Some((self.next().await, ())) });
         let reconcile = &reconcile;
@@ -153,7 +154,7 @@ impl State {
         }
         let lane = if is_urgent { Lane::Urgent } else { Lane::Normal };
         match self.waiting.get(&key).copied() {
-            // It became urgent while it waited. What is urgent stays so.
+            // The key became urgent while it waited. Urgent keys stay urgent.
             Some(place) if place.lane == Lane::Normal && is_urgent => {
                 self.lane(place.lane).remove(&key.namespace, place.number);
             }
@@ -185,7 +186,7 @@ impl State {
         }
     }
 
-    /// The next key, or when there will be one if nothing happens before.
+    /// The next key, or the time of the next timer.
     fn take(&mut self, now: Instant, is_urgent: impl Fn(&Key) -> bool) -> Result<Key, Option<Instant>> {
         while let Some((_, key)) = self.agenda.first().filter(|(due, _)| *due <= now).cloned() {
             let is_urgent = is_urgent(&key);
@@ -202,7 +203,7 @@ impl State {
         Ok(key)
     }
 
-    /// The next key of a namespace that has not its share of the workers yet. Objects of the cluster are no tenant's.
+    /// The next key of a namespace that is below its share of the workers. Cluster-scoped objects have no share.
     fn take_from(&mut self, lane: Lane) -> Option<Key> {
         let Self { share, busy, urgent, normal, .. } = self;
         let may_have_one = |namespace: &str| namespace.is_empty() || busy.get(namespace).map_or(0, Vec::len) < *share;
@@ -220,7 +221,7 @@ impl State {
             }
         }
         if let Some(place) = self.waiting.get(key).copied() {
-            // Something changed meanwhile.
+            // The object has changed since.
             self.lane(place.lane).add(&key.namespace, place.number, key.clone());
         } else if let Next::After(wait) = next {
             self.push_at(key.clone(), now + wait);

@@ -1,4 +1,4 @@
-//! Each key once, never twice at once, again when it is due; namespaces in turns, and what ends access first.
+//! Each key once, never twice concurrently, again when it is due; namespaces in turns, and keys that end access first.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,7 +10,7 @@ fn key(name: usize) -> Key {
     Key::new("billing", &name.to_string())
 }
 
-/// Takes all that can be taken.
+/// Takes all available keys.
 fn taken(state: &mut State, now: Instant) -> Vec<Key> {
     std::iter::from_fn(|| state.take(now, |_| false).ok()).collect()
 }
@@ -149,7 +149,7 @@ fn of(namespace: &str, name: usize) -> Key {
     Key::new(namespace, &name.to_string())
 }
 
-/// Names in the order in which one worker after the other takes them, each done at once.
+/// Names in the order in which a single worker takes them, each finished immediately.
 fn served(state: &mut State, is_urgent: impl Fn(&Key) -> bool + Copy) -> Vec<String> {
     let now = Instant::now();
     let take = || {
@@ -230,8 +230,8 @@ fn a_flood_of_urgent_keys_does_not_stop_the_others() {
 }
 
 proptest! {
-    /// Whatever other namespaces have waiting or in work: a key of a namespace with nothing else is taken after one key of
-    /// each other namespace at most.
+    /// A key of a namespace without other keys is taken after at most one key of each other namespace, whatever those
+    /// namespaces have waiting or in progress.
     #[test]
     fn no_tenant_makes_another_wait_for_more_than_one_turn(
         flood in proptest::collection::vec((0_usize..6, 0_usize..200), 0..400),

@@ -1,8 +1,8 @@
-//! The start after an install key was lost: values that nothing proves any more are adopted once.
+//! The start after the loss of an install key: unverified values are adopted once.
 //!
-//! The flag asks for it, and three things bound it. Only ClientSecrets that are older than the new key and have no version
-//! are concerned, each until it was reconciled once; after the last of them the Secret of the key is annotated, so that the
-//! flag has no effect at any later start.
+//! The flag enables recovery, within three bounds. It covers only ClientSecrets that are older than the new key and
+//! have no version, each until its first reconciliation. After the last of them the Secret of the key is annotated, so
+//! that the flag has no effect at any later start.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,10 +24,10 @@ use crate::clock::Clock;
 use crate::keystore::INSTALL_KEY;
 use crate::model::Key;
 
-/// How often it is checked whether all of them were reconciled.
+/// Interval of the check whether all of them were reconciled.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// ClientSecrets whose value is adopted as it is, until they are reconciled.
+/// ClientSecrets whose value is adopted without proof, until they are reconciled.
 #[derive(Debug, Default)]
 pub(super) struct Recovery(Mutex<HashSet<Key>>);
 
@@ -36,7 +36,7 @@ impl Recovery {
         self.lock().contains(client_secret)
     }
 
-    /// The ClientSecret was reconciled, with whatever result.
+    /// The ClientSecret was reconciled, with any result.
     pub(super) fn done(&self, client_secret: &Key) {
         self.lock().remove(client_secret);
     }
@@ -47,7 +47,7 @@ impl Recovery {
 }
 
 impl<C: Clock> Context<C> {
-    /// Finds out which values may be adopted, before anything is reconciled. Whether there is a recovery.
+    /// Determines which values may be adopted, before any reconciliation. Returns whether there is a recovery.
     pub(super) async fn begin_recovery(&self) -> bool {
         if !self.settings.adopt_unverified {
             return false;
@@ -71,7 +71,7 @@ impl<C: Clock> Context<C> {
         true
     }
 
-    /// Waits until all were reconciled, and annotates the Secret of the key. Never ends.
+    /// Waits until all were reconciled, and annotates the Secret of the key. Never returns.
     pub(super) async fn finish_recovery(&self, is_under_way: bool) {
         if is_under_way {
             while !self.is_recovered() {
@@ -95,7 +95,7 @@ impl<C: Clock> Context<C> {
         open.is_empty()
     }
 
-    /// Whether the ClientSecret has no version, and is older than this.
+    /// Whether the ClientSecret has no version, and is older than `than`.
     fn is_orphaned(&self, key: &Key, than: Timestamp) -> bool {
         let created = |secret: &ClientSecret| secret.metadata.creation_timestamp.as_ref().map(|time| time.0);
         self.model.secrets.get(key).is_some_and(|secret| {

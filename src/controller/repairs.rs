@@ -1,6 +1,7 @@
-//! When what other clients change in a delivered Secret is put right: at once, and less and less often while they go on.
+//! Schedules the repair of delivered Secrets that other clients change: immediately, then less and less often while the
+//! changes continue.
 //!
-//! Two controllers that disagree on a label would else write without end.
+//! Otherwise two controllers that disagree on a label would write endlessly.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,13 +14,13 @@ use super::secret_content::Difference;
 use crate::api::names::FIELD_MANAGER;
 use crate::model::Key;
 
-/// After the second repair in a row, …
+/// The wait after the second repair in a row, …
 const FIRST: Duration = Duration::from_secs(2);
 /// … doubled up to this.
 const LONGEST: Duration = Duration::from_mins(5);
-/// A change so long after the wait is a new one, not an answer to the repair.
+/// A change this long after the wait is a new one, not a reaction to the repair.
 const PAUSE: Duration = Duration::from_mins(1);
-/// Room that is kept when nothing is repaired.
+/// Capacity that is kept when nothing is repaired.
 const ROOM: usize = 64;
 
 /// The last repair of each Secret.
@@ -34,7 +35,7 @@ struct Repair {
 }
 
 impl Repairs {
-    /// The Secret was put right at `now`; `what` names the fields and who changed them.
+    /// The Secret was repaired at `now`; `what` names the fields and the clients that changed them.
     pub(super) fn note(&self, secret: &Key, now: Instant, what: String) {
         let mut all = self.lock();
         let before = all.get(secret).filter(|repair| now < repair.until + PAUSE);
@@ -42,14 +43,14 @@ impl Repairs {
         all.insert(secret.clone(), Repair { until: now + length, length, what });
     }
 
-    /// What was changed again and again, and how long to wait before it is put right the next time.
+    /// The fields that were changed repeatedly, and the wait before the next repair.
     pub(super) fn contested(&self, secret: &Key, now: Instant) -> Option<(String, Duration)> {
         let all = self.lock();
         let repair = all.get(secret).filter(|repair| now < repair.until)?;
         Some((repair.what.clone(), repair.until - now))
     }
 
-    /// Forgets what nobody has changed for a while.
+    /// Removes entries without a recent change.
     pub(super) fn forget_old(&self, now: Instant) {
         let mut all = self.lock();
         all.retain(|_, repair| now < repair.until + PAUSE);
@@ -61,7 +62,7 @@ impl Repairs {
     }
 }
 
-/// The fields that differ, each with the field managers that wrote it last, as `metadata.labels[team] (by helm)`.
+/// The fields that differ, each with its last field managers, as `metadata.labels[team] (by helm)`.
 pub(super) fn changed(found: &Secret, difference: &Difference) -> String {
     let managers = found.metadata.managed_fields.as_deref().unwrap_or_default();
     let fields = difference.keys.iter().map(|key| {

@@ -1,4 +1,4 @@
-//! Workloads that are restarted when a new version is delivered: as `kubectl rollout restart` does, once a version.
+//! Restarts workloads when a new version is delivered: as `kubectl rollout restart` does, once per version.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use crate::model::is_deleting;
 use crate::plan::client_secret::Rollout;
 
 impl<C: Clock> Context<C> {
-    /// How far the restarts have come; nothing while none is under way.
+    /// The state of the restarts; empty while none is in progress.
     pub(super) async fn workloads_of(&self, secret: &ClientSecret) -> Result<Vec<(Workload, Rollout)>, Error> {
         let status = secret.status.as_ref();
         let rolling = status.and_then(|status| status.rotation.as_ref());
@@ -50,8 +50,8 @@ impl<C: Clock> Context<C> {
         Ok(seen)
     }
 
-    /// Workloads of `spec.rotation.rollout` that the next rotation could not restart. They are looked for when the spec is
-    /// new, and for as long as one is unavailable: a rotation under way finds out by itself.
+    /// Workloads of `spec.rotation.rollout` that the next rotation could not restart. They are checked when the spec is
+    /// new, and while one is unavailable: a rotation in progress detects them automatically.
     pub(super) async fn unavailable_workloads(&self, secret: &ClientSecret) -> Result<Vec<(Workload, Rollout)>, Error> {
         let wanted = secret.spec.rotation.as_ref().and_then(|rotation| rotation.rollout.as_deref());
         let (Some(wanted), false) =
@@ -89,7 +89,7 @@ impl<C: Clock> Context<C> {
         Ok(found.is_some_and(|found| !is_deleting(&found)))
     }
 
-    /// The API of the namespace of the ClientSecret.
+    /// The API for the namespace of the ClientSecret.
     fn api_beside<K>(&self, secret: &ClientSecret) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -97,9 +97,9 @@ impl<C: Clock> Context<C> {
         Api::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default())
     }
 
-    /// Restarts those that have not been restarted for the newest version. Doing it twice restarts once: the mark that it
-    /// leaves in the template of the pods is the version itself. One that the API server refuses to restart keeps none of
-    /// the others from it.
+    /// Restarts workloads that have not been restarted for the newest version. A repeated call restarts nothing again:
+    /// the annotation in the pod template is the version. If the API server refuses one restart, the others still
+    /// happen.
     pub(super) async fn roll_out(
         &self,
         secret: &ClientSecret,
@@ -127,7 +127,7 @@ impl<C: Clock> Context<C> {
         Ok(())
     }
 
-    /// What the API server refuses is told, and tried again less and less often; whatever else failed is an error.
+    /// Reports a refusal of the API server, which is retried less and less often; any other failure is an error.
     fn refused(&self, secret: &ClientSecret, workload: &Workload, error: Error) -> Result<Rollout, Error> {
         let Some(refusal) = error.refusal() else { return Err(error) };
         let what = restart_of(secret, workload);
@@ -171,7 +171,7 @@ impl<C: Clock> Context<C> {
     }
 }
 
-/// Whether the workloads of the spec are to be looked for: nothing has been said of them, or something that may be over.
+/// Whether to check the workloads of the spec: no state was reported, or a reported problem may be fixed.
 fn asks_for_workloads(secret: &ClientSecret) -> bool {
     let Some(status) = &secret.status else { return true };
     let rotating = status.conditions.iter().find(|condition| condition.type_ == types::ROTATING);
@@ -179,15 +179,15 @@ fn asks_for_workloads(secret: &ClientSecret) -> bool {
     status.rotation.is_none() && (is_open || status.observed_generation != secret.metadata.generation)
 }
 
-/// The annotation of a pod template that says for which version of this ClientSecret it was restarted.
+/// The annotation of a pod template with the version of this ClientSecret for which it was restarted.
 fn annotation(secret: &ClientSecret) -> String {
     let digest = digest(secret.metadata.uid.as_deref());
     format!("{ROLLOUT_ANNOTATION_PREFIX}{}", digest.get(..12).unwrap_or_default())
 }
 
-/// What all three kinds have.
+/// The common part of the three kinds.
 pub(super) trait Template {
-    /// An annotation of the pods to come.
+    /// An annotation of future pods.
     fn annotation(&self, key: &str) -> Option<&str>;
 }
 
@@ -221,7 +221,7 @@ fn restart_of(secret: &ClientSecret, workload: &Workload) -> String {
     format!("{workload} for {}", describe(secret))
 }
 
-/// As `kubectl rollout status` judges it.
+/// The same criteria as `kubectl rollout status`.
 fn deployment(found: &Deployment) -> (Option<String>, Rollout) {
     let (spec, status) = (found.spec.clone().unwrap_or_default(), found.status.clone().unwrap_or_default());
     let stuck = status.conditions.iter().flatten().find(|condition| {

@@ -1,4 +1,4 @@
-//! What a delivered Secret should hold, and how one that is found differs from it.
+//! The wanted content of a delivered Secret, and how an existing Secret differs from it.
 
 use std::collections::BTreeMap;
 
@@ -27,16 +27,16 @@ pub(super) struct Wanted {
     pub(super) owner: Option<OwnerReference>,
 }
 
-/// How a Secret differs from what is wanted.
+/// How a Secret differs from the wanted content.
 pub(super) struct Difference {
-    /// A merge patch (RFC 7396) that puts it right.
+    /// A merge patch (RFC 7396) that repairs the Secret.
     pub(super) patch: Json,
     /// What the patch changes, as `data/KEY`, `labels/KEY`, `annotations/KEY` and `ownerReferences`.
     pub(super) keys: Vec<String>,
 }
 
 impl Wanted {
-    /// What is delivered for `owner`: the value, and what is around it.
+    /// The content to deliver for `owner`: the value and its metadata.
     pub(super) fn new(
         owner: &ClientSecret,
         value: &Value,
@@ -64,8 +64,8 @@ impl Wanted {
         })
     }
 
-    /// How `found` differs; `None`: it holds all of it. What others added is no difference; what we wrote before under
-    /// another name is.
+    /// How `found` differs; `None`: it has all the wanted content. Additions of other clients are no difference;
+    /// entries that Postern wrote under an earlier name are one.
     pub(super) fn differs(&self, found: &Secret) -> Option<Difference> {
         let written = found.annotations().get(KEYS_ANNOTATION).map(String::as_str).unwrap_or_default();
         let written: Vec<&str> = written.split(' ').collect();
@@ -75,8 +75,8 @@ impl Wanted {
             json!(changes)
         };
         let metadata = &found.metadata;
-        // Of an immutable Secret only metadata can be changed. Its labels are what it is watched by, and its annotations
-        // say what is in it.
+        // Only the metadata of an immutable Secret can be changed. Postern watches it by its labels, and its
+        // annotations describe its content.
         let is_immutable = found.immutable == Some(true);
         let only_if = |wrong: BTreeMap<String, Json>| if is_immutable { BTreeMap::new() } else { wrong };
         let data = patch("data", only_if(changes("data", &written, found.data.as_ref(), &self.data)));
@@ -92,7 +92,8 @@ impl Wanted {
         (!keys.is_empty()).then(|| Difference { patch: json!({"metadata": patched, "data": data}), keys })
     }
 
-    /// The owner references that make `owner` the controller; `None`: it is. Other owners stay, none of them as controller.
+    /// The owner references that make `owner` the controller; `None`: `owner` is the controller. Other owners stay,
+    /// none of them as controller.
     fn references_for(&self, found: &ObjectMeta) -> Option<Vec<OwnerReference>> {
         let wanted = self.owner.as_ref()?;
         let there = found.owner_references.as_deref().unwrap_or_default();
@@ -106,14 +107,14 @@ impl Wanted {
     }
 }
 
-/// The controller owner reference, without `blockOwnerDeletion`: nothing has to wait for the Secret to go.
+/// The controller owner reference, without `blockOwnerDeletion`: no deletion has to wait for that of the Secret.
 fn owner_reference(owner: &ClientSecret) -> Option<OwnerReference> {
     let mut reference = owner.controller_owner_ref(&())?;
     reference.block_owner_deletion = None;
     Some(reference)
 }
 
-/// Whether a Secret carries everything by which those of Postern are recognised. Anybody may have written that.
+/// Whether a Secret has all marks of a Secret of Postern. Any client may have written them.
 pub(super) fn has_all_marks(found: &Secret) -> bool {
     let label = |(key, value)| found.labels().get(key).is_some_and(|found| found == value);
     [(MANAGED_BY_LABEL, MANAGED_BY), (COMPONENT_LABEL, CREDENTIAL)].into_iter().all(label)
@@ -121,8 +122,8 @@ pub(super) fn has_all_marks(found: &Secret) -> bool {
 }
 
 impl Difference {
-    /// Whether it is nothing but labels and annotations of the user: ours have names of our own, and spec.delivery may not
-    /// add such.
+    /// Whether only labels and annotations of the user differ. Postern's have distinct names, which spec.delivery may
+    /// not use.
     pub(super) fn is_added_only(&self) -> bool {
         let is_ours = |name: &str| name.starts_with("postern.dev/") || name.starts_with("app.kubernetes.io/");
         self.keys.iter().all(|key| match key.split_once('/') {
@@ -131,14 +132,15 @@ impl Difference {
         })
     }
 
-    /// Whether it is more than a note of ours beside the content.
+    /// Whether more than Postern's annotations about the content differs.
     pub(super) fn concerns_content(&self) -> bool {
         let notes = [KEYS_ANNOTATION, MAC_ANNOTATION].map(|note| format!("annotations/{note}"));
         self.keys.iter().any(|key| !notes.contains(key))
     }
 }
 
-/// The entries of a merge patch that make `found` hold `wanted`, and no longer what we wrote and do not want.
+/// The entries of a merge patch that add `wanted` to `found`, and remove entries that Postern wrote and no longer
+/// wants.
 fn changes<V: PartialEq + serde::Serialize>(
     part: &str,
     written: &[&str],
@@ -153,7 +155,8 @@ fn changes<V: PartialEq + serde::Serialize>(
     outdated.chain(wrong.map(|(key, value)| (key.clone(), json!(value)))).collect()
 }
 
-/// The names of what is written for this content, with spaces between. Labels and annotations that every delivered Secret
+/// The names that are written for this content, separated by spaces. Labels and annotations that every delivered Secret
+/// has are omitted.
 /// has are not among them.
 fn names(content: &Content) -> String {
     let data = content.keys().map(|key| format!("data/{key}"));

@@ -1,4 +1,4 @@
-//! Events that are repeated: the first one counts them (`series` of events.k8s.io/v1), as client-go has it.
+//! Counts repeated events in the first event (`series` of events.k8s.io/v1), like client-go.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::events::v1::Event;
 
-/// A repetition after so long is an event of its own.
+/// A repetition after this time is a new event.
 const ENDS_AFTER: Duration = Duration::from_mins(6);
-/// Events that are remembered; of more, the oldest is forgotten.
+/// Limit of remembered events; the oldest is removed.
 const REMEMBERED: usize = 1_000;
 
-/// The events of the last minutes, by what they say.
+/// Recent events, by their content.
 #[derive(Debug, Default)]
 pub(super) struct Recent(HashMap<u64, Told>);
 
@@ -23,7 +23,8 @@ struct Told {
 }
 
 impl Recent {
-    /// The event that says the same as `event`, and how often that has been said with this time; `None`: it is the first.
+    /// The event with the same content as `event`, and the number of occurrences including this one; `None`: `event` is
+    /// the first.
     pub(super) fn repeated(&mut self, event: &Event, now: Instant) -> Option<(String, i32)> {
         let told = self.0.get_mut(&key(event)).filter(|told| now < told.last + ENDS_AFTER)?;
         told.count = told.count.saturating_add(1);

@@ -1,4 +1,4 @@
-//! ServiceUser: resolves its groups and says what they come to.
+//! ServiceUser: resolves its groups and reports the resulting permissions.
 
 use std::sync::Arc;
 

@@ -1,13 +1,13 @@
-//! What waits, served in turns: every namespace has one item served before another namespace has its next one.
+//! Round-robin queue: every namespace has one item served before another namespace has its next one.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Items by namespace; within one they keep the order of their numbers.
 pub(super) struct Turns<T> {
-    /// The namespaces in `items`, each once; the first has the next turn.
+    /// The namespaces in `items`, each once; the first one is next.
     order: VecDeque<Arc<str>>,
-    /// By number: an item that is removed is found without a scan.
+    /// By number: an item is removed without a scan.
     items: HashMap<Arc<str>, BTreeMap<u64, T>>,
 }
 
@@ -32,7 +32,7 @@ impl<T> Turns<T> {
         }
     }
 
-    /// The first item of the first namespace that may have one now. A namespace that is passed over keeps its turn.
+    /// The first item of the first eligible namespace. A namespace that is skipped keeps its turn.
     pub(super) fn take(&mut self, may_have_one: impl Fn(&str) -> bool) -> Option<T> {
         let mut at = 0;
         while let Some(namespace) = self.order.get(at) {
@@ -59,12 +59,12 @@ impl<T> Turns<T> {
         None
     }
 
-    /// How many items of the namespace wait.
+    /// The number of waiting items of the namespace.
     pub(super) fn waiting_in(&self, namespace: &str) -> usize {
         self.items.get(namespace).map_or(0, BTreeMap::len)
     }
 
-    /// Gives back what an emptied queue does not need.
+    /// Releases capacity that an emptied queue does not need.
     pub(super) fn shrink_to(&mut self, room: usize) {
         self.order.shrink_to(room);
         self.items.shrink_to(room);

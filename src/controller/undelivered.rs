@@ -1,5 +1,5 @@
-//! Values that are recorded in status and that did not get into their Secret: kept for the next attempt, which then has
-//! nothing to record. They are lost with the process; then another value is recorded.
+//! Values that are recorded in status but not written into their Secret. They are kept for the next attempt, which then
+//! has nothing to record. They are lost with the process; then another value is recorded.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,22 +12,22 @@ use crate::model::Key;
 pub(super) struct Undelivered(Mutex<HashMap<Key, Value>>);
 
 impl Undelivered {
-    /// Keeps a value that nobody has been given.
+    /// Keeps a value that no client has received.
     pub(super) fn keep(&self, key: &Key, value: Value) {
         self.lock().insert(key.clone(), value);
     }
 
-    /// The value of version `id`, which is not kept any longer; nor is any other.
+    /// Removes and returns the value of version `id`; a kept value of another version is dropped.
     pub(super) fn take(&self, key: &Key, id: &str) -> Option<Value> {
         self.lock().remove(key).filter(|value| value.id == id)
     }
 
-    /// Forgets the value of a ClientSecret that waits for none.
+    /// Removes the value of a ClientSecret that waits for none.
     pub(super) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
 
-    /// Forgets the values of ClientSecrets that are not there any more.
+    /// Removes the values of deleted ClientSecrets.
     pub(super) fn forget_unless(&self, is_there: impl Fn(&Key) -> bool) {
         self.lock().retain(|key, _| is_there(key));
     }

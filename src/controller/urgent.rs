@@ -1,7 +1,7 @@
 //! Work that ends access. It is served before work that grants it.
 //!
-//! Decided from the stores whenever a key begins to wait, not from the event that brought it: so it is also right after a
-//! restart, and when a write is tried again.
+//! The decision is made from the stores whenever a key is added to the queue, not from its event: so it is also correct
+//! after a restart, and for a retry.
 
 use kube::ResourceExt;
 
@@ -9,13 +9,13 @@ use crate::api::ClientSecret;
 use crate::api::conditions::{is_switched_off, reasons, types};
 use crate::model::{Key, Model};
 
-/// Whether access through this ClientSecret is to end: it is revoked, or the Secret that its value is in or comes from was
-/// deleted or replaced, and the status does not say so yet.
+/// Whether access through this ClientSecret is to end: it is revoked, or its delivered or source Secret was deleted or
+/// replaced, and the status does not report that yet.
 pub(super) fn secret(model: &Model, key: &Key) -> bool {
     model.secrets.get(key).is_some_and(|secret| is_revoked_now(&secret) || has_lost_its_value(model, key, &secret))
 }
 
-/// Whether the Application is to be reported as closed: it is suspended, or its ServiceUser is, or is gone.
+/// Whether the Application is to be reported as disabled: it is suspended, or its ServiceUser is suspended or deleted.
 pub(super) fn application(model: &Model, key: &Key) -> bool {
     let Some(application) = model.applications.get(key) else { return false };
     let Some(status) = &application.status else { return false };

@@ -1,4 +1,4 @@
-//! Secret values on their way: generated, found in a Secret, or imported, and the verifiers made of them.
+//! Secret values (generated, found in a Secret, or imported) and their verifiers.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,7 +17,7 @@ use crate::crypto::secret::{self, SecretValue, VersionId};
 use crate::model::Key;
 use crate::plan::client_secret::Issued;
 
-/// A value with the name of its version and its birth.
+/// A value with the id and the creation time of its version.
 pub(super) struct Value {
     pub(super) id: String,
     pub(super) text: SecretValue,
@@ -25,7 +25,7 @@ pub(super) struct Value {
 }
 
 impl Value {
-    /// A value brought from elsewhere, as a new version.
+    /// An imported value, as a new version.
     pub(super) fn imported(value: SecretValue, now: Timestamp) -> Self {
         Self { id: VersionId::generate().to_string(), text: value, at: whole_second(now) }
     }
@@ -52,8 +52,8 @@ impl<C: Clock> Context<C> {
         self.install_keys.verify(&version.verifier, value.expose_secret(), uid_bytes(&owner.metadata))
     }
 
-    /// The value in a delivered Secret, whatever its key, if Postern delivered it: the one of the newest version, or, if
-    /// status knows none yet, the one that was on its way into status. Every client that can write Secrets can put another one there.
+    /// The value in a delivered Secret, under any key, if Postern delivered it: that of the newest version or, if
+    /// status has no version yet, the one that was being recorded. Any client that can write Secrets can replace it.
     pub(super) fn held(&self, owner: &ClientSecret, found: &Secret) -> Option<Value> {
         let Some(newest) = owner.status.as_ref().and_then(|status| status.versions.first()) else {
             return self.unrecorded(owner, found);
@@ -64,13 +64,13 @@ impl<C: Clock> Context<C> {
                 names_version(text, &newest.id)
                     && self.install_keys.verify(&newest.verifier, text, uid_bytes(&owner.metadata))
             }
-            // To hash those would take tens of milliseconds each.
+            // Hashing these would take tens of milliseconds each.
             _ => is_proven(&self.install_keys, owner, found, version, text),
         })?;
         Some(Value { id: newest.id.clone(), text: SecretValue::new(text.to_owned()), at: newest.created_at })
     }
 
-    /// A generated value that was delivered and not recorded. Of one that nothing proves only a recovery takes notice.
+    /// A generated value that was delivered and not recorded. An unproven value is accepted only in a recovery.
     fn unrecorded(&self, owner: &ClientSecret, found: &Secret) -> Option<Value> {
         if owner.spec.existing().is_some() {
             return None;
@@ -83,13 +83,13 @@ impl<C: Clock> Context<C> {
         } else {
             named.find(|text| is_proven(&self.install_keys, owner, found, (id, at), text))?
         };
-        // The time of an unproven one is not proven either: its life does not begin later than now.
+        // The time of an unproven value is not proven either: its lifetime begins no later than now.
         let at = whole_second(at.min(self.clock.now()));
         Some(Value { id: id.clone(), text: SecretValue::new(text.to_owned()), at })
     }
 }
 
-/// Everything in a Secret that is text.
+/// All UTF-8 values in a Secret.
 fn texts(found: &Secret) -> impl Iterator<Item = &str> {
     found.data.iter().flatten().filter_map(|(_, value)| std::str::from_utf8(&value.0).ok())
 }

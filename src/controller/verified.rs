@@ -1,9 +1,10 @@
-//! What was found in delivered Secrets, by resourceVersion: a Secret is read when it has another one than was read last.
+//! Findings about delivered Secrets, by resourceVersion: a Secret is read when its resourceVersion differs from that of
+//! the last read.
 //!
-//! Who made a change is not asked, because anybody may give any name. The memory is that of one process while it leads. Who
-//! begins to lead has read none of them yet: a sweep reads one after the other, at a pace that leaves the work queue to
-//! those who wait for credentials. Until then a Secret is taken for what its annotations say, unless something has to be
-//! done about it.
+//! The field manager of a change is ignored, because any client may use any name. The cache belongs to one process
+//! while that is the leader. A new leader has read none of the Secrets: a sweep reads one after the other, at a pace
+//! that leaves the work queue to waiting credentials. Until then the annotations of a Secret are trusted, unless an
+//! action depends on its content.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,40 +16,41 @@ use super::{Context, PIECE};
 use crate::clock::Clock;
 use crate::model::Key;
 
-/// Pause between two Secrets of the sweep: ten thousand take three minutes, and a twentieth of what a queue can do.
+/// Pause between two Secrets of the sweep: ten thousand take three minutes, at a twentieth of the throughput of a
+/// queue.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
-/// What was found in a Secret.
+/// A finding about a Secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Finding {
-    /// `metadata.uid`, of which 64 bits distinguish one Secret from the next of its name.
+    /// 64 bits of `metadata.uid`, which distinguish successive Secrets of one name.
     pub(super) uid: u64,
     /// `metadata.resourceVersion`
     pub(super) revision: u64,
-    /// What it should hold, as [`fingerprint`] says it.
+    /// The [`fingerprint`] of the wanted content.
     pub(super) content: u64,
-    /// It holds all of it, with the value of the newest version.
+    /// The Secret has all the wanted content, with the value of the newest version.
     pub(super) right: bool,
-    /// It cannot be changed any more.
+    /// The Secret is immutable.
     pub(super) immutable: bool,
-    /// It holds the value of the newest version.
+    /// The Secret contains the value of the newest version.
     pub(super) holds_value: bool,
 }
 
-/// The memory, by the key of the Secret.
+/// The findings, by the key of the Secret.
 #[derive(Debug, Default)]
 pub(super) struct Verified(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     findings: HashMap<Key, Finding>,
-    /// What the sweep has called for.
+    /// The Secrets that the sweep has enqueued.
     called: HashSet<Key>,
     is_swept: bool,
 }
 
 impl Verified {
-    /// Forgets everything: another process may have led before.
+    /// Removes all findings: another process may have been the leader.
     pub(super) fn restart(&self) {
         *self.lock() = State::default();
     }
@@ -63,13 +65,13 @@ impl Verified {
         state.findings.insert(secret.clone(), finding);
     }
 
-    /// Whether the sweep is still to come to this Secret.
+    /// Whether the sweep has yet to read this Secret.
     pub(super) fn is_to_be_swept(&self, secret: &Key) -> bool {
         let state = self.lock();
         !state.is_swept && !state.called.contains(secret)
     }
 
-    /// Forgets Secrets that are not there any more.
+    /// Removes deleted Secrets.
     pub(super) fn forget_unless(&self, is_there: impl Fn(&Key) -> bool) {
         self.lock().findings.retain(|key, _| is_there(key));
     }
@@ -79,7 +81,7 @@ impl Verified {
     }
 }
 
-/// Has every delivered Secret read that was not read yet. Never ends.
+/// Enqueues every delivered Secret that was not read yet. Never returns.
 pub(super) async fn sweep<C: Clock>(context: &Context<C>, secrets: Queue) {
     for (number, key) in context.model.secrets.keys().into_iter().enumerate() {
         if number % PIECE == PIECE - 1 {
@@ -101,7 +103,7 @@ pub(super) async fn sweep<C: Clock>(context: &Context<C>, secrets: Queue) {
     std::future::pending::<()>().await;
 }
 
-/// The first 64 bits of a digest in hex, which is that of what a Secret should hold.
+/// The first 64 bits of the hexadecimal digest of the wanted content.
 pub(super) fn fingerprint(digest: &str) -> u64 {
     digest.get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or_default()
 }

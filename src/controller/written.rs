@@ -1,8 +1,8 @@
-//! What this process wrote and its watches have not shown yet.
+//! Writes of this process that its watches have not delivered yet.
 //!
-//! A decision taken from a cache that does not have our own last write would repeat it. So each write leaves its
-//! resourceVersion here, and an object is not looked at again until the cache has it; the event that brings it is also
-//! the one that triggers the next look.
+//! A decision from a cache without Postern's own last write would repeat that write. So each write records its
+//! resourceVersion here, and its object is not reconciled until the cache has that version; the event that delivers it
+//! also triggers the next reconciliation.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,12 +11,12 @@ use kube::runtime::reflector::Lookup;
 
 use crate::model::{Key, revision};
 
-/// Versions that the cache must have before the object is looked at again.
+/// Versions that the cache must have before the object is reconciled again.
 #[derive(Debug, Default)]
 pub(super) struct Written(Mutex<HashMap<(String, Key), u64>>);
 
 impl Written {
-    /// Notes a write from the API server's answer.
+    /// Records a write from the API server's response.
     pub(super) fn record<K: Lookup<DynamicType = ()>>(&self, answer: &K) {
         let id = (K::kind(&()).into_owned(), Key::of(answer));
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -24,7 +24,7 @@ impl Written {
         *newest = (*newest).max(revision(answer));
     }
 
-    /// Whether `cached` is older than our last write of it. Forgets the write once it is seen.
+    /// Whether `cached` is older than Postern's last write of it. Removes the record once the cache has it.
     pub(super) fn is_ahead_of<K: Lookup<DynamicType = ()>>(&self, cached: &K) -> bool {
         let id = (K::kind(&()).into_owned(), Key::of(cached));
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);

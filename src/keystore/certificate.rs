@@ -1,4 +1,4 @@
-//! The certificate that the endpoint serves when it is given none.
+//! The certificate that the controller creates if the endpoint has no other.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -26,30 +26,30 @@ pub struct StoredCertificate {
 /// Why there is no certificate to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsStoreError {
-    /// The API server could not be asked.
+    /// A request to the API server failed.
     #[error("could not {step}")]
     Api {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
-        /// What the API server said.
+        /// The error of the API server.
         source: Box<kube::Error>,
     },
-    /// The Secret is not there.
+    /// The Secret does not exist.
     #[error("Secret {CERTIFICATE} does not exist yet: the controller (`postern control`) makes it")]
     Absent,
     /// The first certificate could not be made.
     #[error("could not make a certificate")]
     Make(#[source] CertificateError),
-    /// The Secret is being deleted, which counts as deleted.
+    /// The Secret is being deleted, which is treated as deleted.
     #[error(
         "Secret {CERTIFICATE} is being deleted, and its finalizers keep it ({finalizers}): remove them from \
          metadata.finalizers to have a new certificate and CA made"
     )]
     Terminating {
-        /// What keeps it.
+        /// The finalizers of the Secret.
         finalizers: String,
     },
-    /// The Secret is there but lacks something.
+    /// An entry of the Secret is missing.
     #[error(
         "Secret {CERTIFICATE} is damaged (no usable `{entry}`): delete it to have a new certificate and CA made, or restore it"
     )]
@@ -57,7 +57,7 @@ pub enum TlsStoreError {
         /// The entry.
         entry: &'static str,
     },
-    /// What is in the Secret cannot be served with, or not be renewed.
+    /// The content of the Secret cannot be served, or not be renewed.
     #[error("Secret {CERTIFICATE} cannot be used: delete it to have a new certificate and CA made, or restore it")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -69,7 +69,7 @@ pub async fn read_certificate(client: &Client, namespace: &str) -> Result<Stored
     Ok(StoredCertificate { cert_pem: entry(&found, CERT)?, key_pem: SecretValue::new(entry(&found, KEY)?) })
 }
 
-/// The Secret, if it is there.
+/// The Secret, if it exists.
 pub(crate) async fn find(api: &Api<Secret>) -> Result<Option<Secret>, TlsStoreError> {
     let failed = |source| TlsStoreError::Api { step: "read Secret postern-tls", source: Box::new(source) };
     match api.get_opt(CERTIFICATE).await.map_err(failed)? {
@@ -80,7 +80,7 @@ pub(crate) async fn find(api: &Api<Secret>) -> Result<Option<Secret>, TlsStoreEr
     }
 }
 
-/// An entry of the Secret, which is text.
+/// A text entry of the Secret.
 pub(crate) fn entry(secret: &Secret, entry: &'static str) -> Result<String, TlsStoreError> {
     let found = secret.data.as_ref().and_then(|data| data.get(entry));
     found.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).ok_or(TlsStoreError::Damaged { entry })

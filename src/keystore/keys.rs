@@ -11,15 +11,15 @@ use crate::api::terminating::{finalizers, is_terminating};
 use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 
-/// The Secret with the install keys: the entry `current` names the one that makes verifiers.
+/// The Secret with the install keys: the entry `current` names the one for new verifiers.
 pub(crate) const INSTALL_KEY: &str = "postern-install-key";
 pub(crate) const CURRENT: &str = "current";
-/// The Secret with the signing keys: PKCS#8, one entry an algorithm.
+/// The Secret with the signing keys: PKCS#8, one entry per algorithm.
 pub(crate) const SIGNING_KEYS: &str = "postern-signing-keys";
-/// The algorithms that an install has a key for. RS256 stands beside the default because RFC 9068 §2.1 asks for it.
+/// The algorithms of the signing keys. RS256 is included because RFC 9068 §2.1 requires it.
 pub(crate) const ALGORITHMS: [(&str, SigningAlgorithm); 2] =
     [("es256.pk8", SigningAlgorithm::Es256), ("rs256.pk8", SigningAlgorithm::Rs256)];
-/// Keys as the Secrets hold them.
+/// The keys in the Secrets.
 pub struct StoredKeys {
     /// For verifiers.
     pub install: InstallKeys,
@@ -27,22 +27,22 @@ pub struct StoredKeys {
     pub signing: Vec<Arc<SigningKey>>,
 }
 
-/// Why there are no keys to work with.
+/// Why no keys are available.
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoreError {
-    /// The API server could not be asked.
+    /// A request to the API server failed.
     #[error("could not {step} Secret {namespace}/{name}")]
     Api {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
         /// The operator's namespace.
         namespace: String,
         /// Name of the Secret.
         name: &'static str,
-        /// What the API server said.
+        /// The error of the API server.
         source: Box<kube::Error>,
     },
-    /// The Secret is not there.
+    /// The Secret does not exist.
     #[error("Secret {namespace}/{name} does not exist yet: the controller (`postern control`) makes it")]
     Absent {
         /// The operator's namespace.
@@ -50,7 +50,7 @@ pub enum KeystoreError {
         /// Name of the Secret.
         name: &'static str,
     },
-    /// Credentials exist whose key is gone.
+    /// Credentials exist whose key is missing.
     #[error(
         "Secret {namespace}/{name} is missing although credentials exist: restore it from a backup; it is not made anew, \
          because that would end every credential (docs/operations.md)"
@@ -61,7 +61,7 @@ pub enum KeystoreError {
         /// Name of the Secret.
         name: &'static str,
     },
-    /// The Secret is being deleted, which counts as deleted.
+    /// The Secret is being deleted, which is treated as deleted.
     #[error(
         "Secret {namespace}/{name} is being deleted, and its finalizers keep it ({finalizers}): save a copy of it, remove them \
          from metadata.finalizers, and restore it from the copy (docs/operations.md)"
@@ -71,17 +71,17 @@ pub enum KeystoreError {
         namespace: String,
         /// Name of the Secret.
         name: &'static str,
-        /// What keeps it.
+        /// The finalizers of the Secret.
         finalizers: String,
     },
-    /// The Secret is there but cannot be used.
+    /// The Secret exists but cannot be used.
     #[error("Secret {namespace}/{name} is damaged ({problem}): restore it from a backup (docs/operations.md)")]
     Damaged {
         /// The operator's namespace.
         namespace: String,
         /// Name of the Secret.
         name: &'static str,
-        /// What is wrong with it; never its content.
+        /// The problem; never the content.
         problem: String,
     },
 }
@@ -102,7 +102,7 @@ async fn get(api: &Api<Secret>, namespace: &str, name: &'static str) -> Result<D
     found.ok_or_else(|| KeystoreError::Absent { namespace: namespace.to_owned(), name })
 }
 
-/// The data of one of the Secrets, if it is there.
+/// The data of one of the Secrets, if it exists.
 pub(crate) async fn find(
     api: &Api<Secret>,
     namespace: &str,
@@ -118,7 +118,7 @@ pub(crate) async fn find(
     }
 }
 
-/// What a Secret of install keys holds, or what is wrong with it; never its content.
+/// The install keys in a Secret, or the problem with them; never the content.
 pub(crate) fn install_keys(data: &Data) -> Result<InstallKeys, String> {
     let current = data.get(CURRENT).ok_or("it has no entry `current`")?;
     let current = std::str::from_utf8(&current.0).map_err(|_| "its entry `current` is not text")?;
@@ -131,7 +131,7 @@ pub(crate) fn install_keys(data: &Data) -> Result<InstallKeys, String> {
     InstallKeys::new(keys, current).map_err(|error| error.to_string())
 }
 
-/// What a Secret of signing keys holds, or what is wrong with it; never its content.
+/// The signing keys in a Secret, or the problem with them; never the content.
 pub(crate) fn signing_keys(data: &Data) -> Result<Vec<Arc<SigningKey>>, String> {
     let read = |(entry, algorithm): (&str, SigningAlgorithm)| {
         let key = data.get(entry).ok_or_else(|| format!("it has no entry `{entry}`"))?;

@@ -1,8 +1,7 @@
-//! The keys and the certificate of an installation, in Secrets of the operator's namespace: what they are called, what
-//! is in them, and how they are read.
+//! The keys and the certificate of an installation, in Secrets of the operator's namespace: names, content, and reads.
 //!
-//! Nothing here writes. The controller makes what is missing; the process that faces the network reads, and waits for
-//! what is not there yet.
+//! This module does not write. The controller creates missing Secrets; the token endpoint reads them, and waits until
+//! they exist.
 
 mod certificate;
 mod keys;

@@ -1,11 +1,11 @@
-//! What the endpoint may use of the memory.
+//! Limits of the endpoint's memory use.
 
 use super::RunError;
 use crate::cli::ServeArgs;
 use crate::http::budget::{Bounds, Requested};
 use crate::http::memory;
 
-/// The bounds for the memory limit that was given, or that of the cgroup; where there is neither, those for plenty.
+/// The limits for the given memory limit or that of the cgroup; without either, those for ample memory.
 ///
 /// # Errors
 /// [`RunError::Budget`]

@@ -1,4 +1,4 @@
-//! Where the endpoint's certificate comes from: nowhere (plain HTTP), files, or the Secret that the controller keeps.
+//! The source of the endpoint's certificate: none (plain HTTP), files, or the Secret that the controller maintains.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::cli::ServeArgs;
 use crate::http::tls::{TlsCertificate, TlsError, TlsFiles};
 use crate::keystore::{self, TlsStoreError};
 
-/// How often the Secret is read again: a renewed certificate is in use soon after it was made.
+/// Interval between two reads of the Secret: a renewed certificate is in use soon after its creation.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// What to serve with; `None` for plain HTTP. Keeps it up to date until `closing`.
+/// The certificate to serve; `None` for plain HTTP. Updates it until `closing`.
 pub(super) async fn source(
     process: &Process,
     args: &ServeArgs,
@@ -38,7 +38,7 @@ pub(super) async fn source(
     Ok(config)
 }
 
-/// The certificate in the Secret, as soon as there is one.
+/// Waits for the certificate in the Secret.
 async fn stored(process: Process, closing: CancellationToken) -> Arc<TlsCertificate> {
     process.certificate_kept.cancelled().await;
     let mut waiting = Waiting::new();
@@ -53,7 +53,7 @@ async fn stored(process: Process, closing: CancellationToken) -> Arc<TlsCertific
     certificate
 }
 
-/// Puts what the Secret holds into use, until `closing`.
+/// Applies the content of the Secret until `closing`.
 async fn follow(process: Process, certificate: Arc<TlsCertificate>, closing: CancellationToken) {
     let mut told = String::new();
     while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
@@ -68,7 +68,7 @@ async fn follow(process: Process, certificate: Arc<TlsCertificate>, closing: Can
     }
 }
 
-/// What `take` makes of the pair in the Secret.
+/// The result of `take` for the pair in the Secret.
 async fn load<T>(
     process: &Process,
     take: impl FnOnce(&[u8], &[u8]) -> Result<T, TlsError>,

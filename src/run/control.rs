@@ -1,5 +1,5 @@
-//! The part that writes Secrets and status: the controller, the lease that lets it write, and the certificate that it
-//! makes for the endpoint.
+//! The part that writes Secrets and status: the controller, its leader election, and the certificate that it creates
+//! for the endpoint.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
 use crate::plan::client_secret::Policy;
 use crate::plan::content::Endpoints;
 
-/// How long it takes at most until the controller has heard of a use that was reported.
+/// Maximum delay until the controller receives a reported use.
 const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
 
 /// The controller, before it starts.
@@ -33,8 +33,8 @@ impl Control {
         Self { process, args, updates }
     }
 
-    /// The controller, as soon as there are keys, and then the lease that lets it write: a process that could not write
-    /// keeps it from no other. The lease ends with `stop`.
+    /// Starts the controller once there are keys, and then leader election: a process that could not write does not
+    /// block another one. The lease ends with `stop`.
     pub(super) fn start(self, tasks: &mut JoinSet<()>, model: Model, stop: &CancellationToken) -> JoinHandle<()> {
         let (leading, lead) = watch::channel(false);
         let (fit, is_fit) = oneshot::channel();
@@ -50,7 +50,7 @@ impl Control {
             let Process { args, client, clock, .. } = self.process.clone();
             let stored = controller::await_keys(&client, &args.namespace, &args.replica_name, &clock).await;
             let install = Arc::new(stored.install);
-            // Without it, delivered Secrets would lose the CA that they have. Where there is none, nobody sends one.
+            // Without the CA, delivered Secrets would lose their CA. Without a CA, the sender is dropped.
             let ca = if let Some(file) = self.args.ca_file.clone() {
                 ca_file::follow(file).await
             } else {
@@ -105,7 +105,7 @@ impl Control {
         }
     }
 
-    /// The issuer's host, what the flag adds, and the names of this machine.
+    /// The issuer's host, the names of the flag, and the names of this machine.
     fn certificate_names(&self) -> Vec<String> {
         let url = url::Url::parse(self.process.issuer.as_str()).ok();
         let host = url.as_ref().and_then(url::Url::host_str).map(|host| host.trim_matches(['[', ']']).to_owned());

@@ -1,4 +1,4 @@
-//! Why the operator ends with an error.
+//! Errors that end the operator.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use crate::oauth::issuer::IssuerError;
 use crate::oauth::metadata::NotDocumentation;
 use crate::telemetry::logs::LogError;
 
-/// Why the operator cannot start or go on.
+/// Why the operator cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// `--issuer` is not an issuer identifier.
@@ -16,15 +16,15 @@ pub enum RunError {
     Issuer {
         /// As given.
         value: String,
-        /// What is wrong with it.
+        /// The problem.
         source: IssuerError,
     },
-    /// `--service-documentation` is not a URL that people can open.
+    /// `--service-documentation` is not a URL that users can open.
     #[error("--service-documentation {value:?} cannot be used")]
     Documentation {
         /// As given.
         value: String,
-        /// What is wrong with it.
+        /// The problem.
         source: NotDocumentation,
     },
     /// `--log-level` is not a filter.
@@ -33,23 +33,23 @@ pub enum RunError {
     /// The limits do not fit into the memory.
     #[error(transparent)]
     Budget(#[from] BudgetError),
-    /// No way to reach an API server is configured.
+    /// No API server is configured.
     #[error("no Kubernetes API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG")]
     Config(#[source] Box<kube::config::InferConfigError>),
-    /// The configured way cannot be used.
+    /// The configured connection cannot be used.
     #[error("the Kubernetes client cannot be set up")]
     Client(#[source] Box<kube::Error>),
     /// The certificate cannot be served.
     #[error("--tls-cert-file and --tls-key-file cannot be used")]
     Tls(#[from] TlsError),
-    /// An address cannot be listened on.
+    /// The process cannot listen on an address.
     #[error("{flag} {address} cannot be listened on")]
     Listen {
         /// The flag.
         flag: &'static str,
         /// As given.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The runtime or a signal handler could not be set up.

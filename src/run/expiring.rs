@@ -1,4 +1,4 @@
-//! Counts the credentials that end soon, for the metric.
+//! Counts the credentials that expire soon, for the metric.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::clock::Clock;
 use crate::model::Model;
 use crate::telemetry::metrics::ExpiryMetrics;
 
-/// Pause between two counts. Days are what is counted, but somebody may have just changed an end.
+/// Pause between two counts. The thresholds are days, but a user may have just changed an expiry.
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Counts for ever, on every replica: each of them knows all ClientSecrets.
+/// Counts until shutdown, on every replica: each replica knows all ClientSecrets.
 pub(super) async fn count(model: Model, clock: impl Clock, warnings: Vec<ConfigDuration>, metrics: ExpiryMetrics) {
     loop {
         let now = clock.now();

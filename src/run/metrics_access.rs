@@ -1,5 +1,5 @@
-//! Asks the API server who may read metrics: a TokenReview says whose token it is, a SubjectAccessReview whether they may
-//! `get` the URL /metrics.
+//! Authorizes requests for metrics through the API server: a TokenReview identifies the user of the token, a
+//! SubjectAccessReview reports whether that user may `get` the URL /metrics.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,13 +17,13 @@ use crate::chain::chain;
 use crate::crypto::mac::{self, Mac};
 use crate::http::metrics::{Access, Authorizer, METRICS_PATH};
 
-/// How long a granted access stands: a token that was revoked reads metrics for as long.
+/// How long granted access is cached: a revoked token can read metrics for as long.
 const GRANTED_FOR: Duration = Duration::from_secs(30);
 /// Size of the cache of granted accesses. Refusals are not cached, so that refused clients cannot evict others.
 const REMEMBERED_MAX: usize = 64;
-/// Reviews at the same time, so that a flood of tokens is not passed on to the API server.
+/// Concurrent reviews, so that a flood of tokens does not reach the API server.
 const REVIEWS_MAX: usize = 4;
-/// Longest wait for a review, and for those before it.
+/// Maximum wait for a review, including the wait for earlier ones.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Decides by reviews of the API server.

@@ -1,4 +1,4 @@
-//! What every process has, whichever parts it runs.
+//! The common parts of every process.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,27 +20,27 @@ use crate::http::metrics::Authorizer;
 use crate::http::server;
 use crate::oauth::issuer::Issuer;
 
-/// Conditions of `/readyz`: that of every process, …
+/// Conditions of `/readyz`: the one of every process, …
 pub(super) const RUNNING: &str = "running";
 /// … those of the token endpoint, …
 pub(super) const SYNCED: &str = "synced";
 pub(super) const KEYS: &str = "keys";
 pub(super) const CERTIFICATE: &str = "certificate";
-/// … and that of the controller: it has keys, has seen every kind, and may take the lease.
+/// … and that of the controller: it has keys, has listed every kind, and may acquire the lease.
 pub(super) const CONTROLLER: &str = "controller";
 
-/// Time between "not ready" and the end of accepting, in which load balancers notice.
+/// Time between "not ready" and the end of accepting, in which load balancers react.
 pub(super) const DRAIN: Duration = Duration::from_secs(2);
-/// How long a connection to the API server may be silent. A watch is for a minute at most, and a request is answered or
-/// given up by the API server in as long; whoever is silent for longer is not there any more. kube has no bound of its own.
+/// Read timeout of a connection to the API server. A watch lasts at most a minute, and the API server answers or aborts
+/// a request within that time; a peer that is silent for longer is unreachable. kube has no default timeout.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Pause before what is not there is looked for again. Short at first: it may be made at this moment.
+/// Pause before another attempt to read a missing object. Short at first: the object may be created at this moment.
 const WAIT_MIN: Duration = Duration::from_millis(50);
 /// The longest pause.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// What the parts of a process share.
+/// The state that the parts of a process share.
 #[derive(Clone)]
 pub(super) struct Process {
     pub(super) args: Arc<CommonArgs>,
@@ -48,8 +48,8 @@ pub(super) struct Process {
     pub(super) client: Client,
     pub(super) clock: SystemClock,
     pub(super) readiness: Arc<Readiness>,
-    /// Cancelled once the controller of this process has made the endpoint's certificate, or renewed it for other names;
-    /// from the start, if that is not its job.
+    /// Cancelled once the controller of this process has created the endpoint's certificate, or renewed it for other
+    /// names; from the start, if the controller does not create one.
     pub(super) certificate_kept: CancellationToken,
 }
 
@@ -83,13 +83,13 @@ impl Process {
     }
 }
 
-/// Whether there is a controller in this process that is to make the certificate of the endpoint.
+/// Whether a controller in this process creates the certificate of the endpoint.
 fn makes_certificate(Parts { common, serve, control }: &Parts) -> bool {
     let is_given = serve.as_ref().is_some_and(|serve| serve.tls_cert_file.is_some());
     !common.insecure_http && !is_given && control.as_ref().is_some_and(|control| !control.no_certificate)
 }
 
-/// Repeated looks for what is not there yet.
+/// Repeated reads of an object that does not exist yet.
 pub(super) struct Waiting {
     problem: String,
     pause: Duration,
@@ -100,7 +100,7 @@ impl Waiting {
         Self { problem: String::new(), pause: WAIT_MIN }
     }
 
-    /// Until the next look.
+    /// Waits until the next read.
     pub(super) async fn pause(&mut self) {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(WAIT_MAX);
@@ -133,7 +133,7 @@ pub(super) fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListe
     server::listen(address).map_err(|source| RunError::Listen { flag, address, source })
 }
 
-/// A duration of a flag: positive and at most some thousand years.
+/// A duration of a flag: positive and at most several thousand years.
 pub(super) fn positive(duration: &ConfigDuration) -> Duration {
     Duration::try_from(duration.length()).unwrap_or(Duration::MAX)
 }

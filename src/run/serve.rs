@@ -1,5 +1,5 @@
-//! The part that faces the network: the read model, the token endpoint, and the reports to other processes. It creates no
-//! key and no certificate, and is not ready until they exist.
+//! The token endpoint, its read model, and the reports to other processes. It creates no key and no certificate, and is
+//! not ready until they exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +28,11 @@ use crate::oauth::scope::AudienceScope;
 use crate::oauth::token::{Keys, TokenSettings};
 use crate::telemetry::metrics::{ExpiryMetrics, TokenMetrics};
 
-/// How often the use of tokens is told: what a replica that is killed has not told yet.
+/// Interval of reports about used tokens: a replica that is killed loses the reports of this interval.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// After how many of those, tokens that have ended are forgotten.
+/// The number of such intervals after which expired tokens are removed.
 const FORGET_EVERY: u64 = 60;
-/// How often what nobody pushes is looked at: the first sync, the age of the read model.
+/// Poll interval for states without notification: the first sync, the age of the read model.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const AGE_EVERY: Duration = Duration::from_secs(1);
 
@@ -58,7 +58,7 @@ impl Serving {
         Self { process, args, bounds, updates, metrics, expiry }
     }
 
-    /// Starts the index that the watches feed, the endpoint, and what reports of both.
+    /// Starts the index with its watches, the endpoint, and the reports of both.
     pub(super) fn start(
         self,
         tasks: &mut JoinSet<()>,
@@ -106,7 +106,7 @@ pub(super) struct Running {
 impl Running {
     /// Finishes the requests in flight and sends the last reports.
     pub(super) async fn finish(mut self) -> Result<(), RunError> {
-        // Still served meanwhile: who has not noticed yet loses nothing.
+        // The endpoint still serves during this time: load balancers that have not reacted yet lose no request.
         tokio::time::sleep(DRAIN).await;
         self.closing.cancel();
         self.endpoint.await.map_err(|_| RunError::Ended("the endpoint"))??;
@@ -115,7 +115,7 @@ impl Running {
     }
 }
 
-/// Returns when the endpoint has failed; never, if this process has none.
+/// Returns when the endpoint has failed; never, if this process has no endpoint.
 pub(super) async fn failed(running: Option<&mut Running>) -> RunError {
     let Some(Running { endpoint, reporters, .. }) = running else { return std::future::pending().await };
     tokio::select! {
@@ -127,7 +127,7 @@ pub(super) async fn failed(running: Option<&mut Running>) -> RunError {
     }
 }
 
-/// Serves the endpoint as soon as there is a certificate, until `closing`.
+/// Serves the endpoint once there is a certificate, until `closing`.
 async fn serve_endpoint(
     process: Process,
     args: ServeArgs,
@@ -157,7 +157,7 @@ async fn serve_endpoint(
     Ok(())
 }
 
-/// Puts the keys into use as soon as there are some. They are read, never made.
+/// Applies the keys once they exist. This process reads keys and never creates them.
 async fn load_keys(process: Process, keys: Arc<Keys>) {
     let mut waiting = Waiting::new();
     let stored = loop {
@@ -174,7 +174,7 @@ async fn load_keys(process: Process, keys: Arc<Keys>) {
     std::future::pending::<()>().await;
 }
 
-/// Tells now and then which secrets were used, and once more at the end.
+/// Reports periodically which secrets were used, and once more at the end.
 async fn report_usage(index: Arc<Index>, clock: impl Clock, every: Duration, closing: CancellationToken) {
     let mut told_until = Timestamp::MIN;
     loop {
@@ -186,7 +186,7 @@ async fn report_usage(index: Arc<Index>, clock: impl Clock, every: Duration, clo
     }
 }
 
-/// Tells every second which tokens were used, and once more at the end.
+/// Reports every second which tokens were used, and once more at the end.
 async fn report_tokens(index: Arc<Index>, clock: impl Clock, closing: CancellationToken) {
     for second in 1_u64.. {
         let closed = closing.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none();
@@ -200,7 +200,7 @@ async fn report_tokens(index: Arc<Index>, clock: impl Clock, closing: Cancellati
     }
 }
 
-/// Says when the index is synced, and from then on how old it is.
+/// Reports when the index is synced, and from then on its age.
 async fn watch_index(index: Arc<Index>, process: Process, metrics: TokenMetrics) {
     while !(index.is_synced() && index.is_listed()) {
         tokio::time::sleep(LOOK_EVERY).await;

@@ -1,11 +1,11 @@
 //! Writes log lines in batches, on a separate thread, and never blocks the caller.
 //!
-//! Waking a thread costs as much as a tenth of a token. So the caller only leaves the line in a buffer; the first line wakes
-//! the writer, and what comes in the next milliseconds goes out with it, in one system call. The buffer is bounded in bytes:
-//! while standard output takes nothing, further lines are lost and counted, and requests are answered all the same.
+//! Waking a thread costs as much as a tenth of a token. So the caller only appends the line to a buffer; the first line
+//! wakes the writer, which writes it with the lines of the next milliseconds in one system call. The buffer is limited
+//! in bytes: while standard output blocks, further lines are lost and counted, and requests are still answered.
 //!
-//! `NonBlocking` of tracing-appender is bounded in lines, of which one can have kilobytes, and wakes its thread and writes
-//! for each of them.
+//! `NonBlocking` of tracing-appender is limited in lines, each of which can have kilobytes, and wakes its thread and
+//! writes for each line.
 
 use std::io::{self, Write};
 use std::mem;
@@ -18,27 +18,27 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// How long the first line waits for others.
 const GATHER: Duration = Duration::from_millis(5);
-/// Bytes that wait; as many again can be on their way. Ten thousand lines: some seconds of a busy replica.
+/// Limit of buffered bytes; as many again can be in a write. Ten thousand lines: some seconds of a busy replica.
 const BYTES_WAITING_MAX: usize = 4 << 20;
-/// A buffer that grew larger in a burst is given back.
+/// A buffer that grew larger in a burst is released.
 const BYTES_KEPT: usize = 256 << 10;
-/// How long the end of the process waits for an output that takes nothing.
+/// How long the exit of the process waits for a blocked output.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// Lines that were lost. There is one log in a process.
+/// Lost lines. A process has one log.
 pub(super) fn lost() -> &'static Counter {
     static LOST: LazyLock<Counter> = LazyLock::new(Counter::default);
     &LOST
 }
 
-/// Where lines go. Clones lead to the same place.
+/// The sender of lines. Clones share one buffer.
 #[derive(Clone)]
 pub(super) struct Lines(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// There is something to write, or nothing will come any more.
+    /// There are lines to write, or the writer should end.
     filled: Condvar,
     /// The writer has ended.
     ended: Condvar,
@@ -47,13 +47,13 @@ struct Shared {
 #[derive(Default)]
 struct Waiting {
     bytes: Vec<u8>,
-    /// Lines that were lost since the writer reported the last ones.
+    /// Lost lines since the last report of the writer.
     lost: u64,
     is_closed: bool,
     has_ended: bool,
 }
 
-/// Writes what is still waiting when it is dropped.
+/// Writes the remaining lines when it is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
     lines: Lines,
@@ -101,7 +101,7 @@ impl Shared {
                 mem::swap(&mut batch, &mut waiting.bytes);
                 mem::take(&mut waiting.lost)
             };
-            // An output that is closed cannot report it either.
+            // A closed output cannot report the error either.
             let _ = output.write_all(&batch).and_then(|()| output.flush());
             batch.clear();
             batch.shrink_to(BYTES_KEPT);
@@ -160,7 +160,7 @@ impl std::fmt::Debug for Lines {
 mod tests {
     use super::*;
 
-    /// An output that can be looked at afterwards, and takes its time.
+    /// A slow output whose content can be read afterwards.
     #[derive(Clone, Default)]
     struct Slow(Arc<Mutex<(Vec<u8>, usize)>>);
 
@@ -203,7 +203,7 @@ mod tests {
         assert!(calls < 2_000, "{calls} writes");
     }
 
-    /// An output that takes nothing until it may.
+    /// An output that blocks until it is released.
     #[derive(Clone, Default)]
     struct Stalled(Slow, Arc<(Mutex<bool>, Condvar)>);
 

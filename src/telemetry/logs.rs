@@ -1,4 +1,4 @@
-//! Log set-up: one line per event on standard output, JSON unless that is a terminal, written by a thread of its own.
+//! Log set-up: one line per event on standard output, JSON unless that is a terminal, written by a dedicated thread.
 
 use std::io::{self, IsTerminal as _};
 
@@ -12,18 +12,18 @@ use super::lines::{self, Writer};
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is not one.
+    /// The filter is invalid.
     #[error("the log filter is not valid")]
     Filter(#[from] ParseError),
-    /// The thread that writes cannot be started.
+    /// The writer thread cannot be started.
     #[error("the log's thread cannot be started")]
     Thread(#[from] io::Error),
-    /// There is a subscriber already.
+    /// A subscriber is already installed.
     #[error("logging is set up already")]
     Init(#[from] TryInitError),
 }
 
-/// Writes what is still waiting when it is dropped: keep it until the end of `main`.
+/// Writes the remaining lines when it is dropped: keep it until the end of `main`.
 #[must_use = "dropping it ends the writer"]
 #[derive(Debug)]
 pub struct LogGuard {

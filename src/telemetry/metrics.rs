@@ -11,16 +11,16 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::lines;
 
-/// From 5 µs (an ES256 signature takes some 20 µs) doubling up to 80 ms (where a host is out of breath).
+/// From 5 µs (an ES256 signature takes some 20 µs) doubling up to 80 ms (an overloaded host).
 const BUCKETS_S: [f64; 15] = [
     0.000_005, 0.000_010, 0.000_020, 0.000_040, 0.000_080, 0.000_160, 0.000_320, 0.000_640, 0.001_280, 0.002_560,
     0.005_120, 0.010_240, 0.020_480, 0.040_960, 0.081_920,
 ];
 
-/// From half a second to five minutes: the API server says in whole seconds when a change was made.
+/// From half a second to five minutes: the API server reports the time of a change in whole seconds.
 const PROPAGATION_BUCKETS_S: [f64; 10] = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// How a token request ended. The label `outcome`.
+/// The result of a token request. The label `outcome`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// A token was issued.
@@ -78,12 +78,12 @@ impl Outcome {
     }
 }
 
-/// How a forward-auth request, or one to the management endpoint, ended. The label `outcome`.
+/// The result of a forward-auth or management request. The label `outcome`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuthOutcome {
-    /// It may pass.
+    /// The request is allowed.
     Allowed,
-    /// 401: it carries no credentials.
+    /// 401: the request has no credentials.
     NoCredentials,
     /// 401: id and secret are refused.
     InvalidClient,
@@ -91,7 +91,7 @@ pub enum AuthOutcome {
     InvalidToken,
     /// 400
     InvalidRequest,
-    /// 403: what is required is not held.
+    /// 403: a required permission is missing.
     InsufficientScope,
     /// 403: the secret may not be used for this.
     UnauthorizedClient,
@@ -132,7 +132,7 @@ impl AuthOutcome {
     }
 }
 
-/// The endpoint's own metrics. Clones count into the same place.
+/// The endpoint's metrics. Clones share the counters.
 #[derive(Clone, Debug)]
 pub struct TokenMetrics {
     requests: [Counter; Outcome::ALL.len()],
@@ -141,9 +141,9 @@ pub struct TokenMetrics {
     userinfo_requests: [Counter; AuthOutcome::ALL.len()],
     abandoned_requests: Counter,
     audit_lines_suppressed: Counter,
-    /// Of requests for introspection: `active`, `inactive`.
+    /// Introspection requests: `active`, `inactive`.
     pub introspections: Answers,
-    /// Of requests for revocation: `revoked`, `ignored`.
+    /// Revocation requests: `revoked`, `ignored`.
     pub revocations: Answers,
     hash_seconds: Histogram,
     sign_seconds: Histogram,
@@ -152,7 +152,7 @@ pub struct TokenMetrics {
     read_model_age_seconds: Gauge<f64, AtomicU64>,
 }
 
-/// Requests that have two good answers, by outcome: those two, or how a token request fails.
+/// Requests with two successful results, by outcome: those two, or the failure of a token request.
 #[derive(Clone, Debug)]
 pub struct Answers {
     given: [Counter; 2],
@@ -191,7 +191,7 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// How many ClientSecrets end soon. The label `within` is one of the times at which people are warned.
+/// The number of ClientSecrets that expire soon. The label `within` is one of the warning times.
 #[derive(Clone, Debug, Default)]
 pub struct ExpiryMetrics(Family<[(&'static str, String); 1], Gauge>);
 
@@ -205,7 +205,7 @@ impl ExpiryMetrics {
         metrics
     }
 
-    /// Says that so many end within this time.
+    /// Sets the number of ClientSecrets that expire within this time.
     pub fn set(&self, within: &str, number: usize) {
         let gauge = self.0.get_or_create(&[("within", within.to_owned())]);
         gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
@@ -213,7 +213,7 @@ impl ExpiryMetrics {
 }
 
 impl TokenMetrics {
-    /// Registers the metrics. Every outcome is there from the start, at zero.
+    /// Registers the metrics. Every outcome exists from the start, at zero.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let (requests, auth, manage) = (ByOutcome::default(), ByOutcome::default(), ByOutcome::default());
@@ -269,7 +269,7 @@ impl TokenMetrics {
 
     /// Counts a request.
     pub fn count(&self, outcome: Outcome) {
-        // The array and `Outcome::ALL` have one order.
+        // The array and `Outcome::ALL` have the same order.
         if let Some(counter) = self.requests.get(outcome as usize) {
             counter.inc();
         }
@@ -296,38 +296,38 @@ impl TokenMetrics {
         }
     }
 
-    /// Counts a request whose client hung up before the answer.
+    /// Counts a request whose client disconnected before the answer.
     pub fn abandoned(&self) {
         self.abandoned_requests.inc();
     }
 
-    /// Counts an audit line that was left out.
+    /// Counts a suppressed audit line.
     pub fn audit_line_suppressed(&self) {
         self.audit_lines_suppressed.inc();
     }
 
-    /// A hash is being computed from now on.
+    /// Records the start of a hash.
     pub fn hash_started(&self) {
         self.hashes_in_flight.inc();
     }
 
-    /// A hash was computed.
+    /// Records the end of a hash.
     pub fn hash_ended(&self, took: Duration) {
         self.hashes_in_flight.dec();
         self.hash_seconds.observe(took.as_secs_f64());
     }
 
-    /// A token was written and signed.
+    /// Records the time to write and sign a token.
     pub fn signed(&self, took: Duration) {
         self.sign_seconds.observe(took.as_secs_f64());
     }
 
-    /// A change is served this long after it was made.
+    /// Records the time until a change was served.
     pub fn served(&self, after: Duration) {
         self.propagation_seconds.observe(after.as_secs_f64());
     }
 
-    /// How long ago the read model was last known to be current.
+    /// Sets the time since the read model was last known to be current.
     pub fn set_read_model_age(&self, age: Duration) {
         self.read_model_age_seconds.set(age.as_secs_f64());
     }
