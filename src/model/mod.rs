@@ -130,7 +130,7 @@ impl Model {
         }
     }
 
-    /// The dependencies between objects. Hold the guard for a look-up only.
+    /// The dependencies between objects. Hold the guard only for one query.
     pub fn relations(&self) -> RwLockReadGuard<'_, Relations> {
         self.relations.read().unwrap_or_else(PoisonError::into_inner)
     }
