@@ -377,7 +377,8 @@ fn the_operator_s_floor_takes_the_place_of_a_shorter_interval_and_is_told() {
         ..POLICY.clone()
     };
     let short = "It is rotated every 1 hour, because the operator allows no shorter spec.rotation.every.";
-    // The newest version expires before it may be rotated: it is not accepted in between, and not rotated earlier.
+    // In the last row the version expires before it may be rotated: it is not accepted in between, and not rotated
+    // earlier.
     let table = [
         (json!({"rotation": {"every": "1m", "overlap": "0s"}}), hour, true),
         (json!({"rotation": {"every": "2h", "overlap": "0s"}}), hour * 2, false),

@@ -83,7 +83,7 @@ pub enum ApplicationState {
     WithoutClientId,
     /// It has a client id, so credentials are delivered.
     Known {
-        /// The client and URLs to deliver.
+        /// The content to deliver.
         content: Content,
         /// The permissions of the Application; `None`: unknown.
         authority: Option<Authority>,
