@@ -231,7 +231,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
     status
 }
 
-/// The next time at which an action or a status change is due. `status` is the result of the last reconciliation.
+/// The next time at which something is due by the clock alone. `status` is the result of the last reconciliation.
 #[must_use]
 pub fn next_due(
     spec: &ClientSecretSpec,
