@@ -43,7 +43,7 @@ pub struct Delivery {
     /// ISSUER_URI, JWKS_URI and SCOPES.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeySet>,
-    /// Other names for single keys: a map from the default name to the new one. At most 8 entries.
+    /// Other names for single keys: a map from the name in the set `keys` to the new name. At most 8 entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::renamed_keys")]
     pub rename: Option<BTreeMap<String, String>>,
@@ -51,7 +51,7 @@ pub struct Delivery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::added_labels")]
     pub labels: Option<BTreeMap<String, String>>,
-    /// Annotations added to the Secret. Keys under postern.dev/ and app.kubernetes.io/ are rejected.
+    /// Annotations added to the Secret, at most 32. Keys under postern.dev/ and app.kubernetes.io/ are rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::added_annotations")]
     pub annotations: Option<BTreeMap<String, String>>,
