@@ -1,4 +1,4 @@
-//! AccessGroup: a role at a location, and what it permits. The API owner's side of the grant.
+//! AccessGroup: a role at a location, and its permissions. Managed by the owner of the API.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::core::{Selector, SelectorExt};
@@ -11,10 +11,11 @@ use super::namespace::NamespaceFacts;
 use super::printable::printable;
 use super::schema;
 
-/// Held at an audience, this scope lets a client introspect every token for it. Adding it to a group needs a separate right.
+/// A client with this scope at an audience can introspect every token for it. Adding the scope to a group requires a
+/// separate permission.
 pub const INTROSPECT: &str = "introspect";
 
-/// A role at a location, and what it permits. Written by the owner of an API or by the platform team.
+/// A role at a location, and its permissions. Managed by the owner of an API or by the platform team.
 #[derive(CustomResource, Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "postern.dev",
@@ -43,37 +44,39 @@ pub const INTROSPECT: &str = "introspect";
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AccessGroupSpec {
-    /// A name for people; free to change.
+    /// Display name: one line of up to 128 characters. Can be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::display_name")]
     pub display_name: Option<String>,
-    /// What the group is for.
+    /// Purpose of the group. Up to 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::description")]
     pub description: Option<String>,
-    /// The role; appears in the claim `roles` of tokens. Several groups may carry the same role at several locations.
+    /// The role: 1 to 128 visible ASCII characters. It appears in the claim `roles` of tokens. Several groups may have
+    /// the same role at different locations.
     #[schemars(schema_with = "schema::role")]
     pub role: String,
-    /// Operational (default), or Admin for roles that change a system's configuration.
+    /// Operational (default), or Admin for roles that change the configuration of a system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plane: Option<Plane>,
-    /// Where the role applies: / is the root; segments of a-z, 0-9 and -, at most 16, no trailing slash.
+    /// Where the role applies. / is the root. At most 16 segments of 1 to 63 characters a-z, 0-9 and -; no trailing
+    /// slash.
     #[schemars(schema_with = "schema::location")]
     pub location: Location,
-    /// Which service users may join. Location (default): only those of exactly this location. Subtree: those of this
-    /// location and everything below it.
+    /// Which service users may be members. Location (default): those at exactly this location. Subtree: those at or
+    /// below this location.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<Reach>,
-    /// What the role allows: pairs of audience and scopes.
+    /// Permissions of the role: 1 to 64 pairs of audience and scopes.
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["audience".into()]))]
     pub permissions: Vec<Permission>,
-    /// Which namespaces' service users may join. Absent: none.
+    /// Namespaces whose service users may be members. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Namespaces>,
 }
 
-/// Whether a role operates a system or changes its configuration.
+/// Whether a role uses a system or changes its configuration.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Plane {
     /// Uses the system.
@@ -94,7 +97,7 @@ impl Plane {
     }
 }
 
-/// How far below its location a group admits service users.
+/// Which locations relative to its own a group admits.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Reach {
     /// Exactly the group's location.
@@ -107,54 +110,54 @@ pub enum Reach {
 /// An audience and the scopes permitted there.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 pub struct Permission {
-    /// What lands in `aud`.
+    /// Value of the claim `aud`: 1 to 256 visible ASCII characters.
     #[schemars(schema_with = "schema::audience")]
     pub audience: String,
-    /// Scopes permitted at this audience; not openid, profile or email, which every client holds.
+    /// Scopes permitted at this audience: 1 to 64. Must not be openid, profile or email, which every client has.
     #[schemars(schema_with = "schema::permitted_scopes")]
     pub scopes: Vec<String>,
 }
 
-/// Which namespaces are admitted; either list admits.
+/// The admitted namespaces: those in either list.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Namespaces {
-    /// Exact names.
+    /// Exact names of namespaces, at most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::namespace_names")]
     pub names: Option<Vec<String>>,
-    /// A label selector on namespaces; {} is all of them.
+    /// A label selector for namespaces. {} selects all namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::label_selector")]
     pub selector: Option<LabelSelector>,
 }
 
-/// What the controller says of an AccessGroup.
+/// Observed state of an AccessGroup.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessGroupStatus {
     /// `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The plane in force.
+    /// The effective plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plane: Option<Plane>,
-    /// The namespaces that are admitted, in one line: names and a label selector. Absent: none.
+    /// The admitted namespaces in one line: names and a label selector. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<String>,
-    /// Service users that hold it now.
+    /// Number of service users that have the group now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<i64>,
-    /// `Ready`: accepted, in force.
+    /// `Ready`: the group is accepted and effective.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// Longest line that says which namespaces are admitted.
+/// Maximum length of the line with the admitted namespaces.
 const SUMMARY_MAX: usize = 1024;
 
 impl Namespaces {
-    /// Both lists in one line, as the column NAMESPACES shows them; a selector as kubectl takes it.
+    /// Both lists in one line, as in the column NAMESPACES; a selector in kubectl syntax.
     #[must_use]
     pub fn summary(&self) -> String {
         let selector = self.selector.as_ref().map(|selector| match Selector::try_from(selector.clone()) {
@@ -168,7 +171,7 @@ impl Namespaces {
 }
 
 impl AccessGroupSpec {
-    /// Whether service users of this namespace may join.
+    /// Whether service users of this namespace may be members.
     #[must_use]
     pub fn admits_namespace(&self, namespace: &NamespaceFacts) -> bool {
         let Some(admitted) = &self.namespaces else { return false };
@@ -176,13 +179,13 @@ impl AccessGroupSpec {
         by_name || admitted.selector.as_ref().is_some_and(|selector| selects(selector, namespace))
     }
 
-    /// The plane in force.
+    /// The effective plane.
     #[must_use]
     pub fn plane(&self) -> Plane {
         self.plane.unwrap_or_default()
     }
 
-    /// Whether a service user at `location` may join.
+    /// Whether a service user at `location` may be a member.
     #[must_use]
     pub fn reaches(&self, location: &Location) -> bool {
         match self.reach.unwrap_or_default() {
@@ -192,7 +195,7 @@ impl AccessGroupSpec {
     }
 }
 
-/// A selector that is not well-formed selects nothing.
+/// A malformed selector selects nothing.
 fn selects(selector: &LabelSelector, namespace: &NamespaceFacts) -> bool {
     Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(&namespace.labels))
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::duration::ConfigDuration;
 use super::schema;
 
-/// `spec.token.lifetime` when it is absent.
+/// Default of `spec.token.lifetime`.
 ///
-/// A quarter of an hour: within RFC 9700's "short-lived", and long enough that the busiest client asks rarely.
+/// 15 minutes: within RFC 9700's "short-lived", and long enough that the busiest client requests tokens rarely.
 pub const TOKEN_LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_mins(15);
 
 /// An OAuth client that acts as one service user.
@@ -52,36 +52,38 @@ pub const TOKEN_LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_mins(15)
     .field_path(".clientId"))]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationSpec {
-    /// A name for people.
+    /// Display name: one line of up to 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::display_name")]
     pub display_name: Option<String>,
-    /// Where the application lives.
+    /// Absolute http or https URL of the application. Up to 2048 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::url")]
     pub url: Option<String>,
-    /// What the application is.
+    /// Description of the application. Up to 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::description")]
     pub description: Option<String>,
-    /// The ServiceUser, of the same namespace, that it acts as; changeable. The next token carries the new subject.
+    /// The ServiceUser, in the same namespace, that the client acts as. Can be changed; the next token has the new
+    /// subject.
     pub service_user_ref: Reference,
-    /// The client id: 1 to 128 letters, digits, `.`, `_`, `~` and `-`; immutable. Upper and lower case differ. It needs
-    /// the verb `use` on `clientids.postern.dev/ID`. Absent: the object's UID. If another object has it already, Ready is
-    /// False, reason `ClientIdTaken`, and the older object keeps it.
+    /// The client id: 1 to 128 letters, digits, `.`, `_`, `~` and `-`, case-sensitive. Immutable. Requires the verb
+    /// `use` on `clientids.postern.dev/ID`. Default: the object's UID. If another object already has the client id, the
+    /// older object keeps it, and this one is not Ready, reason `ClientIdTaken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::client_id")]
     pub client_id: Option<String>,
-    /// Narrows what the service user holds; can never widen it. Each list: absent = not narrowed, empty = nothing.
+    /// Restricts the permissions of the service user; cannot add to them. Absent list: no restriction. Empty list: no
+    /// permissions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restrict_to: Option<Restriction>,
-    /// How the client proves who it is.
+    /// How the client authenticates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// The tokens it gets.
+    /// Settings of the client's access tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
-    /// true: the client is refused; reversible. Default false.
+    /// true: the client is rejected until the field is false again. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
@@ -90,43 +92,44 @@ pub struct ApplicationSpec {
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct Reference {
-    /// Its name.
+    /// Name of the object.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
 }
 
-/// Narrows a grant. An entry that is not held is reported and grants nothing.
+/// Restricts permissions. An entry that is not granted has no effect and is reported in a condition.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new(restriction_texts_rule())
     .message("roles, audiences and scopes must have at most 8192 characters together: shorten or remove some"))]
 pub struct Restriction {
-    /// Only what comes with these roles.
+    /// Only permissions of these roles. At most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::roles")]
     pub roles: Option<Vec<String>>,
-    /// Only these audiences.
+    /// Only these audiences. At most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::audiences")]
     pub audiences: Option<Vec<String>>,
-    /// Only these scopes.
+    /// Only these scopes. At most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::scopes")]
     pub scopes: Option<Vec<String>>,
 }
 
-/// Characters of everything in a `restrictTo` together. Each replica keeps them of every object.
+/// Maximum number of characters of all texts in a `restrictTo` together. Each replica stores them for every object.
 const RESTRICTION_TEXTS_MAX: u32 = 8_192;
 
-/// CEL: the texts are not too long together.
+/// CEL: the texts together are within the limit.
 fn restriction_texts_rule() -> String {
     let texts = |field: &str| format!("(has(self.{field}) ? self.{field}.map(text, size(text)).sum() : 0)");
     format!("{} <= {RESTRICTION_TEXTS_MAX}", ["roles", "audiences", "scopes"].map(texts).join(" + "))
 }
 
-/// How the client proves who it is.
+/// How the client authenticates.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 pub struct Auth {
-    /// `token_endpoint_auth_method` names of RFC 7591. Absent: `client_secret_basic` and `client_secret_post`.
+    /// Allowed methods, by their `token_endpoint_auth_method` names of RFC 7591. Default: `client_secret_basic` and
+    /// `client_secret_post`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -139,7 +142,7 @@ pub struct Auth {
 pub enum AuthMethod {
     /// HTTP Basic (RFC 6749 §2.3.1).
     ClientSecretBasic,
-    /// Id and secret in the form (RFC 6749 §2.3.1).
+    /// Id and secret as form parameters (RFC 6749 §2.3.1).
     ClientSecretPost,
 }
 
@@ -150,43 +153,45 @@ pub enum AuthMethod {
     .field_path(".idleTimeout"))]
 #[serde(rename_all = "camelCase")]
 pub struct Token {
-    /// JWT (default): RFC 9068, verified by the API itself. Opaque: says nothing to who holds it; APIs ask the
-    /// introspection endpoint.
+    /// JWT (default): RFC 9068, verified by the API. Opaque: has no readable content; APIs call the introspection
+    /// endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<TokenFormat>,
-    /// Header `typ` of a JWT: at+jwt (default, RFC 9068), or JWT for verifiers that refuse at+jwt and cannot be changed.
+    /// Header `typ` of a JWT: at+jwt (default, RFC 9068), or JWT for verifiers that reject at+jwt and cannot be
+    /// changed.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<TokenType>,
-    /// Opaque tokens only: a token that has not been used for this long has ended; at least 1m. Each introspection, call
-    /// of userinfo or pass through forward authentication is a use. Absent: a token lives as long as `lifetime` says.
+    /// Idle timeout, only for Opaque tokens: a token that is not used for this long becomes inactive. Minimum: 1m. Each
+    /// introspection, userinfo call or forward-auth request is a use. Absent: no idle timeout; only `lifetime` applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_of_a_minute")]
     pub idle_timeout: Option<ConfigDuration>,
-    /// Longest life of a token: at least 1m, at most the operator's maximum (24h unless set otherwise). Default 15m.
+    /// Lifetime of a token. Minimum: 1m. Maximum: set by the operator (24h by default). Default: 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_of_a_minute")]
     pub lifetime: Option<ConfigDuration>,
-    /// ES256 (default), or RS256 for verifiers that know nothing newer.
+    /// Signature algorithm: ES256 (default), or RS256 for verifiers without support for ES256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_algorithm: Option<SigningAlgorithm>,
-    /// Reject (default): a scope outside the grant is `invalid_scope`. Narrow: it is left out, and `scope` says what
-    /// was given.
+    /// Handling of a requested scope that is not granted. Reject (default): the error `invalid_scope`. Narrow: the
+    /// scope is omitted, and `scope` in the response lists the issued scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope_policy: Option<ScopePolicy>,
-    /// Scopes given when the request names none. Absent: all that is held for the chosen audience.
+    /// Scopes of a token if the request names none: 1 to 64. Absent: all scopes granted at the chosen audience.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::some_scopes")]
     pub default_scopes: Option<Vec<String>>,
-    /// Audience given when the request names none. Absent and only one is held: that one; several: `invalid_target`.
+    /// Audience of a token if the request names none. Absent: the only granted audience; with several, the error
+    /// `invalid_target`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::audience")]
     pub default_audience: Option<String>,
-    /// true: one token may carry several audiences, with the scopes that are held at every one of them. Default false.
+    /// true: a token may have several audiences, with the scopes that are granted at all of them. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiple_audiences: Option<bool>,
 }
 
-/// Form of an access token.
+/// Format of an access token.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum TokenFormat {
     /// RFC 9068.
@@ -197,15 +202,15 @@ pub enum TokenFormat {
     Opaque,
 }
 
-/// Header `typ` of an access token that is a JWT: at+jwt (default, RFC 9068), or JWT for verifiers that refuse at+jwt and
-/// cannot be changed.
+/// Header `typ` of a JWT access token: at+jwt (default, RFC 9068), or JWT for verifiers that reject at+jwt and cannot
+/// be changed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum TokenType {
-    /// As RFC 9068 §2.1 says: no other JWT passes for an access token.
+    /// RFC 9068 §2.1: no other JWT is accepted as an access token.
     #[default]
     #[serde(rename = "at+jwt")]
     AccessToken,
-    /// What verifiers know that are older than RFC 9068.
+    /// For verifiers older than RFC 9068.
     #[serde(rename = "JWT")]
     Jwt,
 }
@@ -221,79 +226,79 @@ pub enum SigningAlgorithm {
     Rs256,
 }
 
-/// What happens to a requested scope that is not held (RFC 6749 §3.3).
+/// Handling of a requested scope that is not granted (RFC 6749 §3.3).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ScopePolicy {
-    /// `invalid_scope`.
+    /// The error `invalid_scope`.
     #[default]
     Reject,
-    /// Left out.
+    /// The scope is omitted.
     Narrow,
 }
 
-/// What the controller says of an Application.
+/// Observed state of an Application.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationStatus {
     /// `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The client id in force.
+    /// The effective client id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// The token's `sub`: UID of the service user.
+    /// The claim `sub` of tokens: UID of the service user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Raised when the effective authority changes.
+    /// Incremented when the effective authority changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
-    /// Digest of the effective authority that `epoch` stands for.
+    /// Digest of the effective authority that `epoch` represents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
-    /// Effective permissions: service user ∩ restrictTo.
+    /// Effective permissions: those of the service user, restricted by restrictTo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Vec<EffectivePermission>>,
     /// Effective roles, sorted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
-    /// How many secrets it has.
+    /// Number of ClientSecrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SecretCount>,
-    /// `Ready`, `ServiceUserResolved`, and `Narrowed` while restrictTo names something that is not held.
+    /// `Ready`, `ServiceUserResolved`, and `Narrowed` while restrictTo has an entry that is not granted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// An audience and the scopes held there.
+/// An audience and the scopes granted there.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct EffectivePermission {
-    /// What lands in `aud`.
+    /// Value of the claim `aud`.
     pub audience: String,
-    /// Scopes held there, sorted.
+    /// Scopes granted at the audience, sorted.
     pub scopes: Vec<String>,
 }
 
-/// How many secrets an application has.
+/// Number of ClientSecrets of an Application.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct SecretCount {
-    /// Those that authenticate.
+    /// ClientSecrets that authenticate.
     pub active: i64,
-    /// All of them.
+    /// All ClientSecrets.
     pub total: i64,
-    /// The most that count.
+    /// Maximum number of active ClientSecrets.
     pub limit: i64,
     /// `active/total`.
     pub summary: String,
 }
 
 impl ApplicationSpec {
-    /// Whether it is switched off.
+    /// Whether the Application is suspended.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
         self.suspend.unwrap_or_default()
     }
 
-    /// The client id that this object claims: its own choice, or its UID.
+    /// The client id that this object claims: `spec.clientId`, or its UID.
     #[must_use]
     pub fn claimed_client_id<'a>(&'a self, metadata: &'a ObjectMeta) -> &'a str {
         self.client_id.as_deref().or(metadata.uid.as_deref()).unwrap_or_default()
@@ -305,7 +310,7 @@ impl ApplicationSpec {
         self.auth.as_ref().and_then(|auth| auth.methods.as_ref()).is_none_or(|methods| methods.contains(&method))
     }
 
-    /// Longest life of a token, before the operator's maximum.
+    /// Token lifetime, before the operator's maximum.
     #[must_use]
     pub fn token_lifetime(&self) -> SignedDuration {
         self.token

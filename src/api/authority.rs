@@ -1,7 +1,7 @@
-//! Who holds what: requested ∩ ClientSecret ∩ Application ∩ ServiceUser, of which this module computes all but the
-//! request. Nothing here can add to what the groups of the service user give.
+//! Effective permissions: requested ∩ ClientSecret ∩ Application ∩ ServiceUser. This module computes all but the
+//! request. Nothing here can add to the permissions from the groups of the service user.
 //!
-//! Both halves call it: the controller to explain (`status`), the index to serve. So they cannot disagree.
+//! Both halves call it: the controller to report (`status`), the index to serve. So they cannot disagree.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +12,16 @@ use super::location::{Location, MalformedLocation};
 use super::namespace::NamespaceFacts;
 use super::service_user::{RoleGrant, ServiceUserSpec};
 
-/// Scopes that tell of the service user itself (OpenID Connect Core §5.4). Every client holds them, so no group permits
-/// them: an API that took one for a permission would let everybody in.
+/// Scopes about the service user itself (OpenID Connect Core §5.4). Every client has them, so no group permits them: an
+/// API that treats one as a permission would admit every client.
 pub const ABOUT_ITSELF: [&str; 3] = ["openid", "profile", "email"];
 
-/// One permission with the role that gives it.
+/// One permission with the role that grants it.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Permit {
-    /// What lands in `aud`.
+    /// Value of the claim `aud`.
     pub audience: String,
-    /// The scope held there.
+    /// The scope granted there.
     pub scope: String,
     /// The role that permits it.
     pub role: String,
@@ -29,27 +29,27 @@ pub struct Permit {
     pub plane: Plane,
 }
 
-/// Everything that a subject holds.
+/// All permissions of a subject.
 pub type Authority = BTreeSet<Permit>;
 
-/// What the groups of a service user come to.
+/// The result of the groups of a service user.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Membership {
-    /// Where the service user acts.
+    /// Location of the service user.
     pub location: Location,
-    /// The roles in force, with their groups.
+    /// The effective roles, with their groups.
     pub grants: BTreeSet<RoleGrant>,
     /// The permissions of those roles.
     pub authority: Authority,
     /// Groups that grant nothing, in the order of the spec, and why.
     pub unresolved: Vec<(String, WhyNot)>,
-    /// The location of the namespace, or that it is malformed, when that of the service user does not lie at or below it;
-    /// then nothing is granted at all.
+    /// Set if the location of the service user is not at or below that of the namespace: the location of the namespace,
+    /// or that it is malformed. Then nothing is granted.
     pub location_refused: Option<Result<Location, MalformedLocation>>,
 }
 
-/// What a namespace without the annotation `postern.dev/location` admits: there the team chooses the location of its
-/// service users, and with it the claim `location`.
+/// What a namespace without the annotation `postern.dev/location` admits. There the team chooses the location of its
+/// service users, and thus the claim `location`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum NamespaceLocation {
     /// Service users at any location.
@@ -62,16 +62,17 @@ pub enum NamespaceLocation {
 /// Why a group grants nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum WhyNot {
-    /// It does not exist, or is closed to the namespace: deliberately one answer, so that nobody learns which.
+    /// It does not exist, or does not admit the namespace: deliberately one answer, which does not reveal which groups
+    /// exist.
     NotFound,
-    /// The service user is not where the group may be held.
+    /// The location of the service user is not one that the group admits.
     OtherLocation(Location),
     /// The service user is below the location of the group, and its namespace has no location, which is required.
     NoNamespaceLocation(Location),
 }
 
-/// Resolves the groups of a service user that lives in `namespace`. `group` finds an AccessGroup by name; one that is
-/// being deleted is not found.
+/// Resolves the groups of a service user in `namespace`. `group` finds an AccessGroup by name, except one that is being
+/// deleted.
 pub fn resolve<'a>(
     user: &ServiceUserSpec,
     namespace: &NamespaceFacts,
@@ -131,7 +132,7 @@ impl Membership {
     }
 }
 
-/// `authority` narrowed by `restriction`: a list that is absent does not narrow, an empty one leaves nothing.
+/// `authority` narrowed by `restriction`: an absent list does not restrict, an empty one leaves nothing.
 #[must_use]
 pub fn narrow(authority: &Authority, restriction: Option<&Restriction>) -> Authority {
     let Some(restriction) = restriction else { return authority.clone() };
@@ -147,7 +148,7 @@ pub fn narrow(authority: &Authority, restriction: Option<&Restriction>) -> Autho
         .collect()
 }
 
-/// Entries of `restriction` that `authority` does not hold, each as `field: entry`, in the order of the spec.
+/// Entries of `restriction` that `authority` does not grant, each as `field: entry`, in the order of the spec.
 #[must_use]
 pub fn not_held(authority: &Authority, restriction: &Restriction) -> Vec<String> {
     let missing = |field: &str, list: &Option<Vec<String>>, of: fn(&Permit) -> &String| {
@@ -162,7 +163,7 @@ pub fn not_held(authority: &Authority, restriction: &Restriction) -> Vec<String>
     .concat()
 }
 
-/// The roles that give something, sorted, without repetition.
+/// The roles with permissions, sorted, without duplicates.
 #[must_use]
 pub fn roles(authority: &Authority) -> Vec<String> {
     let roles: BTreeSet<_> = authority.iter().map(|permit| permit.role.clone()).collect();
@@ -188,15 +189,15 @@ pub fn permissions(authority: &Authority) -> Vec<EffectivePermission> {
     permissions
 }
 
-/// The scopes held anywhere, sorted, without repetition.
+/// All granted scopes, sorted, without duplicates.
 #[must_use]
 pub fn scopes(authority: &Authority) -> Vec<String> {
     let scopes: BTreeSet<_> = authority.iter().map(|permit| permit.scope.clone()).collect();
     scopes.into_iter().collect()
 }
 
-/// What `epoch` stands for: equal digests, equal authority. `context` is what else ends live tokens when it changes
-/// (subject, suspension).
+/// The fingerprint that `epoch` represents: equal digests, equal authority. `context` is everything else that
+/// invalidates live tokens when it changes (subject, suspension).
 #[must_use]
 pub fn fingerprint(authority: &Authority, context: &[&str]) -> String {
     let permits = authority
@@ -205,17 +206,17 @@ pub fn fingerprint(authority: &Authority, context: &[&str]) -> String {
     digest(context.iter().copied().chain(permits))
 }
 
-/// What the epoch of a ServiceUser stands for, when its groups come to `held`.
+/// The fingerprint for the epoch of a ServiceUser with the group result `held`.
 #[must_use]
 pub fn user_stands_for(user: &ServiceUserSpec, held: &Membership) -> String {
     fingerprint(&held.authority, &[held.location.as_str(), if user.is_suspended() { "suspended" } else { ENABLED }])
 }
 
-/// What the epoch of the Application with this UID stands for, which acts for `subject` and holds `authority`. `closed`
-/// is why nobody authenticates for it, if so.
+/// The fingerprint for the epoch of the Application with this UID, which acts for `subject` and has `authority`.
+/// `closed` is the reason if no client can authenticate for it.
 ///
-/// The UID is in it because an Application may be created again with the client id of one that was deleted: tokens of
-/// that one are none of its own.
+/// It includes the UID because an Application may be recreated with the client id of a deleted one. Tokens of the
+/// deleted Application do not belong to the new one.
 #[must_use]
 pub fn application_stands_for(authority: &Authority, uid: &str, subject: &str, closed: Option<&str>) -> String {
     fingerprint(authority, &[uid, subject, closed.unwrap_or(ENABLED)])
@@ -223,29 +224,29 @@ pub fn application_stands_for(authority: &Authority, uid: &str, subject: &str, c
 
 const ENABLED: &str = "enabled";
 
-/// What a token stands for that was got with this [credential](super::ClientSecret::credential): the credential, and what its
-/// application stood for within the limits of the secret ([`application_stands_for`]).
+/// The fingerprint of a token issued for this [credential](super::ClientSecret::credential): the credential, and the
+/// fingerprint of its Application within the limits of the secret ([`application_stands_for`]).
 #[must_use]
 pub fn stands_for(credential: &str, application: &str) -> String {
     let mut authority = digest([credential, application]);
-    // 96 bits: tokens carry it.
+    // 96 bits, because tokens contain it.
     authority.truncate(24);
     authority
 }
 
-/// The largest epoch that is believed. A change of authority each millisecond reaches it after thirty years, so a larger
-/// one was forged.
+/// The largest accepted epoch. A change of authority every millisecond reaches it after thirty years, so a larger one
+/// was forged.
 const EPOCH_MAX: i64 = 1_000_000_000_000;
 
-/// The epoch in a status; one that cannot have been counted is ignored, as if there were none. Otherwise an epoch near the
-/// end of the numbers could not be raised any more, and no change would end tokens.
+/// The epoch in a status. An impossible epoch is ignored, as if it were absent. Otherwise an epoch near the maximum
+/// integer could not be incremented, and no change would invalidate tokens.
 #[must_use]
 pub fn counted_epoch(epoch: Option<i64>) -> Option<i64> {
     epoch.filter(|epoch| (1..=EPOCH_MAX).contains(epoch))
 }
 
-/// The epoch after a look at the object: raised when the fingerprint differs, 1 for a new object. After the last one that
-/// is believed it begins anew: tokens with a larger epoch are refused.
+/// The epoch after a reconciliation: incremented if the fingerprint differs, 1 for a new object. After the largest
+/// accepted epoch it restarts: tokens with a larger epoch are rejected.
 #[must_use]
 pub fn next_epoch(epoch: Option<i64>, recorded: Option<&str>, fingerprint: &str) -> i64 {
     match counted_epoch(epoch) {

@@ -1,4 +1,4 @@
-//! Authority only narrows: held against an oracle for generated cases.
+//! Authority only narrows: compared with an oracle for generated cases.
 
 use proptest::prelude::*;
 

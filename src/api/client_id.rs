@@ -1,13 +1,14 @@
-//! What a client id may be.
+//! The syntax of client ids.
 
-/// Every client id matches this, chosen or not: 1 to 128 of the unreserved characters of URIs (RFC 3986 §2.3). None of
-/// them has a meaning in a field selector, in Basic authentication or in a header. Upper and lower case differ.
+/// Every client id matches this pattern, chosen or not: 1 to 128 of the unreserved characters of URIs (RFC 3986 §2.3).
+/// None of them has a meaning in a field selector, in Basic authentication or in a header. Client ids are
+/// case-sensitive.
 pub const PATTERN: &str = "^[A-Za-z0-9._~-]{1,128}$";
 
 /// The longest client id.
 pub const LENGTH_MAX: usize = 128;
 
-/// How generated secrets and opaque tokens begin. A client id is public, so a pasted secret must not become one.
+/// Prefixes of generated secrets and opaque tokens. A client id is public, so a pasted secret must not become one.
 pub const RESERVED_PREFIXES: [&str; 2] = ["pst_", "pat_"];
 
 /// Whether the text can be a client id.

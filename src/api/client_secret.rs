@@ -80,55 +80,57 @@ pub use uses::Use;
 #[x_kube(validation = Rule::new(rotation::room_rule())
     .message("rotation.every plus rotation.overlap (24h when it is absent, or rotation.every if that is shorter) must fit into the life of a version: lengthen expiresIn (1y when it is absent), or shorten one of them")
     .field_path(".rotation.every"))]
-// There are as many in memory as there are credentials: what most leave out is boxed.
+// One for each credential is in memory: fields that are usually absent are boxed.
 #[serde(rename_all = "camelCase")]
 pub struct ClientSecretSpec {
-    /// The Application, of the same namespace, that this secret belongs to; immutable.
+    /// The Application, in the same namespace, that this secret belongs to. Immutable.
     #[x_kube(validation = Rule::new("self == oldSelf").message("applicationRef is immutable: create another ClientSecret for another Application"))]
     pub application_ref: Reference,
-    /// What the secret is for.
+    /// Purpose of the secret, for users. Up to 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::description")]
     pub description: Option<String>,
-    /// Narrower than the application; same rules.
+    /// Restricts the permissions of the Application; cannot add to them. Absent list: no restriction. Empty list: no
+    /// permissions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restrict_to: Option<Box<Restriction>>,
-    /// What the secret may be used for. Token: it authenticates at the token endpoint. Direct: id and secret
-    /// authenticate at an API directly, which asks the forward-auth endpoint. Manage: it reads about its own application
-    /// at the management endpoint. Absent: everything.
+    /// What the secret may be used for. Token: authenticates at the token endpoint. Direct: authenticates at an API
+    /// directly with id and secret; the API calls the forward-auth endpoint. Manage: reads the state of its Application
+    /// at the management endpoint. Absent: all three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub uses: Option<Vec<Use>>,
-    /// Source networks from which the secret works, such as 10.20.0.0/16. Absent: from everywhere.
+    /// Source networks from which the secret is accepted: 1 to 32 in CIDR notation, such as 10.20.0.0/16. Absent: all
+    /// networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::networks")]
     pub networks: Option<Vec<IpNet>>,
-    /// 1y, 2y, 90d, … or Never; counted from the issue of the version. Default 1y.
+    /// How long a version is valid after its issue: a duration such as 2y or 90d, or Never. Default: 1y (365 days).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_or_never")]
     pub expires_in: Option<DurationOrNever>,
-    /// Instead of expiresIn: an instant (RFC 3339). One that is past is refused at creation.
+    /// When the credential expires, instead of expiresIn: an RFC 3339 time. A time in the past is rejected at creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::given_instant")]
     pub expires_at: Option<Timestamp>,
-    /// When a new value takes the place of the old one by itself. Absent: never.
+    /// Automatic rotation of a generated value. Absent: no automatic rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Box<Rotation>>,
     /// How the credential is delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Box<Delivery>>,
-    /// Where the value comes from. Absent: it is generated.
+    /// Source of the value. Absent: Postern generates the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Box<Source>>,
-    /// true: refused at once, for good. Default false.
+    /// true: the secret is rejected immediately and permanently. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke: Option<bool>,
 }
 
 impl ClientSecret {
-    /// The credential that a token was got with, for [`stands_for`](super::authority::stands_for): the UID of the object, and
-    /// how often its Secret was lost. A token of a lost value is one of another credential.
+    /// Identifies the credential of a token for [`stands_for`](super::authority::stands_for): the UID of the object,
+    /// and the number of losses of its Secret. A token for a lost value belongs to another credential.
     #[must_use]
     pub fn credential(&self) -> Cow<'_, str> {
         let uid = self.metadata.uid.as_deref().unwrap_or_default();
@@ -146,14 +148,14 @@ impl ClientSecretSpec {
         self.revoke.unwrap_or_default()
     }
 
-    /// The uses in one line, as the column USES shows them; `None`: everything.
+    /// The uses in one line, as in the column USES; `None`: all.
     #[must_use]
     pub fn uses_summary(&self) -> Option<String> {
         let uses = self.uses.as_ref()?.iter();
         Some(uses.map(|purpose| format!("{purpose:?}")).collect::<Vec<_>>().join(", "))
     }
 
-    /// Whether it may be used for this.
+    /// Whether the secret may be used for this purpose.
     #[must_use]
     pub fn is_for(&self, purpose: Use) -> bool {
         self.uses.as_ref().is_none_or(|uses| uses.contains(&purpose))
@@ -173,8 +175,8 @@ impl ClientSecretSpec {
     }
 }
 
-/// The UID of the object as the 16 bytes that its verifiers are bound to. A UID that is not a UUID (never given by an API
-/// server) becomes zeros, with which no verifier was made.
+/// The UID of the object as the 16 bytes that its verifiers are bound to. A UID that is not a UUID (API servers assign
+/// none) becomes zeros, which match no verifier.
 #[must_use]
 pub fn uid_bytes(metadata: &ObjectMeta) -> [u8; 16] {
     uid_number(metadata).unwrap_or_default().to_be_bytes()

@@ -19,7 +19,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         .into()
 }
 
-/// What the derive does not know: the default of `status`, and what holds for every schema, see [`tidy`].
+/// What the derive does not generate: the default of `status`, and the rules for every schema, see [`tidy`].
 fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
@@ -38,8 +38,8 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
-/// `Ready=Unknown` until the controller has looked, so that `kubectl wait` and `helm --wait` never race an empty status
-/// (as Gateway API does).
+/// `Ready=Unknown` until the controller has reconciled the object, so that `kubectl wait` and `helm --wait` never see
+/// an empty status (as in Gateway API).
 fn pending() -> serde_json::Value {
     json!({"conditions": [{
         "type": types::READY,
@@ -50,9 +50,9 @@ fn pending() -> serde_json::Value {
     }]})
 }
 
-/// Puts right a schema and all schemas in it. An optional field is left out, not null: without the marker the API server
-/// drops a null before it stores the object. A list is replaced as a whole unless something else is said. A description
-/// is one line for each paragraph: the breaks of the source are none of its own.
+/// Corrects a schema and all schemas in it. An optional field is omitted, not null: without the marker the API server
+/// drops a null before it stores the object. A list is atomic unless the schema defines otherwise. A description has
+/// one line for each paragraph, without the line breaks of the source.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     if let Some(description) = &mut schema.description {
@@ -110,8 +110,8 @@ mod tests {
         }
     }
 
-    /// `kubectl get` of a category fails as a whole for whoever may not list one of its kinds, and `edit` and `view` of
-    /// Kubernetes give rights in namespaces only.
+    /// `kubectl get` of a category fails as a whole for a user who may not list one of its kinds, and Kubernetes'
+    /// `edit` and `view` roles grant permissions in namespaces only.
     #[test]
     fn the_category_has_the_kinds_of_namespaces_only() {
         for crd in all() {
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// Service Binding Specification: it tells tools which kinds are Provisioned Services.
+    /// Service Binding Specification: the label marks kinds that are Provisioned Services.
     #[test]
     fn the_kind_with_a_binding_in_its_status_is_a_provisioned_service() {
         for crd in all() {

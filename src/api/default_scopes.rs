@@ -1,13 +1,12 @@
-//! What a client gets that asks for nothing in particular. Delivered Secrets say it to clients that read their scopes
-//! from there.
+//! The default scopes of a client. Delivered Secrets contain them for clients that read their scopes from there.
 
 use std::collections::BTreeSet;
 
 use super::application::Token;
 use super::authority::{ABOUT_ITSELF, Authority};
 
-/// The scopes of a token request that names neither audience nor scope, as the token endpoint decides it; empty if it is
-/// refused.
+/// The scopes of a token request without audience and scope, as the token endpoint computes them; empty if the endpoint
+/// rejects the request.
 #[must_use]
 pub fn default_scopes(held: &Authority, token: &Token) -> Vec<String> {
     let audiences: BTreeSet<&str> = held.iter().map(|permit| permit.audience.as_str()).collect();

@@ -1,9 +1,9 @@
-//! Short digests by which a later look recognises what an earlier one decided, without a copy of it.
+//! Short digests by which a later reconciliation identifies an earlier decision, without a copy of it.
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-/// The first 128 bits of SHA-256 over `parts`, in hex. Each part is preceded by its length, so that no two lists of
-/// parts run together.
+/// The first 128 bits of SHA-256 over `parts`, in hex. Each part is preceded by its length, so that different lists of
+/// parts have different inputs.
 pub fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut context = Context::new(&SHA256);
     for part in parts {

@@ -1,4 +1,4 @@
-//! Durations as Prometheus made them common: `1y2w3d4h5m6s`.
+//! Durations in the format of Prometheus: `1y2w3d4h5m6s`.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub const PATTERN: &str = "^([0-9]{1,3}y)?([0-9]{1,4}w)?([0-9]{1,5}d)?([0-9]{1,7
 const UNITS: [(char, usize, i64); 6] =
     [('y', 3, 365 * 86_400), ('w', 4, 7 * 86_400), ('d', 5, 86_400), ('h', 7, 3_600), ('m', 8, 60), ('s', 10, 1)];
 
-/// A positive duration as a user writes it; the text is kept as it was written.
+/// A positive duration from a spec; the original text is kept.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ConfigDuration {
@@ -45,7 +45,7 @@ impl TryFrom<String> for ConfigDuration {
     }
 }
 
-/// The length in seconds; `None` for a text that is not of the syntax.
+/// The length in seconds; `None` for a text with invalid syntax.
 fn seconds(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut seconds = 0;
@@ -86,7 +86,7 @@ impl fmt::Display for ConfigDuration {
     }
 }
 
-/// A duration that may be zero, as a user writes it.
+/// A duration from a spec that may be zero.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DurationOrZero {

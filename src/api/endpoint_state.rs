@@ -1,4 +1,4 @@
-//! EndpointState: what one replica of the endpoint tells the others. Internal.
+//! EndpointState: what one replica of the endpoint publishes to the other replicas. Internal.
 
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-/// Entries of one list that an object has room for; with more there are several objects.
+/// Maximum number of entries in one list of an object; more entries need several objects.
 pub const ENTRIES_MAX: usize = 2_000;
 
-/// What one replica of the endpoint tells the others.
+/// What one replica of the endpoint publishes to the other replicas.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "postern.dev",
@@ -24,10 +24,10 @@ pub const ENTRIES_MAX: usize = 2_000;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStateSpec {
-    /// The replica that wrote it.
+    /// Name of the replica that wrote the object.
     #[schemars(length(min = 1, max = 253))]
     pub replica: String,
-    /// When it was written; what happened before is in here.
+    /// When the object was written. It contains everything that happened before.
     #[schemars(schema_with = "schema::instant")]
     pub reported_at: Timestamp,
     /// Versions of secrets that were used in the last minutes.
@@ -35,20 +35,20 @@ pub struct EndpointStateSpec {
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub uses: Vec<Use>,
-    /// Versions that their bearers asked to be rotated, lately.
+    /// Versions whose rotation their bearers requested in the last minutes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rotations: Vec<Use>,
-    /// Tokens that were revoked, until they would have ended anyway.
+    /// Revoked tokens, kept until they would have expired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub revoked: Vec<Revoked>,
-    /// How far the replica has come.
+    /// The applied revisions of the replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serves: Option<Serves>,
-    /// Tokens that end when they are not used, and were.
+    /// Tokens with an idle timeout that were used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -56,7 +56,7 @@ pub struct EndpointStateSpec {
 }
 
 impl EndpointStateSpec {
-    /// The last instant at which something in it still matters to tokens; `None`: nothing of it is about tokens.
+    /// The last time at which the object matters to tokens; `None`: it contains nothing about tokens.
     #[must_use]
     pub fn matters_until(&self) -> Option<Timestamp> {
         let revoked = self.revoked.iter().map(|revoked| revoked.until);
@@ -64,7 +64,7 @@ impl EndpointStateSpec {
     }
 }
 
-/// The newest resourceVersion of each kind that a replica serves. Those of one kind compare as integers.
+/// The newest resourceVersion of each kind that a replica serves. ResourceVersions of one kind compare as integers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Serves {
@@ -81,7 +81,7 @@ pub struct Serves {
 }
 
 impl Serves {
-    /// What both serve.
+    /// The revisions that both serve.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
         Self {
@@ -93,43 +93,43 @@ impl Serves {
         }
     }
 
-    /// Whether everything that `needed` names is served.
+    /// Whether all revisions in `needed` are served.
     #[must_use]
     pub fn covers(self, needed: Self) -> bool {
         self.min(needed) == needed
     }
 }
 
-/// A token that was revoked.
+/// A revoked token.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 pub struct Revoked {
     /// Its `jti`.
     #[schemars(length(max = 64))]
     pub id: String,
-    /// When it would have ended.
+    /// When the token would have expired.
     #[schemars(schema_with = "schema::instant")]
     pub until: Timestamp,
 }
 
-/// A token that was used.
+/// A used token.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 pub struct Session {
     /// Its `jti`.
     #[schemars(length(max = 64))]
     pub id: String,
-    /// Namespace of the Application that it was issued for.
+    /// Namespace of the Application that the token was issued for.
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub namespace: String,
-    /// When it was used last.
+    /// When the token was last used.
     #[schemars(schema_with = "schema::instant")]
     pub at: Timestamp,
-    /// When it ends if it is not used again.
+    /// When the token expires if it is not used again.
     #[schemars(schema_with = "schema::instant")]
     pub until: Timestamp,
 }
 
-/// One version of a secret, and when something happened to it.
+/// One version of a secret, and the time of an event.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 pub struct Use {
     /// Namespace of the ClientSecret.
@@ -141,7 +141,7 @@ pub struct Use {
     /// Id of the version.
     #[schemars(length(max = 8))]
     pub version: String,
-    /// When.
+    /// Time of the event.
     #[schemars(schema_with = "schema::instant")]
     pub at: Timestamp,
 }

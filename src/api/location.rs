@@ -1,4 +1,4 @@
-//! A place in the organisation: `/`, `/emea`, `/emea/billing`.
+//! A location in the organisation: `/`, `/emea`, `/emea/billing`.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub const SEGMENT_LENGTH_MAX: usize = 63;
 /// Longest location: every segment with its slash.
 pub const LENGTH_MAX: usize = SEGMENTS_MAX * (SEGMENT_LENGTH_MAX + 1);
 
-/// A well-formed location. Equality is by text: there is one way to write a place.
+/// A well-formed location. Equality is by text: each location has one text form.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Location(String);

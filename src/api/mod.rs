@@ -1,13 +1,13 @@
-//! The API: four custom resources, their conditions and the rules that both halves of Postern read from them.
+//! The API: four custom resources, their conditions and the rules that both halves of Postern share.
 //!
 //! ```text
 //! AccessGroup (cluster)      ServiceUser  <----- Application <------ ClientSecret -----> Secret
 //!  role + what it permits     identity   1     n  OAuth client 1  n  one credential  1 1  mounted by pods
 //! ```
 //!
-//! The controller half writes what it decides into `status`; the serving half trusts `spec` and the cryptographically
-//! bound parts of `status` only. What both must decide alike stands here, pure: who holds what ([`authority`]), and
-//! which of several claimants comes first ([`precedence`]).
+//! The controller half writes its decisions into `status`; the serving half trusts only `spec` and the
+//! cryptographically bound parts of `status`. This module has the pure functions that both use: the effective
+//! permissions ([`authority`]), and the order of claimants ([`precedence`]).
 
 pub mod access_group;
 pub mod application;

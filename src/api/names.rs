@@ -1,45 +1,44 @@
-//! Names that others rely on: labels, annotations, field managers, keys of the delivered Secret.
+//! Names that are part of the API: labels, annotations, field managers, keys of the delivered Secret.
 
 /// API group of every kind.
 pub const GROUP: &str = "postern.dev";
 /// Field manager of the controller.
 pub const FIELD_MANAGER: &str = "postern";
-/// Field manager of the endpoint, on what each replica tells the others.
+/// Field manager of the endpoint, on the objects that each replica publishes.
 pub const ENDPOINT_FIELD_MANAGER: &str = "postern-endpoint";
 
 /// Label on every object that Postern creates.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`].
 pub const MANAGED_BY: &str = "postern";
-/// Label that says which part a Secret plays; Secrets are watched by it, and no other Secret is read.
+/// Label with the role of a Secret. Secrets are watched by this label, and no other Secret is read.
 pub const COMPONENT_LABEL: &str = "postern.dev/component";
 /// Value of [`COMPONENT_LABEL`] on delivered credentials.
 pub const CREDENTIAL: &str = "credential";
 
-/// Value of [`COMPONENT_LABEL`] on the Lease by which a replica says that it is there.
+/// Value of [`COMPONENT_LABEL`] on the Lease by which a replica reports that it is live.
 pub const REPLICA: &str = "replica";
 
-/// Annotation of a delivered Secret: id of the version it holds.
+/// Annotation of a delivered Secret: id of the version in it.
 pub const VERSION_ANNOTATION: &str = "postern.dev/version";
-/// Annotation of a delivered Secret: digest of everything in it that is not secret, so that a change of it is seen in
+/// Annotation of a delivered Secret: digest of all content that is not secret, so that a change is detected from
 /// metadata alone.
 pub const CONTENT_ANNOTATION: &str = "postern.dev/content";
-/// Annotation of a delivered Secret: when the version it holds was issued (RFC 3339).
+/// Annotation of a delivered Secret: when the version in it was issued (RFC 3339).
 pub const ISSUED_ANNOTATION: &str = "postern.dev/issued-at";
-/// Annotation of a delivered Secret: the MAC by which Postern recognises a value that it delivered.
+/// Annotation of a delivered Secret: the MAC by which Postern identifies a value that it delivered.
 pub const MAC_ANNOTATION: &str = "postern.dev/mac";
-/// Annotation of a delivered Secret: the names of everything that Postern wrote into it, so that it can take away what is
-/// not asked for any more.
+/// Annotation of a delivered Secret: the names of everything that Postern wrote into it, so that Postern can remove
+/// what is no longer desired.
 pub const KEYS_ANNOTATION: &str = "postern.dev/keys";
-/// Annotation of the Secret with the install keys: when values that nothing proved were adopted after the key before it was
-/// lost.
+/// Annotation of the Secret with the install keys: when unproven values were adopted after the previous key was lost.
 pub const RECOVERED_ANNOTATION: &str = "postern.dev/recovered-at";
-/// Annotation of a Namespace: service users in it lie at or below this location.
+/// Annotation of a Namespace: service users in it must be at or below this location.
 pub const LOCATION_ANNOTATION: &str = "postern.dev/location";
-/// Annotation of a user's object: who created it. The API server writes and guards it by policies of the chart.
+/// Annotation of a user's object: its creator. The API server sets and protects it by policies of the chart.
 pub const CREATED_BY: &str = "postern.dev/created-by";
 
-/// Type of the delivered Secret, by the Service Binding Specification's convention.
+/// Type of the delivered Secret, as in the Service Binding Specification's convention.
 pub const SECRET_TYPE: &str = "servicebinding.io/oauth2";
 
 /// Annotation of a pod template, followed by a digest of a ClientSecret: the version for which its pods were restarted.

@@ -1,4 +1,4 @@
-//! What Postern needs to know of a Namespace.
+//! The facts of a Namespace that Postern uses.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ pub struct NamespaceFacts {
     pub name: String,
     /// `metadata.labels`
     pub labels: BTreeMap<String, String>,
-    /// The annotation `postern.dev/location`; one that is not a location admits nothing.
+    /// The annotation `postern.dev/location`; an invalid location admits nothing.
     pub bound: Option<Result<Location, MalformedLocation>>,
-    /// Its deletion was requested: the clients in it are refused.
+    /// Its deletion was requested: the clients in it are rejected.
     pub terminating: bool,
 }
 
@@ -37,7 +37,7 @@ impl NamespaceFacts {
         }
     }
 
-    /// Where a service user of this namespace acts that asks for `location`, or for none.
+    /// The effective location of a service user in this namespace with `location` in its spec, or with none.
     #[must_use]
     pub fn location_of(&self, location: Option<&Location>) -> Location {
         let bound = || self.bound.as_ref().and_then(|bound| bound.as_ref().ok());

@@ -1,9 +1,9 @@
-//! Which of several claimants comes first: the same answer everywhere, at every time, from the objects alone.
+//! The order of claimants: computed from the objects alone, so it is the same everywhere and at any time.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// Order of age: creation time, then UID. Both are given by the API server and never change, so the order does not
-/// flap over restarts or replicas.
+/// Order of age: creation time, then UID. The API server assigns both and never changes them, so the order is stable
+/// across restarts and replicas.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Seniority {
     created_seconds: i64,
@@ -27,8 +27,8 @@ pub fn uid_number(metadata: &ObjectMeta) -> Option<u128> {
     uuid_number(metadata.uid.as_ref()?)
 }
 
-/// A UUID as a number: both have one order. `None` for anything else, and for another spelling than that of API servers,
-/// so that equal numbers mean equal texts.
+/// A UUID as a number with the same order. `None` for any other text, including a UUID in another format than that of
+/// API servers, so that equal numbers mean equal texts.
 #[must_use]
 pub fn uuid_number(text: &str) -> Option<u128> {
     let is_usual = |(at, byte)| match at {

@@ -1,10 +1,10 @@
-//! Text of others on its way into status and events.
+//! Foreign text for status and events.
 //!
-//! What users write into a spec has no control characters ([`schema`](super::schema)). What the API server, an admission
-//! policy or a workload says may have some, and may be as long as it likes: the status would be refused as a whole.
+//! Specs contain no control characters ([`schema`](super::schema)). A text from the API server, an admission policy or
+//! a workload may contain some, and may have any length: the API server would reject the status as a whole.
 
-/// `text` with a question mark in place of each character that the API server refuses, and no longer than `length_max`
-/// characters.
+/// `text` with a question mark in place of each character that the API server rejects, and at most `length_max`
+/// characters long.
 #[must_use]
 pub fn printable(text: &str, length_max: usize) -> String {
     let mut characters = text.chars().map(|character| if is_refused(character) { '?' } else { character });

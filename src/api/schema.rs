@@ -1,10 +1,10 @@
-//! Schemas of the strings that occur in several kinds, each with the message that a person reads when it is refused.
+//! Schemas of the strings that several kinds use, each with the message for a rejected value.
 //!
-//! Each text has one rule at a time that refuses it: a CEL rule, because the API server's own message for a `pattern` or a
-//! `minLength` shows only the pattern or the number.
+//! Each text has one rule at a time that rejects it: a CEL rule, because the API server's own message for a `pattern`
+//! or a `minLength` shows only the pattern or the number.
 //!
-//! No rule lets control characters through. Most texts are copied to status, events, labels or annotations, and the API
-//! server refuses a server-side apply with such a character: it reads the patch as YAML.
+//! No rule accepts control characters. Most texts are copied to status, events, labels or annotations, and the API
+//! server rejects a server-side apply with such a character: it reads the patch as YAML.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -17,11 +17,11 @@ mod secret;
 pub(super) use label::label_selector;
 pub(super) use secret::{added_annotations, added_labels, renamed_keys, secret_key};
 
-/// Characters of an RFC 6749 §3.3 scope-token; also what an audience and a role may consist of.
+/// Characters of an RFC 6749 §3.3 scope-token; also allowed in an audience and a role.
 const VISIBLE_ASCII: &str = r"^[\x21-\x7E]+$";
 
-/// What YAML refuses or takes for a line break: control characters, line separators, the byte order mark, and the last two
-/// code points of the first plane. For a character class; tab and line breaks stand apart.
+/// Characters that YAML rejects or treats as a line break: control characters, line separators, the byte order mark,
+/// and the last two code points of the first plane. For a character class; tab and line breaks are separate.
 const CONTROL: &str = r"\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F\x{2028}\x{2029}\x{FEFF}\x{FFFE}\x{FFFF}";
 const TAB_AND_LINE_BREAKS: &str = r"\t\n\r";
 
@@ -34,7 +34,7 @@ fn ruled(length_max: usize, rule: &str, message: &str) -> Schema {
     })
 }
 
-/// A string of this pattern, which the empty string does not match.
+/// A string that matches this pattern, which the empty string does not match.
 fn text(length_max: usize, pattern: &str, message: &str) -> Schema {
     ruled(length_max, &matches(pattern), message)
 }
@@ -62,17 +62,17 @@ fn lines(length_max: usize) -> Schema {
     text(length_max, &pattern, "must be plain text: remove control characters other than line breaks and tabs")
 }
 
-/// A name for people.
+/// A display name.
 pub(super) fn display_name(_: &mut SchemaGenerator) -> Schema {
     line(128, '*')
 }
 
-/// What an object is for.
+/// The purpose of an object.
 pub(super) fn description(_: &mut SchemaGenerator) -> Schema {
     lines(1024)
 }
 
-/// A text whose change has a meaning.
+/// A text whose change triggers an action.
 pub(super) fn trigger(_: &mut SchemaGenerator) -> Schema {
     line(128, '+')
 }
@@ -104,7 +104,7 @@ fn at_least_one(mut list: Schema) -> Schema {
 
 const LOCATION: &str = "must be / or segments of a-z, 0-9 and - such as /emea/billing: at most 16 segments of 1-63 characters, no trailing slash";
 
-/// A location. The bounds stand beside the pattern: RE2 refuses nested repetition as large as theirs.
+/// A location. The bounds are a separate rule: RE2 rejects nested repetition of this size.
 pub(super) fn location(_: &mut SchemaGenerator) -> Schema {
     let pattern = matches("^/$|^(/[a-z0-9-]+)+$");
     let bounds = "self.split('/').size() <= 17 && self.split('/').all(segment, segment.size() <= 63)";
@@ -121,7 +121,7 @@ pub(super) fn roles(generator: &mut SchemaGenerator) -> Schema {
     list(&role(generator), 64)
 }
 
-/// An audience: what lands in `aud`.
+/// An audience: a value of the claim `aud`.
 pub(super) fn audience(_: &mut SchemaGenerator) -> Schema {
     text(
         256,
@@ -237,7 +237,7 @@ pub(super) fn duration_or_zero(_: &mut SchemaGenerator) -> Schema {
 
 /// A duration of at least a minute.
 pub(super) fn duration_of_a_minute(generator: &mut SchemaGenerator) -> Schema {
-    // Nothing but zeros stands before at most 59 seconds. Only well-formed durations match.
+    // Only zeros may precede at most 59 seconds. Only well-formed durations match.
     let shorter = duration::PATTERN.replace("[0-9]", "0").replace("(0{1,10}s)", "(0{0,8}[0-5]?[0-9]s)");
     unless(duration_or_zero(generator), &shorter, "must be at least 1m")
 }
@@ -252,13 +252,13 @@ fn not_zero(schema: Schema) -> Schema {
     unless(schema, &duration::PATTERN.replace("[0-9]", "0"), "must be longer than zero")
 }
 
-/// Refuses what matches the pattern. The empty string has a message of its own.
+/// Rejects text that matches the pattern. The empty string has a separate message.
 fn unless(schema: Schema, pattern: &str, message: &str) -> Schema {
     with_rule(schema, &format!("self == '' || !{}", matches(pattern)), message)
 }
 
-/// RFC 3339 before the year 9999, as strict as the decoder: the day exists, an offset of 12:60 does not, and a second has
-/// nine digits at most. `format: date-time` lets pass more than that, and lists.
+/// RFC 3339 before the year 9999, as strict as the decoder: the day exists, an offset of 12:60 does not, and a second
+/// has at most nine digits. `format: date-time` accepts more than that, and lists.
 pub(super) fn instant_pattern() -> String {
     let year = "([0-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])";
     let leap_year = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)";
@@ -272,7 +272,7 @@ pub(super) fn instant(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "maxLength": 40, "pattern": instant_pattern()})
 }
 
-/// An instant that somebody gives.
+/// An instant in a spec.
 pub(super) fn given_instant(_: &mut SchemaGenerator) -> Schema {
     let message = "must be an instant before the year 9999 in the form of RFC 3339, such as 2027-11-22T00:00:00Z";
     text(40, &instant_pattern(), message)

@@ -1,4 +1,4 @@
-//! Every string of every spec, as the CRDs have it.
+//! Tests of every string in every spec, as defined in the CRDs.
 
 use std::sync::LazyLock;
 
@@ -33,7 +33,7 @@ fn strings() -> Vec<(String, Value)> {
     for crd in super::super::crds::all() {
         let kind = crd.spec.names.kind.clone();
         if kind == "EndpointState" {
-            // The operator alone writes it.
+            // Only the operator writes it.
             continue;
         }
         let crd = serde_json::to_value(crd).unwrap();

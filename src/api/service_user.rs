@@ -1,4 +1,4 @@
-//! ServiceUser: who acts.
+//! ServiceUser: a machine identity.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -9,7 +9,7 @@ use super::access_group::Plane;
 use super::location::Location;
 use super::schema;
 
-/// Who acts: a machine identity with a location and groups.
+/// A machine identity with a location and groups.
 #[derive(CustomResource, Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "postern.dev",
@@ -44,59 +44,59 @@ use super::schema;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceUserSpec {
-    /// A name for people.
+    /// Display name: one line of up to 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::display_name")]
     pub display_name: Option<String>,
-    /// What the service user does.
+    /// Description of the service user. Up to 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::description")]
     pub description: Option<String>,
-    /// Whom to write to about this service user. Postern does not verify that the address is theirs.
+    /// E-mail address of the contact for this service user. Up to 254 characters. Postern does not verify the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::email")]
     pub email: Option<String>,
-    /// Where it acts. If the Namespace carries the annotation postern.dev/location, it must lie at or below that one.
-    /// Default: the location of the Namespace, or / if it has none.
+    /// Location of the service user. Must be at or below the location in the Namespace's annotation
+    /// postern.dev/location, if that is set. Default: the location of the Namespace, or / if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::location")]
     pub location: Option<Location>,
-    /// AccessGroups by name. One that is missing, of another location, or closed to this namespace grants nothing and
-    /// makes Ready False, reason GroupsNotResolved; the others keep working.
+    /// Names of AccessGroups, at most 64. A group that is missing, has another location, or does not admit this
+    /// namespace grants nothing and sets Ready to False, reason GroupsNotResolved; the other groups stay effective.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::group_names")]
     pub groups: Option<Vec<String>>,
-    /// true: no client of this service user can authenticate; reversible. Default false.
+    /// true: no client of this service user can authenticate until the field is false again. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
 
-/// What the controller says of a ServiceUser.
+/// Observed state of a ServiceUser.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceUserStatus {
     /// `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The token's `sub`: the object's UID. A re-created ServiceUser is a new subject.
+    /// The claim `sub` of tokens: the object's UID. A recreated ServiceUser has a new subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Raised when the effective authority changes.
+    /// Incremented when the effective authority changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
-    /// Digest of the effective authority that `epoch` stands for.
+    /// Digest of the effective authority that `epoch` represents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
-    /// Where it acts: `spec.location`, or its default.
+    /// Effective location: `spec.location`, or its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// Effective roles, sorted, without repetition: what it really holds now.
+    /// Effective roles, sorted, without duplicates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
-    /// The roles in one line, those of the plane Admin marked.
+    /// The roles in one line; roles of the plane Admin are marked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// The same with where each comes from.
+    /// The roles with the origin of each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<Vec<RoleGrant>>,
     /// `Ready` and `GroupsResolved`.
@@ -104,21 +104,21 @@ pub struct ServiceUserStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// A role that a service user holds, and the group it comes from.
+/// A role of a service user, and the group that grants it.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct RoleGrant {
     /// The role.
     pub role: String,
-    /// Its plane.
+    /// Plane of the role.
     pub plane: Plane,
-    /// Where it applies.
+    /// Location where the role applies.
     pub location: String,
-    /// The AccessGroup that gives it.
+    /// The AccessGroup that grants the role.
     pub group: String,
 }
 
 impl ServiceUserSpec {
-    /// Whether it is switched off.
+    /// Whether the service user is suspended.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
         self.suspend.unwrap_or_default()

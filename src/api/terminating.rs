@@ -1,20 +1,20 @@
-//! What an object means that is being deleted: it has a `deletionTimestamp`, and finalizers keep it in the API.
+//! The meaning of an object that is being deleted: it has a `deletionTimestamp`, and finalizers keep it in the API.
 //!
-//! It counts as deleted from the request on, however long a finalizer keeps it.
+//! It is treated as deleted from the request on, however long a finalizer keeps it.
 //!
 //! | kind | as soon as its deletion is requested |
 //! |---|---|
 //! | AccessGroup | it grants nothing |
-//! | ServiceUser, Application | its clients are refused |
-//! | ClientSecret | it is refused, and nothing is delivered for it any more |
-//! | Namespace | the clients in it are refused |
+//! | ServiceUser, Application | its clients are rejected |
+//! | ClientSecret | it is rejected, and nothing is delivered for it any more |
+//! | Namespace | the clients in it are rejected |
 //! | delivered Secret | its value ends; a new one is delivered when the Secret is gone |
 //! | Secret to import from | it does not exist |
 //! | workload to restart | it does not exist |
 //! | the operator's own Secrets | a process that starts does not use them; a running process keeps what it has read |
 //!
-//! EndpointStates and Leases are the exception: they count until they are gone, because a revocation that is forgotten early
-//! would let a token live.
+//! EndpointStates and Leases are the exception: they are valid until they are gone, because a revocation that is
+//! dropped early would reactivate a token.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -24,12 +24,12 @@ pub fn is_terminating(metadata: &ObjectMeta) -> bool {
     metadata.deletion_timestamp.is_some()
 }
 
-/// Finalizers that a message names; whoever may write the object may add thousands.
+/// Maximum number of finalizers in a message; a user with write access may add thousands.
 const NAMED_MAX: usize = 3;
-/// Characters of each.
+/// Maximum number of characters of each.
 const NAME_LENGTH_MAX: usize = 100;
 
-/// What keeps a terminating object in the API, for a message to people: the first finalizers, and how many more there are.
+/// What blocks the deletion of an object, for a message to users: the first finalizers, and the number of further ones.
 #[must_use]
 pub fn finalizers(metadata: &ObjectMeta) -> String {
     let all = metadata.finalizers.as_deref().unwrap_or_default();

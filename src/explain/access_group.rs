@@ -1,6 +1,7 @@
-//! An AccessGroup: what it gives, to whom it is open, and which verbs it takes to write it and to add it.
+//! An AccessGroup: its permissions, the namespaces that it admits, and the verbs required to write it and to add it.
 //!
-//! The chart's admission policies check these verbs; here they are listed, with the answer of the API server for the caller.
+//! The chart's admission policies check these verbs. The explanation lists them with the API server's answer for the
+//! caller.
 
 use kube::ResourceExt;
 use serde::Serialize;
@@ -18,7 +19,7 @@ pub(super) struct Right {
     pub(super) name: String,
 }
 
-/// A right, and whether the caller has it.
+/// A permission, and whether the caller has it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(super) struct Checked {
     #[serde(flatten)]
@@ -26,7 +27,7 @@ pub(super) struct Checked {
     pub(super) held: bool,
 }
 
-/// Everything there is to say of a group.
+/// The explanation of a group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExplainedGroup {
@@ -39,21 +40,21 @@ pub(super) struct ExplainedGroup {
     pub(super) reach: Reach,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) created_by: Option<String>,
-    /// Absent: open to no namespace.
+    /// Absent: no namespace is admitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) namespaces: Option<Namespaces>,
-    /// Service users that have it, as status says.
+    /// Number of service users that have the group, from status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) members: Option<i64>,
     pub(super) status: StatusAge,
     pub(super) permissions: Vec<Permission>,
-    /// What it takes to create the group as it is, besides the right to write AccessGroups.
+    /// Verbs required to create the group as it is, besides the permission to write AccessGroups.
     pub(super) to_create: Vec<Checked>,
-    /// What it takes to add the group to a service user.
+    /// Verbs required to add the group to a service user.
     pub(super) to_add: Vec<Checked>,
 }
 
-/// The rights that it takes to create `group`, in the order of its fields.
+/// The verbs required to create `group`, in the order of its fields.
 pub(super) fn rights_to_create(group: &AccessGroup) -> Vec<Right> {
     let on = |verb, permission: &Permission| Right { verb, resource: "audiences", name: permission.audience.clone() };
     let permissions = &group.spec.permissions;
@@ -66,12 +67,12 @@ pub(super) fn rights_to_create(group: &AccessGroup) -> Vec<Right> {
         .collect()
 }
 
-/// The rights that it takes to add `group` to a service user.
+/// The verbs required to add `group` to a service user.
 pub(super) fn rights_to_add(group: &AccessGroup) -> Vec<Right> {
     vec![Right { verb: "bind", resource: "accessgroups", name: group.name_any() }]
 }
 
-/// Explains a group; what it takes was `checked` for the caller.
+/// Explains a group; `checked` are the required verbs with the answer for the caller.
 pub(super) fn explain(group: &AccessGroup, to_create: Vec<Checked>, to_add: Vec<Checked>) -> ExplainedGroup {
     let status = group.status.clone().unwrap_or_default();
     let spec = &group.spec;

@@ -1,4 +1,4 @@
-//! An API: who can call it.
+//! An API: the clients that can call it.
 
 use std::collections::BTreeSet;
 
@@ -15,34 +15,34 @@ use crate::api::ClientSecret;
 use crate::api::application::EffectivePermission;
 use crate::api::client_secret::Use;
 
-/// Everything there is to say of an API.
+/// The explanation of an API.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExplainedAudience {
     pub(super) audience: String,
     /// By namespace and name.
     pub(super) callers: Vec<Caller>,
-    /// What could not be seen, and what that means.
+    /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
 }
 
-/// An Application that holds a permission at the audience.
+/// An Application with a permission at the audience.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Caller {
     /// `namespace/name`
     pub(super) application: String,
     pub(super) client_id: String,
-    /// Whether the client is accepted, and if not which rule refuses it.
+    /// Whether the client is accepted, and otherwise the rule that rejects it.
     pub(super) ready: Standing,
-    /// Who acts; absent: it does not exist.
+    /// The service user; absent: it does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service_user: Option<Acting>,
-    /// What the Application holds there.
+    /// The permissions of the Application there.
     pub(super) scopes: BTreeSet<String>,
-    /// Those that reach the API, the oldest first.
+    /// ClientSecrets with permissions at the API, the oldest first.
     pub(super) client_secrets: Vec<Reaching>,
-    /// When one of these was last used, at whichever API.
+    /// When one of these ClientSecrets was last used, at any API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_used_at: Option<Timestamp>,
 }
@@ -55,34 +55,34 @@ pub(super) struct Acting {
     pub(super) subject: String,
 }
 
-/// A ClientSecret that reaches the API.
+/// A ClientSecret with permissions at the API.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reaching {
     pub(super) name: String,
-    /// Whether it authenticates, and if not which rule refuses it.
+    /// Whether it authenticates, and otherwise the rule that rejects it.
     pub(super) ready: Standing,
-    /// What restrictTo leaves of the scopes there.
+    /// The scopes there that restrictTo leaves.
     pub(super) scopes: BTreeSet<String>,
-    /// What it may be used for; absent: everything.
+    /// Allowed purposes; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) uses: Option<Vec<Use>>,
-    /// Networks from which it works; absent: all.
+    /// Allowed source networks; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) networks: Option<Vec<String>>,
-    /// When the newest value ends; absent: never, or there is none.
+    /// When the newest value expires; absent: never, or there is no value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<Timestamp>,
-    /// When a value of it was last used, at whichever API; absent: never.
+    /// When one of its values was last used, at any API; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_used_at: Option<Timestamp>,
 }
 
-/// Explains who can call the API of `audience`.
+/// Explains which clients can call the API of `audience`.
 pub(super) fn explain(audience: &str, facts: &CallerFacts, settings: &Settings, now: Timestamp) -> ExplainedAudience {
     let mut callers = Vec::new();
     let mut notes = facts.notes.clone();
-    // What is said of one client, such as that the operator runs with another limit, is true of many.
+    // A note about one client, such as a different limit of the operator, may apply to many.
     let mut of_clients = BTreeSet::new();
     for client in &facts.clients {
         let explained = client::explain(client, settings, now);
@@ -101,7 +101,7 @@ pub(super) fn explain(audience: &str, facts: &CallerFacts, settings: &Settings, 
     ExplainedAudience { audience: audience.to_owned(), callers, notes }
 }
 
-/// The client as a caller; `None`: it holds nothing there.
+/// The client as a caller; `None`: it has no permission there.
 fn caller(audience: &str, facts: &Facts, client: &ExplainedClient) -> Option<Caller> {
     let scopes: BTreeSet<String> = match &client.holds {
         Holds::Known(held) => {
@@ -113,7 +113,7 @@ fn caller(audience: &str, facts: &Facts, client: &ExplainedClient) -> Option<Cal
     if scopes.is_empty() {
         return None;
     }
-    // Both are of the same objects in the same order.
+    // Both lists have the same objects in the same order.
     let secrets = facts.secrets.iter().zip(&client.client_secrets);
     let client_secrets: Vec<_> = secrets
         .filter(|(secret, _)| [Use::Token, Use::Direct].into_iter().any(|purpose| secret.spec.is_for(purpose)))
@@ -156,8 +156,8 @@ fn of_secret(audience: &str, secret: &Secret) -> BTreeSet<String> {
     here.map(|permit| permit.scope.clone()).collect()
 }
 
-/// What restrictTo leaves where only status says what is held: which role permits a scope is not known, so roles do not
-/// narrow.
+/// What restrictTo leaves if permissions are known only from status: the roles of a scope are unknown, so `roles` does
+/// not restrict.
 fn admitted(audience: &str, secret: &ClientSecret, scopes: &BTreeSet<String>) -> BTreeSet<String> {
     let Some(restriction) = secret.spec.restrict_to.as_deref() else { return scopes.clone() };
     let admits =

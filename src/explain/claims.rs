@@ -1,5 +1,5 @@
-//! What a token says of itself. Its signature is not checked: the caller need not have a key, and believes the token no
-//! more than before.
+//! The claims of a token. Its signature is not verified: the caller may have no key, and the explanation does not make
+//! the token more trustworthy.
 
 use std::str::FromStr;
 
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::error::ExplainError;
 use crate::api::client_id::is_client_id;
 
-/// How opaque tokens begin.
+/// The prefix of opaque tokens.
 const OPAQUE_PREFIX: &str = "pat_";
 
-/// The claims of one of our access tokens that matter here.
+/// The relevant claims of a Postern access token.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Claims {
     pub(super) iss: String,
@@ -73,10 +73,10 @@ impl From<ClientId> for String {
     }
 }
 
-/// How a client is named.
+/// A reference to a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum ClientName {
-    /// No Application has such a name.
+    /// A text that is no valid name of an Application.
     Id(ClientId),
     /// A client id, or the name of an Application in the namespace of the flag or of the context.
     IdOrName(String),
@@ -87,7 +87,7 @@ pub(super) enum ClientName {
 }
 
 impl ClientName {
-    /// The name, unless `flag` says another namespace.
+    /// The name, unless `flag` names another namespace.
     pub(super) fn agreeing_with(self, flag: Option<&str>) -> Result<Self, ExplainError> {
         match (&self, flag) {
             (Self::Application { namespace, name }, Some(flag)) if flag != namespace => {
@@ -98,7 +98,7 @@ impl ClientName {
     }
 }
 
-/// Whether the text can be the name of an object (RFC 1123 subdomain). A secret that was pasted by mistake is none.
+/// Whether the text is a valid object name (RFC 1123 subdomain). A secret that was pasted by mistake is not.
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.')
@@ -119,7 +119,7 @@ impl FromStr for ClientName {
     }
 }
 
-/// Reads the claims.
+/// Parses the claims.
 pub(super) fn decode(token: &str) -> Result<Claims, ExplainError> {
     let token = token.trim();
     if token.starts_with(OPAQUE_PREFIX) {

@@ -1,4 +1,4 @@
-//! A client: what it holds now, and where each permission comes from or why it is missing.
+//! A client: its effective permissions, and why each is present or missing.
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -18,27 +18,27 @@ use crate::api::names::CREATED_BY;
 use crate::api::terminating::is_terminating;
 use crate::plan::application::{Closed, Observed, ready_verdict, status};
 
-/// Why an Application that is being deleted, itself or with its namespace, is refused: it counts as absent already.
+/// Why an Application that is being deleted, directly or with its namespace, is rejected: it is treated as absent.
 pub(super) const DELETING: &str = "Deleting";
 
-/// Everything there is to say of a client.
+/// The explanation of a client.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExplainedClient {
     pub(super) client_id: String,
-    /// Applications that claim the client id, the oldest first: that one has it.
+    /// Applications that claim the client id, the oldest first: the oldest has it.
     pub(super) claimants: Vec<String>,
     pub(super) application: App,
     /// Absent: it does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service_user: Option<User>,
     pub(super) groups: Vec<Group>,
-    /// What the Application holds.
+    /// The permissions of the Application.
     pub(super) holds: Holds,
     pub(super) client_secrets: Vec<Secret>,
-    /// What could not be seen, and what that means.
+    /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
-    /// What the service user holds; `None`: not known.
+    /// The permissions of the service user; `None`: unknown.
     #[serde(skip)]
     pub(super) membership: Option<Membership>,
 }
@@ -53,25 +53,25 @@ pub(super) struct App {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) created_by: Option<String>,
     pub(super) status: StatusAge,
-    /// What tokens carry now: the number in status, or the one that status is about to get.
+    /// The current epoch of tokens: the one in status, or the one that status is about to get.
     #[serde(skip)]
     pub(super) epoch: Option<i64>,
 }
 
-/// What the Application holds.
+/// The permissions of the Application.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum Holds {
-    /// Worked out from the groups.
+    /// Computed from the groups.
     Known(Narrowed),
-    /// The groups may not be read; as status says.
+    /// From status, because the caller may not read the groups.
     Told {
         #[serde(rename = "toldByStatus")]
         permissions: Vec<EffectivePermission>,
     },
 }
 
-/// Explains a client from what was read of it.
+/// Explains a client from its objects.
 pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> ExplainedClient {
     let application = &facts.application;
     let membership = membership(facts, settings);
@@ -114,7 +114,7 @@ pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> Exp
     }
 }
 
-/// What the groups come to; `None`: they may not be read. Without a service user nothing is held.
+/// The result of the groups; `None`: the caller may not read them. Without a service user there are no permissions.
 fn membership(facts: &Facts, settings: &Settings) -> Option<Membership> {
     let groups = facts.groups.as_ref()?;
     Some(match &facts.user {
@@ -129,7 +129,7 @@ fn observed<'a>(facts: &'a Facts, authority: &'a Authority, settings: &Settings,
         user: facts.user.as_ref(),
         authority,
         client_id_taken_by: taken_by(facts),
-        // Neither who serves it nor how many secrets there are decides whether the client is refused.
+        // Neither the replicas nor the number of secrets affects whether the client is rejected.
         served: false,
         secrets: (0, 0),
         secrets_limit: settings.secrets_per_application,
@@ -158,7 +158,7 @@ fn ready(facts: &Facts, settings: &Settings, now: Timestamp) -> Standing {
     ready_verdict(&observed(facts, &Authority::new(), settings, now)).into()
 }
 
-/// Whether status is up to date, and the epoch that it would tell then.
+/// Whether status is up to date, and the epoch in an updated status.
 fn status_age(
     facts: &Facts,
     authority: Option<&Authority>,
@@ -179,7 +179,7 @@ fn told(facts: &Facts) -> Vec<EffectivePermission> {
     facts.application.status.as_ref().and_then(|status| status.permissions.clone()).unwrap_or_default()
 }
 
-/// The operator runs with another limit than was given here, as status tells.
+/// According to status, the operator runs with another limit than the given one.
 fn other_limit(facts: &Facts, settings: &Settings) -> Option<String> {
     let limit = facts.application.status.as_ref()?.secrets.as_ref()?.limit;
     let given = settings.secrets_per_application;

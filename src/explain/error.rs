@@ -5,22 +5,22 @@ use crate::connection::AccessError;
 /// Why something cannot be explained.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
-    /// No form of a client's name.
+    /// Invalid reference to a client.
     #[error("a client is named by its client id, or by its Application as NAME or NAMESPACE/NAME")]
     ClientName,
-    /// Two Applications fit.
+    /// Two Applications match.
     #[error(
         "{text} is the client id of Application {by_id} and the name of Application {by_name}: write NAMESPACE/NAME"
     )]
     AmbiguousClient {
-        /// What was asked for.
+        /// The requested client.
         text: String,
         /// The Application with that client id, with its namespace.
         by_id: String,
         /// The Application with that name, with its namespace.
         by_name: String,
     },
-    /// The flag and the name of the client have different namespaces.
+    /// The flag and the reference to the client have different namespaces.
     #[error("--namespace is {flag} and the client is named {named}: leave one of the two namespaces out")]
     OtherNamespace {
         /// The namespace of the flag.
@@ -34,61 +34,61 @@ pub enum ExplainError {
          (/oauth2/introspect), and explain the client_id that it names"
     )]
     Opaque,
-    /// Not one of our access tokens.
+    /// Not a Postern access token.
     #[error("this is no access token of Postern's: a JWT with its claims was expected")]
     NotAToken,
-    /// Nobody claims it, as far as the caller may see.
+    /// No Application that the caller may read claims the client id.
     #[error("no Application has this client id, as far as you may look")]
     NoClient,
-    /// It is neither.
+    /// Neither a client id nor the name of an Application.
     #[error(
         "no Application has this client id, as far as you may look, and none of namespace {namespace} has this name: correct it, or choose the namespace with --namespace (-n)"
     )]
     NoClientOrName {
-        /// Where the name was looked for.
+        /// Where the name was searched.
         namespace: String,
     },
-    /// There is none.
+    /// The object does not exist.
     #[error(
         "Application {name} does not exist in namespace {namespace}: correct the name, or choose the namespace with --namespace (-n)"
     )]
     NoApplication {
         /// Its name.
         name: String,
-        /// Where it was looked for.
+        /// Where it was searched.
         namespace: String,
     },
-    /// There is none.
+    /// The object does not exist.
     #[error("no AccessGroup has this name")]
     NoGroup,
-    /// The API server did not say which verbs the caller has.
+    /// The API server did not report which verbs the caller has.
     #[error("could not ask which verbs you have")]
     Review(#[source] Box<kube::Error>),
-    /// The caller lacks a right without which there is nothing to explain.
+    /// The caller lacks a permission that the explanation requires.
     #[error("you may not list {resource}.postern.dev in {place}: {remedy}")]
     Forbidden {
         /// Plural of the kind.
         resource: String,
-        /// Which namespace, or all of them.
+        /// The namespace, or all of them.
         place: String,
-        /// What to do.
+        /// The remedy.
         remedy: &'static str,
     },
     /// The caller may not act as the user of the flag.
     #[error("you may not act as this user: ask for the verb impersonate on it, or leave --as and --as-group out")]
     Impersonation(#[source] Box<kube::Error>),
-    /// The flags choose no API server.
+    /// The flags select no API server.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The configured way cannot be used.
+    /// The configured connection cannot be used.
     #[error("the Kubernetes client cannot be set up")]
     Connection(#[source] Box<kube::Error>),
-    /// The API server did not answer as it should.
+    /// The API server returned an unexpected response.
     #[error("could not list {resource}")]
     Api {
         /// Plural of the kind, with its group.
         resource: String,
-        /// What it said.
+        /// Its message.
         source: Box<kube::Error>,
     },
     /// Reading or writing failed.
@@ -97,7 +97,7 @@ pub enum ExplainError {
 }
 
 impl ExplainError {
-    /// 2 where another question has to be asked, as for a bad flag; 1 for everything else.
+    /// 2 for an invalid argument, as for an invalid flag; 1 for all other errors.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -1,4 +1,4 @@
-//! What an explanation is taken from.
+//! The inputs of an explanation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,9 +14,9 @@ pub(super) type Groups = Arc<BTreeMap<String, AccessGroup>>;
 /// The objects of one client.
 pub(super) struct Facts {
     pub(super) application: Application,
-    /// Applications that claim the client id, as `namespace/name`, the oldest first: that one has it.
+    /// Applications that claim the client id, as `namespace/name`, the oldest first: the oldest has it.
     pub(super) claimants: Vec<String>,
-    /// The client id is some service user's subject.
+    /// The client id equals the subject of a service user.
     pub(super) is_subject: bool,
     /// The service user, if it exists and is not being deleted.
     pub(super) user: Option<ServiceUser>,
@@ -25,7 +25,7 @@ pub(super) struct Facts {
     pub(super) groups: Option<Groups>,
     /// ClientSecrets that are not being deleted, oldest first.
     pub(super) secrets: Vec<ClientSecret>,
-    /// What could not be seen, and what that means.
+    /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
 }
 
@@ -34,15 +34,15 @@ pub(super) struct CallerFacts {
     pub(super) clients: Vec<Facts>,
     /// `None`: the caller may not read AccessGroups.
     pub(super) groups: Option<Groups>,
-    /// What could not be seen, and what that means.
+    /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
 }
 
-/// The objects that a token is about.
+/// The objects that a token refers to.
 pub(super) struct TokenFacts {
     /// `None`: no Application has the client id any more.
     pub(super) client: Option<Facts>,
-    /// Ids of revoked tokens; `None`: no object with them was found or may be read.
+    /// Ids of revoked tokens; `None`: no object with revocations was found, or the caller may not read them.
     pub(super) revoked: Option<BTreeSet<String>>,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn full_name<K: ResourceExt>(object: &K) -> String {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Those that claim the client id, the oldest first.
+/// The claimants of the client id, the oldest first.
 pub(super) fn claimants<'a>(applications: &'a [Application], client_id: &str) -> Vec<&'a Application> {
     let claims = |application: &&Application| application.spec.claimed_client_id(&application.metadata) == client_id;
     let mut claimants: Vec<_> = applications.iter().filter(claims).collect();

@@ -1,5 +1,5 @@
-//! The only reads, with the rights of whoever asks. Lists wherever one will do: the roles for people and that of the
-//! operator itself have the verb, so this works from a workstation and from inside the operator's pod.
+//! All reads, with the permissions of the caller. Lists where possible: both the user roles and the operator's role
+//! have that verb, so this works from a workstation and in the operator's pod.
 
 mod callers;
 mod list;
@@ -22,7 +22,7 @@ use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
 use list::{Listed, is_forbidden};
 
-/// Reads, and keeps what could not be read.
+/// Reads objects, and records what could not be read.
 pub(super) struct Reader {
     client: Client,
     /// Applications of other namespaces could not be read.
@@ -59,7 +59,7 @@ impl Reader {
         }))
     }
 
-    /// Why there is nothing to explain.
+    /// Why there is no client to explain.
     pub(super) fn not_found(&self, named: &ClientName) -> ExplainError {
         match named {
             ClientName::Id(_) => ExplainError::NoClient,
@@ -72,7 +72,7 @@ impl Reader {
         }
     }
 
-    /// The AccessGroup of this name.
+    /// The AccessGroup with this name.
     pub(super) async fn access_group(&mut self, name: &str) -> Result<Option<AccessGroup>, ExplainError> {
         match self.list::<AccessGroup>(Api::all(self.client.clone()), &named(name)).await? {
             Listed::Objects(groups) => Ok(groups.into_iter().next()),
@@ -84,7 +84,7 @@ impl Reader {
         }
     }
 
-    /// Which of these rights the caller has, by the word of the API server.
+    /// Which of these permissions the caller has, according to the API server.
     pub(super) async fn check(&self, rights: Vec<Right>) -> Result<Vec<Checked>, ExplainError> {
         let reviews = Api::<SelfSubjectAccessReview>::all(self.client.clone());
         let mut checked = Vec::new();
@@ -105,11 +105,11 @@ impl Reader {
         Ok(checked)
     }
 
-    /// The objects that a token is about. `namespace` is the operator's.
+    /// The objects that a token refers to. `namespace` is the operator's.
     pub(super) async fn token(&mut self, claims: &Claims, namespace: &str) -> Result<TokenFacts, ExplainError> {
         let states = self.list::<EndpointState>(Api::namespaced(self.client.clone(), namespace), "").await?;
         let revoked = match states {
-            // In the operator's namespace there is always one.
+            // The operator's namespace always has one.
             Listed::Objects(states) if states.is_empty() => None,
             Listed::Objects(states) => {
                 let revoked = states.into_iter().flat_map(|state| state.spec.revoked);
@@ -119,13 +119,13 @@ impl Reader {
         };
         let client = self.client(&ClientName::Id(claims.client_id.clone())).await?;
         if client.is_none() && self.partial {
-            // It may be there, out of sight.
+            // The object may exist, but the caller may not read it.
             return Err(ExplainError::NoClient);
         }
         Ok(TokenFacts { client, revoked })
     }
 
-    /// Every Application that the caller may see: who else claims the client id decides.
+    /// Every Application that the caller may read: other claimants of the client id matter.
     async fn applications(&mut self, named: &ClientName) -> Result<Vec<Application>, ExplainError> {
         if let Listed::Objects(all) = self.list(Api::all(self.client.clone()), "").await? {
             return Ok(all);
@@ -150,7 +150,7 @@ impl Reader {
         Ok(users.into_iter().find(|user| !is_deleting(user)))
     }
 
-    /// Whether some ServiceUser has this UID.
+    /// Whether a ServiceUser has this UID.
     async fn is_subject(&mut self, namespace: &str, id: &str) -> Result<bool, ExplainError> {
         let users: Vec<ServiceUser> = match self.list(Api::all(self.client.clone()), "").await? {
             Listed::Objects(all) => all,
@@ -167,7 +167,7 @@ impl Reader {
         Ok(secrets)
     }
 
-    /// All groups in force, by name; `None`: the caller may not read them.
+    /// All active groups, by name; `None`: the caller may not read them.
     async fn groups(&mut self) -> Result<Option<Groups>, ExplainError> {
         Ok(match self.list::<AccessGroup>(Api::all(self.client.clone()), "").await? {
             Listed::Objects(groups) => {
@@ -185,7 +185,7 @@ impl Reader {
         })
     }
 
-    /// Labels and location of the namespace. Whoever may only do things *in* a namespace may get it, and not list it.
+    /// Labels and location of the namespace. A caller with permissions only in a namespace may get it, but not list it.
     async fn namespace(&mut self, name: &str) -> Result<NamespaceFacts, ExplainError> {
         let api = Api::<Namespace>::all(self.client.clone());
         let listed = api.list_metadata(&ListParams::default().fields(&named(name))).await.map(|list| list.items);
@@ -213,7 +213,7 @@ impl Reader {
 const VIEW: &str = "ask for the role view there";
 const OTHER_OR_VIEW: &str = "ask for the role view there, or choose another namespace with --namespace (-n)";
 
-/// The Application that is named. `namespace` is where a name without one is looked for.
+/// The named Application. A name without a namespace is searched in `namespace`.
 fn find<'a>(
     applications: &'a [Application],
     named: &ClientName,

@@ -1,4 +1,4 @@
-//! Each group of a service user: in force, or why it grants nothing.
+//! Each group of a service user: active, or why it grants nothing.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::api::conditions::reasons;
 use crate::api::{AccessGroup, ServiceUser};
 use crate::plan::service_user::{location_refused, why_not};
 
-/// A group that a service user names.
+/// A group in the spec of a service user.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Group {
     pub(super) name: String,
@@ -17,7 +17,7 @@ pub(super) struct Group {
     pub(super) standing: Effect,
 }
 
-/// What it comes to.
+/// The result of the group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "standing")]
 pub(super) enum Effect {
@@ -25,15 +25,15 @@ pub(super) enum Effect {
     InForce { role: String, plane: Plane, location: String, permissions: Vec<Permission> },
     /// It grants nothing.
     GrantsNothing { reason: &'static str, message: String },
-    /// The caller may not read AccessGroups; this is what status says.
+    /// The caller may not read AccessGroups; this is from status.
     NotReadable { message: String },
 }
 
-/// The group does not exist. The controller says of this and the next together that the group does not resolve.
+/// The group does not exist. For this and the next reason the controller reports the same: the group does not resolve.
 const NOT_FOUND: &str = "NotFound";
 /// The group exists and does not admit the namespace.
 const NAMESPACE_NOT_ADMITTED: &str = "NamespaceNotAdmitted";
-/// The service user is not where the group may be held.
+/// The location of the service user is not one that the group admits.
 const OTHER_LOCATION: &str = "OtherLocation";
 /// The service user is below the location of the group, and its namespace has no location, which is required.
 const NO_NAMESPACE_LOCATION: &str = "NoNamespaceLocation";

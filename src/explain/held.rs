@@ -1,4 +1,4 @@
-//! Permissions: what is held, by which role of which group, and what a restriction leaves of it.
+//! Permissions: their origin (role and group), and what a restriction leaves of them.
 
 use std::collections::BTreeMap;
 
@@ -9,31 +9,31 @@ use crate::api::access_group::Plane;
 use crate::api::application::Restriction;
 use crate::api::authority::{Authority, Membership, Permit, narrow, not_held};
 
-/// One permission and where it comes from.
+/// One permission and its origin.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(super) struct Held {
     pub(super) audience: String,
     pub(super) scope: String,
     pub(super) role: String,
     pub(super) plane: Plane,
-    /// The groups in force that carry the role and permit it.
+    /// The active groups that have the role and permit it.
     pub(super) groups: Vec<String>,
 }
 
-/// What a restriction comes to.
+/// The result of a restriction.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Narrowed {
     pub(super) permissions: Vec<Held>,
-    /// Held before, and left out by restrictTo.
+    /// Granted before, and excluded by restrictTo.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) taken_away: Vec<Held>,
-    /// Named by restrictTo, and not held before: each as `field: entry`.
+    /// Entries of restrictTo that were not granted before: each as `field: entry`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) not_held: Vec<String>,
 }
 
-/// Where permits come from.
+/// The origin of permits.
 pub(super) struct Origin<'a> {
     pub(super) membership: &'a Membership,
     pub(super) groups: &'a BTreeMap<String, AccessGroup>,
@@ -65,13 +65,13 @@ impl Origin<'_> {
     }
 }
 
-/// Whether the group's role permits the scope at the audience, wherever it is in force.
+/// Whether the group's role permits the scope at the audience, wherever the group is active.
 pub(super) fn permits(group: &AccessGroup, audience: &str, scope: &str) -> bool {
     let here = group.spec.permissions.iter().filter(|permission| permission.audience == audience);
     here.flat_map(|permission| &permission.scopes).any(|permitted| permitted == scope)
 }
 
-/// Whether the group's role permits something at the audience, wherever it is in force.
+/// Whether the group's role permits any scope at the audience, wherever the group is active.
 pub(super) fn permits_at(group: &AccessGroup, audience: &str) -> bool {
     group.spec.permissions.iter().any(|permission| permission.audience == audience)
 }

@@ -1,11 +1,11 @@
-//! Parts of an explanation that several objects have.
+//! Parts that explanations of several objects share.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
 use crate::api::conditions::{Verdict, is_switched_off, types};
 
-/// Whether something is in force, and why.
+/// Whether an object is effective, and why.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Standing {
@@ -23,7 +23,8 @@ impl From<Verdict> for Standing {
 }
 
 impl Standing {
-    /// What the condition `Ready` says; `None` where there is none. What is switched off as its spec asks is not in force.
+    /// From the condition `Ready`; `None` if it is absent. An object that is suspended as its spec requires is not
+    /// effective.
     pub(super) fn ready(conditions: &[Condition]) -> Option<Self> {
         conditions.iter().find(|condition| condition.type_ == types::READY).map(|condition| Self {
             in_force: condition.status == "True" && !is_switched_off(conditions),
@@ -33,21 +34,21 @@ impl Standing {
     }
 }
 
-/// What status says, and whether it says it of the object as it is now.
+/// Whether status describes the current object.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StatusAge {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) epoch: Option<i64>,
     pub(super) up_to_date: bool,
-    /// Why not.
+    /// Why it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) behind: Option<String>,
 }
 
 impl StatusAge {
-    /// `observed` and `generation` of the object; `authority` is the digest in status and the one that would be there
-    /// now, where both are known.
+    /// `observed` and `generation` of the object; `authority` is the digest in status and the digest computed now, if
+    /// both are known.
     pub(super) fn new(
         epoch: Option<i64>,
         (observed, generation): (Option<i64>, Option<i64>),

@@ -1,4 +1,4 @@
-//! For people: aligned, stable, without colours.
+//! Text output: aligned, stable, without colours.
 
 mod access_group;
 mod audience;
@@ -23,7 +23,7 @@ pub(super) use access_group::access_group;
 pub(super) use audience::audience;
 pub(super) use token::token;
 
-/// Prints what there is to say of a client.
+/// Prints the explanation of a client.
 pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
     line(out, &format!("Client {}", client.client_id))?;
     let application = &client.application;
@@ -67,7 +67,7 @@ fn user(user: &User, out: &mut impl Write) -> io::Result<()> {
     let ready = user.ready.as_ref().map_or_else(
         || "not looked at yet".to_owned(),
         |ready| match ready.reason.as_str() {
-            // Each of them says why, right below.
+            // The lines below give the reason for each.
             reasons::GROUPS_NOT_RESOLVED => format!("no, {}: see the groups below", ready.reason),
             _ => standing(ready),
         },

@@ -1,4 +1,4 @@
-//! Each ClientSecret of a client: whether it counts, what it narrows to, and which of its values are accepted.
+//! Each ClientSecret of a client: whether it is active, what it restricts, and which of its values are accepted.
 
 use std::collections::BTreeMap;
 
@@ -23,61 +23,61 @@ use crate::plan::content::{Client, Content, Endpoints};
 #[serde(rename_all = "camelCase")]
 pub(super) struct Secret {
     pub(super) name: String,
-    /// Whether it authenticates, and if not which rule refuses it.
+    /// Whether it authenticates, and otherwise the rule that rejects it.
     pub(super) ready: Standing,
-    /// What it may be used for; absent: everything.
+    /// Allowed purposes; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) uses: Option<Vec<Use>>,
-    /// Networks from which it works; absent: all.
+    /// Allowed source networks; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) networks: Option<Vec<String>>,
-    /// What restrictTo comes to; absent: what the Application holds.
+    /// The result of restrictTo; absent: all permissions of the Application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) restricted: Option<Narrowed>,
-    /// When the newest value ends; absent: never, or there is none.
+    /// When the newest value expires; absent: never, or there is no value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<Timestamp>,
-    /// When a value of it was last used; absent: never, as far as status says.
+    /// When one of its values was last used; absent: never, according to status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_used_at: Option<Timestamp>,
     /// Values that are accepted now, the newest first.
     pub(super) versions: Vec<Accepted>,
     pub(super) status: StatusAge,
-    /// What a token stands for that was got with it; `None`: what it holds is not known.
+    /// The fingerprint of a token issued for it; `None`: its permissions are unknown.
     #[serde(skip)]
     pub(super) stands_for: Option<String>,
-    /// What a token may carry that was got with it.
+    /// What a token issued for it may contain.
     #[serde(skip)]
     pub(super) authority: Authority,
 }
 
-/// A value that is accepted.
+/// An accepted value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Accepted {
     pub(super) id: String,
     pub(super) state: VersionState,
-    /// Absent: no end.
+    /// Absent: it does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) until: Option<Timestamp>,
 }
 
-/// What the ClientSecrets of an Application have in common.
+/// Properties that all ClientSecrets of an Application share.
 pub(super) struct Siblings<'a> {
-    /// What the Application holds, and where it comes from; `None`: not known.
+    /// The permissions of the Application, with their origin; `None`: unknown.
     pub(super) held: Option<(&'a Authority, Origin<'a>)>,
     pub(super) subject: &'a str,
     /// UID of the Application.
     pub(super) application_uid: &'a str,
     /// Whether the Application has its client id.
     pub(super) has_client_id: bool,
-    /// Why the Application is refused; `None`: it is not.
+    /// Why the Application is rejected; `None`: it is not.
     pub(super) application_closed: Option<Closed>,
     pub(super) settings: &'a Settings,
     pub(super) now: Timestamp,
 }
 
 impl Siblings<'_> {
-    /// Explains one. `rank` is its place among those of the Application, oldest first.
+    /// Explains one ClientSecret. `rank` is its place among those of the Application, oldest first.
     pub(super) fn explain(&self, secret: &ClientSecret, rank: usize) -> Secret {
         let restriction = secret.spec.restrict_to.as_deref();
         let authority = self.held.as_ref().map(|(held, _)| narrow(held, restriction));
@@ -104,7 +104,8 @@ impl Siblings<'_> {
         }
     }
 
-    /// What the controller would say, who also sees Secrets: of what hinders the issue of a value status knows more.
+    /// The controller's result. The controller also reads Secrets, so status knows more about what blocks the issue of
+    /// a value.
     fn ready(&self, secret: &ClientSecret, rank: usize, versions: &[Accepted]) -> Standing {
         let policy = Policy {
             lifetime: self.settings.lifetime,
@@ -132,7 +133,7 @@ impl Siblings<'_> {
         let nothing =
             || Verdict::no(types::READY, reasons::PENDING, "None of its values is accepted at present.").into();
         match (decided, told) {
-            // How many objects the namespace has is not looked at here.
+            // The number of objects in the namespace is not checked here.
             (_, Some(told)) if told.reason == reasons::NAMESPACE_LIMIT_REACHED => told,
             (Some(decided), Some(told)) if decided.reason == reasons::PENDING && !told.in_force => told,
             (Some(decided), _) if decided.in_force && versions.is_empty() => nothing(),
@@ -145,7 +146,7 @@ impl Siblings<'_> {
         if !self.has_client_id {
             return ApplicationState::WithoutClientId;
         }
-        // What would be delivered does not matter to whether the secret counts.
+        // The content to deliver does not affect whether the secret is active.
         let nobody = Client { id: "", held: &Authority::new(), token: &Token::default() };
         let content = Content::new(&Endpoints::default(), &nobody, None);
         let authority = self.held.as_ref().map(|(held, _)| (*held).clone());

@@ -1,4 +1,4 @@
-//! The pure half: what is said of objects as they are. Here are the objects.
+//! Tests of the pure half: the explanation of given objects. This module has the objects.
 
 mod access_group;
 mod audience;
@@ -73,7 +73,7 @@ fn version(state: &str, retires_at: Option<&str>) -> Value {
     json!({"id": "k7Qd0m2x", "state": state, "createdAt": "2026-11-01T00:00:00Z", "retiresAt": retires_at, "verifier": "v"})
 }
 
-/// A client that holds two scopes by one group, and has one secret.
+/// A client that has two scopes from one group, and has one secret.
 fn facts(groups: &[&str]) -> Facts {
     let user = json!({
         "apiVersion": "postern.dev/v1alpha1", "kind": "ServiceUser", "metadata": metadata("sync", SUBJECT),

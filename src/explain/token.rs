@@ -1,4 +1,4 @@
-//! A token: what it says, what speaks against it now, and what is left of each of its scopes.
+//! A token: its claims, the reasons to reject it now, and what remains of each of its scopes.
 
 mod judge;
 mod scopes;
@@ -15,11 +15,11 @@ use super::secret::Secret;
 use judge::Judge;
 use scopes::scopes;
 
-/// Everything there is to say of a token.
+/// The explanation of a token.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Token {
-    /// Always false: whoever asks need not have the key.
+    /// Always false: the caller may have no key.
     pub(super) signature_checked: bool,
     pub(super) issuer: String,
     pub(super) id: String,
@@ -31,20 +31,20 @@ pub(super) struct Token {
     pub(super) issued_at: Timestamp,
     pub(super) ends_at: Timestamp,
     pub(super) epochs: Epochs,
-    /// Name of the ClientSecret with which it was got, where what that one holds is the same still.
+    /// Name of the ClientSecret that the token was issued for, if its permissions are unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) client_secret: Option<String>,
-    /// Why Postern refuses it now; none: nothing speaks against it.
+    /// Why Postern rejects the token now; empty: no reason was found.
     pub(super) faults: Vec<Fault>,
     pub(super) scopes: Vec<ScopeNow>,
-    /// What could not be seen, and what that means.
+    /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
-    /// Absent: it does not exist any more.
+    /// Absent: the client no longer exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) client: Option<ExplainedClient>,
 }
 
-/// What the authority behind a token was numbered.
+/// The epochs in the token.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Epochs {
@@ -52,7 +52,7 @@ pub(super) struct Epochs {
     pub(super) application: i64,
 }
 
-/// Why a token is refused, by the name of the rule in the operator's log.
+/// Why a token is rejected, by the name of the rule in the operator's log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Fault {
     pub(super) rule: String,
@@ -63,7 +63,7 @@ pub(super) struct Fault {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ScopeNow {
-    /// Absent: the scope is of no API, and tells of the service user itself.
+    /// Absent: the scope belongs to no API, and describes the service user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) audience: Option<String>,
     pub(super) scope: String,
@@ -71,12 +71,12 @@ pub(super) struct ScopeNow {
     /// The roles that permit it, with their groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) from: Vec<Held>,
-    /// Why it is not held.
+    /// Why it is not granted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
 }
 
-/// Explains a token from what was read of its client.
+/// Explains a token from the objects of its client.
 pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, now: Timestamp) -> Token {
     let client = facts.client.as_ref().map(|facts| client::explain(facts, settings, now));
     let secret = client.as_ref().and_then(|client| got_with(claims, client));
@@ -117,7 +117,7 @@ fn notes(facts: &TokenFacts, settings: &Settings) -> Vec<String> {
     unseen.into_iter().chain(settings.issuer.is_none().then(no_issuer)).collect()
 }
 
-/// The secret that holds what the token stands for.
+/// The secret with the fingerprint of the token.
 fn got_with<'a>(claims: &Claims, client: &'a ExplainedClient) -> Option<&'a Secret> {
     client.client_secrets.iter().find(|secret| secret.stands_for.as_ref() == Some(&claims.postern_authority))
 }

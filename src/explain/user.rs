@@ -1,4 +1,4 @@
-//! The service user: who acts.
+//! The service user of a client.
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -11,7 +11,7 @@ use crate::api::authority::Membership;
 use crate::api::names::CREATED_BY;
 use crate::plan::service_user::status;
 
-/// A service user that exists.
+/// An existing service user.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
@@ -25,12 +25,12 @@ pub(super) struct User {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ready: Option<Standing>,
     pub(super) status: StatusAge,
-    /// What tokens carry now: the number in status, or the one that status is about to get.
+    /// The current epoch of tokens: the one in status, or the one that status is about to get.
     #[serde(skip)]
     pub(super) epoch: Option<i64>,
 }
 
-/// `membership` is what its groups come to; `None`: they may not be read, and status has to be believed.
+/// `membership` is the result of its groups; `None`: the caller may not read them, so status is used.
 pub(super) fn explain(user: &ServiceUser, membership: Option<&Membership>, now: Timestamp) -> User {
     let told = user.status.clone().unwrap_or_default();
     let wanted = membership.map(|membership| status(user, membership, now));

@@ -1,4 +1,4 @@
-//! Group commit: what arrives during a write is written together by the next one.
+//! Group commit: the next write includes all entries that arrive during a write.
 
 use std::collections::HashMap;
 use std::sync::{Mutex as Lock, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use tokio::sync::oneshot;
 
 use crate::oauth::client::RecordError;
 
-/// Whether an entry is written where it outlives this process.
+/// Whether an entry is persisted outside this process.
 pub(super) type Outcome = Result<(), RecordError>;
 
-/// Entries that no write has taken yet, by key.
+/// Entries that no write includes yet, by key.
 pub(super) struct Batch<V>(Lock<HashMap<String, Entry<V>>>);
 
-/// An entry, and the callers that wait for it: more than one if a client repeats its request.
+/// An entry and the callers that wait for it: more than one if a client repeats its request.
 pub(super) struct Entry<V> {
     pub(super) value: V,
     callers: Vec<oneshot::Sender<Outcome>>,
@@ -26,7 +26,7 @@ impl<V> Default for Batch<V> {
 }
 
 impl<V> Batch<V> {
-    /// Adds an entry. The first value of a key is the one that is written.
+    /// Adds an entry. If a key is added twice, its first value is written.
     pub(super) fn add(&self, key: String, value: V) -> oneshot::Receiver<Outcome> {
         let (caller, outcome) = oneshot::channel();
         let mut entries = self.lock();

@@ -1,8 +1,8 @@
-//! Ready means usable: before a well-formed credential is refused as unknown, the replica makes sure that it is not
-//! merely behind.
+//! Ready means usable: before the replica rejects a well-formed credential as unknown, it makes sure that its index is
+//! not stale.
 //!
-//! A consistent read of the objects that could make the credential known gives their newest resourceVersions; then it
-//! waits until the index serves them. How often, is for [`Looks`] to say.
+//! A consistent read of the objects that could make the credential known returns their newest resourceVersions. The
+//! replica then waits until the index serves them. [`Looks`] limits how often this happens.
 
 use std::future::Future;
 use std::time::Duration;
@@ -22,17 +22,17 @@ use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::model::{Key, Kind, revision};
 use crate::oauth::client::CatchUpError;
 
-/// Objects in one answer: a list in JSON takes some twenty times its size while it is decoded.
+/// Objects in one page: a list in JSON takes some twenty times its size while it is decoded.
 const PAGE: u32 = 100;
-/// Pages of the ClientSecrets of one Application that are read for one credential. Far more than can be active; whoever makes
-/// more of them has no more work done for each wrong credential.
+/// Pages of the ClientSecrets of one Application that are read for one credential. This is far more than can be active;
+/// more ClientSecrets do not increase the work for each wrong credential.
 const SECRET_PAGES: usize = 10;
-/// A namespace of every cluster, in which the objects of unknown clients are read.
+/// A namespace that every cluster has. The objects of unknown clients are read there.
 const UNKNOWN_NAMESPACE: &str = "default";
-/// No object has this name. An unknown client id may be the name of an object.
+/// A name that no object has. An unknown client id may be the name of an object.
 const UNKNOWN_NAME: &str = "_";
 
-/// Looks behind the index.
+/// Reads from the API server what the index does not serve yet.
 pub(super) struct CatchUp {
     client: Client,
     looks: Looks,
@@ -44,8 +44,8 @@ impl CatchUp {
         Self { client, looks: Looks::new(), groups: Turns::default() }
     }
 
-    /// Returns `Ok` when the index serves all that the API server knew of the client after this call began, or a moment
-    /// before, if the same credential was looked up then.
+    /// Returns `Ok` when the index serves everything that the API server knew of the client after this call began. If
+    /// the same credential was looked up shortly before, the state at that time is sufficient.
     pub(super) async fn run(&self, progress: &Progress, client_id: &str, credential: &str) -> Result<(), CatchUpError> {
         // No object has any other client id, and other characters could change the field selector.
         if !is_client_id(client_id) {
@@ -63,21 +63,21 @@ impl CatchUp {
                 newest
             }
             Some(undecodable) => vec![(Kind::Application, revision(&undecodable))],
-            // How long it takes must not tell that there is no such client: the same reads, which find no secret.
+            // The duration must not reveal that there is no such client: the same reads, which find no secret.
             None => self.newest(&Key::new(UNKNOWN_NAMESPACE, UNKNOWN_NAME), UNKNOWN_NAME).await?,
         };
         progress.wait_for(&newest).await;
         Ok(())
     }
 
-    /// The application with this client id, by its status: a client id that is not there yet is not ready either.
+    /// The Application with this client id, by its status: a client id that is not in status is not ready either.
     async fn application(&self, client_id: &str) -> kube::Result<Option<DeserializeGuard<Application>>> {
         let selector = format!("status.clientId={client_id}");
         let api: Api<DeserializeGuard<Application>> = Api::all(self.client.clone());
         Ok(api.list(&ListParams::default().fields(&selector)).await?.items.into_iter().next())
     }
 
-    /// The newest resourceVersions of what the credentials of an application, and what they may do, depend on.
+    /// The newest resourceVersions of the objects that the credentials and permissions of an Application depend on.
     async fn newest(&self, application: &Key, user: &str) -> kube::Result<Vec<(Kind, u64)>> {
         let (namespace, client) = (&application.namespace, &self.client);
         let user = format!("metadata.name={user}");
@@ -103,8 +103,8 @@ impl CatchUp {
     }
 }
 
-/// The newest resourceVersion among the objects that `fields` selects, by a consistent read of their metadata; 0 if there
-/// are none. No more than `pages` are read.
+/// The newest resourceVersion among the objects that `fields` selects, by a consistent read of their metadata; 0 if
+/// there are none. At most `pages` pages are read.
 async fn newest_of<K>(api: Api<PartialObjectMeta<K>>, fields: &str, pages: usize) -> kube::Result<u64>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
@@ -122,12 +122,12 @@ where
     Ok(newest)
 }
 
-/// The longest pause between two reads: who waits for the next has to have time for it.
+/// The longest pause between two reads: callers that wait for the next read must not time out.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Reads that are the same for everybody, one at a time. Whoever comes while one is on its way shares the next; and none
-/// begins before four times as long as the last one took, so that however many groups there are and however often they are
-/// asked for, it takes a quarter of one connection. More of it only where a read takes very long.
+/// Single-flight for reads that all clients share. Callers that arrive during a read share the next one. The interval
+/// between two reads is at least four times the duration of the last one, so reads use at most a quarter of one
+/// connection, however many groups and callers there are. Only very slow reads use more.
 #[derive(Default)]
 struct Turns(Mutex<Option<Turn>>);
 
@@ -138,7 +138,7 @@ struct Turn {
 }
 
 impl Turns {
-    /// What `read`, or another read that began after this call, finds.
+    /// The result of `read`, or of another read that began after this call.
     async fn read<F>(&self, read: impl FnOnce() -> F) -> kube::Result<u64>
     where
         F: Future<Output = kube::Result<u64>>,
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(turns.read(|| async { Ok(7) }).await.unwrap(), 7);
     }
 
-    /// The prefixes of `api` are those of `crypto`.
+    /// The prefixes in `api` equal those in `crypto`.
     #[test]
     fn a_generated_secret_or_token_is_not_looked_up_as_a_client_id() {
         for prefix in [secret::PREFIX, opaque::PREFIX] {

@@ -1,6 +1,6 @@
-//! From objects to one record. Pure: same objects, same record, whatever the order of their events.
+//! Compiles objects into one record. Pure: the same objects give the same record, in any order of their events.
 //!
-//! Fails closed: what is missing, suspended or being deleted leads to a closed entry or to none.
+//! Fails closed: an object that is missing, suspended or being deleted leads to a disabled entry or to no entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,31 +28,31 @@ use crate::oauth::client::{
 };
 use crate::pool::Pool;
 
-/// The objects of one client, none of them being deleted.
+/// The objects of one client; none of them is being deleted.
 pub(super) struct Sources {
-    /// What the Application claims.
+    /// The client id that the Application claims.
     pub(super) client_id: Arc<str>,
     /// The key of the Application.
     pub(super) key: Key,
     /// The oldest Application that claims the client id.
     pub(super) application: Arc<Application>,
-    /// Its service user, when it exists.
+    /// Its service user, if it exists.
     pub(super) user: Option<Arc<ServiceUser>>,
-    /// What the groups of the service user come to.
+    /// The effective permissions from the groups of the service user.
     pub(super) held: Membership,
-    /// Its ClientSecrets that count, oldest first.
+    /// Its ClientSecrets within the limit, oldest first.
     pub(super) secrets: Vec<Arc<Kept<Packed<ClientSecret>>>>,
-    /// The client id is some service user's subject.
+    /// The client id equals the subject of a service user.
     pub(super) is_subject: bool,
-    /// This replica knows the namespace, and so what bounds the service users in it.
+    /// This replica knows the namespace, and so the location bound of its service users.
     pub(super) knows_namespace: bool,
 }
 
-/// Rule of the log while this replica has not seen the namespace of the service user.
+/// Log rule while this replica has not seen the namespace of the service user.
 const NAMESPACE_UNKNOWN: &str = "NamespaceUnknown";
 
-/// The entry of the client id, compiled at `now`. `previous` is the entry that it replaces: versions that stay the same
-/// keep what the process remembers of them; equal grants are one of `grants`.
+/// The entry of the client id, compiled at `now`. `previous` is the entry that it replaces: unchanged versions keep
+/// their cached state, and equal grants are shared through `grants`.
 pub(super) fn entry(
     sources: &Sources,
     settings: &Settings,
@@ -126,7 +126,8 @@ pub(super) fn entry(
     Entry::Live(Arc::new(record), Arc::new(stands_for))
 }
 
-/// When what the secrets stand for changed last. A token of before that says something else is old.
+/// When the fingerprints of the secrets last changed. A token that was issued earlier with another fingerprint is
+/// stale.
 fn changed_at(secrets: &[SecretRecord], previous: Option<&ClientRecord>, now: Timestamp) -> Timestamp {
     let same = |(one, other): (&SecretRecord, &SecretRecord)| {
         one.authority == other.authority && one.closed.is_some() == other.closed.is_some()
@@ -139,8 +140,8 @@ fn changed_at(secrets: &[SecretRecord], previous: Option<&ClientRecord>, now: Ti
     }
 }
 
-/// What tokens stood for before, now that the client stands for `next`; `None`: it is closed. Losses of before `since` are
-/// forgotten.
+/// The fingerprints that tokens had earlier, given that the client now has `next`; `None`: the client is disabled.
+/// Losses before `since` are dropped.
 fn past(
     previous: Option<&Entry>,
     next: Option<(&StandsFor, &[SecretRecord])>,
@@ -237,7 +238,7 @@ mod tests {
     }
 
     proptest! {
-        /// A delivered Secret and the token endpoint say the same.
+        /// A delivered Secret and the token endpoint agree.
         #[test]
         fn default_scopes_are_those_of_a_request_that_names_nothing(
             held in proptest::collection::btree_set(("a[1-3]", "s[1-4]").prop_map(|(at, scope)| permit(at, scope)), 0..6),

@@ -1,28 +1,28 @@
-//! An object of this replica that is written whole, one time after the other.
+//! An object of this replica. Its writes are serialized, and each write replaces the whole object.
 //!
-//! A write that was given up may still be on its way and arrive after the next one. So the first is a `create`, and each
-//! further one names the revision that it was decided on: of two only one is taken, and what it left behind is read
-//! before the object is written again.
+//! An abandoned write may still arrive after the next one. So the first write is a `create`, and each later write names
+//! the resourceVersion that it was decided on. The API server accepts only one of two such writes. After a conflict the
+//! object is read before it is written again.
 
 use std::future::Future;
 use std::time::Duration;
 
 use crate::api::endpoint_state::EndpointStateSpec;
 
-/// How long a write may take. A client waits for it.
+/// The timeout of a write. A client waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Writes that are tried, each after a look at what is there. The second goes wrong only when a write that was given up
-/// arrives in between.
+/// Maximum number of attempts; each attempt after the first reads the object first. The second attempt fails only if an
+/// abandoned write arrives in between.
 const ATTEMPTS: usize = 3;
 
-/// Where objects are kept: the API server. `None` of a write: it was not taken, because the object is another than it was
-/// decided on.
+/// Where objects are stored: the API server. A write returns `None` on a conflict: the object differs from the one that
+/// the write was decided on.
 pub(super) trait Store: Send + Sync + 'static {
-    /// Creates the object that is called `part`. Its revision; `None`: there is one.
+    /// Creates the object for `part` and returns its revision; `None`: the object already exists.
     fn create(&self, part: &str, spec: &EndpointStateSpec)
     -> impl Future<Output = kube::Result<Option<String>>> + Send;
 
-    /// Replaces what the object says. Its new revision; `None`: it is not at `revision` any more.
+    /// Replaces the content of the object and returns its new revision; `None`: the object is no longer at `revision`.
     fn replace(
         &self,
         part: &str,
@@ -34,7 +34,7 @@ pub(super) trait Store: Send + Sync + 'static {
     fn find(&self, part: &str) -> impl Future<Output = kube::Result<Option<(String, EndpointStateSpec)>>> + Send;
 }
 
-/// Why it is not certain that something is written.
+/// Why the result of a write is uncertain.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
     #[error("the API server did not take it")]
@@ -45,7 +45,7 @@ pub(super) enum WriteError {
     Contended,
 }
 
-/// One object, as far as it is known.
+/// One object, as last known.
 #[derive(Debug)]
 pub(super) struct Document {
     part: String,
@@ -58,8 +58,8 @@ impl Document {
         Self { part, revision: None }
     }
 
-    /// Writes what `say` tells, which is asked again when something else than was known is there, and handed that. After
-    /// an error the object may say either.
+    /// Read-modify-write with optimistic concurrency: writes the content that `say` returns. On conflict, reads the
+    /// object and calls `say` again with it. After an error the object may have the old or the new content.
     pub(super) async fn write(
         &mut self,
         store: &impl Store,
@@ -97,14 +97,14 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// What becomes of the next writes.
+    /// The result of the next writes.
     #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
     pub(in super::super) enum Fate {
         #[default]
         Taken,
-        /// Nothing is there to take them.
+        /// The API server is unavailable.
         Refused,
-        /// They are on their way for longer than anybody waits.
+        /// The writes take longer than any caller waits.
         Delayed,
     }
 
@@ -137,7 +137,7 @@ pub(super) mod tests {
         }
     }
 
-    /// An API server in memory, of which writes may be lost on the way.
+    /// An API server in memory that can lose writes.
     #[derive(Clone, Default)]
     pub(in super::super) struct Memory(Arc<Mutex<Inside>>);
 
@@ -146,7 +146,7 @@ pub(super) mod tests {
             self.0.lock().unwrap().fate = fate;
         }
 
-        /// What was delayed arrives now.
+        /// Applies the delayed writes.
         pub(in super::super) fn arrive(&self) {
             let mut inside = self.0.lock().unwrap();
             for sent in std::mem::take(&mut inside.delayed) {
@@ -158,7 +158,7 @@ pub(super) mod tests {
             self.0.lock().unwrap().objects.iter().map(|(part, (_, spec))| (part.clone(), spec.clone())).collect()
         }
 
-        /// Names of what was written, in order.
+        /// Names of the written parts, in order.
         pub(in super::super) fn written(&self) -> Vec<String> {
             self.0.lock().unwrap().taken.iter().map(|sent| sent.part.clone()).collect()
         }

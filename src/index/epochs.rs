@@ -1,15 +1,15 @@
 //! The epochs of a client, as the controller has written them or is about to.
 //!
-//! A replica serves a change as soon as it sees it; the number of the change comes some moments later, by status. A
-//! token of the time in between has to have the number already, or it would end by it, although it stands for what is
-//! held. The number can be told: controller and index ask the same functions.
+//! A replica serves a change as soon as it sees it; the epoch of the change follows moments later, in status. A token
+//! that is issued in between must already have the new epoch, or it would become invalid although its permissions are
+//! current. The replica can compute the epoch: controller and index call the same functions.
 
 use crate::api::authority::{Membership, counted_epoch, next_epoch, user_stands_for};
 use crate::api::{Application, ServiceUser};
 use crate::model::Key;
 use crate::oauth::client::{ClientRecord, Epoch};
 
-/// What the epochs of a client stand for, as digests.
+/// The fingerprints that the epochs of a client represent.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct StandsFor {
     service_user: String,
@@ -17,19 +17,19 @@ pub(crate) struct StandsFor {
 }
 
 impl StandsFor {
-    /// Of a client that may authenticate. `held` is what the groups of `user` come to, `application` what the
-    /// application stands for.
+    /// For a client that may authenticate. `held` is the result of the groups of `user`, `application` the fingerprint
+    /// of the Application.
     pub(super) fn new(user: &ServiceUser, held: &Membership, application: String) -> Self {
         Self { service_user: user_stands_for(&user.spec, held), application }
     }
 
-    /// What the application stands for.
+    /// The fingerprint of the Application.
     pub(super) fn application(&self) -> &str {
         &self.application
     }
 
-    /// The epochs, and whether one of them numbers a change that this replica has not seen yet. `before` is the client as
-    /// it was, `key` that of the application.
+    /// The epochs, and whether one of them numbers a change that this replica has not seen yet. `before` is the
+    /// previous record of the client, `key` that of the Application.
     pub(super) fn epochs(
         &self,
         key: &Key,
@@ -37,7 +37,7 @@ impl StandsFor {
         user: &ServiceUser,
         before: Option<(&ClientRecord, &Self)>,
     ) -> (Epoch, bool) {
-        // Numbers of another object say nothing.
+        // Epochs of another object do not compare.
         let same_user = |record: &ClientRecord| user.metadata.uid.as_ref() == Some(&record.subject);
         let of_user = before.filter(|(record, _)| same_user(record));
         let of_user = of_user.map(|(record, known)| (known.service_user.as_str(), record.epoch.service_user));
@@ -55,13 +55,13 @@ impl StandsFor {
     }
 }
 
-/// The epoch of an object that stands for `now`, and whether it is the number of a change that this replica has not
-/// seen. `told` is what its status says, number and digest; `before` what this replica served last.
+/// The epoch of an object with the fingerprint `now`, and whether it numbers a change that this replica has not seen.
+/// `told` is the epoch and fingerprint in its status; `before` is what this replica served last.
 fn epoch((written, digest): (Option<i64>, Option<&str>), now: &str, before: Option<(&str, i64)>) -> (i64, bool) {
     let next = next_epoch(written, digest, now);
     match (counted_epoch(written), before) {
-        // The number of a change that this replica has not seen, or one that it has told the number of itself. Were it
-        // raised once more, tokens that have it would be older than this replica, instead of it catching up with them.
+        // The epoch of a change that this replica has not seen, or one that it predicted itself. Raising it again would
+        // make tokens with it look older than this replica, instead of the replica catching up.
         (Some(written), Some((known, number))) if next != written && known == now => {
             (number.max(written), number <= written)
         }

@@ -1,4 +1,4 @@
-//! Keeps the index: compiles what a change affects, swaps each record whole, then says how far it has come.
+//! Updates the index: compiles what a change affects, swaps each record whole, then publishes the applied revisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::oauth::client::Grant;
 use crate::pool::Pool;
 use jiff::{SignedDuration, Timestamp};
 
-/// Updates taken at once. After a burst each record is compiled once for all of them, and the number bounds how long
-/// the first of them waits.
+/// Maximum number of updates in one batch. After a burst each record is compiled once for all updates. The number
+/// bounds the delay of the first update.
 const BATCH: usize = 256;
-/// Records compiled before requests have their turn: a change of one group may concern ten thousand.
+/// Records compiled before the task yields to requests: a change of one group may affect ten thousand.
 const BREATH: usize = 16;
 
-/// Feeds the index until the watches end. Before the first full sync nothing is served. `served` hears of each change how
-/// long after it was made it is served.
+/// Feeds the index until the watches end. Before the first full sync nothing is served. `served` receives, for each
+/// change, the delay between the change and its serving.
 pub async fn feed(
     index: Arc<Index>,
     model: Model,
@@ -44,14 +44,14 @@ pub async fn feed(
         let is_listed = !waiting_for.iter().any(|kind| kind.is_served());
         let first = is_listed && !index.is_synced();
         if first {
-            // Not before: a record compiled while the lists come in lacks what comes later.
+            // Not earlier: a record compiled during the initial lists lacks the objects that are listed later.
             pending.clients.extend(model.relations().claimants_of_client_id.keys().cloned());
         }
         for state in pending.endpoints.iter().filter_map(|key| model.endpoints.get(key)) {
             index.shared.ledger.merge(&state.spec);
         }
         if is_listed {
-            // What is listed at first is what there was when the lists began, or younger.
+            // Objects in the initial list are at least as new as the beginning of the list.
             let now = if first { started } else { clock.now() };
             for (number, client_id) in pending.clients.iter().enumerate() {
                 index.compile(&model, client_id, now);
@@ -73,7 +73,7 @@ pub async fn feed(
     }
 }
 
-/// A batch of updates in one.
+/// A batch of updates, merged.
 #[derive(Default)]
 struct Pending {
     clients: BTreeSet<Arc<str>>,
@@ -92,7 +92,7 @@ impl Pending {
     }
 }
 
-/// What the objects say of `client_id` now; `None` if nobody claims it.
+/// The entry of `client_id` according to the current objects; `None` if no Application claims it.
 fn compiled(
     model: &Model,
     client_id: &str,
@@ -105,7 +105,7 @@ fn compiled(
 }
 
 impl Index {
-    /// Replaces the record of `client_id` by what the objects say now.
+    /// Recompiles the record of `client_id` from the current objects.
     fn compile(&self, model: &Model, client_id: &Arc<str>, now: Timestamp) {
         let entries = self.entries.pin();
         let entry = compiled(model, client_id, &self.settings, &self.grants, entries.get(client_id), now);
@@ -118,9 +118,9 @@ impl Index {
     }
 }
 
-/// The objects of a client id; `None` if no application claims it.
+/// The objects of a client id; `None` if no Application claims it.
 fn sources(model: &Model, client_id: &str) -> Option<Sources> {
-    // The oldest has it. While that one is being deleted nobody has: fail closed.
+    // The oldest claimant has the client id. While it is being deleted, no client has it: fail closed.
     let (client_id, key, is_subject) = {
         let relations = model.relations();
         let (client_id, claimants) = relations.claimants_of_client_id.get_key_value(client_id)?;

@@ -1,5 +1,5 @@
-//! Generated histories of a small world: nothing that a change alters is missed, and the order of events leaves no
-//! trace.
+//! Generated histories of a small cluster: the index misses no change, and the order of events does not affect the
+//! result.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ const SETTINGS: Settings = Settings {
     staleness_max: SignedDuration::from_hours(24),
 };
 
-/// One object put into the world or taken away. Small numbers, so that they meet.
+/// One object added or removed. Numbers are small, so that objects refer to each other.
 #[derive(Clone, Debug)]
 enum Step {
     Group { name: u8, admits: bool, scope: u8, present: bool },
@@ -76,7 +76,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Metadata as the API server gives it: a UID and a creation time that depend on kind and name alone.
+/// Metadata as an API server returns it: a UID and a creation time that depend on kind and name alone.
 fn born<K: Resource<DynamicType = ()>>(mut object: K, kind: u8, name: u8) -> K {
     let metadata = object.meta_mut();
     metadata.namespace = (kind > 0).then(|| "billing".to_owned());
@@ -109,14 +109,14 @@ fn apply(world: &mut World, step: &Step) -> Affected {
     }
 }
 
-/// A world with the namespace in which all is.
+/// A model with the namespace of all objects.
 fn inhabited() -> World {
     let mut world = World::default();
     world.namespace(namespace(false), true);
     world
 }
 
-/// The namespace: everywhere, or where no service user of these tests is.
+/// The namespace: with any location, or with one where no service user of these tests is.
 fn namespace(bound: bool) -> PartialObjectMeta<Namespace> {
     let annotations = bound.then(|| BTreeMap::from([(LOCATION_ANNOTATION.to_owned(), "/elsewhere".to_owned())]));
     let metadata = ObjectMeta { name: Some("billing".to_owned()), annotations, ..ObjectMeta::default() };
@@ -155,7 +155,7 @@ fn application(name: u8, user: u8, client_id: Option<u8>, restricted: bool) -> A
         url: None,
         description: None,
         service_user_ref: Reference { name: format!("u{user}") },
-        // Of kind 1 (a subject, which nobody may take) or free.
+        // Either a subject of kind 1, which no client may claim, or free.
         client_id: client_id.map(|id| match id {
             1 => "Free.client~1".to_owned(),
             _ => format!("00000001-0000-0000-0000-00000000000{id}"),
@@ -197,7 +197,7 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
     secret
 }
 
-/// Every client id of the world with what it compiles to.
+/// Every client id of the model and its compiled entry.
 fn everything(world: &World) -> BTreeMap<Arc<str>, String> {
     let ids: Vec<Arc<str>> = world.model.relations().claimants_of_client_id.keys().cloned().collect();
     let told = |id: &str| {
@@ -207,7 +207,7 @@ fn everything(world: &World) -> BTreeMap<Arc<str>, String> {
     ids.iter().filter_map(|id| Some((id.clone(), told(id)?))).collect()
 }
 
-/// What an entry says, without the revisions of the objects, which differ after every write.
+/// The content of an entry, without the revisions of the objects, which differ after every write.
 fn without_revisions(entry: &Entry) -> String {
     match entry {
         Entry::Closed(refusal, _) => format!("{} {}", refusal.rule, refusal.object.name),
@@ -222,7 +222,7 @@ fn without_revisions(entry: &Entry) -> String {
     }
 }
 
-/// What a replica serves of a world.
+/// What a replica serves for a model.
 #[derive(Default)]
 struct Served {
     grants: Pool<Grant>,
@@ -268,7 +268,7 @@ impl Served {
         tokens.collect()
     }
 
-    /// What is said of a token; `None`: its client is gone, and with it the memory of what it was.
+    /// The result for a token; `None`: its client is gone, and its past fingerprints too.
     fn is_good(&self, token: &str, now: Timestamp) -> Option<bool> {
         let claims: OwnClaims<'_> = serde_json::from_str(token).unwrap();
         match self.entries.get(&*claims.client_id)? {
@@ -325,7 +325,7 @@ fn a_client_is_closed_until_the_namespace_of_its_service_user_is_known() {
     assert_eq!(told(&world), ["NamespaceUnknown a0"]);
     world.namespace(namespace(false), true);
     assert!(told(&world)[0].contains("scope0"), "{:?}", told(&world));
-    // One that is being deleted counts as deleted, whatever keeps the objects in it.
+    // An object that is being deleted is treated as deleted, whichever finalizer keeps it.
     let mut ending = namespace(false);
     ending.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     let affected = world.namespace(ending, true);

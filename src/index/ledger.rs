@@ -1,5 +1,5 @@
-//! What this replica knows of issued tokens, from itself and from the others: which were revoked, and when those that
-//! end idle were used last. What is kept of a token is forgotten when the token would have ended anyway.
+//! What this replica knows about issued tokens, from its own requests and from other replicas: revocations, and the
+//! last use of tokens with an idle timeout. Each entry is dropped when the token would have expired.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::api::endpoint_state::EndpointStateSpec;
 use crate::shares::{QUARTER, Shares};
 
-/// Tokens whose use is kept, of which namespaces have shares. Further ones end as if they had not been used: half an hour
-/// of use by as many sessions takes some 15 MiB.
+/// Maximum number of tokens whose use is recorded; namespaces share this number. Further tokens expire as if they were
+/// not used. Half an hour of use by this many sessions takes some 15 MiB.
 pub(super) const SESSIONS_MAX: usize = 100_000;
 
-/// Both, by `jti`. All times are seconds since 1970.
+/// Revocations and sessions, by `jti`. All times are seconds since 1970.
 pub(super) struct Ledger {
-    /// When the token would have ended.
+    /// When the token would have expired.
     revoked: papaya::HashMap<Box<str>, i64>,
     sessions: papaya::HashMap<Box<str>, Session>,
     /// The sessions by namespace. Locked to add or remove a session; a further use of one takes no lock.
@@ -27,26 +27,26 @@ impl Default for Ledger {
     }
 }
 
-/// A token that ends when it is not used.
+/// A token with an idle timeout.
 #[derive(Debug)]
 pub(super) struct Session {
     /// Namespace of the Application that the token was issued for.
     namespace: Arc<str>,
-    /// Seconds without use after which it ends.
+    /// Seconds without use after which the token expires.
     idle: i64,
-    /// Last use that anybody knows of.
+    /// Last known use at any replica.
     at: AtomicI64,
-    /// When it ends if it is not used again.
+    /// When the token expires if it is not used again.
     until: AtomicI64,
     /// Last use here; 0: none.
     own: AtomicI64,
-    /// Last use that every replica knows of.
+    /// Last use that every replica knows.
     told: AtomicI64,
-    /// Number of the object in which uses here are told.
+    /// Number of the object that publishes the uses here.
     place: AtomicUsize,
 }
 
-/// Of a session that has not been told of.
+/// Value for a session that no object contains.
 const NOWHERE: usize = usize::MAX;
 
 impl Session {
@@ -55,13 +55,13 @@ impl Session {
         Self { namespace, idle, at: never(), until: never(), own: never(), told: told.into(), place: NOWHERE.into() }
     }
 
-    /// It was used at `at`, and ends at `until` if that was the last time.
+    /// Records a use at `at`; without another use the token expires at `until`.
     fn used(&self, at: i64, until: i64) {
         self.at.fetch_max(at, Ordering::Relaxed);
         self.until.fetch_max(until, Ordering::Relaxed);
     }
 
-    /// It was used here at `at`, and ends at `until` if that was the last time.
+    /// Records a use at this replica at `at`; without another use the token expires at `until`.
     fn used_here(&self, at: i64, until: i64) {
         self.used(at, until);
         self.own.fetch_max(at, Ordering::Relaxed);
@@ -72,40 +72,40 @@ impl Session {
         &self.namespace
     }
 
-    /// When it ends if it is not used again.
+    /// When the token expires if it is not used again.
     pub(super) fn until(&self) -> i64 {
         self.until.load(Ordering::Relaxed)
     }
 
-    /// Seconds of use that are worth a write, and that a write waits for more. Twice that, a twentieth of its idle time,
-    /// a token may end early at another replica.
+    /// Minimum interval in seconds between two published uses, and between two writes. At another replica a token may
+    /// expire early by twice this interval, a twentieth of its idle timeout.
     pub(super) fn step(&self) -> i64 {
         (self.idle / 40).max(1)
     }
 
-    /// The use here that the others should hear of.
+    /// The use here that is due for publication.
     pub(super) fn news(&self) -> Option<i64> {
         let own = self.own.load(Ordering::Relaxed);
         (own >= self.told.load(Ordering::Relaxed) + self.step()).then_some(own)
     }
 
-    /// The object in which it is told of.
+    /// The object that publishes the session.
     pub(super) fn place(&self) -> Option<usize> {
         Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NOWHERE)
     }
 
-    /// It is told of in this object from now on.
+    /// Assigns the session to this object.
     pub(super) fn put_in(&self, place: usize) {
         self.place.store(place, Ordering::Relaxed);
     }
 
-    /// The last use here, if the token is not over by that.
+    /// The last use here, unless the token has expired since.
     pub(super) fn own(&self, now: i64) -> Option<i64> {
         let own = self.own.load(Ordering::Relaxed);
         (own != 0 && self.until() > now).then_some(own)
     }
 
-    /// The others know of this use.
+    /// Notes that the other replicas know this use.
     pub(super) fn told(&self, at: i64) {
         self.told.fetch_max(at, Ordering::Relaxed);
     }
@@ -124,9 +124,9 @@ impl Ledger {
         self.sessions.pin().get(jti).map(|session| session.at.load(Ordering::Relaxed))
     }
 
-    /// A use here of a token that ends after `idle` without use, and at `exp`. `known` is the last use, or the issue of the
-    /// token, that every replica knows of. Whether there was room to note it: a namespace that has its share of the room
-    /// cannot begin another session, and those of other namespaces are not affected.
+    /// Records a use here of a token that expires after `idle` without use, and at `exp`. `known` is the last use, or
+    /// the issue of the token, that every replica knows. Returns whether there was room: a namespace that has used up
+    /// its share cannot begin another session. Other namespaces are not affected.
     pub(super) fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool {
         let sessions = self.sessions.pin();
         let until = now.saturating_add(idle).min(exp);
@@ -149,7 +149,7 @@ impl Ledger {
         has_room
     }
 
-    /// Adds what a replica says. Nothing is taken away, so the order in which they are heard does not matter.
+    /// Merges the state that a replica published. Nothing is removed, so the order of these calls does not matter.
     pub(super) fn merge(&self, state: &EndpointStateSpec) {
         let revoked = self.revoked.pin();
         for token in &state.revoked {
@@ -172,7 +172,7 @@ impl Ledger {
         }
     }
 
-    /// Forgets tokens that have ended anyway.
+    /// Drops tokens that have expired.
     pub(super) fn forget_ended(&self, now: i64) {
         self.revoked.pin().retain(|_, until| *until > now);
         let (sessions, mut room) = (self.sessions.pin(), self.room());
@@ -184,7 +184,7 @@ impl Ledger {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at every session.
+    /// Visits every session.
     pub(super) fn each_session(&self, mut look: impl FnMut(&str, &Session)) {
         for (jti, session) in &self.sessions.pin() {
             look(jti, session);

@@ -1,12 +1,12 @@
-//! How often the API server is asked about credentials that the index does not know.
+//! Limits how often the API server is asked about credentials that the index does not know.
 //!
-//! Requests for the same client share a read that began after they came, and reads are bounded in number.
+//! Requests for the same client share a read that began after they arrived. The number of reads is bounded.
 //!
-//! Who repeats a credential that was looked up in vain must not use up what others need. So the same credential is looked
-//! up again after a quarter of a second at the earliest, then after twice as long each time up to ten seconds, and until
-//! then the index decides. A change that opens it reaches the index by the watch, as always; only a replica whose watch
-//! lags, and that refused this very credential before, can refuse it for that long once more. Another credential of the
-//! same client is looked up at once.
+//! A negative cache prevents one client from exhausting the read budget with a credential that was not found. The same
+//! credential is looked up again after 250 ms at the earliest; the interval then doubles up to 10 s. Between look-ups
+//! the index decides. A change that enables the credential reaches the index by the watch. Only a replica with a
+//! lagging watch that has rejected this credential before can reject it for that interval again. Another credential of
+//! the same client is looked up immediately.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,22 +20,22 @@ use crate::chain::chain;
 use crate::oauth::client::CatchUpError;
 use crate::rate::{Bucket, Rate};
 
-/// Twenty reads a second, on average and at most at once. Each costs the API server some small lists; honest clients need
-/// one for each credential that is newer than this replica's watch.
+/// Twenty reads per second, both as average and as burst. Each read costs the API server some small lists. Valid
+/// clients need one read for each credential that is newer than this replica's watch.
 const READS: Rate = Rate { burst: 20, every: Duration::from_millis(50) };
-/// How long a request waits for the API server and the watch. Longer than a healthy watch ever lags, shorter than what
-/// OAuth clients wait for.
+/// How long a request waits for the API server and the watch. Longer than the lag of a healthy watch, shorter than the
+/// timeout of OAuth clients.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long the first look-up in vain is good for. A healthy watch lags less.
+/// How long the first negative result is cached. A healthy watch lags less.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
-/// How long any is, and how long it is remembered for when no further read is allowed.
+/// The maximum for any negative result, and how long it is kept when no further read is allowed.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Credentials that are remembered; with more, all are forgotten.
+/// Maximum number of cached credentials; above it the cache is cleared.
 const REMEMBERED_MAX: usize = 4096;
-/// Requests of different clients that share a slot do not share reads, they only wait for each other.
+/// Requests of different clients that share a slot do not share reads; they only wait for each other.
 const SLOTS: usize = 64;
 
-/// Looks at the API server.
+/// Limiter of reads from the API server.
 pub(super) struct Looks {
     slots: Vec<Mutex<LastRead>>,
     hasher: RandomState,
@@ -61,8 +61,8 @@ impl Looks {
         }
     }
 
-    /// Looks with `read`, unless a look that was made for the client, or for this credential of it, is good for this one
-    /// too.
+    /// Runs `read`, unless an earlier read for the client, or for this credential of it, is recent enough for this
+    /// request.
     pub(super) async fn look<F>(
         &self,
         client_id: &str,
@@ -86,7 +86,7 @@ impl Looks {
         {
             return result;
         }
-        // Looked up while this request waited for the slot.
+        // Another request looked it up while this one waited for the slot.
         if self.vain().covers(credential, came) {
             return Ok(());
         }
@@ -116,14 +116,14 @@ impl Looks {
     }
 }
 
-/// Credentials that were looked up, by digest. Only those that are still refused come back.
+/// Credentials that were looked up, by digest. Only those that are still rejected are looked up again.
 #[derive(Default)]
 struct Vain(HashMap<u64, LookedUp>);
 
 struct LookedUp {
-    /// When the request came that it was looked up for.
+    /// When the request arrived that caused the look-up.
     at: Instant,
-    /// How long that is good for.
+    /// How long the result is valid.
     pause: Duration,
 }
 
@@ -137,12 +137,12 @@ impl Vain {
         self.0.insert(credential, LookedUp { at, pause });
     }
 
-    /// Whether the last look is good for a request that came at `now`.
+    /// Whether the last result is valid for a request that arrived at `now`.
     fn covers(&self, credential: u64, now: Instant) -> bool {
         self.0.get(&credential).is_some_and(|last| now.duration_since(last.at) < last.pause)
     }
 
-    /// Whether there was one not long ago.
+    /// Whether there was a recent look-up.
     fn remembers(&self, credential: u64, now: Instant) -> bool {
         self.0.get(&credential).is_some_and(|last| now.duration_since(last.at) < PAUSE_MAX)
     }

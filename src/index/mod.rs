@@ -1,12 +1,12 @@
-//! The read model of the endpoint: client id → everything that answering a request needs, compiled and swapped whole.
+//! The read model of the endpoint: client id → everything that a request needs, compiled and swapped whole.
 //!
 //! ```text
 //! Affected ─▶ feed ─▶ compile (pure) ─▶ Entry ─swap─▶ Index ◀─lookup─ endpoint        no lock, no I/O
 //!                                                      └─catch_up─▶ API server        unknown credentials only
 //! ```
 //!
-//! The door is [`Clients`], owned by the protocol. What an object is worth is decided from its `spec` and from
-//! verifiers that only the install's key can have made, never from what `status` claims.
+//! The protocol accesses it through its trait [`Clients`]. Authorization depends on `spec` and on verifiers that only
+//! the install's key can have made, never on claims in `status`.
 
 mod batch;
 mod catch_up;
@@ -45,30 +45,30 @@ use epochs::StandsFor;
 pub use feed::feed;
 pub use states::Reporting;
 
-/// What the index needs to know.
+/// Settings of the index.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Longest token life.
+    /// Maximum token lifetime.
     pub token_lifetime_max: SignedDuration,
-    /// How long a version of a secret may live.
+    /// Limits on the lifetime of a secret version.
     pub lifetime: LifetimePolicy,
-    /// Answers are refused when the watches have been broken for longer than this.
+    /// Requests are answered with an error when the watches have been broken for longer than this.
     pub staleness_max: SignedDuration,
 }
 
-/// What is known of one client id.
+/// The state of one client id.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
-    /// It may authenticate.
+    /// The client may authenticate.
     Live(Arc<ClientRecord>, Arc<StandsFor>),
-    /// A rule closes it. What its tokens stood for is remembered.
+    /// A rule disables the client. The fingerprints of its tokens are kept.
     Closed(Arc<Refusal>, Past),
 }
 
-/// The read model. One for each process; the feed writes, every request reads.
+/// The read model. One per process; the feed writes it, every request reads it.
 pub struct Index {
     entries: papaya::HashMap<Arc<str>, Entry>,
-    /// Clients in the same groups have the same grant, and it is the largest part of a record.
+    /// Clients with the same groups share one grant, which is the largest part of a record.
     grants: Pool<Grant>,
     synced: AtomicBool,
     listed: AtomicBool,
@@ -81,7 +81,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index, not synced. `freshness` is that of the watches which feed it.
+    /// An empty index, not synced. `freshness` is that of the watches that feed the index.
     #[must_use]
     pub fn new(
         client: Client,
@@ -110,30 +110,30 @@ impl Index {
         self.synced.load(Ordering::Acquire)
     }
 
-    /// Whether every watch of this process has listed its kind, those that only the controller needs among them.
+    /// Whether every watch of this process has listed its kind, including those that only the controller needs.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.listed.load(Ordering::Acquire)
     }
 
-    /// Age of the read model: how long the worst of its watches has been broken.
+    /// Age of the read model: how long the watch that has failed longest has been broken.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> SignedDuration {
         let served = self.freshness.iter().filter(|(kind, _)| kind.is_served());
         SignedDuration::from_secs(served.map(|(_, freshness)| freshness.age_seconds(now)).max().unwrap_or_default())
     }
 
-    /// Tells the other replicas which tokens were used. To be called every second.
+    /// Publishes to the other replicas which tokens were used. Call it every second.
     pub async fn tell_uses(&self, now: Timestamp) {
         self.shared.sessions.tell(&self.shared.ledger, now).await;
     }
 
-    /// Forgets what is known of tokens that have ended anyway.
+    /// Drops the state of tokens that have expired.
     pub fn forget_ended_tokens(&self, now: Timestamp) {
         self.shared.ledger.forget_ended(now.as_second());
     }
 
-    /// Number of client ids that are known.
+    /// Number of known client ids.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -1,5 +1,5 @@
-//! Says that this replica is there, and how far it has come: by a Lease that it renews, and an EndpointState that it
-//! writes when it has come further. From both the controller tells when every live replica serves a change.
+//! Reports that this replica is live, in a Lease that it renews, and its applied revisions, in an EndpointState that it
+//! writes when they advance. From both the controller computes when every live replica serves a change.
 
 use std::time::Duration;
 
@@ -14,14 +14,13 @@ use crate::clock::Clock;
 const LEASE_SECONDS: i32 = 15;
 /// … and it tries three times in that.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// How long the API server may take over a write. On a connection that is frozen the next attempt would otherwise wait for
-/// the first.
+/// The timeout of a write. On a frozen connection the next attempt would otherwise wait for the first.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Least time between two writes of how far it has come. The first after a pause is written at once.
+/// Minimum interval between two writes of the applied revisions. The first after a pause is written immediately.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl Index {
-    /// Tells both, from the first sync until `closing`.
+    /// Reports both, from the first sync until `closing`.
     pub async fn be_present(&self, clock: impl Clock, closing: CancellationToken) {
         let mut steps = self.progress.steps();
         while !self.is_synced() {
@@ -33,12 +32,12 @@ impl Index {
             let mut told = None;
             loop {
                 let Some(serves) = self.progress.serves() else {
-                    // What is missing is about to come, perhaps without a step.
+                    // The missing revisions follow soon, possibly without an advance.
                     tokio::time::sleep(TELL_EVERY).await;
                     continue;
                 };
                 if told != Some(serves) && !self.tell(&clock, serves).await {
-                    // Told again without waiting for more, and as often as the lease.
+                    // A retry does not wait for an advance and is as frequent as lease renewal.
                     tokio::time::sleep(RENEW_EVERY).await;
                     continue;
                 }
@@ -58,7 +57,7 @@ impl Index {
             }
         };
         let _: Option<((), ())> = closing.run_until_cancelled(futures::future::join(told, renewed)).await;
-        // Without an API server it runs out.
+        // Without an API server the Lease expires.
         let _ = tokio::time::timeout(TELL_EVERY, self.states.drop_lease()).await;
     }
 
@@ -74,7 +73,7 @@ impl Index {
     }
 }
 
-/// What came of a write, or that it took too long.
+/// The result of a write, or that it timed out.
 async fn in_time(write: impl Future<Output = kube::Result<()>>) -> Result<(), String> {
     match tokio::time::timeout(PATIENCE, write).await {
         Ok(written) => written.map_err(|error| chain(&error)),

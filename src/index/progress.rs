@@ -1,4 +1,4 @@
-//! How far the index has come: the newest resourceVersion of each kind that it serves.
+//! Applied revisions: the newest resourceVersion of each kind that the index serves.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use crate::api::endpoint_state::Serves;
 use crate::model::Kind;
 
-/// One number a kind. ResourceVersions of one kind compare as integers, and a watch delivers them in order: once a
+/// One number per kind. ResourceVersions of one kind compare as integers, and a watch delivers them in order: when a
 /// number is reached, everything up to it is served.
 pub(super) struct Progress {
     reached: watch::Sender<[u64; Kind::ALL.len()]>,
-    /// Clients of which a change has been numbered that is not served yet.
+    /// Clients with a numbered change that is not served yet.
     behind: Mutex<BTreeSet<Arc<str>>>,
 }
 
@@ -23,7 +23,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// The index serves `kind` up to `resource_version`.
+    /// Records that the index serves `kind` up to `resource_version`.
     pub(super) fn reach(&self, kind: Kind, resource_version: u64) {
         self.reached.send_if_modified(|reached| {
             let Some(at) = slot(reached, kind).filter(|at| **at < resource_version) else { return false };
@@ -32,7 +32,7 @@ impl Progress {
         });
     }
 
-    /// Whether a change of this client has been numbered that is not served yet.
+    /// Whether this client has a numbered change that is not served yet.
     pub(super) fn is_behind(&self, client_id: &Arc<str>, is_behind: bool) {
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         if is_behind {
@@ -42,8 +42,8 @@ impl Progress {
         }
     }
 
-    /// The newest resourceVersions that are served. `None` while the numbers say too much: of an object that was deleted
-    /// no watch gives one, so a replica may have the number of what follows from that, and not the deletion itself.
+    /// The newest resourceVersions that are served. `None` while the numbers may be too high: a watch reports no number
+    /// for a deletion, so a replica may have the number of a consequence of the deletion but not the deletion itself.
     pub(super) fn serves(&self) -> Option<Serves> {
         if !self.behind.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return None;
@@ -59,7 +59,7 @@ impl Progress {
         })
     }
 
-    /// Hears of each step forward.
+    /// Subscribes to every advance.
     pub(super) fn steps(&self) -> watch::Receiver<[u64; Kind::ALL.len()]> {
         self.reached.subscribe()
     }
@@ -70,7 +70,7 @@ impl Progress {
             let mut reached = *reached;
             wanted.iter().all(|(kind, version)| slot(&mut reached, *kind).is_some_and(|at| *at >= *version))
         };
-        // The sender lives as long as the index, and `self` is borrowed from it.
+        // The sender lives as long as the index, which `self` borrows from.
         let _ = self.reached.subscribe().wait_for(there).await;
     }
 }

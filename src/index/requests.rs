@@ -1,7 +1,7 @@
-//! Rotation requests of the clients, written where the controller sees them: this half writes to no other object.
+//! Rotation requests of the clients, written where the controller sees them: the endpoint writes to no other object.
 //!
-//! Only what is new is written. A request that is repeated is answered from memory, and the writes of each client and the
-//! requests of each namespace are limited: a request costs etcd a write, and the rotation that follows several.
+//! Only new requests are written. A repeated request is answered from memory. The writes of each client and the
+//! requests of each namespace are limited: a request costs etcd one write, and the rotation that follows costs several.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
@@ -19,11 +19,12 @@ use crate::oauth::client::{ObjectRevision, RecordError};
 use crate::rate::{Buckets, Rate};
 use crate::shares::{QUARTER, Shares};
 
-/// A request is kept for this long. By then the controller has acted on it, or cannot.
+/// How long a request is kept. After this time the controller has acted on it, or cannot.
 const KEPT_FOR: SignedDuration = SignedDuration::from_mins(10);
-/// How long a client waits for the API server and for the write before its own.
+/// How long a client waits for the API server and for the preceding write.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// As many at once as an Application has active ClientSecrets by default, so that all of them can be rotated after a leak.
+/// A burst as large as the default limit of active ClientSecrets of an Application, so that all of them can be rotated
+/// after a leak.
 const WRITES_PER_CLIENT: Rate = Rate { burst: 20, every: Duration::from_mins(1) };
 
 /// Requests of the last minutes.
@@ -114,12 +115,12 @@ impl<S: Store> Requests<S> {
     }
 }
 
-/// Adds the entries to `recent` and returns them. Those for which their namespace has no room are answered.
+/// Adds the entries to `recent` and returns them. Entries for which their namespace has no capacity are answered.
 fn admit(batch: HashMap<String, Entry<Use>>, recent: &mut HashMap<String, Use>) -> Vec<Entry<Use>> {
     let mut room = Shares::counted(QUARTER, ENTRIES_MAX, recent.values().map(|asked| asked.namespace.clone()));
     let mut added = Vec::with_capacity(batch.len());
     for (key, entry) in batch {
-        // A newer version takes the place of the one before.
+        // A newer version replaces the previous one.
         if recent.contains_key(&key) || room.take(&entry.value.namespace) {
             recent.insert(key, entry.value.clone());
             added.push(entry);

@@ -1,4 +1,4 @@
-//! Which rotation requests are written, with an API server in memory that can be away.
+//! Which rotation requests are written, with an in-memory API server that can be unavailable.
 
 use super::super::document::tests::{Fate, Memory};
 use super::*;
@@ -15,7 +15,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// Asks for the rotation of a version in namespace billing.
+/// Requests the rotation of a version in namespace billing.
 async fn ask(requests: &Arc<Requests<Memory>>, name: &str, version: &str, second: i64) -> Outcome {
     requests.record(&"client".into(), &secret_of("billing", name), version, at(second)).await
 }
@@ -33,7 +33,7 @@ async fn what_was_answered_stands_and_what_was_not_does_not_come_back() {
         store.next(fate);
         assert_eq!(ask(&requests, "given-up", "b", 1_000).await, Err(RecordError::Behind));
         store.next(Fate::Taken);
-        // It arrives before the next one, or after.
+        // The abandoned write arrives before the next one, or after.
         store.arrive();
         assert_eq!(ask(&requests, "last", "c", 1_000).await, Ok(()));
         assert_eq!(asked_for(&store), ["first", "last"], "{fate:?}");

@@ -1,7 +1,6 @@
-//! Records which tokens were revoked, before it is answered. Revocations that arrive during a write are written together
-//! by the next one.
+//! Records each revocation before it is answered. The next write includes all revocations that arrive during a write.
 //!
-//! Namespaces share the room, and the writes of each client are limited. A token that is revoked already costs no write.
+//! Namespaces share the capacity, and the writes of each client are limited. Revoking a revoked token costs no write.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
@@ -20,25 +19,25 @@ use crate::oauth::client::RecordError;
 use crate::rate::{Buckets, Rate};
 use crate::shares::{QUARTER, Shares};
 
-/// Revocations in one object. Each batch writes one again, so it should stay small: these are 35 KiB.
+/// Revocations in one object. Each batch rewrites an object, so objects are small: 35 KiB.
 const PER_OBJECT: usize = 500;
-/// Revocations of tokens that are not over yet. Every replica keeps those of all.
+/// Revocations of tokens that have not expired. Every replica keeps all of them.
 const LIVING_MAX: usize = 50_000;
 
-/// A hundred at once, for a client that ends all of its sessions; then one a second. The writes of all clients are
-/// collected, so this bounds the bytes that one client can have written: 35 KiB for each.
+/// A burst of a hundred, for a client that ends all of its sessions; then one per second. The writes of all clients are
+/// batched, so this bounds the bytes that one client can cause: 35 KiB for each revocation.
 const WRITES_PER_CLIENT: Rate = Rate { burst: 100, every: Duration::from_secs(1) };
 
-/// What this process writes down.
+/// What this process records.
 pub(super) struct Revocations<S> {
     store: S,
     ledger: Arc<Ledger>,
-    /// What every object says besides.
+    /// The fields that all objects share.
     blank: EndpointStateSpec,
     incarnation: String,
     batch: Batch<Token>,
     of_clients: Lock<Buckets<Arc<str>>>,
-    /// Held while they are written.
+    /// Locked during a write.
     objects: Mutex<Vec<Object>>,
 }
 
@@ -48,7 +47,7 @@ struct Token {
     namespace: Arc<str>,
 }
 
-/// An object, and the tokens that it surely has.
+/// An object, and the tokens that it certainly contains.
 struct Object {
     document: Document,
     told: BTreeMap<String, Token>,
@@ -61,8 +60,8 @@ impl<S: Store> Revocations<S> {
         Self { store, ledger, blank, incarnation, batch: Batch::default(), of_clients, objects: Mutex::default() }
     }
 
-    /// Returns when the revocation is recorded where every replica sees it. After an error it has no effect here, and
-    /// asking again records it once.
+    /// Returns when the revocation is recorded where every replica sees it. After an error it has no effect here; a
+    /// retry records it once.
     pub(super) async fn revoke(
         self: &Arc<Self>,
         jti: &str,
@@ -92,7 +91,7 @@ impl<S: Store> Revocations<S> {
         let mut reachable = true;
         for (number, part) in self.assign(&mut objects, batch, now) {
             let Some(object) = objects.get_mut(number) else { continue };
-            // The rest of the batch does not wait for an API server that has just not answered.
+            // If the API server has just not answered, the rest of the batch fails without waiting.
             reachable = reachable && self.add(object, &part, now).await;
             let outcome = if reachable { Ok(()) } else { Err(RecordError::Behind) };
             for (jti, entry) in part {
@@ -104,7 +103,7 @@ impl<S: Store> Revocations<S> {
         }
     }
 
-    /// Gives each of the batch a place in an object, or an answer.
+    /// Assigns each entry of the batch to an object, or answers it.
     fn assign(
         &self,
         objects: &mut Vec<Object>,
@@ -129,12 +128,12 @@ impl<S: Store> Revocations<S> {
         parts
     }
 
-    /// Whether the object surely has `part` now.
+    /// Whether the object certainly contains `part` now.
     async fn add(&self, object: &mut Object, part: &HashMap<String, Entry<Token>>, now: Timestamp) -> bool {
         let Object { document, told } = object;
         let added = || part.iter().map(|(jti, entry)| (jti.clone(), entry.value.clone()));
         let say = |found: Option<EndpointStateSpec>| {
-            // What a write left that was given up counts: who hears of it takes those tokens for revoked.
+            // The effects of an abandoned write are valid: a replica that reads them treats those tokens as revoked.
             for Revoked { id, until } in found.into_iter().flat_map(|found| found.revoked) {
                 told.entry(id).or_insert(Token { until, namespace: Arc::default() });
             }
@@ -155,7 +154,7 @@ impl<S: Store> Revocations<S> {
     }
 }
 
-/// The room that is left for revocations.
+/// The remaining capacity for revocations.
 struct Room {
     /// Tokens in each object.
     used: Vec<usize>,
@@ -173,7 +172,7 @@ impl Room {
         Self { used: objects.iter().map(|object| object.told.len()).collect(), shares }
     }
 
-    /// The object that takes one more token of `namespace`; `None`: the namespace has its share.
+    /// The object for one more token of `namespace`; `None`: the namespace has used up its share.
     fn take(&mut self, namespace: &Arc<str>) -> Option<usize> {
         if !self.shares.take(namespace) {
             return None;

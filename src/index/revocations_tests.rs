@@ -1,4 +1,4 @@
-//! What is written down of revocations, with an API server in memory that can be away.
+//! What is recorded of revocations, with an in-memory API server that can be unavailable.
 
 use super::super::document::tests::{Fate, Memory};
 use super::*;
@@ -16,7 +16,7 @@ async fn revoke(process: &Arc<Revocations<Memory>>, jti: &str) -> Outcome {
     process.revoke(jti, END, &"client".into(), &"billing".into(), NOW).await
 }
 
-/// The tokens that every replica takes for revoked, as often as they are written.
+/// The tokens that every replica treats as revoked, once for each time that they are written.
 fn written(store: &Memory) -> Vec<String> {
     store.said().into_values().flat_map(|spec| spec.revoked).map(|revoked| revoked.id).collect()
 }
@@ -63,7 +63,7 @@ async fn what_arrives_after_it_was_given_up_takes_nothing_away_and_stays() {
 async fn a_client_that_goes_does_not_fail_those_that_wait_for_the_same_write() {
     let store = Memory::default();
     let process = process(&store);
-    // Somebody is writing; two more come meanwhile, and the one who would have written for both goes.
+    // During a write two more arrive, and the one that would have written both is dropped.
     let writing = process.objects.lock().await;
     let task = |jti: &'static str| {
         tokio::spawn({

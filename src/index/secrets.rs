@@ -1,7 +1,7 @@
-//! From ClientSecrets to the records of a client's secrets.
+//! Compiles ClientSecrets into the secret records of a client.
 //!
-//! As many of an application count as the operator allows; of the others nothing is kept. Each event is of one: the others
-//! stay as they are.
+//! The operator limits the number of active ClientSecrets of an Application; the others are not kept. Each event
+//! affects one ClientSecret: the others do not change.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::model::{Kept, Key, Packed};
 use crate::oauth::client::{ClientRecord, Grant, Refusal, SecretRecord, SecretVersion, Uses};
 use crate::pool::Pool;
 
-/// What the client holds, before its secrets narrow it.
+/// The permissions of the client, before its secrets narrow them.
 pub(super) struct Held<'a> {
     /// UID of the Application.
     pub(super) application: &'a str,
@@ -27,16 +27,16 @@ pub(super) struct Held<'a> {
     pub(super) authority: &'a Authority,
     pub(super) grants: &'a Pool<Grant>,
     pub(super) grant: Arc<Grant>,
-    /// What the application stands for.
+    /// The fingerprint of the Application.
     pub(super) digest: &'a str,
-    /// The client as it was.
+    /// The previous record of the client.
     pub(super) previous: Option<&'a ClientRecord>,
-    /// Whether the application stood for the same then.
+    /// Whether the fingerprint of the Application was the same in the previous record.
     pub(super) is_same: bool,
 }
 
 impl Held<'_> {
-    /// What a secret holds, and the digest of that.
+    /// The permissions of a secret, and their fingerprint.
     fn by(&self, object: &ClientSecret) -> (Arc<Grant>, Box<str>) {
         let (grant, held) = match &object.spec.restrict_to {
             None => (Arc::clone(&self.grant), Cow::Borrowed(self.digest)),
@@ -49,8 +49,8 @@ impl Held<'_> {
         (grant, stands_for(&object.credential(), &held).into())
     }
 
-    /// The record of before, if the secret would come to the same again: it has not changed, nor has what the application
-    /// stands for.
+    /// The previous record, if compiling the secret would give the same result: neither the secret nor the fingerprint
+    /// of the Application has changed.
     fn known(&self, kept: &Kept<Packed<ClientSecret>>) -> Option<&SecretRecord> {
         self.previous.filter(|_| self.is_same)?.secrets.iter().find(|secret| {
             let object = &secret.object;
@@ -99,7 +99,7 @@ fn record(key: &Key, object: &ClientSecret, settings: &Settings, held: &Held<'_>
     }
 }
 
-/// The version as it was, with what the process remembers of its value, if it is the same one.
+/// The previous record of the version, with its cached state, if it is the same version.
 fn remembered(
     uid: [u8; 16],
     version: &Version,

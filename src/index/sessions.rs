@@ -1,7 +1,7 @@
-//! Tells the other replicas which tokens were used, in batches.
+//! Publishes to the other replicas which tokens were used, in batches.
 //!
-//! A token is told of in the same object as long as it lives, and there are as many objects as it takes. An object is
-//! written whole, so it waits until a use in it is worth that, and not again for as long after that.
+//! A token stays in the same object until it expires. The number of objects grows as needed. An object is written
+//! whole, so it is written only when a use in it is due for publication, and not again for the same interval.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::chain::chain;
 
 /// Sessions in one object: 60 KiB.
 const PER_OBJECT: usize = 500;
-/// Objects written each second: about a megabyte. With more that are due, those wait longest that were written last.
+/// Objects written per second: about a megabyte. If more are due, the least recently written ones come first.
 const WRITES: usize = 16;
 
-/// What this process tells.
+/// What this process publishes.
 pub(super) struct Sessions<S> {
     store: S,
-    /// What every object says besides.
+    /// The fields that all objects share.
     blank: EndpointStateSpec,
     incarnation: String,
     objects: Mutex<Vec<Object>>,
@@ -39,7 +39,7 @@ impl<S: Store> Sessions<S> {
         Self { store, blank, incarnation, objects: Mutex::default() }
     }
 
-    /// Tells of the uses that the others should hear of. Objects in which there is none are left alone.
+    /// Publishes the uses that are due. Objects without such a use are not written.
     pub(super) async fn tell(&self, ledger: &Ledger, now: Timestamp) {
         let mut objects = self.objects.lock().await;
         let due = self.due(&mut objects, ledger, now.as_second());
@@ -55,7 +55,7 @@ impl<S: Store> Sessions<S> {
         }
     }
 
-    /// The objects to write now. New sessions have their place after that.
+    /// The objects to write now. Assigns new sessions to objects.
     fn due(&self, objects: &mut Vec<Object>, ledger: &Ledger, now: i64) -> Vec<usize> {
         let mut used = vec![0; objects.len()];
         ledger.each_session(|_, session| {
@@ -96,7 +96,7 @@ impl<S: Store> Sessions<S> {
     }
 }
 
-/// The sessions that are told of in these objects, those without news as well: an object is written whole.
+/// The sessions of these objects, including those without changes: an object is written whole.
 fn sessions_in(objects: &[usize], ledger: &Ledger, now: i64) -> BTreeMap<usize, Vec<Session>> {
     let mut told: BTreeMap<usize, Vec<Session>> = objects.iter().map(|number| (*number, Vec::new())).collect();
     ledger.each_session(|jti, session| {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     const IDLE: i64 = 1_200;
-    /// As many as a hundred namespaces together may have.
+    /// As many as a hundred namespaces may have together.
     const MANY: usize = SESSIONS_MAX * 9 / 10;
 
     fn at(second: i64) -> Timestamp {
@@ -134,14 +134,14 @@ mod tests {
         format!("namespace-{}", number % 100).into()
     }
 
-    /// Each number of sessions is used at its second.
+    /// Uses each range of sessions at its second.
     fn used(ledger: &Ledger, sessions: impl IntoIterator<Item = usize>, second: i64) {
         for number in sessions {
             assert!(ledger.used(&format!("jti-{number}"), &namespace(number), 0, second, IDLE, i64::MAX), "{number}");
         }
     }
 
-    /// What another process would know after a restart of all.
+    /// What another process would read after all processes restart.
     fn known(store: &Memory) -> Ledger {
         let ledger = Ledger::default();
         store.said().values().for_each(|spec| ledger.merge(spec));

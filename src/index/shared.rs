@@ -1,5 +1,5 @@
-//! What the replicas tell each other, and the controller. A revocation or a request is told before it is answered, uses
-//! are told in batches.
+//! What the replicas publish to each other and to the controller. A revocation or a request is published before it is
+//! answered; uses are published in batches.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::sessions::Sessions;
 use super::states::States;
 use crate::crypto::random;
 
-/// What is known, and what this replica tells.
+/// The received state, and what this replica publishes.
 pub(super) struct Shared {
     pub(super) ledger: Arc<Ledger>,
     pub(super) revocations: Arc<Revocations<States>>,
@@ -23,7 +23,8 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(states: &States) -> Self {
         let ledger: Arc<Ledger> = Arc::default();
-        // Part of the names of this process's objects: it does not overwrite what one before it told under the same name.
+        // Part of the names of this process's objects: it does not overwrite objects of an earlier process with the
+        // same replica name.
         let incarnation = format!("{:08x}", u32::from_be_bytes(random::bytes()));
         let blank = states.blank(Timestamp::MIN);
         let revocations = Revocations::new(states.clone(), Arc::clone(&ledger), blank.clone(), incarnation.clone());

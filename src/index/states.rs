@@ -1,5 +1,5 @@
-//! Writes the EndpointStates of this replica: what it tells the others, and the controller. Each replica writes its own
-//! objects and nobody else does, so no write conflicts.
+//! Writes the EndpointStates of this replica: what it publishes to the other replicas and to the controller. Each
+//! replica writes only its own objects, so writes do not conflict.
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -34,12 +34,12 @@ impl States {
         Self { client, reporting }
     }
 
-    /// A state that tells nothing yet.
+    /// An empty state.
     pub(super) fn blank(&self, now: Timestamp) -> EndpointStateSpec {
         EndpointStateSpec { replica: self.reporting.replica.clone(), reported_at: now, ..EndpointStateSpec::default() }
     }
 
-    /// Says that this replica is there, for `seconds` from now on.
+    /// Reports that this replica is live for the next `seconds`.
     pub(super) async fn renew_lease(&self, now: Timestamp, seconds: i32) -> kube::Result<()> {
         let lease = json!({
             "apiVersion": Lease::api_version(&()),
@@ -55,7 +55,7 @@ impl States {
         self.leases().patch(&self.lease(), &with, &Patch::Apply(&lease)).await.map(drop)
     }
 
-    /// Says that this replica is not there any more.
+    /// Reports that this replica has stopped.
     pub(super) async fn drop_lease(&self) -> kube::Result<()> {
         self.leases().delete(&self.lease(), &DeleteParams::default()).await.map(drop)
     }
@@ -68,7 +68,7 @@ impl States {
         object_name(&self.reporting.replica, "replica")
     }
 
-    /// Writes the object that is called `part`, whole, whatever it says.
+    /// Writes the object for `part`, whole, with any content.
     pub(super) async fn write(&self, part: &str, spec: &EndpointStateSpec) -> kube::Result<()> {
         let api = self.states();
         let name = object_name(&self.reporting.replica, part);
@@ -101,7 +101,7 @@ impl Store for States {
         taken(self.states().patch(&name, &with, &Patch::Merge(&state)).await)
     }
 
-    // A list of one: the operator has no other reason to be allowed `get`.
+    // A list of one: the operator needs the verb `get` for nothing else.
     async fn find(&self, part: &str) -> kube::Result<Option<(String, EndpointStateSpec)>> {
         let name = object_name(&self.reporting.replica, part);
         let found = self.states().list(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
@@ -109,7 +109,7 @@ impl Store for States {
     }
 }
 
-/// The revision of what was written; `None`: it exists already, has changed or is gone.
+/// The revision of the written object; `None`: it already exists, has changed or is gone.
 fn taken(written: kube::Result<EndpointState>) -> kube::Result<Option<String>> {
     match written {
         Ok(state) => Ok(state.resource_version()),
@@ -118,7 +118,7 @@ fn taken(written: kube::Result<EndpointState>) -> kube::Result<Option<String>> {
     }
 }
 
-/// A name for an object of a replica, whose own name may be anything.
+/// A valid object name for a replica with any name.
 fn object_name(replica: &str, part: &str) -> String {
     let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
     let name: String = replica.to_ascii_lowercase().chars().map(plain).take(200).collect();

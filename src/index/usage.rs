@@ -1,4 +1,4 @@
-//! Tells which secrets were used, in batches: one write for all of them, and none when there is nothing new.
+//! Publishes which secrets were used, in batches: one write for all of them, and none without news.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -6,16 +6,16 @@ use super::{Entry, Index};
 use crate::api::endpoint_state::{ENTRIES_MAX, EndpointStateSpec, Use};
 use crate::chain::chain;
 
-/// A use is told for this long, so that whoever listens has time to note it down.
+/// How long a use is published, so that the controller has time to record it.
 const TOLD_FOR: SignedDuration = SignedDuration::from_mins(2);
 
 impl Index {
-    /// Writes down the uses since `told_until`, if there are any, with those of the minutes before. Until when all uses
-    /// are written down then.
+    /// Publishes the uses since `told_until`, if there are any, together with those of the preceding minutes. Returns
+    /// the time up to which all uses are published.
     pub async fn report_uses(&self, now: Timestamp, told_until: Timestamp) -> Timestamp {
         let window = now.checked_sub(TOLD_FOR).unwrap_or(now);
         let uses = self.uses_since(window.min(told_until));
-        // Uses are noted in whole seconds: those of the last one may have gone on.
+        // Uses are recorded in whole seconds: more uses may follow in the last second.
         if !uses.iter().any(|used| used.at.as_second() >= told_until.as_second()) {
             return told_until;
         }

@@ -1,4 +1,4 @@
-//! From one change to everything whose meaning it may alter.
+//! Maps one change to everything whose meaning it may alter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::relations::{Claimant, Relations};
 use super::{Change, DeliveredSecret, Key, Keys, is_deleting};
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, ServiceUser};
 
-/// The kinds that are watched.
+/// The watched kinds.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     /// AccessGroups.
@@ -29,7 +29,7 @@ pub enum Kind {
     Secret,
     /// Secrets to import from.
     Import,
-    /// What replicas of the endpoint tell each other.
+    /// What endpoint replicas publish to each other.
     EndpointState,
 }
 
@@ -46,24 +46,24 @@ impl Kind {
         Self::EndpointState,
     ];
 
-    /// Whether what the endpoint serves is made of this kind.
+    /// Whether the endpoint's responses depend on this kind.
     #[must_use]
     pub fn is_served(self) -> bool {
         !matches!(self, Self::Secret | Self::Import)
     }
 
-    /// The kinds that the endpoint serves from.
+    /// The kinds that the endpoint's responses depend on.
     pub fn served() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|kind| kind.is_served())
     }
 
-    /// Whether tenants make objects of this kind, of which only so many of a namespace count.
+    /// Whether tenants create objects of this kind, with a limit for each namespace.
     #[must_use]
     pub fn is_limited(self) -> bool {
         matches!(self, Self::ServiceUser | Self::Application | Self::ClientSecret)
     }
 
-    /// Whether people decide with it what the endpoint serves.
+    /// Whether users control with this kind what the endpoint serves.
     #[must_use]
     pub fn is_configuration(self) -> bool {
         self.is_served() && self != Self::EndpointState
@@ -85,31 +85,31 @@ impl Kind {
     }
 }
 
-/// Objects whose meaning a change may have altered, itself among them.
+/// Objects whose meaning a change may have altered, including the changed one.
 #[derive(Clone, Debug)]
 pub struct Affected {
     /// The kind that changed.
     pub kind: Kind,
-    /// Newest resourceVersion of that kind that the stores hold now.
+    /// Newest resourceVersion of that kind in the stores.
     pub resource_version: u64,
-    /// When the change was made, to a second, if that is known.
+    /// When the change was made, to the second, if known.
     pub made_at: Option<Timestamp>,
-    /// AccessGroups to look at.
+    /// AccessGroups to reconcile.
     pub groups: BTreeSet<String>,
-    /// ServiceUsers to look at.
+    /// ServiceUsers to reconcile.
     pub users: Keys,
-    /// Applications to look at.
+    /// Applications to reconcile.
     pub applications: Keys,
-    /// Applications whose ClientSecrets are to be counted again, which is in no hurry.
+    /// Applications whose ClientSecrets are to be recounted, which is not urgent.
     pub counts: Keys,
-    /// ClientSecrets to look at.
+    /// ClientSecrets to reconcile.
     pub secrets: Keys,
-    /// Client ids whose record to compile.
+    /// Client ids whose record to recompile.
     pub clients: BTreeSet<Arc<str>>,
     /// EndpointStates to read.
     pub endpoints: Keys,
-    /// ServiceUsers that are affected with all that depends on them. There may be ten thousand, so they are looked up
-    /// piece by piece.
+    /// ServiceUsers that are affected with all their dependents. There may be ten thousand, so they are looked up in
+    /// chunks.
     pub(super) members: Vec<Key>,
 }
 
@@ -130,7 +130,7 @@ impl Affected {
         }
     }
 
-    /// An object that counts as absent is looked at because it is told so.
+    /// An object that is treated as absent is reconciled, because its status reports that.
     pub(super) fn absent(&mut self, key: Key) {
         match self.kind {
             Kind::AccessGroup => drop(self.groups.insert(key.name.to_string())),
@@ -149,7 +149,7 @@ impl Affected {
         }
     }
 
-    /// Adds service users, with all that depends on them.
+    /// Adds service users with all their dependents.
     pub(super) fn expand(&mut self, relations: &Relations, members: &[Key]) {
         for user in members {
             self.add_user(relations, user);
@@ -166,7 +166,7 @@ impl Affected {
         let namespace = &change.key.name;
         let Some(users) = relations.users_of_namespace.get(namespace) else { return };
         self.members.extend(users.iter().cloned());
-        // Their groups have other members now. Keys are in the order of namespaces, so one look tells of each group.
+        // The members of their groups have changed. Keys are ordered by namespace, so each group needs one look-up.
         let first = Key { namespace: Arc::clone(namespace), name: Arc::default() };
         let is_of_one = |users: &Keys| users.range(&first..).next().is_some_and(|user| user.namespace == *namespace);
         let groups = relations.users_of_group.iter().filter(|(_, users)| is_of_one(users));
@@ -176,7 +176,7 @@ impl Affected {
     pub(super) fn user(&mut self, relations: &Relations, change: &Change<ServiceUser>) {
         let key = &change.key;
         if !is_real(change) {
-            // The controller's own status: the epoch in it is served.
+            // The controller's own status write: the endpoint serves the epoch in it.
             self.users.insert(key.clone());
             for application in relations.applications_of_user.get(key).into_iter().flatten() {
                 self.add_clients_of(relations, application);
@@ -209,7 +209,7 @@ impl Affected {
     }
 
     pub(super) fn secret(&mut self, relations: &Relations, change: &Change<ClientSecret>) {
-        // Both sides: between two lists an object may have been created again under the same name.
+        // Both sides: between two lists an object may have been recreated under the same name.
         for secret in change.before.iter().chain(&change.after) {
             let key = &change.key;
             let application = key.beside(&secret.spec.application_ref.name);
@@ -217,7 +217,8 @@ impl Affected {
             self.secrets.insert(key.clone());
             if is_real(change) {
                 let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
-                // Nobody else's place depends on it: one that goes may leave its place, one that comes may take it.
+                // No other place depends on this object. Otherwise a removed object may leave its place, and an added
+                // one may take it.
                 self.secrets.extend(keys(relations.secrets_at_the_limit(&application)));
                 self.secrets.extend(keys(relations.first_claimant_of_secret(&delivered)));
             }
@@ -231,7 +232,7 @@ impl Affected {
     }
 
     pub(super) fn delivered(&mut self, relations: &Relations, change: &Change<DeliveredSecret>) {
-        // Its owner, and the one that has the name. Others who want it look again now and then.
+        // Its owner, and the ClientSecret that has the name. Other claimants are reconciled periodically.
         let owners = change.before.iter().chain(&change.after).filter_map(|secret| secret.client_secret());
         self.secrets.extend(owners.map(|name| change.key.beside(name)));
         self.secrets.extend(keys(relations.first_claimant_of_secret(&change.key)));

@@ -1,4 +1,5 @@
-//! Ten thousand ClientSecrets of one Application, or under one name: each change concerns as many as can count.
+//! Ten thousand ClientSecrets of one Application, or with one delivery name: each change affects at most as many as the
+//! limit.
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use super::{Affected, Key};
 use crate::api::{Application, ClientSecret};
 
 const CROWD: usize = 10_000;
-/// What the change is about, those at the limit, the one that has the name, before and after.
+/// The changed objects, those at the limit, and the one that has the name, before and after.
 const FEW: usize = 2 * (SECRETS_LIMIT + 4);
 
 fn secret(number: usize, spec: &Value) -> ClientSecret {
@@ -38,7 +39,7 @@ fn crowd(spec: &Value) -> World {
     world
 }
 
-/// What a change concerns; fails if it or what compiles its client opens more than a few objects.
+/// What a change affects; fails if computing it or compiling its client opens more than a few objects.
 fn few(world: &mut World, change: impl FnOnce(&mut World) -> Affected) -> Affected {
     let before = OPENED.get();
     let affected = change(world);

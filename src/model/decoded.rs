@@ -1,7 +1,7 @@
-//! What the watches decode of an object: the metadata that is read, and never more.
+//! What the watches decode of an object: only the metadata that is read.
 //!
-//! Managed fields, the copy that `kubectl apply` makes and annotations of others are passed over while an object is
-//! decoded: they are often larger than all the rest, and anybody may make them so.
+//! Managed fields, the copy that `kubectl apply` makes and foreign annotations are skipped during decoding: they are
+//! often larger than all the rest, and any client may make them so.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 
 use crate::api::names::GROUP;
 
-/// The longest annotation of ours: a user's name.
+/// Maximum length of a Postern annotation: a user's name.
 const ANNOTATION_MAX: usize = 1024;
 
-/// An object of ours. One that is none counts as absent, and stops no other.
+/// An object of a Postern kind. One that cannot be decoded is treated as absent and does not block others.
 #[derive(Clone, Debug)]
 pub(super) struct Decoded<K>(pub(super) Result<K, Box<InvalidObject>>);
 
-/// The metadata of an object of somebody else.
+/// The metadata of an object of another kind.
 #[derive(Clone, Debug)]
 pub(super) struct Metadata<K> {
     pub(super) metadata: ObjectMeta,
@@ -92,7 +92,7 @@ struct Slim {
 impl From<Slim> for ObjectMeta {
     fn from(slim: Slim) -> Self {
         let managed = slim.managed_fields.0.map(|time| {
-            // When it was changed last; by whom and how is not kept.
+            // The time of the last change; its author and content are not stored.
             vec![ManagedFieldsEntry { time: Some(Time(time)), ..ManagedFieldsEntry::default() }]
         });
         Self {
@@ -113,7 +113,7 @@ impl From<Slim> for ObjectMeta {
     }
 }
 
-/// The annotations of our group, as long as ours are.
+/// The annotations of the Postern group, up to the maximum length.
 #[derive(Default)]
 struct Ours(BTreeMap<String, String>);
 
@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for Ours {
     }
 }
 
-/// When a field was written last.
+/// When a field was last written.
 #[derive(Default)]
 struct Newest(Option<Timestamp>);
 

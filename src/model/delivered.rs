@@ -1,4 +1,4 @@
-//! A delivered Secret as its metadata shows it.
+//! The metadata of a delivered Secret.
 
 use std::borrow::Cow;
 
@@ -12,32 +12,32 @@ use crate::api::names::{CONTENT_ANNOTATION, VERSION_ANNOTATION};
 use crate::api::precedence::{uid_number, uuid_number};
 use crate::api::terminating::{finalizers, is_terminating};
 
-/// Longest value of an annotation of Postern's: a digest. A longer one was not written by Postern.
+/// Maximum length of the value of a Postern annotation: a digest. Postern did not write a longer one.
 const ANNOTATION_LENGTH_MAX: usize = 64;
 
-/// What the controller looks at in the metadata of a Secret with our label. There are as many as credentials, so nothing
-/// else is kept; an `ObjectMeta` alone takes more than all of this.
+/// What the controller reads from the metadata of a Secret with the Postern label. There is one Secret for each
+/// credential, so nothing else is stored; an `ObjectMeta` alone takes more than all of this.
 #[derive(Clone, Debug)]
 pub struct DeliveredSecret {
     key: Key,
-    /// `metadata.resourceVersion`: another one means that anything in it may be another.
+    /// `metadata.resourceVersion`: if it differs, any field may differ.
     pub revision: u64,
     /// `metadata.uid`
     pub uid: Option<u128>,
-    /// UID of the controller owner reference; `None`: there is none, or not one that an API server gives.
+    /// UID of the controller owner reference; `None`: it is absent, or not a UID that an API server assigns.
     pub controller: Option<u128>,
-    /// Name of that owner, where it is another than the Secret's.
+    /// Name of that owner, if it differs from the name of the Secret.
     owner: Option<Box<str>>,
-    /// Id of the version that it says it holds. Anybody may have written that.
+    /// Id of the version, according to the annotation. Any client may have written it.
     pub version: Option<Box<str>>,
-    /// Digest of the content that it says was written. Anybody may have written that.
+    /// Digest of the written content, according to the annotation. Any client may have written it.
     pub content: Option<Box<str>>,
-    /// Its deletion was requested; the finalizers that keep it.
+    /// Set if the deletion was requested: the finalizers that block it.
     pub terminating: Option<Box<str>>,
 }
 
 impl DeliveredSecret {
-    /// Keeps what the controller looks at.
+    /// Extracts what the controller reads.
     #[must_use]
     pub fn new(key: Key, metadata: &ObjectMeta) -> Self {
         let annotation = |key| {
@@ -57,7 +57,7 @@ impl DeliveredSecret {
         }
     }
 
-    /// Name of the ClientSecret that it says it belongs to.
+    /// Name of the ClientSecret that the Secret belongs to, according to its metadata.
     pub(super) fn client_secret(&self) -> Option<&str> {
         self.controller.map(|_| self.owner.as_deref().unwrap_or(&self.key.name))
     }

@@ -1,4 +1,4 @@
-//! What is read from the metadata of a delivered Secret.
+//! Tests of reading the metadata of a delivered Secret.
 
 use serde_json::json;
 

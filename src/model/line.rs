@@ -1,16 +1,16 @@
-//! Claimants of something that only the oldest can have: those who have it, and those who wait.
+//! Claimants of something that only the oldest can have: those within the limit, and those that wait.
 //!
-//! There may be ten thousand who wait. Whatever changes, as few are looked at as can have it.
+//! Ten thousand may wait. A change visits at most as many as the limit.
 
 use std::collections::BTreeSet;
 
 use super::relations::Claimant;
 
-/// Claimants by seniority.
+/// Claimants by age.
 #[derive(Debug, Default)]
 pub struct Line {
-    /// Those within the limit. A vector with no room to spare at first, because most lines have one member, and a tree has room
-    /// for eleven from the start: a kilobyte for each of ten thousand Secrets.
+    /// Those within the limit. A vector without spare capacity at first, because most lines have one member. A tree has
+    /// room for eleven from the start: a kilobyte for each of ten thousand Secrets.
     within: Vec<Claimant>,
     beyond: BTreeSet<Claimant>,
 }
@@ -28,7 +28,7 @@ impl Line {
         self.beyond.first()
     }
 
-    /// How many there are.
+    /// The number of claimants.
     #[must_use]
     pub fn len(&self) -> usize {
         self.within.len() + self.beyond.len()
@@ -40,8 +40,8 @@ impl Line {
         self.within.is_empty()
     }
 
-    /// Those whose place may have changed because another came or went: the last within the limit and the first beyond it,
-    /// if there are as many as that.
+    /// Those whose place may have changed because another was added or removed: the last within the limit and the first
+    /// beyond it, if they exist.
     pub fn at_the_limit(&self, limit: usize) -> impl Iterator<Item = &Claimant> {
         let last = self.within.last().filter(|_| self.within.len() >= limit);
         last.into_iter().chain(self.beyond.first())
@@ -52,7 +52,7 @@ impl Line {
         self.within.binary_search(claimant).is_ok()
     }
 
-    /// Takes a claimant in; returns the one that is beyond the limit because of it.
+    /// Adds a claimant; returns the one that this displaces beyond the limit.
     pub(super) fn insert(&mut self, claimant: Claimant, limit: usize) -> Option<Claimant> {
         let Err(at) = self.within.binary_search(&claimant) else { return None };
         if at >= limit {
@@ -68,7 +68,7 @@ impl Line {
         displaced
     }
 
-    /// Lets a claimant go; returns the one that is within the limit because of it.
+    /// Removes a claimant; returns the one that this moves within the limit.
     pub(super) fn remove(&mut self, claimant: &Claimant) -> Option<Claimant> {
         let Ok(at) = self.within.binary_search(claimant) else {
             self.beyond.remove(claimant);

@@ -1,12 +1,12 @@
-//! The objects of the cluster as this process sees them, and which of them depend on which.
+//! The cache of the cluster's objects, and the dependencies between them.
 //!
 //! ```text
 //! watch (one per kind, its own back-off) ──Change──▶ pump ──▶ stores + relations ──Affected──▶ controller, index
 //! ```
 //!
-//! One task writes (the pump); everybody else reads snapshots. A [`Change`] is turned once into the set of objects whose
-//! meaning it may alter ([`Affected`]), so the two halves agree on what depends on what without knowing each other.
-//! Nothing here decides anything.
+//! One task writes (the pump); all other tasks read snapshots. Each [`Change`] is mapped once to the set of objects
+//! whose meaning it may alter ([`Affected`]). So controller and index use the same dependencies and are independent of
+//! each other. This module makes no decisions.
 
 mod affected;
 #[cfg(test)]
@@ -46,7 +46,7 @@ pub use relations::{Claimant, Relations};
 pub use store::{Form, Kept, Store};
 pub use watch::Freshness;
 
-/// Namespace and name. Cheap to clone: each text is there once.
+/// Namespace and name. Cheap to clone: each text is stored once.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Key {
     /// Namespace; empty for cluster-scoped objects.
@@ -77,18 +77,18 @@ impl Key {
     }
 }
 
-/// What changed: the object before and after; one of them may be missing.
+/// A change: the object before and after; one of them may be absent.
 #[derive(Clone, Debug)]
 pub struct Change<K> {
-    /// Which object.
+    /// The changed object.
     pub key: Key,
-    /// The object as it was served until now.
+    /// The object as it was served before the change.
     pub before: Option<Arc<K>>,
-    /// The object as it is served from now on.
+    /// The object as it is served after the change.
     pub after: Option<Arc<K>>,
 }
 
-/// The stores, as readers see them. Cheap to clone.
+/// The stores, for readers. Cheap to clone.
 #[derive(Clone)]
 pub struct Model {
     /// AccessGroups.
@@ -105,7 +105,7 @@ pub struct Model {
     pub delivered: Store<Arc<DeliveredSecret>>,
     /// Secrets whose owner allows their import, metadata only.
     pub imports: Store<Arc<PartialObjectMeta<Secret>>>,
-    /// What replicas of the endpoint tell each other.
+    /// What endpoint replicas publish to each other.
     pub endpoints: Store<Arc<EndpointState>>,
     /// Whether namespaces need a location.
     pub namespace_location: NamespaceLocation,
@@ -113,7 +113,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Nothing yet. `secrets_limit` is the most ClientSecrets of an Application that count.
+    /// An empty model. `secrets_limit` is the maximum number of active ClientSecrets of an Application.
     #[must_use]
     pub fn new(secrets_limit: usize) -> Self {
         Self {
@@ -130,12 +130,13 @@ impl Model {
         }
     }
 
-    /// Which objects depend on which. Hold the guard for a look-up only.
+    /// The dependencies between objects. Hold the guard only for one query.
     pub fn relations(&self) -> RwLockReadGuard<'_, Relations> {
         self.relations.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The facts of a namespace. One that is not known has no labels and no bound: groups that admit it by name do.
+    /// The facts of a namespace. An unknown namespace has no labels and no location bound: groups that admit it by name
+    /// still do.
     #[must_use]
     pub fn namespace(&self, name: &str) -> NamespaceFacts {
         self.namespaces.get(&Key::new("", name)).map_or_else(
@@ -144,20 +145,20 @@ impl Model {
         )
     }
 
-    /// Whether the namespace is known, and not being deleted. Watches run side by side, and an object may come before its
-    /// namespace.
+    /// Whether the namespace is known and not being deleted. Watches are independent, so an object may arrive before
+    /// its namespace.
     #[must_use]
     pub fn knows_namespace(&self, name: &str) -> bool {
         self.namespaces.get(&Key::new("", name)).is_some_and(|namespace| !is_deleting(namespace.as_ref()))
     }
 
-    /// An AccessGroup that is in force.
+    /// An active AccessGroup.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<Arc<AccessGroup>> {
         self.groups.kept(&Key::new("", name))?.live()
     }
 
-    /// What the groups of `user` come to.
+    /// The effective permissions from the groups of `user`.
     #[must_use]
     pub fn membership(&self, user: &ServiceUser) -> Membership {
         let names = user.spec.groups.iter().flatten();
@@ -169,10 +170,10 @@ impl Model {
         })
     }
 
-    /// Who has the client id that `application` claims; `None`: the application itself.
+    /// The object that has the client id which `application` claims; `None`: the application has it.
     ///
-    /// The older object keeps it; a subject keeps it from every client (RFC 9068 §5). Objects of other namespaces are
-    /// not named.
+    /// The older object keeps the client id. No client may have a subject as its client id (RFC 9068 §5). Objects of
+    /// other namespaces are not named.
     #[must_use]
     pub fn client_id_holder(&self, application: &Application) -> Option<String> {
         let key = Key::of(application);
@@ -201,19 +202,19 @@ impl Model {
         self.applications.kept(key)?.live()
     }
 
-    /// When versions of a ClientSecret were used last, by id, as far as replicas have told lately.
+    /// When versions of a ClientSecret were last used, by id, as far as replicas have recently published.
     #[must_use]
     pub fn uses_of(&self, secret: &Key) -> BTreeMap<String, Timestamp> {
         self.relations().uses.get(secret).cloned().unwrap_or_default()
     }
 
-    /// The version of a ClientSecret that its bearer asked to be rotated lately.
+    /// The version of a ClientSecret whose rotation its bearer recently requested.
     #[must_use]
     pub fn rotation_request(&self, secret: &Key) -> Option<String> {
         self.relations().rotation_requests.get(secret).cloned()
     }
 
-    /// The ClientSecrets of an application that count, oldest first. Of the others only the number is of interest.
+    /// The ClientSecrets of an Application within the limit, oldest first. The others matter only by their number.
     #[must_use]
     pub fn secrets_of(&self, application: &Key) -> Vec<Arc<Kept<Packed<ClientSecret>>>> {
         let keys: Vec<Key> = {
@@ -225,12 +226,12 @@ impl Model {
     }
 }
 
-/// Whether the object is being deleted; such an object counts as absent (fail closed).
+/// Whether the object is being deleted; such an object is treated as absent (fail closed).
 pub fn is_deleting<K: Resource>(object: &K) -> bool {
     is_terminating(object.meta())
 }
 
-/// The resourceVersion as a number, 0 if there is none. Those of one kind compare as integers (KEP-5504).
+/// The resourceVersion as a number, 0 if it is absent. ResourceVersions of one kind compare as integers (KEP-5504).
 pub fn revision<K: Lookup>(object: &K) -> u64 {
     object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
-//! Objects at rest, of the kinds of which there may be a hundred thousand.
+//! Compressed storage for the kinds of which there may be a hundred thousand objects.
 //!
-//! An object as Rust sees it takes two to three kilobytes: room for every field of `ObjectMeta` and of the spec, and an
-//! allocation for each text. Nearly all of it is the same in every object of a kind. So it is kept as JSON, compressed
-//! (LZ4) against a typical object of its kind: some 300 bytes, which take 3 µs to open.
+//! The Rust value of an object takes two to three kilobytes: room for every field of `ObjectMeta` and of the spec, and
+//! an allocation for each text. Nearly all of it is the same in every object of a kind. So an object is stored as JSON,
+//! compressed (LZ4) against a typical object of its kind: some 300 bytes, which take 3 µs to open.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,9 +14,10 @@ use serde::de::DeserializeOwned;
 use super::store::Form;
 use crate::api::{Application, ClientSecret, ServiceUser};
 
-/// A kind that is kept packed.
+/// A kind that is stored compressed.
 pub trait Pack: Serialize + DeserializeOwned {
-    /// An object of this kind as JSON. The more an object has in common with it, the smaller it is packed.
+    /// An object of this kind as JSON, the LZ4 dictionary. The more an object has in common with it, the smaller its
+    /// compressed form.
     fn typical() -> &'static [u8];
 }
 
@@ -44,30 +45,30 @@ impl Pack for ClientSecret {
     }
 }
 
-/// Exactly as objects of the kind are spelled before they are compressed.
+/// The exact JSON form of objects of the kind before compression.
 fn spelled<K: Pack>(typical: &str) -> Vec<u8> {
     serde_json::from_str::<K>(typical).and_then(|object| serde_json::to_vec(&object)).unwrap_or_default()
 }
 
 #[cfg(test)]
 thread_local! {
-    /// How many objects were opened, for tests of how many a change concerns.
+    /// Number of objects opened, for tests that count how many a change affects.
     pub(crate) static OPENED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// A packed object.
+/// A compressed object.
 pub struct Packed<K> {
     block: Box<[u8]>,
-    /// Bytes of it when it is not compressed.
+    /// Uncompressed size in bytes.
     length: usize,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K: Pack> Packed<K> {
-    /// Packs an object.
+    /// Compresses an object.
     #[must_use]
     pub fn new(object: &K) -> Self {
-        // An object that could not be written would be found when it is opened; there is none of these kinds.
+        // Serialization of these kinds does not fail. A failure would be found when the object is opened.
         let json = serde_json::to_vec(object).unwrap_or_default();
         let block = lz4_flex::block::compress_with_dict(&json, K::typical());
         Self { block: block.into(), length: json.len(), kind: PhantomData }
@@ -77,7 +78,7 @@ impl<K: Pack> Packed<K> {
 impl<K: Pack> Form for Packed<K> {
     type Object = K;
 
-    /// The object as it was packed. What cannot be read counts as absent.
+    /// The object as it was compressed. An object that cannot be read is treated as absent.
     fn open(&self) -> Option<Arc<K>> {
         #[cfg(test)]
         OPENED.set(OPENED.get() + 1);

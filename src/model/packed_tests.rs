@@ -1,8 +1,8 @@
-//! What comes out is what went in, and it was small in between.
+//! Compression is lossless and effective.
 
 use super::*;
 
-/// A ClientSecret, an Application and a ServiceUser as a cluster has them.
+/// A ClientSecret, an Application and a ServiceUser as in a cluster.
 const CLIENT_SECRET: &str = r#"{
     "apiVersion": "postern.dev/v1alpha1", "kind": "ClientSecret",
     "metadata": {"creationTimestamp": "2031-11-24T04:06:42Z", "generation": 1, "name": "invoice-sync", "namespace": "billing",
@@ -61,7 +61,7 @@ const SERVICE_USER: &str = r#"{
     }
 }"#;
 
-/// Packs the object, checks that it comes out again, and returns its length before and after.
+/// Compresses the object, checks that opening returns it, and returns its size before and after.
 fn packed<K: Pack + PartialEq + fmt::Debug>(object: &str) -> (usize, usize) {
     let object: K = serde_json::from_str(object).unwrap();
     let packed = Packed::new(&object);
@@ -78,7 +78,7 @@ fn what_comes_out_is_what_went_in_and_takes_less_than_a_third() {
     }
 }
 
-/// A field that was renamed would only make objects larger; nobody would notice.
+/// A renamed field would only make compressed objects larger, which no other test detects.
 #[test]
 fn the_typical_objects_are_objects_of_their_kinds() {
     for typical in [ServiceUser::typical(), Application::typical(), ClientSecret::typical()] {

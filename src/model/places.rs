@@ -1,7 +1,7 @@
-//! At most so many objects of one kind of a namespace: the oldest.
+//! Limits the number of objects of one kind in a namespace; the oldest are within the limit.
 //!
-//! Others count as absent, here and in everything that follows from here. Of each of them only name and age are kept, so
-//! that a tenant fills no replica's memory; one that moves up is fetched.
+//! The others are treated as absent, here and in everything that follows from here. Of each of them only name and age
+//! are stored, so that a tenant cannot fill the memory of a replica. An object that moves up is fetched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::relations::Claimant;
 /// The objects of one kind by namespace, in the order of age.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// `None`: as many as there are.
+    /// `None`: no limit.
     limit: Option<usize>,
     lines: HashMap<Arc<str>, Line>,
 }
 
-/// Where an object is.
+/// The place of an object.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Place {
-    /// Among the oldest. Another one may have been displaced.
+    /// Within the limit. Another object may have been displaced.
     Within(Option<Key>),
     /// Beyond the limit.
     Beyond,
@@ -32,12 +32,12 @@ impl Places {
         Self { limit, lines: HashMap::new() }
     }
 
-    /// The same limit, and nobody there.
+    /// An empty set with the same limit.
     pub(super) fn empty(&self) -> Self {
         Self::new(self.limit)
     }
 
-    /// Finds the place of an object that is there.
+    /// Finds the place of an existing object.
     pub(super) fn take(&mut self, claimant: &Claimant) -> Place {
         let Some(limit) = self.limit else { return Place::Within(None) };
         let line = self.lines.entry(Arc::clone(&claimant.key.namespace)).or_default();
@@ -45,7 +45,7 @@ impl Places {
         if line.holds(claimant) { Place::Within(displaced.map(|other| other.key)) } else { Place::Beyond }
     }
 
-    /// Gives up the place of an object that is gone; returns the one that moves up.
+    /// Removes a deleted object; returns the one that moves up.
     pub(super) fn leave(&mut self, claimant: &Claimant) -> Option<Key> {
         let line = self.lines.get_mut(&claimant.key.namespace)?;
         let next = line.remove(claimant);

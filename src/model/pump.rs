@@ -1,4 +1,4 @@
-//! Starts the watches and turns what they report into what is affected.
+//! Starts the watches and maps what they report to what is affected.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -29,42 +29,42 @@ use crate::api::authority::NamespaceLocation;
 use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
 use crate::clock::Clock;
 
-/// Pause between two looks at failed watches; the metric of the read model's age is as exact as this.
+/// Interval between two checks of failed watches; it limits the precision of the metric of the read model's age.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// What a subscriber receives, in the order of the changes. Unbounded, because the watches must never wait: a watcher
-/// that reads too slowly is cut off by the API server.
+/// What a subscriber receives, in the order of the changes. Unbounded, because the watches must never wait: the API
+/// server disconnects a watcher that reads too slowly.
 pub type Subscription = mpsc::UnboundedReceiver<Update>;
 
 /// A message to the subscribers.
 #[derive(Clone, Debug)]
 pub enum Update {
-    /// Something changed. Shared: a change of one group may affect ten thousand objects.
+    /// A change. Shared: a change of one group may affect ten thousand objects.
     Affected(Arc<Affected>),
     /// A kind has been listed completely; sent again after each new list.
     Listed(Kind),
 }
 
-/// The model, its subscriptions and the tasks that keep it.
+/// The model, its subscriptions and the tasks that update it.
 pub struct Started {
     /// The stores.
     pub model: Model,
-    /// When each watch was last good.
+    /// When each watch last succeeded.
     pub freshness: Vec<(Kind, Arc<Freshness>)>,
-    /// The watches; they never end by themselves.
+    /// The watches; they run until they are aborted.
     pub tasks: JoinSet<()>,
 }
 
-/// How many objects count; the oldest do.
+/// Limits on the number of objects; the oldest are within the limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// ClientSecrets of one Application.
+    /// Active ClientSecrets of one Application.
     pub secrets_per_application: usize,
-    /// Objects of each of our kinds in one namespace.
+    /// Objects of each Postern kind in one namespace.
     pub objects_per_namespace: usize,
 }
 
-/// Starts a watch of each of `kinds`; every subscriber hears of everything. `namespace` is the operator's own.
+/// Starts a watch of each of `kinds`; every subscriber receives all updates. `namespace` is the operator's namespace.
 pub fn start(
     client: &Client,
     namespace: &str,
@@ -107,7 +107,7 @@ pub fn start(
     Started { model, freshness: watches.freshness, tasks: watches.tasks }
 }
 
-/// Serialises what several watches report: edges first, then what is affected.
+/// Serializes the reports of all watches: updates the edges first, then computes what is affected.
 struct Hub {
     relations: Arc<RwLock<Relations>>,
     reports: mpsc::UnboundedSender<Update>,
@@ -137,20 +137,20 @@ impl Hub {
                 let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
                 relate(&mut relations, &change);
                 affect(&mut affected, &relations, &change);
-                // Under the lock: updates come in the order in which the edges changed.
+                // Under the lock: updates have the same order as the changes of the edges.
                 self.send(Update::Affected(affected.into()));
             }
         }
     }
 
     fn send(&self, update: Update) {
-        // The relay lives as long as the watches do.
+        // The relay lives as long as the watches.
         let _ = self.reports.send(update);
     }
 }
 
-/// Passes updates on to every subscriber, in their order. What depends on the members of a group goes before the update
-/// itself, which tells how far the kind has come.
+/// Forwards updates to every subscriber, in their order. The dependents of group members precede the update itself,
+/// which reports the applied revision of the kind.
 async fn relay(
     relations: Arc<RwLock<Relations>>,
     mut reported: mpsc::UnboundedReceiver<Update>,
@@ -158,7 +158,7 @@ async fn relay(
 ) {
     let pass_on = |update: &Update| {
         for subscriber in &subscribers {
-            // A subscriber that is gone (the controller of a replica that lost its lease) needs nothing any more.
+            // A closed subscriber (the controller of a replica that lost its lease) needs no updates.
             let _ = subscriber.send(update.clone());
         }
     };
@@ -179,17 +179,17 @@ struct Watches<C> {
     client: Client,
     hub: Arc<Hub>,
     clock: C,
-    /// What this process needs; of other kinds nothing is asked.
+    /// The kinds that this process needs; others are not requested.
     kinds: Vec<Kind>,
     objects_per_namespace: usize,
     freshness: Vec<(Kind, Arc<Freshness>)>,
-    /// How to ask for the resourceVersion at which each of them is.
+    /// How to read the current resourceVersion of each kind from the API server.
     present: Vec<Box<dyn Fn() -> BoxFuture<'static, kube::Result<u64>> + Send + Sync>>,
     tasks: JoinSet<()>,
 }
 
 impl<C: Clock + Clone> Watches<C> {
-    /// A kind of ours, without the metadata that nobody reads.
+    /// Watches a Postern kind, without unused metadata.
     fn decoded<K, F>(
         &mut self,
         api: Api<Decoded<K>>,
@@ -275,7 +275,7 @@ impl<C: Clock + Clone> Watches<C> {
         });
     }
 
-    /// Notices that failed watches are good again: when the API server answers and they have stopped failing.
+    /// Detects that failed watches have recovered: the API server answers and they no longer fail.
     fn probe(&mut self) {
         let (clock, freshness) = (self.clock.clone(), self.freshness.clone());
         let present = std::mem::take(&mut self.present);
@@ -294,19 +294,20 @@ impl<C: Clock + Clone> Watches<C> {
     }
 }
 
-/// The resourceVersion at which the API server is, by a consistent read of as little as can be of what is watched.
+/// The current resourceVersion of the API server, by a consistent read that is as small as possible, of the watched
+/// kind.
 async fn present<W: Clone + std::fmt::Debug + DeserializeOwned>(api: Api<W>, same: ListParams) -> kube::Result<u64> {
     let list = api.list(&same.limit(1)).await?;
     Ok(list.metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or_default())
 }
 
-/// A single object. By a list, because that is what may be done with what is watched.
+/// Reads a single object by a list, because the permissions for watched kinds include `list`.
 async fn fetch<W: Clone + std::fmt::Debug + DeserializeOwned>(api: Api<W>, key: Key) -> kube::Result<Option<W>> {
     let fields = format!("metadata.namespace={},metadata.name={}", key.namespace, key.name);
     Ok(api.list(&ListParams::default().fields(&fields).limit(1)).await?.items.pop())
 }
 
-/// Leaves what is read of the metadata while the object is kept.
+/// Drops unused metadata before the object is stored.
 fn trim(metadata: &mut ObjectMeta) {
     *metadata = ObjectMeta {
         name: metadata.name.take(),
@@ -321,13 +322,13 @@ fn trim(metadata: &mut ObjectMeta) {
     };
 }
 
-/// Without annotations, of which none is read.
+/// Removes the annotations, which are not read.
 fn bare<K: Resource>(mut object: K) -> K {
     object.meta_mut().annotations = None;
     object
 }
 
-/// With the one annotation that its tokens show.
+/// Removes all annotations except the one that its tokens show.
 fn signed_by_its_creator(mut user: ServiceUser) -> ServiceUser {
     if let Some(annotations) = &mut user.metadata.annotations {
         annotations.retain(|key, _| key == CREATED_BY);

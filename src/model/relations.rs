@@ -1,4 +1,4 @@
-//! Which objects name which: the edges of the object graph, from the naming side to the named.
+//! References between objects: the edges of the object graph, from the referring to the referenced object.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -13,12 +13,12 @@ use crate::api::conditions::types;
 use crate::api::precedence::Seniority;
 use crate::api::{Application, ClientSecret, EndpointState, ServiceUser};
 
-/// An object that claims something which only one, or a limited number, can have. Ordered by seniority.
+/// An object that claims something which only one, or a limited number, can have. Ordered by age.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Claimant {
     /// The older comes first.
     pub seniority: Seniority,
-    /// Who claims.
+    /// The claimant.
     pub key: Key,
 }
 
@@ -28,40 +28,40 @@ impl Claimant {
     }
 }
 
-/// Reverse look-ups. An edge exists as soon as an object names another, whether that one exists or not, so references
-/// resolve in any order of creation.
+/// Reverse look-ups. An edge exists as soon as an object references another, whether the other exists or not. So
+/// references resolve in any order of creation.
 #[derive(Debug)]
 pub struct Relations {
-    /// The most ClientSecrets of an Application that count.
+    /// Maximum number of active ClientSecrets of an Application.
     secrets_limit: usize,
-    /// AccessGroup name → ServiceUsers that name it.
+    /// AccessGroup name → ServiceUsers that reference it.
     pub users_of_group: HashMap<String, Keys>,
     /// Namespace → ServiceUsers in it.
     pub users_of_namespace: HashMap<Arc<str>, Keys>,
-    /// ServiceUser → Applications that name it.
+    /// ServiceUser → Applications that reference it.
     pub applications_of_user: HashMap<Key, Keys>,
-    /// Application → ClientSecrets that name it.
+    /// Application → ClientSecrets that reference it.
     pub secrets_of_application: HashMap<Key, Line>,
     /// Client id → Applications that claim it, oldest first.
     pub claimants_of_client_id: HashMap<Arc<str>, Vec<Claimant>>,
     /// Application → the client id that it claims.
     pub client_id_of_application: HashMap<Key, Arc<str>>,
-    /// Secret → ClientSecrets that want to deliver under that name; the oldest has it.
+    /// Secret → ClientSecrets with that delivery name; the oldest has it.
     pub claimants_of_secret: HashMap<Key, Line>,
-    /// Secret → Applications of the ClientSecrets that import from it, with the number of those.
+    /// Secret → Applications of the ClientSecrets that import from it, with the number of those ClientSecrets.
     pub importers_of_secret: HashMap<Key, BTreeMap<Key, usize>>,
-    /// ClientSecret whose end people are being warned of → its end.
+    /// ClientSecret with an expiry warning → its expiry.
     pub ends_soon: HashMap<Key, Timestamp>,
-    /// ClientSecret → its versions that were used lately, and when.
+    /// ClientSecret → its recently used versions, and when each was used.
     pub uses: HashMap<Key, BTreeMap<String, Timestamp>>,
-    /// ClientSecret → the version that its bearer asked to be rotated lately.
+    /// ClientSecret → the version whose rotation its bearer recently requested.
     pub rotation_requests: HashMap<Key, String>,
     /// UID → ServiceUser: subjects, which no client id may equal (RFC 9068 §5).
     pub user_of_subject: BTreeMap<String, Key>,
 }
 
 impl Relations {
-    /// No edges yet. `secrets_limit` is the most ClientSecrets of an Application that count.
+    /// No edges yet. `secrets_limit` is the maximum number of active ClientSecrets of an Application.
     pub(super) fn new(secrets_limit: usize) -> Self {
         Self {
             secrets_limit,
@@ -80,25 +80,25 @@ impl Relations {
         }
     }
 
-    /// The ClientSecret that may deliver under `secret`: the oldest that wants to.
+    /// The ClientSecret that may deliver to `secret`: the oldest claimant.
     #[must_use]
     pub fn first_claimant_of_secret(&self, secret: &Key) -> Option<&Claimant> {
         self.claimants_of_secret.get(secret)?.within().first()
     }
 
-    /// The ClientSecrets of an Application that count, oldest first.
+    /// The ClientSecrets of an Application within the limit, oldest first.
     #[must_use]
     pub fn secrets_that_count(&self, application: &Key) -> &[Claimant] {
         self.secrets_of_application.get(application).map(Line::within).unwrap_or_default()
     }
 
-    /// Whether a ClientSecret of this age counts, or did until it went.
+    /// Whether a ClientSecret of this age is within the limit, or was until it was removed.
     pub(super) fn counts(&self, application: &Key, claimant: &Claimant) -> bool {
         let last = |line: &Line| line.within().last().filter(|_| line.within().len() >= self.secrets_limit).cloned();
         self.secrets_of_application.get(application).and_then(last).is_none_or(|last| *claimant <= last)
     }
 
-    /// The ClientSecrets of an Application whose place changes when another comes or goes.
+    /// The ClientSecrets of an Application whose place changes when another is added or removed.
     pub(super) fn secrets_at_the_limit(&self, application: &Key) -> impl Iterator<Item = &Claimant> {
         let line = self.secrets_of_application.get(application);
         line.into_iter().flat_map(|line| line.at_the_limit(self.secrets_limit))
@@ -137,14 +137,14 @@ impl Relations {
         }
     }
 
-    /// Replaces the edges of a ClientSecret. One that is being deleted claims nothing any more.
+    /// Replaces the edges of a ClientSecret. One that is being deleted claims nothing.
     pub(super) fn secret(&mut self, change: &Change<ClientSecret>) {
         let key = &change.key;
         for (secret, present) in sides(change) {
             let claimant = Claimant::new(key, &secret.metadata);
             let application = key.beside(&secret.spec.application_ref.name);
             let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
-            // One that is being deleted was taken away when that began.
+            // A ClientSecret that is being deleted was removed when its deletion was requested.
             if super::is_deleting(secret) {
                 self.ends_soon.remove(key);
                 continue;
@@ -162,7 +162,8 @@ impl Relations {
         }
     }
 
-    /// Notes what a replica says of uses, and forgets what it says no more: by then it is written down.
+    /// Records the uses that a replica publishes, and drops those that it no longer publishes: status contains them by
+    /// then.
     pub(super) fn endpoint(&mut self, change: &Change<EndpointState>) {
         for used in change.before.iter().flat_map(|state| &state.spec.uses) {
             let key = Key::new(&used.namespace, &used.name);
@@ -187,14 +188,14 @@ impl Relations {
     }
 }
 
-/// When the credential ends, if people are being warned of it.
+/// When the credential expires, if it has an expiry warning.
 fn ends_soon(secret: &ClientSecret) -> Option<Timestamp> {
     let status = secret.status.as_ref()?;
     let warned = status.conditions.iter().any(|c| c.type_ == types::EXPIRING && c.status == "True");
     status.expires_at.filter(|_| warned && !secret.spec.is_revoked())
 }
 
-/// The edges to take away, then those to add.
+/// The edges to remove, then the edges to add.
 fn sides<K>(change: &Change<K>) -> impl Iterator<Item = (&K, bool)> {
     let before = change.before.as_deref().map(|object| (object, false));
     before.into_iter().chain(change.after.as_deref().map(|object| (object, true)))
@@ -211,7 +212,7 @@ fn set<N: Eq + Hash, M: Ord>(edges: &mut HashMap<N, BTreeSet<M>>, named: N, memb
     }
 }
 
-/// The same for a line of claimants, of which `limit` have what they claim.
+/// The same for a list of claimants, of which `limit` get what they claim.
 fn join(edges: &mut HashMap<Key, Line>, named: Key, claimant: Claimant, present: bool, limit: usize) {
     if present {
         let _ = edges.entry(named).or_default().insert(claimant, limit);
@@ -223,7 +224,7 @@ fn join(edges: &mut HashMap<Key, Line>, named: Key, claimant: Claimant, present:
     }
 }
 
-/// The same for members that may have several reasons to be there.
+/// The same for members with a reference count.
 fn count(edges: &mut HashMap<Key, BTreeMap<Key, usize>>, named: Key, member: Key, present: bool) {
     if present {
         *edges.entry(named).or_default().entry(member).or_default() += 1;
@@ -240,8 +241,8 @@ fn count(edges: &mut HashMap<Key, BTreeMap<Key, usize>>, named: Key, member: Key
     }
 }
 
-/// The same for claimants, in their order. Vectors of exactly what is needed, because most have one member, and a tree
-/// has room for eleven from the start: a kilobyte for each of ten thousand secrets.
+/// The same for claimants, in their order. Vectors of exact capacity, because most have one member. A tree has room for
+/// eleven from the start: a kilobyte for each of ten thousand secrets.
 fn line_up<N: Eq + Hash + Clone>(edges: &mut HashMap<N, Vec<Claimant>>, named: &N, claimant: Claimant, present: bool) {
     let claimants = edges.entry(named.clone()).or_insert_with(|| Vec::with_capacity(1));
     match (claimants.binary_search(&claimant), present) {

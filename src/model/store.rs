@@ -1,4 +1,4 @@
-//! The objects of one kind, by key. One task writes, everybody else reads.
+//! The objects of one kind, by key. One task writes, all other tasks read.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
@@ -9,16 +9,16 @@ use kube::Resource;
 
 use super::{Key, Keys, is_deleting};
 
-/// How objects of a kind are kept.
+/// How objects of a kind are stored.
 pub trait Form {
-    /// What they are.
+    /// The type of the objects.
     type Object;
 
     /// The object; `None` if it cannot be read.
     fn open(&self) -> Option<Arc<Self::Object>>;
 }
 
-/// As they are.
+/// Stored without conversion.
 impl<K> Form for Arc<K> {
     type Object = K;
 
@@ -27,10 +27,10 @@ impl<K> Form for Arc<K> {
     }
 }
 
-/// An object, and what is known of it without opening it.
+/// An object, and the fields that are readable without opening it.
 #[derive(Debug)]
 pub struct Kept<F> {
-    /// Which object.
+    /// The key of the object.
     pub key: Key,
     /// `metadata.resourceVersion`
     pub revision: u64,
@@ -46,17 +46,17 @@ impl<F: Form<Object: Resource>> Kept<F> {
     }
 }
 
-/// The objects of one kind; clones are the same store.
+/// The objects of one kind; clones share one store.
 #[derive(Debug)]
 pub struct Store<F> {
     objects: Arc<RwLock<Objects<F>>>,
-    /// Objects beyond the limit of their namespace, which count as absent.
+    /// Objects beyond the limit of their namespace, which are treated as absent.
     beyond: Arc<RwLock<Keys>>,
-    /// Objects that cannot be decoded and count as absent, and why.
+    /// Objects that cannot be decoded and are treated as absent, with the reason.
     undecodable: Arc<RwLock<BTreeMap<Key, Arc<str>>>>,
 }
 
-/// A set of entries that know their key, because a map would have room for twice as many keys as there are.
+/// A set of entries that contain their key, because a map would have room for twice as many keys as there are.
 pub(super) type Objects<F> = HashSet<ByKey<F>>;
 
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl<F> Default for Store<F> {
 }
 
 impl<F: Form> Store<F> {
-    /// The object as it is now.
+    /// The current object.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Arc<F::Object>> {
         self.read().get(key)?.0.object.open()
@@ -107,7 +107,7 @@ impl<F: Form> Store<F> {
 }
 
 impl<F> Store<F> {
-    /// Whether there is such an object.
+    /// Whether the object exists.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
         self.read().contains(key)
@@ -119,8 +119,8 @@ impl<F> Store<F> {
         self.read().iter().map(|entry| entry.0.key.clone()).collect()
     }
 
-    /// The keys of all objects that count as absent: those beyond the limit of their namespace, and those that cannot be
-    /// decoded.
+    /// The keys of all objects that are treated as absent: those beyond the limit of their namespace, and those that
+    /// cannot be decoded.
     #[must_use]
     pub fn keys_absent(&self) -> Keys {
         let mut keys = self.beyond.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -128,13 +128,13 @@ impl<F> Store<F> {
         keys
     }
 
-    /// Why the object cannot be decoded, if it counts as absent for that.
+    /// Why the object cannot be decoded, if that is why it is treated as absent.
     #[must_use]
     pub fn undecodable(&self, key: &Key) -> Option<Arc<str>> {
         self.undecodable.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    /// Whether the object counts as absent because it is beyond the limit of its namespace.
+    /// Whether the object is treated as absent because it is beyond the limit of its namespace.
     #[must_use]
     pub fn is_beyond(&self, key: &Key) -> bool {
         self.beyond.read().unwrap_or_else(PoisonError::into_inner).contains(key)
@@ -152,7 +152,7 @@ impl<F> Store<F> {
         self.read().get(key).map(|entry| Arc::clone(&entry.0))
     }
 
-    /// Puts the object there, and returns the one that was there before.
+    /// Inserts the object and returns the previous one.
     pub(super) fn put(&self, object: Arc<Kept<F>>) -> Option<Arc<Kept<F>>> {
         self.write().replace(ByKey(object)).map(|before| before.0)
     }
@@ -161,7 +161,7 @@ impl<F> Store<F> {
         self.write().take(key).map(|before| before.0)
     }
 
-    /// Puts all of them there at once, and returns what was there before.
+    /// Replaces all objects in one step and returns the previous ones.
     pub(super) fn replace(&self, objects: Objects<F>) -> Objects<F> {
         std::mem::replace(&mut self.write(), objects)
     }

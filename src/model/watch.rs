@@ -1,7 +1,8 @@
-//! One watch: a list, then events, for ever.
+//! One watch: a list, then events, until shutdown.
 //!
-//! Set up against what others ran into: every watch has its own back-off, ends after a minute so that a frozen
-//! connection is noticed, and decodes every object by itself ([`decoded`](super::decoded)), so that one undecodable object does not stop its kind.
+//! Known failure modes are handled: every watch has a separate back-off, ends after a minute so that a frozen
+//! connection is noticed, and decodes every object separately ([`decoded`](super::decoded)), so that one undecodable
+//! object does not stop its kind.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,34 +26,34 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::pool::Pool;
 
-/// Seconds after which the server ends a watch, and a connection that is silent for a little longer is given up. kube's
-/// default of 290 s would leave a frozen connection unnoticed for as long.
+/// Seconds after which the server ends a watch. A connection that is silent for slightly longer is closed. With kube's
+/// default of 290 s a frozen connection would stay unnoticed for that long.
 const WATCH_TIMEOUT_SECONDS: u32 = 60;
-/// Objects in one page of a list, fewer where they are large (`connection/pages.rs`).
+/// Objects in one page of a list; fewer if they are large (`connection/pages.rs`).
 const PAGE_SIZE: u32 = 100;
-/// Changes that are reported, and members of a group that are looked up, before other tasks have their turn.
+/// Changes that are reported, and group members that are looked up, before the task yields.
 pub(super) const PIECE: usize = 100;
-/// First and longest pause after a failure. Short, because a restarted API server is back within seconds and until then
-/// nothing new is served.
+/// First and longest pause after a failure. Short, because a restarted API server is back within seconds and no change
+/// is served until then.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// When a watch was last known to be good, for the staleness limit.
+/// When a watch last succeeded, for the staleness limit.
 #[derive(Debug, Default)]
 pub struct Freshness {
-    /// Seconds since the epoch of the first failure after the last success; 0 while all is well.
+    /// Seconds since the epoch of the first failure after the last success; 0 while the watch succeeds.
     failing_since: AtomicI64,
     /// Seconds since the epoch of the last failure.
     failed_last: AtomicI64,
-    /// The API server showed something older than what was served before.
+    /// The API server returned something older than what was served before.
     behind: AtomicBool,
-    /// The API server has lost what was served before: its data were restored from a backup.
+    /// The API server has lost what was served before: its data was restored from a backup.
     restored: AtomicBool,
-    /// The newest resourceVersion that was seen.
+    /// The newest observed resourceVersion.
     newest: AtomicU64,
 }
 
 impl Freshness {
-    /// How long the watch has been failing, in seconds; 0 while all is well.
+    /// How long the watch has been failing, in seconds; 0 while it succeeds.
     #[must_use]
     pub fn age_seconds(&self, now: Timestamp) -> i64 {
         match self.failing_since.load(Ordering::Relaxed) {
@@ -61,32 +62,32 @@ impl Freshness {
         }
     }
 
-    /// Whether the API server shows an older state than was served already. What was served is kept.
+    /// Whether the API server returns an older state than was served before. The served state is kept.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.behind.load(Ordering::Relaxed) || self.restored.load(Ordering::Relaxed)
     }
 
-    /// Whether the watch has failed, and has not told anything since.
+    /// Whether the watch has failed and has reported nothing since.
     pub(super) fn is_failing(&self) -> bool {
         self.failing_since.load(Ordering::Relaxed) != 0
     }
 
     fn failed(&self, now: Timestamp) {
         self.failed_last.store(now.as_second(), Ordering::Relaxed);
-        // Only the first of a run of failures starts the clock.
+        // Only the first of consecutive failures sets the time.
         let _ = self.failing_since.compare_exchange(0, now.as_second(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The watch is known to be good again.
+    /// Records that the watch succeeds again.
     fn recovered(&self) {
         self.failing_since.store(0, Ordering::Relaxed);
     }
 
-    /// The watch is failing, and the API server answers: it is at `resource_version`. When that is older than what was
-    /// seen, the watch waits in the future of a restored past, where nothing that happens would be told. Otherwise it is
-    /// good again once it has been quiet for so long that it must have tried: it says nothing until the next event, which
-    /// may be hours away.
+    /// The watch is failing, and the API server answers: it is at `resource_version`. If that is older than the newest
+    /// observed one, the API server was restored from a backup: the watch is ahead of it and would never receive an
+    /// event. Otherwise the watch is healthy again once it has been silent long enough to have retried: it reports
+    /// nothing until the next event, which may be hours later.
     pub(super) fn api_server_is_at(&self, resource_version: u64, kind: Kind, now: Timestamp) {
         let quiet = now.as_second() - self.failed_last.load(Ordering::Relaxed);
         if resource_version >= self.newest.load(Ordering::Relaxed) {
@@ -103,14 +104,14 @@ impl Freshness {
     }
 }
 
-/// How every watch is set up.
+/// The configuration of every watch.
 pub(super) fn config() -> Config {
     Config::default().timeout(WATCH_TIMEOUT_SECONDS).page_size(PAGE_SIZE)
 }
 
-/// Feeds `events` into `store` and reports each difference to `report`. `convert` turns an object into what is kept;
-/// `Err` is an object that could not be decoded, which counts as absent. `fetch` gets a single object: one that moves up to
-/// a place within the limit of its namespace.
+/// Feeds `events` into `store` and reports each difference to `report`. `convert` turns an object into its stored form;
+/// `Err` is an object that could not be decoded, which is treated as absent. `fetch` gets a single object: one that
+/// moves up within the limit of its namespace.
 pub(super) async fn follow<W: Resource, F, R>(
     mut follower: Follower<F, impl Fn(W, &Key) -> Result<F, Box<InvalidObject>>>,
     events: impl Stream<Item = watcher::Result<Event<W>>>,
@@ -129,7 +130,7 @@ pub(super) async fn follow<W: Resource, F, R>(
             None => events.next().await,
             Some(key) => match fetch(key.clone()).await {
                 Ok(Some(object)) => Some(Ok(Event::Apply(object))),
-                // The event that it is gone comes.
+                // Its deletion event follows.
                 Ok(None) => continue,
                 Err(error) => {
                     tracing::debug!(
@@ -147,15 +148,15 @@ pub(super) async fn follow<W: Resource, F, R>(
         let Some(event) = event else { return };
         match event {
             Ok(event) => {
-                // `Init` comes before the list is asked for; it says nothing about the API server.
+                // `Init` precedes the list request; it contains no information about the API server.
                 if !matches!(event, Event::Init) {
                     freshness.recovered();
                 }
                 freshness.newest.fetch_max(seen(&event), Ordering::Relaxed);
                 for (number, told) in follower.take(event).into_iter().enumerate() {
                     report(told);
-                    // After a list there are as many as objects. What they lead to is taken on in between: heaped up, it
-                    // is larger than the objects.
+                    // After a list there are as many changes as objects. The task yields so that their consequences are
+                    // processed: if queued, those are larger than the objects.
                     if number % PIECE == PIECE - 1 {
                         tokio::task::yield_now().await;
                     }
@@ -172,29 +173,29 @@ pub(super) async fn follow<W: Resource, F, R>(
     }
 }
 
-/// The resourceVersion of the object that an event is about.
+/// The resourceVersion of the object in an event.
 fn seen<W: Resource>(event: &Event<W>) -> u64 {
     let (Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) = event else { return 0 };
     revision(object)
 }
 
-/// The store of one watch, and what it takes to tell what an event changed.
+/// The store of one watch, and the state for computing what an event changed.
 pub(super) struct Follower<F, C> {
     kind: Kind,
     store: Store<F>,
     convert: C,
-    /// Each namespace's name once.
+    /// The name of each namespace, stored once.
     namespaces: Pool<str>,
     places: Places,
-    /// The list that is coming in; the one before is served until it is complete.
+    /// The list in progress; the previous one is served until it is complete.
     listing: Listing<F>,
-    /// Objects that have moved up to a place within the limit and are to be fetched.
+    /// Objects that have moved up within the limit and are to be fetched.
     wanted: Keys,
-    /// Something of the last list, or since, was older than what was served.
+    /// The last list, or an event since, contained something older than what was served.
     behind: bool,
 }
 
-/// A list that is coming in.
+/// A list in progress.
 struct Listing<F> {
     objects: Objects<F>,
     places: Places,
@@ -207,7 +208,7 @@ impl<F> Listing<F> {
         Self { objects: Objects::new(), places, beyond: BTreeMap::new() }
     }
 
-    /// Whether there is a place for the object. It may be that of another one.
+    /// Whether there is a place for the object. It may displace another one.
     fn admits(&mut self, claimant: &Claimant, revision: u64) -> bool {
         let key = claimant.key.clone();
         match self.places.take(claimant) {
@@ -223,7 +224,7 @@ impl<F> Listing<F> {
 }
 
 impl<F, C> Follower<F, C> {
-    /// `limit` is the most objects of a namespace that count.
+    /// `limit` is the maximum number of objects in a namespace.
     pub(super) fn new(kind: Kind, store: Store<F>, convert: C, limit: Option<usize>) -> Self {
         let places = Places::new(limit);
         let listing = Listing::new(places.empty());
@@ -312,7 +313,7 @@ impl<F, C> Follower<F, C> {
         reports
     }
 
-    /// Another object has taken its place.
+    /// Another object has displaced it.
     fn displace(&mut self, key: Key) -> Vec<Report<F>> {
         self.wanted.remove(&key);
         self.store.beyond().insert(key.clone());
@@ -325,7 +326,7 @@ impl<F, C> Follower<F, C> {
         Claimant::new(&self.key(metadata), metadata)
     }
 
-    /// The object as it is kept, under the key that is known already if there is one.
+    /// The object in its stored form. Its key is shared with the stored one, if there is one.
     fn keep<W: Resource>(&self, object: W) -> Result<Arc<Kept<F>>, Box<InvalidObject>>
     where
         C: Fn(W, &Key) -> Result<F, Box<InvalidObject>>,
@@ -341,7 +342,7 @@ impl<F, C> Follower<F, C> {
         Key { namespace: self.namespaces.shared(text(&metadata.namespace)), name: text(&metadata.name) }
     }
 
-    /// Says so, and that it was seen: whoever waits for this revision need not wait longer.
+    /// Logs and reports the object, so that callers that wait for this revision continue.
     fn undecodable(&self, invalid: &InvalidObject) -> Report<F> {
         warn_undecodable(self.kind, invalid);
         let key = self.key(&invalid.metadata);
@@ -350,14 +351,14 @@ impl<F, C> Follower<F, C> {
         Report::Absent(key, version.and_then(|version| version.parse().ok()).unwrap_or_default())
     }
 
-    /// Takes the object out of the store; `None` if it was not there.
+    /// Removes the object from the store; `None` if it was absent.
     fn remove(&self, metadata: &ObjectMeta) -> Option<Report<F>> {
         let before = self.store.take(&self.key(metadata))?;
         Some(Report::Change { before: Some(before), after: None, made_at: None })
     }
 
-    /// The object as it was served, if that is newer than `object`. What was served is never taken back: an API server
-    /// whose data were restored, or that has fallen behind, shows older ones.
+    /// The served object, if it is newer than `object`. A newer served object is never replaced: an API server that is
+    /// stale, or whose data was restored, returns older ones.
     fn newer_than(&mut self, object: &Kept<F>) -> Option<Arc<Kept<F>>> {
         let newer = self.store.kept(&object.key).filter(|known| known.revision > object.revision);
         self.behind |= newer.is_some();
@@ -378,33 +379,33 @@ impl<F, C> Follower<F, C> {
     }
 }
 
-/// When the change was made: a server says so in whole seconds, and not of deletions.
+/// When the change was made: in whole seconds, and unknown for deletions.
 fn made_at(metadata: &ObjectMeta) -> Option<Timestamp> {
     let fields = metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
     fields.chain(&metadata.creation_timestamp).chain(&metadata.deletion_timestamp).map(|time| time.0).max()
 }
 
-/// What a watch tells the pump.
+/// What a watch reports to the pump.
 pub(super) enum Report<F> {
     /// An object differs.
     Change {
-        /// The object as it was served until now.
+        /// The object as it was served before the change.
         before: Option<Arc<Kept<F>>>,
-        /// The object as it is served from now on.
+        /// The object as it is served after the change.
         after: Option<Arc<Kept<F>>>,
-        /// Since when, if that is known.
+        /// When the change was made, if known.
         made_at: Option<Timestamp>,
     },
     /// A revision that changes nothing.
     Seen(u64),
-    /// An object, at this revision, that counts as absent because it is beyond the limit of its namespace, or because it
-    /// cannot be decoded.
+    /// An object, at this revision, that is treated as absent because it is beyond the limit of its namespace, or
+    /// because it cannot be decoded.
     Absent(Key, u64),
-    /// A complete list is in the store.
+    /// The store contains a complete list.
     Listed,
 }
 
-/// What a new complete list changed.
+/// The changes by a new complete list.
 fn differences<F>(mut before: Objects<F>, store: &Store<F>) -> Vec<Report<F>> {
     let change = |before, after| Report::Change { before, after, made_at: None };
     let mut changes = Vec::new();

@@ -1,4 +1,4 @@
-//! What was served is never taken back.
+//! A watch never replaces a served object by an older one.
 
 use super::*;
 use crate::api::AccessGroup;
@@ -12,7 +12,7 @@ fn group(revision: u64) -> AccessGroup {
 const SPEC: &str =
     r#"{"role": "billing.reader", "location": "/", "permissions": [{"audience": "a", "scopes": ["s"]}]}"#;
 
-/// What is served after these events, and whether the API server is behind that.
+/// What is served after these events, and whether the API server is stale compared to it.
 fn after(events: impl IntoIterator<Item = Event<AccessGroup>>) -> (Vec<u64>, bool) {
     let mut follower = Follower::new(Kind::AccessGroup, Store::default(), |group, _: &Key| Ok(Arc::new(group)), None);
     for event in events {
@@ -82,7 +82,7 @@ fn user(namespace: &str, name: &str, age: i64, revision: u64) -> crate::api::Ser
     .unwrap()
 }
 
-/// What counts and what is beyond the limit of two, what was reported of these events, and what is to be fetched.
+/// The objects within and beyond the limit of two, what these events reported, and what is to be fetched.
 fn limited(events: impl IntoIterator<Item = Event<crate::api::ServiceUser>>) -> [Vec<String>; 4] {
     let convert = |user, _: &Key| Ok(Arc::new(user));
     let mut follower = Follower::new(Kind::ServiceUser, Store::default(), convert, Some(2));

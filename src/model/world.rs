@@ -1,4 +1,4 @@
-//! A model that tests drive by hand: what the watches would report, without an API server.
+//! A model that tests update directly: what the watches would report, without an API server.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::store::Kept;
 use super::{Change, Form, Key, Model, Packed, Store, revision};
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 
-/// The limit from which on secrets of an application depend on each other.
+/// The limit above which secrets of an Application depend on each other.
 pub(crate) const SECRETS_LIMIT: usize = 2;
 
-/// A model that is written by hand.
+/// A model that a test updates.
 pub(crate) struct World {
     pub(crate) model: Model,
 }
@@ -31,7 +31,7 @@ impl World {
         self.model.relations.write().unwrap()
     }
 
-    /// Puts the group there, or takes it away.
+    /// Adds, replaces or removes the group.
     pub(crate) fn group(&mut self, object: AccessGroup, present: bool) -> Affected {
         let change = write(&self.model.groups, object, present, Arc::new);
         let mut affected = Affected::nothing(Kind::AccessGroup, 0);
@@ -39,14 +39,14 @@ impl World {
         self.with_members(affected)
     }
 
-    /// As the relay does, at once instead of piece by piece.
+    /// Like the relay, but immediately instead of in chunks.
     fn with_members(&self, mut affected: Affected) -> Affected {
         let members = std::mem::take(&mut affected.members);
         affected.expand(&self.relations(), &members);
         affected
     }
 
-    /// Puts the namespace there, or takes it away.
+    /// Adds, replaces or removes the namespace.
     pub(crate) fn namespace(&mut self, object: PartialObjectMeta<Namespace>, present: bool) -> Affected {
         let change = write(&self.model.namespaces, object, present, Arc::new);
         let mut affected = Affected::nothing(Kind::Namespace, 0);
@@ -54,7 +54,7 @@ impl World {
         self.with_members(affected)
     }
 
-    /// Puts the service user there, or takes it away.
+    /// Adds, replaces or removes the service user.
     pub(crate) fn user(&mut self, object: ServiceUser, present: bool) -> Affected {
         let change = write(&self.model.users, object, present, |object| Packed::new(&object));
         let mut affected = Affected::nothing(Kind::ServiceUser, 0);
@@ -63,7 +63,7 @@ impl World {
         affected
     }
 
-    /// Puts the application there, or takes it away.
+    /// Adds, replaces or removes the application.
     pub(crate) fn application(&mut self, object: Application, present: bool) -> Affected {
         let change = write(&self.model.applications, object, present, |object| Packed::new(&object));
         let mut affected = Affected::nothing(Kind::Application, 0);
@@ -72,7 +72,7 @@ impl World {
         affected
     }
 
-    /// Puts the secret there, or takes it away.
+    /// Adds, replaces or removes the secret.
     pub(crate) fn secret(&mut self, object: ClientSecret, present: bool) -> Affected {
         let change = write(&self.model.secrets, object, present, |object| Packed::new(&object));
         let mut affected = Affected::nothing(Kind::ClientSecret, 0);
@@ -82,7 +82,7 @@ impl World {
     }
 }
 
-/// As the API server would: a changed spec has a new generation.
+/// Like the API server: a changed spec gets a new generation.
 fn write<F>(store: &Store<F>, mut object: F::Object, present: bool, keep: fn(F::Object) -> F) -> Change<F::Object>
 where
     F: Form<Object: Resource<DynamicType = ()>>,

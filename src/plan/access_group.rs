@@ -1,4 +1,4 @@
-//! AccessGroup: accepted as soon as it exists; its status counts who holds it.
+//! AccessGroup: accepted as soon as it exists; its status counts its members.
 
 use jiff::Timestamp;
 
@@ -6,7 +6,7 @@ use crate::api::AccessGroup;
 use crate::api::access_group::{AccessGroupStatus, Namespaces};
 use crate::api::conditions::{Verdict, merge, reasons, types};
 
-/// The status of `group`, which `members` service users hold now.
+/// The status of `group`, which has `members` service users now.
 #[must_use]
 pub fn status(group: &AccessGroup, members: usize, now: Timestamp) -> AccessGroupStatus {
     let previous = group.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();

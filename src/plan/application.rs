@@ -1,4 +1,4 @@
-//! Application: whose client it is, and what it may ask for.
+//! Application: its client id and its effective permissions.
 
 use jiff::Timestamp;
 
@@ -8,34 +8,35 @@ use crate::api::authority::{Authority, application_stands_for, narrow, next_epoc
 use crate::api::conditions::{Verdict, merge, reasons, types};
 use crate::api::{Application, ServiceUser};
 
-/// What the decision is taken from.
+/// The inputs of the decision.
 pub struct Observed<'a> {
     /// The object.
     pub application: &'a Application,
-    /// Its service user, when it exists.
+    /// Its service user, if it exists.
     pub user: Option<&'a ServiceUser>,
-    /// What the groups of the service user come to.
+    /// The effective permissions from the groups of the service user.
     pub authority: &'a Authority,
-    /// Who has the client id instead, as `Kind namespace/name` or a phrase that names nobody of another namespace.
+    /// The other owner of the client id, as `Kind namespace/name` or a phrase that names no object of another
+    /// namespace.
     pub client_id_taken_by: Option<String>,
-    /// Every live replica serves the object, and what it depends on, as they are.
+    /// Every live replica serves the current state of the object and its dependencies.
     pub served: bool,
-    /// ClientSecrets that authenticate, and all of them.
+    /// The number of ClientSecrets that authenticate, and of all.
     pub secrets: (usize, usize),
-    /// The most ClientSecrets that count.
+    /// Maximum number of active ClientSecrets.
     pub secrets_limit: usize,
-    /// Longest token life that the operator allows, in seconds.
+    /// The operator's maximum token lifetime, in seconds.
     pub token_lifetime_max_seconds: i64,
-    /// The instant of the decision.
+    /// The time of the decision.
     pub now: Timestamp,
 }
 
-/// Why an application is refused.
+/// Why an Application is rejected.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Closed {
-    /// In a sentence, with what to do.
+    /// A sentence with the remedy.
     pub why: String,
-    /// Whether it is suspended, or its service user is.
+    /// Whether the Application or its service user is suspended.
     pub is_suspended: bool,
 }
 
@@ -81,7 +82,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     }
 }
 
-/// Why a client of this application is refused, or that it is not. The first that applies is told.
+/// Whether clients of this Application are rejected, and why. The first reason that applies is reported.
 #[must_use]
 pub fn ready_verdict(observed: &Observed<'_>) -> Verdict {
     ready(observed).0
@@ -121,7 +122,7 @@ fn accepted(observed: &Observed<'_>) -> String {
     }
 }
 
-/// Once an epoch is served everywhere, it stays so: no replica goes back, and a new one begins with it.
+/// Once all replicas serve an epoch, that stays so: no replica reverts, and a new replica starts with it.
 fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64) -> Verdict {
     let known = previous.epoch == Some(epoch);
     if known && (observed.served || is_propagated(previous)) {
@@ -132,7 +133,7 @@ fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64)
     }
 }
 
-/// Whether the status says that every replica serves its epoch.
+/// Whether status reports that every replica serves its epoch.
 #[must_use]
 pub fn is_propagated(status: &ApplicationStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == types::PROPAGATED && condition.status == "True")
@@ -158,7 +159,7 @@ fn user_suspended(name: &str) -> String {
     format!("spec.serviceUserRef: ServiceUser {name} is suspended: set its spec.suspend to false to resume.")
 }
 
-/// Says which entries of restrictTo grant nothing; nothing when all are held.
+/// Reports which entries of restrictTo have no effect; empty if all are granted.
 fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
     let restriction = observed.application.spec.restrict_to.as_ref()?;
     let missing = not_held(observed.authority, restriction);
@@ -172,7 +173,7 @@ fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
     })
 }
 
-/// Why the application holds nothing; `None`: it holds something.
+/// Why the Application has no permissions; `None`: it has some.
 fn holds_nothing(observed: &Observed<'_>, authority: &Authority) -> Option<String> {
     authority.is_empty().then(|| {
         let name = &observed.application.spec.service_user_ref.name;

@@ -1,11 +1,12 @@
-//! ClientSecret: when to generate, when to rotate, when to repair, when to leave alone, and what to say.
+//! ClientSecret: when to generate, rotate, repair or do nothing, and the resulting status.
 //!
-//! In two steps, both pure. [`decide`] names the one thing to do; the controller does it and brings back an [`Outcome`];
-//! [`status`] says what is true after it. Killed between the two, the next look decides from what it finds.
+//! Two steps, both pure. [`decide`] returns the next action; the controller executes it and returns an [`Outcome`];
+//! [`status`] computes the status after it. If the controller is killed between the two steps, the next reconciliation
+//! decides from the observed state.
 //!
-//! The first value is delivered first and recorded second: nobody uses it before it is `Ready`. A later one takes the
-//! place of a value that is in use, so it is recorded first ([`Action::Stage`]), delivered second, and the old one gets
-//! its end third: at every instant the value that a pod reads is one that every replica knows.
+//! The first value is delivered first and recorded second: no client uses it before the object is `Ready`. A later
+//! value replaces a value in use. So it is recorded first ([`Action::Stage`]) and delivered second, and the old value
+//! gets its end third: at every time every replica knows the value that a pod reads.
 
 mod conditions;
 mod facts;
@@ -24,11 +25,11 @@ use crate::api::precedence::uuid_text;
 
 pub use facts::{Action, ApplicationState, Contents, Delivered, Import, Issued, Observed, Outcome, Policy, Rollout};
 
-/// The one thing to do now.
+/// The next action.
 #[must_use]
 pub fn decide(observed: &Observed<'_>) -> Action {
     if observed.secret.spec.is_revoked() {
-        // A pod must not start with a value that nobody accepts.
+        // A pod must not start with a value that is not accepted.
         let is_there = matches!(observed.delivered, Delivered::Ours { .. });
         return if is_there { Action::Remove } else { Action::None };
     }
@@ -59,7 +60,7 @@ impl Observed<'_> {
                 } else if !self.newest_is(version.as_deref()) {
                     stage(cause)
                 } else if self.is_delivering() {
-                    // What was staged is delivered: the status says so next.
+                    // The staged version is delivered: the next status reports it.
                     Action::None
                 } else if cause.is_some() {
                     stage(cause)
@@ -74,7 +75,7 @@ impl Observed<'_> {
             Delivered::Terminating { .. } => Action::None,
             // No value of this ClientSecret was ever in use.
             _ if self.versions().is_empty() => Action::Create,
-            // None is accepted any more, but pods still mount the Secret.
+            // No value is accepted, but pods still mount the Secret.
             _ if !self.has_live_version() => Action::Stage(cause.unwrap_or(RotationCause::SecretLost)),
             _ => stage(cause),
         }
@@ -104,14 +105,14 @@ impl Observed<'_> {
         }
     }
 
-    /// Whether an immutable Secret holds the newest value and something else in it is wrong: its metadata can be repaired.
+    /// Whether an immutable Secret contains the newest value but other wrong content: its metadata can be repaired.
     fn only_metadata_is_wrong(&self) -> bool {
         let Delivered::Ours { version, contents, immutable: true } = &self.delivered else { return false };
         *contents != Contents::Right && self.newest_is(version.as_deref())
     }
 
-    /// Whether what another client changed is left as it is, because it would be changed again. Never what a pod reads, nor
-    /// what the Secret is recognised and watched by.
+    /// Whether changes by another client are kept, because that client would repeat them. This never applies to what a
+    /// pod reads, or to the metadata by which Postern identifies and watches the Secret.
     fn leaves_for_now(&self) -> bool {
         self.contested.is_some() && matches!(self.delivered, Delivered::Ours { contents: Contents::Relabelled, .. })
     }
@@ -142,7 +143,7 @@ impl Observed<'_> {
         rotation.is_some_and(|rotation| rotation.step == RotationStep::Delivering)
     }
 
-    /// How long the Secret stays; `None`: for good.
+    /// How long the Secret is kept; `None`: without limit.
     fn stays(&self) -> Option<SignedDuration> {
         self.secret.spec.delivery.as_ref()?.stays()
     }
@@ -151,15 +152,15 @@ impl Observed<'_> {
         newest.created_at.checked_add(self.stays()?).ok()
     }
 
-    /// Whether the Secret has been there for as long as status said it would be. Told first, so that its absence is never
-    /// taken for a loss.
+    /// Whether the Secret has been kept until the time in status. Status is written first, so that the missing Secret
+    /// is never taken for a loss.
     fn is_due_for_removal(&self) -> bool {
         let told = self.status().and_then(|status| status.delivery.as_ref()).and_then(|told| told.remove_at);
         self.stays().is_some() && told.is_some_and(|at| at <= self.now) && !self.is_delivering()
     }
 
-    /// Whether the Secret is gone and should be: it was shown once. A generated value is recorded when it is delivered, an
-    /// imported one before.
+    /// Whether the Secret is gone as intended by delivery mode Once. A generated value is recorded when it is
+    /// delivered, an imported one before.
     fn is_removed(&self) -> bool {
         let told = self.status().and_then(|status| status.delivery.as_ref());
         let was_delivered =
@@ -168,7 +169,7 @@ impl Observed<'_> {
         self.stays().is_some() && is_gone && self.has_live_version() && was_delivered
     }
 
-    /// What status says of a Secret that is shown once.
+    /// The status of a Secret with delivery mode Once.
     fn delivery_status(&self, versions: &[Version], outcome: &Outcome) -> Option<DeliveryStatus> {
         self.stays()?;
         let gone = matches!(outcome, Outcome::Removed) || (self.is_removed() && *outcome == Outcome::Unchanged);
@@ -218,7 +219,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         delivery: delivery.map(Box::new),
         source: match outcome {
             Outcome::Imported(source, _) => Some(Box::new(source.clone())),
-            // Remembered until a generated value has taken the place of the imported one.
+            // Kept until a generated value has replaced the imported one.
             _ if generated && !is_delivering => None,
             _ => previous.source,
         },
@@ -230,7 +231,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
     status
 }
 
-/// The next instant at which something comes due by the clock alone. `status` is the one after the last look.
+/// The next time at which something is due by the clock alone. `status` is the result of the last reconciliation.
 #[must_use]
 pub fn next_due(
     spec: &ClientSecretSpec,

@@ -1,5 +1,5 @@
-//! Generated histories: edits, deletions, restarts and clock steps in any order, with the controller killed between any
-//! two writes.
+//! Generated histories: edits, deletions, restarts and clock changes in any order. The controller may be killed between
+//! any two writes.
 
 use proptest::prelude::*;
 
@@ -7,18 +7,18 @@ use super::*;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Looks; dies after this many writes.
+    /// The controller reconciles, and is killed after this many writes.
     Reconcile(Option<u8>),
     SecretDeleted,
-    /// The deletion of the Secret is requested, and a finalizer keeps it until the next `SecretDeleted`.
+    /// The deletion of the Secret is requested, and a finalizer blocks it until the next `SecretDeleted`.
     SecretTerminating,
     Trigger(Option<u8>),
     Every(Option<u8>),
     Overlap(u8),
     Once(bool),
-    /// A quota, or an admission policy, that lets no Secret be written; or it is lifted.
+    /// A quota or an admission policy rejects every write of a Secret; or it is removed.
     Refusing(bool),
-    /// Time passes, or the clock is set: minutes, forward or back.
+    /// Time passes, or the clock is changed: minutes, forward or back.
     Clock(i64),
 }
 
@@ -37,19 +37,19 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The API server's view, and what happened so far.
+/// The API server's state, and the history so far.
 struct World {
     object: ClientSecret,
-    /// The version that the Secret holds.
+    /// The version in the Secret.
     delivered: Option<String>,
-    /// A finalizer keeps a Secret whose deletion was requested.
+    /// A finalizer blocks the deletion of the Secret.
     terminating: bool,
     refusing: bool,
-    /// The value that was refused last, which the process keeps.
+    /// The last rejected value, which the process remembers.
     undelivered: Option<Issued>,
     now: Timestamp,
     generated: u32,
-    /// Ids in the order of their delivery, with what called for them.
+    /// Ids in the order of their delivery, with the cause of each.
     deliveries: Vec<(String, Option<RotationCause>)>,
     triggers: u32,
     losses: u32,
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// What the controller does, with death between its writes.
+    /// Runs the controller, which may be killed between its writes.
     fn reconcile(&mut self, dies_after: Option<u8>) {
         let mut writes_left = dies_after.unwrap_or(u8::MAX);
         let mut write = || {
@@ -194,7 +194,7 @@ impl World {
             .collect()
     }
 
-    /// What holds after every single write.
+    /// Invariants after every single write.
     fn is_sound(&self) {
         let live = self.live();
         assert!(live.len() <= 2, "more than two live versions: {live:?}");
@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    /// Whether status knows that somebody deleted a Secret that was to stay.
+    /// Whether status has recorded the deletion of a Secret with mode Keep.
     fn is_told_lost(&self) -> bool {
         let rotation = self.object.status.as_ref().and_then(|status| status.rotation.as_ref());
         self.delivered.is_none()
@@ -216,7 +216,7 @@ impl World {
             })
     }
 
-    /// Looks until there is nothing to do, without any time passing.
+    /// Reconciles until there is nothing to do, without time passing.
     fn settle(&mut self) {
         for _ in 0..6 {
             let before = (self.object.status.clone(), self.delivered.clone());
@@ -240,11 +240,11 @@ proptest! {
         for step in history {
             world.apply(step);
         }
-        // Quiet also while it is refused.
+        // No further action while the write is rejected.
         world.settle();
         world.refusing = false;
         world.settle();
-        // Quiet also while a finalizer keeps the Secret.
+        // No further action while a finalizer blocks the deletion of the Secret.
         world.terminating = false;
         world.settle();
         let deliveries = world.deliveries.len();
@@ -259,7 +259,7 @@ proptest! {
             prop_assert!(status.delivery.as_ref().is_some_and(|delivery| delivery.removed_at.is_some()));
         }
         let count = |cause| world.deliveries.iter().filter(|(_, of)| *of == Some(cause)).count();
-        // A Secret that is deleted while its value is on its way is delivered again for the same cause.
+        // A Secret that is deleted while its value is staged is delivered again for the same cause.
         let causes = usize::try_from(world.triggers + world.losses).unwrap();
         prop_assert!(count(RotationCause::Trigger) + count(RotationCause::SecretLost) <= causes);
     }
@@ -280,7 +280,7 @@ proptest! {
         }
         world.settle();
         let hours = latest.duration_since(earliest).as_hours();
-        // One for the first value, one for each hour that the clock ever showed.
+        // One for the first value, and one for each hour of the clock.
         prop_assert!(i64::try_from(world.deliveries.len()).unwrap() <= 1 + hours, "{:?} in {hours} h", world.deliveries);
     }
 }

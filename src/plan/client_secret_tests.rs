@@ -1,4 +1,4 @@
-//! Decisions as a table, and the life of a secret through generated histories.
+//! Tables of decisions, and generated histories of a secret.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ fn secret(spec: ClientSecretSpec) -> ClientSecret {
     ClientSecret { metadata, spec, status: None }
 }
 
-/// A spec with what a test is about.
+/// A spec with the fields that a test sets.
 fn spec(more: &serde_json::Value) -> ClientSecretSpec {
     let mut spec = json!({"applicationRef": {"name": "sync"}});
     spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
@@ -108,7 +108,7 @@ fn ours(version: &str) -> Delivered {
     Delivered::Ours { version: Some(version.to_owned()), contents: Contents::Right, immutable: false }
 }
 
-/// A Secret of ours with a value that is not.
+/// A Secret of this ClientSecret with a foreign value.
 fn foreign_value() -> Delivered {
     Delivered::Ours { version: None, contents: Contents::Right, immutable: false }
 }
@@ -117,7 +117,7 @@ fn with_status(secret: &ClientSecret, status: ClientSecretStatus) -> ClientSecre
     ClientSecret { status: Some(status), ..secret.clone() }
 }
 
-/// A secret of this spec whose version `id` has been issued and told.
+/// A ClientSecret with this spec whose version `id` has been issued and recorded.
 fn settled(spec: ClientSecretSpec, id: &str) -> ClientSecret {
     let secret = secret(spec);
     with_status(&secret, status(&observed(&secret, Delivered::Absent), &issued(id)))
@@ -154,9 +154,9 @@ fn a_new_secret_is_created_and_then_left_alone() {
 fn killed_after_the_first_write_the_value_is_adopted() {
     let new = secret(plain());
     assert_eq!(decide(&observed(&new, ours("one"))), Action::Adopt);
-    // A Secret that was created in advance holds no value of ours.
+    // A Secret that a client created in advance has no value that Postern issued.
     assert_eq!(decide(&observed(&new, foreign_value())), Action::Replace);
-    // Later every value is recorded before it is delivered: one that is not known is not ours.
+    // Later every value is recorded before it is delivered: an unknown value is foreign.
     let settled = settled(plain(), "one");
     assert_eq!(decide(&observed(&settled, ours("two"))), Action::Stage(RotationCause::SecretLost));
 }
@@ -171,7 +171,7 @@ fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_retired() {
     assert_eq!(staged.versions[1].retires_at, Some(at("2026-11-22T02:00:01Z")), "within a second");
     assert_eq!(ready_of(&staged), ("False".to_owned(), "Pending".to_owned()), "no Secret has a value");
     let staged = with_status(&settled, staged);
-    // Killed before the new value got into the Secret: nobody knows it.
+    // Killed before the new value was written into the Secret: no client knows it.
     assert_eq!(decide(&observed(&staged, Delivered::Absent)), Action::Stage(RotationCause::SecretLost));
     let again = status(
         &observed(&staged, Delivered::Absent),
@@ -264,7 +264,7 @@ fn a_secret_that_is_deleted_while_it_is_about_to_be_changed_is_lost_all_the_same
     );
     let seen = observed(&staged, Delivered::Absent);
     assert_eq!(decide(&seen), Action::Stage(RotationCause::SecretLost));
-    // The value that is on its way may be the same one, if nobody has seen it.
+    // The staged value may stay the same, if no client has seen it.
     let after = status(&seen, &Outcome::Staged(new("two", at(NOW)), RotationCause::SecretLost));
     assert_eq!(states(&after), [("two", VersionState::Active), ("one", VersionState::Retired)]);
 }
@@ -282,7 +282,7 @@ fn a_refused_secret_is_told_with_what_to_do_and_told_once() {
     assert_eq!(decide(&observed(&fresh, Delivered::Absent)), Action::Create);
     assert_eq!(status(&observed(&fresh, Delivered::Absent), &refused()), told, "tried again, and nothing to write");
 
-    // One that takes the place of a lost one: also what is recorded again says it.
+    // A replacement of a lost value: a repeated recording reports that too.
     let lost = settled(plain(), "one");
     let staged = |secret: &ClientSecret, id| {
         status(&observed(secret, Delivered::Absent), &Outcome::Staged(new(id, at(NOW)), RotationCause::SecretLost))
@@ -377,7 +377,8 @@ fn the_operator_s_floor_takes_the_place_of_a_shorter_interval_and_is_told() {
         ..POLICY.clone()
     };
     let short = "It is rotated every 1 hour, because the operator allows no shorter spec.rotation.every.";
-    // The last one ends before it may be rotated: it is not accepted meanwhile, and not rotated sooner for that.
+    // In the last row the version expires before it may be rotated: it is not accepted in between, and not rotated
+    // earlier.
     let table = [
         (json!({"rotation": {"every": "1m", "overlap": "0s"}}), hour, true),
         (json!({"rotation": {"every": "2h", "overlap": "0s"}}), hour * 2, false),
@@ -468,7 +469,7 @@ fn a_credential_that_is_shown_once_is_removed_and_lives_on() {
     assert_eq!(decide(&observed(&once, ours("one"))), Action::None);
     let seen = observed_at(&once, ours("one"), end);
     assert_eq!(decide(&seen), Action::Remove);
-    // Killed after the removal: the next look sees that it is gone.
+    // Killed after the removal: the next reconciliation finds that the Secret is gone.
     for (delivered, outcome) in [(ours("one"), Outcome::Removed), (Delivered::Absent, Outcome::Unchanged)] {
         let after = status(&observed_at(&once, delivered, end), &outcome);
         assert_eq!(states(&after), [("one", VersionState::Active)]);
@@ -478,7 +479,7 @@ fn a_credential_that_is_shown_once_is_removed_and_lives_on() {
         let later = observed_at(&removed, Delivered::Absent, at("2026-11-23T00:00:00Z"));
         assert_eq!(decide(&later), Action::None);
         assert_eq!(status(&later, &Outcome::Unchanged), after);
-        // To be kept after all, it is delivered again, and the value in use has its overlap.
+        // With mode Keep it is delivered again, and the value in use has its overlap.
         let kept = ClientSecret { spec: plain(), ..removed };
         assert_eq!(decide(&observed(&kept, Delivered::Absent)), Action::Stage(RotationCause::Redelivery));
     }
@@ -503,7 +504,7 @@ fn an_imported_value_is_recorded_first_and_then_delivered() {
     assert_eq!(decide(&with(&known, Delivered::Absent, Import::Unchanged)), Action::Deliver);
     assert_eq!(decide(&with(&known, ours("one"), Import::Unchanged)), Action::None);
     assert_eq!(known.status.as_ref().unwrap().next_rotation_at, None);
-    // Another value is another version at once; one that only moved is not.
+    // A different value is a new version immediately; a moved value is not.
     let seen = with(&known, ours("one"), Import::Changed(source("2")));
     let other = status(&seen, &Outcome::Imported(source("2"), Some(new("two", at(NOW)))));
     assert_eq!(states(&other), [("two", VersionState::Active), ("one", VersionState::Retired)]);
@@ -635,14 +636,15 @@ fn a_lost_secret_is_counted_once_and_ends_the_tokens_of_its_value() {
     assert_eq!(lost(&staged), 1);
     let staged = with_status(&settled, staged);
     assert_ne!(staged.credential(), settled.credential());
-    // The new value could not be delivered yet, and is recorded once more; or it is lost as well, whoever had it.
+    // The new value could not be delivered yet and is recorded again; or it is lost as well, whichever client had it.
     assert_eq!(lost(&status(&observed(&staged, Delivered::Absent), &by_loss("two"))), 1);
     assert_eq!(lost(&status(&observed(&staged, Delivered::Absent), &by_loss("three"))), 2);
     let delivered = with_status(&staged, status(&observed(&staged, ours("two")), &Outcome::Unchanged));
     assert_eq!(lost(delivered.status.as_ref().unwrap()), 1);
     assert_eq!(lost(&status(&observed(&delivered, Delivered::Absent), &by_loss("three"))), 2);
 
-    // Overwritten, the old value is accepted until the new one is delivered. Its tokens end with it, those of before at once.
+    // An overwritten value is accepted until the new one is delivered. Its tokens end with it, those of earlier
+    // versions immediately.
     let overwritten = with_status(&settled, status(&observed(&settled, foreign_value()), &by_loss("two")));
     assert_eq!(lost(overwritten.status.as_ref().unwrap()), 1);
     assert_eq!(lost(&status(&observed(&overwritten, foreign_value()), &by_loss("two"))), 1, "it is refused");
@@ -651,7 +653,7 @@ fn a_lost_secret_is_counted_once_and_ends_the_tokens_of_its_value() {
     assert_eq!(lost(promoted.status.as_ref().unwrap()), 2);
     assert_eq!(lost(&status(&observed(&promoted, ours("two")), &Outcome::Unchanged)), 2);
 
-    // No other Secret can take its place.
+    // No other Secret can replace it.
     let gone = with_status(&settled, status(&observed(&settled, Delivered::Foreign), &Outcome::Unchanged));
     assert_eq!(lost(gone.status.as_ref().unwrap()), 1);
     assert_eq!(lost(&status(&observed(&gone, Delivered::Foreign), &Outcome::Unchanged)), 1);
@@ -672,7 +674,7 @@ fn the_last_use_of_a_value_is_told_also_when_it_has_ended() {
     let after = status(&seen, &Outcome::Unchanged);
     assert_eq!((after.versions[0].last_used_at, after.last_used_at), (Some(last), Some(last)));
 
-    // A replica may tell later than the controller ended the value.
+    // A replica may report a use after the controller ended the value.
     let ended = with_status(&revoked, status(&observed(&revoked, ours("one")), &Outcome::Unchanged));
     assert_eq!(ended.status.as_ref().unwrap().last_used_at, None);
     let mut seen = observed(&ended, Delivered::Absent);
@@ -693,7 +695,7 @@ fn revoking_retires_every_version_for_good() {
     let after = status(&observed(&settled, ours("one")), &Outcome::Unchanged);
     assert!(after.versions.iter().all(|version| version.state == VersionState::Retired));
     assert_eq!(message(&after, "Rotating"), "No value of it is accepted.");
-    // A day before the end that it would have had there is nothing to tell.
+    // A day before the expiry that it would have had, there is nothing to report.
     let revoked = with_status(&settled, after.clone());
     assert_eq!(decide(&observed(&revoked, ours("one"))), Action::Remove);
     assert_eq!(decide(&observed(&revoked, Delivered::Absent)), Action::None);
@@ -842,7 +844,7 @@ fn what_the_operator_makes_end_sooner_is_rotated_sooner() {
     }
 }
 
-/// A secret whose trigger was `b` when version `two` took the place of `one`, now with this trigger and overlap.
+/// A secret whose trigger was `b` when version `two` replaced `one`, now with this trigger and overlap.
 fn rotated(trigger: &str, overlap: &str) -> ClientSecret {
     let rotation = |trigger: &str, overlap: &str| spec(&json!({"rotation": {"trigger": trigger, "overlap": overlap}}));
     let one = settled(rotation("a", "24h"), "one");
@@ -866,7 +868,7 @@ fn a_rotation_waits_while_the_value_before_is_promised_to_be_accepted() {
     let waiting = with_status(&again, told);
     assert_eq!(next_due(&waiting.spec, waiting.status.as_ref().unwrap(), &POLICY, at(NOW)), Some(end));
     assert_eq!(decide(&observed_at(&waiting, ours("two"), end)), Action::Stage(RotationCause::Trigger));
-    // What was lost cannot wait, and who shortens the overlap takes the promise back.
+    // A lost value is replaced immediately, and an owner who shortens the overlap withdraws the announcement.
     assert_eq!(decide(&observed(&waiting, Delivered::Absent)), Action::Stage(RotationCause::SecretLost));
     assert_eq!(decide(&observed(&rotated("c", "0s"), ours("two"))), Action::Stage(RotationCause::Trigger));
     let settled = rotated("b", "24h");
@@ -879,7 +881,7 @@ fn a_request_within_the_overlap_is_remembered_until_that_is_over() {
     let asked = Observed { requested: Some("two".to_owned()), ..observed(&two, ours("two")) };
     assert_eq!(decide(&asked), Action::None);
     let waiting = with_status(&two, status(&asked, &Outcome::Unchanged));
-    // The endpoint has forgotten the request by then.
+    // The endpoint has dropped the request by then.
     let forgotten = observed(&waiting, ours("two"));
     assert_eq!(Some(&status(&forgotten, &Outcome::Unchanged)), waiting.status.as_ref());
     let end = at(NOW) + SignedDuration::from_hours(24);

@@ -1,4 +1,4 @@
-//! What a delivered Secret holds beside the secret value, and what everything in it is called.
+//! The content of a delivered Secret except the secret value, and the names of all its keys.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ pub struct Endpoints {
     pub token: String,
     /// URL of the JSON Web Key Set.
     pub jwks: String,
-    /// The CA of the endpoint's certificate in PEM; `None`: one that every machine knows, or no TLS.
+    /// The CA of the endpoint's certificate in PEM; `None`: a publicly trusted CA, or no TLS.
     pub ca: Option<Arc<str>>,
 }
 
-/// Whom a Secret is for.
+/// The client that a Secret is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
     /// `client_id`.
     pub id: &'a str,
-    /// What the credential holds.
+    /// The permissions of the credential.
     pub held: &'a Authority,
     /// The token settings of the Application.
     pub token: &'a Token,
 }
 
-/// A Secret without the secret value; that one is added where it is written.
+/// A Secret without the secret value, which is added when the Secret is written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Content {
     entries: BTreeMap<String, String>,
@@ -44,7 +44,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// The content for a client, in the form that `delivery` asks for.
+    /// The content for a client, in the format of `delivery`.
     #[must_use]
     pub fn new(endpoints: &Endpoints, client: &Client<'_>, delivery: Option<&Delivery>) -> Self {
         let delivery = delivery.cloned().unwrap_or_default();
@@ -75,7 +75,7 @@ impl Content {
         }
     }
 
-    /// Key and value of everything but the secret value, in the order of the keys.
+    /// Keys and values of everything except the secret value, sorted by key.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
         pairs(&self.entries)
     }
@@ -92,22 +92,22 @@ impl Content {
         &self.secret_key
     }
 
-    /// Every key that the Secret has, the secret one among them.
+    /// Every key of the Secret, including that of the secret value.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str).chain([self.secret_key()])
     }
 
-    /// Labels that the user adds.
+    /// Labels from the spec.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         pairs(&self.labels)
     }
 
-    /// Annotations that the user adds.
+    /// Annotations from the spec.
     pub fn annotations(&self) -> impl Iterator<Item = (&str, &str)> {
         pairs(&self.annotations)
     }
 
-    /// By this a later look sees in metadata alone whether the Secret is up to date.
+    /// Digest by which a later reconciliation detects from metadata alone whether the Secret is up to date.
     #[must_use]
     pub fn digest(&self) -> String {
         let flat = |(key, value)| [key, value];
@@ -116,14 +116,14 @@ impl Content {
             self.labels().flat_map(flat).collect(),
             self.annotations().flat_map(flat).collect(),
         ];
-        // A digest of digests: a label must not pass for an annotation.
+        // A digest of digests: a label must differ from an equal annotation.
         let parts = parts.map(digest);
         digest(parts.iter().map(String::as_str))
     }
 }
 
-/// `None`: there is nothing to ask for, or a comma in a scope would be taken for two of them. The endpoint gives the same
-/// scopes to who asks for none.
+/// `None`: there is no scope to request, or a comma in a scope would split it in two. The endpoint grants the same
+/// scopes to a client that requests none.
 fn comma_separated(scopes: &[String]) -> Option<String> {
     let is_written = !scopes.is_empty() && scopes.iter().all(|scope| !scope.contains(','));
     is_written.then(|| scopes.join(","))

@@ -1,4 +1,4 @@
-//! Epochs over generated histories: they never fall, and rise exactly when what they stand for changes.
+//! Epochs over generated histories: they never decrease, and increase exactly when their fingerprint changes.
 
 use std::collections::HashMap;
 
@@ -12,24 +12,24 @@ use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, NamespaceFacts, ServiceUser};
 use crate::plan::{application, service_user};
 
-/// What somebody changes between two looks.
+/// A change between two reconciliations.
 #[derive(Clone, Debug)]
 enum Step {
-    /// The scopes that a group permits; none: it is gone.
+    /// The scopes that a group permits; none: the group is deleted.
     Group { number: usize, scopes: Vec<u8> },
     /// The groups of the user.
     Groups(Vec<usize>),
-    /// The user is switched off or on.
+    /// The user is suspended or resumed.
     Suspend(bool),
-    /// The application, too.
+    /// The application is suspended or resumed.
     SuspendApplication(bool),
-    /// Scopes that the application is narrowed to.
+    /// Scopes that the application is restricted to.
     Narrow(Option<Vec<u8>>),
-    /// The application acts for another user of the same groups.
+    /// The application acts for another user with the same groups.
     Swap(u8),
-    /// Something that has nothing to do with authority.
+    /// A change that does not affect authority.
     Describe(u8),
-    /// The controller looks again, perhaps another one after a restart.
+    /// The controller reconciles again, possibly another process after a restart.
     Look,
 }
 
@@ -54,7 +54,7 @@ struct World {
     application: Application,
 }
 
-/// What each epoch stands for, told without digests.
+/// What each epoch represents, without digests.
 type StandsFor = (Authority, bool);
 
 impl World {
@@ -120,7 +120,7 @@ impl World {
         resolve(&self.user.spec, &NamespaceFacts::default(), NamespaceLocation::Optional, |name| self.groups.get(name))
     }
 
-    /// Both statuses are written as the controller would.
+    /// Writes both statuses as the controller would.
     fn look(&mut self) {
         let membership = self.membership();
         let user = service_user::status(&self.user, &membership, Timestamp::UNIX_EPOCH);
@@ -149,7 +149,7 @@ impl World {
         let authority = self.membership().authority;
         let narrowed = narrow(&authority, self.application.spec.restrict_to.as_ref());
         let (off, application_off) = (self.user.spec.is_suspended(), self.application.spec.is_suspended());
-        // Once the application itself is off, its user's switch changes nothing for it.
+        // Once the application is suspended, suspending its user does not affect its epoch.
         let closed = (narrowed, off && !application_off);
         ((authority, off), (closed, application_off, self.user.metadata.uid.clone()))
     }

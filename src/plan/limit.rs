@@ -3,7 +3,7 @@
 use super::story::{Outlook, with_outlook};
 use crate::api::conditions::{Verdict, reasons, types};
 
-/// What is said of an object of this kind.
+/// The status of an object of this kind.
 #[must_use]
 pub fn verdicts(kind: &str, namespace: &str, limit: usize) -> Vec<Verdict> {
     let message = format!(

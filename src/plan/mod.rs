@@ -1,5 +1,5 @@
-//! Decisions: from what was observed to what should be. Pure and sync: no client, no clock, no randomness, no key
-//! material. The controller gathers before and applies after.
+//! Decisions: from the observed to the desired state. Pure and synchronous: no client, no clock, no randomness, no key
+//! material. The controller gathers the inputs first and applies the result afterwards.
 
 pub mod access_group;
 pub mod application;

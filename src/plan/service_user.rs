@@ -1,4 +1,4 @@
-//! ServiceUser: what its groups come to.
+//! ServiceUser: the result of its groups.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::api::conditions::{Verdict, merge, reasons, types};
 use crate::api::location::{Location, MalformedLocation};
 use crate::api::service_user::ServiceUserStatus;
 
-/// The status of `user`, whose groups came to `membership`.
+/// The status of `user`; `membership` is the result of its groups.
 #[must_use]
 pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> ServiceUserStatus {
     let previous = user.status.clone().unwrap_or_default();
@@ -58,7 +58,7 @@ fn outlook(user: &ServiceUser, membership: &Membership) -> Outlook {
     }
 }
 
-/// Why nothing is permitted to the service user; `None`: something is.
+/// Why the service user has no permissions; `None`: it has some.
 fn holds_nothing(user: &ServiceUser, membership: &Membership) -> Option<String> {
     membership.authority.is_empty().then(|| match (&membership.location_refused, unresolved(membership)) {
         (Some(bound), _) => location_refused(user, bound),
@@ -85,8 +85,7 @@ fn groups_resolved(membership: &Membership) -> Verdict {
     }
 }
 
-/// Why nothing is granted to a service user that does not lie at or below `bound`, the location of its namespace, in a
-/// sentence.
+/// A sentence why a service user has no permissions if it is not at or below `bound`, the location of its namespace.
 #[must_use]
 pub fn location_refused(user: &ServiceUser, bound: &Result<Location, MalformedLocation>) -> String {
     let namespace = user.metadata.namespace.as_deref().unwrap_or_default();
@@ -103,8 +102,8 @@ pub fn location_refused(user: &ServiceUser, bound: &Result<Location, MalformedLo
     }
 }
 
-/// Every group that grants nothing, with the reason. A group that is missing and one that is closed to the namespace
-/// read the same, so that nobody learns which groups exist.
+/// Every group that grants nothing, with the reason. A missing group and one that does not admit the namespace have the
+/// same text, so that it does not reveal which groups exist.
 fn unresolved(membership: &Membership) -> Option<String> {
     let sentences: Vec<String> = membership.unresolved.iter().map(|(group, why)| why_not(group, why)).collect();
     (!sentences.is_empty()).then(|| sentences.join(" "))

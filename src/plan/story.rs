@@ -1,23 +1,23 @@
-//! Sentences that several kinds tell.
+//! Conditions and messages that several kinds share.
 
 use crate::api::access_group::Plane;
 use crate::api::conditions::{Verdict, reasons, types};
 use crate::api::service_user::RoleGrant;
 
-/// What a verdict is for kstatus: Current, InProgress or Failed.
+/// The kstatus of a verdict: Current, InProgress or Failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Outlook {
-    /// It authenticates, or grants, as the spec asks.
+    /// The object authenticates, or grants, as the spec requires.
     Settled,
-    /// It is refused as the spec asks; the condition that says so. What was asked for is no failure.
+    /// The object is rejected as the spec requires; the condition that reports it. This is not a failure.
     Requested(&'static str),
-    /// What is missing may come by itself.
+    /// What is missing may appear without user action.
     Waiting,
-    /// Somebody has to change something.
+    /// A user has to change something.
     Stuck,
 }
 
-/// The condition `Ready` for whether the object is accepted, with its companion.
+/// The condition `Ready` for whether the object is accepted, with its kstatus condition.
 pub(super) fn with_outlook(accepted: Verdict, outlook: Outlook) -> Vec<Verdict> {
     let companion = match outlook {
         Outlook::Settled => None,
@@ -30,7 +30,7 @@ pub(super) fn with_outlook(accepted: Verdict, outlook: Outlook) -> Vec<Verdict> 
     std::iter::once(Verdict { status: is_as_asked, ..accepted }).chain(companion).collect()
 }
 
-/// The condition `Permitted`; `missing` says why nothing is permitted.
+/// The condition `Permitted`; `missing` is the reason for no permissions.
 pub(super) fn permitted(missing: Option<String>) -> Verdict {
     match missing {
         None => Verdict::yes(types::PERMITTED, reasons::HAS_PERMISSIONS, "It holds permissions."),
@@ -41,10 +41,10 @@ pub(super) fn permitted(missing: Option<String>) -> Verdict {
     }
 }
 
-/// What the message of `Ready` adds where nothing is permitted.
+/// The addition to the message of `Ready` if there are no permissions.
 pub(super) const HOLDS_NOTHING: &str = " It holds no permission: the condition Permitted says why.";
 
-/// Roles in one line, as the column ROLES shows them: those of the plane Admin marked.
+/// Roles in one line, as in the column ROLES; roles of the plane Admin are marked.
 pub(super) fn summary<'a>(grants: impl IntoIterator<Item = &'a RoleGrant>) -> String {
     let mut names: Vec<String> = grants
         .into_iter()

@@ -25,39 +25,40 @@ pub const TTL_DEFAULT: SignedDuration = SignedDuration::from_mins(15);
 #[x_kube(validation = Rule::new(texts_rule())
     .message("secretName, rename, labels and annotations must have at most 16384 characters together: shorten or remove some"))]
 pub struct Delivery {
-    /// Name of the Secret; immutable. Default: the name of the ClientSecret.
+    /// Name of the Secret. Immutable. Default: the name of the ClientSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object_name")]
     pub secret_name: Option<String>,
-    /// Keep (default): the Secret stays, and is restored with a new value when it is deleted. Once: the Secret is removed
-    /// after `ttl` and not restored; the credential goes on working.
+    /// Keep (default): the Secret stays, and is recreated with a new value if it is deleted. Once: the Secret is
+    /// removed after `ttl` and not recreated; the credential stays valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<DeliveryMode>,
-    /// How long the Secret stays with mode Once; default 15m, at least 1s.
+    /// How long the Secret stays with mode Once. Default: 15m. Minimum: 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub ttl: Option<ConfigDuration>,
-    /// Names of the keys. Default: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type, provider;
-    /// ca.crt where the endpoint's certificate has a CA of its own; and what Spring Cloud Bindings reads:
-    /// authorization-grant-type, scope, jwk-set-uri. Env, for envFrom: CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI, SCOPES.
+    /// Names of the keys. The default set has client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type
+    /// and provider; ca.crt if the endpoint's certificate has a private CA; and for Spring Cloud Bindings
+    /// authorization-grant-type, scope and jwk-set-uri. Env, for envFrom, has CLIENT_ID, CLIENT_SECRET, TOKEN_URI,
+    /// ISSUER_URI, JWKS_URI and SCOPES.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeySet>,
-    /// Other names for single keys.
+    /// Other names for single keys: a map from the name in the set `keys` to the new name. At most 8 entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::renamed_keys")]
     pub rename: Option<BTreeMap<String, String>>,
-    /// Labels added to the Secret. Keys under postern.dev/ and app.kubernetes.io/ are refused.
+    /// Labels added to the Secret, at most 32. Keys under postern.dev/ and app.kubernetes.io/ are rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::added_labels")]
     pub labels: Option<BTreeMap<String, String>>,
-    /// Annotations added to the Secret. Keys under postern.dev/ and app.kubernetes.io/ are refused.
+    /// Annotations added to the Secret, at most 32. Keys under postern.dev/ and app.kubernetes.io/ are rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::added_annotations")]
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
 impl Delivery {
-    /// How long the Secret stays; `None`: for good.
+    /// How long the Secret stays; `None`: without limit.
     #[must_use]
     pub fn stays(&self) -> Option<SignedDuration> {
         match self.mode.unwrap_or_default() {
@@ -67,28 +68,28 @@ impl Delivery {
     }
 }
 
-/// What becomes of the Secret after delivery.
+/// What happens to the Secret after delivery.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum DeliveryMode {
-    /// It stays.
+    /// The Secret stays.
     #[default]
     Keep,
-    /// It is removed after a while and not restored.
+    /// The Secret is removed after `ttl` and not recreated.
     Once,
 }
 
 /// Names of the keys of the delivered Secret.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum KeySet {
-    /// As the Service Binding Specification names them.
+    /// Names of the Service Binding Specification.
     #[default]
     Default,
-    /// As environment variables are named.
+    /// Names of environment variables.
     Env,
 }
 
 impl KeySet {
-    /// The names, in the order of [`Entry::ALL`]; `None`: this set leaves the entry out.
+    /// The names, in the order of [`Entry::ALL`]; `None`: the entry is not in this set.
     #[must_use]
     pub fn name(self, entry: Entry) -> Option<&'static str> {
         let (default, env) = match entry {
@@ -100,9 +101,9 @@ impl KeySet {
             Entry::Scopes => ("scopes", Some("SCOPES")),
             Entry::Type => ("type", None),
             Entry::Provider => ("provider", None),
-            // Programs take a CA from a file.
+            // Programs read a CA from a file.
             Entry::Ca => ("ca.crt", None),
-            // What Spring Cloud Bindings reads beside the others.
+            // Additional keys that Spring Cloud Bindings reads.
             Entry::GrantType => ("authorization-grant-type", None),
             Entry::DefaultScopes => ("scope", None),
             Entry::JwkSetUri => ("jwk-set-uri", None),
@@ -118,7 +119,7 @@ impl KeySet {
     }
 }
 
-/// What a delivered Secret holds.
+/// The entries of a delivered Secret.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Entry {
     /// `client_id` (RFC 6749 §2.2).
@@ -131,17 +132,17 @@ pub enum Entry {
     IssuerUri,
     /// URL of the JSON Web Key Set.
     JwksUri,
-    /// Scopes that the credential holds, separated by spaces.
+    /// Scopes that the credential has, separated by spaces.
     Scopes,
     /// `oauth2`, a well-known entry of the Service Binding Specification.
     Type,
     /// `postern`, a well-known entry of the Service Binding Specification.
     Provider,
-    /// The CA of the endpoint's certificate in PEM, where it is not one that every machine knows.
+    /// The CA of the endpoint's certificate in PEM, unless it is publicly trusted.
     Ca,
     /// `client_credentials`, the grant type of a client without users (RFC 6749 §4.4).
     GrantType,
-    /// Scopes that a request gets that names none, separated by commas.
+    /// Scopes that a request without scopes receives, separated by commas.
     DefaultScopes,
     /// The same as [`Entry::JwksUri`].
     JwkSetUri,
@@ -171,10 +172,11 @@ fn cel_list(names: &[&str]) -> String {
 
 const HAS_ENV_KEYS: &str = "has(self.keys) && self.keys == 'Env'";
 
-/// Characters of everything in `spec.delivery` together. Each replica keeps them of every ClientSecret.
+/// Maximum number of characters of all texts in `spec.delivery` together. Each replica stores them for every
+/// ClientSecret.
 const TEXTS_MAX: u32 = 16_384;
 
-/// CEL: the texts are not too long together.
+/// CEL: the texts together are within the limit.
 fn texts_rule() -> String {
     let texts = |field: &str| {
         format!("(has(self.{field}) ? self.{field}.map(key, size(key) + size(self.{field}[key])).sum() : 0)")
@@ -189,7 +191,7 @@ fn rename_known_rule() -> String {
     format!("!has(self.rename) || self.rename.all(key, key in ({HAS_ENV_KEYS} ? {env} : {default}))")
 }
 
-/// CEL: no two keys end up with one name.
+/// CEL: no two keys have the same resulting name.
 fn rename_free_rule() -> String {
     let [default, env] = [KeySet::Default, KeySet::Env].map(|set| cel_list(&set.names()));
     format!(

@@ -1,21 +1,21 @@
-//! How long a version lives: what its owner asks for, within what the operator allows.
+//! The lifetime of a version: from the spec, within the operator's limits.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{ClientSecretSpec, Version, VersionState};
 use crate::api::duration::DurationOrNever;
 
-/// `spec.expiresIn` when neither it nor `spec.expiresAt` is given: a year of 365 days.
+/// Default of `spec.expiresIn` if `spec.expiresAt` is also absent: a year of 365 days.
 pub const EXPIRES_IN_DEFAULT: SignedDuration = SignedDuration::from_hours(365 * 24);
 
-/// What the operator allows for every ClientSecret of the install.
+/// The operator's limits for every ClientSecret of the install.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LifetimePolicy {
-    /// The longest life of a version; `None`: no limit.
+    /// Maximum lifetime of a version; `None`: no limit.
     pub max: Option<SignedDuration>,
-    /// `expiresIn: Never` counts as [`EXPIRES_IN_DEFAULT`].
+    /// `expiresIn: Never` is treated as [`EXPIRES_IN_DEFAULT`].
     pub forbid_never: bool,
-    /// The shortest time between two rotations by `rotation.every`.
+    /// Minimum interval between two rotations by `rotation.every`.
     pub rotation_interval_min: SignedDuration,
 }
 
@@ -34,8 +34,8 @@ impl LifetimePolicy {
         asked.into_iter().chain(self.max.and_then(after)).min()
     }
 
-    /// When a version ends that is not the newest: with its overlap, or its own life if that is over first. `None`: not
-    /// before the credential does.
+    /// When a version other than the newest ends: with its overlap, or with its own lifetime if that ends earlier.
+    /// `None`: not before the credential expires.
     #[must_use]
     pub fn accepted_until(&self, spec: &ClientSecretSpec, version: &Version) -> Option<Timestamp> {
         let expires = || self.expiry(spec, version.created_at);
@@ -46,20 +46,20 @@ impl LifetimePolicy {
         }
     }
 
-    /// The time between two rotations that takes the place of a shorter one in the spec; `None`: the spec's own is used.
+    /// The rotation interval that replaces a shorter one in the spec; `None`: the one in the spec is used.
     #[must_use]
     pub fn slows(&self, spec: &ClientSecretSpec) -> Option<SignedDuration> {
         let every = spec.rotation.as_ref()?.every.as_ref()?.length();
         Some(self.rotation_interval_min).filter(|least| every < *least)
     }
 
-    /// Before when no version issued at `issued` is rotated by `rotation.every`.
+    /// The earliest time at which `rotation.every` rotates a version issued at `issued`.
     #[must_use]
     pub fn earliest_rotation(&self, issued: Timestamp) -> Timestamp {
         saturating_add(issued, self.rotation_interval_min)
     }
 
-    /// Whether a version issued at `issued` ends sooner than its owner asked for.
+    /// Whether a version issued at `issued` ends earlier than its spec requests.
     #[must_use]
     pub fn shortens(&self, spec: &ClientSecretSpec, issued: Timestamp) -> bool {
         self.expiry(spec, issued) != Self::default().expiry(spec, issued)

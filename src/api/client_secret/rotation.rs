@@ -1,4 +1,4 @@
-//! When a new value takes the place of the old one.
+//! When a new value replaces the old one.
 
 use std::fmt;
 
@@ -14,36 +14,37 @@ use crate::api::schema;
 /// `spec.rotation.overlap` when it is absent.
 pub const OVERLAP_DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 
-/// Rotation of a generated credential. An imported one is never rotated by Postern.
+/// Rotation of a generated credential. Postern never rotates an imported value.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(overlap_rule())
     .message("overlap must not be longer than every: the old value would have to end before its announced end; shorten overlap, or lengthen every")
     .field_path(".overlap"))]
 pub struct Rotation {
-    /// A new version that long after the last; at least 1m, and never sooner than the operator allows. It must leave room for `overlap` before the version ends.
-    /// Absent: only by `trigger`.
+    /// Interval after which a new version is issued, such as 90d. Minimum: 1m, or the operator's minimum if that is
+    /// longer. `overlap` must fit between the rotation and the end of the version. Absent: only `trigger` rotates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_of_a_minute")]
     pub every: Option<ConfigDuration>,
-    /// How long the old version is accepted after the new one was delivered; 0s: not at all. At most `every`. Default
-    /// 24h, or `every` if that is shorter. No more than two versions are ever accepted: the next rotation waits for the
-    /// end of the overlap.
+    /// How long the old version is accepted after the delivery of the new one, such as 24h. 0s: not at all. Maximum:
+    /// `every`. Default: 24h, or `every` if that is shorter. At most two versions are accepted at a time: the next
+    /// rotation waits for the end of the overlap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_or_zero")]
     pub overlap: Option<DurationOrZero>,
-    /// The old version is retired before the end of the overlap once it has been unused for that long, after consumers
-    /// rolled. Absent: it lives as long as the overlap.
+    /// Retires the old version before the end of the overlap when it has been unused for this long after the restart of
+    /// all workloads in `rollout`. Must be longer than zero. Absent: the old version is accepted until the end of the
+    /// overlap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub quiet_period: Option<ConfigDuration>,
-    /// Workloads of this namespace that are restarted when a new version is delivered, as kubectl rollout restart does,
-    /// once for each version.
+    /// Workloads of this namespace, at most 20, that are restarted after the delivery of a new version, once per
+    /// version, like kubectl rollout restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into(), "name".into()]))]
     pub rollout: Option<Vec<Workload>>,
-    /// Changing this text rotates now.
+    /// Changing this text starts a rotation. One line of up to 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::trigger")]
     pub trigger: Option<String>,
@@ -54,7 +55,7 @@ pub struct Rotation {
 pub struct Workload {
     /// Deployment, StatefulSet or DaemonSet.
     pub kind: WorkloadKind,
-    /// Its name.
+    /// Name of the workload.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
 }
@@ -77,22 +78,22 @@ pub enum WorkloadKind {
 }
 
 impl Rotation {
-    /// How long the old version is accepted after the new one was delivered.
+    /// How long the old version is accepted after the delivery of the new one.
     #[must_use]
     pub fn overlap(&self) -> SignedDuration {
         let default = || self.every.as_ref().map_or(OVERLAP_DEFAULT, |every| every.length().min(OVERLAP_DEFAULT));
         self.overlap.as_ref().map_or_else(default, DurationOrZero::length)
     }
 
-    /// Whether the spec itself asks for new versions. Without that they are made only when a bearer asks for one.
+    /// Whether the spec requests new versions. Otherwise only a bearer can request one.
     #[must_use]
     pub fn has_cause(&self) -> bool {
         self.every.is_some() || self.trigger.is_some()
     }
 
-    /// When the version is due for rotation that was issued at `issued` and ends at `end`. `spread`, from 0 to 1, is the
-    /// share of a small delay that keeps credentials apart which were issued together; it takes nothing from the overlap.
-    /// `least` is the shortest interval that the operator allows.
+    /// When the version that was issued at `issued` and ends at `end` is due for rotation. `spread`, from 0 to 1, is
+    /// the share of a small delay that separates the rotations of credentials which were issued together; it does not
+    /// shorten the overlap. `least` is the shortest interval that the operator allows.
     #[must_use]
     pub fn due(
         &self,
@@ -123,13 +124,13 @@ fn overlap_rule() -> String {
     format!("{unless} || {overlap} <= {every}")
 }
 
-/// CEL: `every` and `overlap` fit into the life of a version, as far as the spec alone tells its length.
+/// CEL: `every` and `overlap` fit into the lifetime of a version, as far as the spec alone determines it.
 pub(super) fn room_rule() -> String {
     let day = OVERLAP_DEFAULT.as_secs();
     let year = super::EXPIRES_IN_DEFAULT.as_secs();
     let paths = ["self.rotation.every", "self.rotation.overlap", "self.expiresIn"];
     let [every, overlap, life] = paths.map(cel_seconds);
-    // Of what is no duration, Never among it, the length cannot be told; what is wrong is said at the field itself.
+    // An invalid duration, or Never, has no length; the field's own rule reports the error.
     let unless = paths.map(|path| format!("(has({path}) && !{})", cel_is_duration(path))).join(" || ");
     format!(
         "!has(self.rotation) || !has(self.rotation.every) || has(self.expiresAt) || {unless} || \

@@ -1,26 +1,28 @@
-//! Where the value of a credential comes from.
+//! The source of a credential's value.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::schema;
 
-/// Where the value comes from.
+/// The source of the value.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 pub struct Source {
-    /// A value brought from elsewhere. It is never rotated by Postern; a change of it is a new version at once.
+    /// The Secret to import the value from. Postern never rotates an imported value. A change of it is a new version
+    /// immediately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingSecret>,
 }
 
-/// A Secret of the same namespace that holds a value brought from elsewhere.
+/// A Secret of the same namespace with the value to import.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExistingSecret {
-    /// Its name. It has to carry the label postern.dev/import: "true", by which its owner allows the import.
+    /// Name of the Secret. The Secret must have the label postern.dev/import: "true", with which its owner allows the
+    /// import.
     #[schemars(schema_with = "schema::object_name")]
     pub secret_name: String,
-    /// The key under which the value is: 16 to 256 characters.
+    /// Key of the value in the Secret. The value must have 16 to 256 characters.
     #[schemars(schema_with = "schema::secret_key")]
     pub key: String,
 }

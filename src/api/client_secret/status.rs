@@ -1,4 +1,4 @@
-//! What the controller says of a ClientSecret.
+//! The status of a ClientSecret.
 
 use std::sync::Arc;
 
@@ -10,55 +10,57 @@ use serde::{Deserialize, Serialize};
 use crate::api::application::Reference;
 use crate::api::schema;
 
-/// What the controller says of a ClientSecret.
+/// Observed state of a ClientSecret.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientSecretStatus {
     /// `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The Secret, as a Provisioned Service of the Service Binding Specification names it; absent when there is none.
+    /// The delivered Secret, in the format of a Provisioned Service (Service Binding Specification). Absent if there is
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Reference>,
-    /// UID of that Secret: it stays the Secret of this object whatever happens to its labels and owner references.
+    /// UID of the delivered Secret. It identifies the Secret even if its labels and owner references change.
     #[serde(default, rename = "secretUID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub secret_uid: Option<String>,
-    /// How often its Secret was lost: deleted, replaced or given another value. Tokens from before the last time are refused.
+    /// How often the Secret was lost: deleted, replaced or changed in value. Tokens from before the last loss are
+    /// rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub losses: Option<i64>,
-    /// The first characters of the credential, as leak reports show them.
+    /// The first characters of the credential, as shown in leak reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// What it may be used for, in one line. Absent: everything.
+    /// Allowed purposes, in one line. Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<String>,
-    /// When the credential ends; absent: never.
+    /// When the credential expires. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub expires_at: Option<Timestamp>,
-    /// When a new version takes its place; absent: not by itself.
+    /// When the next automatic rotation is due. Absent: none is scheduled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub next_rotation_at: Option<Timestamp>,
-    /// When any of its versions authenticated last; at most a minute behind.
+    /// When any version last authenticated, with a delay of at most one minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub last_used_at: Option<Timestamp>,
     /// The rotation in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Box<RotationStatus>>,
-    /// The last `spec.rotation.trigger` that was acted on.
+    /// The last `spec.rotation.trigger` that the controller acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_trigger: Option<String>,
-    /// What becomes of the Secret of a credential that is shown once.
+    /// Removal of the Secret with delivery mode Once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Box<DeliveryStatus>>,
-    /// The imported value as it was last looked at.
+    /// The imported value as it was last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Box<SourceStatus>>,
-    /// Versions, newest first; retired ones are dropped after a while.
+    /// Versions, newest first. Retired versions are dropped after some time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "versions")]
     pub versions: Vec<Version>,
@@ -67,61 +69,61 @@ pub struct ClientSecretStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Where a rotation is.
+/// The progress of a rotation.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RotationStatus {
-    /// The step.
+    /// The current step.
     pub step: RotationStep,
-    /// Since when.
+    /// When the step began.
     #[schemars(schema_with = "schema::instant")]
     pub since: Timestamp,
-    /// Why there is a new version.
+    /// Why a new version was issued.
     pub cause: RotationCause,
     /// When the new version was delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub delivered_at: Option<Timestamp>,
-    /// What the step waits for, in a sentence.
+    /// What the step waits for, as a sentence.
     pub waits_for: String,
-    /// The version that its bearer asked to be rotated, while that waits for the end of the overlap.
+    /// The version whose rotation its bearer requested, while that waits for the end of the overlap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<String>,
 }
 
-/// The steps, in their order.
+/// The steps, in order.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum RotationStep {
-    /// Every replica is to know the new value before it is in the Secret.
+    /// Every replica must know the new value before it is written into the Secret.
     Delivering,
-    /// Workloads are being restarted; old and new are both accepted.
+    /// Workloads are being restarted; old and new value are both accepted.
     RollingOut,
-    /// The old value is accepted until nobody has used it for a while, or until the end of the overlap.
+    /// The old value is accepted until it is idle, or until the end of the overlap.
     Quiet,
-    /// Old and new are both accepted until the end of the overlap.
+    /// Old and new value are both accepted until the end of the overlap.
     Overlap,
 }
 
-/// Why there is a new version.
+/// Why a new version was issued.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum RotationCause {
     /// `spec.rotation.every` has passed.
     Interval,
     /// `spec.rotation.trigger` has changed.
     Trigger,
-    /// Its bearer asked for it at the management endpoint.
+    /// The bearer requested it at the management endpoint.
     Requested,
     /// The delivered Secret was deleted, or its value was changed.
     SecretLost,
-    /// The credential is to be delivered again after its Secret was removed.
+    /// The credential is delivered again after its Secret was removed.
     Redelivery,
 }
 
-/// What becomes of the Secret of a credential that is shown once.
+/// Removal of the Secret with delivery mode Once.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryStatus {
-    /// When the Secret is removed, while it is there.
+    /// When the Secret will be removed. Absent once it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub remove_at: Option<Timestamp>,
@@ -131,18 +133,18 @@ pub struct DeliveryStatus {
     pub removed_at: Option<Timestamp>,
 }
 
-/// The imported value as it was last looked at.
+/// The imported value as it was last read.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
-    /// UID of the Secret.
+    /// UID of the source Secret.
     pub uid: String,
-    /// Its resourceVersion: as long as it is the same, the value is.
+    /// resourceVersion of the source Secret. While it is unchanged, the value is unchanged.
     pub resource_version: String,
     /// The key of the value.
     #[serde(default)]
     pub key: String,
-    /// true: the value ends with a line break, which is left out.
+    /// true: the value ends with a line break, which is ignored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub line_break_ignored: bool,
 }
@@ -152,18 +154,18 @@ pub struct SourceStatus {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct Version {
-    /// The id inside the value.
+    /// The id in the value.
     pub id: String,
-    /// Where it is in its life.
+    /// State of the version.
     pub state: VersionState,
     /// When it was issued.
     #[schemars(schema_with = "schema::instant")]
     pub created_at: Timestamp,
-    /// When it stopped, or will stop, being accepted.
+    /// When the version stops, or stopped, being accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub retires_at: Option<Timestamp>,
-    /// When it authenticated last; at most a minute behind.
+    /// When the version last authenticated, with a delay of at most one minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub last_used_at: Option<Timestamp>,
@@ -172,22 +174,23 @@ pub struct Version {
 }
 
 impl Version {
-    /// The first eight characters of a generated value, as leak reports show them: `pst_k7Qd`. No random bit of the value
-    /// is among them.
+    /// The first eight characters of a generated value, as shown in leak reports: `pst_k7Qd`. They contain no random
+    /// bit of the value.
     #[must_use]
     pub fn hint(&self) -> String {
         format!("pst_{}", self.id.chars().take(4).collect::<String>())
     }
 }
 
-/// Where a version is in its life.
+/// State of a version.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum VersionState {
     /// Accepted.
     Active,
-    /// Accepted until `retiresAt`: a newer one takes its place. Without `retiresAt` the newer one is not delivered yet.
+    /// Accepted until `retiresAt`, because a newer version replaces it. Without `retiresAt` the newer version is not
+    /// delivered yet.
     Retiring,
-    /// Not accepted any more.
+    /// No longer accepted.
     Retired,
 }
 

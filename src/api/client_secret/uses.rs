@@ -1,4 +1,4 @@
-//! What a credential may be used for.
+//! The purposes that a credential may be used for.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Use {
     /// Authenticates at the token endpoint.
     Token,
-    /// Id and secret authenticate at an API directly, which asks the forward-auth endpoint.
+    /// Authenticates at an API directly with id and secret; the API calls the forward-auth endpoint.
     Direct,
-    /// Reads about its own application at the management endpoint.
+    /// Reads the state of its application at the management endpoint.
     Manage,
 }

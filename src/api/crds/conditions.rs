@@ -11,8 +11,8 @@ const TYPE: &str =
     r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$";
 const REASON: &str = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$";
 
-/// Completes the schema of a list of conditions: they merge by type, each as a whole. Who writes a condition writes all
-/// of it; field by field the API server would note seven owners for each.
+/// Completes the schema of a list of conditions: they merge by type, each as a whole. A writer of a condition writes
+/// all of its fields; with granular fields the API server would record seven owners for each.
 pub(super) fn complete(conditions: &mut JSONSchemaProps) {
     conditions.x_kubernetes_list_type = Some("map".to_owned());
     conditions.x_kubernetes_list_map_keys = Some(vec!["type".to_owned()]);
@@ -27,7 +27,7 @@ pub(super) fn complete(conditions: &mut JSONSchemaProps) {
                 field.pattern = Some(REASON.to_owned());
             }
             "message" => field.max_length = i64::try_from(MESSAGE_LENGTH_MAX).ok(),
-            // What is not decoded would make the whole object count as absent.
+            // A field that cannot be decoded would make the whole object be treated as absent.
             "lastTransitionTime" => (field.format, field.pattern) = (None, Some(instant_pattern())),
             "observedGeneration" => field.minimum = Some(0.0),
             _ => {}

@@ -1,4 +1,4 @@
-//! Schemas of labels, with the rules that the API server applies to those of built-in kinds.
+//! Schemas of labels, with the API server's rules for labels of built-in kinds.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -8,13 +8,13 @@ const KEY: &str =
 /// The longest key: a domain of 253 characters, /, a name of 63.
 const KEY_LENGTH_MAX: usize = 317;
 
-/// CEL: whether `text` is the key of a label or an annotation. Nothing else limits the length of a key of a map, and the
-/// cost of the rule is reckoned from it.
+/// CEL: whether `text` is the key of a label or an annotation. The rule also bounds the length of a map key, from which
+/// its cost is estimated.
 fn is_key(text: &str) -> String {
     format!("size({text}) <= {KEY_LENGTH_MAX} && !format.qualifiedName().validate({text}).hasValue()")
 }
 
-/// A rule on a map: that its keys are those of labels or annotations, as `what` says.
+/// A rule on a map: its keys are keys of labels or annotations, as named by `what`.
 pub(super) fn has_keys(what: &str) -> serde_json::Value {
     serde_json::json!({
         "rule": format!("self.all(key, {})", is_key("key")),

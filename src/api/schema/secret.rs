@@ -1,4 +1,4 @@
-//! Schemas of what a user may ask of a delivered Secret: keys, labels, annotations.
+//! Schemas of the delivered Secret's settings: keys, labels, annotations.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -8,7 +8,7 @@ use super::{lines, matches, ruled};
 const KEY: &str =
     "must be a key of a Secret: a-z, A-Z, 0-9, -, _ and ., at most 253 characters, and not . or begin with ..";
 
-/// The key of a Secret. Keys are names of files: those that lead elsewhere are refused by the API server.
+/// The key of a Secret. Keys are file names: the API server rejects those that lead to another directory.
 pub(in crate::api) fn secret_key(_: &mut SchemaGenerator) -> Schema {
     let rule = format!("{} && self != '.' && !self.startsWith('..')", matches("^[-._a-zA-Z0-9]+$"));
     ruled(253, &rule, KEY)

@@ -1,4 +1,4 @@
-//! The objects of all clients: one list of each kind, whatever number of clients there is.
+//! The objects of all clients: one list of each kind, for any number of clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -25,7 +25,7 @@ impl Reader {
         let users: Vec<ServiceUser> = self.all_or_here().await?;
         let secrets: Vec<ClientSecret> = self.all_or_here().await?;
         let groups = self.groups().await?;
-        // The client takes `only` as its namespace.
+        // The client uses `only` as its namespace.
         let here = self.client.default_namespace().to_owned();
         let in_sight = |application: &&Application| {
             (!self.partial && only.is_none()) || application.namespace().as_deref() == Some(here.as_str())
@@ -56,7 +56,7 @@ impl Reader {
         Ok(CallerFacts { clients: clients.collect(), groups: groups.clone(), notes: std::mem::take(&mut self.notes) })
     }
 
-    /// The objects of all namespaces, or of the one of the client where the caller may not list all.
+    /// The objects of all namespaces, or of the client's namespace if the caller may not list all.
     async fn all_or_here<K>(&mut self) -> Result<Vec<K>, ExplainError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
@@ -69,7 +69,7 @@ impl Reader {
         self.namespaced(&here, "", OTHER_OR_VIEW).await
     }
 
-    /// What is known of each of these namespaces.
+    /// The known facts of each of these namespaces.
     async fn namespaces(&mut self, names: BTreeSet<String>) -> Result<BTreeMap<String, NamespaceFacts>, ExplainError> {
         let api = Api::<Namespace>::all(self.client.clone());
         match api.list_metadata(&ListParams::default()).await {
@@ -87,7 +87,7 @@ impl Reader {
     }
 }
 
-/// What is not seen outside of namespace `here`.
+/// What is not visible outside of namespace `here`.
 fn unseen(here: &str, only: Option<&str>) -> String {
     let reading = "You may not list Applications, ServiceUsers and ClientSecrets in all namespaces";
     match only {

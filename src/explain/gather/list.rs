@@ -1,4 +1,4 @@
-//! Lists with the rights of the caller: what they may not list is told apart from what fails.
+//! Lists with the permissions of the caller: a forbidden list is distinguished from a failed one.
 
 use std::fmt::Debug;
 
@@ -14,14 +14,14 @@ use crate::explain::error::ExplainError;
 /// Objects in one page of a list.
 const PAGE_SIZE: u32 = 500;
 
-/// A list, unless the caller may not have it.
+/// A list, unless it is forbidden for the caller.
 pub(super) enum Listed<K> {
     Objects(Vec<K>),
     Forbidden,
 }
 
 impl Reader {
-    /// Objects of a namespace that there is nothing to explain without.
+    /// Objects of a namespace that the explanation requires.
     pub(super) async fn namespaced<K>(
         &mut self,
         namespace: &str,
@@ -41,7 +41,7 @@ impl Reader {
         }
     }
 
-    /// All pages of a list. What cannot be decoded counts as absent, as for the operator.
+    /// All pages of a list. Objects that cannot be decoded are treated as absent, as in the operator.
     pub(super) async fn list<K>(
         &mut self,
         api: Api<DeserializeGuard<K>>,
@@ -86,7 +86,7 @@ pub(super) fn is_forbidden(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
-/// The API server says in words alone that the right to impersonate is what is missing.
+/// The API server reports a missing permission to impersonate only in the text of its message.
 fn is_impersonation(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains(" cannot impersonate"))
 }

@@ -1,4 +1,4 @@
-//! An AccessGroup, for people.
+//! Text output for an AccessGroup.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::{standing, status};
 use crate::api::access_group::{Namespaces, Reach};
 use crate::explain::access_group::{Checked, ExplainedGroup};
 
-/// Prints what there is to say of a group.
+/// Prints the explanation of a group.
 pub(in crate::explain) fn access_group(group: &ExplainedGroup, out: &mut impl Write) -> io::Result<()> {
     line(out, &format!("AccessGroup {}", group.name))?;
     let reach = match group.reach {

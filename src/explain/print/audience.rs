@@ -1,4 +1,4 @@
-//! An API, for people: a line for each credential, to sort and to search.
+//! Text output for an API: a line for each credential, to sort and to search.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::{last_used, notes};
 use crate::explain::audience::{Caller, ExplainedAudience};
 use crate::explain::parts::Standing;
 
-/// Prints who can call an API.
+/// Prints which clients can call an API.
 pub(in crate::explain) fn audience(
     audience: &ExplainedAudience,
     now: Timestamp,

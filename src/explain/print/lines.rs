@@ -1,4 +1,5 @@
-//! Lines in columns. What is printed was written by others, a token's claims by anybody: it does nothing to the terminal.
+//! Aligned columns. Printed values come from other users, a token's claims from any client: they are escaped for the
+//! terminal.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -21,7 +22,7 @@ pub(super) fn fields(out: &mut impl Write, rows: &[(&str, String)]) -> io::Resul
     rows.iter().try_for_each(|(name, value)| line(out, &format!("  {name:<13} {value}")))
 }
 
-/// Columns as wide as what is in them; the last one as long as it is.
+/// Columns as wide as their content; the last one is not padded.
 pub(super) fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     if rows.is_empty() {
         return writeln!(out, "  none");
@@ -40,7 +41,7 @@ pub(super) fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -
     Ok(())
 }
 
-/// The text, with everything escaped that would move the cursor, break the line or hide or turn round what is there.
+/// The text, with all characters escaped that would move the cursor, break the line, or hide or reverse text.
 fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(is_active) {
         return Cow::Borrowed(text);
@@ -49,8 +50,8 @@ fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped.collect())
 }
 
-/// Control characters, line and paragraph separators, and the marks that are not seen: joiners, those that set the
-/// direction of text (UAX #9), byte order mark and tags.
+/// Control characters, line and paragraph separators, and invisible characters: joiners, those that set the direction
+/// of text (UAX #9), byte order mark and tags.
 fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -67,10 +68,10 @@ fn is_active(c: char) -> bool {
         )
 }
 
-/// Seconds of the units in which a distance is told.
+/// Seconds of the units of a printed distance.
 const UNITS: [(i64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
 
-/// An instant, and how far it is: `2026-11-22T02:00:00Z (in 1h 30m)`.
+/// A time and its distance from now: `2026-11-22T02:00:00Z (in 1h 30m)`.
 pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.as_second() - now.as_second();
     let mut left = seconds.abs();

@@ -1,4 +1,4 @@
-//! A token, then its client.
+//! Text output for a token, then for its client.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use super::lines::{fields, heading, line, relative, table};
 use super::{client, notes, origin};
 use crate::explain::token::{ScopeNow, Token};
 
-/// Prints what there is to say of a token.
+/// Prints the explanation of a token.
 pub(in crate::explain) fn token(token: &Token, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
     line(out, &format!("Token {} (the signature is not checked here)", token.id))?;
     let mut rows = vec![

@@ -1,4 +1,4 @@
-//! What is said of an AccessGroup.
+//! The explanation of an AccessGroup.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What is said of an API.
+//! The explanation of an API.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

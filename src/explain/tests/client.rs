@@ -1,4 +1,4 @@
-//! What is said of a client.
+//! The explanation of a client.
 
 use std::sync::Arc;
 

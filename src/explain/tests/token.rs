@@ -1,4 +1,4 @@
-//! What is said of a token.
+//! The explanation of a token.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::explain::claims::{self, Claims};
 use crate::explain::facts::{Facts, TokenFacts};
 use crate::explain::token;
 
-/// The same, with everything numbered: status says what the objects stand for.
+/// The same objects with epochs: status has their fingerprints.
 fn numbered(mut facts: Facts) -> Facts {
     let user = facts.user.as_mut().unwrap();
     let held =
@@ -24,7 +24,7 @@ fn numbered(mut facts: Facts) -> Facts {
     facts
 }
 
-/// The token that the client of `facts` gets with its first secret, at epochs 4 and 2.
+/// The token that the client of `facts` is issued for its first secret, at epochs 4 and 2.
 fn claims(facts: &Facts, changed: &Value) -> Claims {
     let secret = &explain(facts).client_secrets[0];
     let mut claims = json!({

@@ -1,5 +1,5 @@
-//! What speaks against a token now. The same questions as the endpoint asks, and all of them, where that one stops at
-//! the first.
+//! Reasons to reject a token now. The checks are those of the endpoint; all of them run, while the endpoint stops at
+//! the first failure.
 
 use jiff::Timestamp;
 
@@ -9,16 +9,16 @@ use crate::explain::claims::Claims;
 use crate::explain::client::{DELETING, ExplainedClient};
 use crate::explain::secret::Secret;
 
-/// What a token is judged by.
+/// The inputs of the checks.
 pub(super) struct Judge<'a> {
     pub(super) claims: &'a Claims,
-    /// The issuer of the install, where that is known.
+    /// The issuer of the install, if known.
     pub(super) issuer: Option<&'a str>,
     pub(super) now: Timestamp,
 }
 
 impl Judge<'_> {
-    /// What speaks against the token, all of it.
+    /// All reasons to reject the token.
     pub(super) fn faults(
         &self,
         revoked: bool,
@@ -49,7 +49,7 @@ impl Judge<'_> {
         faults
     }
 
-    /// Whether the token stands for what the client holds now.
+    /// Whether the token represents the current permissions of the client.
     fn authority(&self, client: &ExplainedClient, secret: Option<&Secret>) -> Vec<Fault> {
         let mut faults = Vec::new();
         let user = client.service_user.as_ref();
@@ -72,7 +72,7 @@ impl Judge<'_> {
         };
         compare(format!("Application {}", client.application.name), of_application, client.application.epoch);
         if let Some(user) = user.filter(|user| user.subject == self.claims.sub) {
-            // Epochs of two service users say nothing of each other.
+            // Epochs of two service users do not compare.
             compare(format!("ServiceUser {}", user.name), of_user, user.epoch);
         }
         if let Some(user) = user.filter(|user| user.subject != self.claims.sub) {
@@ -97,7 +97,7 @@ impl Judge<'_> {
         faults
     }
 
-    /// A value that was rotated ends no token; the end of the credential, and the loss of its Secret, do.
+    /// Rotation of a value invalidates no token; the end of the credential, and the loss of its Secret, do.
     fn of_secret(&self, secret: &Secret) -> Option<Fault> {
         let ends = [reasons::REVOKED, reasons::LIMIT_REACHED].contains(&secret.ready.reason.as_str());
         if ends {

@@ -1,4 +1,4 @@
-//! What is left of each scope of a token.
+//! What remains of each scope of a token.
 
 use super::ScopeNow;
 use crate::api::authority::{ABOUT_ITSELF, Permit, narrow};
@@ -30,7 +30,7 @@ pub(super) fn scopes(
     about_itself.chain(pairs.map(|(audience, scope)| now(audience, scope, client, facts, secret))).collect()
 }
 
-/// What became of a scope at an audience: of what the secret holds, or, where that is not known, the Application.
+/// The result for a scope at an audience: from the permissions of the secret, or, if unknown, of the Application.
 fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Facts, secret: Option<&Secret>) -> ScopeNow {
     let row = |held, from, why: Option<String>| ScopeNow {
         audience: Some(audience.to_owned()),
@@ -61,7 +61,7 @@ fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Facts, sec
     row(false, Vec::new(), Some(why))
 }
 
-/// A group that would permit it and grants nothing, or that there is none.
+/// A group that would permit the scope but grants nothing, or that there is none.
 fn missing(client: &ExplainedClient, permits: impl Fn(&str) -> bool) -> String {
     let refused = client.groups.iter().find_map(|group| match &group.standing {
         Effect::GrantsNothing { message, .. } if permits(&group.name) => Some(message),

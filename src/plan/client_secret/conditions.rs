@@ -1,4 +1,4 @@
-//! What the conditions say: enough for a person who reads nothing else.
+//! The conditions: sufficient for a user who reads nothing else.
 
 use jiff::SignedDuration;
 
@@ -28,7 +28,7 @@ pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, ref
     verdicts
 }
 
-/// That the API server refuses the Secret, in a sentence. While another attempt is under way the last one counts.
+/// A sentence that the API server rejects the Secret. During another attempt the result of the last one is used.
 pub(super) fn refusal(observed: &Observed<'_>, outcome: &Outcome) -> Option<String> {
     let name = observed.secret.spec.secret_name(&observed.secret.metadata);
     match outcome {
@@ -91,7 +91,7 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
     with_outlook(Verdict::yes(types::READY, reasons::ISSUED, message), Outlook::Settled)
 }
 
-/// The credential is issued, and its application is refused.
+/// The credential is issued, and its Application is rejected.
 fn application_closed(name: &str, Closed { why, is_suspended }: &Closed) -> Vec<Verdict> {
     let (reason, outlook, is) = if *is_suspended {
         (reasons::APPLICATION_SUSPENDED, Outlook::Requested(types::SUSPENDED), "suspended")
@@ -102,7 +102,7 @@ fn application_closed(name: &str, Closed { why, is_suspended }: &Closed) -> Vec<
     with_outlook(Verdict::no(types::READY, reason, message), outlook)
 }
 
-/// Whether no value is accepted that can be had from a Secret, now or before.
+/// Whether no value is accepted that a Secret contains or contained.
 fn nobody_has_a_value(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&str>) -> bool {
     let is = |state| status.versions.iter().any(|version| version.state == state);
     let is_delivering = status.rotation.as_ref().is_some_and(|rotation| rotation.step == RotationStep::Delivering);
@@ -110,13 +110,13 @@ fn nobody_has_a_value(observed: &Observed<'_>, status: &ClientSecretStatus, refu
     !is(VersionState::Active) || (is_undelivered && !is(VersionState::Retiring))
 }
 
-/// Whether no value of it will ever be accepted again, as far as the spec stays as it is.
+/// Whether no value of the credential can become valid again while the spec is unchanged.
 fn is_over(observed: &Observed<'_>, status: &ClientSecretStatus) -> bool {
     status.versions.iter().all(|version| version.state == VersionState::Retired)
         || status.expires_at.is_some_and(|end| end <= observed.now)
 }
 
-/// Only where there is more to say than Ready does.
+/// Set only if it adds information to Ready.
 fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Option<Verdict> {
     if let Some(refusal) = refusal {
         return Some(Verdict::no(types::DELIVERED, reasons::DELIVERY_FAILED, refusal));
@@ -155,7 +155,7 @@ fn contested(observed: &Observed<'_>, name: &str) -> String {
     )
 }
 
-/// The message changes with each warning, and with nothing else: who is told of a changed message is told once of each.
+/// The message changes only with each warning: a client that reacts to changed messages is notified once for each.
 fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
     let no = |message: &str| Verdict::no(types::EXPIRING, reasons::NOT_SOON, message);
     if is_over(observed, status) {
@@ -165,7 +165,7 @@ fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
     let rotates_before =
         status.next_rotation_at.is_some_and(|at| at < end && (at > observed.now || observed.is_postponed()));
     let left = end.duration_since(observed.now);
-    // A credential that lives for an hour is not about to end from the beginning.
+    // A credential that is valid for an hour has no expiry warning from the beginning.
     let lives = status.versions.first().map_or(SignedDuration::MAX, |newest| end.duration_since(newest.created_at));
     match observed.policy.warnings.iter().filter(|warning| left <= **warning && lives > **warning).min() {
         _ if rotates_before => no("It is rotated before it ends."),
@@ -206,7 +206,7 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
     }
 }
 
-/// No rotation is under way; what the next one would run into, or that nothing starts one.
+/// No rotation is in progress; reports what would block the next one, or that nothing triggers one.
 fn not_rotating(observed: &Observed<'_>) -> Verdict {
     let no = |reason, message: String| Verdict::no(types::ROTATING, reason, format!("One value is accepted.{message}"));
     if !observed.unavailable.is_empty() {
@@ -243,7 +243,7 @@ fn asks_in_vain_for_restarts(observed: &Observed<'_>) -> bool {
     observed.policy.rollout_disabled && rotation.is_some_and(|it| it.rollout.iter().flatten().next().is_some())
 }
 
-/// Says which entries of restrictTo grant nothing; nothing when all are held, or when nobody knows what is.
+/// Reports which entries of restrictTo have no effect; empty if all are granted, or if the grants are unknown.
 fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
     let ApplicationState::Known { authority: Some(authority), .. } = &observed.application else { return None };
     let spec = &observed.secret.spec;
@@ -259,7 +259,7 @@ fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
     })
 }
 
-/// Why the credential holds nothing; `None`: it holds something, or nobody knows.
+/// Why the credential has no permissions; `None`: it has some, or they are unknown.
 fn holds_nothing(observed: &Observed<'_>) -> Option<String> {
     let ApplicationState::Known { authority: Some(authority), .. } = &observed.application else { return None };
     let spec = &observed.secret.spec;
@@ -275,7 +275,7 @@ fn holds_nothing(observed: &Observed<'_>) -> Option<String> {
     })
 }
 
-/// A duration as people say it: whole days, hours or minutes where it is that.
+/// A duration for users: in whole days, hours or minutes where possible.
 fn words(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();
     let (number, unit) = match seconds {

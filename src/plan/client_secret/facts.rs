@@ -1,4 +1,4 @@
-//! What a decision is taken from, what it may be, and what came of it.
+//! The inputs of a decision, the possible actions, and their outcomes.
 
 use std::collections::BTreeMap;
 
@@ -10,197 +10,199 @@ use crate::api::client_secret::{LifetimePolicy, RotationCause, SourceStatus, Wor
 use crate::plan::application::Closed;
 use crate::plan::content::Content;
 
-/// What the operator allows and how early it warns.
+/// The operator's limits and warning times.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// How long a version may live.
+    /// Limits on the lifetime of a version.
     pub lifetime: LifetimePolicy,
-    /// How long before its end people are told, each once; the longest first.
+    /// How long before the expiry users are warned, each once; the longest first.
     pub warnings: Vec<SignedDuration>,
-    /// The most secrets of an application that count.
+    /// Maximum number of active secrets of an Application.
     pub limit: usize,
-    /// How long it takes at most until a use is known.
+    /// Maximum delay until a use is known.
     pub usage_lag: SignedDuration,
-    /// Whether the operator restarts no workloads.
+    /// Whether this operator does not restart workloads.
     pub rollout_disabled: bool,
 }
 
-/// How far the restart of a workload has come.
+/// The progress of a workload restart.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Rollout {
     /// The workload does not exist, or its deletion was requested.
     Missing,
     /// It has not been restarted for the newest version.
     Outdated,
-    /// Its pods are being replaced; how far that is.
+    /// Its pods are being replaced; the progress.
     Progressing(String),
-    /// It has given up, or cannot do it by itself; why.
+    /// It has failed, or cannot restart automatically; the reason.
     Stuck(String),
-    /// Unknown: the operator restarts no workloads.
+    /// Unknown: this operator does not restart workloads.
     Disabled,
-    /// Every pod is one that started after the new value was delivered.
+    /// Every pod started after the new value was delivered.
     Done,
 }
 
-/// What the decision is taken from.
+/// The inputs of the decision.
 pub struct Observed<'a> {
     /// The object.
     pub secret: &'a ClientSecret,
-    /// The application it names.
+    /// The Application that it references.
     pub application: ApplicationState,
-    /// The place of this secret among those of the application, from 0, oldest first.
+    /// The rank of this secret among those of the Application, from 0, oldest first.
     pub rank: usize,
-    /// Another ClientSecret that is older and wants to deliver under the same name.
+    /// An older ClientSecret with the same delivery name.
     pub has_older_claimant: bool,
-    /// The Secret of that name.
+    /// The Secret with that name.
     pub delivered: Delivered,
-    /// UID of that Secret, as far as it was seen.
+    /// UID of that Secret, if it was seen.
     pub secret_uid: Option<u128>,
     /// The Secret to import from; `None`: the value is generated.
     pub import: Option<Import>,
-    /// When its versions were used last, by id, as far as replicas have told.
+    /// When its versions were last used, by id, as far as replicas have published.
     pub uses: BTreeMap<String, Timestamp>,
-    /// The version that its bearer asked to be rotated.
+    /// The version whose rotation its bearer requested.
     pub requested: Option<String>,
-    /// The workloads to restart, while they are being restarted.
+    /// The workloads to restart, during their restart.
     pub workloads: Vec<(Workload, Rollout)>,
-    /// Workloads that no rotation could restart, found before one is under way.
+    /// Workloads that no rotation could restart, found before a rotation.
     pub unavailable: Vec<(Workload, Rollout)>,
-    /// Labels and annotations of the delivered Secret that another client changes as often as they are put right; `None`:
-    /// none, or it is time to put them right.
+    /// Labels and annotations of the delivered Secret that another client changes whenever they are restored; `None`:
+    /// there are none, or it is time to restore them.
     pub contested: Option<String>,
-    /// What the operator allows.
+    /// The operator's limits.
     pub policy: &'a Policy,
-    /// The instant of the decision.
+    /// The time of the decision.
     pub now: Timestamp,
 }
 
-/// The application, as far as its secrets care.
+/// What secrets need to know about the Application.
 pub enum ApplicationState {
     /// It does not exist.
     Missing,
-    /// It exists but has no client id of its own; nothing can be delivered.
+    /// It exists but has no client id; nothing can be delivered.
     WithoutClientId,
     /// It has a client id, so credentials are delivered.
     Known {
-        /// What to deliver.
+        /// The content to deliver.
         content: Content,
-        /// What the application holds; `None`: not known.
+        /// The permissions of the Application; `None`: unknown.
         authority: Option<Authority>,
-        /// Why its clients are refused at present; `None`: they are not.
+        /// Why its clients are currently rejected; `None`: they are not.
         closed: Option<Closed>,
     },
 }
 
-/// The Secret of the name under which to deliver.
+/// The Secret with the delivery name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Delivered {
-    /// Nobody looked, because nothing could be delivered.
+    /// Not checked, because nothing could be delivered.
     Unknown,
-    /// None was seen. Only the API server can say for sure: `create` finds out.
+    /// None was seen. Only the API server knows for certain: `create` reveals it.
     Absent,
-    /// One of somebody else.
+    /// A Secret with another owner.
     Foreign,
-    /// One that names us as its owner and is of another type.
+    /// A Secret that names this ClientSecret as its owner and has another type.
     OtherType,
-    /// Ours, and its deletion was requested: no pod may use its value any more, and no Secret of its name can be created until it is gone.
+    /// A Secret of this ClientSecret whose deletion was requested: pods must stop using its value, and no Secret with
+    /// its name can be created until it is gone.
     Terminating {
-        /// What keeps it.
+        /// What blocks the deletion.
         finalizers: String,
     },
-    /// Ours: by the UID of its controller owner reference, or by its own UID, or because it carries all marks of ours and has
-    /// no controller.
+    /// A Secret of this ClientSecret: by the UID of its controller owner reference, or by its own UID, or because it
+    /// has all Postern metadata for this ClientSecret and no controller.
     Ours {
-        /// The version whose value it holds, if it is one that Postern delivered.
+        /// The version whose value it contains, if Postern delivered that value.
         version: Option<String>,
-        /// Whether it holds everything else that it should.
+        /// Whether all of its other content is as desired.
         contents: Contents,
-        /// Somebody set `immutable`: nothing but its metadata can be changed any more.
+        /// A client set `immutable`: only its metadata can be changed.
         immutable: bool,
     },
 }
 
-/// What is in a Secret, beside what should be.
+/// The state of a Secret's content other than the value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Contents {
-    /// It is as it should be.
+    /// It is as desired.
     Right,
-    /// It is what should have been there before.
+    /// It is what was desired previously.
     Outdated,
     /// Another client changed it.
     Changed,
-    /// Another client changed nothing but labels and annotations that spec.delivery adds.
+    /// Another client changed only labels and annotations from spec.delivery.
     Relabelled,
 }
 
 /// The Secret that a value is imported from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Import {
-    /// It does not exist, or does not carry the label that allows it: deliberately one answer, which does not show
-    /// which Secrets exist.
+    /// It does not exist, or does not have the label that allows the import: deliberately one answer, which does not
+    /// reveal which Secrets exist.
     NotFound,
     /// Its deletion was requested.
     Terminating,
-    /// It has no such key, or what is there is not text.
+    /// The key is missing, or its value is not text.
     KeyMissing,
     /// The value has a wrong length.
     WrongLength,
-    /// The value has a control character that is no line break at its end.
+    /// The value has a control character other than a line break at its end.
     ControlCharacter,
-    /// The value begins as only generated ones do.
+    /// The value has the prefix of generated values.
     LooksGenerated,
-    /// It is as it was when its value was last looked at.
+    /// It has not changed since its value was last read.
     Unchanged,
-    /// It holds a value, which may be another one.
+    /// It has a value, which may be new.
     Changed(SourceStatus),
 }
 
-/// The one thing to do.
+/// The next action.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Nothing.
     None,
-    /// Create the Secret with a new value. If one of that name exists after all, look again.
+    /// Create the Secret with a new value. If a Secret with that name exists, reconcile again.
     Create,
-    /// The Secret holds a value of ours that status does not know: a write that did not get as far as status. Record it.
+    /// The Secret contains a value that Postern issued and status does not contain: the status write is missing. Record
+    /// it.
     Adopt,
-    /// The Secret holds no value of ours, and none is in use yet: write a new one, and record it.
+    /// The Secret contains no value that Postern issued, and none is in use yet: write a new one, and record it.
     Replace,
-    /// Put our keys and labels right.
+    /// Restore Postern's keys and labels.
     Repair,
     /// Record a new value, then write it into the Secret.
     Stage(RotationCause),
-    /// Record the imported value, if it is another one.
+    /// Record the imported value, if it is new.
     Import(SourceStatus),
     /// Write the imported value into the Secret.
     Deliver,
     /// Restart the workloads that have not been restarted for the newest version.
     RollOut,
-    /// Remove the Secret: it has been there for as long as it should.
+    /// Remove the Secret: its ttl has passed.
     Remove,
 }
 
-/// What was done.
+/// The outcome of an action.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// Nothing, or nothing that changes the versions.
     Unchanged,
-    /// The Secret holds this version now, and no other was in use.
+    /// The Secret contains this version now, and no other was in use.
     Issued(Issued),
     /// This version is about to be written into the Secret.
     Staged(Issued, RotationCause),
-    /// The API server does not let the Secret be as it should; what it said.
+    /// The API server rejects the desired Secret; its message.
     Refused(String),
-    /// The value to import was looked at; if it was another one, it is this version.
+    /// The value to import was read; if it was new, it is this version.
     Imported(SourceStatus, Option<Issued>),
-    /// The Secret is gone because it was to be shown once.
+    /// The Secret is gone because of delivery mode Once.
     Removed,
 }
 
 /// A new version.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Issued {
-    /// Id inside the value.
+    /// The id in the value.
     pub id: String,
     /// As `InstallKeys::hash` writes it.
     pub verifier: String,

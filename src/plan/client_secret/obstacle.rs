@@ -1,10 +1,10 @@
-//! What keeps a credential from being delivered or from authenticating.
+//! What blocks the delivery of a credential or its authentication.
 
 use super::{ApplicationState, Delivered, Import, Observed};
 use crate::api::conditions::{reasons, types};
 use crate::plan::story::Outlook;
 
-/// One reason, with what to do about it.
+/// One reason, with its remedy.
 pub(super) struct Obstacle {
     pub(super) reason: &'static str,
     pub(super) outlook: Outlook,
@@ -27,14 +27,14 @@ impl Observed<'_> {
         self.ended().or_else(|| self.in_the_way())
     }
 
-    /// The first that has nothing to do with its age.
+    /// The first that does not depend on its rank by age.
     fn in_the_way(&self) -> Option<Obstacle> {
         let terminating = || self.is_terminating();
         self.out_of_place().or_else(|| self.import_refused()).or_else(|| self.name_conflict()).or_else(terminating)
     }
 
-    /// Whether something keeps the next step from being taken. That the value has ended does not, when the one to import
-    /// may be another.
+    /// Whether something blocks the next action. The expiry of the value does not, if a new value may be there to
+    /// import.
     pub(super) fn keeps_from_acting(&self) -> bool {
         let may_be_another = matches!(self.import, Some(Import::Changed(_))) && !self.secret.spec.is_revoked();
         let obstacle = if may_be_another { self.in_the_way() } else { self.obstacle() };
@@ -47,7 +47,7 @@ impl Observed<'_> {
             let (outlook, message) = (Outlook::Requested(types::REVOKED), message.to_owned());
             return Some(Obstacle { reason: reasons::REVOKED, outlook, message });
         }
-        // A rotation that is due gives it a new end.
+        // A due rotation gives it a new expiry.
         let issued = match self.newest() {
             Some(newest) if self.due_cause().is_none() => newest.created_at,
             _ => self.now,
@@ -158,7 +158,7 @@ impl Observed<'_> {
         Some(Obstacle::stuck(reasons::SECRET_NAME_CONFLICT, message))
     }
 
-    /// What is shown once authenticates without its Secret.
+    /// With delivery mode Once the credential authenticates without its Secret.
     fn is_terminating(&self) -> Option<Obstacle> {
         match &self.delivered {
             Delivered::Terminating { finalizers } if self.stays().is_none() => {
@@ -168,7 +168,7 @@ impl Observed<'_> {
         }
     }
 
-    /// That the Secret is being deleted, and what to do.
+    /// The message for a Secret that is being deleted, with the remedy.
     pub(super) fn terminating(&self, finalizers: &str) -> String {
         let name = self.secret.spec.secret_name(&self.secret.metadata);
         let value = if self.is_lost_for_good() { ", and its value is refused" } else { "" };

@@ -1,4 +1,4 @@
-//! The versions after something was done, and where that leaves a rotation.
+//! The versions after an action, and the resulting state of the rotation.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,9 +9,9 @@ use crate::api::client_secret::{
 use crate::api::conditions::{MESSAGE_WRITTEN_MAX, whole_second};
 use crate::api::printable::printable;
 
-/// Retired versions that status remembers, so that a log can say "retired" instead of "unknown".
+/// Retired versions kept in status, so that a log can report "retired" instead of "unknown".
 const RETIRED_KEPT: usize = 3;
-/// How much longer a value is accepted that is ended at once: a pod that has just read it may be about to use it.
+/// Grace period for a value that is ended immediately: a pod that has just read it may be about to use it.
 const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
 
 type After = (Vec<Version>, Option<RotationStatus>, Option<String>);
@@ -28,7 +28,7 @@ impl Observed<'_> {
             Outcome::Staged(issued, cause) => {
                 (self.staged_versions(issued, *cause), Some(self.delivering(*cause)), told)
             }
-            // A value whose Secret is gone is refused, also when no other can take its place.
+            // A value whose Secret is gone is rejected, even if no other value can replace it.
             _ if self.secret.spec.is_revoked() || self.is_lost_for_good() => {
                 (self.versions().iter().map(|version| self.retired(version)).collect(), None, trigger)
             }
@@ -36,7 +36,7 @@ impl Observed<'_> {
             _ if self.staged().is_some() && self.is_taken_back() => (self.without_staged(), None, trigger),
             Outcome::Unchanged | Outcome::Removed | Outcome::Refused(_) | Outcome::Imported(_, None) => {
                 let (versions, rotation) = self.aged();
-                // The trigger of the first version, and one that was taken away, are nothing to act on.
+                // The trigger of the first version, and the removal of a trigger, cause no rotation.
                 (versions, rotation, told.or_else(|| trigger.filter(|_| self.versions().is_empty())))
             }
         };
@@ -58,7 +58,7 @@ impl Observed<'_> {
         std::iter::once(new).chain(older).collect()
     }
 
-    /// The new version, the one in use, and nothing else that is accepted. With its Secret deleted none is in use: the old
+    /// The new version and the one in use; no other is accepted. If the Secret was deleted, none is in use: the old
     /// value ends now, whether or not the new one can be delivered.
     fn staged_versions(&self, issued: &Issued, cause: RotationCause) -> Vec<Version> {
         let is_deleted = cause == RotationCause::SecretLost && self.delivered == Delivered::Absent;
@@ -72,7 +72,7 @@ impl Observed<'_> {
             _ => self.retired_at_once(version),
         };
         let mut versions = self.succeeded(issued, old);
-        // Nobody ever had it.
+        // No client ever had it.
         versions.retain(|version| {
             version.id == issued.id || undelivered.is_none_or(|undelivered| version.id != undelivered.id)
         });
@@ -91,7 +91,7 @@ impl Observed<'_> {
         }
     }
 
-    /// The staged version is delivered: the old one gets its end.
+    /// Activates the delivered version: the old one gets its end.
     fn promoted(&self, trigger: Option<String>) -> After {
         let now = whole_second(self.now);
         let cause = self.staged().map_or(RotationCause::SecretLost, |staged| staged.cause);
@@ -120,7 +120,7 @@ impl Observed<'_> {
         (versions, rotation, trigger)
     }
 
-    /// What was staged is not wanted any more, and was never delivered.
+    /// Drops the staged version, which is no longer needed and was never delivered.
     fn without_staged(&self) -> Vec<Version> {
         if self.staged().is_none() || self.staged_is_delivered() {
             return self.versions().to_vec();
@@ -132,7 +132,7 @@ impl Observed<'_> {
         self.versions().iter().skip(1).map(back).collect()
     }
 
-    /// The same versions at a later instant, with another overlap, or after workloads have rolled.
+    /// The same versions at a later time, with another overlap, or after workloads have restarted.
     fn aged(&self) -> (Vec<Version>, Option<RotationStatus>) {
         let told = self.status().and_then(|status| status.rotation.as_deref()).cloned();
         let versions: Vec<Version> = self.versions().iter().map(|version| self.older(version, told.as_ref())).collect();
@@ -162,7 +162,7 @@ impl Observed<'_> {
         version
     }
 
-    /// Where the rotation is after `told`: workloads roll, then the old value falls silent, or its overlap ends.
+    /// The step of the rotation after `told`: workloads restart, then the old value becomes idle, or its overlap ends.
     fn next_step(&self, versions: &[Version], told: &RotationStatus) -> Option<RotationStatus> {
         let spec = self.secret.spec.rotation.as_ref();
         let old = versions.iter().find(|version| version.state == VersionState::Retiring);
@@ -190,7 +190,7 @@ impl Observed<'_> {
         Some(RotationStatus { step, since, waits_for, requested: self.request().cloned(), ..told.clone() })
     }
 
-    /// What is still to be restarted, workload by workload.
+    /// The pending restarts, by workload.
     fn rolling(&self) -> String {
         let open = self.workloads.iter().filter_map(|(workload, rollout)| {
             Some(match rollout {
@@ -211,16 +211,17 @@ impl Observed<'_> {
         if open.is_empty() { "Workloads to be restarted.".to_owned() } else { format!("{}.", open.join("; ")) }
     }
 
-    /// Nothing asks any more for the value that is on its way.
+    /// Whether the staged value is no longer requested.
     fn is_taken_back(&self) -> bool {
         matches!(self.delivered, Delivered::Ours { .. } | Delivered::Absent)
             && self.obstacle().is_none()
             && self.rotation_cause().is_none()
     }
 
-    /// The Secret that held the value belongs to somebody else now, is being deleted, or is gone and cannot be made again.
+    /// Whether the Secret with the value belongs to another owner now, is being deleted, or is gone and cannot be
+    /// recreated.
     pub(super) fn is_lost_for_good(&self) -> bool {
-        // What is shown once lives on without its Secret.
+        // With delivery mode Once the credential remains valid without its Secret.
         let should_be_there = self.stays().is_none();
         match self.delivered {
             Delivered::Foreign | Delivered::OtherType => should_be_there,
@@ -231,8 +232,9 @@ impl Observed<'_> {
         }
     }
 
-    /// How many losses of the Secret to count, each of which ends tokens: when its value is to be replaced, and when a value
-    /// that was accepted until then ends. A value that could not be delivered and is recorded again is no new loss.
+    /// How many losses of the Secret to add, each of which invalidates tokens: one when its value is to be replaced,
+    /// and one when a value that was accepted until then ends. A value that could not be delivered and is recorded
+    /// again is not a new loss.
     pub(super) fn losses_by(&self, outcome: &Outcome) -> i64 {
         let is_lost = match outcome {
             Outcome::Staged(issued, RotationCause::SecretLost) => {
@@ -253,14 +255,14 @@ impl Observed<'_> {
         i64::from(is_lost)
     }
 
-    /// Also of a value that has ended: after a leak it is the one that people look for.
+    /// Also for a value that has ended: after a leak it is the one that users search for.
     fn with_last_use(&self, version: &Version) -> Version {
         let last_used_at = version.last_used_at.max(self.uses.get(&version.id).copied());
         Version { last_used_at, ..version.clone() }
     }
 
     fn retired_at_once(&self, version: &Version) -> Version {
-        // To the millisecond: a whole second would take away most of the time.
+        // In milliseconds: rounding to a second would remove most of the time.
         let until = Timestamp::from_millisecond(self.now.as_millisecond()).unwrap_or(self.now) + AT_ONCE;
         let until = version.retires_at.map_or(until, |planned| planned.min(until));
         Version { state: VersionState::Retired, retires_at: Some(until), ..self.with_last_use(version) }
