@@ -8,6 +8,7 @@ use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::send_if_new;
 use crate::chain::chain;
 
 /// Name of the Lease.
@@ -35,7 +36,7 @@ pub async fn hold(
         let tell = async {
             loop {
                 let now = *held.borrow_and_update();
-                leading.send_if_modified(|leading| std::mem::replace(leading, now) != now);
+                send_if_new(&leading, now);
                 if held.changed().await.is_err() {
                     return;
                 }

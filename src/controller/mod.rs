@@ -25,6 +25,7 @@ mod import_checks;
 mod inspect;
 mod keystore;
 mod lease;
+mod news;
 mod pace;
 mod params;
 mod propagation;
@@ -35,7 +36,7 @@ mod rollout;
 mod secret_content;
 mod series;
 mod service_user;
-mod tls;
+mod tls_secret;
 mod turns;
 mod undelivered;
 mod urgent;
@@ -64,7 +65,8 @@ use queue::{Next, Queue};
 pub(crate) use error::Error;
 pub use keystore::await_keys;
 pub use lease::hold as hold_lease;
-pub use tls::keep as keep_certificate;
+pub(crate) use news::send_if_new;
+pub use tls_secret::keep as keep_certificate;
 
 /// Concurrent reconciliations of one kind. The API server creates the most Secrets per second at about this concurrency
 /// (measured: 490/s with 1, 1,200/s with 16, 1,100/s with 64).

@@ -1,23 +1,9 @@
-//! Reads the few fields of DER structures (X.690) that we need from our own keys and certificates.
+//! Reads the few fields of DER structures (X.690) that we need from our own keys.
 
 /// Tag of INTEGER.
 pub(crate) const INTEGER: u8 = 0x02;
-/// Tag of OCTET STRING.
-pub(crate) const OCTET_STRING: u8 = 0x04;
-/// Tag of OBJECT IDENTIFIER.
-pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 /// Tag of SEQUENCE.
 pub(crate) const SEQUENCE: u8 = 0x30;
-/// Tag of `UTCTime`.
-pub(crate) const UTC_TIME: u8 = 0x17;
-/// Tag of `GeneralizedTime`.
-pub(crate) const GENERALIZED_TIME: u8 = 0x18;
-/// Tag of the extensions of a certificate (RFC 5280 §4.1).
-pub(crate) const EXTENSIONS: u8 = 0xa3;
-/// Tag of a DNS name among alternative names (RFC 5280 §4.2.1.6).
-pub(crate) const DNS_NAME: u8 = 0x82;
-/// Tag of an IP address among alternative names.
-pub(crate) const IP_ADDRESS: u8 = 0x87;
 
 /// The unread bytes.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! secret ──value──▶ install_key ──verifier──▶ status         signing ──▶ keyset ──▶ jwt
-//!    │                  ├──▶ opaque                          tls (the endpoint's own certificate)
+//!    │                  ├──▶ opaque                          certificate ──▶ ca ──▶ own_certificate
 //!    │                  └──▶ delivery_mac (on what is delivered)
 //!    └────────────▶ mac (remembers successes per process)
 //! ```
@@ -10,6 +10,8 @@
 //! Boundary: bytes in, bytes out. No Kubernetes, no HTTP, no I/O; time is an argument, and only [`random`] provides
 //! randomness.
 
+pub mod ca;
+pub mod certificate;
 pub mod delivery_mac;
 mod der;
 pub mod install_key;
@@ -17,8 +19,8 @@ pub mod jwt;
 pub mod keyset;
 pub mod mac;
 pub mod opaque;
+pub mod own_certificate;
 pub mod random;
 pub mod secret;
 pub mod signing;
-pub mod tls;
 mod verifier;

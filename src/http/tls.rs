@@ -188,10 +188,11 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::tls::{Leaf, self_signed};
+    use crate::crypto::ca::{Ca, Leaf};
 
     fn leaf() -> Leaf {
-        self_signed(&["localhost".to_owned()], "2026-11-22T02:00:00Z".parse().unwrap()).unwrap().leaf
+        let now = "2026-11-22T02:00:00Z".parse().unwrap();
+        Ca::generate(now).unwrap().sign_leaf(&["localhost".to_owned()], now).unwrap()
     }
 
     fn in_use(certificate: &TlsCertificate) -> Vec<u8> {
@@ -199,21 +200,25 @@ mod tests {
     }
 
     fn der(leaf: &Leaf) -> Vec<u8> {
-        CertificateDer::from_pem_slice(leaf.cert_pem.as_bytes()).unwrap().to_vec()
+        leaf.certificate.der().to_vec()
+    }
+
+    fn pem(leaf: &Leaf) -> Vec<u8> {
+        leaf.certificate.to_pem().into_bytes()
     }
 
     #[test]
     fn t9_a_mismatched_or_unreadable_pair_is_refused_and_the_good_one_stays() {
         let (good, other) = (leaf(), leaf());
         let key = |leaf: &Leaf| leaf.key_pem.expose_secret().as_bytes().to_vec();
-        let certificate = TlsCertificate::new(good.cert_pem.as_bytes(), &key(&good)).unwrap();
+        let certificate = TlsCertificate::new(&pem(&good), &key(&good)).unwrap();
         let replace = |cert: &[u8], key: &[u8]| certificate.replace(cert, key).unwrap_err();
-        assert!(matches!(replace(other.cert_pem.as_bytes(), &key(&good)), TlsError::Mismatch));
+        assert!(matches!(replace(&pem(&other), &key(&good)), TlsError::Mismatch));
         assert!(matches!(replace(b"", &key(&good)), TlsError::NoCertificate));
-        assert!(matches!(replace(&other.cert_pem.as_bytes()[..200], &key(&other)), TlsError::NoCertificate));
-        assert!(matches!(replace(other.cert_pem.as_bytes(), b"nonsense"), TlsError::NoKey));
+        assert!(matches!(replace(&pem(&other)[..200], &key(&other)), TlsError::NoCertificate));
+        assert!(matches!(replace(&pem(&other), b"nonsense"), TlsError::NoKey));
         assert_eq!(in_use(&certificate), der(&good));
-        certificate.replace(other.cert_pem.as_bytes(), &key(&other)).unwrap();
+        certificate.replace(&pem(&other), &key(&other)).unwrap();
         assert_eq!(in_use(&certificate), der(&other));
     }
 
@@ -222,13 +227,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = TlsFiles { cert: dir.path().join("tls.crt"), key: dir.path().join("tls.key") };
         let (first, second) = (leaf(), leaf());
-        std::fs::write(&files.cert, &first.cert_pem).unwrap();
+        std::fs::write(&files.cert, pem(&first)).unwrap();
         std::fs::write(&files.key, first.key_pem.expose_secret()).unwrap();
         let certificate = files.load().await.unwrap();
         let mut watched = Watched::default();
         watched.see(&files, files.read().await, &certificate);
 
-        std::fs::write(&files.cert, &second.cert_pem).unwrap();
+        std::fs::write(&files.cert, pem(&second)).unwrap();
         watched.see(&files, files.read().await, &certificate);
         assert!(watched.warned);
         assert_eq!(in_use(&certificate), der(&first), "new certificate, old key");
@@ -248,8 +253,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = TlsFiles { cert: dir.path().join("tls.crt"), key: dir.path().join("tls.key") };
         let pair = leaf();
-        let certificate =
-            TlsCertificate::new(pair.cert_pem.as_bytes(), pair.key_pem.expose_secret().as_bytes()).unwrap();
+        let certificate = TlsCertificate::new(&pem(&pair), pair.key_pem.expose_secret().as_bytes()).unwrap();
         let shutdown = CancellationToken::new();
         shutdown.cancel();
         files.watch_every(Duration::from_hours(1), certificate, shutdown).await;

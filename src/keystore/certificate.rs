@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use crate::api::terminating::{finalizers, is_terminating};
+use crate::crypto::ca::CertificateError;
 use crate::crypto::secret::SecretValue;
-use crate::crypto::tls::CertificateError;
 
 /// Name of the Secret.
 pub(crate) const CERTIFICATE: &str = "postern-tls";
@@ -13,6 +13,8 @@ pub(crate) const CERT: &str = "tls.crt";
 pub(crate) const KEY: &str = "tls.key";
 pub(crate) const CA_CERT: &str = "ca.crt";
 pub(crate) const CA_KEY: &str = "ca.key";
+/// The CAs before, which clients may still trust. The entry may be absent.
+pub(crate) const PREVIOUS_CAS: &str = "previous-ca.crt";
 
 /// The pair to serve, in PEM.
 #[derive(Debug)]

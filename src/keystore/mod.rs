@@ -6,7 +6,7 @@
 mod certificate;
 mod keys;
 
-pub(crate) use certificate::{CA_CERT, CA_KEY, CERT, CERTIFICATE, KEY, entry, find as find_certificate};
+pub(crate) use certificate::{CA_CERT, CA_KEY, CERT, CERTIFICATE, KEY, PREVIOUS_CAS, entry, find as find_certificate};
 pub use certificate::{StoredCertificate, TlsStoreError, read_certificate};
 pub(crate) use keys::{ALGORITHMS, CURRENT, Data, INSTALL_KEY, SIGNING_KEYS, find, install_keys, signing_keys};
 pub use keys::{KeystoreError, StoredKeys, read_keys};

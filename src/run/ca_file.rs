@@ -1,15 +1,13 @@
 //! The CA of a certificate that Postern is given, for the Secrets that it delivers (`--ca-file`).
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::watch;
+
+use crate::controller::send_if_new;
+use crate::crypto::certificate::Certificate;
 
 type Ca = Option<Arc<str>>;
 
@@ -36,7 +34,7 @@ pub(super) async fn follow(file: PathBuf) -> watch::Receiver<Ca> {
         while !ca.is_closed() {
             tokio::time::sleep(LOOK_EVERY).await;
             if let Some(found) = seen.take(read(&file).await, Instant::now()) {
-                ca.send_if_modified(|known| std::mem::replace(known, found.clone()) != found);
+                send_if_new(&ca, found);
             }
         }
     });
@@ -92,23 +90,13 @@ async fn read(file: &Path) -> Result<Ca, String> {
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let pem: String = certificates.iter().flatten().map(|certificate| encoded(certificate)).collect();
+    let certificates = Certificate::all(&String::from_utf8_lossy(&text));
+    let pem: String = certificates.iter().flatten().map(Certificate::to_pem).collect();
     match pem.len() {
         0 => Err(format!("{} holds no certificate in PEM", file.display())),
         1..=LONGEST => Ok(Some(pem.into())),
         _ => Err(format!("{} is longer than {LONGEST} bytes: keep only the CA of the endpoint in it", file.display())),
     }
-}
-
-/// PEM (RFC 7468).
-fn encoded(certificate: &[u8]) -> String {
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
-        let _ = writeln!(pem, "{}", String::from_utf8_lossy(line));
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ async fn the_rust_crate_oauth2_gets_a_token() {
 async fn curl_gets_a_token_with_the_files_that_a_pod_mounts() {
     let scene = Scene::set("curl").await;
     let credential = &scene.credential;
-    let ca = ca_file(credential);
+    let ca = ca_file(credential.key("ca.crt"));
     for replica in &scene.tenant.cluster.replicas {
         let mut curl = Command::new("curl");
         curl.args(["--disable", "--noproxy", "*", "--silent", "--fail-with-body", "--cacert"])
@@ -107,7 +107,12 @@ impl Scene {
 
     /// Runs a client against every replica, and returns what it prints.
     pub(crate) fn everywhere(&self, client: impl Fn() -> Command) -> Vec<Value> {
-        let ca_file = ca_file(&self.credential);
+        self.everywhere_trusting(self.credential.key("ca.crt"), client)
+    }
+
+    /// The same, of a client that trusts these CAs.
+    pub(crate) fn everywhere_trusting(&self, cas: &str, client: impl Fn() -> Command) -> Vec<Value> {
+        let ca_file = ca_file(cas);
         let replicas = self.tenant.cluster.replicas.iter();
         let answers = replicas.map(|replica| {
             let mut client = client();
@@ -125,8 +130,8 @@ impl Scene {
 }
 
 /// The CA as a pod mounts it.
-fn ca_file(credential: &Credential) -> NamedTempFile {
+fn ca_file(cas: &str) -> NamedTempFile {
     let file = NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), credential.key("ca.crt")).expect("write the CA");
+    std::fs::write(file.path(), cas).expect("write the CA");
     file
 }

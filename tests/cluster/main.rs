@@ -17,6 +17,7 @@ mod apache;
 mod author_rights;
 mod authority;
 mod bearers;
+mod ca_rotation;
 mod chart;
 mod chosen_client_ids;
 mod crash;

@@ -10,11 +10,10 @@ use hyper::body::{Bytes, Frame};
 use hyper::client::conn::http2::{Connection, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use jiff::Timestamp;
-use postern::crypto::tls::{Leaf, SelfSigned, renew, self_signed};
+use postern::crypto::ca::{Ca, Leaf};
 use postern::http::server::{ServerLimits, Timeouts};
 use postern::http::tls::TlsCertificate;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,7 +27,7 @@ use crate::world::{FORM, GRANT, Options, World};
 
 pub(crate) struct Secured {
     pub(crate) world: World,
-    made: SelfSigned,
+    ca: Ca,
     certificate: Arc<TlsCertificate>,
 }
 
@@ -42,15 +41,15 @@ fn names() -> Vec<String> {
 }
 
 pub(crate) async fn secured(server: ServerLimits) -> Secured {
-    let made = self_signed(&names(), machine_now()).unwrap();
-    let certificate = certificate(&made.leaf);
+    let ca = Ca::generate(machine_now()).unwrap();
+    let certificate = certificate(&ca.sign_leaf(&names(), machine_now()).unwrap());
     let tls = Some(certificate.server_config().unwrap());
     let world = World::start_with(Options { server, tls, ..Options::default() }).await;
-    Secured { world, made, certificate }
+    Secured { world, ca, certificate }
 }
 
 fn certificate(leaf: &Leaf) -> Arc<TlsCertificate> {
-    TlsCertificate::new(leaf.cert_pem.as_bytes(), leaf.key_pem.expose_secret().as_bytes()).unwrap()
+    TlsCertificate::new(leaf.certificate.to_pem().as_bytes(), leaf.key_pem.expose_secret().as_bytes()).unwrap()
 }
 
 impl Secured {
@@ -60,7 +59,7 @@ impl Secured {
         alpn: &[&[u8]],
     ) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.made.ca_cert_pem.as_bytes()).unwrap()).unwrap();
+        roots.add(self.ca.certificate().der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
@@ -243,11 +242,12 @@ async fn t9_a_new_certificate_serves_new_connections_without_a_restart() {
     let secured = secured(ServerLimits::default()).await;
     let presented = async || secured.connect(&[&TLS13], &[]).await.get_ref().1.peer_certificates().unwrap()[0].to_vec();
     let before = presented().await;
-    let renewed = renew(&secured.made.ca_cert_pem, &secured.made.ca_key_pem, &names(), machine_now()).unwrap();
-    secured.certificate.replace(renewed.cert_pem.as_bytes(), renewed.key_pem.expose_secret().as_bytes()).unwrap();
+    let renewed = secured.ca.sign_leaf(&names(), machine_now()).unwrap();
+    let pem = renewed.certificate.to_pem();
+    secured.certificate.replace(pem.as_bytes(), renewed.key_pem.expose_secret().as_bytes()).unwrap();
     let after = presented().await;
     assert_ne!(before, after);
-    assert_eq!(after, CertificateDer::from_pem_slice(renewed.cert_pem.as_bytes()).unwrap().to_vec());
+    assert_eq!(after, renewed.certificate.der().to_vec());
 }
 
 #[tokio::test]

@@ -12,13 +12,18 @@ pub fn private(secrets: &[Value]) -> Vec<String> {
     let mut forms = Vec::new();
     for secret in secrets.iter().filter(|secret| secret["type"] != "helm.sh/release.v1") {
         let is_own = secret["metadata"]["namespace"] == OPERATOR_NAMESPACE;
-        for (key, value) in secret["data"].as_object().into_iter().flatten() {
+        let entries = secret["data"].as_object().into_iter().flatten().map(|(key, value)| {
             let encoded = value.as_str().expect("base64");
             let decoded = BASE64_STANDARD.decode(encoded).expect("base64");
-            let decoded = String::from_utf8(decoded).unwrap_or_default();
-            if is_own && !["ca.crt", "tls.crt"].contains(&key.as_str()) && encoded.len() > 30 {
-                // The lines of a PEM file, as a log would show them.
-                forms.extend(decoded.lines().filter(|line| line.len() > 30).map(str::to_owned));
+            (key, encoded, String::from_utf8(decoded).unwrap_or_default())
+        });
+        let (certificates, others): (Vec<_>, Vec<_>) = entries.partition(|(key, ..)| key.ends_with(".crt"));
+        for (_, encoded, decoded) in others {
+            if is_own && encoded.len() > 30 {
+                // The lines of a PEM file, as a log would show them. A private key contains the public key.
+                let is_public = |line: &str| certificates.iter().any(|(.., text)| text.contains(line));
+                let lines = decoded.lines().filter(|line| line.len() > 30 && !is_public(line));
+                forms.extend(lines.map(str::to_owned));
                 forms.push(encoded.to_owned());
             } else if decoded.starts_with("pst_") {
                 forms.extend([decoded, encoded.to_owned()]);
