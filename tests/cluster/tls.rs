@@ -136,6 +136,22 @@ async fn a_damaged_certificate_of_its_own_is_named_and_waited_for() {
         kubernetes.merge("Secret", OPERATOR_NAMESPACE, SECRET, backup).await.unwrap();
         replica.ready().await;
     }
+
+    // A CA that cannot sign any more does not prevent that its certificate is served.
+    replica.process().terminate();
+    replica.process().ended().await;
+    let damage =
+        json!({"metadata": {"annotations": {"postern.dev/rotate": "now"}}, "stringData": {"ca.key": other.as_str()}});
+    kubernetes.merge("Secret", OPERATOR_NAMESPACE, SECRET, damage).await.unwrap();
+    kubernetes.delete("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await;
+    cluster.launch(replica);
+    says(&replica.log, "the key is not the one of the CA's certificate").await;
+    replica.ready().await;
+    eventually("its CA is published", async || {
+        let found = kubernetes.find("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await;
+        holds(found.is_some(), "it is not")
+    })
+    .await;
 }
 
 /// A certificate of 127.0.0.1 that vouches for itself, and its key, in PEM.

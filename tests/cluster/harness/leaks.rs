@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::controlplane::OPERATOR_NAMESPACE;
 
+/// The public entries of the operator's own Secrets.
+const CERTIFICATES: [&str; 3] = ["ca.crt", "previous-ca.crt", "tls.crt"];
+
 /// What must stay secret of these Secrets: the operator's own keys, and the generated values that it delivered.
 pub fn private(secrets: &[Value]) -> Vec<String> {
     let mut forms = Vec::new();
@@ -17,7 +20,8 @@ pub fn private(secrets: &[Value]) -> Vec<String> {
             let decoded = BASE64_STANDARD.decode(encoded).expect("base64");
             (key, encoded, String::from_utf8(decoded).unwrap_or_default())
         });
-        let (certificates, others): (Vec<_>, Vec<_>) = entries.partition(|(key, ..)| key.ends_with(".crt"));
+        let (certificates, others): (Vec<_>, Vec<_>) =
+            entries.partition(|(key, ..)| CERTIFICATES.contains(&key.as_str()));
         for (_, encoded, decoded) in others {
             if is_own && encoded.len() > 30 {
                 // The lines of a PEM file, as a log would show them. A private key contains the public key.
