@@ -1,13 +1,13 @@
 //! The command line. Every flag is an environment variable too; bad values end the program with one clear line.
 
-mod certificate_name;
 mod common;
 mod control;
+mod error_format;
 mod explain;
-mod line;
 mod policy;
 mod serve;
 mod size;
+mod subject_alt_name;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -15,8 +15,8 @@ use crate::api::duration::ConfigDuration;
 
 pub use common::CommonArgs;
 pub use control::ControlArgs;
+pub use error_format::one_line;
 pub use explain::{ExplainArgs, What};
-pub use line::one_line;
 pub use policy::PolicyArgs;
 pub use serve::ServeArgs;
 

@@ -14,13 +14,13 @@ mod audience;
 mod claims;
 mod client;
 mod error;
-mod facts;
 mod gather;
 mod group;
-mod held;
-mod parts;
+mod permissions;
 mod print;
 mod secret;
+mod snapshot;
+mod status;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -37,7 +37,7 @@ use crate::api::client_secret::LifetimePolicy;
 use crate::clock::{Clock, SystemClock};
 use claims::ClientName;
 
-pub use crate::connection::Access;
+pub use crate::kube_client::Access;
 pub use error::ExplainError;
 
 /// Limit of the text that is read as a token. Postern's tokens have one or two kilobytes.

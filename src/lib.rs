@@ -9,21 +9,19 @@
 //! modules that each module may use; `tests/layering.rs` enforces the list.
 
 pub mod api;
-pub mod chain;
+pub mod cache;
 pub mod cli;
 pub mod clock;
-pub mod connection;
 pub mod controller;
 pub mod crypto;
 pub mod explain;
 pub mod http;
-pub mod index;
 pub mod keystore;
-pub mod model;
+pub mod kube_client;
 pub mod oauth;
 pub mod plan;
-pub mod pool;
-pub mod rate;
+pub mod read_model;
+pub mod replica_state;
 pub mod run;
-pub mod shares;
 pub mod telemetry;
+pub mod util;

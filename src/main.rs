@@ -5,10 +5,10 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use postern::chain::chain;
 use postern::cli::{Cli, Command, ExplainArgs, one_line};
 use postern::explain::ExplainError;
 use postern::run::Parts;
+use postern::util::error_chain::chain;
 use tikv_jemallocator::Jemalloc;
 
 /// Returns memory to the system after a burst, on a dedicated thread: glibc keeps twice as much.

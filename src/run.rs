@@ -13,7 +13,7 @@ mod ca_file;
 mod certificate;
 mod control;
 mod error;
-mod expiring;
+mod expiry_metrics;
 mod metrics_access;
 mod process;
 mod serve;
@@ -24,10 +24,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache;
+use crate::cache::Kind;
 use crate::cli::{CommonArgs, ControlArgs, ControlCommand, RunCommand, ServeArgs, ServeCommand};
 use crate::crypto::random;
 use crate::http::{health, metrics, small_server};
-use crate::model::{self, Kind};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::check_documentation;
 use crate::telemetry::{self, logs};
@@ -114,12 +115,12 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     tokio::spawn(small_server::serve(metrics_listener, metrics, done.clone()));
     let kinds = if control.is_some() { Kind::ALL.to_vec() } else { Kind::served().collect() };
     let policy = &process.args.policy;
-    let limits = model::Limits {
+    let limits = cache::Limits {
         secrets_per_application: policy.secrets_per_application(),
         objects_per_namespace: policy.objects_per_namespace(),
     };
     let (namespace, location) = (&process.args.namespace, policy.namespace_location());
-    let mut watches = model::start(&process.client, namespace, process.clock, limits, location, &kinds, subscribers);
+    let mut watches = cache::start(&process.client, namespace, process.clock, limits, location, &kinds, subscribers);
     let tasks = &mut watches.tasks;
     let lease = control.map(|control| control.start(tasks, watches.model.clone(), &stop));
     let mut endpoint = match (serving, token_listener) {

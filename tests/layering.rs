@@ -24,18 +24,15 @@ const HTTP: &[&str] = &["axum", "hyper", "hyper_util", "tower"];
 /// `run`, `cli`, `lib` and `main` may use everything.
 const LAYERS: &[Layer] = &[
     Layer { name: "api", may_use: &[], must_not_know: HTTP },
-    // A leaf that every module may use.
-    Layer { name: "chain", may_use: &[], must_not_know: KUBERNETES },
+    // Small tools, which every module may use.
+    Layer { name: "util", may_use: &[], must_not_know: KUBERNETES },
     // An HTTP client of the API server; not a server.
-    Layer { name: "connection", may_use: &[], must_not_know: &["axum"] },
+    Layer { name: "kube_client", may_use: &[], must_not_know: &["axum"] },
     Layer { name: "clock", may_use: &[], must_not_know: KUBERNETES },
-    Layer { name: "pool", may_use: &[], must_not_know: KUBERNETES },
-    Layer { name: "rate", may_use: &[], must_not_know: KUBERNETES },
-    Layer { name: "shares", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "telemetry", may_use: &["clock"], must_not_know: KUBERNETES },
     Layer { name: "crypto", may_use: &["clock"], must_not_know: KUBERNETES },
-    Layer { name: "oauth", may_use: &["crypto", "clock", "shares"], must_not_know: KUBERNETES },
-    Layer { name: "http", may_use: &["oauth", "crypto", "clock", "shares", "telemetry"], must_not_know: KUBERNETES },
+    Layer { name: "oauth", may_use: &["crypto", "clock"], must_not_know: KUBERNETES },
+    Layer { name: "http", may_use: &["oauth", "crypto", "clock", "telemetry"], must_not_know: KUBERNETES },
     // Pure decisions: no clients, no async, no clock, no randomness, no plaintext secrets.
     Layer {
         name: "plan",
@@ -43,25 +40,28 @@ const LAYERS: &[Layer] = &[
         must_not_know: &["kube", "kube_lease_manager", "tokio", "secrecy", "aws_lc_rs"],
     },
     // Shared by the watches of both halves.
-    Layer { name: "model", may_use: &["api", "clock", "pool"], must_not_know: HTTP },
+    Layer { name: "cache", may_use: &["api", "clock"], must_not_know: HTTP },
+    // What the replicas publish to each other and to the controller.
+    Layer { name: "replica_state", may_use: &["api", "cache", "clock", "crypto", "oauth"], must_not_know: HTTP },
+    // Implements the protocol's view of the objects, with what other replicas have published.
     Layer {
-        name: "index",
-        may_use: &["api", "clock", "crypto", "oauth", "model", "pool", "rate", "shares"],
+        name: "read_model",
+        may_use: &["api", "cache", "clock", "crypto", "oauth", "replica_state"],
         must_not_know: HTTP,
     },
     // Reads with the caller's rights, calls the decisions of other modules, and prints; not a server.
-    Layer { name: "explain", may_use: &["api", "plan", "clock", "connection"], must_not_know: HTTP },
+    Layer { name: "explain", may_use: &["api", "plan", "clock", "kube_client"], must_not_know: HTTP },
     // Reads what the controller creates for the installation. Both halves may read.
     Layer { name: "keystore", may_use: &["api", "crypto"], must_not_know: HTTP },
     Layer {
         name: "controller",
-        may_use: &["api", "plan", "crypto", "clock", "keystore", "model", "shares"],
+        may_use: &["api", "plan", "crypto", "clock", "keystore", "cache"],
         must_not_know: HTTP,
     },
 ];
 
 /// Modules that must not depend on HTTP, in addition to their row of the table.
-const NO_HTTP: &[&str] = &["clock", "pool", "rate", "shares", "telemetry", "crypto", "oauth", "plan"];
+const NO_HTTP: &[&str] = &["clock", "util", "telemetry", "crypto", "oauth", "plan"];
 
 #[test]
 fn modules_use_only_what_the_table_allows() {
@@ -70,7 +70,7 @@ fn modules_use_only_what_the_table_allows() {
         let banned: Vec<&str> =
             layer.must_not_know.iter().chain(if NO_HTTP.contains(&layer.name) { HTTP } else { &[] }).copied().collect();
         for (file, line) in code_of(layer.name) {
-            let allowed = |module: &str| [layer.name, "chain"].contains(&module) || layer.may_use.contains(&module);
+            let allowed = |module: &str| [layer.name, "util"].contains(&module) || layer.may_use.contains(&module);
             for module in paths_after(&line, "crate").into_iter().filter(|module| !allowed(module)) {
                 wrong.push(format!("{}: {} may not use crate::{module}", file.display(), layer.name));
             }
@@ -115,8 +115,8 @@ fn every_module_has_a_row() {
 #[test]
 fn the_test_sees_what_it_looks_for() {
     assert_eq!(paths_after("use crate::api::names;", "crate"), ["api"]);
-    assert_eq!(paths_after("    let x = crate::index::Index::new(crate::api::A);", "crate"), ["index", "api"]);
-    assert_eq!(paths_after("use crate::{api, index};", "crate"), ["{api, index}"]);
+    assert_eq!(paths_after("    let x = crate::cache::Store::new(crate::api::A);", "crate"), ["cache", "api"]);
+    assert_eq!(paths_after("use crate::{api, cache};", "crate"), ["{api, cache}"]);
     assert_eq!(paths_after("pub(crate) use kube::Client;", "kube"), ["Client"]);
     assert!(paths_after("use kube_runtime::x; my_kube::y", "kube").is_empty());
     assert!(LAYERS.iter().all(|layer| !code_of(layer.name).is_empty()));

@@ -9,21 +9,21 @@
 //! Each section appends what it measured to a file, from which `goals report` prints the table.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
+mod apiserver_baseline;
 mod attack;
+mod authority_change_latency;
 mod baseline;
-mod burst;
+mod bulk_create;
 mod cgroup;
-mod changes;
-mod clients;
 mod cluster;
 mod endpoint;
 mod floods;
-mod floor;
+mod group_fanout;
 mod http;
 mod introspection;
 mod load;
 mod machine;
-mod members;
+mod memory_per_client;
 mod operator;
 mod report;
 mod revocation;
@@ -60,11 +60,11 @@ fn run(args: &[&str]) -> Result<()> {
     match args {
         ["machine"] => machine::print_facts(),
         ["endpoint"] => measuring(endpoint::measure()),
-        ["burst"] => measuring(burst::measure(&burst::DEEP)),
-        ["burst-wide"] => measuring(burst::measure(&burst::WIDE)),
-        ["clients"] => measuring(clients::measure()),
+        ["burst"] => measuring(bulk_create::measure(&bulk_create::DEEP)),
+        ["burst-wide"] => measuring(bulk_create::measure(&bulk_create::WIDE)),
+        ["clients"] => measuring(memory_per_client::measure()),
         ["floods"] => measuring(floods::measure()),
-        ["members"] => measuring(members::measure()),
+        ["members"] => measuring(group_fanout::measure()),
         ["tenants"] => measuring(tenants::measure()),
         ["report"] => report::print(),
         ["baseline", address, clients] => baseline::run(address.parse()?, clients),

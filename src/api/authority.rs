@@ -257,5 +257,4 @@ pub fn next_epoch(epoch: Option<i64>, recorded: Option<&str>, fingerprint: &str)
 }
 
 #[cfg(test)]
-#[path = "authority_tests.rs"]
 mod tests;

@@ -18,7 +18,7 @@ mod lifetime;
 mod rotation;
 mod source;
 mod status;
-mod uses;
+mod usages;
 
 pub use delivery::{Delivery, DeliveryMode, Entry, KeySet, TTL_DEFAULT};
 pub use lifetime::{EXPIRES_IN_DEFAULT, LifetimePolicy};
@@ -28,7 +28,7 @@ pub use status::{
     ClientSecretStatus, DeliveryStatus, RotationCause, RotationStatus, RotationStep, SourceStatus, Version,
     VersionState,
 };
-pub use uses::Use;
+pub use usages::Use;
 
 /// One credential of an application.
 #[derive(CustomResource, Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]

@@ -279,5 +279,4 @@ pub(super) fn given_instant(_: &mut SchemaGenerator) -> Schema {
 }
 
 #[cfg(test)]
-#[path = "schema_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::certificate_name;
+use super::subject_alt_name;
 
 /// How credentials are issued.
 #[derive(Args, Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct ControlArgs {
         hide_env_values = true,
         value_name = "NAME",
         value_delimiter = ',',
-        value_parser = certificate_name::parse,
+        value_parser = subject_alt_name::parse,
         conflicts_with_all = ["insecure_http", "no_certificate"],
         help_heading = "TLS"
     )]

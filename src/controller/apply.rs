@@ -4,9 +4,10 @@ use kube::ResourceExt;
 use kube::api::Patch;
 use serde_json::json;
 
-use super::beyond::Told;
 use super::gather::describe;
-use super::{Context, Error, params};
+use super::kinds::over_limit::Told;
+use super::runtime::write_params;
+use super::{Context, Error};
 use crate::clock::Clock;
 
 impl<C: Clock> Context<C> {
@@ -31,7 +32,7 @@ impl<C: Clock> Context<C> {
             },
             "status": status,
         });
-        match api.patch_status(&object.name_any(), &params::apply(), &Patch::Apply(&patch)).await {
+        match api.patch_status(&object.name_any(), &write_params::apply(), &Patch::Apply(&patch)).await {
             Ok(answer) => {
                 self.written.record(&answer);
                 self.status_is_written(object);

@@ -102,7 +102,7 @@ mod tests {
     fn the_log_has_the_message_and_the_reason_of_the_api_server() {
         let (message, reason) = ("secrets is forbidden".to_owned(), "Forbidden".to_owned());
         let status = Status { message, reason, code: 403, ..Status::default() };
-        let said = crate::chain::chain(&kube::Error::Api(Box::new(status)));
+        let said = crate::util::error_chain::chain(&kube::Error::Api(Box::new(status)));
         assert_eq!(said, "ApiError: secrets is forbidden: Forbidden");
     }
 

@@ -3,15 +3,15 @@
 use kube::{Resource, ResourceExt};
 
 use super::Context;
-use super::propagation::needed;
+use super::runtime::propagation::needed;
 use crate::api::authority::narrow;
 use crate::api::client_secret::{Version, VersionState};
 use crate::api::{Application, ClientSecret, ServiceUser};
+use crate::cache::{Key, Line};
 use crate::clock::Clock;
-use crate::model::{Key, Line};
 use crate::plan::application::{self, Closed, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
-use crate::plan::content::{Client, Content, Endpoints};
+use crate::plan::secret_content::{Client, Content, Endpoints};
 
 /// An Application with the inputs of its status.
 pub(super) struct ApplicationFacts {

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::crypto::mac::{self, Mac};
+use crate::crypto::process_mac;
+use crate::crypto::process_mac::Mac;
 use crate::crypto::signing::{PublicJwk, SigningAlgorithm, SigningKey};
 
 /// Number of tokens whose signature is remembered as correct: enough for a busy process, in 160 KiB.
@@ -44,12 +45,12 @@ impl KeySet {
 
     /// Whether the signature of `token` is correct: as remembered, or by `verify`.
     pub(super) fn is_verified(&self, token: &[u8], verify: impl FnOnce() -> bool) -> bool {
-        let mac = mac::of(&[token]);
+        let mac = process_mac::of(&[token]);
         let [low, high, ..] = mac;
         let Some(place) = self.verified.get(usize::from(u16::from_le_bytes([low, high])) % REMEMBERED) else {
             return verify();
         };
-        if mac::equal(&place.lock().unwrap_or_else(PoisonError::into_inner), &mac) {
+        if process_mac::equal(&place.lock().unwrap_or_else(PoisonError::into_inner), &mac) {
             return true;
         }
         let right = verify();

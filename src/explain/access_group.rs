@@ -6,7 +6,7 @@
 use kube::ResourceExt;
 use serde::Serialize;
 
-use super::parts::{Standing, StatusAge};
+use super::status::{Standing, StatusAge};
 use crate::api::AccessGroup;
 use crate::api::access_group::{INTROSPECT, Namespaces, Permission, Plane, Reach};
 use crate::api::names::CREATED_BY;

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::Settings;
 use super::client::{self, ExplainedClient, Holds};
-use super::facts::{CallerFacts, Facts};
-use super::held::permits_at;
-use super::parts::Standing;
+use super::permissions::permits_at;
 use super::secret::Secret;
+use super::snapshot::{CallerFacts, Facts};
+use super::status::Standing;
 use crate::api::ClientSecret;
 use crate::api::application::EffectivePermission;
 use crate::api::client_secret::Use;

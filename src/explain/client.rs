@@ -5,11 +5,11 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use super::Settings;
-use super::facts::{Facts, full_name};
 use super::group::{Group, groups};
-use super::held::{Narrowed, Origin};
-use super::parts::{Standing, StatusAge};
+use super::permissions::{Narrowed, Origin};
 use super::secret::{Secret, Siblings};
+use super::snapshot::{Facts, full_name};
+use super::status::{Standing, StatusAge};
 use super::user::{self, User};
 use crate::api::application::EffectivePermission;
 use crate::api::authority::{Authority, Membership, narrow, resolve};

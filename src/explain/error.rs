@@ -1,6 +1,6 @@
 //! Why something cannot be explained.
 
-use crate::connection::AccessError;
+use crate::kube_client::AccessError;
 
 /// Why something cannot be explained.
 #[derive(Debug, thiserror::Error)]

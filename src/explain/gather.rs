@@ -15,7 +15,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use super::access_group::{Checked, Right};
 use super::claims::{Claims, ClientName};
 use super::error::ExplainError;
-use super::facts::{Facts, Groups, TokenFacts, claimants, full_name};
+use super::snapshot::{Facts, Groups, TokenFacts, claimants, full_name};
 use crate::api::names::GROUP;
 use crate::api::precedence::Seniority;
 use crate::api::terminating::is_terminating;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::facts::Facts;
+use super::snapshot::Facts;
 use crate::api::access_group::{Permission, Plane};
 use crate::api::authority::{Membership, WhyNot};
 use crate::api::conditions::reasons;

@@ -2,7 +2,7 @@
 
 mod access_group;
 mod audience;
-mod lines;
+mod table;
 mod token;
 
 use std::io::{self, Write};
@@ -11,13 +11,13 @@ use jiff::Timestamp;
 
 use super::client::{ExplainedClient, Holds};
 use super::group::{Effect, Group};
-use super::held::Held;
-use super::parts::{Standing, StatusAge};
+use super::permissions::Held;
 use super::secret::Secret;
+use super::status::{Standing, StatusAge};
 use super::user::User;
 use crate::api::client_secret::VersionState;
 use crate::api::conditions::reasons;
-use lines::{fields, heading, line, relative, table};
+use table::{fields, heading, line, relative, table};
 
 pub(super) use access_group::access_group;
 pub(super) use audience::audience;

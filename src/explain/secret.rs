@@ -7,8 +7,8 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use super::Settings;
-use super::held::{Narrowed, Origin};
-use super::parts::{Standing, StatusAge};
+use super::permissions::{Narrowed, Origin};
+use super::status::{Standing, StatusAge};
 use crate::api::ClientSecret;
 use crate::api::application::Token;
 use crate::api::authority::{Authority, application_stands_for, narrow, stands_for};
@@ -16,7 +16,7 @@ use crate::api::client_secret::{Use, VersionState};
 use crate::api::conditions::{Verdict, reasons, types};
 use crate::plan::application::Closed;
 use crate::plan::client_secret::{ApplicationState, Delivered, Observed, Outcome, Policy, status};
-use crate::plan::content::{Client, Content, Endpoints};
+use crate::plan::secret_content::{Client, Content, Endpoints};
 
 /// A ClientSecret of the Application.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Settings;
-use super::facts::Facts;
+use super::snapshot::Facts;
 use crate::api::NamespaceFacts;
 use crate::api::authority::NamespaceLocation;
 use crate::api::client_secret::LifetimePolicy;

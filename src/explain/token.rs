@@ -1,6 +1,6 @@
 //! A token: its claims, the reasons to reject it now, and what remains of each of its scopes.
 
-mod judge;
+mod checks;
 mod scopes;
 
 use jiff::Timestamp;
@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::Settings;
 use super::claims::Claims;
 use super::client::{self, ExplainedClient};
-use super::facts::TokenFacts;
-use super::held::Held;
+use super::permissions::Held;
 use super::secret::Secret;
-use judge::Judge;
+use super::snapshot::TokenFacts;
+use checks::Judge;
 use scopes::scopes;
 
 /// The explanation of a token.

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use super::facts::full_name;
-use super::parts::{Standing, StatusAge};
+use super::snapshot::full_name;
+use super::status::{Standing, StatusAge};
 use crate::api::ServiceUser;
 use crate::api::authority::Membership;
 use crate::api::names::CREATED_BY;

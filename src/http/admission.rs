@@ -16,9 +16,9 @@ use axum::extract::Request;
 use hyper::body::Body;
 use ipnet::IpNet;
 
-use crate::http::network::Network;
-use crate::http::places::{Place, Places};
-use crate::http::source;
+use crate::http::client_ip;
+use crate::http::slots::{Place, Places};
+use crate::http::source_network::Network;
 use crate::oauth::error::Unavailable;
 
 /// How callers are identified.
@@ -56,7 +56,7 @@ impl Admission {
 
     /// A slot for a request on a connection from `peer`. `None`: its source has used its share.
     pub(super) fn admit<B: Body>(self: &Arc<Self>, peer: SocketAddr, request: &Request<B>) -> Option<Arrived> {
-        let source = source::of(peer.ip(), request.headers(), &self.sharing.trusted_proxies);
+        let source = client_ip::of(peer.ip(), request.headers(), &self.sharing.trusted_proxies);
         let network = Network::of(source.unwrap_or(peer.ip()));
         let kind = if self.sharing.public_paths.contains(request.uri().path()) {
             &self.public

@@ -5,14 +5,14 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::http::answer::RequestId;
 use crate::http::audit_limit::AuditLimit;
-use crate::http::shown;
+use crate::http::redact;
+use crate::http::response::RequestId;
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::TokenError;
 use crate::oauth::forward_auth::AccessError;
-use crate::oauth::introspect::Inactive;
-use crate::oauth::revoke::Revocation;
+use crate::oauth::introspection::Inactive;
+use crate::oauth::revocation::Revocation;
 use crate::oauth::token::Facts;
 use crate::telemetry::metrics::{AuthOutcome, Outcome, TokenMetrics};
 
@@ -208,12 +208,12 @@ impl Audit {
 
     /// Some of them are text of a caller or a proxy.
     fn presented<'a>(&self, facts: &'a Facts) -> Fields<'a> {
-        let client_id = |id| if (self.is_client)(id) { Cow::Borrowed(id) } else { shown::unknown_client_id(id) };
+        let client_id = |id| if (self.is_client)(id) { Cow::Borrowed(id) } else { redact::unknown_client_id(id) };
         Fields {
             client_id: facts.client_id.as_deref().map(client_id),
-            grant_type: facts.grant_type.as_deref().map(shown::grant_type),
-            scope: facts.scope.as_deref().map(shown::text),
-            audience: facts.audience.as_deref().map(shown::text),
+            grant_type: facts.grant_type.as_deref().map(redact::grant_type),
+            scope: facts.scope.as_deref().map(redact::text),
+            audience: facts.audience.as_deref().map(redact::text),
             ..Fields::ours(facts)
         }
     }

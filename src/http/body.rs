@@ -10,8 +10,8 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 
 use crate::http::budget::Bounds;
-use crate::http::network::Network;
-use crate::http::places::Places;
+use crate::http::slots::Places;
+use crate::http::source_network::Network;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 
 /// Maximum of every body that is always allowed: a form with a secret, scopes and resources is shorter.

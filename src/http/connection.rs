@@ -24,11 +24,12 @@ use tower::Service as _;
 
 use crate::http::activity::{Activity, Open};
 use crate::http::admission::{Admission, Ticket};
-use crate::http::answer::{self, RequestId};
 use crate::http::budget::{H2_CONNECTION, H2_STREAM, HANDSHAKE_READ, RECORD_READ, TLS_WRITE};
 use crate::http::connections::{Connections, Origin, Seat};
 use crate::http::guarded::Guarded;
 use crate::http::observed::Observed;
+use crate::http::response;
+use crate::http::response::RequestId;
 use crate::http::router::Routes;
 use crate::http::sent::Sent;
 use crate::http::server::Timeouts;
@@ -274,7 +275,7 @@ fn overloaded(version: Version, mut open: Open) -> Response<Sent<Arc<InFlight>>>
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S.get()));
         response
     } else {
-        answer::error(&RequestId::new(), &TokenError::from(Unavailable::Overloaded).on_the_wire())
+        response::error(&RequestId::new(), &TokenError::from(Unavailable::Overloaded).on_the_wire())
     };
     response.map(|body| Sent::new(body, guard))
 }

@@ -13,8 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clock::Clock;
 use crate::crypto::keyset::KeySet;
-use crate::http::answer::{self, Document, RequestId};
-use crate::http::endpoint::Endpoint;
+use crate::http::response;
+use crate::http::response::{Document, RequestId};
+use crate::http::state::Endpoint;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::issuer::Issuer;
@@ -30,9 +31,9 @@ pub(crate) async fn jwks<C: Clients, K: Clock>(
 ) -> Response<Body> {
     let id = RequestId::new();
     let Some(keys) = endpoint.service.keys.signing.load_full() else {
-        return answer::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());
+        return response::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());
     };
-    answer::document(&id, request.headers(), &endpoint.published.jwks(&keys))
+    response::document(&id, request.headers(), &endpoint.published.jwks(&keys))
 }
 
 pub(crate) async fn metadata<C: Clients, K: Clock>(
@@ -42,10 +43,10 @@ pub(crate) async fn metadata<C: Clients, K: Clock>(
     let id = RequestId::new();
     let service = &endpoint.service;
     let Some(keys) = service.keys.signing.load_full() else {
-        return answer::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());
+        return response::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());
     };
     let document = endpoint.published.metadata(&service.issuer, &keys);
-    answer::document(&id, request.headers(), &document)
+    response::document(&id, request.headers(), &document)
 }
 
 /// The documents as last built, with their inputs.

@@ -9,7 +9,7 @@ use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::activity::Activity;
-use crate::http::answer;
+use crate::http::response;
 
 /// The stream of an HTTP/1.1 connection, without TLS.
 ///
@@ -47,7 +47,7 @@ impl<S> Observed<S> {
 /// always in one write, and nothing follows. All of our responses have an id.
 fn is_written_by_hyper(bytes: &[u8]) -> bool {
     let is_refusal = bytes.starts_with(b"HTTP/1.") && bytes.get(9) == Some(&b'4') && bytes.ends_with(b"\r\n\r\n");
-    is_refusal && memmem::find(bytes, answer::X_REQUEST_ID.as_str().as_bytes()).is_none()
+    is_refusal && memmem::find(bytes, response::X_REQUEST_ID.as_str().as_bytes()).is_none()
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {

@@ -10,8 +10,9 @@ use http_body_util::{BodyExt as _, Collected};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::http::answer::{self, RequestId};
 use crate::http::audit::Audit;
+use crate::http::response;
+use crate::http::response::RequestId;
 use crate::http::upload;
 
 /// Why a request is rejected before any decision about it.
@@ -90,7 +91,7 @@ impl Rejection {
 pub(crate) fn reject(audit: &Audit, source: Option<IpAddr>, rejection: Rejection) -> Response<Body> {
     let id = RequestId::new();
     audit.rejected(&id, source, rejection.rule());
-    answer::rejected(&id, rejection)
+    response::rejected(&id, rejection)
 }
 
 /// Answers a head that hyper cannot parse, and closes the stream. `head` is the response of hyper, which has no body,

@@ -10,9 +10,9 @@ use axum::routing::{MethodRouter, any, get, post};
 
 use crate::clock::Clock;
 use crate::http::audit::Audit;
-use crate::http::endpoint::Endpoint;
 use crate::http::rejection::Rejection;
-use crate::http::{auth, discovery, introspect, manage, revoke, token, userinfo};
+use crate::http::state::Endpoint;
+use crate::http::{discovery, forward_auth, introspection, revocation, self_service, token, userinfo};
 use crate::oauth::client::Clients;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH};
@@ -77,18 +77,18 @@ pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Routes {
     for (path, resource) in paths(&endpoint.service.issuer) {
         let methods: MethodRouter<Arc<Endpoint<C, K>>> = match resource {
             Resource::Token => post(token::token).fallback(post_only::<C, K>),
-            Resource::Introspection => post(introspect::introspect).fallback(post_only::<C, K>),
-            Resource::Revocation => post(revoke::revoke).fallback(post_only::<C, K>),
+            Resource::Introspection => post(introspection::introspect).fallback(post_only::<C, K>),
+            Resource::Revocation => post(revocation::revoke).fallback(post_only::<C, K>),
             // OpenID Connect Core §5.3.1.
             Resource::Userinfo => get(userinfo::userinfo).post(userinfo::userinfo).fallback(get_or_post::<C, K>),
             Resource::Jwks => get(discovery::jwks).fallback(read_only::<C, K>),
             Resource::Metadata => get(discovery::metadata).fallback(read_only::<C, K>),
             // Proxies ask with GET, or with the method of the original request.
-            Resource::Auth => any(auth::auth),
-            Resource::AuthOfRequest => any(auth::auth_of_request),
-            Resource::ManagedApplication => get(manage::application).fallback(read_only::<C, K>),
-            Resource::ManagedSecrets => get(manage::secrets).fallback(read_only::<C, K>),
-            Resource::ManagedRotation => post(manage::rotate).fallback(post_only::<C, K>),
+            Resource::Auth => any(forward_auth::auth),
+            Resource::AuthOfRequest => any(forward_auth::auth_of_request),
+            Resource::ManagedApplication => get(self_service::application).fallback(read_only::<C, K>),
+            Resource::ManagedSecrets => get(self_service::secrets).fallback(read_only::<C, K>),
+            Resource::ManagedRotation => post(self_service::rotate).fallback(post_only::<C, K>),
         };
         router = router.route(&path, methods);
     }

@@ -18,8 +18,8 @@ pub use crate::http::admission::Sharing;
 use crate::http::budget::{self, Bounds};
 use crate::http::connection::{Connection, Shared};
 use crate::http::connections::Connections;
-use crate::http::network::Network;
 use crate::http::router::Routes;
+use crate::http::source_network::Network;
 
 /// Limits of a server's connections.
 #[derive(Clone, Debug)]

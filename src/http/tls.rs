@@ -16,7 +16,8 @@ use rustls::{InconsistentKeys, ServerConfig};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::crypto::mac::{self, Mac};
+use crate::crypto::process_mac;
+use crate::crypto::process_mac::Mac;
 
 /// How often files are checked: soon enough for a person who waits for a change, and at a negligible cost.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -164,7 +165,7 @@ struct Watched {
 impl Watched {
     fn see(&mut self, files: &TlsFiles, pair: Result<Pair, TlsError>, certificate: &TlsCertificate) {
         let taken = pair.and_then(|(cert, key)| {
-            let seen = mac::of(&[cert.as_slice(), key.as_slice()]);
+            let seen = process_mac::of(&[cert.as_slice(), key.as_slice()]);
             if self.in_use != Some(seen) {
                 certificate.replace(&cert, &key)?;
                 if self.in_use.replace(seen).is_some() {

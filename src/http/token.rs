@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::clock::Clock;
-use crate::http::answer;
 use crate::http::audit::Audit;
-use crate::http::endpoint::Endpoint;
-use crate::http::pending::Pending;
+use crate::http::request_guard::Pending;
+use crate::http::response;
+use crate::http::state::Endpoint;
 use crate::oauth::client::Clients;
 use crate::oauth::error::{ErrorCode, TokenError, WireError};
 use crate::telemetry::metrics::Outcome;
@@ -31,8 +31,8 @@ pub(crate) async fn token<C: Clients, K: Clock>(
             endpoint.metrics.count(Outcome::Issued);
             Audit::issued(&id, &facts);
             match token.body() {
-                Ok(json) => answer::private(&id, StatusCode::OK, json),
-                Err(_) => answer::error(&id, &TokenError::Internal.on_the_wire()),
+                Ok(json) => response::private(&id, StatusCode::OK, json),
+                Err(_) => response::error(&id, &TokenError::Internal.on_the_wire()),
             }
         }
         Err(error) => {
@@ -40,7 +40,7 @@ pub(crate) async fn token<C: Clients, K: Clock>(
             let outcome = outcome(&wire);
             endpoint.metrics.count(outcome);
             endpoint.audit.refused(&id, &facts, outcome, &error, "token refused");
-            answer::error(&id, &wire)
+            response::error(&id, &wire)
         }
     }
 }

@@ -8,9 +8,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
-use crate::http::endpoint::Endpoint;
-use crate::http::pending::Pending;
-use crate::http::{answer, auth};
+use crate::http::request_guard::Pending;
+use crate::http::state::Endpoint;
+use crate::http::{forward_auth, response};
 use crate::oauth::authenticate::Arrival;
 use crate::oauth::client::Clients;
 use crate::oauth::forward_auth::{AccessError, Malformed};
@@ -28,16 +28,16 @@ pub(crate) async fn userinfo<C: Clients, K: Clock>(
         Ok(json) => {
             endpoint.metrics.count_userinfo(AuthOutcome::Allowed);
             endpoint.audit.allowed(&id, &facts);
-            answer::private(&id, StatusCode::OK, json)
+            response::private(&id, StatusCode::OK, json)
         }
         Err(error) => {
-            let outcome = auth::outcome(&error);
+            let outcome = forward_auth::outcome(&error);
             endpoint.metrics.count_userinfo(outcome);
             endpoint.audit.denied(&id, &facts, outcome, &error);
             let mut denial = error.on_the_wire();
             // Id and secret are not accepted here.
             denial.challenges.retain(|challenge| challenge.starts_with("Bearer "));
-            answer::denied(&id, &denial)
+            response::denied(&id, &denial)
         }
     }
 }

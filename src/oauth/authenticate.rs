@@ -21,7 +21,7 @@ use crate::oauth::client::{
 };
 use crate::oauth::credentials::{Candidate, Method, Presented};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
-use crate::oauth::hashing::Hasher;
+use crate::oauth::hash_pool::Hasher;
 
 /// A client that proved its identity, and the secret that it used.
 #[derive(Debug)]

@@ -100,5 +100,4 @@ fn select_scopes<'a>(
 }
 
 #[cfg(test)]
-#[path = "authorize_tests.rs"]
 mod tests;

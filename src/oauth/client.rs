@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
-pub use crate::oauth::past::{Lost, Past};
+pub use crate::oauth::tombstones::{Lost, Past};
 
 /// The read model, as the protocol uses it.
 pub trait Clients: Ledger {

@@ -1,14 +1,14 @@
 //! All errors of a request; `wire` defines what the caller gets for each.
 
 mod client;
-mod wire;
+mod response;
 
 use std::fmt;
 use std::num::NonZeroU32;
 
 pub use client::ClientError;
-pub(crate) use wire::RETRY_AFTER_S;
-pub use wire::{ErrorCode, WireError};
+pub(crate) use response::RETRY_AFTER_S;
+pub use response::{ErrorCode, WireError};
 
 use crate::oauth::client::{CatchUpError, ObjectRevision, RecordError};
 
@@ -216,5 +216,4 @@ impl From<Unavailable> for TokenError {
 }
 
 #[cfg(test)]
-#[path = "error_tests.rs"]
 mod tests;

@@ -19,8 +19,8 @@ use jiff::Timestamp;
 pub use requirement::Requirement;
 
 use crate::clock::Clock;
+use crate::oauth::access_token::Live;
 use crate::oauth::authenticate::{Arrival, Authenticated};
-use crate::oauth::bearer::Live;
 use crate::oauth::claims::OwnClaims;
 use crate::oauth::client::{Clients, Grant, Purpose, Role};
 use crate::oauth::credentials;

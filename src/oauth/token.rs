@@ -20,7 +20,7 @@ use crate::oauth::client::{Availability, Clients, ObjectRevision, Purpose, Token
 use crate::oauth::credentials::{self, Presented};
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::form::Form;
-use crate::oauth::hashing::{HashLimits, Hasher, Meter};
+use crate::oauth::hash_pool::{HashLimits, Hasher, Meter};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response::TokenResponse;

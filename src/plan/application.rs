@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::story::{HOLDS_NOTHING, Outlook, permitted, with_outlook};
+use super::kstatus::{HOLDS_NOTHING, Outlook, permitted, with_outlook};
 use crate::api::application::{ApplicationStatus, SecretCount};
 use crate::api::authority::{Authority, application_stands_for, narrow, next_epoch, not_held, permissions, roles};
 use crate::api::conditions::{Verdict, merge, reasons, types};

@@ -8,10 +8,10 @@
 //! value replaces a value in use. So it is recorded first ([`Action::Stage`]) and delivered second, and the old value
 //! gets its end third: at every time every replica knows the value that a pod reads.
 
+mod checks;
 mod conditions;
-mod facts;
-mod obstacle;
 mod rotation;
+mod types;
 mod versions;
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +23,7 @@ use crate::api::client_secret::{
 use crate::api::conditions::{merge, whole_second};
 use crate::api::precedence::uuid_text;
 
-pub use facts::{Action, ApplicationState, Contents, Delivered, Import, Issued, Observed, Outcome, Policy, Rollout};
+pub use types::{Action, ApplicationState, Contents, Delivered, Import, Issued, Observed, Outcome, Policy, Rollout};
 
 /// The next action.
 #[must_use]
@@ -257,5 +257,4 @@ pub fn next_due(
 }
 
 #[cfg(test)]
-#[path = "client_secret_tests.rs"]
 mod tests;

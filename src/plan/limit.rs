@@ -1,6 +1,6 @@
 //! Objects beyond the limit of their namespace.
 
-use super::story::{Outlook, with_outlook};
+use super::kstatus::{Outlook, with_outlook};
 use crate::api::conditions::{Verdict, reasons, types};
 
 /// The status of an object of this kind.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::story::{HOLDS_NOTHING, Outlook, permitted, summary, with_outlook};
+use super::kstatus::{HOLDS_NOTHING, Outlook, permitted, summary, with_outlook};
 use crate::api::ServiceUser;
 use crate::api::authority::{Membership, WhyNot, next_epoch, roles, user_stands_for};
 use crate::api::conditions::{Verdict, merge, reasons, types};

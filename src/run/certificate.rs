@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::process::{CERTIFICATE, Process, Waiting};
-use crate::chain::chain;
 use crate::cli::ServeArgs;
 use crate::http::tls::{TlsCertificate, TlsError, TlsFiles};
 use crate::keystore::{self, TlsStoreError};
+use crate::util::error_chain::chain;
 
 /// Interval between two reads of the Secret: a renewed certificate is in use soon after its creation.
 const LOOK_EVERY: Duration = Duration::from_secs(10);

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::ca_file;
 use super::process::{CONTROLLER, Process};
 use crate::api::duration::ConfigDuration;
+use crate::cache::{Model, Subscription};
 use crate::cli::ControlArgs;
 use crate::controller;
-use crate::model::{Model, Subscription};
 use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
 use crate::plan::client_secret::Policy;
-use crate::plan::content::Endpoints;
+use crate::plan::secret_content::Endpoints;
 
 /// Maximum delay until the controller receives a reported use.
 const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);

@@ -13,9 +13,10 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::Semaphore;
 
-use crate::chain::chain;
-use crate::crypto::mac::{self, Mac};
+use crate::crypto::process_mac;
+use crate::crypto::process_mac::Mac;
 use crate::http::metrics::{Access, Authorizer, METRICS_PATH};
+use crate::util::error_chain::chain;
 
 /// How long granted access is cached: a revoked token can read metrics for as long.
 const GRANTED_FOR: Duration = Duration::from_secs(30);
@@ -39,7 +40,7 @@ impl MetricsAccess {
     }
 
     async fn decide(&self, token: &str) -> Access {
-        let digest = mac::of(&[token.as_bytes()]);
+        let digest = process_mac::of(&[token.as_bytes()]);
         if self.is_granted(&digest, Instant::now()) {
             return Access::Granted;
         }

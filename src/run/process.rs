@@ -14,10 +14,10 @@ use super::{Parts, RunError};
 use crate::api::duration::ConfigDuration;
 use crate::cli::CommonArgs;
 use crate::clock::SystemClock;
-use crate::connection;
 use crate::http::health::Readiness;
 use crate::http::metrics::Authorizer;
 use crate::http::server;
+use crate::kube_client;
 use crate::oauth::issuer::Issuer;
 
 /// Conditions of `/readyz`: the one of every process, …
@@ -108,9 +108,9 @@ impl Waiting {
 }
 
 async fn client() -> Result<Client, RunError> {
-    let mut config = connection::infer().await.map_err(|error| RunError::Config(Box::new(error)))?;
+    let mut config = kube_client::infer().await.map_err(|error| RunError::Config(Box::new(error)))?;
     config.read_timeout = Some(READ_TIMEOUT);
-    connection::client(config).map_err(|error| RunError::Client(Box::new(error)))
+    kube_client::client(config).map_err(|error| RunError::Client(Box::new(error)))
 }
 
 /// Cancelled by SIGTERM or SIGINT.

@@ -11,22 +11,24 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::process::{DRAIN, KEYS, Process, SYNCED, Waiting, positive};
-use super::{RunError, certificate, expiring};
-use crate::chain::chain;
+use super::{RunError, certificate, expiry_metrics};
+use crate::cache::{Freshness, Kind, Model, Subscription};
 use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::keyset::KeySet;
 use crate::http::budget::{self, Bounds};
-use crate::http::endpoint::{self, Endpoint, RequestLimits};
 use crate::http::router;
 use crate::http::server::{ServerLimits, Sharing, Timeouts, serve};
-use crate::index::{self, Index, Reporting};
+use crate::http::state;
+use crate::http::state::{Endpoint, RequestLimits};
 use crate::keystore;
-use crate::model::{Freshness, Kind, Model, Subscription};
-use crate::oauth::hashing::HashLimits;
+use crate::oauth::hash_pool::HashLimits;
 use crate::oauth::scope::AudienceScope;
 use crate::oauth::token::{Keys, TokenSettings};
+use crate::read_model;
+use crate::read_model::{Index, Reporting};
 use crate::telemetry::metrics::{ExpiryMetrics, TokenMetrics};
+use crate::util::error_chain::chain;
 
 /// Interval of reports about used tokens: a replica that is killed loses the reports of this interval.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -76,9 +78,9 @@ impl Serving {
             let metrics = metrics.clone();
             move |after: SignedDuration| metrics.served(Duration::try_from(after).unwrap_or_default())
         };
-        tasks.spawn(index::feed(Arc::clone(&index), model.clone(), clock, updates, served));
+        tasks.spawn(read_model::feed(Arc::clone(&index), model.clone(), clock, updates, served));
         tasks.spawn(watch_index(Arc::clone(&index), process.clone(), metrics.clone()));
-        tasks.spawn(expiring::count(model, clock, process.args.expiry_warnings.clone(), expiry));
+        tasks.spawn(expiry_metrics::count(model, clock, process.args.expiry_warnings.clone(), expiry));
         let keys = Arc::<Keys>::default();
         tasks.spawn(load_keys(process.clone(), Arc::clone(&keys)));
 
@@ -88,7 +90,7 @@ impl Serving {
         reporters.spawn(report_usage(Arc::clone(&index), clock, every, closing.clone()));
         reporters.spawn(report_tokens(Arc::clone(&index), clock, closing.clone()));
         let (present, ends) = (Arc::clone(&index), closing.clone());
-        reporters.spawn(async move { present.be_present(clock, ends).await });
+        reporters.spawn(async move { present.send_heartbeats(clock, ends).await });
         let settings = endpoint_settings(&process, &args, &bounds);
         let endpoint = Endpoint::new(index, clock, keys, settings, metrics);
         let endpoint = tokio::spawn(serve_endpoint(process, args, bounds, listener, endpoint, closing.clone()));
@@ -213,22 +215,22 @@ async fn watch_index(index: Arc<Index>, process: Process, metrics: TokenMetrics)
     }
 }
 
-fn index_settings(process: &Process, args: &ServeArgs) -> index::Settings {
+fn index_settings(process: &Process, args: &ServeArgs) -> read_model::Settings {
     let policy = &process.args.policy;
-    index::Settings {
+    read_model::Settings {
         token_lifetime_max: policy.token_lifetime_max.length(),
         lifetime: policy.lifetime(),
         staleness_max: args.staleness_max.length(),
     }
 }
 
-fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> endpoint::Settings {
+fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> state::Settings {
     let request = RequestLimits {
         body_bytes: args.body_bytes_max as usize,
         large_bodies: bounds.large_bodies,
         body_read: positive(&args.read_timeout),
     };
-    endpoint::Settings {
+    state::Settings {
         token: TokenSettings {
             issuer: process.issuer.clone(),
             audience_scopes: vec![AudienceScope::native(), args.audience_scope.clone()],

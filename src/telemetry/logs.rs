@@ -7,7 +7,8 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_f
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
-use super::lines::{self, Writer};
+use super::batch_writer;
+use super::batch_writer::Writer;
 
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,7 @@ pub struct LogGuard {
 pub fn init(filter: &str) -> Result<LogGuard, LogError> {
     let filter = EnvFilter::builder().parse(filter)?.and(filter_fn(harmless));
     let terminal = io::stdout().is_terminal();
-    let (lines, writer) = lines::start(io::stdout())?;
+    let (lines, writer) = batch_writer::start(io::stdout())?;
     let lines = tracing_subscriber::fmt::layer().with_writer(lines);
     let lines = if terminal {
         lines.boxed()

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::lines;
+use super::batch_writer;
 
 /// From 5 µs (an ES256 signature takes some 20 µs) doubling up to 80 ms (an overloaded host).
 const BUCKETS_S: [f64; 15] = [
@@ -187,7 +187,7 @@ type ByOutcome = Family<[(&'static str, &'static str); 1], Counter>;
 pub fn registry() -> Registry {
     let mut registry = Registry::with_prefix("postern");
     let help = "Log lines lost because standard output took none";
-    registry.register("log_lines_lost", help, lines::lost().clone());
+    registry.register("log_lines_lost", help, batch_writer::lost().clone());
     registry
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::foreign::{AUDIENCE, Scene, command, installed};
 use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Tenant, eventually, holds, http};
+use crate::interop_clients::{AUDIENCE, Scene, command, installed};
 
 const SECRET: &str = "postern-tls";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::explain::{explained, postern};
-use crate::foreign::{Scene, command, installed};
 use crate::harness::{Tenant, application, client_secret, eventually, holds};
+use crate::interop_clients::{Scene, command, installed};
 
 const VALUE: &str = "3@rn0i+0y5j%2BB8_n:~/=";
 

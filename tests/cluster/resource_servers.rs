@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::foreign::{AUDIENCE, Scene, command, installed};
 use crate::harness::{checkout, example, output};
+use crate::interop_clients::{AUDIENCE, Scene, command, installed};
 
 #[tokio::test]
 async fn oauth4webapi_verifies_and_introspects_a_token_until_it_is_revoked() {

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::foreign::{AUDIENCE, Scene, command, installed};
 use crate::harness::{application, client_secret, output};
+use crate::interop_clients::{AUDIENCE, Scene, command, installed};
 
 /// Name of the binding. Spring makes it the id of the client registration.
 const BINDING: &str = "billing";

@@ -6,9 +6,9 @@ use std::time::Duration;
 use postern::oauth::client::{Lookup, Refusal, TokenFormat};
 use serde_json::Value;
 
-use crate::log;
+use crate::captured_logs;
 use crate::operations::audit;
-use crate::world::{BILLING, CLIENT_ID, GRANT, World, basic, claims, grant, object, record, record_of_two};
+use crate::server::{BILLING, CLIENT_ID, GRANT, World, basic, claims, grant, object, record, record_of_two};
 
 #[tokio::test]
 async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
@@ -82,7 +82,7 @@ async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_i
         }
         let swapped = world.post(&[("authorization", &basic(&format!("{value}:{CLIENT_ID}")))], GRANT).await;
         assert_eq!(audit(&swapped)["client_id"], "[REDACTED]");
-        assert!(!log::text().contains(value));
+        assert!(!captured_logs::text().contains(value));
     }
 }
 
@@ -131,7 +131,7 @@ async fn q4_the_id_of_an_existing_client_is_shown_and_an_unknown_one_of_that_for
 #[tokio::test]
 async fn q4_refused_requests_have_a_bounded_number_of_lines_and_granted_ones_have_all_of_theirs() {
     let world = World::start().await;
-    let lines = |text: &str| log::text().lines().filter(|line| line.contains(text)).count();
+    let lines = |text: &str| captured_logs::text().lines().filter(|line| line.contains(text)).count();
     let stranger = basic("x:y");
     let refused = async |number: usize| {
         for _ in 0..number {
@@ -148,7 +148,7 @@ async fn q4_refused_requests_have_a_bounded_number_of_lines_and_granted_ones_hav
         }
     }
     let summary = || -> u64 {
-        let text = log::text();
+        let text = captured_logs::text();
         let summaries = text.lines().filter(|line| line.contains("audit lines of refused requests suppressed"));
         let summaries = summaries.map(|line| serde_json::from_str::<Value>(line).unwrap());
         summaries

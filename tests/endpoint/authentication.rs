@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use postern::crypto::install_key::Strength;
 use postern::oauth::client::{AuthMethods, CatchUpError, ClientRecord, Lookup, Refusal, SecretVersion};
 
-use crate::raw::Reply;
-use crate::world::{
+use crate::http_client::Reply;
+use crate::server::{
     CLIENT_ID, Credential, FORM, GRANT, NOW, World, basic, grant, instant, object, percent_encode_all, record,
     record_of,
 };
@@ -159,7 +159,7 @@ pub(crate) fn hashes(world: &World) -> u64 {
 async fn a5_each_of_several_live_secrets_works() {
     let world = World::start().await;
     let credentials: Vec<Credential> = (0..20).map(|_| world.credential()).collect();
-    let held = grant(&[(crate::world::BILLING, "invoices:read", "billing.reader", "Operational")]);
+    let held = grant(&[(crate::server::BILLING, "invoices:read", "billing.reader", "Operational")]);
     let record = record_of(held, &credentials.iter().collect::<Vec<_>>());
     let names: Vec<String> = record.secrets.iter().map(|secret| secret.object.name.to_string()).collect();
     world.clients.put(record);
@@ -167,7 +167,7 @@ async fn a5_each_of_several_live_secrets_works() {
         let reply = world.token_with(credential, "").await;
         assert_eq!(reply.status, 200);
         assert!(!reply.text().contains(&credential.version.id), "which one matched is not told");
-        let claims = crate::world::claims(&reply).to_string();
+        let claims = crate::server::claims(&reply).to_string();
         assert!(!claims.contains(&credential.version.id) && !claims.contains(name), "nor to the API: {claims}");
     }
 }
@@ -222,7 +222,7 @@ async fn a6_a_verifier_copied_from_another_object_or_made_without_the_install_ke
     let foreign = postern::crypto::install_key::InstallKeys::generate().unwrap();
     let version = SecretVersion {
         id: world.credential.version.id.clone(),
-        verifier: foreign.hash(&world.credential.value, crate::world::UID, Strength::Generated).unwrap().into(),
+        verifier: foreign.hash(&world.credential.value, crate::server::UID, Strength::Generated).unwrap().into(),
         imported: false,
         accepted_until: None,
         memory: Arc::default(),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{FORM, GRANT, Options, World};
+use crate::server::{FORM, GRANT, Options, World};
 
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";

@@ -7,9 +7,9 @@ use postern::http::server::{ServerLimits, Timeouts};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::raw;
+use crate::http_client;
+use crate::server::{FORM, GRANT, Options, World};
 use crate::tls::{Secured, secured};
-use crate::world::{FORM, GRANT, Options, World};
 
 /// Hand-written HTTP/2, because client libraries follow the protocol.
 mod bytes_of_http_2 {
@@ -55,10 +55,10 @@ async fn connect_from(world: &World, source: [u8; 4]) -> TcpStream {
 }
 
 /// The answer to a token request from this address.
-async fn token_from(world: &World, source: [u8; 4]) -> raw::Reply {
+async fn token_from(world: &World, source: [u8; 4]) -> http_client::Reply {
     let headers = [("authorization", &*world.credential.basic()), FORM];
-    let request = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
-    raw::exchange(connect_from(world, source).await, &request).await
+    let request = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
+    http_client::exchange(connect_from(world, source).await, &request).await
 }
 
 const ATTACKER: [u8; 4] = [127, 0, 0, 3];
@@ -77,7 +77,7 @@ async fn an_http_2_connection_whose_window_does_not_move_is_ended() {
     let timeouts = Timeouts { response: Duration::from_millis(200), ..Timeouts::default() };
     let secured = secured(ServerLimits { timeouts, ..ServerLimits::default() }).await;
     let mut stream = closed_window(&secured, 1).await;
-    let closed = tokio::time::timeout(Duration::from_secs(20), raw::to_end(&mut stream)).await;
+    let closed = tokio::time::timeout(Duration::from_secs(20), http_client::to_end(&mut stream)).await;
     assert!(!closed.unwrap().is_empty(), "the head of the answer");
 }
 
@@ -88,7 +88,7 @@ async fn answers_that_are_not_taken_keep_their_places() {
     let world = &secured.world;
     let keys = async || {
         let stream = secured.connect(&[&rustls::version::TLS13], &[b"http/1.1"]).await;
-        raw::exchange(stream, &raw::request("GET", "/oauth2/jwks", &[], b"")).await.status
+        http_client::exchange(stream, &http_client::request("GET", "/oauth2/jwks", &[], b"")).await.status
     };
     let refused = async {
         while keys().await != 503 {
@@ -97,9 +97,9 @@ async fn answers_that_are_not_taken_keep_their_places() {
     };
     tokio::time::timeout(Duration::from_secs(10), refused).await.expect("its share of the places is used");
     let headers = [("authorization", &*world.credential.basic()), FORM];
-    let token = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
+    let token = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     let tokens = secured.connect(&[&rustls::version::TLS13], &[b"http/1.1"]).await;
-    assert_eq!(raw::exchange(tokens, &token).await.status, 200, "documents have places of their own");
+    assert_eq!(http_client::exchange(tokens, &token).await.status, 200, "documents have places of their own");
     drop(stream);
     let served = async {
         while keys().await != 200 {
@@ -120,7 +120,7 @@ async fn no_more_than_16_kib_of_a_handshake_are_read() {
     hello.resize(4_000, 7);
     let hello = [record(&hello), record(&[7; 4_000]).repeat(13)].concat();
     let _ = stream.write_all(&hello).await;
-    let closed = tokio::time::timeout(Duration::from_secs(5), raw::to_end(&mut stream)).await;
+    let closed = tokio::time::timeout(Duration::from_secs(5), http_client::to_end(&mut stream)).await;
     assert_eq!(closed.expect("ended at once, not by the timeout of the handshake"), b"");
 }
 
@@ -130,14 +130,14 @@ async fn an_upload_in_records_of_any_size_is_read_within_the_allowance() {
     let world = &secured.world;
     let body = format!("{GRANT}&x={}", "a".repeat(60_000));
     let headers = [("authorization", &*world.credential.basic()), FORM];
-    let request = raw::request("POST", "/oauth2/token", &headers, body.as_bytes());
+    let request = http_client::request("POST", "/oauth2/token", &headers, body.as_bytes());
     for size in [1, 500, 20_000, request.len()] {
         let mut stream = secured.connect(&[&rustls::version::TLS13], &[b"http/1.1"]).await;
         for piece in request.chunks(size).take(2_000) {
             stream.write_all(piece).await.unwrap();
         }
         let rest = request.get(size * 2_000..).unwrap_or_default();
-        assert_eq!(raw::exchange(stream, rest).await.status, 200, "records of {size}");
+        assert_eq!(http_client::exchange(stream, rest).await.status, 200, "records of {size}");
     }
 }
 
@@ -148,12 +148,12 @@ async fn requests_that_wait_for_their_body_take_no_place_of_those_that_work() {
         ..Options::default()
     })
     .await;
-    let whole = raw::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
+    let whole = http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
     let mut slow = Vec::new();
     let refused = loop {
         let mut stream = connect_from(&world, ATTACKER).await;
         stream.write_all(&whole[..whole.len() - 1]).await.unwrap();
-        let answer = tokio::time::timeout(Duration::from_millis(100), raw::one(&mut stream)).await;
+        let answer = tokio::time::timeout(Duration::from_millis(100), http_client::one(&mut stream)).await;
         match answer {
             Ok(reply) => break reply,
             Err(_) => slow.push(stream),
@@ -209,7 +209,7 @@ async fn a_client_that_resets_all_it_asks_for_is_ended() {
         }
         10_000
     });
-    let closed = tokio::time::timeout(Duration::from_secs(20), raw::to_end(&mut reads)).await;
+    let closed = tokio::time::timeout(Duration::from_secs(20), http_client::to_end(&mut reads)).await;
     assert!(closed.is_ok(), "it is ended");
     assert!(floods.await.unwrap() < 10_000);
     drop(permit);
@@ -235,10 +235,10 @@ async fn a_header_block_that_never_ends_ends_the_connection() {
     let more = Frame { kind: 9, flags: 0, stream: 1, payload: vec![0x82; 1_000] };
     let endless = [preface(), settings(65_535), headers.bytes(), more.bytes().repeat(100)].concat();
     let _ = stream.write_all(&endless).await;
-    let closed = tokio::time::timeout(Duration::from_secs(5), raw::to_end(&mut stream)).await;
+    let closed = tokio::time::timeout(Duration::from_secs(5), http_client::to_end(&mut stream)).await;
     assert!(closed.is_ok(), "ended at once");
     let again = secured.connect(&[&rustls::version::TLS13], &[b"http/1.1"]).await;
-    assert_eq!(raw::exchange(again, &raw::request("GET", "/oauth2/jwks", &[], b"")).await.status, 200);
+    assert_eq!(http_client::exchange(again, &http_client::request("GET", "/oauth2/jwks", &[], b"")).await.status, 200);
 }
 
 #[tokio::test]

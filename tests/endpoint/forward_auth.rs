@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use postern::oauth::client::{Availability, CatchUpError, Lookup, Uses};
 use serde_json::Value;
 
-use crate::log;
-use crate::purpose::{DIRECT, TOKEN, behind_proxies, with_secret};
-use crate::raw::Reply;
-use crate::world::{
+use crate::captured_logs;
+use crate::http_client::Reply;
+use crate::secret_purposes::{DIRECT, TOKEN, behind_proxies, with_secret};
+use crate::server::{
     BILLING, CLIENT_ID, LEDGER, NOW, SUBJECT, World, basic, grant, percent_encode_all, record, record_of, record_of_two,
 };
 
@@ -37,7 +37,7 @@ pub(crate) fn challenges(reply: &Reply) -> Vec<&str> {
 
 /// The rule in the last audit line.
 pub(crate) fn rule() -> String {
-    let text = log::text();
+    let text = captured_logs::text();
     let last = text.lines().rfind(|line| line.contains("postern::audit")).expect("a line");
     serde_json::from_str::<Value>(last).unwrap()["rule"].as_str().unwrap_or("none").to_owned()
 }
@@ -183,7 +183,7 @@ async fn u1_what_a_proxy_sends_wrong_is_refused_and_never_taken_for_no_requireme
     assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
     assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="invalid_request""#]);
     let body = format!("access_token={}", &bearer(&world, "").await[7..]);
-    assert_eq!(world.send("POST", ANYONE, &[crate::world::FORM], &body).await.status, 401, "the header only");
+    assert_eq!(world.send("POST", ANYONE, &[crate::server::FORM], &body).await.status, 401, "the header only");
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn a_secret_is_judged_as_at_the_token_endpoint() {
     let reply = ask(&world, ANYONE, &world.credential.basic()).await;
     assert_eq!(reply.status, 200, "token_endpoint_auth_method is about the token endpoint");
     let mut expired = with_secret(&world, DIRECT, None);
-    expired.secrets[0].expires_at = Some(crate::world::instant(NOW));
+    expired.secrets[0].expires_at = Some(crate::server::instant(NOW));
     world.clients.put(expired);
     assert_eq!(ask(&world, ANYONE, &world.credential.basic()).await.status, 401);
 }
@@ -309,7 +309,7 @@ async fn q4_q5_each_decision_is_one_line_and_is_counted() {
     let token = bearer(&world, "").await;
     let target = format!("/auth?audience={BILLING}&scope=invoices:read");
     let reply = ask(&world, &target, &world.credential.basic()).await;
-    let text = log::text();
+    let text = captured_logs::text();
     let id = reply.header("x-request-id").unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let line = lines.iter().find(|line| line["request_id"] == id).unwrap();
@@ -345,7 +345,7 @@ async fn q4_q5_each_decision_is_one_line_and_is_counted() {
         let line = format!("postern_auth_requests_total{{outcome=\"{outcome}\"}} {times}");
         assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
     }
-    let text = log::text();
+    let text = captured_logs::text();
     for secret in [world.credential.value.as_str(), &token[7..], &world.credential.basic()[6..]] {
         assert!(!text.contains(&secret[secret.len() - 30..]));
     }

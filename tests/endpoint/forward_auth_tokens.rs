@@ -8,7 +8,7 @@ use postern::oauth::client::{ClientRecord, Epoch, Lookup, Lost, Past, Refusal};
 use serde_json::{Value, json};
 
 use crate::forward_auth::{ANYONE, ask, bearer, challenges, rule};
-use crate::world::{AUTHORITY, BILLING, CLIENT_ID, NOW, SUBJECT, World, instant, key_set, object, record};
+use crate::server::{AUTHORITY, BILLING, CLIENT_ID, NOW, SUBJECT, World, instant, key_set, object, record};
 
 /// A token like ours, with some claims changed, signed by `key`.
 fn token(world: &World, key: &SigningKey, change: Value) -> String {

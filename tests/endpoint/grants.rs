@@ -5,7 +5,7 @@ use std::sync::Arc;
 use postern::oauth::client::{ClientRecord, ScopePolicy, TokenPolicy};
 use serde_json::json;
 
-use crate::world::{BILLING, LEDGER, World, grant, record, record_of, record_of_two};
+use crate::server::{BILLING, LEDGER, World, grant, record, record_of, record_of_two};
 
 fn with_policy(world: &World, record: ClientRecord, change: impl FnOnce(&mut TokenPolicy)) {
     let mut record = record;

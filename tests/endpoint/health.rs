@@ -12,8 +12,8 @@ use postern::http::small_server;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::raw;
-use crate::world::World;
+use crate::http_client;
+use crate::server::World;
 
 #[tokio::test]
 async fn q6_ready_means_that_every_condition_holds() {
@@ -83,8 +83,11 @@ async fn idle_connections_take_no_place_from_a_probe() {
     }
     assert_eq!(small.get("/livez", &[]).await.status, 200);
     // The oldest connection was closed, the youngest was not.
-    assert_eq!(raw::to_end(&mut idle[0]).await, b"");
-    assert_eq!(raw::exchange(&mut idle[199], &raw::request("GET", "/readyz", &[], b"")).await.status, 200);
+    assert_eq!(http_client::to_end(&mut idle[0]).await, b"");
+    assert_eq!(
+        http_client::exchange(&mut idle[199], &http_client::request("GET", "/readyz", &[], b"")).await.status,
+        200
+    );
 }
 
 /// The server of health and metrics, with one of the two routers.
@@ -101,8 +104,8 @@ impl Small {
         Self { addr, _shutdown: shutdown.drop_guard() }
     }
 
-    async fn get(&self, target: &str, headers: &[(&str, &str)]) -> raw::Reply {
-        raw::send(self.addr, &raw::request("GET", target, headers, b"")).await
+    async fn get(&self, target: &str, headers: &[(&str, &str)]) -> http_client::Reply {
+        http_client::send(self.addr, &http_client::request("GET", target, headers, b"")).await
     }
 }
 

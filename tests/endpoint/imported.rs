@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use postern::crypto::install_key::Strength;
 use postern::oauth::client::{ClientRecord, Lookup, Refusal, SecretVersion};
-use postern::oauth::hashing::HashLimits;
+use postern::oauth::hash_pool::HashLimits;
 
 use crate::authentication::hashes;
 use crate::forward_auth::rule;
-use crate::world::{CLIENT_ID, Credential, GRANT, NOW, Options, UID, World, basic, grant, instant, object, record_of};
+use crate::server::{CLIENT_ID, Credential, GRANT, NOW, Options, UID, World, basic, grant, instant, object, record_of};
 
 const WRONG: &str = "of-nobody-at-all-0123456789";
 /// Values of two tenants.
@@ -31,7 +31,7 @@ fn imported(world: &World, value: &str) -> Credential {
 }
 
 fn client(credentials: &[&Credential]) -> ClientRecord {
-    record_of(grant(&[(crate::world::BILLING, "invoices:read", "billing.reader", "Operational")]), credentials)
+    record_of(grant(&[(crate::server::BILLING, "invoices:read", "billing.reader", "Operational")]), credentials)
 }
 
 async fn status(world: &World, client_id: &str, value: &str) -> u16 {

@@ -9,8 +9,8 @@ use jiff::SignedDuration;
 use postern::oauth::client::{Availability, CatchUpError, ClientRecord, Lookup, TokenFormat, TokenPolicy};
 use serde_json::{Value, json};
 
-use crate::raw::Reply;
-use crate::world::{
+use crate::http_client::Reply;
+use crate::server::{
     BILLING, CLIENT_ID, Credential, FORM, LEDGER, NOW, SUBJECT, World, basic, grant, record, record_of, record_of_two,
 };
 
@@ -101,7 +101,7 @@ async fn o3_a_token_that_is_not_good_is_inactive_and_nothing_more_is_said() {
 async fn token_of_a_shared_key(world: &World, foreign: &World) -> String {
     foreign.keys.install.store(Some(Arc::clone(&world.install)));
     foreign.clients.put(opaque(&world.credential, None));
-    let request = format!("{}&client_id={CLIENT_ID}&client_secret={}", crate::world::GRANT, world.credential.value);
+    let request = format!("{}&client_id={CLIENT_ID}&client_secret={}", crate::server::GRANT, world.credential.value);
     foreign.post(&[], &request).await.json()["access_token"].as_str().unwrap().to_owned()
 }
 

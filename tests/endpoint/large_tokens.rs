@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use postern::http::budget;
-use postern::http::endpoint::RequestLimits;
+use postern::http::state::RequestLimits;
 use postern::oauth::client::TokenFormat;
 
-use crate::world::{BILLING, FORM, World, grant, record_of};
-use crate::{log, raw};
+use crate::server::{BILLING, FORM, World, grant, record_of};
+use crate::{captured_logs, http_client};
 
 /// A scope of fifty characters.
 fn scope(number: usize) -> String {
@@ -24,7 +24,7 @@ fn hold(world: &World, scopes: usize, format: TokenFormat) {
     world.clients.put(record);
 }
 
-async fn token(world: &World, scopes: usize) -> raw::Reply {
+async fn token(world: &World, scopes: usize) -> http_client::Reply {
     let scopes = (0..scopes).map(scope).collect::<Vec<_>>().join("+");
     world.token(&format!("scope=openid+{scopes}")).await
 }
@@ -51,7 +51,7 @@ async fn the_largest_token_is_accepted_by_every_endpoint_and_a_larger_one_is_not
         let told = refused.json()["error_description"].as_str().unwrap().to_owned();
         assert_eq!(told, "the token would be too large: request fewer scopes with scope");
         let id = refused.header("x-request-id").unwrap().to_owned();
-        let text = log::text();
+        let text = captured_logs::text();
         let line = text.lines().find(|line| line.contains(&id)).expect("an audit line");
         assert!(line.contains("\"rule\":\"TokenTooLarge\"") && line.contains("invoice-sync-0"), "{line}");
         assert!((limit - 100..=limit).contains(&largest.len()), "{} bytes", largest.len());

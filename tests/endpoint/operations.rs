@@ -9,14 +9,14 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::log;
-use crate::raw::{self, Reply};
-use crate::world::{BILLING, CLIENT_ID, FORM, GRANT, Options, World, basic, object};
+use crate::captured_logs;
+use crate::http_client::{self, Reply};
+use crate::server::{BILLING, CLIENT_ID, FORM, GRANT, Options, World, basic, object};
 
 /// The audit line of a response.
 pub(crate) fn audit(reply: &Reply) -> Value {
     let id = reply.header("x-request-id").unwrap();
-    let text = log::text();
+    let text = captured_logs::text();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let mut lines = lines.filter(|line| line["target"] == "postern::audit" && line["request_id"] == id);
     let line = lines.next().unwrap_or_else(|| panic!("no line for {id} in {text}"));
@@ -37,7 +37,7 @@ async fn q4_a_token_is_one_line_that_names_client_secret_and_token() {
         ("grant_type", "client_credentials"),
         ("scope", "invoices:read"),
         ("audience", BILLING),
-        ("jti", crate::world::claims(&reply)["jti"].as_str().unwrap()),
+        ("jti", crate::server::claims(&reply)["jti"].as_str().unwrap()),
     ] {
         assert_eq!(line[field], value, "{field} in {line}");
     }
@@ -82,7 +82,7 @@ async fn q4_no_log_line_at_any_level_holds_a_credential() {
     let _ = world.token(&format!("audience={value}&resource=urn:{value}")).await;
     let _ = world.send("POST", &format!("/oauth2/token?client_secret={value}"), &[FORM], GRANT).await;
     let _ = world.send("POST", &format!("/oauth2/{value}"), &[FORM], GRANT).await;
-    let text = log::text();
+    let text = captured_logs::text();
     assert!(text.contains("postern::audit"));
     let access_token = good.json()["access_token"].as_str().unwrap().to_owned();
     for secret in [value.as_str(), unknown.as_str(), &world.credential.basic()[6..], access_token.as_str()] {
@@ -133,19 +133,19 @@ async fn q5_requests_are_counted_by_outcome_and_work_is_timed() {
 async fn told_to_stop_it_finishes_requests_in_flight_and_accepts_no_more() {
     let mut world = World::start().await;
     let headers = [("authorization", &*world.credential.basic()), FORM];
-    let whole = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
+    let whole = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     let (first, second) = whole.split_at(whole.len() - 10);
     let mut in_flight = TcpStream::connect(world.addr).await.unwrap();
     in_flight.write_all(first).await.unwrap();
     // Connections are accepted in order, so the connection above is accepted when this one gets a response.
     let mut idle = TcpStream::connect(world.addr).await.unwrap();
     idle.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
-    assert_eq!(raw::one(&mut idle).await.status, 200);
+    assert_eq!(http_client::one(&mut idle).await.status, 200);
 
     world.shutdown.cancel();
-    assert_eq!(raw::to_end(&mut idle).await, b"", "idle connections are closed");
+    assert_eq!(http_client::to_end(&mut idle).await, b"", "idle connections are closed");
     assert!(TcpStream::connect(world.addr).await.is_err(), "no new connections");
-    assert_eq!(raw::exchange(&mut in_flight, second).await.status, 200);
+    assert_eq!(http_client::exchange(&mut in_flight, second).await.status, 200);
     (&mut world.server).await.unwrap();
 }
 
@@ -153,11 +153,11 @@ async fn told_to_stop_it_finishes_requests_in_flight_and_accepts_no_more() {
 async fn a_request_that_never_ends_does_not_keep_the_server_from_stopping() {
     let server = ServerLimits { shutdown: Duration::from_millis(50), ..ServerLimits::default() };
     let mut world = World::start_with(Options { server, ..Options::default() }).await;
-    let whole = raw::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
+    let whole = http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
     let mut endless = TcpStream::connect(world.addr).await.unwrap();
     endless.write_all(&whole[..whole.len() - 1]).await.unwrap();
     assert_eq!(world.get("/oauth2/jwks").await.status, 200);
     world.shutdown.cancel();
     (&mut world.server).await.unwrap();
-    assert_eq!(raw::to_end(&mut endless).await, b"");
+    assert_eq!(http_client::to_end(&mut endless).await, b"");
 }

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use postern::http::endpoint::RequestLimits;
 use postern::http::server::ServerLimits;
+use postern::http::state::RequestLimits;
 use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::server::{FORM, GRANT, Options, World};
 use crate::tls::secured;
-use crate::world::{FORM, GRANT, Options, World};
-use crate::{log, raw};
+use crate::{captured_logs, http_client};
 
 const LIMIT: usize = 16 * 1024;
 
 /// Checks that the response is `no-store`, and that the audit line with its id has this rule.
-fn check(what: &str, reply: &raw::Reply, status: u16, rule: &str) {
+fn check(what: &str, reply: &http_client::Reply, status: u16, rule: &str) {
     assert_eq!(reply.status, status, "{what}: {}", reply.text());
     assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}");
     assert_eq!(reply.header("content-type"), Some("application/json"), "{what}");
@@ -23,7 +23,7 @@ fn check(what: &str, reply: &raw::Reply, status: u16, rule: &str) {
     assert_eq!(reply.header("content-length").map(str::to_owned), Some(reply.body.len().to_string()), "{what}");
     assert!(reply.header("date").is_some(), "{what}");
     let id = reply.header("x-request-id").unwrap_or_else(|| panic!("{what}: no id"));
-    let (text, id) = (log::text(), format!("\"request_id\":\"{id}\""));
+    let (text, id) = (captured_logs::text(), format!("\"request_id\":\"{id}\""));
     let lines: Vec<_> = text.lines().filter(|line| line.contains(&id)).collect();
     assert_eq!(lines.len(), 1, "{what}: {lines:?}");
     for field in
@@ -61,7 +61,7 @@ async fn what_is_wrong_with_a_request_is_said_in_its_answer_and_in_an_audit_line
         ("many headers", many, 431, "HeadTooLarge"),
     ] {
         // The connection ends, although the client does not request that.
-        check(what, &raw::send(world.addr, request.as_bytes()).await, status, rule);
+        check(what, &http_client::send(world.addr, request.as_bytes()).await, status, rule);
     }
     let send = async |method: &str, path: &str| world.send(method, path, &[], "").await;
     check("method", &send("GET", "/oauth2/token").await, 405, "HttpMethod");
@@ -74,9 +74,9 @@ async fn what_hyper_cannot_read_is_answered_over_tls_too_after_the_answers_befor
     let secured = secured(ServerLimits::default()).await;
     let mut stream = secured.connect(&[&TLS13], &[b"http/1.1"]).await;
     stream.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
-    assert_eq!(raw::one(&mut stream).await.status, 200);
+    assert_eq!(http_client::one(&mut stream).await.status, 200);
     stream.write_all(b"nonsense\r\n\r\n").await.unwrap();
-    check("over TLS", &raw::one(&mut stream).await, 400, "MalformedHead");
+    check("over TLS", &http_client::one(&mut stream).await, 400, "MalformedHead");
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "ended with close_notify");
 }
 
@@ -99,7 +99,7 @@ async fn the_limit_of_a_head_is_exact_however_it_arrives() {
                 let _ = stream.write_all(piece).await;
                 tokio::task::yield_now().await;
             }
-            let reply = raw::exchange(stream, b"").await;
+            let reply = http_client::exchange(stream, b"").await;
             assert_eq!(reply.status, status, "{length} bytes in pieces of {piece}");
         }
     }
@@ -107,17 +107,17 @@ async fn the_limit_of_a_head_is_exact_however_it_arrives() {
         format!("GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\nconnection: close\r\n{}\r\n", "x: y\r\n".repeat(number - 2))
     };
     for (number, status) in [(100, 200), (101, 431)] {
-        assert_eq!(raw::send(world.addr, headers(number).as_bytes()).await.status, status, "{number} headers");
+        assert_eq!(http_client::send(world.addr, headers(number).as_bytes()).await.status, status, "{number} headers");
     }
 }
 
 /// Writes everything before it reads.
-async fn write_then_read(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> raw::Reply {
+async fn write_then_read(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> http_client::Reply {
     stream.write_all(request).await.expect("everything is read");
     stream.flush().await.unwrap();
     // A reset is detected now.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    raw::one(&mut stream).await
+    http_client::one(&mut stream).await
 }
 
 #[tokio::test]
@@ -157,13 +157,13 @@ async fn a_connection_whose_body_was_discarded_is_used_again_and_one_that_goes_o
     };
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     stream.write_all(format!("{}{}", post(5000), "a".repeat(5000)).as_bytes()).await.unwrap();
-    assert_eq!(raw::one(&mut stream).await.status, 413);
+    assert_eq!(http_client::one(&mut stream).await.status, 413);
     stream.write_all(format!("{}{GRANT}", post(GRANT.len())).as_bytes()).await.unwrap();
-    assert_eq!(raw::one(&mut stream).await.status, 401, "the next request");
+    assert_eq!(http_client::one(&mut stream).await.status, 401, "the next request");
 
     // 32 MiB. The server reads 1 MiB, and the kernel buffers some.
     stream.write_all(post(32 << 20).as_bytes()).await.unwrap();
-    assert_eq!(raw::one(&mut stream).await.status, 413, "at once");
+    assert_eq!(http_client::one(&mut stream).await.status, 413, "at once");
     let piece = vec![b'a'; 64 * 1024];
     let mut written = 0;
     while stream.write_all(&piece).await.is_ok() {
@@ -178,8 +178,8 @@ async fn a_client_that_stops_sending_what_nobody_wants_is_let_go() {
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let head = "POST /nothing HTTP/1.1\r\nhost: p\r\ncontent-length: 100\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
-    assert_eq!(raw::one(&mut stream).await.status, 404);
-    let closed = tokio::time::timeout(Duration::from_secs(8), raw::to_end(&mut stream)).await;
+    assert_eq!(http_client::one(&mut stream).await.status, 404);
+    let closed = tokio::time::timeout(Duration::from_secs(8), http_client::to_end(&mut stream)).await;
     assert_eq!(closed.expect("two seconds of silence are enough"), b"");
 }
 
@@ -192,7 +192,8 @@ async fn a_client_that_waits_for_a_continue_is_told_no_without_one() {
         FORM.0, FORM.1
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    let all = tokio::time::timeout(Duration::from_secs(5), raw::to_end(&mut stream)).await.expect("ended at once");
+    let all =
+        tokio::time::timeout(Duration::from_secs(5), http_client::to_end(&mut stream)).await.expect("ended at once");
     let text = String::from_utf8_lossy(&all);
     assert!(text.starts_with("HTTP/1.1 413 ") && !text.contains("100 Continue"), "{text}");
 }

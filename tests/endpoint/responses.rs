@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use postern::oauth::client::Availability;
-use postern::oauth::hashing::HashLimits;
+use postern::oauth::hash_pool::HashLimits;
 
-use crate::raw::Reply;
-use crate::world::{CLIENT_ID, FORM, GRANT, Options, World, basic};
+use crate::http_client::Reply;
+use crate::server::{CLIENT_ID, FORM, GRANT, Options, World, basic};
 
 fn is_private_json(reply: &Reply) -> bool {
     reply.header("content-type") == Some("application/json")
@@ -110,7 +110,7 @@ async fn r6_without_keys_the_answer_is_503_and_with_them_200() {
     assert_eq!(world.get("/oauth2/jwks").await.status, 503);
     world.keys.install.store(Some(world.install.clone()));
     assert_eq!(world.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
-    world.keys.signing.store(Some(crate::world::key_set().into()));
+    world.keys.signing.store(Some(crate::server::key_set().into()));
     assert_eq!(world.token("").await.status, 200);
 }
 

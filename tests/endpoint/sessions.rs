@@ -9,10 +9,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::forward_auth::{ANYONE, ask, rule};
+use crate::http_client::{self, Reply};
 use crate::introspection::{API, api, introspect, opaque, token};
 use crate::operations::audit;
-use crate::raw::{self, Reply};
-use crate::world::{BILLING, CLIENT_ID, FORM, GRANT, NOW, World, basic};
+use crate::server::{BILLING, CLIENT_ID, FORM, GRANT, NOW, World, basic};
 
 fn at(world: &World, second: i64) {
     world.clock.store(NOW + second, Ordering::Relaxed);
@@ -182,8 +182,8 @@ async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
     let authorization = world.credential.basic();
     let body = format!("token={}", token(&world, "").await);
     let headers = [("authorization", authorization.as_str()), FORM];
-    let revocation = raw::request("POST", "/oauth2/revoke", &headers, body.as_bytes());
-    let rotation = raw::request("POST", "/manage/v1/rotate", &headers[..1], b"");
+    let revocation = http_client::request("POST", "/oauth2/revoke", &headers, body.as_bytes());
+    let rotation = http_client::request("POST", "/manage/v1/rotate", &headers[..1], b"");
     for (request, line) in [(revocation, "\"token revoked\""), (rotation, "\"request allowed\"")] {
         let asked = world.clients.may_ask.acquire().await.unwrap();
         let mut stream = TcpStream::connect(world.addr).await.unwrap();
@@ -192,9 +192,9 @@ async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
         drop(stream);
         // Long enough for the server to detect it.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(!crate::log::text().contains(line), "not decided yet");
+        assert!(!crate::captured_logs::text().contains(line), "not decided yet");
         drop(asked);
-        until(|| crate::log::text().contains(line)).await;
+        until(|| crate::captured_logs::text().contains(line)).await;
     }
     assert_eq!((world.clients.revoked.lock().unwrap().len(), world.clients.rotations.lock().unwrap().len()), (1, 1));
 }
@@ -213,10 +213,10 @@ async fn q4_who_hangs_up_before_the_decision_leaves_a_line_and_is_counted() {
     ];
     for (number, (method, path, body)) in (1..).zip(requests) {
         let mut stream = TcpStream::connect(world.addr).await.unwrap();
-        stream.write_all(&raw::request(method, path, &headers, body.as_bytes())).await.unwrap();
+        stream.write_all(&http_client::request(method, path, &headers, body.as_bytes())).await.unwrap();
         until(|| world.clients.catch_ups.load(Ordering::Relaxed) == number).await;
         drop(stream);
-        until(|| crate::log::text().matches("\"outcome\":\"abandoned\"").count() == number).await;
+        until(|| crate::captured_logs::text().matches("\"outcome\":\"abandoned\"").count() == number).await;
         assert!(world.metrics_text().contains(&format!("postern_abandoned_requests_total {number}\n")), "{path}");
     }
     drop(asked);

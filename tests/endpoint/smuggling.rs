@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::raw;
-use crate::world::World;
+use crate::http_client;
+use crate::server::World;
 
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
 const HIDDEN: &str = "GET /oauth2/jwks HTTP/1.1\r\nhost: postern\r\n\r\n";
@@ -18,7 +18,7 @@ const HIDDEN: &str = "GET /oauth2/jwks HTTP/1.1\r\nhost: postern\r\n\r\n";
 async fn answers(world: &World, bytes: &[u8]) -> (usize, String) {
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let _ = stream.write_all(bytes).await;
-    let received = tokio::time::timeout(Duration::from_secs(20), raw::to_end(&mut stream)).await;
+    let received = tokio::time::timeout(Duration::from_secs(20), http_client::to_end(&mut stream)).await;
     let received = received.expect("the server closes the connection");
     let text = String::from_utf8_lossy(&received).into_owned();
     (text.matches("HTTP/1.1 ").count(), text)

@@ -22,8 +22,8 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::raw;
-use crate::world::{FORM, GRANT, Options, World};
+use crate::http_client;
+use crate::server::{FORM, GRANT, Options, World};
 
 pub(crate) struct Secured {
     pub(crate) world: World,
@@ -74,11 +74,11 @@ impl Secured {
 async fn t9_tokens_are_served_over_tls_1_2_and_1_3() {
     let secured = secured(ServerLimits::default()).await;
     let headers = [("authorization", &*secured.world.credential.basic()), FORM];
-    let request = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
+    let request = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     for (version, number) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
         let stream = secured.connect(&[version], &[b"http/1.1"]).await;
         assert_eq!(stream.get_ref().1.protocol_version(), Some(number));
-        assert_eq!(raw::exchange(stream, &request).await.status, 200);
+        assert_eq!(http_client::exchange(stream, &request).await.status, 200);
     }
     let stream = secured.connect(&[&TLS12, &TLS13], &[]).await;
     assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3), "1.3 is preferred");
@@ -96,7 +96,7 @@ async fn t9_tls_1_1_is_refused() {
     let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
     let mut stream = TcpStream::connect(secured.world.addr).await.unwrap();
     stream.write_all(&record).await.unwrap();
-    let answer = raw::to_end(&mut stream).await;
+    let answer = http_client::to_end(&mut stream).await;
     assert_eq!((answer[0], &answer[5..7]), (21, &[2, 70][..]), "the fatal alert protocol_version: {answer:?}");
 }
 
@@ -104,8 +104,8 @@ async fn t9_tls_1_1_is_refused() {
 async fn t9_plain_http_on_the_tls_port_gets_no_answer_and_no_redirect() {
     let secured = secured(ServerLimits::default()).await;
     let mut stream = TcpStream::connect(secured.world.addr).await.unwrap();
-    stream.write_all(&raw::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes())).await.unwrap();
-    assert!(!raw::to_end(&mut stream).await.starts_with(b"HTTP"));
+    stream.write_all(&http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes())).await.unwrap();
+    assert!(!http_client::to_end(&mut stream).await.starts_with(b"HTTP"));
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn t10_an_http_1_connection_that_nobody_uses_is_ended_with_a_goodbye() {
     let secured = secured(impatient()).await;
     let mut stream = secured.connect(&[&TLS13], &[b"http/1.1"]).await;
     stream.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
-    assert_eq!(raw::one(&mut stream).await.status, 200);
+    assert_eq!(http_client::one(&mut stream).await.status, 200);
     // rustls reports an end without close_notify as an error.
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
 }
@@ -151,10 +151,10 @@ async fn t10_an_http_1_connection_that_nobody_uses_is_ended_with_a_goodbye() {
 async fn t10_an_http_2_connection_that_never_begins_is_ended() {
     let secured = secured(impatient()).await;
     let mut silent = secured.connect(&[&TLS13], &[b"h2"]).await;
-    raw::to_end(&mut silent).await;
+    http_client::to_end(&mut silent).await;
     let mut half = secured.connect(&[&TLS13], &[b"h2"]).await;
     half.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
-    raw::to_end(&mut half).await;
+    http_client::to_end(&mut half).await;
 }
 
 #[tokio::test]
@@ -256,5 +256,5 @@ async fn t10_a_handshake_that_does_not_end_is_ended() {
     let server = ServerLimits { timeouts, ..ServerLimits::default() };
     let secured = secured(server).await;
     let mut silent = TcpStream::connect(secured.world.addr).await.unwrap();
-    assert_eq!(raw::to_end(&mut silent).await, b"");
+    assert_eq!(http_client::to_end(&mut silent).await, b"");
 }

@@ -13,10 +13,10 @@ use postern::crypto::signing::{self, SigningAlgorithm, SigningKey, TokenType};
 use serde_json::{Value, json};
 
 use crate::forward_auth::ask;
+use crate::http_client::Reply;
 use crate::introspection::introspect;
 use crate::operations::audit;
-use crate::raw::Reply;
-use crate::world::{
+use crate::server::{
     AUTHORITY, BILLING, CLIENT_ID, FORM, LEDGER, NOW, Options, SUBJECT, World, claims, instant, jose_header, record,
     record_of_two,
 };

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use postern::http::endpoint::RequestLimits;
 use postern::http::server::{ServerLimits, Timeouts};
+use postern::http::state::RequestLimits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::raw;
-use crate::world::{BILLING, FORM, GRANT, NOW, Options, World};
+use crate::http_client;
+use crate::server::{BILLING, FORM, GRANT, NOW, Options, World};
 
 const TOKEN_PATHS: [&str; 4] = ["/oauth2/token", "/oauth/v2/token", "/Auth/OAuth/Token", "/auth/oauth/token"];
 
@@ -127,7 +127,7 @@ async fn t10_a_long_body_gives_413_announced_or_not() {
     let chunk = format!("3e8\r\n{}\r\n", "a".repeat(1000));
     let head = "POST /oauth2/token HTTP/1.1\r\nhost: p\r\ncontent-type: application/x-www-form-urlencoded\r\n\
                 connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
-    let reply = raw::send(world.addr, format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).await;
+    let reply = http_client::send(world.addr, format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).await;
     assert_eq!(reply.error(), (413, "invalid_request".to_owned()));
 }
 
@@ -138,7 +138,8 @@ async fn t10_long_bodies_that_do_not_end_take_bounded_memory_and_no_place_of_sho
     let world = World::start_with(Options { request, ..Options::default() }).await;
     let body = format!("{GRANT}&x={}", "a".repeat(8000));
     let authorization = world.credential.basic();
-    let whole = raw::request("POST", "/oauth2/token", &[("authorization", &authorization), FORM], body.as_bytes());
+    let whole =
+        http_client::request("POST", "/oauth2/token", &[("authorization", &authorization), FORM], body.as_bytes());
     let mut open = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(world.addr).await.unwrap();
@@ -147,7 +148,7 @@ async fn t10_long_bodies_that_do_not_end_take_bounded_memory_and_no_place_of_sho
     }
     let refused = async {
         loop {
-            let reply = raw::send(world.addr, &whole).await;
+            let reply = http_client::send(world.addr, &whole).await;
             if reply.status != 200 {
                 break reply;
             }
@@ -159,9 +160,9 @@ async fn t10_long_bodies_that_do_not_end_take_bounded_memory_and_no_place_of_sho
     assert_eq!(world.token("").await.status, 200, "a short one needs none");
     for mut stream in open {
         stream.write_all(&whole[whole.len() - 1..]).await.unwrap();
-        assert_eq!(raw::one(&mut stream).await.status, 200, "what has a place keeps it");
+        assert_eq!(http_client::one(&mut stream).await.status, 200, "what has a place keeps it");
     }
-    assert_eq!(raw::send(world.addr, &whole).await.status, 200);
+    assert_eq!(http_client::send(world.addr, &whole).await.status, 200);
 }
 
 #[tokio::test]
@@ -169,14 +170,14 @@ async fn a_request_is_decided_at_the_instant_at_which_its_body_is_there() {
     let world = World::start().await;
     let authorization = world.credential.basic();
     let headers = [("authorization", authorization.as_str()), FORM];
-    let whole = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
+    let whole = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     let mut slow = TcpStream::connect(world.addr).await.unwrap();
     slow.write_all(&whole[..whole.len() - 1]).await.unwrap();
     // It is being read when other requests have been answered.
     assert_eq!(world.token("").await.status, 200);
     world.clock.fetch_add(9, Ordering::Relaxed);
     slow.write_all(&whole[whole.len() - 1..]).await.unwrap();
-    let claims = crate::world::claims(&raw::one(&mut slow).await);
+    let claims = crate::server::claims(&http_client::one(&mut slow).await);
     assert_eq!(claims["iat"], NOW + 9);
 }
 
@@ -184,8 +185,8 @@ async fn a_request_is_decided_at_the_instant_at_which_its_body_is_there() {
 async fn t10_a_body_that_does_not_arrive_gives_408() {
     let request = RequestLimits { body_read: Duration::from_millis(50), ..RequestLimits::default() };
     let world = World::start_with(Options { request, ..Options::default() }).await;
-    let whole = raw::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
-    let reply = raw::send(world.addr, &whole[..whole.len() - 1]).await;
+    let whole = http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
+    let reply = http_client::send(world.addr, &whole[..whole.len() - 1]).await;
     assert_eq!(reply.error(), (408, "invalid_request".to_owned()));
 }
 
@@ -199,7 +200,7 @@ async fn t10_a_long_head_gives_431_and_a_slow_one_ends_the_connection() {
     let mut slow = TcpStream::connect(world.addr).await.unwrap();
     slow.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost:").await.unwrap();
     // hyper's own default is 30 seconds; this value is ours.
-    let closed = tokio::time::timeout(Duration::from_secs(20), raw::to_end(&mut slow)).await;
+    let closed = tokio::time::timeout(Duration::from_secs(20), http_client::to_end(&mut slow)).await;
     assert_eq!(closed.unwrap(), b"", "closed without an answer");
     assert_eq!(world.get("/oauth2/jwks").await.status, 200, "others are served");
 }
@@ -210,7 +211,7 @@ async fn two_requests(world: &World, idle: Duration, slow: Duration) -> usize {
     let keys = b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n";
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     stream.write_all(keys).await.unwrap();
-    assert_eq!(raw::one(&mut stream).await.status, 200);
+    assert_eq!(http_client::one(&mut stream).await.status, 200);
     tokio::time::sleep(idle).await;
     let (first, rest) = keys.split_at(9);
     let _ = stream.write_all(first).await;
@@ -246,22 +247,22 @@ async fn t10_when_all_connections_are_used_an_idle_one_makes_room_and_one_in_use
     let keys = b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n";
     let mut idle = TcpStream::connect(world.addr).await.unwrap();
     idle.write_all(keys).await.unwrap();
-    assert_eq!(raw::one(&mut idle).await.status, 200);
+    assert_eq!(http_client::one(&mut idle).await.status, 200);
 
     let headers = [("authorization", &*world.credential.basic()), FORM];
-    let whole = raw::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
+    let whole = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     let (first, last) = whole.split_at(whole.len() - 1);
     let mut used = TcpStream::connect(world.addr).await.unwrap();
     used.write_all(first).await.unwrap();
-    assert_eq!(raw::to_end(&mut idle).await, b"", "it made room");
+    assert_eq!(http_client::to_end(&mut idle).await, b"", "it made room");
 
     let mut next = TcpStream::connect(world.addr).await.unwrap();
     next.write_all(keys).await.unwrap();
-    let waits = tokio::time::timeout(Duration::from_millis(400), raw::one(&mut next)).await;
+    let waits = tokio::time::timeout(Duration::from_millis(400), http_client::one(&mut next)).await;
     assert!(waits.is_err(), "there is no place while the other one is in use");
     used.write_all(last).await.unwrap();
-    assert_eq!(raw::one(&mut used).await.status, 200);
-    assert_eq!(raw::one(&mut next).await.status, 200);
+    assert_eq!(http_client::one(&mut used).await.status, 200);
+    assert_eq!(http_client::one(&mut next).await.status, 200);
 }
 
 #[tokio::test]
@@ -288,7 +289,7 @@ async fn t10_broken_requests_are_answered_and_never_end_the_server() {
         b"POST /oauth2/token HTTP/1.1\r\nhost: p\r\ncontent-length: -1\r\n\r\n",
         b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n",
     ] {
-        assert_eq!(raw::send(world.addr, bytes).await.status, 400);
+        assert_eq!(http_client::send(world.addr, bytes).await.status, 400);
     }
     assert_eq!(world.token("").await.status, 200);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::forward_auth::{ask, bearer, challenges};
-use crate::world::{FORM, SUBJECT, World};
+use crate::server::{FORM, SUBJECT, World};
 
 #[tokio::test]
 async fn u2_a_service_user_reads_of_itself_what_it_asked_for() {
@@ -67,11 +67,11 @@ async fn u1_the_header_is_the_only_place_for_a_token() {
 #[tokio::test]
 async fn an_audience_named_by_a_scope_gives_the_same_answer_as_one_named_by_resource() {
     let world = World::start().await;
-    world.clients.put(crate::world::record_of_two(&world.credential));
+    world.clients.put(crate::server::record_of_two(&world.credential));
     let told = async |parameters: &str| {
         let reply = world.token(parameters).await;
         assert_eq!(reply.status, 200, "{parameters}: {}", reply.text());
-        let mut claims: Value = crate::world::claims(&reply);
+        let mut claims: Value = crate::server::claims(&reply);
         claims.as_object_mut().unwrap().remove("jti");
         (reply.json()["scope"].clone(), claims)
     };

@@ -13,7 +13,7 @@ use super::list::{Listed, is_forbidden};
 use super::{ExplainError, OTHER_OR_VIEW, Reader, is_deleting};
 use crate::api::precedence::Seniority;
 use crate::api::{Application, ClientSecret, NamespaceFacts, ServiceUser};
-use crate::explain::facts::{CallerFacts, Facts, full_name};
+use crate::explain::snapshot::{CallerFacts, Facts, full_name};
 
 /// Namespace and name of an object.
 type Key = (String, String);

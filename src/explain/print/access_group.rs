@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use kube::core::Selector;
 
-use super::lines::{fields, heading, line, table};
+use super::table::{fields, heading, line, table};
 use super::{standing, status};
 use crate::api::access_group::{Namespaces, Reach};
 use crate::explain::access_group::{Checked, ExplainedGroup};

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use super::lines::{heading, line, table};
+use super::table::{heading, line, table};
 use super::{last_used, notes};
 use crate::explain::audience::{Caller, ExplainedAudience};
-use crate::explain::parts::Standing;
+use crate::explain::status::Standing;
 
 /// Prints which clients can call an API.
 pub(in crate::explain) fn audience(

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use super::lines::{fields, heading, line, relative, table};
+use super::table::{fields, heading, line, relative, table};
 use super::{client, notes, origin};
 use crate::explain::token::{ScopeNow, Token};
 

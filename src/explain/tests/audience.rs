@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{AUDIENCE, NOW, facts, now, read, secret, settings, version};
 use crate::explain::audience::{self, ExplainedAudience};
-use crate::explain::facts::{CallerFacts, Facts};
 use crate::explain::print;
+use crate::explain::snapshot::{CallerFacts, Facts};
 
 fn explain(audience: &str, clients: Vec<Facts>) -> ExplainedAudience {
     let groups = clients.first().map_or_else(|| Some(Arc::default()), |facts| facts.groups.clone());

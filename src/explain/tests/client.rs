@@ -9,9 +9,9 @@ use super::{
 };
 use crate::api::authority::{NamespaceLocation, application_stands_for, resolve};
 use crate::explain::client::{self, ExplainedClient, Holds};
-use crate::explain::facts::{Facts, claimants};
-use crate::explain::held::{Held, Narrowed};
+use crate::explain::permissions::{Held, Narrowed};
 use crate::explain::print;
+use crate::explain::snapshot::{Facts, claimants};
 
 pub(super) fn explain(facts: &Facts) -> ExplainedClient {
     client::explain(facts, &settings(), now())

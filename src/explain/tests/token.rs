@@ -9,7 +9,7 @@ use super::client::explain;
 use super::{AUDIENCE, CLIENT, SUBJECT, facts, now, read, settings, uid};
 use crate::api::authority::{NamespaceLocation, application_stands_for, narrow, resolve, stands_for, user_stands_for};
 use crate::explain::claims::{self, Claims};
-use crate::explain::facts::{Facts, TokenFacts};
+use crate::explain::snapshot::{Facts, TokenFacts};
 use crate::explain::token;
 
 /// The same objects with epochs: status has their fingerprints.

@@ -4,10 +4,10 @@ use super::ScopeNow;
 use crate::api::authority::{ABOUT_ITSELF, Permit, narrow};
 use crate::explain::claims::Claims;
 use crate::explain::client::{ExplainedClient, Holds};
-use crate::explain::facts::Facts;
 use crate::explain::group::Effect;
-use crate::explain::held::{Held, Origin, permits};
+use crate::explain::permissions::{Held, Origin, permits};
 use crate::explain::secret::Secret;
+use crate::explain::snapshot::Facts;
 
 /// Every scope of the token at every audience.
 pub(super) fn scopes(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::oauth::bearer::{NotGood, TokenFault};
+use crate::oauth::access_token::{NotGood, TokenFault};
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 

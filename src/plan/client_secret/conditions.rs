@@ -7,7 +7,7 @@ use crate::api::authority::{narrow, not_held};
 use crate::api::client_secret::{ClientSecretStatus, RotationStep, Use, VersionState};
 use crate::api::conditions::{Verdict, reasons, types};
 use crate::plan::application::Closed;
-use crate::plan::story::{HOLDS_NOTHING, Outlook, permitted, with_outlook};
+use crate::plan::kstatus::{HOLDS_NOTHING, Outlook, permitted, with_outlook};
 
 /// The conditions of `status`, whose other fields are complete. `refusal`: see [`refusal`].
 pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Vec<Verdict> {

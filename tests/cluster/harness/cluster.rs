@@ -13,12 +13,12 @@ use tempfile::NamedTempFile;
 use super::audit::{AuditLog, Entry};
 use super::controlplane::{ControlPlane, OPERATOR_NAMESPACE, RELEASE};
 use super::eventually::{eventually, holds};
+use super::fixtures::service_user;
 use super::http::{self, Connections};
 use super::kubernetes::Kubernetes;
-use super::leaks::{Place, leaks, private};
-use super::objects::service_user;
 use super::process::Process;
 use super::replica::{Part, Replica};
+use super::secret_scan::{Place, leaks, private};
 use super::token::Credential;
 
 /// Where tests happen.

@@ -1,0 +1,240 @@
+//! The cache of the cluster's objects, and the dependencies between them.
+//!
+//! ```text
+//! watch (one per kind, its own back-off) ──Change──▶ pump ──▶ stores + relations ──Affected──▶ controller, index
+//! ```
+//!
+//! One task writes (the pump); all other tasks read snapshots. Each [`Change`] is mapped once to the set of objects
+//! whose meaning it may alter ([`Affected`]). So controller and index use the same dependencies and are independent of
+//! each other. This module makes no decisions.
+
+mod claimants;
+mod compressed;
+mod decoded;
+mod dispatcher;
+mod invalidation;
+#[cfg(test)]
+mod invalidation_bound_tests;
+mod object_limit;
+mod reverse_index;
+mod secret_metadata;
+mod store;
+#[cfg(test)]
+pub(crate) mod test_cache;
+mod watch;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Resource;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::Lookup;
+
+use crate::api::authority::{self, Membership, NamespaceLocation};
+use crate::api::terminating::is_terminating;
+use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
+
+pub use claimants::Line;
+pub use compressed::{Pack, Packed};
+pub use dispatcher::{Limits, Started, Subscription, Update, start};
+pub use invalidation::{Affected, Kind};
+pub use reverse_index::{Claimant, Relations};
+pub use secret_metadata::DeliveredSecret;
+pub use store::{Form, Kept, Store};
+pub use watch::Freshness;
+
+/// Namespace and name. Cheap to clone: each text is stored once.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Key {
+    /// Namespace; empty for cluster-scoped objects.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl Key {
+    /// The key of `name` in `namespace`.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of an object.
+    #[must_use]
+    pub fn of<K: Lookup>(object: &K) -> Self {
+        let text = |part: Option<Cow<'_, str>>| part.as_deref().unwrap_or_default().into();
+        Self { namespace: text(object.namespace()), name: text(object.name()) }
+    }
+
+    /// The key of another object of the same namespace.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> Self {
+        let name = if *self.name == *name { Arc::clone(&self.name) } else { name.into() };
+        Self { namespace: Arc::clone(&self.namespace), name }
+    }
+}
+
+/// A change: the object before and after; one of them may be absent.
+#[derive(Clone, Debug)]
+pub struct Change<K> {
+    /// The changed object.
+    pub key: Key,
+    /// The object as it was served before the change.
+    pub before: Option<Arc<K>>,
+    /// The object as it is served after the change.
+    pub after: Option<Arc<K>>,
+}
+
+/// The stores, for readers. Cheap to clone.
+#[derive(Clone)]
+pub struct Model {
+    /// AccessGroups.
+    pub groups: Store<Arc<AccessGroup>>,
+    /// ServiceUsers.
+    pub users: Store<Packed<ServiceUser>>,
+    /// Applications.
+    pub applications: Store<Packed<Application>>,
+    /// ClientSecrets.
+    pub secrets: Store<Packed<ClientSecret>>,
+    /// Namespaces, metadata only.
+    pub namespaces: Store<Arc<PartialObjectMeta<Namespace>>>,
+    /// Delivered Secrets, metadata only.
+    pub delivered: Store<Arc<DeliveredSecret>>,
+    /// Secrets whose owner allows their import, metadata only.
+    pub imports: Store<Arc<PartialObjectMeta<Secret>>>,
+    /// What endpoint replicas publish to each other.
+    pub endpoints: Store<Arc<EndpointState>>,
+    /// Whether namespaces need a location.
+    pub namespace_location: NamespaceLocation,
+    relations: Arc<RwLock<Relations>>,
+}
+
+impl Model {
+    /// An empty model. `secrets_limit` is the maximum number of active ClientSecrets of an Application.
+    #[must_use]
+    pub fn new(secrets_limit: usize) -> Self {
+        Self {
+            groups: Store::default(),
+            users: Store::default(),
+            applications: Store::default(),
+            secrets: Store::default(),
+            namespaces: Store::default(),
+            delivered: Store::default(),
+            imports: Store::default(),
+            endpoints: Store::default(),
+            namespace_location: NamespaceLocation::default(),
+            relations: Arc::new(RwLock::new(Relations::new(secrets_limit))),
+        }
+    }
+
+    /// The dependencies between objects. Hold the guard only for one query.
+    pub fn relations(&self) -> RwLockReadGuard<'_, Relations> {
+        self.relations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The facts of a namespace. An unknown namespace has no labels and no location bound: groups that admit it by name
+    /// still do.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> NamespaceFacts {
+        self.namespaces.get(&Key::new("", name)).map_or_else(
+            || NamespaceFacts { name: name.to_owned(), ..NamespaceFacts::default() },
+            |namespace| NamespaceFacts::new(namespace.meta()),
+        )
+    }
+
+    /// Whether the namespace is known and not being deleted. Watches are independent, so an object may arrive before
+    /// its namespace.
+    #[must_use]
+    pub fn knows_namespace(&self, name: &str) -> bool {
+        self.namespaces.get(&Key::new("", name)).is_some_and(|namespace| !is_deleting(namespace.as_ref()))
+    }
+
+    /// An active AccessGroup.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<Arc<AccessGroup>> {
+        self.groups.kept(&Key::new("", name))?.live()
+    }
+
+    /// The effective permissions from the groups of `user`.
+    #[must_use]
+    pub fn membership(&self, user: &ServiceUser) -> Membership {
+        let names = user.spec.groups.iter().flatten();
+        let groups: HashMap<&String, Arc<AccessGroup>> =
+            names.filter_map(|name| self.group(name).map(|group| (name, group))).collect();
+        let namespace = self.namespace(user.metadata.namespace.as_deref().unwrap_or_default());
+        authority::resolve(&user.spec, &namespace, self.namespace_location, |name| {
+            groups.get(&name.to_owned()).map(AsRef::as_ref)
+        })
+    }
+
+    /// The object that has the client id which `application` claims; `None`: the application has it.
+    ///
+    /// The older object keeps the client id. No client may have a subject as its client id (RFC 9068 §5). Objects of
+    /// other namespaces are not named.
+    #[must_use]
+    pub fn client_id_holder(&self, application: &Application) -> Option<String> {
+        let key = Key::of(application);
+        let client_id = application.spec.claimed_client_id(&application.metadata);
+        let relations = self.relations();
+        if relations.user_of_subject.contains_key(client_id) {
+            return Some("a ServiceUser".to_owned());
+        }
+        let first = relations.claimants_of_client_id.get(client_id)?.first().filter(|first| first.key != key)?;
+        Some(if first.key.namespace == key.namespace {
+            format!("Application {}", first.key.name)
+        } else {
+            "an Application of another namespace".to_owned()
+        })
+    }
+
+    /// A ServiceUser that is not being deleted.
+    #[must_use]
+    pub fn user(&self, key: &Key) -> Option<Arc<ServiceUser>> {
+        self.users.kept(key)?.live()
+    }
+
+    /// An Application that is not being deleted.
+    #[must_use]
+    pub fn application(&self, key: &Key) -> Option<Arc<Application>> {
+        self.applications.kept(key)?.live()
+    }
+
+    /// When versions of a ClientSecret were last used, by id, as far as replicas have recently published.
+    #[must_use]
+    pub fn uses_of(&self, secret: &Key) -> BTreeMap<String, Timestamp> {
+        self.relations().uses.get(secret).cloned().unwrap_or_default()
+    }
+
+    /// The version of a ClientSecret whose rotation its bearer recently requested.
+    #[must_use]
+    pub fn rotation_request(&self, secret: &Key) -> Option<String> {
+        self.relations().rotation_requests.get(secret).cloned()
+    }
+
+    /// The ClientSecrets of an Application within the limit, oldest first. The others matter only by their number.
+    #[must_use]
+    pub fn secrets_of(&self, application: &Key) -> Vec<Arc<Kept<Packed<ClientSecret>>>> {
+        let keys: Vec<Key> = {
+            let relations = self.relations();
+            let claimants = relations.secrets_that_count(application).iter();
+            claimants.map(|claimant| claimant.key.clone()).collect()
+        };
+        keys.iter().filter_map(|key| self.secrets.kept(key)).collect()
+    }
+}
+
+/// Whether the object is being deleted; such an object is treated as absent (fail closed).
+pub fn is_deleting<K: Resource>(object: &K) -> bool {
+    is_terminating(object.meta())
+}
+
+/// The resourceVersion as a number, 0 if it is absent. ResourceVersions of one kind compare as integers (KEP-5504).
+pub fn revision<K: Lookup>(object: &K) -> u64 {
+    object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+/// A set of keys.
+pub type Keys = BTreeSet<Key>;

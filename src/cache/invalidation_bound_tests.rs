@@ -1,0 +1,95 @@
+//! Ten thousand ClientSecrets of one Application, or with one delivery name: each change affects at most as many as the
+//! limit.
+
+use serde_json::{Value, json};
+
+use super::compressed::OPENED;
+use super::test_cache::{SECRETS_LIMIT, World};
+use super::{Affected, Key};
+use crate::api::{Application, ClientSecret};
+
+const CROWD: usize = 10_000;
+/// The changed objects, those at the limit, and the one that has the name, before and after.
+const FEW: usize = 2 * (SECRETS_LIMIT + 4);
+
+fn secret(number: usize, spec: &Value) -> ClientSecret {
+    let created = jiff::Timestamp::from_second(1_700_000_000 + i64::try_from(number).unwrap()).unwrap();
+    let metadata = json!({
+        "namespace": "billing", "name": format!("s{number}"), "creationTimestamp": created,
+        "uid": format!("00000000-0000-0000-0000-{number:012}"),
+    });
+    let mut spec = spec.clone();
+    spec["applicationRef"] = json!({"name": "sync"});
+    let object =
+        json!({"apiVersion": "postern.dev/v1alpha1", "kind": "ClientSecret", "metadata": metadata, "spec": spec});
+    serde_json::from_value(object).unwrap()
+}
+
+fn crowd(spec: &Value) -> World {
+    let mut world = World::default();
+    let metadata = json!({"namespace": "billing", "name": "sync", "uid": "00000000-0000-0000-0001-000000000000"});
+    let spec_of_application = json!({"serviceUserRef": {"name": "sync"}});
+    let application = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "Application", "metadata": metadata, "spec": spec_of_application,
+    });
+    world.application(serde_json::from_value::<Application>(application).unwrap(), true);
+    for number in 1..=CROWD {
+        world.secret(secret(number, spec), true);
+    }
+    world
+}
+
+/// What a change affects; fails if computing it or compiling its client opens more than a few objects.
+fn few(world: &mut World, change: impl FnOnce(&mut World) -> Affected) -> Affected {
+    let before = OPENED.get();
+    let affected = change(world);
+    let compiled = world.model.secrets_of(&Key::new("billing", "sync"));
+    for kept in &compiled {
+        drop(kept.live());
+    }
+    let opened = OPENED.get() - before;
+    assert!(opened <= FEW, "{opened} objects were opened");
+    assert!(affected.secrets.len() <= FEW, "{} are looked at", affected.secrets.len());
+    affected
+}
+
+fn names(affected: &Affected) -> Vec<&str> {
+    affected.secrets.iter().map(|key| &*key.name).collect()
+}
+
+#[test]
+fn one_beyond_the_limit_concerns_itself_and_the_count_alone() {
+    let mut world = crowd(&json!({}));
+    let affected = few(&mut world, |world| world.secret(secret(5_000, &json!({"description": "other"})), true));
+    assert!(affected.clients.is_empty(), "no record is compiled: {:?}", affected.clients);
+    assert!(names(&affected).contains(&"s5000"));
+    assert_eq!(affected.counts.len(), 1);
+}
+
+#[test]
+fn one_that_comes_or_goes_concerns_the_one_whose_place_it_takes_or_leaves() {
+    let mut world = crowd(&json!({}));
+    let gone = few(&mut world, |world| world.secret(secret(1, &json!({})), false));
+    assert!(names(&gone).contains(&"s3"), "it counts now: {gone:?}");
+    assert_eq!(gone.clients.len(), 1);
+    let come = few(&mut world, |world| world.secret(secret(1, &json!({})), true));
+    assert!(names(&come).contains(&"s3"), "it does not count any more: {come:?}");
+    assert_eq!(come.clients.len(), 1);
+}
+
+#[test]
+fn the_application_concerns_those_that_count() {
+    let mut world = crowd(&json!({}));
+    let key = Key::new("billing", "sync");
+    let application = Application::clone(&world.model.application(&key).unwrap());
+    let affected = few(&mut world, |world| world.application(application, true));
+    assert_eq!(names(&affected), ["s1", "s2"]);
+}
+
+#[test]
+fn a_name_that_all_want_concerns_the_one_that_has_it() {
+    let mut world = crowd(&json!({"delivery": {"secretName": "wanted"}}));
+    let affected =
+        few(&mut world, |world| world.secret(secret(9_000, &json!({"delivery": {"secretName": "wanted"}})), true));
+    assert!(names(&affected).contains(&"s1"));
+}

@@ -1,0 +1,256 @@
+//! References between objects: the edges of the object graph, from the referring to the referenced object.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::claimants::Line;
+use super::{Change, Key, Keys};
+use crate::api::conditions::types;
+use crate::api::precedence::Seniority;
+use crate::api::{Application, ClientSecret, EndpointState, ServiceUser};
+
+/// An object that claims something which only one, or a limited number, can have. Ordered by age.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Claimant {
+    /// The older comes first.
+    pub seniority: Seniority,
+    /// The claimant.
+    pub key: Key,
+}
+
+impl Claimant {
+    pub(super) fn new(key: &Key, metadata: &ObjectMeta) -> Self {
+        Self { seniority: Seniority::of(metadata), key: key.clone() }
+    }
+}
+
+/// Reverse look-ups. An edge exists as soon as an object references another, whether the other exists or not. So
+/// references resolve in any order of creation.
+#[derive(Debug)]
+pub struct Relations {
+    /// Maximum number of active ClientSecrets of an Application.
+    secrets_limit: usize,
+    /// AccessGroup name → ServiceUsers that reference it.
+    pub users_of_group: HashMap<String, Keys>,
+    /// Namespace → ServiceUsers in it.
+    pub users_of_namespace: HashMap<Arc<str>, Keys>,
+    /// ServiceUser → Applications that reference it.
+    pub applications_of_user: HashMap<Key, Keys>,
+    /// Application → ClientSecrets that reference it.
+    pub secrets_of_application: HashMap<Key, Line>,
+    /// Client id → Applications that claim it, oldest first.
+    pub claimants_of_client_id: HashMap<Arc<str>, Vec<Claimant>>,
+    /// Application → the client id that it claims.
+    pub client_id_of_application: HashMap<Key, Arc<str>>,
+    /// Secret → ClientSecrets with that delivery name; the oldest has it.
+    pub claimants_of_secret: HashMap<Key, Line>,
+    /// Secret → Applications of the ClientSecrets that import from it, with the number of those ClientSecrets.
+    pub importers_of_secret: HashMap<Key, BTreeMap<Key, usize>>,
+    /// ClientSecret with an expiry warning → its expiry.
+    pub ends_soon: HashMap<Key, Timestamp>,
+    /// ClientSecret → its recently used versions, and when each was used.
+    pub uses: HashMap<Key, BTreeMap<String, Timestamp>>,
+    /// ClientSecret → the version whose rotation its bearer recently requested.
+    pub rotation_requests: HashMap<Key, String>,
+    /// UID → ServiceUser: subjects, which no client id may equal (RFC 9068 §5).
+    pub user_of_subject: BTreeMap<String, Key>,
+}
+
+impl Relations {
+    /// No edges yet. `secrets_limit` is the maximum number of active ClientSecrets of an Application.
+    pub(super) fn new(secrets_limit: usize) -> Self {
+        Self {
+            secrets_limit,
+            users_of_group: HashMap::new(),
+            users_of_namespace: HashMap::new(),
+            applications_of_user: HashMap::new(),
+            secrets_of_application: HashMap::new(),
+            claimants_of_client_id: HashMap::new(),
+            client_id_of_application: HashMap::new(),
+            claimants_of_secret: HashMap::new(),
+            importers_of_secret: HashMap::new(),
+            ends_soon: HashMap::new(),
+            uses: HashMap::new(),
+            rotation_requests: HashMap::new(),
+            user_of_subject: BTreeMap::new(),
+        }
+    }
+
+    /// The ClientSecret that may deliver to `secret`: the oldest claimant.
+    #[must_use]
+    pub fn first_claimant_of_secret(&self, secret: &Key) -> Option<&Claimant> {
+        self.claimants_of_secret.get(secret)?.within().first()
+    }
+
+    /// The ClientSecrets of an Application within the limit, oldest first.
+    #[must_use]
+    pub fn secrets_that_count(&self, application: &Key) -> &[Claimant] {
+        self.secrets_of_application.get(application).map(Line::within).unwrap_or_default()
+    }
+
+    /// Whether a ClientSecret of this age is within the limit, or was until it was removed.
+    pub(super) fn counts(&self, application: &Key, claimant: &Claimant) -> bool {
+        let last = |line: &Line| line.within().last().filter(|_| line.within().len() >= self.secrets_limit).cloned();
+        self.secrets_of_application.get(application).and_then(last).is_none_or(|last| *claimant <= last)
+    }
+
+    /// The ClientSecrets of an Application whose place changes when another is added or removed.
+    pub(super) fn secrets_at_the_limit(&self, application: &Key) -> impl Iterator<Item = &Claimant> {
+        let line = self.secrets_of_application.get(application);
+        line.into_iter().flat_map(|line| line.at_the_limit(self.secrets_limit))
+    }
+
+    /// Replaces the edges of a ServiceUser.
+    pub(super) fn user(&mut self, change: &Change<ServiceUser>) {
+        let key = &change.key;
+        for (user, present) in sides(change) {
+            for group in user.spec.groups.iter().flatten() {
+                set(&mut self.users_of_group, group.clone(), key.clone(), present);
+            }
+            set(&mut self.users_of_namespace, Arc::clone(&key.namespace), key.clone(), present);
+            let uid = user.metadata.uid.clone().unwrap_or_default();
+            if present {
+                self.user_of_subject.insert(uid, key.clone());
+            } else {
+                self.user_of_subject.remove(&uid);
+            }
+        }
+    }
+
+    /// Replaces the edges of an Application.
+    pub(super) fn application(&mut self, change: &Change<Application>) {
+        let key = &change.key;
+        for (application, present) in sides(change) {
+            let user = key.beside(&application.spec.service_user_ref.name);
+            set(&mut self.applications_of_user, user, key.clone(), present);
+            let client_id: Arc<str> = application.spec.claimed_client_id(&application.metadata).into();
+            if present {
+                self.client_id_of_application.insert(key.clone(), Arc::clone(&client_id));
+            } else {
+                self.client_id_of_application.remove(key);
+            }
+            line_up(&mut self.claimants_of_client_id, &client_id, Claimant::new(key, &application.metadata), present);
+        }
+    }
+
+    /// Replaces the edges of a ClientSecret. One that is being deleted claims nothing.
+    pub(super) fn secret(&mut self, change: &Change<ClientSecret>) {
+        let key = &change.key;
+        for (secret, present) in sides(change) {
+            let claimant = Claimant::new(key, &secret.metadata);
+            let application = key.beside(&secret.spec.application_ref.name);
+            let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
+            // A ClientSecret that is being deleted was removed when its deletion was requested.
+            if super::is_deleting(secret) {
+                self.ends_soon.remove(key);
+                continue;
+            }
+            if let Some(existing) = secret.spec.existing() {
+                let source = key.beside(&existing.secret_name);
+                count(&mut self.importers_of_secret, source, application.clone(), present);
+            }
+            join(&mut self.secrets_of_application, application, claimant.clone(), present, self.secrets_limit);
+            join(&mut self.claimants_of_secret, delivered, claimant, present, 1);
+            match ends_soon(secret).filter(|_| present) {
+                Some(end) => self.ends_soon.insert(key.clone(), end),
+                None => self.ends_soon.remove(key),
+            };
+        }
+    }
+
+    /// Records the uses that a replica publishes, and drops those that it no longer publishes: status contains them by
+    /// then.
+    pub(super) fn endpoint(&mut self, change: &Change<EndpointState>) {
+        for used in change.before.iter().flat_map(|state| &state.spec.uses) {
+            let key = Key::new(&used.namespace, &used.name);
+            if let Some(versions) = self.uses.get_mut(&key) {
+                versions.retain(|version, at| *version != used.version || *at > used.at);
+                if versions.is_empty() {
+                    self.uses.remove(&key);
+                }
+            }
+        }
+        for asked in change.before.iter().flat_map(|state| &state.spec.rotations) {
+            self.rotation_requests.remove(&Key::new(&asked.namespace, &asked.name));
+        }
+        for asked in change.after.iter().flat_map(|state| &state.spec.rotations) {
+            self.rotation_requests.insert(Key::new(&asked.namespace, &asked.name), asked.version.clone());
+        }
+        for used in change.after.iter().flat_map(|state| &state.spec.uses) {
+            let versions = self.uses.entry(Key::new(&used.namespace, &used.name)).or_default();
+            let at = versions.entry(used.version.clone()).or_insert(used.at);
+            *at = used.at.max(*at);
+        }
+    }
+}
+
+/// When the credential expires, if it has an expiry warning.
+fn ends_soon(secret: &ClientSecret) -> Option<Timestamp> {
+    let status = secret.status.as_ref()?;
+    let warned = status.conditions.iter().any(|c| c.type_ == types::EXPIRING && c.status == "True");
+    status.expires_at.filter(|_| warned && !secret.spec.is_revoked())
+}
+
+/// The edges to remove, then the edges to add.
+fn sides<K>(change: &Change<K>) -> impl Iterator<Item = (&K, bool)> {
+    let before = change.before.as_deref().map(|object| (object, false));
+    before.into_iter().chain(change.after.as_deref().map(|object| (object, true)))
+}
+
+fn set<N: Eq + Hash, M: Ord>(edges: &mut HashMap<N, BTreeSet<M>>, named: N, member: M, present: bool) {
+    if present {
+        edges.entry(named).or_default().insert(member);
+    } else if let Some(members) = edges.get_mut(&named) {
+        members.remove(&member);
+        if members.is_empty() {
+            edges.remove(&named);
+        }
+    }
+}
+
+/// The same for a list of claimants, of which `limit` get what they claim.
+fn join(edges: &mut HashMap<Key, Line>, named: Key, claimant: Claimant, present: bool, limit: usize) {
+    if present {
+        let _ = edges.entry(named).or_default().insert(claimant, limit);
+    } else if let Some(line) = edges.get_mut(&named) {
+        let _ = line.remove(&claimant);
+        if line.is_empty() {
+            edges.remove(&named);
+        }
+    }
+}
+
+/// The same for members with a reference count.
+fn count(edges: &mut HashMap<Key, BTreeMap<Key, usize>>, named: Key, member: Key, present: bool) {
+    if present {
+        *edges.entry(named).or_default().entry(member).or_default() += 1;
+    } else if let Some(members) = edges.get_mut(&named) {
+        if let Some(reasons) = members.get_mut(&member) {
+            *reasons -= 1;
+            if *reasons == 0 {
+                members.remove(&member);
+            }
+        }
+        if members.is_empty() {
+            edges.remove(&named);
+        }
+    }
+}
+
+/// The same for claimants, in their order. Vectors of exact capacity, because most have one member. A tree has room for
+/// eleven from the start: a kilobyte for each of ten thousand secrets.
+fn line_up<N: Eq + Hash + Clone>(edges: &mut HashMap<N, Vec<Claimant>>, named: &N, claimant: Claimant, present: bool) {
+    let claimants = edges.entry(named.clone()).or_insert_with(|| Vec::with_capacity(1));
+    match (claimants.binary_search(&claimant), present) {
+        (Err(at), true) => claimants.insert(at, claimant),
+        (Ok(at), false) => drop(claimants.remove(at)),
+        (Ok(_), true) | (Err(_), false) => {}
+    }
+    if claimants.is_empty() {
+        edges.remove(named);
+    }
+}

@@ -1,0 +1,213 @@
+//! Creates, patches, removes and reads the delivered Secret. Each write has a precondition, and changes only Secrets
+//! that Postern owns.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, Patch, Preconditions};
+use kube::core::Status;
+use kube::{Api, ResourceExt};
+
+use super::inspect::Ownership;
+use super::inspected::{Finding, fingerprint};
+use super::issued_value::Value;
+use super::secret_content::{Difference, Wanted};
+use crate::api::ClientSecret;
+use crate::api::names::SECRET_TYPE;
+use crate::api::precedence::uid_number;
+use crate::cache::{DeliveredSecret, Key, revision};
+use crate::clock::Clock;
+use crate::controller::runtime::write_params;
+use crate::controller::{Context, Error};
+use crate::plan::secret_content::Content;
+
+/// The result of an attempt to create the Secret.
+#[derive(Eq, PartialEq)]
+pub(crate) enum Created {
+    /// The Secret contains the value, and has this UID.
+    Done(Option<u128>),
+    /// A Secret of that name exists.
+    Occupied,
+}
+
+impl<C: Clock> Context<C> {
+    /// Creates the delivered Secret. The API server decides the race: one `create` succeeds.
+    pub(crate) async fn create(
+        &self,
+        owner: &ClientSecret,
+        value: &Value,
+        content: &Content,
+    ) -> Result<Created, Error> {
+        let wanted = self.wanted(owner, value, content)?;
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(owner.spec.secret_name(&owner.metadata).to_owned()),
+                labels: Some(wanted.labels.clone()),
+                annotations: Some(wanted.annotations.clone()),
+                owner_references: wanted.owner.clone().map(|reference| vec![reference]),
+                ..ObjectMeta::default()
+            },
+            type_: Some(SECRET_TYPE.to_owned()),
+            data: Some(wanted.data.clone()),
+            ..Secret::default()
+        };
+        let with = write_params::create();
+        match self.secrets(owner).create(&with, &secret).await {
+            Ok(answer) => {
+                self.is_as_written("create", owner, content, &wanted, &answer)?;
+                Ok(Created::Done(uid_number(&answer.metadata)))
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Occupied),
+            Err(source) => Err(undelivered("create", owner, value, source)),
+        }
+    }
+
+    /// Writes the value and its metadata into the Secret, on the condition that it is unchanged since `found`.
+    ///
+    /// Keeps entries that other clients added, and removes entries that Postern wrote under an earlier name. Returns
+    /// the changes; `None`: the Secret was correct, and nothing was written.
+    pub(crate) async fn put(
+        &self,
+        owner: &ClientSecret,
+        found: &Secret,
+        value: &Value,
+        content: &Content,
+    ) -> Result<Option<Difference>, Error> {
+        let wanted = self.wanted(owner, value, content)?;
+        let Some(difference) = wanted.differs(found) else {
+            self.verified.note(&Key::of(found), finding(found, content, true));
+            return Ok(None);
+        };
+        let with = write_params::patch();
+        let name = owner.spec.secret_name(&owner.metadata);
+        let answer = self.secrets(owner).patch(name, &with, &Patch::Merge(&difference.patch)).await;
+        let answer = answer.map_err(|source| undelivered("patch", owner, value, source))?;
+        self.is_as_written("patch", owner, content, &wanted, &answer).map(|()| Some(difference))
+    }
+
+    fn wanted(&self, owner: &ClientSecret, value: &Value, content: &Content) -> Result<Wanted, Error> {
+        let failed = |source| Error::Hash { object: crate::controller::gather::describe(owner), source };
+        Wanted::new(owner, value, content, &self.install_keys).map_err(failed)
+    }
+
+    /// Records the write from the API server's response. A webhook that modifies each write would cause an endless
+    /// series of writes, so a modified response is treated as a refusal.
+    fn is_as_written(
+        &self,
+        step: &'static str,
+        owner: &ClientSecret,
+        content: &Content,
+        wanted: &Wanted,
+        answer: &Secret,
+    ) -> Result<(), Error> {
+        self.written.record(answer);
+        let difference = wanted.differs(answer);
+        self.verified.note(&Key::of(answer), finding(answer, content, difference.is_none()));
+        let Some(difference) = difference else { return Ok(()) };
+        let keys = difference.keys.join(", ");
+        let message = format!("an admission webhook or policy changes {keys} while it is written");
+        let source = kube::Error::Api(Box::new(Status { message, code: 422, ..Status::default() }));
+        Err(Error::Delivery { step, object: describe_secret(owner), source: Box::new(source) })
+    }
+
+    /// Removes the Secret, on the condition that it is unchanged. A Secret that is already deleted is no error.
+    pub(crate) async fn remove(&self, owner: &ClientSecret, found: &Secret) -> Result<(), Error> {
+        let preconditions =
+            Preconditions { uid: found.metadata.uid.clone(), resource_version: found.resource_version() };
+        let with = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let name = owner.spec.secret_name(&owner.metadata);
+        match self.secrets(owner).delete(name, &with).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(source) => Err(failed("remove", owner, source)),
+        }
+    }
+
+    /// The delivered Secret with its data; `None`: it was deleted. The caller has checked by its metadata that Postern
+    /// owns it or may own it; this function checks the response again.
+    pub(crate) async fn read_own(&self, owner: &ClientSecret) -> Result<Option<Box<Secret>>, Error> {
+        let name = owner.spec.secret_name(&owner.metadata);
+        let found = self.secrets(owner).get_opt(name).await.map_err(|source| failed("read", owner, source))?;
+        let Some(found) = found else { return Ok(None) };
+        let metadata = DeliveredSecret::new(Key::of(&found), &found.metadata);
+        if self.ownership(owner, &metadata) == Ownership::Foreign {
+            return Err(Error::Unsettled { object: crate::controller::gather::describe(owner) });
+        }
+        Ok(Some(Box::new(found)))
+    }
+
+    pub(crate) fn secrets(&self, owner: &ClientSecret) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &owner.namespace().unwrap_or_default())
+    }
+}
+
+/// The record of a Secret that contains the value of the newest version.
+pub(crate) fn finding(found: &Secret, content: &Content, right: bool) -> Finding {
+    let uid = uid_number(&found.metadata).unwrap_or_default();
+    Finding {
+        uid: u64::try_from(uid & u128::from(u64::MAX)).unwrap_or_default(),
+        revision: revision(found),
+        content: fingerprint(&content.digest()),
+        right,
+        immutable: found.immutable == Some(true),
+        holds_value: true,
+    }
+}
+
+fn failed(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Error {
+    Error::Api { step, object: describe_secret(owner), source: Box::new(source) }
+}
+
+/// The response becomes part of status, events and the log. A policy may print the object that it refuses, so a
+/// response that quotes the value is omitted.
+fn undelivered(step: &'static str, owner: &ClientSecret, value: &Value, source: kube::Error) -> Error {
+    let source = match source {
+        kube::Error::Api(answer) if quotes(&answer.message, value) => {
+            let message = "what it answers is left out, because it quotes the value".to_owned();
+            kube::Error::Api(Box::new(Status { message, code: answer.code, ..Status::default() }))
+        }
+        source => source,
+    };
+    Error::Delivery { step, object: describe_secret(owner), source: Box::new(source) }
+}
+
+/// Whether `text` contains the value, as plain text or as Secrets encode it.
+fn quotes(text: &str, value: &Value) -> bool {
+    let value = value.text.expose_secret();
+    text.contains(value) || text.contains(&STANDARD.encode(value))
+}
+
+fn describe_secret(owner: &ClientSecret) -> String {
+    let namespace = owner.namespace().unwrap_or_default();
+    format!("Secret {namespace}/{}", owner.spec.secret_name(&owner.metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::crypto::secret::SecretValue;
+    use crate::util::error_chain::chain;
+
+    #[test]
+    fn an_answer_that_quotes_the_value_is_left_out_and_stays_a_refusal() {
+        let spec = serde_json::from_value(json!({"applicationRef": {"name": "sync"}})).unwrap();
+        let owner = ClientSecret::new("blue", spec);
+        let (id, text) = SecretValue::generate();
+        let value = Value { id: id.to_string(), text, at: jiff::Timestamp::UNIX_EPOCH };
+        let said = |message: String| {
+            let answer = Status { message, code: 403, ..Status::default() };
+            let error = undelivered("create", &owner, &value, kube::Error::Api(Box::new(answer)));
+            assert!(error.refusal().is_some());
+            format!("{} {error:?}", chain(&error))
+        };
+        let plain = value.text.expose_secret();
+        for quoted in [plain.to_owned(), STANDARD.encode(plain)] {
+            let said = said(format!("denied: {{client-secret: {quoted}}}"));
+            assert!(!said.contains(&quoted) && said.contains("left out"), "{said}");
+        }
+        assert!(said("exceeded quota".to_owned()).contains("exceeded quota"));
+    }
+}

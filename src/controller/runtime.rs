@@ -1,0 +1,16 @@
+//! What every reconciliation shares: when it runs, which process runs it, and what it reports.
+
+pub(crate) mod backoff;
+pub(crate) mod due_scan;
+pub(crate) mod event_recorder;
+mod event_series;
+pub(crate) mod expectations;
+pub(crate) mod leader_election;
+pub(crate) mod propagation;
+pub(crate) mod repair_schedule;
+mod round_robin;
+pub(crate) mod status_failure;
+pub(crate) mod status_throttle;
+pub(crate) mod urgent;
+pub(crate) mod work_queue;
+pub(crate) mod write_params;

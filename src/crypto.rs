@@ -1,0 +1,26 @@
+//! Key material: secret values and their verifiers, signing keys and tokens, certificates.
+//!
+//! ```text
+//! secret ──value──▶ install_key ──verifier──▶ status         signing ──▶ keyset ──▶ jwt
+//!    │                  ├──▶ opaque                          certificate ──▶ ca ──▶ own_certificate
+//!    │                  └──▶ delivery_mac (on what is delivered)
+//!    └────────────▶ mac (remembers successes per process)
+//! ```
+//!
+//! Boundary: bytes in, bytes out. No Kubernetes, no HTTP, no I/O; time is an argument, and only [`random`] provides
+//! randomness.
+
+pub mod ca;
+pub mod certificate;
+pub mod delivery_mac;
+mod der;
+pub mod install_key;
+pub mod jwt;
+pub mod keyset;
+pub mod opaque;
+pub mod own_certificate;
+pub mod process_mac;
+pub mod random;
+pub mod secret;
+pub mod signing;
+mod verifier;

@@ -1,0 +1,103 @@
+//! The forward-auth handlers: parse the request of a proxy, call `oauth`, respond, and record logs and metrics.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+use crate::http::request_guard::Pending;
+use crate::http::response;
+use crate::http::state::Endpoint;
+use crate::oauth::authenticate::Arrival;
+use crate::oauth::client::Clients;
+use crate::oauth::error::Unavailable;
+use crate::oauth::form::Form;
+use crate::oauth::forward_auth::{Access, AccessError, Malformed, Requirement};
+use crate::oauth::token::Facts;
+use crate::telemetry::metrics::AuthOutcome;
+
+/// For proxies that send a request to a dedicated URL (nginx, Traefik): the query contains the requirement.
+pub(crate) async fn auth<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    let source = Endpoint::<C, K>::source(&request);
+    let (head, _) = request.into_parts();
+    // A proxy that sends such a header here expects a check that would not happen.
+    let requires_elsewhere = head.headers.keys().any(|name| Requirement::is_header(name.as_str()));
+    match Form::parse(head.uri.query().unwrap_or_default().as_bytes()) {
+        _ if requires_elsewhere => decide(&endpoint, source, &head.headers, Err(Malformed::Header)).await,
+        Ok(form) => decide(&endpoint, source, &head.headers, Requirement::parse(&form)).await,
+        Err(_) => decide(&endpoint, source, &head.headers, Err(Malformed::Query)).await,
+    }
+}
+
+/// For proxies that send the path and the query of the original request (Envoy): headers that the proxy adds contain
+/// the requirement, and the query belongs to the original request.
+pub(crate) async fn auth_of_request<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    let source = Endpoint::<C, K>::source(&request);
+    let (head, _) = request.into_parts();
+    let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    decide(&endpoint, source, &head.headers, Requirement::of_headers(headers)).await
+}
+
+async fn decide<C: Clients, K: Clock>(
+    endpoint: &Endpoint<C, K>,
+    source: Option<IpAddr>,
+    headers: &HeaderMap,
+    requirement: Result<Requirement<'_>, Malformed>,
+) -> Response {
+    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, source);
+    let result = match (endpoint.service.available(), requirement) {
+        (Ok(now), Ok(requirement)) => ask(endpoint, now, headers, &requirement, &mut pending.facts).await,
+        (Err(unavailable), _) => Err(unavailable.into()),
+        (_, Err(malformed)) => Err(malformed.into()),
+    };
+    let (id, facts) = pending.decided();
+    match result {
+        Ok(access) => {
+            endpoint.metrics.count_auth(AuthOutcome::Allowed);
+            endpoint.audit.allowed(&id, &facts);
+            response::allowed(&id, &access)
+        }
+        Err(error) => {
+            let outcome = outcome(&error);
+            endpoint.metrics.count_auth(outcome);
+            endpoint.audit.denied(&id, &facts, outcome, &error);
+            response::denied(&id, &error.on_the_wire())
+        }
+    }
+}
+
+async fn ask<C: Clients, K: Clock>(
+    endpoint: &Endpoint<C, K>,
+    now: Timestamp,
+    headers: &HeaderMap,
+    requirement: &Requirement<'_>,
+    facts: &mut Facts,
+) -> Result<Access, AccessError> {
+    let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let arrival = Arrival { now, source: facts.source };
+    endpoint.service.access(arrival, authorization, requirement, facts).await
+}
+
+pub(crate) fn outcome(error: &AccessError) -> AuthOutcome {
+    match error {
+        AccessError::NoCredentials => AuthOutcome::NoCredentials,
+        AccessError::Malformed(_) => AuthOutcome::InvalidRequest,
+        AccessError::Client(error) if error.is_told() => AuthOutcome::UnauthorizedClient,
+        AccessError::Client(_) => AuthOutcome::InvalidClient,
+        AccessError::Token(_) => AuthOutcome::InvalidToken,
+        AccessError::Insufficient { .. } => AuthOutcome::InsufficientScope,
+        AccessError::Unavailable(Unavailable::RateLimited | Unavailable::TooOften(_)) => AuthOutcome::RateLimited,
+        AccessError::Unavailable(_) => AuthOutcome::Unavailable,
+    }
+}

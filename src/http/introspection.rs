@@ -1,0 +1,67 @@
+//! The introspection handler: parses the request, calls `oauth`, responds, and records logs and metrics.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use crate::clock::Clock;
+use crate::http::request_guard::Pending;
+use crate::http::response;
+use crate::http::state::Endpoint;
+use crate::http::token::outcome;
+use crate::oauth::client::Clients;
+use crate::oauth::introspection::{AnswerForm, Introspection};
+use crate::oauth::token::Facts;
+
+/// RFC 9701 §5.
+const SIGNED: &str = "application/token-introspection+jwt";
+
+pub(crate) async fn introspect<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
+    let mut token = Facts::default();
+    let form = form_of(request.headers());
+    let answer = async {
+        let request = endpoint.form(request, pending.facts.source).await?;
+        let facts = [&mut pending.facts, &mut token];
+        endpoint.service.introspect(request.arrival, request.authorization(), &request.body, form, facts).await
+    };
+    let answer = answer.await;
+    let (id, caller) = pending.decided();
+    match answer {
+        Ok(Introspection { body, inactive }) => {
+            endpoint.metrics.introspections.count(usize::from(inactive.is_some()));
+            endpoint.audit.introspected(&id, &caller, &token, inactive.as_ref());
+            match form {
+                AnswerForm::Json => response::private(&id, StatusCode::OK, body),
+                AnswerForm::Jwt => response::private_of(&id, SIGNED, body),
+            }
+        }
+        Err(error) => {
+            let wire = error.on_the_wire();
+            let outcome = outcome(&wire);
+            endpoint.metrics.introspections.count_failed(outcome);
+            endpoint.audit.refused(&id, &caller, outcome, &error, "introspection refused");
+            response::error(&id, &wire)
+        }
+    }
+}
+
+/// A client that wants a signed response names its media type (RFC 9701 §4).
+fn form_of(headers: &HeaderMap) -> AnswerForm {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    if accepted.flat_map(|accept| accept.split(',')).any(wants_signed) { AnswerForm::Jwt } else { AnswerForm::Json }
+}
+
+/// Whether a range of `Accept` matches the media type, without `q=0`, which excludes it (RFC 9110 §12.4.2).
+fn wants_signed(range: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let named = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(SIGNED));
+    let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
+    named && weight.and_then(|(_, weight)| weight.parse().ok()) != Some(0.0_f32)
+}

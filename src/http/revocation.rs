@@ -1,0 +1,46 @@
+//! The revocation handler.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use crate::clock::Clock;
+use crate::http::response;
+use crate::http::response::RequestId;
+use crate::http::state::Endpoint;
+use crate::http::token::outcome;
+use crate::oauth::client::Clients;
+use crate::oauth::revocation::Revocation;
+use crate::oauth::token::Facts;
+
+pub(crate) async fn revoke<C: Clients, K: Clock>(
+    State(endpoint): State<Arc<Endpoint<C, K>>>,
+    request: Request,
+) -> Response {
+    response::at_all_events(decide(endpoint, request)).await
+}
+
+async fn decide<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Request) -> Response {
+    let id = RequestId::new();
+    let mut facts = Facts { source: Endpoint::<C, K>::source(&request), ..Facts::default() };
+    let answer = async {
+        let form = endpoint.form(request, facts.source).await?;
+        endpoint.service.revoke(form.arrival, form.authorization(), &form.body, &mut facts).await
+    };
+    match answer.await {
+        Ok(revocation) => {
+            endpoint.metrics.revocations.count(usize::from(revocation != Revocation::Ended));
+            endpoint.audit.revoked(&id, &facts, &revocation);
+            // RFC 7009 §2.2: the status is sufficient.
+            response::empty(&id)
+        }
+        Err(error) => {
+            let wire = error.on_the_wire();
+            let outcome = outcome(&wire);
+            endpoint.metrics.revocations.count_failed(outcome);
+            endpoint.audit.refused(&id, &facts, outcome, &error, "revocation refused");
+            response::error(&id, &wire)
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! State and helpers that the handlers share.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::header::AUTHORIZATION;
+use axum::response::Response;
+
+use crate::clock::Clock;
+use crate::http::admission::Arrived;
+use crate::http::audit::Audit;
+pub use crate::http::body::RequestLimits;
+use crate::http::body::{self, Bodies};
+use crate::http::discovery::Published;
+use crate::http::rejection::{self, Rejection};
+use crate::oauth::authenticate::Arrival;
+use crate::oauth::client::{Clients, Lookup};
+use crate::oauth::error::{RequestError, TokenError};
+use crate::oauth::hash_pool::{HashLimits, Meter};
+use crate::oauth::token::{Keys, TokenService, TokenSettings};
+use crate::telemetry::metrics::TokenMetrics;
+
+/// The identity of the endpoint, and its limits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Settings that all tokens have in common.
+    pub token: TokenSettings,
+    /// `service_documentation` of the metadata.
+    pub service_documentation: Option<String>,
+    /// Bounds of one request.
+    pub request: RequestLimits,
+    /// Bounds of hashing.
+    pub hash: HashLimits,
+}
+
+/// The token endpoint and its documents, served with [`crate::http::router::router`].
+pub struct Endpoint<C, K> {
+    pub(crate) service: TokenService<C, K>,
+    pub(crate) metrics: TokenMetrics,
+    pub(crate) audit: Arc<Audit>,
+    bodies: Bodies,
+    pub(crate) published: Published,
+}
+
+impl<C: Clients, K: Clock> Endpoint<C, K> {
+    /// An endpoint over a read model. It answers 503 until `keys` contains what a request needs.
+    #[must_use]
+    pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, settings: Settings, metrics: TokenMetrics) -> Self {
+        let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
+        let Settings { token, service_documentation, request, hash } = settings;
+        let known = Arc::clone(&clients);
+        let is_client = move |id: &str| !matches!(known.lookup(id), Lookup::Unknown);
+        let audit = Arc::new(Audit::new(metrics.clone(), is_client));
+        let service = TokenService::new(clients, clock, keys, token, hash, meter);
+        let published = Published::new(service_documentation);
+        Self { service, metrics, audit, bodies: Bodies::new(request), published }
+    }
+
+    /// A form, if the endpoint can answer now and the request is a form.
+    pub(crate) async fn form(&self, request: Request, source: Option<IpAddr>) -> Result<FormRequest, TokenError> {
+        self.service.available()?;
+        let (mut head, body) = request.into_parts();
+        if head.uri.query().is_some_and(|query| !query.is_empty()) {
+            return Err(RequestError::Query.into());
+        }
+        if !body::is_form(&head.headers) {
+            return Err(RequestError::NotAForm.into());
+        }
+        // More than one is refused, so two are enough. While the body is awaited, the rest of the head is not kept.
+        let authorization = head.headers.get_all(AUTHORIZATION).iter().take(2);
+        let authorization = authorization.map(|value| value.as_bytes().into()).collect();
+        let announced = body::announced_length(&head.headers);
+        let arrived = head.extensions.remove::<Arrived>();
+        drop(head);
+        let body = self.bodies.read(announced, source, body).await?;
+        if let Some(arrived) = arrived {
+            arrived.ticket.work()?;
+        }
+        // The state may have changed while the body was awaited.
+        let now = self.service.available()?;
+        Ok(FormRequest { arrival: Arrival { now, source }, authorization, body })
+    }
+
+    /// Answers a request that no handler matches.
+    pub(crate) fn reject(&self, request: &Request, rejection: Rejection) -> Response {
+        rejection::reject(&self.audit, Self::source(request), rejection)
+    }
+
+    /// The address that a request came from.
+    pub(crate) fn source(request: &Request) -> Option<IpAddr> {
+        request.extensions().get::<Arrived>()?.source
+    }
+}
+
+/// A form from a client.
+pub(crate) struct FormRequest {
+    pub(crate) arrival: Arrival,
+    authorization: Vec<Box<[u8]>>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl FormRequest {
+    /// The Authorization headers.
+    pub(crate) fn authorization(&self) -> impl Iterator<Item = &[u8]> {
+        self.authorization.iter().map(AsRef::as_ref)
+    }
+}
+
+impl Meter for TokenMetrics {
+    fn hash_started(&self) {
+        TokenMetrics::hash_started(self);
+    }
+
+    fn hash_ended(&self, took: Duration) {
+        TokenMetrics::hash_ended(self, took);
+    }
+
+    fn signed(&self, took: Duration) {
+        TokenMetrics::signed(self, took);
+    }
+}

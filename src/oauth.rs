@@ -1,0 +1,33 @@
+//! The OAuth 2.0 token endpoint, and forward authentication, as types and decisions: no HTTP framework, no Kubernetes.
+//!
+//! ```text
+//! body, Authorization ──▶ form ──▶ request ──▶ credentials ──▶ authenticate ──▶ authorize ──▶ claims ──▶ response
+//!                                                                   │ client::Clients
+//!                                                                   └ hashing, signer (bounded, off the async threads)
+//! ```
+//!
+//! [`token::TokenService`] runs these steps. Every failure is an [`error::TokenError`], and one match in that module
+//! defines what the caller gets for each. [`forward_auth`] answers proxies with the same parts.
+
+pub mod access_token;
+pub mod authenticate;
+pub mod authorize;
+pub mod claims;
+pub mod client;
+pub mod credentials;
+pub mod error;
+pub mod form;
+pub mod forward_auth;
+pub mod hash_pool;
+pub mod introspection;
+pub mod issuer;
+pub mod metadata;
+pub mod request;
+pub mod response;
+pub mod revocation;
+pub mod scope;
+pub mod self_service;
+mod signer;
+pub mod token;
+pub mod tombstones;
+pub mod userinfo;

@@ -1,0 +1,13 @@
+//! Decisions: from the observed to the desired state. Pure and synchronous: no client, no clock, no randomness, no key
+//! material. The controller gathers the inputs first and applies the result afterwards.
+
+pub mod access_group;
+pub mod application;
+pub mod client_secret;
+mod kstatus;
+pub mod limit;
+pub mod secret_content;
+pub mod service_user;
+
+#[cfg(test)]
+mod epoch_proptests;

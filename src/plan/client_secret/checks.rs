@@ -1,0 +1,180 @@
+//! What blocks the delivery of a credential or its authentication.
+
+use super::{ApplicationState, Delivered, Import, Observed};
+use crate::api::conditions::{reasons, types};
+use crate::plan::kstatus::Outlook;
+
+/// One reason, with its remedy.
+pub(super) struct Obstacle {
+    pub(super) reason: &'static str,
+    pub(super) outlook: Outlook,
+    pub(super) message: String,
+}
+
+impl Obstacle {
+    fn stuck(reason: &'static str, message: String) -> Self {
+        Self { reason, outlook: Outlook::Stuck, message }
+    }
+
+    fn waiting(reason: &'static str, message: String) -> Self {
+        Self { reason, outlook: Outlook::Waiting, message }
+    }
+}
+
+impl Observed<'_> {
+    /// The first that applies.
+    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+        self.ended().or_else(|| self.in_the_way())
+    }
+
+    /// The first that does not depend on its rank by age.
+    fn in_the_way(&self) -> Option<Obstacle> {
+        let terminating = || self.is_terminating();
+        self.out_of_place().or_else(|| self.import_refused()).or_else(|| self.name_conflict()).or_else(terminating)
+    }
+
+    /// Whether something blocks the next action. The expiry of the value does not, if a new value may be there to
+    /// import.
+    pub(super) fn keeps_from_acting(&self) -> bool {
+        let may_be_another = matches!(self.import, Some(Import::Changed(_))) && !self.secret.spec.is_revoked();
+        let obstacle = if may_be_another { self.in_the_way() } else { self.obstacle() };
+        obstacle.is_some()
+    }
+
+    fn ended(&self) -> Option<Obstacle> {
+        if self.secret.spec.is_revoked() {
+            let message = "spec.revoke is true: refused for good. Create another ClientSecret.";
+            let (outlook, message) = (Outlook::Requested(types::REVOKED), message.to_owned());
+            return Some(Obstacle { reason: reasons::REVOKED, outlook, message });
+        }
+        // A due rotation gives it a new expiry.
+        let issued = match self.newest() {
+            Some(newest) if self.due_cause().is_none() => newest.created_at,
+            _ => self.now,
+        };
+        let end = self.policy.lifetime.expiry(&self.secret.spec, issued).filter(|end| *end <= self.now)?;
+        let message = format!(
+            "The credential ended at {end} and is refused. Set spec.expiresIn or spec.expiresAt to a later end, or create \
+             another ClientSecret."
+        );
+        Some(Obstacle::stuck(reasons::EXPIRED, message))
+    }
+
+    fn out_of_place(&self) -> Option<Obstacle> {
+        let application = &self.secret.spec.application_ref.name;
+        if self.rank >= self.policy.limit {
+            let limit = self.policy.limit;
+            let message = format!(
+                "spec.applicationRef: {limit} older ClientSecrets belong to Application {application}, and only the oldest \
+                 {limit} are active: delete one that is not needed, and this one is issued automatically."
+            );
+            return Some(Obstacle::stuck(reasons::LIMIT_REACHED, message));
+        }
+        if matches!(self.application, ApplicationState::Missing) {
+            let message = format!(
+                "spec.applicationRef: Application {application} does not exist in this namespace: create it, or create \
+                 this ClientSecret again with the right name."
+            );
+            return Some(Obstacle::waiting(reasons::APPLICATION_NOT_FOUND, message));
+        }
+        if matches!(self.application, ApplicationState::WithoutClientId) {
+            let message = format!(
+                "spec.applicationRef: Application {application} has no client id of its own yet: its condition Ready says \
+                 why and what to do, and this one is issued by itself after that."
+            );
+            return Some(Obstacle::waiting(reasons::APPLICATION_NOT_READY, message));
+        }
+        None
+    }
+
+    fn import_refused(&self) -> Option<Obstacle> {
+        let existing = self.secret.spec.existing()?;
+        let (name, key) = (&existing.secret_name, &existing.key);
+        match self.import.as_ref()? {
+            Import::NotFound => Some(Obstacle::waiting(
+                reasons::IMPORT_NOT_FOUND,
+                format!(
+                    "spec.source.existing: Secret {name} does not exist in this namespace or does not carry the label \
+                     postern.dev/import: \"true\": correct the name, create the Secret, or ask its owner for the label."
+                ),
+            )),
+            Import::Terminating => Some(Obstacle::waiting(
+                reasons::IMPORT_NOT_FOUND,
+                format!(
+                    "spec.source.existing: Secret {name} is being deleted, which counts as deleted: create it again when it \
+                     is gone, or correct the name."
+                ),
+            )),
+            Import::KeyMissing => Some(Obstacle::stuck(
+                reasons::IMPORT_KEY_MISSING,
+                format!(
+                    "spec.source.existing: Secret {name} has no text under the key {key}: correct the key, or the Secret."
+                ),
+            )),
+            // The length would help to guess the value.
+            Import::WrongLength => Some(Obstacle::stuck(
+                reasons::IMPORT_VALUE_REFUSED,
+                format!(
+                    "spec.source.existing: the value under {key} of Secret {name} must have 16 to 256 characters: put \
+                     another random value there."
+                ),
+            )),
+            Import::ControlCharacter => Some(Obstacle::stuck(
+                reasons::IMPORT_VALUE_REFUSED,
+                format!(
+                    "spec.source.existing: the value under {key} of Secret {name} has a control character, such as a tab or a \
+                     second line break, which is no part of a client secret (RFC 6749 Appendix A.2): put the value there \
+                     without it, for example with printf instead of echo."
+                ),
+            )),
+            Import::LooksGenerated => Some(Obstacle::stuck(
+                reasons::IMPORT_VALUE_REFUSED,
+                format!(
+                    "spec.source.existing: the value under {key} of Secret {name} begins with pst_, as only values do that \
+                     Postern generates, and these name the credential that they were made for: put another value there, or \
+                     leave out spec.source and have one generated."
+                ),
+            )),
+            Import::Unchanged | Import::Changed(_) => None,
+        }
+    }
+
+    /// The message deliberately does not name the owner: an author of ClientSecrets may not be allowed to read Secrets.
+    fn name_conflict(&self) -> Option<Obstacle> {
+        let name = self.secret.spec.secret_name(&self.secret.metadata);
+        let message = match (&self.delivered, self.has_older_claimant) {
+            (Delivered::Foreign, _) | (Delivered::Absent, true) => format!(
+                "Secret {name} is taken and left alone: it exists and is not of this ClientSecret, or an older \
+                 ClientSecret delivers under that name. Choose another spec.delivery.secretName in a new ClientSecret, or \
+                 remove the other."
+            ),
+            (Delivered::OtherType, _) => format!(
+                "Secret {name} names this ClientSecret as its owner but is not of type servicebinding.io/oauth2, and the \
+                 type of a Secret cannot be changed: delete it, and the right one is made."
+            ),
+            (Delivered::Ours { .. } | Delivered::Terminating { .. } | Delivered::Unknown, _)
+            | (Delivered::Absent, false) => return None,
+        };
+        Some(Obstacle::stuck(reasons::SECRET_NAME_CONFLICT, message))
+    }
+
+    /// With delivery mode Once the credential authenticates without its Secret.
+    fn is_terminating(&self) -> Option<Obstacle> {
+        match &self.delivered {
+            Delivered::Terminating { finalizers } if self.stays().is_none() => {
+                Some(Obstacle::waiting(reasons::SECRET_TERMINATING, self.terminating(finalizers)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The message for a Secret that is being deleted, with the remedy.
+    pub(super) fn terminating(&self, finalizers: &str) -> String {
+        let name = self.secret.spec.secret_name(&self.secret.metadata);
+        let value = if self.is_lost_for_good() { ", and its value is refused" } else { "" };
+        format!(
+            "Secret {name} is being deleted{value}. Its finalizers keep it: {finalizers}. Have their controller finish, or \
+             remove them from metadata.finalizers; then the Secret is recreated automatically if it is needed."
+        )
+    }
+}

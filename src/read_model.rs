@@ -1,0 +1,209 @@
+//! The read model of the endpoint: client id → everything that a request needs, compiled and swapped whole.
+//!
+//! ```text
+//! Affected ─▶ feed ─▶ compile (pure) ─▶ Entry ─swap─▶ Index ◀─lookup─ endpoint        no lock, no I/O
+//!                                                      └─catch_up─▶ API server        unknown credentials only
+//! ```
+//!
+//! The protocol accesses it through its trait [`Clients`]. Authorization depends on `spec` and on verifiers that only
+//! the install's key can have made, never on claims in `status`.
+
+mod catch_up;
+mod catch_up_limiter;
+mod compile;
+mod expected_epochs;
+mod last_used;
+mod secret_records;
+mod updater;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::client_secret::LifetimePolicy;
+use crate::cache::{Freshness, Kind};
+use crate::clock::Clock;
+use crate::oauth::client::{
+    Availability, CatchUpError, ClientRecord, Clients, Grant, Ledger, Lookup, ObjectRevision, Past, RecordError,
+    Refusal,
+};
+use crate::replica_state::heartbeat;
+use crate::util::intern::Pool;
+
+use expected_epochs::StandsFor;
+
+pub use crate::replica_state::api_store::Reporting;
+pub use updater::feed;
+
+/// How often the first sync is waited for.
+const SYNC_POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Settings of the index.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Maximum token lifetime.
+    pub token_lifetime_max: SignedDuration,
+    /// Limits on the lifetime of a secret version.
+    pub lifetime: LifetimePolicy,
+    /// Requests are answered with an error when the watches have been broken for longer than this.
+    pub staleness_max: SignedDuration,
+}
+
+/// The state of one client id.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// The client may authenticate.
+    Live(Arc<ClientRecord>, Arc<StandsFor>),
+    /// A rule disables the client. The fingerprints of its tokens are kept.
+    Closed(Arc<Refusal>, Past),
+}
+
+/// The read model. One per process; the feed writes it, every request reads it.
+pub struct Index {
+    entries: papaya::HashMap<Arc<str>, Entry>,
+    /// Clients with the same groups share one grant, which is the largest part of a record.
+    grants: Pool<Grant>,
+    synced: AtomicBool,
+    listed: AtomicBool,
+    progress: crate::replica_state::applied_revisions::Progress,
+    freshness: Vec<(Kind, Arc<Freshness>)>,
+    settings: Settings,
+    catch_up: catch_up::CatchUp,
+    shared: crate::replica_state::Shared,
+    states: crate::replica_state::api_store::States,
+}
+
+impl Index {
+    /// An empty index, not synced. `freshness` is that of the watches that feed the index.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        reporting: Reporting,
+        freshness: Vec<(Kind, Arc<Freshness>)>,
+    ) -> Self {
+        let states = crate::replica_state::api_store::States::new(client.clone(), reporting);
+        Self {
+            entries: papaya::HashMap::new(),
+            grants: Pool::default(),
+            synced: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
+            progress: crate::replica_state::applied_revisions::Progress::default(),
+            freshness,
+            settings,
+            catch_up: catch_up::CatchUp::new(client),
+            shared: crate::replica_state::Shared::new(&states),
+            states,
+        }
+    }
+
+    /// Whether the first full sync is done.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Whether every watch of this process has listed its kind, including those that only the controller needs.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
+
+    /// Age of the read model: how long the watch that has failed longest has been broken.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> SignedDuration {
+        let served = self.freshness.iter().filter(|(kind, _)| kind.is_served());
+        SignedDuration::from_secs(served.map(|(_, freshness)| freshness.age_seconds(now)).max().unwrap_or_default())
+    }
+
+    /// From the first sync until `closing`, publishes that this replica is live, and what it has applied.
+    pub async fn send_heartbeats(&self, clock: impl Clock, closing: CancellationToken) {
+        while !self.is_synced() {
+            if closing.run_until_cancelled(tokio::time::sleep(SYNC_POLL_INTERVAL)).await.is_none() {
+                return;
+            }
+        }
+        heartbeat::run(&self.states, &self.progress, &clock, &closing).await;
+    }
+
+    /// Publishes to the other replicas which tokens were used. Call it every second.
+    pub async fn tell_uses(&self, now: Timestamp) {
+        self.shared.sessions.tell(&self.shared.ledger, now).await;
+    }
+
+    /// Drops the state of tokens that have expired.
+    pub fn forget_ended_tokens(&self, now: Timestamp) {
+        self.shared.ledger.forget_ended(now.as_second());
+    }
+
+    /// Number of known client ids.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no client id is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl Ledger for Index {
+    fn is_revoked(&self, jti: &str) -> bool {
+        self.shared.ledger.is_revoked(jti)
+    }
+
+    async fn revoke(&self, jti: &str, exp: i64, client: &ClientRecord, now: Timestamp) -> Result<(), RecordError> {
+        self.shared.revocations.revoke(jti, exp, &client.client_id, &client.application.namespace, now).await
+    }
+
+    fn last_use(&self, jti: &str) -> Option<i64> {
+        self.shared.ledger.last_use(jti)
+    }
+
+    fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool {
+        self.shared.ledger.used(jti, namespace, known, now, idle, exp)
+    }
+}
+
+impl Clients for Index {
+    fn lookup(&self, client_id: &str) -> Lookup {
+        match self.entries.pin().get(client_id) {
+            Some(Entry::Live(record, _)) => Lookup::Live(Arc::clone(record)),
+            Some(Entry::Closed(refusal, _)) => Lookup::Closed(Arc::clone(refusal)),
+            None => Lookup::Unknown,
+        }
+    }
+
+    async fn catch_up(&self, client_id: &str, credential: &str) -> Result<(), CatchUpError> {
+        self.catch_up.run(&self.progress, client_id, credential).await
+    }
+
+    async fn request_rotation(
+        &self,
+        client: &ClientRecord,
+        secret: &ObjectRevision,
+        version_id: &str,
+        now: Timestamp,
+    ) -> Result<(), RecordError> {
+        self.shared.requests.record(&client.client_id, secret, version_id, now).await
+    }
+
+    fn availability(&self, now: Timestamp) -> Availability {
+        let mut served = self.freshness.iter().filter(|(kind, _)| kind.is_served());
+        if !self.is_synced() {
+            Availability::NotSynced
+        } else if served.any(|(_, freshness)| freshness.is_behind()) {
+            Availability::Behind
+        } else if self.age(now) > self.settings.staleness_max {
+            Availability::Stale
+        } else {
+            Availability::Serving
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Compiles objects into one record. Pure: the same objects give the same record, in any order of their events.
+//!
+//! Fails closed: an object that is missing, suspended or being deleted leads to a disabled entry or to no entry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::{Resource, ResourceExt};
+
+use super::expected_epochs::StandsFor;
+use super::secret_records::{Held, records};
+use super::{Entry, Settings};
+use crate::api::application::{
+    AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
+    TokenType as WantedType,
+};
+use crate::api::authority::{Authority, Membership, application_stands_for, narrow};
+use crate::api::conditions::reasons;
+use crate::api::duration::ConfigDuration;
+use crate::api::location::Location;
+use crate::api::names::CREATED_BY;
+use crate::api::{Application, ClientSecret, ServiceUser};
+use crate::cache::{Kept, Key, Packed};
+use crate::oauth::client::{
+    AuthMethods, ClientRecord, Grant, Identity, Lost, ObjectRevision, Past, Refusal, Role, ScopePolicy, SecretRecord,
+    SigningAlgorithm, TokenFormat, TokenPolicy, TokenType,
+};
+use crate::util::intern::Pool;
+
+/// The objects of one client; none of them is being deleted.
+pub(super) struct Sources {
+    /// The client id that the Application claims.
+    pub(super) client_id: Arc<str>,
+    /// The key of the Application.
+    pub(super) key: Key,
+    /// The oldest Application that claims the client id.
+    pub(super) application: Arc<Application>,
+    /// Its service user, if it exists.
+    pub(super) user: Option<Arc<ServiceUser>>,
+    /// The effective permissions from the groups of the service user.
+    pub(super) held: Membership,
+    /// Its ClientSecrets within the limit, oldest first.
+    pub(super) secrets: Vec<Arc<Kept<Packed<ClientSecret>>>>,
+    /// The client id equals the subject of a service user.
+    pub(super) is_subject: bool,
+    /// This replica knows the namespace, and so the location bound of its service users.
+    pub(super) knows_namespace: bool,
+}
+
+/// Log rule while this replica has not seen the namespace of the service user.
+const NAMESPACE_UNKNOWN: &str = "NamespaceUnknown";
+
+/// The entry of the client id, compiled at `now`. `previous` is the entry that it replaces: unchanged versions keep
+/// their cached state, and equal grants are shared through `grants`.
+pub(super) fn entry(
+    sources: &Sources,
+    settings: &Settings,
+    grants: &Pool<Grant>,
+    previous: Option<&Entry>,
+    now: Timestamp,
+) -> Entry {
+    let application = &sources.application;
+    let own_revision = revision("Application", &sources.key, application.as_ref());
+    let since = now.saturating_sub(settings.token_lifetime_max).unwrap_or(Timestamp::MIN);
+    let closed = |rule, object| {
+        let past = past(previous, None, now, since);
+        Entry::Closed(Arc::new(Refusal { rule, object }), past)
+    };
+    if sources.is_subject {
+        return closed(reasons::CLIENT_ID_TAKEN, own_revision);
+    }
+    if application.spec.is_suspended() {
+        return closed(reasons::SUSPENDED, own_revision);
+    }
+    let Some(user) = &sources.user else {
+        return closed(reasons::SERVICE_USER_NOT_FOUND, own_revision);
+    };
+    if user.spec.is_suspended() {
+        let key = sources.key.beside(&user.name_any());
+        return closed(reasons::SERVICE_USER_SUSPENDED, revision("ServiceUser", &key, user.as_ref()));
+    }
+    if !sources.knows_namespace {
+        return closed(NAMESPACE_UNKNOWN, own_revision);
+    }
+    let authority = narrow(&sources.held.authority, application.spec.restrict_to.as_ref());
+    let subject = user.uid().unwrap_or_default();
+    let grant = grants.shared(Arc::new(grant(&authority)));
+    let before = match previous {
+        Some(Entry::Live(record, stood_for)) => Some((record.as_ref(), stood_for.as_ref())),
+        _ => None,
+    };
+    let known = before.map(|(record, _)| record);
+    let uid = application.metadata.uid.as_deref().unwrap_or_default();
+    let digest = application_stands_for(&authority, uid, &subject, None);
+    let stands_for = StandsFor::new(user, &sources.held, digest);
+    let held = Held {
+        application: uid,
+        subject: &subject,
+        authority: &authority,
+        grants,
+        grant: Arc::clone(&grant),
+        digest: stands_for.application(),
+        previous: known,
+        is_same: before.is_some_and(|(_, known)| known.application() == stands_for.application()),
+    };
+    let secrets = records(&sources.secrets, settings, &held);
+    let (epoch, is_behind) = stands_for.epochs(&sources.key, application, user, before);
+    let record = ClientRecord {
+        client_id: Arc::clone(&sources.client_id),
+        identity: identity(user, &sources.held.location),
+        application: own_revision,
+        auth_methods: AuthMethods {
+            client_secret_basic: application.spec.allows(AuthMethod::ClientSecretBasic),
+            client_secret_post: application.spec.allows(AuthMethod::ClientSecretPost),
+        },
+        grant,
+        token: token_policy(application, settings.token_lifetime_max),
+        epoch,
+        is_behind,
+        changed_at: changed_at(&secrets, known, now),
+        past: past(previous, Some((&stands_for, &secrets)), now, since),
+        subject,
+        secrets,
+    };
+    Entry::Live(Arc::new(record), Arc::new(stands_for))
+}
+
+/// When the fingerprints of the secrets last changed. A token that was issued earlier with another fingerprint is
+/// stale.
+fn changed_at(secrets: &[SecretRecord], previous: Option<&ClientRecord>, now: Timestamp) -> Timestamp {
+    let same = |(one, other): (&SecretRecord, &SecretRecord)| {
+        one.authority == other.authority && one.closed.is_some() == other.closed.is_some()
+    };
+    match previous {
+        Some(record) if record.secrets.len() == secrets.len() && record.secrets.iter().zip(secrets).all(same) => {
+            record.changed_at
+        }
+        _ => now,
+    }
+}
+
+/// The fingerprints that tokens had earlier, given that the client now has `next`; `None`: the client is disabled.
+/// Losses before `since` are dropped.
+fn past(
+    previous: Option<&Entry>,
+    next: Option<(&StandsFor, &[SecretRecord])>,
+    now: Timestamp,
+    since: Timestamp,
+) -> Past {
+    let live = |secrets: &[SecretRecord], authority: &str| {
+        secrets.iter().any(|secret| secret.closed.is_none() && *secret.authority == *authority)
+    };
+    let is_held = |authority: &str| next.is_some_and(|(_, secrets)| live(secrets, authority));
+    match previous {
+        None => Past::default(),
+        Some(Entry::Closed(_, past)) => past.next(&Lost::default(), is_held, now, since),
+        Some(Entry::Live(record, stood_for)) => {
+            let same = next.is_some_and(|(stands_for, _)| *stands_for == **stood_for);
+            let had = record.secrets.iter().filter(|secret| secret.closed.is_none()).map(|secret| &*secret.authority);
+            let authorities = had.filter(|authority| !(same && is_held(authority))).collect();
+            record.past.next(&Lost { authorities, epoch: record.epoch }, is_held, now, since)
+        }
+    }
+}
+
+fn identity(user: &ServiceUser, location: &Location) -> Identity {
+    let optional = |text: &Option<String>| text.as_deref().map(Box::from);
+    Identity {
+        username: format!("{}/{}", user.namespace().unwrap_or_default(), user.name_any()).into(),
+        location: location.as_str().into(),
+        name: optional(&user.spec.display_name),
+        email: optional(&user.spec.email),
+        created_by: user.annotations().get(CREATED_BY).map(|who| who.as_str().into()),
+    }
+}
+
+fn token_policy(application: &Application, lifetime_max: SignedDuration) -> TokenPolicy {
+    let token = application.spec.token.clone().unwrap_or_default();
+    let idle = token.idle_timeout.as_ref().map(ConfigDuration::length);
+    TokenPolicy {
+        format: match token.format.unwrap_or_default() {
+            WantedFormat::Jwt => TokenFormat::Jwt,
+            WantedFormat::Opaque => TokenFormat::Opaque { idle },
+        },
+        jwt_type: match token.type_.unwrap_or_default() {
+            WantedType::AccessToken => TokenType::AccessToken,
+            WantedType::Jwt => TokenType::Jwt,
+        },
+        lifetime: application.spec.token_lifetime().min(lifetime_max),
+        signing_algorithm: match token.signing_algorithm.unwrap_or_default() {
+            WantedAlgorithm::Es256 => SigningAlgorithm::Es256,
+            WantedAlgorithm::Rs256 => SigningAlgorithm::Rs256,
+        },
+        scope_policy: match token.scope_policy.unwrap_or_default() {
+            WantedPolicy::Reject => ScopePolicy::Reject,
+            WantedPolicy::Narrow => ScopePolicy::Narrow,
+        },
+        default_scopes: token.default_scopes.unwrap_or_default(),
+        default_audience: token.default_audience,
+        multiple_audiences: token.multiple_audiences.unwrap_or_default(),
+    }
+}
+
+pub(super) fn grant(authority: &Authority) -> Grant {
+    let mut permissions: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeSet<Role>>> = BTreeMap::new();
+    for permit in authority {
+        permissions
+            .entry(permit.audience.as_str().into())
+            .or_default()
+            .entry(permit.scope.as_str().into())
+            .or_default()
+            .insert(Role { name: permit.role.as_str().into(), plane: permit.plane.as_str() });
+    }
+    Grant { permissions }
+}
+
+pub(super) fn revision<K: Resource<DynamicType = ()>>(kind: &'static str, key: &Key, object: &K) -> ObjectRevision {
+    let (namespace, name) = (Arc::clone(&key.namespace), Arc::clone(&key.name));
+    ObjectRevision { kind, namespace, name, resource_version: crate::cache::revision(object) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::access_group::Plane;
+    use crate::api::application::{ApplicationSpec, Token};
+    use crate::api::authority::Permit;
+    use crate::api::default_scopes::default_scopes;
+    use crate::oauth::authorize::authorize;
+    use crate::oauth::request::{GrantType, TokenRequest};
+
+    fn permit(audience: String, scope: String) -> Permit {
+        Permit { audience, scope, role: "billing.reader".to_owned(), plane: Plane::default() }
+    }
+
+    proptest! {
+        /// A delivered Secret and the token endpoint agree.
+        #[test]
+        fn default_scopes_are_those_of_a_request_that_names_nothing(
+            held in proptest::collection::btree_set(("a[1-3]", "s[1-4]").prop_map(|(at, scope)| permit(at, scope)), 0..6),
+            default_audience in proptest::option::of("a[1-4]"),
+            default_scopes_ in proptest::option::of(proptest::collection::vec("s[1-5]|openid", 1..4)),
+        ) {
+            let token = Token { default_audience, default_scopes: default_scopes_, ..Token::default() };
+            let spec = json!({"serviceUserRef": {"name": "sync"}, "token": token});
+            let application = Application::new("sync", serde_json::from_value::<ApplicationSpec>(spec).unwrap());
+            let (grant, policy) = (grant(&held), token_policy(&application, SignedDuration::MAX));
+            let request =
+                TokenRequest { grant_type: GrantType::ClientCredentials, scopes: None, audiences: Vec::new() };
+            let granted = authorize(&grant, &policy, &request).map(|granted| granted.scopes).unwrap_or_default();
+            prop_assert_eq!(default_scopes(&held, &token), granted);
+        }
+    }
+
+    #[test]
+    fn no_group_permits_what_the_endpoint_gives_to_everybody() {
+        assert_eq!(crate::api::authority::ABOUT_ITSELF, crate::oauth::scope::ABOUT_ITSELF);
+    }
+
+    #[test]
+    fn the_scope_that_has_an_owner_is_the_one_that_lets_a_client_introspect() {
+        assert_eq!(crate::api::access_group::INTROSPECT, crate::oauth::scope::INTROSPECT);
+    }
+}

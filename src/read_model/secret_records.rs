@@ -1,0 +1,121 @@
+//! Compiles ClientSecrets into the secret records of a client.
+//!
+//! The operator limits the number of active ClientSecrets of an Application; the others are not kept. Each event
+//! affects one ClientSecret: the others do not change.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Settings;
+use super::compile::{grant, revision};
+use crate::api::ClientSecret;
+use crate::api::authority::{Authority, application_stands_for, narrow, stands_for};
+use crate::api::client_secret::{Use, Version, uid_bytes};
+use crate::api::conditions::reasons;
+use crate::cache::{Kept, Key, Packed};
+use crate::crypto::install_key::Strength;
+use crate::oauth::client::{ClientRecord, Grant, Refusal, SecretRecord, SecretVersion, Uses};
+use crate::util::intern::Pool;
+
+/// The permissions of the client, before its secrets narrow them.
+pub(super) struct Held<'a> {
+    /// UID of the Application.
+    pub(super) application: &'a str,
+    pub(super) subject: &'a str,
+    pub(super) authority: &'a Authority,
+    pub(super) grants: &'a Pool<Grant>,
+    pub(super) grant: Arc<Grant>,
+    /// The fingerprint of the Application.
+    pub(super) digest: &'a str,
+    /// The previous record of the client.
+    pub(super) previous: Option<&'a ClientRecord>,
+    /// Whether the fingerprint of the Application was the same in the previous record.
+    pub(super) is_same: bool,
+}
+
+impl Held<'_> {
+    /// The permissions of a secret, and their fingerprint.
+    fn by(&self, object: &ClientSecret) -> (Arc<Grant>, Box<str>) {
+        let (grant, held) = match &object.spec.restrict_to {
+            None => (Arc::clone(&self.grant), Cow::Borrowed(self.digest)),
+            Some(restriction) => {
+                let narrowed = narrow(self.authority, Some(restriction));
+                let digest = application_stands_for(&narrowed, self.application, self.subject, None);
+                (self.grants.shared(Arc::new(grant(&narrowed))), Cow::Owned(digest))
+            }
+        };
+        (grant, stands_for(&object.credential(), &held).into())
+    }
+
+    /// The previous record, if compiling the secret would give the same result: neither the secret nor the fingerprint
+    /// of the Application has changed.
+    fn known(&self, kept: &Kept<Packed<ClientSecret>>) -> Option<&SecretRecord> {
+        self.previous.filter(|_| self.is_same)?.secrets.iter().find(|secret| {
+            let object = &secret.object;
+            object.resource_version == kept.revision
+                && object.name == kept.key.name
+                && object.namespace == kept.key.namespace
+        })
+    }
+}
+
+/// The records of the secrets, in their order.
+pub(super) fn records(
+    secrets: &[Arc<Kept<Packed<ClientSecret>>>],
+    settings: &Settings,
+    held: &Held<'_>,
+) -> Vec<SecretRecord> {
+    let compiled = |kept: &Kept<Packed<ClientSecret>>| Some(record(&kept.key, kept.live()?.as_ref(), settings, held));
+    secrets.iter().filter_map(|kept| held.known(kept).cloned().or_else(|| compiled(kept))).collect()
+}
+
+fn record(key: &Key, object: &ClientSecret, settings: &Settings, held: &Held<'_>) -> SecretRecord {
+    let rule = object.spec.is_revoked().then_some(reasons::REVOKED);
+    let (grant, authority) = held.by(object);
+    let versions = object.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
+    let uid = uid_bytes(&object.metadata);
+    let object_revision = revision("ClientSecret", key, object);
+    SecretRecord {
+        closed: rule.map(|rule| Box::new(Refusal { rule, object: object_revision.clone() })),
+        object: object_revision,
+        uid,
+        uses: Uses {
+            token: object.spec.is_for(Use::Token),
+            direct: object.spec.is_for(Use::Direct),
+            manage: object.spec.is_for(Use::Manage),
+        },
+        networks: object.spec.networks.as_deref().map(Box::from),
+        grant,
+        authority,
+        expires_at: versions.first().and_then(|newest| settings.lifetime.expiry(&object.spec, newest.created_at)),
+        versions: versions
+            .iter()
+            .map(|version| {
+                remembered(uid, version, settings.lifetime.accepted_until(&object.spec, version), held.previous)
+            })
+            .collect(),
+    }
+}
+
+/// The previous record of the version, with its cached state, if it is the same version.
+fn remembered(
+    uid: [u8; 16],
+    version: &Version,
+    accepted_until: Option<Timestamp>,
+    previous: Option<&ClientRecord>,
+) -> Arc<SecretVersion> {
+    let secrets = previous.into_iter().flat_map(|record| &record.secrets).filter(|secret| secret.uid == uid);
+    let same = |old: &&Arc<SecretVersion>| old.id == version.id && old.verifier == version.verifier;
+    match secrets.flat_map(|secret| &secret.versions).find(same) {
+        Some(known) if known.accepted_until == accepted_until => Arc::clone(known),
+        known => Arc::new(SecretVersion {
+            id: version.id.clone(),
+            verifier: version.verifier.clone(),
+            imported: Strength::of(&version.verifier) == Some(Strength::Imported),
+            accepted_until,
+            memory: known.map(|known| Arc::clone(&known.memory)).unwrap_or_default(),
+        }),
+    }
+}

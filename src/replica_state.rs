@@ -1,0 +1,45 @@
+//! What the replicas publish to each other and to the controller. A revocation or a request is published before it is
+//! answered; uses are published in batches.
+
+pub(crate) mod api_store;
+pub(crate) mod applied_revisions;
+mod cas_object;
+mod group_commit;
+pub(crate) mod heartbeat;
+mod idle_sessions;
+mod revocations;
+mod rotation_requests;
+mod token_state;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::crypto::random;
+use crate::replica_state::api_store::States;
+use crate::replica_state::idle_sessions::Sessions;
+use crate::replica_state::revocations::Revocations;
+use crate::replica_state::rotation_requests::Requests;
+use crate::replica_state::token_state::Ledger;
+
+/// The received state, and what this replica publishes.
+pub(crate) struct Shared {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) revocations: Arc<Revocations<States>>,
+    pub(crate) sessions: Sessions<States>,
+    pub(crate) requests: Arc<Requests<States>>,
+}
+
+impl Shared {
+    pub(crate) fn new(states: &States) -> Self {
+        let ledger: Arc<Ledger> = Arc::default();
+        // Part of the names of this process's objects: it does not overwrite objects of an earlier process with the
+        // same replica name.
+        let incarnation = format!("{:08x}", u32::from_be_bytes(random::bytes()));
+        let blank = states.blank(Timestamp::MIN);
+        let revocations = Revocations::new(states.clone(), Arc::clone(&ledger), blank.clone(), incarnation.clone());
+        let requests = Arc::new(Requests::new(states.clone(), blank.clone(), &incarnation));
+        let sessions = Sessions::new(states.clone(), blank, incarnation);
+        Self { ledger, revocations: Arc::new(revocations), sessions, requests }
+    }
+}

@@ -1,0 +1,99 @@
+//! Applied revisions: the newest resourceVersion of each kind that the index serves.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::api::replica_state::Serves;
+use crate::cache::Kind;
+
+/// One number per kind. ResourceVersions of one kind compare as integers, and a watch delivers them in order: when a
+/// number is reached, everything up to it is served.
+pub(crate) struct Progress {
+    reached: watch::Sender<[u64; Kind::ALL.len()]>,
+    /// Clients with a numbered change that is not served yet.
+    behind: Mutex<BTreeSet<Arc<str>>>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { reached: watch::Sender::new([0; Kind::ALL.len()]), behind: Mutex::default() }
+    }
+}
+
+impl Progress {
+    /// Records that the index serves `kind` up to `resource_version`.
+    pub(crate) fn reach(&self, kind: Kind, resource_version: u64) {
+        self.reached.send_if_modified(|reached| {
+            let Some(at) = slot(reached, kind).filter(|at| **at < resource_version) else { return false };
+            *at = resource_version;
+            true
+        });
+    }
+
+    /// Whether this client has a numbered change that is not served yet.
+    pub(crate) fn is_behind(&self, client_id: &Arc<str>, is_behind: bool) {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_behind {
+            behind.insert(Arc::clone(client_id));
+        } else if !behind.is_empty() {
+            behind.remove(client_id);
+        }
+    }
+
+    /// The newest resourceVersions that are served. `None` while the numbers may be too high: a watch reports no number
+    /// for a deletion, so a replica may have the number of a consequence of the deletion but not the deletion itself.
+    pub(crate) fn serves(&self) -> Option<Serves> {
+        if !self.behind.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return None;
+        }
+        let mut reached = *self.reached.borrow();
+        let mut of = |kind| slot(&mut reached, kind).map_or(0, |at| i64::try_from(*at).unwrap_or(i64::MAX));
+        Some(Serves {
+            access_groups: of(Kind::AccessGroup),
+            service_users: of(Kind::ServiceUser),
+            applications: of(Kind::Application),
+            client_secrets: of(Kind::ClientSecret),
+            namespaces: of(Kind::Namespace),
+        })
+    }
+
+    /// Subscribes to every advance.
+    pub(crate) fn steps(&self) -> watch::Receiver<[u64; Kind::ALL.len()]> {
+        self.reached.subscribe()
+    }
+
+    /// Waits until the index serves every one of `wanted`.
+    pub(crate) async fn wait_for(&self, wanted: &[(Kind, u64)]) {
+        let there = |reached: &[u64; Kind::ALL.len()]| {
+            let mut reached = *reached;
+            wanted.iter().all(|(kind, version)| slot(&mut reached, *kind).is_some_and(|at| *at >= *version))
+        };
+        // The sender lives as long as the index, which `self` borrows from.
+        let _ = self.reached.subscribe().wait_for(there).await;
+    }
+}
+
+fn slot(reached: &mut [u64; Kind::ALL.len()], kind: Kind) -> Option<&mut u64> {
+    let at = Kind::ALL.iter().position(|known| *known == kind)?;
+    reached.get_mut(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_told_while_a_change_is_numbered_that_is_not_served() {
+        let (progress, client): (_, Arc<str>) = (Progress::default(), "client".into());
+        progress.reach(Kind::ServiceUser, 7);
+        assert_eq!(progress.serves().map(|serves| serves.service_users), Some(7));
+        progress.is_behind(&client, true);
+        assert_eq!(progress.serves(), None);
+        progress.is_behind(&"another".into(), false);
+        assert_eq!(progress.serves(), None);
+        progress.is_behind(&client, false);
+        assert_eq!(progress.serves().map(|serves| serves.service_users), Some(7));
+    }
+}

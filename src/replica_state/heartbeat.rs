@@ -1,0 +1,79 @@
+//! Reports that this replica is live, in a Lease that it renews, and its applied revisions, in an EndpointState that it
+//! writes when they advance. From both the controller computes when every live replica serves a change.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::api_store::States;
+use super::applied_revisions::Progress;
+use crate::api::replica_state::{EndpointStateSpec, Serves};
+use crate::clock::Clock;
+use crate::util::error_chain::chain;
+
+/// A replica that has not renewed its Lease for this long is gone, …
+const LEASE_SECONDS: i32 = 15;
+/// … and it tries three times in that.
+const RENEW_INTERVAL: Duration = Duration::from_secs(5);
+/// The timeout of a write. On a frozen connection the next attempt would otherwise wait for the first.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Minimum interval between two writes of the applied revisions. The first after a pause is written immediately.
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Publishes both until `closing`.
+pub(crate) async fn run(store: &States, revisions: &Progress, clock: &impl Clock, closing: &CancellationToken) {
+    let both = futures::future::join(publish_revisions(store, revisions, clock), renew_lease(store, clock));
+    let _: Option<((), ())> = closing.run_until_cancelled(both).await;
+    // Without an API server the Lease expires.
+    let _ = tokio::time::timeout(PUBLISH_INTERVAL, store.drop_lease()).await;
+}
+
+async fn publish_revisions(store: &States, revisions: &Progress, clock: &impl Clock) {
+    let mut steps = revisions.steps();
+    let mut published = None;
+    loop {
+        let Some(serves) = revisions.serves() else {
+            // The missing revisions follow soon, possibly without an advance.
+            tokio::time::sleep(PUBLISH_INTERVAL).await;
+            continue;
+        };
+        if published != Some(serves) && !publish(store, clock, serves).await {
+            // A retry does not wait for an advance and is as frequent as lease renewal.
+            tokio::time::sleep(RENEW_INTERVAL).await;
+            continue;
+        }
+        published = Some(serves);
+        tokio::time::sleep(PUBLISH_INTERVAL).await;
+        // The sender lives as long as `revisions`.
+        let _ = steps.changed().await;
+    }
+}
+
+async fn publish(store: &States, clock: &impl Clock, serves: Serves) -> bool {
+    let spec = EndpointStateSpec { serves: Some(serves), ..store.blank(clock.now()) };
+    match in_time(Box::pin(store.write("serves", &spec))).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(error, "could not publish the applied revisions of this replica, trying again");
+            false
+        }
+    }
+}
+
+async fn renew_lease(store: &States, clock: &impl Clock) {
+    loop {
+        let renewed = Box::pin(store.renew_lease(clock.now(), LEASE_SECONDS));
+        if let Err(error) = in_time(renewed).await {
+            tracing::warn!(error, "the lease of this replica could not be renewed");
+        }
+        tokio::time::sleep(RENEW_INTERVAL).await;
+    }
+}
+
+/// The result of a write, or that it timed out.
+async fn in_time(write: impl Future<Output = kube::Result<()>>) -> Result<(), String> {
+    match tokio::time::timeout(WRITE_TIMEOUT, write).await {
+        Ok(written) => written.map_err(|error| chain(&error)),
+        Err(_) => Err(format!("the API server did not answer within {} s", WRITE_TIMEOUT.as_secs())),
+    }
+}

@@ -1,0 +1,220 @@
+//! Publishes to the other replicas which tokens were used, in batches.
+//!
+//! A token stays in the same object until it expires. The number of objects grows as needed. An object is written
+//! whole, so it is written only when a use in it is due for publication, and not again for the same interval.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use super::cas_object::{Document, Store};
+use super::token_state::Ledger;
+use crate::api::replica_state::{EndpointStateSpec, Session};
+use crate::util::error_chain::chain;
+
+/// Sessions in one object: 60 KiB.
+const PER_OBJECT: usize = 500;
+/// Objects written per second: about a megabyte. If more are due, the least recently written ones come first.
+const WRITES: usize = 16;
+
+/// What this process publishes.
+pub(crate) struct Sessions<S> {
+    store: S,
+    /// The fields that all objects share.
+    blank: EndpointStateSpec,
+    incarnation: String,
+    objects: Mutex<Vec<Object>>,
+}
+
+struct Object {
+    document: Document,
+    /// When, in seconds since 1970.
+    written: i64,
+}
+
+impl<S: Store> Sessions<S> {
+    /// `incarnation` is part of the names of this process's objects.
+    pub(crate) fn new(store: S, blank: EndpointStateSpec, incarnation: String) -> Self {
+        Self { store, blank, incarnation, objects: Mutex::default() }
+    }
+
+    /// Publishes the uses that are due. Objects without such a use are not written.
+    pub(crate) async fn tell(&self, ledger: &Ledger, now: Timestamp) {
+        let mut objects = self.objects.lock().await;
+        let due = self.due(&mut objects, ledger, now.as_second());
+        for (number, sessions) in sessions_in(&due, ledger, now.as_second()) {
+            let Some(object) = objects.get_mut(number) else { continue };
+            let spec = EndpointStateSpec { sessions, reported_at: now, ..self.blank.clone() };
+            if let Err(error) = object.document.write(&self.store, |_| spec.clone()).await {
+                tracing::warn!(error = chain(&error), "could not report the use of tokens, trying again");
+                return;
+            }
+            object.written = now.as_second();
+            ledger.merge(&spec);
+        }
+    }
+
+    /// The objects to write now. Assigns new sessions to objects.
+    fn due(&self, objects: &mut Vec<Object>, ledger: &Ledger, now: i64) -> Vec<usize> {
+        let mut used = vec![0; objects.len()];
+        ledger.each_session(|_, session| {
+            if let Some(used) = session.own(now).and(session.place()).and_then(|number| used.get_mut(number)) {
+                *used += 1;
+            }
+        });
+        let mut steps = BTreeMap::<usize, i64>::new();
+        let mut roomy = 0;
+        ledger.each_session(|_, session| {
+            if session.own(now).and(session.news()).is_none() {
+                return;
+            }
+            let number = session.place().unwrap_or_else(|| {
+                while used.get(roomy).is_some_and(|used| *used >= PER_OBJECT) {
+                    roomy += 1;
+                }
+                match used.get_mut(roomy) {
+                    Some(used) => *used += 1,
+                    None => used.push(1),
+                }
+                session.put_in(roomy);
+                roomy
+            });
+            let step = steps.entry(number).or_insert(i64::MAX);
+            *step = session.step().min(*step);
+        });
+        while objects.len() < used.len() {
+            let part = format!("{}-used-{}", self.incarnation, objects.len());
+            objects.push(Object { document: Document::new(part), written: i64::MIN });
+        }
+        let written = |number: usize| objects.get(number).map_or(i64::MIN, |object| object.written);
+        let is_due = |(number, step): (usize, i64)| (written(number).saturating_add(step) <= now).then_some(number);
+        let mut due: Vec<usize> = steps.into_iter().filter_map(is_due).collect();
+        due.sort_by_key(|number| written(*number));
+        due.truncate(WRITES);
+        due
+    }
+}
+
+/// The sessions of these objects, including those without changes: an object is written whole.
+fn sessions_in(objects: &[usize], ledger: &Ledger, now: i64) -> BTreeMap<usize, Vec<Session>> {
+    let mut told: BTreeMap<usize, Vec<Session>> = objects.iter().map(|number| (*number, Vec::new())).collect();
+    ledger.each_session(|jti, session| {
+        let Some(sessions) = session.place().and_then(|number| told.get_mut(&number)) else { return };
+        let Some(own) = session.own(now) else { return };
+        if let (Ok(at), Ok(until)) = (Timestamp::from_second(own), Timestamp::from_second(session.until())) {
+            sessions.push(Session { id: jti.to_owned(), namespace: session.namespace().to_owned(), at, until });
+        }
+    });
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cas_object::tests::{Fate, Memory};
+    use super::super::token_state::SESSIONS_MAX;
+    use std::sync::Arc;
+
+    use super::*;
+
+    const IDLE: i64 = 1_200;
+    /// As many as a hundred namespaces may have together.
+    const MANY: usize = SESSIONS_MAX * 9 / 10;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn process(store: &Memory) -> (Sessions<Memory>, Ledger) {
+        (Sessions::new(store.clone(), EndpointStateSpec::default(), "1".to_owned()), Ledger::default())
+    }
+
+    /// The namespace of a session.
+    fn namespace(number: usize) -> Arc<str> {
+        format!("namespace-{}", number % 100).into()
+    }
+
+    /// Uses each range of sessions at its second.
+    fn used(ledger: &Ledger, sessions: impl IntoIterator<Item = usize>, second: i64) {
+        for number in sessions {
+            assert!(ledger.used(&format!("jti-{number}"), &namespace(number), 0, second, IDLE, i64::MAX), "{number}");
+        }
+    }
+
+    /// What another process would read after all processes restart.
+    fn known(store: &Memory) -> Ledger {
+        let ledger = Ledger::default();
+        store.said().values().for_each(|spec| ledger.merge(spec));
+        ledger
+    }
+
+    #[tokio::test]
+    async fn as_many_objects_are_written_as_it_takes_and_no_session_is_left_out() {
+        let store = Memory::default();
+        let (sessions, ledger) = process(&store);
+        used(&ledger, 0..MANY, 100);
+        for second in 100..115 {
+            let before = store.written().len();
+            sessions.tell(&ledger, at(second)).await;
+            assert!(store.written().len() - before <= WRITES);
+        }
+        let said = store.said();
+        assert_eq!((said.len(), store.written().len()), (MANY / PER_OBJECT, MANY / PER_OBJECT));
+        assert!(said.values().all(|spec| spec.sessions.len() == PER_OBJECT));
+        let known = known(&store);
+        assert!((0..MANY).all(|number| known.last_use(&format!("jti-{number}")) == Some(100)));
+    }
+
+    #[tokio::test]
+    async fn an_object_without_news_is_left_alone_and_one_with_is_written_whole_after_a_step() {
+        let store = Memory::default();
+        let (sessions, ledger) = process(&store);
+        used(&ledger, 0..2 * PER_OBJECT, 100);
+        sessions.tell(&ledger, at(100)).await;
+        assert_eq!(store.written(), ["1-used-0", "1-used-1"]);
+        let [moved, still] = {
+            let object = store.said().remove("1-used-1").unwrap().sessions;
+            [object[0].id.clone(), object[1].id.clone()]
+        };
+        let step = IDLE / 40;
+        for second in 101..100 + step {
+            assert!(ledger.used(&moved, &namespace(0), 100, second, IDLE, i64::MAX));
+            sessions.tell(&ledger, at(second)).await;
+        }
+        assert_eq!(store.written().len(), 2, "small steps are not worth it");
+        assert!(ledger.used(&moved, &namespace(0), 100, 100 + step, IDLE, i64::MAX));
+        sessions.tell(&ledger, at(100 + step)).await;
+        assert_eq!(store.written()[2..], ["1-used-1"]);
+        let known = known(&store);
+        assert_eq!((known.last_use(&moved), known.last_use(&still)), (Some(100 + step), Some(100)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_told_is_told_when_the_api_server_is_back() {
+        for fate in [Fate::Refused, Fate::Delayed] {
+            let store = Memory::default();
+            let (sessions, ledger) = process(&store);
+            used(&ledger, [1], 100);
+            store.next(fate);
+            sessions.tell(&ledger, at(100)).await;
+            used(&ledger, [2], 101);
+            store.next(Fate::Taken);
+            sessions.tell(&ledger, at(101)).await;
+            store.arrive();
+            let known = known(&store);
+            assert_eq!([known.last_use("jti-1"), known.last_use("jti-2")], [Some(100), Some(101)], "{fate:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn sessions_that_are_over_make_room() {
+        let store = Memory::default();
+        let (sessions, ledger) = process(&store);
+        used(&ledger, 0..PER_OBJECT, 100);
+        sessions.tell(&ledger, at(100)).await;
+        let later = 100 + IDLE;
+        used(&ledger, [PER_OBJECT], later);
+        sessions.tell(&ledger, at(later)).await;
+        assert_eq!(store.said().into_values().map(|spec| spec.sessions.len()).collect::<Vec<_>>(), [1]);
+    }
+}

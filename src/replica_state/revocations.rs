@@ -1,0 +1,190 @@
+//! Records each revocation before it is answered. The next write includes all revocations that arrive during a write.
+//!
+//! Namespaces share the capacity, and the writes of each client are limited. Revoking a revoked token costs no write.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::cas_object::{Document, Store};
+use super::group_commit::{Batch, Entry, Outcome};
+use super::token_state::Ledger;
+use crate::api::replica_state::{EndpointStateSpec, Revoked};
+use crate::oauth::client::RecordError;
+use crate::util::error_chain::chain;
+use crate::util::fair_share::{QUARTER, Shares};
+use crate::util::token_bucket::{Buckets, Rate};
+
+/// Revocations in one object. Each batch rewrites an object, so objects are small: 35 KiB.
+const PER_OBJECT: usize = 500;
+/// Revocations of tokens that have not expired. Every replica keeps all of them.
+const LIVING_MAX: usize = 50_000;
+
+/// A burst of a hundred, for a client that ends all of its sessions; then one per second. The writes of all clients are
+/// batched, so this bounds the bytes that one client can cause: 35 KiB for each revocation.
+const WRITES_PER_CLIENT: Rate = Rate { burst: 100, every: Duration::from_secs(1) };
+
+/// What this process records.
+pub(crate) struct Revocations<S> {
+    store: S,
+    ledger: Arc<Ledger>,
+    /// The fields that all objects share.
+    blank: EndpointStateSpec,
+    incarnation: String,
+    batch: Batch<Token>,
+    of_clients: Lock<Buckets<Arc<str>>>,
+    /// Locked during a write.
+    objects: Mutex<Vec<Object>>,
+}
+
+#[derive(Clone)]
+struct Token {
+    until: Timestamp,
+    namespace: Arc<str>,
+}
+
+/// An object, and the tokens that it certainly contains.
+struct Object {
+    document: Document,
+    told: BTreeMap<String, Token>,
+}
+
+impl<S: Store> Revocations<S> {
+    /// `incarnation` is part of the names of this process's objects.
+    pub(crate) fn new(store: S, ledger: Arc<Ledger>, blank: EndpointStateSpec, incarnation: String) -> Self {
+        let of_clients = Lock::new(Buckets::new(WRITES_PER_CLIENT));
+        Self { store, ledger, blank, incarnation, batch: Batch::default(), of_clients, objects: Mutex::default() }
+    }
+
+    /// Returns when the revocation is recorded where every replica sees it. After an error it has no effect here; a
+    /// retry records it once.
+    pub(crate) async fn revoke(
+        self: &Arc<Self>,
+        jti: &str,
+        exp: i64,
+        client_id: &Arc<str>,
+        namespace: &Arc<str>,
+        now: Timestamp,
+    ) -> Outcome {
+        if self.ledger.is_revoked(jti) {
+            return Ok(());
+        }
+        let until = Timestamp::from_second(exp).map_err(|_| RecordError::Behind)?;
+        let allowed = {
+            let mut of_clients = self.of_clients.lock().unwrap_or_else(PoisonError::into_inner);
+            of_clients.take(client_id, Instant::now().into_std())
+        };
+        allowed.map_err(RecordError::too_often)?;
+        let outcome = self.batch.add(jti.to_owned(), Token { until, namespace: Arc::clone(namespace) });
+        // In a separate task: the client may disconnect, and others wait for the same write.
+        tokio::spawn(Arc::clone(self).write_down(now));
+        outcome.await.unwrap_or(Err(RecordError::Behind))
+    }
+
+    async fn write_down(self: Arc<Self>, now: Timestamp) {
+        let mut objects = self.objects.lock().await;
+        let batch = self.batch.take();
+        let mut reachable = true;
+        for (number, part) in self.assign(&mut objects, batch, now) {
+            let Some(object) = objects.get_mut(number) else { continue };
+            // If the API server has just not answered, the rest of the batch fails without waiting.
+            reachable = reachable && self.add(object, &part, now).await;
+            let outcome = if reachable { Ok(()) } else { Err(RecordError::Behind) };
+            for (jti, entry) in part {
+                if reachable {
+                    self.ledger.revoke(&jti, entry.value.until.as_second());
+                }
+                entry.answer(outcome);
+            }
+        }
+    }
+
+    /// Assigns each entry of the batch to an object, or answers it.
+    fn assign(
+        &self,
+        objects: &mut Vec<Object>,
+        batch: HashMap<String, Entry<Token>>,
+        now: Timestamp,
+    ) -> BTreeMap<usize, HashMap<String, Entry<Token>>> {
+        let mut room = Room::left(objects, now);
+        let mut parts: BTreeMap<usize, HashMap<String, Entry<Token>>> = BTreeMap::new();
+        for (jti, entry) in batch {
+            if self.ledger.is_revoked(&jti) {
+                entry.answer(Ok(()));
+            } else if let Some(number) = room.take(&entry.value.namespace) {
+                parts.entry(number).or_default().insert(jti, entry);
+            } else {
+                entry.answer(Err(RecordError::NoRoom));
+            }
+        }
+        while objects.len() < room.used.len() {
+            let part = format!("{}-revoked-{}", self.incarnation, objects.len());
+            objects.push(Object { document: Document::new(part), told: BTreeMap::new() });
+        }
+        parts
+    }
+
+    /// Whether the object certainly contains `part` now.
+    async fn add(&self, object: &mut Object, part: &HashMap<String, Entry<Token>>, now: Timestamp) -> bool {
+        let Object { document, told } = object;
+        let added = || part.iter().map(|(jti, entry)| (jti.clone(), entry.value.clone()));
+        let say = |found: Option<EndpointStateSpec>| {
+            // The effects of an abandoned write are valid: a replica that reads them treats those tokens as revoked.
+            for Revoked { id, until } in found.into_iter().flat_map(|found| found.revoked) {
+                told.entry(id).or_insert(Token { until, namespace: Arc::default() });
+            }
+            let all: BTreeMap<_, _> = told.clone().into_iter().chain(added()).collect();
+            let revoked = all.into_iter().map(|(id, token)| Revoked { id, until: token.until }).collect();
+            EndpointStateSpec { revoked, reported_at: now, ..self.blank.clone() }
+        };
+        match document.write(&self.store, say).await {
+            Ok(()) => {
+                told.extend(added());
+                true
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "revocations could not be recorded");
+                false
+            }
+        }
+    }
+}
+
+/// The remaining capacity for revocations.
+struct Room {
+    /// Tokens in each object.
+    used: Vec<usize>,
+    shares: Shares<Arc<str>>,
+}
+
+impl Room {
+    /// Expired tokens are removed.
+    fn left(objects: &mut [Object], now: Timestamp) -> Self {
+        for object in &mut *objects {
+            object.told.retain(|_, token| token.until > now);
+        }
+        let tokens = objects.iter().flat_map(|object| object.told.values());
+        let shares = Shares::counted(QUARTER, LIVING_MAX, tokens.map(|token| Arc::clone(&token.namespace)));
+        Self { used: objects.iter().map(|object| object.told.len()).collect(), shares }
+    }
+
+    /// The object for one more token of `namespace`; `None`: the namespace has used up its share.
+    fn take(&mut self, namespace: &Arc<str>) -> Option<usize> {
+        if !self.shares.take(namespace) {
+            return None;
+        }
+        let number = self.used.iter().position(|used| *used < PER_OBJECT).unwrap_or(self.used.len());
+        match self.used.get_mut(number) {
+            Some(used) => *used += 1,
+            None => self.used.push(1),
+        }
+        Some(number)
+    }
+}
+
+#[cfg(test)]
+mod tests;

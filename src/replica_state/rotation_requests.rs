@@ -1,0 +1,143 @@
+//! Rotation requests of the clients, written where the controller sees them: the endpoint writes to no other object.
+//!
+//! Only new requests are written. A repeated request is answered from memory. The writes of each client and the
+//! requests of each namespace are limited: a request costs etcd one write, and the rotation that follows costs several.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::cas_object::{Document, Store};
+use super::group_commit::{Batch, Entry, Outcome};
+use crate::api::replica_state::{ENTRIES_MAX, EndpointStateSpec, Use};
+use crate::oauth::client::{ObjectRevision, RecordError};
+use crate::util::error_chain::chain;
+use crate::util::fair_share::{QUARTER, Shares};
+use crate::util::token_bucket::{Buckets, Rate};
+
+/// How long a request is kept. After this time the controller has acted on it, or cannot.
+const KEPT_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// How long a client waits for the API server and for the preceding write.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A burst as large as the default limit of active ClientSecrets of an Application, so that all of them can be rotated
+/// after a leak.
+const WRITES_PER_CLIENT: Rate = Rate { burst: 20, every: Duration::from_mins(1) };
+
+/// Requests of the last minutes.
+pub(crate) struct Requests<S> {
+    store: S,
+    /// The other fields of the object.
+    blank: EndpointStateSpec,
+    batch: Batch<Use>,
+    /// Locked for a whole write, so that no write undoes another.
+    document: Mutex<Document>,
+    written: Lock<Written>,
+}
+
+struct Written {
+    /// The requests that are certainly in the object, by ClientSecret.
+    recent: HashMap<String, Use>,
+    of_clients: Buckets<Arc<str>>,
+}
+
+impl<S: Store> Requests<S> {
+    /// `incarnation` is part of the names of this process's object.
+    pub(crate) fn new(store: S, blank: EndpointStateSpec, incarnation: &str) -> Self {
+        let document = Mutex::new(Document::new(format!("{incarnation}-requests")));
+        let written = Written { recent: HashMap::new(), of_clients: Buckets::new(WRITES_PER_CLIENT) };
+        Self { store, blank, batch: Batch::default(), document, written: Lock::new(written) }
+    }
+
+    /// Returns when the controller can see the request. After an error the request may be visible as well; the next write
+    /// removes it.
+    pub(crate) async fn record(
+        self: &Arc<Self>,
+        client_id: &Arc<str>,
+        secret: &ObjectRevision,
+        version_id: &str,
+        now: Timestamp,
+    ) -> Outcome {
+        let asked = Use {
+            namespace: secret.namespace.to_string(),
+            name: secret.name.to_string(),
+            version: version_id.to_owned(),
+            at: now,
+        };
+        let key = key(&asked);
+        {
+            let mut written = self.written();
+            let recent = written.recent.get(&key).filter(|recent| is_recent(recent, now));
+            if recent.is_some_and(|recent| recent.version == asked.version) {
+                return Ok(());
+            }
+            let allowed = written.of_clients.take(client_id, Instant::now().into_std());
+            allowed.map_err(RecordError::too_often)?;
+        }
+        let outcome = self.batch.add(key, asked);
+        // In a separate task: the client may disconnect, and others wait for the same write.
+        tokio::spawn(Arc::clone(self).write(now));
+        let outcome = tokio::time::timeout(PATIENCE, outcome).await;
+        outcome.ok().and_then(Result::ok).unwrap_or(Err(RecordError::Behind))
+    }
+
+    async fn write(self: Arc<Self>, now: Timestamp) {
+        let mut document = self.document.lock().await;
+        let mut recent = self.written().recent.clone();
+        recent.retain(|_, asked| is_recent(asked, now));
+        let added = admit(self.batch.take(), &mut recent);
+        if added.is_empty() {
+            return;
+        }
+        let mut rotations: Vec<Use> = recent.values().cloned().collect();
+        rotations.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+        let spec = EndpointStateSpec { rotations, reported_at: now, ..self.blank.clone() };
+        let outcome = match document.write(&self.store, |_| spec.clone()).await {
+            Ok(()) => {
+                self.written().recent = recent;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "rotation requests could not be recorded");
+                Err(RecordError::Behind)
+            }
+        };
+        for entry in added {
+            entry.answer(outcome);
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds the entries to `recent` and returns them. Entries for which their namespace has no capacity are answered.
+fn admit(batch: HashMap<String, Entry<Use>>, recent: &mut HashMap<String, Use>) -> Vec<Entry<Use>> {
+    let mut room = Shares::counted(QUARTER, ENTRIES_MAX, recent.values().map(|asked| asked.namespace.clone()));
+    let mut added = Vec::with_capacity(batch.len());
+    for (key, entry) in batch {
+        // A newer version replaces the previous one.
+        if recent.contains_key(&key) || room.take(&entry.value.namespace) {
+            recent.insert(key, entry.value.clone());
+            added.push(entry);
+        } else {
+            entry.answer(Err(RecordError::NoRoom));
+        }
+    }
+    added
+}
+
+fn key(asked: &Use) -> String {
+    format!("{}/{}", asked.namespace, asked.name)
+}
+
+fn is_recent(asked: &Use, now: Timestamp) -> bool {
+    now.duration_since(asked.at) < KEPT_FOR
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! What this replica knows about issued tokens, from its own requests and from other replicas: revocations, and the
+//! last use of tokens with an idle timeout. Each entry is dropped when the token would have expired.
+
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::api::replica_state::EndpointStateSpec;
+use crate::util::fair_share::{QUARTER, Shares};
+
+/// Maximum number of tokens whose use is recorded; namespaces share this number. Further tokens expire as if they were
+/// not used. Half an hour of use by this many sessions takes some 15 MiB.
+pub(crate) const SESSIONS_MAX: usize = 100_000;
+
+/// Revocations and sessions, by `jti`. All times are seconds since 1970.
+pub(crate) struct Ledger {
+    /// When the token would have expired.
+    revoked: papaya::HashMap<Box<str>, i64>,
+    sessions: papaya::HashMap<Box<str>, Session>,
+    /// The sessions by namespace. Locked to add or remove a session; a further use of one takes no lock.
+    room: Mutex<Shares<Arc<str>>>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let (revoked, sessions) = (papaya::HashMap::new(), papaya::HashMap::new());
+        Self { revoked, sessions, room: Mutex::new(Shares::new(QUARTER, SESSIONS_MAX)) }
+    }
+}
+
+/// A token with an idle timeout.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Namespace of the Application that the token was issued for.
+    namespace: Arc<str>,
+    /// Seconds without use after which the token expires.
+    idle: i64,
+    /// Last known use at any replica.
+    at: AtomicI64,
+    /// When the token expires if it is not used again.
+    until: AtomicI64,
+    /// Last use here; 0: none.
+    own: AtomicI64,
+    /// Last use that every replica knows.
+    told: AtomicI64,
+    /// Number of the object that publishes the uses here.
+    place: AtomicUsize,
+}
+
+/// Value for a session that no object contains.
+const NOWHERE: usize = usize::MAX;
+
+impl Session {
+    fn new(namespace: Arc<str>, idle: i64, told: i64) -> Self {
+        let never = || AtomicI64::new(0);
+        Self { namespace, idle, at: never(), until: never(), own: never(), told: told.into(), place: NOWHERE.into() }
+    }
+
+    /// Records a use at `at`; without another use the token expires at `until`.
+    fn used(&self, at: i64, until: i64) {
+        self.at.fetch_max(at, Ordering::Relaxed);
+        self.until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// Records a use at this replica at `at`; without another use the token expires at `until`.
+    fn used_here(&self, at: i64, until: i64) {
+        self.used(at, until);
+        self.own.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// Namespace of the Application that the token was issued for.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// When the token expires if it is not used again.
+    pub(crate) fn until(&self) -> i64 {
+        self.until.load(Ordering::Relaxed)
+    }
+
+    /// Minimum interval in seconds between two published uses, and between two writes. At another replica a token may
+    /// expire early by twice this interval, a twentieth of its idle timeout.
+    pub(crate) fn step(&self) -> i64 {
+        (self.idle / 40).max(1)
+    }
+
+    /// The use here that is due for publication.
+    pub(crate) fn news(&self) -> Option<i64> {
+        let own = self.own.load(Ordering::Relaxed);
+        (own >= self.told.load(Ordering::Relaxed) + self.step()).then_some(own)
+    }
+
+    /// The object that publishes the session.
+    pub(crate) fn place(&self) -> Option<usize> {
+        Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NOWHERE)
+    }
+
+    /// Assigns the session to this object.
+    pub(crate) fn put_in(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    /// The last use here, unless the token has expired since.
+    pub(crate) fn own(&self, now: i64) -> Option<i64> {
+        let own = self.own.load(Ordering::Relaxed);
+        (own != 0 && self.until() > now).then_some(own)
+    }
+
+    /// Notes that the other replicas know this use.
+    pub(crate) fn told(&self, at: i64) {
+        self.told.fetch_max(at, Ordering::Relaxed);
+    }
+}
+
+impl Ledger {
+    pub(crate) fn is_revoked(&self, jti: &str) -> bool {
+        self.revoked.pin().contains_key(jti)
+    }
+
+    pub(crate) fn revoke(&self, jti: &str, until: i64) {
+        self.revoked.pin().insert(jti.into(), until);
+    }
+
+    pub(crate) fn last_use(&self, jti: &str) -> Option<i64> {
+        self.sessions.pin().get(jti).map(|session| session.at.load(Ordering::Relaxed))
+    }
+
+    /// Records a use here of a token that expires after `idle` without use, and at `exp`. `known` is the last use, or
+    /// the issue of the token, that every replica knows. Returns whether there was room: a namespace that has used up
+    /// its share cannot begin another session. Other namespaces are not affected.
+    pub(crate) fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool {
+        let sessions = self.sessions.pin();
+        let until = now.saturating_add(idle).min(exp);
+        if let Some(session) = sessions.get(jti) {
+            session.used_here(now, until);
+            return true;
+        }
+        let mut room = self.room();
+        // Another request may have added it.
+        if let Some(session) = sessions.get(jti) {
+            session.used_here(now, until);
+            return true;
+        }
+        let has_room = room.take(namespace);
+        if has_room {
+            let session = Session::new(Arc::clone(namespace), idle, known);
+            session.used_here(now, until);
+            sessions.insert(jti.into(), session);
+        }
+        has_room
+    }
+
+    /// Merges the state that a replica published. Nothing is removed, so the order of these calls does not matter.
+    pub(crate) fn merge(&self, state: &EndpointStateSpec) {
+        let revoked = self.revoked.pin();
+        for token in &state.revoked {
+            revoked.insert(token.id.as_str().into(), token.until.as_second());
+        }
+        let (sessions, mut room) = (self.sessions.pin(), self.room());
+        for told in &state.sessions {
+            let (at, until) = (told.at.as_second(), told.until.as_second());
+            if let Some(session) = sessions.get(told.id.as_str()) {
+                session.used(at, until);
+                session.told(at);
+                continue;
+            }
+            let namespace = Arc::from(told.namespace.as_str());
+            if room.take_granted(&namespace) {
+                let session = Session::new(namespace, until - at, at);
+                session.used(at, until);
+                sessions.insert(told.id.as_str().into(), session);
+            }
+        }
+    }
+
+    /// Drops tokens that have expired.
+    pub(crate) fn forget_ended(&self, now: i64) {
+        self.revoked.pin().retain(|_, until| *until > now);
+        let (sessions, mut room) = (self.sessions.pin(), self.room());
+        sessions.retain(|_, session| session.until() > now);
+        *room = Shares::counted(QUARTER, SESSIONS_MAX, sessions.values().map(|session| Arc::clone(&session.namespace)));
+    }
+
+    fn room(&self) -> MutexGuard<'_, Shares<Arc<str>>> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Visits every session.
+    pub(crate) fn each_session(&self, mut look: impl FnMut(&str, &Session)) {
+        for (jti, session) in &self.sessions.pin() {
+            look(jti, session);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::api::replica_state::{Revoked, Session as Told};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn told(second: i64) -> EndpointStateSpec {
+        EndpointStateSpec {
+            revoked: vec![Revoked { id: "revoked".into(), until: at(second) }],
+            sessions: vec![Told {
+                id: "used".into(),
+                namespace: "billing".into(),
+                at: at(second),
+                until: at(second + 60),
+            }],
+            ..EndpointStateSpec::default()
+        }
+    }
+
+    fn news(ledger: &Ledger) -> Vec<i64> {
+        let mut news = Vec::new();
+        ledger.each_session(|_, session| news.extend(session.news()));
+        news
+    }
+
+    #[test]
+    fn what_others_say_is_added_in_any_order_and_forgotten_when_it_is_over() {
+        for order in [[100, 200], [200, 100]] {
+            let ledger = Ledger::default();
+            for second in order {
+                ledger.merge(&told(second));
+            }
+            assert!(ledger.is_revoked("revoked"));
+            assert_eq!((ledger.last_use("used"), ledger.last_use("unused")), (Some(200), None));
+            ledger.forget_ended(259);
+            assert_eq!(ledger.last_use("used"), Some(200));
+            ledger.forget_ended(260);
+            assert!(ledger.last_use("used").is_none() && !ledger.is_revoked("revoked"));
+        }
+    }
+
+    #[test]
+    fn no_use_outlives_its_token() {
+        let ledger = Ledger::default();
+        assert!(ledger.used("long", &"billing".into(), 100, 100, i64::MAX, 160));
+        let mut until = Vec::new();
+        ledger.each_session(|_, session| until.push(session.until()));
+        assert_eq!(until, [160]);
+        ledger.forget_ended(160);
+        assert_eq!(ledger.last_use("long"), None);
+    }
+
+    #[test]
+    fn a_use_is_worth_telling_after_a_fortieth_of_the_idle_time() {
+        let ledger = Ledger::default();
+        let used = |known, second| assert!(ledger.used("jti", &"billing".into(), known, second, 120, 1_000));
+        used(100, 102);
+        assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(102), vec![]));
+        used(100, 103);
+        assert_eq!(news(&ledger), [103]);
+        ledger.each_session(|_, session| session.told(103));
+        used(103, 105);
+        assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(105), vec![]));
+        ledger.merge(&EndpointStateSpec {
+            sessions: vec![Told { id: "jti".into(), namespace: "billing".into(), at: at(104), until: at(224) }],
+            ..EndpointStateSpec::default()
+        });
+        used(103, 106);
+        assert_eq!(news(&ledger), Vec::<i64>::new(), "the others heard of 104 from another replica");
+    }
+
+    #[test]
+    fn a_namespace_that_begins_all_the_sessions_it_can_ends_none_of_others_and_leaves_room() {
+        let ledger = Ledger::default();
+        let begin = |namespace: &str, number: usize| {
+            ledger.used(&format!("{namespace}-{number}"), &namespace.into(), 0, 100, 1_000, i64::MAX)
+        };
+        let honest: Vec<bool> = (0..10).map(|number| begin("honest", number)).collect();
+        let greedy = (0..SESSIONS_MAX).filter(|number| begin("greedy", *number)).count();
+        assert_eq!((honest, greedy), (vec![true; 10], SESSIONS_MAX / 5 - 2), "a fifth of the room");
+        assert!(begin("greedy", 0), "the sessions that it has go on");
+        for number in 0..1_000 {
+            assert!(begin("honest", number), "{number}");
+            assert_eq!(ledger.last_use(&format!("honest-{number}")), Some(100));
+        }
+        ledger.forget_ended(1_100);
+        assert!(begin("greedy", SESSIONS_MAX), "ended sessions make room");
+    }
+
+    #[test]
+    fn sessions_of_other_replicas_count_in_their_namespace_and_never_exceed_the_room() {
+        let ledger = Ledger::default();
+        let session =
+            |number| Told { id: format!("told-{number}"), namespace: "greedy".into(), at: at(100), until: at(1_100) };
+        let told = |numbers: std::ops::Range<usize>| EndpointStateSpec {
+            sessions: numbers.map(session).collect(),
+            ..EndpointStateSpec::default()
+        };
+        let begin = |namespace: &str| ledger.used(namespace, &namespace.into(), 0, 100, 1_000, i64::MAX);
+        ledger.merge(&told(0..SESSIONS_MAX / 5));
+        assert!(!begin("greedy") && begin("honest"));
+        ledger.merge(&told(0..2 * SESSIONS_MAX));
+        let mut sessions = 0;
+        ledger.each_session(|_, _| sessions += 1);
+        assert_eq!((sessions, begin("other")), (SESSIONS_MAX, false));
+    }
+}

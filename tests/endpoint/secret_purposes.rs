@@ -1,0 +1,126 @@
+//! The purposes and the source networks of a secret: both are checked after its value.
+
+use postern::crypto::install_key::Strength;
+use postern::oauth::client::{ClientRecord, Lookup, SecretVersion, Uses};
+
+use crate::captured_logs;
+use crate::server::{CLIENT_ID, Credential, FORM, GRANT, Options, UID, World, basic, record};
+
+pub(crate) const DIRECT: Uses = Uses { token: false, direct: true, manage: false };
+pub(crate) const TOKEN: Uses = Uses { token: true, direct: false, manage: false };
+
+/// The client of the test, with its only secret changed.
+pub(crate) fn with_secret(world: &World, uses: Uses, networks: Option<&[&str]>) -> ClientRecord {
+    let mut client = record(&world.credential);
+    client.secrets[0].uses = uses;
+    client.secrets[0].networks = networks.map(|all| all.iter().map(|network| network.parse().unwrap()).collect());
+    client
+}
+
+pub(crate) async fn behind_proxies() -> World {
+    let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+    World::start_with(Options { trusted_proxies, ..Options::default() }).await
+}
+
+#[tokio::test]
+async fn a_right_secret_for_a_wrong_use_is_told_so_and_a_wrong_one_is_not() {
+    let world = World::start().await;
+    world.clients.put(with_secret(&world, DIRECT, None));
+    let reply = world.token("").await;
+    assert_eq!(reply.error(), (400, "unauthorized_client".to_owned()));
+    assert_eq!(reply.header("www-authenticate"), None);
+    assert!(captured_logs::text().contains(r#""rule":"UseNotAllowed""#));
+
+    let stranger = world.credential();
+    assert_eq!(world.token_with(&stranger, "").await.error(), (401, "invalid_client".to_owned()));
+    let mut expired = with_secret(&world, DIRECT, None);
+    expired.secrets[0].expires_at = Some(crate::server::instant(crate::server::NOW));
+    world.clients.put(expired);
+    assert_eq!(world.token("").await.error(), (401, "invalid_client".to_owned()), "expired comes first");
+
+    world.clients.put(with_secret(&world, TOKEN, None));
+    assert_eq!(world.token("").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_use_that_was_added_a_moment_ago_works_after_catching_up() {
+    let world = World::start().await;
+    world.clients.put(with_secret(&world, DIRECT, None));
+    let added = with_secret(&world, Uses::ALL, None);
+    world.clients.upcoming(CLIENT_ID, Lookup::Live(std::sync::Arc::new(added)));
+    assert_eq!(world.token("").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_use_is_told_whichever_reading_of_basic_is_the_right_one() {
+    let world = World::start().await;
+    let value = "imported%20value+of+thirty-two";
+    let version = SecretVersion {
+        id: "imported".to_owned(),
+        verifier: world.install.hash(value, UID, Strength::Imported).unwrap().into(),
+        imported: true,
+        accepted_until: None,
+        memory: std::sync::Arc::default(),
+    };
+    let imported = Credential { value: value.to_owned(), version: std::sync::Arc::new(version) };
+    let mut client = record(&imported);
+    client.secrets[0].uses = DIRECT;
+    world.clients.put(client);
+    for sent in [value.to_owned(), crate::server::percent_encode_all(value)] {
+        let reply = world.post(&[("authorization", &basic(&format!("{CLIENT_ID}:{sent}")))], GRANT).await;
+        assert_eq!(reply.error(), (400, "unauthorized_client".to_owned()), "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn a4_a_secret_works_from_its_networks_and_looks_wrong_from_others() {
+    let world = World::start().await;
+    for (networks, status) in [
+        (&["127.0.0.0/8"][..], 200),
+        (&["10.0.0.0/8", "127.0.0.1/32"], 200),
+        (&["0.0.0.0/0"], 200),
+        (&["10.0.0.0/8"], 401),
+        (&["::/0"], 401),
+    ] {
+        world.clients.put(with_secret(&world, Uses::ALL, Some(networks)));
+        let reply = world.token("").await;
+        assert_eq!(reply.status, status, "{networks:?}");
+        if status == 401 {
+            assert_eq!(reply.error().1, "invalid_client");
+            let wrong = world.token_with(&world.credential(), "").await;
+            assert_eq!(wrong.body, reply.body);
+        }
+    }
+    assert!(captured_logs::text().contains(r#""rule":"NetworkNotAllowed""#));
+    world.clients.put(with_secret(&world, DIRECT, Some(&["10.0.0.0/8"])));
+    assert_eq!(world.token("").await.error().1, "invalid_client", "from elsewhere not even the use is told");
+}
+
+#[tokio::test]
+async fn q2_only_a_trusted_proxy_says_where_a_request_came_from() {
+    let forwarded = |address: &'static str| [("x-forwarded-for", address), FORM];
+    let ask = async |world: &World, address: &'static str| {
+        let authorization = world.credential.basic();
+        let headers = [&[("authorization", authorization.as_str())], &forwarded(address)[..]].concat();
+        world.send("POST", "/oauth2/token", &headers, GRANT).await.status
+    };
+    let direct = World::start().await;
+    direct.clients.put(with_secret(&direct, Uses::ALL, Some(&["192.0.2.0/24"])));
+    assert_eq!(ask(&direct, "192.0.2.1").await, 401, "anybody can write a header");
+
+    let proxied = behind_proxies().await;
+    proxied.clients.put(with_secret(&proxied, Uses::ALL, Some(&["192.0.2.0/24"])));
+    for (address, status) in [
+        ("192.0.2.1", 200),
+        ("192.0.2.1, 10.0.0.7", 200),
+        ("198.51.100.1, 192.0.2.1", 200),
+        ("192.0.2.1, 198.51.100.1", 401),
+        ("nonsense", 401),
+        ("192.0.2.1, nonsense", 401),
+    ] {
+        assert_eq!(ask(&proxied, address).await, status, "{address}");
+    }
+    assert!(captured_logs::text().contains(r#""source":"198.51.100.1""#), "the log shows the address that was used");
+    proxied.clients.put(record(&proxied.credential));
+    assert_eq!(ask(&proxied, "nonsense").await, 200, "who is bound to no network may come from anywhere");
+}
