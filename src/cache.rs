@@ -1,11 +1,11 @@
 //! The cache of the cluster's objects, and the dependencies between them.
 //!
 //! ```text
-//! watch (one per kind, its own back-off) ──Change──▶ pump ──▶ stores + relations ──Affected──▶ controller, index
+//! watch (one per kind, its own back-off) ──Change──▶ dispatcher ──▶ stores + reverse index ──Invalidation──▶ controller, read model
 //! ```
 //!
-//! One task writes (the pump); all other tasks read snapshots. Each [`Change`] is mapped once to the set of objects
-//! whose meaning it may alter ([`Affected`]). So controller and index use the same dependencies and are independent of
+//! One task writes (the dispatcher); all other tasks read snapshots. Each [`Change`] is mapped once to the set of objects
+//! whose meaning it may alter ([`Invalidation`]). So controller and read model use the same dependencies and are independent of
 //! each other. This module makes no decisions.
 
 mod claimants;
@@ -37,25 +37,25 @@ use crate::api::authority::{self, Membership, NamespaceLocation};
 use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
 
-pub use claimants::Line;
-pub use compressed::{Pack, Packed};
-pub use dispatcher::{Limits, Started, Subscription, Update, start};
-pub use invalidation::{Affected, Kind};
+pub use claimants::Claimants;
+pub use compressed::{Compressed, Dictionary};
+pub use dispatcher::{Limits, Subscription, Update, Watches, start};
+pub use invalidation::{Invalidation, Kind};
 pub use reverse_index::{Claimant, Relations};
 pub use secret_metadata::DeliveredSecret;
-pub use store::{Form, Kept, Store};
-pub use watch::Freshness;
+pub use store::{ObjectStore, StoredAs, StoredObject};
+pub use watch::WatchHealth;
 
 /// Namespace and name. Cheap to clone: each text is stored once.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Key {
+pub struct ObjectRef {
     /// Namespace; empty for cluster-scoped objects.
     pub namespace: Arc<str>,
     /// Name.
     pub name: Arc<str>,
 }
 
-impl Key {
+impl ObjectRef {
     /// The key of `name` in `namespace`.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
@@ -71,7 +71,7 @@ impl Key {
 
     /// The key of another object of the same namespace.
     #[must_use]
-    pub fn beside(&self, name: &str) -> Self {
+    pub fn sibling(&self, name: &str) -> Self {
         let name = if *self.name == *name { Arc::clone(&self.name) } else { name.into() };
         Self { namespace: Arc::clone(&self.namespace), name }
     }
@@ -81,7 +81,7 @@ impl Key {
 #[derive(Clone, Debug)]
 pub struct Change<K> {
     /// The changed object.
-    pub key: Key,
+    pub key: ObjectRef,
     /// The object as it was served before the change.
     pub before: Option<Arc<K>>,
     /// The object as it is served after the change.
@@ -90,41 +90,41 @@ pub struct Change<K> {
 
 /// The stores, for readers. Cheap to clone.
 #[derive(Clone)]
-pub struct Model {
+pub struct Cache {
     /// AccessGroups.
-    pub groups: Store<Arc<AccessGroup>>,
+    pub groups: ObjectStore<Arc<AccessGroup>>,
     /// ServiceUsers.
-    pub users: Store<Packed<ServiceUser>>,
+    pub users: ObjectStore<Compressed<ServiceUser>>,
     /// Applications.
-    pub applications: Store<Packed<Application>>,
+    pub applications: ObjectStore<Compressed<Application>>,
     /// ClientSecrets.
-    pub secrets: Store<Packed<ClientSecret>>,
+    pub secrets: ObjectStore<Compressed<ClientSecret>>,
     /// Namespaces, metadata only.
-    pub namespaces: Store<Arc<PartialObjectMeta<Namespace>>>,
+    pub namespaces: ObjectStore<Arc<PartialObjectMeta<Namespace>>>,
     /// Delivered Secrets, metadata only.
-    pub delivered: Store<Arc<DeliveredSecret>>,
+    pub delivered: ObjectStore<Arc<DeliveredSecret>>,
     /// Secrets whose owner allows their import, metadata only.
-    pub imports: Store<Arc<PartialObjectMeta<Secret>>>,
+    pub imports: ObjectStore<Arc<PartialObjectMeta<Secret>>>,
     /// What endpoint replicas publish to each other.
-    pub endpoints: Store<Arc<EndpointState>>,
+    pub endpoints: ObjectStore<Arc<EndpointState>>,
     /// Whether namespaces need a location.
     pub namespace_location: NamespaceLocation,
     relations: Arc<RwLock<Relations>>,
 }
 
-impl Model {
-    /// An empty model. `secrets_limit` is the maximum number of active ClientSecrets of an Application.
+impl Cache {
+    /// An empty cache. `secrets_limit` is the maximum number of active ClientSecrets of an Application.
     #[must_use]
     pub fn new(secrets_limit: usize) -> Self {
         Self {
-            groups: Store::default(),
-            users: Store::default(),
-            applications: Store::default(),
-            secrets: Store::default(),
-            namespaces: Store::default(),
-            delivered: Store::default(),
-            imports: Store::default(),
-            endpoints: Store::default(),
+            groups: ObjectStore::default(),
+            users: ObjectStore::default(),
+            applications: ObjectStore::default(),
+            secrets: ObjectStore::default(),
+            namespaces: ObjectStore::default(),
+            delivered: ObjectStore::default(),
+            imports: ObjectStore::default(),
+            endpoints: ObjectStore::default(),
             namespace_location: NamespaceLocation::default(),
             relations: Arc::new(RwLock::new(Relations::new(secrets_limit))),
         }
@@ -139,7 +139,7 @@ impl Model {
     /// still do.
     #[must_use]
     pub fn namespace(&self, name: &str) -> NamespaceFacts {
-        self.namespaces.get(&Key::new("", name)).map_or_else(
+        self.namespaces.get(&ObjectRef::new("", name)).map_or_else(
             || NamespaceFacts { name: name.to_owned(), ..NamespaceFacts::default() },
             |namespace| NamespaceFacts::new(namespace.meta()),
         )
@@ -149,13 +149,13 @@ impl Model {
     /// its namespace.
     #[must_use]
     pub fn knows_namespace(&self, name: &str) -> bool {
-        self.namespaces.get(&Key::new("", name)).is_some_and(|namespace| !is_deleting(namespace.as_ref()))
+        self.namespaces.get(&ObjectRef::new("", name)).is_some_and(|namespace| !is_deleting(namespace.as_ref()))
     }
 
     /// An active AccessGroup.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<Arc<AccessGroup>> {
-        self.groups.kept(&Key::new("", name))?.live()
+        self.groups.kept(&ObjectRef::new("", name))?.live()
     }
 
     /// The effective permissions from the groups of `user`.
@@ -176,7 +176,7 @@ impl Model {
     /// other namespaces are not named.
     #[must_use]
     pub fn client_id_holder(&self, application: &Application) -> Option<String> {
-        let key = Key::of(application);
+        let key = ObjectRef::of(application);
         let client_id = application.spec.claimed_client_id(&application.metadata);
         let relations = self.relations();
         if relations.user_of_subject.contains_key(client_id) {
@@ -192,32 +192,32 @@ impl Model {
 
     /// A ServiceUser that is not being deleted.
     #[must_use]
-    pub fn user(&self, key: &Key) -> Option<Arc<ServiceUser>> {
+    pub fn user(&self, key: &ObjectRef) -> Option<Arc<ServiceUser>> {
         self.users.kept(key)?.live()
     }
 
     /// An Application that is not being deleted.
     #[must_use]
-    pub fn application(&self, key: &Key) -> Option<Arc<Application>> {
+    pub fn application(&self, key: &ObjectRef) -> Option<Arc<Application>> {
         self.applications.kept(key)?.live()
     }
 
     /// When versions of a ClientSecret were last used, by id, as far as replicas have recently published.
     #[must_use]
-    pub fn uses_of(&self, secret: &Key) -> BTreeMap<String, Timestamp> {
+    pub fn uses_of(&self, secret: &ObjectRef) -> BTreeMap<String, Timestamp> {
         self.relations().uses.get(secret).cloned().unwrap_or_default()
     }
 
     /// The version of a ClientSecret whose rotation its bearer recently requested.
     #[must_use]
-    pub fn rotation_request(&self, secret: &Key) -> Option<String> {
+    pub fn rotation_request(&self, secret: &ObjectRef) -> Option<String> {
         self.relations().rotation_requests.get(secret).cloned()
     }
 
     /// The ClientSecrets of an Application within the limit, oldest first. The others matter only by their number.
     #[must_use]
-    pub fn secrets_of(&self, application: &Key) -> Vec<Arc<Kept<Packed<ClientSecret>>>> {
-        let keys: Vec<Key> = {
+    pub fn secrets_of(&self, application: &ObjectRef) -> Vec<Arc<StoredObject<Compressed<ClientSecret>>>> {
+        let keys: Vec<ObjectRef> = {
             let relations = self.relations();
             let claimants = relations.secrets_that_count(application).iter();
             claimants.map(|claimant| claimant.key.clone()).collect()
@@ -237,4 +237,4 @@ pub fn revision<K: Lookup>(object: &K) -> u64 {
 }
 
 /// A set of keys.
-pub type Keys = BTreeSet<Key>;
+pub type ObjectRefs = BTreeSet<ObjectRef>;

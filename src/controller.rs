@@ -22,21 +22,21 @@ use kube::{Client, Resource};
 use tokio::sync::{oneshot, watch};
 use tracing::Instrument;
 
-use crate::cache::{Affected, Form, Key, Kind, Model, Store, Subscription, Update};
+use crate::cache::{Cache, Invalidation, Kind, ObjectRef, ObjectStore, StoredAs, Subscription, Update};
 use crate::clock::Clock;
 use crate::crypto::install_key::InstallKeys;
 use crate::plan::client_secret::Policy;
 use crate::plan::secret_content::Endpoints;
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 
 use kinds::over_limit::Told;
-use runtime::work_queue::{Next, Queue};
+use runtime::work_queue::{Queue, Requeue};
 
 pub(crate) use crate::util::watch_channel::send_if_new;
 pub use bootstrap::keystore::await_keys;
-pub use bootstrap::tls_secret::keep as keep_certificate;
+pub use bootstrap::tls_secret::maintain as keep_certificate;
 pub(crate) use error::Error;
-pub use runtime::leader_election::hold as hold_lease;
+pub use runtime::leader_election::run_election as hold_lease;
 
 /// Concurrent reconciliations of one kind. The API server creates the most Secrets per second at about this concurrency
 /// (measured: 490/s with 1, 1,200/s with 16, 1,100/s with 64).
@@ -44,9 +44,9 @@ const CONCURRENCY: usize = 16;
 /// Imported values hashed concurrently: each hash takes 19 MiB.
 const HASHES: usize = 1;
 /// Objects that are decoded before the task yields to other tasks.
-const PIECE: usize = 100;
+const YIELD_EVERY: usize = 100;
 /// Pause after a failure that is neither a conflict nor a refusal: the API server is temporarily unavailable.
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause after a failed precondition, in which the cache becomes current.
 const RETRY_CONFLICT: Duration = Duration::from_millis(100);
 
@@ -74,18 +74,18 @@ pub struct Settings {
 /// The dependencies of a reconciliation.
 pub struct Context<C> {
     client: Client,
-    model: Model,
+    cache: Cache,
     clock: C,
     settings: Settings,
     install_keys: Arc<InstallKeys>,
     import_checks: kinds::client_secret::import_checks::ImportChecks,
-    written: runtime::expectations::Written,
-    pace: runtime::status_throttle::Pace,
-    uses_pace: runtime::status_throttle::Pace,
-    reads_pace: runtime::status_throttle::Pace,
-    verified: kinds::client_secret::inspected::Verified,
+    expectations: runtime::expectations::Expectations,
+    count_throttle: runtime::status_throttle::StatusThrottle,
+    use_throttle: runtime::status_throttle::StatusThrottle,
+    read_throttle: runtime::status_throttle::StatusThrottle,
+    inspected: kinds::client_secret::inspected::Inspected,
     recovery: bootstrap::recovery::Recovery,
-    undelivered: kinds::client_secret::pending_values::Undelivered,
+    pending_values: kinds::client_secret::pending_values::PendingValues,
     refusals: runtime::backoff::Backoff,
     repairs: runtime::repair_schedule::Repairs,
     propagation: runtime::propagation::Propagation,
@@ -93,38 +93,38 @@ pub struct Context<C> {
 }
 
 /// The channels between the controller and leader election.
-pub struct Lead {
+pub struct Leadership {
     /// Notified once the controller could write: it has listed every kind.
-    pub fit: oneshot::Sender<()>,
+    pub ready: oneshot::Sender<()>,
     /// Whether this replica is the leader.
-    pub leading: watch::Receiver<bool>,
+    pub is_leader: watch::Receiver<bool>,
 }
 
 /// Runs the controller until shutdown: idle while it is not the leader, and from the start when it becomes the leader.
 pub async fn run<C: Clock + Clone>(
     client: Client,
-    model: Model,
+    cache: Cache,
     clock: C,
     settings: Settings,
     install_keys: Arc<InstallKeys>,
     mut updates: Subscription,
-    Lead { fit, mut leading }: Lead,
+    Leadership { ready: fit, is_leader: mut leading }: Leadership,
 ) {
     let events = runtime::event_recorder::start(client.clone(), clock.clone(), settings.replica.clone());
     let context = Arc::new(Context {
         client,
-        model,
+        cache,
         clock,
         settings,
         install_keys,
         import_checks: kinds::client_secret::import_checks::ImportChecks::default(),
-        written: runtime::expectations::Written::default(),
-        pace: runtime::status_throttle::Pace::of_counts(),
-        uses_pace: runtime::status_throttle::Pace::of_uses(),
-        reads_pace: runtime::status_throttle::Pace::of_reads(),
-        verified: kinds::client_secret::inspected::Verified::default(),
+        expectations: runtime::expectations::Expectations::default(),
+        count_throttle: runtime::status_throttle::StatusThrottle::of_counts(),
+        use_throttle: runtime::status_throttle::StatusThrottle::of_uses(),
+        read_throttle: runtime::status_throttle::StatusThrottle::of_reads(),
+        inspected: kinds::client_secret::inspected::Inspected::default(),
         recovery: bootstrap::recovery::Recovery::default(),
-        undelivered: kinds::client_secret::pending_values::Undelivered::default(),
+        pending_values: kinds::client_secret::pending_values::PendingValues::default(),
         refusals: runtime::backoff::Backoff::default(),
         repairs: runtime::repair_schedule::Repairs::default(),
         propagation: runtime::propagation::Propagation::default(),
@@ -149,20 +149,20 @@ pub async fn run<C: Clock + Clone>(
             }
         }
         tracing::info!("leading: reconciling everything once");
-        context.verified.restart();
+        context.inspected.restart();
         let recovering = context.begin_recovery().await;
         let (queues, work) = queues(&context);
         let mut ca = context.settings.ca.clone();
         ca.mark_unchanged();
-        queues.everything(&context.model);
+        queues.everything(&context.cache);
         tokio::select! {
             () = redeliver(ca, &context, &queues) => return,
             () = forward(&mut updates, &queues, &context.propagation) => return,
             () = work => return,
-            () = runtime::due_scan::keep(&context, queues.secrets.clone()) => return,
+            () = runtime::due_scan::run(&context, queues.secrets.clone()) => return,
             () = kinds::client_secret::inspected::sweep(&context, queues.secrets.clone()) => return,
             () = context.finish_recovery(recovering) => return,
-            () = runtime::propagation::keep(&context, queues.applications.clone()) => return,
+            () = runtime::propagation::run(&context, queues.applications.clone()) => return,
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }
     }
@@ -171,7 +171,7 @@ pub async fn run<C: Clock + Clone>(
 /// Enqueues everything when clients need another CA, until shutdown.
 async fn redeliver<C: Clock>(mut ca: watch::Receiver<Option<Arc<str>>>, context: &Context<C>, queues: &Queues) {
     while ca.changed().await.is_ok() {
-        queues.everything(&context.model);
+        queues.everything(&context.cache);
     }
     // The CA can no longer change.
     std::future::pending::<()>().await;
@@ -182,7 +182,7 @@ async fn forward(updates: &mut Subscription, queues: &Queues, propagation: &runt
     while let Some(update) = updates.recv().await {
         if let Update::Affected(affected) = update {
             if affected.kind == Kind::EndpointState {
-                propagation.heard();
+                propagation.notify();
             }
             queues.push(&affected);
         }
@@ -200,10 +200,10 @@ struct Queues {
 }
 
 impl Queues {
-    fn new(model: &Model) -> Self {
-        let queue = |is_urgent: fn(&Model, &Key) -> bool| {
-            let model = model.clone();
-            Queue::new(CONCURRENCY, move |key| is_urgent(&model, key))
+    fn new(cache: &Cache) -> Self {
+        let queue = |is_urgent: fn(&Cache, &ObjectRef) -> bool| {
+            let cache = cache.clone();
+            Queue::new(CONCURRENCY, move |key| is_urgent(&cache, key))
         };
         Self {
             groups: queue(|_, _| false),
@@ -214,42 +214,42 @@ impl Queues {
         }
     }
 
-    fn push(&self, affected: &Affected) {
-        let groups = affected.groups.iter().map(|name| Key::new("", name));
+    fn push(&self, affected: &Invalidation) {
+        let groups = affected.groups.iter().map(|name| ObjectRef::new("", name));
         groups.for_each(|key| self.groups.push(key));
         affected.users.iter().for_each(|key| self.users.push(key.clone()));
         affected.applications.iter().for_each(|key| self.applications.push(key.clone()));
         affected
-            .counts
+            .recount
             .iter()
-            .for_each(|key| self.applications.push_after(key.clone(), runtime::status_throttle::BURST));
+            .for_each(|key| self.applications.add_after(key.clone(), runtime::status_throttle::DEBOUNCE));
         affected.secrets.iter().for_each(|key| self.secrets.push(key.clone()));
     }
 
-    fn everything(&self, model: &Model) {
-        let (groups, users) = (model.groups.keys(), model.users.keys());
-        groups.into_iter().chain(model.groups.keys_absent()).for_each(|key| self.groups.push(key));
-        users.into_iter().chain(model.users.keys_absent()).for_each(|key| self.users.push(key));
-        let applications = model.applications.keys().into_iter().chain(model.applications.keys_absent());
+    fn everything(&self, cache: &Cache) {
+        let (groups, users) = (cache.groups.keys(), cache.users.keys());
+        groups.into_iter().chain(cache.groups.keys_absent()).for_each(|key| self.groups.push(key));
+        users.into_iter().chain(cache.users.keys_absent()).for_each(|key| self.users.push(key));
+        let applications = cache.applications.keys().into_iter().chain(cache.applications.keys_absent());
         applications.for_each(|key| self.applications.push(key));
-        let secrets = model.secrets.keys().into_iter().chain(model.secrets.keys_absent());
+        let secrets = cache.secrets.keys().into_iter().chain(cache.secrets.keys_absent());
         secrets.for_each(|key| self.secrets.push(key));
     }
 }
 
 /// The queues, and the future that processes them.
 fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<Output = ()> + use<C>) {
-    let (queues, model, context) = (Queues::new(&context.model), context.model.clone(), || Arc::clone(context));
+    let (queues, cache, context) = (Queues::new(&context.cache), context.cache.clone(), || Arc::clone(context));
     let (secrets, imports, checked) = (queues.secrets.clone(), queues.imports.clone(), queues.secrets.clone());
     let application = move |object, context| kinds::application::reconcile(object, context, secrets.clone());
     let secret = move |object, context| kinds::client_secret::reconcile(object, context, imports.clone());
     let import = move |object, context| kinds::client_secret::import_checks::check(object, context, checked.clone());
     let work = join_all([
-        Box::pin(reconciler(context(), model.groups, queues.groups.clone(), kinds::access_group::reconcile)) as Work,
-        Box::pin(reconciler(context(), model.users, queues.users.clone(), kinds::service_user::reconcile)),
-        Box::pin(reconciler(context(), model.applications, queues.applications.clone(), application)),
-        Box::pin(reconciler(context(), model.secrets.clone(), queues.secrets.clone(), secret)),
-        Box::pin(reconciler(context(), model.secrets, queues.imports.clone(), import)),
+        Box::pin(reconciler(context(), cache.groups, queues.groups.clone(), kinds::access_group::reconcile)) as Work,
+        Box::pin(reconciler(context(), cache.users, queues.users.clone(), kinds::service_user::reconcile)),
+        Box::pin(reconciler(context(), cache.applications, queues.applications.clone(), application)),
+        Box::pin(reconciler(context(), cache.secrets.clone(), queues.secrets.clone(), secret)),
+        Box::pin(reconciler(context(), cache.secrets, queues.imports.clone(), import)),
     ]);
     (queues, async move { drop(work.await) })
 }
@@ -257,18 +257,18 @@ fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<O
 type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Reconciles one kind.
-async fn reconciler<C, S, R, F>(context: Arc<Context<C>>, store: Store<S>, queue: Queue, reconcile: R)
+async fn reconciler<C, S, R, F>(context: Arc<Context<C>>, store: ObjectStore<S>, queue: Queue, reconcile: R)
 where
     C: Clock,
-    S: Form<Object: Told>,
+    S: StoredAs<Object: Told>,
     R: Fn(Arc<S::Object>, Arc<Context<C>>) -> F,
-    F: Future<Output = Result<Next, Error>>,
+    F: Future<Output = Result<Requeue, Error>>,
 {
     let (store, context, reconcile) = (&store, &context, &reconcile);
-    let one = |key: Key| async move {
+    let one = |key: ObjectRef| async move {
         let (object, undecodable) = (store.get(&key), store.undecodable(&key));
         if object.is_none() && undecodable.is_none() && !store.is_beyond(&key) {
-            return Next::Change;
+            return Requeue::AwaitChange;
         }
         let what = format!("{} {}/{}", S::Object::kind(&()), key.namespace, key.name);
         let span = tracing::info_span!("reconcile", kind = %S::Object::kind(&()), namespace = %key.namespace, name = %key.name);
@@ -282,8 +282,8 @@ where
         let done = done.instrument(span.clone()).await;
         let now = Instant::now();
         let wait = |error: &Error| match error.refusal() {
-            Some(refusal) => context.refusals.after_refusal(&what, now, &refusal.message).wait(now),
-            None => RETRY,
+            Some(refusal) => context.refusals.record_failure(&what, now, &refusal.message).wait(now),
+            None => RETRY_INTERVAL,
         };
         match done {
             Ok(next) => {
@@ -297,15 +297,15 @@ where
 }
 
 /// Retries after a failure, and logs the reason.
-fn retry(error: &Error, wait: impl FnOnce(&Error) -> Duration) -> Next {
+fn retry(error: &Error, wait: impl FnOnce(&Error) -> Duration) -> Requeue {
     if error.is_conflict() {
         tracing::debug!(%error, "looking again");
-        Next::After(RETRY_CONFLICT)
+        Requeue::After(RETRY_CONFLICT)
     } else if error.is_of_terminating_namespace() {
         tracing::debug!(%error, "the namespace is being deleted");
-        Next::Change
+        Requeue::AwaitChange
     } else {
-        tracing::warn!(error = chain(error), "reconciliation failed, trying again");
-        Next::After(wait(error))
+        tracing::warn!(error = display_chain(error), "reconciliation failed, trying again");
+        Requeue::After(wait(error))
     }
 }

@@ -1,8 +1,8 @@
 //! Postern: machine credentials for Kubernetes as custom resources, and the OAuth 2.0 token endpoint that honours them.
 //!
 //! ```text
-//! YAML ──watch──▶ model ──▶ controller (gather ─▶ plan ─▶ apply) ──▶ Secret, status      the holder of the lease
-//!                   └─────▶ index (compile ─▶ swap) ◀── oauth ◀── http                    every replica
+//! YAML ──watch──▶ cache ──▶ controller (gather ─▶ plan ─▶ apply) ──▶ Secret, status      the holder of the lease
+//!                   └─────▶ read_model (compile ─▶ swap) ◀── oauth ◀── http               every replica
 //! ```
 //!
 //! The two halves never import each other: they communicate only through API objects. `docs/architecture.md` lists the

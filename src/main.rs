@@ -8,7 +8,7 @@ use clap::Parser;
 use postern::cli::{Cli, Command, ExplainArgs, one_line};
 use postern::explain::ExplainError;
 use postern::run::Parts;
-use postern::util::error_chain::chain;
+use postern::util::error_chain::display_chain;
 use tikv_jemallocator::Jemalloc;
 
 /// Returns memory to the system after a burst, on a dedicated thread: glibc keeps twice as much.
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Err((error, _)) if is_closed_pipe(error.as_ref()) => ExitCode::from(ENDED_BY_SIGPIPE),
         Err((error, code)) => {
             // The log may not be set up yet, so this line is the only report.
-            let _ = writeln!(std::io::stderr(), "postern: {}", chain(error.as_ref()));
+            let _ = writeln!(std::io::stderr(), "postern: {}", display_chain(error.as_ref()));
             ExitCode::from(code)
         }
     }

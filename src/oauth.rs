@@ -6,7 +6,7 @@
 //!                                                                   └ hashing, signer (bounded, off the async threads)
 //! ```
 //!
-//! [`token::TokenService`] runs these steps. Every failure is an [`error::TokenError`], and one match in that module
+//! [`token::AuthorizationServer`] runs these steps. Every failure is an [`error::TokenError`], and one match in that module
 //! defines what the caller gets for each. [`forward_auth`] answers proxies with the same parts.
 
 pub mod access_token;

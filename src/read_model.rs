@@ -1,11 +1,11 @@
 //! The read model of the endpoint: client id → everything that a request needs, compiled and swapped whole.
 //!
 //! ```text
-//! Affected ─▶ feed ─▶ compile (pure) ─▶ Entry ─swap─▶ Index ◀─lookup─ endpoint        no lock, no I/O
-//!                                                      └─catch_up─▶ API server        unknown credentials only
+//! Invalidation ─▶ updater ─▶ compile (pure) ─▶ Entry ─swap─▶ ReadModel ◀─lookup─ endpoint    no lock, no I/O
+//!                                                                └─catch_up─▶ API server   unknown credentials only
 //! ```
 //!
-//! The protocol accesses it through its trait [`Clients`]. Authorization depends on `spec` and on verifiers that only
+//! The protocol accesses it through its trait [`ClientStore`]. Authorization depends on `spec` and on verifiers that only
 //! the install's key can have made, never on claims in `status`.
 
 mod catch_up;
@@ -25,16 +25,16 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::client_secret::LifetimePolicy;
-use crate::cache::{Freshness, Kind};
+use crate::cache::{Kind, WatchHealth};
 use crate::clock::Clock;
 use crate::oauth::client::{
-    Availability, CatchUpError, ClientRecord, Clients, Grant, Ledger, Lookup, ObjectRevision, Past, RecordError,
-    Refusal,
+    Availability, CatchUpError, ClientRecord, ClientStore, Denial, Grant, Lookup, ObjectRevision, RecordError,
+    TokenStateStore, Tombstones,
 };
 use crate::replica_state::heartbeat;
-use crate::util::intern::Pool;
+use crate::util::intern::Interner;
 
-use expected_epochs::StandsFor;
+use expected_epochs::Fingerprints;
 
 pub use crate::replica_state::api_store::Reporting;
 pub use updater::feed;
@@ -42,7 +42,7 @@ pub use updater::feed;
 /// How often the first sync is waited for.
 const SYNC_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Settings of the index.
+/// Settings of the read model.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Maximum token lifetime.
@@ -57,46 +57,46 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     /// The client may authenticate.
-    Live(Arc<ClientRecord>, Arc<StandsFor>),
+    Live(Arc<ClientRecord>, Arc<Fingerprints>),
     /// A rule disables the client. The fingerprints of its tokens are kept.
-    Closed(Arc<Refusal>, Past),
+    Disabled(Arc<Denial>, Tombstones),
 }
 
 /// The read model. One per process; the feed writes it, every request reads it.
-pub struct Index {
+pub struct ReadModel {
     entries: papaya::HashMap<Arc<str>, Entry>,
     /// Clients with the same groups share one grant, which is the largest part of a record.
-    grants: Pool<Grant>,
+    grants: Interner<Grant>,
     synced: AtomicBool,
     listed: AtomicBool,
-    progress: crate::replica_state::applied_revisions::Progress,
-    freshness: Vec<(Kind, Arc<Freshness>)>,
+    progress: crate::replica_state::applied_revisions::RevisionTracker,
+    freshness: Vec<(Kind, Arc<WatchHealth>)>,
     settings: Settings,
     catch_up: catch_up::CatchUp,
-    shared: crate::replica_state::Shared,
-    states: crate::replica_state::api_store::States,
+    shared: crate::replica_state::SharedState,
+    states: crate::replica_state::api_store::ApiStore,
 }
 
-impl Index {
-    /// An empty index, not synced. `freshness` is that of the watches that feed the index.
+impl ReadModel {
+    /// An empty read model, not synced. `freshness` is that of the watches that feed the read model.
     #[must_use]
     pub fn new(
         client: Client,
         settings: Settings,
         reporting: Reporting,
-        freshness: Vec<(Kind, Arc<Freshness>)>,
+        freshness: Vec<(Kind, Arc<WatchHealth>)>,
     ) -> Self {
-        let states = crate::replica_state::api_store::States::new(client.clone(), reporting);
+        let states = crate::replica_state::api_store::ApiStore::new(client.clone(), reporting);
         Self {
             entries: papaya::HashMap::new(),
-            grants: Pool::default(),
+            grants: Interner::default(),
             synced: AtomicBool::new(false),
             listed: AtomicBool::new(false),
-            progress: crate::replica_state::applied_revisions::Progress::default(),
+            progress: crate::replica_state::applied_revisions::RevisionTracker::default(),
             freshness,
             settings,
             catch_up: catch_up::CatchUp::new(client),
-            shared: crate::replica_state::Shared::new(&states),
+            shared: crate::replica_state::SharedState::new(&states),
             states,
         }
     }
@@ -131,12 +131,12 @@ impl Index {
     }
 
     /// Publishes to the other replicas which tokens were used. Call it every second.
-    pub async fn tell_uses(&self, now: Timestamp) {
-        self.shared.sessions.tell(&self.shared.ledger, now).await;
+    pub async fn publish_last_use(&self, now: Timestamp) {
+        self.shared.sessions.publish(&self.shared.ledger, now).await;
     }
 
     /// Drops the state of tokens that have expired.
-    pub fn forget_ended_tokens(&self, now: Timestamp) {
+    pub fn purge_expired(&self, now: Timestamp) {
         self.shared.ledger.forget_ended(now.as_second());
     }
 
@@ -153,7 +153,7 @@ impl Index {
     }
 }
 
-impl Ledger for Index {
+impl TokenStateStore for ReadModel {
     fn is_revoked(&self, jti: &str) -> bool {
         self.shared.ledger.is_revoked(jti)
     }
@@ -171,11 +171,11 @@ impl Ledger for Index {
     }
 }
 
-impl Clients for Index {
+impl ClientStore for ReadModel {
     fn lookup(&self, client_id: &str) -> Lookup {
         match self.entries.pin().get(client_id) {
             Some(Entry::Live(record, _)) => Lookup::Live(Arc::clone(record)),
-            Some(Entry::Closed(refusal, _)) => Lookup::Closed(Arc::clone(refusal)),
+            Some(Entry::Disabled(refusal, _)) => Lookup::Disabled(Arc::clone(refusal)),
             None => Lookup::Unknown,
         }
     }
@@ -198,7 +198,7 @@ impl Clients for Index {
         let mut served = self.freshness.iter().filter(|(kind, _)| kind.is_served());
         if !self.is_synced() {
             Availability::NotSynced
-        } else if served.any(|(_, freshness)| freshness.is_behind()) {
+        } else if served.any(|(_, freshness)| freshness.is_stale()) {
             Availability::Behind
         } else if self.age(now) > self.settings.staleness_max {
             Availability::Stale

@@ -16,30 +16,30 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::crypto::random;
-use crate::replica_state::api_store::States;
-use crate::replica_state::idle_sessions::Sessions;
+use crate::replica_state::api_store::ApiStore;
+use crate::replica_state::idle_sessions::IdleSessions;
 use crate::replica_state::revocations::Revocations;
-use crate::replica_state::rotation_requests::Requests;
-use crate::replica_state::token_state::Ledger;
+use crate::replica_state::rotation_requests::RotationRequests;
+use crate::replica_state::token_state::TokenState;
 
 /// The received state, and what this replica publishes.
-pub(crate) struct Shared {
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) revocations: Arc<Revocations<States>>,
-    pub(crate) sessions: Sessions<States>,
-    pub(crate) requests: Arc<Requests<States>>,
+pub(crate) struct SharedState {
+    pub(crate) ledger: Arc<TokenState>,
+    pub(crate) revocations: Arc<Revocations<ApiStore>>,
+    pub(crate) sessions: IdleSessions<ApiStore>,
+    pub(crate) requests: Arc<RotationRequests<ApiStore>>,
 }
 
-impl Shared {
-    pub(crate) fn new(states: &States) -> Self {
-        let ledger: Arc<Ledger> = Arc::default();
+impl SharedState {
+    pub(crate) fn new(states: &ApiStore) -> Self {
+        let ledger: Arc<TokenState> = Arc::default();
         // Part of the names of this process's objects: it does not overwrite objects of an earlier process with the
         // same replica name.
         let incarnation = format!("{:08x}", u32::from_be_bytes(random::bytes()));
-        let blank = states.blank(Timestamp::MIN);
+        let blank = states.empty_spec(Timestamp::MIN);
         let revocations = Revocations::new(states.clone(), Arc::clone(&ledger), blank.clone(), incarnation.clone());
-        let requests = Arc::new(Requests::new(states.clone(), blank.clone(), &incarnation));
-        let sessions = Sessions::new(states.clone(), blank, incarnation);
+        let requests = Arc::new(RotationRequests::new(states.clone(), blank.clone(), &incarnation));
+        let sessions = IdleSessions::new(states.clone(), blank, incarnation);
         Self { ledger, revocations: Arc::new(revocations), sessions, requests }
     }
 }

@@ -1,11 +1,11 @@
 //! Connects the parts: the only module that uses all others.
 //!
 //! ```text
-//! watches ─▶ model ─▶ feed ─▶ index ◀── endpoint          `postern serve`
+//! watches ─▶ cache ─▶ updater ─▶ read model ◀── endpoint  `postern serve`
 //!               └───▶ controller ─▶ API server            `postern control` (the holder of the lease writes)
 //! ```
 //!
-//! `postern run` is both in one process, on one model. Each part works whether or not the other is in the same process:
+//! `postern run` is both in one process, on one cache. Each part works whether or not the other is in the same process:
 //! they communicate through API objects.
 
 mod bounds;
@@ -122,9 +122,9 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     let (namespace, location) = (&process.args.namespace, policy.namespace_location());
     let mut watches = cache::start(&process.client, namespace, process.clock, limits, location, &kinds, subscribers);
     let tasks = &mut watches.tasks;
-    let lease = control.map(|control| control.start(tasks, watches.model.clone(), &stop));
+    let lease = control.map(|control| control.start(tasks, watches.cache.clone(), &stop));
     let mut endpoint = match (serving, token_listener) {
-        (Some(serving), Some(listener)) => Some(serving.start(tasks, watches.model, watches.freshness, listener)),
+        (Some(serving), Some(listener)) => Some(serving.start(tasks, watches.cache, watches.freshness, listener)),
         _ => None,
     };
     // A part that has ended has panicked. Without this check the other parts would continue.

@@ -6,13 +6,13 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use postern::crypto::install_key::InstallKeys;
-use postern::crypto::keyset::KeySet;
+use postern::crypto::keyset::JwkSet;
 use postern::crypto::signing::{SigningAlgorithm, SigningKey, generate};
 use postern::crypto::{jwt, opaque};
 
-static SIGNING: LazyLock<KeySet> = LazyLock::new(|| {
+static SIGNING: LazyLock<JwkSet> = LazyLock::new(|| {
     let key = |algorithm| SigningKey::from_pkcs8(algorithm, &generate(algorithm).unwrap()).map(Arc::new).unwrap();
-    KeySet::new([key(SigningAlgorithm::Es256)])
+    JwkSet::new([key(SigningAlgorithm::Es256)])
 });
 static INSTALL: LazyLock<InstallKeys> = LazyLock::new(|| InstallKeys::generate().unwrap());
 

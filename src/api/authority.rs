@@ -1,7 +1,7 @@
 //! Effective permissions: requested ∩ ClientSecret ∩ Application ∩ ServiceUser. This module computes all but the
 //! request. Nothing here can add to the permissions from the groups of the service user.
 //!
-//! Both halves call it: the controller to report (`status`), the index to serve. So they cannot disagree.
+//! Both halves call it: the controller to report (`status`), the read model to serve. So they cannot disagree.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::service_user::{RoleGrant, ServiceUserSpec};
 
 /// Scopes about the service user itself (OpenID Connect Core §5.4). Every client has them, so no group permits them: an
 /// API that treats one as a permission would admit every client.
-pub const ABOUT_ITSELF: [&str; 3] = ["openid", "profile", "email"];
+pub const OIDC_SCOPES: [&str; 3] = ["openid", "profile", "email"];
 
 /// One permission with the role that grants it.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -121,7 +121,7 @@ impl Membership {
             group: name.to_owned(),
         });
         self.authority.extend(spec.permissions.iter().flat_map(|permission| {
-            let permitted = permission.scopes.iter().filter(|scope| !ABOUT_ITSELF.contains(&scope.as_str()));
+            let permitted = permission.scopes.iter().filter(|scope| !OIDC_SCOPES.contains(&scope.as_str()));
             permitted.map(|scope| Permit {
                 audience: permission.audience.clone(),
                 scope: scope.clone(),
@@ -208,7 +208,7 @@ pub fn fingerprint(authority: &Authority, context: &[&str]) -> String {
 
 /// The fingerprint for the epoch of a ServiceUser with the group result `held`.
 #[must_use]
-pub fn user_stands_for(user: &ServiceUserSpec, held: &Membership) -> String {
+pub fn user_fingerprint(user: &ServiceUserSpec, held: &Membership) -> String {
     fingerprint(&held.authority, &[held.location.as_str(), if user.is_suspended() { "suspended" } else { ENABLED }])
 }
 
@@ -218,16 +218,16 @@ pub fn user_stands_for(user: &ServiceUserSpec, held: &Membership) -> String {
 /// It includes the UID because an Application may be recreated with the client id of a deleted one. Tokens of the
 /// deleted Application do not belong to the new one.
 #[must_use]
-pub fn application_stands_for(authority: &Authority, uid: &str, subject: &str, closed: Option<&str>) -> String {
+pub fn application_fingerprint(authority: &Authority, uid: &str, subject: &str, closed: Option<&str>) -> String {
     fingerprint(authority, &[uid, subject, closed.unwrap_or(ENABLED)])
 }
 
 const ENABLED: &str = "enabled";
 
 /// The fingerprint of a token issued for this [credential](super::ClientSecret::credential): the credential, and the
-/// fingerprint of its Application within the limits of the secret ([`application_stands_for`]).
+/// fingerprint of its Application within the limits of the secret ([`application_fingerprint`]).
 #[must_use]
-pub fn stands_for(credential: &str, application: &str) -> String {
+pub fn token_fingerprint(credential: &str, application: &str) -> String {
     let mut authority = digest([credential, application]);
     // 96 bits, because tokens contain it.
     authority.truncate(24);

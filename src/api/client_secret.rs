@@ -20,7 +20,7 @@ mod source;
 mod status;
 mod usages;
 
-pub use delivery::{Delivery, DeliveryMode, Entry, KeySet, TTL_DEFAULT};
+pub use delivery::{Delivery, DeliveryMode, Entry, KeyNaming, TTL_DEFAULT};
 pub use lifetime::{EXPIRES_IN_DEFAULT, LifetimePolicy};
 pub use rotation::{OVERLAP_DEFAULT, Rotation, Workload, WorkloadKind};
 pub use source::{ExistingSecret, Source};
@@ -28,7 +28,7 @@ pub use status::{
     ClientSecretStatus, DeliveryStatus, RotationCause, RotationStatus, RotationStep, SourceStatus, Version,
     VersionState,
 };
-pub use usages::Use;
+pub use usages::Usage;
 
 /// One credential of an application.
 #[derive(CustomResource, Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -100,7 +100,7 @@ pub struct ClientSecretSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    pub uses: Option<Vec<Use>>,
+    pub uses: Option<Vec<Usage>>,
     /// Source networks from which the secret is accepted: 1 to 32 in CIDR notation, such as 10.20.0.0/16. Absent: all
     /// networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,7 +129,7 @@ pub struct ClientSecretSpec {
 }
 
 impl ClientSecret {
-    /// Identifies the credential of a token for [`stands_for`](super::authority::stands_for): the UID of the object,
+    /// Identifies the credential of a token for [`token_fingerprint`](super::authority::token_fingerprint): the UID of the object,
     /// and the number of losses of its Secret. A token for a lost value belongs to another credential.
     #[must_use]
     pub fn credential(&self) -> Cow<'_, str> {
@@ -157,7 +157,7 @@ impl ClientSecretSpec {
 
     /// Whether the secret may be used for this purpose.
     #[must_use]
-    pub fn is_for(&self, purpose: Use) -> bool {
+    pub fn is_for(&self, purpose: Usage) -> bool {
         self.uses.as_ref().is_none_or(|uses| uses.contains(&purpose))
     }
 

@@ -150,7 +150,7 @@ pub mod reasons {
 
 /// The new content of a condition, before it is merged with the existing one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Verdict {
+pub struct ConditionValue {
     /// Condition type.
     pub type_: &'static str,
     /// True or False.
@@ -161,16 +161,16 @@ pub struct Verdict {
     pub message: String,
 }
 
-impl Verdict {
+impl ConditionValue {
     /// A condition with status True.
     #[must_use]
-    pub fn yes(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn is_true(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { type_, status: true, reason, message: message.into() }
     }
 
     /// A condition with status False.
     #[must_use]
-    pub fn no(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn is_false(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { type_, status: false, reason, message: message.into() }
     }
 }
@@ -193,7 +193,7 @@ pub const MESSAGE_WRITTEN_MAX: usize = 4_096;
 #[must_use]
 pub fn merge(
     previous: &[Condition],
-    verdicts: Vec<Verdict>,
+    verdicts: Vec<ConditionValue>,
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::application::Token;
-use super::authority::{ABOUT_ITSELF, Authority};
+use super::authority::{Authority, OIDC_SCOPES};
 
 /// The scopes of a token request without audience and scope, as the token endpoint computes them; empty if the endpoint
 /// rejects the request.
@@ -19,6 +19,6 @@ pub fn default_scopes(held: &Authority, token: &Token) -> Vec<String> {
     if wanted.is_empty() {
         return at_audience.into_iter().map(str::to_owned).collect();
     }
-    let is_granted = |scope: &str| ABOUT_ITSELF.contains(&scope) || at_audience.contains(scope);
+    let is_granted = |scope: &str| OIDC_SCOPES.contains(&scope) || at_audience.contains(scope);
     wanted.iter().filter(|scope| is_granted(scope)).cloned().collect()
 }

@@ -34,12 +34,12 @@ pub struct EndpointStateSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub uses: Vec<Use>,
+    pub uses: Vec<LastUse>,
     /// Versions whose rotation their bearers requested in the last minutes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub rotations: Vec<Use>,
+    pub rotations: Vec<LastUse>,
     /// Revoked tokens, kept until they would have expired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
@@ -47,12 +47,12 @@ pub struct EndpointStateSpec {
     pub revoked: Vec<Revoked>,
     /// The applied revisions of the replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub serves: Option<Serves>,
+    pub serves: Option<AppliedRevisions>,
     /// Tokens with an idle timeout that were used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<SessionUse>,
 }
 
 impl EndpointStateSpec {
@@ -67,7 +67,7 @@ impl EndpointStateSpec {
 /// The newest resourceVersion of each kind that a replica serves. ResourceVersions of one kind compare as integers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Serves {
+pub struct AppliedRevisions {
     /// Of AccessGroups.
     pub access_groups: i64,
     /// Of ServiceUsers.
@@ -80,7 +80,7 @@ pub struct Serves {
     pub namespaces: i64,
 }
 
-impl Serves {
+impl AppliedRevisions {
     /// The revisions that both serve.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
@@ -113,7 +113,7 @@ pub struct Revoked {
 
 /// A used token.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
-pub struct Session {
+pub struct SessionUse {
     /// Its `jti`.
     #[schemars(length(max = 64))]
     pub id: String,
@@ -131,7 +131,7 @@ pub struct Session {
 
 /// One version of a secret, and the time of an event.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
-pub struct Use {
+pub struct LastUse {
     /// Namespace of the ClientSecret.
     #[schemars(length(max = 63))]
     pub namespace: String,

@@ -8,7 +8,7 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::authority::ABOUT_ITSELF;
+use super::authority::OIDC_SCOPES;
 use super::{client_id, duration, location};
 
 mod label;
@@ -171,7 +171,7 @@ pub(super) fn namespace_names(_: &mut SchemaGenerator) -> Schema {
 
 /// 1 to 64 scope-tokens that a group may permit.
 pub(super) fn permitted_scopes(generator: &mut SchemaGenerator) -> Schema {
-    let names = ABOUT_ITSELF.map(|scope| format!("'{scope}'")).join(", ");
+    let names = OIDC_SCOPES.map(|scope| format!("'{scope}'")).join(", ");
     let permitted = with_rule(
         scope(generator),
         &format!("!(self in [{names}])"),

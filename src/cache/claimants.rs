@@ -8,14 +8,14 @@ use super::reverse_index::Claimant;
 
 /// Claimants by age.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct Claimants {
     /// Those within the limit. A vector without spare capacity at first, because most lines have one member. A tree has
     /// room for eleven from the start: a kilobyte for each of ten thousand Secrets.
     within: Vec<Claimant>,
     beyond: BTreeSet<Claimant>,
 }
 
-impl Line {
+impl Claimants {
     /// Those within the limit, oldest first.
     #[must_use]
     pub fn within(&self) -> &[Claimant] {
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
     use crate::api::precedence::Seniority;
-    use crate::cache::Key;
+    use crate::cache::ObjectRef;
 
     fn claimant(age: i64) -> Claimant {
         let metadata = serde_json::json!({
@@ -95,7 +95,7 @@ mod tests {
             "uid": format!("00000000-0000-0000-0000-{age:012}"),
         });
         let seniority = Seniority::of(&serde_json::from_value(metadata).unwrap());
-        Claimant { seniority, key: Key::new("billing", &age.to_string()) }
+        Claimant { seniority, key: ObjectRef::new("billing", &age.to_string()) }
     }
 
     proptest! {
@@ -104,7 +104,7 @@ mod tests {
             steps in proptest::collection::vec((0_i64..30, any::<bool>()), 0..100),
             limit in 1_usize..6,
         ) {
-            let (mut line, mut all) = (Line::default(), BTreeSet::new());
+            let (mut line, mut all) = (Claimants::default(), BTreeSet::new());
             for (age, comes) in steps {
                 let before: BTreeSet<_> = all.iter().take(limit).cloned().collect();
                 let moved = if comes {

@@ -11,42 +11,42 @@ use std::sync::{Arc, LazyLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::store::Form;
+use super::store::StoredAs;
 use crate::api::{Application, ClientSecret, ServiceUser};
 
 /// A kind that is stored compressed.
-pub trait Pack: Serialize + DeserializeOwned {
+pub trait Dictionary: Serialize + DeserializeOwned {
     /// An object of this kind as JSON, the LZ4 dictionary. The more an object has in common with it, the smaller its
     /// compressed form.
-    fn typical() -> &'static [u8];
+    fn dictionary() -> &'static [u8];
 }
 
-impl Pack for ServiceUser {
-    fn typical() -> &'static [u8] {
+impl Dictionary for ServiceUser {
+    fn dictionary() -> &'static [u8] {
         static TYPICAL: LazyLock<Vec<u8>> =
-            LazyLock::new(|| spelled::<ServiceUser>(include_str!("dictionaries/service_user.json")));
+            LazyLock::new(|| canonical_json::<ServiceUser>(include_str!("dictionaries/service_user.json")));
         &TYPICAL
     }
 }
 
-impl Pack for Application {
-    fn typical() -> &'static [u8] {
+impl Dictionary for Application {
+    fn dictionary() -> &'static [u8] {
         static TYPICAL: LazyLock<Vec<u8>> =
-            LazyLock::new(|| spelled::<Application>(include_str!("dictionaries/application.json")));
+            LazyLock::new(|| canonical_json::<Application>(include_str!("dictionaries/application.json")));
         &TYPICAL
     }
 }
 
-impl Pack for ClientSecret {
-    fn typical() -> &'static [u8] {
+impl Dictionary for ClientSecret {
+    fn dictionary() -> &'static [u8] {
         static TYPICAL: LazyLock<Vec<u8>> =
-            LazyLock::new(|| spelled::<ClientSecret>(include_str!("dictionaries/client_secret.json")));
+            LazyLock::new(|| canonical_json::<ClientSecret>(include_str!("dictionaries/client_secret.json")));
         &TYPICAL
     }
 }
 
 /// The exact JSON form of objects of the kind before compression.
-fn spelled<K: Pack>(typical: &str) -> Vec<u8> {
+fn canonical_json<K: Dictionary>(typical: &str) -> Vec<u8> {
     serde_json::from_str::<K>(typical).and_then(|object| serde_json::to_vec(&object)).unwrap_or_default()
 }
 
@@ -57,25 +57,25 @@ thread_local! {
 }
 
 /// A compressed object.
-pub struct Packed<K> {
+pub struct Compressed<K> {
     block: Box<[u8]>,
     /// Uncompressed size in bytes.
     length: usize,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K: Pack> Packed<K> {
+impl<K: Dictionary> Compressed<K> {
     /// Compresses an object.
     #[must_use]
     pub fn new(object: &K) -> Self {
         // Serialization of these kinds does not fail. A failure would be found when the object is opened.
         let json = serde_json::to_vec(object).unwrap_or_default();
-        let block = lz4_flex::block::compress_with_dict(&json, K::typical());
+        let block = lz4_flex::block::compress_with_dict(&json, K::dictionary());
         Self { block: block.into(), length: json.len(), kind: PhantomData }
     }
 }
 
-impl<K: Pack> Form for Packed<K> {
+impl<K: Dictionary> StoredAs for Compressed<K> {
     type Object = K;
 
     /// The object as it was compressed. An object that cannot be read is treated as absent.
@@ -85,13 +85,13 @@ impl<K: Pack> Form for Packed<K> {
         let damaged = |error: &dyn std::error::Error| {
             tracing::error!(error = error.to_string(), "a packed object cannot be read and counts as absent");
         };
-        let json = lz4_flex::block::decompress_with_dict(&self.block, self.length, K::typical());
+        let json = lz4_flex::block::decompress_with_dict(&self.block, self.length, K::dictionary());
         let object = serde_json::from_slice(&json.inspect_err(|error| damaged(error)).ok()?);
         object.inspect_err(|error| damaged(error)).ok().map(Arc::new)
     }
 }
 
-impl<K> fmt::Debug for Packed<K> {
+impl<K> fmt::Debug for Compressed<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packed").field("bytes", &self.block.len()).finish_non_exhaustive()
     }

@@ -16,14 +16,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::compressed::Packed;
+use super::compressed::Compressed;
 use super::decoded::{Decoded, Metadata};
-use super::invalidation::{Affected, Kind};
+use super::invalidation::{Invalidation, Kind};
 use super::reverse_index::Relations;
 use super::secret_metadata::DeliveredSecret;
-use super::store::{Form, Kept, Store};
-use super::watch::{self, Follower, Freshness, Report};
-use super::{Change, Key, Model};
+use super::store::{ObjectStore, StoredAs, StoredObject};
+use super::watch::{self, Report, StoreWriter, WatchHealth};
+use super::{Cache, Change, ObjectRef};
 use crate::api::ServiceUser;
 use crate::api::authority::NamespaceLocation;
 use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
@@ -40,17 +40,17 @@ pub type Subscription = mpsc::UnboundedReceiver<Update>;
 #[derive(Clone, Debug)]
 pub enum Update {
     /// A change. Shared: a change of one group may affect ten thousand objects.
-    Affected(Arc<Affected>),
+    Affected(Arc<Invalidation>),
     /// A kind has been listed completely; sent again after each new list.
     Listed(Kind),
 }
 
-/// The model, its subscriptions and the tasks that update it.
-pub struct Started {
+/// The cache, its subscriptions and the tasks that update it.
+pub struct Watches {
     /// The stores.
-    pub model: Model,
+    pub cache: Cache,
     /// When each watch last succeeded.
-    pub freshness: Vec<(Kind, Arc<Freshness>)>,
+    pub freshness: Vec<(Kind, Arc<WatchHealth>)>,
     /// The watches; they run until they are aborted.
     pub tasks: JoinSet<()>,
 }
@@ -73,66 +73,66 @@ pub fn start(
     namespace_location: NamespaceLocation,
     kinds: &[Kind],
     subscribers: Vec<mpsc::UnboundedSender<Update>>,
-) -> Started {
-    let model = Model { namespace_location, ..Model::new(limits.secrets_per_application) };
+) -> Watches {
+    let cache = Cache { namespace_location, ..Cache::new(limits.secrets_per_application) };
     let (reports, reported) = mpsc::unbounded_channel();
-    let hub = Arc::new(Hub { relations: Arc::clone(&model.relations), reports });
-    let mut watches = Watches {
+    let hub = Arc::new(Dispatcher { relations: Arc::clone(&cache.relations), reports });
+    let mut watches = WatchStarter {
         client: client.clone(),
         hub,
         clock,
         kinds: kinds.to_vec(),
         objects_per_namespace: limits.objects_per_namespace,
         freshness: Vec::new(),
-        present: Vec::new(),
+        current_revisions: Vec::new(),
         tasks: JoinSet::new(),
     };
 
-    let (api, keep) = (Api::all(client.clone()), |group| Arc::new(bare(group)));
-    watches.decoded(api, &model.groups, Kind::AccessGroup, keep, |_, _| {}, Affected::group);
-    let (api, keep) = (Api::all(client.clone()), |user| Packed::new(&signed_by_its_creator(user)));
-    watches.decoded(api, &model.users, Kind::ServiceUser, keep, Relations::user, Affected::user);
-    let (api, keep) = (Api::all(client.clone()), |application| Packed::new(&bare(application)));
-    let (relate, affect) = (Relations::application, Affected::application);
-    watches.decoded(api, &model.applications, Kind::Application, keep, relate, affect);
-    let (api, keep) = (Api::all(client.clone()), |secret| Packed::new(&bare(secret)));
-    watches.decoded(api, &model.secrets, Kind::ClientSecret, keep, Relations::secret, Affected::secret);
-    let (api, keep) = (Api::namespaced(client.clone(), namespace), |state| Arc::new(bare(state)));
-    watches.decoded(api, &model.endpoints, Kind::EndpointState, keep, Relations::endpoint, Affected::endpoint);
-    watches.namespaces(&model.namespaces);
-    watches.delivered(&model.delivered);
-    watches.imports(&model.imports);
+    let (api, keep) = (Api::all(client.clone()), |group| Arc::new(strip_annotations(group)));
+    watches.decoded(api, &cache.groups, Kind::AccessGroup, keep, |_, _| {}, Invalidation::group);
+    let (api, keep) = (Api::all(client.clone()), |user| Compressed::new(&retain_created_by(user)));
+    watches.decoded(api, &cache.users, Kind::ServiceUser, keep, Relations::user, Invalidation::user);
+    let (api, keep) = (Api::all(client.clone()), |application| Compressed::new(&strip_annotations(application)));
+    let (relate, affect) = (Relations::application, Invalidation::application);
+    watches.decoded(api, &cache.applications, Kind::Application, keep, relate, affect);
+    let (api, keep) = (Api::all(client.clone()), |secret| Compressed::new(&strip_annotations(secret)));
+    watches.decoded(api, &cache.secrets, Kind::ClientSecret, keep, Relations::secret, Invalidation::secret);
+    let (api, keep) = (Api::namespaced(client.clone(), namespace), |state| Arc::new(strip_annotations(state)));
+    watches.decoded(api, &cache.endpoints, Kind::EndpointState, keep, Relations::endpoint, Invalidation::endpoint);
+    watches.namespaces(&cache.namespaces);
+    watches.delivered(&cache.delivered);
+    watches.imports(&cache.imports);
     watches.probe();
-    watches.tasks.spawn(relay(Arc::clone(&model.relations), reported, subscribers));
-    Started { model, freshness: watches.freshness, tasks: watches.tasks }
+    watches.tasks.spawn(fan_out(Arc::clone(&cache.relations), reported, subscribers));
+    Watches { cache, freshness: watches.freshness, tasks: watches.tasks }
 }
 
 /// Serializes the reports of all watches: updates the edges first, then computes what is affected.
-struct Hub {
+struct Dispatcher {
     relations: Arc<RwLock<Relations>>,
     reports: mpsc::UnboundedSender<Update>,
 }
 
-impl Hub {
-    fn report<F: Form>(
+impl Dispatcher {
+    fn report<F: StoredAs>(
         &self,
         kind: Kind,
         report: Report<F>,
         relate: impl FnOnce(&mut Relations, &Change<F::Object>),
-        affect: impl FnOnce(&mut Affected, &Relations, &Change<F::Object>),
+        affect: impl FnOnce(&mut Invalidation, &Relations, &Change<F::Object>),
     ) {
         match report {
-            Report::Listed => self.send(Update::Listed(kind)),
+            Report::ListDone => self.send(Update::Listed(kind)),
             Report::Absent(key, revision) => {
-                let mut affected = Affected::nothing(kind, revision);
+                let mut affected = Invalidation::nothing(kind, revision);
                 affected.absent(key);
                 self.send(Update::Affected(affected.into()));
             }
-            Report::Seen(revision) => self.send(Update::Affected(Affected::nothing(kind, revision).into())),
+            Report::Undecodable(revision) => self.send(Update::Affected(Invalidation::nothing(kind, revision).into())),
             Report::Change { before, after, made_at } => {
                 let Some(newer) = after.as_ref().or(before.as_ref()) else { return };
-                let mut affected = Affected { made_at, ..Affected::nothing(kind, newer.revision) };
-                let open = |side: &Option<Arc<Kept<F>>>| side.as_ref()?.object.open();
+                let mut affected = Invalidation { made_at, ..Invalidation::nothing(kind, newer.revision) };
+                let open = |side: &Option<Arc<StoredObject<F>>>| side.as_ref()?.object.open();
                 let change = Change { key: newer.key.clone(), before: open(&before), after: open(&after) };
                 let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
                 relate(&mut relations, &change);
@@ -151,7 +151,7 @@ impl Hub {
 
 /// Forwards updates to every subscriber, in their order. The dependents of group members precede the update itself,
 /// which reports the applied revision of the kind.
-async fn relay(
+async fn fan_out(
     relations: Arc<RwLock<Relations>>,
     mut reported: mpsc::UnboundedReceiver<Update>,
     subscribers: Vec<mpsc::UnboundedSender<Update>>,
@@ -164,9 +164,9 @@ async fn relay(
     };
     while let Some(update) = reported.recv().await {
         if let Update::Affected(affected) = &update {
-            for members in affected.members.chunks(watch::PIECE) {
-                let mut piece = Affected::nothing(affected.kind, 0);
-                piece.expand(&relations.read().unwrap_or_else(PoisonError::into_inner), members);
+            for members in affected.pending_users.chunks(watch::YIELD_EVERY) {
+                let mut piece = Invalidation::nothing(affected.kind, 0);
+                piece.add_dependents(&relations.read().unwrap_or_else(PoisonError::into_inner), members);
                 pass_on(&Update::Affected(piece.into()));
                 tokio::task::yield_now().await;
             }
@@ -175,34 +175,34 @@ async fn relay(
     }
 }
 
-struct Watches<C> {
+struct WatchStarter<C> {
     client: Client,
-    hub: Arc<Hub>,
+    hub: Arc<Dispatcher>,
     clock: C,
     /// The kinds that this process needs; others are not requested.
     kinds: Vec<Kind>,
     objects_per_namespace: usize,
-    freshness: Vec<(Kind, Arc<Freshness>)>,
+    freshness: Vec<(Kind, Arc<WatchHealth>)>,
     /// How to read the current resourceVersion of each kind from the API server.
-    present: Vec<Box<dyn Fn() -> BoxFuture<'static, kube::Result<u64>> + Send + Sync>>,
+    current_revisions: Vec<Box<dyn Fn() -> BoxFuture<'static, kube::Result<u64>> + Send + Sync>>,
     tasks: JoinSet<()>,
 }
 
-impl<C: Clock + Clone> Watches<C> {
+impl<C: Clock + Clone> WatchStarter<C> {
     /// Watches a Postern kind, without unused metadata.
     fn decoded<K, F>(
         &mut self,
         api: Api<Decoded<K>>,
-        store: &Store<F>,
+        store: &ObjectStore<F>,
         kind: Kind,
         keep: impl Fn(K) -> F + Send + Sync + 'static,
         relate: impl Fn(&mut Relations, &Change<K>) + Send + Sync + 'static,
-        affect: impl Fn(&mut Affected, &Relations, &Change<K>) + Send + Sync + 'static,
+        affect: impl Fn(&mut Invalidation, &Relations, &Change<K>) + Send + Sync + 'static,
     ) where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-        F: Form<Object = K> + Send + Sync + 'static,
+        F: StoredAs<Object = K> + Send + Sync + 'static,
     {
-        let convert = move |Decoded(object): Decoded<K>, _: &Key| {
+        let convert = move |Decoded(object): Decoded<K>, _: &ObjectRef| {
             let mut object = object?;
             trim(object.meta_mut());
             Ok(keep(object))
@@ -210,8 +210,8 @@ impl<C: Clock + Clone> Watches<C> {
         self.follow(kind, api, watch::config(), store, convert, relate, affect);
     }
 
-    fn namespaces(&mut self, store: &Store<Arc<PartialObjectMeta<Namespace>>>) {
-        let convert = |namespace: Metadata<Namespace>, _: &Key| {
+    fn namespaces(&mut self, store: &ObjectStore<Arc<PartialObjectMeta<Namespace>>>) {
+        let convert = |namespace: Metadata<Namespace>, _: &ObjectRef| {
             let mut metadata = namespace.metadata;
             if let Some(annotations) = &mut metadata.annotations {
                 annotations.retain(|key, _| key == LOCATION_ANNOTATION);
@@ -219,27 +219,28 @@ impl<C: Clock + Clone> Watches<C> {
             metadata.managed_fields = None;
             Ok(Arc::new(metadata.into_response_partial()))
         };
-        let (api, affect) = (Api::all(self.client.clone()), Affected::namespace);
+        let (api, affect) = (Api::all(self.client.clone()), Invalidation::namespace);
         self.follow(Kind::Namespace, api, watch::config(), store, convert, |_, _| {}, affect);
     }
 
-    fn delivered(&mut self, store: &Store<Arc<DeliveredSecret>>) {
-        let convert =
-            |secret: Metadata<Secret>, key: &Key| Ok(Arc::new(DeliveredSecret::new(key.clone(), &secret.metadata)));
+    fn delivered(&mut self, store: &ObjectStore<Arc<DeliveredSecret>>) {
+        let convert = |secret: Metadata<Secret>, key: &ObjectRef| {
+            Ok(Arc::new(DeliveredSecret::new(key.clone(), &secret.metadata)))
+        };
         let config = watch::config().labels(&format!("{COMPONENT_LABEL}={CREDENTIAL}"));
-        let (api, affect) = (Api::all(self.client.clone()), Affected::delivered);
+        let (api, affect) = (Api::all(self.client.clone()), Invalidation::delivered);
         self.follow(Kind::Secret, api, config, store, convert, |_, _| {}, affect);
     }
 
-    fn imports(&mut self, store: &Store<Arc<PartialObjectMeta<Secret>>>) {
-        let convert = |secret: Metadata<Secret>, _: &Key| {
+    fn imports(&mut self, store: &ObjectStore<Arc<PartialObjectMeta<Secret>>>) {
+        let convert = |secret: Metadata<Secret>, _: &ObjectRef| {
             let mut metadata = secret.metadata;
             trim(&mut metadata);
             metadata.annotations = None;
             Ok(Arc::new(metadata.into_response_partial()))
         };
         let config = watch::config().labels(&format!("{IMPORT_LABEL}={IMPORT_ALLOWED}"));
-        let (api, affect) = (Api::all(self.client.clone()), Affected::import);
+        let (api, affect) = (Api::all(self.client.clone()), Invalidation::import);
         self.follow(Kind::Import, api, config, store, convert, |_, _| {}, affect);
     }
 
@@ -249,36 +250,36 @@ impl<C: Clock + Clone> Watches<C> {
         kind: Kind,
         api: Api<W>,
         config: watcher::Config,
-        store: &Store<F>,
-        convert: impl Fn(W, &Key) -> Result<F, Box<InvalidObject>> + Send + Sync + 'static,
+        store: &ObjectStore<F>,
+        convert: impl Fn(W, &ObjectRef) -> Result<F, Box<InvalidObject>> + Send + Sync + 'static,
         relate: impl Fn(&mut Relations, &Change<F::Object>) + Send + Sync + 'static,
-        affect: impl Fn(&mut Affected, &Relations, &Change<F::Object>) + Send + Sync + 'static,
+        affect: impl Fn(&mut Invalidation, &Relations, &Change<F::Object>) + Send + Sync + 'static,
     ) where
         W: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-        F: Form<Object: Send + Sync> + Send + Sync + 'static,
+        F: StoredAs<Object: Send + Sync> + Send + Sync + 'static,
     {
         if !self.kinds.contains(&kind) {
             return;
         }
-        let freshness = Arc::new(Freshness::default());
+        let freshness = Arc::new(WatchHealth::default());
         self.freshness.push((kind, Arc::clone(&freshness)));
         let (hub, clock, store) = (Arc::clone(&self.hub), self.clock.clone(), store.clone());
         let (asked, same) =
             (api.clone(), ListParams { label_selector: config.label_selector.clone(), ..ListParams::default() });
-        self.present.push(Box::new(move || present(asked.clone(), same.clone()).boxed()));
-        let follower = Follower::new(kind, store, convert, kind.is_limited().then_some(self.objects_per_namespace));
+        self.current_revisions.push(Box::new(move || current_resource_version(asked.clone(), same.clone()).boxed()));
+        let follower = StoreWriter::new(kind, store, convert, kind.is_limited().then_some(self.objects_per_namespace));
         let events = watcher::watcher(api.clone(), config);
         self.tasks.spawn(async move {
             let report = |report| hub.report(kind, report, &relate, &affect);
             let fetch = |key| fetch(api.clone(), key);
-            watch::follow(follower, events, fetch, &freshness, &clock, report).await;
+            watch::run_watch(follower, events, fetch, &freshness, &clock, report).await;
         });
     }
 
     /// Detects that failed watches have recovered: the API server answers and they no longer fail.
     fn probe(&mut self) {
         let (clock, freshness) = (self.clock.clone(), self.freshness.clone());
-        let present = std::mem::take(&mut self.present);
+        let present = std::mem::take(&mut self.current_revisions);
         self.tasks.spawn(async move {
             loop {
                 tokio::time::sleep(PROBE_EVERY).await;
@@ -286,7 +287,7 @@ impl<C: Clock + Clone> Watches<C> {
                     if watch.is_failing()
                         && let Ok(resource_version) = present().await
                     {
-                        watch.api_server_is_at(resource_version, *kind, clock.now());
+                        watch.observe_revision(resource_version, *kind, clock.now());
                     }
                 }
             }
@@ -296,13 +297,16 @@ impl<C: Clock + Clone> Watches<C> {
 
 /// The current resourceVersion of the API server, by a consistent read that is as small as possible, of the watched
 /// kind.
-async fn present<W: Clone + std::fmt::Debug + DeserializeOwned>(api: Api<W>, same: ListParams) -> kube::Result<u64> {
+async fn current_resource_version<W: Clone + std::fmt::Debug + DeserializeOwned>(
+    api: Api<W>,
+    same: ListParams,
+) -> kube::Result<u64> {
     let list = api.list(&same.limit(1)).await?;
     Ok(list.metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or_default())
 }
 
 /// Reads a single object by a list, because the permissions for watched kinds include `list`.
-async fn fetch<W: Clone + std::fmt::Debug + DeserializeOwned>(api: Api<W>, key: Key) -> kube::Result<Option<W>> {
+async fn fetch<W: Clone + std::fmt::Debug + DeserializeOwned>(api: Api<W>, key: ObjectRef) -> kube::Result<Option<W>> {
     let fields = format!("metadata.namespace={},metadata.name={}", key.namespace, key.name);
     Ok(api.list(&ListParams::default().fields(&fields).limit(1)).await?.items.pop())
 }
@@ -323,13 +327,13 @@ fn trim(metadata: &mut ObjectMeta) {
 }
 
 /// Removes the annotations, which are not read.
-fn bare<K: Resource>(mut object: K) -> K {
+fn strip_annotations<K: Resource>(mut object: K) -> K {
     object.meta_mut().annotations = None;
     object
 }
 
 /// Removes all annotations except the one that its tokens show.
-fn signed_by_its_creator(mut user: ServiceUser) -> ServiceUser {
+fn retain_created_by(mut user: ServiceUser) -> ServiceUser {
     if let Some(annotations) = &mut user.metadata.annotations {
         annotations.retain(|key, _| key == CREATED_BY);
     }

@@ -9,7 +9,7 @@ use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 
 use super::reverse_index::{Claimant, Relations};
-use super::{Change, DeliveredSecret, Key, Keys, is_deleting};
+use super::{Change, DeliveredSecret, ObjectRef, ObjectRefs, is_deleting};
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, ServiceUser};
 
 /// The watched kinds.
@@ -87,7 +87,7 @@ impl Kind {
 
 /// Objects whose meaning a change may have altered, including the changed one.
 #[derive(Clone, Debug)]
-pub struct Affected {
+pub struct Invalidation {
     /// The kind that changed.
     pub kind: Kind,
     /// Newest resourceVersion of that kind in the stores.
@@ -97,41 +97,41 @@ pub struct Affected {
     /// AccessGroups to reconcile.
     pub groups: BTreeSet<String>,
     /// ServiceUsers to reconcile.
-    pub users: Keys,
+    pub users: ObjectRefs,
     /// Applications to reconcile.
-    pub applications: Keys,
+    pub applications: ObjectRefs,
     /// Applications whose ClientSecrets are to be recounted, which is not urgent.
-    pub counts: Keys,
+    pub recount: ObjectRefs,
     /// ClientSecrets to reconcile.
-    pub secrets: Keys,
+    pub secrets: ObjectRefs,
     /// Client ids whose record to recompile.
     pub clients: BTreeSet<Arc<str>>,
     /// EndpointStates to read.
-    pub endpoints: Keys,
+    pub endpoints: ObjectRefs,
     /// ServiceUsers that are affected with all their dependents. There may be ten thousand, so they are looked up in
     /// chunks.
-    pub(super) members: Vec<Key>,
+    pub(super) pending_users: Vec<ObjectRef>,
 }
 
-impl Affected {
+impl Invalidation {
     pub(super) fn nothing(kind: Kind, resource_version: u64) -> Self {
         Self {
             kind,
             resource_version,
             made_at: None,
             groups: BTreeSet::new(),
-            users: Keys::new(),
-            applications: Keys::new(),
-            counts: Keys::new(),
-            secrets: Keys::new(),
+            users: ObjectRefs::new(),
+            applications: ObjectRefs::new(),
+            recount: ObjectRefs::new(),
+            secrets: ObjectRefs::new(),
             clients: BTreeSet::new(),
-            endpoints: Keys::new(),
-            members: Vec::new(),
+            endpoints: ObjectRefs::new(),
+            pending_users: Vec::new(),
         }
     }
 
     /// An object that is treated as absent is reconciled, because its status reports that.
-    pub(super) fn absent(&mut self, key: Key) {
+    pub(super) fn absent(&mut self, key: ObjectRef) {
         match self.kind {
             Kind::AccessGroup => drop(self.groups.insert(key.name.to_string())),
             Kind::ServiceUser => drop(self.users.insert(key)),
@@ -144,13 +144,13 @@ impl Affected {
     pub(super) fn group(&mut self, relations: &Relations, change: &Change<AccessGroup>) {
         let group = &*change.key.name;
         self.groups.insert(group.to_owned());
-        if is_real(change) {
-            self.members.extend(relations.users_of_group.get(group).into_iter().flatten().cloned());
+        if is_spec_change(change) {
+            self.pending_users.extend(relations.users_of_group.get(group).into_iter().flatten().cloned());
         }
     }
 
     /// Adds service users with all their dependents.
-    pub(super) fn expand(&mut self, relations: &Relations, members: &[Key]) {
+    pub(super) fn add_dependents(&mut self, relations: &Relations, members: &[ObjectRef]) {
         for user in members {
             self.add_user(relations, user);
         }
@@ -165,17 +165,18 @@ impl Affected {
         }
         let namespace = &change.key.name;
         let Some(users) = relations.users_of_namespace.get(namespace) else { return };
-        self.members.extend(users.iter().cloned());
+        self.pending_users.extend(users.iter().cloned());
         // The members of their groups have changed. Keys are ordered by namespace, so each group needs one look-up.
-        let first = Key { namespace: Arc::clone(namespace), name: Arc::default() };
-        let is_of_one = |users: &Keys| users.range(&first..).next().is_some_and(|user| user.namespace == *namespace);
+        let first = ObjectRef { namespace: Arc::clone(namespace), name: Arc::default() };
+        let is_of_one =
+            |users: &ObjectRefs| users.range(&first..).next().is_some_and(|user| user.namespace == *namespace);
         let groups = relations.users_of_group.iter().filter(|(_, users)| is_of_one(users));
         self.groups.extend(groups.map(|(group, _)| group.clone()));
     }
 
     pub(super) fn user(&mut self, relations: &Relations, change: &Change<ServiceUser>) {
         let key = &change.key;
-        if !is_real(change) {
+        if !is_spec_change(change) {
             // The controller's own status write: the endpoint serves the epoch in it.
             self.users.insert(key.clone());
             for application in relations.applications_of_user.get(key).into_iter().flatten() {
@@ -194,7 +195,7 @@ impl Affected {
         for side in change.before.iter().chain(&change.after) {
             let client_id = side.spec.claimed_client_id(&side.metadata);
             self.clients.insert(client_id.into());
-            if is_real(change) {
+            if is_spec_change(change) {
                 self.add_application(relations, &change.key);
                 self.add_claimants(relations, client_id);
             } else {
@@ -212,11 +213,11 @@ impl Affected {
         // Both sides: between two lists an object may have been recreated under the same name.
         for secret in change.before.iter().chain(&change.after) {
             let key = &change.key;
-            let application = key.beside(&secret.spec.application_ref.name);
+            let application = key.sibling(&secret.spec.application_ref.name);
             let counts = relations.counts(&application, &Claimant::new(key, &secret.metadata));
             self.secrets.insert(key.clone());
-            if is_real(change) {
-                let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
+            if is_spec_change(change) {
+                let delivered = key.sibling(secret.spec.secret_name(&secret.metadata));
                 // No other place depends on this object. Otherwise a removed object may leave its place, and an added
                 // one may take it.
                 self.secrets.extend(keys(relations.secrets_at_the_limit(&application)));
@@ -225,8 +226,8 @@ impl Affected {
             if counts {
                 self.add_clients_of(relations, &application);
             }
-            if counts || is_real(change) {
-                self.counts.insert(application);
+            if counts || is_spec_change(change) {
+                self.recount.insert(application);
             }
         }
     }
@@ -234,7 +235,7 @@ impl Affected {
     pub(super) fn delivered(&mut self, relations: &Relations, change: &Change<DeliveredSecret>) {
         // Its owner, and the ClientSecret that has the name. Other claimants are reconciled periodically.
         let owners = change.before.iter().chain(&change.after).filter_map(|secret| secret.client_secret());
-        self.secrets.extend(owners.map(|name| change.key.beside(name)));
+        self.secrets.extend(owners.map(|name| change.key.sibling(name)));
         self.secrets.extend(keys(relations.first_claimant_of_secret(&change.key)));
     }
 
@@ -251,10 +252,10 @@ impl Affected {
         };
         let before = uses(&change.before).unwrap_or_default();
         let news = uses(&change.after).unwrap_or_default().into_iter().filter(|used| !before.contains(used));
-        self.secrets.extend(news.map(|used| Key::new(&used.namespace, &used.name)));
+        self.secrets.extend(news.map(|used| ObjectRef::new(&used.namespace, &used.name)));
     }
 
-    fn add_user(&mut self, relations: &Relations, user: &Key) {
+    fn add_user(&mut self, relations: &Relations, user: &ObjectRef) {
         self.users.insert(user.clone());
         for application in relations.applications_of_user.get(user).into_iter().flatten() {
             self.add_application(relations, application);
@@ -262,7 +263,7 @@ impl Affected {
         }
     }
 
-    fn add_application(&mut self, relations: &Relations, application: &Key) {
+    fn add_application(&mut self, relations: &Relations, application: &ObjectRef) {
         self.applications.insert(application.clone());
         self.secrets.extend(keys(relations.secrets_that_count(application)));
     }
@@ -274,17 +275,17 @@ impl Affected {
         }
     }
 
-    fn add_clients_of(&mut self, relations: &Relations, application: &Key) {
+    fn add_clients_of(&mut self, relations: &Relations, application: &ObjectRef) {
         self.clients.extend(relations.client_id_of_application.get(application).cloned());
     }
 }
 
-fn keys<'a>(claimants: impl IntoIterator<Item = &'a Claimant>) -> impl Iterator<Item = Key> {
+fn keys<'a>(claimants: impl IntoIterator<Item = &'a Claimant>) -> impl Iterator<Item = ObjectRef> {
     claimants.into_iter().map(|claimant| claimant.key.clone())
 }
 
 /// Whether the change is more than a write of status or of bookkeeping metadata.
-fn is_real<K: Resource>(change: &Change<K>) -> bool {
+fn is_spec_change<K: Resource>(change: &Change<K>) -> bool {
     match (&change.before, &change.after) {
         (Some(before), Some(after)) => {
             before.meta().generation != after.meta().generation
@@ -300,7 +301,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cache::test_cache::World;
+    use crate::cache::test_cache::TestCache;
 
     fn namespace(name: &str, location: &str) -> Arc<PartialObjectMeta<Namespace>> {
         let metadata = json!({"name": name, "annotations": {"postern.dev/location": location}});
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_namespace_concerns_its_service_users_and_the_groups_that_they_are_in_and_no_others() {
-        let mut world = World::default();
+        let mut world = TestCache::default();
         for user in [
             user("billing", "one", &["readers", "writers"]),
             user("billing", "two", &["readers"]),
@@ -328,12 +329,12 @@ mod tests {
         }
         let told = |before: &str, after: &str| {
             let (before, after) = (Some(namespace("billing", before)), Some(namespace("billing", after)));
-            let change = Change { key: Key::new("", "billing"), before, after };
-            let mut affected = Affected::nothing(Kind::Namespace, 0);
+            let change = Change { key: ObjectRef::new("", "billing"), before, after };
+            let mut affected = Invalidation::nothing(Kind::Namespace, 0);
             affected.namespace(&world.relations(), &change);
-            (affected.members, Vec::from_iter(affected.groups))
+            (affected.pending_users, Vec::from_iter(affected.groups))
         };
-        let users = ["one", "two"].map(|name| Key::new("billing", name)).to_vec();
+        let users = ["one", "two"].map(|name| ObjectRef::new("billing", name)).to_vec();
         assert_eq!(told("/emea", "/apac"), (users, vec!["readers".to_owned(), "writers".to_owned()]));
         assert_eq!(told("/emea", "/emea"), (Vec::new(), Vec::new()), "nothing that counts has changed");
     }

@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::compressed::OPENED;
-use super::test_cache::{SECRETS_LIMIT, World};
-use super::{Affected, Key};
+use super::test_cache::{SECRETS_LIMIT, TestCache};
+use super::{Invalidation, ObjectRef};
 use crate::api::{Application, ClientSecret};
 
 const CROWD: usize = 10_000;
@@ -25,8 +25,8 @@ fn secret(number: usize, spec: &Value) -> ClientSecret {
     serde_json::from_value(object).unwrap()
 }
 
-fn crowd(spec: &Value) -> World {
-    let mut world = World::default();
+fn crowd(spec: &Value) -> TestCache {
+    let mut world = TestCache::default();
     let metadata = json!({"namespace": "billing", "name": "sync", "uid": "00000000-0000-0000-0001-000000000000"});
     let spec_of_application = json!({"serviceUserRef": {"name": "sync"}});
     let application = json!({
@@ -40,10 +40,10 @@ fn crowd(spec: &Value) -> World {
 }
 
 /// What a change affects; fails if computing it or compiling its client opens more than a few objects.
-fn few(world: &mut World, change: impl FnOnce(&mut World) -> Affected) -> Affected {
+fn few(world: &mut TestCache, change: impl FnOnce(&mut TestCache) -> Invalidation) -> Invalidation {
     let before = OPENED.get();
     let affected = change(world);
-    let compiled = world.model.secrets_of(&Key::new("billing", "sync"));
+    let compiled = world.cache.secrets_of(&ObjectRef::new("billing", "sync"));
     for kept in &compiled {
         drop(kept.live());
     }
@@ -53,7 +53,7 @@ fn few(world: &mut World, change: impl FnOnce(&mut World) -> Affected) -> Affect
     affected
 }
 
-fn names(affected: &Affected) -> Vec<&str> {
+fn names(affected: &Invalidation) -> Vec<&str> {
     affected.secrets.iter().map(|key| &*key.name).collect()
 }
 
@@ -63,7 +63,7 @@ fn one_beyond_the_limit_concerns_itself_and_the_count_alone() {
     let affected = few(&mut world, |world| world.secret(secret(5_000, &json!({"description": "other"})), true));
     assert!(affected.clients.is_empty(), "no record is compiled: {:?}", affected.clients);
     assert!(names(&affected).contains(&"s5000"));
-    assert_eq!(affected.counts.len(), 1);
+    assert_eq!(affected.recount.len(), 1);
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn one_that_comes_or_goes_concerns_the_one_whose_place_it_takes_or_leaves() {
 #[test]
 fn the_application_concerns_those_that_count() {
     let mut world = crowd(&json!({}));
-    let key = Key::new("billing", "sync");
-    let application = Application::clone(&world.model.application(&key).unwrap());
+    let key = ObjectRef::new("billing", "sync");
+    let application = Application::clone(&world.cache.application(&key).unwrap());
     let affected = few(&mut world, |world| world.application(application, true));
     assert_eq!(names(&affected), ["s1", "s2"]);
 }

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Key;
-use super::claimants::Line;
+use super::ObjectRef;
+use super::claimants::Claimants;
 use super::reverse_index::Claimant;
 
 /// The objects of one kind by namespace, in the order of age.
@@ -15,14 +15,14 @@ use super::reverse_index::Claimant;
 pub(super) struct Places {
     /// `None`: no limit.
     limit: Option<usize>,
-    lines: HashMap<Arc<str>, Line>,
+    lines: HashMap<Arc<str>, Claimants>,
 }
 
 /// The place of an object.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Place {
+pub(super) enum Admission {
     /// Within the limit. Another object may have been displaced.
-    Within(Option<Key>),
+    Within(Option<ObjectRef>),
     /// Beyond the limit.
     Beyond,
 }
@@ -38,15 +38,15 @@ impl Places {
     }
 
     /// Finds the place of an existing object.
-    pub(super) fn take(&mut self, claimant: &Claimant) -> Place {
-        let Some(limit) = self.limit else { return Place::Within(None) };
+    pub(super) fn take(&mut self, claimant: &Claimant) -> Admission {
+        let Some(limit) = self.limit else { return Admission::Within(None) };
         let line = self.lines.entry(Arc::clone(&claimant.key.namespace)).or_default();
         let displaced = line.insert(claimant.clone(), limit);
-        if line.holds(claimant) { Place::Within(displaced.map(|other| other.key)) } else { Place::Beyond }
+        if line.holds(claimant) { Admission::Within(displaced.map(|other| other.key)) } else { Admission::Beyond }
     }
 
     /// Removes a deleted object; returns the one that moves up.
-    pub(super) fn leave(&mut self, claimant: &Claimant) -> Option<Key> {
+    pub(super) fn leave(&mut self, claimant: &Claimant) -> Option<ObjectRef> {
         let line = self.lines.get_mut(&claimant.key.namespace)?;
         let next = line.remove(claimant);
         if line.is_empty() {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::claimants::Line;
-use super::{Change, Key, Keys};
+use super::claimants::Claimants;
+use super::{Change, ObjectRef, ObjectRefs};
 use crate::api::conditions::types;
 use crate::api::precedence::Seniority;
 use crate::api::{Application, ClientSecret, EndpointState, ServiceUser};
@@ -19,11 +19,11 @@ pub struct Claimant {
     /// The older comes first.
     pub seniority: Seniority,
     /// The claimant.
-    pub key: Key,
+    pub key: ObjectRef,
 }
 
 impl Claimant {
-    pub(super) fn new(key: &Key, metadata: &ObjectMeta) -> Self {
+    pub(super) fn new(key: &ObjectRef, metadata: &ObjectMeta) -> Self {
         Self { seniority: Seniority::of(metadata), key: key.clone() }
     }
 }
@@ -35,29 +35,29 @@ pub struct Relations {
     /// Maximum number of active ClientSecrets of an Application.
     secrets_limit: usize,
     /// AccessGroup name → ServiceUsers that reference it.
-    pub users_of_group: HashMap<String, Keys>,
+    pub users_of_group: HashMap<String, ObjectRefs>,
     /// Namespace → ServiceUsers in it.
-    pub users_of_namespace: HashMap<Arc<str>, Keys>,
+    pub users_of_namespace: HashMap<Arc<str>, ObjectRefs>,
     /// ServiceUser → Applications that reference it.
-    pub applications_of_user: HashMap<Key, Keys>,
+    pub applications_of_user: HashMap<ObjectRef, ObjectRefs>,
     /// Application → ClientSecrets that reference it.
-    pub secrets_of_application: HashMap<Key, Line>,
+    pub secrets_of_application: HashMap<ObjectRef, Claimants>,
     /// Client id → Applications that claim it, oldest first.
     pub claimants_of_client_id: HashMap<Arc<str>, Vec<Claimant>>,
     /// Application → the client id that it claims.
-    pub client_id_of_application: HashMap<Key, Arc<str>>,
+    pub client_id_of_application: HashMap<ObjectRef, Arc<str>>,
     /// Secret → ClientSecrets with that delivery name; the oldest has it.
-    pub claimants_of_secret: HashMap<Key, Line>,
+    pub claimants_of_secret: HashMap<ObjectRef, Claimants>,
     /// Secret → Applications of the ClientSecrets that import from it, with the number of those ClientSecrets.
-    pub importers_of_secret: HashMap<Key, BTreeMap<Key, usize>>,
+    pub importers_of_secret: HashMap<ObjectRef, BTreeMap<ObjectRef, usize>>,
     /// ClientSecret with an expiry warning → its expiry.
-    pub ends_soon: HashMap<Key, Timestamp>,
+    pub ends_soon: HashMap<ObjectRef, Timestamp>,
     /// ClientSecret → its recently used versions, and when each was used.
-    pub uses: HashMap<Key, BTreeMap<String, Timestamp>>,
+    pub uses: HashMap<ObjectRef, BTreeMap<String, Timestamp>>,
     /// ClientSecret → the version whose rotation its bearer recently requested.
-    pub rotation_requests: HashMap<Key, String>,
+    pub rotation_requests: HashMap<ObjectRef, String>,
     /// UID → ServiceUser: subjects, which no client id may equal (RFC 9068 §5).
-    pub user_of_subject: BTreeMap<String, Key>,
+    pub user_of_subject: BTreeMap<String, ObjectRef>,
 }
 
 impl Relations {
@@ -82,24 +82,25 @@ impl Relations {
 
     /// The ClientSecret that may deliver to `secret`: the oldest claimant.
     #[must_use]
-    pub fn first_claimant_of_secret(&self, secret: &Key) -> Option<&Claimant> {
+    pub fn first_claimant_of_secret(&self, secret: &ObjectRef) -> Option<&Claimant> {
         self.claimants_of_secret.get(secret)?.within().first()
     }
 
     /// The ClientSecrets of an Application within the limit, oldest first.
     #[must_use]
-    pub fn secrets_that_count(&self, application: &Key) -> &[Claimant] {
-        self.secrets_of_application.get(application).map(Line::within).unwrap_or_default()
+    pub fn secrets_that_count(&self, application: &ObjectRef) -> &[Claimant] {
+        self.secrets_of_application.get(application).map(Claimants::within).unwrap_or_default()
     }
 
     /// Whether a ClientSecret of this age is within the limit, or was until it was removed.
-    pub(super) fn counts(&self, application: &Key, claimant: &Claimant) -> bool {
-        let last = |line: &Line| line.within().last().filter(|_| line.within().len() >= self.secrets_limit).cloned();
+    pub(super) fn counts(&self, application: &ObjectRef, claimant: &Claimant) -> bool {
+        let last =
+            |line: &Claimants| line.within().last().filter(|_| line.within().len() >= self.secrets_limit).cloned();
         self.secrets_of_application.get(application).and_then(last).is_none_or(|last| *claimant <= last)
     }
 
     /// The ClientSecrets of an Application whose place changes when another is added or removed.
-    pub(super) fn secrets_at_the_limit(&self, application: &Key) -> impl Iterator<Item = &Claimant> {
+    pub(super) fn secrets_at_the_limit(&self, application: &ObjectRef) -> impl Iterator<Item = &Claimant> {
         let line = self.secrets_of_application.get(application);
         line.into_iter().flat_map(|line| line.at_the_limit(self.secrets_limit))
     }
@@ -125,7 +126,7 @@ impl Relations {
     pub(super) fn application(&mut self, change: &Change<Application>) {
         let key = &change.key;
         for (application, present) in sides(change) {
-            let user = key.beside(&application.spec.service_user_ref.name);
+            let user = key.sibling(&application.spec.service_user_ref.name);
             set(&mut self.applications_of_user, user, key.clone(), present);
             let client_id: Arc<str> = application.spec.claimed_client_id(&application.metadata).into();
             if present {
@@ -133,7 +134,12 @@ impl Relations {
             } else {
                 self.client_id_of_application.remove(key);
             }
-            line_up(&mut self.claimants_of_client_id, &client_id, Claimant::new(key, &application.metadata), present);
+            insert_claimant(
+                &mut self.claimants_of_client_id,
+                &client_id,
+                Claimant::new(key, &application.metadata),
+                present,
+            );
         }
     }
 
@@ -142,15 +148,15 @@ impl Relations {
         let key = &change.key;
         for (secret, present) in sides(change) {
             let claimant = Claimant::new(key, &secret.metadata);
-            let application = key.beside(&secret.spec.application_ref.name);
-            let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
+            let application = key.sibling(&secret.spec.application_ref.name);
+            let delivered = key.sibling(secret.spec.secret_name(&secret.metadata));
             // A ClientSecret that is being deleted was removed when its deletion was requested.
             if super::is_deleting(secret) {
                 self.ends_soon.remove(key);
                 continue;
             }
             if let Some(existing) = secret.spec.existing() {
-                let source = key.beside(&existing.secret_name);
+                let source = key.sibling(&existing.secret_name);
                 count(&mut self.importers_of_secret, source, application.clone(), present);
             }
             join(&mut self.secrets_of_application, application, claimant.clone(), present, self.secrets_limit);
@@ -166,7 +172,7 @@ impl Relations {
     /// then.
     pub(super) fn endpoint(&mut self, change: &Change<EndpointState>) {
         for used in change.before.iter().flat_map(|state| &state.spec.uses) {
-            let key = Key::new(&used.namespace, &used.name);
+            let key = ObjectRef::new(&used.namespace, &used.name);
             if let Some(versions) = self.uses.get_mut(&key) {
                 versions.retain(|version, at| *version != used.version || *at > used.at);
                 if versions.is_empty() {
@@ -175,13 +181,13 @@ impl Relations {
             }
         }
         for asked in change.before.iter().flat_map(|state| &state.spec.rotations) {
-            self.rotation_requests.remove(&Key::new(&asked.namespace, &asked.name));
+            self.rotation_requests.remove(&ObjectRef::new(&asked.namespace, &asked.name));
         }
         for asked in change.after.iter().flat_map(|state| &state.spec.rotations) {
-            self.rotation_requests.insert(Key::new(&asked.namespace, &asked.name), asked.version.clone());
+            self.rotation_requests.insert(ObjectRef::new(&asked.namespace, &asked.name), asked.version.clone());
         }
         for used in change.after.iter().flat_map(|state| &state.spec.uses) {
-            let versions = self.uses.entry(Key::new(&used.namespace, &used.name)).or_default();
+            let versions = self.uses.entry(ObjectRef::new(&used.namespace, &used.name)).or_default();
             let at = versions.entry(used.version.clone()).or_insert(used.at);
             *at = used.at.max(*at);
         }
@@ -213,7 +219,7 @@ fn set<N: Eq + Hash, M: Ord>(edges: &mut HashMap<N, BTreeSet<M>>, named: N, memb
 }
 
 /// The same for a list of claimants, of which `limit` get what they claim.
-fn join(edges: &mut HashMap<Key, Line>, named: Key, claimant: Claimant, present: bool, limit: usize) {
+fn join(edges: &mut HashMap<ObjectRef, Claimants>, named: ObjectRef, claimant: Claimant, present: bool, limit: usize) {
     if present {
         let _ = edges.entry(named).or_default().insert(claimant, limit);
     } else if let Some(line) = edges.get_mut(&named) {
@@ -225,7 +231,12 @@ fn join(edges: &mut HashMap<Key, Line>, named: Key, claimant: Claimant, present:
 }
 
 /// The same for members with a reference count.
-fn count(edges: &mut HashMap<Key, BTreeMap<Key, usize>>, named: Key, member: Key, present: bool) {
+fn count(
+    edges: &mut HashMap<ObjectRef, BTreeMap<ObjectRef, usize>>,
+    named: ObjectRef,
+    member: ObjectRef,
+    present: bool,
+) {
     if present {
         *edges.entry(named).or_default().entry(member).or_default() += 1;
     } else if let Some(members) = edges.get_mut(&named) {
@@ -243,7 +254,12 @@ fn count(edges: &mut HashMap<Key, BTreeMap<Key, usize>>, named: Key, member: Key
 
 /// The same for claimants, in their order. Vectors of exact capacity, because most have one member. A tree has room for
 /// eleven from the start: a kilobyte for each of ten thousand secrets.
-fn line_up<N: Eq + Hash + Clone>(edges: &mut HashMap<N, Vec<Claimant>>, named: &N, claimant: Claimant, present: bool) {
+fn insert_claimant<N: Eq + Hash + Clone>(
+    edges: &mut HashMap<N, Vec<Claimant>>,
+    named: &N,
+    claimant: Claimant,
+    present: bool,
+) {
     let claimants = edges.entry(named.clone()).or_insert_with(|| Vec::with_capacity(1));
     match (claimants.binary_search(&claimant), present) {
         (Err(at), true) => claimants.insert(at, claimant),

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::reflector::Lookup;
 
-use super::Key;
+use super::ObjectRef;
 use crate::api::names::{CONTENT_ANNOTATION, VERSION_ANNOTATION};
 use crate::api::precedence::{uid_number, uuid_number};
 use crate::api::terminating::{finalizers, is_terminating};
@@ -19,7 +19,7 @@ const ANNOTATION_LENGTH_MAX: usize = 64;
 /// credential, so nothing else is stored; an `ObjectMeta` alone takes more than all of this.
 #[derive(Clone, Debug)]
 pub struct DeliveredSecret {
-    key: Key,
+    key: ObjectRef,
     /// `metadata.resourceVersion`: if it differs, any field may differ.
     pub revision: u64,
     /// `metadata.uid`
@@ -39,7 +39,7 @@ pub struct DeliveredSecret {
 impl DeliveredSecret {
     /// Extracts what the controller reads.
     #[must_use]
-    pub fn new(key: Key, metadata: &ObjectMeta) -> Self {
+    pub fn new(key: ObjectRef, metadata: &ObjectMeta) -> Self {
         let annotation = |key| {
             let value = metadata.annotations.as_ref()?.get(key).map(String::as_str);
             value.filter(|value| value.len() <= ANNOTATION_LENGTH_MAX).map(Box::from)
@@ -64,7 +64,7 @@ impl DeliveredSecret {
 
     /// Namespace and name.
     #[must_use]
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &ObjectRef {
         &self.key
     }
 }

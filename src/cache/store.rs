@@ -7,10 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use kube::Resource;
 
-use super::{Key, Keys, is_deleting};
+use super::{ObjectRef, ObjectRefs, is_deleting};
 
 /// How objects of a kind are stored.
-pub trait Form {
+pub trait StoredAs {
     /// The type of the objects.
     type Object;
 
@@ -19,7 +19,7 @@ pub trait Form {
 }
 
 /// Stored without conversion.
-impl<K> Form for Arc<K> {
+impl<K> StoredAs for Arc<K> {
     type Object = K;
 
     fn open(&self) -> Option<Arc<K>> {
@@ -29,16 +29,16 @@ impl<K> Form for Arc<K> {
 
 /// An object, and the fields that are readable without opening it.
 #[derive(Debug)]
-pub struct Kept<F> {
+pub struct StoredObject<F> {
     /// The key of the object.
-    pub key: Key,
+    pub key: ObjectRef,
     /// `metadata.resourceVersion`
     pub revision: u64,
     /// The object.
     pub object: F,
 }
 
-impl<F: Form<Object: Resource>> Kept<F> {
+impl<F: StoredAs<Object: Resource>> StoredObject<F> {
     /// The object; `None` if it is being deleted, or cannot be read.
     #[must_use]
     pub fn live(&self) -> Option<Arc<F::Object>> {
@@ -48,41 +48,41 @@ impl<F: Form<Object: Resource>> Kept<F> {
 
 /// The objects of one kind; clones share one store.
 #[derive(Debug)]
-pub struct Store<F> {
-    objects: Arc<RwLock<Objects<F>>>,
+pub struct ObjectStore<F> {
+    objects: Arc<RwLock<ObjectSet<F>>>,
     /// Objects beyond the limit of their namespace, which are treated as absent.
-    beyond: Arc<RwLock<Keys>>,
+    beyond: Arc<RwLock<ObjectRefs>>,
     /// Objects that cannot be decoded and are treated as absent, with the reason.
-    undecodable: Arc<RwLock<BTreeMap<Key, Arc<str>>>>,
+    undecodable: Arc<RwLock<BTreeMap<ObjectRef, Arc<str>>>>,
 }
 
 /// A set of entries that contain their key, because a map would have room for twice as many keys as there are.
-pub(super) type Objects<F> = HashSet<ByKey<F>>;
+pub(super) type ObjectSet<F> = HashSet<ByRef<F>>;
 
 #[derive(Debug)]
-pub(super) struct ByKey<F>(pub(super) Arc<Kept<F>>);
+pub(super) struct ByRef<F>(pub(super) Arc<StoredObject<F>>);
 
-impl<F> Borrow<Key> for ByKey<F> {
-    fn borrow(&self) -> &Key {
+impl<F> Borrow<ObjectRef> for ByRef<F> {
+    fn borrow(&self) -> &ObjectRef {
         &self.0.key
     }
 }
 
-impl<F> PartialEq for ByKey<F> {
+impl<F> PartialEq for ByRef<F> {
     fn eq(&self, other: &Self) -> bool {
         self.0.key == other.0.key
     }
 }
 
-impl<F> Eq for ByKey<F> {}
+impl<F> Eq for ByRef<F> {}
 
-impl<F> Hash for ByKey<F> {
+impl<F> Hash for ByRef<F> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.key.hash(state);
     }
 }
 
-impl<F> Clone for Store<F> {
+impl<F> Clone for ObjectStore<F> {
     fn clone(&self) -> Self {
         Self {
             objects: Arc::clone(&self.objects),
@@ -92,37 +92,37 @@ impl<F> Clone for Store<F> {
     }
 }
 
-impl<F> Default for Store<F> {
+impl<F> Default for ObjectStore<F> {
     fn default() -> Self {
         Self { objects: Arc::default(), beyond: Arc::default(), undecodable: Arc::default() }
     }
 }
 
-impl<F: Form> Store<F> {
+impl<F: StoredAs> ObjectStore<F> {
     /// The current object.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<Arc<F::Object>> {
+    pub fn get(&self, key: &ObjectRef) -> Option<Arc<F::Object>> {
         self.read().get(key)?.0.object.open()
     }
 }
 
-impl<F> Store<F> {
+impl<F> ObjectStore<F> {
     /// Whether the object exists.
     #[must_use]
-    pub fn contains(&self, key: &Key) -> bool {
+    pub fn contains(&self, key: &ObjectRef) -> bool {
         self.read().contains(key)
     }
 
     /// The keys of all objects, in no order.
     #[must_use]
-    pub fn keys(&self) -> Vec<Key> {
+    pub fn keys(&self) -> Vec<ObjectRef> {
         self.read().iter().map(|entry| entry.0.key.clone()).collect()
     }
 
     /// The keys of all objects that are treated as absent: those beyond the limit of their namespace, and those that
     /// cannot be decoded.
     #[must_use]
-    pub fn keys_absent(&self) -> Keys {
+    pub fn keys_absent(&self) -> ObjectRefs {
         let mut keys = self.beyond.read().unwrap_or_else(PoisonError::into_inner).clone();
         keys.extend(self.undecodable.read().unwrap_or_else(PoisonError::into_inner).keys().cloned());
         keys
@@ -130,52 +130,52 @@ impl<F> Store<F> {
 
     /// Why the object cannot be decoded, if that is why it is treated as absent.
     #[must_use]
-    pub fn undecodable(&self, key: &Key) -> Option<Arc<str>> {
+    pub fn undecodable(&self, key: &ObjectRef) -> Option<Arc<str>> {
         self.undecodable.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// Whether the object is treated as absent because it is beyond the limit of its namespace.
     #[must_use]
-    pub fn is_beyond(&self, key: &Key) -> bool {
+    pub fn is_beyond(&self, key: &ObjectRef) -> bool {
         self.beyond.read().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
-    pub(super) fn undecodables(&self) -> RwLockWriteGuard<'_, BTreeMap<Key, Arc<str>>> {
+    pub(super) fn undecodables(&self) -> RwLockWriteGuard<'_, BTreeMap<ObjectRef, Arc<str>>> {
         self.undecodable.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn beyond(&self) -> RwLockWriteGuard<'_, Keys> {
+    pub(super) fn beyond(&self) -> RwLockWriteGuard<'_, ObjectRefs> {
         self.beyond.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn kept(&self, key: &Key) -> Option<Arc<Kept<F>>> {
+    pub(super) fn kept(&self, key: &ObjectRef) -> Option<Arc<StoredObject<F>>> {
         self.read().get(key).map(|entry| Arc::clone(&entry.0))
     }
 
     /// Inserts the object and returns the previous one.
-    pub(super) fn put(&self, object: Arc<Kept<F>>) -> Option<Arc<Kept<F>>> {
-        self.write().replace(ByKey(object)).map(|before| before.0)
+    pub(super) fn put(&self, object: Arc<StoredObject<F>>) -> Option<Arc<StoredObject<F>>> {
+        self.write().replace(ByRef(object)).map(|before| before.0)
     }
 
-    pub(super) fn take(&self, key: &Key) -> Option<Arc<Kept<F>>> {
+    pub(super) fn take(&self, key: &ObjectRef) -> Option<Arc<StoredObject<F>>> {
         self.write().take(key).map(|before| before.0)
     }
 
     /// Replaces all objects in one step and returns the previous ones.
-    pub(super) fn replace(&self, objects: Objects<F>) -> Objects<F> {
+    pub(super) fn replace(&self, objects: ObjectSet<F>) -> ObjectSet<F> {
         std::mem::replace(&mut self.write(), objects)
     }
 
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, Objects<F>> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, ObjectSet<F>> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Objects<F>> {
+    fn write(&self) -> RwLockWriteGuard<'_, ObjectSet<F>> {
         self.objects.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K> Store<Arc<K>> {
+impl<K> ObjectStore<Arc<K>> {
     /// All objects, in no order.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<K>> {

@@ -1,4 +1,4 @@
-//! A model that tests update directly: what the watches would report, without an API server.
+//! A cache that tests update directly: what the watches would report, without an API server.
 
 use std::sync::Arc;
 
@@ -6,76 +6,76 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 
-use super::invalidation::{Affected, Kind};
+use super::invalidation::{Invalidation, Kind};
 use super::reverse_index::Relations;
-use super::store::Kept;
-use super::{Change, Form, Key, Model, Packed, Store, revision};
+use super::store::StoredObject;
+use super::{Cache, Change, Compressed, ObjectRef, ObjectStore, StoredAs, revision};
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 
 /// The limit above which secrets of an Application depend on each other.
 pub(crate) const SECRETS_LIMIT: usize = 2;
 
-/// A model that a test updates.
-pub(crate) struct World {
-    pub(crate) model: Model,
+/// A cache that a test updates.
+pub(crate) struct TestCache {
+    pub(crate) cache: Cache,
 }
 
-impl Default for World {
+impl Default for TestCache {
     fn default() -> Self {
-        Self { model: Model::new(SECRETS_LIMIT) }
+        Self { cache: Cache::new(SECRETS_LIMIT) }
     }
 }
 
-impl World {
+impl TestCache {
     pub(crate) fn relations(&self) -> std::sync::RwLockWriteGuard<'_, Relations> {
-        self.model.relations.write().unwrap()
+        self.cache.relations.write().unwrap()
     }
 
     /// Adds, replaces or removes the group.
-    pub(crate) fn group(&mut self, object: AccessGroup, present: bool) -> Affected {
-        let change = write(&self.model.groups, object, present, Arc::new);
-        let mut affected = Affected::nothing(Kind::AccessGroup, 0);
+    pub(crate) fn group(&mut self, object: AccessGroup, present: bool) -> Invalidation {
+        let change = write(&self.cache.groups, object, present, Arc::new);
+        let mut affected = Invalidation::nothing(Kind::AccessGroup, 0);
         affected.group(&self.relations(), &change);
         self.with_members(affected)
     }
 
     /// Like the relay, but immediately instead of in chunks.
-    fn with_members(&self, mut affected: Affected) -> Affected {
-        let members = std::mem::take(&mut affected.members);
-        affected.expand(&self.relations(), &members);
+    fn with_members(&self, mut affected: Invalidation) -> Invalidation {
+        let members = std::mem::take(&mut affected.pending_users);
+        affected.add_dependents(&self.relations(), &members);
         affected
     }
 
     /// Adds, replaces or removes the namespace.
-    pub(crate) fn namespace(&mut self, object: PartialObjectMeta<Namespace>, present: bool) -> Affected {
-        let change = write(&self.model.namespaces, object, present, Arc::new);
-        let mut affected = Affected::nothing(Kind::Namespace, 0);
+    pub(crate) fn namespace(&mut self, object: PartialObjectMeta<Namespace>, present: bool) -> Invalidation {
+        let change = write(&self.cache.namespaces, object, present, Arc::new);
+        let mut affected = Invalidation::nothing(Kind::Namespace, 0);
         affected.namespace(&self.relations(), &change);
         self.with_members(affected)
     }
 
     /// Adds, replaces or removes the service user.
-    pub(crate) fn user(&mut self, object: ServiceUser, present: bool) -> Affected {
-        let change = write(&self.model.users, object, present, |object| Packed::new(&object));
-        let mut affected = Affected::nothing(Kind::ServiceUser, 0);
+    pub(crate) fn user(&mut self, object: ServiceUser, present: bool) -> Invalidation {
+        let change = write(&self.cache.users, object, present, |object| Compressed::new(&object));
+        let mut affected = Invalidation::nothing(Kind::ServiceUser, 0);
         self.relations().user(&change);
         affected.user(&self.relations(), &change);
         affected
     }
 
     /// Adds, replaces or removes the application.
-    pub(crate) fn application(&mut self, object: Application, present: bool) -> Affected {
-        let change = write(&self.model.applications, object, present, |object| Packed::new(&object));
-        let mut affected = Affected::nothing(Kind::Application, 0);
+    pub(crate) fn application(&mut self, object: Application, present: bool) -> Invalidation {
+        let change = write(&self.cache.applications, object, present, |object| Compressed::new(&object));
+        let mut affected = Invalidation::nothing(Kind::Application, 0);
         self.relations().application(&change);
         affected.application(&self.relations(), &change);
         affected
     }
 
     /// Adds, replaces or removes the secret.
-    pub(crate) fn secret(&mut self, object: ClientSecret, present: bool) -> Affected {
-        let change = write(&self.model.secrets, object, present, |object| Packed::new(&object));
-        let mut affected = Affected::nothing(Kind::ClientSecret, 0);
+    pub(crate) fn secret(&mut self, object: ClientSecret, present: bool) -> Invalidation {
+        let change = write(&self.cache.secrets, object, present, |object| Compressed::new(&object));
+        let mut affected = Invalidation::nothing(Kind::ClientSecret, 0);
         self.relations().secret(&change);
         affected.secret(&self.relations(), &change);
         affected
@@ -83,18 +83,18 @@ impl World {
 }
 
 /// Like the API server: a changed spec gets a new generation.
-fn write<F>(store: &Store<F>, mut object: F::Object, present: bool, keep: fn(F::Object) -> F) -> Change<F::Object>
+fn write<F>(store: &ObjectStore<F>, mut object: F::Object, present: bool, keep: fn(F::Object) -> F) -> Change<F::Object>
 where
-    F: Form<Object: Resource<DynamicType = ()>>,
+    F: StoredAs<Object: Resource<DynamicType = ()>>,
 {
-    let key = Key::of(&object);
+    let key = ObjectRef::of(&object);
     let before = store.get(&key);
     let generation = before.as_ref().and_then(|before| before.meta().generation).unwrap_or_default() + 1;
     object.meta_mut().generation = Some(generation);
     object.meta_mut().resource_version = Some(generation.to_string());
     if present {
         let revision = revision(&object);
-        store.put(Arc::new(Kept { key: key.clone(), revision, object: keep(object) }));
+        store.put(Arc::new(StoredObject { key: key.clone(), revision, object: keep(object) }));
     } else {
         store.take(&key);
     }

@@ -18,13 +18,13 @@ use kube::core::error_boundary::InvalidObject;
 use kube::runtime::watcher::{self, Event, ExponentialBackoff};
 use kube::runtime::{WatchStreamExt, watcher::Config};
 
-use super::object_limit::{Place, Places};
+use super::object_limit::{Admission, Places};
 use super::reverse_index::Claimant;
-use super::store::{ByKey, Kept, Objects, Store};
-use super::{Key, Keys, Kind, revision};
+use super::store::{ByRef, ObjectSet, ObjectStore, StoredObject};
+use super::{Kind, ObjectRef, ObjectRefs, revision};
 use crate::clock::Clock;
-use crate::util::error_chain::chain;
-use crate::util::intern::Pool;
+use crate::util::error_chain::display_chain;
+use crate::util::intern::Interner;
 
 /// Seconds after which the server ends a watch. A connection that is silent for slightly longer is closed. With kube's
 /// default of 290 s a frozen connection would stay unnoticed for that long.
@@ -32,14 +32,14 @@ const WATCH_TIMEOUT_SECONDS: u32 = 60;
 /// Objects in one page of a list; fewer if they are large (`connection/pages.rs`).
 const PAGE_SIZE: u32 = 100;
 /// Changes that are reported, and group members that are looked up, before the task yields.
-pub(super) const PIECE: usize = 100;
+pub(super) const YIELD_EVERY: usize = 100;
 /// First and longest pause after a failure. Short, because a restarted API server is back within seconds and no change
 /// is served until then.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// When a watch last succeeded, for the staleness limit.
 #[derive(Debug, Default)]
-pub struct Freshness {
+pub struct WatchHealth {
     /// Seconds since the epoch of the first failure after the last success; 0 while the watch succeeds.
     failing_since: AtomicI64,
     /// Seconds since the epoch of the last failure.
@@ -52,7 +52,7 @@ pub struct Freshness {
     newest: AtomicU64,
 }
 
-impl Freshness {
+impl WatchHealth {
     /// How long the watch has been failing, in seconds; 0 while it succeeds.
     #[must_use]
     pub fn age_seconds(&self, now: Timestamp) -> i64 {
@@ -64,7 +64,7 @@ impl Freshness {
 
     /// Whether the API server returns an older state than was served before. The served state is kept.
     #[must_use]
-    pub fn is_behind(&self) -> bool {
+    pub fn is_stale(&self) -> bool {
         self.behind.load(Ordering::Relaxed) || self.restored.load(Ordering::Relaxed)
     }
 
@@ -88,7 +88,7 @@ impl Freshness {
     /// observed one, the API server was restored from a backup: the watch is ahead of it and would never receive an
     /// event. Otherwise the watch is healthy again once it has been silent long enough to have retried: it reports
     /// nothing until the next event, which may be hours later.
-    pub(super) fn api_server_is_at(&self, resource_version: u64, kind: Kind, now: Timestamp) {
+    pub(super) fn observe_revision(&self, resource_version: u64, kind: Kind, now: Timestamp) {
         let quiet = now.as_second() - self.failed_last.load(Ordering::Relaxed);
         if resource_version >= self.newest.load(Ordering::Relaxed) {
             if quiet > 2 * BACKOFF.1.as_secs().cast_signed() {
@@ -112,11 +112,11 @@ pub(super) fn config() -> Config {
 /// Feeds `events` into `store` and reports each difference to `report`. `convert` turns an object into its stored form;
 /// `Err` is an object that could not be decoded, which is treated as absent. `fetch` gets a single object: one that
 /// moves up within the limit of its namespace.
-pub(super) async fn follow<W: Resource, F, R>(
-    mut follower: Follower<F, impl Fn(W, &Key) -> Result<F, Box<InvalidObject>>>,
+pub(super) async fn run_watch<W: Resource, F, R>(
+    mut follower: StoreWriter<F, impl Fn(W, &ObjectRef) -> Result<F, Box<InvalidObject>>>,
     events: impl Stream<Item = watcher::Result<Event<W>>>,
-    fetch: impl Fn(Key) -> R,
-    freshness: &Freshness,
+    fetch: impl Fn(ObjectRef) -> R,
+    freshness: &WatchHealth,
     clock: &impl Clock,
     mut report: impl FnMut(Report<F>),
 ) where
@@ -134,7 +134,7 @@ pub(super) async fn follow<W: Resource, F, R>(
                 Ok(None) => continue,
                 Err(error) => {
                     tracing::debug!(
-                        error = chain(&error),
+                        error = display_chain(&error),
                         "an object that moved up could not be fetched, trying again"
                     );
                     follower.wanted.insert(key);
@@ -153,20 +153,20 @@ pub(super) async fn follow<W: Resource, F, R>(
                     freshness.recovered();
                 }
                 freshness.newest.fetch_max(seen(&event), Ordering::Relaxed);
-                for (number, told) in follower.take(event).into_iter().enumerate() {
+                for (number, told) in follower.apply_event(event).into_iter().enumerate() {
                     report(told);
                     // After a list there are as many changes as objects. The task yields so that their consequences are
                     // processed: if queued, those are larger than the objects.
-                    if number % PIECE == PIECE - 1 {
+                    if number % YIELD_EVERY == YIELD_EVERY - 1 {
                         tokio::task::yield_now().await;
                     }
                 }
                 if freshness.behind.swap(follower.behind, Ordering::Relaxed) != follower.behind {
-                    follower.say_so();
+                    follower.log_transition();
                 }
             }
             Err(error) => {
-                tracing::warn!(kind = kind.name(), error = %chain(&error), "watch failed, trying again");
+                tracing::warn!(kind = kind.name(), error = %display_chain(&error), "watch failed, trying again");
                 freshness.failed(clock.now());
             }
         }
@@ -180,40 +180,40 @@ fn seen<W: Resource>(event: &Event<W>) -> u64 {
 }
 
 /// The store of one watch, and the state for computing what an event changed.
-pub(super) struct Follower<F, C> {
+pub(super) struct StoreWriter<F, C> {
     kind: Kind,
-    store: Store<F>,
+    store: ObjectStore<F>,
     convert: C,
     /// The name of each namespace, stored once.
-    namespaces: Pool<str>,
+    namespaces: Interner<str>,
     places: Places,
     /// The list in progress; the previous one is served until it is complete.
     listing: Listing<F>,
     /// Objects that have moved up within the limit and are to be fetched.
-    wanted: Keys,
+    wanted: ObjectRefs,
     /// The last list, or an event since, contained something older than what was served.
     behind: bool,
 }
 
 /// A list in progress.
 struct Listing<F> {
-    objects: Objects<F>,
+    objects: ObjectSet<F>,
     places: Places,
     /// Objects beyond the limit of their namespace, with their revision.
-    beyond: BTreeMap<Key, u64>,
+    beyond: BTreeMap<ObjectRef, u64>,
 }
 
 impl<F> Listing<F> {
     fn new(places: Places) -> Self {
-        Self { objects: Objects::new(), places, beyond: BTreeMap::new() }
+        Self { objects: ObjectSet::new(), places, beyond: BTreeMap::new() }
     }
 
     /// Whether there is a place for the object. It may displace another one.
     fn admits(&mut self, claimant: &Claimant, revision: u64) -> bool {
         let key = claimant.key.clone();
         match self.places.take(claimant) {
-            Place::Beyond => drop(self.beyond.insert(key, revision)),
-            Place::Within(displaced) => {
+            Admission::Beyond => drop(self.beyond.insert(key, revision)),
+            Admission::Within(displaced) => {
                 let displaced = displaced.and_then(|key| self.objects.take(&key));
                 self.beyond.extend(displaced.map(|object| (object.0.key.clone(), object.0.revision)));
                 return true;
@@ -223,18 +223,18 @@ impl<F> Listing<F> {
     }
 }
 
-impl<F, C> Follower<F, C> {
+impl<F, C> StoreWriter<F, C> {
     /// `limit` is the maximum number of objects in a namespace.
-    pub(super) fn new(kind: Kind, store: Store<F>, convert: C, limit: Option<usize>) -> Self {
+    pub(super) fn new(kind: Kind, store: ObjectStore<F>, convert: C, limit: Option<usize>) -> Self {
         let places = Places::new(limit);
         let listing = Listing::new(places.empty());
-        let namespaces = Pool::default();
-        Self { kind, store, convert, namespaces, places, listing, wanted: Keys::new(), behind: false }
+        let namespaces = Interner::default();
+        Self { kind, store, convert, namespaces, places, listing, wanted: ObjectRefs::new(), behind: false }
     }
 
-    fn take<W: Resource>(&mut self, event: Event<W>) -> Vec<Report<F>>
+    fn apply_event<W: Resource>(&mut self, event: Event<W>) -> Vec<Report<F>>
     where
-        C: Fn(W, &Key) -> Result<F, Box<InvalidObject>>,
+        C: Fn(W, &ObjectRef) -> Result<F, Box<InvalidObject>>,
     {
         match event {
             Event::Init => {
@@ -247,10 +247,10 @@ impl<F, C> Follower<F, C> {
                 if !self.listing.admits(&self.claimant(object.meta()), revision(&object)) {
                     return Vec::new();
                 }
-                match self.keep(object) {
+                match self.encode(object) {
                     Ok(object) => {
                         let newer = self.newer_than(&object);
-                        self.listing.objects.insert(ByKey(newer.unwrap_or(object)));
+                        self.listing.objects.insert(ByRef(newer.unwrap_or(object)));
                         Vec::new()
                     }
                     Err(invalid) => vec![self.undecodable(&invalid)],
@@ -263,7 +263,7 @@ impl<F, C> Follower<F, C> {
                 self.wanted.remove(&self.key(object.meta()));
                 self.store.undecodables().remove(&self.key(object.meta()));
                 let was_beyond = self.store.beyond().remove(&self.key(object.meta()));
-                let seen = was_beyond.then(|| Report::Seen(revision(&object)));
+                let seen = was_beyond.then(|| Report::Undecodable(revision(&object)));
                 self.remove(object.meta()).into_iter().chain(seen).collect()
             }
         }
@@ -277,29 +277,29 @@ impl<F, C> Follower<F, C> {
         self.wanted.clear();
         let known = std::mem::replace(&mut *self.store.beyond(), beyond.keys().cloned().collect());
         let told = beyond.into_iter().map(|(key, revision)| {
-            if known.contains(&key) { Report::Seen(revision) } else { Report::Absent(key, revision) }
+            if known.contains(&key) { Report::Undecodable(revision) } else { Report::Absent(key, revision) }
         });
         let before = self.store.replace(objects);
-        differences(before, &self.store).into_iter().chain(told).chain([Report::Listed]).collect()
+        differences(before, &self.store).into_iter().chain(told).chain([Report::ListDone]).collect()
     }
 
     fn apply<W: Resource>(&mut self, object: W) -> Vec<Report<F>>
     where
-        C: Fn(W, &Key) -> Result<F, Box<InvalidObject>>,
+        C: Fn(W, &ObjectRef) -> Result<F, Box<InvalidObject>>,
     {
         let (made_at, claimant) = (made_at(object.meta()), self.claimant(object.meta()));
         let key = claimant.key.clone();
         let mut reports = match self.places.take(&claimant) {
-            Place::Beyond => {
+            Admission::Beyond => {
                 self.store.beyond().insert(key.clone());
                 return vec![Report::Absent(key, revision(&object))];
             }
-            Place::Within(displaced) => displaced.map(|key| self.displace(key)).unwrap_or_default(),
+            Admission::Within(displaced) => displaced.map(|key| self.displace(key)).unwrap_or_default(),
         };
         self.wanted.remove(&key);
         self.store.beyond().remove(&key);
         self.store.undecodables().remove(&key);
-        match self.keep(object) {
+        match self.encode(object) {
             Ok(object) if self.newer_than(&object).is_some() => {}
             Ok(object) => {
                 let before = self.store.put(Arc::clone(&object));
@@ -314,7 +314,7 @@ impl<F, C> Follower<F, C> {
     }
 
     /// Another object has displaced it.
-    fn displace(&mut self, key: Key) -> Vec<Report<F>> {
+    fn displace(&mut self, key: ObjectRef) -> Vec<Report<F>> {
         self.wanted.remove(&key);
         self.store.beyond().insert(key.clone());
         let Some(before) = self.store.take(&key) else { return Vec::new() };
@@ -327,19 +327,19 @@ impl<F, C> Follower<F, C> {
     }
 
     /// The object in its stored form. Its key is shared with the stored one, if there is one.
-    fn keep<W: Resource>(&self, object: W) -> Result<Arc<Kept<F>>, Box<InvalidObject>>
+    fn encode<W: Resource>(&self, object: W) -> Result<Arc<StoredObject<F>>, Box<InvalidObject>>
     where
-        C: Fn(W, &Key) -> Result<F, Box<InvalidObject>>,
+        C: Fn(W, &ObjectRef) -> Result<F, Box<InvalidObject>>,
     {
         let (key, revision) = (self.key(object.meta()), revision(&object));
         let key = self.store.kept(&key).map_or(key, |known| known.key.clone());
         let object = (self.convert)(object, &key)?;
-        Ok(Arc::new(Kept { key, revision, object }))
+        Ok(Arc::new(StoredObject { key, revision, object }))
     }
 
-    fn key(&self, metadata: &ObjectMeta) -> Key {
+    fn key(&self, metadata: &ObjectMeta) -> ObjectRef {
         let text = |part: &Option<String>| part.as_deref().unwrap_or_default().into();
-        Key { namespace: self.namespaces.shared(text(&metadata.namespace)), name: text(&metadata.name) }
+        ObjectRef { namespace: self.namespaces.shared(text(&metadata.namespace)), name: text(&metadata.name) }
     }
 
     /// Logs and reports the object, so that callers that wait for this revision continue.
@@ -359,13 +359,13 @@ impl<F, C> Follower<F, C> {
 
     /// The served object, if it is newer than `object`. A newer served object is never replaced: an API server that is
     /// stale, or whose data was restored, returns older ones.
-    fn newer_than(&mut self, object: &Kept<F>) -> Option<Arc<Kept<F>>> {
+    fn newer_than(&mut self, object: &StoredObject<F>) -> Option<Arc<StoredObject<F>>> {
         let newer = self.store.kept(&object.key).filter(|known| known.revision > object.revision);
         self.behind |= newer.is_some();
         newer
     }
 
-    fn say_so(&self) {
+    fn log_transition(&self) {
         let kind = self.kind.name();
         if self.behind {
             tracing::error!(
@@ -390,23 +390,23 @@ pub(super) enum Report<F> {
     /// An object differs.
     Change {
         /// The object as it was served before the change.
-        before: Option<Arc<Kept<F>>>,
+        before: Option<Arc<StoredObject<F>>>,
         /// The object as it is served after the change.
-        after: Option<Arc<Kept<F>>>,
+        after: Option<Arc<StoredObject<F>>>,
         /// When the change was made, if known.
         made_at: Option<Timestamp>,
     },
     /// A revision that changes nothing.
-    Seen(u64),
+    Undecodable(u64),
     /// An object, at this revision, that is treated as absent because it is beyond the limit of its namespace, or
     /// because it cannot be decoded.
-    Absent(Key, u64),
+    Absent(ObjectRef, u64),
     /// The store contains a complete list.
-    Listed,
+    ListDone,
 }
 
 /// The changes by a new complete list.
-fn differences<F>(mut before: Objects<F>, store: &Store<F>) -> Vec<Report<F>> {
+fn differences<F>(mut before: ObjectSet<F>, store: &ObjectStore<F>) -> Vec<Report<F>> {
     let change = |before, after| Report::Change { before, after, made_at: None };
     let mut changes = Vec::new();
     for after in store.read().iter() {

@@ -34,7 +34,7 @@ impl<C: Clock> Context<C> {
         });
         match api.patch_status(&object.name_any(), &write_params::apply(), &Patch::Apply(&patch)).await {
             Ok(answer) => {
-                self.written.record(&answer);
+                self.expectations.record(&answer);
                 self.status_is_written(object);
                 Ok(())
             }

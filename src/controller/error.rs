@@ -35,7 +35,7 @@ pub(crate) enum Error {
     },
     /// The delivered Secret changed between two reads.
     #[error("{object} changed while it was reconciled")]
-    Unsettled {
+    Conflict {
         /// Kind, namespace and name.
         object: String,
     },
@@ -44,7 +44,7 @@ pub(crate) enum Error {
 impl Error {
     /// Whether the object has changed since it was read.
     pub(super) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Unsettled { .. }) || self.answer().is_some_and(|answer| answer.code == 409)
+        matches!(self, Self::Conflict { .. }) || self.answer().is_some_and(|answer| answer.code == 409)
     }
 
     /// The status with which the API server rejects a valid request: a quota, an admission policy, a missing
@@ -71,7 +71,7 @@ impl Error {
                 kube::Error::Api(status) => Some(status.as_ref()),
                 _ => None,
             },
-            Self::Hash { .. } | Self::Unsettled { .. } => None,
+            Self::Hash { .. } | Self::Conflict { .. } => None,
         }
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     fn the_log_has_the_message_and_the_reason_of_the_api_server() {
         let (message, reason) = ("secrets is forbidden".to_owned(), "Forbidden".to_owned());
         let status = Status { message, reason, code: 403, ..Status::default() };
-        let said = crate::util::error_chain::chain(&kube::Error::Api(Box::new(status)));
+        let said = crate::util::error_chain::display_chain(&kube::Error::Api(Box::new(status)));
         assert_eq!(said, "ApiError: secrets is forbidden: Forbidden");
     }
 

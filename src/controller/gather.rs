@@ -3,11 +3,11 @@
 use kube::{Resource, ResourceExt};
 
 use super::Context;
-use super::runtime::propagation::needed;
+use super::runtime::propagation::required_revisions;
 use crate::api::authority::narrow;
 use crate::api::client_secret::{Version, VersionState};
 use crate::api::{Application, ClientSecret, ServiceUser};
-use crate::cache::{Key, Line};
+use crate::cache::{Claimants, ObjectRef};
 use crate::clock::Clock;
 use crate::plan::application::{self, Closed, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
@@ -32,7 +32,11 @@ impl ApplicationFacts {
             user: self.user.as_deref(),
             authority: &self.authority,
             client_id_taken_by: self.client_id_taken_by.clone(),
-            served: context.propagation.is_served(needed(application, self.user.as_deref(), &context.model)),
+            served: context.propagation.is_served(required_revisions(
+                application,
+                self.user.as_deref(),
+                &context.cache,
+            )),
             secrets,
             secrets_limit: context.settings.policy.limit,
             token_lifetime_max_seconds: context.settings.token_lifetime_max.as_secs(),
@@ -49,17 +53,17 @@ impl<C: Clock> Context<C> {
 
     pub(super) fn application_facts(&self, application: &Application) -> ApplicationFacts {
         let namespace = application.namespace().unwrap_or_default();
-        let user = self.model.user(&Key::new(&namespace, &application.spec.service_user_ref.name));
-        let authority = user.as_ref().map(|user| self.model.membership(user).authority).unwrap_or_default();
-        ApplicationFacts { user, authority, client_id_taken_by: self.model.client_id_holder(application) }
+        let user = self.cache.user(&ObjectRef::new(&namespace, &application.spec.service_user_ref.name));
+        let authority = user.as_ref().map(|user| self.cache.membership(user).authority).unwrap_or_default();
+        ApplicationFacts { user, authority, client_id_taken_by: self.cache.client_id_holder(application) }
     }
 
     /// The number of the application's active ClientSecrets, and of all its ClientSecrets.
     pub(super) fn secret_counts(&self, application: &Application) -> (usize, usize) {
         let now = self.clock.now();
-        let key = Key::of(application);
-        let all = self.model.relations().secrets_of_application.get(&key).map_or(0, Line::len);
-        let counted = self.model.secrets_of(&key);
+        let key = ObjectRef::of(application);
+        let all = self.cache.relations().secrets_of_application.get(&key).map_or(0, Claimants::len);
+        let counted = self.cache.secrets_of(&key);
         let policy = &self.settings.policy;
         let active = counted.iter().filter_map(|kept| kept.live()).filter(|secret| {
             let versions = secret.status.iter().flat_map(|status| &status.versions);
@@ -72,8 +76,8 @@ impl<C: Clock> Context<C> {
 
     pub(super) fn application_state(&self, secret: &ClientSecret) -> ApplicationState {
         let namespace = secret.namespace().unwrap_or_default();
-        let key = Key::new(&namespace, &secret.spec.application_ref.name);
-        let Some(found) = self.model.application(&key) else { return ApplicationState::Missing };
+        let key = ObjectRef::new(&namespace, &secret.spec.application_ref.name);
+        let Some(found) = self.cache.application(&key) else { return ApplicationState::Missing };
         let facts = self.application_facts(&found);
         let client_id = found.spec.claimed_client_id(&found.metadata);
         // A stale replica finds the application by the client id in its status. So the status must contain the client
@@ -99,10 +103,10 @@ impl<C: Clock> Context<C> {
     /// The rank of the secret among the active ones of its application (last if it is inactive), and whether another
     /// ClientSecret has precedence for the name of its Secret.
     pub(super) fn place(&self, secret: &ClientSecret) -> (usize, bool) {
-        let key = Key::of(secret);
-        let application = key.beside(&secret.spec.application_ref.name);
-        let delivered = key.beside(secret.spec.secret_name(&secret.metadata));
-        let relations = self.model.relations();
+        let key = ObjectRef::of(secret);
+        let application = key.sibling(&secret.spec.application_ref.name);
+        let delivered = key.sibling(secret.spec.secret_name(&secret.metadata));
+        let relations = self.cache.relations();
         let siblings = relations.secrets_that_count(&application);
         let rank = siblings.iter().position(|sibling| sibling.key == key).unwrap_or(siblings.len());
         let first = relations.first_claimant_of_secret(&delivered);

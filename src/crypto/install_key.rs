@@ -17,7 +17,7 @@ use crate::crypto::verifier::{HASH_LEN, SALT_LEN, Verifier};
 
 /// What a hash costs: as much as the entropy of the value asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Strength {
+pub enum HashCost {
     /// A generated value has 256 random bits, so no amount of memory makes guessing it any less possible; what the cost
     /// would buy is a lever for flooding the endpoint. So it is the least that Argon2 allows.
     Generated,
@@ -25,7 +25,7 @@ pub enum Strength {
     Imported,
 }
 
-impl Strength {
+impl HashCost {
     /// Every strength.
     pub(super) const ALL: [Self; 2] = [Self::Generated, Self::Imported];
 
@@ -166,7 +166,7 @@ impl InstallKeys {
     ///
     /// # Errors
     /// [`InstallKeyError::Hash`] when Argon2 refuses its input.
-    pub fn hash(&self, value: &str, uid: [u8; 16], strength: Strength) -> Result<String, InstallKeyError> {
+    pub fn hash(&self, value: &str, uid: [u8; 16], strength: HashCost) -> Result<String, InstallKeyError> {
         let key = self.current().ok_or(InstallKeyError::NoCurrent)?;
         let salt = random::bytes::<SALT_LEN>();
         let hash = argon2id(key, strength, value, uid, &salt).ok_or(InstallKeyError::Hash)?;
@@ -183,7 +183,7 @@ impl InstallKeys {
     }
 
     /// Does the work of [`InstallKeys::verify`] for a credential that has no verifier, so that both take alike.
-    pub fn verify_nothing(&self, value: &str, strength: Strength) {
+    pub fn dummy_verify(&self, value: &str, strength: HashCost) {
         if let Some(key) = self.current() {
             let _ = std::hint::black_box(argon2id(key, strength, value, [0; 16], &[0; SALT_LEN]));
         }
@@ -205,7 +205,7 @@ impl InstallKeys {
 
 fn argon2id(
     key: &InstallKey,
-    strength: Strength,
+    strength: HashCost,
     value: &str,
     uid: [u8; 16],
     salt: &[u8],
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_value_verifies_for_its_own_object_only() {
         let keys = InstallKeys::generate().unwrap();
-        let verifier = keys.hash(VALUE, UID, Strength::Generated).unwrap();
+        let verifier = keys.hash(VALUE, UID, HashCost::Generated).unwrap();
         assert!(keys.verify(&verifier, VALUE, UID));
         assert!(!keys.verify(&verifier, "another value", UID));
         assert!(!keys.verify(&verifier, VALUE, [8; 16]), "copied to another object it verifies nothing");
@@ -248,7 +248,7 @@ mod tests {
     fn a_verifier_made_without_the_install_key_verifies_nothing() {
         let ours = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [1; 32]).unwrap()], "AAAAAAAA").unwrap();
         let theirs = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [2; 32]).unwrap()], "AAAAAAAA").unwrap();
-        let forged = theirs.hash(VALUE, UID, Strength::Generated).unwrap();
+        let forged = theirs.hash(VALUE, UID, HashCost::Generated).unwrap();
         assert!(theirs.verify(&forged, VALUE, UID));
         assert!(!ours.verify(&forged, VALUE, UID));
     }
@@ -257,10 +257,10 @@ mod tests {
     fn old_keys_go_on_verifying_and_the_current_one_makes_new_verifiers() {
         let key = |id, byte| InstallKey::new(id, [byte; 32]).unwrap();
         let before = InstallKeys::new(vec![key("oldoldol", 1)], "oldoldol").unwrap();
-        let verifier = before.hash(VALUE, UID, Strength::Generated).unwrap();
+        let verifier = before.hash(VALUE, UID, HashCost::Generated).unwrap();
         let both = InstallKeys::new(vec![key("newnewne", 2), key("oldoldol", 1)], "newnewne").unwrap();
         assert!(both.verify(&verifier, VALUE, UID));
-        assert!(both.hash(VALUE, UID, Strength::Generated).unwrap().starts_with("g1.newnewne."));
+        assert!(both.hash(VALUE, UID, HashCost::Generated).unwrap().starts_with("g1.newnewne."));
         let after = InstallKeys::new(vec![key("newnewne", 2)], "newnewne").unwrap();
         assert!(!after.verify(&verifier, VALUE, UID));
         assert!(both.knows_key_of(&verifier) && !after.knows_key_of(&verifier));
@@ -271,7 +271,7 @@ mod tests {
         // Computed with argon2-cffi 25.1 (the C library): secret = [3; 32], associated data = [4; 16].
         // $argon2id$v=19$m=8,t=1,p=1,keyid=AAAAAAAA$AgICAgICAgICAgICAgICAg$WAtIUkhtbWizWMk4iVWRH4JL/7xR+LHhkN9rBl2LOxQ
         let hash = STANDARD_NO_PAD.decode("WAtIUkhtbWizWMk4iVWRH4JL/7xR+LHhkN9rBl2LOxQ").unwrap().try_into().unwrap();
-        let verifier = Verifier { strength: Strength::Generated, key_id: "AAAAAAAA", salt: [2; 16], hash }.text();
+        let verifier = Verifier { strength: HashCost::Generated, key_id: "AAAAAAAA", salt: [2; 16], hash }.text();
         let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [3; 32]).unwrap()], "AAAAAAAA").unwrap();
         assert!(keys.verify(&verifier, VALUE, [4; 16]));
     }
@@ -279,11 +279,11 @@ mod tests {
     #[test]
     fn an_imported_value_costs_what_a_password_does() {
         let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [1; 32]).unwrap()], "AAAAAAAA").unwrap();
-        let verifier = keys.hash("3@rn0i+0y5j%2BB8_n:~/=", UID, Strength::Imported).unwrap();
+        let verifier = keys.hash("3@rn0i+0y5j%2BB8_n:~/=", UID, HashCost::Imported).unwrap();
         assert!(verifier.starts_with("i1.AAAAAAAA."), "{verifier}");
         assert!(keys.verify(&verifier, "3@rn0i+0y5j%2BB8_n:~/=", UID));
         assert!(!keys.verify(&verifier, "3@rn0i+0y5j+B8_n:~/=", UID));
-        assert_eq!(Strength::of(&verifier), Some(Strength::Imported));
+        assert_eq!(HashCost::of(&verifier), Some(HashCost::Imported));
         assert!(!keys.verify(&verifier.replace("i1.", "g1."), "3@rn0i+0y5j%2BB8_n:~/=", UID), "at another cost");
     }
 
@@ -291,8 +291,8 @@ mod tests {
     fn two_verifiers_of_one_value_differ_by_their_salt() {
         let keys = InstallKeys::generate().unwrap();
         assert_ne!(
-            keys.hash(VALUE, UID, Strength::Generated).unwrap(),
-            keys.hash(VALUE, UID, Strength::Generated).unwrap()
+            keys.hash(VALUE, UID, HashCost::Generated).unwrap(),
+            keys.hash(VALUE, UID, HashCost::Generated).unwrap()
         );
     }
 

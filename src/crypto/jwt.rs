@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
-use crate::crypto::keyset::KeySet;
+use crate::crypto::keyset::JwkSet;
 use crate::crypto::signing::{SigningKey, SigningKeyError, TokenType};
 
 /// Why a token could not be made.
@@ -68,7 +68,7 @@ fn unsigned<T: Serialize>(header: &str, claims: &T) -> Result<UnsignedJwt, JwtEr
 
 /// Why a text is not an access token signed by one of our keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum NotOurs {
+pub enum InvalidToken {
     /// No key of ours writes this header.
     #[error("the header is not that of an access token of ours")]
     Header,
@@ -84,19 +84,19 @@ pub enum NotOurs {
 /// longer published verifies nothing.
 ///
 /// # Errors
-/// [`NotOurs`]
-pub fn verify_access_token(keys: &KeySet, token: &[u8]) -> Result<Vec<u8>, NotOurs> {
+/// [`InvalidToken`]
+pub fn verify_access_token(keys: &JwkSet, token: &[u8]) -> Result<Vec<u8>, InvalidToken> {
     let dots = |byte: &u8| *byte == b'.';
     let mut parts = token.splitn(3, dots);
     let (header, claims) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let signature = parts.next().unwrap_or_default();
-    let key = keys.keys().find(|key| key.writes_access_token_header(header)).ok_or(NotOurs::Header)?;
-    let signed = token.get(..header.len() + 1 + claims.len()).ok_or(NotOurs::Signature)?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| NotOurs::Signature)?;
+    let key = keys.keys().find(|key| key.writes_access_token_header(header)).ok_or(InvalidToken::Header)?;
+    let signed = token.get(..header.len() + 1 + claims.len()).ok_or(InvalidToken::Signature)?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| InvalidToken::Signature)?;
     if !keys.is_verified(token, || key.verifies(signed, &signature)) {
-        return Err(NotOurs::Signature);
+        return Err(InvalidToken::Signature);
     }
-    URL_SAFE_NO_PAD.decode(claims).map_err(|_| NotOurs::Signature)
+    URL_SAFE_NO_PAD.decode(claims).map_err(|_| InvalidToken::Signature)
 }
 
 #[cfg(test)]
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn what_a_key_of_ours_signed_is_read_back() {
         let keys = [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::Es256].map(key);
-        let set = KeySet::new(keys.clone());
+        let set = JwkSet::new(keys.clone());
         for key in &keys {
             for typ in [TokenType::AccessToken, TokenType::Jwt] {
                 let token = signed_as(typ, key);
@@ -134,7 +134,7 @@ mod tests {
     fn a_token_that_is_changed_anywhere_is_not_ours() {
         for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
             let key = key(algorithm);
-            let set = KeySet::new([key.clone()]);
+            let set = JwkSet::new([key.clone()]);
             let token = signed(&key).into_bytes();
             for at in 0..token.len() {
                 let mut changed = token.clone();
@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn another_key_and_another_header_are_not_ours() {
         let (ours, another) = (key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
-        let set = KeySet::new([ours.clone()]);
+        let set = JwkSet::new([ours.clone()]);
         let foreign = signed(&another);
-        assert_eq!(verify_access_token(&set, foreign.as_bytes()), Err(NotOurs::Header));
+        assert_eq!(verify_access_token(&set, foreign.as_bytes()), Err(InvalidToken::Header));
         let kid = ours.kid();
         for header in [
             format!(r#"{{"typ":"jwt","alg":"ES256","kid":"{kid}"}}"#),
@@ -167,13 +167,13 @@ mod tests {
             let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(r#"{"sub":"x"}"#));
             let signature = URL_SAFE_NO_PAD.encode(ours.sign(signed.as_bytes()).unwrap());
             let token = format!("{signed}.{signature}");
-            assert_eq!(verify_access_token(&set, token.as_bytes()), Err(NotOurs::Header), "{token}");
+            assert_eq!(verify_access_token(&set, token.as_bytes()), Err(InvalidToken::Header), "{token}");
         }
         // The header of one of our keys, and the signature of another key.
         let claims = foreign.split_once('.').unwrap().1;
         let mixed = format!("{}.{claims}", ours.access_token_header(TokenType::AccessToken));
-        assert_eq!(verify_access_token(&set, mixed.as_bytes()), Err(NotOurs::Signature));
-        assert_eq!(verify_access_token(&KeySet::new([]), foreign.as_bytes()), Err(NotOurs::Header));
+        assert_eq!(verify_access_token(&set, mixed.as_bytes()), Err(InvalidToken::Signature));
+        assert_eq!(verify_access_token(&JwkSet::new([]), foreign.as_bytes()), Err(InvalidToken::Header));
     }
 
     #[test]

@@ -13,7 +13,7 @@ const REMEMBERED: usize = 4096;
 
 /// Signing keys with their JWKS document, built once and replaced atomically.
 #[derive(Debug)]
-pub struct KeySet {
+pub struct JwkSet {
     keys: Vec<Arc<SigningKey>>,
     algorithms: Vec<SigningAlgorithm>,
     document: Vec<u8>,
@@ -22,7 +22,7 @@ pub struct KeySet {
     verified: Box<[Mutex<Mac>]>,
 }
 
-impl KeySet {
+impl JwkSet {
     /// The keys in order of preference: the first of each algorithm signs, all of them are published. Duplicates are
     /// ignored.
     #[must_use]
@@ -102,7 +102,7 @@ mod tests {
     fn the_first_key_of_an_algorithm_signs_and_all_are_published() {
         let (rsa, new, old) =
             (key(SigningAlgorithm::Rs256), key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
-        let set = KeySet::new([rsa.clone(), new.clone(), old.clone(), new.clone()]);
+        let set = JwkSet::new([rsa.clone(), new.clone(), old.clone(), new.clone()]);
         assert_eq!(set.signing_key(SigningAlgorithm::Es256).unwrap().kid(), new.kid());
         assert_eq!(set.algorithms(), [SigningAlgorithm::Es256, SigningAlgorithm::Rs256]);
         let document: serde_json::Value = serde_json::from_slice(set.document()).unwrap();

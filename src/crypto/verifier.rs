@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::install_key::{KEY_ID_LEN, Strength};
+use super::install_key::{HashCost, KEY_ID_LEN};
 
 /// Bytes of the salt, as RFC 9106 §3.1 recommends.
 pub(super) const SALT_LEN: usize = 16;
@@ -17,7 +17,7 @@ pub(super) const HASH_LEN: usize = 32;
 /// What a verifier contains.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Verifier<'a> {
-    pub(super) strength: Strength,
+    pub(super) strength: HashCost,
     pub(super) key_id: &'a str,
     pub(super) salt: [u8; SALT_LEN],
     pub(super) hash: [u8; HASH_LEN],
@@ -27,7 +27,7 @@ impl<'a> Verifier<'a> {
     /// Reads a verifier; `None`: [`Verifier::text`] does not write this text.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let (strength, rest) = text.split_once('.')?;
-        let strength = Strength::ALL.into_iter().find(|known| known.name() == strength)?;
+        let strength = HashCost::ALL.into_iter().find(|known| known.name() == strength)?;
         let (key_id, bytes) = rest.split_at_checked(KEY_ID_LEN)?;
         let mut both = [0; SALT_LEN + HASH_LEN];
         let length = URL_SAFE_NO_PAD.decode_slice(bytes.strip_prefix('.')?, &mut both).ok()?;
@@ -56,7 +56,7 @@ mod tests {
         fn what_is_written_is_read_back_and_nothing_else(
             imported: bool, key_id in "[A-Za-z0-9]{8}", salt: [u8; SALT_LEN], hash: [u8; HASH_LEN], at in 0_usize..76,
         ) {
-            let strength = if imported { Strength::Imported } else { Strength::Generated };
+            let strength = if imported { HashCost::Imported } else { HashCost::Generated };
             let verifier = Verifier { strength, key_id: &key_id, salt, hash };
             let text = verifier.text();
             prop_assert_eq!(text.len(), 76);
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn another_form_is_refused() {
-        let text = Verifier { strength: Strength::Generated, key_id: "AAAAAAAA", salt: [1; 16], hash: [2; 32] }.text();
+        let text = Verifier { strength: HashCost::Generated, key_id: "AAAAAAAA", salt: [1; 16], hash: [2; 32] }.text();
         for (from, to) in [("g1", "g2"), ("g1", "G1"), ("g1", ""), ("AQ", "+Q"), ("AQ", "é"), ("AAAAAAAA", "AAAAAAA")]
         {
             let other = text.replacen(from, to, 1);

@@ -9,11 +9,11 @@ use super::Settings;
 use super::client::{self, ExplainedClient, Holds};
 use super::permissions::permits_at;
 use super::secret::Secret;
-use super::snapshot::{CallerFacts, Facts};
+use super::snapshot::{CallerFacts, Snapshot};
 use super::status::Standing;
 use crate::api::ClientSecret;
 use crate::api::application::EffectivePermission;
-use crate::api::client_secret::Use;
+use crate::api::client_secret::Usage;
 
 /// The explanation of an API.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,7 +66,7 @@ pub(super) struct Reaching {
     pub(super) scopes: BTreeSet<String>,
     /// Allowed purposes; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) uses: Option<Vec<Use>>,
+    pub(super) uses: Option<Vec<Usage>>,
     /// Allowed source networks; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) networks: Option<Vec<String>>,
@@ -102,7 +102,7 @@ pub(super) fn explain(audience: &str, facts: &CallerFacts, settings: &Settings, 
 }
 
 /// The client as a caller; `None`: it has no permission there.
-fn caller(audience: &str, facts: &Facts, client: &ExplainedClient) -> Option<Caller> {
+fn caller(audience: &str, facts: &Snapshot, client: &ExplainedClient) -> Option<Caller> {
     let scopes: BTreeSet<String> = match &client.holds {
         Holds::Known(held) => {
             let here = held.permissions.iter().filter(|held| held.audience == audience);
@@ -116,7 +116,7 @@ fn caller(audience: &str, facts: &Facts, client: &ExplainedClient) -> Option<Cal
     // Both lists have the same objects in the same order.
     let secrets = facts.secrets.iter().zip(&client.client_secrets);
     let client_secrets: Vec<_> = secrets
-        .filter(|(secret, _)| [Use::Token, Use::Direct].into_iter().any(|purpose| secret.spec.is_for(purpose)))
+        .filter(|(secret, _)| [Usage::Token, Usage::Direct].into_iter().any(|purpose| secret.spec.is_for(purpose)))
         .filter_map(|(secret, explained)| {
             let left = match &client.holds {
                 Holds::Known(_) => of_secret(audience, explained),

@@ -8,7 +8,7 @@ use super::Settings;
 use super::group::{Group, groups};
 use super::permissions::{Narrowed, Origin};
 use super::secret::{Secret, Siblings};
-use super::snapshot::{Facts, full_name};
+use super::snapshot::{Snapshot, full_name};
 use super::status::{Standing, StatusAge};
 use super::user::{self, User};
 use crate::api::application::EffectivePermission;
@@ -72,7 +72,7 @@ pub(super) enum Holds {
 }
 
 /// Explains a client from its objects.
-pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> ExplainedClient {
+pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> ExplainedClient {
     let application = &facts.application;
     let membership = membership(facts, settings);
     let users = membership.as_ref().map(|membership| &membership.authority);
@@ -115,7 +115,7 @@ pub(super) fn explain(facts: &Facts, settings: &Settings, now: Timestamp) -> Exp
 }
 
 /// The result of the groups; `None`: the caller may not read them. Without a service user there are no permissions.
-fn membership(facts: &Facts, settings: &Settings) -> Option<Membership> {
+fn membership(facts: &Snapshot, settings: &Settings) -> Option<Membership> {
     let groups = facts.groups.as_ref()?;
     Some(match &facts.user {
         Some(user) => resolve(&user.spec, &facts.namespace, settings.namespace_location, |name| groups.get(name)),
@@ -123,7 +123,7 @@ fn membership(facts: &Facts, settings: &Settings) -> Option<Membership> {
     })
 }
 
-fn observed<'a>(facts: &'a Facts, authority: &'a Authority, settings: &Settings, now: Timestamp) -> Observed<'a> {
+fn observed<'a>(facts: &'a Snapshot, authority: &'a Authority, settings: &Settings, now: Timestamp) -> Observed<'a> {
     Observed {
         application: &facts.application,
         user: facts.user.as_ref(),
@@ -138,7 +138,7 @@ fn observed<'a>(facts: &'a Facts, authority: &'a Authority, settings: &Settings,
     }
 }
 
-fn taken_by(facts: &Facts) -> Option<String> {
+fn taken_by(facts: &Snapshot) -> Option<String> {
     if facts.is_subject {
         return Some("a ServiceUser".to_owned());
     }
@@ -146,7 +146,7 @@ fn taken_by(facts: &Facts) -> Option<String> {
     Some(format!("Application {first}"))
 }
 
-fn ready(facts: &Facts, settings: &Settings, now: Timestamp) -> Standing {
+fn ready(facts: &Snapshot, settings: &Settings, now: Timestamp) -> Standing {
     let deleting =
         |message: &str| Standing { in_force: false, reason: DELETING.to_owned(), message: message.to_owned() };
     if is_terminating(&facts.application.metadata) {
@@ -160,7 +160,7 @@ fn ready(facts: &Facts, settings: &Settings, now: Timestamp) -> Standing {
 
 /// Whether status is up to date, and the epoch in an updated status.
 fn status_age(
-    facts: &Facts,
+    facts: &Snapshot,
     authority: Option<&Authority>,
     settings: &Settings,
     now: Timestamp,
@@ -175,12 +175,12 @@ fn status_age(
     (age, wanted.map_or(told.epoch, |wanted| wanted.epoch))
 }
 
-fn told(facts: &Facts) -> Vec<EffectivePermission> {
+fn told(facts: &Snapshot) -> Vec<EffectivePermission> {
     facts.application.status.as_ref().and_then(|status| status.permissions.clone()).unwrap_or_default()
 }
 
 /// According to status, the operator runs with another limit than the given one.
-fn other_limit(facts: &Facts, settings: &Settings) -> Option<String> {
+fn other_limit(facts: &Snapshot, settings: &Settings) -> Option<String> {
     let limit = facts.application.status.as_ref()?.secrets.as_ref()?.limit;
     let given = settings.secrets_per_application;
     (i64::try_from(given) != Ok(limit)).then(|| {

@@ -15,12 +15,12 @@ use kube::{Api, Client, Resource, ResourceExt};
 use super::access_group::{Checked, Right};
 use super::claims::{Claims, ClientName};
 use super::error::ExplainError;
-use super::snapshot::{Facts, Groups, TokenFacts, claimants, full_name};
+use super::snapshot::{Groups, Snapshot, TokenFacts, claimants, full_name};
 use crate::api::names::GROUP;
 use crate::api::precedence::Seniority;
 use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
-use list::{Listed, is_forbidden};
+use list::{ListResult, is_forbidden};
 
 /// Reads objects, and records what could not be read.
 pub(super) struct Reader {
@@ -36,7 +36,7 @@ impl Reader {
     }
 
     /// The objects of a client; `None`: no Application has that id or name.
-    pub(super) async fn client(&mut self, named: &ClientName) -> Result<Option<Facts>, ExplainError> {
+    pub(super) async fn client(&mut self, named: &ClientName) -> Result<Option<Snapshot>, ExplainError> {
         let applications = self.applications(named).await?;
         let application = find(&applications, named, self.client.default_namespace())?;
         let Some(application) = application else { return Ok(None) };
@@ -44,7 +44,7 @@ impl Reader {
         let client_id = application.spec.claimed_client_id(&application.metadata);
         let user = self.user(&namespace, &application.spec.service_user_ref.name).await?;
         let asks_for_groups = user.as_ref().is_some_and(|user| user.spec.groups.iter().flatten().next().is_some());
-        Ok(Some(Facts {
+        Ok(Some(Snapshot {
             claimants: claimants(&applications, client_id).into_iter().map(full_name).collect(),
             is_subject: match &application.spec.client_id {
                 Some(chosen) => self.is_subject(&namespace, chosen).await?,
@@ -75,8 +75,8 @@ impl Reader {
     /// The AccessGroup with this name.
     pub(super) async fn access_group(&mut self, name: &str) -> Result<Option<AccessGroup>, ExplainError> {
         match self.list::<AccessGroup>(Api::all(self.client.clone()), &named(name)).await? {
-            Listed::Objects(groups) => Ok(groups.into_iter().next()),
-            Listed::Forbidden => Err(ExplainError::Forbidden {
+            ListResult::Objects(groups) => Ok(groups.into_iter().next()),
+            ListResult::Forbidden => Err(ExplainError::Forbidden {
                 resource: AccessGroup::plural(&()).into_owned(),
                 place: "the cluster".to_owned(),
                 remedy: "ask for the chart's ClusterRole accessgroup-reader",
@@ -110,12 +110,12 @@ impl Reader {
         let states = self.list::<EndpointState>(Api::namespaced(self.client.clone(), namespace), "").await?;
         let revoked = match states {
             // The operator's namespace always has one.
-            Listed::Objects(states) if states.is_empty() => None,
-            Listed::Objects(states) => {
+            ListResult::Objects(states) if states.is_empty() => None,
+            ListResult::Objects(states) => {
                 let revoked = states.into_iter().flat_map(|state| state.spec.revoked);
                 Some(revoked.map(|revoked| revoked.id).collect::<BTreeSet<_>>())
             }
-            Listed::Forbidden => None,
+            ListResult::Forbidden => None,
         };
         let client = self.client(&ClientName::Id(claims.client_id.clone())).await?;
         if client.is_none() && self.partial {
@@ -127,7 +127,7 @@ impl Reader {
 
     /// Every Application that the caller may read: other claimants of the client id matter.
     async fn applications(&mut self, named: &ClientName) -> Result<Vec<Application>, ExplainError> {
-        if let Listed::Objects(all) = self.list(Api::all(self.client.clone()), "").await? {
+        if let ListResult::Objects(all) = self.list(Api::all(self.client.clone()), "").await? {
             return Ok(all);
         }
         let (namespace, remedy) = match named {
@@ -153,8 +153,8 @@ impl Reader {
     /// Whether a ServiceUser has this UID.
     async fn is_subject(&mut self, namespace: &str, id: &str) -> Result<bool, ExplainError> {
         let users: Vec<ServiceUser> = match self.list(Api::all(self.client.clone()), "").await? {
-            Listed::Objects(all) => all,
-            Listed::Forbidden => self.namespaced(namespace, "", VIEW).await?,
+            ListResult::Objects(all) => all,
+            ListResult::Forbidden => self.namespaced(namespace, "", VIEW).await?,
         };
         Ok(users.iter().any(|user| user.uid().as_deref() == Some(id)))
     }
@@ -170,11 +170,11 @@ impl Reader {
     /// All active groups, by name; `None`: the caller may not read them.
     async fn groups(&mut self) -> Result<Option<Groups>, ExplainError> {
         Ok(match self.list::<AccessGroup>(Api::all(self.client.clone()), "").await? {
-            Listed::Objects(groups) => {
+            ListResult::Objects(groups) => {
                 let in_force = groups.into_iter().filter(|group| !is_deleting(group));
                 Some(Arc::new(in_force.map(|group| (group.name_any(), group)).collect()))
             }
-            Listed::Forbidden => {
+            ListResult::Forbidden => {
                 self.notes.push(
                     "You may not read AccessGroups: what the groups permit is told as far as status does. The chart's \
                      ClusterRole accessgroup-reader lets you."

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::snapshot::Facts;
+use super::snapshot::Snapshot;
 use crate::api::access_group::{Permission, Plane};
 use crate::api::authority::{Membership, WhyNot};
 use crate::api::conditions::reasons;
@@ -39,7 +39,7 @@ const OTHER_LOCATION: &str = "OtherLocation";
 const NO_NAMESPACE_LOCATION: &str = "NoNamespaceLocation";
 
 /// The groups of `user`, in the order of its spec.
-pub(super) fn groups(facts: &Facts, user: &ServiceUser, membership: Option<&Membership>) -> Vec<Group> {
+pub(super) fn groups(facts: &Snapshot, user: &ServiceUser, membership: Option<&Membership>) -> Vec<Group> {
     let names = user.spec.groups.iter().flatten();
     names
         .map(|name| Group {
@@ -53,7 +53,7 @@ pub(super) fn groups(facts: &Facts, user: &ServiceUser, membership: Option<&Memb
 }
 
 fn effect(
-    facts: &Facts,
+    facts: &Snapshot,
     user: &ServiceUser,
     membership: &Membership,
     name: &str,

@@ -11,7 +11,7 @@ use crate::api::authority::{Authority, Membership, Permit, narrow, not_held};
 
 /// One permission and its origin.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub(super) struct Held {
+pub(super) struct PermissionOrigin {
     pub(super) audience: String,
     pub(super) scope: String,
     pub(super) role: String,
@@ -24,10 +24,10 @@ pub(super) struct Held {
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Narrowed {
-    pub(super) permissions: Vec<Held>,
+    pub(super) permissions: Vec<PermissionOrigin>,
     /// Granted before, and excluded by restrictTo.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) taken_away: Vec<Held>,
+    pub(super) taken_away: Vec<PermissionOrigin>,
     /// Entries of restrictTo that were not granted before: each as `field: entry`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) not_held: Vec<String>,
@@ -49,13 +49,13 @@ impl Origin<'_> {
         }
     }
 
-    pub(super) fn of(&self, permit: &Permit) -> Held {
+    pub(super) fn of(&self, permit: &Permit) -> PermissionOrigin {
         let grants =
             self.membership.grants.iter().filter(|grant| grant.role == permit.role && grant.plane == permit.plane);
         let gives = |group: &&String| {
             self.groups.get(*group).is_some_and(|group| permits(group, &permit.audience, &permit.scope))
         };
-        Held {
+        PermissionOrigin {
             audience: permit.audience.clone(),
             scope: permit.scope.clone(),
             role: permit.role.clone(),

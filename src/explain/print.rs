@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::client::{ExplainedClient, Holds};
 use super::group::{Effect, Group};
-use super::permissions::Held;
+use super::permissions::PermissionOrigin;
 use super::secret::Secret;
 use super::status::{Standing, StatusAge};
 use super::user::User;
@@ -129,15 +129,15 @@ fn secret(secret: &Secret, now: Timestamp, out: &mut impl Write) -> io::Result<(
     restricted(&held.taken_away, &held.not_held, out)
 }
 
-fn permissions(held: &[Held], out: &mut impl Write) -> io::Result<()> {
+fn permissions(held: &[PermissionOrigin], out: &mut impl Write) -> io::Result<()> {
     table(out, &["AUDIENCE", "SCOPE", "FROM"], &rows(held))
 }
 
-fn rows(held: &[Held]) -> Vec<Vec<String>> {
+fn rows(held: &[PermissionOrigin]) -> Vec<Vec<String>> {
     held.iter().map(|held| vec![held.audience.clone(), held.scope.clone(), origin(held)]).collect()
 }
 
-fn restricted(taken_away: &[Held], not_held: &[String], out: &mut impl Write) -> io::Result<()> {
+fn restricted(taken_away: &[PermissionOrigin], not_held: &[String], out: &mut impl Write) -> io::Result<()> {
     if !taken_away.is_empty() {
         writeln!(out, "  Taken away by spec.restrictTo:")?;
         table(out, &[], &rows(taken_away))?;
@@ -157,7 +157,7 @@ fn notes(notes: &[String], out: &mut impl Write) -> io::Result<()> {
 }
 
 /// `role (group, group)`
-fn origin(held: &Held) -> String {
+fn origin(held: &PermissionOrigin) -> String {
     format!("{} ({})", held.role, held.groups.join(", "))
 }
 

@@ -11,9 +11,9 @@ use super::permissions::{Narrowed, Origin};
 use super::status::{Standing, StatusAge};
 use crate::api::ClientSecret;
 use crate::api::application::Token;
-use crate::api::authority::{Authority, application_stands_for, narrow, stands_for};
-use crate::api::client_secret::{Use, VersionState};
-use crate::api::conditions::{Verdict, reasons, types};
+use crate::api::authority::{Authority, application_fingerprint, narrow, token_fingerprint};
+use crate::api::client_secret::{Usage, VersionState};
+use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::plan::application::Closed;
 use crate::plan::client_secret::{ApplicationState, Delivered, Observed, Outcome, Policy, status};
 use crate::plan::secret_content::{Client, Content, Endpoints};
@@ -27,7 +27,7 @@ pub(super) struct Secret {
     pub(super) ready: Standing,
     /// Allowed purposes; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) uses: Option<Vec<Use>>,
+    pub(super) uses: Option<Vec<Usage>>,
     /// Allowed source networks; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) networks: Option<Vec<String>>,
@@ -45,7 +45,7 @@ pub(super) struct Secret {
     pub(super) status: StatusAge,
     /// The fingerprint of a token issued for it; `None`: its permissions are unknown.
     #[serde(skip)]
-    pub(super) stands_for: Option<String>,
+    pub(super) token_fingerprint: Option<String>,
     /// What a token issued for it may contain.
     #[serde(skip)]
     pub(super) authority: Authority,
@@ -96,9 +96,9 @@ impl Siblings<'_> {
             last_used_at: told.last_used_at,
             versions,
             status: StatusAge::new(None, (told.observed_generation, secret.metadata.generation), None),
-            stands_for: authority.as_ref().map(|authority| {
-                let application = application_stands_for(authority, self.application_uid, self.subject, None);
-                stands_for(&secret.credential(), &application)
+            token_fingerprint: authority.as_ref().map(|authority| {
+                let application = application_fingerprint(authority, self.application_uid, self.subject, None);
+                token_fingerprint(&secret.credential(), &application)
             }),
             authority: authority.unwrap_or_default(),
         }
@@ -130,8 +130,10 @@ impl Siblings<'_> {
         };
         let decided = Standing::ready(&status(&observed, &Outcome::Unchanged).conditions);
         let told = secret.status.as_ref().and_then(|status| Standing::ready(&status.conditions));
-        let nothing =
-            || Verdict::no(types::READY, reasons::PENDING, "None of its values is accepted at present.").into();
+        let nothing = || {
+            ConditionValue::is_false(types::READY, reasons::PENDING, "None of its values is accepted at present.")
+                .into()
+        };
         match (decided, told) {
             // The number of objects in the namespace is not checked here.
             (_, Some(told)) if told.reason == reasons::NAMESPACE_LIMIT_REACHED => told,

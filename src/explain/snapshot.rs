@@ -12,7 +12,7 @@ use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, Service
 pub(super) type Groups = Arc<BTreeMap<String, AccessGroup>>;
 
 /// The objects of one client.
-pub(super) struct Facts {
+pub(super) struct Snapshot {
     pub(super) application: Application,
     /// Applications that claim the client id, as `namespace/name`, the oldest first: the oldest has it.
     pub(super) claimants: Vec<String>,
@@ -31,7 +31,7 @@ pub(super) struct Facts {
 
 /// The objects of all clients that may call an API.
 pub(super) struct CallerFacts {
-    pub(super) clients: Vec<Facts>,
+    pub(super) clients: Vec<Snapshot>,
     /// `None`: the caller may not read AccessGroups.
     pub(super) groups: Option<Groups>,
     /// What could not be read, and the consequence.
@@ -41,7 +41,7 @@ pub(super) struct CallerFacts {
 /// The objects that a token refers to.
 pub(super) struct TokenFacts {
     /// `None`: no Application has the client id any more.
-    pub(super) client: Option<Facts>,
+    pub(super) client: Option<Snapshot>,
     /// Ids of revoked tokens; `None`: no object with revocations was found, or the caller may not read them.
     pub(super) revoked: Option<BTreeSet<String>>,
 }

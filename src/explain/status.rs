@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
-use crate::api::conditions::{Verdict, is_switched_off, types};
+use crate::api::conditions::{ConditionValue, is_switched_off, types};
 
 /// Whether an object is effective, and why.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -16,8 +16,8 @@ pub(super) struct Standing {
     pub(super) message: String,
 }
 
-impl From<Verdict> for Standing {
-    fn from(verdict: Verdict) -> Self {
+impl From<ConditionValue> for Standing {
+    fn from(verdict: ConditionValue) -> Self {
         Self { in_force: verdict.status, reason: verdict.reason.to_owned(), message: verdict.message }
     }
 }

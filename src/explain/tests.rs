@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Settings;
-use super::snapshot::Facts;
+use super::snapshot::Snapshot;
 use crate::api::NamespaceFacts;
 use crate::api::authority::NamespaceLocation;
 use crate::api::client_secret::LifetimePolicy;
@@ -74,7 +74,7 @@ fn version(state: &str, retires_at: Option<&str>) -> Value {
 }
 
 /// A client that has two scopes from one group, and has one secret.
-fn facts(groups: &[&str]) -> Facts {
+fn facts(groups: &[&str]) -> Snapshot {
     let user = json!({
         "apiVersion": "postern.dev/v1alpha1", "kind": "ServiceUser", "metadata": metadata("sync", SUBJECT),
         "spec": {"location": "/emea/billing", "groups": groups},
@@ -84,7 +84,7 @@ fn facts(groups: &[&str]) -> Facts {
         "apiVersion": "postern.dev/v1alpha1", "kind": "Application", "metadata": metadata("sync", CLIENT),
         "spec": {"serviceUserRef": {"name": "sync"}}, "status": {"observedGeneration": 1, "epoch": 2},
     });
-    Facts {
+    Snapshot {
         application: read(application),
         claimants: vec!["billing/sync".to_owned()],
         is_subject: false,

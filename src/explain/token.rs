@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Settings;
 use super::claims::Claims;
 use super::client::{self, ExplainedClient};
-use super::permissions::Held;
+use super::permissions::PermissionOrigin;
 use super::secret::Secret;
 use super::snapshot::TokenFacts;
 use checks::Judge;
@@ -18,7 +18,7 @@ use scopes::scopes;
 /// The explanation of a token.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Token {
+pub(super) struct TokenReport {
     /// Always false: the caller may have no key.
     pub(super) signature_checked: bool,
     pub(super) issuer: String,
@@ -70,20 +70,20 @@ pub(super) struct ScopeNow {
     pub(super) held: bool,
     /// The roles that permit it, with their groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) from: Vec<Held>,
+    pub(super) from: Vec<PermissionOrigin>,
     /// Why it is not granted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
 }
 
 /// Explains a token from the objects of its client.
-pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, now: Timestamp) -> Token {
+pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, now: Timestamp) -> TokenReport {
     let client = facts.client.as_ref().map(|facts| client::explain(facts, settings, now));
     let secret = client.as_ref().and_then(|client| got_with(claims, client));
     let instant = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
     let revoked = facts.revoked.as_ref();
     let judge = Judge { claims, issuer: settings.issuer.as_deref(), now };
-    Token {
+    TokenReport {
         signature_checked: false,
         issuer: claims.iss.clone(),
         id: claims.jti.clone(),
@@ -119,5 +119,5 @@ fn notes(facts: &TokenFacts, settings: &Settings) -> Vec<String> {
 
 /// The secret with the fingerprint of the token.
 fn got_with<'a>(claims: &Claims, client: &'a ExplainedClient) -> Option<&'a Secret> {
-    client.client_secrets.iter().find(|secret| secret.stands_for.as_ref() == Some(&claims.postern_authority))
+    client.client_secrets.iter().find(|secret| secret.token_fingerprint.as_ref() == Some(&claims.postern_authority))
 }

@@ -100,7 +100,7 @@ impl Activity {
     }
 
     /// Returns when no request has been open for this long.
-    pub(super) async fn unused_for(&self, limit: Duration) {
+    pub(super) async fn wait_idle(&self, limit: Duration) {
         let mut left = limit;
         while !left.is_zero() {
             tokio::time::sleep(left).await;
@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_request_is_unused_from_its_beginning() {
         let activity = Activity::new();
-        activity.unused_for(LIMIT).await;
+        activity.wait_idle(LIMIT).await;
         assert_eq!(activity.began.elapsed(), LIMIT);
     }
 
@@ -187,7 +187,7 @@ mod tests {
             }
             activity.began.elapsed()
         };
-        let (last, ()) = tokio::join!(requests, activity.unused_for(LIMIT));
+        let (last, ()) = tokio::join!(requests, activity.wait_idle(LIMIT));
         assert_eq!(activity.began.elapsed(), last + LIMIT);
     }
 
@@ -226,7 +226,7 @@ mod tests {
     async fn a_request_that_nobody_waits_for_any_more_does_not_keep_a_connection() {
         let activity = Activity::new();
         drop(activity.open());
-        activity.unused_for(LIMIT).await;
+        activity.wait_idle(LIMIT).await;
     }
 
     #[tokio::test(start_paused = true)]

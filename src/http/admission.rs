@@ -17,7 +17,7 @@ use hyper::body::Body;
 use ipnet::IpNet;
 
 use crate::http::client_ip;
-use crate::http::slots::{Place, Places};
+use crate::http::slots::{Places, Slot};
 use crate::http::source_network::Network;
 use crate::oauth::error::Unavailable;
 
@@ -66,7 +66,7 @@ impl Admission {
             &self.waiting
         };
         let place = Mutex::new(kind.take(&network)?);
-        let ticket = Ticket(Arc::new(Held { admission: Arc::clone(self), network, place }));
+        let ticket = Ticket(Arc::new(AdmissionSlot { admission: Arc::clone(self), network, place }));
         Some(Arrived { source, ticket })
     }
 }
@@ -81,13 +81,13 @@ pub(crate) struct Arrived {
 
 /// The slot of a request, released when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Ticket(Arc<Held>);
+pub(crate) struct Ticket(Arc<AdmissionSlot>);
 
 #[derive(Debug)]
-struct Held {
+struct AdmissionSlot {
     admission: Arc<Admission>,
     network: Network,
-    place: Mutex<Place<Network>>,
+    place: Mutex<Slot<Network>>,
 }
 
 impl Ticket {
@@ -96,7 +96,7 @@ impl Ticket {
     /// # Errors
     /// [`Unavailable::Overloaded`]
     pub(crate) fn work(&self) -> Result<(), Unavailable> {
-        let Held { admission, network, place } = &*self.0;
+        let AdmissionSlot { admission, network, place } = &*self.0;
         let working = admission.working.take(network).ok_or(Unavailable::Overloaded)?;
         *place.lock().unwrap_or_else(PoisonError::into_inner) = working;
         Ok(())

@@ -13,7 +13,7 @@ use crate::oauth::error::TokenError;
 use crate::oauth::forward_auth::AccessError;
 use crate::oauth::introspection::Inactive;
 use crate::oauth::revocation::Revocation;
-use crate::oauth::token::Facts;
+use crate::oauth::token::AuditRecord;
 use crate::telemetry::metrics::{AuthOutcome, Outcome, TokenMetrics};
 
 /// Writes the lines. A granted request always has a line.
@@ -28,7 +28,7 @@ impl Audit {
         Self { limit: AuditLimit::new(metrics), is_client: Box::new(is_client) }
     }
 
-    pub(crate) fn issued(id: &RequestId, facts: &Facts) {
+    pub(crate) fn issued(id: &RequestId, facts: &AuditRecord) {
         let fields = Fields::ours(facts);
         tracing::info!(
             target: "postern::audit",
@@ -50,7 +50,7 @@ impl Audit {
     pub(crate) fn refused(
         &self,
         id: &RequestId,
-        facts: &Facts,
+        facts: &AuditRecord,
         outcome: Outcome,
         error: &TokenError,
         what: &'static str,
@@ -98,7 +98,7 @@ impl Audit {
         );
     }
 
-    pub(crate) fn abandoned(&self, id: &RequestId, facts: &Facts) {
+    pub(crate) fn abandoned(&self, id: &RequestId, facts: &AuditRecord) {
         if !self.limit.allows(facts.source) {
             return;
         }
@@ -117,7 +117,13 @@ impl Audit {
         );
     }
 
-    pub(crate) fn introspected(&self, id: &RequestId, caller: &Facts, token: &Facts, inactive: Option<&Inactive>) {
+    pub(crate) fn introspected(
+        &self,
+        id: &RequestId,
+        caller: &AuditRecord,
+        token: &AuditRecord,
+        inactive: Option<&Inactive>,
+    ) {
         if inactive.is_some() && !self.limit.allows(caller.source) {
             return;
         }
@@ -138,7 +144,7 @@ impl Audit {
         );
     }
 
-    pub(crate) fn revoked(&self, id: &RequestId, facts: &Facts, revocation: &Revocation) {
+    pub(crate) fn revoked(&self, id: &RequestId, facts: &AuditRecord, revocation: &Revocation) {
         let fields = self.presented(facts);
         let rule = revocation.rule();
         if rule.is_some() && !self.limit.allows(facts.source) {
@@ -160,7 +166,7 @@ impl Audit {
         );
     }
 
-    pub(crate) fn allowed(&self, id: &RequestId, facts: &Facts) {
+    pub(crate) fn allowed(&self, id: &RequestId, facts: &AuditRecord) {
         let fields = self.presented(facts);
         tracing::info!(
             target: "postern::audit",
@@ -177,7 +183,7 @@ impl Audit {
         );
     }
 
-    pub(crate) fn denied(&self, id: &RequestId, facts: &Facts, outcome: AuthOutcome, error: &AccessError) {
+    pub(crate) fn denied(&self, id: &RequestId, facts: &AuditRecord, outcome: AuthOutcome, error: &AccessError) {
         if !self.limit.allows(facts.source) {
             return;
         }
@@ -207,7 +213,7 @@ impl Audit {
     }
 
     /// Some of them are text of a caller or a proxy.
-    fn presented<'a>(&self, facts: &'a Facts) -> Fields<'a> {
+    fn presented<'a>(&self, facts: &'a AuditRecord) -> Fields<'a> {
         let client_id = |id| if (self.is_client)(id) { Cow::Borrowed(id) } else { redact::unknown_client_id(id) };
         Fields {
             client_id: facts.client_id.as_deref().map(client_id),
@@ -229,7 +235,7 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The caller is authenticated, and the request was granted: all values come from our objects.
-    fn ours(facts: &'a Facts) -> Self {
+    fn ours(facts: &'a AuditRecord) -> Self {
         Self {
             client_id: facts.client_id.as_deref().map(Cow::Borrowed),
             grant_type: facts.grant_type.as_deref().map(Cow::Borrowed),

@@ -47,7 +47,7 @@ const RESET_BY_US_MAX: usize = 64;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
 /// How long a client has to receive a shutdown notice; a round trip is enough.
-const GOODBYE: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often an arrived connection tries to get a slot.
 const SEAT_RETRY: Duration = Duration::from_millis(10);
 
@@ -150,13 +150,14 @@ impl Connection {
         if !held.is_empty() {
             // The request is unknown, so a trusted proxy has not named its source.
             let source = self.origin.is_some().then(|| self.peer.ip());
-            let rejected = rejection::reject_unreadable(stream, &held, &self.shared.routes.audit, source, GOODBYE);
+            let rejected =
+                rejection::reject_unreadable(stream, &held, &self.shared.routes.audit, source, CLOSE_TIMEOUT);
             // Boxed, because few connections need it and each would reserve the space.
             let _ = seat.evicted().run_until_cancelled(Box::pin(rejected)).await;
         } else if !matches!(ended, Some(Ok(()))) {
             // hyper does not close the TLS session. A client needs close_notify to rule out a truncation attack (RFC
             // 8446 §6.1).
-            let _ = tokio::time::timeout(GOODBYE, stream.shutdown()).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
         }
         let Some(ended) = ended else {
             return tracing::debug!(peer = %self.peer, "connection ended: no request for too long");
@@ -183,9 +184,9 @@ impl Connection {
                 return tracing::debug!(peer = %self.peer, "idle connection made room for another one");
             }
             () = self.activity.misused(response) => return self.cut_off(),
-            () = self.activity.unused_for(idle) => {
+            () = self.activity.wait_idle(idle) => {
                 connection.as_mut().graceful_shutdown();
-                let goodbye = tokio::time::timeout(GOODBYE.min(idle), connection);
+                let goodbye = tokio::time::timeout(CLOSE_TIMEOUT.min(idle), connection);
                 // A client that does not close the connection in time is disconnected.
                 goodbye.await.unwrap_or(Ok(()))
             }
@@ -275,7 +276,7 @@ fn overloaded(version: Version, mut open: Open) -> Response<Sent<Arc<InFlight>>>
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S.get()));
         response
     } else {
-        response::error(&RequestId::new(), &TokenError::from(Unavailable::Overloaded).on_the_wire())
+        response::error(&RequestId::new(), &TokenError::from(Unavailable::Overloaded).to_response())
     };
     response.map(|body| Sent::new(body, guard))
 }

@@ -12,11 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clock::Clock;
-use crate::crypto::keyset::KeySet;
+use crate::crypto::keyset::JwkSet;
 use crate::http::response;
-use crate::http::response::{Document, RequestId};
+use crate::http::response::{RequestId, StaticDocument};
 use crate::http::state::Endpoint;
-use crate::oauth::client::Clients;
+use crate::oauth::client::ClientStore;
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata;
@@ -25,25 +25,25 @@ use crate::oauth::metadata;
 /// the speed of a rotation and the requests of verifiers that honour it.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
-pub(crate) async fn jwks<C: Clients, K: Clock>(
+pub(crate) async fn jwks<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response<Body> {
     let id = RequestId::new();
     let Some(keys) = endpoint.service.keys.signing.load_full() else {
-        return response::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());
+        return response::error(&id, &TokenError::from(Unavailable::NoKey).to_response());
     };
     response::document(&id, request.headers(), &endpoint.published.jwks(&keys))
 }
 
-pub(crate) async fn metadata<C: Clients, K: Clock>(
+pub(crate) async fn metadata<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response<Body> {
     let id = RequestId::new();
     let service = &endpoint.service;
     let Some(keys) = service.keys.signing.load_full() else {
-        return response::error(&id, &TokenError::from(Unavailable::NoKey).on_the_wire());
+        return response::error(&id, &TokenError::from(Unavailable::NoKey).to_response());
     };
     let document = endpoint.published.metadata(&service.issuer, &keys);
     response::document(&id, request.headers(), &document)
@@ -53,8 +53,8 @@ pub(crate) async fn metadata<C: Clients, K: Clock>(
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     service_documentation: Option<String>,
-    jwks: ArcSwapOption<(Arc<KeySet>, Document)>,
-    metadata: ArcSwapOption<(Arc<KeySet>, Document)>,
+    jwks: ArcSwapOption<(Arc<JwkSet>, StaticDocument)>,
+    metadata: ArcSwapOption<(Arc<JwkSet>, StaticDocument)>,
 }
 
 impl Published {
@@ -63,7 +63,7 @@ impl Published {
         Self { service_documentation, ..Self::default() }
     }
 
-    fn jwks(&self, keys: &Arc<KeySet>) -> Document {
+    fn jwks(&self, keys: &Arc<JwkSet>) -> StaticDocument {
         if let Some((_, document)) = self.jwks.load().as_deref().filter(|(of, _)| Arc::ptr_eq(of, keys)) {
             return document.clone();
         }
@@ -72,7 +72,7 @@ impl Published {
         document
     }
 
-    fn metadata(&self, issuer: &Issuer, keys: &Arc<KeySet>) -> Document {
+    fn metadata(&self, issuer: &Issuer, keys: &Arc<JwkSet>) -> StaticDocument {
         if let Some((_, document)) = self.metadata.load().as_deref().filter(|(of, _)| Arc::ptr_eq(of, keys)) {
             return document.clone();
         }
@@ -83,11 +83,11 @@ impl Published {
     }
 }
 
-fn document(content_type: &'static str, body: Vec<u8>) -> Document {
+fn document(content_type: &'static str, body: Vec<u8>) -> StaticDocument {
     let digest = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &body));
     // Base64url is visible ASCII.
     let etag = HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or(HeaderValue::from_static("*"));
-    Document { content_type, cache_control: CACHE_CONTROL, etag, body: Bytes::from(body) }
+    StaticDocument { content_type, cache_control: CACHE_CONTROL, etag, body: Bytes::from(body) }
 }
 
 #[cfg(test)]
@@ -95,9 +95,9 @@ mod tests {
     use super::*;
     use crate::crypto::signing::{self, SigningAlgorithm, SigningKey};
 
-    fn keys() -> Arc<KeySet> {
+    fn keys() -> Arc<JwkSet> {
         let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
-        Arc::new(KeySet::new([Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap())]))
+        Arc::new(JwkSet::new([Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap())]))
     }
 
     #[test]

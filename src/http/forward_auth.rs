@@ -10,19 +10,19 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
-use crate::http::request_guard::Pending;
+use crate::http::request_guard::RequestGuard;
 use crate::http::response;
 use crate::http::state::Endpoint;
-use crate::oauth::authenticate::Arrival;
-use crate::oauth::client::Clients;
+use crate::oauth::authenticate::RequestContext;
+use crate::oauth::client::ClientStore;
 use crate::oauth::error::Unavailable;
 use crate::oauth::form::Form;
 use crate::oauth::forward_auth::{Access, AccessError, Malformed, Requirement};
-use crate::oauth::token::Facts;
+use crate::oauth::token::AuditRecord;
 use crate::telemetry::metrics::AuthOutcome;
 
 /// For proxies that send a request to a dedicated URL (nginx, Traefik): the query contains the requirement.
-pub(crate) async fn auth<C: Clients, K: Clock>(
+pub(crate) async fn auth<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
@@ -39,7 +39,7 @@ pub(crate) async fn auth<C: Clients, K: Clock>(
 
 /// For proxies that send the path and the query of the original request (Envoy): headers that the proxy adds contain
 /// the requirement, and the query belongs to the original request.
-pub(crate) async fn auth_of_request<C: Clients, K: Clock>(
+pub(crate) async fn auth_of_request<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
@@ -49,13 +49,13 @@ pub(crate) async fn auth_of_request<C: Clients, K: Clock>(
     decide(&endpoint, source, &head.headers, Requirement::of_headers(headers)).await
 }
 
-async fn decide<C: Clients, K: Clock>(
+async fn decide<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
     source: Option<IpAddr>,
     headers: &HeaderMap,
     requirement: Result<Requirement<'_>, Malformed>,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, source);
+    let mut pending = RequestGuard::new(&endpoint.metrics, &endpoint.audit, source);
     let result = match (endpoint.service.available(), requirement) {
         (Ok(now), Ok(requirement)) => ask(endpoint, now, headers, &requirement, &mut pending.facts).await,
         (Err(unavailable), _) => Err(unavailable.into()),
@@ -72,20 +72,20 @@ async fn decide<C: Clients, K: Clock>(
             let outcome = outcome(&error);
             endpoint.metrics.count_auth(outcome);
             endpoint.audit.denied(&id, &facts, outcome, &error);
-            response::denied(&id, &error.on_the_wire())
+            response::denied(&id, &error.to_response())
         }
     }
 }
 
-async fn ask<C: Clients, K: Clock>(
+async fn ask<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
     now: Timestamp,
     headers: &HeaderMap,
     requirement: &Requirement<'_>,
-    facts: &mut Facts,
+    facts: &mut AuditRecord,
 ) -> Result<Access, AccessError> {
     let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = Arrival { now, source: facts.source };
+    let arrival = RequestContext { now, source: facts.source };
     endpoint.service.access(arrival, authorization, requirement, facts).await
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn outcome(error: &AccessError) -> AuthOutcome {
     match error {
         AccessError::NoCredentials => AuthOutcome::NoCredentials,
         AccessError::Malformed(_) => AuthOutcome::InvalidRequest,
-        AccessError::Client(error) if error.is_told() => AuthOutcome::UnauthorizedClient,
+        AccessError::Client(error) if error.is_disclosed() => AuthOutcome::UnauthorizedClient,
         AccessError::Client(_) => AuthOutcome::InvalidClient,
         AccessError::Token(_) => AuthOutcome::InvalidToken,
         AccessError::Insufficient { .. } => AuthOutcome::InsufficientScope,

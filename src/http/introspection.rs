@@ -8,23 +8,23 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
-use crate::http::request_guard::Pending;
+use crate::http::request_guard::RequestGuard;
 use crate::http::response;
 use crate::http::state::Endpoint;
 use crate::http::token::outcome;
-use crate::oauth::client::Clients;
-use crate::oauth::introspection::{AnswerForm, Introspection};
-use crate::oauth::token::Facts;
+use crate::oauth::client::ClientStore;
+use crate::oauth::introspection::{Introspection, ResponseFormat};
+use crate::oauth::token::AuditRecord;
 
 /// RFC 9701 §5.
 const SIGNED: &str = "application/token-introspection+jwt";
 
-pub(crate) async fn introspect<C: Clients, K: Clock>(
+pub(crate) async fn introspect<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
-    let mut token = Facts::default();
+    let mut pending = RequestGuard::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
+    let mut token = AuditRecord::default();
     let form = form_of(request.headers());
     let answer = async {
         let request = endpoint.form(request, pending.facts.source).await?;
@@ -38,12 +38,12 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
             endpoint.metrics.introspections.count(usize::from(inactive.is_some()));
             endpoint.audit.introspected(&id, &caller, &token, inactive.as_ref());
             match form {
-                AnswerForm::Json => response::private(&id, StatusCode::OK, body),
-                AnswerForm::Jwt => response::private_of(&id, SIGNED, body),
+                ResponseFormat::Json => response::no_store_json(&id, StatusCode::OK, body),
+                ResponseFormat::Jwt => response::no_store(&id, SIGNED, body),
             }
         }
         Err(error) => {
-            let wire = error.on_the_wire();
+            let wire = error.to_response();
             let outcome = outcome(&wire);
             endpoint.metrics.introspections.count_failed(outcome);
             endpoint.audit.refused(&id, &caller, outcome, &error, "introspection refused");
@@ -53,9 +53,13 @@ pub(crate) async fn introspect<C: Clients, K: Clock>(
 }
 
 /// A client that wants a signed response names its media type (RFC 9701 §4).
-fn form_of(headers: &HeaderMap) -> AnswerForm {
+fn form_of(headers: &HeaderMap) -> ResponseFormat {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    if accepted.flat_map(|accept| accept.split(',')).any(wants_signed) { AnswerForm::Jwt } else { AnswerForm::Json }
+    if accepted.flat_map(|accept| accept.split(',')).any(wants_signed) {
+        ResponseFormat::Jwt
+    } else {
+        ResponseFormat::Json
+    }
 }
 
 /// Whether a range of `Accept` matches the media type, without `q=0`, which excludes it (RFC 9110 §12.4.2).

@@ -11,7 +11,7 @@ use crate::crypto::{opaque, secret};
 use crate::oauth::request::GrantType;
 
 /// Characters of a caller's text that a line may contain: more than any usual list of scopes.
-const SHOWN_MAX: usize = 512;
+const LOGGED_CHARS_MAX: usize = 512;
 /// The shortest JSON object with one short member, in base64url. No header of a JWT is shorter.
 const JWT_PART_MIN: usize = 16;
 const REDACTED: Cow<'static, str> = Cow::Borrowed("[REDACTED]");
@@ -40,11 +40,11 @@ pub(super) fn text(presented: &str) -> Cow<'_, str> {
         return REDACTED;
     }
     let plain = presented.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
-    if plain && presented.len() <= SHOWN_MAX {
+    if plain && presented.len() <= LOGGED_CHARS_MAX {
         return Cow::Borrowed(presented);
     }
     let mut escaped: String =
-        presented.chars().take(SHOWN_MAX).flat_map(char::escape_default).take(SHOWN_MAX).collect();
+        presented.chars().take(LOGGED_CHARS_MAX).flat_map(char::escape_default).take(LOGGED_CHARS_MAX).collect();
     escaped.push('…');
     Cow::Owned(escaped)
 }

@@ -45,8 +45,8 @@ impl RequestId {
 }
 
 /// A response that must not be stored: tokens and errors (RFC 6749 §5.1).
-pub(crate) fn private(id: &RequestId, status: StatusCode, json: Vec<u8>) -> Response<Body> {
-    let mut response = bare(id, status, Body::from(json));
+pub(crate) fn no_store_json(id: &RequestId, status: StatusCode, json: Vec<u8>) -> Response<Body> {
+    let mut response = empty_response(id, status, Body::from(json));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(CACHE_CONTROL, NO_STORE);
@@ -55,22 +55,22 @@ pub(crate) fn private(id: &RequestId, status: StatusCode, json: Vec<u8>) -> Resp
 }
 
 /// The same with a media type other than JSON.
-pub(crate) fn private_of(id: &RequestId, media_type: &'static str, body: Vec<u8>) -> Response<Body> {
-    let mut response = private(id, StatusCode::OK, body);
+pub(crate) fn no_store(id: &RequestId, media_type: &'static str, body: Vec<u8>) -> Response<Body> {
+    let mut response = no_store_json(id, StatusCode::OK, body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
 /// The response of a request with side effects. The request runs to completion and is audited, even if the client
 /// disconnects.
-pub(crate) async fn at_all_events(work: impl Future<Output = Response<Body>> + Send + 'static) -> Response<Body> {
+pub(crate) async fn run_to_completion(work: impl Future<Output = Response<Body>> + Send + 'static) -> Response<Body> {
     let answered = tokio::spawn(work).await;
-    answered.unwrap_or_else(|_| error(&RequestId::new(), &TokenError::Internal.on_the_wire()))
+    answered.unwrap_or_else(|_| error(&RequestId::new(), &TokenError::Internal.to_response()))
 }
 
 /// 200 without a body.
 pub(crate) fn empty(id: &RequestId) -> Response<Body> {
-    let mut response = bare(id, StatusCode::OK, Body::empty());
+    let mut response = empty_response(id, StatusCode::OK, Body::empty());
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }
@@ -78,7 +78,7 @@ pub(crate) fn empty(id: &RequestId) -> Response<Body> {
 /// An error response (RFC 6749 §5.2).
 pub(crate) fn error(id: &RequestId, error: &WireError) -> Response<Body> {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = private(id, status, error.body());
+    let mut response = no_store_json(id, status, error.body());
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
     }
@@ -90,7 +90,7 @@ pub(crate) fn error(id: &RequestId, error: &WireError) -> Response<Body> {
 
 /// The request is accepted: the proxy forwards the identity of the caller to the API.
 pub(crate) fn allowed(id: &RequestId, access: &Access) -> Response<Body> {
-    let mut response = bare(id, StatusCode::OK, Body::empty());
+    let mut response = empty_response(id, StatusCode::OK, Body::empty());
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, NO_STORE);
     for (name, text) in [
@@ -111,8 +111,8 @@ pub(crate) fn allowed(id: &RequestId, access: &Access) -> Response<Body> {
 pub(crate) fn denied(id: &RequestId, denial: &Denial) -> Response<Body> {
     let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match denial.body() {
-        Some(json) => private(id, status, json),
-        None => bare(id, status, Body::empty()),
+        Some(json) => no_store_json(id, status, json),
+        None => empty_response(id, status, Body::empty()),
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, NO_STORE);
@@ -129,7 +129,7 @@ pub(crate) fn denied(id: &RequestId, denial: &Denial) -> Response<Body> {
 pub(crate) fn rejected(id: &RequestId, rejection: Rejection) -> Response<Body> {
     let (error, description) = (rejection.code(), rejection.description());
     let json = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
-    let mut response = private(id, rejection.status(), json.into_bytes());
+    let mut response = no_store_json(id, rejection.status(), json.into_bytes());
     if let Rejection::Method(allowed) = rejection {
         // RFC 9110 §15.5.6.
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
@@ -139,7 +139,7 @@ pub(crate) fn rejected(id: &RequestId, rejection: Rejection) -> Response<Body> {
 
 /// A public document, built once and shared by all responses.
 #[derive(Clone, Debug)]
-pub(crate) struct Document {
+pub(crate) struct StaticDocument {
     pub(crate) content_type: &'static str,
     /// Value of `Cache-Control`.
     pub(crate) cache_control: &'static str,
@@ -149,11 +149,11 @@ pub(crate) struct Document {
 }
 
 /// A public document, or 304 when the caller has it (RFC 9110 §13.1.2).
-pub(crate) fn document(id: &RequestId, request: &HeaderMap, document: &Document) -> Response<Body> {
-    let mut response = if has_it(request, &document.etag) {
-        bare(id, StatusCode::NOT_MODIFIED, Body::empty())
+pub(crate) fn document(id: &RequestId, request: &HeaderMap, document: &StaticDocument) -> Response<Body> {
+    let mut response = if etag_matches(request, &document.etag) {
+        empty_response(id, StatusCode::NOT_MODIFIED, Body::empty())
     } else {
-        let mut response = bare(id, StatusCode::OK, Body::from(document.body.clone()));
+        let mut response = empty_response(id, StatusCode::OK, Body::from(document.body.clone()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(document.content_type));
         response
     };
@@ -163,13 +163,13 @@ pub(crate) fn document(id: &RequestId, request: &HeaderMap, document: &Document)
 }
 
 /// `If-None-Match` by weak comparison.
-fn has_it(request: &HeaderMap, etag: &HeaderValue) -> bool {
+fn etag_matches(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let lists = request.get_all(axum::http::header::IF_NONE_MATCH);
     let mut tags = lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
     tags.any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/").as_bytes() == etag.as_bytes())
 }
 
-fn bare(id: &RequestId, status: StatusCode, body: Body) -> Response<Body> {
+fn empty_response(id: &RequestId, status: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {

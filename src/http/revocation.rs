@@ -10,20 +10,20 @@ use crate::http::response;
 use crate::http::response::RequestId;
 use crate::http::state::Endpoint;
 use crate::http::token::outcome;
-use crate::oauth::client::Clients;
+use crate::oauth::client::ClientStore;
 use crate::oauth::revocation::Revocation;
-use crate::oauth::token::Facts;
+use crate::oauth::token::AuditRecord;
 
-pub(crate) async fn revoke<C: Clients, K: Clock>(
+pub(crate) async fn revoke<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    response::at_all_events(decide(endpoint, request)).await
+    response::run_to_completion(decide(endpoint, request)).await
 }
 
-async fn decide<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Request) -> Response {
+async fn decide<C: ClientStore, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Request) -> Response {
     let id = RequestId::new();
-    let mut facts = Facts { source: Endpoint::<C, K>::source(&request), ..Facts::default() };
+    let mut facts = AuditRecord { source: Endpoint::<C, K>::source(&request), ..AuditRecord::default() };
     let answer = async {
         let form = endpoint.form(request, facts.source).await?;
         endpoint.service.revoke(form.arrival, form.authorization(), &form.body, &mut facts).await
@@ -36,7 +36,7 @@ async fn decide<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Re
             response::empty(&id)
         }
         Err(error) => {
-            let wire = error.on_the_wire();
+            let wire = error.to_response();
             let outcome = outcome(&wire);
             endpoint.metrics.revocations.count_failed(outcome);
             endpoint.audit.refused(&id, &facts, outcome, &error, "revocation refused");

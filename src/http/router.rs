@@ -13,7 +13,7 @@ use crate::http::audit::Audit;
 use crate::http::rejection::Rejection;
 use crate::http::state::Endpoint;
 use crate::http::{discovery, forward_auth, introspection, revocation, self_service, token, userinfo};
-use crate::oauth::client::Clients;
+use crate::oauth::client::ClientStore;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH};
 
@@ -72,7 +72,7 @@ pub struct Routes {
 ///
 /// For an issuer with a path, every route exists below that path, and also at the root, for proxies that strip the
 /// path.
-pub fn router<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Routes {
+pub fn router<C: ClientStore, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Routes {
     let mut router = Router::new();
     for (path, resource) in paths(&endpoint.service.issuer) {
         let methods: MethodRouter<Arc<Endpoint<C, K>>> = match resource {
@@ -103,19 +103,19 @@ pub fn public_paths(issuer: &Issuer) -> HashSet<String> {
     paths(issuer).into_iter().filter(|(_, resource)| public(resource)).map(|(path, _)| path).collect()
 }
 
-async fn post_only<C: Clients, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
+async fn post_only<C: ClientStore, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
     endpoint.reject(&request, Rejection::Method("POST"))
 }
 
-async fn get_or_post<C: Clients, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
+async fn get_or_post<C: ClientStore, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
     endpoint.reject(&request, Rejection::Method("GET, HEAD, POST"))
 }
 
-async fn read_only<C: Clients, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
+async fn read_only<C: ClientStore, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
     endpoint.reject(&request, Rejection::Method("GET, HEAD"))
 }
 
-async fn nothing<C: Clients, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
+async fn nothing<C: ClientStore, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
     endpoint.reject(&request, Rejection::Path)
 }
 

@@ -11,40 +11,41 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::http::forward_auth;
-use crate::http::request_guard::Pending;
+use crate::http::request_guard::RequestGuard;
 use crate::http::response;
 use crate::http::response::RequestId;
 use crate::http::state::Endpoint;
-use crate::oauth::authenticate::{Arrival, Authenticated};
-use crate::oauth::client::Clients;
+use crate::oauth::authenticate::{Authenticated, RequestContext};
+use crate::oauth::client::ClientStore;
 use crate::oauth::forward_auth::{AccessError, Malformed};
 use crate::oauth::self_service;
-use crate::oauth::token::Facts;
+use crate::oauth::token::AuditRecord;
 use crate::telemetry::metrics::AuthOutcome;
 
-pub(crate) async fn application<C: Clients, K: Clock>(
+pub(crate) async fn application<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
     read(&endpoint, request, |client, _| self_service::application(client)).await
 }
 
-pub(crate) async fn secrets<C: Clients, K: Clock>(
+pub(crate) async fn secrets<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
     read(&endpoint, request, self_service::secrets).await
 }
 
-pub(crate) async fn rotate<C: Clients, K: Clock>(
+pub(crate) async fn rotate<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    response::at_all_events(ask_for_rotation(endpoint, request)).await
+    response::run_to_completion(ask_for_rotation(endpoint, request)).await
 }
 
-async fn ask_for_rotation<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Request) -> Response {
-    let (id, mut facts) = (RequestId::new(), Facts { source: Endpoint::<C, K>::source(&request), ..Facts::default() });
+async fn ask_for_rotation<C: ClientStore, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request: Request) -> Response {
+    let (id, mut facts) =
+        (RequestId::new(), AuditRecord { source: Endpoint::<C, K>::source(&request), ..AuditRecord::default() });
     let (head, _) = request.into_parts();
     let asked = async {
         let (client, now) = manager(&endpoint, &head, &mut facts).await?;
@@ -54,12 +55,12 @@ async fn ask_for_rotation<C: Clients, K: Clock>(endpoint: Arc<Endpoint<C, K>>, r
     answer(&endpoint, &id, &facts, StatusCode::ACCEPTED, asked)
 }
 
-async fn read<C: Clients, K: Clock>(
+async fn read<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
     request: Request,
     view: impl FnOnce(&Authenticated, Timestamp) -> Vec<u8>,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
+    let mut pending = RequestGuard::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
     let (head, _) = request.into_parts();
     let found = manager(endpoint, &head, &mut pending.facts).await.map(|(client, now)| view(&client, now));
     let (id, facts) = pending.decided();
@@ -67,10 +68,10 @@ async fn read<C: Clients, K: Clock>(
 }
 
 /// Responds, and records logs and metrics.
-fn answer<C: Clients, K: Clock>(
+fn answer<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
     id: &RequestId,
-    facts: &Facts,
+    facts: &AuditRecord,
     status: StatusCode,
     result: Result<Vec<u8>, AccessError>,
 ) -> Response {
@@ -78,13 +79,13 @@ fn answer<C: Clients, K: Clock>(
         Ok(json) => {
             endpoint.metrics.count_manage(AuthOutcome::Allowed);
             endpoint.audit.allowed(id, facts);
-            response::private(id, status, json)
+            response::no_store_json(id, status, json)
         }
         Err(error) => {
             let outcome = forward_auth::outcome(&error);
             endpoint.metrics.count_manage(outcome);
             endpoint.audit.denied(id, facts, outcome, &error);
-            let mut denial = error.on_the_wire();
+            let mut denial = error.to_response();
             // Tokens are not accepted here.
             denial.challenges.retain(|challenge| challenge.starts_with("Basic "));
             response::denied(id, &denial)
@@ -92,16 +93,16 @@ fn answer<C: Clients, K: Clock>(
     }
 }
 
-async fn manager<C: Clients, K: Clock>(
+async fn manager<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
     head: &Parts,
-    facts: &mut Facts,
+    facts: &mut AuditRecord,
 ) -> Result<(Authenticated, Timestamp), AccessError> {
     let now = endpoint.service.available()?;
     if head.uri.query().is_some_and(|query| !query.is_empty()) {
         return Err(Malformed::AnyQuery.into());
     }
     let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = Arrival { now, source: facts.source };
+    let arrival = RequestContext { now, source: facts.source };
     Ok((endpoint.service.manager(arrival, authorization, facts).await?, now))
 }

@@ -3,37 +3,37 @@
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::util::fair_share::{Shares, TRIPLE};
+use crate::util::fair_share::{FairShare, TRIPLE};
 
 /// Slots that callers share. Their number bounds the memory: a caller without a slot uses none.
 #[derive(Debug)]
-pub(super) struct Places<K>(Mutex<Shares<K>>);
+pub(super) struct Places<K>(Mutex<FairShare<K>>);
 
 impl<K: Clone + Eq + Hash> Places<K> {
     /// This many slots, at least one.
     pub(super) fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Shares::new(TRIPLE, capacity.max(1)))))
+        Arc::new(Self(Mutex::new(FairShare::new(TRIPLE, capacity.max(1)))))
     }
 
     /// A slot for this caller, unless it has used its share.
-    pub(super) fn take(self: &Arc<Self>, caller: &K) -> Option<Place<K>> {
+    pub(super) fn take(self: &Arc<Self>, caller: &K) -> Option<Slot<K>> {
         let is_free = self.lock().take(caller);
-        is_free.then(|| Place { places: Arc::clone(self), caller: caller.clone() })
+        is_free.then(|| Slot { places: Arc::clone(self), caller: caller.clone() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shares<K>> {
+    fn lock(&self) -> MutexGuard<'_, FairShare<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A slot, released on drop.
 #[derive(Debug)]
-pub(super) struct Place<K: Clone + Eq + Hash> {
+pub(super) struct Slot<K: Clone + Eq + Hash> {
     places: Arc<Places<K>>,
     caller: K,
 }
 
-impl<K: Clone + Eq + Hash> Drop for Place<K> {
+impl<K: Clone + Eq + Hash> Drop for Slot<K> {
     fn drop(&mut self) {
         self.places.lock().free(&self.caller);
     }

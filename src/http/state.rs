@@ -15,11 +15,11 @@ pub use crate::http::body::RequestLimits;
 use crate::http::body::{self, Bodies};
 use crate::http::discovery::Published;
 use crate::http::rejection::{self, Rejection};
-use crate::oauth::authenticate::Arrival;
-use crate::oauth::client::{Clients, Lookup};
+use crate::oauth::authenticate::RequestContext;
+use crate::oauth::client::{ClientStore, Lookup};
 use crate::oauth::error::{RequestError, TokenError};
-use crate::oauth::hash_pool::{HashLimits, Meter};
-use crate::oauth::token::{Keys, TokenService, TokenSettings};
+use crate::oauth::hash_pool::{HashLimits, HashMetrics};
+use crate::oauth::token::{AuthorizationServer, ServerKeys, TokenSettings};
 use crate::telemetry::metrics::TokenMetrics;
 
 /// The identity of the endpoint, and its limits.
@@ -37,23 +37,23 @@ pub struct Settings {
 
 /// The token endpoint and its documents, served with [`crate::http::router::router`].
 pub struct Endpoint<C, K> {
-    pub(crate) service: TokenService<C, K>,
+    pub(crate) service: AuthorizationServer<C, K>,
     pub(crate) metrics: TokenMetrics,
     pub(crate) audit: Arc<Audit>,
     bodies: Bodies,
     pub(crate) published: Published,
 }
 
-impl<C: Clients, K: Clock> Endpoint<C, K> {
+impl<C: ClientStore, K: Clock> Endpoint<C, K> {
     /// An endpoint over a read model. It answers 503 until `keys` contains what a request needs.
     #[must_use]
-    pub fn new(clients: Arc<C>, clock: K, keys: Arc<Keys>, settings: Settings, metrics: TokenMetrics) -> Self {
-        let meter: Arc<dyn Meter> = Arc::new(metrics.clone());
+    pub fn new(clients: Arc<C>, clock: K, keys: Arc<ServerKeys>, settings: Settings, metrics: TokenMetrics) -> Self {
+        let meter: Arc<dyn HashMetrics> = Arc::new(metrics.clone());
         let Settings { token, service_documentation, request, hash } = settings;
         let known = Arc::clone(&clients);
         let is_client = move |id: &str| !matches!(known.lookup(id), Lookup::Unknown);
         let audit = Arc::new(Audit::new(metrics.clone(), is_client));
-        let service = TokenService::new(clients, clock, keys, token, hash, meter);
+        let service = AuthorizationServer::new(clients, clock, keys, token, hash, meter);
         let published = Published::new(service_documentation);
         Self { service, metrics, audit, bodies: Bodies::new(request), published }
     }
@@ -80,7 +80,7 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
         }
         // The state may have changed while the body was awaited.
         let now = self.service.available()?;
-        Ok(FormRequest { arrival: Arrival { now, source }, authorization, body })
+        Ok(FormRequest { arrival: RequestContext { now, source }, authorization, body })
     }
 
     /// Answers a request that no handler matches.
@@ -96,7 +96,7 @@ impl<C: Clients, K: Clock> Endpoint<C, K> {
 
 /// A form from a client.
 pub(crate) struct FormRequest {
-    pub(crate) arrival: Arrival,
+    pub(crate) arrival: RequestContext,
     authorization: Vec<Box<[u8]>>,
     pub(crate) body: Vec<u8>,
 }
@@ -108,7 +108,7 @@ impl FormRequest {
     }
 }
 
-impl Meter for TokenMetrics {
+impl HashMetrics for TokenMetrics {
     fn hash_started(&self) {
         TokenMetrics::hash_started(self);
     }

@@ -8,18 +8,18 @@ use axum::response::Response;
 
 use crate::clock::Clock;
 use crate::http::audit::Audit;
-use crate::http::request_guard::Pending;
+use crate::http::request_guard::RequestGuard;
 use crate::http::response;
 use crate::http::state::Endpoint;
-use crate::oauth::client::Clients;
+use crate::oauth::client::ClientStore;
 use crate::oauth::error::{ErrorCode, TokenError, WireError};
 use crate::telemetry::metrics::Outcome;
 
-pub(crate) async fn token<C: Clients, K: Clock>(
+pub(crate) async fn token<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
+    let mut pending = RequestGuard::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
     let answer = async {
         let form = endpoint.form(request, pending.facts.source).await?;
         endpoint.service.token(form.arrival, form.authorization(), &form.body, &mut pending.facts).await
@@ -31,12 +31,12 @@ pub(crate) async fn token<C: Clients, K: Clock>(
             endpoint.metrics.count(Outcome::Issued);
             Audit::issued(&id, &facts);
             match token.body() {
-                Ok(json) => response::private(&id, StatusCode::OK, json),
-                Err(_) => response::error(&id, &TokenError::Internal.on_the_wire()),
+                Ok(json) => response::no_store_json(&id, StatusCode::OK, json),
+                Err(_) => response::error(&id, &TokenError::Internal.to_response()),
             }
         }
         Err(error) => {
-            let wire = error.on_the_wire();
+            let wire = error.to_response();
             let outcome = outcome(&wire);
             endpoint.metrics.count(outcome);
             endpoint.audit.refused(&id, &facts, outcome, &error, "token refused");

@@ -8,33 +8,33 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
-use crate::http::request_guard::Pending;
+use crate::http::request_guard::RequestGuard;
 use crate::http::state::Endpoint;
 use crate::http::{forward_auth, response};
-use crate::oauth::authenticate::Arrival;
-use crate::oauth::client::Clients;
+use crate::oauth::authenticate::RequestContext;
+use crate::oauth::client::ClientStore;
 use crate::oauth::forward_auth::{AccessError, Malformed};
-use crate::oauth::token::Facts;
+use crate::oauth::token::AuditRecord;
 use crate::telemetry::metrics::AuthOutcome;
 
-pub(crate) async fn userinfo<C: Clients, K: Clock>(
+pub(crate) async fn userinfo<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let mut pending = Pending::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
+    let mut pending = RequestGuard::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
     let found = ask(&endpoint, request, &mut pending.facts).await;
     let (id, facts) = pending.decided();
     match found {
         Ok(json) => {
             endpoint.metrics.count_userinfo(AuthOutcome::Allowed);
             endpoint.audit.allowed(&id, &facts);
-            response::private(&id, StatusCode::OK, json)
+            response::no_store_json(&id, StatusCode::OK, json)
         }
         Err(error) => {
             let outcome = forward_auth::outcome(&error);
             endpoint.metrics.count_userinfo(outcome);
             endpoint.audit.denied(&id, &facts, outcome, &error);
-            let mut denial = error.on_the_wire();
+            let mut denial = error.to_response();
             // Id and secret are not accepted here.
             denial.challenges.retain(|challenge| challenge.starts_with("Bearer "));
             response::denied(&id, &denial)
@@ -42,10 +42,10 @@ pub(crate) async fn userinfo<C: Clients, K: Clock>(
     }
 }
 
-async fn ask<C: Clients, K: Clock>(
+async fn ask<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
     request: Request,
-    facts: &mut Facts,
+    facts: &mut AuditRecord,
 ) -> Result<Vec<u8>, AccessError> {
     let now = endpoint.service.available()?;
     // Drops the body now: otherwise its bytes would be kept while the caller is looked up.
@@ -54,6 +54,6 @@ async fn ask<C: Clients, K: Clock>(
         return Err(Malformed::AnyQuery.into());
     }
     let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = Arrival { now, source: facts.source };
+    let arrival = RequestContext { now, source: facts.source };
     endpoint.service.userinfo(arrival, authorization, facts).await
 }

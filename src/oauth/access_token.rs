@@ -15,12 +15,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
-use crate::crypto::jwt::{self, NotOurs};
+use crate::crypto::jwt::{self, InvalidToken};
 use crate::crypto::opaque;
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client::{ClientRecord, Clients, Epoch, Lookup, ObjectRevision, Refusal};
+use crate::oauth::client::{ClientRecord, ClientStore, Denial, Epoch, Lookup, ObjectRevision};
 use crate::oauth::error::Unavailable;
-use crate::oauth::token::{Facts, TokenService};
+use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
 /// For this long after its issue, a token proves that this replica is out of date. A watch that has stopped is noticed
 /// after one minute, and the list that replaces it may take as long. A replica that is out of date for longer has lost
@@ -60,10 +60,10 @@ pub enum TokenFault {
     UnknownClient,
     /// Its client may no longer authenticate.
     #[error("the client is closed")]
-    ClientClosed(Refusal),
+    ClientClosed(Denial),
     /// The secret that it was issued for may no longer be used.
     #[error("the secret is closed")]
-    SecretClosed(Refusal),
+    SecretClosed(Denial),
     /// The authority that it represents has changed since; the object is the Application.
     #[error("it was ended by a change of authority")]
     Ended(ObjectRevision),
@@ -72,7 +72,7 @@ pub enum TokenFault {
     OtherAuthority(ObjectRevision),
     /// Its epoch is newer than that of this replica; the object is the Application.
     #[error("its epoch is newer than what is known here")]
-    Newer(ObjectRevision),
+    EpochAhead(ObjectRevision),
 }
 
 impl TokenFault {
@@ -91,7 +91,7 @@ impl TokenFault {
             Self::UnknownClient => "UnknownClient",
             Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => refusal.rule,
             Self::Ended(_) => "AuthorityChanged",
-            Self::OtherAuthority(_) | Self::Newer(_) => "OtherAuthority",
+            Self::OtherAuthority(_) | Self::EpochAhead(_) => "OtherAuthority",
         }
     }
 
@@ -100,7 +100,7 @@ impl TokenFault {
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
             Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => Some(&refusal.object),
-            Self::Ended(object) | Self::OtherAuthority(object) | Self::Newer(object) => Some(object),
+            Self::Ended(object) | Self::OtherAuthority(object) | Self::EpochAhead(object) => Some(object),
             Self::UnknownKey
             | Self::WrongSignature
             | Self::NotSealed
@@ -116,35 +116,35 @@ impl TokenFault {
     /// Whether a change that this replica has not seen yet could turn this into a success: another replica that has
     /// seen the change may have issued the token.
     fn may_be_behind(&self) -> bool {
-        matches!(self, Self::UnknownClient | Self::ClientClosed(_) | Self::OtherAuthority(_) | Self::Newer(_))
+        matches!(self, Self::UnknownClient | Self::ClientClosed(_) | Self::OtherAuthority(_) | Self::EpochAhead(_))
     }
 }
 
-impl From<NotOurs> for TokenFault {
-    fn from(error: NotOurs) -> Self {
+impl From<InvalidToken> for TokenFault {
+    fn from(error: InvalidToken) -> Self {
         match error {
-            NotOurs::Header => Self::UnknownKey,
-            NotOurs::Signature => Self::WrongSignature,
+            InvalidToken::Header => Self::UnknownKey,
+            InvalidToken::Signature => Self::WrongSignature,
         }
     }
 }
 
 /// Why a token is not reported as valid.
 #[derive(Debug, Eq, PartialEq)]
-pub enum NotGood {
+pub enum VerifyError {
     /// It is not valid.
     Fault(TokenFault),
     /// Its state cannot be determined now.
     Unavailable(Unavailable),
 }
 
-impl From<TokenFault> for NotGood {
+impl From<TokenFault> for VerifyError {
     fn from(fault: TokenFault) -> Self {
         Self::Fault(fault)
     }
 }
 
-impl From<Unavailable> for NotGood {
+impl From<Unavailable> for VerifyError {
     fn from(error: Unavailable) -> Self {
         Self::Unavailable(error)
     }
@@ -152,7 +152,7 @@ impl From<Unavailable> for NotGood {
 
 /// A token that is valid now.
 #[derive(Debug)]
-pub struct Live<'p> {
+pub struct ActiveToken<'p> {
     /// Its claims.
     pub claims: OwnClaims<'p>,
     /// The current record of the client that it was issued to.
@@ -161,9 +161,9 @@ pub struct Live<'p> {
     pub ends: i64,
 }
 
-impl<C: Clients, K: Clock> TokenService<C, K> {
+impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// The claims of a token of ours, as JSON.
-    pub(super) fn payload(&self, token: &[u8]) -> Result<Vec<u8>, NotGood> {
+    pub(super) fn payload(&self, token: &[u8]) -> Result<Vec<u8>, VerifyError> {
         if token.starts_with(opaque::PREFIX.as_bytes()) {
             let keys = self.keys.install.load();
             let keys = keys.as_ref().ok_or(Unavailable::NoKey)?;
@@ -180,28 +180,32 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         &self,
         now: Timestamp,
         payload: &'p [u8],
-        facts: &mut Facts,
-    ) -> Result<Live<'p>, NotGood> {
+        facts: &mut AuditRecord,
+    ) -> Result<ActiveToken<'p>, VerifyError> {
         let claims = own_claims(payload)?;
         facts.jti = Some(claims.jti.to_string());
-        let judged = self.judged(now, &claims).await;
+        let judged = self.checked_record(now, &claims).await;
         let client_id = judged.as_ref().map(|(record, _)| Arc::clone(&record.client_id));
         facts.client_id = Some(client_id.unwrap_or_else(|_| claims.client_id.as_ref().into()));
-        judged.map(|(record, ends)| Live { claims, record, ends })
+        judged.map(|(record, ends)| ActiveToken { claims, record, ends })
     }
 
     /// The client of a valid token, and when the token expires. Looks up what this replica may have missed.
-    async fn judged(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<(Arc<ClientRecord>, i64), NotGood> {
+    async fn checked_record(
+        &self,
+        now: Timestamp,
+        claims: &OwnClaims<'_>,
+    ) -> Result<(Arc<ClientRecord>, i64), VerifyError> {
         let ends = self.ends(now.as_second(), claims)?;
         let mut judged = self.judge(now, claims);
         if judged.as_ref().is_err_and(TokenFault::may_be_behind) {
-            let stands_for = format!("{:?} {}", claims.postern_epoch, claims.postern_authority);
-            let caught_up = self.clients.catch_up(&claims.client_id, &stands_for).await;
+            let fingerprint = format!("{:?} {}", claims.postern_epoch, claims.postern_authority);
+            let caught_up = self.clients.catch_up(&claims.client_id, &fingerprint).await;
             caught_up.map_err(Unavailable::from)?;
             judged = self.judge(now, claims);
             // A list does not show deletions. The token proves that an object exists that this replica has not seen.
             let is_young = now.as_second().saturating_sub(claims.iat) < LAG_MAX.as_secs();
-            if is_young && matches!(judged, Err(TokenFault::Newer(_))) {
+            if is_young && matches!(judged, Err(TokenFault::EpochAhead(_))) {
                 return Err(Unavailable::Behind.into());
             }
         }
@@ -210,8 +214,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 
     /// Records the use of a valid token, which keeps an idle token from expiring. If the use cannot be recorded, the
     /// token expires as if unused.
-    pub(super) fn touch(&self, now: Timestamp, live: &mut Live<'_>) {
-        let Live { claims, record, .. } = live;
+    pub(super) fn record_use(&self, now: Timestamp, live: &mut ActiveToken<'_>) {
+        let ActiveToken { claims, record, .. } = live;
         let namespace = &record.application.namespace;
         if let Some(idle) = claims.postern_idle
             && self.clients.used(&claims.jti, namespace, self.used(claims), now.as_second(), idle, claims.exp)
@@ -256,23 +260,23 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     /// The read model's record of the client that the token was issued to.
     fn judge(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<Arc<ClientRecord>, TokenFault> {
         match self.clients.lookup(&claims.client_id) {
-            Lookup::Live(record) => judge(&record, now, claims).map(|()| record),
-            Lookup::Closed(refusal) => Err(TokenFault::ClientClosed(Refusal::clone(&refusal))),
+            Lookup::Live(record) => check_authority(&record, now, claims).map(|()| record),
+            Lookup::Disabled(refusal) => Err(TokenFault::ClientClosed(Denial::clone(&refusal))),
             Lookup::Unknown => Err(TokenFault::UnknownClient),
         }
     }
 }
 
 /// Whether the token represents what its client has at `now`.
-pub(crate) fn judge(record: &ClientRecord, now: Timestamp, claims: &OwnClaims<'_>) -> Result<(), TokenFault> {
+pub(crate) fn check_authority(record: &ClientRecord, now: Timestamp, claims: &OwnClaims<'_>) -> Result<(), TokenFault> {
     let ended = || TokenFault::Ended(record.application.clone());
     let [of_user, of_application] = claims.postern_epoch;
     let epoch = Epoch { service_user: of_user, application: of_application };
-    if record.past.ended(&claims.postern_authority, epoch, claims.iat) {
+    if record.past.covers(&claims.postern_authority, epoch, claims.iat) {
         return Err(ended());
     }
     // Issued before this replica saw the last change: the replica would have known its authority.
-    let is_old = claims.iat < record.changed_at.as_second() && !record.is_behind;
+    let is_old = claims.iat < record.authority_changed_at.as_second() && !record.is_stale;
     let not_known = || if is_old { ended() } else { TokenFault::OtherAuthority(record.application.clone()) };
     let secret = record.secrets.iter().find(|secret| *secret.authority == *claims.postern_authority);
     // Epochs of two service users cannot be compared.
@@ -285,7 +289,7 @@ pub(crate) fn judge(record: &ClientRecord, now: Timestamp, claims: &OwnClaims<'_
         return Err(if secret.is_some() { ended() } else { not_known() });
     }
     if epochs.contains(&Ordering::Greater) {
-        return Err(TokenFault::Newer(record.application.clone()));
+        return Err(TokenFault::EpochAhead(record.application.clone()));
     }
     match secret {
         Some(secret) => match &secret.closed {

@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::crypto::install_key::{InstallKeys, Strength};
+use crate::crypto::install_key::{HashCost, InstallKeys};
 use crate::crypto::secret::{self, PresentedSecret};
 use crate::oauth::client::{
-    ClientRecord, Clients, Grant, Lookup, ObjectRevision, Purpose, Refusal, SecretRecord, SecretVersion,
+    ClientRecord, ClientStore, Denial, Grant, Lookup, ObjectRevision, Purpose, SecretRecord, SecretVersion,
 };
-use crate::oauth::credentials::{Candidate, Method, Presented};
+use crate::oauth::credentials::{Method, ParsedCredentials, PresentedCredentials};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
-use crate::oauth::hash_pool::Hasher;
+use crate::oauth::hash_pool::HashPool;
 
 /// A client that proved its identity, and the secret that it used.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Authenticated {
     /// The object that excluded what this client requested. `without_secret`: the client would have been granted it if
     /// the secret did not restrict the application. What the ServiceUser does not have, the Application does not have
     /// either.
-    pub(super) fn narrowed_by(&self, without_secret: bool) -> &ObjectRevision {
+    pub(super) fn denying_object(&self, without_secret: bool) -> &ObjectRevision {
         if without_secret { &self.secret } else { &self.record.application }
     }
 }
@@ -52,27 +52,27 @@ impl Authenticated {
 /// Authenticates against a read model.
 pub(crate) struct Authenticator<'a, C> {
     pub(crate) clients: &'a C,
-    pub(crate) hasher: &'a Hasher,
+    pub(crate) hasher: &'a HashPool,
     pub(crate) keys: &'a Arc<InstallKeys>,
-    pub(crate) arrival: Arrival,
+    pub(crate) arrival: RequestContext,
     pub(crate) purpose: Purpose,
 }
 
 /// Time and source of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival {
+pub struct RequestContext {
     /// Now.
     pub now: Timestamp,
     /// The address of the caller; `None`: unknown.
     pub source: Option<IpAddr>,
 }
 
-impl<C: Clients> Authenticator<'_, C> {
-    pub(crate) async fn authenticate(&self, presented: &Presented) -> Result<Authenticated, TokenError> {
-        let mut readings: Vec<Reading<'_>> = presented.candidates.iter().filter_map(Reading::of).collect();
+impl<C: ClientStore> Authenticator<'_, C> {
+    pub(crate) async fn authenticate(&self, presented: &PresentedCredentials) -> Result<Authenticated, TokenError> {
+        let mut readings: Vec<Attempt<'_>> = presented.candidates.iter().filter_map(Attempt::of).collect();
         if readings.len() > 1 {
             // Another reading than the one that is known to be correct would cost a hash each time.
-            readings.sort_by_cached_key(|reading| !self.remembers(reading));
+            readings.sort_by_cached_key(|reading| !self.is_cached(reading));
         }
         let mut outcome = self.try_all(&mut readings, presented.method).await;
         if let Err(TokenError::Client(error)) = &outcome
@@ -82,21 +82,21 @@ impl<C: Clients> Authenticator<'_, C> {
             outcome = self.try_all(&mut readings, presented.method).await;
         }
         if let Err(TokenError::Client(error)) = &outcome
-            && !error.is_told()
+            && !error.is_disclosed()
         {
-            self.take_as_long_as_a_wrong_secret(&readings).await?;
+            self.equalize_timing(&readings).await?;
         }
         outcome
     }
 
     /// Tries every reading of the credentials. The error is that of the reading that passed the most checks.
-    async fn try_all(&self, readings: &mut [Reading<'_>], method: Method) -> Result<Authenticated, TokenError> {
+    async fn try_all(&self, readings: &mut [Attempt<'_>], method: Method) -> Result<Authenticated, TokenError> {
         let mut furthest: Option<Box<ClientError>> = None;
         for reading in readings {
             match self.try_one(reading, method).await {
                 Err(TokenError::Client(error)) => {
                     furthest =
-                        furthest.filter(|known| known.value_was_right() || !error.value_was_right()).or(Some(error));
+                        furthest.filter(|known| known.secret_matched() || !error.secret_matched()).or(Some(error));
                 }
                 other => return other,
             }
@@ -104,17 +104,17 @@ impl<C: Clients> Authenticator<'_, C> {
         Err(TokenError::Client(furthest.unwrap_or(Box::new(ClientError::MalformedSecret))))
     }
 
-    async fn try_one(&self, reading: &mut Reading<'_>, method: Method) -> Result<Authenticated, TokenError> {
+    async fn try_one(&self, reading: &mut Attempt<'_>, method: Method) -> Result<Authenticated, TokenError> {
         let record = match self.clients.lookup(reading.client_id) {
             Lookup::Live(record) => record,
-            Lookup::Closed(refusal) => return Err(ClientError::ClientClosed(Refusal::clone(&refusal)).into()),
+            Lookup::Disabled(refusal) => return Err(ClientError::ClientClosed(Denial::clone(&refusal)).into()),
             Lookup::Unknown => return Err(ClientError::UnknownClient.into()),
         };
         let (secret, version) = match reading.form {
-            Form::Generated(presented) => self.generated(&record, presented, &mut reading.hashed).await?,
-            Form::Foreign(value) => self.imported(&record, value, &mut reading.hashed).await?,
+            SecretFormat::Generated(presented) => self.generated(&record, presented, &mut reading.hashed).await?,
+            SecretFormat::Foreign(value) => self.imported(&record, value, &mut reading.hashed).await?,
         };
-        self.rules(&record, method, secret, version.accepted_until)?;
+        self.check_policy(&record, method, secret, version.accepted_until)?;
         version.memory.used(self.arrival.now);
         Ok(Authenticated {
             secret: secret.object.clone(),
@@ -158,7 +158,7 @@ impl<C: Clients> Authenticator<'_, C> {
         in_force.sort_by_cached_key(|(secret, version)| {
             (
                 !secret.uses.allow(self.purpose),
-                !Hasher::remembers(secret, version, value),
+                !HashPool::is_cached(secret, version, value),
                 version.accepted_until.is_some(),
             )
         });
@@ -167,16 +167,16 @@ impl<C: Clients> Authenticator<'_, C> {
                 return Ok((secret, version));
             }
         }
-        let recognised = ended.into_iter().find(|(secret, version)| Hasher::remembers(secret, version, value));
+        let recognised = ended.into_iter().find(|(secret, version)| HashPool::is_cached(secret, version, value));
         recognised.ok_or_else(|| ClientError::UnknownSecret(record.application.clone()).into())
     }
 
     /// Whether the value of this reading is valid and was verified before.
-    fn remembers(&self, reading: &Reading<'_>) -> bool {
+    fn is_cached(&self, reading: &Attempt<'_>) -> bool {
         let Lookup::Live(record) = self.clients.lookup(reading.client_id) else { return false };
         let value = reading.form.value();
         versions(&record)
-            .any(|(secret, version)| self.in_force(secret, version) && Hasher::remembers(secret, version, value))
+            .any(|(secret, version)| self.in_force(secret, version) && HashPool::is_cached(secret, version, value))
     }
 
     /// Whether the value is that of this version; computed at most once for each reading.
@@ -187,7 +187,7 @@ impl<C: Clients> Authenticator<'_, C> {
         value: &str,
         hashed: &mut Hashed,
     ) -> Result<bool, TokenError> {
-        if Hasher::remembers(secret, version, value) {
+        if HashPool::is_cached(secret, version, value) {
             return Ok(true);
         }
         // Skips a version that was already tried. A version with another verifier gets another hash.
@@ -209,7 +209,7 @@ impl<C: Clients> Authenticator<'_, C> {
     }
 
     /// The rules that can refuse a correct value.
-    fn rules(
+    fn check_policy(
         &self,
         record: &ClientRecord,
         method: Method,
@@ -230,7 +230,7 @@ impl<C: Clients> Authenticator<'_, C> {
             Err(ClientError::VersionRetired(secret.object.clone()))
         } else if !allowed {
             Err(ClientError::MethodNotAllowed(record.application.clone()))
-        } else if !secret.works_from(self.arrival.source) {
+        } else if !secret.allows_source(self.arrival.source) {
             Err(ClientError::NetworkNotAllowed(secret.object.clone()))
         } else if !secret.uses.allow(self.purpose) {
             Err(ClientError::UseNotAllowed(secret.object.clone()))
@@ -239,56 +239,56 @@ impl<C: Clients> Authenticator<'_, C> {
         }
     }
 
-    async fn catch_up(&self, readings: &[Reading<'_>]) -> Result<(), TokenError> {
+    async fn catch_up(&self, readings: &[Attempt<'_>]) -> Result<(), TokenError> {
         let Some(reading) = readings.first() else { return Ok(()) };
         let secret_id = match &reading.form {
-            Form::Generated(presented) => presented.version_id(),
-            Form::Foreign(value) => value,
+            SecretFormat::Generated(presented) => presented.version_id(),
+            SecretFormat::Foreign(value) => value,
         };
         self.clients.catch_up(reading.client_id, secret_id).await.map_err(|error| Unavailable::from(error).into())
     }
 
     /// A wrong secret costs a hash for each of its readings. So does every other failure, except one that the caller
     /// is informed of. Malformed or absent credentials cost nothing: the caller could detect them itself.
-    async fn take_as_long_as_a_wrong_secret(&self, readings: &[Reading<'_>]) -> Result<(), TokenError> {
+    async fn equalize_timing(&self, readings: &[Attempt<'_>]) -> Result<(), TokenError> {
         for reading in readings.iter().filter(|reading| reading.hashed.is_empty()) {
             let (value, strength) = match &reading.form {
-                Form::Generated(presented) => (presented.expose_secret(), Strength::Generated),
-                Form::Foreign(value) => (*value, Strength::Imported),
+                SecretFormat::Generated(presented) => (presented.expose_secret(), HashCost::Generated),
+                SecretFormat::Foreign(value) => (*value, HashCost::Imported),
             };
-            self.hasher.verify_nothing(self.keys, value, strength).await?;
+            self.hasher.dummy_verify(self.keys, value, strength).await?;
         }
         Ok(())
     }
 }
 
 /// One well-formed reading of the credentials, and what was computed for it.
-struct Reading<'a> {
+struct Attempt<'a> {
     client_id: &'a str,
-    form: Form<'a>,
+    form: SecretFormat<'a>,
     hashed: Hashed,
 }
 
 /// The versions, by UID and verifier, for which a hash was computed.
 type Hashed = Vec<([u8; 16], Arc<str>)>;
 
-impl<'a> Reading<'a> {
-    fn of(candidate: &'a Candidate) -> Option<Self> {
-        let form = Form::of(&candidate.secret)?;
+impl<'a> Attempt<'a> {
+    fn of(candidate: &'a ParsedCredentials) -> Option<Self> {
+        let form = SecretFormat::of(&candidate.secret)?;
         Some(Self { client_id: &candidate.client_id, form, hashed: Hashed::new() })
     }
 }
 
 /// What a presented value may be.
 #[derive(Clone, Copy)]
-enum Form<'a> {
+enum SecretFormat<'a> {
     /// A generated value: it names its version, and its checksum is right.
     Generated(PresentedSecret<'a>),
     /// An imported value.
     Foreign(&'a str),
 }
 
-impl<'a> Form<'a> {
+impl<'a> SecretFormat<'a> {
     /// `None` for what cannot be a secret: a mistyped generated value, or a value of an impossible length.
     fn of(value: &'a str) -> Option<Self> {
         match secret::parse(value) {

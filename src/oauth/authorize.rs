@@ -82,7 +82,7 @@ fn select_scopes<'a>(
     request: &TokenRequest<'a>,
 ) -> Result<Vec<&'a str>, AuthorityError> {
     let everywhere =
-        |scope: &str| scope::is_about_itself(scope) || held.iter().all(|(_, permitted)| permitted.contains_key(scope));
+        |scope: &str| scope::is_oidc_scope(scope) || held.iter().all(|(_, permitted)| permitted.contains_key(scope));
     let scopes: Vec<&str> = match &request.scopes {
         Some(requested) => {
             if policy.scope_policy == ScopePolicy::Reject && !requested.iter().all(|scope| everywhere(scope)) {

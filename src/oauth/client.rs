@@ -1,6 +1,6 @@
 //! What the endpoint knows of its clients, and the interface through which it reads that.
 //!
-//! The owner of the read model implements [`Clients`]; the protocol never sees where records come from.
+//! The owner of the read model implements [`ClientStore`]; the protocol never sees where records come from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,15 +15,15 @@ use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
-pub use crate::oauth::tombstones::{Lost, Past};
+pub use crate::oauth::tombstones::{Removed, Tombstones};
 
 /// The read model, as the protocol uses it.
-pub trait Clients: Ledger {
+pub trait ClientStore: TokenStateStore {
     /// What is known of `client_id` now. No I/O, no lock.
     fn lookup(&self, client_id: &str) -> Lookup;
 
     /// Catches up with the API server on everything that decides about `client_id`, for a well-formed credential or a
-    /// token that does not match the result of [`Clients::lookup`]. `credential` is the id of the secret, the value of
+    /// token that does not match the result of [`ClientStore::lookup`]. `credential` is the id of the secret, the value of
     /// a secret without an id, or what the token represents. A new `credential` is always looked up, a repeated one
     /// not each time. After `Ok`, the caller looks up again to decide.
     fn catch_up(&self, client_id: &str, credential: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
@@ -43,7 +43,7 @@ pub trait Clients: Ledger {
 }
 
 /// What the replicas know of issued tokens, beyond their claims. Replicated within a second.
-pub trait Ledger: Send + Sync + 'static {
+pub trait TokenStateStore: Send + Sync + 'static {
     /// Whether the token was revoked. No I/O.
     fn is_revoked(&self, jti: &str) -> bool;
 
@@ -76,7 +76,7 @@ pub enum Lookup {
     Live(Arc<ClientRecord>),
     /// An object has this id, but a rule closes it (suspended, no service user, …). For the operator's log only: on
     /// the wire it is the same as [`Lookup::Unknown`].
-    Closed(Arc<Refusal>),
+    Disabled(Arc<Denial>),
     /// No object has this id.
     Unknown,
 }
@@ -144,7 +144,7 @@ impl fmt::Display for ObjectRevision {
 
 /// The rule and the object that close a client or a secret. For the operator's log, never for the caller.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refusal {
+pub struct Denial {
     /// One-word rule, equal to the reason of the object's condition where there is one, for example `Suspended`.
     pub rule: &'static str,
     /// The object that refused.
@@ -172,11 +172,11 @@ pub struct ClientRecord {
     /// Epochs that its tokens carry.
     pub epoch: Epoch,
     /// When this process last saw a change of what its secrets represent, or when the process started.
-    pub changed_at: Timestamp,
+    pub authority_changed_at: Timestamp,
     /// What its tokens represented before.
-    pub past: Past,
+    pub past: Tombstones,
     /// A change of authority has been numbered that this replica has not seen yet.
-    pub is_behind: bool,
+    pub is_stale: bool,
     /// Its secrets, live or closed.
     pub secrets: Vec<SecretRecord>,
 }
@@ -244,7 +244,7 @@ pub struct SecretRecord {
     /// The secret is refused from this instant on, and no token outlives the secret.
     pub expires_at: Option<Timestamp>,
     /// Set when a rule closes the secret (revoked, over the limit, deleting).
-    pub closed: Option<Box<Refusal>>,
+    pub closed: Option<Box<Denial>>,
     /// Versions, newest first, including retired ones (so that a log can report "retired" instead of "unknown").
     pub versions: Vec<Arc<SecretVersion>>,
 }
@@ -305,7 +305,7 @@ impl SecretRecord {
     /// Whether it is accepted from this address. A secret that is bound to networks is not accepted from an unknown
     /// address.
     #[must_use]
-    pub fn works_from(&self, source: Option<IpAddr>) -> bool {
+    pub fn allows_source(&self, source: Option<IpAddr>) -> bool {
         let Some(networks) = &self.networks else { return true };
         source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
     }
@@ -329,7 +329,7 @@ pub struct SecretVersion {
 #[derive(Debug, Default)]
 pub struct VersionMemory {
     /// Keyed MAC of the value after its first success, so that the hash is computed once.
-    pub verified: OnceLock<[u8; 32]>,
+    pub verified_mac: OnceLock<[u8; 32]>,
     /// Seconds since 1970 of the last success; 0: none.
     last_used: AtomicI64,
 }

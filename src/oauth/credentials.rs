@@ -40,7 +40,7 @@ impl Method {
 }
 
 /// One reading of the presented credentials.
-pub struct Candidate {
+pub struct ParsedCredentials {
     /// `client_id`
     pub client_id: String,
     /// `client_secret`
@@ -50,14 +50,14 @@ pub struct Candidate {
 /// Credentials with every reading that their encoding allows: at least one, and two where the form-encoded reading of
 /// a Basic header (RFC 6749 §2.3.1) differs from the raw one (RFC 7617), because clients use both. They count as one
 /// attempt.
-pub struct Presented {
+pub struct PresentedCredentials {
     /// How they were sent.
     pub method: Method,
     /// The readings, form-decoded first.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<ParsedCredentials>,
 }
 
-impl fmt::Debug for Presented {
+impl fmt::Debug for PresentedCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Presented").field("method", &self.method).finish_non_exhaustive()
     }
@@ -71,7 +71,7 @@ impl fmt::Debug for Presented {
 pub fn present<'a>(
     authorization: impl IntoIterator<Item = &'a [u8]>,
     form: &Form<'_>,
-) -> Result<Presented, TokenError> {
+) -> Result<PresentedCredentials, TokenError> {
     let mut headers = authorization.into_iter();
     let header = headers.next();
     let (client_id, secret) = (form.one("client_id"), form.one("client_secret"));
@@ -83,8 +83,9 @@ pub fn present<'a>(
     match (header, client_id, secret) {
         (Some(header), _, _) => basic(header, client_id),
         (None, Some(client_id), Some(secret)) => {
-            let candidate = Candidate { client_id: client_id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
-            Ok(Presented { method: Method::ClientSecretPost, candidates: vec![candidate] })
+            let candidate =
+                ParsedCredentials { client_id: client_id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
+            Ok(PresentedCredentials { method: Method::ClientSecretPost, candidates: vec![candidate] })
         }
         _ if assertion => Err(ClientError::UnsupportedMethod.into()),
         _ => Err(ClientError::NoCredentials.into()),
@@ -95,7 +96,7 @@ pub fn present<'a>(
 ///
 /// # Errors
 /// As [`present`].
-pub(crate) fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<Presented, TokenError> {
+pub(crate) fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<PresentedCredentials, TokenError> {
     let header = std::str::from_utf8(header).map_err(|_| ClientError::MalformedHeader)?;
     let (scheme, encoded) = header.split_once(' ').unwrap_or((header, ""));
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -112,9 +113,9 @@ pub(crate) fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<Prese
         && let (Some(client_id), Some(secret)) = (form::decode(client_id.as_bytes()), form::decode(secret.as_bytes()))
     {
         let secret = Zeroizing::new(secret.into_owned());
-        candidates.push(Candidate { client_id: client_id.into_owned(), secret });
+        candidates.push(ParsedCredentials { client_id: client_id.into_owned(), secret });
     }
-    let raw = Candidate { client_id: client_id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
+    let raw = ParsedCredentials { client_id: client_id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
     if candidates.first().is_none_or(|form| form.client_id != raw.client_id || *form.secret != *raw.secret) {
         candidates.push(raw);
     }
@@ -124,7 +125,7 @@ pub(crate) fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<Prese
             return Err(RequestError::ClientIdMismatch.into());
         }
     }
-    Ok(Presented { method: Method::ClientSecretBasic, candidates })
+    Ok(PresentedCredentials { method: Method::ClientSecretBasic, candidates })
 }
 
 #[cfg(test)]

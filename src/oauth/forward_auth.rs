@@ -19,12 +19,12 @@ use jiff::Timestamp;
 pub use requirement::Requirement;
 
 use crate::clock::Clock;
-use crate::oauth::access_token::Live;
-use crate::oauth::authenticate::{Arrival, Authenticated};
+use crate::oauth::access_token::ActiveToken;
+use crate::oauth::authenticate::{Authenticated, RequestContext};
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client::{Clients, Grant, Purpose, Role};
+use crate::oauth::client::{ClientStore, Grant, Purpose, Role};
 use crate::oauth::credentials;
-use crate::oauth::token::{Facts, TokenService};
+use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
 /// The identity of an accepted caller, for the headers that the API gets.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,7 +50,7 @@ impl Access {
     }
 }
 
-impl<C: Clients, K: Clock> TokenService<C, K> {
+impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// Whether a request with these Authorization headers meets `requirement`. Fills `facts` as far as processing
     /// gets.
     ///
@@ -58,18 +58,18 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     /// [`AccessError`]
     pub async fn access<'a>(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         requirement: &Requirement<'_>,
-        facts: &mut Facts,
+        facts: &mut AuditRecord,
     ) -> Result<Access, AccessError> {
         facts.audience = requirement.audience.map(str::to_owned);
         facts.scope = (!requirement.scopes.is_empty()).then(|| requirement.scopes.join(" "));
-        let (scheme, header) = only(authorization)?;
+        let (scheme, header) = single_authorization(authorization)?;
         if scheme.eq_ignore_ascii_case(b"basic") {
             self.direct(arrival, header, requirement, facts).await
         } else if scheme.eq_ignore_ascii_case(b"bearer") {
-            let payload = self.payload(after(scheme, header))?;
+            let payload = self.payload(auth_params(scheme, header))?;
             Ok(Access::of(self.with_token(arrival.now, &payload, requirement, facts).await?.claims))
         } else {
             // RFC 6750 §3.1: an unsupported scheme is treated like no credentials.
@@ -83,8 +83,8 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         now: Timestamp,
         payload: &'p [u8],
         requirement: &Requirement<'_>,
-        facts: &mut Facts,
-    ) -> Result<Live<'p>, AccessError> {
+        facts: &mut AuditRecord,
+    ) -> Result<ActiveToken<'p>, AccessError> {
         let mut live = self.live(now, payload, facts).await?;
         if requirement.audience.is_some_and(|audience| !live.claims.aud.contains(audience)) {
             return Err(requirement.not_met(Missing::Audience, None));
@@ -92,21 +92,21 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         if !requirement.scopes.iter().all(|scope| live.claims.has_scope(scope)) {
             return Err(requirement.not_met(Missing::Scope, None));
         }
-        self.touch(now, &mut live);
+        self.record_use(now, &mut live);
         Ok(live)
     }
 
     async fn direct(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         header: &[u8],
         requirement: &Requirement<'_>,
-        facts: &mut Facts,
+        facts: &mut AuditRecord,
     ) -> Result<Access, AccessError> {
         let client = self.with_secret(arrival, Purpose::Direct, header, facts).await?;
         let (scopes, roles) = held(&client.grant, requirement).map_err(|missing| {
             let without_secret = held(&client.record.grant, requirement).is_ok();
-            requirement.not_met(missing, Some(client.narrowed_by(without_secret)))
+            requirement.not_met(missing, Some(client.denying_object(without_secret)))
         })?;
         Ok(Access {
             subject: client.record.subject.clone(),
@@ -119,10 +119,10 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     /// The client of a Basic header, if its secret is allowed for this purpose.
     pub(super) async fn with_secret(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         purpose: Purpose,
         header: &[u8],
-        facts: &mut Facts,
+        facts: &mut AuditRecord,
     ) -> Result<Authenticated, AccessError> {
         let presented = credentials::basic(header, None)?;
         facts.presented(&presented);
@@ -134,7 +134,9 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 
 /// The scheme of the only Authorization header, and the header. A scheme is ASCII; the code for each scheme parses the
 /// rest.
-pub(super) fn only<'a>(authorization: impl IntoIterator<Item = &'a [u8]>) -> Result<(&'a [u8], &'a [u8]), AccessError> {
+pub(super) fn single_authorization<'a>(
+    authorization: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(&'a [u8], &'a [u8]), AccessError> {
     let mut headers = authorization.into_iter();
     let header = headers.next().ok_or(AccessError::NoCredentials)?;
     if headers.next().is_some() {
@@ -144,7 +146,7 @@ pub(super) fn only<'a>(authorization: impl IntoIterator<Item = &'a [u8]>) -> Res
 }
 
 /// The part of a header after the scheme.
-pub(super) fn after<'a>(scheme: &[u8], header: &'a [u8]) -> &'a [u8] {
+pub(super) fn auth_params<'a>(scheme: &[u8], header: &'a [u8]) -> &'a [u8] {
     header.get(scheme.len()..).unwrap_or_default().trim_ascii()
 }
 

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
-use crate::crypto::install_key::{InstallKeys, Strength};
+use crate::crypto::install_key::{HashCost, InstallKeys};
 use crate::crypto::process_mac;
 use crate::oauth::client::{SecretRecord, SecretVersion};
 use crate::oauth::error::Unavailable;
 
-use fair_queue::Line;
+use fair_queue::FairQueue;
 
 /// Receives durations and counts.
-pub trait Meter: Send + Sync + 'static {
+pub trait HashMetrics: Send + Sync + 'static {
     /// A hash computation starts.
     fn hash_started(&self);
     /// A hash computation has ended.
@@ -56,24 +56,24 @@ const IMPORTED_MAX: usize = 4;
 /// The bounded checker of secrets. Generated and imported values have separate queues: a flood of imported values,
 /// which cost a thousand times as much, does not delay generated ones.
 ///
-/// Imported values wait in a [`Line`] that serves namespaces in turn, and the ClientSecrets of a namespace in turn: a
+/// Imported values wait in a [`FairQueue`] that serves namespaces in turn, and the ClientSecrets of a namespace in turn: a
 /// flood of wrong values for one ClientSecret delays the others by one hash. Values without a verifier never wait:
 /// they are hashed while the queue is free, and otherwise only take the same time.
-pub struct Hasher {
-    generated: Lane,
-    imported: Line,
+pub struct HashPool {
+    generated: Pool,
+    imported: FairQueue,
     /// Duration of the last hash of an imported value, in microseconds.
     imported_us: Arc<AtomicU64>,
     limits: HashLimits,
-    meter: Arc<dyn Meter>,
+    meter: Arc<dyn HashMetrics>,
 }
 
-struct Lane {
+struct Pool {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
-impl Lane {
+impl Pool {
     fn new(permits: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(permits.max(1))), waiting: AtomicUsize::new(0) }
     }
@@ -87,24 +87,28 @@ impl Lane {
         if let Some(permit) = self.free() {
             return Ok(permit);
         }
-        let _place = Place::take(&self.waiting, places).ok_or(Unavailable::Overloaded)?;
+        let _place = QueueSlot::take(&self.waiting, places).ok_or(Unavailable::Overloaded)?;
         let acquired = tokio::time::timeout(wait, Arc::clone(&self.permits).acquire_owned()).await;
         acquired.ok().and_then(Result::ok).ok_or(Unavailable::Overloaded)
     }
 }
 
-impl Hasher {
+impl HashPool {
     /// A checker with these limits.
     #[must_use]
-    pub fn new(limits: HashLimits, meter: Arc<dyn Meter>) -> Self {
+    pub fn new(limits: HashLimits, meter: Arc<dyn HashMetrics>) -> Self {
         // At most half of the cores for expensive hashes, and a bounded part of the memory.
-        let imported = Line::new((limits.concurrent / 2).min(limits.imported), limits.waiting_imported);
-        Self { generated: Lane::new(limits.concurrent), imported, imported_us: Arc::default(), limits, meter }
+        let imported = FairQueue::new((limits.concurrent / 2).min(limits.imported), limits.waiting_imported);
+        Self { generated: Pool::new(limits.concurrent), imported, imported_us: Arc::default(), limits, meter }
     }
 
     /// Whether `value` was verified for this version before, in this process.
-    pub(crate) fn remembers(secret: &SecretRecord, version: &SecretVersion, value: &str) -> bool {
-        version.memory.verified.get().is_some_and(|known| process_mac::equal(known, &digest(secret, version, value)))
+    pub(crate) fn is_cached(secret: &SecretRecord, version: &SecretVersion, value: &str) -> bool {
+        version
+            .memory
+            .verified_mac
+            .get()
+            .is_some_and(|known| process_mac::equal(known, &digest(secret, version, value)))
     }
 
     /// Whether `value` is the value of this version, by its hash. A success is remembered.
@@ -125,38 +129,38 @@ impl Hasher {
             let permit = self.imported.permit(secret, self.limits.wait).await?;
             // Another request may have verified the value while this one waited: pods that start together present the
             // same value.
-            if Self::remembers(secret, version, value) {
+            if Self::is_cached(secret, version, value) {
                 return Ok(true);
             }
-            self.run(Strength::Imported, permit, work).await?
+            self.run(HashCost::Imported, permit, work).await?
         } else {
             let permit = self.generated.permit(self.limits.waiting, self.limits.wait).await?;
-            self.run(Strength::Generated, permit, work).await?
+            self.run(HashCost::Generated, permit, work).await?
         };
         if matches {
-            let _ = version.memory.verified.set(digest(secret, version, value));
+            let _ = version.memory.verified_mac.set(digest(secret, version, value));
         }
         Ok(matches)
     }
 
-    /// The work of [`Hasher::verify`] for a value without a verifier.
+    /// The work of [`HashPool::verify`] for a value without a verifier.
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`]
-    pub(crate) async fn verify_nothing(
+    pub(crate) async fn dummy_verify(
         &self,
         keys: &Arc<InstallKeys>,
         value: &str,
-        strength: Strength,
+        strength: HashCost,
     ) -> Result<(), Unavailable> {
         let (keys, value) = (Arc::clone(keys), Zeroizing::new(value.to_owned()));
-        let work = move || keys.verify_nothing(&value, strength);
+        let work = move || keys.dummy_verify(&value, strength);
         match strength {
-            Strength::Generated => {
+            HashCost::Generated => {
                 let permit = self.generated.permit(self.limits.waiting, self.limits.wait).await?;
                 self.run(strength, permit, work).await
             }
-            Strength::Imported => {
+            HashCost::Imported => {
                 if let Some(permit) = self.imported.free_permit() {
                     return self.run(strength, permit, work).await;
                 }
@@ -174,7 +178,7 @@ impl Hasher {
     /// Computes on a blocking thread. The permit lives as long as the work, even if the request was dropped.
     async fn run<T: Send + 'static>(
         &self,
-        strength: Strength,
+        strength: HashCost,
         permit: impl Send + 'static,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
@@ -186,7 +190,7 @@ impl Hasher {
             let result = work();
             let took = started.elapsed();
             meter.hash_ended(took);
-            if strength == Strength::Imported {
+            if strength == HashCost::Imported {
                 imported_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
             }
             result
@@ -201,9 +205,9 @@ fn digest(secret: &SecretRecord, version: &SecretVersion, value: &str) -> proces
 }
 
 /// A place in the queue, released on drop.
-struct Place<'a>(&'a AtomicUsize);
+struct QueueSlot<'a>(&'a AtomicUsize);
 
-impl<'a> Place<'a> {
+impl<'a> QueueSlot<'a> {
     fn take(waiting: &'a AtomicUsize, max: usize) -> Option<Self> {
         let place = Self(waiting);
         // On `None`, the drop of `place` reverts the addition.
@@ -211,7 +215,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

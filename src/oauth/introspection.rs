@@ -7,21 +7,21 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::crypto::jwt;
-use crate::oauth::access_token::{Live, NotGood, TokenFault};
-use crate::oauth::authenticate::{Arrival, Authenticated};
+use crate::oauth::access_token::{ActiveToken, TokenFault, VerifyError};
+use crate::oauth::authenticate::{Authenticated, RequestContext};
 use crate::oauth::claims::{OwnAudience, OwnClaims, Text};
-use crate::oauth::client::Clients;
+use crate::oauth::client::ClientStore;
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::form::Form;
 use crate::oauth::scope::INTROSPECT;
-use crate::oauth::token::{Facts, TokenService};
+use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
 /// Size of a usual answer in bytes, so that one allocation suffices.
 const ANSWER_LEN: usize = 768;
 
 /// Form of the answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AnswerForm {
+pub enum ResponseFormat {
     /// RFC 7662 §2.2.
     Json,
     /// RFC 9701 §5: the same, signed, for this caller.
@@ -57,18 +57,18 @@ impl Inactive {
     }
 }
 
-impl<C: Clients, K: Clock> TokenService<C, K> {
+impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// Answers one request. Fills `caller` and `token` as far as processing gets.
     ///
     /// # Errors
     /// [`TokenError`]
     pub async fn introspect<'a>(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         body: &[u8],
-        answer: AnswerForm,
-        [caller, token]: [&mut Facts; 2],
+        answer: ResponseFormat,
+        [caller, token]: [&mut AuditRecord; 2],
     ) -> Result<Introspection, TokenError> {
         let form = Form::parse(body)?;
         let client = self.caller(arrival, authorization, &form, caller).await?;
@@ -84,48 +84,48 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         };
         match self.live(arrival.now, &payload, token).await {
             Err(error) => self.inactive(arrival, &client, answer, error).await,
-            Ok(live) if !concerns(&client, &live.claims) => {
+            Ok(live) if !may_introspect(&client, &live.claims) => {
                 self.answer(arrival, &client, answer, &NOT_ACTIVE, Some(Inactive::NotForCaller)).await
             }
             Ok(mut live) => {
                 if touch {
-                    self.touch(arrival.now, &mut live);
+                    self.record_use(arrival.now, &mut live);
                 }
-                self.answer(arrival, &client, answer, &About::of(&live, self.created_by_claim), None).await
+                self.answer(arrival, &client, answer, &ActiveResponse::of(&live, self.created_by_claim), None).await
             }
         }
     }
 
     async fn inactive(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         caller: &Authenticated,
-        answer: AnswerForm,
-        error: NotGood,
+        answer: ResponseFormat,
+        error: VerifyError,
     ) -> Result<Introspection, TokenError> {
         match error {
-            NotGood::Fault(fault) => {
+            VerifyError::Fault(fault) => {
                 self.answer(arrival, caller, answer, &NOT_ACTIVE, Some(Inactive::Fault(fault))).await
             }
-            NotGood::Unavailable(error) => Err(error.into()),
+            VerifyError::Unavailable(error) => Err(error.into()),
         }
     }
 
     async fn answer(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         caller: &Authenticated,
-        answer: AnswerForm,
+        answer: ResponseFormat,
         about: &(impl Serialize + Sync),
         inactive: Option<Inactive>,
     ) -> Result<Introspection, TokenError> {
         let body = match answer {
-            AnswerForm::Json => {
+            ResponseFormat::Json => {
                 let mut json = Vec::with_capacity(ANSWER_LEN);
                 serde_json::to_writer(&mut json, about).map_err(|_| TokenError::Internal)?;
                 json
             }
-            AnswerForm::Jwt => {
+            ResponseFormat::Jwt => {
                 let key = self.signing_key(caller.record.token.signing_algorithm)?;
                 let signed = SignedAnswer {
                     iss: self.issuer.as_str(),
@@ -142,7 +142,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 }
 
 /// O4 (RFC 7662 §4): its own tokens, and those for an API that it may introspect for.
-fn concerns(caller: &Authenticated, claims: &OwnClaims<'_>) -> bool {
+fn may_introspect(caller: &Authenticated, claims: &OwnClaims<'_>) -> bool {
     let may = |audience: &str| {
         let held = caller.grant.permissions.get(audience);
         held.is_some_and(|scopes| scopes.contains_key(INTROSPECT))
@@ -159,7 +159,7 @@ struct NotActive {
 }
 
 #[derive(Serialize)]
-struct About<'a> {
+struct ActiveResponse<'a> {
     active: bool,
     scope: &'a str,
     client_id: &'a str,
@@ -180,9 +180,9 @@ struct About<'a> {
     postern_epoch: [i64; 2],
 }
 
-impl<'a> About<'a> {
-    fn of(live: &'a Live<'a>, created_by_claim: bool) -> Self {
-        let Live { claims, record, ends } = live;
+impl<'a> ActiveResponse<'a> {
+    fn of(live: &'a ActiveToken<'a>, created_by_claim: bool) -> Self {
+        let ActiveToken { claims, record, ends } = live;
         Self {
             active: true,
             scope: &claims.scope,

@@ -76,7 +76,7 @@ pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], service_docume
         revocation_endpoint: issuer.url_of(REVOCATION_PATH),
         userinfo_endpoint: issuer.url_of(USERINFO_PATH),
         jwks_uri: issuer.url_of(JWKS_PATH),
-        scopes_supported: scope::ABOUT_ITSELF,
+        scopes_supported: scope::OIDC_SCOPES,
         response_types_supported: [],
         grant_types_supported: GrantType::ALL.iter().map(|grant| grant.name()).collect(),
         token_endpoint_auth_methods_supported: methods(),

@@ -1,12 +1,12 @@
 //! Revocation (RFC 7009): a client revokes its tokens.
 
 use crate::clock::Clock;
-use crate::oauth::access_token::{NotGood, TokenFault};
-use crate::oauth::authenticate::Arrival;
-use crate::oauth::client::Clients;
+use crate::oauth::access_token::{TokenFault, VerifyError};
+use crate::oauth::authenticate::RequestContext;
+use crate::oauth::client::ClientStore;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 use crate::oauth::form::Form;
-use crate::oauth::token::{Facts, TokenService};
+use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
 /// The result of a request. The caller gets the same answer for all (RFC 7009 §2.2).
 #[derive(Debug, Eq, PartialEq)]
@@ -32,7 +32,7 @@ impl Revocation {
     }
 }
 
-impl<C: Clients, K: Clock> TokenService<C, K> {
+impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// Answers one request. `token_type_hint` is ignored: every token shows its type. Fills `facts` as far as
     /// processing gets.
     ///
@@ -40,18 +40,18 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     /// [`TokenError`]; [`Unavailable`] when the revocation could not be recorded where it survives this process.
     pub async fn revoke<'a>(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         body: &[u8],
-        facts: &mut Facts,
+        facts: &mut AuditRecord,
     ) -> Result<Revocation, TokenError> {
         let form = Form::parse(body)?;
         let client = self.caller(arrival, authorization, &form, facts).await?;
         let text = form.one("token").ok_or(RequestError::MissingToken)?;
         let payload = match self.payload(text.as_bytes()) {
             Ok(payload) => payload,
-            Err(NotGood::Fault(fault)) => return Ok(Revocation::Nothing(fault)),
-            Err(NotGood::Unavailable(error)) => return Err(error.into()),
+            Err(VerifyError::Fault(fault)) => return Ok(Revocation::Nothing(fault)),
+            Err(VerifyError::Unavailable(error)) => return Err(error.into()),
         };
         let claims = match self.unexpired(arrival.now, &payload) {
             Ok(claims) => claims,

@@ -7,14 +7,14 @@ pub const PROFILE: &str = "profile";
 /// E-mail address of the service user.
 pub const EMAIL: &str = "email";
 /// What OpenID Connect Core §5.4 calls scopes for claims. Every client has them: they concern its own identity.
-pub const ABOUT_ITSELF: [&str; 3] = [OPENID, PROFILE, EMAIL];
+pub const OIDC_SCOPES: [&str; 3] = [OPENID, PROFILE, EMAIL];
 /// A client with this scope at an API can introspect every token for that API.
 pub const INTROSPECT: &str = "introspect";
 
 /// Whether the scope concerns the client's own identity and grants no permission.
 #[must_use]
-pub fn is_about_itself(scope: &str) -> bool {
-    ABOUT_ITSELF.contains(&scope)
+pub fn is_oidc_scope(scope: &str) -> bool {
+    OIDC_SCOPES.contains(&scope)
 }
 
 /// The scopes of a request in their order, each once. `None`: not `scope-token *( SP scope-token )`.

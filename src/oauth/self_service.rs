@@ -11,14 +11,14 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::crypto::secret;
 use crate::crypto::signing::SigningAlgorithm;
-use crate::oauth::authenticate::{Arrival, Authenticated};
-use crate::oauth::client::{ClientRecord, Clients, Grant, Purpose, SecretRecord, SecretVersion};
+use crate::oauth::authenticate::{Authenticated, RequestContext};
+use crate::oauth::client::{ClientRecord, ClientStore, Grant, Purpose, SecretRecord, SecretVersion};
 use crate::oauth::credentials::Method;
 use crate::oauth::error::Unavailable;
-use crate::oauth::forward_auth::{AccessError, only};
-use crate::oauth::token::{Facts, TokenService};
+use crate::oauth::forward_auth::{AccessError, single_authorization};
+use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
-impl<C: Clients, K: Clock> TokenService<C, K> {
+impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// The client of these Authorization headers, if its secret is allowed for managing. Tokens are not accepted: they
     /// are for APIs and do not permit managing.
     ///
@@ -26,11 +26,11 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     /// [`AccessError`]
     pub async fn manager<'a>(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
-        facts: &mut Facts,
+        facts: &mut AuditRecord,
     ) -> Result<Authenticated, AccessError> {
-        let (scheme, header) = only(authorization)?;
+        let (scheme, header) = single_authorization(authorization)?;
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return Err(AccessError::NoCredentials);
         }
@@ -38,7 +38,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     }
 }
 
-impl<C: Clients, K: Clock> TokenService<C, K> {
+impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// Requests the next version of the presented secret. No effect for a version that already has a successor, or
     /// that is imported and changes only with its source.
     ///

@@ -10,17 +10,17 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::crypto::install_key::InstallKeys;
-use crate::crypto::keyset::KeySet;
+use crate::crypto::keyset::JwkSet;
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 use crate::crypto::{jwt, opaque, random};
-use crate::oauth::authenticate::{Arrival, Authenticated, Authenticator};
+use crate::oauth::authenticate::{Authenticated, Authenticator, RequestContext};
 use crate::oauth::authorize::{Granted, authorize};
 use crate::oauth::claims::{Audience, Claims, Email, token_id};
-use crate::oauth::client::{Availability, Clients, ObjectRevision, Purpose, TokenFormat};
-use crate::oauth::credentials::{self, Presented};
+use crate::oauth::client::{Availability, ClientStore, ObjectRevision, Purpose, TokenFormat};
+use crate::oauth::credentials::{self, PresentedCredentials};
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::form::Form;
-use crate::oauth::hash_pool::{HashLimits, Hasher, Meter};
+use crate::oauth::hash_pool::{HashLimits, HashMetrics, HashPool};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response::TokenResponse;
@@ -29,24 +29,24 @@ use crate::oauth::signer::Signer;
 
 /// The keys of the install, each replaced atomically. While one is missing, the endpoint answers 503.
 #[derive(Debug, Default)]
-pub struct Keys {
+pub struct ServerKeys {
     /// Signing keys, which are also published.
-    pub signing: ArcSwapOption<KeySet>,
+    pub signing: ArcSwapOption<JwkSet>,
     /// Checks secrets.
     pub install: ArcSwapOption<InstallKeys>,
 }
 
 /// Issues tokens.
-pub struct TokenService<C, K> {
+pub struct AuthorizationServer<C, K> {
     pub(crate) clients: Arc<C>,
     clock: K,
-    pub(crate) keys: Arc<Keys>,
+    pub(crate) keys: Arc<ServerKeys>,
     pub(crate) issuer: Issuer,
     audience_scopes: Vec<AudienceScope>,
     /// Whether tokens and introspection contain the creator of the ServiceUser.
     pub(super) created_by_claim: bool,
     token_bytes: usize,
-    hasher: Hasher,
+    hasher: HashPool,
     pub(super) signer: Signer,
 }
 
@@ -67,7 +67,7 @@ pub struct TokenSettings {
 /// Details of a request, for the audit line. Every field may contain text of the caller, except `source`, `secret`,
 /// `version_id`, `jti` and `created_by`.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub struct AuditRecord {
     /// Where the request came from, if known.
     pub source: Option<IpAddr>,
     /// `client_id` as presented.
@@ -88,18 +88,18 @@ pub struct Facts {
     pub created_by: Option<Box<str>>,
 }
 
-impl<C: Clients, K: Clock> TokenService<C, K> {
+impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// A service that issues tokens with `settings`.
     #[must_use]
     pub fn new(
         clients: Arc<C>,
         clock: K,
-        keys: Arc<Keys>,
+        keys: Arc<ServerKeys>,
         settings: TokenSettings,
         limits: HashLimits,
-        meter: Arc<dyn Meter>,
+        meter: Arc<dyn HashMetrics>,
     ) -> Self {
-        let (hasher, signer) = (Hasher::new(limits, meter), Signer::new());
+        let (hasher, signer) = (HashPool::new(limits, meter), Signer::new());
         let TokenSettings { issuer, audience_scopes, created_by_claim, token_bytes } = settings;
         Self { clients, clock, keys, issuer, audience_scopes, created_by_claim, token_bytes, hasher, signer }
     }
@@ -125,10 +125,10 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     /// [`TokenError`]
     pub async fn token<'a>(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         body: &[u8],
-        facts: &mut Facts,
+        facts: &mut AuditRecord,
     ) -> Result<TokenResponse, TokenError> {
         let form = Form::parse(body)?;
         let request = TokenRequest::parse(&form, &self.audience_scopes).inspect_err(|_| facts.asked(&form))?;
@@ -139,7 +139,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         let granted = authorize(&client.grant, policy, &request).map_err(|error| {
             facts.requested(&request);
             let without_secret = authorize(&client.record.grant, policy, &request).is_ok();
-            TokenError::Authority { error, object: client.narrowed_by(without_secret).clone() }
+            TokenError::Authority { error, object: client.denying_object(without_secret).clone() }
         })?;
         self.issue(arrival.now, &client, &granted, facts).await
     }
@@ -147,10 +147,10 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     /// The client that sent a form.
     pub(super) async fn caller<'a>(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         form: &Form<'_>,
-        facts: &mut Facts,
+        facts: &mut AuditRecord,
     ) -> Result<Authenticated, TokenError> {
         let presented = credentials::present(authorization, form)?;
         let client = self.authenticate(arrival, Purpose::Token, &presented).await;
@@ -161,9 +161,9 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
 
     pub(super) async fn authenticate(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         purpose: Purpose,
-        presented: &Presented,
+        presented: &PresentedCredentials,
     ) -> Result<Authenticated, TokenError> {
         let keys = self.keys.install.load_full().ok_or(Unavailable::NoKey)?;
         let (clients, hasher) = (&*self.clients, &self.hasher);
@@ -175,7 +175,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
         now: Timestamp,
         client: &Authenticated,
         granted: &Granted<'_>,
-        facts: &mut Facts,
+        facts: &mut AuditRecord,
     ) -> Result<TokenResponse, TokenError> {
         let iat = now.as_second();
         // A token never outlives the secret that it was issued for.
@@ -241,7 +241,7 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     }
 }
 
-impl<C, K> TokenService<C, K> {
+impl<C, K> AuthorizationServer<C, K> {
     /// The key that signs with this algorithm.
     pub(super) fn signing_key(&self, algorithm: SigningAlgorithm) -> Result<Arc<SigningKey>, Unavailable> {
         let keys = self.keys.signing.load();
@@ -250,8 +250,8 @@ impl<C, K> TokenService<C, K> {
     }
 }
 
-impl Facts {
-    pub(super) fn presented(&mut self, presented: &Presented) {
+impl AuditRecord {
+    pub(super) fn presented(&mut self, presented: &PresentedCredentials) {
         self.client_id = presented.candidates.first().map(|candidate| candidate.client_id.as_str().into());
     }
 

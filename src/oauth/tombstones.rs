@@ -14,7 +14,7 @@ const ENDED_MAX: usize = 256;
 
 /// Authorities that a client had and lost, each with its last loss. Empty for nearly all clients.
 #[derive(Clone, Debug, Default)]
-pub struct Past(Box<[Ended]>);
+pub struct Tombstones(Box<[Ended]>);
 
 #[derive(Clone, Debug)]
 struct Ended {
@@ -28,18 +28,18 @@ struct Ended {
 
 /// Authorities that are lost now, and the current epoch.
 #[derive(Default)]
-pub struct Lost<'a> {
+pub struct Removed<'a> {
     /// The authorities.
     pub authorities: Vec<&'a str>,
     /// The highest epoch of their tokens.
     pub epoch: Epoch,
 }
 
-impl Past {
+impl Tombstones {
     /// Whether a token that represents `authority` at `epoch`, and was issued at `iat` (seconds since 1970), is
     /// invalid.
     #[must_use]
-    pub fn ended(&self, authority: &str, epoch: Epoch, iat: i64) -> bool {
+    pub fn covers(&self, authority: &str, epoch: Epoch, iat: i64) -> bool {
         self.0.iter().any(|ended| {
             iat < ended.before
                 && epoch.service_user <= ended.epoch.service_user
@@ -51,7 +51,7 @@ impl Past {
     /// The past at `now`, when something is `lost` and the rest of what `is_held` continues or has returned. Losses
     /// before `since` are dropped: no token is as old.
     #[must_use]
-    pub fn next(&self, lost: &Lost<'_>, is_held: impl Fn(&str) -> bool, now: Timestamp, since: Timestamp) -> Self {
+    pub fn next(&self, lost: &Removed<'_>, is_held: impl Fn(&str) -> bool, now: Timestamp, since: Timestamp) -> Self {
         let second = now.as_second();
         let mut all: Vec<Ended> = self.0.iter().filter(|ended| ended.before > since.as_second()).cloned().collect();
         // Within one second, tokens issued before the loss cannot be distinguished from those issued after the return.
@@ -79,53 +79,53 @@ mod tests {
     }
 
     /// `authority` is lost in this second.
-    fn loses(past: &Past, authority: &str, second: i64) -> Past {
-        let lost = Lost { authorities: vec![authority], epoch: EPOCH };
+    fn loses(past: &Tombstones, authority: &str, second: i64) -> Tombstones {
+        let lost = Removed { authorities: vec![authority], epoch: EPOCH };
         past.next(&lost, |_| false, at(second), at(0))
     }
 
     /// The client has every authority in this second.
-    fn returns(past: &Past, second: i64, since: i64) -> Past {
-        past.next(&Lost::default(), |_| true, at(second), at(since))
+    fn returns(past: &Tombstones, second: i64, since: i64) -> Tombstones {
+        past.next(&Removed::default(), |_| true, at(second), at(since))
     }
 
     #[test]
     fn what_was_issued_before_a_loss_stays_ended_and_what_comes_after_the_return_does_not() {
-        let past = returns(&loses(&Past::default(), "a", 100), 105, 0);
-        assert!(past.ended("a", EPOCH, 99) && past.ended("a", EPOCH, 100));
-        assert!(!past.ended("a", EPOCH, 101) && !past.ended("b", EPOCH, 99));
+        let past = returns(&loses(&Tombstones::default(), "a", 100), 105, 0);
+        assert!(past.covers("a", EPOCH, 99) && past.covers("a", EPOCH, 100));
+        assert!(!past.covers("a", EPOCH, 101) && !past.covers("b", EPOCH, 99));
         let past = loses(&loses(&past, "b", 200), "a", 200);
-        assert!(past.ended("a", EPOCH, 150) && past.ended("b", EPOCH, 150), "the last loss counts");
+        assert!(past.covers("a", EPOCH, 150) && past.covers("b", EPOCH, 150), "the last loss counts");
         assert_eq!(past.0.len(), 2, "and each authority once");
     }
 
     #[test]
     fn a_later_epoch_is_of_after_the_return_however_late_this_replica_hears_of_the_loss() {
-        let past = loses(&Past::default(), "a", 100);
-        assert!(past.ended("a", Epoch { service_user: 2, application: 2 }, 50));
+        let past = loses(&Tombstones::default(), "a", 100);
+        assert!(past.covers("a", Epoch { service_user: 2, application: 2 }, 50));
         for later in [Epoch { service_user: 5, ..EPOCH }, Epoch { application: 4, ..EPOCH }] {
-            assert!(!past.ended("a", later, 50), "{later:?}");
+            assert!(!past.covers("a", later, 50), "{later:?}");
         }
-        let early = Lost { authorities: vec!["a"], epoch: Epoch::default() };
+        let early = Removed { authorities: vec!["a"], epoch: Epoch::default() };
         let past = past.next(&early, |_| false, at(200), at(0));
-        assert!(past.ended("a", EPOCH, 150), "that numbers began anew ends no fewer");
+        assert!(past.covers("a", EPOCH, 150), "that numbers began anew ends no fewer");
     }
 
     #[test]
     fn what_comes_back_in_the_second_of_its_loss_is_good_from_that_second_on() {
-        let past = returns(&loses(&Past::default(), "a", 100), 100, 0);
-        assert!(past.ended("a", EPOCH, 99) && !past.ended("a", EPOCH, 100));
+        let past = returns(&loses(&Tombstones::default(), "a", 100), 100, 0);
+        assert!(past.covers("a", EPOCH, 99) && !past.covers("a", EPOCH, 100));
         let past = returns(&past, 101, 0);
-        assert!(past.ended("a", EPOCH, 99) && !past.ended("a", EPOCH, 100), "and stays so");
+        assert!(past.covers("a", EPOCH, 99) && !past.covers("a", EPOCH, 100), "and stays so");
     }
 
     #[test]
     fn a_loss_is_forgotten_when_no_token_is_as_old_or_there_are_too_many() {
-        let past = loses(&Past::default(), "a", 100);
-        assert!(returns(&past, 200, 100).ended("a", EPOCH, 99));
-        assert!(!returns(&past, 200, 101).ended("a", EPOCH, 99));
+        let past = loses(&Tombstones::default(), "a", 100);
+        assert!(returns(&past, 200, 100).covers("a", EPOCH, 99));
+        assert!(!returns(&past, 200, 101).covers("a", EPOCH, 99));
         let many = (0..1000).fold(past, |past, number| loses(&past, &number.to_string(), 200));
         assert_eq!(many.0.len(), ENDED_MAX);
-        assert!(many.ended("999", EPOCH, 1) && !many.ended("a", EPOCH, 1));
+        assert!(many.covers("999", EPOCH, 1) && !many.covers("a", EPOCH, 1));
     }
 }

@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::oauth::authenticate::Arrival;
+use crate::oauth::authenticate::RequestContext;
 use crate::oauth::claims::Email;
-use crate::oauth::client::Clients;
-use crate::oauth::forward_auth::{AccessError, Requirement, after, only};
+use crate::oauth::client::ClientStore;
+use crate::oauth::forward_auth::{AccessError, Requirement, auth_params, single_authorization};
 use crate::oauth::scope::{EMAIL, OPENID, PROFILE};
-use crate::oauth::token::{Facts, TokenService};
+use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
 #[derive(Serialize)]
 struct UserInfo<'a> {
@@ -21,7 +21,7 @@ struct UserInfo<'a> {
     email: Option<Email<'a>>,
 }
 
-impl<C: Clients, K: Clock> TokenService<C, K> {
+impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// What the bearer of a token with scope `openid` may read about itself, as JSON. A token is accepted only in the
     /// header (RFC 6750 §2.1).
     ///
@@ -29,15 +29,15 @@ impl<C: Clients, K: Clock> TokenService<C, K> {
     /// [`AccessError`]
     pub async fn userinfo<'a>(
         &self,
-        arrival: Arrival,
+        arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
-        facts: &mut Facts,
+        facts: &mut AuditRecord,
     ) -> Result<Vec<u8>, AccessError> {
-        let (scheme, header) = only(authorization)?;
+        let (scheme, header) = single_authorization(authorization)?;
         if !scheme.eq_ignore_ascii_case(b"bearer") {
             return Err(AccessError::NoCredentials);
         }
-        let payload = self.payload(after(scheme, header))?;
+        let payload = self.payload(auth_params(scheme, header))?;
         let requirement = Requirement { audience: None, scopes: vec![OPENID] };
         let live = self.with_token(arrival.now, &payload, &requirement, facts).await?;
         let (claims, identity) = (&live.claims, &live.record.identity);

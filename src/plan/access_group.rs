@@ -4,13 +4,13 @@ use jiff::Timestamp;
 
 use crate::api::AccessGroup;
 use crate::api::access_group::{AccessGroupStatus, Namespaces};
-use crate::api::conditions::{Verdict, merge, reasons, types};
+use crate::api::conditions::{ConditionValue, merge, reasons, types};
 
 /// The status of `group`, which has `members` service users now.
 #[must_use]
 pub fn status(group: &AccessGroup, members: usize, now: Timestamp) -> AccessGroupStatus {
     let previous = group.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let accepted = Verdict::yes(types::READY, reasons::ACCEPTED, "In force.");
+    let accepted = ConditionValue::is_true(types::READY, reasons::ACCEPTED, "In force.");
     AccessGroupStatus {
         observed_generation: group.metadata.generation,
         plane: Some(group.spec.plane()),

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::kstatus::{HOLDS_NOTHING, Outlook, permitted, with_outlook};
+use super::kstatus::{HOLDS_NOTHING, Kstatus, permitted, with_outlook};
 use crate::api::application::{ApplicationStatus, SecretCount};
-use crate::api::authority::{Authority, application_stands_for, narrow, next_epoch, not_held, permissions, roles};
-use crate::api::conditions::{Verdict, merge, reasons, types};
+use crate::api::authority::{Authority, application_fingerprint, narrow, next_epoch, not_held, permissions, roles};
+use crate::api::conditions::{ConditionValue, merge, reasons, types};
 use crate::api::{Application, ServiceUser};
 
 /// The inputs of the decision.
@@ -61,8 +61,8 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
         ready.message.push_str(HOLDS_NOTHING);
     }
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
-    let stands_for = application_stands_for(&authority, uid, subject.as_deref().unwrap_or_default(), closed);
-    let epoch = next_epoch(previous.epoch, previous.authority.as_deref(), &stands_for);
+    let fingerprint = application_fingerprint(&authority, uid, subject.as_deref().unwrap_or_default(), closed);
+    let epoch = next_epoch(previous.epoch, previous.authority.as_deref(), &fingerprint);
     let mut verdicts = with_outlook(ready, outlook);
     verdicts.push(service_user_resolved(observed));
     verdicts.push(propagated(observed, &previous, epoch));
@@ -74,7 +74,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
         client_id: has_client_id.then(|| application.spec.claimed_client_id(&application.metadata).to_owned()),
         subject,
         epoch: Some(epoch),
-        authority: Some(stands_for),
+        authority: Some(fingerprint),
         permissions: Some(permissions(&authority)),
         roles: Some(roles(&authority)),
         secrets: Some(count(observed.secrets, observed.secrets_limit)),
@@ -84,31 +84,31 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
 
 /// Whether clients of this Application are rejected, and why. The first reason that applies is reported.
 #[must_use]
-pub fn ready_verdict(observed: &Observed<'_>) -> Verdict {
+pub fn ready_verdict(observed: &Observed<'_>) -> ConditionValue {
     ready(observed).0
 }
 
-fn ready(observed: &Observed<'_>) -> (Verdict, Outlook) {
+fn ready(observed: &Observed<'_>) -> (ConditionValue, Kstatus) {
     let spec = &observed.application.spec;
     let name = &spec.service_user_ref.name;
-    let no = |reason, message| Verdict::no(types::READY, reason, message);
+    let no = |reason, message| ConditionValue::is_false(types::READY, reason, message);
     if let Some(holder) = &observed.client_id_taken_by {
         let message = format!(
             "spec.clientId {} belongs to {holder}, which is older: create another Application without the field, or with another client id.",
             spec.claimed_client_id(&observed.application.metadata)
         );
-        return (no(reasons::CLIENT_ID_TAKEN, message), Outlook::Stuck);
+        return (no(reasons::CLIENT_ID_TAKEN, message), Kstatus::Failed);
     }
     if spec.is_suspended() {
         let message = "spec.suspend is true: the client is refused. Set it to false to resume.".to_owned();
-        return (no(reasons::SUSPENDED, message), Outlook::Requested(types::SUSPENDED));
+        return (no(reasons::SUSPENDED, message), Kstatus::Requested(types::SUSPENDED));
     }
     match observed.user {
-        None => (no(reasons::SERVICE_USER_NOT_FOUND, user_not_found(name)), Outlook::Waiting),
+        None => (no(reasons::SERVICE_USER_NOT_FOUND, user_not_found(name)), Kstatus::InProgress),
         Some(user) if user.spec.is_suspended() => {
-            (no(reasons::SERVICE_USER_SUSPENDED, user_suspended(name)), Outlook::Requested(types::SUSPENDED))
+            (no(reasons::SERVICE_USER_SUSPENDED, user_suspended(name)), Kstatus::Requested(types::SUSPENDED))
         }
-        Some(_) => (Verdict::yes(types::READY, reasons::ACCEPTED, accepted(observed)), Outlook::Settled),
+        Some(_) => (ConditionValue::is_true(types::READY, reasons::ACCEPTED, accepted(observed)), Kstatus::Current),
     }
 }
 
@@ -123,13 +123,13 @@ fn accepted(observed: &Observed<'_>) -> String {
 }
 
 /// Once all replicas serve an epoch, that stays so: no replica reverts, and a new replica starts with it.
-fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64) -> Verdict {
+fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64) -> ConditionValue {
     let known = previous.epoch == Some(epoch);
     if known && (observed.served || is_propagated(previous)) {
-        Verdict::yes(types::PROPAGATED, reasons::SERVED, format!("Every replica serves epoch {epoch}."))
+        ConditionValue::is_true(types::PROPAGATED, reasons::SERVED, format!("Every replica serves epoch {epoch}."))
     } else {
         let message = format!("Not every replica has reported yet that it serves epoch {epoch}.");
-        Verdict::no(types::PROPAGATED, reasons::PROPAGATING, message)
+        ConditionValue::is_false(types::PROPAGATED, reasons::PROPAGATING, message)
     }
 }
 
@@ -139,15 +139,17 @@ pub fn is_propagated(status: &ApplicationStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == types::PROPAGATED && condition.status == "True")
 }
 
-fn service_user_resolved(observed: &Observed<'_>) -> Verdict {
+fn service_user_resolved(observed: &Observed<'_>) -> ConditionValue {
     let name = &observed.application.spec.service_user_ref.name;
     let type_ = types::SERVICE_USER_RESOLVED;
     match observed.user {
-        None => Verdict::no(type_, reasons::SERVICE_USER_NOT_FOUND, user_not_found(name)),
+        None => ConditionValue::is_false(type_, reasons::SERVICE_USER_NOT_FOUND, user_not_found(name)),
         Some(user) if user.spec.is_suspended() => {
-            Verdict::no(type_, reasons::SERVICE_USER_SUSPENDED, user_suspended(name))
+            ConditionValue::is_false(type_, reasons::SERVICE_USER_SUSPENDED, user_suspended(name))
         }
-        Some(_) => Verdict::yes(type_, reasons::RESOLVED, format!("ServiceUser {name} exists and is enabled.")),
+        Some(_) => {
+            ConditionValue::is_true(type_, reasons::RESOLVED, format!("ServiceUser {name} exists and is enabled."))
+        }
     }
 }
 
@@ -160,7 +162,7 @@ fn user_suspended(name: &str) -> String {
 }
 
 /// Reports which entries of restrictTo have no effect; empty if all are granted.
-fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
+fn narrowed(observed: &Observed<'_>) -> Option<ConditionValue> {
     let restriction = observed.application.spec.restrict_to.as_ref()?;
     let missing = not_held(observed.authority, restriction);
     (!missing.is_empty()).then(|| {
@@ -169,7 +171,7 @@ fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
              the service user a group that permits it.",
             missing.join(", ")
         );
-        Verdict::yes(types::NARROWED, reasons::NOT_HELD, message)
+        ConditionValue::is_true(types::NARROWED, reasons::NOT_HELD, message)
     })
 }
 

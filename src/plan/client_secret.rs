@@ -33,7 +33,7 @@ pub fn decide(observed: &Observed<'_>) -> Action {
         let is_there = matches!(observed.delivered, Delivered::Ours { .. });
         return if is_there { Action::Remove } else { Action::None };
     }
-    if observed.keeps_from_acting() {
+    if observed.blocks_action() {
         return Action::None;
     }
     let ApplicationState::Known { .. } = &observed.application else { return Action::None };
@@ -144,19 +144,19 @@ impl Observed<'_> {
     }
 
     /// How long the Secret is kept; `None`: without limit.
-    fn stays(&self) -> Option<SignedDuration> {
-        self.secret.spec.delivery.as_ref()?.stays()
+    fn ttl(&self) -> Option<SignedDuration> {
+        self.secret.spec.delivery.as_ref()?.ttl()
     }
 
     fn remove_at(&self, newest: &Version) -> Option<Timestamp> {
-        newest.created_at.checked_add(self.stays()?).ok()
+        newest.created_at.checked_add(self.ttl()?).ok()
     }
 
     /// Whether the Secret has been kept until the time in status. Status is written first, so that the missing Secret
     /// is never taken for a loss.
     fn is_due_for_removal(&self) -> bool {
         let told = self.status().and_then(|status| status.delivery.as_ref()).and_then(|told| told.remove_at);
-        self.stays().is_some() && told.is_some_and(|at| at <= self.now) && !self.is_delivering()
+        self.ttl().is_some() && told.is_some_and(|at| at <= self.now) && !self.is_delivering()
     }
 
     /// Whether the Secret is gone as intended by delivery mode Once. A generated value is recorded when it is
@@ -166,12 +166,12 @@ impl Observed<'_> {
         let was_delivered =
             self.import.is_none() || self.is_due_for_removal() || told.is_some_and(|told| told.removed_at.is_some());
         let is_gone = matches!(self.delivered, Delivered::Absent | Delivered::Terminating { .. });
-        self.stays().is_some() && is_gone && self.has_live_version() && was_delivered
+        self.ttl().is_some() && is_gone && self.has_live_version() && was_delivered
     }
 
     /// The status of a Secret with delivery mode Once.
     fn delivery_status(&self, versions: &[Version], outcome: &Outcome) -> Option<DeliveryStatus> {
-        self.stays()?;
+        self.ttl()?;
         let gone = matches!(outcome, Outcome::Removed) || (self.is_removed() && *outcome == Outcome::Unchanged);
         let told = self.status().and_then(|status| status.delivery.as_ref()).and_then(|told| told.removed_at);
         let newest = versions.first().filter(|newest| newest.state == VersionState::Active)?;

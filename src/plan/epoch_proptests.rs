@@ -145,7 +145,7 @@ impl World {
         (user, self.application.status.as_ref().map(|status| of(status.epoch)).unwrap_or_default())
     }
 
-    fn stand_for(&self) -> (StandsFor, (StandsFor, bool, Option<String>)) {
+    fn fingerprints(&self) -> (StandsFor, (StandsFor, bool, Option<String>)) {
         let authority = self.membership().authority;
         let narrowed = narrow(&authority, self.application.spec.restrict_to.as_ref());
         let (off, application_off) = (self.user.spec.is_suspended(), self.application.spec.is_suspended());
@@ -180,12 +180,12 @@ proptest! {
         let mut world = World::new();
         world.look();
         for step in &history {
-            let (before, stood_for) = (world.epochs(), world.stand_for());
+            let (before, fingerprint_before) = (world.epochs(), world.fingerprints());
             world.take(step);
             world.look();
-            let (after, stands_for) = (world.epochs(), world.stand_for());
-            prop_assert_eq!(after.0 - before.0, i64::from(stood_for.0 != stands_for.0), "the user, after {:?}", step);
-            prop_assert_eq!(after.1 - before.1, i64::from(stood_for.1 != stands_for.1), "the application, after {:?}", step);
+            let (after, fingerprint) = (world.epochs(), world.fingerprints());
+            prop_assert_eq!(after.0 - before.0, i64::from(fingerprint_before.0 != fingerprint.0), "the user, after {:?}", step);
+            prop_assert_eq!(after.1 - before.1, i64::from(fingerprint_before.1 != fingerprint.1), "the application, after {:?}", step);
         }
     }
 }

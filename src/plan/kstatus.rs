@@ -1,42 +1,42 @@
 //! Conditions and messages that several kinds share.
 
 use crate::api::access_group::Plane;
-use crate::api::conditions::{Verdict, reasons, types};
+use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::api::service_user::RoleGrant;
 
 /// The kstatus of a verdict: Current, InProgress or Failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Outlook {
+pub(super) enum Kstatus {
     /// The object authenticates, or grants, as the spec requires.
-    Settled,
+    Current,
     /// The object is rejected as the spec requires; the condition that reports it. This is not a failure.
     Requested(&'static str),
     /// What is missing may appear without user action.
-    Waiting,
+    InProgress,
     /// A user has to change something.
-    Stuck,
+    Failed,
 }
 
 /// The condition `Ready` for whether the object is accepted, with its kstatus condition.
-pub(super) fn with_outlook(accepted: Verdict, outlook: Outlook) -> Vec<Verdict> {
+pub(super) fn with_outlook(accepted: ConditionValue, outlook: Kstatus) -> Vec<ConditionValue> {
     let companion = match outlook {
-        Outlook::Settled => None,
-        Outlook::Requested(type_) => Some(type_),
-        Outlook::Waiting => Some(types::RECONCILING),
-        Outlook::Stuck => Some(types::STALLED),
+        Kstatus::Current => None,
+        Kstatus::Requested(type_) => Some(type_),
+        Kstatus::InProgress => Some(types::RECONCILING),
+        Kstatus::Failed => Some(types::STALLED),
     };
-    let companion = companion.map(|type_| Verdict::yes(type_, accepted.reason, accepted.message.clone()));
-    let is_as_asked = matches!(outlook, Outlook::Settled | Outlook::Requested(_));
-    std::iter::once(Verdict { status: is_as_asked, ..accepted }).chain(companion).collect()
+    let companion = companion.map(|type_| ConditionValue::is_true(type_, accepted.reason, accepted.message.clone()));
+    let is_as_asked = matches!(outlook, Kstatus::Current | Kstatus::Requested(_));
+    std::iter::once(ConditionValue { status: is_as_asked, ..accepted }).chain(companion).collect()
 }
 
 /// The condition `Permitted`; `missing` is the reason for no permissions.
-pub(super) fn permitted(missing: Option<String>) -> Verdict {
+pub(super) fn permitted(missing: Option<String>) -> ConditionValue {
     match missing {
-        None => Verdict::yes(types::PERMITTED, reasons::HAS_PERMISSIONS, "It holds permissions."),
+        None => ConditionValue::is_true(types::PERMITTED, reasons::HAS_PERMISSIONS, "It holds permissions."),
         Some(why) => {
             let message = format!("It holds no permission, so no token for an API is issued. {why}");
-            Verdict::no(types::PERMITTED, reasons::NO_PERMISSIONS, message)
+            ConditionValue::is_false(types::PERMITTED, reasons::NO_PERMISSIONS, message)
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::kstatus::{HOLDS_NOTHING, Outlook, permitted, summary, with_outlook};
+use super::kstatus::{HOLDS_NOTHING, Kstatus, permitted, summary, with_outlook};
 use crate::api::ServiceUser;
-use crate::api::authority::{Membership, WhyNot, next_epoch, roles, user_stands_for};
-use crate::api::conditions::{Verdict, merge, reasons, types};
+use crate::api::authority::{Membership, WhyNot, next_epoch, roles, user_fingerprint};
+use crate::api::conditions::{ConditionValue, merge, reasons, types};
 use crate::api::location::{Location, MalformedLocation};
 use crate::api::service_user::ServiceUserStatus;
 
@@ -13,7 +13,7 @@ use crate::api::service_user::ServiceUserStatus;
 #[must_use]
 pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> ServiceUserStatus {
     let previous = user.status.clone().unwrap_or_default();
-    let authority = user_stands_for(&user.spec, membership);
+    let authority = user_fingerprint(&user.spec, membership);
     let mut verdicts = with_outlook(ready(user, membership), outlook(user, membership));
     verdicts.push(groups_resolved(membership));
     verdicts.push(permitted(holds_nothing(user, membership)));
@@ -30,31 +30,31 @@ pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> Se
     }
 }
 
-fn ready(user: &ServiceUser, membership: &Membership) -> Verdict {
+fn ready(user: &ServiceUser, membership: &Membership) -> ConditionValue {
     if user.spec.is_suspended() {
         let message =
             "spec.suspend is true: no client of this service user can authenticate. Set it to false to resume.";
-        return Verdict::no(types::READY, reasons::SUSPENDED, message);
+        return ConditionValue::is_false(types::READY, reasons::SUSPENDED, message);
     }
     if let Some(bound) = &membership.location_refused {
-        return Verdict::no(types::READY, reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound));
+        return ConditionValue::is_false(types::READY, reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound));
     }
     if let Some(message) = unresolved(membership) {
-        return Verdict::no(types::READY, reasons::GROUPS_NOT_RESOLVED, message);
+        return ConditionValue::is_false(types::READY, reasons::GROUPS_NOT_RESOLVED, message);
     }
     let hint = if membership.authority.is_empty() { HOLDS_NOTHING } else { "" };
-    Verdict::yes(types::READY, reasons::ACCEPTED, format!("Enabled, and every group is in force.{hint}"))
+    ConditionValue::is_true(types::READY, reasons::ACCEPTED, format!("Enabled, and every group is in force.{hint}"))
 }
 
-fn outlook(user: &ServiceUser, membership: &Membership) -> Outlook {
+fn outlook(user: &ServiceUser, membership: &Membership) -> Kstatus {
     if user.spec.is_suspended() {
-        Outlook::Requested(types::SUSPENDED)
+        Kstatus::Requested(types::SUSPENDED)
     } else if membership.location_refused.is_none() && membership.unresolved.is_empty() {
-        Outlook::Settled
+        Kstatus::Current
     } else if membership.location_refused.is_some() {
-        Outlook::Stuck
+        Kstatus::Failed
     } else {
-        Outlook::Waiting
+        Kstatus::InProgress
     }
 }
 
@@ -74,14 +74,14 @@ fn holds_nothing(user: &ServiceUser, membership: &Membership) -> Option<String> 
     })
 }
 
-fn groups_resolved(membership: &Membership) -> Verdict {
+fn groups_resolved(membership: &Membership) -> ConditionValue {
     if membership.location_refused.is_some() {
         let message = "No group is in force: the location of this service user is not allowed in its namespace.";
-        return Verdict::no(types::GROUPS_RESOLVED, reasons::LOCATION_NOT_ALLOWED, message);
+        return ConditionValue::is_false(types::GROUPS_RESOLVED, reasons::LOCATION_NOT_ALLOWED, message);
     }
     match unresolved(membership) {
-        Some(message) => Verdict::no(types::GROUPS_RESOLVED, reasons::GROUPS_NOT_RESOLVED, message),
-        None => Verdict::yes(types::GROUPS_RESOLVED, reasons::ALL_RESOLVED, "Every group is in force."),
+        Some(message) => ConditionValue::is_false(types::GROUPS_RESOLVED, reasons::GROUPS_NOT_RESOLVED, message),
+        None => ConditionValue::is_true(types::GROUPS_RESOLVED, reasons::ALL_RESOLVED, "Every group is in force."),
     }
 }
 

@@ -2,7 +2,7 @@
 //! not stale.
 //!
 //! A consistent read of the objects that could make the credential known returns their newest resourceVersions. The
-//! replica then waits until the index serves them. [`Looks`] limits how often this happens.
+//! replica then waits until the read model serves them. [`CatchUpLimiter`] limits how often this happens.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::catch_up_limiter::Looks;
+use super::catch_up_limiter::CatchUpLimiter;
 use crate::api::client_id::is_client_id;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
-use crate::cache::{Key, Kind, revision};
+use crate::cache::{Kind, ObjectRef, revision};
 use crate::oauth::client::CatchUpError;
-use crate::replica_state::applied_revisions::Progress;
+use crate::replica_state::applied_revisions::RevisionTracker;
 
 /// Objects in one page: a list in JSON takes some twenty times its size while it is decoded.
 const PAGE: u32 = 100;
@@ -32,39 +32,44 @@ const UNKNOWN_NAMESPACE: &str = "default";
 /// A name that no object has. An unknown client id may be the name of an object.
 const UNKNOWN_NAME: &str = "_";
 
-/// Reads from the API server what the index does not serve yet.
+/// Reads from the API server what the read model does not serve yet.
 pub(super) struct CatchUp {
     client: Client,
-    looks: Looks,
-    groups: Turns,
+    looks: CatchUpLimiter,
+    groups: SingleFlight,
 }
 
 impl CatchUp {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, looks: Looks::new(), groups: Turns::default() }
+        Self { client, looks: CatchUpLimiter::new(), groups: SingleFlight::default() }
     }
 
-    /// Returns `Ok` when the index serves everything that the API server knew of the client after this call began. If
+    /// Returns `Ok` when the read model serves everything that the API server knew of the client after this call began. If
     /// the same credential was looked up shortly before, the state at that time is sufficient.
-    pub(super) async fn run(&self, progress: &Progress, client_id: &str, credential: &str) -> Result<(), CatchUpError> {
+    pub(super) async fn run(
+        &self,
+        progress: &RevisionTracker,
+        client_id: &str,
+        credential: &str,
+    ) -> Result<(), CatchUpError> {
         // No object has any other client id, and other characters could change the field selector.
         if !is_client_id(client_id) {
             return Ok(());
         }
-        self.looks.look(client_id, credential, || self.read_and_wait(progress, client_id)).await
+        self.looks.run_coalesced(client_id, credential, || self.read_and_wait(progress, client_id)).await
     }
 
-    async fn read_and_wait(&self, progress: &Progress, client_id: &str) -> kube::Result<()> {
+    async fn read_and_wait(&self, progress: &RevisionTracker, client_id: &str) -> kube::Result<()> {
         let newest = match self.application(client_id).await? {
             Some(DeserializeGuard(Ok(application))) => {
-                let key = Key::of(&application);
+                let key = ObjectRef::of(&application);
                 let mut newest = self.newest(&key, &application.spec.service_user_ref.name).await?;
                 newest.push((Kind::Application, revision(&application)));
                 newest
             }
             Some(undecodable) => vec![(Kind::Application, revision(&undecodable))],
             // The duration must not reveal that there is no such client: the same reads, which find no secret.
-            None => self.newest(&Key::new(UNKNOWN_NAMESPACE, UNKNOWN_NAME), UNKNOWN_NAME).await?,
+            None => self.newest(&ObjectRef::new(UNKNOWN_NAMESPACE, UNKNOWN_NAME), UNKNOWN_NAME).await?,
         };
         progress.wait_for(&newest).await;
         Ok(())
@@ -78,7 +83,7 @@ impl CatchUp {
     }
 
     /// The newest resourceVersions of the objects that the credentials and permissions of an Application depend on.
-    async fn newest(&self, application: &Key, user: &str) -> kube::Result<Vec<(Kind, u64)>> {
+    async fn newest(&self, application: &ObjectRef, user: &str) -> kube::Result<Vec<(Kind, u64)>> {
         let (namespace, client) = (&application.namespace, &self.client);
         let user = format!("metadata.name={user}");
         let secrets = format!("spec.applicationRef.name={}", application.name);
@@ -129,15 +134,15 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// between two reads is at least four times the duration of the last one, so reads use at most a quarter of one
 /// connection, however many groups and callers there are. Only very slow reads use more.
 #[derive(Default)]
-struct Turns(Mutex<Option<Turn>>);
+struct SingleFlight(Mutex<Option<Flight>>);
 
-struct Turn {
+struct Flight {
     began: Instant,
     took: Duration,
     newest: u64,
 }
 
-impl Turns {
+impl SingleFlight {
     /// The result of `read`, or of another read that began after this call.
     async fn read<F>(&self, read: impl FnOnce() -> F) -> kube::Result<u64>
     where
@@ -153,7 +158,7 @@ impl Turns {
         }
         let began = Instant::now();
         let newest = read().await?;
-        *last = Some(Turn { began, took: began.elapsed(), newest });
+        *last = Some(Flight { began, took: began.elapsed(), newest });
         Ok(newest)
     }
 }
@@ -168,7 +173,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn however_many_come_each_has_a_read_that_began_after_it_and_few_are_made() {
-        let (turns, reads) = (Turns::default(), Cell::new(0));
+        let (turns, reads) = (SingleFlight::default(), Cell::new(0));
         let read = || async {
             reads.set(reads.get() + 1);
             let found = reads.get();
@@ -187,7 +192,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_read_that_takes_long_does_not_put_off_the_next_for_as_long_as_that() {
-        let turns = Turns::default();
+        let turns = SingleFlight::default();
         let slow = || async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(1)
@@ -200,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_that_failed_is_nobody_s() {
-        let turns = Turns::default();
+        let turns = SingleFlight::default();
         let away = || async { Err(kube::Error::LinesCodecMaxLineLengthExceeded) };
         assert!(turns.read(away).await.is_err());
         assert_eq!(turns.read(|| async { Ok(7) }).await.unwrap(), 7);

@@ -1,10 +1,10 @@
-//! Limits how often the API server is asked about credentials that the index does not know.
+//! Limits how often the API server is asked about credentials that the read model does not know.
 //!
 //! Requests for the same client share a read that began after they arrived. The number of reads is bounded.
 //!
 //! A negative cache prevents one client from exhausting the read budget with a credential that was not found. The same
 //! credential is looked up again after 250 ms at the earliest; the interval then doubles up to 10 s. Between look-ups
-//! the index decides. A change that enables the credential reaches the index by the watch. Only a replica with a
+//! the read model decides. A change that enables the credential reaches the read model by the watch. Only a replica with a
 //! lagging watch that has rejected this credential before can reject it for that interval again. Another credential of
 //! the same client is looked up immediately.
 
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::oauth::client::CatchUpError;
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 use crate::util::token_bucket::{Bucket, Rate};
 
 /// Twenty reads per second, both as average and as burst. Each read costs the API server some small lists. Valid
@@ -25,22 +25,22 @@ use crate::util::token_bucket::{Bucket, Rate};
 const READS: Rate = Rate { burst: 20, every: Duration::from_millis(50) };
 /// How long a request waits for the API server and the watch. Longer than the lag of a healthy watch, shorter than the
 /// timeout of OAuth clients.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the first negative result is cached. A healthy watch lags less.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The maximum for any negative result, and how long it is kept when no further read is allowed.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
 /// Maximum number of cached credentials; above it the cache is cleared.
 const REMEMBERED_MAX: usize = 4096;
 /// Requests of different clients that share a slot do not share reads; they only wait for each other.
-const SLOTS: usize = 64;
+const SHARDS: usize = 64;
 
 /// Limiter of reads from the API server.
-pub(super) struct Looks {
+pub(super) struct CatchUpLimiter {
     slots: Vec<Mutex<LastRead>>,
     hasher: RandomState,
     budget: Lock<Bucket>,
-    vain: Lock<Vain>,
+    vain: Lock<NegativeCache>,
 }
 
 /// The last read of a slot.
@@ -51,10 +51,10 @@ struct LastRead {
     result: Option<Result<(), CatchUpError>>,
 }
 
-impl Looks {
+impl CatchUpLimiter {
     pub(super) fn new() -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
+            slots: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             budget: Lock::new(Bucket::new(READS)),
             vain: Lock::default(),
@@ -63,7 +63,7 @@ impl Looks {
 
     /// Runs `read`, unless an earlier read for the client, or for this credential of it, is recent enough for this
     /// request.
-    pub(super) async fn look<F>(
+    pub(super) async fn run_coalesced<F>(
         &self,
         client_id: &str,
         credential: &str,
@@ -74,10 +74,10 @@ impl Looks {
     {
         let came = Instant::now();
         let credential = self.hasher.hash_one((client_id, credential));
-        if self.vain().covers(credential, came) {
+        if self.vain().is_fresh(credential, came) {
             return Ok(());
         }
-        let slot = usize::try_from(self.hasher.hash_one(client_id)).unwrap_or_default() % SLOTS;
+        let slot = usize::try_from(self.hasher.hash_one(client_id)).unwrap_or_default() % SHARDS;
         let Some(slot) = self.slots.get(slot) else { return Err(CatchUpError::Behind) };
         let mut last = slot.lock().await;
         if last.client_id == client_id
@@ -87,7 +87,7 @@ impl Looks {
             return result;
         }
         // Another request looked it up while this one waited for the slot.
-        if self.vain().covers(credential, came) {
+        if self.vain().is_fresh(credential, came) {
             return Ok(());
         }
         if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
@@ -96,10 +96,10 @@ impl Looks {
         }
         last.began = Some(Instant::now());
         client_id.clone_into(&mut last.client_id);
-        let result = match tokio::time::timeout(PATIENCE, read()).await {
+        let result = match tokio::time::timeout(CATCH_UP_TIMEOUT, read()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                tracing::warn!(error = chain(&error), "could not ask the API server about a credential");
+                tracing::warn!(error = display_chain(&error), "could not ask the API server about a credential");
                 Err(CatchUpError::Behind)
             }
             Err(_) => Err(CatchUpError::Behind),
@@ -111,14 +111,14 @@ impl Looks {
         result
     }
 
-    fn vain(&self) -> MutexGuard<'_, Vain> {
+    fn vain(&self) -> MutexGuard<'_, NegativeCache> {
         self.vain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Credentials that were looked up, by digest. Only those that are still rejected are looked up again.
 #[derive(Default)]
-struct Vain(HashMap<u64, LookedUp>);
+struct NegativeCache(HashMap<u64, LookedUp>);
 
 struct LookedUp {
     /// When the request arrived that caused the look-up.
@@ -127,24 +127,24 @@ struct LookedUp {
     pause: Duration,
 }
 
-impl Vain {
+impl NegativeCache {
     fn looked_up(&mut self, credential: u64, at: Instant) {
         if self.0.len() >= REMEMBERED_MAX {
             self.0.clear();
         }
-        let last = self.0.get(&credential).filter(|last| at.duration_since(last.at) < 2 * PAUSE_MAX);
-        let pause = last.map_or(PAUSE_MIN, |last| (last.pause * 2).min(PAUSE_MAX));
+        let last = self.0.get(&credential).filter(|last| at.duration_since(last.at) < 2 * NEGATIVE_TTL_MAX);
+        let pause = last.map_or(PAUSE_MIN, |last| (last.pause * 2).min(NEGATIVE_TTL_MAX));
         self.0.insert(credential, LookedUp { at, pause });
     }
 
     /// Whether the last result is valid for a request that arrived at `now`.
-    fn covers(&self, credential: u64, now: Instant) -> bool {
+    fn is_fresh(&self, credential: u64, now: Instant) -> bool {
         self.0.get(&credential).is_some_and(|last| now.duration_since(last.at) < last.pause)
     }
 
     /// Whether there was a recent look-up.
     fn remembers(&self, credential: u64, now: Instant) -> bool {
-        self.0.get(&credential).is_some_and(|last| now.duration_since(last.at) < PAUSE_MAX)
+        self.0.get(&credential).is_some_and(|last| now.duration_since(last.at) < NEGATIVE_TTL_MAX)
     }
 }
 
@@ -156,13 +156,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_credential_that_is_repeated_is_not_looked_up_each_time() {
-        let (looks, reads) = (Looks::new(), Cell::new(0));
+        let (looks, reads) = (CatchUpLimiter::new(), Cell::new(0));
         let look = async |credential: &str| {
             let read = || async {
                 reads.set(reads.get() + 1);
                 Ok(())
             };
-            assert_eq!(looks.look("client", credential, read).await, Ok(()));
+            assert_eq!(looks.run_coalesced("client", credential, read).await, Ok(()));
         };
         for _ in 0..100 {
             look("old").await;
@@ -175,20 +175,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_that_failed_is_good_for_nobody() {
-        let looks = Looks::new();
+        let looks = CatchUpLimiter::new();
         let away = || async { Err(kube::Error::LinesCodecMaxLineLengthExceeded) };
-        assert_eq!(looks.look("client", "a", away).await, Err(CatchUpError::Behind));
-        assert_eq!(looks.look("client", "a", || async { Ok(()) }).await, Ok(()));
-        assert_eq!(looks.look("client", "b", away).await, Err(CatchUpError::Behind));
+        assert_eq!(looks.run_coalesced("client", "a", away).await, Err(CatchUpError::Behind));
+        assert_eq!(looks.run_coalesced("client", "a", || async { Ok(()) }).await, Ok(()));
+        assert_eq!(looks.run_coalesced("client", "b", away).await, Err(CatchUpError::Behind));
     }
 
     #[test]
     fn the_longer_a_credential_is_repeated_the_less_often_it_is_looked_up() {
         let start = Instant::now();
-        let (mut vain, mut looks) = (Vain::default(), vec![]);
+        let (mut vain, mut looks) = (NegativeCache::default(), vec![]);
         for quarter in 0..200 {
             let now = start + PAUSE_MIN * quarter;
-            if !vain.covers(1, now) {
+            if !vain.is_fresh(1, now) {
                 vain.looked_up(1, now);
                 looks.push(quarter);
             }
@@ -196,13 +196,13 @@ mod tests {
         assert_eq!(looks, [0, 1, 3, 7, 15, 31, 63, 103, 143, 183]);
         let later = start + Duration::from_mins(5);
         vain.looked_up(1, later);
-        assert!(!vain.covers(1, later + PAUSE_MIN), "long after it begins anew");
-        assert!(vain.remembers(1, later + PAUSE_MIN) && !vain.remembers(1, later + PAUSE_MAX));
+        assert!(!vain.is_fresh(1, later + PAUSE_MIN), "long after it begins anew");
+        assert!(vain.remembers(1, later + PAUSE_MIN) && !vain.remembers(1, later + NEGATIVE_TTL_MAX));
     }
 
     #[test]
     fn memory_of_credentials_is_bounded() {
-        let (now, mut vain) = (Instant::now(), Vain::default());
+        let (now, mut vain) = (Instant::now(), NegativeCache::default());
         for credential in 0..10_000 {
             vain.looked_up(credential, now);
             assert!(vain.0.len() <= REMEMBERED_MAX);

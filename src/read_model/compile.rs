@@ -8,32 +8,32 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
-use super::expected_epochs::StandsFor;
-use super::secret_records::{Held, records};
+use super::expected_epochs::Fingerprints;
+use super::secret_records::{ApplicationGrant, records};
 use super::{Entry, Settings};
 use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
     TokenType as WantedType,
 };
-use crate::api::authority::{Authority, Membership, application_stands_for, narrow};
+use crate::api::authority::{Authority, Membership, application_fingerprint, narrow};
 use crate::api::conditions::reasons;
 use crate::api::duration::ConfigDuration;
 use crate::api::location::Location;
 use crate::api::names::CREATED_BY;
 use crate::api::{Application, ClientSecret, ServiceUser};
-use crate::cache::{Kept, Key, Packed};
+use crate::cache::{Compressed, ObjectRef, StoredObject};
 use crate::oauth::client::{
-    AuthMethods, ClientRecord, Grant, Identity, Lost, ObjectRevision, Past, Refusal, Role, ScopePolicy, SecretRecord,
-    SigningAlgorithm, TokenFormat, TokenPolicy, TokenType,
+    AuthMethods, ClientRecord, Denial, Grant, Identity, ObjectRevision, Removed, Role, ScopePolicy, SecretRecord,
+    SigningAlgorithm, TokenFormat, TokenPolicy, TokenType, Tombstones,
 };
-use crate::util::intern::Pool;
+use crate::util::intern::Interner;
 
 /// The objects of one client; none of them is being deleted.
 pub(super) struct Sources {
     /// The client id that the Application claims.
     pub(super) client_id: Arc<str>,
     /// The key of the Application.
-    pub(super) key: Key,
+    pub(super) key: ObjectRef,
     /// The oldest Application that claims the client id.
     pub(super) application: Arc<Application>,
     /// Its service user, if it exists.
@@ -41,7 +41,7 @@ pub(super) struct Sources {
     /// The effective permissions from the groups of the service user.
     pub(super) held: Membership,
     /// Its ClientSecrets within the limit, oldest first.
-    pub(super) secrets: Vec<Arc<Kept<Packed<ClientSecret>>>>,
+    pub(super) secrets: Vec<Arc<StoredObject<Compressed<ClientSecret>>>>,
     /// The client id equals the subject of a service user.
     pub(super) is_subject: bool,
     /// This replica knows the namespace, and so the location bound of its service users.
@@ -56,7 +56,7 @@ const NAMESPACE_UNKNOWN: &str = "NamespaceUnknown";
 pub(super) fn entry(
     sources: &Sources,
     settings: &Settings,
-    grants: &Pool<Grant>,
+    grants: &Interner<Grant>,
     previous: Option<&Entry>,
     now: Timestamp,
 ) -> Entry {
@@ -65,7 +65,7 @@ pub(super) fn entry(
     let since = now.saturating_sub(settings.token_lifetime_max).unwrap_or(Timestamp::MIN);
     let closed = |rule, object| {
         let past = past(previous, None, now, since);
-        Entry::Closed(Arc::new(Refusal { rule, object }), past)
+        Entry::Disabled(Arc::new(Denial { rule, object }), past)
     };
     if sources.is_subject {
         return closed(reasons::CLIENT_ID_TAKEN, own_revision);
@@ -77,7 +77,7 @@ pub(super) fn entry(
         return closed(reasons::SERVICE_USER_NOT_FOUND, own_revision);
     };
     if user.spec.is_suspended() {
-        let key = sources.key.beside(&user.name_any());
+        let key = sources.key.sibling(&user.name_any());
         return closed(reasons::SERVICE_USER_SUSPENDED, revision("ServiceUser", &key, user.as_ref()));
     }
     if !sources.knows_namespace {
@@ -87,25 +87,25 @@ pub(super) fn entry(
     let subject = user.uid().unwrap_or_default();
     let grant = grants.shared(Arc::new(grant(&authority)));
     let before = match previous {
-        Some(Entry::Live(record, stood_for)) => Some((record.as_ref(), stood_for.as_ref())),
+        Some(Entry::Live(record, fingerprint_before)) => Some((record.as_ref(), fingerprint_before.as_ref())),
         _ => None,
     };
     let known = before.map(|(record, _)| record);
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
-    let digest = application_stands_for(&authority, uid, &subject, None);
-    let stands_for = StandsFor::new(user, &sources.held, digest);
-    let held = Held {
+    let digest = application_fingerprint(&authority, uid, &subject, None);
+    let fingerprint = Fingerprints::new(user, &sources.held, digest);
+    let held = ApplicationGrant {
         application: uid,
         subject: &subject,
         authority: &authority,
         grants,
         grant: Arc::clone(&grant),
-        digest: stands_for.application(),
+        digest: fingerprint.application(),
         previous: known,
-        is_same: before.is_some_and(|(_, known)| known.application() == stands_for.application()),
+        is_same: before.is_some_and(|(_, known)| known.application() == fingerprint.application()),
     };
     let secrets = records(&sources.secrets, settings, &held);
-    let (epoch, is_behind) = stands_for.epochs(&sources.key, application, user, before);
+    let (epoch, is_behind) = fingerprint.epochs(&sources.key, application, user, before);
     let record = ClientRecord {
         client_id: Arc::clone(&sources.client_id),
         identity: identity(user, &sources.held.location),
@@ -117,24 +117,24 @@ pub(super) fn entry(
         grant,
         token: token_policy(application, settings.token_lifetime_max),
         epoch,
-        is_behind,
-        changed_at: changed_at(&secrets, known, now),
-        past: past(previous, Some((&stands_for, &secrets)), now, since),
+        is_stale: is_behind,
+        authority_changed_at: authority_changed_at(&secrets, known, now),
+        past: past(previous, Some((&fingerprint, &secrets)), now, since),
         subject,
         secrets,
     };
-    Entry::Live(Arc::new(record), Arc::new(stands_for))
+    Entry::Live(Arc::new(record), Arc::new(fingerprint))
 }
 
 /// When the fingerprints of the secrets last changed. A token that was issued earlier with another fingerprint is
 /// stale.
-fn changed_at(secrets: &[SecretRecord], previous: Option<&ClientRecord>, now: Timestamp) -> Timestamp {
+fn authority_changed_at(secrets: &[SecretRecord], previous: Option<&ClientRecord>, now: Timestamp) -> Timestamp {
     let same = |(one, other): (&SecretRecord, &SecretRecord)| {
         one.authority == other.authority && one.closed.is_some() == other.closed.is_some()
     };
     match previous {
         Some(record) if record.secrets.len() == secrets.len() && record.secrets.iter().zip(secrets).all(same) => {
-            record.changed_at
+            record.authority_changed_at
         }
         _ => now,
     }
@@ -144,22 +144,22 @@ fn changed_at(secrets: &[SecretRecord], previous: Option<&ClientRecord>, now: Ti
 /// Losses before `since` are dropped.
 fn past(
     previous: Option<&Entry>,
-    next: Option<(&StandsFor, &[SecretRecord])>,
+    next: Option<(&Fingerprints, &[SecretRecord])>,
     now: Timestamp,
     since: Timestamp,
-) -> Past {
+) -> Tombstones {
     let live = |secrets: &[SecretRecord], authority: &str| {
         secrets.iter().any(|secret| secret.closed.is_none() && *secret.authority == *authority)
     };
     let is_held = |authority: &str| next.is_some_and(|(_, secrets)| live(secrets, authority));
     match previous {
-        None => Past::default(),
-        Some(Entry::Closed(_, past)) => past.next(&Lost::default(), is_held, now, since),
-        Some(Entry::Live(record, stood_for)) => {
-            let same = next.is_some_and(|(stands_for, _)| *stands_for == **stood_for);
+        None => Tombstones::default(),
+        Some(Entry::Disabled(_, past)) => past.next(&Removed::default(), is_held, now, since),
+        Some(Entry::Live(record, fingerprint_before)) => {
+            let same = next.is_some_and(|(fingerprint, _)| *fingerprint == **fingerprint_before);
             let had = record.secrets.iter().filter(|secret| secret.closed.is_none()).map(|secret| &*secret.authority);
             let authorities = had.filter(|authority| !(same && is_held(authority))).collect();
-            record.past.next(&Lost { authorities, epoch: record.epoch }, is_held, now, since)
+            record.past.next(&Removed { authorities, epoch: record.epoch }, is_held, now, since)
         }
     }
 }
@@ -215,7 +215,11 @@ pub(super) fn grant(authority: &Authority) -> Grant {
     Grant { permissions }
 }
 
-pub(super) fn revision<K: Resource<DynamicType = ()>>(kind: &'static str, key: &Key, object: &K) -> ObjectRevision {
+pub(super) fn revision<K: Resource<DynamicType = ()>>(
+    kind: &'static str,
+    key: &ObjectRef,
+    object: &K,
+) -> ObjectRevision {
     let (namespace, name) = (Arc::clone(&key.namespace), Arc::clone(&key.name));
     ObjectRevision { kind, namespace, name, resource_version: crate::cache::revision(object) }
 }
@@ -258,7 +262,7 @@ mod tests {
 
     #[test]
     fn no_group_permits_what_the_endpoint_gives_to_everybody() {
-        assert_eq!(crate::api::authority::ABOUT_ITSELF, crate::oauth::scope::ABOUT_ITSELF);
+        assert_eq!(crate::api::authority::OIDC_SCOPES, crate::oauth::scope::OIDC_SCOPES);
     }
 
     #[test]

@@ -4,23 +4,23 @@
 //! that is issued in between must already have the new epoch, or it would become invalid although its permissions are
 //! current. The replica can compute the epoch: controller and index call the same functions.
 
-use crate::api::authority::{Membership, counted_epoch, next_epoch, user_stands_for};
+use crate::api::authority::{Membership, counted_epoch, next_epoch, user_fingerprint};
 use crate::api::{Application, ServiceUser};
-use crate::cache::Key;
+use crate::cache::ObjectRef;
 use crate::oauth::client::{ClientRecord, Epoch};
 
 /// The fingerprints that the epochs of a client represent.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) struct StandsFor {
+pub(crate) struct Fingerprints {
     service_user: String,
     application: String,
 }
 
-impl StandsFor {
+impl Fingerprints {
     /// For a client that may authenticate. `held` is the result of the groups of `user`, `application` the fingerprint
     /// of the Application.
     pub(super) fn new(user: &ServiceUser, held: &Membership, application: String) -> Self {
-        Self { service_user: user_stands_for(&user.spec, held), application }
+        Self { service_user: user_fingerprint(&user.spec, held), application }
     }
 
     /// The fingerprint of the Application.
@@ -32,7 +32,7 @@ impl StandsFor {
     /// previous record of the client, `key` that of the Application.
     pub(super) fn epochs(
         &self,
-        key: &Key,
+        key: &ObjectRef,
         application: &Application,
         user: &ServiceUser,
         before: Option<(&ClientRecord, &Self)>,

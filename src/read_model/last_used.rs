@@ -2,14 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Entry, Index};
-use crate::api::replica_state::{ENTRIES_MAX, EndpointStateSpec, Use};
-use crate::util::error_chain::chain;
+use super::{Entry, ReadModel};
+use crate::api::replica_state::{ENTRIES_MAX, EndpointStateSpec, LastUse};
+use crate::util::error_chain::display_chain;
 
 /// How long a use is published, so that the controller has time to record it.
 const TOLD_FOR: SignedDuration = SignedDuration::from_mins(2);
 
-impl Index {
+impl ReadModel {
     /// Publishes the uses since `told_until`, if there are any, together with those of the preceding minutes. Returns
     /// the time up to which all uses are published.
     pub async fn report_uses(&self, now: Timestamp, told_until: Timestamp) -> Timestamp {
@@ -22,32 +22,35 @@ impl Index {
         match self.write_uses(&uses, now).await {
             Ok(()) => now,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "the last use of secrets could not be reported, trying again");
+                tracing::warn!(
+                    error = display_chain(&error),
+                    "the last use of secrets could not be reported, trying again"
+                );
                 told_until
             }
         }
     }
 
-    async fn write_uses(&self, uses: &[Use], now: Timestamp) -> kube::Result<()> {
+    async fn write_uses(&self, uses: &[LastUse], now: Timestamp) -> kube::Result<()> {
         for (number, part) in uses.chunks(ENTRIES_MAX).enumerate() {
-            let spec = EndpointStateSpec { uses: part.to_vec(), ..self.states.blank(now) };
+            let spec = EndpointStateSpec { uses: part.to_vec(), ..self.states.empty_spec(now) };
             self.states.write(&number.to_string(), &spec).await?;
         }
         Ok(())
     }
 
     /// Every version that was used at or after `since`.
-    fn uses_since(&self, since: Timestamp) -> Vec<Use> {
+    fn uses_since(&self, since: Timestamp) -> Vec<LastUse> {
         let entries = self.entries.pin();
         let live = entries.values().filter_map(|entry| match entry {
             Entry::Live(record, _) => Some(record),
-            Entry::Closed(..) => None,
+            Entry::Disabled(..) => None,
         });
         let mut uses = Vec::new();
         for secret in live.flat_map(|record| &record.secrets) {
             for version in &secret.versions {
                 let at = version.memory.last_used().filter(|at| *at >= since);
-                uses.extend(at.map(|at| Use {
+                uses.extend(at.map(|at| LastUse {
                     namespace: secret.object.namespace.to_string(),
                     name: secret.object.name.to_string(),
                     version: version.id.clone(),

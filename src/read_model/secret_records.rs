@@ -11,21 +11,21 @@ use jiff::Timestamp;
 use super::Settings;
 use super::compile::{grant, revision};
 use crate::api::ClientSecret;
-use crate::api::authority::{Authority, application_stands_for, narrow, stands_for};
-use crate::api::client_secret::{Use, Version, uid_bytes};
+use crate::api::authority::{Authority, application_fingerprint, narrow, token_fingerprint};
+use crate::api::client_secret::{Usage, Version, uid_bytes};
 use crate::api::conditions::reasons;
-use crate::cache::{Kept, Key, Packed};
-use crate::crypto::install_key::Strength;
-use crate::oauth::client::{ClientRecord, Grant, Refusal, SecretRecord, SecretVersion, Uses};
-use crate::util::intern::Pool;
+use crate::cache::{Compressed, ObjectRef, StoredObject};
+use crate::crypto::install_key::HashCost;
+use crate::oauth::client::{ClientRecord, Denial, Grant, SecretRecord, SecretVersion, Uses};
+use crate::util::intern::Interner;
 
 /// The permissions of the client, before its secrets narrow them.
-pub(super) struct Held<'a> {
+pub(super) struct ApplicationGrant<'a> {
     /// UID of the Application.
     pub(super) application: &'a str,
     pub(super) subject: &'a str,
     pub(super) authority: &'a Authority,
-    pub(super) grants: &'a Pool<Grant>,
+    pub(super) grants: &'a Interner<Grant>,
     pub(super) grant: Arc<Grant>,
     /// The fingerprint of the Application.
     pub(super) digest: &'a str,
@@ -35,23 +35,23 @@ pub(super) struct Held<'a> {
     pub(super) is_same: bool,
 }
 
-impl Held<'_> {
+impl ApplicationGrant<'_> {
     /// The permissions of a secret, and their fingerprint.
     fn by(&self, object: &ClientSecret) -> (Arc<Grant>, Box<str>) {
         let (grant, held) = match &object.spec.restrict_to {
             None => (Arc::clone(&self.grant), Cow::Borrowed(self.digest)),
             Some(restriction) => {
                 let narrowed = narrow(self.authority, Some(restriction));
-                let digest = application_stands_for(&narrowed, self.application, self.subject, None);
+                let digest = application_fingerprint(&narrowed, self.application, self.subject, None);
                 (self.grants.shared(Arc::new(grant(&narrowed))), Cow::Owned(digest))
             }
         };
-        (grant, stands_for(&object.credential(), &held).into())
+        (grant, token_fingerprint(&object.credential(), &held).into())
     }
 
     /// The previous record, if compiling the secret would give the same result: neither the secret nor the fingerprint
     /// of the Application has changed.
-    fn known(&self, kept: &Kept<Packed<ClientSecret>>) -> Option<&SecretRecord> {
+    fn known(&self, kept: &StoredObject<Compressed<ClientSecret>>) -> Option<&SecretRecord> {
         self.previous.filter(|_| self.is_same)?.secrets.iter().find(|secret| {
             let object = &secret.object;
             object.resource_version == kept.revision
@@ -63,28 +63,29 @@ impl Held<'_> {
 
 /// The records of the secrets, in their order.
 pub(super) fn records(
-    secrets: &[Arc<Kept<Packed<ClientSecret>>>],
+    secrets: &[Arc<StoredObject<Compressed<ClientSecret>>>],
     settings: &Settings,
-    held: &Held<'_>,
+    held: &ApplicationGrant<'_>,
 ) -> Vec<SecretRecord> {
-    let compiled = |kept: &Kept<Packed<ClientSecret>>| Some(record(&kept.key, kept.live()?.as_ref(), settings, held));
+    let compiled =
+        |kept: &StoredObject<Compressed<ClientSecret>>| Some(record(&kept.key, kept.live()?.as_ref(), settings, held));
     secrets.iter().filter_map(|kept| held.known(kept).cloned().or_else(|| compiled(kept))).collect()
 }
 
-fn record(key: &Key, object: &ClientSecret, settings: &Settings, held: &Held<'_>) -> SecretRecord {
+fn record(key: &ObjectRef, object: &ClientSecret, settings: &Settings, held: &ApplicationGrant<'_>) -> SecretRecord {
     let rule = object.spec.is_revoked().then_some(reasons::REVOKED);
     let (grant, authority) = held.by(object);
     let versions = object.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
     let uid = uid_bytes(&object.metadata);
     let object_revision = revision("ClientSecret", key, object);
     SecretRecord {
-        closed: rule.map(|rule| Box::new(Refusal { rule, object: object_revision.clone() })),
+        closed: rule.map(|rule| Box::new(Denial { rule, object: object_revision.clone() })),
         object: object_revision,
         uid,
         uses: Uses {
-            token: object.spec.is_for(Use::Token),
-            direct: object.spec.is_for(Use::Direct),
-            manage: object.spec.is_for(Use::Manage),
+            token: object.spec.is_for(Usage::Token),
+            direct: object.spec.is_for(Usage::Direct),
+            manage: object.spec.is_for(Usage::Manage),
         },
         networks: object.spec.networks.as_deref().map(Box::from),
         grant,
@@ -113,7 +114,7 @@ fn remembered(
         known => Arc::new(SecretVersion {
             id: version.id.clone(),
             verifier: version.verifier.clone(),
-            imported: Strength::of(&version.verifier) == Some(Strength::Imported),
+            imported: HashCost::of(&version.verifier) == Some(HashCost::Imported),
             accepted_until,
             memory: known.map(|known| Arc::clone(&known.memory)).unwrap_or_default(),
         }),

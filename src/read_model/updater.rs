@@ -1,72 +1,72 @@
-//! Updates the index: compiles what a change affects, swaps each record whole, then publishes the applied revisions.
+//! Updates the read_model: compiles what a change affects, swaps each record whole, then publishes the applied revisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::compile::{Sources, entry};
-use super::{Entry, Index, Settings};
-use crate::cache::{Affected, Keys, Kind, Model, Subscription, Update};
+use super::{Entry, ReadModel, Settings};
+use crate::cache::{Cache, Invalidation, Kind, ObjectRefs, Subscription, Update};
 use crate::clock::Clock;
 use crate::oauth::client::Grant;
-use crate::util::intern::Pool;
+use crate::util::intern::Interner;
 use jiff::{SignedDuration, Timestamp};
 
 /// Maximum number of updates in one batch. After a burst each record is compiled once for all updates. The number
 /// bounds the delay of the first update.
 const BATCH: usize = 256;
 /// Records compiled before the task yields to requests: a change of one group may affect ten thousand.
-const BREATH: usize = 16;
+const YIELD_EVERY: usize = 16;
 
-/// Feeds the index until the watches end. Before the first full sync nothing is served. `served` receives, for each
+/// Feeds the read model until the watches end. Before the first full sync nothing is served. `served` receives, for each
 /// change, the delay between the change and its serving.
 pub async fn feed(
-    index: Arc<Index>,
-    model: Model,
+    read_model: Arc<ReadModel>,
+    cache: Cache,
     clock: impl Clock,
     mut updates: Subscription,
     served: impl Fn(SignedDuration),
 ) {
     let started = clock.now();
-    let mut waiting_for: BTreeSet<Kind> = index.freshness.iter().map(|(kind, _)| *kind).collect();
+    let mut waiting_for: BTreeSet<Kind> = read_model.freshness.iter().map(|(kind, _)| *kind).collect();
     let mut batch = Vec::with_capacity(BATCH);
     while updates.recv_many(&mut batch, BATCH).await > 0 {
-        let mut pending = Pending::default();
+        let mut pending = UpdateBatch::default();
         for update in batch.drain(..) {
             match update {
                 Update::Listed(kind) => {
                     waiting_for.remove(&kind);
-                    index.listed.store(waiting_for.is_empty(), Ordering::Release);
+                    read_model.listed.store(waiting_for.is_empty(), Ordering::Release);
                 }
                 Update::Affected(affected) => pending.add(&affected),
             }
         }
         let is_listed = !waiting_for.iter().any(|kind| kind.is_served());
-        let first = is_listed && !index.is_synced();
+        let first = is_listed && !read_model.is_synced();
         if first {
             // Not earlier: a record compiled during the initial lists lacks the objects that are listed later.
-            pending.clients.extend(model.relations().claimants_of_client_id.keys().cloned());
+            pending.clients.extend(cache.relations().claimants_of_client_id.keys().cloned());
         }
-        for state in pending.endpoints.iter().filter_map(|key| model.endpoints.get(key)) {
-            index.shared.ledger.merge(&state.spec);
+        for state in pending.endpoints.iter().filter_map(|key| cache.endpoints.get(key)) {
+            read_model.shared.ledger.merge(&state.spec);
         }
         if is_listed {
             // Objects in the initial list are at least as new as the beginning of the list.
             let now = if first { started } else { clock.now() };
             for (number, client_id) in pending.clients.iter().enumerate() {
-                index.compile(&model, client_id, now);
-                if number % BREATH == BREATH - 1 {
+                read_model.compile(&cache, client_id, now);
+                if number % YIELD_EVERY == YIELD_EVERY - 1 {
                     tokio::task::yield_now().await;
                 }
             }
         }
         for (kind, resource_version) in pending.reached {
-            index.progress.reach(kind, resource_version);
+            read_model.progress.advance(kind, resource_version);
         }
         if first {
-            index.synced.store(true, Ordering::Release);
-            tracing::info!(clients = index.len(), "the read model is synced");
-        } else if index.is_synced() {
+            read_model.synced.store(true, Ordering::Release);
+            tracing::info!(clients = read_model.len(), "the read model is synced");
+        } else if read_model.is_synced() {
             let now = clock.now();
             pending.made_at.into_iter().for_each(|made_at| served(now.duration_since(made_at)));
         }
@@ -75,15 +75,15 @@ pub async fn feed(
 
 /// A batch of updates, merged.
 #[derive(Default)]
-struct Pending {
+struct UpdateBatch {
     clients: BTreeSet<Arc<str>>,
-    endpoints: Keys,
+    endpoints: ObjectRefs,
     made_at: Vec<Timestamp>,
     reached: BTreeMap<Kind, u64>,
 }
 
-impl Pending {
-    fn add(&mut self, affected: &Affected) {
+impl UpdateBatch {
+    fn add(&mut self, affected: &Invalidation) {
         self.clients.extend(affected.clients.iter().cloned());
         self.endpoints.extend(affected.endpoints.iter().cloned());
         self.made_at.extend(affected.made_at.filter(|_| affected.kind.is_configuration()));
@@ -94,23 +94,23 @@ impl Pending {
 
 /// The entry of `client_id` according to the current objects; `None` if no Application claims it.
 fn compiled(
-    model: &Model,
+    cache: &Cache,
     client_id: &str,
     settings: &Settings,
-    grants: &Pool<Grant>,
+    grants: &Interner<Grant>,
     previous: Option<&Entry>,
     now: Timestamp,
 ) -> Option<Entry> {
-    sources(model, client_id).map(|sources| entry(&sources, settings, grants, previous, now))
+    sources(cache, client_id).map(|sources| entry(&sources, settings, grants, previous, now))
 }
 
-impl Index {
+impl ReadModel {
     /// Recompiles the record of `client_id` from the current objects.
-    fn compile(&self, model: &Model, client_id: &Arc<str>, now: Timestamp) {
+    fn compile(&self, cache: &Cache, client_id: &Arc<str>, now: Timestamp) {
         let entries = self.entries.pin();
-        let entry = compiled(model, client_id, &self.settings, &self.grants, entries.get(client_id), now);
-        let is_behind = matches!(&entry, Some(Entry::Live(record, _)) if record.is_behind);
-        self.progress.is_behind(client_id, is_behind);
+        let entry = compiled(cache, client_id, &self.settings, &self.grants, entries.get(client_id), now);
+        let is_behind = matches!(&entry, Some(Entry::Live(record, _)) if record.is_stale);
+        self.progress.set_stale(client_id, is_behind);
         match entry {
             Some(entry) => entries.insert(Arc::clone(client_id), entry),
             None => entries.remove(client_id),
@@ -119,18 +119,18 @@ impl Index {
 }
 
 /// The objects of a client id; `None` if no Application claims it.
-fn sources(model: &Model, client_id: &str) -> Option<Sources> {
+fn sources(cache: &Cache, client_id: &str) -> Option<Sources> {
     // The oldest claimant has the client id. While it is being deleted, no client has it: fail closed.
     let (client_id, key, is_subject) = {
-        let relations = model.relations();
+        let relations = cache.relations();
         let (client_id, claimants) = relations.claimants_of_client_id.get_key_value(client_id)?;
         (Arc::clone(client_id), claimants.first()?.key.clone(), relations.user_of_subject.contains_key(&**client_id))
     };
-    let application = model.application(&key)?;
-    let user = model.user(&key.beside(&application.spec.service_user_ref.name));
-    let held = user.as_ref().map(|user| model.membership(user)).unwrap_or_default();
-    let secrets = model.secrets_of(&key);
-    let knows_namespace = model.knows_namespace(&key.namespace);
+    let application = cache.application(&key)?;
+    let user = cache.user(&key.sibling(&application.spec.service_user_ref.name));
+    let held = user.as_ref().map(|user| cache.membership(user)).unwrap_or_default();
+    let secrets = cache.secrets_of(&key);
+    let knows_namespace = cache.knows_namespace(&key.namespace);
     Some(Sources { client_id, key, application, user, held, secrets, is_subject, knows_namespace })
 }
 

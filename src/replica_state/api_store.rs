@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::cas_object::Store;
+use super::cas_object::StateStore;
 use crate::api::EndpointState;
 use crate::api::names::{COMPONENT_LABEL, ENDPOINT_FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, REPLICA};
 use crate::api::replica_state::EndpointStateSpec;
@@ -24,18 +24,18 @@ pub struct Reporting {
 
 /// The objects of this replica.
 #[derive(Clone)]
-pub(crate) struct States {
+pub(crate) struct ApiStore {
     client: Client,
     reporting: Reporting,
 }
 
-impl States {
+impl ApiStore {
     pub(crate) fn new(client: Client, reporting: Reporting) -> Self {
         Self { client, reporting }
     }
 
     /// An empty state.
-    pub(crate) fn blank(&self, now: Timestamp) -> EndpointStateSpec {
+    pub(crate) fn empty_spec(&self, now: Timestamp) -> EndpointStateSpec {
         EndpointStateSpec { replica: self.reporting.replica.clone(), reported_at: now, ..EndpointStateSpec::default() }
     }
 
@@ -87,18 +87,18 @@ impl States {
     }
 }
 
-impl Store for States {
+impl StateStore for ApiStore {
     async fn create(&self, part: &str, spec: &EndpointStateSpec) -> kube::Result<Option<String>> {
         let state = EndpointState::new(&object_name(&self.reporting.replica, part), spec.clone());
         let with = PostParams { field_manager: Some(ENDPOINT_FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        taken(self.states().create(&with, &state).await)
+        conflict_to_none(self.states().create(&with, &state).await)
     }
 
     async fn replace(&self, part: &str, revision: &str, spec: &EndpointStateSpec) -> kube::Result<Option<String>> {
         let name = object_name(&self.reporting.replica, part);
         let state = json!({"metadata": {"resourceVersion": revision}, "spec": spec});
         let with = PatchParams { field_manager: Some(ENDPOINT_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        taken(self.states().patch(&name, &with, &Patch::Merge(&state)).await)
+        conflict_to_none(self.states().patch(&name, &with, &Patch::Merge(&state)).await)
     }
 
     // A list of one: the operator needs the verb `get` for nothing else.
@@ -110,7 +110,7 @@ impl Store for States {
 }
 
 /// The revision of the written object; `None`: it already exists, has changed or is gone.
-fn taken(written: kube::Result<EndpointState>) -> kube::Result<Option<String>> {
+fn conflict_to_none(written: kube::Result<EndpointState>) -> kube::Result<Option<String>> {
     match written {
         Ok(state) => Ok(state.resource_version()),
         Err(kube::Error::Api(refusal)) if [404, 409].contains(&refusal.code) => Ok(None),

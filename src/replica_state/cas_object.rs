@@ -10,14 +10,14 @@ use std::time::Duration;
 use crate::api::replica_state::EndpointStateSpec;
 
 /// The timeout of a write. A client waits for it.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of attempts; each attempt after the first reads the object first. The second attempt fails only if an
 /// abandoned write arrives in between.
 const ATTEMPTS: usize = 3;
 
 /// Where objects are stored: the API server. A write returns `None` on a conflict: the object differs from the one that
 /// the write was decided on.
-pub(crate) trait Store: Send + Sync + 'static {
+pub(crate) trait StateStore: Send + Sync + 'static {
     /// Creates the object for `part` and returns its revision; `None`: the object already exists.
     fn create(&self, part: &str, spec: &EndpointStateSpec)
     -> impl Future<Output = kube::Result<Option<String>>> + Send;
@@ -39,21 +39,21 @@ pub(crate) trait Store: Send + Sync + 'static {
 pub(crate) enum WriteError {
     #[error("the API server did not take it")]
     Api(#[from] kube::Error),
-    #[error("the API server did not answer within {PATIENCE:?}")]
-    Late(#[from] tokio::time::error::Elapsed),
+    #[error("the API server did not answer within {WRITE_TIMEOUT:?}")]
+    Timeout(#[from] tokio::time::error::Elapsed),
     #[error("somebody else writes the object as well")]
     Contended,
 }
 
 /// One object, as last known.
 #[derive(Debug)]
-pub(crate) struct Document {
+pub(crate) struct CasObject {
     part: String,
     /// `None`: it has not been written yet.
     revision: Option<String>,
 }
 
-impl Document {
+impl CasObject {
     pub(crate) fn new(part: String) -> Self {
         Self { part, revision: None }
     }
@@ -62,15 +62,15 @@ impl Document {
     /// object and calls `say` again with it. After an error the object may have the old or the new content.
     pub(crate) async fn write(
         &mut self,
-        store: &impl Store,
+        store: &impl StateStore,
         say: impl FnMut(Option<EndpointStateSpec>) -> EndpointStateSpec,
     ) -> Result<(), WriteError> {
-        tokio::time::timeout(PATIENCE, self.write_onto(store, say)).await?
+        tokio::time::timeout(WRITE_TIMEOUT, self.write_onto(store, say)).await?
     }
 
     async fn write_onto(
         &mut self,
-        store: &impl Store,
+        store: &impl StateStore,
         mut say: impl FnMut(Option<EndpointStateSpec>) -> EndpointStateSpec,
     ) -> Result<(), WriteError> {
         let mut found = None;
@@ -182,7 +182,7 @@ pub(crate) mod tests {
         }
     }
 
-    impl Store for Memory {
+    impl StateStore for Memory {
         async fn create(&self, part: &str, spec: &EndpointStateSpec) -> kube::Result<Option<String>> {
             self.send(part, None, spec).await
         }
@@ -204,13 +204,13 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_that_arrives_after_a_newer_one_is_not_taken() {
         for before in [0, 1] {
-            let (store, mut document) = (Memory::default(), Document::new("part".to_owned()));
+            let (store, mut document) = (Memory::default(), CasObject::new("part".to_owned()));
             for _ in 0..before {
                 document.write(&store, |_| by("before")).await.unwrap();
             }
             store.next(Fate::Delayed);
             let given_up = document.write(&store, |_| by("older")).await;
-            assert!(matches!(given_up, Err(WriteError::Late(_))), "{given_up:?}");
+            assert!(matches!(given_up, Err(WriteError::Timeout(_))), "{given_up:?}");
             store.next(Fate::Taken);
             document.write(&store, |_| by("newer")).await.unwrap();
             store.arrive();
@@ -220,7 +220,7 @@ pub(crate) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_write_that_was_given_up_and_arrived_is_looked_at_before_the_next() {
-        let (store, mut document) = (Memory::default(), Document::new("part".to_owned()));
+        let (store, mut document) = (Memory::default(), CasObject::new("part".to_owned()));
         store.next(Fate::Delayed);
         document.write(&store, |_| by("older")).await.unwrap_err();
         store.arrive();
@@ -236,7 +236,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn an_object_that_was_deleted_is_created_again() {
-        let (store, mut document) = (Memory::default(), Document::new("part".to_owned()));
+        let (store, mut document) = (Memory::default(), CasObject::new("part".to_owned()));
         document.write(&store, |_| by("before")).await.unwrap();
         store.0.lock().unwrap().objects.clear();
         document.write(&store, |_| by("after")).await.unwrap();

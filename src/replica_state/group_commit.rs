@@ -8,26 +8,26 @@ use tokio::sync::oneshot;
 use crate::oauth::client::RecordError;
 
 /// Whether an entry is persisted outside this process.
-pub(crate) type Outcome = Result<(), RecordError>;
+pub(crate) type CommitResult = Result<(), RecordError>;
 
 /// Entries that no write includes yet, by key.
-pub(crate) struct Batch<V>(Lock<HashMap<String, Entry<V>>>);
+pub(crate) struct GroupCommit<V>(Lock<HashMap<String, Entry<V>>>);
 
 /// An entry and the callers that wait for it: more than one if a client repeats its request.
 pub(crate) struct Entry<V> {
     pub(crate) value: V,
-    callers: Vec<oneshot::Sender<Outcome>>,
+    callers: Vec<oneshot::Sender<CommitResult>>,
 }
 
-impl<V> Default for Batch<V> {
+impl<V> Default for GroupCommit<V> {
     fn default() -> Self {
         Self(Lock::default())
     }
 }
 
-impl<V> Batch<V> {
+impl<V> GroupCommit<V> {
     /// Adds an entry. If a key is added twice, its first value is written.
-    pub(crate) fn add(&self, key: String, value: V) -> oneshot::Receiver<Outcome> {
+    pub(crate) fn add(&self, key: String, value: V) -> oneshot::Receiver<CommitResult> {
         let (caller, outcome) = oneshot::channel();
         let mut entries = self.lock();
         entries.entry(key).or_insert(Entry { value, callers: Vec::new() }).callers.push(caller);
@@ -50,7 +50,7 @@ impl<V> Batch<V> {
 }
 
 impl<V> Entry<V> {
-    pub(crate) fn answer(self, outcome: Outcome) {
+    pub(crate) fn answer(self, outcome: CommitResult) {
         for caller in self.callers {
             // A caller may have disconnected.
             let _ = caller.send(outcome);

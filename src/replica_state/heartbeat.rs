@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::api_store::States;
-use super::applied_revisions::Progress;
-use crate::api::replica_state::{EndpointStateSpec, Serves};
+use super::api_store::ApiStore;
+use super::applied_revisions::RevisionTracker;
+use crate::api::replica_state::{AppliedRevisions, EndpointStateSpec};
 use crate::clock::Clock;
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 
 /// A replica that has not renewed its Lease for this long is gone, …
 const LEASE_SECONDS: i32 = 15;
@@ -21,15 +21,20 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Publishes both until `closing`.
-pub(crate) async fn run(store: &States, revisions: &Progress, clock: &impl Clock, closing: &CancellationToken) {
+pub(crate) async fn run(
+    store: &ApiStore,
+    revisions: &RevisionTracker,
+    clock: &impl Clock,
+    closing: &CancellationToken,
+) {
     let both = futures::future::join(publish_revisions(store, revisions, clock), renew_lease(store, clock));
     let _: Option<((), ())> = closing.run_until_cancelled(both).await;
     // Without an API server the Lease expires.
     let _ = tokio::time::timeout(PUBLISH_INTERVAL, store.drop_lease()).await;
 }
 
-async fn publish_revisions(store: &States, revisions: &Progress, clock: &impl Clock) {
-    let mut steps = revisions.steps();
+async fn publish_revisions(store: &ApiStore, revisions: &RevisionTracker, clock: &impl Clock) {
+    let mut steps = revisions.subscribe();
     let mut published = None;
     loop {
         let Some(serves) = revisions.serves() else {
@@ -49,8 +54,8 @@ async fn publish_revisions(store: &States, revisions: &Progress, clock: &impl Cl
     }
 }
 
-async fn publish(store: &States, clock: &impl Clock, serves: Serves) -> bool {
-    let spec = EndpointStateSpec { serves: Some(serves), ..store.blank(clock.now()) };
+async fn publish(store: &ApiStore, clock: &impl Clock, serves: AppliedRevisions) -> bool {
+    let spec = EndpointStateSpec { serves: Some(serves), ..store.empty_spec(clock.now()) };
     match in_time(Box::pin(store.write("serves", &spec))).await {
         Ok(()) => true,
         Err(error) => {
@@ -60,7 +65,7 @@ async fn publish(store: &States, clock: &impl Clock, serves: Serves) -> bool {
     }
 }
 
-async fn renew_lease(store: &States, clock: &impl Clock) {
+async fn renew_lease(store: &ApiStore, clock: &impl Clock) {
     loop {
         let renewed = Box::pin(store.renew_lease(clock.now(), LEASE_SECONDS));
         if let Err(error) = in_time(renewed).await {
@@ -73,7 +78,7 @@ async fn renew_lease(store: &States, clock: &impl Clock) {
 /// The result of a write, or that it timed out.
 async fn in_time(write: impl Future<Output = kube::Result<()>>) -> Result<(), String> {
     match tokio::time::timeout(WRITE_TIMEOUT, write).await {
-        Ok(written) => written.map_err(|error| chain(&error)),
+        Ok(written) => written.map_err(|error| display_chain(&error)),
         Err(_) => Err(format!("the API server did not answer within {} s", WRITE_TIMEOUT.as_secs())),
     }
 }

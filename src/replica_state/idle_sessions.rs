@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::cas_object::{Document, Store};
-use super::token_state::Ledger;
-use crate::api::replica_state::{EndpointStateSpec, Session};
-use crate::util::error_chain::chain;
+use super::cas_object::{CasObject, StateStore};
+use super::token_state::TokenState;
+use crate::api::replica_state::{EndpointStateSpec, SessionUse};
+use crate::util::error_chain::display_chain;
 
 /// Sessions in one object: 60 KiB.
 const PER_OBJECT: usize = 500;
@@ -19,35 +19,35 @@ const PER_OBJECT: usize = 500;
 const WRITES: usize = 16;
 
 /// What this process publishes.
-pub(crate) struct Sessions<S> {
+pub(crate) struct IdleSessions<S> {
     store: S,
     /// The fields that all objects share.
-    blank: EndpointStateSpec,
-    incarnation: String,
+    empty_spec: EndpointStateSpec,
+    process_id: String,
     objects: Mutex<Vec<Object>>,
 }
 
 struct Object {
-    document: Document,
+    document: CasObject,
     /// When, in seconds since 1970.
     written: i64,
 }
 
-impl<S: Store> Sessions<S> {
+impl<S: StateStore> IdleSessions<S> {
     /// `incarnation` is part of the names of this process's objects.
     pub(crate) fn new(store: S, blank: EndpointStateSpec, incarnation: String) -> Self {
-        Self { store, blank, incarnation, objects: Mutex::default() }
+        Self { store, empty_spec: blank, process_id: incarnation, objects: Mutex::default() }
     }
 
     /// Publishes the uses that are due. Objects without such a use are not written.
-    pub(crate) async fn tell(&self, ledger: &Ledger, now: Timestamp) {
+    pub(crate) async fn publish(&self, ledger: &TokenState, now: Timestamp) {
         let mut objects = self.objects.lock().await;
         let due = self.due(&mut objects, ledger, now.as_second());
         for (number, sessions) in sessions_in(&due, ledger, now.as_second()) {
             let Some(object) = objects.get_mut(number) else { continue };
-            let spec = EndpointStateSpec { sessions, reported_at: now, ..self.blank.clone() };
+            let spec = EndpointStateSpec { sessions, reported_at: now, ..self.empty_spec.clone() };
             if let Err(error) = object.document.write(&self.store, |_| spec.clone()).await {
-                tracing::warn!(error = chain(&error), "could not report the use of tokens, trying again");
+                tracing::warn!(error = display_chain(&error), "could not report the use of tokens, trying again");
                 return;
             }
             object.written = now.as_second();
@@ -56,7 +56,7 @@ impl<S: Store> Sessions<S> {
     }
 
     /// The objects to write now. Assigns new sessions to objects.
-    fn due(&self, objects: &mut Vec<Object>, ledger: &Ledger, now: i64) -> Vec<usize> {
+    fn due(&self, objects: &mut Vec<Object>, ledger: &TokenState, now: i64) -> Vec<usize> {
         let mut used = vec![0; objects.len()];
         ledger.each_session(|_, session| {
             if let Some(used) = session.own(now).and(session.place()).and_then(|number| used.get_mut(number)) {
@@ -66,7 +66,7 @@ impl<S: Store> Sessions<S> {
         let mut steps = BTreeMap::<usize, i64>::new();
         let mut roomy = 0;
         ledger.each_session(|_, session| {
-            if session.own(now).and(session.news()).is_none() {
+            if session.own(now).and(session.unpublished()).is_none() {
                 return;
             }
             let number = session.place().unwrap_or_else(|| {
@@ -81,11 +81,11 @@ impl<S: Store> Sessions<S> {
                 roomy
             });
             let step = steps.entry(number).or_insert(i64::MAX);
-            *step = session.step().min(*step);
+            *step = session.min_interval().min(*step);
         });
         while objects.len() < used.len() {
-            let part = format!("{}-used-{}", self.incarnation, objects.len());
-            objects.push(Object { document: Document::new(part), written: i64::MIN });
+            let part = format!("{}-used-{}", self.process_id, objects.len());
+            objects.push(Object { document: CasObject::new(part), written: i64::MIN });
         }
         let written = |number: usize| objects.get(number).map_or(i64::MIN, |object| object.written);
         let is_due = |(number, step): (usize, i64)| (written(number).saturating_add(step) <= now).then_some(number);
@@ -97,13 +97,13 @@ impl<S: Store> Sessions<S> {
 }
 
 /// The sessions of these objects, including those without changes: an object is written whole.
-fn sessions_in(objects: &[usize], ledger: &Ledger, now: i64) -> BTreeMap<usize, Vec<Session>> {
-    let mut told: BTreeMap<usize, Vec<Session>> = objects.iter().map(|number| (*number, Vec::new())).collect();
+fn sessions_in(objects: &[usize], ledger: &TokenState, now: i64) -> BTreeMap<usize, Vec<SessionUse>> {
+    let mut told: BTreeMap<usize, Vec<SessionUse>> = objects.iter().map(|number| (*number, Vec::new())).collect();
     ledger.each_session(|jti, session| {
         let Some(sessions) = session.place().and_then(|number| told.get_mut(&number)) else { return };
         let Some(own) = session.own(now) else { return };
-        if let (Ok(at), Ok(until)) = (Timestamp::from_second(own), Timestamp::from_second(session.until())) {
-            sessions.push(Session { id: jti.to_owned(), namespace: session.namespace().to_owned(), at, until });
+        if let (Ok(at), Ok(until)) = (Timestamp::from_second(own), Timestamp::from_second(session.expires_at())) {
+            sessions.push(SessionUse { id: jti.to_owned(), namespace: session.namespace().to_owned(), at, until });
         }
     });
     told
@@ -125,8 +125,8 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn process(store: &Memory) -> (Sessions<Memory>, Ledger) {
-        (Sessions::new(store.clone(), EndpointStateSpec::default(), "1".to_owned()), Ledger::default())
+    fn process(store: &Memory) -> (IdleSessions<Memory>, TokenState) {
+        (IdleSessions::new(store.clone(), EndpointStateSpec::default(), "1".to_owned()), TokenState::default())
     }
 
     /// The namespace of a session.
@@ -135,15 +135,15 @@ mod tests {
     }
 
     /// Uses each range of sessions at its second.
-    fn used(ledger: &Ledger, sessions: impl IntoIterator<Item = usize>, second: i64) {
+    fn used(ledger: &TokenState, sessions: impl IntoIterator<Item = usize>, second: i64) {
         for number in sessions {
             assert!(ledger.used(&format!("jti-{number}"), &namespace(number), 0, second, IDLE, i64::MAX), "{number}");
         }
     }
 
     /// What another process would read after all processes restart.
-    fn known(store: &Memory) -> Ledger {
-        let ledger = Ledger::default();
+    fn known(store: &Memory) -> TokenState {
+        let ledger = TokenState::default();
         store.said().values().for_each(|spec| ledger.merge(spec));
         ledger
     }
@@ -155,7 +155,7 @@ mod tests {
         used(&ledger, 0..MANY, 100);
         for second in 100..115 {
             let before = store.written().len();
-            sessions.tell(&ledger, at(second)).await;
+            sessions.publish(&ledger, at(second)).await;
             assert!(store.written().len() - before <= WRITES);
         }
         let said = store.said();
@@ -170,7 +170,7 @@ mod tests {
         let store = Memory::default();
         let (sessions, ledger) = process(&store);
         used(&ledger, 0..2 * PER_OBJECT, 100);
-        sessions.tell(&ledger, at(100)).await;
+        sessions.publish(&ledger, at(100)).await;
         assert_eq!(store.written(), ["1-used-0", "1-used-1"]);
         let [moved, still] = {
             let object = store.said().remove("1-used-1").unwrap().sessions;
@@ -179,11 +179,11 @@ mod tests {
         let step = IDLE / 40;
         for second in 101..100 + step {
             assert!(ledger.used(&moved, &namespace(0), 100, second, IDLE, i64::MAX));
-            sessions.tell(&ledger, at(second)).await;
+            sessions.publish(&ledger, at(second)).await;
         }
         assert_eq!(store.written().len(), 2, "small steps are not worth it");
         assert!(ledger.used(&moved, &namespace(0), 100, 100 + step, IDLE, i64::MAX));
-        sessions.tell(&ledger, at(100 + step)).await;
+        sessions.publish(&ledger, at(100 + step)).await;
         assert_eq!(store.written()[2..], ["1-used-1"]);
         let known = known(&store);
         assert_eq!((known.last_use(&moved), known.last_use(&still)), (Some(100 + step), Some(100)));
@@ -196,10 +196,10 @@ mod tests {
             let (sessions, ledger) = process(&store);
             used(&ledger, [1], 100);
             store.next(fate);
-            sessions.tell(&ledger, at(100)).await;
+            sessions.publish(&ledger, at(100)).await;
             used(&ledger, [2], 101);
             store.next(Fate::Taken);
-            sessions.tell(&ledger, at(101)).await;
+            sessions.publish(&ledger, at(101)).await;
             store.arrive();
             let known = known(&store);
             assert_eq!([known.last_use("jti-1"), known.last_use("jti-2")], [Some(100), Some(101)], "{fate:?}");
@@ -211,10 +211,10 @@ mod tests {
         let store = Memory::default();
         let (sessions, ledger) = process(&store);
         used(&ledger, 0..PER_OBJECT, 100);
-        sessions.tell(&ledger, at(100)).await;
+        sessions.publish(&ledger, at(100)).await;
         let later = 100 + IDLE;
         used(&ledger, [PER_OBJECT], later);
-        sessions.tell(&ledger, at(later)).await;
+        sessions.publish(&ledger, at(later)).await;
         assert_eq!(store.said().into_values().map(|spec| spec.sessions.len()).collect::<Vec<_>>(), [1]);
     }
 }

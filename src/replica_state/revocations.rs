@@ -10,19 +10,19 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::cas_object::{Document, Store};
-use super::group_commit::{Batch, Entry, Outcome};
-use super::token_state::Ledger;
+use super::cas_object::{CasObject, StateStore};
+use super::group_commit::{CommitResult, Entry, GroupCommit};
+use super::token_state::TokenState;
 use crate::api::replica_state::{EndpointStateSpec, Revoked};
 use crate::oauth::client::RecordError;
-use crate::util::error_chain::chain;
-use crate::util::fair_share::{QUARTER, Shares};
+use crate::util::error_chain::display_chain;
+use crate::util::fair_share::{FairShare, QUARTER};
 use crate::util::token_bucket::{Buckets, Rate};
 
 /// Revocations in one object. Each batch rewrites an object, so objects are small: 35 KiB.
 const PER_OBJECT: usize = 500;
 /// Revocations of tokens that have not expired. Every replica keeps all of them.
-const LIVING_MAX: usize = 50_000;
+const LIVE_MAX: usize = 50_000;
 
 /// A burst of a hundred, for a client that ends all of its sessions; then one per second. The writes of all clients are
 /// batched, so this bounds the bytes that one client can cause: 35 KiB for each revocation.
@@ -31,33 +31,41 @@ const WRITES_PER_CLIENT: Rate = Rate { burst: 100, every: Duration::from_secs(1)
 /// What this process records.
 pub(crate) struct Revocations<S> {
     store: S,
-    ledger: Arc<Ledger>,
+    ledger: Arc<TokenState>,
     /// The fields that all objects share.
-    blank: EndpointStateSpec,
-    incarnation: String,
-    batch: Batch<Token>,
+    empty_spec: EndpointStateSpec,
+    process_id: String,
+    batch: GroupCommit<RevokedToken>,
     of_clients: Lock<Buckets<Arc<str>>>,
     /// Locked during a write.
     objects: Mutex<Vec<Object>>,
 }
 
 #[derive(Clone)]
-struct Token {
+struct RevokedToken {
     until: Timestamp,
     namespace: Arc<str>,
 }
 
 /// An object, and the tokens that it certainly contains.
 struct Object {
-    document: Document,
-    told: BTreeMap<String, Token>,
+    document: CasObject,
+    told: BTreeMap<String, RevokedToken>,
 }
 
-impl<S: Store> Revocations<S> {
+impl<S: StateStore> Revocations<S> {
     /// `incarnation` is part of the names of this process's objects.
-    pub(crate) fn new(store: S, ledger: Arc<Ledger>, blank: EndpointStateSpec, incarnation: String) -> Self {
+    pub(crate) fn new(store: S, ledger: Arc<TokenState>, blank: EndpointStateSpec, incarnation: String) -> Self {
         let of_clients = Lock::new(Buckets::new(WRITES_PER_CLIENT));
-        Self { store, ledger, blank, incarnation, batch: Batch::default(), of_clients, objects: Mutex::default() }
+        Self {
+            store,
+            ledger,
+            empty_spec: blank,
+            process_id: incarnation,
+            batch: GroupCommit::default(),
+            of_clients,
+            objects: Mutex::default(),
+        }
     }
 
     /// Returns when the revocation is recorded where every replica sees it. After an error it has no effect here; a
@@ -69,7 +77,7 @@ impl<S: Store> Revocations<S> {
         client_id: &Arc<str>,
         namespace: &Arc<str>,
         now: Timestamp,
-    ) -> Outcome {
+    ) -> CommitResult {
         if self.ledger.is_revoked(jti) {
             return Ok(());
         }
@@ -79,7 +87,7 @@ impl<S: Store> Revocations<S> {
             of_clients.take(client_id, Instant::now().into_std())
         };
         allowed.map_err(RecordError::too_often)?;
-        let outcome = self.batch.add(jti.to_owned(), Token { until, namespace: Arc::clone(namespace) });
+        let outcome = self.batch.add(jti.to_owned(), RevokedToken { until, namespace: Arc::clone(namespace) });
         // In a separate task: the client may disconnect, and others wait for the same write.
         tokio::spawn(Arc::clone(self).write_down(now));
         outcome.await.unwrap_or(Err(RecordError::Behind))
@@ -107,11 +115,11 @@ impl<S: Store> Revocations<S> {
     fn assign(
         &self,
         objects: &mut Vec<Object>,
-        batch: HashMap<String, Entry<Token>>,
+        batch: HashMap<String, Entry<RevokedToken>>,
         now: Timestamp,
-    ) -> BTreeMap<usize, HashMap<String, Entry<Token>>> {
-        let mut room = Room::left(objects, now);
-        let mut parts: BTreeMap<usize, HashMap<String, Entry<Token>>> = BTreeMap::new();
+    ) -> BTreeMap<usize, HashMap<String, Entry<RevokedToken>>> {
+        let mut room = Quota::left(objects, now);
+        let mut parts: BTreeMap<usize, HashMap<String, Entry<RevokedToken>>> = BTreeMap::new();
         for (jti, entry) in batch {
             if self.ledger.is_revoked(&jti) {
                 entry.answer(Ok(()));
@@ -122,24 +130,24 @@ impl<S: Store> Revocations<S> {
             }
         }
         while objects.len() < room.used.len() {
-            let part = format!("{}-revoked-{}", self.incarnation, objects.len());
-            objects.push(Object { document: Document::new(part), told: BTreeMap::new() });
+            let part = format!("{}-revoked-{}", self.process_id, objects.len());
+            objects.push(Object { document: CasObject::new(part), told: BTreeMap::new() });
         }
         parts
     }
 
     /// Whether the object certainly contains `part` now.
-    async fn add(&self, object: &mut Object, part: &HashMap<String, Entry<Token>>, now: Timestamp) -> bool {
+    async fn add(&self, object: &mut Object, part: &HashMap<String, Entry<RevokedToken>>, now: Timestamp) -> bool {
         let Object { document, told } = object;
         let added = || part.iter().map(|(jti, entry)| (jti.clone(), entry.value.clone()));
         let say = |found: Option<EndpointStateSpec>| {
             // The effects of an abandoned write are valid: a replica that reads them treats those tokens as revoked.
             for Revoked { id, until } in found.into_iter().flat_map(|found| found.revoked) {
-                told.entry(id).or_insert(Token { until, namespace: Arc::default() });
+                told.entry(id).or_insert(RevokedToken { until, namespace: Arc::default() });
             }
             let all: BTreeMap<_, _> = told.clone().into_iter().chain(added()).collect();
             let revoked = all.into_iter().map(|(id, token)| Revoked { id, until: token.until }).collect();
-            EndpointStateSpec { revoked, reported_at: now, ..self.blank.clone() }
+            EndpointStateSpec { revoked, reported_at: now, ..self.empty_spec.clone() }
         };
         match document.write(&self.store, say).await {
             Ok(()) => {
@@ -147,7 +155,7 @@ impl<S: Store> Revocations<S> {
                 true
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "revocations could not be recorded");
+                tracing::warn!(error = display_chain(&error), "revocations could not be recorded");
                 false
             }
         }
@@ -155,20 +163,20 @@ impl<S: Store> Revocations<S> {
 }
 
 /// The remaining capacity for revocations.
-struct Room {
+struct Quota {
     /// Tokens in each object.
     used: Vec<usize>,
-    shares: Shares<Arc<str>>,
+    shares: FairShare<Arc<str>>,
 }
 
-impl Room {
+impl Quota {
     /// Expired tokens are removed.
     fn left(objects: &mut [Object], now: Timestamp) -> Self {
         for object in &mut *objects {
             object.told.retain(|_, token| token.until > now);
         }
         let tokens = objects.iter().flat_map(|object| object.told.values());
-        let shares = Shares::counted(QUARTER, LIVING_MAX, tokens.map(|token| Arc::clone(&token.namespace)));
+        let shares = FairShare::counted(QUARTER, LIVE_MAX, tokens.map(|token| Arc::clone(&token.namespace)));
         Self { used: objects.iter().map(|object| object.told.len()).collect(), shares }
     }
 

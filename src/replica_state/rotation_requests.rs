@@ -11,45 +11,45 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::cas_object::{Document, Store};
-use super::group_commit::{Batch, Entry, Outcome};
-use crate::api::replica_state::{ENTRIES_MAX, EndpointStateSpec, Use};
+use super::cas_object::{CasObject, StateStore};
+use super::group_commit::{CommitResult, Entry, GroupCommit};
+use crate::api::replica_state::{ENTRIES_MAX, EndpointStateSpec, LastUse};
 use crate::oauth::client::{ObjectRevision, RecordError};
-use crate::util::error_chain::chain;
-use crate::util::fair_share::{QUARTER, Shares};
+use crate::util::error_chain::display_chain;
+use crate::util::fair_share::{FairShare, QUARTER};
 use crate::util::token_bucket::{Buckets, Rate};
 
 /// How long a request is kept. After this time the controller has acted on it, or cannot.
 const KEPT_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// How long a client waits for the API server and for the preceding write.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A burst as large as the default limit of active ClientSecrets of an Application, so that all of them can be rotated
 /// after a leak.
 const WRITES_PER_CLIENT: Rate = Rate { burst: 20, every: Duration::from_mins(1) };
 
 /// Requests of the last minutes.
-pub(crate) struct Requests<S> {
+pub(crate) struct RotationRequests<S> {
     store: S,
     /// The other fields of the object.
-    blank: EndpointStateSpec,
-    batch: Batch<Use>,
+    empty_spec: EndpointStateSpec,
+    batch: GroupCommit<LastUse>,
     /// Locked for a whole write, so that no write undoes another.
-    document: Mutex<Document>,
-    written: Lock<Written>,
+    document: Mutex<CasObject>,
+    written: Lock<WrittenRequest>,
 }
 
-struct Written {
+struct WrittenRequest {
     /// The requests that are certainly in the object, by ClientSecret.
-    recent: HashMap<String, Use>,
+    recent: HashMap<String, LastUse>,
     of_clients: Buckets<Arc<str>>,
 }
 
-impl<S: Store> Requests<S> {
+impl<S: StateStore> RotationRequests<S> {
     /// `incarnation` is part of the names of this process's object.
     pub(crate) fn new(store: S, blank: EndpointStateSpec, incarnation: &str) -> Self {
-        let document = Mutex::new(Document::new(format!("{incarnation}-requests")));
-        let written = Written { recent: HashMap::new(), of_clients: Buckets::new(WRITES_PER_CLIENT) };
-        Self { store, blank, batch: Batch::default(), document, written: Lock::new(written) }
+        let document = Mutex::new(CasObject::new(format!("{incarnation}-requests")));
+        let written = WrittenRequest { recent: HashMap::new(), of_clients: Buckets::new(WRITES_PER_CLIENT) };
+        Self { store, empty_spec: blank, batch: GroupCommit::default(), document, written: Lock::new(written) }
     }
 
     /// Returns when the controller can see the request. After an error the request may be visible as well; the next write
@@ -60,8 +60,8 @@ impl<S: Store> Requests<S> {
         secret: &ObjectRevision,
         version_id: &str,
         now: Timestamp,
-    ) -> Outcome {
-        let asked = Use {
+    ) -> CommitResult {
+        let asked = LastUse {
             namespace: secret.namespace.to_string(),
             name: secret.name.to_string(),
             version: version_id.to_owned(),
@@ -80,7 +80,7 @@ impl<S: Store> Requests<S> {
         let outcome = self.batch.add(key, asked);
         // In a separate task: the client may disconnect, and others wait for the same write.
         tokio::spawn(Arc::clone(self).write(now));
-        let outcome = tokio::time::timeout(PATIENCE, outcome).await;
+        let outcome = tokio::time::timeout(WRITE_TIMEOUT, outcome).await;
         outcome.ok().and_then(Result::ok).unwrap_or(Err(RecordError::Behind))
     }
 
@@ -92,16 +92,16 @@ impl<S: Store> Requests<S> {
         if added.is_empty() {
             return;
         }
-        let mut rotations: Vec<Use> = recent.values().cloned().collect();
+        let mut rotations: Vec<LastUse> = recent.values().cloned().collect();
         rotations.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
-        let spec = EndpointStateSpec { rotations, reported_at: now, ..self.blank.clone() };
+        let spec = EndpointStateSpec { rotations, reported_at: now, ..self.empty_spec.clone() };
         let outcome = match document.write(&self.store, |_| spec.clone()).await {
             Ok(()) => {
                 self.written().recent = recent;
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "rotation requests could not be recorded");
+                tracing::warn!(error = display_chain(&error), "rotation requests could not be recorded");
                 Err(RecordError::Behind)
             }
         };
@@ -110,14 +110,14 @@ impl<S: Store> Requests<S> {
         }
     }
 
-    fn written(&self) -> MutexGuard<'_, Written> {
+    fn written(&self) -> MutexGuard<'_, WrittenRequest> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Adds the entries to `recent` and returns them. Entries for which their namespace has no capacity are answered.
-fn admit(batch: HashMap<String, Entry<Use>>, recent: &mut HashMap<String, Use>) -> Vec<Entry<Use>> {
-    let mut room = Shares::counted(QUARTER, ENTRIES_MAX, recent.values().map(|asked| asked.namespace.clone()));
+fn admit(batch: HashMap<String, Entry<LastUse>>, recent: &mut HashMap<String, LastUse>) -> Vec<Entry<LastUse>> {
+    let mut room = FairShare::counted(QUARTER, ENTRIES_MAX, recent.values().map(|asked| asked.namespace.clone()));
     let mut added = Vec::with_capacity(batch.len());
     for (key, entry) in batch {
         // A newer version replaces the previous one.
@@ -131,11 +131,11 @@ fn admit(batch: HashMap<String, Entry<Use>>, recent: &mut HashMap<String, Use>) 
     added
 }
 
-fn key(asked: &Use) -> String {
+fn key(asked: &LastUse) -> String {
     format!("{}/{}", asked.namespace, asked.name)
 }
 
-fn is_recent(asked: &Use, now: Timestamp) -> bool {
+fn is_recent(asked: &LastUse, now: Timestamp) -> bool {
     now.duration_since(asked.at) < KEPT_FOR
 }
 

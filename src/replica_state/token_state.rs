@@ -5,31 +5,31 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::replica_state::EndpointStateSpec;
-use crate::util::fair_share::{QUARTER, Shares};
+use crate::util::fair_share::{FairShare, QUARTER};
 
 /// Maximum number of tokens whose use is recorded; namespaces share this number. Further tokens expire as if they were
 /// not used. Half an hour of use by this many sessions takes some 15 MiB.
 pub(crate) const SESSIONS_MAX: usize = 100_000;
 
 /// Revocations and sessions, by `jti`. All times are seconds since 1970.
-pub(crate) struct Ledger {
+pub(crate) struct TokenState {
     /// When the token would have expired.
     revoked: papaya::HashMap<Box<str>, i64>,
-    sessions: papaya::HashMap<Box<str>, Session>,
+    sessions: papaya::HashMap<Box<str>, IdleSession>,
     /// The sessions by namespace. Locked to add or remove a session; a further use of one takes no lock.
-    room: Mutex<Shares<Arc<str>>>,
+    room: Mutex<FairShare<Arc<str>>>,
 }
 
-impl Default for Ledger {
+impl Default for TokenState {
     fn default() -> Self {
         let (revoked, sessions) = (papaya::HashMap::new(), papaya::HashMap::new());
-        Self { revoked, sessions, room: Mutex::new(Shares::new(QUARTER, SESSIONS_MAX)) }
+        Self { revoked, sessions, room: Mutex::new(FairShare::new(QUARTER, SESSIONS_MAX)) }
     }
 }
 
 /// A token with an idle timeout.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct IdleSession {
     /// Namespace of the Application that the token was issued for.
     namespace: Arc<str>,
     /// Seconds without use after which the token expires.
@@ -37,7 +37,7 @@ pub(crate) struct Session {
     /// Last known use at any replica.
     at: AtomicI64,
     /// When the token expires if it is not used again.
-    until: AtomicI64,
+    expires_at: AtomicI64,
     /// Last use here; 0: none.
     own: AtomicI64,
     /// Last use that every replica knows.
@@ -47,18 +47,26 @@ pub(crate) struct Session {
 }
 
 /// Value for a session that no object contains.
-const NOWHERE: usize = usize::MAX;
+const NO_SHARD: usize = usize::MAX;
 
-impl Session {
+impl IdleSession {
     fn new(namespace: Arc<str>, idle: i64, told: i64) -> Self {
         let never = || AtomicI64::new(0);
-        Self { namespace, idle, at: never(), until: never(), own: never(), told: told.into(), place: NOWHERE.into() }
+        Self {
+            namespace,
+            idle,
+            at: never(),
+            expires_at: never(),
+            own: never(),
+            told: told.into(),
+            place: NO_SHARD.into(),
+        }
     }
 
     /// Records a use at `at`; without another use the token expires at `until`.
     fn used(&self, at: i64, until: i64) {
         self.at.fetch_max(at, Ordering::Relaxed);
-        self.until.fetch_max(until, Ordering::Relaxed);
+        self.expires_at.fetch_max(until, Ordering::Relaxed);
     }
 
     /// Records a use at this replica at `at`; without another use the token expires at `until`.
@@ -73,25 +81,25 @@ impl Session {
     }
 
     /// When the token expires if it is not used again.
-    pub(crate) fn until(&self) -> i64 {
-        self.until.load(Ordering::Relaxed)
+    pub(crate) fn expires_at(&self) -> i64 {
+        self.expires_at.load(Ordering::Relaxed)
     }
 
     /// Minimum interval in seconds between two published uses, and between two writes. At another replica a token may
     /// expire early by twice this interval, a twentieth of its idle timeout.
-    pub(crate) fn step(&self) -> i64 {
+    pub(crate) fn min_interval(&self) -> i64 {
         (self.idle / 40).max(1)
     }
 
     /// The use here that is due for publication.
-    pub(crate) fn news(&self) -> Option<i64> {
+    pub(crate) fn unpublished(&self) -> Option<i64> {
         let own = self.own.load(Ordering::Relaxed);
-        (own >= self.told.load(Ordering::Relaxed) + self.step()).then_some(own)
+        (own >= self.told.load(Ordering::Relaxed) + self.min_interval()).then_some(own)
     }
 
     /// The object that publishes the session.
     pub(crate) fn place(&self) -> Option<usize> {
-        Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NOWHERE)
+        Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NO_SHARD)
     }
 
     /// Assigns the session to this object.
@@ -102,7 +110,7 @@ impl Session {
     /// The last use here, unless the token has expired since.
     pub(crate) fn own(&self, now: i64) -> Option<i64> {
         let own = self.own.load(Ordering::Relaxed);
-        (own != 0 && self.until() > now).then_some(own)
+        (own != 0 && self.expires_at() > now).then_some(own)
     }
 
     /// Notes that the other replicas know this use.
@@ -111,7 +119,7 @@ impl Session {
     }
 }
 
-impl Ledger {
+impl TokenState {
     pub(crate) fn is_revoked(&self, jti: &str) -> bool {
         self.revoked.pin().contains_key(jti)
     }
@@ -142,7 +150,7 @@ impl Ledger {
         }
         let has_room = room.take(namespace);
         if has_room {
-            let session = Session::new(Arc::clone(namespace), idle, known);
+            let session = IdleSession::new(Arc::clone(namespace), idle, known);
             session.used_here(now, until);
             sessions.insert(jti.into(), session);
         }
@@ -165,7 +173,7 @@ impl Ledger {
             }
             let namespace = Arc::from(told.namespace.as_str());
             if room.take_granted(&namespace) {
-                let session = Session::new(namespace, until - at, at);
+                let session = IdleSession::new(namespace, until - at, at);
                 session.used(at, until);
                 sessions.insert(told.id.as_str().into(), session);
             }
@@ -176,16 +184,17 @@ impl Ledger {
     pub(crate) fn forget_ended(&self, now: i64) {
         self.revoked.pin().retain(|_, until| *until > now);
         let (sessions, mut room) = (self.sessions.pin(), self.room());
-        sessions.retain(|_, session| session.until() > now);
-        *room = Shares::counted(QUARTER, SESSIONS_MAX, sessions.values().map(|session| Arc::clone(&session.namespace)));
+        sessions.retain(|_, session| session.expires_at() > now);
+        *room =
+            FairShare::counted(QUARTER, SESSIONS_MAX, sessions.values().map(|session| Arc::clone(&session.namespace)));
     }
 
-    fn room(&self) -> MutexGuard<'_, Shares<Arc<str>>> {
+    fn room(&self) -> MutexGuard<'_, FairShare<Arc<str>>> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Visits every session.
-    pub(crate) fn each_session(&self, mut look: impl FnMut(&str, &Session)) {
+    pub(crate) fn each_session(&self, mut look: impl FnMut(&str, &IdleSession)) {
         for (jti, session) in &self.sessions.pin() {
             look(jti, session);
         }
@@ -197,7 +206,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::api::replica_state::{Revoked, Session as Told};
+    use crate::api::replica_state::{Revoked, SessionUse as Told};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -216,16 +225,16 @@ mod tests {
         }
     }
 
-    fn news(ledger: &Ledger) -> Vec<i64> {
+    fn news(ledger: &TokenState) -> Vec<i64> {
         let mut news = Vec::new();
-        ledger.each_session(|_, session| news.extend(session.news()));
+        ledger.each_session(|_, session| news.extend(session.unpublished()));
         news
     }
 
     #[test]
     fn what_others_say_is_added_in_any_order_and_forgotten_when_it_is_over() {
         for order in [[100, 200], [200, 100]] {
-            let ledger = Ledger::default();
+            let ledger = TokenState::default();
             for second in order {
                 ledger.merge(&told(second));
             }
@@ -240,10 +249,10 @@ mod tests {
 
     #[test]
     fn no_use_outlives_its_token() {
-        let ledger = Ledger::default();
+        let ledger = TokenState::default();
         assert!(ledger.used("long", &"billing".into(), 100, 100, i64::MAX, 160));
         let mut until = Vec::new();
-        ledger.each_session(|_, session| until.push(session.until()));
+        ledger.each_session(|_, session| until.push(session.expires_at()));
         assert_eq!(until, [160]);
         ledger.forget_ended(160);
         assert_eq!(ledger.last_use("long"), None);
@@ -251,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_use_is_worth_telling_after_a_fortieth_of_the_idle_time() {
-        let ledger = Ledger::default();
+        let ledger = TokenState::default();
         let used = |known, second| assert!(ledger.used("jti", &"billing".into(), known, second, 120, 1_000));
         used(100, 102);
         assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(102), vec![]));
@@ -270,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_namespace_that_begins_all_the_sessions_it_can_ends_none_of_others_and_leaves_room() {
-        let ledger = Ledger::default();
+        let ledger = TokenState::default();
         let begin = |namespace: &str, number: usize| {
             ledger.used(&format!("{namespace}-{number}"), &namespace.into(), 0, 100, 1_000, i64::MAX)
         };
@@ -288,7 +297,7 @@ mod tests {
 
     #[test]
     fn sessions_of_other_replicas_count_in_their_namespace_and_never_exceed_the_room() {
-        let ledger = Ledger::default();
+        let ledger = TokenState::default();
         let session =
             |number| Told { id: format!("told-{number}"), namespace: "greedy".into(), at: at(100), until: at(1_100) };
         let told = |numbers: std::ops::Range<usize>| EndpointStateSpec {

@@ -12,7 +12,7 @@ use crate::crypto::certificate::Certificate;
 type Ca = Option<Arc<str>>;
 
 /// How often the file is read again. A mounted Secret is up to a minute behind already.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// A file that has gone is believed to stay away after this time: a certificate that is issued again is away for less.
 const GONE_AFTER: Duration = Duration::from_mins(5);
 /// Every delivered Secret carries it. More is a bundle of public CAs, which clients have already.
@@ -27,12 +27,12 @@ pub(super) async fn follow(file: PathBuf) -> watch::Receiver<Ca> {
         if let Some(found) = seen.take(read(&file).await, Instant::now()) {
             break found;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     };
     let (ca, followed) = watch::channel(first);
     tokio::spawn(async move {
         while !ca.is_closed() {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             if let Some(found) = seen.take(read(&file).await, Instant::now()) {
                 send_if_new(&ca, found);
             }

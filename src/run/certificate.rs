@@ -7,14 +7,14 @@ use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
-use super::process::{CERTIFICATE, Process, Waiting};
+use super::process::{CERTIFICATE, Patience, Process};
 use crate::cli::ServeArgs;
 use crate::http::tls::{TlsCertificate, TlsError, TlsFiles};
 use crate::keystore::{self, TlsStoreError};
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 
 /// Interval between two reads of the Secret: a renewed certificate is in use soon after its creation.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The certificate to serve; `None` for plain HTTP. Updates it until `closing`.
 pub(super) async fn source(
@@ -41,11 +41,11 @@ pub(super) async fn source(
 /// Waits for the certificate in the Secret.
 async fn stored(process: Process, closing: CancellationToken) -> Arc<TlsCertificate> {
     process.certificate_kept.cancelled().await;
-    let mut waiting = Waiting::new();
+    let mut waiting = Patience::new();
     let certificate = loop {
         match load(&process, TlsCertificate::new).await {
             Ok(certificate) => break certificate,
-            Err(error) => process.waits_for(CERTIFICATE, chain(&error), &mut waiting),
+            Err(error) => process.waits_for(CERTIFICATE, display_chain(&error), &mut waiting),
         }
         waiting.pause().await;
     };
@@ -56,10 +56,10 @@ async fn stored(process: Process, closing: CancellationToken) -> Arc<TlsCertific
 /// Applies the content of the Secret until `closing`.
 async fn follow(process: Process, certificate: Arc<TlsCertificate>, closing: CancellationToken) {
     let mut told = String::new();
-    while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+    while closing.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await.is_some() {
         let problem = match load(&process, |cert, key| certificate.replace(cert, key)).await {
             Ok(()) => String::new(),
-            Err(error) => chain(&error),
+            Err(error) => display_chain(&error),
         };
         if !problem.is_empty() && problem != told {
             tracing::warn!(problem, "the certificate could not be read again; the one in use stays");

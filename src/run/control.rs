@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::ca_file;
 use super::process::{CONTROLLER, Process};
 use crate::api::duration::ConfigDuration;
-use crate::cache::{Model, Subscription};
+use crate::cache::{Cache, Subscription};
 use crate::cli::ControlArgs;
 use crate::controller;
 use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
@@ -35,7 +35,7 @@ impl Control {
 
     /// Starts the controller once there are keys, and then leader election: a process that could not write does not
     /// block another one. The lease ends with `stop`.
-    pub(super) fn start(self, tasks: &mut JoinSet<()>, model: Model, stop: &CancellationToken) -> JoinHandle<()> {
+    pub(super) fn start(self, tasks: &mut JoinSet<()>, cache: Cache, stop: &CancellationToken) -> JoinHandle<()> {
         let (leading, lead) = watch::channel(false);
         let (fit, is_fit) = oneshot::channel();
         let lease = self.lease(leading, is_fit, stop.clone());
@@ -58,8 +58,8 @@ impl Control {
                 own_ca
             };
             let settings = self.settings(ca);
-            let lead = controller::Lead { fit, leading: lead };
-            controller::run(client, model, clock, settings, install, self.updates, lead).await;
+            let lead = controller::Leadership { ready: fit, is_leader: lead };
+            controller::run(client, cache, clock, settings, install, self.updates, lead).await;
         });
         tokio::spawn(lease)
     }

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use crate::crypto::process_mac;
 use crate::crypto::process_mac::Mac;
 use crate::http::metrics::{Access, Authorizer, METRICS_PATH};
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 
 /// How long granted access is cached: a revoked token can read metrics for as long.
 const GRANTED_FOR: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ impl MetricsAccess {
         let access = match tokio::time::timeout(TIMEOUT, self.review(token)).await {
             Ok(Ok(access)) => access,
             Ok(Err(error)) => {
-                tracing::warn!(error = chain(&error), "who reads metrics could not be reviewed");
+                tracing::warn!(error = display_chain(&error), "who reads metrics could not be reviewed");
                 Access::Unavailable
             }
             Err(_) => Access::Unavailable,

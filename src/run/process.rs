@@ -68,7 +68,7 @@ impl Process {
     }
 
     /// Reports in `/readyz` why this process is not ready, and in the log when the reason changes.
-    pub(super) fn waits_for(&self, condition: &'static str, problem: String, waiting: &mut Waiting) {
+    pub(super) fn waits_for(&self, condition: &'static str, problem: String, waiting: &mut Patience) {
         if waiting.problem != problem {
             tracing::warn!(problem, "not ready: waiting for the {condition} of the installation");
             self.readiness.explain(condition, &problem);
@@ -90,12 +90,12 @@ fn makes_certificate(Parts { common, serve, control }: &Parts) -> bool {
 }
 
 /// Repeated reads of an object that does not exist yet.
-pub(super) struct Waiting {
+pub(super) struct Patience {
     problem: String,
     pause: Duration,
 }
 
-impl Waiting {
+impl Patience {
     pub(super) fn new() -> Self {
         Self { problem: String::new(), pause: WAIT_MIN }
     }

@@ -10,12 +10,12 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::process::{DRAIN, KEYS, Process, SYNCED, Waiting, positive};
+use super::process::{DRAIN, KEYS, Patience, Process, SYNCED, positive};
 use super::{RunError, certificate, expiry_metrics};
-use crate::cache::{Freshness, Kind, Model, Subscription};
+use crate::cache::{Cache, Kind, Subscription, WatchHealth};
 use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
-use crate::crypto::keyset::KeySet;
+use crate::crypto::keyset::JwkSet;
 use crate::http::budget::{self, Bounds};
 use crate::http::router;
 use crate::http::server::{ServerLimits, Sharing, Timeouts, serve};
@@ -24,18 +24,18 @@ use crate::http::state::{Endpoint, RequestLimits};
 use crate::keystore;
 use crate::oauth::hash_pool::HashLimits;
 use crate::oauth::scope::AudienceScope;
-use crate::oauth::token::{Keys, TokenSettings};
+use crate::oauth::token::{ServerKeys, TokenSettings};
 use crate::read_model;
-use crate::read_model::{Index, Reporting};
+use crate::read_model::{ReadModel, Reporting};
 use crate::telemetry::metrics::{ExpiryMetrics, TokenMetrics};
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 
 /// Interval of reports about used tokens: a replica that is killed loses the reports of this interval.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// The number of such intervals after which expired tokens are removed.
 const FORGET_EVERY: u64 = 60;
 /// Poll interval for states without notification: the first sync, the age of the read model.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const SYNC_POLL_INTERVAL: Duration = Duration::from_millis(20);
 const AGE_EVERY: Duration = Duration::from_secs(1);
 
 /// The token endpoint, before it starts.
@@ -60,12 +60,12 @@ impl Serving {
         Self { process, args, bounds, updates, metrics, expiry }
     }
 
-    /// Starts the index with its watches, the endpoint, and the reports of both.
+    /// Starts the read model with its watches, the endpoint, and the reports of both.
     pub(super) fn start(
         self,
         tasks: &mut JoinSet<()>,
-        model: Model,
-        freshness: Vec<(Kind, Arc<Freshness>)>,
+        cache: Cache,
+        freshness: Vec<(Kind, Arc<WatchHealth>)>,
         listener: TcpListener,
     ) -> Running {
         let Self { process, args, bounds, updates, metrics, expiry } = self;
@@ -73,26 +73,26 @@ impl Serving {
         let reporting =
             Reporting { namespace: process.args.namespace.clone(), replica: process.args.replica_name.clone() };
         let settings = index_settings(&process, &args);
-        let index = Arc::new(Index::new(process.client.clone(), settings, reporting, freshness));
+        let read_model = Arc::new(ReadModel::new(process.client.clone(), settings, reporting, freshness));
         let served = {
             let metrics = metrics.clone();
             move |after: SignedDuration| metrics.served(Duration::try_from(after).unwrap_or_default())
         };
-        tasks.spawn(read_model::feed(Arc::clone(&index), model.clone(), clock, updates, served));
-        tasks.spawn(watch_index(Arc::clone(&index), process.clone(), metrics.clone()));
-        tasks.spawn(expiry_metrics::count(model, clock, process.args.expiry_warnings.clone(), expiry));
-        let keys = Arc::<Keys>::default();
+        tasks.spawn(read_model::feed(Arc::clone(&read_model), cache.clone(), clock, updates, served));
+        tasks.spawn(watch_index(Arc::clone(&read_model), process.clone(), metrics.clone()));
+        tasks.spawn(expiry_metrics::count(cache, clock, process.args.expiry_warnings.clone(), expiry));
+        let keys = Arc::<ServerKeys>::default();
         tasks.spawn(load_keys(process.clone(), Arc::clone(&keys)));
 
         let closing = CancellationToken::new();
         let mut reporters = JoinSet::new();
         let every = positive(&process.args.last_use_interval);
-        reporters.spawn(report_usage(Arc::clone(&index), clock, every, closing.clone()));
-        reporters.spawn(report_tokens(Arc::clone(&index), clock, closing.clone()));
-        let (present, ends) = (Arc::clone(&index), closing.clone());
+        reporters.spawn(report_usage(Arc::clone(&read_model), clock, every, closing.clone()));
+        reporters.spawn(report_tokens(Arc::clone(&read_model), clock, closing.clone()));
+        let (present, ends) = (Arc::clone(&read_model), closing.clone());
         reporters.spawn(async move { present.send_heartbeats(clock, ends).await });
         let settings = endpoint_settings(&process, &args, &bounds);
-        let endpoint = Endpoint::new(index, clock, keys, settings, metrics);
+        let endpoint = Endpoint::new(read_model, clock, keys, settings, metrics);
         let endpoint = tokio::spawn(serve_endpoint(process, args, bounds, listener, endpoint, closing.clone()));
         Running { endpoint, reporters, closing }
     }
@@ -135,7 +135,7 @@ async fn serve_endpoint(
     args: ServeArgs,
     bounds: Bounds,
     listener: TcpListener,
-    endpoint: Endpoint<Index, SystemClock>,
+    endpoint: Endpoint<ReadModel, SystemClock>,
     closing: CancellationToken,
 ) -> Result<(), RunError> {
     let certificate = certificate::source(&process, &args, &closing);
@@ -160,28 +160,28 @@ async fn serve_endpoint(
 }
 
 /// Applies the keys once they exist. This process reads keys and never creates them.
-async fn load_keys(process: Process, keys: Arc<Keys>) {
-    let mut waiting = Waiting::new();
+async fn load_keys(process: Process, keys: Arc<ServerKeys>) {
+    let mut waiting = Patience::new();
     let stored = loop {
         match keystore::read_keys(&process.client, &process.args.namespace).await {
             Ok(stored) => break stored,
-            Err(error) => process.waits_for(KEYS, chain(&error), &mut waiting),
+            Err(error) => process.waits_for(KEYS, display_chain(&error), &mut waiting),
         }
         waiting.pause().await;
     };
     keys.install.store(Some(Arc::new(stored.install)));
-    keys.signing.store(Some(Arc::new(KeySet::new(stored.signing))));
+    keys.signing.store(Some(Arc::new(JwkSet::new(stored.signing))));
     process.readiness.set(KEYS, true);
     // A task that ends has failed.
     std::future::pending::<()>().await;
 }
 
 /// Reports periodically which secrets were used, and once more at the end.
-async fn report_usage(index: Arc<Index>, clock: impl Clock, every: Duration, closing: CancellationToken) {
+async fn report_usage(read_model: Arc<ReadModel>, clock: impl Clock, every: Duration, closing: CancellationToken) {
     let mut told_until = Timestamp::MIN;
     loop {
         let closed = closing.run_until_cancelled(tokio::time::sleep(every)).await.is_none();
-        told_until = index.report_uses(clock.now(), told_until).await;
+        told_until = read_model.report_uses(clock.now(), told_until).await;
         if closed {
             return;
         }
@@ -189,12 +189,12 @@ async fn report_usage(index: Arc<Index>, clock: impl Clock, every: Duration, clo
 }
 
 /// Reports every second which tokens were used, and once more at the end.
-async fn report_tokens(index: Arc<Index>, clock: impl Clock, closing: CancellationToken) {
+async fn report_tokens(read_model: Arc<ReadModel>, clock: impl Clock, closing: CancellationToken) {
     for second in 1_u64.. {
-        let closed = closing.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none();
-        index.tell_uses(clock.now()).await;
+        let closed = closing.run_until_cancelled(tokio::time::sleep(PUBLISH_INTERVAL)).await.is_none();
+        read_model.publish_last_use(clock.now()).await;
         if second % FORGET_EVERY == 0 {
-            index.forget_ended_tokens(clock.now());
+            read_model.purge_expired(clock.now());
         }
         if closed {
             return;
@@ -202,14 +202,14 @@ async fn report_tokens(index: Arc<Index>, clock: impl Clock, closing: Cancellati
     }
 }
 
-/// Reports when the index is synced, and from then on its age.
-async fn watch_index(index: Arc<Index>, process: Process, metrics: TokenMetrics) {
-    while !(index.is_synced() && index.is_listed()) {
-        tokio::time::sleep(LOOK_EVERY).await;
+/// Reports when the read model is synced, and from then on its age.
+async fn watch_index(read_model: Arc<ReadModel>, process: Process, metrics: TokenMetrics) {
+    while !(read_model.is_synced() && read_model.is_listed()) {
+        tokio::time::sleep(SYNC_POLL_INTERVAL).await;
     }
     process.readiness.set(SYNCED, true);
     loop {
-        let age = Duration::try_from(index.age(process.clock.now())).unwrap_or_default();
+        let age = Duration::try_from(read_model.age(process.clock.now())).unwrap_or_default();
         metrics.set_read_model_age(age);
         tokio::time::sleep(AGE_EVERY).await;
     }

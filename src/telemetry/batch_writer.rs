@@ -37,7 +37,7 @@ pub(super) struct Lines(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Buffered>,
     /// There are lines to write, or the writer should end.
     filled: Condvar,
     /// The writer has ended.
@@ -45,7 +45,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Buffered {
     bytes: Vec<u8>,
     /// Lost lines since the last report of the writer.
     lost: u64,
@@ -69,7 +69,7 @@ pub(super) fn start(output: impl Write + Send + 'static) -> io::Result<(Lines, W
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Buffered> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,7 +89,7 @@ impl Shared {
     fn write_out(&self, mut output: impl Write) {
         let mut batch = Vec::new();
         loop {
-            let idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.is_closed;
+            let idle = |waiting: &mut Buffered| waiting.bytes.is_empty() && !waiting.is_closed;
             let waiting = self.filled.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
             let is_closed = waiting.is_closed;
             drop(waiting);
@@ -141,7 +141,7 @@ impl Drop for Writer {
         let shared = &self.lines.0;
         shared.lock().is_closed = true;
         shared.filled.notify_one();
-        let writes = |waiting: &mut Waiting| !waiting.has_ended;
+        let writes = |waiting: &mut Buffered| !waiting.has_ended;
         let ended = shared.ended.wait_timeout_while(shared.lock(), LAST_WRITE, writes);
         let has_ended = ended.unwrap_or_else(PoisonError::into_inner).0.has_ended;
         if let Some(thread) = self.thread.take().filter(|_| has_ended) {

@@ -4,7 +4,7 @@ use std::error::Error;
 
 /// The message of `error` and those of its causes. A cause that the message of its effect contains is omitted, and so
 /// is the `Debug` form of a cause, which some libraries add.
-pub fn chain(error: &dyn Error) -> String {
+pub fn display_chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     let add = |line: String, cause: String| if line.contains(&cause) { line } else { format!("{line}: {cause}") };
     causes.map(message).fold(message(error), add)
@@ -30,9 +30,9 @@ mod tests {
     #[test]
     fn every_cause_is_told_once() {
         let cause = std::fmt::Error.to_string();
-        assert_eq!(chain(&Quoting("could not write", std::fmt::Error)), format!("could not write: {cause}"));
+        assert_eq!(display_chain(&Quoting("could not write", std::fmt::Error)), format!("could not write: {cause}"));
         let quoted: &'static str = Box::leak(format!("could not write: {cause}").into_boxed_str());
-        assert_eq!(chain(&Quoting(quoted, std::fmt::Error)), quoted);
+        assert_eq!(display_chain(&Quoting(quoted, std::fmt::Error)), quoted);
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,6 @@ mod tests {
 
     #[test]
     fn the_debug_form_of_a_cause_is_left_out() {
-        assert_eq!(chain(&Dumping(std::fmt::Error)), format!("Outer: {}", std::fmt::Error));
+        assert_eq!(display_chain(&Dumping(std::fmt::Error)), format!("Outer: {}", std::fmt::Error));
     }
 }

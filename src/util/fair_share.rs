@@ -39,14 +39,14 @@ impl Bound {
 
 /// The number of places of each owner.
 #[derive(Debug)]
-pub struct Shares<K> {
+pub struct FairShare<K> {
     bound: Bound,
     capacity: usize,
     used: usize,
     of: HashMap<K, usize>,
 }
 
-impl<K: Clone + Eq + Hash> Shares<K> {
+impl<K: Clone + Eq + Hash> FairShare<K> {
     /// Capacity of `capacity` places, all of them free.
     #[must_use]
     pub fn new(bound: Bound, capacity: usize) -> Self {
@@ -112,13 +112,13 @@ mod tests {
     use super::*;
 
     /// The places of an owner that takes as many as it can.
-    fn fill(shares: &mut Shares<u32>, owner: u32) -> usize {
+    fn fill(shares: &mut FairShare<u32>, owner: u32) -> usize {
         std::iter::from_fn(|| shares.take(&owner).then_some(())).count()
     }
 
     #[test]
     fn an_owner_alone_gets_a_fifth_and_ten_greedy_ones_leave_a_tenth() {
-        let mut shares = Shares::new(QUARTER, 10_000);
+        let mut shares = FairShare::new(QUARTER, 10_000);
         assert_eq!((fill(&mut shares, 0), QUARTER.alone(10_000)), (2_000, 2_000));
         let greedy: usize = (1..10).map(|owner| fill(&mut shares, owner)).sum();
         assert!((8_900..9_000).contains(&(2_000 + greedy)), "{greedy}");
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn where_places_are_soon_free_again_an_owner_alone_gets_three_quarters() {
-        let mut shares = Shares::new(TRIPLE, 400);
+        let mut shares = FairShare::new(TRIPLE, 400);
         assert_eq!([0, 1, 2].map(|owner| fill(&mut shares, owner)), [300, 75, 19]);
         assert_eq!(TRIPLE.alone(400), 300);
         assert!(shares.take(&3), "a newcomer gets a place");
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_owner_gives_up_what_is_above_its_bound_as_its_places_become_free() {
-        let mut shares = Shares::new(QUARTER, 100);
+        let mut shares = FairShare::new(QUARTER, 100);
         assert_eq!(fill(&mut shares, 0), 20);
         (1..5).for_each(|owner| assert!(fill(&mut shares, owner) > 0));
         for _ in 0..9 {
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_new_owner_gets_the_last_free_place_and_nobody_gets_more_than_there_are() {
-        let mut shares = Shares::new(QUARTER, 3);
+        let mut shares = FairShare::new(QUARTER, 3);
         assert_eq!((0..10).map(|owner| fill(&mut shares, owner)).collect::<Vec<_>>()[..5], [1, 1, 1, 0, 0]);
         assert!(!shares.take_granted(&0));
         shares.free(&1);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_again_from_what_is_there() {
-        let mut shares = Shares::counted(QUARTER, 10, [1, 1, 2]);
+        let mut shares = FairShare::counted(QUARTER, 10, [1, 1, 2]);
         assert!(!shares.take(&1) && shares.take(&2), "8 of 7 free, and 4 of 7 free");
     }
 }

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A pool of equal values. Values without another owner are eventually removed.
 #[derive(Debug)]
-pub struct Pool<T: ?Sized>(Mutex<HashSet<Arc<T>>>);
+pub struct Interner<T: ?Sized>(Mutex<HashSet<Arc<T>>>);
 
-impl<T: ?Sized> Default for Pool<T> {
+impl<T: ?Sized> Default for Interner<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: Eq + Hash + ?Sized> Pool<T> {
+impl<T: Eq + Hash + ?Sized> Interner<T> {
     /// The shared value that equals `value`.
     pub fn shared(&self, value: Arc<T>) -> Arc<T> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn equal_values_are_one_and_others_are_not() {
-        let pool = Pool::default();
+        let pool = Interner::default();
         let (one, same, other) = (pool.shared(text(1)), pool.shared(text(1)), pool.shared(text(2)));
         assert!(Arc::ptr_eq(&one, &same));
         assert_eq!((one, other), (text(1), text(2)));
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn what_nobody_holds_any_more_is_forgotten() {
-        let pool = Pool::default();
+        let pool = Interner::default();
         let held = pool.shared(text(0));
         for number in 1..10_000 {
             drop(pool.shared(text(number)));

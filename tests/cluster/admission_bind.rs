@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, User, service_user};
+use crate::harness::{TestNamespace, User, service_user};
 
 #[tokio::test]
 async fn whoever_adds_a_group_needs_the_verb_bind_on_it_be_it_a_person_or_a_service_account() {
-    let tenant = Tenant::new("lending").await;
-    let (held, other) = (tenant.own("held"), tenant.own("other"));
+    let tenant = TestNamespace::new("lending").await;
+    let (held, other) = (tenant.unique_name("held"), tenant.unique_name("other"));
     for user in User::of_both_sorts(&tenant, "lender").await {
         let user = user.edits().await;
         let sync = |groups: &[&str]| service_user("sync", groups);
@@ -31,8 +31,8 @@ async fn whoever_adds_a_group_needs_the_verb_bind_on_it_be_it_a_person_or_a_serv
 
 #[tokio::test]
 async fn what_a_service_user_holds_already_may_stay_move_and_go_without_the_verb_bind() {
-    let tenant = Tenant::new("lent").await;
-    let (first, second) = (tenant.own("first"), tenant.own("second"));
+    let tenant = TestNamespace::new("lent").await;
+    let (first, second) = (tenant.unique_name("first"), tenant.unique_name("second"));
     for user in User::of_both_sorts(&tenant, "editor").await {
         let user = user.edits().await;
         tenant.create(&tenant.namespace, &service_user("sync", &[&first, &second])).await.unwrap();
@@ -51,7 +51,7 @@ async fn what_a_service_user_holds_already_may_stay_move_and_go_without_the_verb
 
 #[tokio::test]
 async fn every_one_of_the_most_groups_that_a_service_user_can_have_is_checked() {
-    let tenant = Tenant::new("most").await;
+    let tenant = TestNamespace::new("most").await;
     // As many and as long as they may be: the API server ends a policy that takes it too long.
     let names: Vec<String> = (0..64).map(|number| format!("{number:02}{}", "g".repeat(251))).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

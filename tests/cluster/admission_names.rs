@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Tenant, User, application};
+use crate::harness::{Cluster, TestNamespace, User, application};
 
 /// A user with every right inside a namespace, the namespace itself included.
-async fn owners_of(tenant: &Tenant) -> [User<'_>; 2] {
+async fn owners_of(tenant: &TestNamespace) -> [User<'_>; 2] {
     let [person, account] = User::of_both_sorts(tenant, "owner").await;
     let right = ("patch", "", "namespaces");
     [person.with_role("cluster-admin", right).await, account.with_role("cluster-admin", right).await]
@@ -13,9 +13,9 @@ async fn owners_of(tenant: &Tenant) -> [User<'_>; 2] {
 
 #[tokio::test]
 async fn the_client_id_of_a_deleted_application_cannot_be_taken_without_the_verb_use() {
-    let (victim, thieves) = (Tenant::new("inherited").await, Tenant::new("heirs").await);
+    let (victim, thieves) = (TestNamespace::new("inherited").await, TestNamespace::new("heirs").await);
     for user in owners_of(&thieves).await {
-        victim.settle_in().await;
+        victim.create_defaults().await;
         let application_of = victim.get("Application", "sync").await;
         let id = application_of["metadata"]["uid"].as_str().expect("a UID").to_owned();
         victim.delete("Application", &victim.namespace, "sync").await;
@@ -45,7 +45,7 @@ async fn the_client_id_of_a_deleted_application_cannot_be_taken_without_the_verb
 
 #[tokio::test]
 async fn a_client_id_of_another_system_needs_the_verb_use_in_the_same_letter_case() {
-    let tenant = Tenant::new("foreign-ids").await;
+    let tenant = TestNamespace::new("foreign-ids").await;
     for user in owners_of(&tenant).await {
         let id = format!("{}.prod~1", tenant.namespace);
         user.may("use", "postern.dev", "clientids", &[&id]).await;
@@ -65,7 +65,7 @@ async fn a_client_id_of_another_system_needs_the_verb_use_in_the_same_letter_cas
 #[tokio::test]
 async fn a_namespace_cannot_be_moved_by_those_who_own_it_without_the_verb_locate() {
     let metadata = json!({"annotations": {"postern.dev/location": "/emea"}});
-    let tenant = Tenant::on(Cluster::of_the_run(), "moved", metadata).await;
+    let tenant = TestNamespace::on(Cluster::of_the_run(), "moved", metadata).await;
     let name = &tenant.namespace;
     let stays = async || {
         let namespace = tenant.kubernetes.get("Namespace", "", name).await;
@@ -98,10 +98,10 @@ async fn a_namespace_cannot_be_moved_by_those_who_own_it_without_the_verb_locate
 
 #[tokio::test]
 async fn a_new_namespace_gets_a_location_only_from_those_who_may_locate_it() {
-    let tenant = Tenant::new("founded").await;
+    let tenant = TestNamespace::new("founded").await;
     for user in User::of_both_sorts(&tenant, "founder").await {
         user.may("create", "", "namespaces", &[]).await;
-        let (here, there) = (tenant.own("here"), tenant.own("there"));
+        let (here, there) = (tenant.unique_name("here"), tenant.unique_name("there"));
         let namespace = |name: &str, annotations: Value| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}});
         let placed = |name: &str| namespace(name, json!({"postern.dev/location": "/emea"}));
         refused(user.try_create("", &placed(&here)).await);

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::harness::http;
 use crate::harness::{
-    Credential, Process, Tenant, access_group, application, checkout, eventually, example, free_port, holds, output,
-    service_user, start_api,
+    Credential, Process, TestNamespace, access_group, application, checkout, ensure, eventually, example, free_port,
+    output, service_user, start_api,
 };
 
 const READ: &str = "invoices:read";
@@ -47,7 +47,7 @@ async fn a_token_that_its_client_revokes_is_refused_where_it_is_introspected() {
         assert_eq!(status, 200, "{answer}");
         eventually("Apache refuses the token", async || {
             let status = scene.status("invoices", &token).await;
-            holds(status == 401, status)
+            ensure(status == 401, status)
         })
         .await;
         if !token.starts_with("pat_") {
@@ -84,7 +84,7 @@ async fn nothing_else_passes() {
 
 #[tokio::test]
 async fn nothing_passes_when_apache_cannot_trust_whom_it_asks() {
-    let tenant = Tenant::new("apache-ca").await;
+    let tenant = TestNamespace::new("apache-ca").await;
     let another_ca = tenant.cluster.controlplane.ca();
     let scene = Scene::before(tenant, &another_ca).await;
     let token = scene.token().await;
@@ -95,7 +95,7 @@ async fn nothing_passes_when_apache_cannot_trust_whom_it_asks() {
 
 /// Apache, and the API behind it.
 struct Scene {
-    tenant: Tenant,
+    tenant: TestNamespace,
     /// Of the client that calls the API.
     credential: Credential,
     url: String,
@@ -105,14 +105,14 @@ struct Scene {
 
 impl Scene {
     async fn set(name: &str) -> Self {
-        let tenant = Tenant::new(name).await;
+        let tenant = TestNamespace::new(name).await;
         let ca = tenant.cluster.ca_file();
         Self::before(tenant, &ca).await
     }
 
     /// Apache trusts whom this CA vouches for.
-    async fn before(tenant: Tenant, ca: &Path) -> Self {
-        tenant.settle_in().await;
+    async fn before(tenant: TestNamespace, ca: &Path) -> Self {
+        tenant.create_defaults().await;
         let credential = tenant.issue("blue").await;
         let api = tenant.api().await;
         tenant.accepted(&api).await;
@@ -158,7 +158,7 @@ impl Scene {
 
     /// A token of the same client for another audience.
     async fn token_for(&self, audience: &str) -> String {
-        let group = self.tenant.own("elsewhere");
+        let group = self.tenant.unique_name("elsewhere");
         let permissions = json!([{"audience": audience, "scopes": [READ]}]);
         self.tenant.apply(&access_group(&group, json!({"permissions": permissions}))).await;
         self.tenant.apply(&service_user("sync", &[&group])).await;

@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, User, application, client_secret, object, service_user};
+use crate::harness::{TestNamespace, User, application, client_secret, object, service_user};
 
 /// Users who may write our kinds, and have no right on Secrets or workloads.
-async fn authors(tenant: &Tenant) -> [User<'_>; 2] {
+async fn authors(tenant: &TestNamespace) -> [User<'_>; 2] {
     let right = ("create", "postern.dev", "clientsecrets");
     let [person, account] = User::of_both_sorts(tenant, "author").await;
     [person.with_role("postern-edit", right).await, account.with_role("postern-edit", right).await]
@@ -39,7 +39,7 @@ fn deeds() -> Vec<(Value, &'static str)> {
 
 #[tokio::test]
 async fn an_author_needs_the_right_to_do_what_the_operator_does_for_a_client_secret() {
-    let tenant = Tenant::new("deputy").await;
+    let tenant = TestNamespace::new("deputy").await;
     tenant.apply(&object_of_others()).await;
     for user in authors(&tenant).await {
         let (here, name) = (&tenant.namespace, "blue");
@@ -71,7 +71,7 @@ async fn an_author_needs_the_right_to_do_what_the_operator_does_for_a_client_sec
 
 #[tokio::test]
 async fn what_a_client_secret_has_already_may_stay_and_go_without_the_right() {
-    let tenant = Tenant::new("deputy-kept").await;
+    let tenant = TestNamespace::new("deputy-kept").await;
     tenant.apply(&service_user("sync", &[])).await;
     tenant.apply(&application("sync", "sync", json!({}))).await;
     let (here, name) = (&tenant.namespace, "blue");
@@ -133,7 +133,7 @@ async fn what_a_client_secret_has_already_may_stay_and_go_without_the_right() {
 
 #[tokio::test]
 async fn the_role_edit_of_kubernetes_has_every_right_that_the_operator_uses_for_an_author() {
-    let tenant = Tenant::new("deputy-edit").await;
+    let tenant = TestNamespace::new("deputy-edit").await;
     for user in User::of_both_sorts(&tenant, "editor").await {
         let user = user.edits().await;
         for (spec, right) in deeds() {
@@ -145,7 +145,7 @@ async fn the_role_edit_of_kubernetes_has_every_right_that_the_operator_uses_for_
 
 #[tokio::test]
 async fn every_one_of_the_most_workloads_is_checked() {
-    let tenant = Tenant::new("deputy-most").await;
+    let tenant = TestNamespace::new("deputy-most").await;
     let [user, _] = authors(&tenant).await;
     // As many and as long as they may be: the API server ends a policy that takes it too long.
     let names: Vec<String> = (0..20).map(|number| format!("{number:02}{}", "n".repeat(251))).collect();

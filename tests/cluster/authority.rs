@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, access_group, application, client_secret, condition, eventually, holds, service_user};
+use crate::harness::{
+    TestNamespace, access_group, application, client_secret, condition, ensure, eventually, service_user,
+};
 
 const BILLING: &str = "https://billing.example.com";
 const LEDGER: &str = "https://ledger.example.com";
@@ -48,8 +50,8 @@ fn table() -> Vec<Row> {
 
 #[tokio::test]
 async fn authority_only_narrows() {
-    let tenant = Tenant::new("authority").await;
-    let (reader, writer) = (tenant.own("reader"), tenant.own("writer"));
+    let tenant = TestNamespace::new("authority").await;
+    let (reader, writer) = (tenant.unique_name("reader"), tenant.unique_name("writer"));
     tenant.apply(&access_group(&reader, json!({}))).await;
     let permissions = json!([
         {"audience": LEDGER, "scopes": ["entries:read", "entries:write"]},
@@ -79,8 +81,8 @@ async fn authority_only_narrows() {
 
 #[tokio::test]
 async fn several_audiences_in_one_token_only_where_the_application_allows_it() {
-    let tenant = Tenant::new("audiences").await;
-    let group = tenant.own("readers");
+    let tenant = TestNamespace::new("audiences").await;
+    let group = tenant.unique_name("readers");
     let both = json!([{"audience": BILLING, "scopes": ["read"]}, {"audience": LEDGER, "scopes": ["read", "write"]}]);
     tenant.apply(&access_group(&group, json!({"permissions": both}))).await;
     tenant.apply(&service_user("sync", &[&group])).await;
@@ -104,12 +106,12 @@ async fn several_audiences_in_one_token_only_where_the_application_allows_it() {
 
 #[tokio::test]
 async fn a_restriction_to_what_is_not_held_is_reported() {
-    let tenant = Tenant::new("narrowed").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("narrowed").await;
+    tenant.create_defaults().await;
     tenant
         .apply(&application("sync", "sync", json!({"restrictTo": {"scopes": ["invoices:read", "invoices:shred"]}})))
         .await;
-    let condition = tenant.says("Application", "sync", "Narrowed", "True", "NotHeld").await;
+    let condition = tenant.wait_condition("Application", "sync", "Narrowed", "True", "NotHeld").await;
     assert!(condition["message"].as_str().unwrap().contains("invoices:shred"), "{condition}");
     let status = tenant.get("Application", "sync").await["status"].clone();
     assert_eq!(status["permissions"], json!([{"audience": BILLING, "scopes": ["invoices:read"]}]));
@@ -117,31 +119,31 @@ async fn a_restriction_to_what_is_not_held_is_reported() {
 
 #[tokio::test]
 async fn only_the_methods_that_an_application_allows_authenticate_it() {
-    let tenant = Tenant::new("methods").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("methods").await;
+    tenant.create_defaults().await;
     tenant.apply(&application("post", "sync", json!({"auth": {"methods": ["client_secret_post"]}}))).await;
     tenant.apply(&client_secret("post", "post", json!({}))).await;
     tenant.ready("ClientSecret", "post").await;
     let credential = tenant.delivered("post").await;
-    tenant.turned_away(&credential).await;
+    tenant.wait_rejected(&credential).await;
     tenant.apply(&application("post", "sync", json!({"auth": {"methods": ["client_secret_basic"]}}))).await;
-    tenant.let_in(&credential).await;
+    tenant.wait_accepted(&credential).await;
 }
 
 #[tokio::test]
 async fn what_a_secret_names_and_its_application_does_not_hold_is_told_and_follows_the_group() {
-    let tenant = Tenant::new("not-held").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("not-held").await;
+    tenant.create_defaults().await;
     let restriction = json!({"restrictTo": {"scopes": ["invoices:read", "invoices:write"]}});
     tenant.apply(&client_secret("blue", "sync", restriction)).await;
-    let told = tenant.says("ClientSecret", "blue", "Narrowed", "True", "NotHeld").await;
+    let told = tenant.wait_condition("ClientSecret", "blue", "Narrowed", "True", "NotHeld").await;
     assert!(told["message"].as_str().unwrap().contains("scopes: invoices:write"), "{told}");
     tenant.ready("ClientSecret", "blue").await;
     let more = json!([{"audience": "https://billing.example.com", "scopes": ["invoices:read", "invoices:write"]}]);
-    tenant.apply(&access_group(&tenant.own("readers"), json!({"permissions": more}))).await;
+    tenant.apply(&access_group(&tenant.unique_name("readers"), json!({"permissions": more}))).await;
     eventually("all of it is held", async || {
         let now = tenant.get("ClientSecret", "blue").await;
-        holds(condition(&now, "Narrowed").is_none(), &now["status"])
+        ensure(condition(&now, "Narrowed").is_none(), &now["status"])
     })
     .await;
     let before = tenant.writes().await;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Tenant, eventually, holds, http};
+use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, TestNamespace, ensure, eventually, http};
 use crate::interop_clients::{AUDIENCE, Scene, command, installed};
 
 const SECRET: &str = "postern-tls";
@@ -17,10 +17,10 @@ const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 #[tokio::test]
 async fn no_client_is_refused_while_the_ca_is_replaced_and_a_removed_ca_is_not_trusted() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::dedicated(2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "ca", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "ca", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let old = credential.key("ca.crt").to_owned();
     assert_eq!(old.matches(BEGIN).count(), 1);
@@ -33,7 +33,7 @@ async fn no_client_is_refused_while_the_ca_is_replaced_and_a_removed_ca_is_not_t
     assert_eq!(rest, old, "the new one is first, and both processes made one");
     eventually("the credential is delivered with both", async || {
         let ca = tenant.delivered("blue").await.key("ca.crt").to_owned();
-        holds(ca == both, ca)
+        ensure(ca == both, ca)
     })
     .await;
     for replica in &cluster.replicas {
@@ -58,20 +58,20 @@ async fn no_client_is_refused_while_the_ca_is_replaced_and_a_removed_ca_is_not_t
     for replica in &cluster.replicas {
         eventually("the old CA vouches for nobody", async || match ask(&credential, &replica.url, &old).await {
             Ok(()) => Err("it does".to_owned()),
-            Err(refusal) => holds(refusal.contains("UnknownIssuer"), refusal),
+            Err(refusal) => ensure(refusal.contains("UnknownIssuer"), refusal),
         })
         .await;
         ask(&credential, &replica.url, new).await.unwrap();
     }
 }
 
-async fn rotate(tenant: &Tenant) {
+async fn rotate(tenant: &TestNamespace) {
     let request = json!({"metadata": {"annotations": {"postern.dev/rotate": "now"}}});
     tenant.kubernetes.merge("Secret", OPERATOR_NAMESPACE, SECRET, request).await.unwrap();
 }
 
 /// The CAs in the ConfigMap, when there are so many.
-async fn published(tenant: &Tenant, count: usize) -> String {
+async fn published(tenant: &TestNamespace, count: usize) -> String {
     eventually(format_args!("{count} CAs are published"), async || {
         let map = tenant.kubernetes.get("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await;
         let cas = map["data"]["ca.crt"].as_str().unwrap().to_owned();

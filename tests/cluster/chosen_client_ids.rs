@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::explain::{explained, postern};
-use crate::harness::{Tenant, application, client_secret, eventually, holds};
+use crate::harness::{TestNamespace, application, client_secret, ensure, eventually};
 use crate::interop_clients::{Scene, command, installed};
 
 const VALUE: &str = "3@rn0i+0y5j%2BB8_n:~/=";
@@ -13,8 +13,8 @@ const VALUE: &str = "3@rn0i+0y5j%2BB8_n:~/=";
 #[tokio::test]
 async fn a_client_migrates_with_its_id_and_its_secret_and_is_found_by_its_id() {
     const ID: &str = "billing-sync.prod~1";
-    let tenant = Tenant::new("migrated").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("migrated").await;
+    tenant.create_defaults().await;
     tenant.apply(&application("billing", "sync", json!({"clientId": ID}))).await;
     tenant
         .apply(&json!({
@@ -26,7 +26,7 @@ async fn a_client_migrates_with_its_id_and_its_secret_and_is_found_by_its_id() {
     tenant.apply(&client_secret("billing", "billing", source)).await;
     tenant.ready("ClientSecret", "billing").await;
     eventually("it is delivered", async || {
-        holds(tenant.find("Secret", &tenant.namespace, "billing").await.is_some(), "there is no Secret")
+        ensure(tenant.find("Secret", &tenant.namespace, "billing").await.is_some(), "there is no Secret")
     })
     .await;
     let credential = tenant.delivered("billing").await;
@@ -36,7 +36,7 @@ async fn a_client_migrates_with_its_id_and_its_secret_and_is_found_by_its_id() {
     }
     let api = tenant.api().await;
     let token = tenant.token(&credential, 0).await;
-    tenant.all_say(&api, &token, true).await;
+    tenant.wait_active(&api, &token, true).await;
     for said in tenant.introspected(&api, &token).await {
         assert_eq!(said["client_id"], ID);
     }
@@ -56,7 +56,7 @@ async fn a_client_migrates_with_its_id_and_its_secret_and_is_found_by_its_id() {
         eventually("the audit line of a token shows the client id", async || {
             let log = std::fs::read_to_string(&replica.log).expect("a log");
             let shown = format!(r#""client_id":"{ID}""#);
-            holds(log.lines().any(|line| line.contains("token issued") && line.contains(&shown)), "no such line")
+            ensure(log.lines().any(|line| line.contains("token issued") && line.contains(&shown)), "no such line")
         })
         .await;
     }
@@ -66,8 +66,8 @@ async fn a_client_migrates_with_its_id_and_its_secret_and_is_found_by_its_id() {
 
 #[tokio::test]
 async fn every_client_id_that_is_allowed_works_everywhere_as_soon_as_it_is_ready() {
-    let tenant = Tenant::new("odd-ids").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("odd-ids").await;
+    tenant.create_defaults().await;
     let api = tenant.api().await;
     let longest = "Aa0._~-x".repeat(16);
     for (number, id) in [".", "..", "~", "-", "_", &longest].into_iter().enumerate() {
@@ -81,7 +81,7 @@ async fn every_client_id_that_is_allowed_works_everywhere_as_soon_as_it_is_ready
             assert_eq!(claims["client_id"], id);
         }
         let token = tenant.token(&credential, 0).await;
-        tenant.all_say(&api, &token, true).await;
+        tenant.wait_active(&api, &token, true).await;
         let text = explained(&tenant, &["client", id]);
         assert!(text.starts_with(&format!("Client {id}\n")), "{text}");
     }
@@ -89,9 +89,9 @@ async fn every_client_id_that_is_allowed_works_everywhere_as_soon_as_it_is_ready
 
 #[tokio::test]
 async fn a_text_that_is_the_client_id_of_one_application_and_the_name_of_another_has_to_be_qualified() {
-    let tenant = Tenant::new("either").await;
-    tenant.settle_in().await;
-    let (id, namespace) = (tenant.own("either"), &tenant.namespace);
+    let tenant = TestNamespace::new("either").await;
+    tenant.create_defaults().await;
+    let (id, namespace) = (tenant.unique_name("either"), &tenant.namespace);
     tenant.apply(&application("holder", "sync", json!({"clientId": id}))).await;
     tenant.ready("Application", "holder").await;
     let text = explained(&tenant, &["client", &id, "--namespace", namespace]);

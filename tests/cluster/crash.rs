@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Credential, Moment, Proxy, Tenant, client_secret, eventually, holds};
+use crate::harness::{Cluster, CrashPoint, Credential, Proxy, TestNamespace, client_secret, ensure, eventually};
 
 /// More writes than any step takes; the enumeration ends earlier, when no write is left to die at.
 const WRITES_MAX: usize = 10;
@@ -25,7 +25,7 @@ async fn killed_at_any_write_of_a_healing_it_ends_with_a_new_value_and_the_old_o
         scene.tenant.delete("Secret", &scene.tenant.namespace, name).await;
     };
     let healed = async |name: &str, old: Credential| {
-        scene.tenant.turned_away(&old).await;
+        scene.tenant.wait_rejected(&old).await;
         scene.is_sound(name).await;
     };
     scene.at_each_write(3, issue, delete, healed).await;
@@ -44,11 +44,11 @@ async fn killed_at_any_write_of_a_rotation_it_ends_with_one_new_value_and_the_ol
     let rotated = async |name: &str, old: Credential| {
         eventually("the rotation is over", async || {
             let status = scene.tenant.get("ClientSecret", name).await["status"].clone();
-            holds(status["observedTrigger"] == "b" && status["rotation"].is_null(), &status)
+            ensure(status["observedTrigger"] == "b" && status["rotation"].is_null(), &status)
         })
         .await;
         scene.is_sound(name).await;
-        scene.tenant.turned_away(&old).await;
+        scene.tenant.wait_rejected(&old).await;
     };
     scene.at_each_write(4, issue, rotate, rotated).await;
 }
@@ -72,7 +72,7 @@ async fn killed_at_any_write_of_an_import_it_ends_with_the_imported_value_delive
     let imported = async |name: &str, ()| {
         eventually("it is delivered", async || {
             let found = scene.tenant.find("Secret", &scene.tenant.namespace, name).await.ok_or("no Secret")?;
-            holds(Credential::delivered_in(&found).key("client-secret") == value(name), &found["metadata"])
+            ensure(Credential::delivered_in(&found).key("client-secret") == value(name), &found["metadata"])
         })
         .await;
         scene.is_quiet(name).await;
@@ -97,12 +97,12 @@ async fn killed_at_any_write_of_a_removal_the_credential_lives_on_without_its_se
         scene.apply(name, spec("1s")).await;
         let gone = async || {
             let found = scene.tenant.find("Secret", &scene.tenant.namespace, name).await;
-            holds(found.is_none() || scene.cluster.controllers[0].process().exit_status().is_some(), "it is there")
+            ensure(found.is_none() || scene.cluster.controllers[0].process().exit_status().is_some(), "it is there")
         };
         eventually("the Secret is removed, or the operator dies", gone).await;
     };
     let removed = async |name: &str, credential: Credential| {
-        scene.tenant.says("ClientSecret", name, "Delivered", "False", "Removed").await;
+        scene.tenant.wait_condition("ClientSecret", name, "Delivered", "False", "Removed").await;
         scene.is_quiet(name).await;
         scene.tenant.accepted(&credential).await;
     };
@@ -115,7 +115,7 @@ async fn killed_at_any_write_of_a_revocation_the_credential_is_refused() {
     let issue = async |name: &str| scene.tenant.issue(name).await;
     let revoke = async |name: &str, _: &Credential| scene.apply(name, json!({"revoke": true})).await;
     let revoked = async |name: &str, credential: Credential| {
-        scene.tenant.turned_away(&credential).await;
+        scene.tenant.wait_rejected(&credential).await;
         scene.tenant.switched_off("ClientSecret", name, "Revoked", "Revoked").await;
     };
     scene.at_each_write(1, issue, revoke, revoked).await;
@@ -125,7 +125,7 @@ async fn killed_at_any_write_of_a_revocation_the_credential_is_refused() {
 struct Scene {
     cluster: Arc<Cluster>,
     proxy: Proxy,
-    tenant: Tenant,
+    tenant: TestNamespace,
 }
 
 impl Scene {
@@ -135,8 +135,8 @@ impl Scene {
         cluster.launch(&cluster.replicas[0]);
         cluster.launch_at(&cluster.controllers[0], &proxy.address);
         cluster.ready().await;
-        let tenant = Tenant::on(cluster.clone(), name, json!({})).await;
-        tenant.settle_in().await;
+        let tenant = TestNamespace::on(cluster.clone(), name, json!({})).await;
+        tenant.create_defaults().await;
         tenant.settled().await;
         Self { cluster, proxy, tenant }
     }
@@ -154,7 +154,7 @@ impl Scene {
         step: impl AsyncFn(&str, &T),
         sound: impl AsyncFn(&str, T),
     ) {
-        for (number, moment) in [Moment::Before, Moment::After].into_iter().enumerate() {
+        for (number, moment) in [CrashPoint::Before, CrashPoint::After].into_iter().enumerate() {
             for write in 1.. {
                 assert!(write <= WRITES_MAX, "it goes on writing");
                 let name = format!("s-{number}-{write}");
@@ -171,7 +171,7 @@ impl Scene {
     }
 
     /// Does `step` with an operator that dies at the `write`th write, and starts it again. Whether it died.
-    async fn attempt(&self, write: usize, moment: Moment, step: impl AsyncFnOnce()) -> bool {
+    async fn attempt(&self, write: usize, moment: CrashPoint, step: impl AsyncFnOnce()) -> bool {
         let controller = &self.cluster.controllers[0];
         let victim = controller.process();
         self.proxy.arm(write, moment, victim.clone());

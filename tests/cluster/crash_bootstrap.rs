@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Moment, OPERATOR_NAMESPACE, Process, Proxy, Tenant, eventually};
+use crate::harness::{Cluster, CrashPoint, OPERATOR_NAMESPACE, Process, Proxy, TestNamespace, eventually};
 
 /// Install key, signing keys, certificate, and its CA for clients.
 const MADE: [(&str, &str); 4] = [
@@ -16,17 +16,17 @@ const MADE: [(&str, &str); 4] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_write_of_its_first_start_it_starts_again_with_the_keys_that_it_made_and_issues() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     let proxy = Proxy::before(&cluster).await;
-    cluster.guarded().await;
-    for moment in [Moment::Before, Moment::After] {
+    cluster.wait_policies_active().await;
+    for moment in [CrashPoint::Before, CrashPoint::After] {
         for write in 1..=MADE.len() {
             let killed = start_to_die(&cluster, &proxy, write, moment);
             killed.ended().await;
             let made = made(&cluster).await;
             // Keys and certificate are made side by side: which of them is missing differs.
             let whole = made.iter().all(Option::is_some);
-            assert!(!whole || moment == Moment::After, "it did not die before write {write}");
+            assert!(!whole || moment == CrashPoint::After, "it did not die before write {write}");
 
             start(&cluster, &proxy);
             issues(&cluster).await;
@@ -35,7 +35,7 @@ async fn killed_at_any_write_of_its_first_start_it_starts_again_with_the_keys_th
         }
     }
     // No write is left to die at before it is ready: the enumeration was whole.
-    let spared = start_to_die(&cluster, &proxy, MADE.len() + 1, Moment::Before);
+    let spared = start_to_die(&cluster, &proxy, MADE.len() + 1, CrashPoint::Before);
     cluster.ready().await;
     assert!(spared.exit_status().is_none() && proxy.disarm(), "it writes more than {MADE:?}");
 }
@@ -44,7 +44,7 @@ fn start(cluster: &Cluster, proxy: &Proxy) -> Arc<Process> {
     cluster.launch_at(&cluster.replicas[0], &proxy.address)
 }
 
-fn start_to_die(cluster: &Cluster, proxy: &Proxy, write: usize, moment: Moment) -> Arc<Process> {
+fn start_to_die(cluster: &Cluster, proxy: &Proxy, write: usize, moment: CrashPoint) -> Arc<Process> {
     proxy.arm_start(write, moment, || start(cluster, proxy))
 }
 
@@ -61,8 +61,8 @@ async fn made(cluster: &Cluster) -> Vec<Option<Value>> {
 /// From YAML to a token.
 async fn issues(cluster: &Arc<Cluster>) {
     cluster.replicas[0].ready().await;
-    let tenant = Tenant::on(cluster.clone(), "first", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "first", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let ca = made(cluster).await[3].as_ref().unwrap()["ca.crt"].as_str().unwrap().to_owned();
     let connections = crate::harness::http::trusting(ca.as_bytes());

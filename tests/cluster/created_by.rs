@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Kubernetes, Tenant, User, access_group, application, checkout, client_secret, eventually, holds,
+    Cluster, Kubernetes, TestNamespace, User, access_group, application, checkout, client_secret, ensure, eventually,
     service_user,
 };
 
@@ -12,13 +12,13 @@ const CANNOT: &str = "can be neither changed nor added nor removed";
 
 #[tokio::test]
 async fn whoever_creates_an_object_is_written_on_it_and_shown_with_output_wide() {
-    let tenant = Tenant::new("stamp").await;
+    let tenant = TestNamespace::new("stamp").await;
     for user in User::of_both_sorts(&tenant, "author").await {
         let user = user.edits().await;
         user.may("create", "postern.dev", "accessgroups", &[]).await;
         user.may("permit", "postern.dev", "audiences", &[]).await;
         user.may("grant", "postern.dev", "roles", &[]).await;
-        let (group, name) = (tenant.own(&user.name.replace(':', "-")), "sync");
+        let (group, name) = (tenant.unique_name(&user.name.replace(':', "-")), "sync");
         let objects = [
             access_group(&group, json!({})),
             service_user(name, &[]),
@@ -41,10 +41,10 @@ async fn whoever_creates_an_object_is_written_on_it_and_shown_with_output_wide()
 
 #[tokio::test]
 async fn whoever_created_a_service_user_stands_in_the_audit_line_of_each_token_and_not_in_the_token() {
-    let tenant = Tenant::new("stamped-token").await;
+    let tenant = TestNamespace::new("stamped-token").await;
     let [user, _] = User::of_both_sorts(&tenant, "maker").await;
     let user = user.edits().await;
-    let group = tenant.own("readers");
+    let group = tenant.unique_name("readers");
     tenant.apply(&access_group(&group, json!({}))).await;
     user.may("bind", "postern.dev", "accessgroups", &[&group]).await;
     user.create(&tenant.namespace, &service_user("sync", &[&group])).await.expect("a service user");
@@ -66,7 +66,7 @@ async fn whoever_created_a_service_user_stands_in_the_audit_line_of_each_token_a
 
 #[tokio::test]
 async fn nobody_can_forge_change_or_drop_who_created_an_object() {
-    let tenant = Tenant::new("forge").await;
+    let tenant = TestNamespace::new("forge").await;
     for user in User::of_both_sorts(&tenant, "forger").await {
         let user = user.edits().await;
         let by = |who: &str| annotated(service_user("sync", &[]), json!({CREATED_BY: who}));
@@ -97,7 +97,7 @@ async fn nobody_can_forge_change_or_drop_who_created_an_object() {
 
 #[tokio::test]
 async fn tools_that_never_saw_the_annotation_leave_it_and_find_no_difference() {
-    let tenant = Tenant::new("gitops").await;
+    let tenant = TestNamespace::new("gitops").await;
     let author = User::person(&tenant, "author").await.edits().await;
     let other = User::service_account(&tenant, "gitops").await.edits().await;
     author.create(&tenant.namespace, &service_user("sync", &[])).await.unwrap();
@@ -145,19 +145,19 @@ async fn tools_that_never_saw_the_annotation_leave_it_and_find_no_difference() {
     tenant.delete("Namespace", "", &tenant.namespace).await;
     eventually("the namespace ends", async || {
         let namespace = tenant.find("Namespace", "", &tenant.namespace).await;
-        holds(namespace.is_none(), format_args!("{namespace:?}"))
+        ensure(namespace.is_none(), format_args!("{namespace:?}"))
     })
     .await;
 }
 
 #[tokio::test]
 async fn where_the_cluster_cannot_write_it_nobody_can_forge_add_or_drop_it_either() {
-    let tenant = Tenant::on(Cluster::own(1), "guard", json!({})).await;
-    tenant.cluster.guarded().await;
+    let tenant = TestNamespace::on(Cluster::dedicated(1), "guard", json!({})).await;
+    tenant.cluster.wait_policies_active().await;
     tenant.delete("MutatingAdmissionPolicyBinding", "", "postern-created-by").await;
     eventually("nothing is written any more", async || {
         let tried = tenant.try_create(&tenant.namespace, &service_user("tried", &[])).await?;
-        holds(tried["metadata"]["annotations"].is_null(), &tried["metadata"])
+        ensure(tried["metadata"]["annotations"].is_null(), &tried["metadata"])
     })
     .await;
     let user = User::person(&tenant, "forger").await.edits().await;

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use postern::crypto::secret::SecretValue;
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, application, client_secret, condition, eventually, holds, object};
+use crate::harness::{TestNamespace, application, client_secret, condition, ensure, eventually, object};
 
 #[tokio::test]
 async fn a_new_client_secret_costs_two_writes_and_a_settled_one_none() {
-    let tenant = Tenant::new("writes").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("writes").await;
+    tenant.create_defaults().await;
     let before = tenant.writes().await.len();
     tenant.issue("blue").await;
     let writes = tenant.writes().await.split_off(before);
@@ -23,8 +23,8 @@ async fn a_new_client_secret_costs_two_writes_and_a_settled_one_none() {
 
 #[tokio::test]
 async fn what_somebody_changes_is_repaired_and_the_credential_goes_on_working() {
-    let tenant = Tenant::new("repair").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("repair").await;
+    tenant.create_defaults().await;
     let edits = [
         ("a key", json!({"stringData": {"token-uri": "https://evil.example.com"}})),
         ("a missing key", json!({"data": {"scopes": null}})),
@@ -54,7 +54,7 @@ async fn what_somebody_changes_is_repaired_and_the_credential_goes_on_working() 
             eventually(format_args!("{what} is repaired, written by {manager}"), async || {
                 let now = tenant.get("Secret", name).await;
                 let same = |pointer: &str| now.pointer(pointer) == secret.pointer(pointer);
-                holds(
+                ensure(
                     same("/data") && same("/metadata/labels") && same("/metadata/annotations"),
                     format_args!("{:#}", now["metadata"]),
                 )
@@ -67,13 +67,13 @@ async fn what_somebody_changes_is_repaired_and_the_credential_goes_on_working() 
         let status = tenant.get("ClientSecret", name).await["status"].clone();
         assert_eq!(status["versions"].as_array().unwrap().len(), 1, "the value stays: {status}");
     }
-    tenant.told("s-0", "Repaired").await;
+    tenant.wait_event("s-0", "Repaired").await;
 }
 
 #[tokio::test]
 async fn a_value_that_somebody_overwrites_is_replaced_by_a_new_one() {
-    let tenant = Tenant::new("overwritten").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("overwritten").await;
+    tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
     let mut last = old.clone();
     let (_, generated) = SecretValue::generate();
@@ -82,16 +82,16 @@ async fn a_value_that_somebody_overwrites_is_replaced_by_a_new_one() {
         tenant.merge_as(manager, "Secret", &tenant.namespace, "blue", edit).await;
         let new = replaced(&tenant, "blue", |value| value != mine && value != last.key("client-secret")).await;
         tenant.accepted(&new).await;
-        tenant.turned_away(&last).await;
-        tenant.turned_away(&new.with_secret(mine)).await;
+        tenant.wait_rejected(&last).await;
+        tenant.wait_rejected(&new.with_secret(mine)).await;
         last = new;
     }
 }
 
 #[tokio::test]
 async fn what_changes_all_the_time_is_read_now_and_then_and_repaired_in_the_end() {
-    let tenant = Tenant::new("restless").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("restless").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let reads = || {
         let asked = tenant.cluster.audit.of_the_operator();
@@ -110,7 +110,7 @@ async fn what_changes_all_the_time_is_read_now_and_then_and_repaired_in_the_end(
     let edit = json!({"stringData": {"token-uri": "https://evil.example.com"}});
     tenant.merge("Secret", &tenant.namespace, "blue", edit).await.unwrap();
     eventually("the last change is repaired", async || {
-        holds(tenant.delivered("blue").await.key("token-uri") == credential.key("token-uri"), "not yet")
+        ensure(tenant.delivered("blue").await.key("token-uri") == credential.key("token-uri"), "not yet")
     })
     .await;
     tenant.settled().await;
@@ -120,8 +120,8 @@ async fn what_changes_all_the_time_is_read_now_and_then_and_repaired_in_the_end(
 
 #[tokio::test]
 async fn a_label_that_two_controllers_disagree_on_is_written_less_and_less_often_and_told() {
-    let tenant = Tenant::new("contested").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("contested").await;
+    tenant.create_defaults().await;
     let spec = json!({"delivery": {"labels": {"team": "billing"}}});
     tenant.apply(&client_secret("blue", "sync", spec)).await;
     tenant.ready("ClientSecret", "blue").await;
@@ -143,7 +143,7 @@ async fn a_label_that_two_controllers_disagree_on_is_written_less_and_less_often
             written_back += 1;
         }
         let contested = told().await.ok_or("it is not told")?;
-        holds(written_back >= 4, written_back).map(|()| contested)
+        ensure(written_back >= 4, written_back).map(|()| contested)
     })
     .await;
     let message = contested["message"].as_str().unwrap();
@@ -164,15 +164,15 @@ async fn a_label_that_two_controllers_disagree_on_is_written_less_and_less_often
 
     // No client disagrees any more.
     eventually("it is put right, and nothing is contested", async || {
-        holds(team().await == "billing" && told().await.is_none(), "not yet")
+        ensure(team().await == "billing" && told().await.is_none(), "not yet")
     })
     .await;
 }
 
 #[tokio::test]
 async fn what_others_add_is_left_alone_and_costs_no_write() {
-    let tenant = Tenant::new("additions").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("additions").await;
+    tenant.create_defaults().await;
     tenant.issue("blue").await;
     let before = tenant.writes().await;
     let addition = json!({
@@ -189,13 +189,13 @@ async fn what_others_add_is_left_alone_and_costs_no_write() {
 
 #[tokio::test]
 async fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_refused() {
-    let tenant = Tenant::new("healing").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("healing").await;
+    tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
     let before = tenant.writes().await.len();
     tenant.delete("Secret", &tenant.namespace, "blue").await;
     let new = replaced(&tenant, "blue", |value| value != old.key("client-secret")).await;
-    tenant.turned_away(&old).await;
+    tenant.wait_rejected(&old).await;
     tenant.ready("ClientSecret", "blue").await;
     tenant.accepted(&new).await;
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
@@ -209,14 +209,14 @@ async fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_refused
 
 #[tokio::test]
 async fn of_two_client_secrets_that_name_one_secret_the_older_keeps_it_and_the_other_is_quiet() {
-    let tenant = Tenant::new("one-name").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("one-name").await;
+    tenant.create_defaults().await;
     let delivery = json!({"delivery": {"secretName": "oauth"}});
     tenant.apply(&client_secret("older", "sync", delivery.clone())).await;
     tenant.ready("ClientSecret", "older").await;
     let credential = tenant.delivered("oauth").await;
     tenant.apply(&client_secret("younger", "sync", delivery)).await;
-    let message = tenant.refused("ClientSecret", "younger", "SecretNameConflict").await;
+    let message = tenant.wait_not_ready("ClientSecret", "younger", "SecretNameConflict").await;
     assert!(message.contains("older") && message.contains("oauth"), "{message}");
     let before = tenant.writes().await;
     assert_eq!(tenant.writes().await, before, "they do not fight");
@@ -224,15 +224,15 @@ async fn of_two_client_secrets_that_name_one_secret_the_older_keeps_it_and_the_o
 
     // The name is free again: the other one takes it.
     tenant.delete("ClientSecret", &tenant.namespace, "older").await;
-    tenant.turned_away(&credential).await;
+    tenant.wait_rejected(&credential).await;
     tenant.ready("ClientSecret", "younger").await;
     tenant.accepted(&tenant.delivered("oauth").await).await;
 }
 
 #[tokio::test]
 async fn other_names_labels_and_annotations_move_the_content_and_keep_the_credential() {
-    let tenant = Tenant::new("names").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("names").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let value = credential.key("client-secret").to_owned();
     tenant.merge("Secret", &tenant.namespace, "blue", json!({"stringData": {"extra": "theirs"}})).await.unwrap();
@@ -281,7 +281,7 @@ async fn other_names_labels_and_annotations_move_the_content_and_keep_the_creden
             let right = now.names() == names
                 && metadata["labels"]["team"] == label
                 && metadata["annotations"]["example.com/a"] == annotation;
-            holds(right && now.key(key) == value, format_args!("{:?} {metadata:#}", now.names()))
+            ensure(right && now.key(key) == value, format_args!("{:?} {metadata:#}", now.names()))
         })
         .await;
     }
@@ -292,8 +292,8 @@ async fn other_names_labels_and_annotations_move_the_content_and_keep_the_creden
 
 #[tokio::test]
 async fn what_is_shown_once_is_removed_and_works_on_and_a_rotation_shows_the_next() {
-    let tenant = Tenant::new("once").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("once").await;
+    tenant.create_defaults().await;
     let spec = |trigger: &str| json!({"delivery": {"mode": "Once", "ttl": "4s"}, "rotation": {"trigger": trigger, "overlap": "1h"}});
     tenant.apply(&client_secret("blue", "sync", spec("a"))).await;
     tenant.ready("ClientSecret", "blue").await;
@@ -317,19 +317,19 @@ async fn what_is_shown_once_is_removed_and_works_on_and_a_rotation_shows_the_nex
     tenant.accepted(&second).await;
 }
 
-async fn removed(tenant: &Tenant) {
-    tenant.says("ClientSecret", "blue", "Delivered", "False", "Removed").await;
+async fn removed(tenant: &TestNamespace) {
+    tenant.wait_condition("ClientSecret", "blue", "Delivered", "False", "Removed").await;
     assert!(tenant.find("Secret", &tenant.namespace, "blue").await.is_none());
 }
 
 #[tokio::test]
 async fn an_immutable_secret_and_one_of_another_type_are_told_and_not_fought_over() {
-    let tenant = Tenant::new("stuck").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("stuck").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     tenant.merge("Secret", &tenant.namespace, "blue", json!({"immutable": true})).await.unwrap();
     tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"trigger": "x"}}))).await;
-    tenant.says("ClientSecret", "blue", "Delivered", "False", "SecretImmutable").await;
+    tenant.wait_condition("ClientSecret", "blue", "Delivered", "False", "SecretImmutable").await;
     tenant.accepted(&credential).await;
     let before = tenant.writes().await;
     assert_eq!(tenant.writes().await, before, "it is not tried again and again");
@@ -339,12 +339,12 @@ async fn an_immutable_secret_and_one_of_another_type_are_told_and_not_fought_ove
     eventually("the label is restored", async || {
         let secret = tenant.get("Secret", "blue").await;
         let label = secret["metadata"]["labels"]["postern.dev/component"].clone();
-        holds(label == "credential", label)
+        ensure(label == "credential", label)
     })
     .await;
     tenant.accepted(&credential).await;
     tenant.delete("Secret", &tenant.namespace, "blue").await;
-    tenant.turned_away(&credential).await;
+    tenant.wait_rejected(&credential).await;
     let healed = tenant.get("ClientSecret", "blue").await;
     assert_eq!(crate::harness::condition(&healed, "Delivered"), None, "{healed:#}");
 
@@ -358,7 +358,7 @@ async fn an_immutable_secret_and_one_of_another_type_are_told_and_not_fought_ove
     });
     tenant.kubernetes.create(&tenant.namespace, &other).await.unwrap();
     tenant.apply(&application("later", "sync", json!({}))).await;
-    let message = tenant.refused("ClientSecret", "green", "SecretNameConflict").await;
+    let message = tenant.wait_not_ready("ClientSecret", "green", "SecretNameConflict").await;
     assert!(message.contains("servicebinding.io/oauth2"), "{message}");
     let before = tenant.writes().await;
     assert_eq!(tenant.writes().await, before);
@@ -366,30 +366,30 @@ async fn an_immutable_secret_and_one_of_another_type_are_told_and_not_fought_ove
 
 #[tokio::test]
 async fn a_secret_that_a_quota_refuses_is_told_without_further_writes_and_delivered_when_there_is_room() {
-    let tenant = Tenant::new("quota").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("quota").await;
+    tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
     no_more_secrets(&tenant).await;
 
     // One that was never delivered, and one whose value has leaked: that is refused, whatever becomes of the new one.
     tenant.apply(&client_secret("green", "sync", json!({}))).await;
     tenant.delete("Secret", &tenant.namespace, "blue").await;
-    tenant.turned_away(&old).await;
+    tenant.wait_rejected(&old).await;
     for name in ["green", "blue"] {
-        let message = tenant.refused("ClientSecret", name, "DeliveryFailed").await;
+        let message = tenant.wait_not_ready("ClientSecret", name, "DeliveryFailed").await;
         assert!(message.contains(&format!("Secret {name} ")) && message.contains("exceeded quota: few"), "{message}");
         assert!(message.contains("Change what stands in the way"), "{message}");
-        tenant.says("ClientSecret", name, "Stalled", "True", "DeliveryFailed").await;
+        tenant.wait_condition("ClientSecret", name, "Stalled", "True", "DeliveryFailed").await;
     }
     let before = tenant.writes().await;
     let attempts = refusals(&tenant);
-    eventually("it is tried again", async || holds(refusals(&tenant) > attempts, refusals(&tenant))).await;
+    eventually("it is tried again", async || ensure(refusals(&tenant) > attempts, refusals(&tenant))).await;
     assert_eq!(tenant.writes().await, before, "it writes nothing meanwhile");
     eventually("people are told once", async || {
         let events = tenant.list("Event", &tenant.namespace).await;
         let warned = |event: &&Value| event["reason"] == "DeliveryFailed" && event["type"] == "Warning";
         let told = events.iter().filter(warned).count();
-        holds(told == 2, format_args!("{told} events"))
+        ensure(told == 2, format_args!("{told} events"))
     })
     .await;
 
@@ -400,15 +400,15 @@ async fn a_secret_that_a_quota_refuses_is_told_without_further_writes_and_delive
         assert_ne!(credential.key("client-secret"), old.key("client-secret"));
         tenant.accepted(&credential).await;
     }
-    tenant.turned_away(&old).await;
+    tenant.wait_rejected(&old).await;
 }
 
 #[tokio::test]
 async fn a_webhook_that_cannot_be_reached_is_told_and_costs_no_further_writes() {
-    let tenant = Tenant::new("webhook").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("webhook").await;
+    tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
-    let name = tenant.own("unreachable");
+    let name = tenant.unique_name("unreachable");
     let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]});
     let webhook = json!({
         "name": "unreachable.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
@@ -423,12 +423,12 @@ async fn a_webhook_that_cannot_be_reached_is_told_and_costs_no_further_writes() 
     refuses_secrets(&tenant, "failed calling webhook").await;
 
     tenant.delete("Secret", &tenant.namespace, "blue").await;
-    tenant.turned_away(&old).await;
-    let message = tenant.refused("ClientSecret", "blue", "DeliveryFailed").await;
+    tenant.wait_rejected(&old).await;
+    let message = tenant.wait_not_ready("ClientSecret", "blue", "DeliveryFailed").await;
     assert!(message.contains("failed calling webhook"), "{message}");
     let before = tenant.writes().await;
     let attempts = refusals(&tenant);
-    eventually("it is tried again", async || holds(refusals(&tenant) > attempts, refusals(&tenant))).await;
+    eventually("it is tried again", async || ensure(refusals(&tenant) > attempts, refusals(&tenant))).await;
     assert_eq!(tenant.writes().await, before, "it writes nothing meanwhile");
     tenant.delete("ValidatingWebhookConfiguration", "", &name).await;
     tenant.ready("ClientSecret", "blue").await;
@@ -437,9 +437,9 @@ async fn a_webhook_that_cannot_be_reached_is_told_and_costs_no_further_writes() 
 
 #[tokio::test]
 async fn a_refusal_in_words_that_are_new_each_time_is_told_and_tried_less_and_less_often() {
-    let tenant = Tenant::new("words").await;
-    tenant.settle_in().await;
-    let name = tenant.own("words");
+    let tenant = TestNamespace::new("words").await;
+    tenant.create_defaults().await;
+    let name = tenant.unique_name("words");
     let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]});
     // The version is another one with each attempt.
     let words = "'none of ' + object.metadata.?annotations[?'postern.dev/version'].orValue('no version')";
@@ -456,8 +456,8 @@ async fn a_refusal_in_words_that_are_new_each_time_is_told_and_tried_less_and_le
     refuses_secrets(&tenant, "none of no version").await;
 
     tenant.apply(&client_secret("green", "sync", json!({}))).await;
-    tenant.refused("ClientSecret", "green", "DeliveryFailed").await;
-    eventually("it is tried again", async || holds(refusals(&tenant) > 4, refusals(&tenant))).await;
+    tenant.wait_not_ready("ClientSecret", "green", "DeliveryFailed").await;
+    eventually("it is tried again", async || ensure(refusals(&tenant) > 4, refusals(&tenant))).await;
     let told = tenant.writes().await.iter().filter(|write| *write == "patch clientsecrets/status green").count();
     let attempts = refusals(&tenant);
     // The status write causes one more attempt, which writes nothing.
@@ -468,9 +468,9 @@ async fn a_refusal_in_words_that_are_new_each_time_is_told_and_tried_less_and_le
 
 #[tokio::test]
 async fn what_an_admission_policy_changes_as_it_is_written_is_reported_and_not_fought_over() {
-    let tenant = Tenant::new("mutated").await;
-    tenant.settle_in().await;
-    let name = tenant.own("mutated");
+    let tenant = TestNamespace::new("mutated").await;
+    tenant.create_defaults().await;
+    let name = tenant.unique_name("mutated");
     let label = "app.kubernetes.io/managed-by";
     let rule = json!({
         "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE", "UPDATE"],
@@ -492,12 +492,12 @@ async fn what_an_admission_policy_changes_as_it_is_written_is_reported_and_not_f
         let metadata = json!({"name": "tried", "labels": {label: "x"}});
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
         let tried = tenant.try_create(&tenant.namespace, &secret).await?;
-        holds(tried["metadata"]["labels"][label] == "another-tool", &tried["metadata"])
+        ensure(tried["metadata"]["labels"][label] == "another-tool", &tried["metadata"])
     })
     .await;
 
     tenant.apply(&client_secret("blue", "sync", json!({}))).await;
-    let told = tenant.says("ClientSecret", "blue", "Delivered", "False", "DeliveryFailed").await;
+    let told = tenant.wait_condition("ClientSecret", "blue", "Delivered", "False", "DeliveryFailed").await;
     let message = told["message"].as_str().unwrap();
     assert!(message.contains(&format!("changes labels/{label} while it is written")), "{message}");
     tenant.accepted(&tenant.delivered("blue").await).await;
@@ -505,26 +505,26 @@ async fn what_an_admission_policy_changes_as_it_is_written_is_reported_and_not_f
         let asked = tenant.cluster.audit.writes_in(&tenant.namespace);
         asked.iter().filter(|write| *write == "patch secrets blue").count()
     };
-    eventually("it is tried again", async || holds(attempts() >= 3, attempts())).await;
+    eventually("it is tried again", async || ensure(attempts() >= 3, attempts())).await;
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
     assert_eq!(status["versions"].as_array().unwrap().len(), 1, "{status}");
 
     tenant.delete("MutatingAdmissionPolicyBinding", "", &name).await;
     eventually("the label is put right", async || {
         let secret = tenant.get("Secret", "blue").await;
-        holds(secret["metadata"]["labels"][label] == "postern", &secret["metadata"])
+        ensure(secret["metadata"]["labels"][label] == "postern", &secret["metadata"])
     })
     .await;
     eventually("nothing is left to say", async || {
         let found = tenant.get("ClientSecret", "blue").await;
-        holds(crate::harness::condition(&found, "Delivered").is_none(), &found["status"])
+        ensure(crate::harness::condition(&found, "Delivered").is_none(), &found["status"])
     })
     .await;
     assert!(attempts() <= 8, "{} attempts", attempts());
 }
 
 /// From now on the API server refuses Secrets, by a quota. The tests' control plane has no quota controller.
-async fn no_more_secrets(tenant: &Tenant) {
+async fn no_more_secrets(tenant: &TestNamespace) {
     let none = json!({"count/secrets": "0"});
     let quota = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": none},
@@ -536,17 +536,17 @@ async fn no_more_secrets(tenant: &Tenant) {
 }
 
 /// Waits until the API server refuses a new Secret with such words.
-async fn refuses_secrets(tenant: &Tenant, words: &str) {
+async fn refuses_secrets(tenant: &TestNamespace, words: &str) {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one-more"}});
     eventually("Secrets are refused", async || match tenant.try_create(&tenant.namespace, &secret).await {
-        Err(refusal) => holds(refusal.contains(words), refusal),
+        Err(refusal) => ensure(refusal.contains(words), refusal),
         Ok(_) => Err("they are not".to_owned()),
     })
     .await;
 }
 
 /// How often the operator was refused a Secret in the namespace.
-fn refusals(tenant: &Tenant) -> usize {
+fn refusals(tenant: &TestNamespace) -> usize {
     let refused = |entry: &&crate::harness::Entry| {
         (entry.verb.as_str(), entry.resource.as_str()) == ("create", "secrets")
             && entry.status >= 400
@@ -556,11 +556,11 @@ fn refusals(tenant: &Tenant) -> usize {
 }
 
 /// The credential in a Secret, once its value is such.
-async fn replaced(tenant: &Tenant, secret: &str, such: impl Fn(&str) -> bool) -> crate::harness::Credential {
+async fn replaced(tenant: &TestNamespace, secret: &str, such: impl Fn(&str) -> bool) -> crate::harness::Credential {
     eventually("the Secret holds another value", async || {
         let found = tenant.find("Secret", &tenant.namespace, secret).await.ok_or("there is none")?;
         let credential = crate::harness::Credential::delivered_in(&found);
-        holds(such(credential.key("client-secret")), "it holds the same").map(|()| credential)
+        ensure(such(credential.key("client-secret")), "it holds the same").map(|()| credential)
     })
     .await
 }

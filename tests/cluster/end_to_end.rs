@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Tenant, access_group, application, client_secret, eventually, holds, service_user};
+use crate::harness::{
+    Cluster, TestNamespace, access_group, application, client_secret, ensure, eventually, service_user,
+};
 
 #[tokio::test]
 async fn yaml_becomes_a_secret_and_the_secret_becomes_a_token_at_every_replica() {
-    let tenant = Tenant::new("life").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("life").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let user = tenant.get("ServiceUser", "sync").await;
     let app = tenant.get("Application", "sync").await;
@@ -25,8 +27,8 @@ async fn yaml_becomes_a_secret_and_the_secret_becomes_a_token_at_every_replica()
 
 #[tokio::test]
 async fn the_delivered_secret_is_what_pods_and_the_service_binding_specification_expect() {
-    let tenant = Tenant::new("delivered").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("delivered").await;
+    tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", json!({"delivery": {"secretName": "oauth"}}))).await;
     tenant.ready("ClientSecret", "blue").await;
 
@@ -63,8 +65,8 @@ async fn the_delivered_secret_is_what_pods_and_the_service_binding_specification
 
 #[tokio::test]
 async fn the_status_of_a_new_credential_says_all_but_the_secret() {
-    let tenant = Tenant::new("status").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("status").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
     assert_eq!(status["binding"]["name"], "blue");
@@ -80,22 +82,22 @@ async fn the_status_of_a_new_credential_says_all_but_the_secret() {
     let counted = eventually("the application counts its secret", async || {
         let app = tenant.get("Application", "sync").await;
         let secrets = app["status"]["secrets"].clone();
-        holds(secrets["active"] == 1, &secrets).map(|()| secrets)
+        ensure(secrets["active"] == 1, &secrets).map(|()| secrets)
     });
     assert_eq!(counted.await, json!({"active": 1, "total": 1, "limit": 20, "summary": "1/1"}));
     let members = eventually("the group counts its member", async || {
-        let group = tenant.get("AccessGroup", &tenant.own("readers")).await;
-        holds(group["status"]["members"] == 1, &group["status"])
+        let group = tenant.get("AccessGroup", &tenant.unique_name("readers")).await;
+        ensure(group["status"]["members"] == 1, &group["status"])
     });
     members.await;
 }
 
 #[tokio::test]
 async fn an_event_tells_that_a_credential_was_issued() {
-    let tenant = Tenant::new("event").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("event").await;
+    tenant.create_defaults().await;
     tenant.issue("blue").await;
-    let issued = tenant.told("blue", "Issued").await;
+    let issued = tenant.wait_event("blue", "Issued").await;
     assert!(issued["note"].as_str().unwrap().contains("Secret blue"), "{issued}");
 }
 
@@ -103,8 +105,8 @@ async fn an_event_tells_that_a_credential_was_issued() {
 async fn objects_may_be_applied_in_any_order() {
     let orders = [[3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2], [3, 0, 2, 1], [0, 3, 1, 2]];
     for order in orders {
-        let tenant = Tenant::new("order").await;
-        let group = tenant.own("readers");
+        let tenant = TestNamespace::new("order").await;
+        let group = tenant.unique_name("readers");
         let objects: [Value; 4] = [
             access_group(&group, json!({})),
             service_user("sync", &[&group]),
@@ -122,10 +124,10 @@ async fn objects_may_be_applied_in_any_order() {
         tenant.accepted(&credential).await;
         eventually("the delivered scopes follow", async || {
             let scopes = tenant.delivered("blue").await.key("scopes").to_owned();
-            holds(scopes == "invoices:list invoices:read", scopes)
+            ensure(scopes == "invoices:list invoices:read", scopes)
         })
         .await;
-        tenant.told("blue", "Issued").await;
+        tenant.wait_event("blue", "Issued").await;
         let events = tenant.list("Event", &tenant.namespace).await;
         let warnings: Vec<&Value> = events.iter().filter(|event| event["type"] == "Warning").collect();
         assert!(warnings.is_empty(), "nobody did anything wrong: {warnings:#?}");
@@ -138,12 +140,12 @@ const AT_ONCE: usize = 20;
 #[tokio::test]
 async fn ready_means_usable_at_every_replica() {
     // Catching up is bounded for the whole replica: other tests would take their share.
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::dedicated(2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster, "usable", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster, "usable", json!({})).await;
+    tenant.create_defaults().await;
     // Once every replica knows what the service user holds, a token is the only right answer.
-    tenant.let_in(&tenant.issue("first").await).await;
+    tenant.wait_accepted(&tenant.issue("first").await).await;
     for number in 0..AT_ONCE {
         let name = format!("app-{number}");
         tenant.apply(&application(&name, "sync", json!({}))).await;

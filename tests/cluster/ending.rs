@@ -4,24 +4,24 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Tenant, User, client_secret, condition, eventually, holds};
+use crate::harness::{Cluster, TestNamespace, User, client_secret, condition, ensure, eventually};
 
 #[tokio::test]
 async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
-    let tenant = Tenant::new("limit").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("limit").await;
+    tenant.create_defaults().await;
     for number in 1..=20 {
         tenant.issue(&format!("s{number:02}")).await;
     }
     tenant.later_than(&tenant.get("ClientSecret", "s20").await).await;
     tenant.apply(&client_secret("one-too-many", "sync", json!({}))).await;
-    let message = tenant.refused("ClientSecret", "one-too-many", "LimitReached").await;
+    let message = tenant.wait_not_ready("ClientSecret", "one-too-many", "LimitReached").await;
     assert!(message.contains("20") && message.contains("Application sync"), "{message}");
     let youngest = tenant.delivered("s20").await;
     tenant.accepted(&youngest).await;
     eventually("the application counts 20 of 21", async || {
         let status = tenant.get("Application", "sync").await["status"].clone();
-        holds(status["secrets"]["summary"] == "20/21", &status["secrets"])
+        ensure(status["secrets"]["summary"] == "20/21", &status["secrets"])
     })
     .await;
 
@@ -32,10 +32,10 @@ async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
 
 #[tokio::test]
 async fn of_40_created_at_once_by_four_users_exactly_20_count_for_ever_and_the_next_moves_up() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::dedicated(2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "forty", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "forty", json!({})).await;
+    tenant.create_defaults().await;
     // Each of them creates ten at once.
     let mut users = Vec::new();
     for number in 0..4 {
@@ -66,7 +66,7 @@ async fn of_40_created_at_once_by_four_users_exactly_20_count_for_ever_and_the_n
             if counted.contains(name) {
                 tenant.accepted(&credential).await;
             } else {
-                tenant.turned_away(&credential).await;
+                tenant.wait_rejected(&credential).await;
             }
         }
     }
@@ -80,12 +80,12 @@ async fn of_40_created_at_once_by_four_users_exactly_20_count_for_ever_and_the_n
     tenant.delete("ClientSecret", &tenant.namespace, &ages[3].2).await;
     tenant.ready("ClientSecret", &ages[20].2).await;
     tenant.accepted(&tenant.delivered(&ages[20].2).await).await;
-    tenant.refused("ClientSecret", &ages[21].2, "LimitReached").await;
+    tenant.wait_not_ready("ClientSecret", &ages[21].2, "LimitReached").await;
 }
 
 /// The names of those that are Ready, once all report it and 20 are. A secret that is displaced by one that came a
 /// moment later reports that a moment after that one.
-async fn counted(tenant: &Tenant) -> BTreeSet<String> {
+async fn counted(tenant: &TestNamespace) -> BTreeSet<String> {
     eventually("20 say that they count, and all others that they do not", async || {
         let mut counted = BTreeSet::new();
         for object in tenant.list("ClientSecret", &tenant.namespace).await {
@@ -97,38 +97,38 @@ async fn counted(tenant: &Tenant) -> BTreeSet<String> {
                 _ => return Err(format!("{name}: {ready}")),
             }
         }
-        holds(counted.len() == 20, format_args!("{counted:?}")).map(|()| counted)
+        ensure(counted.len() == 20, format_args!("{counted:?}")).map(|()| counted)
     })
     .await
 }
 
 #[tokio::test]
 async fn an_expired_credential_is_refused_by_itself_and_an_extended_one_works_again() {
-    let tenant = Tenant::new("expiry").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("expiry").await;
+    tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", json!({"expiresIn": "3s"}))).await;
     let credential = eventually("it is delivered", async || {
         let secret = tenant.find("Secret", &tenant.namespace, "blue").await.ok_or("no Secret")?;
         Ok(crate::harness::Credential::delivered_in(&secret))
     })
     .await;
-    let message = tenant.refused("ClientSecret", "blue", "Expired").await;
+    let message = tenant.wait_not_ready("ClientSecret", "blue", "Expired").await;
     assert!(message.contains("spec.expiresIn"), "{message}");
-    tenant.turned_away(&credential).await;
+    tenant.wait_rejected(&credential).await;
 
     tenant.apply(&client_secret("blue", "sync", json!({"expiresIn": "1y"}))).await;
     tenant.ready("ClientSecret", "blue").await;
-    tenant.let_in(&credential).await;
+    tenant.wait_accepted(&credential).await;
     let past = json!({"spec": {"expiresIn": null, "expiresAt": "2020-01-01T00:00:00Z"}});
     tenant.merge("ClientSecret", &tenant.namespace, "blue", past).await.unwrap();
-    tenant.turned_away(&credential).await;
-    tenant.refused("ClientSecret", "blue", "Expired").await;
+    tenant.wait_rejected(&credential).await;
+    tenant.wait_not_ready("ClientSecret", "blue", "Expired").await;
 }
 
 #[tokio::test]
 async fn what_ends_soon_is_told_by_condition_event_and_metric_unless_it_is_replaced_before() {
-    let tenant = Tenant::new("expiring").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("expiring").await;
+    tenant.create_defaults().await;
     tenant.apply(&client_secret("soon", "sync", json!({"expiresIn": "40d"}))).await;
     tenant.apply(&client_secret("short", "sync", json!({"expiresIn": "20d"}))).await;
     tenant.apply(&client_secret("later", "sync", json!({"expiresIn": "40d"}))).await;
@@ -142,15 +142,15 @@ async fn what_ends_soon_is_told_by_condition_event_and_metric_unless_it_is_repla
     versions[0]["createdAt"] = json!((issued - jiff::SignedDuration::from_hours(20 * 24)).to_string());
     let aged = json!({"status": {"versions": versions}});
     tenant.kubernetes.merge_status("ClientSecret", &tenant.namespace, "soon", aged).await.unwrap();
-    let told = tenant.says("ClientSecret", "soon", "Expiring", "True", "EndsSoon").await;
+    let told = tenant.wait_condition("ClientSecret", "soon", "Expiring", "True", "EndsSoon").await;
     assert!(told["message"].as_str().unwrap().contains("in less than 30 days"), "{told}");
-    tenant.says("ClientSecret", "later", "Expiring", "False", "NotSoon").await;
-    tenant.says("ClientSecret", "rotated", "Expiring", "False", "NotSoon").await;
-    tenant.says("ClientSecret", "short", "Expiring", "False", "NotSoon").await;
+    tenant.wait_condition("ClientSecret", "later", "Expiring", "False", "NotSoon").await;
+    tenant.wait_condition("ClientSecret", "rotated", "Expiring", "False", "NotSoon").await;
+    tenant.wait_condition("ClientSecret", "short", "Expiring", "False", "NotSoon").await;
     eventually("an event tells of it, once", async || {
         let events = tenant.list("Event", &tenant.namespace).await;
         let told: Vec<_> = events.iter().filter(|event| event["reason"] == "EndsSoon").collect();
-        holds(told.len() == 1 && told[0]["regarding"]["name"] == "soon", format_args!("{events:#?}"))
+        ensure(told.len() == 1 && told[0]["regarding"]["name"] == "soon", format_args!("{events:#?}"))
     })
     .await;
     for replica in &tenant.cluster.replicas {
@@ -162,7 +162,7 @@ async fn what_ends_soon_is_told_by_condition_event_and_metric_unless_it_is_repla
                 found.ok_or(format!("no line {line}"))
             };
             // Other tests have their own; those that end within a week are fewer.
-            holds(count("30d")? > count("7d")?, &metrics)
+            ensure(count("30d")? > count("7d")?, &metrics)
         })
         .await;
     }
@@ -170,8 +170,8 @@ async fn what_ends_soon_is_told_by_condition_event_and_metric_unless_it_is_repla
 
 #[tokio::test]
 async fn a_token_never_outlives_the_secret_it_was_got_with() {
-    let tenant = Tenant::new("outlive").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("outlive").await;
+    tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", json!({"expiresIn": "2m"}))).await;
     tenant.ready("ClientSecret", "blue").await;
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
@@ -183,16 +183,16 @@ async fn a_token_never_outlives_the_secret_it_was_got_with() {
 
 #[tokio::test]
 async fn a_revoked_credential_is_refused_for_good_and_others_of_the_client_go_on() {
-    let tenant = Tenant::new("revoke").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("revoke").await;
+    tenant.create_defaults().await;
     let (blue, green) = (tenant.issue("blue").await, tenant.issue("green").await);
     tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
-    tenant.turned_away(&blue).await;
+    tenant.wait_rejected(&blue).await;
     let message = tenant.switched_off("ClientSecret", "blue", "Revoked", "Revoked").await;
     assert!(message.contains("spec.revoke"), "{message}");
     eventually("its Secret is deleted", async || {
         let secret = tenant.find("Secret", &tenant.namespace, "blue").await;
-        holds(secret.is_none(), "it is there")
+        ensure(secret.is_none(), "it is there")
     })
     .await;
     tenant.settled().await;
@@ -204,76 +204,76 @@ async fn a_revoked_credential_is_refused_for_good_and_others_of_the_client_go_on
 
 #[tokio::test]
 async fn suspending_an_application_or_its_service_user_is_reversible() {
-    let tenant = Tenant::new("suspend").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("suspend").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     for (kind, reason) in [("Application", "Suspended"), ("ServiceUser", "ServiceUserSuspended")] {
         let suspend = |on: bool| json!({"spec": {"suspend": on}});
         tenant.merge(kind, &tenant.namespace, "sync", suspend(true)).await.unwrap();
-        tenant.turned_away(&credential).await;
+        tenant.wait_rejected(&credential).await;
         tenant.switched_off(kind, "sync", "Suspended", "Suspended").await;
-        assert_eq!(tenant.told("sync", "Suspended").await["type"], "Normal", "what is asked for is no failure");
+        assert_eq!(tenant.wait_event("sync", "Suspended").await["type"], "Normal", "what is asked for is no failure");
         tenant.switched_off("Application", "sync", "Suspended", reason).await;
         let message = tenant.switched_off("ClientSecret", "blue", "Suspended", "ApplicationSuspended").await;
         assert!(message.contains("spec.suspend"), "{message}");
         tenant.merge(kind, &tenant.namespace, "sync", suspend(false)).await.unwrap();
-        tenant.says("ClientSecret", "blue", "Ready", "True", "Issued").await;
-        tenant.let_in(&credential).await;
+        tenant.wait_condition("ClientSecret", "blue", "Ready", "True", "Issued").await;
+        tenant.wait_accepted(&credential).await;
     }
 }
 
 #[tokio::test]
 async fn deleting_any_object_of_the_chain_ends_the_credential() {
     for kind in ["ClientSecret", "Application", "ServiceUser"] {
-        let tenant = Tenant::new("deletion").await;
-        tenant.settle_in().await;
+        let tenant = TestNamespace::new("deletion").await;
+        tenant.create_defaults().await;
         let credential = tenant.issue("sync").await;
         tenant.delete(kind, &tenant.namespace, "sync").await;
-        tenant.turned_away(&credential).await;
+        tenant.wait_rejected(&credential).await;
     }
 }
 
 #[tokio::test]
 async fn a_deleted_client_secret_takes_its_secret_along_and_a_namespace_ends_at_once() {
-    let tenant = Tenant::new("namespace").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("namespace").await;
+    tenant.create_defaults().await;
     tenant.issue("blue").await;
     tenant.delete("ClientSecret", &tenant.namespace, "blue").await;
     eventually("the Secret is collected", async || {
-        holds(tenant.find("Secret", &tenant.namespace, "blue").await.is_none(), "it is there")
+        ensure(tenant.find("Secret", &tenant.namespace, "blue").await.is_none(), "it is there")
     })
     .await;
     let credential = tenant.issue("green").await;
     tenant.delete("Namespace", "", &tenant.namespace).await;
     eventually("the namespace is gone", async || {
         let found = tenant.find("Namespace", "", &tenant.namespace).await;
-        holds(found.is_none(), format_args!("{found:?}"))
+        ensure(found.is_none(), format_args!("{found:?}"))
     })
     .await;
-    tenant.turned_away(&credential).await;
+    tenant.wait_rejected(&credential).await;
 }
 
 #[tokio::test]
 async fn names_may_be_as_long_as_kubernetes_allows() {
-    let tenant = Tenant::new("long").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("long").await;
+    tenant.create_defaults().await;
     let long = |letter: &str| format!("{}.{}.{}", letter.repeat(63), letter.repeat(126), letter.repeat(62));
     let (user, app, secret) = (long("u"), long("a"), long("s"));
     assert_eq!(user.len(), 253);
-    tenant.apply(&crate::harness::service_user(&user, &[&tenant.own("readers")])).await;
+    tenant.apply(&crate::harness::service_user(&user, &[&tenant.unique_name("readers")])).await;
     tenant.apply(&crate::harness::application(&app, &user, json!({}))).await;
     tenant.apply(&client_secret(&secret, &app, json!({}))).await;
     tenant.ready("ClientSecret", &secret).await;
     tenant.accepted(&tenant.delivered(&secret).await).await;
-    tenant.told(&secret, "Issued").await;
+    tenant.wait_event(&secret, "Issued").await;
 }
 
 #[tokio::test]
 async fn the_operator_s_limits_take_effect_at_once_and_are_told() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "limits", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "limits", json!({})).await;
+    tenant.create_defaults().await;
     tenant.apply(&client_secret("never", "sync", json!({"expiresIn": "Never"}))).await;
     tenant.apply(&client_secret("week", "sync", json!({"expiresIn": "7d"}))).await;
     for name in ["never", "week"] {
@@ -299,7 +299,7 @@ async fn the_operator_s_limits_take_effect_at_once_and_are_told() {
         cluster.ready().await;
         eventually(format_args!("{arguments:?} is in force"), async || {
             let lives = (life("never").await, life("week").await);
-            holds(lives == expected, format_args!("{lives:?}"))
+            ensure(lives == expected, format_args!("{lives:?}"))
         })
         .await;
         tenant.accepted(&credential).await;

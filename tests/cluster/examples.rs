@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::harness::{Cluster, Credential, Kubernetes, OPERATOR_NAMESPACE, RELEASE, checkout, eventually, holds};
+use crate::harness::{Cluster, Credential, Kubernetes, OPERATOR_NAMESPACE, RELEASE, checkout, ensure, eventually};
 
 #[tokio::test]
 async fn every_example_can_be_applied_and_its_objects_become_ready() {
@@ -87,7 +87,7 @@ async fn becomes_ready(kubernetes: &Kubernetes, file: &str, object: &Value) {
         let status = kubernetes.get(kind, namespace, name).await["status"].clone();
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
         let ready = conditions.iter().any(|it| it["type"] == "Ready" && it["status"] == "True");
-        holds(ready, format_args!("{status:#}"))
+        ensure(ready, format_args!("{status:#}"))
     })
     .await;
 }

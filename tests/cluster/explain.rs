@@ -7,15 +7,16 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Credential, Tenant, User, access_group, application, client_secret, eventually, holds, service_user,
+    Credential, TestNamespace, User, access_group, application, client_secret, ensure, eventually, service_user,
 };
 
 pub const BILLING: &str = "https://billing.example.com";
 
 #[tokio::test]
 async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_others_grant_nothing() {
-    let tenant = Tenant::new("explain").await;
-    let [readers, closed, elsewhere, missing] = ["readers", "closed", "elsewhere", "missing"].map(|it| tenant.own(it));
+    let tenant = TestNamespace::new("explain").await;
+    let [readers, closed, elsewhere, missing] =
+        ["readers", "closed", "elsewhere", "missing"].map(|it| tenant.unique_name(it));
     tenant.apply(&access_group(&readers, json!({}))).await;
     tenant.apply(&access_group(&closed, json!({"namespaces": {"names": ["another"]}}))).await;
     tenant.apply(&access_group(&elsewhere, json!({"location": "/apac"}))).await;
@@ -25,7 +26,7 @@ async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_ot
     let credential = tenant.issue("blue").await;
     tenant.apply(&client_secret("revoked", "sync", json!({"revoke": true}))).await;
     tenant.switched_off("ClientSecret", "revoked", "Revoked", "Revoked").await;
-    tenant.refused("ServiceUser", "sync", "GroupsNotResolved").await;
+    tenant.wait_not_ready("ServiceUser", "sync", "GroupsNotResolved").await;
 
     let text = explained(&tenant, &["client", credential.key("client-id")]);
     let held = format!("  {BILLING}  invoices:read  billing.reader ({readers})\n");
@@ -61,8 +62,8 @@ async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_ot
 
 #[tokio::test]
 async fn the_author_of_a_group_reads_which_verbs_it_takes_and_which_of_them_they_lack() {
-    let tenant = Tenant::new("explain-group").await;
-    let group = tenant.own("group");
+    let tenant = TestNamespace::new("explain-group").await;
+    let group = tenant.unique_name("group");
     let permissions = json!([{"audience": BILLING, "scopes": ["invoices:read", "introspect"]}]);
     tenant.apply(&access_group(&group, json!({"permissions": permissions}))).await;
     let reader = User::person(&tenant, "reader").await;
@@ -83,7 +84,7 @@ async fn the_author_of_a_group_reads_which_verbs_it_takes_and_which_of_them_they
     assert_eq!(explained_group["toCreate"], json!(to_create), "{explained_group:#}");
     assert_eq!(explained_group["toAdd"], json!([right("bind", "accessgroups", &group, false)]));
     assert_eq!(explained(&tenant, &["group", &group]).matches(" yes ").count(), 4, "an admin has all of them");
-    let missing = postern(&reader.kubeconfig(), &["group", &tenant.own("missing")], "");
+    let missing = postern(&reader.kubeconfig(), &["group", &tenant.unique_name("missing")], "");
     assert_eq!(
         (missing.status.code(), missing.stderr.as_slice()),
         (Some(1), &b"postern: no AccessGroup has this name\n"[..])
@@ -92,8 +93,8 @@ async fn the_author_of_a_group_reads_which_verbs_it_takes_and_which_of_them_they
 
 #[tokio::test]
 async fn who_has_read_enough_ends_the_command_without_a_complaint() {
-    let tenant = Tenant::new("explain-head").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("explain-head").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     for arguments in [&["crds"][..], &["explain", "client", credential.key("client-id")]] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_postern"))
@@ -112,8 +113,8 @@ async fn who_has_read_enough_ends_the_command_without_a_complaint() {
 
 #[tokio::test]
 async fn the_operator_s_own_rights_are_enough_and_status_is_up_to_date_when_settled() {
-    let tenant = Tenant::new("explain-own").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("explain-own").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let cluster = &tenant.cluster;
     let kubeconfig = cluster.operator_kubeconfig(&cluster.controlplane.address());
@@ -122,15 +123,15 @@ async fn the_operator_s_own_rights_are_enough_and_status_is_up_to_date_when_sett
         let told: Value = serde_json::from_slice(&answer.stdout).map_err(|_| format!("{answer:?}"))?;
         let settled =
             told["application"]["status"]["upToDate"] == true && told["serviceUser"]["status"]["upToDate"] == true;
-        holds(settled && told["notes"] == json!([]), &told)
+        ensure(settled && told["notes"] == json!([]), &told)
     })
     .await;
 }
 
 #[tokio::test]
 async fn an_old_token_is_explained_by_what_has_changed_since() {
-    let tenant = Tenant::new("explain-token").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("explain-token").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let token = issued(&tenant, &credential).await;
     let text = from_stdin(&tenant, &token);
@@ -155,7 +156,7 @@ async fn an_old_token_is_explained_by_what_has_changed_since() {
     tenant.delete("Application", &tenant.namespace, "sync").await;
     eventually("the application is gone", async || {
         let gone = tenant.find("Application", &tenant.namespace, "sync").await.is_none();
-        holds(gone, "it is there")
+        ensure(gone, "it is there")
     })
     .await;
     let text = from_stdin(&tenant, &token);
@@ -164,8 +165,8 @@ async fn an_old_token_is_explained_by_what_has_changed_since() {
 
 #[tokio::test]
 async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
-    let tenant = Tenant::new("explain-not").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("explain-not").await;
+    tenant.create_defaults().await;
     let admin = tenant.cluster.controlplane.kubeconfig();
     let nobody = User::person(&tenant, "nobody").await;
     let by_name = format!("{}/sync", tenant.namespace);
@@ -211,22 +212,22 @@ async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
 }
 
 /// A kubeconfig of a ServiceAccount that may do nothing.
-fn account(tenant: &Tenant) -> PathBuf {
+fn account(tenant: &TestNamespace) -> PathBuf {
     let (cluster, namespace) = (&tenant.cluster, &tenant.namespace);
     cluster.controlplane.run("kubectl", &["create", "serviceaccount", "somebody", "--namespace", namespace]);
     let token = cluster.controlplane.run("kubectl", &["create", "token", "somebody", "--namespace", namespace]);
     let of_operator = std::fs::read(cluster.operator_kubeconfig(&cluster.controlplane.address())).unwrap();
     let mut kubeconfig: Value = serde_json::from_slice(&of_operator).unwrap();
     kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
-    let path = cluster.controlplane.scratch().join(tenant.own("somebody.kubeconfig"));
+    let path = cluster.controlplane.scratch().join(tenant.unique_name("somebody.kubeconfig"));
     std::fs::write(&path, kubeconfig.to_string()).unwrap();
     path
 }
 
 #[tokio::test]
 async fn the_flags_of_kubectl_choose_the_cluster_the_user_and_the_namespace() {
-    let tenant = Tenant::new("explain-flags").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("explain-flags").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let controlplane = &tenant.cluster.controlplane;
     let (admin, namespace) = (controlplane.kubeconfig(), tenant.namespace.as_str());
@@ -251,7 +252,7 @@ async fn the_flags_of_kubectl_choose_the_cluster_the_user_and_the_namespace() {
     for told in [seen, as_viewer] {
         assert!(told.starts_with(&client) && told.contains("You may not read AccessGroups"), "{told}");
     }
-    let nobody = tenant.own("nobody");
+    let nobody = tenant.unique_name("nobody");
     let refused = postern(&admin, &["client", "sync", "-n", namespace, "--as", &nobody], "");
     let problem = String::from_utf8(refused.stderr).unwrap();
     assert!(problem.contains("you may not list applications.postern.dev in namespace"), "{problem}");
@@ -261,8 +262,8 @@ async fn the_flags_of_kubectl_choose_the_cluster_the_user_and_the_namespace() {
 
 #[tokio::test]
 async fn the_owner_of_an_api_reads_who_can_call_it() {
-    let tenant = Tenant::new("explain-audience").await;
-    let (group, namespace) = (tenant.own("readers"), tenant.namespace.clone());
+    let tenant = TestNamespace::new("explain-audience").await;
+    let (group, namespace) = (tenant.unique_name("readers"), tenant.namespace.clone());
     let api = format!("https://{namespace}.example.com");
     let permissions = json!([{"audience": api, "scopes": ["read", "write"]}]);
     tenant.apply(&access_group(&group, json!({"permissions": permissions}))).await;
@@ -308,17 +309,17 @@ async fn the_owner_of_an_api_reads_who_can_call_it() {
     let viewer = viewer.with_role("view", ("list", "postern.dev", "applications")).await;
     eventually("status says what is held", async || {
         let told = text(postern(&viewer.kubeconfig(), &["audience", &api], ""));
-        holds(rows(&told) == expected, &told)?;
-        holds(told.contains(&format!("only those of {namespace} were looked at")), &told)?;
-        holds(told.contains("You may not read AccessGroups"), &told)
+        ensure(rows(&told) == expected, &told)?;
+        ensure(told.contains(&format!("only those of {namespace} were looked at")), &told)?;
+        ensure(told.contains("You may not read AccessGroups"), &told)
     })
     .await;
 }
 
 #[tokio::test]
 async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_groups() {
-    let tenant = Tenant::new("explain-view").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("explain-view").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let viewer = User::person(&tenant, "viewer").await;
     let viewer = viewer.with_role("view", ("list", "postern.dev", "applications")).await;
@@ -343,8 +344,8 @@ async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_gro
         text.lines().map(|line| line.split(" (in ").next().unwrap_or_default().to_owned()).collect()
     };
     assert_eq!(lasting(&by_id), lasting(&text));
-    let elsewhere = Tenant::new("explain-out-of-sight").await;
-    elsewhere.settle_in().await;
+    let elsewhere = TestNamespace::new("explain-out-of-sight").await;
+    elsewhere.create_defaults().await;
     let token = issued(&elsewhere, &elsewhere.issue("blue").await).await;
     let answer = postern(&viewer.kubeconfig(), &["token", "-"], &token);
     let problem = String::from_utf8(answer.stderr).unwrap();
@@ -353,19 +354,19 @@ async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_gro
 }
 
 /// A token of the first replica.
-async fn issued(tenant: &Tenant, credential: &Credential) -> String {
+async fn issued(tenant: &TestNamespace, credential: &Credential) -> String {
     let answers = tenant.ask_settled(credential, &[], None).await;
     answers[0].body["access_token"].as_str().unwrap().to_owned()
 }
 
 /// The output for an admin.
-pub fn explained(tenant: &Tenant, arguments: &[&str]) -> String {
+pub fn explained(tenant: &TestNamespace, arguments: &[&str]) -> String {
     let kubeconfig = tenant.cluster.controlplane.kubeconfig();
     text(postern(&kubeconfig, arguments, ""))
 }
 
 /// The output for an admin, of a token on standard input.
-fn from_stdin(tenant: &Tenant, token: &str) -> String {
+fn from_stdin(tenant: &TestNamespace, token: &str) -> String {
     text(postern(&tenant.cluster.controlplane.kubeconfig(), &["token", "-"], token))
 }
 

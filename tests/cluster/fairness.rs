@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Entry, Tenant, application, client_secret, eventually, holds, object};
+use crate::harness::{Credential, Entry, TestNamespace, application, client_secret, ensure, eventually, object};
 
 /// ClientSecrets of one application.
 const SECRETS: usize = 20;
@@ -16,16 +16,16 @@ const SECRETS: usize = 20;
 const FEW: usize = 60;
 
 /// A tenant that floods, and one that is quiet and has a credential.
-async fn tenants(name: &str) -> (Tenant, Tenant, Credential) {
+async fn tenants(name: &str) -> (TestNamespace, TestNamespace, Credential) {
     let names = [format!("flood-{name}"), format!("quiet-{name}")];
-    let (flood, quiet) = tokio::join!(Tenant::new(&names[0]), Tenant::new(&names[1]));
-    tokio::join!(flood.settle_in(), quiet.settle_in());
+    let (flood, quiet) = tokio::join!(TestNamespace::new(&names[0]), TestNamespace::new(&names[1]));
+    tokio::join!(flood.create_defaults(), quiet.create_defaults());
     let leaked = quiet.issue("leaked").await;
     (flood, quiet, leaked)
 }
 
 /// A deleted Secret and a new credential of the quiet tenant. Each is begun before much more is done for the flood.
-async fn served(flood: &Tenant, quiet: &Tenant, leaked: &Credential) {
+async fn served(flood: &TestNamespace, quiet: &TestNamespace, leaked: &Credential) {
     let deleted = async || quiet.delete("Secret", &quiet.namespace, "leaked").await;
     let created = async || drop(quiet.apply(&client_secret("new", "sync", json!({}))).await);
     begun(flood, quiet, "leaked", deleted).await;
@@ -36,13 +36,13 @@ async fn served(flood: &Tenant, quiet: &Tenant, leaked: &Credential) {
         Ok(Credential::delivered_in(&secret))
     })
     .await;
-    quiet.turned_away(leaked).await;
+    quiet.wait_rejected(leaked).await;
     quiet.accepted(&healed).await;
     quiet.accepted(&quiet.delivered("new").await).await;
 }
 
 /// Changes an object of the quiet tenant, and waits until the operator writes for it.
-async fn begun(flood: &Tenant, quiet: &Tenant, name: &str, change: impl AsyncFnOnce()) {
+async fn begun(flood: &TestNamespace, quiet: &TestNamespace, name: &str, change: impl AsyncFnOnce()) {
     let audit = &flood.cluster.audit;
     let before = audit.writes().len();
     change().await;
@@ -60,7 +60,7 @@ async fn begun(flood: &Tenant, quiet: &Tenant, name: &str, change: impl AsyncFnO
     assert!(flooded.len() < FEW, "{} writes before the first one for the quiet tenant: {flooded:?}", flooded.len());
 }
 
-async fn applications(tenant: &Tenant, count: usize) {
+async fn applications(tenant: &TestNamespace, count: usize) {
     join_all((0..count).map(async |number| {
         tenant.apply(&application(&format!("app-{number}"), "sync", json!({}))).await;
         tenant.ready("Application", &format!("app-{number}")).await;
@@ -68,7 +68,7 @@ async fn applications(tenant: &Tenant, count: usize) {
     .await;
 }
 
-async fn secrets(tenant: &Tenant, applications: usize, spec: &Value) {
+async fn secrets(tenant: &TestNamespace, applications: usize, spec: &Value) {
     join_all((0..applications).map(async |application| {
         for number in application * SECRETS..(application + 1) * SECRETS {
             let secret = client_secret(&format!("secret-{number}"), &format!("app-{application}"), spec.clone());
@@ -100,7 +100,7 @@ async fn a_secret_that_many_import_delays_no_other_tenant() {
     };
     eventually("everybody has the first value", async || {
         let count = having("a first value of some length").await;
-        holds(count == importers, all(count))
+        ensure(count == importers, all(count))
     })
     .await;
 
@@ -128,7 +128,7 @@ async fn restarts_that_never_end_delay_no_other_tenant() {
     }
     secrets(&flood, 1, &spec("b")).await;
     served(&flood, &quiet, &leaked).await;
-    flood.says("ClientSecret", "secret-0", "Rotating", "True", "RollingOut").await;
+    flood.wait_condition("ClientSecret", "secret-0", "Rotating", "True", "RollingOut").await;
 }
 
 #[tokio::test]
@@ -155,17 +155,17 @@ async fn a_service_user_that_is_suspended_and_resumed_without_end_delays_no_othe
 #[tokio::test]
 async fn writes_that_are_refused_delay_no_other_tenant() {
     let (flood, quiet, leaked) = tenants("refusals").await;
-    let policy = flood.own("no-secrets");
+    let policy = flood.unique_name("no-secrets");
     refuse_secrets(&flood, &policy).await;
     applications(&flood, 5).await;
     secrets(&flood, 5, &json!({})).await;
     served(&flood, &quiet, &leaked).await;
-    flood.refused("ClientSecret", "secret-0", "DeliveryFailed").await;
+    flood.wait_not_ready("ClientSecret", "secret-0", "DeliveryFailed").await;
     flood.delete("ValidatingAdmissionPolicyBinding", "", &policy).await;
 }
 
 /// From now on there is no new Secret in the namespace.
-async fn refuse_secrets(tenant: &Tenant, policy: &str) {
+async fn refuse_secrets(tenant: &TestNamespace, policy: &str) {
     let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]});
     let validations = json!([{"expression": "false", "message": "no Secrets here"}]);
     let spec = json!({"matchConstraints": {"resourceRules": [rule]}, "validations": validations});
@@ -178,7 +178,7 @@ async fn refuse_secrets(tenant: &Tenant, policy: &str) {
     eventually("the policy is in force", async || {
         let tried = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"generateName": "tried-"}});
         let refusal = tenant.try_create(&tenant.namespace, &tried).await.err().unwrap_or_default();
-        holds(refusal.contains("no Secrets here"), refusal)
+        ensure(refusal.contains("no Secrets here"), refusal)
     })
     .await;
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::http::{self, Connections};
-use crate::harness::{Cluster, Credential, Part, Process, Tenant, eventually, free_port};
+use crate::harness::{Cluster, Credential, Part, Process, TestNamespace, eventually, free_port};
 use attack::{Shape, Target};
 use cgroup::{MemoryGroup, anonymous_memory};
 
@@ -103,8 +103,8 @@ async fn served(flooded: &Flooded, credential: &Credential, ca: &[u8], shape: Sh
 async fn a_replica_with_the_memory_of_the_chart_survives_every_flood_and_serves_everybody_else() {
     let cluster = Cluster::split(1, 1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "floods", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "floods", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let flooded = Flooded::start(&cluster, &credential).await;
     let stranger = Target {

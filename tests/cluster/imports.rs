@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Tenant, client_secret, condition, eventually, holds};
+use crate::harness::{Credential, TestNamespace, client_secret, condition, ensure, eventually};
 
 /// With every character that the two encodings of Basic spell differently.
 const VALUE: &str = "3@rn0i+0y5j%2BB8_n:~/=";
@@ -21,8 +21,8 @@ fn legacy(value: &str, allowed: bool) -> Value {
 
 #[tokio::test]
 async fn an_imported_value_works_in_either_encoding_and_a_change_of_it_at_once() {
-    let tenant = Tenant::new("import").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("import").await;
+    tenant.create_defaults().await;
     tenant.apply(&legacy(VALUE, true)).await;
     tenant.apply(&client_secret("blue", "sync", existing())).await;
     tenant.ready("ClientSecret", "blue").await;
@@ -46,32 +46,32 @@ async fn an_imported_value_works_in_either_encoding_and_a_change_of_it_at_once()
     eventually("it is seen that the value is the same", async || {
         let secret = tenant.get("Secret", "legacy").await;
         let told = tenant.get("ClientSecret", "blue").await["status"]["source"]["resourceVersion"].clone();
-        holds(told == secret["metadata"]["resourceVersion"], &told)
+        ensure(told == secret["metadata"]["resourceVersion"], &told)
     })
     .await;
     assert_eq!(tenant.writes().await.len(), before.len() + 1);
 
     tenant.apply(&legacy("another value of some length", true)).await;
-    tenant.turned_away(&delivered).await;
+    tenant.wait_rejected(&delivered).await;
     let changed = eventually("the new value is delivered", async || {
         let now = tenant.delivered("blue").await;
-        holds(now.key("client-secret") != VALUE, "it is the old one").map(|()| now)
+        ensure(now.key("client-secret") != VALUE, "it is the old one").map(|()| now)
     })
     .await;
     tenant.accepted(&changed).await;
-    tenant.turned_away(&changed.with_secret("a wrong value of some length")).await;
+    tenant.wait_rejected(&changed.with_secret("a wrong value of some length")).await;
 }
 
 #[tokio::test]
 async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_is_put_right() {
-    let tenant = Tenant::new("import-refused").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("import-refused").await;
+    tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", existing())).await;
-    let missing = tenant.refused("ClientSecret", "blue", "ImportNotFound").await;
+    let missing = tenant.wait_not_ready("ClientSecret", "blue", "ImportNotFound").await;
     assert!(missing.contains("spec.source.existing: Secret legacy"), "{missing}");
     tenant.apply(&legacy("short", false)).await;
     tenant.apply(&client_secret("green", "sync", existing())).await;
-    let not_allowed = tenant.refused("ClientSecret", "green", "ImportNotFound").await;
+    let not_allowed = tenant.wait_not_ready("ClientSecret", "green", "ImportNotFound").await;
     assert_eq!(not_allowed, missing, "it does not show which Secrets exist");
     assert!(not_allowed.contains(r#"postern.dev/import: "true""#), "{not_allowed}");
     let companions = async |name: &str| {
@@ -80,46 +80,46 @@ async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_i
     };
     assert_eq!(companions("green").await, companions("blue").await);
     tenant.apply(&legacy("short", true)).await;
-    let message = tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
+    let message = tenant.wait_not_ready("ClientSecret", "green", "ImportValueRefused").await;
     assert!(message.contains("must have 16 to 256 characters"), "{message}");
-    tenant.refused("ClientSecret", "blue", "ImportValueRefused").await;
+    tenant.wait_not_ready("ClientSecret", "blue", "ImportValueRefused").await;
     tenant.apply(&legacy("a value with\ta tab in it", true)).await;
     eventually("a control character is refused", async || {
-        let message = tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
-        holds(message.contains("the value under password of Secret legacy has a control character"), message)
+        let message = tenant.wait_not_ready("ClientSecret", "green", "ImportValueRefused").await;
+        ensure(message.contains("the value under password of Secret legacy has a control character"), message)
     })
     .await;
     tenant.apply(&legacy("pst_of another install", true)).await;
-    let refusal = async || tenant.refused("ClientSecret", "green", "ImportValueRefused").await;
+    let refusal = async || tenant.wait_not_ready("ClientSecret", "green", "ImportValueRefused").await;
     eventually("that is refused, too", async || {
         let message = refusal().await;
-        holds(message.contains("begins with pst_"), message)
+        ensure(message.contains("begins with pst_"), message)
     })
     .await;
     let other_key = json!({"source": {"existing": {"secretName": "legacy", "key": "nothing"}}});
     tenant.apply(&client_secret("green", "sync", other_key)).await;
-    tenant.refused("ClientSecret", "green", "ImportKeyMissing").await;
+    tenant.wait_not_ready("ClientSecret", "green", "ImportKeyMissing").await;
     tenant.apply(&legacy("a value that is long enough", true)).await;
     tenant.ready("ClientSecret", "blue").await;
 }
 
 #[tokio::test]
 async fn one_line_break_at_the_end_of_the_source_is_left_out_and_reported() {
-    let tenant = Tenant::new("import-line-break").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("import-line-break").await;
+    tenant.create_defaults().await;
     tenant.apply(&legacy(&format!("{VALUE}\n"), true)).await;
     tenant.apply(&client_secret("blue", "sync", existing())).await;
     let ready = tenant.ready("ClientSecret", "blue").await;
     assert!(ready["message"].as_str().unwrap().contains("without the line break at its end"), "{ready}");
     let delivered = delivers(&tenant, "blue", VALUE).await;
     tenant.accepted(&delivered).await;
-    tenant.turned_away(&delivered.with_secret(&format!("{VALUE}\n"))).await;
-    tenant.told("blue", "LineBreakIgnored").await;
+    tenant.wait_rejected(&delivered.with_secret(&format!("{VALUE}\n"))).await;
+    tenant.wait_event("blue", "LineBreakIgnored").await;
     // Taken away in the source, it is the same value.
     tenant.apply(&legacy(VALUE, true)).await;
     eventually("nothing is said of it any more", async || {
         let ready = tenant.ready("ClientSecret", "blue").await;
-        holds(!ready["message"].as_str().unwrap().contains("line break"), &ready)
+        ensure(!ready["message"].as_str().unwrap().contains("line break"), &ready)
     })
     .await;
     assert_eq!(tenant.get("ClientSecret", "blue").await["status"]["versions"].as_array().unwrap().len(), 1);
@@ -129,8 +129,8 @@ async fn one_line_break_at_the_end_of_the_source_is_left_out_and_reported() {
 #[tokio::test]
 async fn another_key_of_the_source_is_another_value_and_one_that_was_lost_comes_back() {
     const OTHER: &str = "another value of some length";
-    let tenant = Tenant::new("import-again").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("import-again").await;
+    tenant.create_defaults().await;
     let mut source = legacy(VALUE, true);
     source["stringData"]["other"] = json!(OTHER);
     tenant.apply(&source).await;
@@ -141,23 +141,23 @@ async fn another_key_of_the_source_is_another_value_and_one_that_was_lost_comes_
     let by_other_key = json!({"source": {"existing": {"secretName": "legacy", "key": "other"}}});
     tenant.apply(&client_secret("blue", "sync", by_other_key)).await;
     let second = delivers(&tenant, "blue", OTHER).await;
-    tenant.let_in(&second).await;
-    tenant.turned_away(&first).await;
+    tenant.wait_accepted(&second).await;
+    tenant.wait_rejected(&first).await;
 
     // Without its source the deleted Secret cannot be made again: its value ends.
     tenant.delete("Secret", &tenant.namespace, "legacy").await;
-    tenant.refused("ClientSecret", "blue", "ImportNotFound").await;
+    tenant.wait_not_ready("ClientSecret", "blue", "ImportNotFound").await;
     tenant.delete("Secret", &tenant.namespace, "blue").await;
-    tenant.turned_away(&second).await;
+    tenant.wait_rejected(&second).await;
     tenant.apply(&source).await;
-    tenant.let_in(&delivers(&tenant, "blue", OTHER).await).await;
+    tenant.wait_accepted(&delivers(&tenant, "blue", OTHER).await).await;
     tenant.ready("ClientSecret", "blue").await;
 }
 
 #[tokio::test]
 async fn an_imported_value_may_be_shown_once() {
-    let tenant = Tenant::new("import-once").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("import-once").await;
+    tenant.create_defaults().await;
     tenant.apply(&legacy(VALUE, true)).await;
     let mut once = existing();
     once["delivery"] = json!({"mode": "Once", "ttl": "5s"});
@@ -165,19 +165,19 @@ async fn an_imported_value_may_be_shown_once() {
     let credential = delivers(&tenant, "blue", VALUE).await;
     eventually("it is removed", async || {
         let found = tenant.kubernetes.find("Secret", &tenant.namespace, "blue").await;
-        holds(found.is_none(), "it is there")
+        ensure(found.is_none(), "it is there")
     })
     .await;
-    tenant.says("ClientSecret", "blue", "Delivered", "False", "Removed").await;
-    tenant.let_in(&credential).await;
+    tenant.wait_condition("ClientSecret", "blue", "Delivered", "False", "Removed").await;
+    tenant.wait_accepted(&credential).await;
 }
 
 /// The credential, once it is delivered with this value.
-async fn delivers(tenant: &Tenant, name: &str, value: &str) -> Credential {
+async fn delivers(tenant: &TestNamespace, name: &str, value: &str) -> Credential {
     eventually(format_args!("{name} is delivered"), async || {
         let found = tenant.kubernetes.find("Secret", &tenant.namespace, name).await.ok_or("there is none")?;
         let credential = Credential::delivered_in(&found);
-        holds(credential.key("client-secret") == value, "another value")?;
+        ensure(credential.key("client-secret") == value, "another value")?;
         Ok(credential)
     })
     .await

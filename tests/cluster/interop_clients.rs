@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::harness::{Credential, Tenant, checkout, output};
+use crate::harness::{Credential, TestNamespace, checkout, output};
 
 pub(crate) const AUDIENCE: &str = "https://billing.example.com";
 
@@ -83,15 +83,15 @@ pub(crate) fn command(program: &Path, arguments: &[&str]) -> Command {
 
 /// A client and its credential.
 pub(crate) struct Scene {
-    pub(crate) tenant: Tenant,
+    pub(crate) tenant: TestNamespace,
     pub(crate) credential: Credential,
     pub(crate) subject: Value,
 }
 
 impl Scene {
     pub(crate) async fn set(name: &str) -> Self {
-        let tenant = Tenant::new(name).await;
-        tenant.settle_in().await;
+        let tenant = TestNamespace::new(name).await;
+        tenant.create_defaults().await;
         let credential = tenant.issue("blue").await;
         let subject = tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
         Self { tenant, credential, subject }

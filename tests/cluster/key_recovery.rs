@@ -7,8 +7,8 @@ use postern::crypto::secret::SecretValue;
 use serde_json::json;
 
 use crate::harness::{
-    Cluster, ControlPlane, Credential, OPERATOR_NAMESPACE, Replica, Tenant, application, client_secret, eventually,
-    holds,
+    Cluster, ControlPlane, Credential, OPERATOR_NAMESPACE, Replica, TestNamespace, application, client_secret, ensure,
+    eventually,
 };
 
 const INSTALL_KEY: &str = "postern-install-key";
@@ -47,8 +47,8 @@ async fn without_a_usable_key_a_replica_waits_for_the_backup_and_makes_no_other(
 async fn a_controller_without_keys_keeps_no_other_from_writing() {
     let cluster = Cluster::split(1, 2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "keyless", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "keyless", json!({})).await;
+    tenant.create_defaults().await;
     tenant.issue("blue").await;
     let holder = async || {
         let lease = tenant.kubernetes.get("Lease", OPERATOR_NAMESPACE, "postern").await;
@@ -72,7 +72,7 @@ async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept_by_a_fla
     let kubeconfig = tenant.cluster.operator_kubeconfig(&tenant.cluster.controlplane.address());
     // One that is blocked until its application exists.
     let blocked = tenant.apply(&client_secret("blocked", "later", json!({}))).await;
-    tenant.refused("ClientSecret", "blocked", "ApplicationNotFound").await;
+    tenant.wait_not_ready("ClientSecret", "blocked", "ApplicationNotFound").await;
     stop(replica).await;
     tenant.delete("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await;
     for secret in tenant.list("ClientSecret", "").await {
@@ -84,10 +84,10 @@ async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept_by_a_fla
     tenant.cluster.ready().await;
     tenant.ready("ClientSecret", "blue").await;
     assert_eq!(tenant.delivered("blue").await, credential);
-    tenant.let_in(&credential).await;
+    tenant.wait_accepted(&credential).await;
     eventually("the flag is used up", async || {
         let key = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await;
-        holds(key["metadata"]["annotations"]["postern.dev/recovered-at"].is_string(), &key["metadata"])
+        ensure(key["metadata"]["annotations"]["postern.dev/recovered-at"].is_string(), &key["metadata"])
     })
     .await;
     let current = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await["data"]["current"].clone();
@@ -95,7 +95,7 @@ async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept_by_a_fla
     eventually("the new key proves the value", async || {
         let metadata = tenant.get("Secret", "blue").await["metadata"].clone();
         let mac = metadata["annotations"]["postern.dev/mac"].as_str().unwrap_or_default().to_owned();
-        holds(mac.starts_with(&format!("{current}.")), mac)
+        ensure(mac.starts_with(&format!("{current}.")), mac)
     })
     .await;
 
@@ -121,14 +121,14 @@ async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept_by_a_fla
     tenant.ready("ClientSecret", "blocked").await;
     let new = tenant.delivered("blocked").await;
     assert_ne!(new.key("client-secret"), value.expose_secret());
-    tenant.let_in(&new).await;
-    tenant.turned_away(&new.with_secret(value.expose_secret())).await;
+    tenant.wait_accepted(&new).await;
+    tenant.wait_rejected(&new.with_secret(value.expose_secret())).await;
     eventually("what was changed while the operator was stopped is repaired", async || {
         let now = tenant.delivered("blue").await;
-        holds(now.key("token-uri") == credential.key("token-uri"), "not yet")
+        ensure(now.key("token-uri") == credential.key("token-uri"), "not yet")
     })
     .await;
-    tenant.let_in(&credential).await;
+    tenant.wait_accepted(&credential).await;
     // Without those about the last use, which a replica reports when it stops.
     let of_secrets = async || {
         let writes = tenant.writes().await;
@@ -174,11 +174,11 @@ fn base64_text(text: &str) -> String {
     String::from_utf8(base64::engine::general_purpose::STANDARD.decode(text).unwrap()).unwrap()
 }
 
-async fn settled(name: &str) -> (Tenant, Credential) {
-    let cluster = Cluster::own(1);
+async fn settled(name: &str) -> (TestNamespace, Credential) {
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster, name, json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster, name, json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     (tenant, credential)
 }
@@ -190,7 +190,7 @@ struct Backup<'t> {
 }
 
 impl<'t> Backup<'t> {
-    fn of(tenant: &'t Tenant, name: &str) -> Self {
+    fn of(tenant: &'t TestNamespace, name: &str) -> Self {
         let controlplane = &tenant.cluster.controlplane;
         let arguments = ["get", "secret", name, "--namespace", OPERATOR_NAMESPACE, "--output", "yaml"];
         let file = controlplane.scratch().join(format!("{name}.yaml"));
@@ -204,7 +204,7 @@ impl<'t> Backup<'t> {
 }
 
 /// Starts the replica again, which then says what is wrong and is not ready.
-async fn waits_for_keys(tenant: &Tenant, secret: &str, problem: &str) {
+async fn waits_for_keys(tenant: &TestNamespace, secret: &str, problem: &str) {
     let replica = &tenant.cluster.replicas[0];
     replica.process().terminate();
     replica.process().ended().await;
@@ -217,7 +217,7 @@ async fn waits_for_keys(tenant: &Tenant, secret: &str, problem: &str) {
                 && event["regarding"]["name"] == secret
                 && event["note"].as_str().is_some_and(|note| note.contains(problem))
         });
-        holds(told, format_args!("{events:#?}"))
+        ensure(told, format_args!("{events:#?}"))
     })
     .await;
     let ready = eventually("it answers", async || replica.probe("readyz").await).await;

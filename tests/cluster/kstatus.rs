@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, application, client_secret, service_user};
+use crate::harness::{TestNamespace, application, client_secret, service_user};
 
 #[tokio::test]
 async fn what_is_switched_off_as_its_spec_asks_is_installed_for_helm() {
-    let tenant = Tenant::new("kstatus").await;
-    tenant.settle_in().await;
-    let mut user = service_user("off", &[&tenant.own("readers")]);
+    let tenant = TestNamespace::new("kstatus").await;
+    tenant.create_defaults().await;
+    let mut user = service_user("off", &[&tenant.unique_name("readers")]);
     user["spec"]["suspend"] = json!(true);
     installs(
         &tenant,
@@ -29,9 +29,9 @@ async fn what_is_switched_off_as_its_spec_asks_is_installed_for_helm() {
 }
 
 /// `helm install --wait` succeeds with a chart of these objects.
-fn installs(tenant: &Tenant, objects: &[Value]) {
+fn installs(tenant: &TestNamespace, objects: &[Value]) {
     let controlplane = &tenant.cluster.controlplane;
-    let chart = controlplane.scratch().join(tenant.own("chart"));
+    let chart = controlplane.scratch().join(tenant.unique_name("chart"));
     std::fs::create_dir_all(chart.join("templates")).unwrap();
     let description = json!({"apiVersion": "v2", "name": "clients", "version": "1.0.0"});
     std::fs::write(chart.join("Chart.yaml"), description.to_string()).unwrap();

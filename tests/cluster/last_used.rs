@@ -3,20 +3,20 @@
 use serde_json::{Value, json};
 
 use crate::explain::{BILLING, explained};
-use crate::harness::{Cluster, OPERATOR_NAMESPACE, Tenant, client_secret, eventually, holds};
+use crate::harness::{Cluster, OPERATOR_NAMESPACE, TestNamespace, client_secret, ensure, eventually};
 
 #[tokio::test]
 async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_silent() {
-    let cluster = Cluster::own_with(2, &["--last-use-interval", "1s"]);
+    let cluster = Cluster::dedicated_with(2, &["--last-use-interval", "1s"]);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "usage", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "usage", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     assert_eq!(last_use(&tenant).await, Value::Null);
     tenant.accepted(&credential).await;
     let first = eventually("the use is told", async || {
         let told = last_use(&tenant).await;
-        holds(told.is_string(), &told).map(|()| told)
+        ensure(told.is_string(), &told).map(|()| told)
     })
     .await;
     let callers = explained(&tenant, &["audience", BILLING, "--namespace", &tenant.namespace, "--output", "json"]);
@@ -26,7 +26,7 @@ async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_
         let name = format!("endpoint-{}-0", replica.name);
         eventually("each replica tells its own", async || {
             let state = tenant.kubernetes.find("EndpointState", OPERATOR_NAMESPACE, &name).await.unwrap_or_default();
-            holds(state["spec"]["uses"][0]["name"] == "blue", &state)
+            ensure(state["spec"]["uses"][0]["name"] == "blue", &state)
         })
         .await;
     }
@@ -57,45 +57,45 @@ async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_
     cluster.start().await;
     let second = eventually("the later use is told", async || {
         let told = last_use(&tenant).await;
-        holds(told.as_str() > first.as_str(), &told).map(|()| told)
+        ensure(told.as_str() > first.as_str(), &told).map(|()| told)
     })
     .await;
 
     // So is what was used just before its revocation.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    tenant.let_in(&credential).await;
+    tenant.wait_accepted(&credential).await;
     tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
     tenant.switched_off("ClientSecret", "blue", "Revoked", "Revoked").await;
     eventually("the last use is told", async || {
         let told = last_use(&tenant).await;
-        holds(told.as_str() > second.as_str(), &told)
+        ensure(told.as_str() > second.as_str(), &told)
     })
     .await;
 }
 
 #[tokio::test]
 async fn an_old_value_that_nobody_uses_any_more_is_retired_before_its_overlap_ends() {
-    let cluster = Cluster::own_with(2, &["--last-use-interval", "1s"]);
+    let cluster = Cluster::dedicated_with(2, &["--last-use-interval", "1s"]);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "quiet", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "quiet", json!({})).await;
+    tenant.create_defaults().await;
     let rotation = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "1h", "quietPeriod": "4s"}});
     tenant.apply(&client_secret("blue", "sync", rotation("a"))).await;
     tenant.ready("ClientSecret", "blue").await;
     let old = tenant.delivered("blue").await;
     tenant.apply(&client_secret("blue", "sync", rotation("b"))).await;
-    tenant.says("ClientSecret", "blue", "Rotating", "True", "Quiet").await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "Quiet").await;
     tenant.accepted(&old).await;
     // In use by one of the replicas: it lives on, well beyond the quiet period and the time of a report.
     for _ in 0..20 {
         old.ask(&tenant.connections, &cluster.replicas[1].url, &[]).await.unwrap().claims().unwrap();
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
-    tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
-    tenant.turned_away(&old).await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
+    tenant.wait_rejected(&old).await;
     tenant.accepted(&tenant.delivered("blue").await).await;
 }
 
-async fn last_use(tenant: &Tenant) -> Value {
+async fn last_use(tenant: &TestNamespace) -> Value {
     tenant.get("ClientSecret", "blue").await["status"]["lastUsedAt"].clone()
 }

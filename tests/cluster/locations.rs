@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Tenant, access_group, application, client_secret, eventually, holds, object};
+use crate::harness::{Cluster, TestNamespace, access_group, application, client_secret, ensure, eventually, object};
 
 #[tokio::test]
 async fn a_service_user_without_a_location_follows_its_namespace() {
     let placed = json!({"annotations": {"postern.dev/location": "/emea/billing"}});
-    let tenant = Tenant::on(Cluster::of_the_run(), "placed", placed).await;
-    let group = tenant.own("readers");
+    let tenant = TestNamespace::on(Cluster::of_the_run(), "placed", placed).await;
+    let group = tenant.unique_name("readers");
     tenant.apply(&access_group(&group, json!({}))).await;
     tenant.apply(&object("ServiceUser", "sync", json!({"groups": [group]}))).await;
     tenant.apply(&application("sync", "sync", json!({}))).await;
@@ -25,13 +25,13 @@ async fn a_service_user_without_a_location_follows_its_namespace() {
     let moved = json!({"metadata": {"annotations": {"postern.dev/location": null}}});
     tenant.merge("Namespace", "", &tenant.namespace, moved).await.unwrap();
     acts_at(&tenant, "/").await;
-    tenant.refused("ServiceUser", "sync", "GroupsNotResolved").await;
+    tenant.wait_not_ready("ServiceUser", "sync", "GroupsNotResolved").await;
 }
 
-async fn acts_at(tenant: &Tenant, location: &str) {
+async fn acts_at(tenant: &TestNamespace, location: &str) {
     eventually(format_args!("it is at {location}"), async || {
         let user: Value = tenant.get("ServiceUser", "sync").await;
-        holds(user["status"]["location"] == location && user["spec"]["location"].is_null(), &user["status"])
+        ensure(user["status"]["location"] == location && user["spec"]["location"].is_null(), &user["status"])
     })
     .await;
 }

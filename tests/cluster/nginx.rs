@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use crate::harness::http::{self, Answer};
 use crate::harness::{
-    Process, Tenant, application, checkout, client_secret, eventually, example, free_port, holds, output, start_api,
+    Process, TestNamespace, application, checkout, client_secret, ensure, eventually, example, free_port, output,
+    start_api,
 };
 
 const READ: &str = "invoices:read";
@@ -83,7 +84,7 @@ async fn a_secret_passes_only_if_it_is_for_apis_and_a_token_until_its_client_is_
     tenant.apply(&application("sync", "sync", json!({"suspend": true}))).await;
     eventually("the token that is out is refused", async || {
         let answer = scene.ask("127.0.0.1", Method::GET, &token).await;
-        holds(answer.status == 401, answer.status)
+        ensure(answer.status == 401, answer.status)
     })
     .await;
 }
@@ -99,13 +100,13 @@ async fn a_secret_passes_from_its_networks_as_nginx_says() {
         let answer = scene.ask(address, Method::GET, &credential.authorization()).await;
         assert_eq!(answer.status, status, "{address}");
     }
-    tenant.turned_away(&credential).await;
+    tenant.wait_rejected(&credential).await;
 }
 
 #[tokio::test]
 async fn nothing_passes_when_nginx_cannot_trust_whom_it_asks() {
-    let tenant = Tenant::new("nginx-ca").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("nginx-ca").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let another_ca = tenant.cluster.controlplane.ca();
     let scene = Scene::before(tenant, &another_ca).await;
@@ -114,7 +115,7 @@ async fn nothing_passes_when_nginx_cannot_trust_whom_it_asks() {
 
 /// nginx, and the API behind it.
 struct Scene {
-    tenant: Tenant,
+    tenant: TestNamespace,
     url: String,
     _nginx: Process,
     _folder: TempDir,
@@ -122,14 +123,14 @@ struct Scene {
 
 impl Scene {
     async fn set(name: &str) -> Self {
-        let tenant = Tenant::new(name).await;
-        tenant.settle_in().await;
+        let tenant = TestNamespace::new(name).await;
+        tenant.create_defaults().await;
         let ca = tenant.cluster.ca_file();
         Self::before(tenant, &ca).await
     }
 
     /// nginx trusts whom this CA vouches for.
-    async fn before(tenant: Tenant, ca: &Path) -> Self {
+    async fn before(tenant: TestNamespace, ca: &Path) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         // Not the issuer: every replica decides.
         let replica = tenant.cluster.replicas[1].url.strip_prefix("https://").expect("https");

@@ -3,14 +3,14 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Cluster, Entry, Tenant, application, checkout, client_secret, eventually, holds, http};
+use crate::harness::{Cluster, Entry, TestNamespace, application, checkout, client_secret, ensure, eventually, http};
 
 #[tokio::test]
 async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_is_back() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::dedicated(2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "outage", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "outage", json!({})).await;
+    tenant.create_defaults().await;
     let (blue, green) = (tenant.issue("blue").await, tenant.issue("green").await);
     // A replica that has not heard of it yet could not catch up any more.
     tenant.accepted(&blue).await;
@@ -20,7 +20,7 @@ async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_
         eventually(format_args!("{} has noticed", replica.name), async || {
             tenant.accepted_at_once(&blue).await;
             let age = read_model_age(&replica.metrics().await);
-            holds(age > 1.0, age)
+            ensure(age > 1.0, age)
         })
         .await;
     }
@@ -34,7 +34,7 @@ async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_
     cluster.controlplane.component("start", "kube-apiserver");
     tenant.accepted_at_once(&blue).await;
     tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
-    tenant.turned_away(&blue).await;
+    tenant.wait_rejected(&blue).await;
     tenant.accepted(&green).await;
     let red = tenant.issue("red").await;
     tenant.accepted(&red).await;
@@ -48,15 +48,15 @@ fn read_model_age(metrics: &str) -> f64 {
 
 #[tokio::test]
 async fn when_a_backup_is_restored_nothing_is_answered_from_what_never_happened() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "restored", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "restored", json!({})).await;
+    tenant.create_defaults().await;
     let (blue, green) = (tenant.issue("blue").await, tenant.issue("green").await);
     cluster.controlplane.back_up();
     tenant.accepted(&blue).await;
     tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
-    tenant.turned_away(&blue).await;
+    tenant.wait_rejected(&blue).await;
     cluster.controlplane.restore();
     let replica = &cluster.replicas[0];
     eventually("it says that it cannot tell", async || {
@@ -64,7 +64,7 @@ async fn when_a_backup_is_restored_nothing_is_answered_from_what_never_happened(
         let answers: Vec<_> = futures::future::try_join_all(answers).await?;
         assert_ne!(answers[0].status, StatusCode::OK, "it has known that the secret is revoked");
         let all = answers.iter().all(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
-        holds(all, format_args!("{answers:?}"))
+        ensure(all, format_args!("{answers:?}"))
     })
     .await;
     replica.process().terminate();
@@ -76,44 +76,44 @@ async fn when_a_backup_is_restored_nothing_is_answered_from_what_never_happened(
 
 #[tokio::test]
 async fn an_operator_that_starts_before_the_api_server_waits_for_it() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.controlplane.component("stop", "kube-apiserver");
     let replica = &cluster.replicas[0];
     cluster.launch(replica);
     eventually("it lives and is not ready", async || {
         let (live, ready) = (replica.probe("livez").await?, replica.probe("readyz").await?);
-        holds(live == StatusCode::OK && ready == StatusCode::SERVICE_UNAVAILABLE, format_args!("{live} {ready}"))
+        ensure(live == StatusCode::OK && ready == StatusCode::SERVICE_UNAVAILABLE, format_args!("{live} {ready}"))
     })
     .await;
     cluster.controlplane.component("start", "kube-apiserver");
     cluster.ready().await;
-    let tenant = Tenant::on(cluster.clone(), "early", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "early", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     tenant.accepted(&credential).await;
 }
 
 #[tokio::test]
 async fn a_restart_writes_nothing_and_what_was_issued_still_works() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::dedicated(2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "restart", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "restart", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     // Objects that are refused are settled, too.
     tenant.apply(&client_secret("astray", "nowhere", json!({}))).await;
-    tenant.refused("ClientSecret", "astray", "ApplicationNotFound").await;
+    tenant.wait_not_ready("ClientSecret", "astray", "ApplicationNotFound").await;
     tenant.apply(&application("orphan", "nobody", json!({}))).await;
-    tenant.refused("Application", "orphan", "ServiceUserNotFound").await;
+    tenant.wait_not_ready("Application", "orphan", "ServiceUserNotFound").await;
     // Events are written one after the other, behind the work.
     for (name, reason) in [("blue", "Issued"), ("astray", "ApplicationNotFound"), ("orphan", "ServiceUserNotFound")] {
-        tenant.told(name, reason).await;
+        tenant.wait_event(name, reason).await;
     }
     tenant.settled().await;
     // Members are counted at leisure.
     eventually("the group counts its member", async || {
-        let status = tenant.kubernetes.get("AccessGroup", "", &tenant.own("readers")).await["status"].clone();
-        holds(status["members"] == 1, &status)
+        let status = tenant.kubernetes.get("AccessGroup", "", &tenant.unique_name("readers")).await["status"].clone();
+        ensure(status["members"] == 1, &status)
     })
     .await;
     let before = cluster.audit.writes().len();
@@ -146,8 +146,8 @@ fn is_of_a_restart(write: &Entry) -> bool {
 async fn the_other_controller_takes_over_when_the_one_that_writes_is_killed() {
     let cluster = Cluster::split(1, 2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "takeover", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "takeover", json!({})).await;
+    tenant.create_defaults().await;
     let leader = cluster.leader().await;
     leader.process().kill();
     tenant.apply(&client_secret("blue", "sync", json!({}))).await;
@@ -158,10 +158,10 @@ async fn the_other_controller_takes_over_when_the_one_that_writes_is_killed() {
 
 #[tokio::test]
 async fn at_sigterm_a_replica_is_first_not_ready_then_finishes_what_it_began_and_ends_with_0() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "sigterm", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "sigterm", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let replica = &cluster.replicas[0];
     let process = replica.process();
@@ -187,10 +187,10 @@ async fn at_sigterm_a_replica_is_first_not_ready_then_finishes_what_it_began_and
 
 #[tokio::test]
 async fn a_request_that_is_slow_to_arrive_is_answered_after_sigterm() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "slow", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "slow", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let replica = &cluster.replicas[0];
     let (body, form) = http::slow_body();
@@ -202,7 +202,7 @@ async fn a_request_that_is_slow_to_arrive_is_answered_after_sigterm() {
     // The rest is sent only after new connections are refused.
     eventually("it accepts no more connections", async || {
         let refused = credential.ask(&cluster.connections(), &replica.url, &[]).await;
-        holds(refused.is_err(), format_args!("{refused:?}"))
+        ensure(refused.is_err(), format_args!("{refused:?}"))
     })
     .await;
     assert!(process.exit_status().is_none(), "it did not wait for the request");

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, User, access_group};
+use crate::harness::{TestNamespace, User, access_group};
 
 const EDITOR: &str = "postern-accessgroup-editor";
 
 /// Users who may write every AccessGroup, and own nothing.
-async fn editors(tenant: &Tenant) -> [User<'_>; 2] {
+async fn editors(tenant: &TestNamespace) -> [User<'_>; 2] {
     let right = ("create", "postern.dev", "accessgroups");
     let [person, account] = User::of_both_sorts(tenant, "owner").await;
     [person.with_role_everywhere(EDITOR, right).await, account.with_role_everywhere(EDITOR, right).await]
@@ -15,15 +15,15 @@ async fn editors(tenant: &Tenant) -> [User<'_>; 2] {
 
 #[tokio::test]
 async fn a_new_group_needs_the_owner_of_each_audience_of_introspection_and_of_the_role() {
-    let tenant = Tenant::new("owned").await;
+    let tenant = TestNamespace::new("owned").await;
     for user in editors(&tenant).await {
         let [billing, ledger, role] =
-            ["billing", "ledger", "reader"].map(|name| tenant.own(&format!("{}/{name}", user.name)));
+            ["billing", "ledger", "reader"].map(|name| tenant.unique_name(&format!("{}/{name}", user.name)));
         let permissions = json!([
             {"audience": billing, "scopes": ["read", "introspect"]},
             {"audience": ledger, "scopes": ["read"]},
         ]);
-        let group = access_group(&tenant.own("group"), json!({"role": role, "permissions": permissions}));
+        let group = access_group(&tenant.unique_name("group"), json!({"role": role, "permissions": permissions}));
         user.may("grant", "postern.dev", "roles", &["another", &role]).await;
         user.may("introspect", "postern.dev", "audiences", &[&billing]).await;
         for answer in [user.try_create("", &group).await, user.try_apply("", &group).await] {
@@ -41,17 +41,17 @@ async fn a_new_group_needs_the_owner_of_each_audience_of_introspection_and_of_th
         lacks(user.try_create("", &group).await, "grant", &role);
         user.may("grant", "postern.dev", "roles", &[]).await;
         user.create("", &group).await.expect("what they own");
-        user.delete("AccessGroup", "", &tenant.own("group")).await;
+        user.delete("AccessGroup", "", &tenant.unique_name("group")).await;
     }
 }
 
 /// The attack: the owner of one API widens a group, which service users already have, to another API.
 #[tokio::test]
 async fn who_may_write_groups_cannot_widen_one_beyond_what_they_own() {
-    let tenant = Tenant::new("widened").await;
-    let (own, other) = (tenant.own("own"), tenant.own("other"));
-    let (role, other_role) = (tenant.own("role"), tenant.own("other-role"));
-    let name = tenant.own("group");
+    let tenant = TestNamespace::new("widened").await;
+    let (own, other) = (tenant.unique_name("own"), tenant.unique_name("other"));
+    let (role, other_role) = (tenant.unique_name("role"), tenant.unique_name("other-role"));
+    let name = tenant.unique_name("group");
     let permits = |own_scopes: &[&str], other_scopes: &[&str]| {
         let all = [(&own, own_scopes), (&other, other_scopes)];
         let some = all.iter().filter(|(_, scopes)| !scopes.is_empty());
@@ -64,7 +64,7 @@ async fn who_may_write_groups_cannot_widen_one_beyond_what_they_own() {
         user.may("permit", "postern.dev", "audiences", &[&own]).await;
         user.may("introspect", "postern.dev", "audiences", &[&own]).await;
         let change = async |spec: Value| user.merge("AccessGroup", "", &name, json!({"spec": spec})).await;
-        let third = tenant.own("third");
+        let third = tenant.unique_name("third");
         let mut with_third = permits(&["read"], &["read"]);
         with_third.as_array_mut().unwrap().push(json!({"audience": third, "scopes": ["read"]}));
         let refused = [
@@ -94,10 +94,10 @@ async fn who_may_write_groups_cannot_widen_one_beyond_what_they_own() {
 
 #[tokio::test]
 async fn what_a_group_has_may_stay_move_and_go_without_any_of_the_verbs() {
-    let tenant = Tenant::new("narrowing").await;
-    let name = tenant.own("group");
+    let tenant = TestNamespace::new("narrowing").await;
+    let name = tenant.unique_name("group");
     for user in editors(&tenant).await {
-        let (one, two) = (tenant.own("one"), tenant.own("two"));
+        let (one, two) = (tenant.unique_name("one"), tenant.unique_name("two"));
         let permissions = json!([
             {"audience": one, "scopes": ["read", "introspect", "write"]},
             {"audience": two, "scopes": ["read", "write"]},
@@ -133,7 +133,7 @@ async fn what_a_group_has_may_stay_move_and_go_without_any_of_the_verbs() {
 
 #[tokio::test]
 async fn every_one_of_the_most_audiences_that_a_group_can_have_is_checked() {
-    let tenant = Tenant::new("most-audiences").await;
+    let tenant = TestNamespace::new("most-audiences").await;
     // As many and as long as they may be: the API server ends a policy that takes it too long.
     let audiences: Vec<String> = (0..64).map(|number| format!("{number:02}{}", "a".repeat(254))).collect();
     let audiences: Vec<&str> = audiences.iter().map(String::as_str).collect();
@@ -142,7 +142,7 @@ async fn every_one_of_the_most_audiences_that_a_group_can_have_is_checked() {
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).chain(further.iter().copied()).collect();
         let permission = |audience: &&str| json!({"audience": audience, "scopes": scopes});
         let permissions: Vec<Value> = audiences.iter().map(permission).collect();
-        access_group(&tenant.own("group"), json!({"permissions": permissions}))
+        access_group(&tenant.unique_name("group"), json!({"permissions": permissions}))
     };
     let new = group(&["introspect"]);
     // At the edges of the parts in which they are checked.

@@ -3,10 +3,10 @@
 use postern::crypto::secret::SecretValue;
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Tenant, client_secret, eventually, holds};
+use crate::harness::{Credential, TestNamespace, client_secret, ensure, eventually};
 
 /// Owner references to another object, which exists: what has only owners that are gone is deleted by Kubernetes.
-async fn of_somebody(tenant: &Tenant, controller: bool) -> Value {
+async fn of_somebody(tenant: &TestNamespace, controller: bool) -> Value {
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "somebody"}});
     let uid = tenant.apply(&map).await["metadata"]["uid"].clone();
     json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "somebody", "uid": uid, "controller": controller}])
@@ -14,8 +14,8 @@ async fn of_somebody(tenant: &Tenant, controller: bool) -> Value {
 
 #[tokio::test]
 async fn a_secret_that_loses_its_metadata_gets_it_back_and_its_value_stays_valid() {
-    let tenant = Tenant::new("owner-lost").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("owner-lost").await;
+    tenant.create_defaults().await;
     let no_labels = json!({"app.kubernetes.io/managed-by": null, "postern.dev/component": null});
     let edits = [
         ("removed", json!({"ownerReferences": null})),
@@ -43,7 +43,7 @@ async fn a_secret_that_loses_its_metadata_gets_it_back_and_its_value_stays_valid
     for (name, _, credential, before) in &issued {
         if ["labels-too", "version-too"].contains(name) {
             // The policy of the chart lets the operator change no Secret that it cannot recognise.
-            tenant.says("ClientSecret", name, "Delivered", "False", "DeliveryFailed").await;
+            tenant.wait_condition("ClientSecret", name, "Delivered", "False", "DeliveryFailed").await;
         } else {
             eventually(format_args!("{name}: the metadata is back"), async || {
                 let now = tenant.get("Secret", name).await["metadata"].clone();
@@ -53,7 +53,7 @@ async fn a_secret_that_loses_its_metadata_gets_it_back_and_its_value_stays_valid
                     controllers.eq(ours["ownerReferences"].as_array().unwrap())
                 });
                 let same = |field: &str| now[field] == ours[field];
-                holds(is_owned && same("labels") && same("annotations"), format_args!("{now:#}"))
+                ensure(is_owned && same("labels") && same("annotations"), format_args!("{now:#}"))
             })
             .await;
         }
@@ -67,7 +67,7 @@ async fn a_secret_that_loses_its_metadata_gets_it_back_and_its_value_stays_valid
     // Deleted, each of them is a leak that is dealt with.
     for (name, _, credential, before) in &issued {
         tenant.delete("Secret", &tenant.namespace, name).await;
-        tenant.turned_away(credential).await;
+        tenant.wait_rejected(credential).await;
         tenant.ready("ClientSecret", name).await;
         let after = tenant.get("ClientSecret", name).await["status"]["secretUID"].clone();
         assert_ne!(after, before["metadata"]["uid"], "{name}");
@@ -86,8 +86,8 @@ fn orphan(model: &Value, name: &str, value: &str) -> Value {
 
 #[tokio::test]
 async fn an_orphan_of_posterns_own_is_taken_over_with_a_new_value_and_with_its_own_if_that_is_proven() {
-    let tenant = Tenant::new("orphan").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("orphan").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("model").await;
     let model = tenant.get("Secret", "model").await;
     // What a restore brings back before the ClientSecret, and what a user who may create Secrets chooses.
@@ -100,11 +100,11 @@ async fn an_orphan_of_posterns_own_is_taken_over_with_a_new_value_and_with_its_o
         let delivered = tenant.delivered(name).await;
         assert_ne!(delivered.key("client-secret"), value, "{name}: it was adopted");
         tenant.accepted(&delivered).await;
-        tenant.told(name, "ValueNotVerified").await;
+        tenant.wait_event(name, "ValueNotVerified").await;
         let owners = tenant.get("Secret", name).await["metadata"]["ownerReferences"].clone();
         assert_eq!((&owners[0]["name"], &owners[0]["controller"]), (&json!(name), &json!(true)), "{owners}");
     }
-    tenant.turned_away(&credential.with_secret(&chosen)).await;
+    tenant.wait_rejected(&credential.with_secret(&chosen)).await;
     tenant.accepted(&credential).await;
 
     // The ClientSecret forgot it, too: only the MAC proves that the value is one that was delivered for it.
@@ -114,7 +114,7 @@ async fn an_orphan_of_posterns_own_is_taken_over_with_a_new_value_and_with_its_o
     tenant.kubernetes.merge_status("ClientSecret", &tenant.namespace, "model", forgotten).await.unwrap();
     eventually("the value is adopted", async || {
         let status = tenant.get("ClientSecret", "model").await["status"].clone();
-        holds(status["secretUID"] == model["metadata"]["uid"], status)
+        ensure(status["secretUID"] == model["metadata"]["uid"], status)
     })
     .await;
     tenant.ready("ClientSecret", "model").await;
@@ -124,8 +124,8 @@ async fn an_orphan_of_posterns_own_is_taken_over_with_a_new_value_and_with_its_o
 
 #[tokio::test]
 async fn a_secret_without_all_marks_or_with_another_controller_is_never_touched() {
-    let tenant = Tenant::new("foreign").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("foreign").await;
+    tenant.create_defaults().await;
     tenant.issue("model").await;
     let model = tenant.get("Secret", "model").await;
     let full = orphan(&model, "x", "foreign");
@@ -151,7 +151,7 @@ async fn a_secret_without_all_marks_or_with_another_controller_is_never_touched(
         tenant.apply(&client_secret(name, "sync", json!({}))).await;
     }
     for (name, _) in &before {
-        let message = tenant.refused("ClientSecret", name, "SecretNameConflict").await;
+        let message = tenant.wait_not_ready("ClientSecret", name, "SecretNameConflict").await;
         assert!(message.contains(&format!("Secret {name}")) && message.contains("left alone"), "{message}");
         // Its owner may edit it: that is not Postern's to repair.
         tenant.merge("Secret", &tenant.namespace, name, json!({"stringData": {"a": "b"}})).await.unwrap();
@@ -171,8 +171,8 @@ async fn a_secret_without_all_marks_or_with_another_controller_is_never_touched(
 
 #[tokio::test]
 async fn a_younger_client_secret_takes_over_no_secret_of_an_older_one() {
-    let tenant = Tenant::new("younger").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("younger").await;
+    tenant.create_defaults().await;
     let delivery = json!({"delivery": {"secretName": "oauth"}});
     tenant.apply(&client_secret("older", "sync", delivery.clone())).await;
     tenant.ready("ClientSecret", "older").await;
@@ -180,14 +180,14 @@ async fn a_younger_client_secret_takes_over_no_secret_of_an_older_one() {
     let older = tenant.get("ClientSecret", "older").await;
     tenant.later_than(&older).await;
     tenant.apply(&client_secret("younger", "sync", delivery)).await;
-    tenant.refused("ClientSecret", "younger", "SecretNameConflict").await;
+    tenant.wait_not_ready("ClientSecret", "younger", "SecretNameConflict").await;
     let disowned = json!({"metadata": {"ownerReferences": null}});
     tenant.merge("Secret", &tenant.namespace, "oauth", disowned).await.unwrap();
     eventually("the older one has it back", async || {
         let owners = tenant.get("Secret", "oauth").await["metadata"]["ownerReferences"].clone();
-        holds(owners[0]["uid"] == older["metadata"]["uid"], owners)
+        ensure(owners[0]["uid"] == older["metadata"]["uid"], owners)
     })
     .await;
-    tenant.refused("ClientSecret", "younger", "SecretNameConflict").await;
+    tenant.wait_not_ready("ClientSecret", "younger", "SecretNameConflict").await;
     tenant.accepted(&credential).await;
 }

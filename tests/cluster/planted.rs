@@ -3,7 +3,7 @@
 use postern::crypto::secret::SecretValue;
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Tenant, User, application, client_secret, eventually, holds};
+use crate::harness::{Credential, TestNamespace, User, application, client_secret, ensure, eventually};
 
 /// A Secret as Postern would deliver it to the ClientSecret `name`: only the value, and what proves it, are of the attacker.
 fn planted(name: &str, owner: &Value, annotations: &Value, data: &Value) -> Value {
@@ -37,8 +37,8 @@ fn base64(text: &str) -> String {
 
 #[tokio::test]
 async fn with_create_secrets_alone_nobody_plants_a_value_before_one_is_issued() {
-    let tenant = Tenant::new("planted").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("planted").await;
+    tenant.create_defaults().await;
     let mallory = User::person(&tenant, "mallory").await;
     mallory.may("create", "", "secrets", &[]).await;
     tenant.issue("model").await;
@@ -66,22 +66,22 @@ async fn with_create_secrets_alone_nobody_plants_a_value_before_one_is_issued() 
         let secret = tenant.get("Secret", name).await;
         assert_ne!(secret["data"]["client-secret"], data["client-secret"], "{name}: it was adopted");
         tenant.accepted(&delivered).await;
-        tenant.turned_away(&delivered.with_secret(value.expose_secret())).await;
+        tenant.wait_rejected(&delivered.with_secret(value.expose_secret())).await;
         let status = tenant.get("ClientSecret", name).await["status"].clone();
         assert_ne!(status["versions"][0]["id"], id.to_string(), "{name}");
         assert!(status["expiresAt"].as_str().unwrap() < "2098", "{name}: {status}");
-        tenant.told(name, "ValueNotVerified").await;
+        tenant.wait_event(name, "ValueNotVerified").await;
     }
     // The real value is accepted where it belongs, and nowhere else.
     tenant.accepted(&tenant.delivered("model").await).await;
     let moved = tenant.delivered("model").await.key("client-secret").to_owned();
-    tenant.turned_away(&tenant.delivered("d").await.with_secret(&moved)).await;
+    tenant.wait_rejected(&tenant.delivered("d").await.with_secret(&moved)).await;
 }
 
 #[tokio::test]
 async fn a_secret_that_is_deleted_and_made_again_from_a_copy_has_ended_all_the_same() {
-    let tenant = Tenant::new("copy").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("copy").await;
+    tenant.create_defaults().await;
     let leaked = tenant.issue("blue").await;
     let copy = tenant.get("Secret", "blue").await;
     let owner = tenant.get("ClientSecret", "blue").await;
@@ -95,18 +95,18 @@ async fn a_secret_that_is_deleted_and_made_again_from_a_copy_has_ended_all_the_s
     }
     let new = eventually("the Secret holds another value", async || {
         let now = tenant.delivered("blue").await;
-        holds(now.key("client-secret") != leaked.key("client-secret"), "it holds the leaked one").map(|()| now)
+        ensure(now.key("client-secret") != leaked.key("client-secret"), "it holds the leaked one").map(|()| now)
     })
     .await;
-    tenant.turned_away(&leaked).await;
+    tenant.wait_rejected(&leaked).await;
     tenant.ready("ClientSecret", "blue").await;
     tenant.accepted(&new).await;
 }
 
 #[tokio::test]
 async fn a_value_between_deletion_and_delivery_is_overwritten() {
-    let tenant = Tenant::new("between").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("between").await;
+    tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
     let owner = tenant.get("ClientSecret", "blue").await;
     let model = tenant.get("Secret", "blue").await;
@@ -118,14 +118,14 @@ async fn a_value_between_deletion_and_delivery_is_overwritten() {
         .kubernetes
         .create(&tenant.namespace, &planted("blue", &owner, &model["metadata"]["annotations"], &data))
         .await;
-    tenant.turned_away(&old).await;
+    tenant.wait_rejected(&old).await;
     tenant.ready("ClientSecret", "blue").await;
     let new = eventually("a value that works is delivered", async || {
         let now: Credential = tenant.delivered("blue").await;
         let planted = now.key("client-secret") == value.expose_secret();
-        holds(!planted && now.key("client-secret") != old.key("client-secret"), "another value").map(|()| now)
+        ensure(!planted && now.key("client-secret") != old.key("client-secret"), "another value").map(|()| now)
     })
     .await;
-    tenant.let_in(&new).await;
-    tenant.turned_away(&new.with_secret(value.expose_secret())).await;
+    tenant.wait_accepted(&new).await;
+    tenant.wait_rejected(&new.with_secret(value.expose_secret())).await;
 }

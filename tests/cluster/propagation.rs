@@ -8,37 +8,37 @@ use postern::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Credential, OPERATOR_NAMESPACE, Proxy, Tenant, access_group, application, client_secret, condition,
-    eventually, holds, object, service_user,
+    Cluster, Credential, OPERATOR_NAMESPACE, Proxy, TestNamespace, access_group, application, client_secret, condition,
+    ensure, eventually, object, service_user,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_new_and_says_when_it_cannot_tell() {
     let cluster = Cluster::split(2, 1);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
-    let tenant = Tenant::on(cluster.clone(), "frozen", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "frozen", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
-    tenant.apply(&service_user("other", &[&tenant.own("readers")])).await;
+    tenant.apply(&service_user("other", &[&tenant.unique_name("readers")])).await;
     tenant.ready("ServiceUser", "other").await;
-    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    tenant.wait_condition("Application", "sync", "Propagated", "True", "Served").await;
     let (old, new) = (subject(&tenant, "sync").await, subject(&tenant, "other").await);
     let before = tenant.token(&credential, 0).await;
-    tenant.all_say(&credential, &before, true).await;
+    tenant.wait_active(&credential, &before, true).await;
     let load = Load::start(&tenant, &credential);
 
     proxy.freeze(true);
     tenant.apply(&application("sync", "other", json!({}))).await;
     eventually("the first replica serves the new one", async || {
         let claims = credential.ask(&tenant.connections, &cluster.replicas[0].url, &[]).await?.claims()?;
-        holds(claims["sub"] == new.as_str(), &claims["sub"])
+        ensure(claims["sub"] == new.as_str(), &claims["sub"])
     })
     .await;
-    tenant.says("Application", "sync", "Propagated", "False", "Propagating").await;
+    tenant.wait_condition("Application", "sync", "Propagated", "False", "Propagating").await;
     let after = eventually("a token of the new epoch", async || {
         let answer = credential.ask(&tenant.connections, &cluster.replicas[0].url, &[]).await?;
         let epoch = tenant.get("Application", "sync").await["status"]["epoch"].clone();
-        holds(answer.claims()?["postern_epoch"][1] == epoch, epoch)?;
+        ensure(answer.claims()?["postern_epoch"][1] == epoch, epoch)?;
         Ok(answer.token().to_owned())
     })
     .await;
@@ -51,9 +51,9 @@ async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_n
     assert_eq!(condition(&told, "Propagated").unwrap()["status"], "False", "it is not served everywhere");
 
     proxy.freeze(false);
-    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
-    tenant.all_say(&credential, &after, true).await;
-    tenant.all_say(&credential, &before, false).await;
+    tenant.wait_condition("Application", "sync", "Propagated", "True", "Served").await;
+    tenant.wait_active(&credential, &after, true).await;
+    tenant.wait_active(&credential, &before, false).await;
     for (replica, subjects) in load.stop().await.into_iter().enumerate() {
         let switched = subjects.iter().position(|subject| *subject == new).expect("it got there");
         assert!(switched > 0, "it began with the old one");
@@ -66,9 +66,9 @@ async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_n
 async fn a_replica_that_has_not_heard_of_a_credential_yet_accepts_it_at_the_first_request() {
     let cluster = Cluster::split(2, 1);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
-    let tenant = Tenant::on(cluster.clone(), "unheard", json!({})).await;
-    tenant.settle_in().await;
-    tenant.let_in(&tenant.issue("first").await).await;
+    let tenant = TestNamespace::on(cluster.clone(), "unheard", json!({})).await;
+    tenant.create_defaults().await;
+    tenant.wait_accepted(&tenant.issue("first").await).await;
     // The first row is a new secret of a client that it knows, the second a new client.
     for application_of_it in ["sync", "new"] {
         proxy.freeze(true);
@@ -81,7 +81,7 @@ async fn a_replica_that_has_not_heard_of_a_credential_yet_accepts_it_at_the_firs
         let (connections, behind) = (tenant.connections.clone(), cluster.replicas[1].url.clone());
         let asked = tokio::spawn(async move { credential.ask(&connections, &behind, &[]).await });
         eventually("it asks the API server, or answers", async || {
-            holds(asked.is_finished() || catch_ups(&cluster) > reads, "it does neither")
+            ensure(asked.is_finished() || catch_ups(&cluster) > reads, "it does neither")
         })
         .await;
         proxy.freeze(false);
@@ -99,10 +99,10 @@ fn catch_ups(cluster: &Cluster) -> usize {
 async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
     let cluster = Cluster::split(1, 1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "numbered", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "numbered", json!({})).await;
+    tenant.create_defaults().await;
     let (credential, api) = (tenant.issue("blue").await, tenant.api().await);
-    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    tenant.wait_condition("Application", "sync", "Propagated", "True", "Served").await;
     let numbers = async || {
         let epoch = async |kind: &str| tenant.get(kind, "sync").await["status"]["epoch"].clone();
         json!([epoch("ServiceUser").await, epoch("Application").await])
@@ -114,7 +114,7 @@ async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
     cluster.renewed().await;
     leader.process().pause();
     let more = json!([{"audience": "https://billing.example.com", "scopes": ["invoices:read", "more"]}]);
-    tenant.apply(&access_group(&tenant.own("readers"), json!({"permissions": more}))).await;
+    tenant.apply(&access_group(&tenant.unique_name("readers"), json!({"permissions": more}))).await;
     let answer = eventually("the replica serves the change", async || {
         let answer = credential.ask(&tenant.connections, replica, &[("scope", "more")]).await?;
         answer.claims().map(|_| answer)
@@ -127,38 +127,38 @@ async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
     leader.process().resume();
     let numbered = eventually("the change is numbered", async || {
         let now = numbers().await;
-        holds(now[0] != before[0] && now[1] != before[1], &now).map(|()| now)
+        ensure(now[0] != before[0] && now[1] != before[1], &now).map(|()| now)
     })
     .await;
     assert_eq!(answer.claims().unwrap()["postern_epoch"], numbered);
-    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
-    tenant.all_say(&api, answer.token(), true).await;
+    tenant.wait_condition("Application", "sync", "Propagated", "True", "Served").await;
+    tenant.wait_active(&api, answer.token(), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_was_killed_holds_nothing_up_for_longer_than_its_lease() {
     let cluster = Cluster::split(2, 1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "killed", json!({})).await;
-    tenant.settle_in().await;
-    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    let tenant = TestNamespace::on(cluster.clone(), "killed", json!({})).await;
+    tenant.create_defaults().await;
+    tenant.wait_condition("Application", "sync", "Propagated", "True", "Served").await;
     let before = tenant.get("Application", "sync").await["status"]["epoch"].as_i64().unwrap();
     cluster.replicas[1].process().kill();
     tenant.apply(&service_user("sync", &[])).await;
     eventually("the change has the next epoch, which is served", async || {
         let told = tenant.get("Application", "sync").await;
         let propagated = condition(&told, "Propagated").cloned().unwrap_or_default();
-        holds(told["status"]["epoch"] == before + 1 && propagated["status"] == "True", &told["status"])
+        ensure(told["status"]["epoch"] == before + 1 && propagated["status"] == "True", &told["status"])
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_is_deleted_is_made_again_and_somebody_goes_on() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::dedicated(2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "lease", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "lease", json!({})).await;
+    tenant.create_defaults().await;
     let leader = cluster.leader().await;
     cluster.kubernetes().await.delete("Lease", OPERATOR_NAMESPACE, "postern").await;
     leader.process().kill();
@@ -173,24 +173,24 @@ async fn a_lease_that_is_deleted_is_made_again_and_somebody_goes_on() {
 async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_it_can() {
     let cluster = Cluster::split(2, 1);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
-    let tenant = Tenant::on(cluster.clone(), "untold", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "untold", json!({})).await;
+    tenant.create_defaults().await;
     tenant.settled().await;
     proxy.lose(Some("/endpointstates"));
     tenant.apply(&service_user("sync", &[])).await;
-    tenant.says("Application", "sync", "Propagated", "False", "Propagating").await;
+    tenant.wait_condition("Application", "sync", "Propagated", "False", "Propagating").await;
     let log = &cluster.replicas[1].log;
     let tried = || std::fs::read_to_string(log).unwrap().matches("could not report the state of this replica").count();
     // Again and again, also when nothing changes any more.
     let first = tried();
-    eventually("it tries again", async || holds(tried() > first + 1, format_args!("{} times", tried()))).await;
+    eventually("it tries again", async || ensure(tried() > first + 1, format_args!("{} times", tried()))).await;
     proxy.lose(None);
-    tenant.says("Application", "sync", "Propagated", "True", "Served").await;
+    tenant.wait_condition("Application", "sync", "Propagated", "True", "Served").await;
 }
 
 #[tokio::test]
 async fn what_replicas_told_is_removed_when_it_matters_no_more_and_not_before() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     let kubernetes = cluster.kubernetes().await;
     let state = |replica: &str, more: Value| {
         let mut spec = json!({"replica": replica, "reportedAt": "2026-01-01T00:00:00Z"});
@@ -225,7 +225,7 @@ async fn what_replicas_told_is_removed_when_it_matters_no_more_and_not_before() 
         kubernetes.find("EndpointState", OPERATOR_NAMESPACE, &format!("endpoint-{replica}")).await.is_some()
     };
     for replica in ["departed", "revoked"] {
-        eventually(format_args!("{replica} is forgotten"), async || holds(!there(replica).await, "it is not")).await;
+        eventually(format_args!("{replica} is forgotten"), async || ensure(!there(replica).await, "it is not")).await;
     }
     assert!(there("silent").await, "it is there, and has nothing new to tell");
     assert!(there("revokes").await, "its token is not over");
@@ -233,13 +233,13 @@ async fn what_replicas_told_is_removed_when_it_matters_no_more_and_not_before() 
 
 #[tokio::test]
 async fn how_long_changes_take_is_measured() {
-    let tenant = Tenant::new("measured").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("measured").await;
+    tenant.create_defaults().await;
     for replica in &tenant.cluster.replicas {
         eventually("changes are counted", async || {
             let text = replica.metrics().await;
             let count = text.lines().find_map(|line| line.strip_prefix("postern_propagation_seconds_count "));
-            holds(count.is_some_and(|count| count != "0"), format_args!("{count:?}"))
+            ensure(count.is_some_and(|count| count != "0"), format_args!("{count:?}"))
         })
         .await;
     }
@@ -250,12 +250,12 @@ async fn start_the_second_behind_a_proxy(cluster: &Arc<Cluster>) -> Proxy {
     cluster.launch(&cluster.controllers[0]);
     let proxy = Proxy::before(cluster).await;
     cluster.launch_at(&cluster.replicas[1], &proxy.address);
-    cluster.guarded().await;
+    cluster.wait_policies_active().await;
     cluster.ready().await;
     proxy
 }
 
-async fn subject(tenant: &Tenant, user: &str) -> String {
+async fn subject(tenant: &TestNamespace, user: &str) -> String {
     tenant.get("ServiceUser", user).await["metadata"]["uid"].as_str().unwrap().to_owned()
 }
 
@@ -266,7 +266,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(tenant: &Tenant, credential: &Credential) -> Self {
+    fn start(tenant: &TestNamespace, credential: &Credential) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let task = |url: String| {
             let (over, credential, connections) = (over.clone(), credential.clone(), tenant.connections.clone());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Entry, Kubernetes, OPERATOR_NAMESPACE, Part, Tenant, client_secret, eventually, holds, object,
+    Cluster, Entry, Kubernetes, OPERATOR_NAMESPACE, Part, TestNamespace, client_secret, ensure, eventually, object,
 };
 
 /// API group, resource, verb.
@@ -15,8 +15,8 @@ type Right = (String, String, String);
 async fn the_roles_of_the_chart_grant_each_process_exactly_the_verbs_that_it_uses() {
     let cluster = Cluster::split_with(1, 1, &["--last-use-interval", "1s"], &[]);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "rights", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "rights", json!({})).await;
+    tenant.create_defaults().await;
     tenant.issue("blue").await;
     // The second event of a kind is counted in the first.
     for _ in 0..2 {
@@ -24,11 +24,11 @@ async fn the_roles_of_the_chart_grant_each_process_exactly_the_verbs_that_it_use
     }
     tenant.delete("Secret", &tenant.namespace, "blue").await;
     tenant.apply(&client_secret("shown-once", "sync", json!({"delivery": {"mode": "Once", "ttl": "1s"}}))).await;
-    tenant.says("ClientSecret", "shown-once", "Delivered", "False", "Removed").await;
+    tenant.wait_condition("ClientSecret", "shown-once", "Delivered", "False", "Removed").await;
     rolls_out(&tenant).await;
     tenant.accepted(&tenant.delivered("rolling").await).await;
     tenant.apply(&client_secret("astray", "nowhere", json!({}))).await;
-    tenant.refused("ClientSecret", "astray", "ApplicationNotFound").await;
+    tenant.wait_not_ready("ClientSecret", "astray", "ApplicationNotFound").await;
     let ca = tenant.kubernetes.get("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await;
     let departed = object("EndpointState", "departed", json!({"replica": "x", "reportedAt": "2020-01-01T00:00:00Z"}));
     tenant.kubernetes.create(OPERATOR_NAMESPACE, &departed).await.unwrap();
@@ -48,7 +48,7 @@ async fn the_roles_of_the_chart_grant_each_process_exactly_the_verbs_that_it_use
             let mut used: BTreeSet<Right> = cluster.audit.of(part).iter().map(right).collect();
             used.extend(applies.iter().map(|right| right.map(str::to_owned).into()));
             let superfluous: Vec<_> = granted.difference(&used).collect();
-            holds(superfluous.is_empty(), format_args!("superfluous: {superfluous:?}"))
+            ensure(superfluous.is_empty(), format_args!("superfluous: {superfluous:?}"))
         })
         .await;
     }
@@ -61,8 +61,8 @@ async fn the_roles_of_the_chart_grant_each_process_exactly_the_verbs_that_it_use
 
 #[tokio::test]
 async fn of_secrets_outside_its_namespace_it_asks_only_for_those_that_it_delivers_or_may_import() {
-    let tenant = Tenant::new("others-secrets").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("others-secrets").await;
+    tenant.create_defaults().await;
     let secret = |name: &str, labels: Value| {
         let metadata = json!({"name": name, "labels": labels});
         let data = json!({"password": "a value that is long enough"});
@@ -100,7 +100,7 @@ async fn of_secrets_outside_its_namespace_it_asks_only_for_those_that_it_deliver
 }
 
 /// Takes a key out of a delivered Secret, and waits until it is there again.
-async fn is_repaired(tenant: &Tenant, name: &str) {
+async fn is_repaired(tenant: &TestNamespace, name: &str) {
     // An imported value is Ready, because it works, before it is delivered.
     eventually("it is delivered", async || {
         tenant.find("Secret", &tenant.namespace, name).await.ok_or("there is none".to_owned())
@@ -109,13 +109,13 @@ async fn is_repaired(tenant: &Tenant, name: &str) {
     tenant.merge("Secret", &tenant.namespace, name, json!({"data": {"scopes": null}})).await.unwrap();
     eventually("the Secret is repaired", async || {
         let secret = tenant.get("Secret", name).await;
-        holds(secret["data"]["scopes"].is_string(), &secret["metadata"])
+        ensure(secret["data"]["scopes"].is_string(), &secret["metadata"])
     })
     .await;
 }
 
 /// Has a workload of each kind restarted.
-async fn rolls_out(tenant: &Tenant) {
+async fn rolls_out(tenant: &TestNamespace) {
     let labels = json!({"app": "sync"});
     let template =
         json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "sync", "image": "sync:1"}]}});
@@ -129,10 +129,10 @@ async fn rolls_out(tenant: &Tenant) {
     tenant.apply(&client_secret("rolling", "sync", rotation("a"))).await;
     tenant.ready("ClientSecret", "rolling").await;
     tenant.apply(&client_secret("rolling", "sync", rotation("b"))).await;
-    tenant.says("ClientSecret", "rolling", "Rotating", "True", "RollingOut").await;
+    tenant.wait_condition("ClientSecret", "rolling", "Rotating", "True", "RollingOut").await;
 }
 
-async fn restart_with_another_ca_published(tenant: &Tenant) {
+async fn restart_with_another_ca_published(tenant: &TestNamespace) {
     for process in tenant.cluster.processes() {
         process.process().terminate();
         process.process().ended().await;

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Tenant, access_group, application, client_secret, eventually, holds, object, service_user};
+use crate::harness::{
+    TestNamespace, access_group, application, client_secret, ensure, eventually, object, service_user,
+};
 
 /// A field of each status that no other writes.
 const FIELDS: [(&str, &str, &str); 4] = [
@@ -14,9 +16,9 @@ const FIELDS: [(&str, &str, &str); 4] = [
 
 #[tokio::test]
 async fn a_status_that_is_refused_is_reported_by_an_event_and_a_condition_of_its_own() {
-    let tenant = Tenant::new("refused-status").await;
-    tenant.settle_in().await;
-    let name = tenant.own("frozen");
+    let tenant = TestNamespace::new("refused-status").await;
+    tenant.create_defaults().await;
+    let name = tenant.unique_name("frozen");
     refuse(&tenant, &name).await;
     for object in [
         access_group(&name, json!({})),
@@ -27,7 +29,7 @@ async fn a_status_that_is_refused_is_reported_by_an_event_and_a_condition_of_its
         tenant.apply(&object).await;
     }
     for (kind, _, field) in FIELDS {
-        let told = tenant.says(kind, &name, "Ready", "False", "StatusRefused").await;
+        let told = tenant.wait_condition(kind, &name, "Ready", "False", "StatusRefused").await;
         let message = told["message"].as_str().unwrap();
         assert!(message.starts_with("status: the API server refuses") && message.contains("frozen today"), "{told}");
         assert!(tenant.get(kind, &name).await["status"][field].is_null());
@@ -37,7 +39,7 @@ async fn a_status_that_is_refused_is_reported_by_an_event_and_a_condition_of_its
         eventually(format_args!("an event tells it of the {kind}"), async || {
             let events = tenant.list("Event", home).await;
             let about = |event: &Value| event["reason"] == "StatusRefused" && event["regarding"]["name"] == *name;
-            holds(events.iter().any(|event| about(event) && event["regarding"]["kind"] == kind), "it does not")
+            ensure(events.iter().any(|event| about(event) && event["regarding"]["kind"] == kind), "it does not")
         })
         .await;
     }
@@ -60,7 +62,7 @@ async fn a_status_that_is_refused_is_reported_by_an_event_and_a_condition_of_its
 }
 
 /// From now on no status with one of the fields can be written to objects of this name.
-async fn refuse(tenant: &Tenant, name: &str) {
+async fn refuse(tenant: &TestNamespace, name: &str) {
     let rules = FIELDS.map(|(_, plural, _)| {
         let resources = [format!("{plural}/status")];
         json!({"apiGroups": ["postern.dev"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": resources})
@@ -82,14 +84,14 @@ async fn refuse(tenant: &Tenant, name: &str) {
     eventually("the policy is in force", async || {
         let edit = json!({"status": {"subject": "tried"}});
         let edited = tenant.merge_status("ServiceUser", &tenant.namespace, name, edit).await;
-        holds(edited.is_err_and(|refusal| refusal.contains("frozen today")), "a status can be written")
+        ensure(edited.is_err_and(|refusal| refusal.contains("frozen today")), "a status can be written")
     })
     .await;
     let free = json!({"metadata": {"finalizers": null}});
     tenant.merge("ServiceUser", &tenant.namespace, name, free).await.unwrap();
     eventually("the probe is gone", async || {
         let found = tenant.find("ServiceUser", &tenant.namespace, name).await;
-        holds(found.is_none(), "it is there")
+        ensure(found.is_none(), "it is there")
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, ControlPlane, OPERATOR_NAMESPACE, RELEASE, Replica, Tenant, checkout};
+use crate::harness::{Cluster, ControlPlane, OPERATOR_NAMESPACE, RELEASE, Replica, TestNamespace, checkout};
 
 const ISSUER: &str = "https://postern.example.com";
 /// What a person types who keeps the values.
@@ -67,10 +67,10 @@ fn whoever_scales_a_release_without_a_number_decides_alone() {
 
 #[tokio::test]
 async fn under_another_name_and_in_another_namespace_credentials_and_tokens_stay_as_they_were() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "moved", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "moved", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let replica = &cluster.replicas[0];
     let (kept, revoked) = (tenant.token(&credential, 0).await, tenant.token(&credential, 0).await);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Kubernetes, Tenant, application, client_secret, eventually, holds};
+use crate::harness::{Kubernetes, TestNamespace, application, client_secret, ensure, eventually};
 
 /// The order in which Velero restores kinds; what it has no order for comes last, in that of the alphabet.
 const ORDER: [&str; 4] = ["Secret", "Application", "ClientSecret", "ServiceUser"];
@@ -19,8 +19,8 @@ fn transformed(mut object: Value) -> Value {
 
 #[tokio::test]
 async fn a_namespace_comes_back_with_new_client_ids_and_values_and_says_which() {
-    let tenant = Tenant::new("restore").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("restore").await;
+    tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
     let chosen = "8d3f1d0a-4f57-4c0e-9a53-3f0c3a529d55";
     tenant.apply(&application("chosen", "sync", json!({"clientId": chosen}))).await;
@@ -36,16 +36,16 @@ async fn a_namespace_comes_back_with_new_client_ids_and_values_and_says_which() 
     tenant.delete("Namespace", "", &tenant.namespace).await;
     eventually("the namespace ends", async || {
         let namespace = tenant.find("Namespace", "", &tenant.namespace).await;
-        holds(namespace.is_none(), format_args!("{namespace:?}"))
+        ensure(namespace.is_none(), format_args!("{namespace:?}"))
     })
     .await;
-    tenant.turned_away(&old).await;
+    tenant.wait_rejected(&old).await;
 
     let velero = "system:serviceaccount:velero:velero";
     let subject = json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": velero});
     let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
     let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": tenant.own("velero")},
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": tenant.unique_name("velero")},
         "subjects": [subject], "roleRef": role,
     });
     tenant.kubernetes.apply("", &binding).await;
@@ -58,15 +58,15 @@ async fn a_namespace_comes_back_with_new_client_ids_and_values_and_says_which() 
 
     for name in ["blue", "green"] {
         tenant.ready("ClientSecret", name).await;
-        tenant.told(name, "ValueNotVerified").await;
+        tenant.wait_event(name, "ValueNotVerified").await;
     }
     let new = tenant.delivered("blue").await;
     tenant.accepted(&new).await;
     tenant.accepted(&tenant.delivered("green").await).await;
-    tenant.turned_away(&old).await;
-    tenant.turned_away(&new.with_secret(old.key("client-secret"))).await;
+    tenant.wait_rejected(&old).await;
+    tenant.wait_rejected(&new.with_secret(old.key("client-secret"))).await;
     assert_eq!(tenant.delivered("green").await.key("client-id"), chosen);
-    let changed = tenant.told("sync", "ClientIdChanged").await;
+    let changed = tenant.wait_event("sync", "ClientIdChanged").await;
     let note = changed["note"].as_str().unwrap();
     assert_eq!(changed["regarding"]["kind"], "Application");
     for part in [old.key("client-id"), new.key("client-id"), "spec.clientId"] {

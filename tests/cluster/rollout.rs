@@ -3,7 +3,7 @@
 use postern::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
-use crate::harness::{Kubernetes, Tenant, client_secret, eventually, holds, object};
+use crate::harness::{Kubernetes, TestNamespace, client_secret, ensure, eventually, object};
 
 fn deployment(name: &str) -> Value {
     let labels = json!({"app": name});
@@ -25,8 +25,8 @@ fn spec(trigger: &str, workloads: &[&str]) -> Value {
 
 #[tokio::test]
 async fn a_deployment_is_restarted_once_for_each_version_and_waited_for() {
-    let tenant = Tenant::new("rollout").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("rollout").await;
+    tenant.create_defaults().await;
     tenant.apply(&deployment("sync")).await;
     starts_pods(&tenant).await;
     tenant.apply(&client_secret("blue", "sync", spec("a", &["sync"]))).await;
@@ -34,19 +34,19 @@ async fn a_deployment_is_restarted_once_for_each_version_and_waited_for() {
     assert_eq!(restarts(&tenant, "sync").await, 0, "the first version restarts nothing: whoever wants it waits for it");
     for rotation in 1..=2 {
         tenant.apply(&client_secret("blue", "sync", spec(&format!("rotation-{rotation}"), &["sync"]))).await;
-        tenant.says("ClientSecret", "blue", "Rotating", "True", "RollingOut").await;
+        tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "RollingOut").await;
         eventually("it waits for the pods", async || {
             let waits = waits_for(&tenant).await;
-            holds(waits.contains("Deployment sync") && waits.contains("of 2 pods are new"), &waits)
+            ensure(waits.contains("Deployment sync") && waits.contains("of 2 pods are new"), &waits)
         })
         .await;
         starts_pods(&tenant).await;
-        tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+        tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
         assert_eq!(restarts(&tenant, "sync").await, rotation, "once a version");
         // The next rotation would wait for the end of the overlap.
         let now = json!({"spec": {"rotation": {"overlap": "0s"}}});
         tenant.merge("ClientSecret", &tenant.namespace, "blue", now).await.unwrap();
-        tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
+        tenant.wait_condition("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
     }
     // Not by an edit, nor by a change of the Secret.
     tenant.merge("ClientSecret", &tenant.namespace, "blue", json!({"spec": {"description": "x"}})).await.unwrap();
@@ -56,10 +56,10 @@ async fn a_deployment_is_restarted_once_for_each_version_and_waited_for() {
 
 #[tokio::test]
 async fn a_workload_that_is_missing_or_stuck_is_named() {
-    let tenant = Tenant::new("stuck-rollout").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("stuck-rollout").await;
+    tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", spec("a", &["nowhere", "sync"]))).await;
-    let told = tenant.says("ClientSecret", "blue", "Rotating", "False", "WorkloadUnavailable").await;
+    let told = tenant.wait_condition("ClientSecret", "blue", "Rotating", "False", "WorkloadUnavailable").await;
     let named =
         "spec.rotation.rollout: Deployment nowhere does not exist or is being deleted; Deployment sync does not";
     assert!(told["message"].as_str().unwrap().contains(named), "told before any rotation: {told}");
@@ -70,7 +70,7 @@ async fn a_workload_that_is_missing_or_stuck_is_named() {
     eventually("both are named with what is wrong", async || {
         let waits = waits_for(&tenant).await;
         let named = ["Deployment nowhere, which does not exist", "Deployment sync, which is stuck: it is paused"];
-        holds(named.iter().all(|text| waits.contains(text)), &waits)
+        ensure(named.iter().all(|text| waits.contains(text)), &waits)
     })
     .await;
     tenant.accepted(&tenant.delivered("blue").await).await;
@@ -78,15 +78,15 @@ async fn a_workload_that_is_missing_or_stuck_is_named() {
 
 #[tokio::test]
 async fn a_restart_that_is_refused_is_told_and_keeps_no_other_workload_from_its_own() {
-    let tenant = Tenant::new("refused-rollout").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("refused-rollout").await;
+    tenant.create_defaults().await;
     let workloads = ["sync", "other"];
     for name in workloads {
         tenant.apply(&deployment(name)).await;
     }
     tenant.apply(&client_secret("blue", "sync", spec("a", &workloads))).await;
     tenant.ready("ClientSecret", "blue").await;
-    let policy = tenant.own("no-restarts");
+    let policy = tenant.unique_name("no-restarts");
     refuse_restarts(&tenant, &policy, "sync").await;
     let before = [restarts(&tenant, "sync").await, restarts(&tenant, "other").await];
 
@@ -94,7 +94,7 @@ async fn a_restart_that_is_refused_is_told_and_keeps_no_other_workload_from_its_
     eventually("it is told, and the other one is restarted", async || {
         let (waits, restarted) = (waits_for(&tenant).await, restarts(&tenant, "other").await);
         let told = "Deployment sync, which is stuck: the API server refuses it: ";
-        holds(waits.contains(told) && waits.contains("not now, attempt ") && restarted == before[1] + 1, waits)
+        ensure(waits.contains(told) && waits.contains("not now, attempt ") && restarted == before[1] + 1, waits)
     })
     .await;
     assert_eq!(restarts(&tenant, "sync").await, before[0]);
@@ -102,14 +102,14 @@ async fn a_restart_that_is_refused_is_told_and_keeps_no_other_workload_from_its_
     tenant.delete("ValidatingAdmissionPolicyBinding", "", &policy).await;
     eventually("it is restarted when it may be", async || {
         let restarted = restarts(&tenant, "sync").await;
-        holds(restarted == before[0] + 1, restarted)
+        ensure(restarted == before[0] + 1, restarted)
     })
     .await;
     assert_eq!(restarts(&tenant, "other").await, before[1] + 1);
 }
 
 /// From now on the pods of a Deployment cannot be changed.
-async fn refuse_restarts(tenant: &Tenant, policy: &str, name: &str) {
+async fn refuse_restarts(tenant: &TestNamespace, policy: &str, name: &str) {
     let rule = json!({
         "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["UPDATE"],
         "resourceNames": [name],
@@ -137,24 +137,24 @@ async fn refuse_restarts(tenant: &Tenant, policy: &str, name: &str) {
             tried = tenant.merge("Deployment", &tenant.namespace, name, back).await;
         }
         let refusal = tried.err().unwrap_or_default();
-        holds(refusal.contains("not now"), refusal)
+        ensure(refusal.contains("not now"), refusal)
     })
     .await;
 }
 
-async fn waits_for(tenant: &Tenant) -> String {
+async fn waits_for(tenant: &TestNamespace) -> String {
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
     status["rotation"]["waitsFor"].as_str().unwrap_or_default().to_owned()
 }
 
 /// How often the pods of the Deployment got another template.
-async fn restarts(tenant: &Tenant, name: &str) -> i64 {
+async fn restarts(tenant: &TestNamespace, name: &str) -> i64 {
     let deployment = tenant.get("Deployment", name).await;
     deployment["metadata"]["generation"].as_i64().expect("a generation") - 1
 }
 
 /// What kubelets would do, of which there are none here: every pod of the newest template becomes ready.
-async fn starts_pods(tenant: &Tenant) {
+async fn starts_pods(tenant: &TestNamespace) {
     eventually("the Deployment is complete", async || {
         for pod in tenant.kubernetes.list("Pod", &tenant.namespace).await {
             start(&tenant.kubernetes, &tenant.namespace, &pod).await;
@@ -164,7 +164,7 @@ async fn starts_pods(tenant: &Tenant) {
         // Until the newest template has been seen, the status is that of the pods before it.
         let seen = status["observedGeneration"] == deployment["metadata"]["generation"];
         let counts = ["replicas", "updatedReplicas", "availableReplicas"];
-        holds(seen && counts.iter().all(|count| status[count] == 2), status)
+        ensure(seen && counts.iter().all(|count| status[count] == 2), status)
     })
     .await;
 }

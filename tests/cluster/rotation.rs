@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Credential, Moment, Proxy, Tenant, client_secret, eventually, holds, http, object};
+use crate::harness::{
+    Cluster, CrashPoint, Credential, Proxy, TestNamespace, client_secret, ensure, eventually, http, object,
+};
 
 #[tokio::test]
 async fn a_changed_trigger_rotates_with_four_writes_and_the_old_value_ends_with_its_overlap() {
-    let tenant = Tenant::new("trigger").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("trigger").await;
+    tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"trigger": "a", "overlap": "20s"}}))).await;
     tenant.ready("ClientSecret", "blue").await;
     let old = tenant.delivered("blue").await;
     let before = tenant.writes().await.len();
     tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"trigger": "b", "overlap": "20s"}}))).await;
-    tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
     let new = tenant.delivered("blue").await;
     assert_ne!(new.key("client-secret"), old.key("client-secret"));
     for credential in [&new, &old] {
@@ -25,15 +27,18 @@ async fn a_changed_trigger_rotates_with_four_writes_and_the_old_value_ends_with_
         eventually("the tokens of the old value are short, those of the new one are not", async || {
             let lives = |claims: &Value| claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
             let claims = tenant.accepted(credential).await;
-            holds(claims.iter().all(|claims| (lives(claims) <= 20) == (credential == &old)), format_args!("{claims:?}"))
+            ensure(
+                claims.iter().all(|claims| (lives(claims) <= 20) == (credential == &old)),
+                format_args!("{claims:?}"),
+            )
         })
         .await;
     }
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
     assert_eq!(status["rotation"]["cause"], "Trigger", "{status}");
     assert!(status["rotation"]["waitsFor"].as_str().unwrap().contains("overlap"), "{status}");
-    tenant.turned_away(&old).await;
-    tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
+    tenant.wait_rejected(&old).await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
     tenant.accepted(&new).await;
     let writes = tenant.writes().await.split_off(before);
     let told = "patch clientsecrets/status blue";
@@ -41,15 +46,15 @@ async fn a_changed_trigger_rotates_with_four_writes_and_the_old_value_ends_with_
     eventually("people are told", async || {
         let events = tenant.list("Event", &tenant.namespace).await;
         let told = |reason: &str| events.iter().filter(|event| event["reason"] == reason).count();
-        holds((told("Issued"), told("Rotated"), told("Retired")) == (1, 1, 1), format_args!("{events:#?}"))
+        ensure((told("Issued"), told("Rotated"), told("Retired")) == (1, 1, 1), format_args!("{events:#?}"))
     })
     .await;
 }
 
 #[tokio::test]
 async fn an_interval_of_a_minute_rotates_after_a_minute_and_without_overlap_the_old_value_ends_at_once() {
-    let tenant = Tenant::new("interval").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("interval").await;
+    tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"every": "1m", "overlap": "0s"}}))).await;
     tenant.ready("ClientSecret", "blue").await;
     let old = tenant.delivered("blue").await;
@@ -63,10 +68,10 @@ async fn an_interval_of_a_minute_rotates_after_a_minute_and_without_overlap_the_
     tokio::time::sleep(Duration::from_secs(32)).await;
     let new = eventually("it rotates", async || {
         let now = tenant.delivered("blue").await;
-        holds(now != old, "it has not").map(|()| now)
+        ensure(now != old, "it has not").map(|()| now)
     })
     .await;
-    tenant.turned_away(&old).await;
+    tenant.wait_rejected(&old).await;
     tenant.accepted(&new).await;
     let again = tenant.get("ClientSecret", "blue").await["status"].clone();
     assert!(instant(&again["versions"][0]["createdAt"]) >= due, "{again}");
@@ -74,8 +79,8 @@ async fn an_interval_of_a_minute_rotates_after_a_minute_and_without_overlap_the_
 
 #[tokio::test]
 async fn the_bearer_of_a_secret_asks_for_the_next_value_once() {
-    let tenant = Tenant::new("requested").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("requested").await;
+    tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
     tenant.accepted(&old).await;
     let before = tenant.writes().await.len();
@@ -84,7 +89,7 @@ async fn the_bearer_of_a_secret_asks_for_the_next_value_once() {
         let answer = old.manage(&tenant.connections, &replica.url, "rotate").await;
         assert_eq!(answer.status, axum::http::StatusCode::ACCEPTED, "{answer:?}");
     }
-    tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
     assert_eq!(status["rotation"]["cause"], "Requested", "{status}");
     let new = tenant.delivered("blue").await;
@@ -97,17 +102,17 @@ async fn the_bearer_of_a_secret_asks_for_the_next_value_once() {
 
 #[tokio::test]
 async fn a_rotation_that_a_policy_refuses_leaves_the_old_value_in_force_and_goes_on_when_it_may() {
-    let tenant = Tenant::new("refused").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("refused").await;
+    tenant.create_defaults().await;
     let rotation = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "1h"}});
     tenant.apply(&client_secret("blue", "sync", rotation("a"))).await;
     tenant.ready("ClientSecret", "blue").await;
     let old = tenant.delivered("blue").await;
-    let policy = tenant.own("frozen");
+    let policy = tenant.unique_name("frozen");
     freeze_secrets(&tenant, &policy).await;
 
     tenant.apply(&client_secret("blue", "sync", rotation("b"))).await;
-    let told = tenant.says("ClientSecret", "blue", "Delivered", "False", "DeliveryFailed").await;
+    let told = tenant.wait_condition("ClientSecret", "blue", "Delivered", "False", "DeliveryFailed").await;
     assert!(told["message"].as_str().unwrap().contains("nothing is changed today"), "{told}");
     tenant.ready("ClientSecret", "blue").await;
     assert_eq!(tenant.delivered("blue").await, old);
@@ -117,13 +122,13 @@ async fn a_rotation_that_a_policy_refuses_leaves_the_old_value_in_force_and_goes
     let attempts = patches_refused(&tenant);
     eventually("it is tried again", async || {
         let now = patches_refused(&tenant);
-        holds(now > attempts, now)
+        ensure(now > attempts, now)
     })
     .await;
     assert_eq!(tenant.writes().await, before, "it writes nothing meanwhile");
 
     tenant.delete("ValidatingAdmissionPolicyBinding", "", &policy).await;
-    tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
     let new = tenant.delivered("blue").await;
     assert!(new.key("client-secret").contains(staged.as_str().unwrap()), "the value that was recorded is delivered");
     tenant.accepted(&new).await;
@@ -133,7 +138,7 @@ async fn a_rotation_that_a_policy_refuses_leaves_the_old_value_in_force_and_goes
 }
 
 /// From now on no Secret of the namespace can be changed.
-async fn freeze_secrets(tenant: &Tenant, name: &str) {
+async fn freeze_secrets(tenant: &TestNamespace, name: &str) {
     let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["UPDATE"]});
     let policy = json!({
         "matchConstraints": {"resourceRules": [rule]},
@@ -150,13 +155,13 @@ async fn freeze_secrets(tenant: &Tenant, name: &str) {
         number += 1;
         let edit = json!({"metadata": {"annotations": {"example.com/edit": number.to_string()}}});
         let edited = tenant.merge("Secret", &tenant.namespace, "blue", edit).await;
-        holds(edited.is_err(), "the Secret can be changed")
+        ensure(edited.is_err(), "the Secret can be changed")
     })
     .await;
 }
 
 /// How often the operator was refused a change of a Secret in the namespace.
-fn patches_refused(tenant: &Tenant) -> usize {
+fn patches_refused(tenant: &TestNamespace) -> usize {
     let refused = |entry: &&crate::harness::Entry| {
         (entry.verb.as_str(), entry.resource.as_str()) == ("patch", "secrets")
             && entry.status >= 400
@@ -167,8 +172,8 @@ fn patches_refused(tenant: &Tenant) -> usize {
 
 #[tokio::test]
 async fn a_third_value_waits_until_the_first_has_had_its_overlap() {
-    let tenant = Tenant::new("two").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("two").await;
+    tenant.create_defaults().await;
     let rotate = async |trigger: &str, overlap: &str| {
         let rotation = json!({"rotation": {"trigger": trigger, "overlap": overlap}});
         tenant.apply(&client_secret("blue", "sync", rotation)).await;
@@ -176,7 +181,7 @@ async fn a_third_value_waits_until_the_first_has_had_its_overlap() {
     let done = async |trigger: &str| {
         eventually("it is done", async || {
             let status = tenant.get("ClientSecret", "blue").await["status"].clone();
-            holds(status["observedTrigger"] == trigger && status["rotation"]["step"] != "Delivering", &status)
+            ensure(status["observedTrigger"] == trigger && status["rotation"]["step"] != "Delivering", &status)
         })
         .await;
         tenant.delivered("blue").await
@@ -192,9 +197,9 @@ async fn a_third_value_waits_until_the_first_has_had_its_overlap() {
     let asked = second.manage(&tenant.connections, &tenant.cluster.replicas[0].url, "rotate").await;
     assert_eq!(asked.status, axum::http::StatusCode::ACCEPTED, "{asked:?}");
     eventually("it says that a rotation waits", async || {
-        let told = tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+        let told = tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
         let requested = tenant.get("ClientSecret", "blue").await["status"]["rotation"]["requested"].is_string();
-        holds(told["message"].as_str().unwrap().contains("Another rotation is wanted") && requested, &told)
+        ensure(told["message"].as_str().unwrap().contains("Another rotation is wanted") && requested, &told)
     })
     .await;
     tenant.settled().await;
@@ -206,29 +211,29 @@ async fn a_third_value_waits_until_the_first_has_had_its_overlap() {
     rotate("c", "0s").await;
     let third = done("c").await;
     assert_ne!(third, second);
-    tenant.turned_away(&first).await;
-    tenant.turned_away(&second).await;
+    tenant.wait_rejected(&first).await;
+    tenant.wait_rejected(&second).await;
     tenant.accepted(&third).await;
 }
 
 /// A pod's client through three rotations and a deleted Secret, with the replica that writes killed in each step.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_reads_its_secret_is_never_refused_whatever_dies() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::dedicated(2);
     let proxy = Proxy::before(&cluster).await;
     for replica in &cluster.replicas {
         cluster.launch_at(replica, &proxy.address);
     }
     cluster.ready().await;
-    let tenant = Arc::new(Tenant::on(cluster.clone(), "pod", json!({})).await);
-    tenant.settle_in().await;
+    let tenant = Arc::new(TestNamespace::on(cluster.clone(), "pod", json!({})).await);
+    tenant.create_defaults().await;
     let rotation = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "5s"}});
     tenant.apply(&client_secret("blue", "sync", rotation("start"))).await;
     tenant.ready("ClientSecret", "blue").await;
     tenant.settled().await;
     let pod = Pod::start(tenant.clone());
     for (number, (write, moment)) in
-        [(1, Moment::After), (2, Moment::Before), (3, Moment::After)].into_iter().enumerate()
+        [(1, CrashPoint::After), (2, CrashPoint::Before), (3, CrashPoint::After)].into_iter().enumerate()
     {
         let leader = cluster.leader().await;
         let victim = leader.process();
@@ -237,7 +242,7 @@ async fn a_pod_that_reads_its_secret_is_never_refused_whatever_dies() {
         tenant.apply(&client_secret("blue", "sync", rotation(&trigger))).await;
         victim.ended().await;
         cluster.launch_at(leader, &proxy.address);
-        tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
+        tenant.wait_condition("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
         let status = tenant.get("ClientSecret", "blue").await["status"].clone();
         assert_eq!(status["observedTrigger"], trigger, "{status}");
     }
@@ -245,10 +250,10 @@ async fn a_pod_that_reads_its_secret_is_never_refused_whatever_dies() {
     tenant.delete("Secret", &tenant.namespace, "blue").await;
     eventually("it is healed", async || {
         let found = tenant.find("Secret", &tenant.namespace, "blue").await.ok_or("there is none")?;
-        holds(Credential::delivered_in(&found) != before, "it is the old one")
+        ensure(Credential::delivered_in(&found) != before, "it is the old one")
     })
     .await;
-    tenant.says("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "False", "NotRotating").await;
     let (asked, refused) = pod.stop().await;
     assert!(asked > 200, "only {asked} requests");
     assert_eq!(refused, Vec::<String>::new(), "of {asked} requests");
@@ -262,7 +267,7 @@ struct Pod {
 }
 
 impl Pod {
-    fn start(tenant: Arc<Tenant>) -> Self {
+    fn start(tenant: Arc<TestNamespace>) -> Self {
         let (stopped, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let (stop, count) = (stopped.clone(), asked.clone());
         let work = tokio::spawn(async move {

@@ -3,67 +3,67 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Tenant, application, eventually, holds};
+use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, TestNamespace, application, ensure, eventually};
 
 #[tokio::test]
 async fn what_happened_to_a_token_at_one_replica_is_known_to_the_others_and_outlives_all_of_them() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::dedicated(2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "sessions", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "sessions", json!({})).await;
+    tenant.create_defaults().await;
     tenant.apply(&application("sync", "sync", json!({"token": {"format": "Opaque", "idleTimeout": "1m"}}))).await;
     let credential = tenant.issue("blue").await;
     let (revoked, used, idle) =
         (tenant.token(&credential, 0).await, tenant.token(&credential, 0).await, tenant.token(&credential, 1).await);
     assert!(revoked.starts_with("pat_"), "{revoked}");
-    tenant.all_say(&credential, &revoked, true).await;
+    tenant.wait_active(&credential, &revoked, true).await;
 
     revoke(&tenant, &credential, &revoked).await;
     let first = ends(&tenant, &credential, &used).await;
     assert_eq!(first[0], first[1], "both know of its issue");
     let last = use_until_told(&tenant, &credential, &used, first[1]).await;
-    tenant.all_say(&credential, &revoked, false).await;
+    tenant.wait_active(&credential, &revoked, false).await;
 
     for replica in &cluster.replicas {
         replica.process().kill();
         replica.process().ended().await;
     }
     cluster.start().await;
-    tenant.all_say(&credential, &revoked, false).await;
+    tenant.wait_active(&credential, &revoked, false).await;
     for end in ends(&tenant, &credential, &used).await {
         assert!(end > first[1] && end <= last, "{end} is after {} and not after {last}", first[1]);
     }
-    tenant.all_say(&credential, &idle, true).await;
+    tenant.wait_active(&credential, &idle, true).await;
     the_revocation_is_kept(&tenant).await;
 }
 
-async fn revoke(tenant: &Tenant, credential: &Credential, token: &str) {
+async fn revoke(tenant: &TestNamespace, credential: &Credential, token: &str) {
     let url = format!("{}/oauth2/revoke", tenant.cluster.replicas[0].url);
     let (status, said) = credential.post(&tenant.connections, &url, &[("token", token)]).await;
     assert_eq!((status, said), (StatusCode::OK, Value::Null));
 }
 
 /// When the token ends at each replica.
-async fn ends(tenant: &Tenant, credential: &Credential, token: &str) -> Vec<i64> {
+async fn ends(tenant: &TestNamespace, credential: &Credential, token: &str) -> Vec<i64> {
     let said = tenant.introspected(credential, token).await;
     said.iter().map(|answer| answer["exp"].as_i64().unwrap_or_else(|| panic!("{answer}"))).collect()
 }
 
 /// Uses the token at the first replica until the second has heard of it. When it ends at the first.
-async fn use_until_told(tenant: &Tenant, credential: &Credential, token: &str, before: i64) -> i64 {
+async fn use_until_told(tenant: &TestNamespace, credential: &Credential, token: &str, before: i64) -> i64 {
     let url = format!("{}/oauth2/introspect", tenant.cluster.replicas[0].url);
     eventually("the other replica hears of the use", async || {
         let (status, said) = credential.post(&tenant.connections, &url, &[("token", token)]).await;
         assert_eq!((status, &said["active"]), (StatusCode::OK, &json!(true)));
         let other = ends(tenant, credential, token).await[1];
-        holds(other > before, format_args!("{other}"))
+        ensure(other > before, format_args!("{other}"))
     })
     .await;
     ends(tenant, credential, token).await[0]
 }
 
 /// In a separate object, and without anything from which a token could be made.
-async fn the_revocation_is_kept(tenant: &Tenant) {
+async fn the_revocation_is_kept(tenant: &TestNamespace) {
     assert_eq!(revoked(tenant).await.1.len(), 1);
     let states = tenant.list("EndpointState", OPERATOR_NAMESPACE).await;
     assert!(!json!(states).to_string().contains("pat_"));
@@ -71,10 +71,10 @@ async fn the_revocation_is_kept(tenant: &Tenant) {
 
 #[tokio::test]
 async fn a_revocation_that_cannot_be_recorded_is_answered_with_503() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "unrecorded", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "unrecorded", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let (token, other) = (tenant.token(&credential, 0).await, tenant.token(&credential, 0).await);
     cluster.controlplane.component("kill", "kube-apiserver");
@@ -87,7 +87,7 @@ async fn a_revocation_that_cannot_be_recorded_is_answered_with_503() {
     cluster.controlplane.component("start", "kube-apiserver");
     eventually("another one can be recorded again", async || {
         let (status, _) = credential.post(&tenant.connections, &url, &[("token", &other)]).await;
-        holds(status == StatusCode::OK, status)
+        ensure(status == StatusCode::OK, status)
     })
     .await;
     assert_eq!(tenant.introspected(&credential, &token).await[0]["active"], true, "nothing is made up for later");
@@ -98,10 +98,10 @@ async fn a_revocation_that_cannot_be_recorded_is_answered_with_503() {
 
 #[tokio::test]
 async fn a_revocation_is_added_to_what_is_there_whoever_wrote_or_deleted_it() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "rewritten", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "rewritten", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     revoke(&tenant, &credential, &tenant.token(&credential, 0).await).await;
     let (name, mut revoked) = revoked(&tenant).await;
@@ -122,7 +122,7 @@ async fn a_revocation_is_added_to_what_is_there_whoever_wrote_or_deleted_it() {
 }
 
 /// The one object with revocations, and what it says.
-async fn revoked(tenant: &Tenant) -> (String, Vec<Value>) {
+async fn revoked(tenant: &TestNamespace) -> (String, Vec<Value>) {
     let states = tenant.list("EndpointState", OPERATOR_NAMESPACE).await;
     let mut told = states.iter().filter(|state| !state["spec"]["revoked"].is_null());
     let (Some(state), None) = (told.next(), told.next()) else { panic!("{states:#?}") };
@@ -131,8 +131,8 @@ async fn revoked(tenant: &Tenant) -> (String, Vec<Value>) {
 
 #[tokio::test]
 async fn forty_revocations_at_once_are_all_recorded() {
-    let tenant = Tenant::new("revocations").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("revocations").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let mut tokens = Vec::new();
     for number in 0..40 {
@@ -145,7 +145,7 @@ async fn forty_revocations_at_once_are_all_recorded() {
     let answers = futures::future::join_all(revocations).await;
     assert!(answers.iter().all(|status| *status == StatusCode::OK), "{answers:?}");
     for token in &tokens {
-        tenant.all_say(&credential, token, false).await;
+        tenant.wait_active(&credential, token, false).await;
     }
-    tenant.all_say(&credential, &other, true).await;
+    tenant.wait_active(&credential, &other, true).await;
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Tenant, application, client_secret, eventually, service_user};
+use crate::harness::{Cluster, TestNamespace, application, client_secret, eventually, service_user};
 
 /// As much as labels and annotations of an object may have together, in characters.
 const METADATA_MAX: usize = 65_536;
@@ -17,7 +17,7 @@ const SECRETS: usize = 120;
 
 #[tokio::test]
 async fn texts_that_are_too_long_together_are_refused_with_their_field() {
-    let tenant = Tenant::without_operator("sizes").await;
+    let tenant = TestNamespace::without_operator("sizes").await;
     let annotations = |characters: usize| -> BTreeMap<String, String> {
         (0..characters / 4_096).map(|number| (format!("a{number}"), "x".repeat(4_096 - 2))).collect()
     };
@@ -42,7 +42,7 @@ async fn texts_that_are_too_long_together_are_refused_with_their_field() {
         }
     }
 
-    tenant.cluster.guarded().await;
+    tenant.cluster.wait_policies_active().await;
     for mut object in
         [service_user("e", &[]), application("e", "sync", json!({})), client_secret("e", "sync", json!({}))]
     {
@@ -57,8 +57,8 @@ async fn texts_that_are_too_long_together_are_refused_with_their_field() {
 /// Objects with as much metadata as Kubernetes allows, which were there before the policy was.
 #[tokio::test]
 async fn a_replica_starts_within_its_memory_however_large_the_metadata_of_objects_is() {
-    let cluster = Cluster::own(1);
-    let tenant = Tenant::on(cluster.clone(), "large", json!({})).await;
+    let cluster = Cluster::dedicated(1);
+    let tenant = TestNamespace::on(cluster.clone(), "large", json!({})).await;
     tenant.delete("ValidatingAdmissionPolicyBinding", "", "postern-size").await;
     let large = |mut object: Value| {
         object["metadata"]["annotations"] = json!({"note": "x".repeat(METADATA)});
@@ -89,9 +89,9 @@ async fn a_replica_starts_within_its_memory_however_large_the_metadata_of_object
         tenant.delete("Secret", &tenant.namespace, &format!("s{number}")).await;
     }
     cluster.start().await;
-    tenant.settle_in().await;
+    tenant.create_defaults().await;
     // One of the first that the controller reconciles: names are in alphabetical order.
-    let message = tenant.refused("ClientSecret", "c100", "LimitReached").await;
+    let message = tenant.wait_not_ready("ClientSecret", "c100", "LimitReached").await;
     assert!(message.contains("only the oldest 20 are active"), "{message}");
     let peak = cluster.replicas[0].process().peak_memory();
     println!("peak of the replica's memory: {peak} MiB");

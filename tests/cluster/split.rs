@@ -5,8 +5,8 @@ use axum::http::{Request, header};
 use serde_json::json;
 
 use crate::harness::{
-    Cluster, Kubernetes, OPERATOR_NAMESPACE, Part, RELEASE, Replica, Tenant, User, client_secret, eventually, holds,
-    http,
+    Cluster, Kubernetes, OPERATOR_NAMESPACE, Part, RELEASE, Replica, TestNamespace, User, client_secret, ensure,
+    eventually, http,
 };
 
 /// What an endpoint waits for, and its name in `/readyz`.
@@ -21,7 +21,7 @@ async fn an_endpoint_makes_no_keys_and_waits_until_the_controller_has_made_them(
     eventually("it says what it waits for", async || {
         let text = readyz(replica).await?;
         let named = ["keys", "certificate"].iter().all(|name| text.contains(&format!("{name} (Secret ")));
-        holds(named && text.contains("the controller (`postern control`) makes it"), text)
+        ensure(named && text.contains("the controller (`postern control`) makes it"), text)
     })
     .await;
     let kubernetes = cluster.kubernetes().await;
@@ -30,10 +30,10 @@ async fn an_endpoint_makes_no_keys_and_waits_until_the_controller_has_made_them(
         assert!(found.is_none(), "{secret} was made by the endpoint");
     }
     cluster.launch(controller);
-    cluster.guarded().await;
+    cluster.wait_policies_active().await;
     cluster.ready().await;
-    let tenant = Tenant::on(cluster.clone(), "waits", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "waits", json!({})).await;
+    tenant.create_defaults().await;
     tenant.accepted(&tenant.issue("blue").await).await;
 
     // Without a controller tokens are issued, also after a restart; and what is lost is not made again.
@@ -49,7 +49,7 @@ async fn an_endpoint_makes_no_keys_and_waits_until_the_controller_has_made_them(
     cluster.launch(replica);
     eventually("it waits for the signing keys", async || {
         let text = readyz(replica).await?;
-        holds(text.contains("keys (Secret postern-system/postern-signing-keys does not exist"), text)
+        ensure(text.contains("keys (Secret postern-system/postern-signing-keys does not exist"), text)
     })
     .await;
     let found = kubernetes.find("Secret", OPERATOR_NAMESPACE, "postern-signing-keys").await;
@@ -59,8 +59,8 @@ async fn an_endpoint_makes_no_keys_and_waits_until_the_controller_has_made_them(
 /// The attacker has the token of the process that faces the network.
 #[tokio::test]
 async fn with_the_token_of_an_endpoint_nobody_writes_or_reads_a_credential() {
-    let tenant = Tenant::new("stolen").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("stolen").await;
+    tenant.create_defaults().await;
     tenant.issue("blue").await;
     let stolen = acting_as(&tenant.cluster, Part::Serve).await;
     let here = &tenant.namespace;
@@ -106,35 +106,35 @@ async fn an_operator_that_restarts_no_workloads_has_no_right_to_and_says_so() {
     let kubeconfig = cluster.kubeconfig_of(Part::Control, &cluster.controlplane.address());
     cluster.launch(&cluster.replicas[0]);
     controller.start_with(&kubeconfig, &["--no-rollout"]);
-    cluster.guarded().await;
+    cluster.wait_policies_active().await;
     cluster.ready().await;
     for verb in ["get", "patch"] {
         assert!(!may(&cluster, Part::Control, [verb, "deployments.apps", "default"], "any"), "it may {verb} workloads");
     }
-    let tenant = Tenant::on(cluster.clone(), "no-rollout", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "no-rollout", json!({})).await;
+    tenant.create_defaults().await;
     let rotation = |trigger: &str, workloads: serde_json::Value| {
         client_secret("blue", "sync", json!({"rotation": {"trigger": trigger, "overlap": "1h", "rollout": workloads}}))
     };
     let workloads = json!([{"kind": "Deployment", "name": "sync"}]);
     tenant.apply(&rotation("a", workloads.clone())).await;
-    tenant.says("ClientSecret", "blue", "Rotating", "False", "RolloutDisabled").await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "False", "RolloutDisabled").await;
     tenant.ready("ClientSecret", "blue").await;
     tenant.apply(&rotation("b", workloads)).await;
     eventually("it names the workload", async || {
-        let waits = tenant.says("ClientSecret", "blue", "Rotating", "True", "RolloutDisabled").await;
+        let waits = tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "RolloutDisabled").await;
         let message = waits["message"].as_str().unwrap_or_default();
-        holds(message.contains("Deployment sync to be restarted by you"), message)
+        ensure(message.contains("Deployment sync to be restarted by you"), message)
     })
     .await;
     tenant.apply(&rotation("b", json!([]))).await;
-    tenant.says("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
 
     metrics_are_for_their_readers(&tenant).await;
 }
 
 /// Accounts that may `get` the URL /metrics read the metrics of every process; others cannot.
-async fn metrics_are_for_their_readers(tenant: &Tenant) {
+async fn metrics_are_for_their_readers(tenant: &TestNamespace) {
     for name in ["stranger", "reader"] {
         User::service_account(tenant, name).await;
     }
@@ -143,7 +143,7 @@ async fn metrics_are_for_their_readers(tenant: &Tenant) {
     tenant
         .apply(&json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": {"name": tenant.own("metrics")}, "subjects": [subject],
+            "metadata": {"name": tenant.unique_name("metrics")}, "subjects": [subject],
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
         }))
         .await;
@@ -159,7 +159,7 @@ async fn metrics_are_for_their_readers(tenant: &Tenant) {
         // The API server learns of new rights by a watch.
         eventually("the reader reads", async || {
             let status = metrics(process, Some(&reader)).await;
-            holds(status == 200, status)
+            ensure(status == 200, status)
         })
         .await;
         assert_eq!(metrics(process, Some(&stranger)).await, 403, "afterwards as before");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{OPERATOR_NAMESPACE, Tenant, User, object};
+use crate::harness::{OPERATOR_NAMESPACE, TestNamespace, User, object};
 
 const ONLY_OURS: &str = "Secrets of type servicebinding.io/oauth2 whose controller is a ClientSecret";
 const ONLY_RESTARTS: &str = "may only restart workloads";
@@ -26,7 +26,7 @@ fn controlled_by(kind: &str, version: &str) -> Value {
 
 #[tokio::test]
 async fn it_makes_no_secret_but_those_that_postern_delivers() {
-    let tenant = Tenant::new("stolen-create").await;
+    let tenant = TestNamespace::new("stolen-create").await;
     let ours = controlled_by("ClientSecret", "postern.dev/v1alpha1");
     let mut no_controller = ours.clone();
     no_controller["ownerReferences"][0]["controller"] = json!(false);
@@ -63,8 +63,8 @@ async fn it_makes_no_secret_but_those_that_postern_delivers() {
 
 #[tokio::test]
 async fn it_changes_no_secret_of_anybody_else_and_takes_none_over() {
-    let tenant = Tenant::new("stolen-change").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("stolen-change").await;
+    tenant.create_defaults().await;
     tenant.issue("blue").await;
     let theirs = secret("theirs", "Opaque", &json!({}));
     let unmarked = secret("unmarked", "servicebinding.io/oauth2", &json!({}));
@@ -105,7 +105,7 @@ async fn it_changes_no_secret_of_anybody_else_and_takes_none_over() {
 
 #[tokio::test]
 async fn it_changes_nothing_of_a_workload_but_the_annotation_by_which_it_restarts_it() {
-    let tenant = Tenant::new("stolen-workload").await;
+    let tenant = TestNamespace::new("stolen-workload").await;
     let image = json!([{"name": "sync", "image": "evil:1"}]);
     let in_template = |template: Value| json!({"spec": {"template": template}});
     let annotated = |annotations: Value| json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
@@ -143,12 +143,12 @@ async fn it_changes_nothing_of_a_workload_but_the_annotation_by_which_it_restart
 /// RBAC refuses this, too. So that it is the policies that refuse, it gets the rights here.
 #[tokio::test]
 async fn with_more_rights_than_the_chart_grants_it_still_makes_no_token_and_does_nothing_else_to_workloads() {
-    let tenant = Tenant::new("stolen-rights").await;
+    let tenant = TestNamespace::new("stolen-rights").await;
     let rules = json!([
         {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
         {"apiGroups": ["apps"], "resources": ["deployments", "deployments/scale"], "verbs": ["create", "patch", "delete"]},
     ]);
-    let more = tenant.own("more");
+    let more = tenant.unique_name("more");
     let version = "rbac.authorization.k8s.io/v1";
     let role = json!({"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": more}, "rules": rules});
     tenant.apply(&role).await;

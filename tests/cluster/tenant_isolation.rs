@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{OPERATOR_NAMESPACE, Tenant, User, access_group, application, client_secret, service_user};
+use crate::harness::{OPERATOR_NAMESPACE, TestNamespace, User, access_group, application, client_secret, service_user};
 
 const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
 #[tokio::test]
 async fn an_application_of_another_namespace_is_out_of_reach() {
-    let (ours, theirs) = (Tenant::new("ours").await, Tenant::new("theirs").await);
-    theirs.settle_in().await;
+    let (ours, theirs) = (TestNamespace::new("ours").await, TestNamespace::new("theirs").await);
+    theirs.create_defaults().await;
     let neighbour = User::person(&theirs, "neighbour").await.edits().await;
     neighbour
         .create(&theirs.namespace, &client_secret("blue", "sync", json!({})))
@@ -21,10 +21,11 @@ async fn an_application_of_another_namespace_is_out_of_reach() {
         let reference =
             |name: &str, reference: Value| client_secret(name, "sync", json!({"applicationRef": reference}));
         user.create(&ours.namespace, &reference("blue", json!({"name": "sync"}))).await.expect("a name of nothing");
-        ours.refused("ClientSecret", "blue", "ApplicationNotFound").await;
+        ours.wait_not_ready("ClientSecret", "blue", "ApplicationNotFound").await;
         assert!(ours.find("Secret", &ours.namespace, "blue").await.is_none(), "nothing is delivered");
         user.delete("ClientSecret", &ours.namespace, "blue").await;
-        let elsewhere = [json!({"name": "sync", "namespace": theirs.namespace}), json!({"name": theirs.own("/sync")})];
+        let elsewhere =
+            [json!({"name": "sync", "namespace": theirs.namespace}), json!({"name": theirs.unique_name("/sync")})];
         for elsewhere in elsewhere {
             let message = user.create(&ours.namespace, &reference("astray", elsewhere)).await.unwrap_err();
             assert!(message.contains("spec.applicationRef."), "{message}");
@@ -38,8 +39,8 @@ async fn an_application_of_another_namespace_is_out_of_reach() {
 
 #[tokio::test]
 async fn a_status_that_is_made_up_is_refused_and_without_effect_where_it_is_not() {
-    let tenant = Tenant::new("made-up").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("made-up").await;
+    tenant.create_defaults().await;
     let blue = tenant.issue("blue").await;
     let known = tenant.get("ClientSecret", "blue").await["status"]["versions"].clone();
     let made_up = |kind: &str| match kind {
@@ -62,7 +63,7 @@ async fn a_status_that_is_made_up_is_refused_and_without_effect_where_it_is_not(
         let mut born_with_it = client_secret("born", "nowhere", json!({}));
         born_with_it["status"] = status;
         user.create(&tenant.namespace, &born_with_it).await.expect("a status is not read here either");
-        tenant.refused("ClientSecret", "born", "ApplicationNotFound").await;
+        tenant.wait_not_ready("ClientSecret", "born", "ApplicationNotFound").await;
         assert!(tenant.get("ClientSecret", "born").await["status"]["versions"].is_null());
         user.delete("ClientSecret", &tenant.namespace, "born").await;
         tenant.accepted(&blue).await;
@@ -79,8 +80,8 @@ fn believed(object: &Value) -> Value {
 
 #[tokio::test]
 async fn the_role_view_sees_no_credential() {
-    let tenant = Tenant::new("view").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("view").await;
+    tenant.create_defaults().await;
     let blue = tenant.issue("blue").await;
     for user in User::of_both_sorts(&tenant, "viewer").await {
         let user = user.with_role("view", ("get", "postern.dev", "clientsecrets")).await;
@@ -102,8 +103,8 @@ async fn the_role_view_sees_no_credential() {
 
 #[tokio::test]
 async fn the_role_edit_cannot_touch_access_groups_nor_lend_them() {
-    let tenant = Tenant::new("edit").await;
-    let (group, right) = (tenant.own("readers"), ("create", "postern.dev", "accessgroups"));
+    let tenant = TestNamespace::new("edit").await;
+    let (group, right) = (tenant.unique_name("readers"), ("create", "postern.dev", "accessgroups"));
     let editor = User::person(&tenant, "editor").await;
     let editor = editor.with_role_everywhere("edit", ("create", "postern.dev", "serviceusers")).await;
     let owner = User::person(&tenant, "owner").await.with_role_everywhere("postern-accessgroup-editor", right).await;

@@ -3,39 +3,39 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Tenant, client_secret, condition, eventually, holds, object};
+use crate::harness::{Credential, TestNamespace, client_secret, condition, ensure, eventually, object};
 
 const FINALIZER: &str = "example.com/hold";
 
 /// Requests the deletion of an object that a finalizer keeps.
-async fn delete_held(tenant: &Tenant, kind: &str, name: &str) {
+async fn delete_held(tenant: &TestNamespace, kind: &str, name: &str) {
     let held = json!({"metadata": {"finalizers": [FINALIZER]}});
     tenant.merge(kind, &tenant.namespace, name, held).await.unwrap();
     tenant.delete(kind, &tenant.namespace, name).await;
     is_there(tenant, kind, name).await;
 }
 
-async fn is_there(tenant: &Tenant, kind: &str, name: &str) {
+async fn is_there(tenant: &TestNamespace, kind: &str, name: &str) {
     let there = tenant.kubernetes.get(kind, &tenant.namespace, name).await;
     assert!(there["metadata"]["deletionTimestamp"].is_string(), "{there:#}");
 }
 
-async fn let_go(tenant: &Tenant, kind: &str, name: &str) {
+async fn let_go(tenant: &TestNamespace, kind: &str, name: &str) {
     tenant.merge(kind, &tenant.namespace, name, json!({"metadata": {"finalizers": null}})).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_delivered_secret_ends_its_value_and_the_next_is_delivered_when_it_is_gone() {
-    let tenant = Tenant::new("held-secret").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("held-secret").await;
+    tenant.create_defaults().await;
     let leaked = tenant.issue("blue").await;
     delete_held(&tenant, "Secret", "blue").await;
-    tenant.turned_away(&leaked).await;
-    let message = tenant.refused("ClientSecret", "blue", "SecretTerminating").await;
+    tenant.wait_rejected(&leaked).await;
+    let message = tenant.wait_not_ready("ClientSecret", "blue", "SecretTerminating").await;
     assert!(message.contains(FINALIZER) && message.contains("metadata.finalizers"), "{message}");
-    let told = tenant.says("ClientSecret", "blue", "Delivered", "False", "SecretTerminating").await;
+    let told = tenant.wait_condition("ClientSecret", "blue", "Delivered", "False", "SecretTerminating").await;
     assert!(told["message"].as_str().unwrap().contains(FINALIZER), "{told}");
-    tenant.told("blue", "SecretTerminating").await;
+    tenant.wait_event("blue", "SecretTerminating").await;
     let status = tenant.get("ClientSecret", "blue").await["status"].clone();
     assert_eq!(status["binding"], Value::Null, "{status}");
     let before = tenant.writes().await;
@@ -46,14 +46,14 @@ async fn a_delivered_secret_ends_its_value_and_the_next_is_delivered_when_it_is_
     let new = tenant.delivered("blue").await;
     assert_ne!(new.key("client-secret"), leaked.key("client-secret"));
     tenant.accepted(&new).await;
-    tenant.turned_away(&leaked).await;
+    tenant.wait_rejected(&leaked).await;
     assert_eq!(condition(&tenant.get("ClientSecret", "blue").await, "Delivered"), None);
 }
 
 #[tokio::test]
 async fn however_many_finalizers_keep_a_delivered_secret_its_value_ends() {
-    let tenant = Tenant::new("held-by-many").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("held-by-many").await;
+    tenant.create_defaults().await;
     // As long as Kubernetes allows, nearly.
     let domain = ["x"; 3].map(|label| label.repeat(60)).join(".");
     let many = (0..12_000).map(|number| format!("example.com/{number:0>50}")).collect::<Vec<_>>();
@@ -63,8 +63,8 @@ async fn however_many_finalizers_keep_a_delivered_secret_its_value_ends() {
         let held = json!({"metadata": {"finalizers": finalizers}});
         tenant.merge("Secret", &tenant.namespace, name, held).await.unwrap();
         tenant.delete("Secret", &tenant.namespace, name).await;
-        tenant.turned_away(&leaked).await;
-        let message = tenant.refused("ClientSecret", name, "SecretTerminating").await;
+        tenant.wait_rejected(&leaked).await;
+        let message = tenant.wait_not_ready("ClientSecret", name, "SecretTerminating").await;
         assert!(message.contains(&format!("and {} more", finalizers.len() - 3)), "{message}");
         assert!(message.len() < 1_000, "{} bytes", message.len());
         let_go(&tenant, "Secret", name).await;
@@ -75,11 +75,11 @@ async fn however_many_finalizers_keep_a_delivered_secret_its_value_ends() {
 #[tokio::test]
 async fn an_object_of_the_chain_refuses_the_credential() {
     for kind in ["ClientSecret", "Application", "ServiceUser"] {
-        let tenant = Tenant::new("held").await;
-        tenant.settle_in().await;
+        let tenant = TestNamespace::new("held").await;
+        tenant.create_defaults().await;
         let credential = tenant.issue("sync").await;
         delete_held(&tenant, kind, "sync").await;
-        tenant.turned_away(&credential).await;
+        tenant.wait_rejected(&credential).await;
         is_there(&tenant, kind, "sync").await;
         let_go(&tenant, kind, "sync").await;
     }
@@ -87,8 +87,8 @@ async fn an_object_of_the_chain_refuses_the_credential() {
 
 #[tokio::test]
 async fn nothing_is_delivered_for_a_client_secret() {
-    let tenant = Tenant::new("held-owner").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("held-owner").await;
+    tenant.create_defaults().await;
     tenant.issue("blue").await;
     delete_held(&tenant, "ClientSecret", "blue").await;
     tenant.delete("Secret", &tenant.namespace, "blue").await;
@@ -100,19 +100,19 @@ async fn nothing_is_delivered_for_a_client_secret() {
 
 #[tokio::test]
 async fn an_access_group_grants_nothing() {
-    let tenant = Tenant::new("held-group").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("held-group").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     tenant.accepted(&credential).await;
-    delete_held(&tenant, "AccessGroup", &tenant.own("readers")).await;
+    delete_held(&tenant, "AccessGroup", &tenant.unique_name("readers")).await;
     tenant.answers_everywhere(&credential, &[], "400 invalid_scope").await;
-    let_go(&tenant, "AccessGroup", &tenant.own("readers")).await;
+    let_go(&tenant, "AccessGroup", &tenant.unique_name("readers")).await;
 }
 
 #[tokio::test]
 async fn a_secret_to_import_from_does_not_exist() {
-    let tenant = Tenant::new("held-import").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("held-import").await;
+    tenant.create_defaults().await;
     let legacy = json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "legacy", "labels": {"postern.dev/import": "true"}},
@@ -128,21 +128,21 @@ async fn a_secret_to_import_from_does_not_exist() {
     })
     .await;
     delete_held(&tenant, "Secret", "legacy").await;
-    let message = tenant.refused("ClientSecret", "blue", "ImportNotFound").await;
+    let message = tenant.wait_not_ready("ClientSecret", "blue", "ImportNotFound").await;
     assert!(message.contains("Secret legacy is being deleted"), "{message}");
     tenant.apply(&client_secret("green", "sync", spec)).await;
-    tenant.refused("ClientSecret", "green", "ImportNotFound").await;
+    tenant.wait_not_ready("ClientSecret", "green", "ImportNotFound").await;
     // The deleted Secret cannot be made again without its source: its value ends.
     tenant.delete("Secret", &tenant.namespace, "blue").await;
-    tenant.turned_away(&credential).await;
+    tenant.wait_rejected(&credential).await;
     is_there(&tenant, "Secret", "legacy").await;
     let_go(&tenant, "Secret", "legacy").await;
 }
 
 #[tokio::test]
 async fn a_workload_to_restart_does_not_exist() {
-    let tenant = Tenant::new("held-workload").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("held-workload").await;
+    tenant.create_defaults().await;
     let labels = json!({"app": "sync"});
     let containers = json!([{"name": "sync", "image": "sync:1"}]);
     let template = json!({"metadata": {"labels": labels}, "spec": {"containers": containers}});
@@ -158,7 +158,7 @@ async fn a_workload_to_restart_does_not_exist() {
     tenant.apply(&client_secret("blue", "sync", spec("b"))).await;
     eventually("the workload is named", async || {
         let waits = tenant.get("ClientSecret", "blue").await["status"]["rotation"]["waitsFor"].clone();
-        holds(
+        ensure(
             waits.as_str().is_some_and(|waits| waits.contains("Deployment sync, which does not exist or is being")),
             waits,
         )
@@ -171,15 +171,15 @@ async fn a_workload_to_restart_does_not_exist() {
 
 #[tokio::test]
 async fn a_namespace_refuses_the_clients_in_it() {
-    let tenant = Tenant::new("held-namespace").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("held-namespace").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     for (kind, name) in [("ServiceUser", "sync"), ("Application", "sync"), ("ClientSecret", "blue")] {
         let held = json!({"metadata": {"finalizers": [FINALIZER]}});
         tenant.merge(kind, &tenant.namespace, name, held).await.unwrap();
     }
     tenant.delete("Namespace", "", &tenant.namespace).await;
-    tenant.turned_away(&credential).await;
+    tenant.wait_rejected(&credential).await;
     let namespace = tenant.kubernetes.get("Namespace", "", &tenant.namespace).await;
     assert!(namespace["metadata"]["deletionTimestamp"].is_string());
     for (kind, name) in [("ServiceUser", "sync"), ("Application", "sync"), ("ClientSecret", "blue")] {

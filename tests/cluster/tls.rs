@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Replica, Tenant, eventually, holds, http};
+use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, Replica, TestNamespace, ensure, eventually, http};
 
 /// The Secret with the certificate that Postern makes.
 const SECRET: &str = "postern-tls";
@@ -13,10 +13,10 @@ const DOCUMENTATION: &str = "https://docs.example.com/machines";
 
 #[tokio::test]
 async fn exchanged_files_are_served_without_a_restart_and_a_mismatched_pair_is_not() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "tls", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "tls", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
 
     let folder = tempfile::tempdir().unwrap();
@@ -50,12 +50,12 @@ async fn exchanged_files_are_served_without_a_restart_and_a_mismatched_pair_is_n
 async fn delivered_secrets_follow_the_file_with_the_ca() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.crt");
-    let cluster = Cluster::own_with(1, &["--ca-file", file.to_str().unwrap()]);
+    let cluster = Cluster::dedicated_with(1, &["--ca-file", file.to_str().unwrap()]);
     let [first, second] = [pair().0, pair().0];
     std::fs::write(&file, &first).unwrap();
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "ca-file", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "ca-file", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     assert_eq!(credential.key("ca.crt"), first);
     let value = credential.key("client-secret");
@@ -66,7 +66,7 @@ async fn delivered_secrets_follow_the_file_with_the_ca() {
             let now = tenant.delivered("blue").await;
             assert_eq!(now.key("client-secret"), value);
             let has = if now.names().contains(&"ca.crt") { now.key("ca.crt") } else { "" };
-            holds(has == ca, has)
+            ensure(has == ca, has)
         })
         .await;
     };
@@ -77,7 +77,7 @@ async fn delivered_secrets_follow_the_file_with_the_ca() {
 
 #[tokio::test]
 async fn a_certificate_with_a_wildcard_is_made_once() {
-    let cluster = Cluster::own_with(1, &["--tls-san", "*.example.com,api.example.com"]);
+    let cluster = Cluster::dedicated_with(1, &["--tls-san", "*.example.com,api.example.com"]);
     cluster.start().await;
     let kubernetes = cluster.kubernetes().await;
     let made = kubernetes.get("Secret", OPERATOR_NAMESPACE, SECRET).await;
@@ -91,10 +91,10 @@ async fn a_certificate_with_a_wildcard_is_made_once() {
 
 #[tokio::test]
 async fn another_name_gets_another_certificate_of_the_same_ca() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "renewed", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "renewed", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let made = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, SECRET).await;
 
@@ -112,7 +112,7 @@ async fn another_name_gets_another_certificate_of_the_same_ca() {
 
 #[tokio::test]
 async fn a_damaged_certificate_of_its_own_is_named_and_waited_for() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
     let kubernetes = cluster.kubernetes().await;
     let made = kubernetes.get("Secret", OPERATOR_NAMESPACE, SECRET).await;
@@ -149,7 +149,7 @@ async fn a_damaged_certificate_of_its_own_is_named_and_waited_for() {
     replica.ready().await;
     eventually("its CA is published", async || {
         let found = kubernetes.find("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await;
-        holds(found.is_some(), "it is not")
+        ensure(found.is_some(), "it is not")
     })
     .await;
 }

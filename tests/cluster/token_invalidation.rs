@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Tenant, access_group, application, client_secret, eventually, service_user};
+use crate::harness::{Credential, TestNamespace, access_group, application, client_secret, eventually, service_user};
 
 /// What is done to which object: a merge patch, or `null` to delete it.
 type Row = (&'static str, &'static str, Value);
@@ -49,22 +49,22 @@ fn that_do_not() -> Vec<Row> {
 
 #[tokio::test]
 async fn tokens_that_are_out_end_with_what_they_stand_for() {
-    let tenant = Tenant::new("ended-tokens").await;
+    let tenant = TestNamespace::new("ended-tokens").await;
     let api = tenant.api().await;
     tenant.apply(&service_user("other", &[])).await;
     for (number, (what, kind, patch)) in that_end_tokens().into_iter().enumerate() {
         let row = set(&tenant, &format!("row-{number}")).await;
         let token = tenant.token(&tenant.delivered(&row.secret).await, number % 2).await;
-        tenant.all_say(&api, &token, true).await;
+        tenant.wait_active(&api, &token, true).await;
         row.change(&tenant, kind, &patch).await;
         println!("{what}");
-        tenant.all_say(&api, &token, false).await;
+        tenant.wait_active(&api, &token, false).await;
     }
 }
 
 #[tokio::test]
 async fn tokens_that_are_out_outlive_every_change_of_anything_else() {
-    let tenant = Tenant::new("living-tokens").await;
+    let tenant = TestNamespace::new("living-tokens").await;
     let api = tenant.api().await;
     let row = set(&tenant, "row").await;
     let epochs = async || {
@@ -77,58 +77,58 @@ async fn tokens_that_are_out_outlive_every_change_of_anything_else() {
         row.change(&tenant, kind, &patch).await;
         tenant.settled().await;
         assert_eq!(epochs().await, before, "{what} of the {kind}");
-        tenant.all_say(&api, &token, true).await;
+        tenant.wait_active(&api, &token, true).await;
     }
 }
 
 #[tokio::test]
 async fn deleting_the_secret_ends_the_tokens_of_its_value_and_no_others() {
-    let tenant = Tenant::new("leaked-tokens").await;
+    let tenant = TestNamespace::new("leaked-tokens").await;
     let api = tenant.api().await;
-    tenant.settle_in().await;
+    tenant.create_defaults().await;
     let (leaked, other) = (tenant.issue("leaked").await, tenant.issue("other").await);
     for losses in 1..3 {
         let leaked = tenant.delivered("leaked").await;
         let (token, beside) = (tenant.token(&leaked, 0).await, tenant.token(&other, 1).await);
-        tenant.all_say(&api, &token, true).await;
-        tenant.all_say(&api, &beside, true).await;
+        tenant.wait_active(&api, &token, true).await;
+        tenant.wait_active(&api, &beside, true).await;
         tenant.delete("Secret", &tenant.namespace, "leaked").await;
-        tenant.all_say(&api, &token, false).await;
-        tenant.all_say(&api, &beside, true).await;
-        tenant.turned_away(&leaked).await;
+        tenant.wait_active(&api, &token, false).await;
+        tenant.wait_active(&api, &beside, true).await;
+        tenant.wait_rejected(&leaked).await;
         tenant.ready("ClientSecret", "leaked").await;
         let healed = eventually("there is a new value", async || {
             let secret = tenant.find("Secret", &tenant.namespace, "leaked").await.ok_or("no Secret")?;
             Ok(Credential::delivered_in(&secret))
         })
         .await;
-        tenant.let_in(&healed).await;
+        tenant.wait_accepted(&healed).await;
         let after = tenant.token(&healed, 1).await;
-        tenant.all_say(&api, &after, true).await;
-        tenant.all_say(&api, &token, false).await;
+        tenant.wait_active(&api, &after, true).await;
+        tenant.wait_active(&api, &token, false).await;
         assert_eq!(tenant.get("ClientSecret", "leaked").await["status"]["losses"], losses);
     }
-    tenant.turned_away(&leaked).await;
+    tenant.wait_rejected(&leaked).await;
 }
 
 #[tokio::test]
 async fn a_token_from_before_a_suspension_stays_ended_after_it() {
-    let tenant = Tenant::new("suspended-tokens").await;
+    let tenant = TestNamespace::new("suspended-tokens").await;
     let api = tenant.api().await;
     for (number, kind) in ["ServiceUser", "Application"].into_iter().enumerate() {
         let row = set(&tenant, &format!("row-{number}")).await;
         let credential = tenant.delivered(&row.secret).await;
         let before = tenant.token(&credential, number).await;
-        tenant.all_say(&api, &before, true).await;
+        tenant.wait_active(&api, &before, true).await;
         row.change(&tenant, kind, &json!({"spec": {"suspend": true}})).await;
         tenant.switched_off(kind, &row.secret, "Suspended", "Suspended").await;
-        tenant.all_say(&api, &before, false).await;
+        tenant.wait_active(&api, &before, false).await;
         row.change(&tenant, kind, &json!({"spec": {"suspend": false}})).await;
         tenant.ready(kind, &row.secret).await;
-        tenant.let_in(&credential).await;
-        tenant.says("Application", &row.secret, "Propagated", "True", "Served").await;
+        tenant.wait_accepted(&credential).await;
+        tenant.wait_condition("Application", &row.secret, "Propagated", "True", "Served").await;
         let after = tenant.token(&credential, number).await;
-        tenant.all_say(&api, &after, true).await;
+        tenant.wait_active(&api, &after, true).await;
         let inactive = json!({"active": false});
         assert_eq!(tenant.introspected(&api, &before).await, [inactive.clone(), inactive], "of a suspended {kind}");
     }
@@ -136,7 +136,7 @@ async fn a_token_from_before_a_suspension_stays_ended_after_it() {
 
 #[tokio::test]
 async fn tokens_end_when_the_namespace_moves_or_is_not_admitted_any_more() {
-    let tenant = Tenant::new("moving").await;
+    let tenant = TestNamespace::new("moving").await;
     let api = tenant.api().await;
     let row = set(&tenant, "row").await;
     tenant
@@ -158,21 +158,21 @@ async fn tokens_end_when_the_namespace_moves_or_is_not_admitted_any_more() {
             json!({"metadata": {"annotations": {"postern.dev/location": null}, "labels": {"team": "ledger"}}});
         tenant.answers_everywhere(&credential, &[], "400 invalid_scope").await;
         tenant.merge("Namespace", "", &tenant.namespace, elsewhere).await.unwrap();
-        tenant.all_say(&api, &token, false).await;
+        tenant.wait_active(&api, &token, false).await;
         let back = json!({"metadata": {"labels": {"team": "billing"}}});
         tenant.merge("Namespace", "", &tenant.namespace, back).await.unwrap();
-        tenant.let_in(&credential).await;
-        tenant.all_say(&api, &token, false).await;
+        tenant.wait_accepted(&credential).await;
+        tenant.wait_active(&api, &token, false).await;
     }
 }
 
 #[tokio::test]
 async fn a_forged_epoch_makes_no_token_unusable_and_tokens_still_end_with_their_authority() {
-    let tenant = Tenant::new("forged-epoch").await;
+    let tenant = TestNamespace::new("forged-epoch").await;
     let api = tenant.api().await;
     let row = set(&tenant, "row").await;
     let credential = tenant.delivered(&row.secret).await;
-    tenant.let_in(&credential).await;
+    tenant.wait_accepted(&credential).await;
     for epoch in [i64::MAX, i64::MAX - 1, i64::MIN] {
         for kind in ["ServiceUser", "Application"] {
             let forged = json!({"status": {"epoch": epoch}});
@@ -181,13 +181,13 @@ async fn a_forged_epoch_makes_no_token_unusable_and_tokens_still_end_with_their_
         tenant.settled().await;
         for replica in 0..tenant.cluster.replicas.len() {
             let token = tenant.token(&credential, replica).await;
-            tenant.all_say(&api, &token, true).await;
+            tenant.wait_active(&api, &token, true).await;
         }
     }
     let tokens = [tenant.token(&credential, 0).await, tenant.token(&credential, 1).await];
     row.change(&tenant, "ServiceUser", &json!({"spec": {"groups": []}})).await;
     for token in &tokens {
-        tenant.all_say(&api, token, false).await;
+        tenant.wait_active(&api, token, false).await;
     }
 }
 
@@ -197,8 +197,8 @@ struct Chain {
     secret: String,
 }
 
-async fn set(tenant: &Tenant, name: &str) -> Chain {
-    let group = tenant.own(name);
+async fn set(tenant: &TestNamespace, name: &str) -> Chain {
+    let group = tenant.unique_name(name);
     tenant.apply(&access_group(&group, json!({}))).await;
     tenant.apply(&service_user(name, &[&group])).await;
     tenant.apply(&application(name, name, json!({}))).await;
@@ -209,7 +209,7 @@ async fn set(tenant: &Tenant, name: &str) -> Chain {
 }
 
 impl Chain {
-    async fn change(&self, tenant: &Tenant, kind: &str, patch: &Value) {
+    async fn change(&self, tenant: &TestNamespace, kind: &str, patch: &Value) {
         let (namespace, name) = match kind {
             "AccessGroup" => ("", &self.group),
             _ => (tenant.namespace.as_str(), &self.secret),

@@ -6,15 +6,15 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Tenant, application, client_secret, eventually, holds, http};
+use crate::harness::{Credential, TestNamespace, application, client_secret, ensure, eventually, http};
 
 /// Where a bearer shows its token.
 const DOORS: [&str; 2] = ["auth?audience=https://billing.example.com", "oauth2/userinfo"];
 
 #[tokio::test]
 async fn a_token_that_was_revoked_or_has_lost_what_it_stands_for_passes_nowhere() {
-    let tenant = Tenant::new("bearers").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("bearers").await;
+    tenant.create_defaults().await;
     for format in ["JWT", "Opaque"] {
         for end in [End::Revoked, End::Narrowed, End::SecretRevoked, End::UserSuspended] {
             let name = format!("{format}-{end:?}").to_lowercase();
@@ -34,7 +34,7 @@ async fn a_token_that_was_revoked_or_has_lost_what_it_stands_for_passes_nowhere(
                 tenant.merge("ServiceUser", &tenant.namespace, "sync", back).await.unwrap();
                 eventually("the client is let in again", async || {
                     let answers = tenant.ask_everywhere(&credential, &[]).await;
-                    holds(answers.iter().all(|answer| answer.status == 200), format_args!("{answers:?}"))
+                    ensure(answers.iter().all(|answer| answer.status == 200), format_args!("{answers:?}"))
                 })
                 .await;
                 passes(&tenant, &token, 401).await;
@@ -45,8 +45,8 @@ async fn a_token_that_was_revoked_or_has_lost_what_it_stands_for_passes_nowhere(
 
 #[tokio::test]
 async fn passing_is_a_use_of_an_idle_token_and_a_token_that_was_idle_for_too_long_passes_nowhere() {
-    let tenant = Tenant::new("idle-bearers").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("idle-bearers").await;
+    tenant.create_defaults().await;
     tenant.apply(&application("sync", "sync", json!({"token": {"format": "Opaque", "idleTimeout": "1m"}}))).await;
     let credential = tenant.issue("blue").await;
     let (used, idle) = (token(&tenant, &credential).await, token(&tenant, &credential).await);
@@ -55,13 +55,13 @@ async fn passing_is_a_use_of_an_idle_token_and_a_token_that_was_idle_for_too_lon
         eventually(format_args!("every replica hears that {door} was passed at replica {replica}"), async || {
             assert_eq!(ask(&tenant, replica, door, &used).await, StatusCode::OK);
             let now = ends(&tenant, &credential, &used).await;
-            holds(now.iter().all(|end| *end > before[0].max(before[1])), format_args!("{before:?} {now:?}"))
+            ensure(now.iter().all(|end| *end > before[0].max(before[1])), format_args!("{before:?} {now:?}"))
         })
         .await;
     }
     // It is not touched again, not even by a read, before it expires.
     tokio::time::sleep(Duration::from_secs(30)).await;
-    tenant.all_say(&credential, &idle, false).await;
+    tenant.wait_active(&credential, &idle, false).await;
     passes(&tenant, &idle, 401).await;
 }
 
@@ -76,7 +76,7 @@ enum End {
 
 impl End {
     /// All objects but the service user have the name.
-    async fn happens(self, tenant: &Tenant, name: &str, credential: &Credential, token: &str) {
+    async fn happens(self, tenant: &TestNamespace, name: &str, credential: &Credential, token: &str) {
         let (kind, spec) = match self {
             Self::Revoked => {
                 let url = format!("{}/oauth2/revoke", tenant.cluster.issuer());
@@ -94,30 +94,30 @@ impl End {
 }
 
 /// A token with which its bearer may ask both doors.
-async fn token(tenant: &Tenant, credential: &Credential) -> String {
+async fn token(tenant: &TestNamespace, credential: &Credential) -> String {
     let form = [("scope", "openid invoices:list")];
     eventually("a token is granted", async || {
         let answer = credential.ask(&tenant.connections, tenant.cluster.issuer(), &form).await?;
-        holds(answer.status == 200, &answer.body)?;
+        ensure(answer.status == 200, &answer.body)?;
         Ok(answer.token().to_owned())
     })
     .await
 }
 
 /// Waits until every replica answers so at both doors.
-async fn passes(tenant: &Tenant, token: &str, expected: u16) {
+async fn passes(tenant: &TestNamespace, token: &str, expected: u16) {
     for replica in 0..tenant.cluster.replicas.len() {
         for door in DOORS {
             eventually(format_args!("replica {replica} answers {expected} at {door}"), async || {
                 let status = ask(tenant, replica, door, token).await;
-                holds(status == expected, status)
+                ensure(status == expected, status)
             })
             .await;
         }
     }
 }
 
-async fn ask(tenant: &Tenant, replica: usize, door: &str, token: &str) -> StatusCode {
+async fn ask(tenant: &TestNamespace, replica: usize, door: &str, token: &str) -> StatusCode {
     let request = Request::get(format!("{}/{door}", tenant.cluster.replicas[replica].url))
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .body(Body::empty())
@@ -126,7 +126,7 @@ async fn ask(tenant: &Tenant, replica: usize, door: &str, token: &str) -> Status
 }
 
 /// When the token ends at each replica, without using it.
-async fn ends(tenant: &Tenant, credential: &Credential, token: &str) -> Vec<i64> {
+async fn ends(tenant: &TestNamespace, credential: &Credential, token: &str) -> Vec<i64> {
     let said = tenant.introspected(credential, token).await;
     said.iter().map(|answer: &Value| answer["exp"].as_i64().unwrap_or_else(|| panic!("{answer}"))).collect()
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Tenant, application, client_secret, eventually, holds, object};
+use crate::harness::{Cluster, TestNamespace, application, client_secret, ensure, eventually, object};
 
 #[tokio::test]
 async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart() {
-    let cluster = Cluster::own(2);
+    let cluster = Cluster::dedicated(2);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "undecodable", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "undecodable", json!({})).await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
 
     let mut strict = Vec::new();
@@ -23,15 +23,15 @@ async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart()
         ("Application", json!({"serviceUserRef": {"name": "sync"}, "token": 7})),
         ("ClientSecret", json!({"applicationRef": {"name": "sync"}, "expiresIn": "soon"})),
     ] {
-        let broken = object(kind, &tenant.own("broken"), spec);
+        let broken = object(kind, &tenant.unique_name("broken"), spec);
         stored(&tenant, &broken).await;
-        let told = tenant.says(kind, &tenant.own("broken"), "Ready", "False", "NotDecoded").await;
+        let told = tenant.wait_condition(kind, &tenant.unique_name("broken"), "Ready", "False", "NotDecoded").await;
         assert!(told["message"].as_str().unwrap().contains("cannot be decoded and counts as absent"), "{told}");
         let home = if kind == "AccessGroup" { "default" } else { &tenant.namespace };
         eventually("an event tells it", async || {
             let events = tenant.list("Event", home).await;
             let about = |event: &&Value| event["reason"] == "NotDecoded" && event["regarding"]["kind"] == kind;
-            holds(events.iter().filter(about).count() == 1, format_args!("{events:#?}"))
+            ensure(events.iter().filter(about).count() == 1, format_args!("{events:#?}"))
         })
         .await;
     }
@@ -41,13 +41,13 @@ async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart()
     let victim = tenant.issue("victim").await;
     let damage = json!({"spec": {"expiresIn": {"years": 1}}});
     tenant.merge("ClientSecret", &tenant.namespace, "victim", damage).await.unwrap();
-    tenant.turned_away(&victim).await;
+    tenant.wait_rejected(&victim).await;
 
     for replica in &cluster.replicas {
         replica.process().kill();
     }
     cluster.start().await;
-    tenant.turned_away(&victim).await;
+    tenant.wait_rejected(&victim).await;
     works(&tenant, &credential, "red").await;
 
     for (kind, versions) in strict {
@@ -56,18 +56,18 @@ async fn an_object_that_cannot_be_decoded_harms_no_other_also_not_at_a_restart()
 }
 
 /// Old credentials work, and new ones are issued.
-async fn works(tenant: &Tenant, credential: &crate::harness::Credential, name: &str) {
+async fn works(tenant: &TestNamespace, credential: &crate::harness::Credential, name: &str) {
     tenant.accepted(credential).await;
     tenant.apply(&application(name, "sync", json!({}))).await;
     tenant.apply(&client_secret(name, name, json!({}))).await;
     tenant.ready("ClientSecret", name).await;
     // A change of a CRD ends its watches; a replica that has not caught up answers 503.
-    tenant.let_in(&tenant.delivered(name).await).await;
+    tenant.wait_accepted(&tenant.delivered(name).await).await;
 }
 
 /// Takes every rule out of a kind's schema, as if another version of the CRD were installed. What the operator selects
 /// by stays text. Returns the versions as they were.
-async fn accept_anything(tenant: &Tenant, plural: &str) -> Value {
+async fn accept_anything(tenant: &TestNamespace, plural: &str) -> Value {
     let definition = tenant.kubernetes.get("CustomResourceDefinition", "", &format!("{plural}.postern.dev")).await;
     let mut versions = definition["spec"]["versions"].clone();
     let version = &mut versions[0];
@@ -88,7 +88,7 @@ async fn accept_anything(tenant: &Tenant, plural: &str) -> Value {
     definition["spec"]["versions"].clone()
 }
 
-async fn has_versions(tenant: &Tenant, plural: &str, versions: &Value) {
+async fn has_versions(tenant: &TestNamespace, plural: &str, versions: &Value) {
     let name = format!("{plural}.postern.dev");
     tenant.merge("CustomResourceDefinition", "", &name, json!({"spec": {"versions": versions}})).await.unwrap();
 }
@@ -98,10 +98,10 @@ fn anything() -> Value {
 }
 
 /// Creates an object as soon as the API server has taken over the new schema.
-async fn stored(tenant: &Tenant, object: &Value) {
+async fn stored(tenant: &TestNamespace, object: &Value) {
     eventually("the API server accepts a broken object", async || {
         let created = tenant.kubernetes.create(&tenant.namespace, object).await;
-        created.map(drop).or_else(|refusal| holds(refusal.contains("already exists"), refusal))
+        created.map(drop).or_else(|refusal| ensure(refusal.contains("already exists"), refusal))
     })
     .await;
 }

@@ -5,14 +5,14 @@ use base64::prelude::BASE64_STANDARD;
 use postern::crypto::secret::SecretValue;
 use serde_json::json;
 
-use crate::harness::{Cluster, Credential, Tenant, eventually, holds};
+use crate::harness::{Cluster, Credential, TestNamespace, ensure, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whether_a_client_exists_does_not_show_in_what_is_read_about_it() {
-    let cluster = Cluster::own(1);
+    let cluster = Cluster::dedicated(1);
     cluster.start().await;
-    let tenant = Tenant::on(cluster.clone(), "unknown", json!({})).await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::on(cluster.clone(), "unknown", json!({})).await;
+    tenant.create_defaults().await;
     let known = tenant.issue("blue").await;
     tenant.settled().await;
     let mut reads = Vec::new();
@@ -27,7 +27,7 @@ async fn whether_a_client_exists_does_not_show_in_what_is_read_about_it() {
         let read = eventually("all reads are in the log", async || {
             let mut read = lists(&cluster).split_off(before);
             read.sort();
-            holds(read.len() >= 5, format_args!("{read:?}")).map(|()| read)
+            ensure(read.len() >= 5, format_args!("{read:?}")).map(|()| read)
         })
         .await;
         reads.push(read);

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Tenant, access_group, application, http, object};
+use crate::harness::{Credential, TestNamespace, access_group, application, http, object};
 
 const BILLING: &str = "https://billing.example.com";
 const LEDGER: &str = "https://ledger.example.com";
@@ -59,10 +59,10 @@ async fn a_token_tells_of_its_service_user_what_was_asked_for_and_userinfo_does_
 }
 
 /// A service user with a name and an address, who may read at two APIs.
-async fn set(name: &str) -> (Tenant, Credential) {
-    let tenant = Tenant::new(name).await;
+async fn set(name: &str) -> (TestNamespace, Credential) {
+    let tenant = TestNamespace::new(name).await;
     let permissions = [BILLING, LEDGER].map(|audience| json!({"audience": audience, "scopes": ["read"]}));
-    let group = tenant.own("readers");
+    let group = tenant.unique_name("readers");
     tenant.apply(&access_group(&group, json!({"permissions": permissions}))).await;
     let user = json!({
         "location": "/emea/billing", "groups": [group], "displayName": "Invoice sync", "email": "sync@example.com",
@@ -74,7 +74,7 @@ async fn set(name: &str) -> (Tenant, Credential) {
     (tenant, credential)
 }
 
-async fn userinfo(tenant: &Tenant, replica: &str, token: &str) -> (u16, Value) {
+async fn userinfo(tenant: &TestNamespace, replica: &str, token: &str) -> (u16, Value) {
     let request = Request::get(format!("{replica}/oauth2/userinfo"))
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .body(Body::empty())

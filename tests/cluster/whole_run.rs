@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Cluster, Credential, Place, Tenant, leaks, others_have_ended, private};
+use crate::harness::{Cluster, Credential, Place, TestNamespace, leaks, others_have_ended, secret_material};
 
 #[tokio::test]
 async fn the_operator_never_asked_for_what_it_may_not_do() {
@@ -17,13 +17,13 @@ async fn the_operator_never_asked_for_what_it_may_not_do() {
 #[tokio::test]
 async fn no_secret_value_is_in_any_log_event_status_or_metric() {
     others_have_ended().await;
-    let tenant = Tenant::new("leaks").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("leaks").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     // Right and wrong, at the right place and at wrong ones.
     tenant.accepted(&credential).await;
     let wrong = credential.with_secret(&flipped(credential.key("client-secret")));
-    tenant.turned_away(&wrong).await;
+    tenant.wait_rejected(&wrong).await;
     let replica = tenant.cluster.issuer().to_owned();
     for form in [[("client_secret", credential.key("client-secret"))], [("scope", credential.key("client-secret"))]] {
         credential.ask(&tenant.connections, &replica, &form).await.expect("an answer");
@@ -37,7 +37,7 @@ async fn no_secret_value_is_in_any_log_event_status_or_metric() {
     let mut secrets = Credential::all_seen();
     secrets.extend([wrong.key("client-secret").to_owned(), token]);
     secrets.extend(tenant.cluster.operator_tokens());
-    secrets.extend(private(&tenant.list("Secret", "").await));
+    secrets.extend(secret_material(&tenant.list("Secret", "").await));
     let leaks = leaks(&secrets, &everything_that_can_be_read(&tenant).await);
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
 }
@@ -49,7 +49,7 @@ fn flipped(secret: &str) -> String {
 }
 
 /// Logs of all processes, events, objects with their status, metrics.
-async fn everything_that_can_be_read(tenant: &Tenant) -> Vec<Place> {
+async fn everything_that_can_be_read(tenant: &TestNamespace) -> Vec<Place> {
     let mut texts = Vec::new();
     for log in tenant.cluster.logs() {
         texts.push((log.display().to_string(), std::fs::read_to_string(log).unwrap()));

@@ -5,7 +5,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Credential, Tenant, client_secret, eventually, holds};
+use crate::harness::{Credential, TestNamespace, client_secret, ensure, eventually};
 
 /// Repeated requests. With a write for each of them, twice as many would be far above every bound here.
 const REPEATED: usize = 100;
@@ -13,13 +13,13 @@ const REPEATED: usize = 100;
 const OTHERS: usize = 45;
 
 /// What replicas wrote to their objects of this kind so far.
-fn writes(tenant: &Tenant, kind: &str) -> usize {
+fn writes(tenant: &TestNamespace, kind: &str) -> usize {
     let all = tenant.cluster.audit.writes();
     all.iter().filter(|entry| entry.resource == "endpointstates" && entry.name.contains(kind)).count()
 }
 
 /// The answers to requests for rotation, and how many writes they cost.
-async fn rotate(tenant: &Tenant, credential: &Credential, times: usize) -> (Vec<StatusCode>, usize) {
+async fn rotate(tenant: &TestNamespace, credential: &Credential, times: usize) -> (Vec<StatusCode>, usize) {
     let before = writes(tenant, "-requests");
     let mut answers = Vec::new();
     for _ in 0..times {
@@ -33,8 +33,8 @@ async fn rotate(tenant: &Tenant, credential: &Credential, times: usize) -> (Vec<
 
 #[tokio::test]
 async fn a_rotation_that_is_asked_for_again_and_again_is_written_once() {
-    let tenant = Tenant::new("repeated").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("repeated").await;
+    tenant.create_defaults().await;
     let overlap = json!({"rotation": {"trigger": "a", "overlap": "1h"}});
     tenant.apply(&client_secret("blue", "sync", overlap.clone())).await;
     tenant.ready("ClientSecret", "blue").await;
@@ -45,7 +45,7 @@ async fn a_rotation_that_is_asked_for_again_and_again_is_written_once() {
     assert!(answers == accepted && cost < OTHERS, "{answers:?}, {cost} writes");
     let new = eventually("it rotates", async || {
         let now = tenant.delivered("blue").await;
-        holds(now != old, "it has not").map(|()| now)
+        ensure(now != old, "it has not").map(|()| now)
     })
     .await;
     tenant.accepted(&new).await;
@@ -65,8 +65,8 @@ async fn a_rotation_that_is_asked_for_again_and_again_is_written_once() {
 
 #[tokio::test]
 async fn an_imported_value_and_one_that_is_revoked_have_nothing_written() {
-    let tenant = Tenant::new("unwritten").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("unwritten").await;
+    tenant.create_defaults().await;
     tenant
         .apply(&json!({
             "apiVersion": "v1", "kind": "Secret",
@@ -89,15 +89,15 @@ async fn an_imported_value_and_one_that_is_revoked_have_nothing_written() {
     let credential = tenant.issue("blue").await;
     tenant.accepted(&credential).await;
     tenant.apply(&client_secret("blue", "sync", json!({"revoke": true}))).await;
-    tenant.turned_away(&credential).await;
+    tenant.wait_rejected(&credential).await;
     let (answers, cost) = rotate(&tenant, &credential, REPEATED).await;
     assert!(answers == [StatusCode::UNAUTHORIZED] && cost < OTHERS, "{answers:?}, {cost} writes");
 }
 
 #[tokio::test]
 async fn a_client_that_revokes_without_end_is_limited_and_what_is_revoked_already_is_not_written() {
-    let tenant = Tenant::new("revokes").await;
-    tenant.settle_in().await;
+    let tenant = TestNamespace::new("revokes").await;
+    tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
     let url = format!("{}/oauth2/revoke", tenant.cluster.replicas[0].url);
     let revoke = async |token: &str| credential.post(&tenant.connections, &url, &[("token", token)]).await;

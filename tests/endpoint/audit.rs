@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern::oauth::client::{Lookup, Refusal, TokenFormat};
+use postern::oauth::client::{Denial, Lookup, TokenFormat};
 use serde_json::Value;
 
 use crate::captured_logs;
@@ -94,8 +94,8 @@ async fn q4_the_id_of_an_existing_client_is_shown_and_an_unknown_one_of_that_for
     let mut client = record(&world.credential);
     client.client_id = OPEN.into();
     world.clients.set(OPEN, Lookup::Live(Arc::new(client)));
-    let refusal = Refusal { rule: "Suspended", object: object("Application", "closed") };
-    world.clients.set(CLOSED, Lookup::Closed(Arc::new(refusal)));
+    let refusal = Denial { rule: "Suspended", object: object("Application", "closed") };
+    world.clients.set(CLOSED, Lookup::Disabled(Arc::new(refusal)));
     let right = &world.credential.value;
     for (id, shown) in [
         (OPEN, OPEN),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use postern::crypto::install_key::Strength;
-use postern::oauth::client::{AuthMethods, CatchUpError, ClientRecord, Lookup, Refusal, SecretVersion};
+use postern::crypto::install_key::HashCost;
+use postern::oauth::client::{AuthMethods, CatchUpError, ClientRecord, Denial, Lookup, SecretVersion};
 
 use crate::http_client::Reply;
 use crate::server::{
@@ -105,11 +105,11 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
     let (revoked, expired, old) = (world.credential(), world.credential(), retired(&world.credential()));
     let nothing = grant(&[]);
     let mut client = record_of(nothing, &[&world.credential, &revoked, &expired, &old]);
-    client.secrets[1].closed = Some(Box::new(Refusal { rule: "Revoked", object: object("ClientSecret", "x") }));
+    client.secrets[1].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
     client.secrets[2].expires_at = Some(instant(NOW));
     world.clients.put(client);
-    let suspended = Refusal { rule: "Suspended", object: object("Application", "x") };
-    world.clients.set("suspended", Lookup::Closed(Arc::new(suspended)));
+    let suspended = Denial { rule: "Suspended", object: object("Application", "x") };
+    world.clients.set("suspended", Lookup::Disabled(Arc::new(suspended)));
 
     let id = &world.credential.version.id;
     // The correct id, another value: the random part of another secret with our version id, and a matching checksum.
@@ -222,7 +222,7 @@ async fn a6_a_verifier_copied_from_another_object_or_made_without_the_install_ke
     let foreign = postern::crypto::install_key::InstallKeys::generate().unwrap();
     let version = SecretVersion {
         id: world.credential.version.id.clone(),
-        verifier: foreign.hash(&world.credential.value, crate::server::UID, Strength::Generated).unwrap().into(),
+        verifier: foreign.hash(&world.credential.value, crate::server::UID, HashCost::Generated).unwrap().into(),
         imported: false,
         accepted_until: None,
         memory: Arc::default(),
@@ -282,8 +282,8 @@ async fn a_credential_that_is_not_known_yet_works_after_catching_up() {
 #[tokio::test]
 async fn a_client_that_was_opened_again_works_after_catching_up() {
     let world = World::start().await;
-    let suspended = Refusal { rule: "Suspended", object: object("Application", "invoice-sync") };
-    world.clients.set(CLIENT_ID, Lookup::Closed(Arc::new(suspended)));
+    let suspended = Denial { rule: "Suspended", object: object("Application", "invoice-sync") };
+    world.clients.set(CLIENT_ID, Lookup::Disabled(Arc::new(suspended)));
     world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&world.credential))));
     assert_eq!(world.token("").await.status, 200);
 }

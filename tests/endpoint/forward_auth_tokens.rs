@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern::crypto::jwt;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey, TokenType};
-use postern::oauth::client::{ClientRecord, Epoch, Lookup, Lost, Past, Refusal};
+use postern::oauth::client::{ClientRecord, Denial, Epoch, Lookup, Removed, Tombstones};
 use serde_json::{Value, json};
 
 use crate::forward_auth::{ANYONE, ask, bearer, challenges, rule};
@@ -71,19 +71,26 @@ async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() 
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
     let epoch = Epoch { service_user: 4, application: 2 };
-    let lost = Lost { authorities: vec![AUTHORITY], epoch };
-    let past = Past::default().next(&lost, |_| false, instant(NOW), instant(0));
+    let lost = Removed { authorities: vec![AUTHORITY], epoch };
+    let past = Tombstones::default().next(&lost, |_| false, instant(NOW), instant(0));
     let before_the_change = instant(NOW - 1);
     let after_the_change = instant(NOW + 1);
     for (what, changed_at, is_behind, past, change, expected) in [
         ("it came back", before_the_change, false, past.clone(), json!({}), "AuthorityChanged"),
         ("newer, and lost again", before_the_change, false, past, json!({"postern_epoch": [4, 2]}), "AuthorityChanged"),
-        ("old", after_the_change, false, Past::default(), json!({"postern_authority": "6e1b"}), "AuthorityChanged"),
+        (
+            "old",
+            after_the_change,
+            false,
+            Tombstones::default(),
+            json!({"postern_authority": "6e1b"}),
+            "AuthorityChanged",
+        ),
         (
             "numbered, not seen",
             after_the_change,
             true,
-            Past::default(),
+            Tombstones::default(),
             json!({"postern_authority": "6e1b"}),
             "OtherAuthority",
         ),
@@ -91,7 +98,7 @@ async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() 
             "of an application created again",
             before_the_change,
             false,
-            Past::default(),
+            Tombstones::default(),
             json!({"postern_authority": "6e1b", "postern_epoch": [3, 1]}),
             "OtherAuthority",
         ),
@@ -99,12 +106,17 @@ async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() 
             "of an old epoch",
             after_the_change,
             false,
-            Past::default(),
+            Tombstones::default(),
             json!({"postern_authority": "6e1b", "postern_epoch": [3, 1]}),
             "AuthorityChanged",
         ),
     ] {
-        world.clients.put(ClientRecord { changed_at, is_behind, past, ..record(&world.credential) });
+        world.clients.put(ClientRecord {
+            authority_changed_at: changed_at,
+            is_stale: is_behind,
+            past,
+            ..record(&world.credential)
+        });
         refused(&world, &token(&world, ours, change), expected).await;
         assert_eq!(rule(), expected, "{what}");
     }
@@ -125,7 +137,7 @@ async fn u1_a_token_that_no_key_of_ours_signed_is_refused() {
     let (signed, signature) = good.rsplit_once('.').unwrap();
     refused(&world, signed, "WrongSignature").await;
     refused(&world, &format!("{signed}A.{signature}"), "WrongSignature").await;
-    world.keys.signing.store(Some(Arc::new(postern::crypto::keyset::KeySet::new([Arc::new(foreign)]))));
+    world.keys.signing.store(Some(Arc::new(postern::crypto::keyset::JwkSet::new([Arc::new(foreign)]))));
     refused(&world, &good, "UnknownKey").await;
 }
 
@@ -167,8 +179,8 @@ async fn a_token_ends_with_its_client_and_with_the_authority_it_stands_for() {
     let raised = ClientRecord { epoch: Epoch { service_user: 3, application: 3 }, ..record(&world.credential) };
     world.clients.put(raised);
     refused(&world, &token, "AuthorityChanged").await;
-    let suspended = Refusal { rule: "Suspended", object: object("Application", "invoice-sync") };
-    world.clients.set(CLIENT_ID, Lookup::Closed(Arc::new(suspended)));
+    let suspended = Denial { rule: "Suspended", object: object("Application", "invoice-sync") };
+    world.clients.set(CLIENT_ID, Lookup::Disabled(Arc::new(suspended)));
     refused(&world, &token, "Suspended").await;
     world.clients.set(CLIENT_ID, Lookup::Unknown);
     refused(&world, &token, "UnknownClient").await;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use postern::crypto::install_key::Strength;
-use postern::oauth::client::{ClientRecord, Lookup, Refusal, SecretVersion};
+use postern::crypto::install_key::HashCost;
+use postern::oauth::client::{ClientRecord, Denial, Lookup, SecretVersion};
 use postern::oauth::hash_pool::HashLimits;
 
 use crate::authentication::hashes;
@@ -22,7 +22,7 @@ const WRONG_READ_TWICE: &str = "of%20nobody+at+all+0123456789";
 fn imported(world: &World, value: &str) -> Credential {
     let version = SecretVersion {
         id: format!("import-{value}"),
-        verifier: world.install.hash(value, UID, Strength::Imported).unwrap().into(),
+        verifier: world.install.hash(value, UID, HashCost::Imported).unwrap().into(),
         imported: true,
         accepted_until: None,
         memory: Arc::default(),
@@ -65,7 +65,7 @@ async fn a6_no_value_is_tried_twice_and_none_that_has_ended() {
         .map(|name| imported(&world, &format!("{name}-of-hearts-and-spades")))
         .into();
     let mut client = client(&secrets.iter().collect::<Vec<_>>());
-    client.secrets[2].closed = Some(Box::new(Refusal { rule: "Revoked", object: object("ClientSecret", "x") }));
+    client.secrets[2].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
     client.secrets[3].expires_at = Some(instant(NOW));
     world.clients.put(client);
     assert_eq!(cost(&world, CLIENT_ID, WRONG).await, 2, "one for each that is in force, and nothing after catching up");
@@ -80,13 +80,13 @@ async fn an_imported_value_that_has_ended_is_recognised_by_whoever_saw_it_used()
     world.clients.put(client(&[&secret]));
     assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200);
     let mut revoked = client(&[&secret]);
-    revoked.secrets[0].closed = Some(Box::new(Refusal { rule: "Revoked", object: object("ClientSecret", "x") }));
+    revoked.secrets[0].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
     world.clients.put(revoked);
     assert_eq!(cost(&world, CLIENT_ID, &secret.value).await, 1);
     assert_eq!(rule(), "Revoked");
     let again = imported(&world, &secret.value);
     let mut both = client(&[&secret, &again]);
-    both.secrets[0].closed = Some(Box::new(Refusal { rule: "Revoked", object: object("ClientSecret", "x") }));
+    both.secrets[0].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
     world.clients.put(both);
     assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200, "brought again, it is good again");
 }
@@ -131,7 +131,7 @@ async fn a6_a_flood_of_wrong_values_in_one_namespace_fails_no_first_use_in_anoth
         client.secrets[0].uid[0] = u8::try_from(number).unwrap();
         client.secrets[0].object.namespace = namespace.into();
         // For its current UID.
-        let verifier = world.install.hash(value, client.secrets[0].uid, Strength::Imported).unwrap();
+        let verifier = world.install.hash(value, client.secrets[0].uid, HashCost::Imported).unwrap();
         let version = SecretVersion { verifier: verifier.into(), memory: Arc::default(), ..parts(&credential) };
         client.secrets[0].versions = vec![Arc::new(version)];
         world.clients.set(&id(number), Lookup::Live(Arc::new(client)));

@@ -1,6 +1,6 @@
 //! The purposes and the source networks of a secret: both are checked after its value.
 
-use postern::crypto::install_key::Strength;
+use postern::crypto::install_key::HashCost;
 use postern::oauth::client::{ClientRecord, Lookup, SecretVersion, Uses};
 
 use crate::captured_logs;
@@ -57,7 +57,7 @@ async fn a_wrong_use_is_told_whichever_reading_of_basic_is_the_right_one() {
     let value = "imported%20value+of+thirty-two";
     let version = SecretVersion {
         id: "imported".to_owned(),
-        verifier: world.install.hash(value, UID, Strength::Imported).unwrap().into(),
+        verifier: world.install.hash(value, UID, HashCost::Imported).unwrap().into(),
         imported: true,
         accepted_until: None,
         memory: std::sync::Arc::default(),

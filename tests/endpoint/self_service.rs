@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use postern::crypto::install_key::Strength;
-use postern::oauth::client::{CatchUpError, RecordError, Refusal, SecretVersion, Uses};
+use postern::crypto::install_key::HashCost;
+use postern::oauth::client::{CatchUpError, Denial, RecordError, SecretVersion, Uses};
 use serde_json::json;
 
 use crate::captured_logs;
@@ -44,7 +44,7 @@ async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
     client.secrets[0].expires_at = Some(instant(NOW + 60));
     client.secrets[0].versions.push(ending(&old, NOW + 10));
     client.secrets[1].uses = DIRECT;
-    client.secrets[1].closed = Some(Box::new(Refusal { rule: "Revoked", object: object("ClientSecret", "x") }));
+    client.secrets[1].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
     client.secrets[1].versions = vec![ending(&second, NOW)];
     world.clients.put(client);
 
@@ -146,7 +146,7 @@ async fn a_value_that_has_a_successor_or_is_imported_asks_for_nothing() {
     let (old, imported) = (world.credential(), world.credential());
     let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &imported]);
     client.secrets[0].versions.push(ending(&old, NOW + 600));
-    let verifier = world.install.hash("three-of-hearts-and-spades", UID, Strength::Imported).unwrap();
+    let verifier = world.install.hash("three-of-hearts-and-spades", UID, HashCost::Imported).unwrap();
     client.secrets[1].versions = vec![Arc::new(SecretVersion {
         id: "imported".to_owned(),
         verifier: verifier.into(),

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use postern::clock::Clock;
-use postern::crypto::install_key::{InstallKeys, Strength};
-use postern::crypto::keyset::KeySet;
+use postern::crypto::install_key::{HashCost, InstallKeys};
+use postern::crypto::keyset::JwkSet;
 use postern::crypto::secret::SecretValue;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
 use postern::http::budget;
@@ -19,14 +19,14 @@ use postern::http::router::{public_paths, router};
 use postern::http::server::{ServerLimits, Sharing, serve};
 use postern::http::state::{Endpoint, RequestLimits, Settings};
 use postern::oauth::client::{
-    AuthMethods, Availability, CatchUpError, ClientRecord, Clients, Epoch, Grant, Identity, Ledger, Lookup,
-    ObjectRevision, Past, RecordError, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy,
-    TokenType, Uses,
+    AuthMethods, Availability, CatchUpError, ClientRecord, ClientStore, Epoch, Grant, Identity, Lookup, ObjectRevision,
+    RecordError, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, TokenStateStore, TokenType,
+    Tombstones, Uses,
 };
 use postern::oauth::hash_pool::HashLimits;
 use postern::oauth::issuer::Issuer;
 use postern::oauth::scope::AudienceScope;
-use postern::oauth::token::{Keys, TokenSettings};
+use postern::oauth::token::{ServerKeys, TokenSettings};
 use postern::telemetry::metrics::{self, TokenMetrics};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
@@ -107,7 +107,7 @@ impl Memory {
     }
 }
 
-impl Ledger for Memory {
+impl TokenStateStore for Memory {
     fn is_revoked(&self, jti: &str) -> bool {
         self.revoked.lock().unwrap().contains(jti)
     }
@@ -131,7 +131,7 @@ impl Ledger for Memory {
     }
 }
 
-impl Clients for Memory {
+impl ClientStore for Memory {
     fn lookup(&self, client_id: &str) -> Lookup {
         self.known.lock().unwrap().get(client_id).cloned().unwrap_or(Lookup::Unknown)
     }
@@ -207,7 +207,7 @@ pub(crate) struct World {
     pub(crate) issuer: String,
     pub(crate) clients: Arc<Memory>,
     pub(crate) clock: Arc<AtomicI64>,
-    pub(crate) keys: Arc<Keys>,
+    pub(crate) keys: Arc<ServerKeys>,
     pub(crate) install: Arc<InstallKeys>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: TokenMetrics,
@@ -228,7 +228,7 @@ impl World {
         let addr = listener.local_addr().unwrap();
         let issuer = format!("http://{addr}{}", options.issuer_path);
         let clock = Arc::new(AtomicI64::new(NOW));
-        let keys = Arc::new(Keys::default());
+        let keys = Arc::new(ServerKeys::default());
         let install = Arc::new(InstallKeys::generate().unwrap());
         if options.keys {
             keys.install.store(Some(Arc::clone(&install)));
@@ -328,20 +328,20 @@ impl Drop for World {
 }
 
 /// One key of each algorithm. Generated once, because RSA keys are slow to generate.
-pub(crate) fn key_set() -> KeySet {
+pub(crate) fn key_set() -> JwkSet {
     static KEYS: OnceLock<Vec<Arc<SigningKey>>> = OnceLock::new();
     let keys = KEYS.get_or_init(|| {
         let key = |algorithm| SigningKey::from_pkcs8(algorithm, &signing::generate(algorithm).unwrap()).unwrap();
         vec![Arc::new(key(SigningAlgorithm::Es256)), Arc::new(key(SigningAlgorithm::Rs256))]
     });
-    KeySet::new(keys.iter().cloned())
+    JwkSet::new(keys.iter().cloned())
 }
 
 pub(crate) const UID: [u8; 16] = [5; 16];
 
 fn new_credential(install: &InstallKeys) -> Credential {
     let (id, value) = SecretValue::generate();
-    let verifier = install.hash(value.expose_secret(), UID, Strength::Generated).unwrap();
+    let verifier = install.hash(value.expose_secret(), UID, HashCost::Generated).unwrap();
     let version = SecretVersion {
         id: id.to_string(),
         verifier: verifier.into(),
@@ -426,9 +426,9 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
             multiple_audiences: false,
         },
         epoch: Epoch { service_user: 3, application: 2 },
-        changed_at: Timestamp::MIN,
-        past: Past::default(),
-        is_behind: false,
+        authority_changed_at: Timestamp::MIN,
+        past: Tombstones::default(),
+        is_stale: false,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use postern::crypto::keyset::KeySet;
+use postern::crypto::keyset;
 use postern::crypto::opaque;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey, TokenType};
 use serde_json::{Value, json};
@@ -223,7 +223,7 @@ async fn k2_a_new_key_changes_the_document_and_its_tag_at_once() {
     let before = world.get("/oauth2/jwks").await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
-    world.keys.signing.store(Some(Arc::new(KeySet::new([Arc::clone(&key)]))));
+    world.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([Arc::clone(&key)]))));
     let after = world.get("/oauth2/jwks").await;
     assert_ne!(before.header("etag"), after.header("etag"));
     assert_eq!(jose_header(&world.token("").await)["kid"], key.kid());
@@ -238,7 +238,7 @@ async fn k5_the_metadata_names_the_algorithms_that_sign() {
     assert_eq!(algorithms().await, json!(["ES256", "RS256"]));
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
-    world.keys.signing.store(Some(Arc::new(KeySet::new([key]))));
+    world.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([key]))));
     assert_eq!(algorithms().await, json!(["ES256"]));
 }
 
@@ -247,7 +247,7 @@ async fn k6_no_document_metric_or_debug_output_shows_a_private_key() {
     let world = World::start().await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
-    world.keys.signing.store(Some(Arc::new(KeySet::new([key]))));
+    world.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([key]))));
     // The private scalar follows the header of the inner ECPrivateKey (RFC 5915): SEQUENCE, version 1, OCTET STRING 32.
     let at = pkcs8.windows(5).position(|window| window == [2, 1, 1, 4, 32]).expect("an EC key") + 5;
     let scalar = &pkcs8[at..at + 32];

@@ -54,10 +54,10 @@ fn a_user_without_a_location_is_at_that_of_its_namespace_or_at_the_root() {
     assert_eq!(resolved(None, &root), ("/".to_owned(), true));
     assert_eq!(resolved(None, &emea), ("/".to_owned(), false));
     // Not the same for tokens: the claim differs.
-    let stands_for = |bound| {
-        user_stands_for(&user, &resolve(&user, &namespace("billing", bound), NamespaceLocation::Optional, |_| None))
+    let fingerprint = |bound| {
+        user_fingerprint(&user, &resolve(&user, &namespace("billing", bound), NamespaceLocation::Optional, |_| None))
     };
-    assert_ne!(stands_for(Some("/emea")), stands_for(None));
+    assert_ne!(fingerprint(Some("/emea")), fingerprint(None));
 }
 
 fn namespace(name: &str, bound: Option<&str>) -> NamespaceFacts {

@@ -42,7 +42,7 @@ pub struct Delivery {
     /// authorization-grant-type, scope and jwk-set-uri. Env, for envFrom, has CLIENT_ID, CLIENT_SECRET, TOKEN_URI,
     /// ISSUER_URI, JWKS_URI and SCOPES.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keys: Option<KeySet>,
+    pub keys: Option<KeyNaming>,
     /// Other names for single keys: a map from the name in the set `keys` to the new name. At most 8 entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::renamed_keys")]
@@ -60,7 +60,7 @@ pub struct Delivery {
 impl Delivery {
     /// How long the Secret stays; `None`: without limit.
     #[must_use]
-    pub fn stays(&self) -> Option<SignedDuration> {
+    pub fn ttl(&self) -> Option<SignedDuration> {
         match self.mode.unwrap_or_default() {
             DeliveryMode::Keep => None,
             DeliveryMode::Once => Some(self.ttl.as_ref().map_or(TTL_DEFAULT, ConfigDuration::length)),
@@ -80,7 +80,7 @@ pub enum DeliveryMode {
 
 /// Names of the keys of the delivered Secret.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum KeySet {
+pub enum KeyNaming {
     /// Names of the Service Binding Specification.
     #[default]
     Default,
@@ -88,7 +88,7 @@ pub enum KeySet {
     Env,
 }
 
-impl KeySet {
+impl KeyNaming {
     /// The names, in the order of [`Entry::ALL`]; `None`: the entry is not in this set.
     #[must_use]
     pub fn name(self, entry: Entry) -> Option<&'static str> {
@@ -187,13 +187,13 @@ fn texts_rule() -> String {
 
 /// CEL: only keys of the set are renamed.
 fn rename_known_rule() -> String {
-    let [default, env] = [KeySet::Default, KeySet::Env].map(|set| cel_list(&set.names()));
+    let [default, env] = [KeyNaming::Default, KeyNaming::Env].map(|set| cel_list(&set.names()));
     format!("!has(self.rename) || self.rename.all(key, key in ({HAS_ENV_KEYS} ? {env} : {default}))")
 }
 
 /// CEL: no two keys have the same resulting name.
 fn rename_free_rule() -> String {
-    let [default, env] = [KeySet::Default, KeySet::Env].map(|set| cel_list(&set.names()));
+    let [default, env] = [KeyNaming::Default, KeyNaming::Env].map(|set| cel_list(&set.names()));
     format!(
         "!has(self.rename) || self.rename.all(key, (self.rename[key] == key || !(self.rename[key] in ({HAS_ENV_KEYS} ? \
          {env} : {default}))) && self.rename.all(other, other == key || self.rename[other] != self.rename[key]))"

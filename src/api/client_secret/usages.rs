@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A purpose of a credential.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum Use {
+pub enum Usage {
     /// Authenticates at the token endpoint.
     Token,
     /// Authenticates at an API directly with id and secret; the API calls the forward-auth endpoint.

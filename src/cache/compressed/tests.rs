@@ -62,9 +62,9 @@ const SERVICE_USER: &str = r#"{
 }"#;
 
 /// Compresses the object, checks that opening returns it, and returns its size before and after.
-fn packed<K: Pack + PartialEq + fmt::Debug>(object: &str) -> (usize, usize) {
+fn packed<K: Dictionary + PartialEq + fmt::Debug>(object: &str) -> (usize, usize) {
     let object: K = serde_json::from_str(object).unwrap();
-    let packed = Packed::new(&object);
+    let packed = Compressed::new(&object);
     assert_eq!(packed.open().as_deref(), Some(&object));
     (packed.length, packed.block.len())
 }
@@ -81,7 +81,7 @@ fn what_comes_out_is_what_went_in_and_takes_less_than_a_third() {
 /// A renamed field would only make compressed objects larger, which no other test detects.
 #[test]
 fn the_typical_objects_are_objects_of_their_kinds() {
-    for typical in [ServiceUser::typical(), Application::typical(), ClientSecret::typical()] {
+    for typical in [ServiceUser::dictionary(), Application::dictionary(), ClientSecret::dictionary()] {
         assert!(typical.len() > 500);
     }
 }
@@ -91,17 +91,17 @@ fn an_object_of_any_size_comes_out_again() {
     let mut object: Application = serde_json::from_str(APPLICATION).unwrap();
     for length in [0, 1, 1_000, 1_000_000] {
         object.spec.description = Some("é".repeat(length));
-        assert_eq!(Packed::new(&object).open().as_deref(), Some(&object));
+        assert_eq!(Compressed::new(&object).open().as_deref(), Some(&object));
     }
     object.status = None;
-    assert_eq!(Packed::new(&object).open().as_deref(), Some(&object));
+    assert_eq!(Compressed::new(&object).open().as_deref(), Some(&object));
 }
 
 #[test]
 fn what_is_damaged_counts_as_absent() {
     let object: Application = serde_json::from_str(APPLICATION).unwrap();
-    let whole = Packed::new(&object);
-    let cut = |length: usize| Packed::<Application> {
+    let whole = Compressed::new(&object);
+    let cut = |length: usize| Compressed::<Application> {
         block: whole.block.iter().copied().take(length).collect(),
         length: whole.length,
         kind: PhantomData,

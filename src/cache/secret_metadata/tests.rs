@@ -17,7 +17,7 @@ fn of(more: &serde_json::Value) -> DeliveredSecret {
         ],
     });
     metadata.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
-    DeliveredSecret::new(Key::new("billing", "blue"), &serde_json::from_value(metadata).unwrap())
+    DeliveredSecret::new(ObjectRef::new("billing", "blue"), &serde_json::from_value(metadata).unwrap())
 }
 
 #[test]

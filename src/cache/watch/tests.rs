@@ -14,9 +14,10 @@ const SPEC: &str =
 
 /// What is served after these events, and whether the API server is stale compared to it.
 fn after(events: impl IntoIterator<Item = Event<AccessGroup>>) -> (Vec<u64>, bool) {
-    let mut follower = Follower::new(Kind::AccessGroup, Store::default(), |group, _: &Key| Ok(Arc::new(group)), None);
+    let mut follower =
+        StoreWriter::new(Kind::AccessGroup, ObjectStore::default(), |group, _: &ObjectRef| Ok(Arc::new(group)), None);
     for event in events {
-        drop(follower.take(event));
+        drop(follower.apply_event(event));
     }
     (follower.store.all().iter().map(|group| revision(group.as_ref())).collect(), follower.behind)
 }
@@ -56,18 +57,18 @@ fn a_change_is_as_old_as_its_youngest_field() {
 
 #[test]
 fn a_failed_watch_is_good_again_when_it_is_quiet_unless_the_api_server_has_lost_what_was_seen() {
-    let (freshness, at) = (Freshness::default(), |second| Timestamp::from_second(second).unwrap());
+    let (freshness, at) = (WatchHealth::default(), |second| Timestamp::from_second(second).unwrap());
     freshness.newest.store(7, Ordering::Relaxed);
     freshness.failed(at(100));
-    freshness.api_server_is_at(7, Kind::AccessGroup, at(105));
+    freshness.observe_revision(7, Kind::AccessGroup, at(105));
     assert!(freshness.is_failing() && freshness.age_seconds(at(105)) == 5, "it may not have tried again yet");
-    freshness.api_server_is_at(7, Kind::AccessGroup, at(111));
-    assert!(!freshness.is_failing() && !freshness.is_behind());
+    freshness.observe_revision(7, Kind::AccessGroup, at(111));
+    assert!(!freshness.is_failing() && !freshness.is_stale());
     freshness.failed(at(200));
-    freshness.api_server_is_at(6, Kind::AccessGroup, at(201));
-    assert!(freshness.is_behind(), "the data were restored from a backup");
-    freshness.api_server_is_at(9, Kind::AccessGroup, at(300));
-    assert!(freshness.is_behind(), "that it has as many changes again does not make them the same ones");
+    freshness.observe_revision(6, Kind::AccessGroup, at(201));
+    assert!(freshness.is_stale(), "the data were restored from a backup");
+    freshness.observe_revision(9, Kind::AccessGroup, at(300));
+    assert!(freshness.is_stale(), "that it has as many changes again does not make them the same ones");
 }
 
 fn user(namespace: &str, name: &str, age: i64, revision: u64) -> crate::api::ServiceUser {
@@ -84,17 +85,17 @@ fn user(namespace: &str, name: &str, age: i64, revision: u64) -> crate::api::Ser
 
 /// The objects within and beyond the limit of two, what these events reported, and what is to be fetched.
 fn limited(events: impl IntoIterator<Item = Event<crate::api::ServiceUser>>) -> [Vec<String>; 4] {
-    let convert = |user, _: &Key| Ok(Arc::new(user));
-    let mut follower = Follower::new(Kind::ServiceUser, Store::default(), convert, Some(2));
-    let reports: Vec<_> = events.into_iter().flat_map(|event| follower.take(event)).collect();
+    let convert = |user, _: &ObjectRef| Ok(Arc::new(user));
+    let mut follower = StoreWriter::new(Kind::ServiceUser, ObjectStore::default(), convert, Some(2));
+    let reports: Vec<_> = events.into_iter().flat_map(|event| follower.apply_event(event)).collect();
     let reports = reports.iter().map(|report| match report {
         Report::Change { before, after: None, .. } => format!("-{}", before.as_ref().unwrap().key.name),
         Report::Change { after: Some(after), .. } => format!("+{}", after.key.name),
-        Report::Seen(revision) => format!("seen {revision}"),
+        Report::Undecodable(revision) => format!("seen {revision}"),
         Report::Absent(key, revision) => format!("beyond {} {revision}", key.name),
-        Report::Listed => "listed".to_owned(),
+        Report::ListDone => "listed".to_owned(),
     });
-    let name = |key: &Key| key.name.to_string();
+    let name = |key: &ObjectRef| key.name.to_string();
     let mut here: Vec<_> = follower.store.keys().iter().map(name).collect();
     here.sort();
     [

@@ -22,13 +22,13 @@ use crate::crypto::signing::{self, SigningAlgorithm, SigningKeyError};
 use crate::keystore::{
     ALGORITHMS, CURRENT, Data, INSTALL_KEY, KeystoreError, SIGNING_KEYS, StoredKeys, find, install_keys, signing_keys,
 };
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 
 /// ClientSecrets per page of the check for credentials when a key is missing.
 const PAGE_SIZE: u32 = 500;
 
 /// Pause before another attempt to read missing keys.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Waits for the keys and returns them. A problem with the keys is logged, and reported once as an event about the
 /// Secret when it differs from the previous problem.
@@ -39,7 +39,7 @@ pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: 
             Ok(keys) => return keys,
             Err(error) => error,
         };
-        let problem = chain(&error);
+        let problem = display_chain(&error);
         if problem != told {
             tracing::error!(
                 error = problem,
@@ -53,13 +53,13 @@ pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: 
             }
             told = problem;
         }
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
 /// Reads the keys, and creates them if this install is new.
 async fn load_or_create(client: &Client, namespace: &str) -> Result<StoredKeys, KeystoreError> {
-    let store = Store { api: Api::namespaced(client.clone(), namespace), client, namespace };
+    let store = KeySecrets { api: Api::namespaced(client.clone(), namespace), client, namespace };
     let install = store.load_or_create(INSTALL_KEY, new_install_key).await?;
     let install = install_keys(&install).map_err(|problem| store.damaged(INSTALL_KEY, problem))?;
     let signing = store.load_or_create(SIGNING_KEYS, new_signing_keys).await?;
@@ -67,13 +67,13 @@ async fn load_or_create(client: &Client, namespace: &str) -> Result<StoredKeys, 
     Ok(StoredKeys { install, signing })
 }
 
-struct Store<'a> {
+struct KeySecrets<'a> {
     api: Api<Secret>,
     client: &'a Client,
     namespace: &'a str,
 }
 
-impl Store<'_> {
+impl KeySecrets<'_> {
     async fn load_or_create(
         &self,
         name: &'static str,
@@ -156,14 +156,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::crypto::install_key::Strength;
+    use crate::crypto::install_key::HashCost;
     use crate::crypto::signing::SigningKey;
 
     #[test]
     fn stored_keys_are_read_back() {
         let install = new_install_key().unwrap();
         let keys = install_keys(&install).unwrap();
-        let verifier = keys.hash("value", [7; 16], Strength::Generated).unwrap();
+        let verifier = keys.hash("value", [7; 16], HashCost::Generated).unwrap();
         assert!(install_keys(&install).unwrap().verify(&verifier, "value", [7; 16]));
         let signing = new_signing_keys().unwrap();
         let kids = |keys: Vec<Arc<SigningKey>>| keys.iter().map(|key| key.kid().to_owned()).collect::<Vec<_>>();

@@ -24,19 +24,19 @@ use crate::crypto::certificate::Certificate;
 use crate::crypto::own_certificate::OwnCertificate;
 use crate::crypto::secret::SecretValue;
 use crate::keystore::{CA_CERT, CA_KEY, CERT, CERTIFICATE, KEY, PREVIOUS_CAS, TlsStoreError, entry, find_certificate};
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 
 /// The ConfigMap that clients take the CA from; `ca.crt` as in `kube-root-ca.crt`.
 const CONFIG_MAP: &str = "postern-ca";
 
 /// Pause before a certificate that could not be made is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the Secret is read, as often as the endpoint does: a person may wait for a requested rotation.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Keeps a certificate for `names`: creates and renews it, and publishes its CA, also in `published`. Never returns;
 /// cancels `kept` when the Secret holds the certificate, or something that only the endpoint can judge.
-pub async fn keep(
+pub async fn maintain(
     client: Client,
     namespace: String,
     names: Vec<String>,
@@ -50,19 +50,19 @@ pub async fn keep(
             Ok(()) => {
                 kept.cancel();
                 told.clear();
-                LOOK_EVERY
+                CHECK_INTERVAL
             }
             Err(error) => {
                 // A CA without its key does not prevent that the certificate is served.
                 if matches!(error, TlsStoreError::Damaged { .. } | TlsStoreError::Unusable(_)) {
                     kept.cancel();
                 }
-                let problem = chain(&error);
+                let problem = display_chain(&error);
                 if problem != told {
                     tracing::error!(error = problem, "the certificate of the endpoint cannot be kept, trying again");
                     told = problem;
                 }
-                RETRY
+                RETRY_INTERVAL
             }
         };
         tokio::time::sleep(pause).await;

@@ -6,11 +6,11 @@ use std::time::Instant;
 use crate::api::Application;
 use crate::api::application::ApplicationStatus;
 use crate::api::conditions::types;
-use crate::cache::{Key, is_deleting};
+use crate::cache::{ObjectRef, is_deleting};
 use crate::clock::Clock;
 use crate::controller::runtime::event_recorder;
-use crate::controller::runtime::propagation::needed;
-use crate::controller::runtime::work_queue::{Next, Queue};
+use crate::controller::runtime::propagation::required_revisions;
+use crate::controller::runtime::work_queue::{Queue, Requeue};
 use crate::controller::{CONCURRENCY, Context, Error};
 use crate::plan::application::{is_propagated, status};
 
@@ -20,21 +20,26 @@ pub(crate) async fn reconcile<C: Clock>(
     object: Arc<Application>,
     context: Arc<Context<C>>,
     secrets: Queue,
-) -> Result<Next, Error> {
-    if is_deleting(object.as_ref()) || context.written.is_ahead_of(object.as_ref()) {
-        return Ok(Next::Change);
+) -> Result<Requeue, Error> {
+    if is_deleting(object.as_ref()) || context.expectations.is_stale(object.as_ref()) {
+        return Ok(Requeue::AwaitChange);
     }
     let facts = context.application_facts(&object);
     let wanted = status(&facts.observed(&context, &object, context.secret_counts(&object)));
     let told = object.status.clone().unwrap_or_default();
-    let waits_for = (!is_propagated(&wanted)).then(|| needed(&object, facts.user.as_deref(), &context.model));
-    context.propagation.watch_for(&Key::of(object.as_ref()), waits_for);
+    let waits_for =
+        (!is_propagated(&wanted)).then(|| required_revisions(&object, facts.user.as_deref(), &context.cache));
+    context.propagation.watch_for(&ObjectRef::of(object.as_ref()), waits_for);
     if told != wanted && (ApplicationStatus { secrets: told.secrets.clone(), ..wanted.clone() }) == told {
-        let (key, now) = (Key::of(object.as_ref()), Instant::now());
+        let (key, now) = (ObjectRef::of(object.as_ref()), Instant::now());
         let others_wait = secrets.waiting_in(&key.namespace) > CONCURRENCY;
-        let wait = if others_wait { context.pace.wait_behind_others(&key, now) } else { context.pace.wait(&key, now) };
+        let wait = if others_wait {
+            context.count_throttle.wait_low_priority(&key, now)
+        } else {
+            context.count_throttle.wait(&key, now)
+        };
         if let Some(wait) = wait {
-            return Ok(Next::After(wait));
+            return Ok(Requeue::After(wait));
         }
     }
     context.write_status(object.as_ref(), &wanted).await?;
@@ -44,5 +49,5 @@ pub(crate) async fn reconcile<C: Clock>(
         event_recorder::client_id_changed(&context.events, &object, before, now);
     }
     event_recorder::refusal(&context.events, object.as_ref(), &told.conditions, &wanted.conditions, types::READY);
-    Ok(Next::Change)
+    Ok(Requeue::AwaitChange)
 }

@@ -18,13 +18,13 @@ use k8s_openapi::api::core::v1::Secret;
 
 use crate::api::ClientSecret;
 use crate::api::client_secret::{ClientSecretStatus, RotationCause};
-use crate::cache::{Key, is_deleting};
+use crate::cache::{ObjectRef, is_deleting};
 use crate::clock::Clock;
 use crate::controller::gather::describe;
 use crate::controller::runtime::due_scan;
 use crate::controller::runtime::event_recorder::client_id_changed;
 use crate::controller::runtime::repair_schedule::changed;
-use crate::controller::runtime::work_queue::{Next, Queue};
+use crate::controller::runtime::work_queue::{Queue, Requeue};
 use crate::controller::{Context, Error};
 use crate::plan::client_secret::{
     Action, ApplicationState, Contents, Delivered, Issued, Observed, Outcome, Rollout, decide, next_due, status,
@@ -33,7 +33,7 @@ use crate::plan::secret_content::Content;
 use delivery::Created;
 use import_checks::{Compared, active};
 use inspect::{Seen, delivered_key};
-use issued_value::Value;
+use issued_value::IssuedValue;
 use secret_content::Difference;
 
 /// No watch reports a Secret of another owner, a workload before its restart, or the release of a name. While one of
@@ -53,13 +53,13 @@ pub(crate) async fn reconcile<C: Clock>(
     secret: Arc<ClientSecret>,
     context: Arc<Context<C>>,
     imports: Queue,
-) -> Result<Next, Error> {
-    if is_deleting(secret.as_ref()) || context.written.is_ahead_of(secret.as_ref()) {
-        return Ok(Next::Change);
+) -> Result<Requeue, Error> {
+    if is_deleting(secret.as_ref()) || context.expectations.is_stale(secret.as_ref()) {
+        return Ok(Requeue::AwaitChange);
     }
-    let key = Key::of(secret.as_ref());
-    if context.model.namespace(&key.namespace).terminating {
-        return Ok(Next::Change);
+    let key = ObjectRef::of(secret.as_ref());
+    if context.cache.namespace(&key.namespace).terminating {
+        return Ok(Requeue::AwaitChange);
     }
     let (rank, has_older_claimant) = context.place(&secret);
     // A ClientSecret beyond the limit is only counted: the controller reads nothing for it.
@@ -67,14 +67,14 @@ pub(crate) async fn reconcile<C: Clock>(
     let application = if is_counted_only { ApplicationState::Missing } else { context.application_state(&secret) };
     let found = match &application {
         ApplicationState::Known { content, .. } => match context.delivered(&secret, content).await? {
-            Seen::Behind => return Ok(Next::Change),
-            Seen::Later(wait) => return Ok(Next::After(wait)),
+            Seen::CacheStale => return Ok(Requeue::AwaitChange),
+            Seen::Later(wait) => return Ok(Requeue::After(wait)),
             Seen::Now(found) => found,
         },
         _ => Delivered::Unknown.into(),
     };
     let import = if is_counted_only { None } else { context.import_of(&secret).await? };
-    let (uses, requested) = (context.model.uses_of(&key), context.model.rotation_request(&key));
+    let (uses, requested) = (context.cache.uses_of(&key), context.cache.rotation_request(&key));
     let workloads = if is_counted_only { Vec::new() } else { context.workloads_of(&secret).await? };
     let unavailable = if is_counted_only { Vec::new() } else { context.unavailable_workloads(&secret).await? };
     let (policy, now) = (&context.settings.policy, context.clock.now());
@@ -99,28 +99,28 @@ pub(crate) async fn reconcile<C: Clock>(
     let done = match context.act(&mut observed, found.read).await {
         Ok(done) => done,
         Err(error) => {
-            context.tell_refusal(&observed, &error).await?;
+            context.report_refusal(&observed, &error).await?;
             return Err(error);
         }
     };
     match done {
         // The watch delivers the new status and the new Secret, which trigger the remaining reports.
-        Done::Staged => Ok(Next::Change),
+        Done::Staged => Ok(Requeue::AwaitChange),
         Done::Waits => {
             imports.push(key);
-            Ok(Next::Change)
+            Ok(Requeue::AwaitChange)
         }
-        Done::Act(outcome) => {
-            context.undelivered.forget(&key);
+        Done::Outcome(outcome) => {
+            context.pending_values.forget(&key);
             let (still_contested, contested_for) = contested();
             observed.contested = still_contested;
             let wanted = status(&observed, &outcome);
             let due = due_scan::next(next_due(&secret.spec, &wanted, policy, now), now);
-            let next = looks_again(&observed).into_iter().chain(contested_for).fold(due, Next::or_after);
+            let next = poll_interval(&observed).into_iter().chain(contested_for).fold(due, Requeue::min);
             if let Some(wait) = context.only_uses_are_new(secret, &wanted) {
-                return Ok(next.or_after(wait));
+                return Ok(next.min(wait));
             }
-            context.tell(secret, &wanted).await?;
+            context.publish_status(secret, &wanted).await?;
             context.recovery.done(&key);
             Ok(next)
         }
@@ -134,11 +134,11 @@ enum Done {
     /// Nothing yet: the imported value has to be hashed first.
     Waits,
     /// A result that the status reports.
-    Act(Outcome),
+    Outcome(Outcome),
 }
 
 /// The poll interval for objects that no watch reports.
-fn looks_again(observed: &Observed<'_>) -> Option<Duration> {
+fn poll_interval(observed: &Observed<'_>) -> Option<Duration> {
     let in_the_way =
         matches!(observed.delivered, Delivered::Foreign | Delivered::OtherType | Delivered::Terminating { .. })
             || observed.has_older_claimant
@@ -168,9 +168,9 @@ impl<C: Clock> Context<C> {
             match self.create(owner, &value, content).await? {
                 Created::Done(uid) => {
                     observed.secret_uid = uid;
-                    return self.issued(owner, &value).map(Outcome::Issued).map(Done::Act);
+                    return self.issued(owner, &value).map(Outcome::Issued).map(Done::Outcome);
                 }
-                Created::Occupied => {
+                Created::AlreadyExists => {
                     let live = self.delivered_live(owner, content).await?;
                     (observed.delivered, observed.secret_uid, found) = (live.delivered, live.uid, live.read);
                 }
@@ -181,7 +181,7 @@ impl<C: Clock> Context<C> {
         match action {
             Action::None => return Ok(UNCHANGED),
             // The Secret was deleted between two reads; the next reconciliation detects this.
-            Action::Create => return Err(Error::Unsettled { object: describe(owner) }),
+            Action::Create => return Err(Error::Conflict { object: describe(owner) }),
             Action::Import(_) => return self.imported(owner).await,
             Action::RollOut => {
                 self.roll_out(owner, &mut observed.workloads).await?;
@@ -193,10 +193,10 @@ impl<C: Clock> Context<C> {
             Action::Deliver if observed.delivered == Delivered::Absent => {
                 let Some(value) = self.imported_value(owner).await? else { return Ok(Done::Waits) };
                 match self.create(owner, &value, content).await? {
-                    Created::Occupied => observed.delivered = self.delivered_live(owner, content).await?.delivered,
+                    Created::AlreadyExists => observed.delivered = self.delivered_live(owner, content).await?.delivered,
                     Created::Done(uid) => {
                         observed.secret_uid = uid;
-                        self.import_checks.forget(&Key::of(owner));
+                        self.import_checks.forget(&ObjectRef::of(owner));
                     }
                 }
                 return Ok(UNCHANGED);
@@ -205,7 +205,7 @@ impl<C: Clock> Context<C> {
         }
         let found = match found {
             Some(found) => found,
-            None => self.read_own(owner).await?.ok_or_else(|| Error::Unsettled { object: describe(owner) })?,
+            None => self.read_own(owner).await?.ok_or_else(|| Error::Conflict { object: describe(owner) })?,
         };
         self.change(observed, action, content, &found).await
     }
@@ -219,31 +219,31 @@ impl<C: Clock> Context<C> {
         found: &Secret,
     ) -> Result<Done, Error> {
         let owner = observed.secret;
-        let held = || self.held(owner, found).ok_or_else(|| Error::Unsettled { object: describe(owner) });
+        let held = || self.held(owner, found).ok_or_else(|| Error::Conflict { object: describe(owner) });
         match action {
             Action::Stage(cause) => self.stage(observed, cause, content, Some(found)).await,
-            Action::Remove => self.remove(owner, found).await.map(|()| Done::Act(Outcome::Removed)),
+            Action::Remove => self.remove(owner, found).await.map(|()| Done::Outcome(Outcome::Removed)),
             Action::Deliver => {
                 let Some(value) = self.imported_value(owner).await? else { return Ok(Done::Waits) };
-                let difference = self.put(owner, found, &value, content).await?;
+                let difference = self.update_secret(owner, found, &value, content).await?;
                 self.note_repair(observed, found, difference);
-                self.import_checks.forget(&Key::of(owner));
+                self.import_checks.forget(&ObjectRef::of(owner));
                 Ok(UNCHANGED)
             }
             Action::Repair => {
-                let difference = self.put(owner, found, &held()?, content).await?;
+                let difference = self.update_secret(owner, found, &held()?, content).await?;
                 self.note_repair(observed, found, difference);
                 Ok(UNCHANGED)
             }
             // No value of this ClientSecret is in use yet, so this one is recorded second, like every first one.
             Action::Replace => {
                 let value = self.generate();
-                self.put(owner, found, &value, content).await?;
+                self.update_secret(owner, found, &value, content).await?;
                 events::replaced(&self.events, owner);
                 self.tell_other_client_id(owner, content, found);
-                self.issued(owner, &value).map(Outcome::Issued).map(Done::Act)
+                self.issued(owner, &value).map(Outcome::Issued).map(Done::Outcome)
             }
-            Action::Adopt => self.issued(owner, &held()?).map(Outcome::Issued).map(Done::Act),
+            Action::Adopt => self.issued(owner, &held()?).map(Outcome::Issued).map(Done::Outcome),
             Action::None | Action::Create | Action::Import(_) | Action::RollOut => Ok(UNCHANGED),
         }
     }
@@ -280,41 +280,41 @@ impl<C: Clock> Context<C> {
             let issued = self.issued(owner, &value)?;
             (value, issued)
         };
-        self.tell(owner, &status(observed, &Outcome::Staged(issued, cause))).await?;
+        self.publish_status(owner, &status(observed, &Outcome::Staged(issued, cause))).await?;
         let delivered = match found {
-            Some(found) => self.put(owner, found, &value, content).await.map(|_| Created::Done(None)),
+            Some(found) => self.update_secret(owner, found, &value, content).await.map(|_| Created::Done(None)),
             None => self.create(owner, &value, content).await,
         };
         match delivered {
             Ok(Created::Done(_)) => Ok(Done::Staged),
-            Ok(Created::Occupied) => Err(Error::Unsettled { object: describe(owner) }),
+            Ok(Created::AlreadyExists) => Err(Error::Conflict { object: describe(owner) }),
             Err(error) => {
                 // If the write succeeded anyway, the next reconciliation finds the value. If each attempt recorded a
                 // new value, the event about that record would trigger the next attempt immediately.
-                self.undelivered.keep(&Key::of(owner), value);
+                self.pending_values.keep(&ObjectRef::of(owner), value);
                 Err(error)
             }
         }
     }
 
     /// The last recorded value and its version, if the API server refused to write it into the Secret.
-    fn staged_before(&self, owner: &ClientSecret) -> Option<(Value, Issued)> {
+    fn staged_before(&self, owner: &ClientSecret) -> Option<(IssuedValue, Issued)> {
         let newest = owner.status.as_ref()?.versions.first()?;
-        let value = self.undelivered.take(&Key::of(owner), &newest.id)?;
+        let value = self.pending_values.take(&ObjectRef::of(owner), &newest.id)?;
         let issued = Issued { id: newest.id.clone(), verifier: newest.verifier.to_string(), at: newest.created_at };
         self.is_value_of(owner, newest, &value.text).then_some((value, issued))
     }
 
     /// Reports that the API server refuses the Secret. If another change was recorded just before, the next
     /// reconciliation reports the refusal.
-    async fn tell_refusal(&self, observed: &Observed<'_>, error: &Error) -> Result<(), Error> {
+    async fn report_refusal(&self, observed: &Observed<'_>, error: &Error) -> Result<(), Error> {
         let Some(refusal) = error.refusal().filter(|_| matches!(error, Error::Delivery { .. })) else { return Ok(()) };
-        if self.written.is_ahead_of(observed.secret) {
+        if self.expectations.is_stale(observed.secret) {
             return Ok(());
         }
         let what = describe(observed.secret);
-        let refused = self.refusals.after_refusal(&what, Instant::now(), &refusal.message);
-        self.tell(observed.secret, &status(observed, &Outcome::Refused(refused.words))).await
+        let refused = self.refusals.record_failure(&what, Instant::now(), &refusal.message);
+        self.publish_status(observed.secret, &status(observed, &Outcome::Refused(refused.message))).await
     }
 
     /// The wait if only the last use is new: several uses are reported together.
@@ -326,20 +326,20 @@ impl<C: Clock> Context<C> {
             let known = told.versions.iter().find(|known| known.id == version.id);
             version.last_used_at = known.and_then(|known| known.last_used_at);
         }
-        (but_for_uses == *told).then(|| self.uses_pace.wait(&Key::of(owner), Instant::now())).flatten()
+        (but_for_uses == *told).then(|| self.use_throttle.wait(&ObjectRef::of(owner), Instant::now())).flatten()
     }
 
     /// Writes the status, and events about its changes.
-    async fn tell(&self, owner: &ClientSecret, wanted: &ClientSecretStatus) -> Result<(), Error> {
+    async fn publish_status(&self, owner: &ClientSecret, wanted: &ClientSecretStatus) -> Result<(), Error> {
         self.write_status(owner, wanted).await?;
-        events::tell(&self.events, owner, wanted);
+        events::record(&self.events, owner, wanted);
         Ok(())
     }
 
     /// Reports that a Secret of an earlier ClientSecret was delivered for another client id. The status of the
     /// Application does not contain that id, because backup tools omit status.
     fn tell_other_client_id(&self, owner: &ClientSecret, content: &Content, found: &Secret) {
-        let application = self.model.application(&Key::of(owner).beside(&owner.spec.application_ref.name));
+        let application = self.cache.application(&ObjectRef::of(owner).sibling(&owner.spec.application_ref.name));
         let Some((application, (key, now))) = application.zip(content.client_id()) else { return };
         let before = found.data.as_ref().and_then(|data| std::str::from_utf8(&data.get(key)?.0).ok());
         if let Some(before) = before.filter(|before| !before.is_empty() && *before != now) {
@@ -350,7 +350,7 @@ impl<C: Clock> Context<C> {
     /// Checks the value to import: a different one immediately becomes a new version.
     async fn imported(&self, owner: &ClientSecret) -> Result<Done, Error> {
         let Some((found, compared)) = self.checked_import(owner).await? else { return Ok(Done::Waits) };
-        let key = Key::of(owner);
+        let key = ObjectRef::of(owner);
         let issued = match compared {
             Compared::Same => {
                 self.import_checks.forget(&key);
@@ -362,20 +362,20 @@ impl<C: Clock> Context<C> {
                 Some(issued)
             }
         };
-        Ok(Done::Act(Outcome::Imported(found.source, issued)))
+        Ok(Done::Outcome(Outcome::Imported(found.source, issued)))
     }
 
     /// The imported value as the active version; `None`: it has to be hashed first.
-    async fn imported_value(&self, owner: &ClientSecret) -> Result<Option<Value>, Error> {
+    async fn imported_value(&self, owner: &ClientSecret) -> Result<Option<IssuedValue>, Error> {
         let Some((found, compared)) = self.checked_import(owner).await? else { return Ok(None) };
         match (active(owner), compared) {
             (Some(newest), Compared::Same) => {
-                Ok(Some(Value { id: newest.id.clone(), text: found.value, at: newest.created_at }))
+                Ok(Some(IssuedValue { id: newest.id.clone(), text: found.value, at: newest.created_at }))
             }
             // The source has changed since the value was recorded.
-            _ => Err(Error::Unsettled { object: describe(owner) }),
+            _ => Err(Error::Conflict { object: describe(owner) }),
         }
     }
 }
 
-const UNCHANGED: Done = Done::Act(Outcome::Unchanged);
+const UNCHANGED: Done = Done::Outcome(Outcome::Unchanged);

@@ -14,9 +14,9 @@ use crate::api::client_secret::ClientSecretStatus;
 use crate::api::conditions::merge;
 use crate::api::service_user::ServiceUserStatus;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
-use crate::cache::{Key, is_deleting};
+use crate::cache::{ObjectRef, is_deleting};
 use crate::clock::Clock;
-use crate::controller::runtime::work_queue::Next;
+use crate::controller::runtime::work_queue::Requeue;
 use crate::controller::{Context, Error};
 use crate::plan::limit;
 
@@ -63,9 +63,9 @@ told!(ClientSecret, ClientSecretStatus, |client, namespace| Api::namespaced(clie
 impl<C: Clock> Context<C> {
     /// Reports that an object is beyond the limit. The rest of its status is unchanged, because the object may become
     /// active.
-    pub(crate) async fn tell_beyond<K: Told>(&self, key: &Key) -> Result<Next, Error> {
+    pub(crate) async fn tell_beyond<K: Told>(&self, key: &ObjectRef) -> Result<Requeue, Error> {
         let Some(object) = self.read::<K>(key).await?.filter(|object| !is_deleting(object)) else {
-            return Ok(Next::Change);
+            return Ok(Requeue::AwaitChange);
         };
         let mut wanted = object.status().cloned().unwrap_or_default();
         let verdicts = limit::verdicts(&K::kind(&()), &key.namespace, self.settings.objects_per_namespace);
@@ -74,11 +74,11 @@ impl<C: Clock> Context<C> {
         *conditions = merge(conditions, verdicts, generation, self.clock.now());
         *K::observed(&mut wanted) = generation;
         self.write_status(&object, &wanted).await?;
-        Ok(Next::Change)
+        Ok(Requeue::AwaitChange)
     }
 
     /// Reads the current object. It uses a list, because the operator has only that permission for these kinds.
-    async fn read<K: Told>(&self, key: &Key) -> Result<Option<K>, Error> {
+    async fn read<K: Told>(&self, key: &ObjectRef) -> Result<Option<K>, Error> {
         let api = K::api(self.client.clone(), &key.namespace);
         let one = ListParams::default().fields(&format!("metadata.name={}", key.name));
         let found = api.list(&one).await.map_err(|source| Error::Api {

@@ -19,7 +19,7 @@ pub(crate) struct Refused {
     until: Instant,
     length: Duration,
     /// The message of the API server.
-    pub(crate) words: String,
+    pub(crate) message: String,
 }
 
 impl Backoff {
@@ -28,14 +28,14 @@ impl Backoff {
     /// A refusal before the wait has ended, because an object changed, does not extend the wait. Its message is not
     /// reported either: some messages differ each time (a port, a random value), and reporting a new one is a change
     /// that triggers the next attempt immediately.
-    pub(crate) fn after_refusal(&self, what: &str, now: Instant, words: &str) -> Refused {
+    pub(crate) fn record_failure(&self, what: &str, now: Instant, words: &str) -> Refused {
         let mut all = self.lock();
         let length = match all.get(what) {
             Some(refused) if now < refused.until => return refused.clone(),
             Some(refused) => (refused.length * 2).min(LONGEST),
             None => FIRST,
         };
-        let refused = Refused { until: now + length, length, words: words.to_owned() };
+        let refused = Refused { until: now + length, length, message: words.to_owned() };
         all.insert(what.to_owned(), refused.clone());
         refused
     }
@@ -46,8 +46,8 @@ impl Backoff {
     }
 
     /// The last message of the API server about `what`.
-    pub(crate) fn words(&self, what: &str) -> Option<String> {
-        self.lock().get(what).map(|refused| refused.words.clone())
+    pub(crate) fn message(&self, what: &str) -> Option<String> {
+        self.lock().get(what).map(|refused| refused.message.clone())
     }
 
     /// Removes the refusals of operations that are no longer tried.
@@ -82,27 +82,27 @@ mod tests {
         for (number, seconds) in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300].into_iter().enumerate() {
             let (words, half) = (format!("no, from port {number}"), Duration::from_secs(seconds) / 2);
             assert_eq!(backoff.waiting("blue", now), None);
-            let refused = backoff.after_refusal("blue", now, &words);
-            assert_eq!((refused.wait(now), &refused.words), (2 * half, &words));
-            let early = backoff.after_refusal("blue", now + half, "no, from another port");
+            let refused = backoff.record_failure("blue", now, &words);
+            assert_eq!((refused.wait(now), &refused.message), (2 * half, &words));
+            let early = backoff.record_failure("blue", now + half, "no, from another port");
             assert_eq!(
-                (early.wait(now + half), &early.words),
+                (early.wait(now + half), &early.message),
                 (half, &words),
                 "tried early, because something changed"
             );
             assert_eq!(backoff.waiting("blue", now + half), Some(early));
             now += 2 * half;
         }
-        assert_eq!(backoff.after_refusal("green", now, "no").wait(now), FIRST, "each for itself");
+        assert_eq!(backoff.record_failure("green", now, "no").wait(now), FIRST, "each for itself");
         backoff.forget("blue");
-        assert_eq!(backoff.after_refusal("blue", now, "no").wait(now), FIRST, "it went well meanwhile");
+        assert_eq!(backoff.record_failure("blue", now, "no").wait(now), FIRST, "it went well meanwhile");
     }
 
     #[test]
     fn what_is_not_tried_any_more_takes_no_room() {
         let (backoff, now) = (Backoff::default(), Instant::now());
-        backoff.after_refusal("blue", now, "no");
-        backoff.after_refusal("green", now + FIRST + LONGEST, "no");
+        backoff.record_failure("blue", now, "no");
+        backoff.record_failure("green", now + FIRST + LONGEST, "no");
         backoff.forget_old(now + FIRST + LONGEST);
         assert_eq!(backoff.lock().len(), 1);
     }

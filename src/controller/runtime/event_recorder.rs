@@ -17,15 +17,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::event_series::Recent;
-use super::round_robin::Turns;
+use super::round_robin::RoundRobin;
 use super::write_params;
 use crate::api::Application;
 use crate::api::conditions::{is_switched_off, reasons, types};
 use crate::api::names::GROUP;
 use crate::api::printable::printable;
 use crate::clock::Clock;
-use crate::util::error_chain::chain;
-use crate::util::fair_share::{Shares, TRIPLE};
+use crate::util::error_chain::display_chain;
+use crate::util::fair_share::{FairShare, TRIPLE};
 
 /// Limit of queued events, twice that of client-go, shared by all namespaces. Further events are dropped: the
 /// conditions contain the same facts, and each queued event takes 400 bytes.
@@ -34,7 +34,7 @@ const BACKLOG: usize = 2_000;
 const PAUSE: Duration = Duration::from_millis(20);
 /// More queued events than this are a burst. Events about ten thousand credentials must not slow down their creation;
 /// events about a few objects are written immediately.
-const BURST: usize = 25;
+const BURST_THRESHOLD: usize = 25;
 /// The pause in a burst, as a multiple of the time of the last write: a busy API server gets fewer requests.
 const PAUSE_FACTOR: u32 = 20;
 /// Maximum pause: after an API server has hung, events must resume soon.
@@ -47,18 +47,18 @@ const CLUSTER_SCOPED_NAMESPACE: &str = "default";
 
 /// An event about an object.
 #[derive(Debug)]
-pub(crate) struct Note {
-    about: ObjectReference,
+pub(crate) struct PendingEvent {
+    regarding: ObjectReference,
     warning: bool,
     reason: String,
     action: &'static str,
     text: String,
 }
 
-impl Note {
+impl PendingEvent {
     /// The namespace that stores the event.
     fn namespace(&self) -> &str {
-        self.about.namespace.as_deref().unwrap_or(CLUSTER_SCOPED_NAMESPACE)
+        self.regarding.namespace.as_deref().unwrap_or(CLUSTER_SCOPED_NAMESPACE)
     }
 }
 
@@ -73,21 +73,21 @@ struct Waiting {
 }
 
 struct Backlog {
-    turns: Turns<Note>,
-    room: Shares<Arc<str>>,
+    turns: RoundRobin<PendingEvent>,
+    room: FairShare<Arc<str>>,
     /// Number of the newest note.
     last: u64,
 }
 
 impl Default for Backlog {
     fn default() -> Self {
-        Self { turns: Turns::default(), room: Shares::new(TRIPLE, BACKLOG), last: 0 }
+        Self { turns: RoundRobin::default(), room: FairShare::new(TRIPLE, BACKLOG), last: 0 }
     }
 }
 
 impl Backlog {
     /// Adds the note; returns false if the queue is full.
-    fn add(&mut self, note: Note) -> bool {
+    fn add(&mut self, note: PendingEvent) -> bool {
         let namespace: Arc<str> = note.namespace().into();
         let has_room = self.room.take(&namespace);
         if has_room {
@@ -98,7 +98,7 @@ impl Backlog {
     }
 
     /// The first note of the namespace whose turn it is, and the number of notes that remain.
-    fn take(&mut self) -> Option<(Note, usize)> {
+    fn take(&mut self) -> Option<(PendingEvent, usize)> {
         let note = self.turns.take(|_| true)?;
         self.room.free(&note.namespace().into());
         Some((note, self.room.used()))
@@ -114,7 +114,13 @@ impl Sender {
         action: &'static str,
         text: String,
     ) {
-        self.send(Note { about: about.object_ref(&()), warning: false, reason: reason.into(), action, text });
+        self.send(PendingEvent {
+            regarding: about.object_ref(&()),
+            warning: false,
+            reason: reason.into(),
+            action,
+            text,
+        });
     }
 
     /// Reports a problem that a user should check.
@@ -125,10 +131,16 @@ impl Sender {
         action: &'static str,
         text: String,
     ) {
-        self.send(Note { about: about.object_ref(&()), warning: true, reason: reason.into(), action, text });
+        self.send(PendingEvent {
+            regarding: about.object_ref(&()),
+            warning: true,
+            reason: reason.into(),
+            action,
+            text,
+        });
     }
 
-    fn send(&self, note: Note) {
+    fn send(&self, note: PendingEvent) {
         if self.backlog().add(note) {
             self.0.added.notify_one();
         } else {
@@ -136,7 +148,7 @@ impl Sender {
         }
     }
 
-    async fn next(&self) -> (Note, usize) {
+    async fn next(&self) -> (PendingEvent, usize) {
         loop {
             let added = self.0.added.notified();
             if let Some(next) = self.backlog().take() {
@@ -183,13 +195,19 @@ pub(crate) async fn about_own_secret(
         name: Some(name.to_owned()),
         ..ObjectReference::default()
     };
-    let note = Note { about, warning: true, reason: reasons::KEY_UNUSABLE.to_owned(), action: "Load", text };
+    let note = PendingEvent {
+        regarding: about,
+        warning: true,
+        reason: reasons::KEY_UNUSABLE.to_owned(),
+        action: "Load",
+        text,
+    };
     write(client, event(note, clock, replica), &mut Recent::default()).await;
 }
 
 /// The pause after an event that took `took`, with `waiting` further events in the queue.
 fn pause_after(took: Duration, waiting: usize) -> Duration {
-    if waiting > BURST { (took * PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX) } else { PAUSE }
+    if waiting > BURST_THRESHOLD { (took * PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX) } else { PAUSE }
 }
 
 async fn write(client: &Client, event: Event, recent: &mut Recent) {
@@ -202,17 +220,17 @@ async fn write(client: &Client, event: Event, recent: &mut Recent) {
             Ok(_) => return,
             // The first event was deleted.
             Err(error) => {
-                tracing::debug!(error = chain(&error), "an event could not be counted, another one is written");
+                tracing::debug!(error = display_chain(&error), "an event could not be counted, another one is written");
             }
         }
     }
     match api.create(&write_params::create(), &event).await {
         Ok(written) => recent.written(&event, written.name_any(), now),
-        Err(error) => tracing::debug!(error = chain(&error), "an event could not be written"),
+        Err(error) => tracing::debug!(error = display_chain(&error), "an event could not be written"),
     }
 }
 
-fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
+fn event(note: PendingEvent, clock: &impl Clock, replica: &str) -> Event {
     let namespace = note.namespace().to_owned();
     let mut text = printable(&note.text, NOTE_LENGTH_MAX);
     if text.len() > NOTE_LENGTH_MAX {
@@ -224,7 +242,7 @@ fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
     Event {
         metadata: ObjectMeta {
             // The API server truncates the prefix, so an object with a name of 253 characters has events too.
-            generate_name: Some(format!("{}-", note.about.name.as_deref().unwrap_or("postern"))),
+            generate_name: Some(format!("{}-", note.regarding.name.as_deref().unwrap_or("postern"))),
             namespace: Some(namespace),
             ..ObjectMeta::default()
         },
@@ -232,7 +250,7 @@ fn event(note: Note, clock: &impl Clock, replica: &str) -> Event {
         event_time: Some(MicroTime(clock.now())),
         note: Some(text),
         reason: Some(note.reason),
-        regarding: Some(note.about),
+        regarding: Some(note.regarding),
         reporting_controller: Some(format!("{GROUP}/controller")),
         reporting_instance: Some(replica.chars().take(128).collect()),
         type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
@@ -275,17 +293,23 @@ mod tests {
 
     #[test]
     fn a_burst_is_told_less_often_to_a_busy_api_server_and_never_kept_for_long() {
-        let pause = |milliseconds| pause_after(Duration::from_millis(milliseconds), BURST + 1).as_millis();
+        let pause = |milliseconds| pause_after(Duration::from_millis(milliseconds), BURST_THRESHOLD + 1).as_millis();
         assert_eq!([1, 2, 40, 500].map(pause), [20, 40, 800, 2_000]);
     }
 
-    fn note(namespace: &str, name: &str) -> Note {
+    fn note(namespace: &str, name: &str) -> PendingEvent {
         let about = ObjectReference {
             namespace: Some(namespace.to_owned()),
             name: Some(name.to_owned()),
             ..ObjectReference::default()
         };
-        Note { about, warning: false, reason: "Issued".to_owned(), action: "Issue", text: String::new() }
+        PendingEvent {
+            regarding: about,
+            warning: false,
+            reason: "Issued".to_owned(),
+            action: "Issue",
+            text: String::new(),
+        }
     }
 
     #[test]
@@ -295,7 +319,7 @@ mod tests {
         assert_eq!(taken, TRIPLE.alone(BACKLOG));
         assert!(backlog.add(note("b", "only")));
         let order: Vec<String> =
-            std::iter::from_fn(|| backlog.take()).map(|(note, _)| note.about.name.unwrap_or_default()).collect();
+            std::iter::from_fn(|| backlog.take()).map(|(note, _)| note.regarding.name.unwrap_or_default()).collect();
         assert_eq!(order[..3], ["0", "only", "1"]);
         assert_eq!(order.len(), taken + 1);
         assert!(backlog.room.is_empty());
@@ -303,6 +327,6 @@ mod tests {
 
     #[test]
     fn a_handful_is_told_at_once() {
-        assert_eq!(pause_after(Duration::from_millis(500), BURST), PAUSE);
+        assert_eq!(pause_after(Duration::from_millis(500), BURST_THRESHOLD), PAUSE);
     }
 }

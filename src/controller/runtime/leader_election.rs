@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::send_if_new;
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 
 /// Name of the Lease.
 const LEASE: &str = "postern";
@@ -18,12 +18,12 @@ const DURATION_SECONDS: u64 = 15;
 /// The leader renews this long before the expiry, so the lease survives one failed attempt.
 const GRACE_SECONDS: u64 = 5;
 /// Pause after a failed attempt to read or create the lease.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Acquires and renews the lease until `stop`, and reports in `leading` whether this replica has it.
 ///
 /// Releases the lease at the end, so that another replica need not wait for its expiry.
-pub async fn hold(
+pub async fn run_election(
     client: Client,
     namespace: String,
     replica: String,
@@ -74,8 +74,8 @@ async fn manager(client: &Client, namespace: &str, replica: &str) -> LeaseManage
             .with_grace(GRACE_SECONDS);
         match builder.build().await {
             Ok(manager) => return manager,
-            Err(error) => tracing::warn!(error = chain(&error), "the lease cannot be used, trying again"),
+            Err(error) => tracing::warn!(error = display_chain(&error), "the lease cannot be used, trying again"),
         }
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }

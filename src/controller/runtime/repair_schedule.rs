@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use crate::api::names::FIELD_MANAGER;
-use crate::cache::Key;
+use crate::cache::ObjectRef;
 use crate::controller::kinds::client_secret::secret_content::Difference;
 
 /// The wait after the second repair in a row, …
@@ -25,7 +25,7 @@ const ROOM: usize = 64;
 
 /// The last repair of each Secret.
 #[derive(Debug, Default)]
-pub(crate) struct Repairs(Mutex<HashMap<Key, Repair>>);
+pub(crate) struct Repairs(Mutex<HashMap<ObjectRef, Repair>>);
 
 #[derive(Debug)]
 struct Repair {
@@ -36,7 +36,7 @@ struct Repair {
 
 impl Repairs {
     /// The Secret was repaired at `now`; `what` names the fields and the clients that changed them.
-    pub(crate) fn note(&self, secret: &Key, now: Instant, what: String) {
+    pub(crate) fn note(&self, secret: &ObjectRef, now: Instant, what: String) {
         let mut all = self.lock();
         let before = all.get(secret).filter(|repair| now < repair.until + PAUSE);
         let length = before.map_or(Duration::ZERO, |repair| (repair.length * 2).clamp(FIRST, LONGEST));
@@ -44,7 +44,7 @@ impl Repairs {
     }
 
     /// The fields that were changed repeatedly, and the wait before the next repair.
-    pub(crate) fn contested(&self, secret: &Key, now: Instant) -> Option<(String, Duration)> {
+    pub(crate) fn contested(&self, secret: &ObjectRef, now: Instant) -> Option<(String, Duration)> {
         let all = self.lock();
         let repair = all.get(secret).filter(|repair| now < repair.until)?;
         Some((repair.what.clone(), repair.until - now))
@@ -57,7 +57,7 @@ impl Repairs {
         all.shrink_to(ROOM);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Repair>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef, Repair>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_change_is_put_right_at_once_and_one_that_comes_again_less_and_less_often() {
-        let (repairs, secret, mut now) = (Repairs::default(), Key::new("billing", "blue"), Instant::now());
+        let (repairs, secret, mut now) = (Repairs::default(), ObjectRef::new("billing", "blue"), Instant::now());
         let wait = |now| repairs.contested(&secret, now).map(|(_, wait)| wait.as_secs());
         repairs.note(&secret, now, "a".to_owned());
         assert_eq!(wait(now), None, "the first is nothing unusual");

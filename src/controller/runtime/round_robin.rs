@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Items by namespace; within one they keep the order of their numbers.
-pub(crate) struct Turns<T> {
+pub(crate) struct RoundRobin<T> {
     /// The namespaces in `items`, each once; the first one is next.
     order: VecDeque<Arc<str>>,
     /// By number: an item is removed without a scan.
     items: HashMap<Arc<str>, BTreeMap<u64, T>>,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for RoundRobin<T> {
     fn default() -> Self {
         Self { order: VecDeque::new(), items: HashMap::new() }
     }
 }
 
-impl<T> Turns<T> {
+impl<T> RoundRobin<T> {
     pub(crate) fn add(&mut self, namespace: &Arc<str>, number: u64, item: T) {
         if !self.items.contains_key(namespace) {
             self.order.push_back(Arc::clone(namespace));

@@ -11,15 +11,15 @@ use kube::core::{DynamicObject, PartialObjectMeta, PartialObjectMetaExt as _};
 use kube::{Api, Resource};
 use serde_json::json;
 
-use super::work_queue::Next;
+use super::work_queue::Requeue;
 use super::write_params;
-use crate::api::conditions::{Verdict, merge, reasons, types};
-use crate::cache::Key;
+use crate::api::conditions::{ConditionValue, merge, reasons, types};
+use crate::cache::ObjectRef;
 use crate::clock::Clock;
 use crate::controller::gather::describe;
 use crate::controller::kinds::over_limit::Told;
 use crate::controller::{Context, Error};
-use crate::util::error_chain::chain;
+use crate::util::error_chain::display_chain;
 
 impl<C: Clock> Context<C> {
     /// Reports that the API server refuses the status of the object.
@@ -40,7 +40,7 @@ impl<C: Clock> Context<C> {
     }
 
     /// Reports that the object cannot be decoded because of `error`.
-    pub(crate) async fn tell_undecodable<K: Told>(&self, key: &Key, error: &str) -> Result<Next, Error> {
+    pub(crate) async fn tell_undecodable<K: Told>(&self, key: &ObjectRef, error: &str) -> Result<Requeue, Error> {
         let one = ListParams::default().fields(&format!("metadata.name={}", key.name));
         let found = self.raw::<K>(&key.namespace).list(&one).await.map_err(|source| Error::Api {
             step: "read",
@@ -49,7 +49,7 @@ impl<C: Clock> Context<C> {
         })?;
         let Some(found) = found.items.into_iter().next().filter(|found| found.metadata.deletion_timestamp.is_none())
         else {
-            return Ok(Next::Change);
+            return Ok(Requeue::AwaitChange);
         };
         let told = found.data.pointer("/status/conditions").cloned().unwrap_or_default();
         let told: Vec<Condition> = serde_json::from_value(told).unwrap_or_default();
@@ -61,7 +61,7 @@ impl<C: Clock> Context<C> {
         };
         let what = format!("decoding of {}", describe(&object));
         self.tell_failure(&object, &told, reasons::NOT_DECODED, &what, error, message).await;
-        Ok(Next::Change)
+        Ok(Requeue::AwaitChange)
     }
 
     /// Writes the event and the condition, unless they are up to date. `what` failed with this message.
@@ -74,14 +74,14 @@ impl<C: Clock> Context<C> {
         words: &str,
         message: impl Fn(&str) -> String,
     ) {
-        let known = self.refusals.words(what);
-        let refused = self.refusals.after_refusal(what, Instant::now(), words);
-        let verdict = Verdict::no(types::READY, reason, message(&refused.words));
+        let known = self.refusals.message(what);
+        let refused = self.refusals.record_failure(what, Instant::now(), words);
+        let verdict = ConditionValue::is_false(types::READY, reason, message(&refused.message));
         let now = merge(told, vec![verdict], object.meta().generation, self.clock.now());
         if now.iter().all(|condition| told.contains(condition)) {
             return;
         }
-        if known.as_ref() != Some(&refused.words) {
+        if known.as_ref() != Some(&refused.message) {
             let text = now.first().map(|condition| condition.message.clone()).unwrap_or_default();
             self.events.warning(object, reason, "WriteStatus", text);
         }
@@ -95,7 +95,7 @@ impl<C: Clock> Context<C> {
         let api = self.raw::<K>(namespace.as_deref().unwrap_or_default());
         let name = name.as_deref().unwrap_or_default();
         if let Err(error) = api.patch_status(name, &write_params::apply_alone(), &Patch::Apply(&patch)).await {
-            tracing::debug!(error = chain(&error), "the condition could not be written either");
+            tracing::debug!(error = display_chain(&error), "the condition could not be written either");
         }
     }
 

@@ -15,8 +15,8 @@ use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::round_robin::Turns;
-use crate::cache::Key;
+use super::round_robin::RoundRobin;
+use crate::cache::ObjectRef;
 
 /// Capacity that is kept when the queue is empty.
 const ROOM: usize = 64;
@@ -25,16 +25,16 @@ const URGENT_IN_A_ROW: usize = 8;
 
 /// When an object is reconciled again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Next {
+pub(crate) enum Requeue {
     /// When the object or one of its dependencies changes.
-    Change,
+    AwaitChange,
     /// After this time at the latest.
     After(Duration),
 }
 
-impl Next {
+impl Requeue {
     /// The same, but after `wait` at the latest.
-    pub(crate) fn or_after(self, wait: Duration) -> Self {
+    pub(crate) fn min(self, wait: Duration) -> Self {
         match self {
             Self::After(sooner) if sooner < wait => self,
             _ => Self::After(wait),
@@ -49,7 +49,7 @@ pub(crate) struct Queue(Arc<Shared>);
 struct Shared {
     workers: usize,
     /// Whether the work for a key ends access. Called whenever the key is added to the queue.
-    is_urgent: Box<dyn Fn(&Key) -> bool + Send + Sync>,
+    is_urgent: Box<dyn Fn(&ObjectRef) -> bool + Send + Sync>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -72,16 +72,16 @@ struct Place {
 struct State {
     /// Most keys of one namespace that are processed concurrently.
     share: usize,
-    urgent: Turns<Key>,
-    normal: Turns<Key>,
+    urgent: RoundRobin<ObjectRef>,
+    normal: RoundRobin<ObjectRef>,
     /// Keys in a lane, and keys that will be added to one after their current reconciliation.
-    waiting: HashMap<Key, Place>,
+    waiting: HashMap<ObjectRef, Place>,
     /// Keys that are being reconciled, by namespace. At most one for each worker.
-    busy: HashMap<Arc<str>, Vec<Key>>,
+    processing: HashMap<Arc<str>, Vec<ObjectRef>>,
     /// One timer for a key: an earlier reconciliation sets a new timer.
-    timers: HashMap<Key, Instant>,
+    timers: HashMap<ObjectRef, Instant>,
     /// The same, ordered by time.
-    agenda: BTreeSet<(Instant, Key)>,
+    delayed: BTreeSet<(Instant, ObjectRef)>,
     /// Number of the newest key.
     last: u64,
     /// Urgent keys that were taken since the last normal key.
@@ -90,20 +90,20 @@ struct State {
 
 impl Queue {
     /// A queue for this many workers.
-    pub(crate) fn new(workers: usize, is_urgent: impl Fn(&Key) -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(workers: usize, is_urgent: impl Fn(&ObjectRef) -> bool + Send + Sync + 'static) -> Self {
         let state = Mutex::new(State::for_workers(workers));
         Self(Arc::new(Shared { workers, is_urgent: Box::new(is_urgent), state, changed: Notify::new() }))
     }
 
     /// Enqueues `key` once more, unless it is already waiting.
-    pub(crate) fn push(&self, key: Key) {
+    pub(crate) fn push(&self, key: ObjectRef) {
         let is_urgent = (self.0.is_urgent)(&key);
         self.lock().push(key, is_urgent);
         self.0.changed.notify_one();
     }
 
     /// Enqueues `key` after this time or at its earlier timer, for work that is not urgent.
-    pub(crate) fn push_after(&self, key: Key, wait: Duration) {
+    pub(crate) fn add_after(&self, key: ObjectRef, wait: Duration) {
         self.lock().push_unless_due(key, Instant::now() + wait);
         self.0.changed.notify_one();
     }
@@ -114,10 +114,10 @@ impl Queue {
     }
 
     /// Reconciles keys until shutdown: never one key twice concurrently.
-    pub(crate) async fn work<F: Future<Output = Next>>(&self, reconcile: impl Fn(Key) -> F) {
+    pub(crate) async fn work<F: Future<Output = Requeue>>(&self, reconcile: impl Fn(ObjectRef) -> F) {
         let keys = futures::stream::unfold((), |()| async { Some((self.next().await, ())) });
         let reconcile = &reconcile;
-        let one = |key: Key| async move {
+        let one = |key: ObjectRef| async move {
             let next = reconcile(key.clone()).await;
             self.lock().done(&key, next, Instant::now());
             self.0.changed.notify_one();
@@ -125,7 +125,7 @@ impl Queue {
         keys.for_each_concurrent(self.0.workers, one).await;
     }
 
-    async fn next(&self) -> Key {
+    async fn next(&self) -> ObjectRef {
         loop {
             let due = match self.lock().take(Instant::now(), &self.0.is_urgent) {
                 Ok(key) => return key,
@@ -148,9 +148,9 @@ impl State {
         Self { share: workers.div_ceil(2), ..Self::default() }
     }
 
-    fn push(&mut self, key: Key, is_urgent: bool) {
+    fn push(&mut self, key: ObjectRef, is_urgent: bool) {
         if let Some(due) = self.timers.remove(&key) {
-            self.agenda.remove(&(due, key.clone()));
+            self.delayed.remove(&(due, key.clone()));
         }
         let lane = if is_urgent { Lane::Urgent } else { Lane::Normal };
         match self.waiting.get(&key).copied() {
@@ -169,26 +169,26 @@ impl State {
         }
     }
 
-    fn push_at(&mut self, key: Key, due: Instant) {
+    fn push_at(&mut self, key: ObjectRef, due: Instant) {
         let sooner = self.timers.get(&key).is_some_and(|known| *known <= due);
         if self.waiting.contains_key(&key) || sooner {
             return;
         }
         if let Some(later) = self.timers.insert(key.clone(), due) {
-            self.agenda.remove(&(later, key.clone()));
+            self.delayed.remove(&(later, key.clone()));
         }
-        self.agenda.insert((due, key));
+        self.delayed.insert((due, key));
     }
 
-    fn push_unless_due(&mut self, key: Key, due: Instant) {
+    fn push_unless_due(&mut self, key: ObjectRef, due: Instant) {
         if !self.timers.contains_key(&key) {
             self.push_at(key, due);
         }
     }
 
     /// The next key, or the time of the next timer.
-    fn take(&mut self, now: Instant, is_urgent: impl Fn(&Key) -> bool) -> Result<Key, Option<Instant>> {
-        while let Some((_, key)) = self.agenda.first().filter(|(due, _)| *due <= now).cloned() {
+    fn take(&mut self, now: Instant, is_urgent: impl Fn(&ObjectRef) -> bool) -> Result<ObjectRef, Option<Instant>> {
+        while let Some((_, key)) = self.delayed.first().filter(|(due, _)| *due <= now).cloned() {
             let is_urgent = is_urgent(&key);
             self.push(key, is_urgent);
         }
@@ -196,16 +196,16 @@ impl State {
         let second = if first == Lane::Urgent { Lane::Normal } else { Lane::Urgent };
         let Some(key) = self.take_from(first).or_else(|| self.take_from(second)) else {
             self.give_room_back();
-            return Err(self.agenda.first().map(|(due, _)| *due));
+            return Err(self.delayed.first().map(|(due, _)| *due));
         };
         self.waiting.remove(&key);
-        self.busy.entry(Arc::clone(&key.namespace)).or_default().push(key.clone());
+        self.processing.entry(Arc::clone(&key.namespace)).or_default().push(key.clone());
         Ok(key)
     }
 
     /// The next key of a namespace that is below its share of the workers. Cluster-scoped objects have no share.
-    fn take_from(&mut self, lane: Lane) -> Option<Key> {
-        let Self { share, busy, urgent, normal, .. } = self;
+    fn take_from(&mut self, lane: Lane) -> Option<ObjectRef> {
+        let Self { share, processing: busy, urgent, normal, .. } = self;
         let may_have_one = |namespace: &str| namespace.is_empty() || busy.get(namespace).map_or(0, Vec::len) < *share;
         let turns = if lane == Lane::Urgent { urgent } else { normal };
         let key = turns.take(may_have_one)?;
@@ -213,30 +213,30 @@ impl State {
         Some(key)
     }
 
-    fn done(&mut self, key: &Key, next: Next, now: Instant) {
-        if let Some(busy) = self.busy.get_mut(&key.namespace) {
+    fn done(&mut self, key: &ObjectRef, next: Requeue, now: Instant) {
+        if let Some(busy) = self.processing.get_mut(&key.namespace) {
             busy.retain(|busy| busy != key);
             if busy.is_empty() {
-                self.busy.remove(&key.namespace);
+                self.processing.remove(&key.namespace);
             }
         }
         if let Some(place) = self.waiting.get(key).copied() {
             // The object has changed since.
             self.lane(place.lane).add(&key.namespace, place.number, key.clone());
-        } else if let Next::After(wait) = next {
+        } else if let Requeue::After(wait) = next {
             self.push_at(key.clone(), now + wait);
         }
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut Turns<Key> {
+    fn lane(&mut self, lane: Lane) -> &mut RoundRobin<ObjectRef> {
         match lane {
             Lane::Urgent => &mut self.urgent,
             Lane::Normal => &mut self.normal,
         }
     }
 
-    fn is_busy(&self, key: &Key) -> bool {
-        self.busy.get(&key.namespace).is_some_and(|busy| busy.contains(key))
+    fn is_busy(&self, key: &ObjectRef) -> bool {
+        self.processing.get(&key.namespace).is_some_and(|busy| busy.contains(key))
     }
 
     fn waiting_in(&self, namespace: &str) -> usize {

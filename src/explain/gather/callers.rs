@@ -9,11 +9,11 @@ use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::list::{Listed, is_forbidden};
+use super::list::{ListResult, is_forbidden};
 use super::{ExplainError, OTHER_OR_VIEW, Reader, is_deleting};
 use crate::api::precedence::Seniority;
 use crate::api::{Application, ClientSecret, NamespaceFacts, ServiceUser};
-use crate::explain::snapshot::{CallerFacts, Facts, full_name};
+use crate::explain::snapshot::{CallerFacts, Snapshot, full_name};
 
 /// Namespace and name of an object.
 type Key = (String, String);
@@ -42,7 +42,7 @@ impl Reader {
         let clients = asked.into_iter().map(|application| {
             let spec = &application.spec;
             let claimants = by_id.get(spec.claimed_client_id(&application.metadata));
-            Facts {
+            Snapshot {
                 claimants: claimants.into_iter().flatten().map(|claimant| full_name(*claimant)).collect(),
                 is_subject: spec.client_id.as_deref().is_some_and(|chosen| subjects.contains(chosen)),
                 user: users.get(&key(application, spec.service_user_ref.name.clone())).map(|user| (*user).clone()),
@@ -61,7 +61,7 @@ impl Reader {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
-        if let Listed::Objects(all) = self.list(Api::all(self.client.clone()), "").await? {
+        if let ListResult::Objects(all) = self.list(Api::all(self.client.clone()), "").await? {
             return Ok(all);
         }
         self.partial = true;

@@ -15,7 +15,7 @@ use crate::explain::error::ExplainError;
 const PAGE_SIZE: u32 = 500;
 
 /// A list, unless it is forbidden for the caller.
-pub(super) enum Listed<K> {
+pub(super) enum ListResult<K> {
     Objects(Vec<K>),
     Forbidden,
 }
@@ -32,8 +32,8 @@ impl Reader {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
         match self.list(Api::namespaced(self.client.clone(), namespace), fields).await? {
-            Listed::Objects(objects) => Ok(objects),
-            Listed::Forbidden => Err(ExplainError::Forbidden {
+            ListResult::Objects(objects) => Ok(objects),
+            ListResult::Forbidden => Err(ExplainError::Forbidden {
                 resource: K::plural(&()).into_owned(),
                 place: format!("namespace {namespace}"),
                 remedy,
@@ -46,7 +46,7 @@ impl Reader {
         &mut self,
         api: Api<DeserializeGuard<K>>,
         fields: &str,
-    ) -> Result<Listed<K>, ExplainError>
+    ) -> Result<ListResult<K>, ExplainError>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     {
@@ -56,7 +56,7 @@ impl Reader {
             let page = match api.list(&params).await {
                 Ok(page) => page,
                 Err(error) if is_impersonation(&error) => return Err(ExplainError::Impersonation(Box::new(error))),
-                Err(error) if is_forbidden(&error) => return Ok(Listed::Forbidden),
+                Err(error) if is_forbidden(&error) => return Ok(ListResult::Forbidden),
                 Err(source) => {
                     let resource = format!("{}.{}", K::plural(&()), K::group(&()));
                     return Err(ExplainError::Api { resource, source: Box::new(source) });
@@ -76,7 +76,7 @@ impl Reader {
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
-                None => return Ok(Listed::Objects(objects)),
+                None => return Ok(ListResult::Objects(objects)),
             }
         }
     }

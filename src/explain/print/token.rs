@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use super::table::{fields, heading, line, relative, table};
 use super::{client, notes, origin};
-use crate::explain::token::{ScopeNow, Token};
+use crate::explain::token::{ScopeNow, TokenReport};
 
 /// Prints the explanation of a token.
-pub(in crate::explain) fn token(token: &Token, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
+pub(in crate::explain) fn token(token: &TokenReport, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
     line(out, &format!("Token {} (the signature is not checked here)", token.id))?;
     let mut rows = vec![
         ("Issuer", token.issuer.clone()),

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::{AUDIENCE, NOW, facts, now, read, secret, settings, version};
 use crate::explain::audience::{self, ExplainedAudience};
 use crate::explain::print;
-use crate::explain::snapshot::{CallerFacts, Facts};
+use crate::explain::snapshot::{CallerFacts, Snapshot};
 
-fn explain(audience: &str, clients: Vec<Facts>) -> ExplainedAudience {
+fn explain(audience: &str, clients: Vec<Snapshot>) -> ExplainedAudience {
     let groups = clients.first().map_or_else(|| Some(Arc::default()), |facts| facts.groups.clone());
     audience::explain(audience, &CallerFacts { clients, groups, notes: Vec::new() }, &settings(), now())
 }
 
-fn json_of(audience: &str, clients: Vec<Facts>) -> Value {
+fn json_of(audience: &str, clients: Vec<Snapshot>) -> Value {
     serde_json::to_value(explain(audience, clients)).unwrap()
 }
 

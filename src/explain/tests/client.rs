@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 use super::{
     AUDIENCE, CLIENT, NOW, SUBJECT, Settings, facts, group, metadata, now, read, secret, settings, uid, version,
 };
-use crate::api::authority::{NamespaceLocation, application_stands_for, resolve};
+use crate::api::authority::{NamespaceLocation, application_fingerprint, resolve};
 use crate::explain::client::{self, ExplainedClient, Holds};
-use crate::explain::permissions::{Held, Narrowed};
+use crate::explain::permissions::{Narrowed, PermissionOrigin};
 use crate::explain::print;
-use crate::explain::snapshot::{Facts, claimants};
+use crate::explain::snapshot::{Snapshot, claimants};
 
-pub(super) fn explain(facts: &Facts) -> ExplainedClient {
+pub(super) fn explain(facts: &Snapshot) -> ExplainedClient {
     client::explain(facts, &settings(), now())
 }
 
-fn json_of(facts: &Facts) -> Value {
+fn json_of(facts: &Snapshot) -> Value {
     serde_json::to_value(explain(facts)).unwrap()
 }
 
-fn known(facts: &Facts) -> Narrowed {
+fn known(facts: &Snapshot) -> Narrowed {
     match explain(facts).holds {
         Holds::Known(held) => held,
         Holds::Told { .. } => panic!("the groups can be read"),
@@ -75,7 +75,7 @@ fn what_restrict_to_takes_away_and_what_it_names_in_vain_are_told() {
     let blue = secret("blue", 1, &json!({"restrictTo": {"scopes": []}}), &json!([version("Active", None)]));
     facts.secrets = vec![blue];
     let held = known(&facts);
-    let scopes = |held: &[Held]| held.iter().map(|held| held.scope.clone()).collect::<Vec<_>>();
+    let scopes = |held: &[PermissionOrigin]| held.iter().map(|held| held.scope.clone()).collect::<Vec<_>>();
     assert_eq!(scopes(&held.permissions), ["invoices:read"]);
     assert_eq!(scopes(&held.taken_away), ["invoices:list"]);
     assert_eq!(held.not_held, ["scopes: invoices:shred"]);
@@ -86,7 +86,7 @@ fn what_restrict_to_takes_away_and_what_it_names_in_vain_are_told() {
 
 #[test]
 fn whatever_closes_a_client_is_told_by_its_rule() {
-    type Change = fn(&mut Facts);
+    type Change = fn(&mut Snapshot);
     let table: [(&str, Change); 7] = [
         ("Suspended", |facts| facts.application.spec.suspend = Some(true)),
         ("ServiceUserNotFound", |facts| facts.user = None),
@@ -117,7 +117,7 @@ fn of_each_secret_it_is_told_whether_it_counts_and_which_rule_refuses_it() {
         secret("ended", 2, &json!({"expiresAt": "2026-11-21T00:00:00Z"}), &live()),
         secret("too-many", 3, &json!({}), &live()),
     ];
-    let rules = |facts: &Facts| -> Vec<String> {
+    let rules = |facts: &Snapshot| -> Vec<String> {
         explain(facts).client_secrets.into_iter().map(|secret| secret.ready.reason).collect()
     };
     assert_eq!(rules(&facts), ["Revoked", "Expired", "LimitReached"]);
@@ -162,13 +162,13 @@ fn values_are_told_with_their_end_and_those_that_are_over_are_left_out() {
 #[test]
 fn a_status_that_is_behind_says_so() {
     let mut facts = facts(&["readers"]);
-    let age = |facts: &Facts| explain(facts).application.status;
+    let age = |facts: &Snapshot| explain(facts).application.status;
     assert!(!age(&facts).up_to_date, "the digest of the authority is not there yet");
     let told = facts.application.status.as_mut().unwrap();
     let user = &facts.user.as_ref().unwrap().spec;
     let authority =
         resolve(user, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref().unwrap().get(name));
-    told.authority = Some(application_stands_for(&authority.authority, CLIENT, SUBJECT, None));
+    told.authority = Some(application_fingerprint(&authority.authority, CLIENT, SUBJECT, None));
     assert!(age(&facts).up_to_date);
     facts.application.metadata.generation = Some(2);
     assert_eq!(age(&facts).behind.unwrap(), "it describes generation 1, and the object is at 2");

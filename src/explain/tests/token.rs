@@ -7,36 +7,38 @@ use serde_json::{Value, json};
 
 use super::client::explain;
 use super::{AUDIENCE, CLIENT, SUBJECT, facts, now, read, settings, uid};
-use crate::api::authority::{NamespaceLocation, application_stands_for, narrow, resolve, stands_for, user_stands_for};
+use crate::api::authority::{
+    NamespaceLocation, application_fingerprint, narrow, resolve, token_fingerprint, user_fingerprint,
+};
 use crate::explain::claims::{self, Claims};
-use crate::explain::snapshot::{Facts, TokenFacts};
+use crate::explain::snapshot::{Snapshot, TokenFacts};
 use crate::explain::token;
 
 /// The same objects with epochs: status has their fingerprints.
-fn numbered(mut facts: Facts) -> Facts {
+fn numbered(mut facts: Snapshot) -> Snapshot {
     let user = facts.user.as_mut().unwrap();
     let held =
         resolve(&user.spec, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref()?.get(name));
     let narrowed = narrow(&held.authority, facts.application.spec.restrict_to.as_ref());
-    user.status.as_mut().unwrap().authority = Some(user_stands_for(&user.spec, &held));
-    let stands_for = application_stands_for(&narrowed, CLIENT, SUBJECT, None);
-    facts.application.status.as_mut().unwrap().authority = Some(stands_for);
+    user.status.as_mut().unwrap().authority = Some(user_fingerprint(&user.spec, &held));
+    let fingerprint = application_fingerprint(&narrowed, CLIENT, SUBJECT, None);
+    facts.application.status.as_mut().unwrap().authority = Some(fingerprint);
     facts
 }
 
 /// The token that the client of `facts` is issued for its first secret, at epochs 4 and 2.
-fn claims(facts: &Facts, changed: &Value) -> Claims {
+fn claims(facts: &Snapshot, changed: &Value) -> Claims {
     let secret = &explain(facts).client_secrets[0];
     let mut claims = json!({
         "iss": "https://postern.example.com", "sub": SUBJECT, "aud": AUDIENCE, "client_id": CLIENT, "jti": "j",
         "iat": now().as_second() - 60, "exp": now().as_second() + 600, "scope": "invoices:read other",
-        "location": "/emea/billing", "postern_epoch": [4, 2], "postern_authority": secret.stands_for,
+        "location": "/emea/billing", "postern_epoch": [4, 2], "postern_authority": secret.token_fingerprint,
     });
     claims.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
     read(claims)
 }
 
-fn explain_token(facts: Facts, changed: &Value) -> token::Token {
+fn explain_token(facts: Snapshot, changed: &Value) -> token::TokenReport {
     let claims = claims(&facts, changed);
     let facts = TokenFacts { client: Some(facts), revoked: Some(BTreeSet::from(["revoked".to_owned()])) };
     token::explain(&claims, &facts, &settings(), now())
@@ -53,7 +55,7 @@ fn a_token_that_stands_for_what_is_held_now_has_nothing_against_it() {
 
 #[test]
 fn everything_that_speaks_against_a_token_is_told() {
-    type Change = fn(&mut Facts);
+    type Change = fn(&mut Snapshot);
     let nothing: Change = |_| {};
     let table: [(&str, Value, Change); 12] = [
         ("OtherIssuer", json!({"iss": "https://elsewhere.example.com"}), nothing),
@@ -67,7 +69,7 @@ fn everything_that_speaks_against_a_token_is_told() {
         ("AuthorityChanged", json!({"postern_epoch": [4, 1]}), nothing),
         ("OtherAuthority", json!({"postern_epoch": [5, 2]}), nothing),
         ("AuthorityChanged", json!({"sub": uid(7), "postern_epoch": [9, 2]}), nothing),
-        ("AuthorityChanged", json!({"postern_authority": stands_for("deleted", "x")}), nothing),
+        ("AuthorityChanged", json!({"postern_authority": token_fingerprint("deleted", "x")}), nothing),
         ("ServiceUserSuspended", json!({}), |facts| facts.user.as_mut().unwrap().spec.suspend = Some(true)),
         ("Revoked", json!({}), |facts| facts.secrets[0].spec.revoke = Some(true)),
     ];

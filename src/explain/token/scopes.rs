@@ -1,23 +1,23 @@
 //! What remains of each scope of a token.
 
 use super::ScopeNow;
-use crate::api::authority::{ABOUT_ITSELF, Permit, narrow};
+use crate::api::authority::{OIDC_SCOPES, Permit, narrow};
 use crate::explain::claims::Claims;
 use crate::explain::client::{ExplainedClient, Holds};
 use crate::explain::group::Effect;
-use crate::explain::permissions::{Held, Origin, permits};
+use crate::explain::permissions::{Origin, PermissionOrigin, permits};
 use crate::explain::secret::Secret;
-use crate::explain::snapshot::Facts;
+use crate::explain::snapshot::Snapshot;
 
 /// Every scope of the token at every audience.
 pub(super) fn scopes(
     claims: &Claims,
     client: &ExplainedClient,
-    facts: &Facts,
+    facts: &Snapshot,
     secret: Option<&Secret>,
 ) -> Vec<ScopeNow> {
     let named = claims.scope.split(' ').filter(|scope| !scope.is_empty());
-    let (about_itself, named): (Vec<&str>, Vec<&str>) = named.partition(|scope| ABOUT_ITSELF.contains(scope));
+    let (about_itself, named): (Vec<&str>, Vec<&str>) = named.partition(|scope| OIDC_SCOPES.contains(scope));
     let about_itself = about_itself.into_iter().map(|scope| ScopeNow {
         audience: None,
         scope: scope.to_owned(),
@@ -31,7 +31,7 @@ pub(super) fn scopes(
 }
 
 /// The result for a scope at an audience: from the permissions of the secret, or, if unknown, of the Application.
-fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Facts, secret: Option<&Secret>) -> ScopeNow {
+fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Snapshot, secret: Option<&Secret>) -> ScopeNow {
     let row = |held, from, why: Option<String>| ScopeNow {
         audience: Some(audience.to_owned()),
         scope: scope.to_owned(),
@@ -47,7 +47,7 @@ fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Facts, sec
     let is_it = |permit: &&Permit| permit.audience == audience && permit.scope == scope;
     let of_application = narrow(&membership.authority, facts.application.spec.restrict_to.as_ref());
     let held = secret.map_or(&of_application, |secret| &secret.authority);
-    let from: Vec<Held> = held.iter().filter(is_it).map(|permit| origin.of(permit)).collect();
+    let from: Vec<PermissionOrigin> = held.iter().filter(is_it).map(|permit| origin.of(permit)).collect();
     if !from.is_empty() {
         return row(true, from, None);
     }

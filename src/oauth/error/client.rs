@@ -1,6 +1,6 @@
 //! Why client authentication failed.
 
-use crate::oauth::client::{ObjectRevision, Refusal};
+use crate::oauth::client::{Denial, ObjectRevision};
 
 /// Why client authentication failed. For the operator's log only: the caller does not get the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,7 +16,7 @@ pub enum ClientError {
     /// No object has the client id.
     UnknownClient,
     /// An object has the client id, and a rule closes it.
-    ClientClosed(Refusal),
+    ClientClosed(Denial),
     /// The client has no secret with that version id; the object is the Application.
     UnknownSecret(ObjectRevision),
     /// The value does not match the verifier; the object is the ClientSecret.
@@ -24,7 +24,7 @@ pub enum ClientError {
     /// The value is correct, but the client may not use this authentication method.
     MethodNotAllowed(ObjectRevision),
     /// The value is correct, and a rule closes the secret.
-    SecretClosed(Refusal),
+    SecretClosed(Denial),
     /// The value is correct, and the secret has expired.
     SecretExpired(ObjectRevision),
     /// The value is correct, and was replaced by a newer version.
@@ -103,7 +103,7 @@ impl ClientError {
 
     /// Whether the caller presented a correct value that a rule then refused.
     #[must_use]
-    pub(crate) fn value_was_right(&self) -> bool {
+    pub(crate) fn secret_matched(&self) -> bool {
         match self {
             Self::NoCredentials
             | Self::MalformedHeader
@@ -124,7 +124,7 @@ impl ClientError {
 
     /// Whether the caller may know the reason.
     #[must_use]
-    pub(crate) fn is_told(&self) -> bool {
+    pub(crate) fn is_disclosed(&self) -> bool {
         matches!(self, Self::UseNotAllowed(_))
     }
 }

@@ -56,12 +56,12 @@ const ROOM_RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 impl TokenError {
     /// The answer to this error.
     #[must_use]
-    pub fn on_the_wire(&self) -> WireError {
+    pub fn to_response(&self) -> WireError {
         use ErrorCode as Code;
         let (status, code, description) = match self {
             Self::Request(error) => (error.status(), Code::InvalidRequest, error.description()),
             Self::UnsupportedGrantType => (400, Code::UnsupportedGrantType, "this grant_type is not supported"),
-            Self::Client(error) if error.is_told() => {
+            Self::Client(error) if error.is_disclosed() => {
                 (400, Code::UnauthorizedClient, "this secret may not be used here")
             }
             // The same answer for every other reason: a caller that fails learns nothing about existing clients and

@@ -1,5 +1,5 @@
 use super::*;
-use crate::oauth::client::Refusal;
+use crate::oauth::client::Denial;
 
 /// Every error, each derived from the previous one: a missing variant does not compile.
 fn every_error() -> Vec<TokenError> {
@@ -10,8 +10,8 @@ fn object() -> ObjectRevision {
     ObjectRevision { kind: "ClientSecret", namespace: "billing".into(), name: "blue".into(), resource_version: 7 }
 }
 
-fn refusal() -> Refusal {
-    Refusal { rule: "Revoked", object: object() }
+fn refusal() -> Denial {
+    Denial { rule: "Revoked", object: object() }
 }
 
 fn after(error: &TokenError) -> Option<TokenError> {
@@ -77,7 +77,7 @@ fn after(error: &TokenError) -> Option<TokenError> {
 #[test]
 fn r4_descriptions_are_printable_ascii_without_quotes_and_backslashes() {
     for error in every_error() {
-        let wire = error.on_the_wire();
+        let wire = error.to_response();
         let allowed = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
         assert!(wire.description.bytes().all(allowed), "{}", wire.description);
     }
@@ -86,7 +86,7 @@ fn r4_descriptions_are_printable_ascii_without_quotes_and_backslashes() {
 #[test]
 fn r4_errors_are_400_except_invalid_client_and_what_is_not_about_the_protocol() {
     for error in every_error() {
-        let wire = error.on_the_wire();
+        let wire = error.to_response();
         let expected: &[u16] = match wire.code {
             ErrorCode::InvalidClient => &[401],
             ErrorCode::TemporarilyUnavailable => &[429, 503],
@@ -102,8 +102,8 @@ fn r4_errors_are_400_except_invalid_client_and_what_is_not_about_the_protocol() 
 fn a4_every_failed_authentication_looks_alike() {
     let answers: Vec<WireError> = every_error()
         .iter()
-        .filter(|error| matches!(error, TokenError::Client(error) if !error.is_told()))
-        .map(TokenError::on_the_wire)
+        .filter(|error| matches!(error, TokenError::Client(error) if !error.is_disclosed()))
+        .map(TokenError::to_response)
         .collect();
     assert!(answers.len() > 1 && answers.windows(2).all(|pair| pair[0] == pair[1]));
 }
@@ -111,7 +111,7 @@ fn a4_every_failed_authentication_looks_alike() {
 #[test]
 fn r6_who_may_come_again_is_told_when() {
     for error in every_error() {
-        let wire = error.on_the_wire();
+        let wire = error.to_response();
         assert_eq!(wire.retry_after_s.is_some(), matches!(wire.status, 429 | 503), "{error:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::oauth::access_token::{NotGood, TokenFault};
+use crate::oauth::access_token::{TokenFault, VerifyError};
 use crate::oauth::client::ObjectRevision;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 
@@ -86,11 +86,11 @@ const BEARER: &str = r#"Bearer realm="postern""#;
 impl AccessError {
     /// The answer to this error.
     #[must_use]
-    pub fn on_the_wire(&self) -> Denial {
+    pub fn to_response(&self) -> Denial {
         let (status, code, description) = match self {
             Self::NoCredentials => (401, None, ""),
             Self::Malformed(error) => (400, Some("invalid_request"), error.description()),
-            Self::Client(error) if error.is_told() => {
+            Self::Client(error) if error.is_disclosed() => {
                 (403, Some("unauthorized_client"), "this secret may not be used for this")
             }
             // The same answer for every other reason, as at the token endpoint.
@@ -112,7 +112,7 @@ impl AccessError {
         match self {
             Self::NoCredentials => vec![BASIC.to_owned(), BEARER.to_owned()],
             Self::Malformed(_) => vec![format!(r#"{BEARER}, error="invalid_request""#)],
-            Self::Client(error) if error.is_told() => vec![],
+            Self::Client(error) if error.is_disclosed() => vec![],
             Self::Client(_) => vec![BASIC.to_owned()],
             Self::Token(_) => vec![format!(r#"{BEARER}, error="invalid_token""#)],
             // Scope-tokens contain neither quotes nor backslashes, and these come from the proxy.
@@ -181,11 +181,11 @@ impl From<Unavailable> for AccessError {
     }
 }
 
-impl From<NotGood> for AccessError {
-    fn from(error: NotGood) -> Self {
+impl From<VerifyError> for AccessError {
+    fn from(error: VerifyError) -> Self {
         match error {
-            NotGood::Fault(fault) => Self::Token(fault),
-            NotGood::Unavailable(error) => Self::Unavailable(error),
+            VerifyError::Fault(fault) => Self::Token(fault),
+            VerifyError::Unavailable(error) => Self::Unavailable(error),
         }
     }
 }

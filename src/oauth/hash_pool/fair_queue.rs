@@ -11,19 +11,19 @@ use tokio::sync::oneshot;
 
 use crate::oauth::client::SecretRecord;
 use crate::oauth::error::Unavailable;
-use crate::util::fair_share::{QUARTER, Shares};
+use crate::util::fair_share::{FairShare, QUARTER};
 
 type Uid = [u8; 16];
 
 /// The queue. Clones share it.
 #[derive(Clone)]
-pub(super) struct Line(Arc<Mutex<State>>);
+pub(super) struct FairQueue(Arc<Mutex<State>>);
 
 struct State {
     /// Free permits. No request waits while a permit is free.
     free: usize,
     places: usize,
-    room: Shares<Arc<str>>,
+    room: FairShare<Arc<str>>,
     /// In the order in which they are served.
     waiting: VecDeque<Namespace>,
 }
@@ -31,25 +31,25 @@ struct State {
 /// A namespace with waiting requests.
 struct Namespace {
     name: Arc<str>,
-    room: Shares<Uid>,
+    room: FairShare<Uid>,
     /// In the order in which they are served.
     secrets: VecDeque<(Uid, VecDeque<oneshot::Sender<Permit>>)>,
 }
 
 /// A permit to work. On drop, the next request in the queue gets it.
-pub(super) struct Permit(Option<Line>);
+pub(super) struct Permit(Option<FairQueue>);
 
 /// A place in the queue, released on drop.
 struct Place<'a> {
-    line: &'a Line,
+    line: &'a FairQueue,
     secret: &'a SecretRecord,
 }
 
-impl Line {
+impl FairQueue {
     /// A queue with this many permits, and this many places for waiting requests.
     pub(super) fn new(permits: usize, places: usize) -> Self {
         let state =
-            State { free: permits.max(1), places, room: Shares::new(QUARTER, places), waiting: VecDeque::new() };
+            State { free: permits.max(1), places, room: FairShare::new(QUARTER, places), waiting: VecDeque::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -128,7 +128,7 @@ impl State {
 
 impl Namespace {
     fn new(name: Arc<str>, places: usize) -> Self {
-        Self { name, room: Shares::new(QUARTER, places), secrets: VecDeque::new() }
+        Self { name, room: FairShare::new(QUARTER, places), secrets: VecDeque::new() }
     }
 
     fn join(&mut self, uid: Uid, sender: oneshot::Sender<Permit>) -> bool {
@@ -186,7 +186,7 @@ impl Drop for Place<'_> {
 }
 
 #[cfg(test)]
-impl Line {
+impl FairQueue {
     /// Whether no request waits, and no place is taken.
     pub(super) fn is_empty(&self) -> bool {
         let state = self.lock();

@@ -8,7 +8,7 @@ struct Counts {
     hashes: AtomicUsize,
 }
 
-impl Meter for Counts {
+impl HashMetrics for Counts {
     fn hash_started(&self) {}
     fn hash_ended(&self, _: Duration) {
         self.hashes.fetch_add(1, Ordering::Relaxed);
@@ -17,7 +17,7 @@ impl Meter for Counts {
 }
 
 fn secret(keys: &InstallKeys, value: &str) -> (SecretRecord, Arc<SecretVersion>) {
-    let (uid, strength) = ([1; 16], Strength::Generated);
+    let (uid, strength) = ([1; 16], HashCost::Generated);
     let version = Arc::new(SecretVersion {
         id: "k7Qd0m2x".to_owned(),
         verifier: keys.hash(value, uid, strength).unwrap().into(),
@@ -67,40 +67,40 @@ fn limits(concurrent: usize, waiting: usize, wait_ms: u64) -> HashLimits {
 #[tokio::test]
 async fn a6_a_value_that_was_right_is_remembered_and_a_wrong_one_is_not() {
     let counts = Arc::new(Counts::default());
-    let hasher = Hasher::new(HashLimits::default(), Arc::clone(&counts) as Arc<dyn Meter>);
+    let hasher = HashPool::new(HashLimits::default(), Arc::clone(&counts) as Arc<dyn HashMetrics>);
     let keys = Arc::new(InstallKeys::generate().unwrap());
     let (secret, version) = secret(&keys, "right");
     for (value, matches, remembered) in [("wrong", false, false), ("right", true, true), ("wrong", false, false)] {
         assert_eq!(hasher.verify(&keys, &secret, &version, value).await, Ok(matches));
-        assert_eq!(Hasher::remembers(&secret, &version, value), remembered);
+        assert_eq!(HashPool::is_cached(&secret, &version, value), remembered);
     }
     assert_eq!(counts.hashes.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
 async fn a6_an_exchanged_verifier_is_not_believed_because_of_an_earlier_success() {
-    let hasher = Hasher::new(HashLimits::default(), Arc::new(Counts::default()));
+    let hasher = HashPool::new(HashLimits::default(), Arc::new(Counts::default()));
     let keys = Arc::new(InstallKeys::generate().unwrap());
     let (secret, version) = secret(&keys, "right");
     assert_eq!(hasher.verify(&keys, &secret, &version, "right").await, Ok(true));
     let exchanged = Arc::new(SecretVersion {
         id: version.id.clone(),
-        verifier: keys.hash("another", secret.uid, Strength::Generated).unwrap().into(),
+        verifier: keys.hash("another", secret.uid, HashCost::Generated).unwrap().into(),
         imported: false,
         accepted_until: None,
         memory: version.memory.clone(),
     });
-    assert!(Hasher::remembers(&secret, &version, "right") && !Hasher::remembers(&secret, &exchanged, "right"));
+    assert!(HashPool::is_cached(&secret, &version, "right") && !HashPool::is_cached(&secret, &exchanged, "right"));
     assert_eq!(hasher.verify(&keys, &secret, &exchanged, "right").await, Ok(false));
 }
 
-async fn generated(hasher: &Hasher) -> Result<OwnedSemaphorePermit, Unavailable> {
+async fn generated(hasher: &HashPool) -> Result<OwnedSemaphorePermit, Unavailable> {
     hasher.generated.permit(hasher.limits.waiting, hasher.limits.wait).await
 }
 
 #[tokio::test]
 async fn a6_more_than_the_bound_are_refused_and_places_are_given_back() {
-    let hasher = Hasher::new(limits(1, 0, 1000), Arc::new(Counts::default()));
+    let hasher = HashPool::new(limits(1, 0, 1000), Arc::new(Counts::default()));
     let held = generated(&hasher).await.unwrap();
     assert_eq!(generated(&hasher).await.err(), Some(Unavailable::Overloaded));
     assert_eq!(generated(&hasher).await.err(), Some(Unavailable::Overloaded));
@@ -110,7 +110,7 @@ async fn a6_more_than_the_bound_are_refused_and_places_are_given_back() {
 
 #[tokio::test]
 async fn a6_who_waits_is_counted_as_long_as_it_waits() {
-    let hasher = Hasher::new(limits(1, 1, 60_000), Arc::new(Counts::default()));
+    let hasher = HashPool::new(limits(1, 1, 60_000), Arc::new(Counts::default()));
     let held = generated(&hasher).await.unwrap();
     let mut first = Box::pin(generated(&hasher));
     assert!(futures::poll!(&mut first).is_pending());
@@ -123,7 +123,7 @@ async fn a6_who_waits_is_counted_as_long_as_it_waits() {
 
 #[tokio::test]
 async fn a6_expensive_values_do_not_keep_cheap_ones_waiting() {
-    let hasher = Hasher::new(limits(2, 0, 1000), Arc::new(Counts::default()));
+    let hasher = HashPool::new(limits(2, 0, 1000), Arc::new(Counts::default()));
     let _held = hasher.imported.free_permit().unwrap();
     let refused = hasher.imported.permit(&of("a", 1), hasher.limits.wait).await;
     assert_eq!(refused.err(), Some(Unavailable::Overloaded));
@@ -133,9 +133,9 @@ async fn a6_expensive_values_do_not_keep_cheap_ones_waiting() {
 #[tokio::test]
 async fn a6_values_of_which_there_is_no_verifier_neither_wait_for_the_lane_nor_fill_it() {
     let counts = Arc::new(Counts::default());
-    let hasher = Hasher::new(limits(2, 0, 1000), Arc::clone(&counts) as Arc<dyn Meter>);
+    let hasher = HashPool::new(limits(2, 0, 1000), Arc::clone(&counts) as Arc<dyn HashMetrics>);
     let keys = Arc::new(InstallKeys::generate().unwrap());
-    let nothing = || hasher.verify_nothing(&keys, "of nobody", Strength::Imported);
+    let nothing = || hasher.dummy_verify(&keys, "of nobody", HashCost::Imported);
     assert_eq!(nothing().await, Ok(()));
     let held = hasher.imported.free_permit().unwrap();
     for _ in 0..10 {
@@ -148,7 +148,7 @@ async fn a6_values_of_which_there_is_no_verifier_neither_wait_for_the_lane_nor_f
 
 #[tokio::test]
 async fn a6_waiting_is_bounded_in_time() {
-    let hasher = Hasher::new(limits(2, 10, 50), Arc::new(Counts::default()));
+    let hasher = HashPool::new(limits(2, 10, 50), Arc::new(Counts::default()));
     let _held = (generated(&hasher).await.unwrap(), generated(&hasher).await.unwrap());
     assert_eq!(generated(&hasher).await.err(), Some(Unavailable::Overloaded));
     let _held = hasher.imported.free_permit().unwrap();
@@ -158,7 +158,10 @@ async fn a6_waiting_is_bounded_in_time() {
 }
 
 /// Requests that wait in a queue, each for a secret.
-async fn waiting<'a>(line: &'a Line, secrets: &'a [SecretRecord]) -> Vec<BoxFuture<'a, Result<Permit, Unavailable>>> {
+async fn waiting<'a>(
+    line: &'a FairQueue,
+    secrets: &'a [SecretRecord],
+) -> Vec<BoxFuture<'a, Result<Permit, Unavailable>>> {
     let mut requests: Vec<BoxFuture<'_, _>> = Vec::new();
     for secret in secrets {
         let mut request: BoxFuture<'_, _> = Box::pin(line.permit(secret, Duration::from_mins(1)));
@@ -186,7 +189,7 @@ async fn served(mut requests: Vec<BoxFuture<'_, Result<Permit, Unavailable>>>) -
 
 #[tokio::test]
 async fn a6_namespaces_are_served_in_turn_and_their_secrets_in_turn() {
-    let line = Line::new(1, 1_000);
+    let line = FairQueue::new(1, 1_000);
     let held = line.free_permit().unwrap();
     let secrets =
         [("flooded", 1), ("flooded", 1), ("flooded", 1), ("flooded", 2), ("other", 3), ("other", 3), ("third", 4)];
@@ -199,7 +202,7 @@ async fn a6_namespaces_are_served_in_turn_and_their_secrets_in_turn() {
 
 #[tokio::test]
 async fn a6_a_flood_for_one_secret_leaves_places_to_its_namespace_and_that_leaves_more_to_others() {
-    let line = Line::new(1, 1_000);
+    let line = FairQueue::new(1, 1_000);
     let _held = line.free_permit().unwrap();
     let mut kept = Vec::new();
     let mut places = async |namespace: &str, uid: u8| {
@@ -223,7 +226,7 @@ async fn a6_a_flood_for_one_secret_leaves_places_to_its_namespace_and_that_leave
 
 #[tokio::test]
 async fn a6_a_request_that_ends_gives_its_place_and_its_permit_to_others() {
-    let line = Line::new(1, 1_000);
+    let line = FairQueue::new(1, 1_000);
     let held = line.free_permit().unwrap();
     let secrets = [of("a", 1), of("a", 1), of("b", 2), of("c", 3)];
     let mut requests = waiting(&line, &secrets).await;

@@ -2,50 +2,50 @@
 
 use super::{ApplicationState, Delivered, Import, Observed};
 use crate::api::conditions::{reasons, types};
-use crate::plan::kstatus::Outlook;
+use crate::plan::kstatus::Kstatus;
 
 /// One reason, with its remedy.
-pub(super) struct Obstacle {
+pub(super) struct Blocker {
     pub(super) reason: &'static str,
-    pub(super) outlook: Outlook,
+    pub(super) outlook: Kstatus,
     pub(super) message: String,
 }
 
-impl Obstacle {
+impl Blocker {
     fn stuck(reason: &'static str, message: String) -> Self {
-        Self { reason, outlook: Outlook::Stuck, message }
+        Self { reason, outlook: Kstatus::Failed, message }
     }
 
     fn waiting(reason: &'static str, message: String) -> Self {
-        Self { reason, outlook: Outlook::Waiting, message }
+        Self { reason, outlook: Kstatus::InProgress, message }
     }
 }
 
 impl Observed<'_> {
     /// The first that applies.
-    pub(super) fn obstacle(&self) -> Option<Obstacle> {
-        self.ended().or_else(|| self.in_the_way())
+    pub(super) fn obstacle(&self) -> Option<Blocker> {
+        self.ended().or_else(|| self.blockers())
     }
 
     /// The first that does not depend on its rank by age.
-    fn in_the_way(&self) -> Option<Obstacle> {
+    fn blockers(&self) -> Option<Blocker> {
         let terminating = || self.is_terminating();
-        self.out_of_place().or_else(|| self.import_refused()).or_else(|| self.name_conflict()).or_else(terminating)
+        self.reference_blocker().or_else(|| self.import_refused()).or_else(|| self.name_conflict()).or_else(terminating)
     }
 
     /// Whether something blocks the next action. The expiry of the value does not, if a new value may be there to
     /// import.
-    pub(super) fn keeps_from_acting(&self) -> bool {
+    pub(super) fn blocks_action(&self) -> bool {
         let may_be_another = matches!(self.import, Some(Import::Changed(_))) && !self.secret.spec.is_revoked();
-        let obstacle = if may_be_another { self.in_the_way() } else { self.obstacle() };
+        let obstacle = if may_be_another { self.blockers() } else { self.obstacle() };
         obstacle.is_some()
     }
 
-    fn ended(&self) -> Option<Obstacle> {
+    fn ended(&self) -> Option<Blocker> {
         if self.secret.spec.is_revoked() {
             let message = "spec.revoke is true: refused for good. Create another ClientSecret.";
-            let (outlook, message) = (Outlook::Requested(types::REVOKED), message.to_owned());
-            return Some(Obstacle { reason: reasons::REVOKED, outlook, message });
+            let (outlook, message) = (Kstatus::Requested(types::REVOKED), message.to_owned());
+            return Some(Blocker { reason: reasons::REVOKED, outlook, message });
         }
         // A due rotation gives it a new expiry.
         let issued = match self.newest() {
@@ -57,10 +57,10 @@ impl Observed<'_> {
             "The credential ended at {end} and is refused. Set spec.expiresIn or spec.expiresAt to a later end, or create \
              another ClientSecret."
         );
-        Some(Obstacle::stuck(reasons::EXPIRED, message))
+        Some(Blocker::stuck(reasons::EXPIRED, message))
     }
 
-    fn out_of_place(&self) -> Option<Obstacle> {
+    fn reference_blocker(&self) -> Option<Blocker> {
         let application = &self.secret.spec.application_ref.name;
         if self.rank >= self.policy.limit {
             let limit = self.policy.limit;
@@ -68,58 +68,58 @@ impl Observed<'_> {
                 "spec.applicationRef: {limit} older ClientSecrets belong to Application {application}, and only the oldest \
                  {limit} are active: delete one that is not needed, and this one is issued automatically."
             );
-            return Some(Obstacle::stuck(reasons::LIMIT_REACHED, message));
+            return Some(Blocker::stuck(reasons::LIMIT_REACHED, message));
         }
         if matches!(self.application, ApplicationState::Missing) {
             let message = format!(
                 "spec.applicationRef: Application {application} does not exist in this namespace: create it, or create \
                  this ClientSecret again with the right name."
             );
-            return Some(Obstacle::waiting(reasons::APPLICATION_NOT_FOUND, message));
+            return Some(Blocker::waiting(reasons::APPLICATION_NOT_FOUND, message));
         }
         if matches!(self.application, ApplicationState::WithoutClientId) {
             let message = format!(
                 "spec.applicationRef: Application {application} has no client id of its own yet: its condition Ready says \
                  why and what to do, and this one is issued by itself after that."
             );
-            return Some(Obstacle::waiting(reasons::APPLICATION_NOT_READY, message));
+            return Some(Blocker::waiting(reasons::APPLICATION_NOT_READY, message));
         }
         None
     }
 
-    fn import_refused(&self) -> Option<Obstacle> {
+    fn import_refused(&self) -> Option<Blocker> {
         let existing = self.secret.spec.existing()?;
         let (name, key) = (&existing.secret_name, &existing.key);
         match self.import.as_ref()? {
-            Import::NotFound => Some(Obstacle::waiting(
+            Import::NotFound => Some(Blocker::waiting(
                 reasons::IMPORT_NOT_FOUND,
                 format!(
                     "spec.source.existing: Secret {name} does not exist in this namespace or does not carry the label \
                      postern.dev/import: \"true\": correct the name, create the Secret, or ask its owner for the label."
                 ),
             )),
-            Import::Terminating => Some(Obstacle::waiting(
+            Import::Terminating => Some(Blocker::waiting(
                 reasons::IMPORT_NOT_FOUND,
                 format!(
                     "spec.source.existing: Secret {name} is being deleted, which counts as deleted: create it again when it \
                      is gone, or correct the name."
                 ),
             )),
-            Import::KeyMissing => Some(Obstacle::stuck(
+            Import::KeyMissing => Some(Blocker::stuck(
                 reasons::IMPORT_KEY_MISSING,
                 format!(
                     "spec.source.existing: Secret {name} has no text under the key {key}: correct the key, or the Secret."
                 ),
             )),
             // The length would help to guess the value.
-            Import::WrongLength => Some(Obstacle::stuck(
+            Import::WrongLength => Some(Blocker::stuck(
                 reasons::IMPORT_VALUE_REFUSED,
                 format!(
                     "spec.source.existing: the value under {key} of Secret {name} must have 16 to 256 characters: put \
                      another random value there."
                 ),
             )),
-            Import::ControlCharacter => Some(Obstacle::stuck(
+            Import::ControlCharacter => Some(Blocker::stuck(
                 reasons::IMPORT_VALUE_REFUSED,
                 format!(
                     "spec.source.existing: the value under {key} of Secret {name} has a control character, such as a tab or a \
@@ -127,7 +127,7 @@ impl Observed<'_> {
                      without it, for example with printf instead of echo."
                 ),
             )),
-            Import::LooksGenerated => Some(Obstacle::stuck(
+            Import::LooksGenerated => Some(Blocker::stuck(
                 reasons::IMPORT_VALUE_REFUSED,
                 format!(
                     "spec.source.existing: the value under {key} of Secret {name} begins with pst_, as only values do that \
@@ -140,7 +140,7 @@ impl Observed<'_> {
     }
 
     /// The message deliberately does not name the owner: an author of ClientSecrets may not be allowed to read Secrets.
-    fn name_conflict(&self) -> Option<Obstacle> {
+    fn name_conflict(&self) -> Option<Blocker> {
         let name = self.secret.spec.secret_name(&self.secret.metadata);
         let message = match (&self.delivered, self.has_older_claimant) {
             (Delivered::Foreign, _) | (Delivered::Absent, true) => format!(
@@ -155,14 +155,14 @@ impl Observed<'_> {
             (Delivered::Ours { .. } | Delivered::Terminating { .. } | Delivered::Unknown, _)
             | (Delivered::Absent, false) => return None,
         };
-        Some(Obstacle::stuck(reasons::SECRET_NAME_CONFLICT, message))
+        Some(Blocker::stuck(reasons::SECRET_NAME_CONFLICT, message))
     }
 
     /// With delivery mode Once the credential authenticates without its Secret.
-    fn is_terminating(&self) -> Option<Obstacle> {
+    fn is_terminating(&self) -> Option<Blocker> {
         match &self.delivered {
-            Delivered::Terminating { finalizers } if self.stays().is_none() => {
-                Some(Obstacle::waiting(reasons::SECRET_TERMINATING, self.terminating(finalizers)))
+            Delivered::Terminating { finalizers } if self.ttl().is_none() => {
+                Some(Blocker::waiting(reasons::SECRET_TERMINATING, self.terminating(finalizers)))
             }
             _ => None,
         }

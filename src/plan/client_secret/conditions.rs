@@ -4,13 +4,17 @@ use jiff::SignedDuration;
 
 use super::{ApplicationState, Delivered, Observed, Outcome, Rollout};
 use crate::api::authority::{narrow, not_held};
-use crate::api::client_secret::{ClientSecretStatus, RotationStep, Use, VersionState};
-use crate::api::conditions::{Verdict, reasons, types};
+use crate::api::client_secret::{ClientSecretStatus, RotationStep, Usage, VersionState};
+use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::plan::application::Closed;
-use crate::plan::kstatus::{HOLDS_NOTHING, Outlook, permitted, with_outlook};
+use crate::plan::kstatus::{HOLDS_NOTHING, Kstatus, permitted, with_outlook};
 
 /// The conditions of `status`, whose other fields are complete. `refusal`: see [`refusal`].
-pub(super) fn verdicts(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Vec<Verdict> {
+pub(super) fn verdicts(
+    observed: &Observed<'_>,
+    status: &ClientSecretStatus,
+    refusal: Option<String>,
+) -> Vec<ConditionValue> {
     let mut verdicts = ready(observed, status, refusal.as_deref());
     let has_version = !status.versions.is_empty();
     if has_version || matches!(observed.delivered, Delivered::Terminating { .. }) {
@@ -46,21 +50,23 @@ pub(super) fn refusal(observed: &Observed<'_>, outcome: &Outcome) -> Option<Stri
     }
 }
 
-fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&str>) -> Vec<Verdict> {
-    let no = |reason, outlook, message: String| with_outlook(Verdict::no(types::READY, reason, message), outlook);
+fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&str>) -> Vec<ConditionValue> {
+    let no = |reason, outlook, message: String| {
+        with_outlook(ConditionValue::is_false(types::READY, reason, message), outlook)
+    };
     if let Some(obstacle) = observed.obstacle() {
         return no(obstacle.reason, obstacle.outlook, obstacle.message);
     }
     let spec = &observed.secret.spec;
     if nobody_has_a_value(observed, status, refusal) {
         return match (refusal, status.versions.first()) {
-            (Some(refusal), _) => no(reasons::DELIVERY_FAILED, Outlook::Stuck, refusal.to_owned()),
+            (Some(refusal), _) => no(reasons::DELIVERY_FAILED, Kstatus::Failed, refusal.to_owned()),
             (None, Some(newest)) if newest.state == VersionState::Active => {
                 let name = spec.secret_name(&observed.secret.metadata);
                 let message = format!("Secret {name} is gone: the value in it is refused, and a new one on its way.");
-                no(reasons::PENDING, Outlook::Waiting, message)
+                no(reasons::PENDING, Kstatus::InProgress, message)
             }
-            (None, _) => no(reasons::PENDING, Outlook::Waiting, "Being issued.".to_owned()),
+            (None, _) => no(reasons::PENDING, Kstatus::InProgress, "Being issued.".to_owned()),
         };
     }
     if let ApplicationState::Known { closed: Some(closed), .. } = &observed.application {
@@ -88,18 +94,18 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
     if holds_nothing(observed).is_some() {
         message.push_str(HOLDS_NOTHING);
     }
-    with_outlook(Verdict::yes(types::READY, reasons::ISSUED, message), Outlook::Settled)
+    with_outlook(ConditionValue::is_true(types::READY, reasons::ISSUED, message), Kstatus::Current)
 }
 
 /// The credential is issued, and its Application is rejected.
-fn application_closed(name: &str, Closed { why, is_suspended }: &Closed) -> Vec<Verdict> {
+fn application_closed(name: &str, Closed { why, is_suspended }: &Closed) -> Vec<ConditionValue> {
     let (reason, outlook, is) = if *is_suspended {
-        (reasons::APPLICATION_SUSPENDED, Outlook::Requested(types::SUSPENDED), "suspended")
+        (reasons::APPLICATION_SUSPENDED, Kstatus::Requested(types::SUSPENDED), "suspended")
     } else {
-        (reasons::APPLICATION_NOT_READY, Outlook::Waiting, "not ready")
+        (reasons::APPLICATION_NOT_READY, Kstatus::InProgress, "not ready")
     };
     let message = format!("spec.applicationRef: the credential is issued, but Application {name} is {is}: {why}");
-    with_outlook(Verdict::no(types::READY, reason, message), outlook)
+    with_outlook(ConditionValue::is_false(types::READY, reason, message), outlook)
 }
 
 /// Whether no value is accepted that a Secret contains or contained.
@@ -117,12 +123,12 @@ fn is_over(observed: &Observed<'_>, status: &ClientSecretStatus) -> bool {
 }
 
 /// Set only if it adds information to Ready.
-fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Option<Verdict> {
+fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Option<ConditionValue> {
     if let Some(refusal) = refusal {
-        return Some(Verdict::no(types::DELIVERED, reasons::DELIVERY_FAILED, refusal));
+        return Some(ConditionValue::is_false(types::DELIVERED, reasons::DELIVERY_FAILED, refusal));
     }
     let name = observed.secret.spec.secret_name(&observed.secret.metadata);
-    let no = |reason, message| Some(Verdict::no(types::DELIVERED, reason, message));
+    let no = |reason, message| Some(ConditionValue::is_false(types::DELIVERED, reason, message));
     match (&observed.delivered, &status.delivery) {
         (Delivered::Terminating { finalizers }, _) => no(reasons::SECRET_TERMINATING, observed.terminating(finalizers)),
         (Delivered::Ours { immutable: true, .. }, _) => no(
@@ -141,7 +147,11 @@ fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Opti
         }
         (Delivered::Ours { .. } | Delivered::Absent, Some(delivery)) => {
             let until = delivery.remove_at.map(|at| at.to_string()).unwrap_or_default();
-            Some(Verdict::yes(types::DELIVERED, reasons::DELIVERED, format!("In Secret {name} until {until}.")))
+            Some(ConditionValue::is_true(
+                types::DELIVERED,
+                reasons::DELIVERED,
+                format!("In Secret {name} until {until}."),
+            ))
         }
         _ => None,
     }
@@ -156,8 +166,8 @@ fn contested(observed: &Observed<'_>, name: &str) -> String {
 }
 
 /// The message changes only with each warning: a client that reacts to changed messages is notified once for each.
-fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
-    let no = |message: &str| Verdict::no(types::EXPIRING, reasons::NOT_SOON, message);
+fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionValue {
+    let no = |message: &str| ConditionValue::is_false(types::EXPIRING, reasons::NOT_SOON, message);
     if is_over(observed, status) {
         return no("It has ended.");
     }
@@ -176,17 +186,17 @@ fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
                  to have it replaced in time.",
                 words(*warning)
             );
-            Verdict::yes(types::EXPIRING, reasons::ENDS_SOON, message)
+            ConditionValue::is_true(types::EXPIRING, reasons::ENDS_SOON, message)
         }
     }
 }
 
-fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
+fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionValue {
     match &status.rotation {
         None if is_over(observed, status) => {
-            Verdict::no(types::ROTATING, reasons::NOT_ROTATING, "No value of it is accepted.")
+            ConditionValue::is_false(types::ROTATING, reasons::NOT_ROTATING, "No value of it is accepted.")
         }
-        None if asks_in_vain_for_restarts(observed) => Verdict::no(
+        None if asks_in_vain_for_restarts(observed) => ConditionValue::is_false(
             types::ROTATING,
             reasons::ROLLOUT_DISABLED,
             "One value is accepted. spec.rotation.rollout names workloads, and this installation restarts none: remove them, \
@@ -201,14 +211,16 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> Verdict {
                 RotationStep::Quiet => reasons::QUIET,
                 RotationStep::Overlap => reasons::OVERLAP,
             };
-            Verdict::yes(types::ROTATING, reason, format!("Waits for: {}", rotation.waits_for))
+            ConditionValue::is_true(types::ROTATING, reason, format!("Waits for: {}", rotation.waits_for))
         }
     }
 }
 
 /// No rotation is in progress; reports what would block the next one, or that nothing triggers one.
-fn not_rotating(observed: &Observed<'_>) -> Verdict {
-    let no = |reason, message: String| Verdict::no(types::ROTATING, reason, format!("One value is accepted.{message}"));
+fn not_rotating(observed: &Observed<'_>) -> ConditionValue {
+    let no = |reason, message: String| {
+        ConditionValue::is_false(types::ROTATING, reason, format!("One value is accepted.{message}"))
+    };
     if !observed.unavailable.is_empty() {
         let names = observed.unavailable.iter().map(|(workload, rollout)| match rollout {
             Rollout::Stuck(why) => format!("{workload} cannot be read, because {why}"),
@@ -224,7 +236,7 @@ fn not_rotating(observed: &Observed<'_>) -> Verdict {
     let spec = &observed.secret.spec;
     match spec.rotation.as_ref().filter(|rotation| !rotation.has_cause() && spec.existing().is_none()) {
         Some(_) => {
-            let starts = if spec.is_for(Use::Manage) {
+            let starts = if spec.is_for(Usage::Manage) {
                 "only a request of its bearer starts a rotation"
             } else {
                 "nothing starts a rotation"
@@ -244,7 +256,7 @@ fn asks_in_vain_for_restarts(observed: &Observed<'_>) -> bool {
 }
 
 /// Reports which entries of restrictTo have no effect; empty if all are granted, or if the grants are unknown.
-fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
+fn narrowed(observed: &Observed<'_>) -> Option<ConditionValue> {
     let ApplicationState::Known { authority: Some(authority), .. } = &observed.application else { return None };
     let spec = &observed.secret.spec;
     let missing = not_held(authority, spec.restrict_to.as_deref()?);
@@ -255,7 +267,7 @@ fn narrowed(observed: &Observed<'_>) -> Option<Verdict> {
             spec.application_ref.name,
             missing.join(", ")
         );
-        Verdict::yes(types::NARROWED, reasons::NOT_HELD, message)
+        ConditionValue::is_true(types::NARROWED, reasons::NOT_HELD, message)
     })
 }
 

@@ -35,10 +35,10 @@ impl Observed<'_> {
                     RotationCause::SecretLost | RotationCause::Redelivery => Some(staged),
                 })
             }
-            Delivered::Absent if self.stays().is_some() => self.staged_cause(),
+            Delivered::Absent if self.ttl().is_some() => self.staged_cause(),
             Delivered::Absent => Some(match self.staged_cause() {
                 Some(RotationCause::Redelivery) => RotationCause::Redelivery,
-                _ if self.was_shown_once() => RotationCause::Redelivery,
+                _ if self.was_one_time() => RotationCause::Redelivery,
                 // Also while another value was staged for it.
                 _ => RotationCause::SecretLost,
             }),
@@ -132,7 +132,7 @@ impl Observed<'_> {
     }
 
     /// The delivery mode was Once until now, so the missing Secret is not a loss.
-    fn was_shown_once(&self) -> bool {
+    fn was_one_time(&self) -> bool {
         self.status().is_some_and(|status| status.delivery.is_some())
     }
 

@@ -23,7 +23,7 @@ impl Observed<'_> {
         let told = self.status().and_then(|status| status.observed_trigger.clone()).filter(|_| trigger.is_some());
         let (mut versions, rotation, trigger) = match outcome {
             Outcome::Issued(issued) | Outcome::Imported(_, Some(issued)) => {
-                (self.succeeded(issued, |old| self.retired_at_once(old)), None, trigger)
+                (self.prepend_version(issued, |old| self.retired_at_once(old)), None, trigger)
             }
             Outcome::Staged(issued, cause) => {
                 (self.staged_versions(issued, *cause), Some(self.delivering(*cause)), told)
@@ -32,10 +32,10 @@ impl Observed<'_> {
             _ if self.secret.spec.is_revoked() || self.is_lost_for_good() => {
                 (self.versions().iter().map(|version| self.retired(version)).collect(), None, trigger)
             }
-            _ if self.staged().is_some() && self.staged_is_delivered() => self.promoted(trigger),
+            _ if self.staged().is_some() && self.staged_is_delivered() => self.activate_staged(trigger),
             _ if self.staged().is_some() && self.is_taken_back() => (self.without_staged(), None, trigger),
             Outcome::Unchanged | Outcome::Removed | Outcome::Refused(_) | Outcome::Imported(_, None) => {
-                let (versions, rotation) = self.aged();
+                let (versions, rotation) = self.advance_time();
                 // The trigger of the first version, and the removal of a trigger, cause no rotation.
                 (versions, rotation, told.or_else(|| trigger.filter(|_| self.versions().is_empty())))
             }
@@ -45,7 +45,7 @@ impl Observed<'_> {
         (versions, rotation, trigger)
     }
 
-    fn succeeded(&self, issued: &Issued, old: impl Fn(&Version) -> Version) -> Vec<Version> {
+    fn prepend_version(&self, issued: &Issued, old: impl Fn(&Version) -> Version) -> Vec<Version> {
         let new = Version {
             id: issued.id.clone(),
             state: VersionState::Active,
@@ -71,7 +71,7 @@ impl Observed<'_> {
             }
             _ => self.retired_at_once(version),
         };
-        let mut versions = self.succeeded(issued, old);
+        let mut versions = self.prepend_version(issued, old);
         // No client ever had it.
         versions.retain(|version| {
             version.id == issued.id || undelivered.is_none_or(|undelivered| version.id != undelivered.id)
@@ -92,7 +92,7 @@ impl Observed<'_> {
     }
 
     /// Activates the delivered version: the old one gets its end.
-    fn promoted(&self, trigger: Option<String>) -> After {
+    fn activate_staged(&self, trigger: Option<String>) -> After {
         let now = whole_second(self.now);
         let cause = self.staged().map_or(RotationCause::SecretLost, |staged| staged.cause);
         let overlap = match (cause, &self.secret.spec.rotation) {
@@ -133,7 +133,7 @@ impl Observed<'_> {
     }
 
     /// The same versions at a later time, with another overlap, or after workloads have restarted.
-    fn aged(&self) -> (Vec<Version>, Option<RotationStatus>) {
+    fn advance_time(&self) -> (Vec<Version>, Option<RotationStatus>) {
         let told = self.status().and_then(|status| status.rotation.as_deref()).cloned();
         let versions: Vec<Version> = self.versions().iter().map(|version| self.older(version, told.as_ref())).collect();
         let rotation = match told {
@@ -222,7 +222,7 @@ impl Observed<'_> {
     /// recreated.
     pub(super) fn is_lost_for_good(&self) -> bool {
         // With delivery mode Once the credential remains valid without its Secret.
-        let should_be_there = self.stays().is_none();
+        let should_be_there = self.ttl().is_none();
         match self.delivered {
             Delivered::Foreign | Delivered::OtherType => should_be_there,
             Delivered::Absent => should_be_there && self.obstacle().is_some(),

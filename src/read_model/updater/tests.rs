@@ -1,4 +1,4 @@
-//! Generated histories of a small cluster: the index misses no change, and the order of events does not affect the
+//! Generated histories of a small cluster: the read model misses no change, and the order of events does not affect the
 //! result.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,15 +13,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
 use crate::api::application::{ApplicationSpec, Reference, Restriction};
-use crate::api::authority::{application_stands_for, narrow, next_epoch, user_stands_for};
+use crate::api::authority::{application_fingerprint, narrow, next_epoch, user_fingerprint};
 use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, LifetimePolicy, Version, VersionState};
 use crate::api::location::Location;
 use crate::api::names::LOCATION_ANNOTATION;
 use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
-use crate::cache::Key;
-use crate::cache::test_cache::World;
-use crate::oauth::access_token::judge;
+use crate::cache::ObjectRef;
+use crate::cache::test_cache::TestCache;
+use crate::oauth::access_token::check_authority;
 use crate::oauth::claims::OwnClaims;
 use crate::oauth::client::Epoch;
 
@@ -85,17 +85,18 @@ fn born<K: Resource<DynamicType = ()>>(mut object: K, kind: u8, name: u8) -> K {
     object
 }
 
-fn apply(world: &mut World, step: &Step) -> Affected {
+fn apply(world: &mut TestCache, step: &Step) -> Invalidation {
     match step {
         Step::Group { name, admits, scope, present } => world.group(group(*name, *admits, *scope), *present),
         Step::User { name, groups, suspended, present } => {
             let mut object = user(*name, groups, *suspended);
-            object.status = world.model.users.get(&Key::of(&object)).and_then(|known| known.status.clone());
+            object.status = world.cache.users.get(&ObjectRef::of(&object)).and_then(|known| known.status.clone());
             world.user(object, *present)
         }
         Step::Application { name, user, client_id, restricted, present } => {
             let mut object = application(*name, *user, *client_id, *restricted);
-            object.status = world.model.applications.get(&Key::of(&object)).and_then(|known| known.status.clone());
+            object.status =
+                world.cache.applications.get(&ObjectRef::of(&object)).and_then(|known| known.status.clone());
             world.application(object, *present)
         }
         Step::Secret { name, application, revoked, present } => {
@@ -110,8 +111,8 @@ fn apply(world: &mut World, step: &Step) -> Affected {
 }
 
 /// A model with the namespace of all objects.
-fn inhabited() -> World {
-    let mut world = World::default();
+fn inhabited() -> TestCache {
+    let mut world = TestCache::default();
     world.namespace(namespace(false), true);
     world
 }
@@ -198,10 +199,10 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
 }
 
 /// Every client id of the model and its compiled entry.
-fn everything(world: &World) -> BTreeMap<Arc<str>, String> {
-    let ids: Vec<Arc<str>> = world.model.relations().claimants_of_client_id.keys().cloned().collect();
+fn everything(world: &TestCache) -> BTreeMap<Arc<str>, String> {
+    let ids: Vec<Arc<str>> = world.cache.relations().claimants_of_client_id.keys().cloned().collect();
     let told = |id: &str| {
-        compiled(&world.model, id, &SETTINGS, &Pool::default(), None, Timestamp::MIN)
+        compiled(&world.cache, id, &SETTINGS, &Interner::default(), None, Timestamp::MIN)
             .map(|entry| without_revisions(&entry))
     };
     ids.iter().filter_map(|id| Some((id.clone(), told(id)?))).collect()
@@ -210,7 +211,7 @@ fn everything(world: &World) -> BTreeMap<Arc<str>, String> {
 /// The content of an entry, without the revisions of the objects, which differ after every write.
 fn without_revisions(entry: &Entry) -> String {
     match entry {
-        Entry::Closed(refusal, _) => format!("{} {}", refusal.rule, refusal.object.name),
+        Entry::Disabled(refusal, _) => format!("{} {}", refusal.rule, refusal.object.name),
         Entry::Live(record, _) => {
             let secret = |s: &crate::oauth::client::SecretRecord| {
                 let closed = s.closed.as_ref().map(|c| c.rule);
@@ -222,10 +223,10 @@ fn without_revisions(entry: &Entry) -> String {
     }
 }
 
-/// What a replica serves for a model.
+/// What a replica serves for a cache.
 #[derive(Default)]
 struct Served {
-    grants: Pool<Grant>,
+    grants: Interner<Grant>,
     entries: BTreeMap<Arc<str>, Entry>,
 }
 
@@ -235,14 +236,14 @@ impl Served {
         self.entries.iter().map(|(id, entry)| (Arc::clone(id), without_revisions(entry))).collect()
     }
 
-    fn follow(&mut self, world: &World, affected: Affected) {
+    fn follow(&mut self, world: &TestCache, affected: Invalidation) {
         self.follow_at(world, affected, Timestamp::MIN);
     }
 
-    fn follow_at(&mut self, world: &World, affected: Affected, now: Timestamp) {
+    fn follow_at(&mut self, world: &TestCache, affected: Invalidation, now: Timestamp) {
         for id in affected.clients {
             let previous = self.entries.remove(&id);
-            let entry = compiled(&world.model, &id, &SETTINGS, &self.grants, previous.as_ref(), now);
+            let entry = compiled(&world.cache, &id, &SETTINGS, &self.grants, previous.as_ref(), now);
             self.entries.extend(entry.map(|entry| (id, entry)));
         }
     }
@@ -251,7 +252,7 @@ impl Served {
     fn issue(&self, iat: i64) -> Vec<String> {
         let live = self.entries.values().filter_map(|entry| match entry {
             Entry::Live(record, _) => Some(record),
-            Entry::Closed(..) => None,
+            Entry::Disabled(..) => None,
         });
         let tokens = live.flat_map(|record| {
             let open = record.secrets.iter().filter(|secret| secret.closed.is_none());
@@ -272,44 +273,44 @@ impl Served {
     fn is_good(&self, token: &str, now: Timestamp) -> Option<bool> {
         let claims: OwnClaims<'_> = serde_json::from_str(token).unwrap();
         match self.entries.get(&*claims.client_id)? {
-            Entry::Live(record, _) => Some(judge(record, now, &claims).is_ok()),
-            Entry::Closed(..) => Some(false),
+            Entry::Live(record, _) => Some(check_authority(record, now, &claims).is_ok()),
+            Entry::Disabled(..) => Some(false),
         }
     }
 
     fn epochs(&self) -> BTreeMap<Arc<str>, Epoch> {
         let epoch = |entry: &Entry| match entry {
             Entry::Live(record, _) => Some(record.epoch),
-            Entry::Closed(..) => None,
+            Entry::Disabled(..) => None,
         };
         self.entries.iter().filter_map(|(id, entry)| Some((id.clone(), epoch(entry)?))).collect()
     }
 }
 
 /// Numbers what has changed, as the controller does.
-fn number(world: &mut World, served: &mut Served, now: Timestamp) {
-    for key in world.model.users.keys() {
-        let mut user = ServiceUser::clone(&world.model.user(&key).unwrap());
-        let stands_for = user_stands_for(&user.spec, &world.model.membership(&user));
+fn number(world: &mut TestCache, served: &mut Served, now: Timestamp) {
+    for key in world.cache.users.keys() {
+        let mut user = ServiceUser::clone(&world.cache.user(&key).unwrap());
+        let fingerprint = user_fingerprint(&user.spec, &world.cache.membership(&user));
         let told = user.status.get_or_insert_default();
-        told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &stands_for));
-        told.authority = Some(stands_for);
+        told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &fingerprint));
+        told.authority = Some(fingerprint);
         let affected = world.user(user, true);
         served.follow_at(world, affected, now);
     }
-    for key in world.model.applications.keys() {
-        let mut application = Application::clone(&world.model.application(&key).unwrap());
-        let user = world.model.user(&key.beside(&application.spec.service_user_ref.name));
-        let held = user.as_ref().map(|user| world.model.membership(user).authority).unwrap_or_default();
+    for key in world.cache.applications.keys() {
+        let mut application = Application::clone(&world.cache.application(&key).unwrap());
+        let user = world.cache.user(&key.sibling(&application.spec.service_user_ref.name));
+        let held = user.as_ref().map(|user| world.cache.membership(user).authority).unwrap_or_default();
         let held = narrow(&held, application.spec.restrict_to.as_ref());
         let subject = user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default();
         let is_open = user.as_ref().is_some_and(|user| !user.spec.is_suspended());
-        let is_closed = !is_open || world.model.client_id_holder(&application).is_some();
+        let is_closed = !is_open || world.cache.client_id_holder(&application).is_some();
         let uid = application.metadata.uid.as_deref().unwrap_or_default();
-        let stands_for = application_stands_for(&held, uid, subject, is_closed.then_some("closed"));
+        let fingerprint = application_fingerprint(&held, uid, subject, is_closed.then_some("closed"));
         let told = application.status.get_or_insert_default();
-        told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &stands_for));
-        told.authority = Some(stands_for);
+        told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &fingerprint));
+        told.authority = Some(fingerprint);
         let affected = world.application(application, true);
         served.follow_at(world, affected, now);
     }
@@ -317,11 +318,11 @@ fn number(world: &mut World, served: &mut Served, now: Timestamp) {
 
 #[test]
 fn a_client_is_closed_until_the_namespace_of_its_service_user_is_known() {
-    let mut world = World::default();
+    let mut world = TestCache::default();
     world.group(group(0, true, 0), true);
     world.user(user(0, &[0], false), true);
     world.application(application(0, 0, None, false), true);
-    let told = |world: &World| everything(world).into_values().collect::<Vec<_>>();
+    let told = |world: &TestCache| everything(world).into_values().collect::<Vec<_>>();
     assert_eq!(told(&world), ["NamespaceUnknown a0"]);
     world.namespace(namespace(false), true);
     assert!(told(&world)[0].contains("scope0"), "{:?}", told(&world));
@@ -341,7 +342,7 @@ fn an_application_that_is_made_again_has_nothing_of_the_one_before() {
     world.secret(secret(0, 0, false), true);
     let affected = world.application(named(), true);
     served.follow(&world, affected);
-    // Deletion and creation may reach the index as one change.
+    // Deletion and creation may reach the read model as one change.
     let mut again = named();
     again.metadata.uid = Some("another".to_owned());
     let affected = world.application(again, true);

@@ -12,7 +12,7 @@ fn process(store: &Memory) -> Arc<Revocations<Memory>> {
     Arc::new(Revocations::new(store.clone(), ledger, blank, "1".to_owned()))
 }
 
-async fn revoke(process: &Arc<Revocations<Memory>>, jti: &str) -> Outcome {
+async fn revoke(process: &Arc<Revocations<Memory>>, jti: &str) -> CommitResult {
     process.revoke(jti, END, &"client".into(), &"billing".into(), NOW).await
 }
 
@@ -95,21 +95,21 @@ async fn one_that_is_asked_for_twice_at_once_is_written_once() {
 fn no_namespace_fills_the_room_and_what_is_over_makes_room() {
     let (now, over) = (NOW, Timestamp::from_second(END).unwrap());
     let told = |object: usize| {
-        let token = |number| (format!("{object}-{number}"), Token { until: over, namespace: "greedy".into() });
+        let token = |number| (format!("{object}-{number}"), RevokedToken { until: over, namespace: "greedy".into() });
         (0..PER_OBJECT).map(token).collect()
     };
-    let mut objects: Vec<Object> = (0..LIVING_MAX / PER_OBJECT / 5 - 1)
-        .map(|number| Object { document: Document::new(String::new()), told: told(number) })
+    let mut objects: Vec<Object> = (0..LIVE_MAX / PER_OBJECT / 5 - 1)
+        .map(|number| Object { document: CasObject::new(String::new()), told: told(number) })
         .collect();
     let full = objects.len();
-    let mut room = Room::left(&mut objects, now);
+    let mut room = Quota::left(&mut objects, now);
     let taken: Vec<usize> = std::iter::from_fn(|| room.take(&"greedy".into())).collect();
     assert_eq!(taken, [full; PER_OBJECT], "a fifth of all");
     assert_eq!(room.take(&"other".into()), Some(full + 1));
-    let others = (0..10).flat_map(|number| std::iter::repeat_n(Arc::from(format!("other-{number}")), LIVING_MAX));
+    let others = (0..10).flat_map(|number| std::iter::repeat_n(Arc::from(format!("other-{number}")), LIVE_MAX));
     let refused = others.filter(|namespace| room.take(namespace).is_none()).count();
     assert!(refused > 0 && room.take(&"new".into()).is_some());
-    assert_eq!(Room::left(&mut objects, over).take(&"greedy".into()), Some(0));
+    assert_eq!(Quota::left(&mut objects, over).take(&"greedy".into()), Some(0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,8 +7,8 @@ fn secret_of(namespace: &str, name: &str) -> ObjectRevision {
     ObjectRevision { kind: "ClientSecret", namespace: namespace.into(), name: name.into(), resource_version: 1 }
 }
 
-fn process(store: &Memory) -> Arc<Requests<Memory>> {
-    Arc::new(Requests::new(store.clone(), EndpointStateSpec::default(), "1"))
+fn process(store: &Memory) -> Arc<RotationRequests<Memory>> {
+    Arc::new(RotationRequests::new(store.clone(), EndpointStateSpec::default(), "1"))
 }
 
 fn at(second: i64) -> Timestamp {
@@ -16,7 +16,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// Requests the rotation of a version in namespace billing.
-async fn ask(requests: &Arc<Requests<Memory>>, name: &str, version: &str, second: i64) -> Outcome {
+async fn ask(requests: &Arc<RotationRequests<Memory>>, name: &str, version: &str, second: i64) -> CommitResult {
     requests.record(&"client".into(), &secret_of("billing", name), version, at(second)).await
 }
 

@@ -12,13 +12,13 @@ use tempfile::NamedTempFile;
 
 use super::audit::{AuditLog, Entry};
 use super::controlplane::{ControlPlane, OPERATOR_NAMESPACE, RELEASE};
-use super::eventually::{eventually, holds};
+use super::eventually::{ensure, eventually};
 use super::fixtures::service_user;
 use super::http::{self, Connections};
 use super::kubernetes::Kubernetes;
 use super::process::Process;
 use super::replica::{Part, Replica};
-use super::secret_scan::{Place, leaks, private};
+use super::secret_scan::{Place, leaks, secret_material};
 use super::token::Credential;
 
 /// Where tests happen.
@@ -72,12 +72,12 @@ impl Cluster {
     }
 
     /// One of a test's own, with the chart installed and so many replicas, each of which does everything. None runs yet.
-    pub fn own(replicas: usize) -> Arc<Self> {
-        Self::own_with(replicas, &[])
+    pub fn dedicated(replicas: usize) -> Arc<Self> {
+        Self::dedicated_with(replicas, &[])
     }
 
     /// The same with further arguments for every replica.
-    pub fn own_with(replicas: usize, arguments: &[&str]) -> Arc<Self> {
+    pub fn dedicated_with(replicas: usize, arguments: &[&str]) -> Arc<Self> {
         Arc::new(Self::on(ControlPlane::another(), Shape::Single(replicas), arguments, &["mode=Single"]))
     }
 
@@ -139,12 +139,12 @@ impl Cluster {
         for process in self.processes() {
             self.launch_at(process, &address);
         }
-        self.guarded().await;
+        self.wait_policies_active().await;
         self.ready().await;
     }
 
     /// Waits until the API server has taken up the chart's admission policies, which it does within a second or two.
-    pub async fn guarded(&self) {
+    pub async fn wait_policies_active(&self) {
         let kubernetes = self.kubernetes().await;
         let mut operators = Vec::new();
         for account in self.operator_accounts().await {
@@ -158,9 +158,9 @@ impl Cluster {
             let creator = &created["metadata"]["annotations"]["postern.dev/created-by"];
             let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tried"}});
             for operator in &operators {
-                holds(operator.try_create("default", &secret).await.is_err(), "the operator is not limited yet")?;
+                ensure(operator.try_create("default", &secret).await.is_err(), "the operator is not limited yet")?;
             }
-            holds(*creator != "nobody", "not yet")
+            ensure(*creator != "nobody", "not yet")
         })
         .await;
     }
@@ -201,7 +201,7 @@ impl Cluster {
         let before = self.lease().await["spec"]["renewTime"].clone();
         eventually("the lease is renewed", async || {
             let now = self.lease().await["spec"]["renewTime"].clone();
-            holds(now != before, now)
+            ensure(now != before, now)
         })
         .await;
     }
@@ -282,7 +282,7 @@ impl Cluster {
     }
 
     /// What every process here printed.
-    fn printed(&self) -> impl Iterator<Item = Place> {
+    fn process_logs(&self) -> impl Iterator<Item = Place> {
         let files = std::fs::read_dir(self.controlplane.scratch()).expect("the folder of the logs");
         let logs = files
             .map(|file| file.expect("a file").path())
@@ -317,10 +317,10 @@ impl Drop for Cluster {
         secrets.extend(self.operator_tokens());
         let stored = self.controlplane.run("kubectl", &["get", "secrets", "--all-namespaces", "--output", "json"]);
         let stored: Value = serde_json::from_str(&stored).expect("JSON");
-        secrets.extend(private(stored["items"].as_array().expect("a list")));
+        secrets.extend(secret_material(stored["items"].as_array().expect("a list")));
         let objects = self.controlplane.run("kubectl", &["get", READABLE, "--all-namespaces", "--output", "json"]);
         let mut places = vec![("some object".to_owned(), objects)];
-        places.extend(self.printed());
+        places.extend(self.process_logs());
         let leaks = leaks(&secrets, &places);
         assert!(leaks.is_empty(), "{}", leaks.join("\n"));
         // An API server that has just started refuses for a moment what it grants later.

@@ -21,6 +21,6 @@ pub async fn eventually<T>(what: impl Display, mut look: impl AsyncFnMut() -> Re
 }
 
 /// `Ok` if the claim holds, for [`eventually`].
-pub fn holds(claim: bool, instead: impl Display) -> Result<(), String> {
+pub fn ensure(claim: bool, instead: impl Display) -> Result<(), String> {
     if claim { Ok(()) } else { Err(instead.to_string()) }
 }

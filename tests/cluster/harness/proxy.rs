@@ -19,7 +19,7 @@ use super::process::Process;
 
 /// When the operator dies, as seen from the API server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Moment {
+pub enum CrashPoint {
     /// The write never arrives.
     Before,
     /// The write is done, but the operator never hears of it.
@@ -52,7 +52,7 @@ struct Traffic {
 
 struct Trap {
     write: usize,
-    moment: Moment,
+    moment: CrashPoint,
     victim: Arc<Process>,
 }
 
@@ -75,13 +75,13 @@ impl Proxy {
     }
 
     /// Forgets the writes so far and kills `victim` at the `write`th from now on (1 is the first).
-    pub fn arm(&self, write: usize, moment: Moment, victim: Arc<Process>) {
+    pub fn arm(&self, write: usize, moment: CrashPoint, victim: Arc<Process>) {
         *self.state() = Traffic { trap: Some(Trap { write, moment, victim }), ..Traffic::default() };
     }
 
     /// The same for a victim that `start` starts only now, so that it can die at its very first write, and for writes in
     /// the operator's namespace.
-    pub fn arm_start(&self, write: usize, moment: Moment, start: impl FnOnce() -> Arc<Process>) -> Arc<Process> {
+    pub fn arm_start(&self, write: usize, moment: CrashPoint, start: impl FnOnce() -> Arc<Process>) -> Arc<Process> {
         let mut state = self.state();
         let victim = start();
         let trap = Some(Trap { write, moment, victim: victim.clone() });
@@ -169,7 +169,7 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request<Body>) -> R
         return gone();
     }
     let Some(trap) = shared.note(&request) else { return shared.pass(request).await };
-    if matches!(trap.moment, Moment::After) {
+    if matches!(trap.moment, CrashPoint::After) {
         let _ = shared.pass(request).await.into_body().collect().await;
     }
     trap.victim.kill();

@@ -7,9 +7,9 @@ use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
 use super::controlplane::OPERATOR_NAMESPACE;
-use super::eventually::{eventually, holds};
+use super::eventually::{ensure, eventually};
 use super::kubernetes::{Kubernetes, api_version};
-use super::test_namespace::Tenant;
+use super::test_namespace::TestNamespace;
 
 /// Verb, API group and resource.
 type Right<'a> = (&'a str, &'a str, &'a str);
@@ -20,20 +20,20 @@ pub struct User<'a> {
     pub name: String,
     kubernetes: Kubernetes,
     subject: Value,
-    tenant: &'a Tenant,
+    tenant: &'a TestNamespace,
 }
 
 impl<'a> User<'a> {
     /// A person, whom an admin impersonates.
-    pub async fn person(tenant: &'a Tenant, name: &str) -> Self {
-        let name = tenant.own(name);
+    pub async fn person(tenant: &'a TestNamespace, name: &str) -> Self {
+        let name = tenant.unique_name(name);
         let kubernetes = Kubernetes::impersonating(&tenant.cluster.controlplane.kubeconfig(), &name).await;
         let subject = json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name});
         Self { name, kubernetes, subject, tenant }
     }
 
     /// A ServiceAccount of the tenant's namespace, by its token.
-    pub async fn service_account(tenant: &'a Tenant, name: &str) -> Self {
+    pub async fn service_account(tenant: &'a TestNamespace, name: &str) -> Self {
         let namespace = &tenant.namespace;
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
         tenant.apply(&account).await;
@@ -48,7 +48,7 @@ impl<'a> User<'a> {
     }
 
     /// The operator's own ServiceAccounts, which an admin impersonates: the audit log does not take them for the operator.
-    pub async fn operators(tenant: &'a Tenant) -> Vec<Self> {
+    pub async fn operators(tenant: &'a TestNamespace) -> Vec<Self> {
         let mut users = Vec::new();
         for account in tenant.cluster.operator_accounts().await {
             let name = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{account}");
@@ -75,7 +75,7 @@ impl<'a> User<'a> {
     }
 
     /// One of each, because no rule may distinguish them.
-    pub async fn of_both_sorts(tenant: &'a Tenant, name: &str) -> [Self; 2] {
+    pub async fn of_both_sorts(tenant: &'a TestNamespace, name: &str) -> [Self; 2] {
         [Self::person(tenant, name).await, Self::service_account(tenant, name).await]
     }
 
@@ -144,7 +144,7 @@ impl<'a> User<'a> {
     /// The API server learns of new rights by a watch.
     async fn comes_to_have(&self, right: Right<'_>, namespace: &str, name: &str) {
         eventually(format_args!("{} has the right {right:?} on {name:?}", self.name), async || {
-            holds(self.has_in(namespace, right, name).await, "not yet")
+            ensure(self.has_in(namespace, right, name).await, "not yet")
         })
         .await;
     }

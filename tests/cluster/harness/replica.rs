@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::http::StatusCode;
 
 use super::controlplane::{OPERATOR_NAMESPACE, RELEASE};
-use super::eventually::{eventually, holds};
+use super::eventually::{ensure, eventually};
 use super::http;
 use super::process::Process;
 
@@ -134,7 +134,7 @@ impl Replica {
                 panic!("{} has ended with {status}:\n{}", self.name, self.tail());
             }
             let status = self.probe("readyz").await?;
-            holds(status == StatusCode::OK, status)
+            ensure(status == StatusCode::OK, status)
         })
         .await;
     }

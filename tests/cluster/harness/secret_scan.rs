@@ -11,7 +11,7 @@ use super::controlplane::OPERATOR_NAMESPACE;
 const CERTIFICATES: [&str; 3] = ["ca.crt", "previous-ca.crt", "tls.crt"];
 
 /// What must stay secret of these Secrets: the operator's own keys, and the generated values that it delivered.
-pub fn private(secrets: &[Value]) -> Vec<String> {
+pub fn secret_material(secrets: &[Value]) -> Vec<String> {
     let mut forms = Vec::new();
     for secret in secrets.iter().filter(|secret| secret["type"] != "helm.sh/release.v1") {
         let is_own = secret["metadata"]["namespace"] == OPERATOR_NAMESPACE;

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
-use super::eventually::{eventually, holds};
+use super::eventually::{ensure, eventually};
 use super::fixtures::{access_group, application, client_secret, service_user};
 use super::http::Connections;
 use super::kubernetes::Kubernetes;
 use super::token::{Credential, TokenAnswer};
 
 /// A team with its namespace.
-pub struct Tenant {
+pub struct TestNamespace {
     pub cluster: Arc<Cluster>,
     pub kubernetes: Kubernetes,
     pub namespace: String,
@@ -22,7 +22,7 @@ pub struct Tenant {
     _present: Present,
 }
 
-impl Tenant {
+impl TestNamespace {
     /// A new namespace, named after the test, on the cluster of the run.
     pub async fn new(name: &str) -> Self {
         Self::on(Cluster::of_the_run(), name, json!({})).await
@@ -46,7 +46,7 @@ impl Tenant {
     }
 
     /// A name for a cluster-scoped object that no other test has.
-    pub fn own(&self, name: &str) -> String {
+    pub fn unique_name(&self, name: &str) -> String {
         format!("{}-{name}", self.namespace)
     }
 
@@ -56,8 +56,8 @@ impl Tenant {
     }
 
     /// Applies the usual: a group, and under the name `sync` a service user that holds it and an application.
-    pub async fn settle_in(&self) {
-        let group = self.own("readers");
+    pub async fn create_defaults(&self) {
+        let group = self.unique_name("readers");
         self.apply(&access_group(&group, json!({}))).await;
         self.apply(&service_user("sync", &[&group])).await;
         self.apply(&application("sync", "sync", json!({}))).await;
@@ -67,7 +67,7 @@ impl Tenant {
         // nothing.
         eventually("the application holds what the group gives", async || {
             let status = &self.get("Application", "sync").await["status"];
-            holds(status["permissions"].as_array().is_some_and(|held| !held.is_empty()), status)
+            ensure(status["permissions"].as_array().is_some_and(|held| !held.is_empty()), status)
         })
         .await;
     }
@@ -91,24 +91,24 @@ impl Tenant {
 
     /// Waits until `Ready` is True for the present generation.
     pub async fn ready(&self, kind: &str, name: &str) -> Value {
-        self.says(kind, name, "Ready", "True", "").await
+        self.wait_condition(kind, name, "Ready", "True", "").await
     }
 
     /// Waits until `Ready` is False for `reason`, and returns the message.
-    pub async fn refused(&self, kind: &str, name: &str, reason: &str) -> String {
-        let condition = self.says(kind, name, "Ready", "False", reason).await;
+    pub async fn wait_not_ready(&self, kind: &str, name: &str, reason: &str) -> String {
+        let condition = self.wait_condition(kind, name, "Ready", "False", reason).await;
         condition["message"].as_str().expect("a message").to_owned()
     }
 
     /// Waits until it is refused as its spec asks, for `reason`, and returns the message of `condition`.
     pub async fn switched_off(&self, kind: &str, name: &str, condition: &str, reason: &str) -> String {
-        self.says(kind, name, "Ready", "True", reason).await;
-        let condition = self.says(kind, name, condition, "True", reason).await;
+        self.wait_condition(kind, name, "Ready", "True", reason).await;
+        let condition = self.wait_condition(kind, name, condition, "True", reason).await;
         condition["message"].as_str().expect("a message").to_owned()
     }
 
     /// Waits until an event about an object of this namespace was written for this reason.
-    pub async fn told(&self, name: &str, reason: &str) -> Value {
+    pub async fn wait_event(&self, name: &str, reason: &str) -> Value {
         eventually(format_args!("an event tells {reason} of {name}"), async || {
             let events = self.list("Event", &self.namespace).await;
             let told = events.iter().find(|event| event["reason"] == reason && event["regarding"]["name"] == name);
@@ -118,7 +118,7 @@ impl Tenant {
     }
 
     /// Waits until a condition is so for the present generation. An empty reason is any.
-    pub async fn says(&self, kind: &str, name: &str, type_: &str, status: &str, reason: &str) -> Value {
+    pub async fn wait_condition(&self, kind: &str, name: &str, type_: &str, status: &str, reason: &str) -> Value {
         let what = format!("{kind} {}/{name} says {type_}={status} {reason}", self.namespace);
         eventually(what, async || {
             let object = self.get(kind, name).await;
@@ -180,7 +180,7 @@ impl Tenant {
         let replica = &self.cluster.replicas[replica].url;
         eventually("a token is granted", async || {
             let answer = credential.ask(&self.connections, replica, &[]).await?;
-            holds(answer.status == 200, &answer.body)?;
+            ensure(answer.status == 200, &answer.body)?;
             Ok(answer.token().to_owned())
         })
         .await
@@ -203,17 +203,17 @@ impl Tenant {
     }
 
     /// Waits until every replica says that the token is active, or that it is not.
-    pub async fn all_say(&self, api: &Credential, token: &str, active: bool) {
+    pub async fn wait_active(&self, api: &Credential, token: &str, active: bool) {
         eventually(format_args!("every replica says active: {active}"), async || {
             let said = self.introspected(api, token).await;
-            holds(said.iter().all(|answer| answer["active"] == active), format_args!("{said:?}"))
+            ensure(said.iter().all(|answer| answer["active"] == active), format_args!("{said:?}"))
         })
         .await;
     }
 
     /// The credential of an API that may introspect tokens for the audience of [`access_group`].
     pub async fn api(&self) -> Credential {
-        let group = self.own("api");
+        let group = self.unique_name("api");
         let permissions = json!([{"audience": "https://billing.example.com", "scopes": ["introspect"]}]);
         self.apply(&access_group(&group, json!({"role": "billing.api", "permissions": permissions}))).await;
         self.apply(&service_user("api", &[&group])).await;
@@ -224,16 +224,16 @@ impl Tenant {
     }
 
     /// Waits until every replica accepts the credential.
-    pub async fn let_in(&self, credential: &Credential) {
+    pub async fn wait_accepted(&self, credential: &Credential) {
         eventually("every replica accepts the credential", async || {
             let answers = self.ask_everywhere(credential, &[]).await;
-            holds(answers.iter().all(|answer| answer.claims().is_ok()), format_args!("{answers:?}"))
+            ensure(answers.iter().all(|answer| answer.claims().is_ok()), format_args!("{answers:?}"))
         })
         .await;
     }
 
     /// Waits until every replica refuses the credential as `invalid_client`.
-    pub async fn turned_away(&self, credential: &Credential) {
+    pub async fn wait_rejected(&self, credential: &Credential) {
         self.answers_everywhere(credential, &[], "401 invalid_client").await;
     }
 
@@ -242,7 +242,7 @@ impl Tenant {
         eventually(format_args!("every replica answers {refusal}"), async || {
             let answers = self.ask_everywhere(credential, form).await;
             let all = answers.iter().all(|answer| answer.claims().is_err_and(|error| error == refusal));
-            holds(all, format_args!("{answers:?}"))
+            ensure(all, format_args!("{answers:?}"))
         })
         .await;
     }
@@ -257,7 +257,7 @@ impl Tenant {
             self.ready("ServiceUser", &marker).await;
             eventually(format_args!("{marker} is in the audit log"), async || {
                 let writes = self.cluster.audit.writes_in(&self.namespace);
-                holds(writes.iter().any(|write| write.ends_with(&marker)), "it is not")
+                ensure(writes.iter().any(|write| write.ends_with(&marker)), "it is not")
             })
             .await;
         }
@@ -269,7 +269,7 @@ impl Tenant {
             let user = service_user("clock", &[]);
             let now = self.try_create(&self.namespace, &user).await?;
             let age = |object: &Value| object["metadata"]["creationTimestamp"].as_str().map(str::to_owned);
-            holds(age(&now) > age(object), format_args!("{:?}", age(&now)))
+            ensure(age(&now) > age(object), format_args!("{:?}", age(&now)))
         })
         .await;
     }
@@ -285,9 +285,9 @@ impl Tenant {
                 let (total, active) =
                     (secrets.iter().filter(mine), secrets.iter().filter(mine).filter(|it| is_active(it)));
                 let (said, is) = (&application["status"]["secrets"], json!([active.count(), total.count()]));
-                holds(json!([said["active"], said["total"]]) == is, format_args!("{said}, not {is}"))?;
+                ensure(json!([said["active"], said["total"]]) == is, format_args!("{said}, not {is}"))?;
                 let propagated = condition(&application, "Propagated").cloned().unwrap_or_default();
-                holds(propagated["status"] == "True", &propagated)?;
+                ensure(propagated["status"] == "True", &propagated)?;
             }
             Ok(())
         })
@@ -302,7 +302,7 @@ impl Tenant {
     }
 }
 
-impl Deref for Tenant {
+impl Deref for TestNamespace {
     type Target = Kubernetes;
 
     fn deref(&self) -> &Kubernetes {
@@ -344,7 +344,7 @@ impl Drop for Present {
 pub async fn others_have_ended() {
     eventually("the other tests end", async || {
         let present = PRESENT.load(Ordering::SeqCst);
-        holds(present == 0, format_args!("{present} run"))
+        ensure(present == 0, format_args!("{present} run"))
     })
     .await;
 }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::shared::{check, check_changes, many};
-use crate::harness::{Tenant, application};
+use crate::harness::{TestNamespace, application};
 
 const ID: &str = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
 const CLIENT_ID: &str = "spec.clientId: … must be 1-128 letters, digits or one of . _ ~ -";
@@ -164,7 +164,7 @@ async fn an_application_may_go_to_each_limit() {
 
 #[tokio::test]
 async fn a_client_id_can_neither_be_added_nor_changed_nor_removed() {
-    let tenant = Tenant::without_operator("client-id").await;
+    let tenant = TestNamespace::without_operator("client-id").await;
     let other = "7f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
     let changes = [
         ("another", json!({"clientId": other}), IMMUTABLE),

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::shared::{check, check_changes};
-use crate::harness::{Tenant, client_secret};
+use crate::harness::{TestNamespace, client_secret};
 
 const DURATION: &str = "spec.expiresIn: … must be a duration such as 15m, 90d or 1y6w";
 const BOTH: &str = "spec.expiresAt: … expiresIn and expiresAt exclude each other: give one of them";
@@ -306,7 +306,7 @@ async fn a_client_secret_may_go_to_each_limit() {
 
 #[tokio::test]
 async fn what_pods_and_people_rely_on_cannot_be_changed_later() {
-    let tenant = Tenant::without_operator("immutable").await;
+    let tenant = TestNamespace::without_operator("immutable").await;
     let named = client_secret("named", "sync", json!({"delivery": {"secretName": "oauth"}}));
     let changes = [
         ("another application", json!({"applicationRef": {"name": "other"}}), REFERENCE),
@@ -324,7 +324,7 @@ async fn what_pods_and_people_rely_on_cannot_be_changed_later() {
 
 #[tokio::test]
 async fn a_revocation_is_for_good() {
-    let tenant = Tenant::without_operator("revocation").await;
+    let tenant = TestNamespace::without_operator("revocation").await;
     let changes = [
         ("not yet", json!({"revoke": false}), ""),
         ("revoked", json!({"revoke": true}), ""),

@@ -8,7 +8,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use crate::harness::{Kubernetes, Tenant, object};
+use crate::harness::{Kubernetes, TestNamespace, object};
 
 /// Requests at the same time.
 const AT_ONCE: usize = 16;
@@ -173,7 +173,7 @@ fn statuses() -> [(&'static str, Value); 4] {
 
 #[tokio::test]
 async fn what_a_spec_may_be_is_decoded_and_what_it_may_not_be_has_one_message() {
-    let tenant = Tenant::without_operator("every-field").await;
+    let tenant = TestNamespace::without_operator("every-field").await;
     missing_fields(&tenant).await;
     for base in complete() {
         let name = format!("{} without a change", base["kind"]);
@@ -188,12 +188,12 @@ async fn what_a_spec_may_be_is_decoded_and_what_it_may_not_be_has_one_message() 
 
 #[tokio::test]
 async fn what_a_status_may_be_is_decoded() {
-    let tenant = Tenant::without_operator("every-status").await;
+    let tenant = TestNamespace::without_operator("every-status").await;
     for base in complete() {
         let kind = base["kind"].as_str().unwrap().to_owned();
         let Some((_, status)) = statuses().into_iter().find(|(of, _)| *of == kind) else { continue };
         let mut object = base.clone();
-        object["metadata"]["name"] = tenant.own("tried").into();
+        object["metadata"]["name"] = tenant.unique_name("tried").into();
         // The second ClientSecret has the same status.
         if tenant.create(&tenant.namespace, &object).await.is_err() {
             continue;

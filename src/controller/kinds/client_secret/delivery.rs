@@ -11,12 +11,12 @@ use kube::{Api, ResourceExt};
 
 use super::inspect::Ownership;
 use super::inspected::{Finding, fingerprint};
-use super::issued_value::Value;
+use super::issued_value::IssuedValue;
 use super::secret_content::{Difference, Wanted};
 use crate::api::ClientSecret;
 use crate::api::names::SECRET_TYPE;
 use crate::api::precedence::uid_number;
-use crate::cache::{DeliveredSecret, Key, revision};
+use crate::cache::{DeliveredSecret, ObjectRef, revision};
 use crate::clock::Clock;
 use crate::controller::runtime::write_params;
 use crate::controller::{Context, Error};
@@ -28,7 +28,7 @@ pub(crate) enum Created {
     /// The Secret contains the value, and has this UID.
     Done(Option<u128>),
     /// A Secret of that name exists.
-    Occupied,
+    AlreadyExists,
 }
 
 impl<C: Clock> Context<C> {
@@ -36,7 +36,7 @@ impl<C: Clock> Context<C> {
     pub(crate) async fn create(
         &self,
         owner: &ClientSecret,
-        value: &Value,
+        value: &IssuedValue,
         content: &Content,
     ) -> Result<Created, Error> {
         let wanted = self.wanted(owner, value, content)?;
@@ -58,8 +58,8 @@ impl<C: Clock> Context<C> {
                 self.is_as_written("create", owner, content, &wanted, &answer)?;
                 Ok(Created::Done(uid_number(&answer.metadata)))
             }
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Occupied),
-            Err(source) => Err(undelivered("create", owner, value, source)),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::AlreadyExists),
+            Err(source) => Err(redact_error("create", owner, value, source)),
         }
     }
 
@@ -67,26 +67,26 @@ impl<C: Clock> Context<C> {
     ///
     /// Keeps entries that other clients added, and removes entries that Postern wrote under an earlier name. Returns
     /// the changes; `None`: the Secret was correct, and nothing was written.
-    pub(crate) async fn put(
+    pub(crate) async fn update_secret(
         &self,
         owner: &ClientSecret,
         found: &Secret,
-        value: &Value,
+        value: &IssuedValue,
         content: &Content,
     ) -> Result<Option<Difference>, Error> {
         let wanted = self.wanted(owner, value, content)?;
         let Some(difference) = wanted.differs(found) else {
-            self.verified.note(&Key::of(found), finding(found, content, true));
+            self.inspected.note(&ObjectRef::of(found), finding(found, content, true));
             return Ok(None);
         };
         let with = write_params::patch();
         let name = owner.spec.secret_name(&owner.metadata);
         let answer = self.secrets(owner).patch(name, &with, &Patch::Merge(&difference.patch)).await;
-        let answer = answer.map_err(|source| undelivered("patch", owner, value, source))?;
+        let answer = answer.map_err(|source| redact_error("patch", owner, value, source))?;
         self.is_as_written("patch", owner, content, &wanted, &answer).map(|()| Some(difference))
     }
 
-    fn wanted(&self, owner: &ClientSecret, value: &Value, content: &Content) -> Result<Wanted, Error> {
+    fn wanted(&self, owner: &ClientSecret, value: &IssuedValue, content: &Content) -> Result<Wanted, Error> {
         let failed = |source| Error::Hash { object: crate::controller::gather::describe(owner), source };
         Wanted::new(owner, value, content, &self.install_keys).map_err(failed)
     }
@@ -101,9 +101,9 @@ impl<C: Clock> Context<C> {
         wanted: &Wanted,
         answer: &Secret,
     ) -> Result<(), Error> {
-        self.written.record(answer);
+        self.expectations.record(answer);
         let difference = wanted.differs(answer);
-        self.verified.note(&Key::of(answer), finding(answer, content, difference.is_none()));
+        self.inspected.note(&ObjectRef::of(answer), finding(answer, content, difference.is_none()));
         let Some(difference) = difference else { return Ok(()) };
         let keys = difference.keys.join(", ");
         let message = format!("an admission webhook or policy changes {keys} while it is written");
@@ -130,9 +130,9 @@ impl<C: Clock> Context<C> {
         let name = owner.spec.secret_name(&owner.metadata);
         let found = self.secrets(owner).get_opt(name).await.map_err(|source| failed("read", owner, source))?;
         let Some(found) = found else { return Ok(None) };
-        let metadata = DeliveredSecret::new(Key::of(&found), &found.metadata);
+        let metadata = DeliveredSecret::new(ObjectRef::of(&found), &found.metadata);
         if self.ownership(owner, &metadata) == Ownership::Foreign {
-            return Err(Error::Unsettled { object: crate::controller::gather::describe(owner) });
+            return Err(Error::Conflict { object: crate::controller::gather::describe(owner) });
         }
         Ok(Some(Box::new(found)))
     }
@@ -161,7 +161,7 @@ fn failed(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Erro
 
 /// The response becomes part of status, events and the log. A policy may print the object that it refuses, so a
 /// response that quotes the value is omitted.
-fn undelivered(step: &'static str, owner: &ClientSecret, value: &Value, source: kube::Error) -> Error {
+fn redact_error(step: &'static str, owner: &ClientSecret, value: &IssuedValue, source: kube::Error) -> Error {
     let source = match source {
         kube::Error::Api(answer) if quotes(&answer.message, value) => {
             let message = "what it answers is left out, because it quotes the value".to_owned();
@@ -173,7 +173,7 @@ fn undelivered(step: &'static str, owner: &ClientSecret, value: &Value, source: 
 }
 
 /// Whether `text` contains the value, as plain text or as Secrets encode it.
-fn quotes(text: &str, value: &Value) -> bool {
+fn quotes(text: &str, value: &IssuedValue) -> bool {
     let value = value.text.expose_secret();
     text.contains(value) || text.contains(&STANDARD.encode(value))
 }
@@ -189,19 +189,19 @@ mod tests {
 
     use super::*;
     use crate::crypto::secret::SecretValue;
-    use crate::util::error_chain::chain;
+    use crate::util::error_chain::display_chain;
 
     #[test]
     fn an_answer_that_quotes_the_value_is_left_out_and_stays_a_refusal() {
         let spec = serde_json::from_value(json!({"applicationRef": {"name": "sync"}})).unwrap();
         let owner = ClientSecret::new("blue", spec);
         let (id, text) = SecretValue::generate();
-        let value = Value { id: id.to_string(), text, at: jiff::Timestamp::UNIX_EPOCH };
+        let value = IssuedValue { id: id.to_string(), text, at: jiff::Timestamp::UNIX_EPOCH };
         let said = |message: String| {
             let answer = Status { message, code: 403, ..Status::default() };
-            let error = undelivered("create", &owner, &value, kube::Error::Api(Box::new(answer)));
+            let error = redact_error("create", &owner, &value, kube::Error::Api(Box::new(answer)));
             assert!(error.refusal().is_some());
-            format!("{} {error:?}", chain(&error))
+            format!("{} {error:?}", display_chain(&error))
         };
         let plain = value.text.expose_secret();
         for quoted in [plain.to_owned(), STANDARD.encode(plain)] {

@@ -8,7 +8,7 @@ use crate::api::conditions::{reasons, types};
 use crate::controller::runtime::event_recorder::{Sender, refusal};
 
 /// Reports the changes in `after`.
-pub(crate) fn tell(events: &Sender, secret: &ClientSecret, after: &ClientSecretStatus) {
+pub(crate) fn record(events: &Sender, secret: &ClientSecret, after: &ClientSecretStatus) {
     let before = secret.status.clone().unwrap_or_default();
     issued(events, secret, &before, after);
     retired(events, secret, &before, after);

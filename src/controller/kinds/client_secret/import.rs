@@ -7,7 +7,7 @@ use crate::api::ClientSecret;
 use crate::api::client_secret::{ExistingSecret, SourceStatus, Version, VersionState};
 use crate::api::conditions::{reasons, types};
 use crate::api::names::{IMPORT_ALLOWED, IMPORT_LABEL};
-use crate::cache::{Key, is_deleting};
+use crate::cache::{ObjectRef, is_deleting};
 use crate::clock::Clock;
 use crate::controller::{Context, Error};
 use crate::crypto::secret::{IMPORTED_LENGTH, PREFIX, SecretValue};
@@ -25,8 +25,8 @@ impl<C: Clock> Context<C> {
     /// problem with that one.
     pub(crate) async fn import_of(&self, secret: &ClientSecret) -> Result<Option<Import>, Error> {
         let Some(existing) = secret.spec.existing() else { return Ok(None) };
-        let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
-        let Some(stored) = self.model.imports.get(&key) else { return Ok(Some(Import::NotFound)) };
+        let key = ObjectRef::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
+        let Some(stored) = self.cache.imports.get(&key) else { return Ok(Some(Import::NotFound)) };
         if is_deleting(stored.as_ref()) {
             return Ok(Some(Import::Terminating));
         }
@@ -48,7 +48,7 @@ impl<C: Clock> Context<C> {
     /// The value; `None` if there is none that may be imported.
     pub(crate) async fn read_import(&self, secret: &ClientSecret) -> Result<Option<Found>, Error> {
         let Some(existing) = secret.spec.existing() else { return Ok(None) };
-        let key = Key::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
+        let key = ObjectRef::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
         let found = self.secrets(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;
         let Some(found) = found else { return Ok(None) };
         let Import::Changed(source) = judge(&found, existing) else { return Ok(None) };
@@ -104,7 +104,7 @@ fn was_refused(secret: &ClientSecret) -> bool {
     conditions.into_iter().any(|c| c.type_ == types::READY && refusals.contains(&c.reason.as_str()))
 }
 
-fn failed(key: &Key, source: kube::Error) -> Error {
+fn failed(key: &ObjectRef, source: kube::Error) -> Error {
     let object = format!("Secret {}/{}", key.namespace, key.name);
     Error::Api { step: "read", object, source: Box::new(source) }
 }

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::import::Found;
 use crate::api::ClientSecret;
 use crate::api::client_secret::{SourceStatus, Version, VersionState, uid_bytes};
-use crate::cache::{Key, is_deleting};
+use crate::cache::{ObjectRef, is_deleting};
 use crate::clock::Clock;
-use crate::controller::runtime::work_queue::{Next, Queue};
+use crate::controller::runtime::work_queue::{Queue, Requeue};
 use crate::controller::{Context, Error};
-use crate::crypto::install_key::Strength;
+use crate::crypto::install_key::HashCost;
 use crate::crypto::secret::SecretValue;
 use crate::plan::client_secret::Issued;
 
@@ -37,32 +37,32 @@ pub(crate) enum Compared {
 
 /// The last result for each ClientSecret, without the value.
 #[derive(Default)]
-pub(crate) struct ImportChecks(Mutex<HashMap<Key, Checked>>);
+pub(crate) struct ImportChecks(Mutex<HashMap<ObjectRef, Checked>>);
 
 impl ImportChecks {
     /// The result for the value of this source; `None`: it has to be hashed first.
-    pub(crate) fn of(&self, key: &Key, source: &SourceStatus, newest: Option<&Version>) -> Option<Compared> {
+    pub(crate) fn of(&self, key: &ObjectRef, source: &SourceStatus, newest: Option<&Version>) -> Option<Compared> {
         let all = self.lock();
         let checked = all.get(key).filter(|checked| checked.source == *source)?;
         (checked.newest.as_deref() == newest.map(|newest| newest.id.as_str())).then(|| checked.value.clone())
     }
 
     /// Stores a result.
-    pub(crate) fn keep(&self, key: &Key, source: SourceStatus, newest: Option<String>, value: Compared) {
+    pub(crate) fn keep(&self, key: &ObjectRef, source: SourceStatus, newest: Option<String>, value: Compared) {
         self.lock().insert(key.clone(), Checked { source, newest, value });
     }
 
     /// Removes the result of a ClientSecret that needs none.
-    pub(crate) fn forget(&self, key: &Key) {
+    pub(crate) fn forget(&self, key: &ObjectRef) {
         self.lock().remove(key);
     }
 
     /// Removes the results of deleted ClientSecrets.
-    pub(crate) fn forget_unless(&self, is_there: impl Fn(&Key) -> bool) {
+    pub(crate) fn forget_unless(&self, is_there: impl Fn(&ObjectRef) -> bool) {
         self.lock().retain(|key, _| is_there(key));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Checked>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef, Checked>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,8 +72,8 @@ pub(crate) async fn check<C: Clock>(
     secret: Arc<ClientSecret>,
     context: Arc<Context<C>>,
     secrets: Queue,
-) -> Result<Next, Error> {
-    let key = Key::of(secret.as_ref());
+) -> Result<Requeue, Error> {
+    let key = ObjectRef::of(secret.as_ref());
     if let Some(found) = context.read_import(&secret).await?.filter(|_| !is_deleting(secret.as_ref())) {
         let newest = active(&secret);
         let value = context.hashed(&secret, newest, found.value).await?;
@@ -81,7 +81,7 @@ pub(crate) async fn check<C: Clock>(
     }
     // The ClientSecret is enqueued even without a value to import: the reconciliation detects that.
     secrets.push(key);
-    Ok(Next::Change)
+    Ok(Requeue::AwaitChange)
 }
 
 /// The newest version, if it is active.
@@ -94,9 +94,9 @@ impl<C: Clock> Context<C> {
     /// The value to import and the result of its hash; `None`: it has to be hashed first.
     pub(crate) async fn checked_import(&self, owner: &ClientSecret) -> Result<Option<(Found, Compared)>, Error> {
         let Some(found) = self.read_import(owner).await? else {
-            return Err(Error::Unsettled { object: crate::controller::gather::describe(owner) });
+            return Err(Error::Conflict { object: crate::controller::gather::describe(owner) });
         };
-        let compared = self.import_checks.of(&Key::of(owner), &found.source, active(owner));
+        let compared = self.import_checks.of(&ObjectRef::of(owner), &found.source, active(owner));
         Ok(compared.map(|compared| (found, compared)))
     }
 
@@ -112,14 +112,14 @@ impl<C: Clock> Context<C> {
             if verifier.is_some_and(|verifier| keys.verify(&verifier, value.expose_secret(), uid)) {
                 return Ok(Compared::Same);
             }
-            let value = super::issued_value::Value::imported(value, now);
-            let verifier = keys.hash(value.text.expose_secret(), uid, Strength::Imported);
+            let value = super::issued_value::IssuedValue::imported(value, now);
+            let verifier = keys.hash(value.text.expose_secret(), uid, HashCost::Imported);
             verifier.map(|verifier| Compared::Other(Issued { id: value.id, verifier, at: value.at }))
         };
         let object = crate::controller::gather::describe(owner);
         match tokio::task::spawn_blocking(compare).await {
             Ok(compared) => compared.map_err(|source| Error::Hash { object, source }),
-            Err(_) => Err(Error::Unsettled { object }),
+            Err(_) => Err(Error::Conflict { object }),
         }
     }
 }

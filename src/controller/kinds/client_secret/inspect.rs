@@ -20,7 +20,7 @@ use crate::api::client_secret::{RotationStep, VersionState};
 use crate::api::conditions::{reasons, types};
 use crate::api::names::{CONTENT_ANNOTATION, SECRET_TYPE};
 use crate::api::precedence::{uid_number, uuid_number};
-use crate::cache::{DeliveredSecret, Key};
+use crate::cache::{DeliveredSecret, ObjectRef};
 use crate::clock::Clock;
 use crate::controller::{Context, Error};
 use crate::plan::client_secret::{Contents, Delivered};
@@ -29,7 +29,7 @@ use crate::plan::secret_content::Content;
 /// The state of the delivered Secret.
 pub(crate) enum Seen {
     /// The store does not yet contain Postern's last write; its event will arrive.
-    Behind,
+    CacheStale,
     /// Other clients change the Secret often: read it again after this time.
     Later(Duration),
     /// The current Secret.
@@ -72,8 +72,8 @@ impl<C: Clock> Context<C> {
     /// Secret had the name. For a new ClientSecret `create` itself detects this.
     pub(crate) async fn delivered(&self, secret: &ClientSecret, content: &Content) -> Result<Seen, Error> {
         let key = delivered_key(secret);
-        let found = match self.model.delivered.get(&key) {
-            Some(stored) if self.written.is_ahead_of(stored.as_ref()) => return Ok(Seen::Behind),
+        let found = match self.cache.delivered.get(&key) {
+            Some(stored) if self.expectations.is_stale(stored.as_ref()) => return Ok(Seen::CacheStale),
             Some(stored) => stored.as_ref().clone(),
             None if was_in_the_way(secret) || (delivered_before(secret) && !was_removed(secret)) => {
                 match self.metadata_of(key).await? {
@@ -83,28 +83,28 @@ impl<C: Clock> Context<C> {
             }
             None => return Ok(Seen::Now(Delivered::Absent.into())),
         };
-        let known = self.verified.of(found.key());
+        let known = self.inspected.of(found.key());
         let is_known = |known: Finding| known.revision == found.revision && (known.right || known.immutable);
         let is_changed = known.is_some_and(|known| !is_known(known));
         if is_changed
             && self.ownership(secret, &found) != Ownership::Foreign
-            && let Some(wait) = self.reads_pace.wait(found.key(), Instant::now())
+            && let Some(wait) = self.read_throttle.wait(found.key(), Instant::now())
         {
             return Ok(Seen::Later(wait));
         }
-        self.judged(secret, &found, content).await.map(Seen::Now)
+        self.classify_owner(secret, &found, content).await.map(Seen::Now)
     }
 
     /// The same, immediately from the API server.
     pub(crate) async fn delivered_live(&self, secret: &ClientSecret, content: &Content) -> Result<Found, Error> {
         match self.metadata_of(delivered_key(secret)).await? {
-            Some(found) => self.judged(secret, &found, content).await,
+            Some(found) => self.classify_owner(secret, &found, content).await,
             None => Ok(Delivered::Absent.into()),
         }
     }
 
     /// Metadata only, for any owner.
-    async fn metadata_of(&self, key: Key) -> Result<Option<DeliveredSecret>, Error> {
+    async fn metadata_of(&self, key: ObjectRef) -> Result<Option<DeliveredSecret>, Error> {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &key.namespace);
         let found = api.get_opt(&key.name).await.map_err(|source| Error::Api {
             step: "read the metadata of",
@@ -129,7 +129,12 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    async fn judged(&self, secret: &ClientSecret, found: &DeliveredSecret, content: &Content) -> Result<Found, Error> {
+    async fn classify_owner(
+        &self,
+        secret: &ClientSecret,
+        found: &DeliveredSecret,
+        content: &Content,
+    ) -> Result<Found, Error> {
         let ownership = self.ownership(secret, found);
         if ownership == Ownership::Foreign {
             return Ok(Delivered::Foreign.into());
@@ -138,7 +143,7 @@ impl<C: Clock> Context<C> {
             return Ok(Delivered::Terminating { finalizers: finalizers.to_string() }.into());
         }
         let unread = |delivered| Found { uid: found.uid, ..Found::from(delivered) };
-        let known = self.verified.of(found.key());
+        let known = self.inspected.of(found.key());
         let version = found.version.as_deref().map(str::to_owned);
         match known {
             Some(known) if known.revision == found.revision && known.holds_for(content) => {
@@ -147,7 +152,7 @@ impl<C: Clock> Context<C> {
                 return Ok(unread(Delivered::Ours { version, contents, immutable: known.immutable }));
             }
             None if ownership == Ownership::Controlled
-                && self.verified.is_to_be_swept(found.key())
+                && self.inspected.is_to_be_swept(found.key())
                 && says_what_is_wanted(secret, found, content) =>
             {
                 return Ok(unread(Delivered::Ours { version, contents: Contents::Right, immutable: false }));
@@ -208,7 +213,7 @@ impl<C: Clock> Context<C> {
             holds_value: value.is_some(),
             ..now
         };
-        self.verified.note(&Key::of(found), now);
+        self.inspected.note(&ObjectRef::of(found), now);
         Ok(Delivered::Ours { version: value.map(|value| value.id), contents, immutable: now.immutable })
     }
 }
@@ -221,8 +226,8 @@ impl Finding {
 }
 
 /// The key of the Secret that is delivered for `secret`.
-pub(crate) fn delivered_key(secret: &ClientSecret) -> Key {
-    Key::of(secret).beside(secret.spec.secret_name(&secret.metadata))
+pub(crate) fn delivered_key(secret: &ClientSecret) -> ObjectRef {
+    ObjectRef::of(secret).sibling(secret.spec.secret_name(&secret.metadata))
 }
 
 /// Whether the annotations of `found` match the wanted content, and no pending action depends on the actual content.

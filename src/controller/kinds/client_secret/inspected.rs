@@ -11,10 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::inspect::delivered_key;
-use crate::cache::Key;
+use crate::cache::ObjectRef;
 use crate::clock::Clock;
 use crate::controller::runtime::work_queue::Queue;
-use crate::controller::{Context, PIECE};
+use crate::controller::{Context, YIELD_EVERY};
 
 /// Pause between two Secrets of the sweep: ten thousand take three minutes, at a twentieth of the throughput of a
 /// queue.
@@ -39,40 +39,40 @@ pub(crate) struct Finding {
 
 /// The findings, by the key of the Secret.
 #[derive(Debug, Default)]
-pub(crate) struct Verified(Mutex<State>);
+pub(crate) struct Inspected(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    findings: HashMap<Key, Finding>,
+    findings: HashMap<ObjectRef, Finding>,
     /// The Secrets that the sweep has enqueued.
-    called: HashSet<Key>,
+    called: HashSet<ObjectRef>,
     is_swept: bool,
 }
 
-impl Verified {
+impl Inspected {
     /// Removes all findings: another process may have been the leader.
     pub(crate) fn restart(&self) {
         *self.lock() = State::default();
     }
 
-    pub(crate) fn of(&self, secret: &Key) -> Option<Finding> {
+    pub(crate) fn of(&self, secret: &ObjectRef) -> Option<Finding> {
         self.lock().findings.get(secret).copied()
     }
 
-    pub(crate) fn note(&self, secret: &Key, finding: Finding) {
+    pub(crate) fn note(&self, secret: &ObjectRef, finding: Finding) {
         let mut state = self.lock();
         state.called.remove(secret);
         state.findings.insert(secret.clone(), finding);
     }
 
     /// Whether the sweep has yet to read this Secret.
-    pub(crate) fn is_to_be_swept(&self, secret: &Key) -> bool {
+    pub(crate) fn is_to_be_swept(&self, secret: &ObjectRef) -> bool {
         let state = self.lock();
         !state.is_swept && !state.called.contains(secret)
     }
 
     /// Removes deleted Secrets.
-    pub(crate) fn forget_unless(&self, is_there: impl Fn(&Key) -> bool) {
+    pub(crate) fn forget_unless(&self, is_there: impl Fn(&ObjectRef) -> bool) {
         self.lock().findings.retain(|key, _| is_there(key));
     }
 
@@ -83,20 +83,20 @@ impl Verified {
 
 /// Enqueues every delivered Secret that was not read yet. Never returns.
 pub(crate) async fn sweep<C: Clock>(context: &Context<C>, secrets: Queue) {
-    for (number, key) in context.model.secrets.keys().into_iter().enumerate() {
-        if number % PIECE == PIECE - 1 {
+    for (number, key) in context.cache.secrets.keys().into_iter().enumerate() {
+        if number % YIELD_EVERY == YIELD_EVERY - 1 {
             tokio::task::yield_now().await;
         }
-        let Some(object) = context.model.secrets.get(&key) else { continue };
+        let Some(object) = context.cache.secrets.get(&key) else { continue };
         let delivered = delivered_key(&object);
-        if context.verified.of(&delivered).is_none() && context.model.delivered.get(&delivered).is_some() {
-            context.verified.lock().called.insert(delivered);
+        if context.inspected.of(&delivered).is_none() && context.cache.delivered.get(&delivered).is_some() {
+            context.inspected.lock().called.insert(delivered);
             secrets.push(key);
             tokio::time::sleep(SWEEP_PAUSE).await;
         }
     }
     {
-        let mut state = context.verified.lock();
+        let mut state = context.inspected.lock();
         state.is_swept = true;
         state.called = HashSet::new();
     }
@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn what_the_sweep_has_called_for_is_read_and_after_it_everything_that_is_unknown() {
-        let (verified, blue, green) = (Verified::default(), Key::new("billing", "blue"), Key::new("billing", "green"));
+        let (verified, blue, green) =
+            (Inspected::default(), ObjectRef::new("billing", "blue"), ObjectRef::new("billing", "green"));
         assert!(verified.is_to_be_swept(&blue));
         verified.lock().called.insert(blue.clone());
         assert!(!verified.is_to_be_swept(&blue) && verified.is_to_be_swept(&green));
@@ -131,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_gone_takes_no_room() {
-        let verified = Verified::default();
-        verified.note(&Key::new("billing", "blue"), FINDING);
+        let verified = Inspected::default();
+        verified.note(&ObjectRef::new("billing", "blue"), FINDING);
         verified.forget_unless(|_| false);
         assert!(verified.lock().findings.is_empty());
     }

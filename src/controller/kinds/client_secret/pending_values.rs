@@ -4,35 +4,35 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::issued_value::Value;
-use crate::cache::Key;
+use super::issued_value::IssuedValue;
+use crate::cache::ObjectRef;
 
 /// One value at most for each ClientSecret.
 #[derive(Default)]
-pub(crate) struct Undelivered(Mutex<HashMap<Key, Value>>);
+pub(crate) struct PendingValues(Mutex<HashMap<ObjectRef, IssuedValue>>);
 
-impl Undelivered {
+impl PendingValues {
     /// Keeps a value that no client has received.
-    pub(crate) fn keep(&self, key: &Key, value: Value) {
+    pub(crate) fn keep(&self, key: &ObjectRef, value: IssuedValue) {
         self.lock().insert(key.clone(), value);
     }
 
     /// Removes and returns the value of version `id`; a kept value of another version is dropped.
-    pub(crate) fn take(&self, key: &Key, id: &str) -> Option<Value> {
+    pub(crate) fn take(&self, key: &ObjectRef, id: &str) -> Option<IssuedValue> {
         self.lock().remove(key).filter(|value| value.id == id)
     }
 
     /// Removes the value of a ClientSecret that waits for none.
-    pub(crate) fn forget(&self, key: &Key) {
+    pub(crate) fn forget(&self, key: &ObjectRef) {
         self.lock().remove(key);
     }
 
     /// Removes the values of deleted ClientSecrets.
-    pub(crate) fn forget_unless(&self, is_there: impl Fn(&Key) -> bool) {
+    pub(crate) fn forget_unless(&self, is_there: impl Fn(&ObjectRef) -> bool) {
         self.lock().retain(|key, _| is_there(key));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Value>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef, IssuedValue>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -132,7 +132,7 @@ impl<C: Clock> Context<C> {
     fn refused(&self, secret: &ClientSecret, workload: &Workload, error: Error) -> Result<Rollout, Error> {
         let Some(refusal) = error.refusal() else { return Err(error) };
         let what = restart_of(secret, workload);
-        Ok(stuck(&self.refusals.after_refusal(&what, Instant::now(), &refusal.message)))
+        Ok(stuck(&self.refusals.record_failure(&what, Instant::now(), &refusal.message)))
     }
 
     async fn look<K>(
@@ -215,7 +215,7 @@ fn in_template<'a>(template: &'a PodTemplateSpec, key: &str) -> Option<&'a str> 
 }
 
 fn stuck(refused: &Refused) -> Rollout {
-    Rollout::Stuck(format!("the API server refuses it: {}", refused.words))
+    Rollout::Stuck(format!("the API server refuses it: {}", refused.message))
 }
 
 fn restart_of(secret: &ClientSecret, workload: &Workload) -> String {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{Resource, ResourceExt};
 use serde_json::{Value as Json, json};
 
-use super::issued_value::Value;
+use super::issued_value::IssuedValue;
 use crate::api::ClientSecret;
 use crate::api::client_secret::uid_bytes;
 use crate::api::names::{
@@ -39,7 +39,7 @@ impl Wanted {
     /// The content to deliver for `owner`: the value and its metadata.
     pub(crate) fn new(
         owner: &ClientSecret,
-        value: &Value,
+        value: &IssuedValue,
         content: &Content,
         install_keys: &InstallKeys,
     ) -> Result<Self, InstallKeyError> {

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn key(name: usize) -> Key {
-    Key::new("billing", &name.to_string())
+fn key(name: usize) -> ObjectRef {
+    ObjectRef::new("billing", &name.to_string())
 }
 
 /// Takes all available keys.
-fn taken(state: &mut State, now: Instant) -> Vec<Key> {
+fn taken(state: &mut State, now: Instant) -> Vec<ObjectRef> {
     std::iter::from_fn(|| state.take(now, |_| false).ok()).collect()
 }
 
@@ -32,9 +32,9 @@ fn what_changes_while_it_is_looked_at_is_looked_at_once_more() {
     state.push(key(1), false);
     state.push(key(1), false);
     assert_eq!(taken(&mut state, now), [], "it is being looked at");
-    state.done(&key(1), Next::Change, now);
+    state.done(&key(1), Requeue::AwaitChange, now);
     assert_eq!(taken(&mut state, now), [key(1)]);
-    state.done(&key(1), Next::Change, now);
+    state.done(&key(1), Requeue::AwaitChange, now);
     assert_eq!(taken(&mut state, now), []);
 }
 
@@ -45,14 +45,14 @@ fn a_timer_ends_when_it_is_due_or_with_a_look_before() {
     for (name, wait) in [(1, later), (2, soon)] {
         state.push(key(name), false);
         assert_eq!(taken(&mut state, now), [key(name)]);
-        state.done(&key(name), Next::After(wait), now);
+        state.done(&key(name), Requeue::After(wait), now);
     }
     assert_eq!(state.take(now, |_| false), Err(Some(now + soon)), "the first of them");
     assert_eq!(taken(&mut state, now + soon), [key(2)]);
-    state.done(&key(2), Next::Change, now + soon);
+    state.done(&key(2), Requeue::AwaitChange, now + soon);
     state.push(key(1), false);
     assert_eq!(taken(&mut state, now + soon), [key(1)]);
-    state.done(&key(1), Next::Change, now + soon);
+    state.done(&key(1), Requeue::AwaitChange, now + soon);
     assert_eq!(state.take(now + later, |_| false), Err(None), "the look before it was due says when to look again");
 }
 
@@ -66,17 +66,17 @@ fn what_is_in_no_hurry_comes_once_at_its_time_or_with_what_is() {
     assert_eq!(state.take(now, |_| false), Err(Some(soon)), "the first word counts");
     assert_eq!(taken(&mut state, soon), [key(1)]);
     state.push_unless_due(key(1), soon);
-    state.done(&key(1), Next::After(later - now), now);
+    state.done(&key(1), Requeue::After(later - now), now);
     assert_eq!(taken(&mut state, soon), [key(1)], "what came while it was busy is not put off");
-    state.done(&key(1), Next::After(later - soon), soon);
+    state.done(&key(1), Requeue::After(later - soon), soon);
     state.push_unless_due(key(1), soon);
     assert_eq!(state.take(soon, |_| false), Err(Some(later)), "whoever looked at it last knows when to look again");
     assert_eq!(taken(&mut state, later), [key(1)]);
-    state.done(&key(1), Next::Change, later);
+    state.done(&key(1), Requeue::AwaitChange, later);
     state.push_unless_due(key(2), soon);
     state.push(key(2), false);
     assert_eq!(taken(&mut state, now), [key(2)]);
-    state.done(&key(2), Next::Change, now);
+    state.done(&key(2), Requeue::AwaitChange, now);
     assert_eq!(state.take(later, |_| false), Err(None));
 }
 
@@ -86,9 +86,9 @@ fn what_changed_meanwhile_is_looked_at_now_and_not_by_the_timer() {
     state.push(key(1), false);
     assert_eq!(taken(&mut state, now), [key(1)]);
     state.push(key(1), false);
-    state.done(&key(1), Next::After(Duration::from_secs(1)), now);
+    state.done(&key(1), Requeue::After(Duration::from_secs(1)), now);
     assert_eq!(taken(&mut state, now), [key(1)]);
-    state.done(&key(1), Next::Change, now);
+    state.done(&key(1), Requeue::AwaitChange, now);
     assert_eq!(state.take(now, |_| false), Err(None));
 }
 
@@ -103,9 +103,9 @@ fn room_is_given_back() {
 #[tokio::test(start_paused = true)]
 async fn workers_keep_to_the_limit_and_no_key_is_worked_on_twice_at_once() {
     let queue = Queue::new(8, |_| false);
-    let (running, most, done) = (Mutex::<HashMap<Key, usize>>::default(), Mutex::new(0), Mutex::new(0));
+    let (running, most, done) = (Mutex::<HashMap<ObjectRef, usize>>::default(), Mutex::new(0), Mutex::new(0));
     (0..100).for_each(|name| queue.push(key(name % 10)));
-    let reconcile = async |key: Key| {
+    let reconcile = async |key: ObjectRef| {
         {
             let mut running = running.lock().unwrap();
             let times = running.entry(key.clone()).or_default();
@@ -118,7 +118,7 @@ async fn workers_keep_to_the_limit_and_no_key_is_worked_on_twice_at_once() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         running.lock().unwrap().remove(&key);
         *done.lock().unwrap() += 1;
-        Next::Change
+        Requeue::AwaitChange
     };
     let _ = tokio::time::timeout(Duration::from_secs(10) + Duration::from_millis(500), queue.work(reconcile)).await;
     assert_eq!((*most.lock().unwrap(), *done.lock().unwrap()), (4, 40));
@@ -131,7 +131,7 @@ async fn an_idle_queue_wakes_up_when_something_is_due() {
     let start = Instant::now();
     let reconcile = async |_| {
         seen.lock().unwrap().push(start.elapsed().as_secs());
-        Next::After(Duration::from_secs(3))
+        Requeue::After(Duration::from_secs(3))
     };
     let _ = tokio::time::timeout(Duration::from_secs(10), queue.work(reconcile)).await;
     assert_eq!(*seen.lock().unwrap(), [0, 3, 6, 9]);
@@ -140,21 +140,21 @@ async fn an_idle_queue_wakes_up_when_something_is_due() {
 #[test]
 fn what_may_wait_puts_off_nothing_that_is_due_sooner() {
     let [sooner, later] = [1, 30].map(Duration::from_secs);
-    assert_eq!(Next::After(sooner).or_after(later), Next::After(sooner));
-    assert_eq!(Next::After(later).or_after(sooner), Next::After(sooner));
-    assert_eq!(Next::Change.or_after(later), Next::After(later));
+    assert_eq!(Requeue::After(sooner).min(later), Requeue::After(sooner));
+    assert_eq!(Requeue::After(later).min(sooner), Requeue::After(sooner));
+    assert_eq!(Requeue::AwaitChange.min(later), Requeue::After(later));
 }
 
-fn of(namespace: &str, name: usize) -> Key {
-    Key::new(namespace, &name.to_string())
+fn of(namespace: &str, name: usize) -> ObjectRef {
+    ObjectRef::new(namespace, &name.to_string())
 }
 
 /// Names in the order in which a single worker takes them, each finished immediately.
-fn served(state: &mut State, is_urgent: impl Fn(&Key) -> bool + Copy) -> Vec<String> {
+fn served(state: &mut State, is_urgent: impl Fn(&ObjectRef) -> bool + Copy) -> Vec<String> {
     let now = Instant::now();
     let take = || {
         let key = state.take(now, is_urgent).ok()?;
-        state.done(&key, Next::Change, now);
+        state.done(&key, Requeue::AwaitChange, now);
         Some(format!("{}{}", key.namespace, key.name))
     };
     std::iter::from_fn(take).collect()
@@ -177,7 +177,7 @@ fn a_namespace_has_half_of_the_workers_and_the_objects_of_the_cluster_have_all()
     assert_eq!(taken(&mut state, now).len(), 8, "half of them, rounded up");
     state.push(of("b", 0), false);
     assert_eq!(taken(&mut state, now), [of("b", 0)], "a worker is free for another tenant");
-    state.done(&of("a", 3), Next::Change, now);
+    state.done(&of("a", 3), Requeue::AwaitChange, now);
     assert_eq!(taken(&mut state, now), [of("a", 8)], "one is done, the next has its turn");
     (0..100).for_each(|name| state.push(of("", name), false));
     assert_eq!(taken(&mut state, now).len(), 100);
@@ -185,7 +185,7 @@ fn a_namespace_has_half_of_the_workers_and_the_objects_of_the_cluster_have_all()
 
 #[test]
 fn what_ends_access_is_served_first_and_fairly_too() {
-    let is_urgent = |key: &Key| key.name.parse::<usize>().unwrap() >= 10;
+    let is_urgent = |key: &ObjectRef| key.name.parse::<usize>().unwrap() >= 10;
     let mut state = State::for_workers(16);
     for key in [of("a", 0), of("a", 1), of("a", 10), of("a", 11), of("b", 0), of("b", 10)] {
         let urgent = is_urgent(&key);
@@ -207,7 +207,7 @@ fn what_becomes_urgent_while_it_waits_is_served_once_and_first() {
     state.push(of("a", 3), false);
     state.push(of("a", 4), false);
     state.push(of("a", 3), true);
-    state.done(&of("a", 3), Next::Change, now);
+    state.done(&of("a", 3), Requeue::AwaitChange, now);
     assert_eq!(taken(&mut state, now), [of("a", 3), of("a", 4)], "also while it was worked on");
 }
 
@@ -216,7 +216,7 @@ fn a_timer_asks_anew_whether_it_is_urgent() {
     let (mut state, now) = (State::for_workers(16), Instant::now());
     state.push_at(of("a", 1), now);
     state.push(of("a", 0), false);
-    let is_urgent = |key: &Key| *key.name == *"1";
+    let is_urgent = |key: &ObjectRef| *key.name == *"1";
     assert_eq!(state.take(now, is_urgent), Ok(of("a", 1)));
 }
 
@@ -242,13 +242,13 @@ proptest! {
         for (namespace, name) in &flood {
             state.push(of(&format!("flood{namespace}"), *name), false);
         }
-        let mut working: VecDeque<Key> = std::iter::from_fn(|| state.take(now, |_| false).ok()).take(workers).collect();
+        let mut working: VecDeque<ObjectRef> = std::iter::from_fn(|| state.take(now, |_| false).ok()).take(workers).collect();
         state.push(of("b", 0), false);
         let mut before = 0;
         loop {
             if working.len() == workers || state.waiting_in("b") == 0 {
                 let Some(done) = working.pop_front() else { break };
-                state.done(&done, Next::Change, now);
+                state.done(&done, Requeue::AwaitChange, now);
             }
             let Ok(key) = state.take(now, |_| false) else { continue };
             if *key.namespace == *"b" {
