@@ -33,5 +33,5 @@ pub use access_group::AccessGroup;
 pub use application::Application;
 pub use client_secret::ClientSecret;
 pub use namespace::NamespaceFacts;
-pub use replica_state::EndpointState;
+pub use replica_state::ReplicaState;
 pub use service_user::ServiceUser;

@@ -35,7 +35,7 @@ use kube::runtime::reflector::Lookup;
 
 use crate::api::authority::{self, Membership, NamespaceLocation};
 use crate::api::terminating::is_terminating;
-use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
+use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ReplicaState, ServiceUser};
 
 pub use claimants::Claimants;
 pub use compressed::{Compressed, Dictionary};
@@ -106,7 +106,7 @@ pub struct Cache {
     /// Secrets whose owner allows their import, metadata only.
     pub imports: ObjectStore<Arc<PartialObjectMeta<Secret>>>,
     /// What endpoint replicas publish to each other.
-    pub endpoints: ObjectStore<Arc<EndpointState>>,
+    pub replica_states: ObjectStore<Arc<ReplicaState>>,
     /// Whether namespaces need a location.
     pub namespace_location: NamespaceLocation,
     relations: Arc<RwLock<Relations>>,
@@ -124,7 +124,7 @@ impl Cache {
             namespaces: ObjectStore::default(),
             delivered: ObjectStore::default(),
             imports: ObjectStore::default(),
-            endpoints: ObjectStore::default(),
+            replica_states: ObjectStore::default(),
             namespace_location: NamespaceLocation::default(),
             relations: Arc::new(RwLock::new(Relations::new(secrets_limit))),
         }

@@ -181,7 +181,7 @@ async fn redeliver<C: Clock>(mut ca: watch::Receiver<Option<Arc<str>>>, context:
 async fn forward(updates: &mut Subscription, queues: &Queues, propagation: &runtime::propagation::Propagation) {
     while let Some(update) = updates.recv().await {
         if let Update::Affected(affected) = update {
-            if affected.kind == Kind::EndpointState {
+            if affected.kind == Kind::ReplicaState {
                 propagation.notify();
             }
             queues.push(&affected);

@@ -17,7 +17,13 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
         if path.is_dir() {
             functions(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let file = path.file_name().expect("a name").to_string_lossy().into_owned();
+            // With the folder, if many files have this name.
+            let names = path.iter().rev().map(|part| part.to_string_lossy()).collect::<Vec<_>>();
+            let file = match &names[..] {
+                [file, folder, ..] if file == "tests.rs" => format!("{folder}/{file}"),
+                [file, ..] => file.to_string(),
+                [] => continue,
+            };
             let text = fs::read_to_string(&path).expect("a source file");
             let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
             found.extend(names.map(|name| format!("{file}::{name}")));

@@ -166,8 +166,8 @@ fn status_of_secret(id: &str, number: usize, now: Timestamp) -> Value {
         }],
         "conditions": [
             condition("Ready", true, "Issued", &delivered, now),
-            condition("Expiring", false, "NotSoon", "It does not end soon.", now),
-            condition("Rotating", false, "NotRotating", "One value is accepted.", now),
+            condition("Expiring", false, "NotExpiring", "It does not expire soon.", now),
+            condition("Rotating", false, "NotRotating", "No rotation in progress.", now),
         ],
     })
 }

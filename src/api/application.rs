@@ -254,7 +254,7 @@ pub struct ApplicationStatus {
     pub epoch: Option<i64>,
     /// Digest of the effective authority that `epoch` represents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authority: Option<String>,
+    pub fingerprint: Option<String>,
     /// Effective permissions: those of the service user, restricted by restrictTo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Vec<EffectivePermission>>,
@@ -264,7 +264,7 @@ pub struct ApplicationStatus {
     /// Number of ClientSecrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SecretCount>,
-    /// `Ready`, `ServiceUserResolved`, and `Narrowed` while restrictTo has an entry that is not granted.
+    /// `Ready`, `ServiceUserResolved`, and with restrictTo `RestrictionsResolved`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

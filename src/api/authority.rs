@@ -150,7 +150,7 @@ pub fn narrow(authority: &Authority, restriction: Option<&Restriction>) -> Autho
 
 /// Entries of `restriction` that `authority` does not grant, each as `field: entry`, in the order of the spec.
 #[must_use]
-pub fn not_held(authority: &Authority, restriction: &Restriction) -> Vec<String> {
+pub fn not_granted(authority: &Authority, restriction: &Restriction) -> Vec<String> {
     let missing = |field: &str, list: &Option<Vec<String>>, of: fn(&Permit) -> &String| {
         let absent = |entry: &&String| !authority.iter().any(|permit| of(permit) == *entry);
         list.iter().flatten().filter(absent).map(|entry| format!("{field}: {entry}")).collect::<Vec<_>>()

@@ -100,7 +100,7 @@ pub struct ClientSecretSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    pub uses: Option<Vec<Usage>>,
+    pub usages: Option<Vec<Usage>>,
     /// Source networks from which the secret is accepted: 1 to 32 in CIDR notation, such as 10.20.0.0/16. Absent: all
     /// networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,14 +151,14 @@ impl ClientSecretSpec {
     /// The uses in one line, as in the column USES; `None`: all.
     #[must_use]
     pub fn uses_summary(&self) -> Option<String> {
-        let uses = self.uses.as_ref()?.iter();
+        let uses = self.usages.as_ref()?.iter();
         Some(uses.map(|purpose| format!("{purpose:?}")).collect::<Vec<_>>().join(", "))
     }
 
     /// Whether the secret may be used for this purpose.
     #[must_use]
     pub fn is_for(&self, purpose: Usage) -> bool {
-        self.uses.as_ref().is_none_or(|uses| uses.contains(&purpose))
+        self.usages.as_ref().is_none_or(|uses| uses.contains(&purpose))
     }
 
     /// The Secret from which the value is imported; `None`: it is generated.

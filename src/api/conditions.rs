@@ -21,8 +21,8 @@ pub mod types {
     pub const SERVICE_USER_RESOLVED: &str = "ServiceUserResolved";
     /// Application: every live replica serves its current epoch.
     pub const PROPAGATED: &str = "Propagated";
-    /// Application, ClientSecret: restrictTo has an entry that is not granted.
-    pub const NARROWED: &str = "Narrowed";
+    /// Application, ClientSecret: every entry of restrictTo is granted. Absent without restrictTo.
+    pub const RESTRICTIONS_RESOLVED: &str = "RestrictionsResolved";
     /// ClientSecret: whether its Secret contains it, if Ready does not imply that.
     pub const DELIVERED: &str = "Delivered";
     /// ClientSecret: it expires soon, and no new version replaces it before.
@@ -49,7 +49,7 @@ pub mod reasons {
     /// location of the namespace.
     pub const GROUPS_NOT_RESOLVED: &str = "GroupsNotResolved";
     /// Every group of the service user is effective.
-    pub const ALL_RESOLVED: &str = "AllResolved";
+    pub const GROUPS_RESOLVED: &str = "GroupsResolved";
     /// The location of the service user is not at or below that of its namespace.
     pub const LOCATION_NOT_ALLOWED: &str = "LocationNotAllowed";
     /// The referenced object exists and is enabled.
@@ -70,8 +70,10 @@ pub mod reasons {
     pub const PROPAGATING: &str = "Propagating";
     /// An older object has the client id.
     pub const CLIENT_ID_TAKEN: &str = "ClientIdTaken";
+    /// Every entry of restrictTo is granted.
+    pub const RESTRICTIONS_RESOLVED: &str = "RestrictionsResolved";
     /// An entry of restrictTo is not granted to the service user, or to the Application of a secret, and has no effect.
-    pub const NOT_HELD: &str = "NotHeld";
+    pub const PERMISSION_NOT_GRANTED: &str = "PermissionNotGranted";
     /// The Application that the secret references does not exist.
     pub const APPLICATION_NOT_FOUND: &str = "ApplicationNotFound";
     /// The Application that the secret references is not ready.
@@ -105,9 +107,9 @@ pub mod reasons {
     /// The delivered Secret is being deleted, and finalizers block the deletion.
     pub const SECRET_TERMINATING: &str = "SecretTerminating";
     /// The credential does not expire soon, or is replaced before.
-    pub const NOT_SOON: &str = "NotSoon";
+    pub const NOT_EXPIRING: &str = "NotExpiring";
     /// The credential expires soon.
-    pub const ENDS_SOON: &str = "EndsSoon";
+    pub const EXPIRES_SOON: &str = "ExpiresSoon";
     /// One value is accepted, or none.
     pub const NOT_ROTATING: &str = "NotRotating";
     /// A new value is recorded and is about to be written into the Secret.
@@ -117,7 +119,7 @@ pub mod reasons {
     /// Workloads are to be restarted, but this installation does not restart workloads.
     pub const ROLLOUT_DISABLED: &str = "RolloutDisabled";
     /// The old value is accepted until it is idle.
-    pub const QUIET: &str = "Quiet";
+    pub const WAITING_FOR_IDLE: &str = "WaitingForIdle";
     /// The old and the new value are accepted.
     pub const OVERLAP: &str = "Overlap";
     /// A new value replaced the old one (event).

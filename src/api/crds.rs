@@ -7,14 +7,14 @@ use kube::CustomResourceExt;
 use serde_json::json;
 
 use super::conditions::{reasons, types};
-use super::{AccessGroup, Application, ClientSecret, EndpointState, ServiceUser};
+use super::{AccessGroup, Application, ClientSecret, ReplicaState, ServiceUser};
 
 mod conditions;
 
 /// Every CRD of Postern.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [AccessGroup::crd(), ServiceUser::crd(), Application::crd(), ClientSecret::crd(), EndpointState::crd()]
+    [AccessGroup::crd(), ServiceUser::crd(), Application::crd(), ClientSecret::crd(), ReplicaState::crd()]
         .map(finish)
         .into()
 }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_category_has_the_kinds_of_namespaces_only() {
         for crd in all() {
-            let is_for_users = crd.spec.scope == "Namespaced" && crd.spec.names.kind != "EndpointState";
+            let is_for_users = crd.spec.scope == "Namespaced" && crd.spec.names.kind != "ReplicaState";
             assert_eq!(crd.spec.names.categories.is_some(), is_for_users, "{}", crd.spec.names.kind);
         }
     }
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn conditions_are_bounded_as_kubernetes_bounds_its_own() {
-        for (kind, root) in roots().into_iter().filter(|(kind, _)| kind != "EndpointState") {
+        for (kind, root) in roots().into_iter().filter(|(kind, _)| kind != "ReplicaState") {
             let mut seen = 0;
             each(&kind, &root, &mut |path, schema| {
                 if path.contains(".status.conditions[].") {

@@ -1,4 +1,4 @@
-//! EndpointState: what one replica of the endpoint publishes to the other replicas. Internal.
+//! ReplicaState: what one replica of the endpoint publishes to the other replicas. Internal.
 
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -14,16 +14,16 @@ pub const ENTRIES_MAX: usize = 2_000;
 #[kube(
     group = "postern.dev",
     version = "v1alpha1",
-    kind = "EndpointState",
-    plural = "endpointstates",
+    kind = "ReplicaState",
+    plural = "replicastates",
     namespaced,
-    doc = "EndpointState holds what one replica of the endpoint reports to the others. Internal: Postern writes and removes it, in its own namespace. Deleting one forgets which tokens were revoked.",
+    doc = "ReplicaState holds what one replica of the endpoint reports to the others. Internal: Postern writes and removes it, in its own namespace. Deleting one forgets which tokens were revoked.",
     derive = "PartialEq",
     printcolumn(name = "Replica", type_ = "string", json_path = ".spec.replica"),
     printcolumn(name = "Reported", type_ = "date", json_path = ".spec.reportedAt")
 )]
 #[serde(rename_all = "camelCase")]
-pub struct EndpointStateSpec {
+pub struct ReplicaStateSpec {
     /// Name of the replica that wrote the object.
     #[schemars(length(min = 1, max = 253))]
     pub replica: String,
@@ -55,7 +55,7 @@ pub struct EndpointStateSpec {
     pub sessions: Vec<SessionUse>,
 }
 
-impl EndpointStateSpec {
+impl ReplicaStateSpec {
     /// The last time at which the object matters to tokens; `None`: it contains nothing about tokens.
     #[must_use]
     pub fn matters_until(&self) -> Option<Timestamp> {

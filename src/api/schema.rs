@@ -249,7 +249,7 @@ pub(super) fn duration_or_never(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn not_zero(schema: Schema) -> Schema {
-    unless(schema, &duration::PATTERN.replace("[0-9]", "0"), "must be longer than zero")
+    unless(schema, &duration::PATTERN.replace("[0-9]", "0"), "must be greater than zero")
 }
 
 /// Rejects text that matches the pattern. The empty string has a separate message.

@@ -86,7 +86,7 @@ pub struct ServiceUserStatus {
     pub epoch: Option<i64>,
     /// Digest of the effective authority that `epoch` represents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authority: Option<String>,
+    pub fingerprint: Option<String>,
     /// Effective location: `spec.location`, or its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,

@@ -13,7 +13,7 @@
 //! | workload to restart | it does not exist |
 //! | the operator's own Secrets | a process that starts does not use them; a running process keeps what it has read |
 //!
-//! EndpointStates and Leases are the exception: they are valid until they are gone, because a revocation that is
+//! ReplicaStates and Leases are the exception: they are valid until they are gone, because a revocation that is
 //! dropped early would reactivate a token.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -98,7 +98,7 @@ pub fn start(
     let (api, keep) = (Api::all(client.clone()), |secret| Compressed::new(&strip_annotations(secret)));
     watches.decoded(api, &cache.secrets, Kind::ClientSecret, keep, Relations::secret, Invalidation::secret);
     let (api, keep) = (Api::namespaced(client.clone(), namespace), |state| Arc::new(strip_annotations(state)));
-    watches.decoded(api, &cache.endpoints, Kind::EndpointState, keep, Relations::endpoint, Invalidation::endpoint);
+    watches.decoded(api, &cache.replica_states, Kind::ReplicaState, keep, Relations::endpoint, Invalidation::endpoint);
     watches.namespaces(&cache.namespaces);
     watches.delivered(&cache.delivered);
     watches.imports(&cache.imports);

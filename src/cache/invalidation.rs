@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 
 use super::reverse_index::{Claimant, Relations};
 use super::{Change, DeliveredSecret, ObjectRef, ObjectRefs, is_deleting};
-use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, ServiceUser};
+use crate::api::{AccessGroup, Application, ClientSecret, ReplicaState, ServiceUser};
 
 /// The watched kinds.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -30,7 +30,7 @@ pub enum Kind {
     /// Secrets to import from.
     Import,
     /// What endpoint replicas publish to each other.
-    EndpointState,
+    ReplicaState,
 }
 
 impl Kind {
@@ -43,7 +43,7 @@ impl Kind {
         Self::Namespace,
         Self::Secret,
         Self::Import,
-        Self::EndpointState,
+        Self::ReplicaState,
     ];
 
     /// Whether the endpoint's responses depend on this kind.
@@ -66,7 +66,7 @@ impl Kind {
     /// Whether users control with this kind what the endpoint serves.
     #[must_use]
     pub fn is_configuration(self) -> bool {
-        self.is_served() && self != Self::EndpointState
+        self.is_served() && self != Self::ReplicaState
     }
 
     /// Name for logs and metrics.
@@ -80,7 +80,7 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Secret => "Secret",
             Self::Import => "Secret (import)",
-            Self::EndpointState => "EndpointState",
+            Self::ReplicaState => "ReplicaState",
         }
     }
 }
@@ -106,7 +106,7 @@ pub struct Invalidation {
     pub secrets: ObjectRefs,
     /// Client ids whose record to recompile.
     pub clients: BTreeSet<Arc<str>>,
-    /// EndpointStates to read.
+    /// ReplicaStates to read.
     pub endpoints: ObjectRefs,
     /// ServiceUsers that are affected with all their dependents. There may be ten thousand, so they are looked up in
     /// chunks.
@@ -245,9 +245,9 @@ impl Invalidation {
         }
     }
 
-    pub(super) fn endpoint(&mut self, _: &Relations, change: &Change<EndpointState>) {
+    pub(super) fn endpoint(&mut self, _: &Relations, change: &Change<ReplicaState>) {
         self.endpoints.extend(change.after.iter().map(|_| change.key.clone()));
-        let uses = |side: &Option<Arc<EndpointState>>| {
+        let uses = |side: &Option<Arc<ReplicaState>>| {
             side.as_ref().map(|state| [state.spec.uses.as_slice(), &state.spec.rotations].concat())
         };
         let before = uses(&change.before).unwrap_or_default();

@@ -11,7 +11,7 @@ use super::claimants::Claimants;
 use super::{Change, ObjectRef, ObjectRefs};
 use crate::api::conditions::types;
 use crate::api::precedence::Seniority;
-use crate::api::{Application, ClientSecret, EndpointState, ServiceUser};
+use crate::api::{Application, ClientSecret, ReplicaState, ServiceUser};
 
 /// An object that claims something which only one, or a limited number, can have. Ordered by age.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -170,7 +170,7 @@ impl Relations {
 
     /// Records the uses that a replica publishes, and drops those that it no longer publishes: status contains them by
     /// then.
-    pub(super) fn endpoint(&mut self, change: &Change<EndpointState>) {
+    pub(super) fn endpoint(&mut self, change: &Change<ReplicaState>) {
         for used in change.before.iter().flat_map(|state| &state.spec.uses) {
             let key = ObjectRef::new(&used.namespace, &used.name);
             if let Some(versions) = self.uses.get_mut(&key) {

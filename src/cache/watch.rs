@@ -97,7 +97,7 @@ impl WatchHealth {
         } else if !self.restored.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 kind = kind.name(),
-                "the API server has lost what was served before, so nothing is answered: when its data have been restored \
+                "the API server is behind what was served before, so this replica answers 503: when its data have been restored \
                  from a backup, restart this replica"
             );
         }
@@ -370,7 +370,7 @@ impl<F, C> StoreWriter<F, C> {
         if self.behind {
             tracing::error!(
                 kind,
-                "the API server shows an older state than was served before, so nothing is answered: wait until it has \
+                "the API server shows an older state than was served before, so this replica answers 503: wait until it has \
                  caught up, or, if its data were restored from a backup, restart this replica"
             );
         } else {

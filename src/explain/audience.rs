@@ -66,7 +66,7 @@ pub(super) struct Reaching {
     pub(super) scopes: BTreeSet<String>,
     /// Allowed purposes; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) uses: Option<Vec<Usage>>,
+    pub(super) usages: Option<Vec<Usage>>,
     /// Allowed source networks; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) networks: Option<Vec<String>>,
@@ -144,7 +144,7 @@ fn reaching(secret: &Secret, scopes: BTreeSet<String>) -> Reaching {
         name: secret.name.clone(),
         ready: secret.ready.clone(),
         scopes,
-        uses: secret.uses.clone(),
+        usages: secret.usages.clone(),
         networks: secret.networks.clone(),
         expires_at: secret.expires_at,
         last_used_at: secret.last_used_at,

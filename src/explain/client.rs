@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Settings;
 use super::group::{Group, groups};
-use super::permissions::{Narrowed, Origin};
+use super::permissions::{Origin, RestrictedPermissions};
 use super::secret::{Secret, Siblings};
 use super::snapshot::{Snapshot, full_name};
 use super::status::{Standing, StatusAge};
@@ -63,7 +63,7 @@ pub(super) struct App {
 #[serde(untagged)]
 pub(super) enum Holds {
     /// Computed from the groups.
-    Known(Narrowed),
+    Known(RestrictedPermissions),
     /// From status, because the caller may not read the groups.
     Told {
         #[serde(rename = "toldByStatus")]
@@ -170,7 +170,7 @@ fn status_age(
     let age = StatusAge::new(
         told.epoch,
         (told.observed_generation, facts.application.metadata.generation),
-        wanted.as_ref().map(|wanted| (told.authority.as_deref(), wanted.authority.as_deref())),
+        wanted.as_ref().map(|wanted| (told.fingerprint.as_deref(), wanted.fingerprint.as_deref())),
     );
     (age, wanted.map_or(told.epoch, |wanted| wanted.epoch))
 }

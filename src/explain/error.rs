@@ -38,11 +38,11 @@ pub enum ExplainError {
     #[error("this is no access token of Postern's: a JWT with its claims was expected")]
     NotAToken,
     /// No Application that the caller may read claims the client id.
-    #[error("no Application has this client id, as far as you may look")]
+    #[error("no Application with this client id was found, or you may not see it")]
     NoClient,
     /// Neither a client id nor the name of an Application.
     #[error(
-        "no Application has this client id, as far as you may look, and none of namespace {namespace} has this name: correct it, or choose the namespace with --namespace (-n)"
+        "no Application with this client id or name in namespace {namespace} was found, or you may not see it: correct it, or choose the namespace with --namespace (-n)"
     )]
     NoClientOrName {
         /// Where the name was searched.

@@ -19,7 +19,7 @@ use super::snapshot::{Groups, Snapshot, TokenFacts, claimants, full_name};
 use crate::api::names::GROUP;
 use crate::api::precedence::Seniority;
 use crate::api::terminating::is_terminating;
-use crate::api::{AccessGroup, Application, ClientSecret, EndpointState, NamespaceFacts, ServiceUser};
+use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ReplicaState, ServiceUser};
 use list::{ListResult, is_forbidden};
 
 /// Reads objects, and records what could not be read.
@@ -107,7 +107,7 @@ impl Reader {
 
     /// The objects that a token refers to. `namespace` is the operator's.
     pub(super) async fn token(&mut self, claims: &Claims, namespace: &str) -> Result<TokenFacts, ExplainError> {
-        let states = self.list::<EndpointState>(Api::namespaced(self.client.clone(), namespace), "").await?;
+        let states = self.list::<ReplicaState>(Api::namespaced(self.client.clone(), namespace), "").await?;
         let revoked = match states {
             // The operator's namespace always has one.
             ListResult::Objects(states) if states.is_empty() => None,

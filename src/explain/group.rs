@@ -93,11 +93,11 @@ fn told(user: &ServiceUser, group: &str) -> String {
     let grants = user.status.iter().flat_map(|status| status.grants.iter().flatten());
     match grants.into_iter().find(|grant| grant.group == group) {
         Some(grant) => format!(
-            "in force, says the status of the service user: {} ({}) at {}",
+            "active (from the status of the service user): {} ({}) at {}",
             grant.role,
             grant.plane.as_str(),
             grant.location
         ),
-        None => "grants nothing, says the status of the service user".to_owned(),
+        None => "grants nothing (from the status of the service user)".to_owned(),
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::api::AccessGroup;
 use crate::api::access_group::Plane;
 use crate::api::application::Restriction;
-use crate::api::authority::{Authority, Membership, Permit, narrow, not_held};
+use crate::api::authority::{Authority, Membership, Permit, narrow, not_granted};
 
 /// One permission and its origin.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -23,14 +23,14 @@ pub(super) struct PermissionOrigin {
 /// The result of a restriction.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Narrowed {
+pub(super) struct RestrictedPermissions {
     pub(super) permissions: Vec<PermissionOrigin>,
     /// Granted before, and excluded by restrictTo.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) taken_away: Vec<PermissionOrigin>,
     /// Entries of restrictTo that were not granted before: each as `field: entry`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) not_held: Vec<String>,
+    pub(super) not_granted: Vec<String>,
 }
 
 /// The origin of permits.
@@ -40,12 +40,12 @@ pub(super) struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    pub(super) fn narrowed(&self, authority: &Authority, restriction: Option<&Restriction>) -> Narrowed {
+    pub(super) fn narrowed(&self, authority: &Authority, restriction: Option<&Restriction>) -> RestrictedPermissions {
         let left = narrow(authority, restriction);
-        Narrowed {
+        RestrictedPermissions {
             taken_away: authority.difference(&left).map(|permit| self.of(permit)).collect(),
             permissions: left.iter().map(|permit| self.of(permit)).collect(),
-            not_held: restriction.map(|restriction| not_held(authority, restriction)).unwrap_or_default(),
+            not_granted: restriction.map(|restriction| not_granted(authority, restriction)).unwrap_or_default(),
         }
     }
 

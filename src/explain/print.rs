@@ -45,7 +45,7 @@ pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Wr
         Holds::Known(held) => {
             heading(out, "Permissions of the Application")?;
             permissions(&held.permissions, out)?;
-            restricted(&held.taken_away, &held.not_held, out)?;
+            restricted(&held.taken_away, &held.not_granted, out)?;
         }
         Holds::Told { permissions } => {
             heading(out, "Permissions of the Application, as status says")?;
@@ -103,8 +103,8 @@ fn groups(groups: &[Group], out: &mut impl Write) -> io::Result<()> {
 
 fn secret(secret: &Secret, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
     heading(out, &format!("ClientSecret {}", secret.name))?;
-    let mut rows = vec![("Counts", standing(&secret.ready))];
-    rows.extend(secret.uses.as_ref().map(|uses| {
+    let mut rows = vec![("Active", standing(&secret.ready))];
+    rows.extend(secret.usages.as_ref().map(|uses| {
         let uses: Vec<String> = uses.iter().map(|one| format!("{one:?}")).collect();
         ("Only for", uses.join(", "))
     }));
@@ -126,7 +126,7 @@ fn secret(secret: &Secret, now: Timestamp, out: &mut impl Write) -> io::Result<(
     fields(out, &rows)?;
     let Some(held) = &secret.restricted else { return Ok(()) };
     permissions(&held.permissions, out)?;
-    restricted(&held.taken_away, &held.not_held, out)
+    restricted(&held.taken_away, &held.not_granted, out)
 }
 
 fn permissions(held: &[PermissionOrigin], out: &mut impl Write) -> io::Result<()> {

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use super::Settings;
-use super::permissions::{Narrowed, Origin};
+use super::permissions::{Origin, RestrictedPermissions};
 use super::status::{Standing, StatusAge};
 use crate::api::ClientSecret;
 use crate::api::application::Token;
@@ -27,13 +27,13 @@ pub(super) struct Secret {
     pub(super) ready: Standing,
     /// Allowed purposes; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) uses: Option<Vec<Usage>>,
+    pub(super) usages: Option<Vec<Usage>>,
     /// Allowed source networks; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) networks: Option<Vec<String>>,
     /// The result of restrictTo; absent: all permissions of the Application.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) restricted: Option<Narrowed>,
+    pub(super) restricted: Option<RestrictedPermissions>,
     /// When the newest value expires; absent: never, or there is no value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<Timestamp>,
@@ -87,7 +87,7 @@ impl Siblings<'_> {
         Secret {
             name: secret.name_any(),
             ready: self.ready(secret, rank, &versions),
-            uses: secret.spec.uses.clone(),
+            usages: secret.spec.usages.clone(),
             networks: secret.spec.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
             restricted: restriction.and_then(|restriction| {
                 self.held.as_ref().map(|(held, origin)| origin.narrowed(held, Some(restriction)))

@@ -108,7 +108,7 @@ pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, 
 fn notes(facts: &TokenFacts, settings: &Settings) -> Vec<String> {
     let unseen = facts.revoked.is_none().then(|| {
         format!(
-            "No EndpointStates can be read in namespace {}: whether the token was revoked is not known. They are in the \
+            "No ReplicaStates can be read in namespace {}: whether the token was revoked is not known. They are in the \
              namespace of the operator: give it with --operator-namespace, or ask for the right to list them.",
             settings.operator_namespace
         )

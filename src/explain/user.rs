@@ -45,7 +45,7 @@ pub(super) fn explain(user: &ServiceUser, membership: Option<&Membership>, now: 
         status: StatusAge::new(
             told.epoch,
             (told.observed_generation, user.metadata.generation),
-            wanted.as_ref().map(|wanted| (told.authority.as_deref(), wanted.authority.as_deref())),
+            wanted.as_ref().map(|wanted| (told.fingerprint.as_deref(), wanted.fingerprint.as_deref())),
         ),
         epoch: wanted.as_ref().map_or(told.epoch, |wanted| wanted.epoch),
     }

@@ -68,7 +68,7 @@ impl Rejection {
             Self::Host => "there must be one Host header with a host and an optional port",
             Self::TransferCoding => "chunked is the only transfer coding that is supported",
             Self::ChunkedTwice => "chunked is applied more than once",
-            Self::Path => "there is nothing at this path",
+            Self::Path => "no such path",
             Self::Method(_) => "this method is not allowed here",
         }
     }

@@ -39,7 +39,7 @@ pub enum TokenFault {
     WrongSignature,
     /// It has the prefix of an opaque token, but no key of ours made it.
     #[error("no key of ours made it")]
-    NotSealed,
+    DecryptionFailed,
     /// The claims are not those of an access token, although our key signed them.
     #[error("the claims are not those of an access token")]
     Claims,
@@ -60,16 +60,16 @@ pub enum TokenFault {
     UnknownClient,
     /// Its client may no longer authenticate.
     #[error("the client is closed")]
-    ClientClosed(Denial),
+    ClientDisabled(Denial),
     /// The secret that it was issued for may no longer be used.
     #[error("the secret is closed")]
-    SecretClosed(Denial),
+    SecretDisabled(Denial),
     /// The authority that it represents has changed since; the object is the Application.
     #[error("it was ended by a change of authority")]
     Ended(ObjectRevision),
     /// It represents an authority that this replica does not know; the object is the Application.
     #[error("its permissions are not known here")]
-    OtherAuthority(ObjectRevision),
+    UnknownAuthority(ObjectRevision),
     /// Its epoch is newer than that of this replica; the object is the Application.
     #[error("its epoch is newer than what is known here")]
     EpochAhead(ObjectRevision),
@@ -82,16 +82,16 @@ impl TokenFault {
         match self {
             Self::UnknownKey => "UnknownKey",
             Self::WrongSignature => "WrongSignature",
-            Self::NotSealed => "NotSealed",
+            Self::DecryptionFailed => "DecryptionFailed",
             Self::Claims => "MalformedClaims",
             Self::OtherIssuer => "OtherIssuer",
             Self::Expired => "TokenExpired",
             Self::Idle => "TokenIdle",
             Self::Revoked => "TokenRevoked",
             Self::UnknownClient => "UnknownClient",
-            Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => refusal.rule,
+            Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => refusal.rule,
             Self::Ended(_) => "AuthorityChanged",
-            Self::OtherAuthority(_) | Self::EpochAhead(_) => "OtherAuthority",
+            Self::UnknownAuthority(_) | Self::EpochAhead(_) => "UnknownAuthority",
         }
     }
 
@@ -99,11 +99,11 @@ impl TokenFault {
     #[must_use]
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
-            Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => Some(&refusal.object),
-            Self::Ended(object) | Self::OtherAuthority(object) | Self::EpochAhead(object) => Some(object),
+            Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => Some(&refusal.object),
+            Self::Ended(object) | Self::UnknownAuthority(object) | Self::EpochAhead(object) => Some(object),
             Self::UnknownKey
             | Self::WrongSignature
-            | Self::NotSealed
+            | Self::DecryptionFailed
             | Self::Claims
             | Self::OtherIssuer
             | Self::Expired
@@ -116,7 +116,7 @@ impl TokenFault {
     /// Whether a change that this replica has not seen yet could turn this into a success: another replica that has
     /// seen the change may have issued the token.
     fn may_be_behind(&self) -> bool {
-        matches!(self, Self::UnknownClient | Self::ClientClosed(_) | Self::OtherAuthority(_) | Self::EpochAhead(_))
+        matches!(self, Self::UnknownClient | Self::ClientDisabled(_) | Self::UnknownAuthority(_) | Self::EpochAhead(_))
     }
 }
 
@@ -167,7 +167,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         if token.starts_with(opaque::PREFIX.as_bytes()) {
             let keys = self.keys.install.load();
             let keys = keys.as_ref().ok_or(Unavailable::NoKey)?;
-            Ok(opaque::open(keys, token).ok_or(TokenFault::NotSealed)?)
+            Ok(opaque::open(keys, token).ok_or(TokenFault::DecryptionFailed)?)
         } else {
             let keys = self.keys.signing.load();
             let keys = keys.as_ref().ok_or(Unavailable::NoKey)?;
@@ -261,7 +261,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     fn judge(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<Arc<ClientRecord>, TokenFault> {
         match self.clients.lookup(&claims.client_id) {
             Lookup::Live(record) => check_authority(&record, now, claims).map(|()| record),
-            Lookup::Disabled(refusal) => Err(TokenFault::ClientClosed(Denial::clone(&refusal))),
+            Lookup::Disabled(refusal) => Err(TokenFault::ClientDisabled(Denial::clone(&refusal))),
             Lookup::Unknown => Err(TokenFault::UnknownClient),
         }
     }
@@ -277,7 +277,7 @@ pub(crate) fn check_authority(record: &ClientRecord, now: Timestamp, claims: &Ow
     }
     // Issued before this replica saw the last change: the replica would have known its authority.
     let is_old = claims.iat < record.authority_changed_at.as_second() && !record.is_stale;
-    let not_known = || if is_old { ended() } else { TokenFault::OtherAuthority(record.application.clone()) };
+    let not_known = || if is_old { ended() } else { TokenFault::UnknownAuthority(record.application.clone()) };
     let secret = record.secrets.iter().find(|secret| *secret.authority == *claims.postern_authority);
     // Epochs of two service users cannot be compared.
     let same_user = *record.subject == *claims.sub;
@@ -293,7 +293,7 @@ pub(crate) fn check_authority(record: &ClientRecord, now: Timestamp, claims: &Ow
     }
     match secret {
         Some(secret) => match &secret.closed {
-            Some(refusal) => Err(TokenFault::SecretClosed(refusal.as_ref().clone())),
+            Some(refusal) => Err(TokenFault::SecretDisabled(refusal.as_ref().clone())),
             None if secret.expires_at.is_some_and(|end| end <= now) => Err(TokenFault::Expired),
             None => Ok(()),
         },

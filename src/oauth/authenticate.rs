@@ -107,7 +107,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
     async fn try_one(&self, reading: &mut Attempt<'_>, method: Method) -> Result<Authenticated, TokenError> {
         let record = match self.clients.lookup(reading.client_id) {
             Lookup::Live(record) => record,
-            Lookup::Disabled(refusal) => return Err(ClientError::ClientClosed(Denial::clone(&refusal)).into()),
+            Lookup::Disabled(refusal) => return Err(ClientError::ClientDisabled(Denial::clone(&refusal)).into()),
             Lookup::Unknown => return Err(ClientError::UnknownClient.into()),
         };
         let (secret, version) = match reading.form {
@@ -157,7 +157,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             imported.partition(|(secret, version)| self.in_force(secret, version));
         in_force.sort_by_cached_key(|(secret, version)| {
             (
-                !secret.uses.allow(self.purpose),
+                !secret.usages.allow(self.purpose),
                 !HashPool::is_cached(secret, version, value),
                 version.accepted_until.is_some(),
             )
@@ -223,7 +223,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             Method::ClientSecretPost => record.auth_methods.client_secret_post,
         };
         if let Some(refusal) = &secret.closed {
-            Err(ClientError::SecretClosed(refusal.as_ref().clone()))
+            Err(ClientError::SecretDisabled(refusal.as_ref().clone()))
         } else if self.ended(secret.expires_at) {
             Err(ClientError::SecretExpired(secret.object.clone()))
         } else if self.ended(accepted_until) {
@@ -232,7 +232,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             Err(ClientError::MethodNotAllowed(record.application.clone()))
         } else if !secret.allows_source(self.arrival.source) {
             Err(ClientError::NetworkNotAllowed(secret.object.clone()))
-        } else if !secret.uses.allow(self.purpose) {
+        } else if !secret.usages.allow(self.purpose) {
             Err(ClientError::UseNotAllowed(secret.object.clone()))
         } else {
             Ok(())

@@ -59,13 +59,13 @@ fn select_audiences<'a>(
         let (audience, scopes) = grant.permissions.get_key_value(audience)?;
         (!scopes.is_empty()).then_some((audience.as_ref(), scopes))
     };
-    let (first_audience, first_scopes) = held.next().ok_or(AuthorityError::NothingHeld)?;
+    let (first_audience, first_scopes) = held.next().ok_or(AuthorityError::NoPermissions)?;
     if request.audiences.len() > 1 && !policy.multiple_audiences {
         return Err(AuthorityError::SeveralAudiences);
     }
     if !request.audiences.is_empty() {
         let found: Option<Vec<_>> = request.audiences.iter().map(|audience| find(audience)).collect();
-        return found.ok_or(AuthorityError::AudienceNotHeld);
+        return found.ok_or(AuthorityError::AudienceNotGranted);
     }
     if let Some(default) = policy.default_audience.as_deref().and_then(find) {
         return Ok(vec![default]);
@@ -86,7 +86,7 @@ fn select_scopes<'a>(
     let scopes: Vec<&str> = match &request.scopes {
         Some(requested) => {
             if policy.scope_policy == ScopePolicy::Reject && !requested.iter().all(|scope| everywhere(scope)) {
-                return Err(AuthorityError::ScopeNotHeld);
+                return Err(AuthorityError::ScopeNotGranted);
             }
             requested.iter().copied().filter(|scope| everywhere(scope)).collect()
         }

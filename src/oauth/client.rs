@@ -233,7 +233,7 @@ pub struct SecretRecord {
     /// UID of the ClientSecret: associated data of its verifiers (design: a hash copied elsewhere verifies nothing).
     pub uid: [u8; 16],
     /// Its allowed purposes.
-    pub uses: Uses,
+    pub usages: Usages,
     /// Source networks from which it is accepted; `None`: all.
     pub networks: Option<Box<[IpNet]>>,
     /// What a token issued for this secret may carry: service user ∩ application ∩ secret.
@@ -264,7 +264,7 @@ impl Purpose {
     /// Every purpose.
     pub const ALL: &[Self] = &[Self::Token, Self::Direct, Self::Manage];
 
-    /// Its name in `spec.uses`.
+    /// Its name in `spec.usages`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -277,7 +277,7 @@ impl Purpose {
 
 /// The purposes that a secret is allowed for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Uses {
+pub struct Usages {
     /// To authenticate at the token endpoint.
     pub token: bool,
     /// To authenticate at an API directly.
@@ -286,7 +286,7 @@ pub struct Uses {
     pub manage: bool,
 }
 
-impl Uses {
+impl Usages {
     /// Everything.
     pub const ALL: Self = Self { token: true, direct: true, manage: true };
 

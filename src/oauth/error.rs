@@ -84,13 +84,13 @@ pub enum RequestError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuthorityError {
     /// The client has no permissions.
-    NothingHeld,
+    NoPermissions,
     /// The client does not have a requested scope.
-    ScopeNotHeld,
+    ScopeNotGranted,
     /// No scope remains that can be granted.
     NoScope,
     /// The client does not have a requested audience.
-    AudienceNotHeld,
+    AudienceNotGranted,
     /// No audience was requested, the client has several and none is the default.
     AudienceAmbiguous,
     /// Several audiences were requested, and the Application allows one per token.
@@ -129,10 +129,10 @@ impl TokenError {
             Self::ScopeSyntax => "ScopeSyntax",
             Self::TargetSyntax => "TargetSyntax",
             Self::Authority { error, .. } => match error {
-                AuthorityError::NothingHeld => "NothingHeld",
-                AuthorityError::ScopeNotHeld => "ScopeNotHeld",
+                AuthorityError::NoPermissions => "NoPermissions",
+                AuthorityError::ScopeNotGranted => "ScopeNotGranted",
                 AuthorityError::NoScope => "NoScope",
-                AuthorityError::AudienceNotHeld => "AudienceNotHeld",
+                AuthorityError::AudienceNotGranted => "AudienceNotGranted",
                 AuthorityError::AudienceAmbiguous => "AudienceAmbiguous",
                 AuthorityError::SeveralAudiences => "SeveralAudiences",
             },

@@ -27,7 +27,7 @@ impl Revocation {
         match self {
             Self::Ended => None,
             Self::Nothing(fault) => Some(fault.rule()),
-            Self::Foreign => Some("ForeignToken"),
+            Self::Foreign => Some("TokenOfOtherClient"),
         }
     }
 }

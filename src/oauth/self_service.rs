@@ -158,7 +158,7 @@ struct Secret<'a> {
     /// The rule that refuses it, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<&'static str>,
-    uses: Vec<&'static str>,
+    usages: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     networks: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,13 +181,13 @@ struct Version<'a> {
 impl<'a> Secret<'a> {
     fn of(secret: &'a SecretRecord, in_use_here: bool, now: Timestamp) -> Self {
         let expired = secret.expires_at.is_some_and(|end| end <= now).then_some("Expired");
-        let purposes = Purpose::ALL.iter().filter(|purpose| secret.uses.allow(**purpose));
+        let purposes = Purpose::ALL.iter().filter(|purpose| secret.usages.allow(**purpose));
         let networks = secret.networks.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
         Self {
             name: &secret.object.name,
             in_use_here,
             refused: secret.closed.as_ref().map(|refusal| refusal.rule).or(expired),
-            uses: purposes.map(|purpose| purpose.name()).collect(),
+            usages: purposes.map(|purpose| purpose.name()).collect(),
             networks,
             expires_at: secret.expires_at,
             permissions: permissions(&secret.grant),

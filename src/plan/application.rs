@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::kstatus::{HOLDS_NOTHING, Kstatus, permitted, with_outlook};
+use super::kstatus::{HOLDS_NOTHING, Kstatus, permitted, restrictions, with_outlook};
 use crate::api::application::{ApplicationStatus, SecretCount};
-use crate::api::authority::{Authority, application_fingerprint, narrow, next_epoch, not_held, permissions, roles};
+use crate::api::authority::{Authority, application_fingerprint, narrow, next_epoch, not_granted, permissions, roles};
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
 use crate::api::{Application, ServiceUser};
 
@@ -62,11 +62,11 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     }
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
     let fingerprint = application_fingerprint(&authority, uid, subject.as_deref().unwrap_or_default(), closed);
-    let epoch = next_epoch(previous.epoch, previous.authority.as_deref(), &fingerprint);
+    let epoch = next_epoch(previous.epoch, previous.fingerprint.as_deref(), &fingerprint);
     let mut verdicts = with_outlook(ready, outlook);
     verdicts.push(service_user_resolved(observed));
     verdicts.push(propagated(observed, &previous, epoch));
-    verdicts.extend(narrowed(observed));
+    verdicts.extend(restrictions_resolved(observed));
     verdicts.push(permitted(holds_nothing(observed, &authority)));
     let has_client_id = observed.client_id_taken_by.is_none();
     ApplicationStatus {
@@ -74,7 +74,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
         client_id: has_client_id.then(|| application.spec.claimed_client_id(&application.metadata).to_owned()),
         subject,
         epoch: Some(epoch),
-        authority: Some(fingerprint),
+        fingerprint: Some(fingerprint),
         permissions: Some(permissions(&authority)),
         roles: Some(roles(&authority)),
         secrets: Some(count(observed.secrets, observed.secrets_limit)),
@@ -128,7 +128,7 @@ fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64)
     if known && (observed.served || is_propagated(previous)) {
         ConditionValue::is_true(types::PROPAGATED, reasons::SERVED, format!("Every replica serves epoch {epoch}."))
     } else {
-        let message = format!("Not every replica has reported yet that it serves epoch {epoch}.");
+        let message = format!("Waiting for all replicas to serve epoch {epoch}.");
         ConditionValue::is_false(types::PROPAGATED, reasons::PROPAGATING, message)
     }
 }
@@ -161,18 +161,13 @@ fn user_suspended(name: &str) -> String {
     format!("spec.serviceUserRef: ServiceUser {name} is suspended: set its spec.suspend to false to resume.")
 }
 
-/// Reports which entries of restrictTo have no effect; empty if all are granted.
-fn narrowed(observed: &Observed<'_>) -> Option<ConditionValue> {
+/// Reports which entries of restrictTo have no effect; absent without restrictTo.
+fn restrictions_resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
     let restriction = observed.application.spec.restrict_to.as_ref()?;
-    let missing = not_held(observed.authority, restriction);
-    (!missing.is_empty()).then(|| {
-        let message = format!(
-            "spec.restrictTo names what the service user does not hold, and that grants nothing: {}. Remove it, or give \
-             the service user a group that permits it.",
-            missing.join(", ")
-        );
-        ConditionValue::is_true(types::NARROWED, reasons::NOT_HELD, message)
-    })
+    let missing = not_granted(observed.authority, restriction);
+    let owner = format!("service user {}", observed.application.spec.service_user_ref.name);
+    let remedy = "remove them, or add a group that grants them to the service user";
+    Some(restrictions(&missing, &owner, remedy))
 }
 
 /// Why the Application has no permissions; `None`: it has some.
@@ -182,10 +177,10 @@ fn holds_nothing(observed: &Observed<'_>, authority: &Authority) -> Option<Strin
         match observed.user {
             None => user_not_found(name),
             Some(_) if observed.authority.is_empty() => {
-                format!("spec.serviceUserRef: ServiceUser {name} holds none: its condition Permitted says why.")
+                format!("spec.serviceUserRef: ServiceUser {name} has none: see its condition Permitted.")
             }
             Some(_) => format!(
-                "spec.restrictTo leaves nothing of what ServiceUser {name} holds: list a role, an audience and a scope of \
+                "spec.restrictTo leaves none of the permissions of ServiceUser {name}: list a role, an audience and a scope of \
                  one permission, or remove it."
             ),
         }

@@ -208,7 +208,7 @@ pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus 
         losses: Some(previous.losses.unwrap_or_default().saturating_add(observed.losses_by(outcome)))
             .filter(|all| *all > 0),
         hint: versions.first().filter(|_| generated).map(Version::hint),
-        uses: secret.spec.uses_summary(),
+        usages: secret.spec.uses_summary(),
         expires_at: active
             .or(versions.first())
             .and_then(|version| observed.policy.lifetime.expiry(&secret.spec, version.created_at)),

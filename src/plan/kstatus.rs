@@ -33,16 +33,30 @@ pub(super) fn with_outlook(accepted: ConditionValue, outlook: Kstatus) -> Vec<Co
 /// The condition `Permitted`; `missing` is the reason for no permissions.
 pub(super) fn permitted(missing: Option<String>) -> ConditionValue {
     match missing {
-        None => ConditionValue::is_true(types::PERMITTED, reasons::HAS_PERMISSIONS, "It holds permissions."),
+        None => ConditionValue::is_true(types::PERMITTED, reasons::HAS_PERMISSIONS, "It has permissions."),
         Some(why) => {
-            let message = format!("It holds no permission, so no token for an API is issued. {why}");
+            let message = format!("It has no permission, so no token for an API is issued. {why}");
             ConditionValue::is_false(types::PERMITTED, reasons::NO_PERMISSIONS, message)
         }
     }
 }
 
 /// The addition to the message of `Ready` if there are no permissions.
-pub(super) const HOLDS_NOTHING: &str = " It holds no permission: the condition Permitted says why.";
+pub(super) const HOLDS_NOTHING: &str = " It has no permission: see the condition Permitted.";
+
+/// The condition `RestrictionsResolved`. `missing` are the entries of restrictTo that `owner` does not have.
+pub(super) fn restrictions(missing: &[String], owner: &str, remedy: &str) -> ConditionValue {
+    let type_ = types::RESTRICTIONS_RESOLVED;
+    if missing.is_empty() {
+        let message = format!("Every entry of spec.restrictTo is granted to {owner}.");
+        return ConditionValue::is_true(type_, reasons::RESTRICTIONS_RESOLVED, message);
+    }
+    let message = format!(
+        "spec.restrictTo contains entries that {owner} does not have; they have no effect: {}. To resolve this, {remedy}.",
+        missing.join(", ")
+    );
+    ConditionValue::is_false(type_, reasons::PERMISSION_NOT_GRANTED, message)
+}
 
 /// Roles in one line, as in the column ROLES; roles of the plane Admin are marked.
 pub(super) fn summary<'a>(grants: impl IntoIterator<Item = &'a RoleGrant>) -> String {

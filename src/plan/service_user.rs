@@ -20,8 +20,8 @@ pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> Se
     ServiceUserStatus {
         observed_generation: user.metadata.generation,
         subject: user.metadata.uid.clone(),
-        epoch: Some(next_epoch(previous.epoch, previous.authority.as_deref(), &authority)),
-        authority: Some(authority),
+        epoch: Some(next_epoch(previous.epoch, previous.fingerprint.as_deref(), &authority)),
+        fingerprint: Some(authority),
         location: Some(membership.location.to_string()),
         roles: Some(roles(&membership.authority)),
         summary: Some(summary(&membership.grants)),
@@ -43,7 +43,7 @@ fn ready(user: &ServiceUser, membership: &Membership) -> ConditionValue {
         return ConditionValue::is_false(types::READY, reasons::GROUPS_NOT_RESOLVED, message);
     }
     let hint = if membership.authority.is_empty() { HOLDS_NOTHING } else { "" };
-    ConditionValue::is_true(types::READY, reasons::ACCEPTED, format!("Enabled, and every group is in force.{hint}"))
+    ConditionValue::is_true(types::READY, reasons::ACCEPTED, format!("All groups resolved.{hint}"))
 }
 
 fn outlook(user: &ServiceUser, membership: &Membership) -> Kstatus {
@@ -76,12 +76,12 @@ fn holds_nothing(user: &ServiceUser, membership: &Membership) -> Option<String> 
 
 fn groups_resolved(membership: &Membership) -> ConditionValue {
     if membership.location_refused.is_some() {
-        let message = "No group is in force: the location of this service user is not allowed in its namespace.";
+        let message = "No group is effective: the location of this service user is not allowed in its namespace.";
         return ConditionValue::is_false(types::GROUPS_RESOLVED, reasons::LOCATION_NOT_ALLOWED, message);
     }
     match unresolved(membership) {
         Some(message) => ConditionValue::is_false(types::GROUPS_RESOLVED, reasons::GROUPS_NOT_RESOLVED, message),
-        None => ConditionValue::is_true(types::GROUPS_RESOLVED, reasons::ALL_RESOLVED, "Every group is in force."),
+        None => ConditionValue::is_true(types::GROUPS_RESOLVED, reasons::GROUPS_RESOLVED, "All groups resolved."),
     }
 }
 

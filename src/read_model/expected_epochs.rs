@@ -47,9 +47,9 @@ impl Fingerprints {
         let of_application = before.filter(|(record, _)| same_application(record));
         let of_application =
             of_application.map(|(record, known)| (known.application.as_str(), record.epoch.application));
-        let told = user.status.as_ref().map(|status| (status.epoch, status.authority.as_deref()));
+        let told = user.status.as_ref().map(|status| (status.epoch, status.fingerprint.as_deref()));
         let (service_user, user_is_behind) = epoch(told.unwrap_or_default(), &self.service_user, of_user);
-        let told = application.status.as_ref().map(|status| (status.epoch, status.authority.as_deref()));
+        let told = application.status.as_ref().map(|status| (status.epoch, status.fingerprint.as_deref()));
         let (application, is_behind) = epoch(told.unwrap_or_default(), &self.application, of_application);
         (Epoch { service_user, application }, user_is_behind || is_behind)
     }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Entry, ReadModel};
-use crate::api::replica_state::{ENTRIES_MAX, EndpointStateSpec, LastUse};
+use crate::api::replica_state::{ENTRIES_MAX, LastUse, ReplicaStateSpec};
 use crate::util::error_chain::display_chain;
 
 /// How long a use is published, so that the controller has time to record it.
@@ -33,7 +33,7 @@ impl ReadModel {
 
     async fn write_uses(&self, uses: &[LastUse], now: Timestamp) -> kube::Result<()> {
         for (number, part) in uses.chunks(ENTRIES_MAX).enumerate() {
-            let spec = EndpointStateSpec { uses: part.to_vec(), ..self.states.empty_spec(now) };
+            let spec = ReplicaStateSpec { uses: part.to_vec(), ..self.states.empty_spec(now) };
             self.states.write(&number.to_string(), &spec).await?;
         }
         Ok(())

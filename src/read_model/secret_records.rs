@@ -16,7 +16,7 @@ use crate::api::client_secret::{Usage, Version, uid_bytes};
 use crate::api::conditions::reasons;
 use crate::cache::{Compressed, ObjectRef, StoredObject};
 use crate::crypto::install_key::HashCost;
-use crate::oauth::client::{ClientRecord, Denial, Grant, SecretRecord, SecretVersion, Uses};
+use crate::oauth::client::{ClientRecord, Denial, Grant, SecretRecord, SecretVersion, Usages};
 use crate::util::intern::Interner;
 
 /// The permissions of the client, before its secrets narrow them.
@@ -82,7 +82,7 @@ fn record(key: &ObjectRef, object: &ClientSecret, settings: &Settings, held: &Ap
         closed: rule.map(|rule| Box::new(Denial { rule, object: object_revision.clone() })),
         object: object_revision,
         uid,
-        uses: Uses {
+        usages: Usages {
             token: object.spec.is_for(Usage::Token),
             direct: object.spec.is_for(Usage::Direct),
             manage: object.spec.is_for(Usage::Manage),

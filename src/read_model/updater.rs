@@ -47,7 +47,7 @@ pub async fn feed(
             // Not earlier: a record compiled during the initial lists lacks the objects that are listed later.
             pending.clients.extend(cache.relations().claimants_of_client_id.keys().cloned());
         }
-        for state in pending.endpoints.iter().filter_map(|key| cache.endpoints.get(key)) {
+        for state in pending.endpoints.iter().filter_map(|key| cache.replica_states.get(key)) {
             read_model.shared.ledger.merge(&state.spec);
         }
         if is_listed {

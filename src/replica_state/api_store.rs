@@ -1,4 +1,4 @@
-//! Writes the EndpointStates of this replica: what it publishes to the other replicas and to the controller. Each
+//! Writes the ReplicaStates of this replica: what it publishes to the other replicas and to the controller. Each
 //! replica writes only its own objects, so writes do not conflict.
 
 use jiff::Timestamp;
@@ -9,9 +9,9 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::cas_object::StateStore;
-use crate::api::EndpointState;
+use crate::api::ReplicaState;
 use crate::api::names::{COMPONENT_LABEL, ENDPOINT_FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, REPLICA};
-use crate::api::replica_state::EndpointStateSpec;
+use crate::api::replica_state::ReplicaStateSpec;
 
 /// Where a replica reports.
 #[derive(Clone, Debug)]
@@ -35,8 +35,8 @@ impl ApiStore {
     }
 
     /// An empty state.
-    pub(crate) fn empty_spec(&self, now: Timestamp) -> EndpointStateSpec {
-        EndpointStateSpec { replica: self.reporting.replica.clone(), reported_at: now, ..EndpointStateSpec::default() }
+    pub(crate) fn empty_spec(&self, now: Timestamp) -> ReplicaStateSpec {
+        ReplicaStateSpec { replica: self.reporting.replica.clone(), reported_at: now, ..ReplicaStateSpec::default() }
     }
 
     /// Reports that this replica is live for the next `seconds`.
@@ -69,12 +69,12 @@ impl ApiStore {
     }
 
     /// Writes the object for `part`, whole, with any content.
-    pub(crate) async fn write(&self, part: &str, spec: &EndpointStateSpec) -> kube::Result<()> {
+    pub(crate) async fn write(&self, part: &str, spec: &ReplicaStateSpec) -> kube::Result<()> {
         let api = self.states();
         let name = object_name(&self.reporting.replica, part);
         let state = json!({
-            "apiVersion": EndpointState::api_version(&()),
-            "kind": EndpointState::kind(&()),
+            "apiVersion": ReplicaState::api_version(&()),
+            "kind": ReplicaState::kind(&()),
             "metadata": {"name": name},
             "spec": spec,
         });
@@ -82,19 +82,19 @@ impl ApiStore {
         api.patch(&name, &with, &Patch::Apply(&state)).await.map(drop)
     }
 
-    fn states(&self) -> Api<EndpointState> {
+    fn states(&self) -> Api<ReplicaState> {
         Api::namespaced(self.client.clone(), &self.reporting.namespace)
     }
 }
 
 impl StateStore for ApiStore {
-    async fn create(&self, part: &str, spec: &EndpointStateSpec) -> kube::Result<Option<String>> {
-        let state = EndpointState::new(&object_name(&self.reporting.replica, part), spec.clone());
+    async fn create(&self, part: &str, spec: &ReplicaStateSpec) -> kube::Result<Option<String>> {
+        let state = ReplicaState::new(&object_name(&self.reporting.replica, part), spec.clone());
         let with = PostParams { field_manager: Some(ENDPOINT_FIELD_MANAGER.to_owned()), ..PostParams::default() };
         conflict_to_none(self.states().create(&with, &state).await)
     }
 
-    async fn replace(&self, part: &str, revision: &str, spec: &EndpointStateSpec) -> kube::Result<Option<String>> {
+    async fn replace(&self, part: &str, revision: &str, spec: &ReplicaStateSpec) -> kube::Result<Option<String>> {
         let name = object_name(&self.reporting.replica, part);
         let state = json!({"metadata": {"resourceVersion": revision}, "spec": spec});
         let with = PatchParams { field_manager: Some(ENDPOINT_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
@@ -102,7 +102,7 @@ impl StateStore for ApiStore {
     }
 
     // A list of one: the operator needs the verb `get` for nothing else.
-    async fn find(&self, part: &str) -> kube::Result<Option<(String, EndpointStateSpec)>> {
+    async fn find(&self, part: &str) -> kube::Result<Option<(String, ReplicaStateSpec)>> {
         let name = object_name(&self.reporting.replica, part);
         let found = self.states().list(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
         Ok(found.items.into_iter().next().map(|state| (state.resource_version().unwrap_or_default(), state.spec)))
@@ -110,7 +110,7 @@ impl StateStore for ApiStore {
 }
 
 /// The revision of the written object; `None`: it already exists, has changed or is gone.
-fn conflict_to_none(written: kube::Result<EndpointState>) -> kube::Result<Option<String>> {
+fn conflict_to_none(written: kube::Result<ReplicaState>) -> kube::Result<Option<String>> {
     match written {
         Ok(state) => Ok(state.resource_version()),
         Err(kube::Error::Api(refusal)) if [404, 409].contains(&refusal.code) => Ok(None),

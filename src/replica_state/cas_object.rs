@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::api::replica_state::EndpointStateSpec;
+use crate::api::replica_state::ReplicaStateSpec;
 
 /// The timeout of a write. A client waits for it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,19 +19,18 @@ const ATTEMPTS: usize = 3;
 /// the write was decided on.
 pub(crate) trait StateStore: Send + Sync + 'static {
     /// Creates the object for `part` and returns its revision; `None`: the object already exists.
-    fn create(&self, part: &str, spec: &EndpointStateSpec)
-    -> impl Future<Output = kube::Result<Option<String>>> + Send;
+    fn create(&self, part: &str, spec: &ReplicaStateSpec) -> impl Future<Output = kube::Result<Option<String>>> + Send;
 
     /// Replaces the content of the object and returns its new revision; `None`: the object is no longer at `revision`.
     fn replace(
         &self,
         part: &str,
         revision: &str,
-        spec: &EndpointStateSpec,
+        spec: &ReplicaStateSpec,
     ) -> impl Future<Output = kube::Result<Option<String>>> + Send;
 
     /// The object, and its revision.
-    fn find(&self, part: &str) -> impl Future<Output = kube::Result<Option<(String, EndpointStateSpec)>>> + Send;
+    fn find(&self, part: &str) -> impl Future<Output = kube::Result<Option<(String, ReplicaStateSpec)>>> + Send;
 }
 
 /// Why the result of a write is uncertain.
@@ -63,7 +62,7 @@ impl CasObject {
     pub(crate) async fn write(
         &mut self,
         store: &impl StateStore,
-        say: impl FnMut(Option<EndpointStateSpec>) -> EndpointStateSpec,
+        say: impl FnMut(Option<ReplicaStateSpec>) -> ReplicaStateSpec,
     ) -> Result<(), WriteError> {
         tokio::time::timeout(WRITE_TIMEOUT, self.write_onto(store, say)).await?
     }
@@ -71,7 +70,7 @@ impl CasObject {
     async fn write_onto(
         &mut self,
         store: &impl StateStore,
-        mut say: impl FnMut(Option<EndpointStateSpec>) -> EndpointStateSpec,
+        mut say: impl FnMut(Option<ReplicaStateSpec>) -> ReplicaStateSpec,
     ) -> Result<(), WriteError> {
         let mut found = None;
         for _ in 0..ATTEMPTS {
@@ -113,12 +112,12 @@ pub(crate) mod tests {
     struct Sent {
         part: String,
         revision: Option<String>,
-        spec: EndpointStateSpec,
+        spec: ReplicaStateSpec,
     }
 
     #[derive(Default)]
     struct Inside {
-        objects: BTreeMap<String, (u64, EndpointStateSpec)>,
+        objects: BTreeMap<String, (u64, ReplicaStateSpec)>,
         fate: Fate,
         delayed: Vec<Sent>,
         taken: Vec<Sent>,
@@ -154,7 +153,7 @@ pub(crate) mod tests {
             }
         }
 
-        pub(in crate::replica_state) fn said(&self) -> BTreeMap<String, EndpointStateSpec> {
+        pub(in crate::replica_state) fn said(&self) -> BTreeMap<String, ReplicaStateSpec> {
             self.0.lock().unwrap().objects.iter().map(|(part, (_, spec))| (part.clone(), spec.clone())).collect()
         }
 
@@ -167,7 +166,7 @@ pub(crate) mod tests {
             &self,
             part: &str,
             revision: Option<&str>,
-            spec: &EndpointStateSpec,
+            spec: &ReplicaStateSpec,
         ) -> kube::Result<Option<String>> {
             let sent = Sent { part: part.to_owned(), revision: revision.map(str::to_owned), spec: spec.clone() };
             let fate = self.0.lock().unwrap().fate;
@@ -183,22 +182,22 @@ pub(crate) mod tests {
     }
 
     impl StateStore for Memory {
-        async fn create(&self, part: &str, spec: &EndpointStateSpec) -> kube::Result<Option<String>> {
+        async fn create(&self, part: &str, spec: &ReplicaStateSpec) -> kube::Result<Option<String>> {
             self.send(part, None, spec).await
         }
 
-        async fn replace(&self, part: &str, at: &str, spec: &EndpointStateSpec) -> kube::Result<Option<String>> {
+        async fn replace(&self, part: &str, at: &str, spec: &ReplicaStateSpec) -> kube::Result<Option<String>> {
             self.send(part, Some(at), spec).await
         }
 
-        async fn find(&self, part: &str) -> kube::Result<Option<(String, EndpointStateSpec)>> {
+        async fn find(&self, part: &str) -> kube::Result<Option<(String, ReplicaStateSpec)>> {
             let inside = self.0.lock().unwrap();
             Ok(inside.objects.get(part).map(|(revision, spec)| (revision.to_string(), spec.clone())))
         }
     }
 
-    fn by(replica: &str) -> EndpointStateSpec {
-        EndpointStateSpec { replica: replica.to_owned(), ..EndpointStateSpec::default() }
+    fn by(replica: &str) -> ReplicaStateSpec {
+        ReplicaStateSpec { replica: replica.to_owned(), ..ReplicaStateSpec::default() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -226,7 +225,7 @@ pub(crate) mod tests {
         store.arrive();
         store.next(Fate::Taken);
         let mut seen = Vec::new();
-        let say = |found: Option<EndpointStateSpec>| {
+        let say = |found: Option<ReplicaStateSpec>| {
             seen.push(found.map(|found| found.replica));
             by("newer")
         };

@@ -1,4 +1,4 @@
-//! Reports that this replica is live, in a Lease that it renews, and its applied revisions, in an EndpointState that it
+//! Reports that this replica is live, in a Lease that it renews, and its applied revisions, in an ReplicaState that it
 //! writes when they advance. From both the controller computes when every live replica serves a change.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api_store::ApiStore;
 use super::applied_revisions::RevisionTracker;
-use crate::api::replica_state::{AppliedRevisions, EndpointStateSpec};
+use crate::api::replica_state::{AppliedRevisions, ReplicaStateSpec};
 use crate::clock::Clock;
 use crate::util::error_chain::display_chain;
 
@@ -55,7 +55,7 @@ async fn publish_revisions(store: &ApiStore, revisions: &RevisionTracker, clock:
 }
 
 async fn publish(store: &ApiStore, clock: &impl Clock, serves: AppliedRevisions) -> bool {
-    let spec = EndpointStateSpec { serves: Some(serves), ..store.empty_spec(clock.now()) };
+    let spec = ReplicaStateSpec { serves: Some(serves), ..store.empty_spec(clock.now()) };
     match in_time(Box::pin(store.write("serves", &spec))).await {
         Ok(()) => true,
         Err(error) => {

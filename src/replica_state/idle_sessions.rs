@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::cas_object::{CasObject, StateStore};
 use super::token_state::TokenState;
-use crate::api::replica_state::{EndpointStateSpec, SessionUse};
+use crate::api::replica_state::{ReplicaStateSpec, SessionUse};
 use crate::util::error_chain::display_chain;
 
 /// Sessions in one object: 60 KiB.
@@ -22,7 +22,7 @@ const WRITES: usize = 16;
 pub(crate) struct IdleSessions<S> {
     store: S,
     /// The fields that all objects share.
-    empty_spec: EndpointStateSpec,
+    empty_spec: ReplicaStateSpec,
     process_id: String,
     objects: Mutex<Vec<Object>>,
 }
@@ -35,7 +35,7 @@ struct Object {
 
 impl<S: StateStore> IdleSessions<S> {
     /// `incarnation` is part of the names of this process's objects.
-    pub(crate) fn new(store: S, blank: EndpointStateSpec, incarnation: String) -> Self {
+    pub(crate) fn new(store: S, blank: ReplicaStateSpec, incarnation: String) -> Self {
         Self { store, empty_spec: blank, process_id: incarnation, objects: Mutex::default() }
     }
 
@@ -45,7 +45,7 @@ impl<S: StateStore> IdleSessions<S> {
         let due = self.due(&mut objects, ledger, now.as_second());
         for (number, sessions) in sessions_in(&due, ledger, now.as_second()) {
             let Some(object) = objects.get_mut(number) else { continue };
-            let spec = EndpointStateSpec { sessions, reported_at: now, ..self.empty_spec.clone() };
+            let spec = ReplicaStateSpec { sessions, reported_at: now, ..self.empty_spec.clone() };
             if let Err(error) = object.document.write(&self.store, |_| spec.clone()).await {
                 tracing::warn!(error = display_chain(&error), "could not report the use of tokens, trying again");
                 return;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn process(store: &Memory) -> (IdleSessions<Memory>, TokenState) {
-        (IdleSessions::new(store.clone(), EndpointStateSpec::default(), "1".to_owned()), TokenState::default())
+        (IdleSessions::new(store.clone(), ReplicaStateSpec::default(), "1".to_owned()), TokenState::default())
     }
 
     /// The namespace of a session.

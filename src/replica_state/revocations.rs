@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::cas_object::{CasObject, StateStore};
 use super::group_commit::{CommitResult, Entry, GroupCommit};
 use super::token_state::TokenState;
-use crate::api::replica_state::{EndpointStateSpec, Revoked};
+use crate::api::replica_state::{ReplicaStateSpec, Revoked};
 use crate::oauth::client::RecordError;
 use crate::util::error_chain::display_chain;
 use crate::util::fair_share::{FairShare, QUARTER};
@@ -33,7 +33,7 @@ pub(crate) struct Revocations<S> {
     store: S,
     ledger: Arc<TokenState>,
     /// The fields that all objects share.
-    empty_spec: EndpointStateSpec,
+    empty_spec: ReplicaStateSpec,
     process_id: String,
     batch: GroupCommit<RevokedToken>,
     of_clients: Lock<Buckets<Arc<str>>>,
@@ -55,7 +55,7 @@ struct Object {
 
 impl<S: StateStore> Revocations<S> {
     /// `incarnation` is part of the names of this process's objects.
-    pub(crate) fn new(store: S, ledger: Arc<TokenState>, blank: EndpointStateSpec, incarnation: String) -> Self {
+    pub(crate) fn new(store: S, ledger: Arc<TokenState>, blank: ReplicaStateSpec, incarnation: String) -> Self {
         let of_clients = Lock::new(Buckets::new(WRITES_PER_CLIENT));
         Self {
             store,
@@ -140,14 +140,14 @@ impl<S: StateStore> Revocations<S> {
     async fn add(&self, object: &mut Object, part: &HashMap<String, Entry<RevokedToken>>, now: Timestamp) -> bool {
         let Object { document, told } = object;
         let added = || part.iter().map(|(jti, entry)| (jti.clone(), entry.value.clone()));
-        let say = |found: Option<EndpointStateSpec>| {
+        let say = |found: Option<ReplicaStateSpec>| {
             // The effects of an abandoned write are valid: a replica that reads them treats those tokens as revoked.
             for Revoked { id, until } in found.into_iter().flat_map(|found| found.revoked) {
                 told.entry(id).or_insert(RevokedToken { until, namespace: Arc::default() });
             }
             let all: BTreeMap<_, _> = told.clone().into_iter().chain(added()).collect();
             let revoked = all.into_iter().map(|(id, token)| Revoked { id, until: token.until }).collect();
-            EndpointStateSpec { revoked, reported_at: now, ..self.empty_spec.clone() }
+            ReplicaStateSpec { revoked, reported_at: now, ..self.empty_spec.clone() }
         };
         match document.write(&self.store, say).await {
             Ok(()) => {

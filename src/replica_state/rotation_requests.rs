@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::cas_object::{CasObject, StateStore};
 use super::group_commit::{CommitResult, Entry, GroupCommit};
-use crate::api::replica_state::{ENTRIES_MAX, EndpointStateSpec, LastUse};
+use crate::api::replica_state::{ENTRIES_MAX, LastUse, ReplicaStateSpec};
 use crate::oauth::client::{ObjectRevision, RecordError};
 use crate::util::error_chain::display_chain;
 use crate::util::fair_share::{FairShare, QUARTER};
@@ -31,7 +31,7 @@ const WRITES_PER_CLIENT: Rate = Rate { burst: 20, every: Duration::from_mins(1) 
 pub(crate) struct RotationRequests<S> {
     store: S,
     /// The other fields of the object.
-    empty_spec: EndpointStateSpec,
+    empty_spec: ReplicaStateSpec,
     batch: GroupCommit<LastUse>,
     /// Locked for a whole write, so that no write undoes another.
     document: Mutex<CasObject>,
@@ -46,7 +46,7 @@ struct WrittenRequest {
 
 impl<S: StateStore> RotationRequests<S> {
     /// `incarnation` is part of the names of this process's object.
-    pub(crate) fn new(store: S, blank: EndpointStateSpec, incarnation: &str) -> Self {
+    pub(crate) fn new(store: S, blank: ReplicaStateSpec, incarnation: &str) -> Self {
         let document = Mutex::new(CasObject::new(format!("{incarnation}-requests")));
         let written = WrittenRequest { recent: HashMap::new(), of_clients: Buckets::new(WRITES_PER_CLIENT) };
         Self { store, empty_spec: blank, batch: GroupCommit::default(), document, written: Lock::new(written) }
@@ -94,7 +94,7 @@ impl<S: StateStore> RotationRequests<S> {
         }
         let mut rotations: Vec<LastUse> = recent.values().cloned().collect();
         rotations.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
-        let spec = EndpointStateSpec { rotations, reported_at: now, ..self.empty_spec.clone() };
+        let spec = ReplicaStateSpec { rotations, reported_at: now, ..self.empty_spec.clone() };
         let outcome = match document.write(&self.store, |_| spec.clone()).await {
             Ok(()) => {
                 self.written().recent = recent;

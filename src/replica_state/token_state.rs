@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::api::replica_state::EndpointStateSpec;
+use crate::api::replica_state::ReplicaStateSpec;
 use crate::util::fair_share::{FairShare, QUARTER};
 
 /// Maximum number of tokens whose use is recorded; namespaces share this number. Further tokens expire as if they were
@@ -158,7 +158,7 @@ impl TokenState {
     }
 
     /// Merges the state that a replica published. Nothing is removed, so the order of these calls does not matter.
-    pub(crate) fn merge(&self, state: &EndpointStateSpec) {
+    pub(crate) fn merge(&self, state: &ReplicaStateSpec) {
         let revoked = self.revoked.pin();
         for token in &state.revoked {
             revoked.insert(token.id.as_str().into(), token.until.as_second());
@@ -212,8 +212,8 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn told(second: i64) -> EndpointStateSpec {
-        EndpointStateSpec {
+    fn told(second: i64) -> ReplicaStateSpec {
+        ReplicaStateSpec {
             revoked: vec![Revoked { id: "revoked".into(), until: at(second) }],
             sessions: vec![Told {
                 id: "used".into(),
@@ -221,7 +221,7 @@ mod tests {
                 at: at(second),
                 until: at(second + 60),
             }],
-            ..EndpointStateSpec::default()
+            ..ReplicaStateSpec::default()
         }
     }
 
@@ -269,9 +269,9 @@ mod tests {
         ledger.each_session(|_, session| session.told(103));
         used(103, 105);
         assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(105), vec![]));
-        ledger.merge(&EndpointStateSpec {
+        ledger.merge(&ReplicaStateSpec {
             sessions: vec![Told { id: "jti".into(), namespace: "billing".into(), at: at(104), until: at(224) }],
-            ..EndpointStateSpec::default()
+            ..ReplicaStateSpec::default()
         });
         used(103, 106);
         assert_eq!(news(&ledger), Vec::<i64>::new(), "the others heard of 104 from another replica");
@@ -300,9 +300,9 @@ mod tests {
         let ledger = TokenState::default();
         let session =
             |number| Told { id: format!("told-{number}"), namespace: "greedy".into(), at: at(100), until: at(1_100) };
-        let told = |numbers: std::ops::Range<usize>| EndpointStateSpec {
+        let told = |numbers: std::ops::Range<usize>| ReplicaStateSpec {
             sessions: numbers.map(session).collect(),
-            ..EndpointStateSpec::default()
+            ..ReplicaStateSpec::default()
         };
         let begin = |namespace: &str| ledger.used(namespace, &namespace.into(), 0, 100, 1_000, i64::MAX);
         ledger.merge(&told(0..SESSIONS_MAX / 5));

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    TestNamespace, access_group, application, client_secret, condition, ensure, eventually, service_user,
-};
+use crate::harness::{TestNamespace, access_group, application, client_secret, service_user};
 
 const BILLING: &str = "https://billing.example.com";
 const LEDGER: &str = "https://ledger.example.com";
@@ -111,7 +109,8 @@ async fn a_restriction_to_what_is_not_held_is_reported() {
     tenant
         .apply(&application("sync", "sync", json!({"restrictTo": {"scopes": ["invoices:read", "invoices:shred"]}})))
         .await;
-    let condition = tenant.wait_condition("Application", "sync", "Narrowed", "True", "NotHeld").await;
+    let condition =
+        tenant.wait_condition("Application", "sync", "RestrictionsResolved", "False", "PermissionNotGranted").await;
     assert!(condition["message"].as_str().unwrap().contains("invoices:shred"), "{condition}");
     let status = tenant.get("Application", "sync").await["status"].clone();
     assert_eq!(status["permissions"], json!([{"audience": BILLING, "scopes": ["invoices:read"]}]));
@@ -136,16 +135,13 @@ async fn what_a_secret_names_and_its_application_does_not_hold_is_told_and_follo
     tenant.create_defaults().await;
     let restriction = json!({"restrictTo": {"scopes": ["invoices:read", "invoices:write"]}});
     tenant.apply(&client_secret("blue", "sync", restriction)).await;
-    let told = tenant.wait_condition("ClientSecret", "blue", "Narrowed", "True", "NotHeld").await;
+    let told =
+        tenant.wait_condition("ClientSecret", "blue", "RestrictionsResolved", "False", "PermissionNotGranted").await;
     assert!(told["message"].as_str().unwrap().contains("scopes: invoices:write"), "{told}");
     tenant.ready("ClientSecret", "blue").await;
     let more = json!([{"audience": "https://billing.example.com", "scopes": ["invoices:read", "invoices:write"]}]);
     tenant.apply(&access_group(&tenant.unique_name("readers"), json!({"permissions": more}))).await;
-    eventually("all of it is held", async || {
-        let now = tenant.get("ClientSecret", "blue").await;
-        ensure(condition(&now, "Narrowed").is_none(), &now["status"])
-    })
-    .await;
+    tenant.wait_condition("ClientSecret", "blue", "RestrictionsResolved", "True", "RestrictionsResolved").await;
     let before = tenant.writes().await;
     assert_eq!(tenant.writes().await, before, "settled");
 }

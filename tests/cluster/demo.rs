@@ -15,14 +15,14 @@ fn the_demo_on_a_cluster_of_somebody_else_removes_nothing_that_it_did_not_make()
     assert!(begun.contains("Removing everything from the cluster again"), "{begun}");
     controlplane.run("kubectl", &["get", "namespace", "reporting"]);
 
-    let definition = checkout().join("crds/endpointstates.yaml");
+    let definition = checkout().join("crds/replicastates.yaml");
     for (makes, name) in [
         // What it is refused for now.
         (&["version"][..], "namespace/reporting"),
         (&["create", "namespace", "billing"], "namespace/billing"),
         (
             &["apply", "--filename", definition.to_str().unwrap()],
-            "customresourcedefinition.apiextensions.k8s.io/endpointstates.postern.dev",
+            "customresourcedefinition.apiextensions.k8s.io/replicastates.postern.dev",
         ),
     ] {
         controlplane.run("kubectl", makes);

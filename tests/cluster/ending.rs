@@ -142,14 +142,14 @@ async fn what_ends_soon_is_told_by_condition_event_and_metric_unless_it_is_repla
     versions[0]["createdAt"] = json!((issued - jiff::SignedDuration::from_hours(20 * 24)).to_string());
     let aged = json!({"status": {"versions": versions}});
     tenant.kubernetes.merge_status("ClientSecret", &tenant.namespace, "soon", aged).await.unwrap();
-    let told = tenant.wait_condition("ClientSecret", "soon", "Expiring", "True", "EndsSoon").await;
+    let told = tenant.wait_condition("ClientSecret", "soon", "Expiring", "True", "ExpiresSoon").await;
     assert!(told["message"].as_str().unwrap().contains("in less than 30 days"), "{told}");
-    tenant.wait_condition("ClientSecret", "later", "Expiring", "False", "NotSoon").await;
-    tenant.wait_condition("ClientSecret", "rotated", "Expiring", "False", "NotSoon").await;
-    tenant.wait_condition("ClientSecret", "short", "Expiring", "False", "NotSoon").await;
+    tenant.wait_condition("ClientSecret", "later", "Expiring", "False", "NotExpiring").await;
+    tenant.wait_condition("ClientSecret", "rotated", "Expiring", "False", "NotExpiring").await;
+    tenant.wait_condition("ClientSecret", "short", "Expiring", "False", "NotExpiring").await;
     eventually("an event tells of it, once", async || {
         let events = tenant.list("Event", &tenant.namespace).await;
-        let told: Vec<_> = events.iter().filter(|event| event["reason"] == "EndsSoon").collect();
+        let told: Vec<_> = events.iter().filter(|event| event["reason"] == "ExpiresSoon").collect();
         ensure(told.len() == 1 && told[0]["regarding"]["name"] == "soon", format_args!("{events:#?}"))
     })
     .await;

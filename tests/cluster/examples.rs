@@ -48,7 +48,7 @@ async fn what_the_notes_of_the_chart_say_works() {
         let (_, rest) = notes.split_once(begin).unwrap_or_else(|| panic!("no {begin} in\n{notes}"));
         rest.split_once(end).unwrap_or_else(|| panic!("no {end} in\n{notes}")).0.to_owned()
     };
-    let offers = between("2. Ask it what it offers:\n", "\n\n");
+    let offers = between("2. Check the discovery document:\n", "\n\n");
     assert!(offers.trim_start().starts_with("kubectl get --raw"), "{offers}");
     let folder = tempfile::tempdir().unwrap();
     let ca = between("Clients need the CA:\n", "3. Make");

@@ -136,8 +136,7 @@ async fn an_old_token_is_explained_by_what_has_changed_since() {
     let token = issued(&tenant, &credential).await;
     let text = from_stdin(&tenant, &token);
     assert!(
-        text.contains("Nothing that can be seen here speaks against it")
-            && text.contains("Got with      ClientSecret blue"),
+        text.contains("No reason to reject this token was found") && text.contains("Issued for    ClientSecret blue"),
         "{text}"
     );
     assert!(text.contains("(the signature is not checked here)") && text.contains("yes   billing.reader ("), "{text}");
@@ -327,7 +326,7 @@ async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_gro
     let text = String::from_utf8(answer.stdout).unwrap();
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     for said in [
-        "in force, says the status of the service user: billing.reader (Operational) at /emea/billing",
+        "active (from the status of the service user): billing.reader (Operational) at /emea/billing",
         "Permissions of the Application, as status says",
         "You may not read AccessGroups",
         "You may not list Applications in all namespaces",
@@ -350,7 +349,7 @@ async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_gro
     let answer = postern(&viewer.kubeconfig(), &["token", "-"], &token);
     let problem = String::from_utf8(answer.stderr).unwrap();
     assert_eq!(answer.status.code(), Some(1), "{problem}");
-    assert!(problem.contains("as far as you may look"), "{problem}");
+    assert!(problem.contains("or you may not see it"), "{problem}");
 }
 
 /// A token of the first replica.

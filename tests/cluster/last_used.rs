@@ -25,7 +25,7 @@ async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_
     for replica in &cluster.replicas {
         let name = format!("endpoint-{}-0", replica.name);
         eventually("each replica tells its own", async || {
-            let state = tenant.kubernetes.find("EndpointState", OPERATOR_NAMESPACE, &name).await.unwrap_or_default();
+            let state = tenant.kubernetes.find("ReplicaState", OPERATOR_NAMESPACE, &name).await.unwrap_or_default();
             ensure(state["spec"]["uses"][0]["name"] == "blue", &state)
         })
         .await;
@@ -38,7 +38,7 @@ async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_
 
     // Idle: nothing is written, neither about the secret nor by the replicas.
     let versions = async || {
-        let states = tenant.kubernetes.list("EndpointState", OPERATOR_NAMESPACE).await;
+        let states = tenant.kubernetes.list("ReplicaState", OPERATOR_NAMESPACE).await;
         states.iter().map(|state| state["metadata"]["resourceVersion"].clone()).collect::<Vec<_>>()
     };
     let writes = tenant.writes().await;
@@ -84,7 +84,7 @@ async fn an_old_value_that_nobody_uses_any_more_is_retired_before_its_overlap_en
     tenant.ready("ClientSecret", "blue").await;
     let old = tenant.delivered("blue").await;
     tenant.apply(&client_secret("blue", "sync", rotation("b"))).await;
-    tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "Quiet").await;
+    tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "WaitingForIdle").await;
     tenant.accepted(&old).await;
     // In use by one of the replicas: it lives on, well beyond the quiet period and the time of a report.
     for _ in 0..20 {

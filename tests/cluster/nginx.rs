@@ -71,7 +71,7 @@ async fn a_secret_passes_only_if_it_is_for_apis_and_a_token_until_its_client_is_
     let scene = Scene::set("nginx-uses").await;
     let tenant = &scene.tenant;
     for (name, uses) in [("direct", json!(["Direct"])), ("token", json!(["Token"]))] {
-        tenant.apply(&client_secret(name, "sync", json!({"uses": uses}))).await;
+        tenant.apply(&client_secret(name, "sync", json!({"usages": uses}))).await;
         tenant.ready("ClientSecret", name).await;
     }
     let (direct, for_tokens) = (tenant.delivered("direct").await, tenant.delivered("token").await);

@@ -136,7 +136,7 @@ fn is_of_a_restart(write: &Entry) -> bool {
         // Who leads, and who is there.
         "leases" => true,
         // The state of each replica.
-        "endpointstates" => name.ends_with("-serves"),
+        "replicastates" => name.ends_with("-serves"),
         // What `Tenant::settled` has it do, to see that it is.
         _ => resource == "serviceusers/status" && name.starts_with("marker-"),
     }

@@ -176,7 +176,7 @@ async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_i
     let tenant = TestNamespace::on(cluster.clone(), "untold", json!({})).await;
     tenant.create_defaults().await;
     tenant.settled().await;
-    proxy.lose(Some("/endpointstates"));
+    proxy.lose(Some("/replicastates"));
     tenant.apply(&service_user("sync", &[])).await;
     tenant.wait_condition("Application", "sync", "Propagated", "False", "Propagating").await;
     let log = &cluster.replicas[1].log;
@@ -195,7 +195,7 @@ async fn what_replicas_told_is_removed_when_it_matters_no_more_and_not_before() 
     let state = |replica: &str, more: Value| {
         let mut spec = json!({"replica": replica, "reportedAt": "2026-01-01T00:00:00Z"});
         spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
-        object("EndpointState", &format!("endpoint-{replica}"), spec)
+        object("ReplicaState", &format!("endpoint-{replica}"), spec)
     };
     let serves = || {
         let kinds = ["accessGroups", "serviceUsers", "applications", "clientSecrets", "namespaces"];
@@ -222,7 +222,7 @@ async fn what_replicas_told_is_removed_when_it_matters_no_more_and_not_before() 
     }
     cluster.start().await;
     let there = async |replica: &str| {
-        kubernetes.find("EndpointState", OPERATOR_NAMESPACE, &format!("endpoint-{replica}")).await.is_some()
+        kubernetes.find("ReplicaState", OPERATOR_NAMESPACE, &format!("endpoint-{replica}")).await.is_some()
     };
     for replica in ["departed", "revoked"] {
         eventually(format_args!("{replica} is forgotten"), async || ensure(!there(replica).await, "it is not")).await;

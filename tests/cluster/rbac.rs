@@ -30,7 +30,7 @@ async fn the_roles_of_the_chart_grant_each_process_exactly_the_verbs_that_it_use
     tenant.apply(&client_secret("astray", "nowhere", json!({}))).await;
     tenant.wait_not_ready("ClientSecret", "astray", "ApplicationNotFound").await;
     let ca = tenant.kubernetes.get("ConfigMap", OPERATOR_NAMESPACE, "postern-ca").await;
-    let departed = object("EndpointState", "departed", json!({"replica": "x", "reportedAt": "2020-01-01T00:00:00Z"}));
+    let departed = object("ReplicaState", "departed", json!({"replica": "x", "reportedAt": "2020-01-01T00:00:00Z"}));
     tenant.kubernetes.create(OPERATOR_NAMESPACE, &departed).await.unwrap();
     let mut lease =
         object("Lease", "departed", json!({"holderIdentity": "x", "renewTime": "2020-01-01T00:00:00.000000Z"}));
@@ -40,7 +40,7 @@ async fn the_roles_of_the_chart_grant_each_process_exactly_the_verbs_that_it_use
 
     // Server-side apply of what is not there yet: allowed as `create`, logged as `patch`.
     for (part, applies) in [
-        (Part::Serve, &[["postern.dev", "endpointstates", "create"], ["coordination.k8s.io", "leases", "create"]][..]),
+        (Part::Serve, &[["postern.dev", "replicastates", "create"], ["coordination.k8s.io", "leases", "create"]][..]),
         (Part::Control, &[]),
     ] {
         let granted = granted(&tenant, part).await;

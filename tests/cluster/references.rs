@@ -140,13 +140,13 @@ async fn a_client_that_holds_nothing_says_so_and_why() {
             .await;
         }
     };
-    let by_user = "ServiceUser sync holds none: its condition Permitted says why";
-    let by_application = "Application sync holds none: its condition Permitted says why";
+    let by_user = "ServiceUser sync has none: see its condition Permitted";
+    let by_application = "Application sync has none: see its condition Permitted";
     permitted([&format!("AccessGroup {group} does not exist"), by_user, by_application]).await;
     for (kind, name) in kinds {
         let ready = tenant.get(kind, name).await;
         let ready = condition(&ready, "Ready").unwrap();
-        let hint = ready["message"].as_str().unwrap().contains("It holds no permission");
+        let hint = ready["message"].as_str().unwrap().contains("It has no permission");
         assert!(hint || ready["reason"] == "GroupsNotResolved", "{ready}");
     }
     tenant.answers_everywhere(&credential, &[], "400 invalid_scope").await;
@@ -158,9 +158,9 @@ async fn a_client_that_holds_nothing_says_so_and_why() {
     // A typing mistake.
     let mistaken = json!({"restrictTo": {"scopes": ["invoice:read"]}});
     tenant.apply(&client_secret("blue", "sync", mistaken.clone())).await;
-    permitted(["", "", "spec.restrictTo leaves nothing of what Application sync holds"]).await;
+    permitted(["", "", "spec.restrictTo leaves none of the permissions of Application sync"]).await;
     tenant.apply(&application("sync", "sync", mistaken)).await;
-    permitted(["", "spec.restrictTo leaves nothing of what ServiceUser sync holds", by_application]).await;
+    permitted(["", "spec.restrictTo leaves none of the permissions of ServiceUser sync", by_application]).await;
     tenant.apply(&application("sync", "sync", json!({}))).await;
     tenant.apply(&client_secret("blue", "sync", json!({}))).await;
     permitted(["", "", ""]).await;

@@ -199,7 +199,7 @@ async fn a_third_value_waits_until_the_first_has_had_its_overlap() {
     eventually("it says that a rotation waits", async || {
         let told = tenant.wait_condition("ClientSecret", "blue", "Rotating", "True", "Overlap").await;
         let requested = tenant.get("ClientSecret", "blue").await["status"]["rotation"]["requested"].is_string();
-        ensure(told["message"].as_str().unwrap().contains("Another rotation is wanted") && requested, &told)
+        ensure(told["message"].as_str().unwrap().contains("Another rotation is requested") && requested, &told)
     })
     .await;
     tenant.settled().await;

@@ -65,7 +65,7 @@ async fn use_until_told(tenant: &TestNamespace, credential: &Credential, token: 
 /// In a separate object, and without anything from which a token could be made.
 async fn the_revocation_is_kept(tenant: &TestNamespace) {
     assert_eq!(revoked(tenant).await.1.len(), 1);
-    let states = tenant.list("EndpointState", OPERATOR_NAMESPACE).await;
+    let states = tenant.list("ReplicaState", OPERATOR_NAMESPACE).await;
     assert!(!json!(states).to_string().contains("pat_"));
 }
 
@@ -110,10 +110,10 @@ async fn a_revocation_is_added_to_what_is_there_whoever_wrote_or_deleted_it() {
     late["id"] = json!("late");
     revoked.push(late);
     let left = json!({"spec": {"revoked": revoked}});
-    tenant.merge("EndpointState", OPERATOR_NAMESPACE, &name, left).await.unwrap();
+    tenant.merge("ReplicaState", OPERATOR_NAMESPACE, &name, left).await.unwrap();
     for (number, is_gone) in [(3, false), (4, true)] {
         if is_gone {
-            tenant.delete("EndpointState", OPERATOR_NAMESPACE, &name).await;
+            tenant.delete("ReplicaState", OPERATOR_NAMESPACE, &name).await;
         }
         revoke(&tenant, &credential, &tenant.token(&credential, 0).await).await;
         let now = self::revoked(&tenant).await.1;
@@ -123,7 +123,7 @@ async fn a_revocation_is_added_to_what_is_there_whoever_wrote_or_deleted_it() {
 
 /// The one object with revocations, and what it says.
 async fn revoked(tenant: &TestNamespace) -> (String, Vec<Value>) {
-    let states = tenant.list("EndpointState", OPERATOR_NAMESPACE).await;
+    let states = tenant.list("ReplicaState", OPERATOR_NAMESPACE).await;
     let mut told = states.iter().filter(|state| !state["spec"]["revoked"].is_null());
     let (Some(state), None) = (told.next(), told.next()) else { panic!("{states:#?}") };
     (state["metadata"]["name"].as_str().unwrap().to_owned(), state["spec"]["revoked"].as_array().unwrap().clone())

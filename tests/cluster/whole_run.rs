@@ -54,7 +54,7 @@ async fn everything_that_can_be_read(tenant: &TestNamespace) -> Vec<Place> {
     for log in tenant.cluster.logs() {
         texts.push((log.display().to_string(), std::fs::read_to_string(log).unwrap()));
     }
-    for kind in ["Event", "AccessGroup", "ServiceUser", "Application", "ClientSecret", "EndpointState", "ConfigMap"] {
+    for kind in ["Event", "AccessGroup", "ServiceUser", "Application", "ClientSecret", "ReplicaState", "ConfigMap"] {
         let objects: Vec<String> = tenant.list(kind, "").await.iter().map(Value::to_string).collect();
         texts.push((format!("some {kind}"), objects.join("\n")));
     }

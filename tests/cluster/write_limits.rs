@@ -15,7 +15,7 @@ const OTHERS: usize = 45;
 /// What replicas wrote to their objects of this kind so far.
 fn writes(tenant: &TestNamespace, kind: &str) -> usize {
     let all = tenant.cluster.audit.writes();
-    all.iter().filter(|entry| entry.resource == "endpointstates" && entry.name.contains(kind)).count()
+    all.iter().filter(|entry| entry.resource == "replicastates" && entry.name.contains(kind)).count()
 }
 
 /// The answers to requests for rotation, and how many writes they cost.

@@ -22,8 +22,8 @@ async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
     let line = audit(&world.token("scope=invoices:list").await);
     assert_eq!(object(&line), "ClientSecret billing/invoice-sync-0", "the application holds it");
     for (parameters, rule) in [
-        ("scope=invoices:write", "ScopeNotHeld"),
-        ("audience=https://ledger.example.com", "AudienceNotHeld"),
+        ("scope=invoices:write", "ScopeNotGranted"),
+        ("audience=https://ledger.example.com", "AudienceNotGranted"),
         ("resource=https://billing.example.com&resource=https://ledger.example.com", "SeveralAudiences"),
     ] {
         let line = audit(&world.token(parameters).await);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use postern::oauth::client::{Availability, CatchUpError, Lookup, Uses};
+use postern::oauth::client::{Availability, CatchUpError, Lookup, Usages};
 use serde_json::Value;
 
 use crate::captured_logs;
@@ -137,11 +137,11 @@ async fn u1_who_holds_too_little_is_told_what_is_required() {
         assert_eq!(reply.error(), (403, "insufficient_scope".to_owned()));
         let challenge = r#"Bearer realm="postern", error="insufficient_scope", scope="invoices:read admin""#;
         assert_eq!(challenges(&reply), [challenge]);
-        assert_eq!(rule(), "ScopeNotHeld");
+        assert_eq!(rule(), "ScopeNotGranted");
         let reply = ask(&world, &format!("/auth?audience={LEDGER}"), &authorization).await;
         assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="insufficient_scope""#]);
         assert!(!reply.text().contains("ledger"), "input is not echoed");
-        assert_eq!((rule().as_str(), who(&reply)), ("AudienceNotHeld", [None; 4]));
+        assert_eq!((rule().as_str(), who(&reply)), ("AudienceNotGranted", [None; 4]));
     }
 }
 
@@ -224,7 +224,7 @@ async fn a_secret_that_is_not_known_yet_may_pass_after_catching_up() {
 #[tokio::test]
 async fn q2_the_proxy_passes_on_where_a_request_came_from() {
     let world = behind_proxies().await;
-    world.clients.put(with_secret(&world, Uses::ALL, Some(&["192.0.2.0/24"])));
+    world.clients.put(with_secret(&world, Usages::ALL, Some(&["192.0.2.0/24"])));
     let authorization = world.credential.basic();
     for (source, status) in [("192.0.2.1", 200), ("192.0.2.1, 198.51.100.1", 401), ("nonsense", 401)] {
         let headers = [("authorization", authorization.as_str()), ("x-forwarded-for", source)];

@@ -60,7 +60,7 @@ async fn q4_a_refusal_names_rule_object_and_revision() {
     assert_eq!(line["client_id"], "suspended");
 
     let line = audit(&world.token("scope=x").await);
-    assert_eq!((line["outcome"].as_str(), line["rule"].as_str()), (Some("invalid_scope"), Some("ScopeNotHeld")));
+    assert_eq!((line["outcome"].as_str(), line["rule"].as_str()), (Some("invalid_scope"), Some("ScopeNotGranted")));
     assert_eq!((line["scope"].as_str(), line["secret"].as_str()), (Some("x"), Some("billing/invoice-sync-0")));
 
     let reply = world.send("POST", "/oauth2/token?scope=x", &[FORM], GRANT).await;

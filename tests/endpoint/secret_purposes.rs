@@ -1,18 +1,18 @@
 //! The purposes and the source networks of a secret: both are checked after its value.
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client::{ClientRecord, Lookup, SecretVersion, Uses};
+use postern::oauth::client::{ClientRecord, Lookup, SecretVersion, Usages};
 
 use crate::captured_logs;
 use crate::server::{CLIENT_ID, Credential, FORM, GRANT, Options, UID, World, basic, record};
 
-pub(crate) const DIRECT: Uses = Uses { token: false, direct: true, manage: false };
-pub(crate) const TOKEN: Uses = Uses { token: true, direct: false, manage: false };
+pub(crate) const DIRECT: Usages = Usages { token: false, direct: true, manage: false };
+pub(crate) const TOKEN: Usages = Usages { token: true, direct: false, manage: false };
 
 /// The client of the test, with its only secret changed.
-pub(crate) fn with_secret(world: &World, uses: Uses, networks: Option<&[&str]>) -> ClientRecord {
+pub(crate) fn with_secret(world: &World, uses: Usages, networks: Option<&[&str]>) -> ClientRecord {
     let mut client = record(&world.credential);
-    client.secrets[0].uses = uses;
+    client.secrets[0].usages = uses;
     client.secrets[0].networks = networks.map(|all| all.iter().map(|network| network.parse().unwrap()).collect());
     client
 }
@@ -46,7 +46,7 @@ async fn a_right_secret_for_a_wrong_use_is_told_so_and_a_wrong_one_is_not() {
 async fn a_use_that_was_added_a_moment_ago_works_after_catching_up() {
     let world = World::start().await;
     world.clients.put(with_secret(&world, DIRECT, None));
-    let added = with_secret(&world, Uses::ALL, None);
+    let added = with_secret(&world, Usages::ALL, None);
     world.clients.upcoming(CLIENT_ID, Lookup::Live(std::sync::Arc::new(added)));
     assert_eq!(world.token("").await.status, 200);
 }
@@ -64,7 +64,7 @@ async fn a_wrong_use_is_told_whichever_reading_of_basic_is_the_right_one() {
     };
     let imported = Credential { value: value.to_owned(), version: std::sync::Arc::new(version) };
     let mut client = record(&imported);
-    client.secrets[0].uses = DIRECT;
+    client.secrets[0].usages = DIRECT;
     world.clients.put(client);
     for sent in [value.to_owned(), crate::server::percent_encode_all(value)] {
         let reply = world.post(&[("authorization", &basic(&format!("{CLIENT_ID}:{sent}")))], GRANT).await;
@@ -82,7 +82,7 @@ async fn a4_a_secret_works_from_its_networks_and_looks_wrong_from_others() {
         (&["10.0.0.0/8"], 401),
         (&["::/0"], 401),
     ] {
-        world.clients.put(with_secret(&world, Uses::ALL, Some(networks)));
+        world.clients.put(with_secret(&world, Usages::ALL, Some(networks)));
         let reply = world.token("").await;
         assert_eq!(reply.status, status, "{networks:?}");
         if status == 401 {
@@ -105,11 +105,11 @@ async fn q2_only_a_trusted_proxy_says_where_a_request_came_from() {
         world.send("POST", "/oauth2/token", &headers, GRANT).await.status
     };
     let direct = World::start().await;
-    direct.clients.put(with_secret(&direct, Uses::ALL, Some(&["192.0.2.0/24"])));
+    direct.clients.put(with_secret(&direct, Usages::ALL, Some(&["192.0.2.0/24"])));
     assert_eq!(ask(&direct, "192.0.2.1").await, 401, "anybody can write a header");
 
     let proxied = behind_proxies().await;
-    proxied.clients.put(with_secret(&proxied, Uses::ALL, Some(&["192.0.2.0/24"])));
+    proxied.clients.put(with_secret(&proxied, Usages::ALL, Some(&["192.0.2.0/24"])));
     for (address, status) in [
         ("192.0.2.1", 200),
         ("192.0.2.1, 10.0.0.7", 200),

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client::{CatchUpError, Denial, RecordError, SecretVersion, Uses};
+use postern::oauth::client::{CatchUpError, Denial, RecordError, SecretVersion, Usages};
 use serde_json::json;
 
 use crate::captured_logs;
@@ -15,7 +15,7 @@ use crate::server::{
 };
 
 const PATHS: [&str; 2] = ["/manage/v1/application", "/manage/v1/secrets"];
-const MANAGE: Uses = Uses { token: false, direct: false, manage: true };
+const MANAGE: Usages = Usages { token: false, direct: false, manage: true };
 
 #[tokio::test]
 async fn a_client_reads_its_own_application() {
@@ -43,7 +43,7 @@ async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
     client.secrets[0].networks = Some(Box::new(["127.0.0.0/8".parse().unwrap()]));
     client.secrets[0].expires_at = Some(instant(NOW + 60));
     client.secrets[0].versions.push(ending(&old, NOW + 10));
-    client.secrets[1].uses = DIRECT;
+    client.secrets[1].usages = DIRECT;
     client.secrets[1].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
     client.secrets[1].versions = vec![ending(&second, NOW)];
     world.clients.put(client);
@@ -60,12 +60,12 @@ async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
     };
     let expected = json!({"secrets": [
         {
-            "name": "invoice-sync-0", "inUseHere": true, "uses": ["Token", "Direct", "Manage"],
+            "name": "invoice-sync-0", "inUseHere": true, "usages": ["Token", "Direct", "Manage"],
             "networks": ["127.0.0.0/8"], "expiresAt": instant(NOW + 60).to_string(), "permissions": permissions,
             "versions": [version(&world.credential, "Active", None), version(&old, "Retiring", Some(NOW + 10))],
         },
         {
-            "name": "invoice-sync-1", "inUseHere": false, "refused": "Revoked", "uses": ["Direct"],
+            "name": "invoice-sync-1", "inUseHere": false, "refused": "Revoked", "usages": ["Direct"],
             "permissions": permissions, "versions": [version(&second, "Retired", Some(NOW))],
         },
     ]});
@@ -120,7 +120,7 @@ async fn a_bearer_asks_for_the_rotation_of_the_secret_it_holds_and_of_no_other()
     let world = World::start().await;
     let second = world.credential();
     let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &second]);
-    client.secrets[1].uses = DIRECT;
+    client.secrets[1].usages = DIRECT;
     world.clients.put(client);
     let ask = async |credential: &Credential| {
         world.send("POST", "/manage/v1/rotate", &[("authorization", &credential.basic())], "").await

@@ -21,7 +21,7 @@ use postern::http::state::{Endpoint, RequestLimits, Settings};
 use postern::oauth::client::{
     AuthMethods, Availability, CatchUpError, ClientRecord, ClientStore, Epoch, Grant, Identity, Lookup, ObjectRevision,
     RecordError, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, TokenStateStore, TokenType,
-    Tombstones, Uses,
+    Tombstones, Usages,
 };
 use postern::oauth::hash_pool::HashLimits;
 use postern::oauth::issuer::Issuer;
@@ -393,7 +393,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
     let secrets = credentials.iter().enumerate().map(|(number, credential)| SecretRecord {
         object: object("ClientSecret", &format!("invoice-sync-{number}")),
         uid: UID,
-        uses: Uses::ALL,
+        usages: Usages::ALL,
         networks: None,
         grant: Arc::clone(&grant),
         authority: AUTHORITY.into(),

@@ -154,10 +154,10 @@ async fn v1_unknown_tokens_and_those_of_another_client_are_answered_alike_and_no
     let mut answers = Vec::new();
     for (token, rule) in [
         ("x", "UnknownKey"),
-        ("pat_x", "NotSealed"),
+        ("pat_x", "DecryptionFailed"),
         ("a.b.c", "UnknownKey"),
         (&altered, "WrongSignature"),
-        (&token, "ForeignToken"),
+        (&token, "TokenOfOtherClient"),
     ] {
         let mut reply = revoke(&world, &stranger, &format!("token={token}")).await;
         let line = audit(&reply);

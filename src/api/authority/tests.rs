@@ -224,7 +224,7 @@ proptest! {
     #[test]
     fn what_is_reported_as_not_held_grants_nothing(held in permits(), by in restrictions()) {
         let Some(by) = by else { return Ok(()) };
-        for entry in not_held(&held, &by) {
+        for entry in not_granted(&held, &by) {
             let (_, entry) = entry.split_once(": ").unwrap();
             prop_assert!(held.iter().all(|p| p.role != entry && p.audience != entry && p.scope != entry));
         }

@@ -35,7 +35,7 @@ pub struct ClientSecretStatus {
     pub hint: Option<String>,
     /// Allowed purposes, in one line. Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uses: Option<String>,
+    pub usages: Option<String>,
     /// When the credential expires. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
@@ -99,7 +99,7 @@ pub enum RotationStep {
     /// Workloads are being restarted; old and new value are both accepted.
     RollingOut,
     /// The old value is accepted until it is idle, or until the end of the overlap.
-    Quiet,
+    WaitingForIdle,
     /// Old and new value are both accepted until the end of the overlap.
     Overlap,
 }

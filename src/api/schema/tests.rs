@@ -32,7 +32,7 @@ fn strings() -> Vec<(String, Value)> {
     let mut found = Vec::new();
     for crd in super::super::crds::all() {
         let kind = crd.spec.names.kind.clone();
-        if kind == "EndpointState" {
+        if kind == "ReplicaState" {
             // Only the operator writes it.
             continue;
         }

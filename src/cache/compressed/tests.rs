@@ -13,9 +13,9 @@ const CLIENT_SECRET: &str = r#"{
         "conditions": [
             {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "The credential is in Secret invoice-sync and authenticates.",
                 "observedGeneration": 1, "reason": "Issued", "status": "True", "type": "Ready"},
-            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "It does not end soon.",
-                "observedGeneration": 1, "reason": "NotSoon", "status": "False", "type": "Expiring"},
-            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "One value is accepted.",
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "It does not expire soon.",
+                "observedGeneration": 1, "reason": "NotExpiring", "status": "False", "type": "Expiring"},
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "No rotation in progress.",
                 "observedGeneration": 1, "reason": "NotRotating", "status": "False", "type": "Rotating"}],
         "expiresAt": "2032-11-24T04:06:42Z", "hint": "pst_6rF7", "observedGeneration": 1,
         "versions": [{"createdAt": "2031-11-24T04:06:42Z", "id": "6rF762ey", "state": "Active",
@@ -28,7 +28,7 @@ const APPLICATION: &str = r#"{
         "resourceVersion": "1234445", "uid": "1c040ff2-bd4d-46fe-a929-a5cd20c52618"},
     "spec": {"serviceUserRef": {"name": "invoice-sync"}, "token": {"lifetime": "5m"}},
     "status": {
-        "authority": "89ed8af20357a85fe04540af1cbebd07", "clientId": "1c040ff2-bd4d-46fe-a929-a5cd20c52618",
+        "fingerprint": "89ed8af20357a85fe04540af1cbebd07", "clientId": "1c040ff2-bd4d-46fe-a929-a5cd20c52618",
         "conditions": [
             {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "Enabled.", "observedGeneration": 2, "reason": "Accepted",
                 "status": "True", "type": "Ready"},
@@ -49,12 +49,12 @@ const SERVICE_USER: &str = r#"{
         "uid": "c8bee7f8-33c5-40f9-9f67-3cd5c77fc1c1"},
     "spec": {"groups": ["billing-readers"], "location": "/emea/billing"},
     "status": {
-        "authority": "a4837191b5ac5c8ea1f8ae37667d845d",
+        "fingerprint": "a4837191b5ac5c8ea1f8ae37667d845d",
         "conditions": [
-            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "Enabled, and every group is in force.",
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "All groups resolved.",
                 "observedGeneration": 1, "reason": "Accepted", "status": "True", "type": "Ready"},
-            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "Every group is in force.",
-                "observedGeneration": 1, "reason": "AllResolved", "status": "True", "type": "GroupsResolved"}],
+            {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "All groups resolved.",
+                "observedGeneration": 1, "reason": "GroupsResolved", "status": "True", "type": "GroupsResolved"}],
         "epoch": 1, "observedGeneration": 1, "roles": ["billing.reader"], "summary": "billing.reader",
         "grants": [{"group": "billing-readers", "location": "/emea/billing", "plane": "Operational", "role": "billing.reader"}],
         "subject": "c8bee7f8-33c5-40f9-9f67-3cd5c77fc1c1"

@@ -41,10 +41,7 @@ pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: 
         };
         let problem = display_chain(&error);
         if problem != told {
-            tracing::error!(
-                error = problem,
-                "there are no keys to work with; this replica is not ready until there are"
-            );
+            tracing::error!(error = problem, "keys unavailable; this replica stays unready");
             if let KeystoreError::Missing { name, .. }
             | KeystoreError::Terminating { name, .. }
             | KeystoreError::Damaged { name, .. } = &error

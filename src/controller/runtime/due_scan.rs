@@ -14,8 +14,8 @@ use kube::{Api, Resource, ResourceExt};
 
 use super::propagation::replica_leases;
 use super::work_queue::{Queue, Requeue};
-use crate::api::EndpointState;
-use crate::api::replica_state::EndpointStateSpec;
+use crate::api::ReplicaState;
+use crate::api::replica_state::ReplicaStateSpec;
 use crate::cache::ObjectRef;
 use crate::clock::Clock;
 use crate::controller::{Context, YIELD_EVERY};
@@ -43,8 +43,8 @@ impl<C: Clock> Context<C> {
     /// Removes reports of replicas that are no longer needed. This requires the list of live replicas.
     async fn collect_garbage(&self, now: Timestamp) -> kube::Result<()> {
         let present = self.forget_gone(now).await?;
-        let api: Api<EndpointState> = Api::namespaced(self.client.clone(), &self.settings.namespace);
-        for state in self.cache.endpoints.all() {
+        let api: Api<ReplicaState> = Api::namespaced(self.client.clone(), &self.settings.namespace);
+        for state in self.cache.replica_states.all() {
             if is_garbage(&state.spec, &present, now)
                 && let Err(error) = api.delete(&state.name_any(), &unchanged(state.as_ref())).await
             {
@@ -80,7 +80,7 @@ impl<C: Clock> Context<C> {
 
 /// Whether the report is obsolete. Applied revisions matter while the replica is live, because the replica reports them
 /// again only after progress.
-fn is_garbage(told: &EndpointStateSpec, present: &HashSet<String>, now: Timestamp) -> bool {
+fn is_garbage(told: &ReplicaStateSpec, present: &HashSet<String>, now: Timestamp) -> bool {
     let ends_tokens = told.matters_until().is_some_and(|until| until > now);
     let is_awaited = told.serves.is_some() && present.contains(&told.replica);
     !ends_tokens && !is_awaited && now.duration_since(told.reported_at) > STALE_AFTER
@@ -131,12 +131,12 @@ mod tests {
     use super::*;
     use crate::api::replica_state::{AppliedRevisions, Revoked};
 
-    fn told(what: EndpointStateSpec) -> EndpointStateSpec {
+    fn told(what: ReplicaStateSpec) -> ReplicaStateSpec {
         let reported_at = "2026-11-22T02:00:00Z".parse().unwrap();
-        EndpointStateSpec { replica: "postern-0".to_owned(), reported_at, ..what }
+        ReplicaStateSpec { replica: "postern-0".to_owned(), reported_at, ..what }
     }
 
-    fn is_over_after(told: &EndpointStateSpec, minutes: i64, present: &[&str]) -> bool {
+    fn is_over_after(told: &ReplicaStateSpec, minutes: i64, present: &[&str]) -> bool {
         let present = present.iter().map(|name| (*name).to_owned()).collect();
         is_garbage(told, &present, told.reported_at + SignedDuration::from_mins(minutes))
     }
@@ -144,12 +144,12 @@ mod tests {
     #[test]
     fn what_a_replica_serves_is_kept_for_as_long_as_the_replica_is_there() {
         let serves =
-            told(EndpointStateSpec { serves: Some(AppliedRevisions::default()), ..EndpointStateSpec::default() });
+            told(ReplicaStateSpec { serves: Some(AppliedRevisions::default()), ..ReplicaStateSpec::default() });
         assert!(!is_over_after(&serves, 600, &["postern-0", "postern-1"]), "it is silent because nothing changes");
         assert!(is_over_after(&serves, 11, &["postern-1"]));
         assert!(!is_over_after(&serves, 9, &[]), "it may be about to renew its Lease");
         assert!(
-            is_over_after(&told(EndpointStateSpec::default()), 11, &["postern-0"]),
+            is_over_after(&told(ReplicaStateSpec::default()), 11, &["postern-0"]),
             "uses are written down elsewhere"
         );
     }
@@ -158,7 +158,7 @@ mod tests {
     fn a_revocation_outlives_its_replica_until_the_token_would_have_ended() {
         let until = "2026-11-22T03:00:00Z".parse().unwrap();
         let revoked = vec![Revoked { id: "token".to_owned(), until }];
-        let revoked = told(EndpointStateSpec { revoked, ..EndpointStateSpec::default() });
+        let revoked = told(ReplicaStateSpec { revoked, ..ReplicaStateSpec::default() });
         assert!(!is_over_after(&revoked, 59, &[]));
         assert!(is_over_after(&revoked, 60, &[]));
     }

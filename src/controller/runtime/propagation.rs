@@ -1,5 +1,5 @@
 //! Detects when every live replica serves the current version of an Application. A replica is live while it renews its
-//! Lease, and reports its applied revisions in its EndpointState.
+//! Lease, and reports its applied revisions in its ReplicaState.
 //!
 //! No request is made while no Application waits for the answer.
 
@@ -118,7 +118,7 @@ impl<C: Clock> Context<C> {
         let live = replica_leases(&api).await?.into_iter().filter_map(|lease| live(lease.spec?, now));
         let told: BTreeMap<String, AppliedRevisions> = self
             .cache
-            .endpoints
+            .replica_states
             .all()
             .iter()
             .filter_map(|state| Some((state.spec.replica.clone(), state.spec.serves?)))

@@ -22,11 +22,11 @@ pub(in crate::explain) fn token(token: &TokenReport, now: Timestamp, out: &mut i
     rows.push(("Ends", relative(token.ends_at, now)));
     let epochs = &token.epochs;
     rows.push(("Epochs", format!("service user {}, application {}", epochs.service_user, epochs.application)));
-    rows.extend(token.client_secret.clone().map(|name| ("Got with", format!("ClientSecret {name}"))));
+    rows.extend(token.client_secret.clone().map(|name| ("Issued for", format!("ClientSecret {name}"))));
     fields(out, &rows)?;
 
     if token.faults.is_empty() {
-        heading(out, "Nothing that can be seen here speaks against it")?;
+        heading(out, "No reason to reject this token was found")?;
     } else {
         heading(out, "Postern refuses it")?;
         let rows = token.faults.iter().map(|fault| vec![fault.rule.clone(), fault.message.clone()]);

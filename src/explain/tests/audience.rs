@@ -50,8 +50,8 @@ fn a_client_secret_counts_with_what_its_restriction_and_its_purpose_leave() {
     facts.secrets = vec![
         used,
         secret("away", 2, &json!({"restrictTo": {"audiences": ["https://ledger.example.com"]}}), &active()),
-        secret("manages", 3, &json!({"uses": ["Manage"]}), &active()),
-        secret("direct", 4, &json!({"uses": ["Direct"]}), &active()),
+        secret("manages", 3, &json!({"usages": ["Manage"]}), &active()),
+        secret("direct", 4, &json!({"usages": ["Direct"]}), &active()),
     ];
     let told = json_of(AUDIENCE, vec![facts]);
     let caller = &told["callers"][0];

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::api::authority::{NamespaceLocation, application_fingerprint, resolve};
 use crate::explain::client::{self, ExplainedClient, Holds};
-use crate::explain::permissions::{Narrowed, PermissionOrigin};
+use crate::explain::permissions::{PermissionOrigin, RestrictedPermissions};
 use crate::explain::print;
 use crate::explain::snapshot::{Snapshot, claimants};
 
@@ -21,7 +21,7 @@ fn json_of(facts: &Snapshot) -> Value {
     serde_json::to_value(explain(facts)).unwrap()
 }
 
-fn known(facts: &Snapshot) -> Narrowed {
+fn known(facts: &Snapshot) -> RestrictedPermissions {
     match explain(facts).holds {
         Holds::Known(held) => held,
         Holds::Told { .. } => panic!("the groups can be read"),
@@ -78,7 +78,7 @@ fn what_restrict_to_takes_away_and_what_it_names_in_vain_are_told() {
     let scopes = |held: &[PermissionOrigin]| held.iter().map(|held| held.scope.clone()).collect::<Vec<_>>();
     assert_eq!(scopes(&held.permissions), ["invoices:read"]);
     assert_eq!(scopes(&held.taken_away), ["invoices:list"]);
-    assert_eq!(held.not_held, ["scopes: invoices:shred"]);
+    assert_eq!(held.not_granted, ["scopes: invoices:shred"]);
     let told = json_of(&facts);
     assert_eq!(told["clientSecrets"][0]["restricted"]["permissions"], json!([]));
     assert_eq!(told["clientSecrets"][0]["restricted"]["takenAway"][0]["scope"], "invoices:read");
@@ -168,7 +168,7 @@ fn a_status_that_is_behind_says_so() {
     let user = &facts.user.as_ref().unwrap().spec;
     let authority =
         resolve(user, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref().unwrap().get(name));
-    told.authority = Some(application_fingerprint(&authority.authority, CLIENT, SUBJECT, None));
+    told.fingerprint = Some(application_fingerprint(&authority.authority, CLIENT, SUBJECT, None));
     assert!(age(&facts).up_to_date);
     facts.application.metadata.generation = Some(2);
     assert_eq!(age(&facts).behind.unwrap(), "it describes generation 1, and the object is at 2");
@@ -186,10 +186,7 @@ fn who_may_not_read_groups_is_told_what_status_says() {
     facts.application.status.as_mut().unwrap().permissions = Some(read(permissions.clone()));
     let told = json_of(&facts);
     let says = |number: usize| told["groups"][number]["message"].as_str().unwrap().to_owned();
-    assert!(
-        says(0).starts_with("in force, says the status") && says(1).starts_with("grants nothing, says"),
-        "{told:#}"
-    );
+    assert!(says(0).starts_with("active (from the status") && says(1).starts_with("grants nothing (from"), "{told:#}");
     assert_eq!(told["holds"], json!({"toldByStatus": permissions}));
     assert_eq!(told["clientSecrets"][0]["ready"]["inForce"], true);
 }

@@ -20,9 +20,9 @@ fn numbered(mut facts: Snapshot) -> Snapshot {
     let held =
         resolve(&user.spec, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref()?.get(name));
     let narrowed = narrow(&held.authority, facts.application.spec.restrict_to.as_ref());
-    user.status.as_mut().unwrap().authority = Some(user_fingerprint(&user.spec, &held));
+    user.status.as_mut().unwrap().fingerprint = Some(user_fingerprint(&user.spec, &held));
     let fingerprint = application_fingerprint(&narrowed, CLIENT, SUBJECT, None);
-    facts.application.status.as_mut().unwrap().authority = Some(fingerprint);
+    facts.application.status.as_mut().unwrap().fingerprint = Some(fingerprint);
     facts
 }
 
@@ -67,7 +67,7 @@ fn everything_that_speaks_against_a_token_is_told() {
         ("TokenRevoked", json!({"jti": "revoked"}), nothing),
         ("AuthorityChanged", json!({"postern_epoch": [3, 2]}), nothing),
         ("AuthorityChanged", json!({"postern_epoch": [4, 1]}), nothing),
-        ("OtherAuthority", json!({"postern_epoch": [5, 2]}), nothing),
+        ("UnknownAuthority", json!({"postern_epoch": [5, 2]}), nothing),
         ("AuthorityChanged", json!({"sub": uid(7), "postern_epoch": [9, 2]}), nothing),
         ("AuthorityChanged", json!({"postern_authority": token_fingerprint("deleted", "x")}), nothing),
         ("ServiceUserSuspended", json!({}), |facts| facts.user.as_mut().unwrap().spec.suspend = Some(true)),
@@ -107,7 +107,7 @@ fn a_token_whose_client_is_gone_is_explained_by_that() {
     let claims = claims(&facts(&["readers"]), &json!({}));
     let told = token::explain(&claims, &TokenFacts { client: None, revoked: None }, &settings(), now());
     assert_eq!(told.faults[0].rule, "UnknownClient");
-    assert!(told.notes[0].contains("EndpointStates"), "{:?}", told.notes);
+    assert!(told.notes[0].contains("ReplicaStates"), "{:?}", told.notes);
 }
 
 #[test]

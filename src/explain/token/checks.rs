@@ -61,7 +61,7 @@ impl Judge<'_> {
                 format!("{what} is at epoch {now} and the token of epoch {of_token}: what is held has changed since."),
             )),
             Some(now) if of_token > now => faults.push(fault(
-                "OtherAuthority",
+                "UnknownAuthority",
                 format!(
                     "{what} is at epoch {now} and the token of epoch {of_token}: a change is not numbered in status yet, \
                      or status was lost or restored since."
@@ -105,7 +105,7 @@ impl Judge<'_> {
             return Some(fault(&secret.ready.reason, message));
         }
         let end = secret.expires_at.filter(|end| *end <= self.now)?;
-        Some(fault("TokenExpired", format!("ClientSecret {} ended at {end}, and its tokens with it.", secret.name)))
+        Some(fault("TokenExpired", format!("ClientSecret {} expired at {end}, and its tokens with it.", secret.name)))
     }
 }
 

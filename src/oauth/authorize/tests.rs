@@ -61,7 +61,7 @@ fn g4_default_scopes_are_given_as_far_as_they_are_held() {
 fn g3_a_scope_outside_the_grant_is_refused_or_left_out_by_policy() {
     let grant = grant(&[("a", "x", "r1")]);
     let asked = request(Some(&["x", "z"]), &[]);
-    assert_eq!(authorize(&grant, &policy(), &asked), Err(AuthorityError::ScopeNotHeld));
+    assert_eq!(authorize(&grant, &policy(), &asked), Err(AuthorityError::ScopeNotGranted));
     let narrow = TokenPolicy { scope_policy: ScopePolicy::Narrow, ..policy() };
     assert_eq!(authorize(&grant, &narrow, &asked).unwrap().scopes, ["x"]);
     assert_eq!(authorize(&grant, &narrow, &request(Some(&["z"]), &[])), Err(AuthorityError::NoScope));
@@ -70,7 +70,7 @@ fn g3_a_scope_outside_the_grant_is_refused_or_left_out_by_policy() {
 #[test]
 fn g5_an_audience_that_is_not_held_is_refused() {
     let (grant, policy) = (grant(&[("a", "x", "r1")]), policy());
-    assert_eq!(authorize(&grant, &policy, &request(None, &["b"])), Err(AuthorityError::AudienceNotHeld));
+    assert_eq!(authorize(&grant, &policy, &request(None, &["b"])), Err(AuthorityError::AudienceNotGranted));
 }
 
 #[test]
@@ -93,17 +93,17 @@ fn g7_several_audiences_need_permission_and_share_only_what_is_held_for_all() {
     assert_eq!(granted.roles, BTreeSet::from(["admin", "r1"]));
     assert_eq!(granted.planes, BTreeSet::from(["Admin", "Operational"]));
     let asked = request(Some(&["y"]), &["a", "b"]);
-    assert_eq!(authorize(&grant, &several, &asked), Err(AuthorityError::ScopeNotHeld));
+    assert_eq!(authorize(&grant, &several, &asked), Err(AuthorityError::ScopeNotGranted));
 }
 
 #[test]
 fn who_holds_nothing_gets_no_scope_whatever_the_request() {
     let (nothing, policy) = (Grant::default(), policy());
     for audiences in [&[][..], &["a"]] {
-        assert_eq!(authorize(&nothing, &policy, &request(None, audiences)), Err(AuthorityError::NothingHeld));
+        assert_eq!(authorize(&nothing, &policy, &request(None, audiences)), Err(AuthorityError::NoPermissions));
     }
     let hollow = Grant { permissions: BTreeMap::from([("a".into(), BTreeMap::new())]) };
-    assert_eq!(authorize(&hollow, &policy, &request(None, &["a"])), Err(AuthorityError::NothingHeld));
+    assert_eq!(authorize(&hollow, &policy, &request(None, &["a"])), Err(AuthorityError::NoPermissions));
 }
 
 /// The oracle: flat triples and nested loops, written independently of the code above.

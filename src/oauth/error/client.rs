@@ -16,7 +16,7 @@ pub enum ClientError {
     /// No object has the client id.
     UnknownClient,
     /// An object has the client id, and a rule closes it.
-    ClientClosed(Denial),
+    ClientDisabled(Denial),
     /// The client has no secret with that version id; the object is the Application.
     UnknownSecret(ObjectRevision),
     /// The value does not match the verifier; the object is the ClientSecret.
@@ -24,7 +24,7 @@ pub enum ClientError {
     /// The value is correct, but the client may not use this authentication method.
     MethodNotAllowed(ObjectRevision),
     /// The value is correct, and a rule closes the secret.
-    SecretClosed(Denial),
+    SecretDisabled(Denial),
     /// The value is correct, and the secret has expired.
     SecretExpired(ObjectRevision),
     /// The value is correct, and was replaced by a newer version.
@@ -49,7 +49,7 @@ impl ClientError {
             Self::UnknownSecret(_) => "UnknownSecret",
             Self::WrongSecret(_) => "WrongSecret",
             Self::MethodNotAllowed(_) => "MethodNotAllowed",
-            Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => refusal.rule,
+            Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => refusal.rule,
             Self::SecretExpired(_) => "Expired",
             Self::VersionRetired(_) => "Retired",
             Self::NetworkNotAllowed(_) => "NetworkNotAllowed",
@@ -66,7 +66,7 @@ impl ClientError {
             | Self::UnsupportedMethod
             | Self::MalformedSecret
             | Self::UnknownClient => None,
-            Self::ClientClosed(refusal) | Self::SecretClosed(refusal) => Some(&refusal.object),
+            Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => Some(&refusal.object),
             Self::UnknownSecret(object)
             | Self::WrongSecret(object)
             | Self::MethodNotAllowed(object)
@@ -90,10 +90,10 @@ impl ClientError {
             | Self::MalformedSecret
             | Self::WrongSecret(_) => false,
             Self::UnknownClient
-            | Self::ClientClosed(_)
+            | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)
             | Self::MethodNotAllowed(_)
-            | Self::SecretClosed(_)
+            | Self::SecretDisabled(_)
             | Self::SecretExpired(_)
             | Self::VersionRetired(_)
             | Self::NetworkNotAllowed(_)
@@ -110,11 +110,11 @@ impl ClientError {
             | Self::UnsupportedMethod
             | Self::MalformedSecret
             | Self::UnknownClient
-            | Self::ClientClosed(_)
+            | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)
             | Self::WrongSecret(_) => false,
             Self::MethodNotAllowed(_)
-            | Self::SecretClosed(_)
+            | Self::SecretDisabled(_)
             | Self::SecretExpired(_)
             | Self::VersionRetired(_)
             | Self::NetworkNotAllowed(_)

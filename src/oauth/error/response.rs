@@ -70,10 +70,14 @@ impl TokenError {
             Self::ScopeSyntax => (400, Code::InvalidScope, "scope must be scope-tokens with single spaces between"),
             Self::TargetSyntax => (400, Code::InvalidTarget, "resource must be an absolute URI without fragment"),
             Self::Authority { error, .. } => match error {
-                AuthorityError::NothingHeld => (400, Code::InvalidScope, "the client holds no scope"),
-                AuthorityError::ScopeNotHeld => (400, Code::InvalidScope, "a requested scope is not held"),
+                AuthorityError::NoPermissions => (400, Code::InvalidScope, "the client has no scope"),
+                AuthorityError::ScopeNotGranted => {
+                    (400, Code::InvalidScope, "a requested scope is not granted to the client")
+                }
                 AuthorityError::NoScope => (400, Code::InvalidScope, "no scope can be granted for this audience"),
-                AuthorityError::AudienceNotHeld => (400, Code::InvalidTarget, "a requested audience is not held"),
+                AuthorityError::AudienceNotGranted => {
+                    (400, Code::InvalidTarget, "a requested audience is not granted to the client")
+                }
                 AuthorityError::AudienceAmbiguous => {
                     (400, Code::InvalidTarget, "several audiences are held: name one with resource or audience")
                 }

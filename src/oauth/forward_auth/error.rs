@@ -132,8 +132,8 @@ impl AccessError {
             Self::Malformed(_) => "InvalidRequest",
             Self::Client(error) => error.rule(),
             Self::Token(fault) => fault.rule(),
-            Self::Insufficient { missing: Missing::Audience, .. } => "AudienceNotHeld",
-            Self::Insufficient { missing: Missing::Scope, .. } => "ScopeNotHeld",
+            Self::Insufficient { missing: Missing::Audience, .. } => "AudienceNotGranted",
+            Self::Insufficient { missing: Missing::Scope, .. } => "ScopeNotGranted",
             Self::Unavailable(error) => error.rule(),
         }
     }

@@ -42,7 +42,7 @@ fn record(
     SecretRecord {
         object,
         uid,
-        uses: crate::oauth::client::Uses::ALL,
+        usages: crate::oauth::client::Usages::ALL,
         networks: None,
         grant: Arc::default(),
         authority: "".into(),

@@ -43,7 +43,7 @@ impl Observed<'_> {
 
     fn ended(&self) -> Option<Blocker> {
         if self.secret.spec.is_revoked() {
-            let message = "spec.revoke is true: refused for good. Create another ClientSecret.";
+            let message = "spec.revoke is true: permanently revoked. Create a new ClientSecret to replace it.";
             let (outlook, message) = (Kstatus::Requested(types::REVOKED), message.to_owned());
             return Some(Blocker { reason: reasons::REVOKED, outlook, message });
         }
@@ -54,8 +54,8 @@ impl Observed<'_> {
         };
         let end = self.policy.lifetime.expiry(&self.secret.spec, issued).filter(|end| *end <= self.now)?;
         let message = format!(
-            "The credential ended at {end} and is refused. Set spec.expiresIn or spec.expiresAt to a later end, or create \
-             another ClientSecret."
+            "The credential expired at {end}; it is no longer accepted. Set spec.expiresIn or spec.expiresAt to a later \
+             time, or create another ClientSecret."
         );
         Some(Blocker::stuck(reasons::EXPIRED, message))
     }
@@ -79,8 +79,8 @@ impl Observed<'_> {
         }
         if matches!(self.application, ApplicationState::WithoutClientId) {
             let message = format!(
-                "spec.applicationRef: Application {application} has no client id of its own yet: its condition Ready says \
-                 why and what to do, and this one is issued by itself after that."
+                "spec.applicationRef: waiting for Application {application}: see its condition Ready. This credential is \
+                 issued automatically once the Application is ready."
             );
             return Some(Blocker::waiting(reasons::APPLICATION_NOT_READY, message));
         }
@@ -130,9 +130,9 @@ impl Observed<'_> {
             Import::LooksGenerated => Some(Blocker::stuck(
                 reasons::IMPORT_VALUE_REFUSED,
                 format!(
-                    "spec.source.existing: the value under {key} of Secret {name} begins with pst_, as only values do that \
-                     Postern generates, and these name the credential that they were made for: put another value there, or \
-                     leave out spec.source and have one generated."
+                    "spec.source.existing: the value under {key} of Secret {name} must not start with \"pst_\", which is \
+                     reserved for generated secrets: put another value there, or leave out spec.source and have one \
+                     generated."
                 ),
             )),
             Import::Unchanged | Import::Changed(_) => None,
@@ -144,13 +144,13 @@ impl Observed<'_> {
         let name = self.secret.spec.secret_name(&self.secret.metadata);
         let message = match (&self.delivered, self.has_older_claimant) {
             (Delivered::Foreign, _) | (Delivered::Absent, true) => format!(
-                "Secret {name} is taken and left alone: it exists and is not of this ClientSecret, or an older \
-                 ClientSecret delivers under that name. Choose another spec.delivery.secretName in a new ClientSecret, or \
-                 remove the other."
+                "Secret {name} is taken, and Postern will not touch it: it exists and does not belong to this ClientSecret, or \
+                 an older ClientSecret delivers under that name. Choose another spec.delivery.secretName in a new \
+                 ClientSecret, or remove the other."
             ),
             (Delivered::OtherType, _) => format!(
                 "Secret {name} names this ClientSecret as its owner but is not of type servicebinding.io/oauth2, and the \
-                 type of a Secret cannot be changed: delete it, and the right one is made."
+                 type of a Secret cannot be changed: delete it to have it recreated."
             ),
             (Delivered::Ours { .. } | Delivered::Terminating { .. } | Delivered::Unknown, _)
             | (Delivered::Absent, false) => return None,

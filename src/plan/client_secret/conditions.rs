@@ -3,11 +3,11 @@
 use jiff::SignedDuration;
 
 use super::{ApplicationState, Delivered, Observed, Outcome, Rollout};
-use crate::api::authority::{narrow, not_held};
+use crate::api::authority::{narrow, not_granted};
 use crate::api::client_secret::{ClientSecretStatus, RotationStep, Usage, VersionState};
 use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::plan::application::Closed;
-use crate::plan::kstatus::{HOLDS_NOTHING, Kstatus, permitted, with_outlook};
+use crate::plan::kstatus::{HOLDS_NOTHING, Kstatus, permitted, restrictions, with_outlook};
 
 /// The conditions of `status`, whose other fields are complete. `refusal`: see [`refusal`].
 pub(super) fn verdicts(
@@ -25,7 +25,7 @@ pub(super) fn verdicts(
         verdicts.push(expiring(observed, status));
         verdicts.push(rotating(observed, status));
     }
-    verdicts.extend(narrowed(observed));
+    verdicts.extend(restrictions_resolved(observed));
     if let ApplicationState::Known { authority: Some(_), .. } = &observed.application {
         verdicts.push(permitted(holds_nothing(observed)));
     }
@@ -134,15 +134,15 @@ fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Opti
         (Delivered::Ours { immutable: true, .. }, _) => no(
             reasons::SECRET_IMMUTABLE,
             format!(
-                "Secret {name} has been made immutable: it stays as it is, and cannot be repaired or rotated. Delete it, \
-                 and it is made again with a new value."
+                "Secret {name} has been made immutable: it stays as it is, and cannot be repaired or rotated. Delete it \
+                 to have it recreated with a new value."
             ),
         ),
         (Delivered::Ours { .. }, _) if observed.contested.is_some() => {
             no(reasons::CONTESTED, contested(observed, name))
         }
         (_, Some(delivery)) if delivery.removed_at.is_some() => {
-            let message = format!("Secret {name} was there for as long as spec.delivery asks, and is not restored.");
+            let message = format!("Secret {name} was removed after spec.delivery.ttl, as requested.");
             no(reasons::REMOVED, message)
         }
         (Delivered::Ours { .. } | Delivered::Absent, Some(delivery)) => {
@@ -167,26 +167,26 @@ fn contested(observed: &Observed<'_>, name: &str) -> String {
 
 /// The message changes only with each warning: a client that reacts to changed messages is notified once for each.
 fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionValue {
-    let no = |message: &str| ConditionValue::is_false(types::EXPIRING, reasons::NOT_SOON, message);
+    let no = |message: &str| ConditionValue::is_false(types::EXPIRING, reasons::NOT_EXPIRING, message);
     if is_over(observed, status) {
-        return no("It has ended.");
+        return no("It has expired or was revoked.");
     }
-    let Some(end) = status.expires_at else { return no("It does not end.") };
+    let Some(end) = status.expires_at else { return no("It does not expire.") };
     let rotates_before =
         status.next_rotation_at.is_some_and(|at| at < end && (at > observed.now || observed.is_postponed()));
     let left = end.duration_since(observed.now);
     // A credential that is valid for an hour has no expiry warning from the beginning.
     let lives = status.versions.first().map_or(SignedDuration::MAX, |newest| end.duration_since(newest.created_at));
     match observed.policy.warnings.iter().filter(|warning| left <= **warning && lives > **warning).min() {
-        _ if rotates_before => no("It is rotated before it ends."),
-        None => no("It does not end soon."),
+        _ if rotates_before => no("It is rotated before it expires."),
+        None => no("It does not expire soon."),
         Some(warning) => {
             let message = format!(
-                "It ends at {end}, in less than {}. Set spec.expiresIn or spec.expiresAt to a later end, or spec.rotation \
-                 to have it replaced in time.",
+                "Expires at {end} (in less than {}). Set spec.expiresIn or spec.expiresAt to a later time, or set \
+                 spec.rotation to have it replaced in time.",
                 words(*warning)
             );
-            ConditionValue::is_true(types::EXPIRING, reasons::ENDS_SOON, message)
+            ConditionValue::is_true(types::EXPIRING, reasons::EXPIRES_SOON, message)
         }
     }
 }
@@ -194,13 +194,13 @@ fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionVa
 fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionValue {
     match &status.rotation {
         None if is_over(observed, status) => {
-            ConditionValue::is_false(types::ROTATING, reasons::NOT_ROTATING, "No value of it is accepted.")
+            ConditionValue::is_false(types::ROTATING, reasons::NOT_ROTATING, "No version is active.")
         }
         None if asks_in_vain_for_restarts(observed) => ConditionValue::is_false(
             types::ROTATING,
             reasons::ROLLOUT_DISABLED,
-            "One value is accepted. spec.rotation.rollout names workloads, and this installation restarts none: remove them, \
-             and restart them yourself when the value changes; or ask the operator to allow it (rollout.enabled).",
+            "No rotation in progress. spec.rotation.rollout names workloads, and this installation restarts none: remove \
+             them, and restart them yourself when the value changes; or ask the operator to allow it (rollout.enabled).",
         ),
         None => not_rotating(observed),
         Some(rotation) => {
@@ -208,10 +208,10 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionVa
                 RotationStep::RollingOut if observed.policy.rollout_disabled => reasons::ROLLOUT_DISABLED,
                 RotationStep::Delivering => reasons::DELIVERING,
                 RotationStep::RollingOut => reasons::ROLLING_OUT,
-                RotationStep::Quiet => reasons::QUIET,
+                RotationStep::WaitingForIdle => reasons::WAITING_FOR_IDLE,
                 RotationStep::Overlap => reasons::OVERLAP,
             };
-            ConditionValue::is_true(types::ROTATING, reason, format!("Waits for: {}", rotation.waits_for))
+            ConditionValue::is_true(types::ROTATING, reason, format!("Waiting for {}", rotation.waits_for))
         }
     }
 }
@@ -219,7 +219,7 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionVa
 /// No rotation is in progress; reports what would block the next one, or that nothing triggers one.
 fn not_rotating(observed: &Observed<'_>) -> ConditionValue {
     let no = |reason, message: String| {
-        ConditionValue::is_false(types::ROTATING, reason, format!("One value is accepted.{message}"))
+        ConditionValue::is_false(types::ROTATING, reason, format!("No rotation in progress.{message}"))
     };
     if !observed.unavailable.is_empty() {
         let names = observed.unavailable.iter().map(|(workload, rollout)| match rollout {
@@ -255,20 +255,14 @@ fn asks_in_vain_for_restarts(observed: &Observed<'_>) -> bool {
     observed.policy.rollout_disabled && rotation.is_some_and(|it| it.rollout.iter().flatten().next().is_some())
 }
 
-/// Reports which entries of restrictTo have no effect; empty if all are granted, or if the grants are unknown.
-fn narrowed(observed: &Observed<'_>) -> Option<ConditionValue> {
+/// Reports which entries of restrictTo have no effect; absent without restrictTo, or if the grants are unknown.
+fn restrictions_resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
     let ApplicationState::Known { authority: Some(authority), .. } = &observed.application else { return None };
     let spec = &observed.secret.spec;
-    let missing = not_held(authority, spec.restrict_to.as_deref()?);
-    (!missing.is_empty()).then(|| {
-        let message = format!(
-            "spec.restrictTo names what Application {} does not hold, and that grants nothing: {}. Remove it, or have the \
-             application hold it: by its own spec.restrictTo, and by a group of its service user.",
-            spec.application_ref.name,
-            missing.join(", ")
-        );
-        ConditionValue::is_true(types::NARROWED, reasons::NOT_HELD, message)
-    })
+    let missing = not_granted(authority, spec.restrict_to.as_deref()?);
+    let owner = format!("Application {}", spec.application_ref.name);
+    let remedy = "remove them, or grant them by a group of the service user and by spec.restrictTo of the application";
+    Some(restrictions(&missing, &owner, remedy))
 }
 
 /// Why the credential has no permissions; `None`: it has some, or they are unknown.
@@ -277,11 +271,11 @@ fn holds_nothing(observed: &Observed<'_>) -> Option<String> {
     let spec = &observed.secret.spec;
     let name = &spec.application_ref.name;
     if authority.is_empty() {
-        return Some(format!("spec.applicationRef: Application {name} holds none: its condition Permitted says why."));
+        return Some(format!("spec.applicationRef: Application {name} has none: see its condition Permitted."));
     }
     narrow(authority, spec.restrict_to.as_deref()).is_empty().then(|| {
         format!(
-            "spec.restrictTo leaves nothing of what Application {name} holds: list a role, an audience and a scope of one \
+            "spec.restrictTo leaves none of the permissions of Application {name}: list a role, an audience and a scope of one \
              permission, or remove it."
         )
     })

@@ -15,7 +15,7 @@ pub(super) fn unused_until(
     policy: &Policy,
 ) -> Option<Timestamp> {
     let quiet = spec.rotation.as_ref()?.quiet_period.as_ref()?.length();
-    let rolled = status.rotation.as_ref().filter(|rotation| rotation.step == RotationStep::Quiet)?.since;
+    let rolled = status.rotation.as_ref().filter(|rotation| rotation.step == RotationStep::WaitingForIdle)?.since;
     // All uses until then have been published by now.
     version.last_used_at.into_iter().chain([rolled]).max()?.checked_add(quiet + policy.usage_lag).ok()
 }

@@ -332,11 +332,15 @@ fn an_entry_of_restrict_to_that_the_application_does_not_hold_is_told() {
         status(&Observed { application, ..observed(&restricted, Delivered::Absent) }, &issued("one"))
     };
     let told = held(&["read"]);
-    assert_eq!(condition(&told, "Narrowed"), ("True".to_owned(), "NotHeld".to_owned()));
-    let message = &told.conditions.iter().find(|condition| condition.type_ == "Narrowed").unwrap().message;
-    assert!(message.contains("Application sync") && message.contains(": scopes: write. Remove it"), "{message}");
+    assert_eq!(condition(&told, "RestrictionsResolved"), ("False".to_owned(), "PermissionNotGranted".to_owned()));
+    let message = &told.conditions.iter().find(|condition| condition.type_ == "RestrictionsResolved").unwrap().message;
+    assert!(
+        message.contains("Application sync") && message.contains(": scopes: write. To resolve this, remove them"),
+        "{message}"
+    );
     assert_eq!(ready_of(&told).0, "True", "it breaks nothing");
-    assert!(held(&["read", "write"]).conditions.iter().all(|condition| condition.type_ != "Narrowed"));
+    let all = held(&["read", "write"]);
+    assert_eq!(condition(&all, "RestrictionsResolved"), ("True".to_owned(), "RestrictionsResolved".to_owned()));
 }
 
 #[test]
@@ -578,7 +582,7 @@ fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
         seen
     };
     let table = [
-        (observed(&revoked, Delivered::Absent), "Revoked", "Create another ClientSecret"),
+        (observed(&revoked, Delivered::Absent), "Revoked", "Create a new ClientSecret"),
         (observed(&expired, Delivered::Absent), "Expired", "Set spec.expiresIn"),
         (
             with(|seen| seen.application = ApplicationState::Missing),
@@ -588,7 +592,7 @@ fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
         (
             with(|seen| seen.application = ApplicationState::WithoutClientId),
             "ApplicationNotReady",
-            "spec.applicationRef: Application sync has no client id",
+            "spec.applicationRef: waiting for Application sync",
         ),
         (
             with(|seen| seen.rank = 20),
@@ -694,7 +698,7 @@ fn revoking_retires_every_version_for_good() {
     settled.spec.revoke = Some(true);
     let after = status(&observed(&settled, ours("one")), &Outcome::Unchanged);
     assert!(after.versions.iter().all(|version| version.state == VersionState::Retired));
-    assert_eq!(message(&after, "Rotating"), "No value of it is accepted.");
+    assert_eq!(message(&after, "Rotating"), "No version is active.");
     // A day before the expiry that it would have had, there is nothing to report.
     let revoked = with_status(&settled, after.clone());
     assert_eq!(decide(&observed(&revoked, ours("one"))), Action::Remove);
@@ -716,7 +720,7 @@ fn a_value_whose_secret_is_gone_is_retired_also_when_it_cannot_be_replaced() {
     for seen in [taken, ended] {
         let after = status(&seen, &Outcome::Unchanged);
         assert!(after.versions.iter().all(|version| version.state == VersionState::Retired));
-        assert_eq!(message(&after, "Rotating"), "No value of it is accepted.");
+        assert_eq!(message(&after, "Rotating"), "No version is active.");
         assert_eq!(after.binding, None, "that Secret holds no value of it");
     }
     let unseen = Observed { application: ApplicationState::Missing, ..observed(&settled, Delivered::Unknown) };
@@ -730,7 +734,7 @@ fn a_changed_expiry_takes_effect_from_the_issue_and_revives_what_had_only_ended(
     let mut seen = observed(&settled, ours("one"));
     seen.now = at("2026-11-22T03:00:00Z");
     let ended = status(&seen, &Outcome::Unchanged);
-    assert_eq!((ready_of(&ended).1.as_str(), message(&ended, "Rotating")), ("Expired", "No value of it is accepted."));
+    assert_eq!((ready_of(&ended).1.as_str(), message(&ended, "Rotating")), ("Expired", "No version is active."));
     let mut extended = settled.clone();
     extended.spec.expires_in = Some(DurationOrNever::Never);
     let seen = Observed { secret: &extended, now: seen.now, ..observed(&extended, ours("one")) };
@@ -863,7 +867,7 @@ fn a_rotation_waits_while_the_value_before_is_promised_to_be_accepted() {
     let told = status(&seen, &Outcome::Unchanged);
     assert_eq!(states(&told), [("two", VersionState::Active), ("one", VersionState::Retiring)]);
     assert_eq!(told.observed_trigger.as_deref(), Some("b"));
-    assert!(message(&told, "Rotating").contains("Another rotation is wanted"), "{told:?}");
+    assert!(message(&told, "Rotating").contains("Another rotation is requested"), "{told:?}");
     let waiting = with_status(&again, told);
     assert_eq!(next_due(&waiting.spec, waiting.status.as_ref().unwrap(), &POLICY, at(NOW)), Some(end));
     assert_eq!(decide(&observed_at(&waiting, ours("two"), end)), Action::Stage(RotationCause::Trigger));
@@ -911,7 +915,7 @@ fn what_no_rotation_could_do_is_told_before_one_is_under_way() {
     assert!(message(&told, "Rotating").contains("spec.rotation.rollout: Deployment nope does not exist"), "{told:?}");
     for (uses, expected) in [(json!(["Manage"]), "only a request of its bearer"), (json!(["Token"]), "nothing starts")]
     {
-        let idle = settled(spec(&json!({"uses": uses, "rotation": {"overlap": "1h"}})), "one");
+        let idle = settled(spec(&json!({"usages": uses, "rotation": {"overlap": "1h"}})), "one");
         let told = idle.status.unwrap();
         assert_eq!(condition(&told, "Rotating"), ("False".to_owned(), "NoTrigger".to_owned()));
         assert!(message(&told, "Rotating").contains(expected), "{told:?}");

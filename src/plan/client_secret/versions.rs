@@ -170,21 +170,21 @@ impl Observed<'_> {
         let rolls = match told.step {
             RotationStep::Delivering => spec.is_some_and(|spec| spec.rollout.iter().flatten().next().is_some()),
             RotationStep::RollingOut => !self.workloads.iter().all(|(_, rollout)| *rollout == Rollout::Done),
-            RotationStep::Quiet | RotationStep::Overlap => false,
+            RotationStep::WaitingForIdle | RotationStep::Overlap => false,
         };
         let (step, waits_for) = match (rolls, until) {
             (true, _) => (RotationStep::RollingOut, self.rolling()),
             (false, None) => return None,
             (false, Some(until)) if spec.is_some_and(|spec| spec.quiet_period.is_some()) => {
-                let text = format!("The old value to be unused for spec.rotation.quietPeriod, or {until}.");
-                (RotationStep::Quiet, text)
+                let text = format!("the old value to be unused for spec.rotation.quietPeriod, or until {until}.");
+                (RotationStep::WaitingForIdle, text)
             }
             (false, Some(until)) => {
-                let text = format!("The end of the overlap at {until}: until then the old value is accepted too.");
+                let text = format!("the overlap to end at {until}; the previous value is still accepted.");
                 (RotationStep::Overlap, text)
             }
         };
-        let next = if self.is_postponed() { " Another rotation is wanted; it starts after that." } else { "" };
+        let next = if self.is_postponed() { " Another rotation is requested; it starts after that." } else { "" };
         let waits_for = printable(&format!("{waits_for}{next}"), MESSAGE_WRITTEN_MAX);
         let since = if step == told.step { told.since } else { whole_second(self.now) };
         Some(RotationStatus { step, since, waits_for, requested: self.request().cloned(), ..told.clone() })
@@ -198,7 +198,7 @@ impl Observed<'_> {
                 Rollout::Outdated => format!("{workload} to be restarted"),
                 Rollout::Progressing(how_far) => format!("{workload} ({how_far})"),
                 Rollout::Missing => {
-                    format!("{workload}, which does not exist or is being deleted: correct spec.rotation.rollout")
+                    format!("{workload}: not found or being deleted; fix spec.rotation.rollout")
                 }
                 Rollout::Stuck(why) => format!("{workload}, which is stuck: {why}"),
                 Rollout::Disabled => format!(
@@ -208,7 +208,7 @@ impl Observed<'_> {
             })
         });
         let open: Vec<String> = open.collect();
-        if open.is_empty() { "Workloads to be restarted.".to_owned() } else { format!("{}.", open.join("; ")) }
+        if open.is_empty() { "workloads to be restarted.".to_owned() } else { format!("{}.", open.join("; ")) }
     }
 
     /// Whether the staged value is no longer requested.

@@ -176,7 +176,7 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
         description: None,
         restrict_to: (name % 2 == 1)
             .then(|| Box::new(Restriction { scopes: Some(vec!["scope2".to_owned()]), ..Restriction::default() })),
-        uses: None,
+        usages: None,
         networks: None,
         expires_in: None,
         expires_at: None,
@@ -293,8 +293,8 @@ fn number(world: &mut TestCache, served: &mut Served, now: Timestamp) {
         let mut user = ServiceUser::clone(&world.cache.user(&key).unwrap());
         let fingerprint = user_fingerprint(&user.spec, &world.cache.membership(&user));
         let told = user.status.get_or_insert_default();
-        told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &fingerprint));
-        told.authority = Some(fingerprint);
+        told.epoch = Some(next_epoch(told.epoch, told.fingerprint.as_deref(), &fingerprint));
+        told.fingerprint = Some(fingerprint);
         let affected = world.user(user, true);
         served.follow_at(world, affected, now);
     }
@@ -309,8 +309,8 @@ fn number(world: &mut TestCache, served: &mut Served, now: Timestamp) {
         let uid = application.metadata.uid.as_deref().unwrap_or_default();
         let fingerprint = application_fingerprint(&held, uid, subject, is_closed.then_some("closed"));
         let told = application.status.get_or_insert_default();
-        told.epoch = Some(next_epoch(told.epoch, told.authority.as_deref(), &fingerprint));
-        told.authority = Some(fingerprint);
+        told.epoch = Some(next_epoch(told.epoch, told.fingerprint.as_deref(), &fingerprint));
+        told.fingerprint = Some(fingerprint);
         let affected = world.application(application, true);
         served.follow_at(world, affected, now);
     }

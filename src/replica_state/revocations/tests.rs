@@ -8,7 +8,7 @@ const END: i64 = 2_000;
 
 /// A process that writes to `store`.
 fn process(store: &Memory) -> Arc<Revocations<Memory>> {
-    let (ledger, blank) = (Arc::default(), EndpointStateSpec::default());
+    let (ledger, blank) = (Arc::default(), ReplicaStateSpec::default());
     Arc::new(Revocations::new(store.clone(), ledger, blank, "1".to_owned()))
 }
 

@@ -8,7 +8,7 @@ fn secret_of(namespace: &str, name: &str) -> ObjectRevision {
 }
 
 fn process(store: &Memory) -> Arc<RotationRequests<Memory>> {
-    Arc::new(RotationRequests::new(store.clone(), EndpointStateSpec::default(), "1"))
+    Arc::new(RotationRequests::new(store.clone(), ReplicaStateSpec::default(), "1"))
 }
 
 fn at(second: i64) -> Timestamp {

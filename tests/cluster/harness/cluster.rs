@@ -302,7 +302,7 @@ impl Cluster {
 }
 
 /// What people read of a cluster.
-const READABLE: &str = "events,accessgroups,serviceusers,applications,clientsecrets,endpointstates,configmaps";
+const READABLE: &str = "events,accessgroups,serviceusers,applications,clientsecrets,replicastates,configmaps";
 
 /// A cluster of a test's own ends with its test. No secret value that the test came across, or that is stored, is in any
 /// log, event or status of it, and the operator asked for nothing that it may not do; of the cluster of the run that is

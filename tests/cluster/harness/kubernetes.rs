@@ -23,7 +23,7 @@ const KINDS: [(&str, &str, &str, &str, bool); 27] = [
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
     ("ClientSecret", "postern.dev", "v1alpha1", "clientsecrets", true),
-    ("EndpointState", "postern.dev", "v1alpha1", "endpointstates", true),
+    ("ReplicaState", "postern.dev", "v1alpha1", "replicastates", true),
     ("Secret", "", "v1", "secrets", true),
     ("Deployment", "apps", "v1", "deployments", true),
     ("StatefulSet", "apps", "v1", "statefulsets", true),

@@ -117,7 +117,7 @@ impl Shared {
     /// Counts a write (not leases, events, reports between replicas and markers); the trap, if it waits for this write.
     fn note(&self, request: &Request<Body>) -> Option<Trap> {
         let path = request.uri().path();
-        let others = ["/leases", "/events", "/endpointstates", "/marker-"];
+        let others = ["/leases", "/events", "/replicastates", "/marker-"];
         if request.method() == Method::GET || others.iter().any(|part| path.contains(part)) {
             return None;
         }

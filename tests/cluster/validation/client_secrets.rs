@@ -63,7 +63,7 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
         ),
         ("a comma", json!({"expiresAt": "2099-01-01T00:00:00,5Z"}), "spec.expiresAt: Invalid value"),
         ("nanoseconds elsewhere", json!({"expiresAt": "2099-01-01T00:00:00.123456789+01:00"}), ""),
-        ("no time at all", json!({"expiresIn": "0d"}), "spec.expiresIn: … must be longer than zero"),
+        ("no time at all", json!({"expiresIn": "0d"}), "spec.expiresIn: … must be greater than zero"),
         ("a negative time", json!({"expiresIn": "-1d"}), DURATION),
         ("an overflowing time", json!({"expiresIn": "1000y"}), DURATION),
         ("never in lower case", json!({"expiresIn": "never"}), DURATION),
@@ -90,13 +90,13 @@ async fn a_client_secret_is_refused_for_each_rule_it_breaks() {
 #[tokio::test]
 async fn purposes_and_networks_are_refused_for_each_rule_they_break() {
     let cases = [
-        ("no use at all", json!({"uses": []}), "spec.uses: … should have at least 1 items"),
+        ("no use at all", json!({"usages": []}), "spec.usages: … should have at least 1 items"),
         (
             "a use that there is not",
-            json!({"uses": ["Everything"]}),
-            r#"spec.uses[0]: Unsupported value: "Everything""#,
+            json!({"usages": ["Everything"]}),
+            r#"spec.usages[0]: Unsupported value: "Everything""#,
         ),
-        ("a use twice", json!({"uses": ["Token", "Token"]}), r#"spec.uses[1]: Duplicate value: "Token""#),
+        ("a use twice", json!({"usages": ["Token", "Token"]}), r#"spec.usages[1]: Duplicate value: "Token""#),
         ("no network at all", json!({"networks": []}), "spec.networks: … should have at least 1 items"),
         ("too many networks", json!({"networks": networks(33)}), "spec.networks: Too many: 33: must have at most 32"),
         ("a network twice", json!({"networks": ["10.0.0.0/8", "10.0.0.0/8"]}), "spec.networks[1]: Duplicate value"),
@@ -111,8 +111,8 @@ async fn purposes_and_networks_are_refused_for_each_rule_they_break() {
             "spec.networks[0]: … must have no bit set after",
         ),
         ("an IPv4 address in IPv6", json!({"networks": ["::ffff:10.20.0.0/112"]}), NETWORK),
-        ("single uses", json!({"uses": ["Direct"]}), ""),
-        ("every use", json!({"uses": ["Token", "Direct", "Manage"]}), ""),
+        ("single uses", json!({"usages": ["Direct"]}), ""),
+        ("every use", json!({"usages": ["Token", "Direct", "Manage"]}), ""),
         ("networks of both kinds", json!({"networks": ["10.20.0.0/16", "10.20.0.5/32", "2001:db8::/32", "::/0"]}), ""),
         ("the most networks", json!({"networks": networks(32)}), ""),
     ];
@@ -133,7 +133,11 @@ async fn a_rotation_is_refused_for_each_rule_it_breaks() {
         ("an overlap longer than the interval", json!({"every": "1h", "overlap": "61m"}), OVERLAP),
         ("an overlap as long as the interval", json!({"every": "1h", "overlap": "60m"}), ""),
         ("an interval shorter than the default overlap", json!({"every": "1h"}), ""),
-        ("no quiet time at all", json!({"quietPeriod": "0s"}), "spec.rotation.quietPeriod: … must be longer than zero"),
+        (
+            "no quiet time at all",
+            json!({"quietPeriod": "0s"}),
+            "spec.rotation.quietPeriod: … must be greater than zero",
+        ),
         (
             "a workload that cannot be restarted",
             json!({"rollout": [{"kind": "Job", "name": "x"}]}),
@@ -188,7 +192,7 @@ async fn a_rotation_is_refused_for_each_rule_it_breaks() {
 #[tokio::test]
 async fn a_delivery_is_refused_for_each_rule_it_breaks() {
     let cases = [
-        ("no time at all", json!({"mode": "Once", "ttl": "0s"}), "spec.delivery.ttl: … must be longer than zero"),
+        ("no time at all", json!({"mode": "Once", "ttl": "0s"}), "spec.delivery.ttl: … must be greater than zero"),
         ("a time that is none", json!({"mode": "Once", "ttl": "soon"}), "spec.delivery.ttl: … must be a duration"),
         ("keys that there are not", json!({"keys": "Upper"}), r#"spec.delivery.keys: Unsupported value: "Upper""#),
         ("a key that there is not", json!({"rename": {"password": "x"}}), RENAME_KNOWN),

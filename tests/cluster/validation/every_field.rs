@@ -2,7 +2,7 @@
 //! has one message.
 
 use futures::StreamExt as _;
-use postern::api::{AccessGroup, Application, ClientSecret, EndpointState, ServiceUser};
+use postern::api::{AccessGroup, Application, ClientSecret, ReplicaState, ServiceUser};
 use proptest::prelude::{Strategy, any};
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -97,7 +97,7 @@ fn complete() -> Vec<Value> {
         "labels": {"team": "billing"}, "annotations": {"example.com/match": "true"},
     });
     let generated = json!({
-        "applicationRef": {"name": "sync"}, "description": "Copies.", "restrictTo": restriction, "uses": ["Token"],
+        "applicationRef": {"name": "sync"}, "description": "Copies.", "restrictTo": restriction, "usages": ["Token"],
         "networks": ["10.20.0.0/16"], "expiresIn": "1y", "delivery": delivery, "revoke": false,
         "rotation": {
             "every": "30d", "overlap": "1d", "quietPeriod": "10m", "rollout": [{"kind": "Deployment", "name": "sync"}],
@@ -122,7 +122,7 @@ fn complete() -> Vec<Value> {
         object("Application", "tried", application),
         object("ClientSecret", "tried", generated),
         object("ClientSecret", "tried", imported),
-        object("EndpointState", "tried", state),
+        object("ReplicaState", "tried", state),
     ]
 }
 
@@ -148,14 +148,14 @@ fn statuses() -> [(&'static str, Value); 4] {
         (
             "ServiceUser",
             common(json!({
-                "subject": "u", "location": "/", "epoch": 1, "authority": "a", "roles": ["r"], "summary": "r",
+                "subject": "u", "location": "/", "epoch": 1, "fingerprint": "a", "roles": ["r"], "summary": "r",
                 "grants": [grant],
             })),
         ),
         (
             "Application",
             common(json!({
-                "clientId": "c", "subject": "u", "epoch": 1, "authority": "a", "roles": ["r"],
+                "clientId": "c", "subject": "u", "epoch": 1, "fingerprint": "a", "roles": ["r"],
                 "permissions": [{"audience": "a", "scopes": ["s"]}],
                 "secrets": {"active": 1, "total": 1, "limit": 1, "summary": "1/1"},
             })),
@@ -163,7 +163,7 @@ fn statuses() -> [(&'static str, Value); 4] {
         (
             "ClientSecret",
             common(json!({
-                "binding": {"name": "oauth"}, "secretUID": "u", "losses": 1, "hint": "pst_k7Qd", "uses": "Token", "expiresAt": at, "nextRotationAt": at, "lastUsedAt": at,
+                "binding": {"name": "oauth"}, "secretUID": "u", "losses": 1, "hint": "pst_k7Qd", "usages": "Token", "expiresAt": at, "nextRotationAt": at, "lastUsedAt": at,
                 "rotation": rotation, "observedTrigger": "now", "delivery": {"removeAt": at, "removedAt": at},
                 "source": {"uid": "u", "resourceVersion": "1", "key": "password", "lineBreakIgnored": true}, "versions": [version],
             })),
@@ -314,7 +314,7 @@ fn decode(object: Value) -> Result<(), serde_json::Error> {
         "ServiceUser" => serde_json::from_value::<ServiceUser>(object).map(drop),
         "Application" => serde_json::from_value::<Application>(object).map(drop),
         "ClientSecret" => serde_json::from_value::<ClientSecret>(object).map(drop),
-        _ => serde_json::from_value::<EndpointState>(object).map(drop),
+        _ => serde_json::from_value::<ReplicaState>(object).map(drop),
     }
 }
 

@@ -164,7 +164,7 @@ fn failed(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Erro
 fn redact_error(step: &'static str, owner: &ClientSecret, value: &IssuedValue, source: kube::Error) -> Error {
     let source = match source {
         kube::Error::Api(answer) if quotes(&answer.message, value) => {
-            let message = "what it answers is left out, because it quotes the value".to_owned();
+            let message = "response omitted because it contains the secret value".to_owned();
             kube::Error::Api(Box::new(Status { message, code: answer.code, ..Status::default() }))
         }
         source => source,
@@ -206,7 +206,7 @@ mod tests {
         let plain = value.text.expose_secret();
         for quoted in [plain.to_owned(), STANDARD.encode(plain)] {
             let said = said(format!("denied: {{client-secret: {quoted}}}"));
-            assert!(!said.contains(&quoted) && said.contains("left out"), "{said}");
+            assert!(!said.contains(&quoted) && said.contains("omitted"), "{said}");
         }
         assert!(said("exceeded quota".to_owned()).contains("exceeded quota"));
     }

@@ -22,7 +22,7 @@ pub(crate) fn record(events: &Sender, secret: &ClientSecret, after: &ClientSecre
     if let Some(now) = expiring
         && find(&before.conditions, types::EXPIRING).is_none_or(|before| before.message != now.message)
     {
-        events.warning(secret, reasons::ENDS_SOON, "Expire", now.message.clone());
+        events.warning(secret, reasons::EXPIRES_SOON, "Expire", now.message.clone());
     }
     let ignored = |status: &ClientSecretStatus| status.source.as_ref().is_some_and(|source| source.line_break_ignored);
     if ignored(after) && !ignored(&before) {
