@@ -59,7 +59,7 @@ async fn publish(store: &ApiStore, clock: &impl Clock, serves: AppliedRevisions)
     match in_time(Box::pin(store.write("serves", &spec))).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(error, "could not publish the applied revisions of this replica, trying again");
+            tracing::warn!(error, "failed to publish applied revisions, retrying");
             false
         }
     }

@@ -180,7 +180,7 @@ async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_i
     tenant.apply(&service_user("sync", &[])).await;
     tenant.wait_condition("Application", "sync", "Propagated", "False", "Propagating").await;
     let log = &cluster.replicas[1].log;
-    let tried = || std::fs::read_to_string(log).unwrap().matches("could not report the state of this replica").count();
+    let tried = || std::fs::read_to_string(log).unwrap().matches("failed to publish applied revisions").count();
     // Again and again, also when nothing changes any more.
     let first = tried();
     eventually("it tries again", async || ensure(tried() > first + 1, format_args!("{} times", tried()))).await;
