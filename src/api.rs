@@ -11,7 +11,6 @@
 
 pub mod access_group;
 pub mod application;
-pub mod authority;
 pub mod client_id;
 pub mod client_secret;
 pub mod conditions;
@@ -19,9 +18,11 @@ pub mod crds;
 pub mod default_scopes;
 pub mod digest;
 pub mod duration;
+pub mod fingerprint;
 pub mod location;
 pub mod names;
 pub mod namespace;
+pub mod permissions;
 pub mod precedence;
 pub mod printable;
 pub mod replica_state;

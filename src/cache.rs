@@ -33,7 +33,8 @@ use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Lookup;
 
-use crate::api::authority::{self, Membership, NamespaceLocation};
+use crate::api::permissions;
+use crate::api::permissions::{Membership, NamespaceLocation};
 use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ReplicaState, ServiceUser};
 
@@ -165,7 +166,7 @@ impl Cache {
         let groups: HashMap<&String, Arc<AccessGroup>> =
             names.filter_map(|name| self.group(name).map(|group| (name, group))).collect();
         let namespace = self.namespace(user.metadata.namespace.as_deref().unwrap_or_default());
-        authority::resolve(&user.spec, &namespace, self.namespace_location, |name| {
+        permissions::resolve(&user.spec, &namespace, self.namespace_location, |name| {
             groups.get(&name.to_owned()).map(AsRef::as_ref)
         })
     }

@@ -5,7 +5,7 @@
 //! API server ─▶ gather (the only reads, with the caller's own rights) ─▶ explain (pure) ─▶ print
 //! ```
 //!
-//! This module makes no decisions: permissions come from `api::authority`, and rejections of a client or a secret from
+//! This module makes no decisions: permissions come from `api::permissions`, and rejections of a client or a secret from
 //! the decisions in `plan`, which also determine the controller's conditions. Inputs that the API objects do not
 //! contain (for example the owner of a Secret) are taken from status.
 
@@ -32,8 +32,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde::Serialize;
 
-use crate::api::authority::NamespaceLocation;
 use crate::api::client_secret::LifetimePolicy;
+use crate::api::permissions::NamespaceLocation;
 use crate::clock::{Clock, SystemClock};
 use claims::ClientName;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! body, Authorization ──▶ form ──▶ request ──▶ credentials ──▶ authenticate ──▶ authorize ──▶ claims ──▶ response
-//!                                                                   │ client::Clients
+//!                                                                   │ client_record::Clients
 //!                                                                   └ hashing, signer (bounded, off the async threads)
 //! ```
 //!
@@ -13,7 +13,8 @@ pub mod access_token;
 pub mod authenticate;
 pub mod authorize;
 pub mod claims;
-pub mod client;
+pub mod client_record;
+pub mod client_store;
 pub mod credentials;
 pub mod error;
 pub mod form;

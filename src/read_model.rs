@@ -27,10 +27,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api::client_secret::LifetimePolicy;
 use crate::cache::{Kind, WatchHealth};
 use crate::clock::Clock;
-use crate::oauth::client::{
-    Availability, CatchUpError, ClientRecord, ClientStore, Denial, Grant, Lookup, ObjectRevision, RecordError,
-    TokenStateStore, Tombstones,
-};
+use crate::oauth::client_record::{ClientRecord, Denial, Grant, ObjectRevision, Tombstones};
+use crate::oauth::client_store::{Availability, CatchUpError, ClientStore, Lookup, RecordError, TokenStateStore};
 use crate::replica_state::heartbeat;
 use crate::util::intern::Interner;
 

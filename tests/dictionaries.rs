@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use postern::api::access_group::Plane;
 use postern::api::application::Token;
-use postern::api::authority::{Authority, Membership, Permit};
+use postern::api::permissions::{Authority, Membership, Permit};
 use postern::api::service_user::RoleGrant;
 use postern::api::{Application, ClientSecret, ServiceUser};
 use postern::plan::client_secret::{self, ApplicationState, Delivered, Issued, Outcome, Policy};

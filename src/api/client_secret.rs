@@ -129,7 +129,7 @@ pub struct ClientSecretSpec {
 }
 
 impl ClientSecret {
-    /// Identifies the credential of a token for [`token_fingerprint`](super::authority::token_fingerprint): the UID of the object,
+    /// Identifies the credential of a token for [`token_fingerprint`](super::fingerprint::token_fingerprint): the UID of the object,
     /// and the number of losses of its Secret. A token for a lost value belongs to another credential.
     #[must_use]
     pub fn credential(&self) -> Cow<'_, str> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::application::Token;
-use super::authority::{Authority, OIDC_SCOPES};
+use super::permissions::{Authority, OIDC_SCOPES};
 
 /// The scopes of a token request without audience and scope, as the token endpoint computes them; empty if the endpoint
 /// rejects the request.

@@ -8,7 +8,7 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::authority::OIDC_SCOPES;
+use super::permissions::OIDC_SCOPES;
 use super::{client_id, duration, location};
 
 mod label;

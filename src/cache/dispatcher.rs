@@ -25,8 +25,8 @@ use super::store::{ObjectStore, StoredAs, StoredObject};
 use super::watch::{self, Report, StoreWriter, WatchHealth};
 use super::{Cache, Change, ObjectRef};
 use crate::api::ServiceUser;
-use crate::api::authority::NamespaceLocation;
 use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
+use crate::api::permissions::NamespaceLocation;
 use crate::clock::Clock;
 
 /// Interval between two checks of failed watches; it limits the precision of the metric of the read model's age.

@@ -6,9 +6,9 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use super::duration;
-use crate::api::authority::NamespaceLocation;
 use crate::api::client_secret::LifetimePolicy;
 use crate::api::duration::ConfigDuration;
+use crate::api::permissions::NamespaceLocation;
 
 /// Limits by which ClientSecrets and tokens are judged. Every process of an installation gets the same values, and
 /// `postern explain` too.

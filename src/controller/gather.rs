@@ -4,8 +4,8 @@ use kube::{Resource, ResourceExt};
 
 use super::Context;
 use super::runtime::propagation::required_revisions;
-use crate::api::authority::narrow;
 use crate::api::client_secret::{Version, VersionState};
+use crate::api::permissions::narrow;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{Claimants, ObjectRef};
 use crate::clock::Clock;
@@ -16,7 +16,7 @@ use crate::plan::secret_content::{Client, Content, Endpoints};
 /// An Application with the inputs of its status.
 pub(super) struct ApplicationFacts {
     pub(super) user: Option<std::sync::Arc<ServiceUser>>,
-    pub(super) authority: crate::api::authority::Authority,
+    pub(super) authority: crate::api::permissions::Authority,
     pub(super) client_id_taken_by: Option<String>,
 }
 

@@ -12,9 +12,9 @@ use super::snapshot::{Snapshot, full_name};
 use super::status::{Standing, StatusAge};
 use super::user::{self, User};
 use crate::api::application::EffectivePermission;
-use crate::api::authority::{Authority, Membership, narrow, resolve};
 use crate::api::conditions::reasons;
 use crate::api::names::CREATED_BY;
+use crate::api::permissions::{Authority, Membership, narrow, resolve};
 use crate::api::terminating::is_terminating;
 use crate::plan::application::{Closed, Observed, ready_verdict, status};
 

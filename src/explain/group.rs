@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::snapshot::Snapshot;
 use crate::api::access_group::{Permission, Plane};
-use crate::api::authority::{Membership, WhyNot};
 use crate::api::conditions::reasons;
+use crate::api::permissions::{Membership, WhyNot};
 use crate::api::{AccessGroup, ServiceUser};
 use crate::plan::service_user::{location_refused, why_not};
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::api::AccessGroup;
 use crate::api::access_group::Plane;
 use crate::api::application::Restriction;
-use crate::api::authority::{Authority, Membership, Permit, narrow, not_granted};
+use crate::api::permissions::{Authority, Membership, Permit, narrow, not_granted};
 
 /// One permission and its origin.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::Settings;
 use super::snapshot::Snapshot;
 use crate::api::NamespaceFacts;
-use crate::api::authority::NamespaceLocation;
 use crate::api::client_secret::LifetimePolicy;
+use crate::api::permissions::NamespaceLocation;
 
 const NOW: &str = "2026-11-22T02:00:00Z";
 const AUDIENCE: &str = "https://billing.example.com";

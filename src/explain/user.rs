@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::snapshot::full_name;
 use super::status::{Standing, StatusAge};
 use crate::api::ServiceUser;
-use crate::api::authority::Membership;
 use crate::api::names::CREATED_BY;
+use crate::api::permissions::Membership;
 use crate::plan::service_user::status;
 
 /// An existing service user.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::http::audit_limit::AuditLimit;
 use crate::http::redact;
 use crate::http::response::RequestId;
-use crate::oauth::client::ObjectRevision;
+use crate::oauth::client_record::ObjectRevision;
 use crate::oauth::error::TokenError;
 use crate::oauth::forward_auth::AccessError;
 use crate::oauth::introspection::Inactive;

@@ -16,7 +16,7 @@ use crate::crypto::keyset::JwkSet;
 use crate::http::response;
 use crate::http::response::{RequestId, StaticDocument};
 use crate::http::state::Endpoint;
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata;

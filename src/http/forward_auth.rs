@@ -14,7 +14,7 @@ use crate::http::request_guard::RequestGuard;
 use crate::http::response;
 use crate::http::state::Endpoint;
 use crate::oauth::authenticate::RequestContext;
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::Unavailable;
 use crate::oauth::form::Form;
 use crate::oauth::forward_auth::{Access, AccessError, Malformed, Requirement};

@@ -12,7 +12,7 @@ use crate::http::request_guard::RequestGuard;
 use crate::http::response;
 use crate::http::state::Endpoint;
 use crate::http::token::outcome;
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::introspection::{Introspection, ResponseFormat};
 use crate::oauth::token::AuditRecord;
 

@@ -10,7 +10,7 @@ use crate::http::response;
 use crate::http::response::RequestId;
 use crate::http::state::Endpoint;
 use crate::http::token::outcome;
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::revocation::Revocation;
 use crate::oauth::token::AuditRecord;
 

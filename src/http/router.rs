@@ -13,7 +13,7 @@ use crate::http::audit::Audit;
 use crate::http::rejection::Rejection;
 use crate::http::state::Endpoint;
 use crate::http::{discovery, forward_auth, introspection, revocation, self_service, token, userinfo};
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH};
 

@@ -16,7 +16,7 @@ use crate::http::response;
 use crate::http::response::RequestId;
 use crate::http::state::Endpoint;
 use crate::oauth::authenticate::{Authenticated, RequestContext};
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::forward_auth::{AccessError, Malformed};
 use crate::oauth::self_service;
 use crate::oauth::token::AuditRecord;

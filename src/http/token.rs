@@ -11,7 +11,7 @@ use crate::http::audit::Audit;
 use crate::http::request_guard::RequestGuard;
 use crate::http::response;
 use crate::http::state::Endpoint;
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{ErrorCode, TokenError, WireError};
 use crate::telemetry::metrics::Outcome;
 

@@ -12,7 +12,7 @@ use crate::http::request_guard::RequestGuard;
 use crate::http::state::Endpoint;
 use crate::http::{forward_auth, response};
 use crate::oauth::authenticate::RequestContext;
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::forward_auth::{AccessError, Malformed};
 use crate::oauth::token::AuditRecord;
 use crate::telemetry::metrics::AuthOutcome;

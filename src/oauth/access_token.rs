@@ -18,7 +18,8 @@ use crate::clock::Clock;
 use crate::crypto::jwt::{self, InvalidToken};
 use crate::crypto::opaque;
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client::{ClientRecord, ClientStore, Denial, Epoch, Lookup, ObjectRevision};
+use crate::oauth::client_record::{ClientRecord, Denial, Epoch, ObjectRevision};
+use crate::oauth::client_store::{ClientStore, Lookup};
 use crate::oauth::error::Unavailable;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
 

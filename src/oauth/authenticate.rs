@@ -16,9 +16,8 @@ use jiff::Timestamp;
 
 use crate::crypto::install_key::{HashCost, InstallKeys};
 use crate::crypto::secret::{self, PresentedSecret};
-use crate::oauth::client::{
-    ClientRecord, ClientStore, Denial, Grant, Lookup, ObjectRevision, Purpose, SecretRecord, SecretVersion,
-};
+use crate::oauth::client_record::{ClientRecord, Denial, Grant, ObjectRevision, Purpose, SecretRecord, SecretVersion};
+use crate::oauth::client_store::{ClientStore, Lookup};
 use crate::oauth::credentials::{Method, ParsedCredentials, PresentedCredentials};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hash_pool::HashPool;

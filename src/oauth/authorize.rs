@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::oauth::client::{Grant, Role, ScopePolicy, TokenPolicy};
+use crate::oauth::client_record::{Grant, Role, ScopePolicy, TokenPolicy};
 use crate::oauth::error::AuthorityError;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::scope;

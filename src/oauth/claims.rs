@@ -49,7 +49,7 @@ pub struct Claims<'a> {
     pub email: Option<Email<'a>>,
     /// Epochs of service user and application: a token with an older one is no longer valid.
     pub postern_epoch: [i64; 2],
-    /// What the token represents: see [`SecretRecord::authority`](crate::oauth::client::SecretRecord::authority).
+    /// What the token represents: see [`SecretRecord::authority`](crate::oauth::client_record::SecretRecord::authority).
     pub postern_authority: &'a str,
     /// Opaque tokens only: seconds without use after which it expires.
     #[serde(skip_serializing_if = "Option::is_none")]

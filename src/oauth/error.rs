@@ -10,7 +10,8 @@ pub use client::ClientError;
 pub(crate) use response::RETRY_AFTER_S;
 pub use response::{ErrorCode, WireError};
 
-use crate::oauth::client::{CatchUpError, ObjectRevision, RecordError};
+use crate::oauth::client_record::ObjectRevision;
+use crate::oauth::client_store::{CatchUpError, RecordError};
 
 /// Why no token was issued.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]

@@ -22,7 +22,8 @@ use crate::clock::Clock;
 use crate::oauth::access_token::ActiveToken;
 use crate::oauth::authenticate::{Authenticated, RequestContext};
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client::{ClientStore, Grant, Purpose, Role};
+use crate::oauth::client_record::{Grant, Purpose, Role};
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::credentials;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
 

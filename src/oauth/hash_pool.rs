@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::install_key::{HashCost, InstallKeys};
 use crate::crypto::process_mac;
-use crate::oauth::client::{SecretRecord, SecretVersion};
+use crate::oauth::client_record::{SecretRecord, SecretVersion};
 use crate::oauth::error::Unavailable;
 
 use fair_queue::FairQueue;

@@ -10,7 +10,7 @@ use crate::crypto::jwt;
 use crate::oauth::access_token::{ActiveToken, TokenFault, VerifyError};
 use crate::oauth::authenticate::{Authenticated, RequestContext};
 use crate::oauth::claims::{OwnAudience, OwnClaims, Text};
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::form::Form;
 use crate::oauth::scope::INTROSPECT;

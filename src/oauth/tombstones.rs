@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 
-use crate::oauth::client::Epoch;
+use crate::oauth::client_record::Epoch;
 
 /// More losses than a client has in the life of a token. If there are more, the oldest are dropped.
 const ENDED_MAX: usize = 256;
@@ -18,7 +18,7 @@ pub struct Tombstones(Box<[Ended]>);
 
 #[derive(Clone, Debug)]
 struct Ended {
-    /// See [`SecretRecord::authority`](crate::oauth::client::SecretRecord::authority).
+    /// See [`SecretRecord::authority`](crate::oauth::client_record::SecretRecord::authority).
     authority: Box<str>,
     /// The latest epoch at which it was lost. A token with a later epoch was issued after a return.
     epoch: Epoch,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::oauth::authenticate::RequestContext;
 use crate::oauth::claims::Email;
-use crate::oauth::client::ClientStore;
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::forward_auth::{AccessError, Requirement, auth_params, single_authorization};
 use crate::oauth::scope::{EMAIL, OPENID, PROFILE};
 use crate::oauth::token::{AuditRecord, AuthorizationServer};

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::kstatus::{HOLDS_NOTHING, Kstatus, permitted, restrictions, with_outlook};
 use crate::api::application::{ApplicationStatus, SecretCount};
-use crate::api::authority::{Authority, application_fingerprint, narrow, next_epoch, not_granted, permissions, roles};
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
+use crate::api::fingerprint::{application_fingerprint, next_epoch};
+use crate::api::permissions::{Authority, narrow, not_granted, permissions, roles};
 use crate::api::{Application, ServiceUser};
 
 /// The inputs of the decision.

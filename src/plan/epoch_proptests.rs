@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission};
 use crate::api::application::{ApplicationSpec, Reference, Restriction};
-use crate::api::authority::{Authority, Membership, NamespaceLocation, narrow, resolve};
+use crate::api::permissions::{Authority, Membership, NamespaceLocation, narrow, resolve};
 use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, NamespaceFacts, ServiceUser};
 use crate::plan::{application, service_user};

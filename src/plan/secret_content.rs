@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::application::Token;
-use crate::api::authority::{Authority, scopes};
 use crate::api::client_secret::{Delivery, Entry};
 use crate::api::default_scopes::default_scopes;
 use crate::api::digest::digest;
+use crate::api::permissions::{Authority, scopes};
 
 /// URLs of this install that clients need.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::kstatus::{HOLDS_NOTHING, Kstatus, permitted, summary, with_outlook};
 use crate::api::ServiceUser;
-use crate::api::authority::{Membership, WhyNot, next_epoch, roles, user_fingerprint};
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
+use crate::api::fingerprint::{next_epoch, user_fingerprint};
 use crate::api::location::{Location, MalformedLocation};
+use crate::api::permissions::{Membership, WhyNot, roles};
 use crate::api::service_user::ServiceUserStatus;
 
 /// The status of `user`; `membership` is the result of its groups.

@@ -19,7 +19,7 @@ use super::catch_up_limiter::CatchUpLimiter;
 use crate::api::client_id::is_client_id;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::cache::{Kind, ObjectRef, revision};
-use crate::oauth::client::CatchUpError;
+use crate::oauth::client_store::CatchUpError;
 use crate::replica_state::applied_revisions::RevisionTracker;
 
 /// Objects in one page: a list in JSON takes some twenty times its size while it is decoded.

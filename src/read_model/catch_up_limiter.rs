@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::oauth::client::CatchUpError;
+use crate::oauth::client_store::CatchUpError;
 use crate::util::error_chain::display_chain;
 use crate::util::token_bucket::{Bucket, Rate};
 

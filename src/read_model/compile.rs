@@ -15,14 +15,15 @@ use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
     TokenType as WantedType,
 };
-use crate::api::authority::{Authority, Membership, application_fingerprint, narrow};
 use crate::api::conditions::reasons;
 use crate::api::duration::ConfigDuration;
+use crate::api::fingerprint::application_fingerprint;
 use crate::api::location::Location;
 use crate::api::names::CREATED_BY;
+use crate::api::permissions::{Authority, Membership, narrow};
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{Compressed, ObjectRef, StoredObject};
-use crate::oauth::client::{
+use crate::oauth::client_record::{
     AuthMethods, ClientRecord, Denial, Grant, Identity, ObjectRevision, Removed, Role, ScopePolicy, SecretRecord,
     SigningAlgorithm, TokenFormat, TokenPolicy, TokenType, Tombstones,
 };
@@ -232,8 +233,8 @@ mod tests {
     use super::*;
     use crate::api::access_group::Plane;
     use crate::api::application::{ApplicationSpec, Token};
-    use crate::api::authority::Permit;
     use crate::api::default_scopes::default_scopes;
+    use crate::api::permissions::Permit;
     use crate::oauth::authorize::authorize;
     use crate::oauth::request::{GrantType, TokenRequest};
 
@@ -262,7 +263,7 @@ mod tests {
 
     #[test]
     fn no_group_permits_what_the_endpoint_gives_to_everybody() {
-        assert_eq!(crate::api::authority::OIDC_SCOPES, crate::oauth::scope::OIDC_SCOPES);
+        assert_eq!(crate::api::permissions::OIDC_SCOPES, crate::oauth::scope::OIDC_SCOPES);
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! that is issued in between must already have the new epoch, or it would become invalid although its permissions are
 //! current. The replica can compute the epoch: controller and index call the same functions.
 
-use crate::api::authority::{Membership, counted_epoch, next_epoch, user_fingerprint};
+use crate::api::fingerprint::{counted_epoch, next_epoch, user_fingerprint};
+use crate::api::permissions::Membership;
 use crate::api::{Application, ServiceUser};
 use crate::cache::ObjectRef;
-use crate::oauth::client::{ClientRecord, Epoch};
+use crate::oauth::client_record::{ClientRecord, Epoch};
 
 /// The fingerprints that the epochs of a client represent.
 #[derive(Debug, Eq, PartialEq)]

@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use super::Settings;
 use super::compile::{grant, revision};
 use crate::api::ClientSecret;
-use crate::api::authority::{Authority, application_fingerprint, narrow, token_fingerprint};
 use crate::api::client_secret::{Usage, Version, uid_bytes};
 use crate::api::conditions::reasons;
+use crate::api::fingerprint::{application_fingerprint, token_fingerprint};
+use crate::api::permissions::{Authority, narrow};
 use crate::cache::{Compressed, ObjectRef, StoredObject};
 use crate::crypto::install_key::HashCost;
-use crate::oauth::client::{ClientRecord, Denial, Grant, SecretRecord, SecretVersion, Usages};
+use crate::oauth::client_record::{ClientRecord, Denial, Grant, SecretRecord, SecretVersion, Usages};
 use crate::util::intern::Interner;
 
 /// The permissions of the client, before its secrets narrow them.

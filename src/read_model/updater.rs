@@ -8,7 +8,7 @@ use super::compile::{Sources, entry};
 use super::{Entry, ReadModel, Settings};
 use crate::cache::{Cache, Invalidation, Kind, ObjectRefs, Subscription, Update};
 use crate::clock::Clock;
-use crate::oauth::client::Grant;
+use crate::oauth::client_record::Grant;
 use crate::util::intern::Interner;
 use jiff::{SignedDuration, Timestamp};
 

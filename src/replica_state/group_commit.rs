@@ -5,7 +5,7 @@ use std::sync::{Mutex as Lock, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::oauth::client::RecordError;
+use crate::oauth::client_store::RecordError;
 
 /// Whether an entry is persisted outside this process.
 pub(crate) type CommitResult = Result<(), RecordError>;

@@ -14,7 +14,7 @@ use super::cas_object::{CasObject, StateStore};
 use super::group_commit::{CommitResult, Entry, GroupCommit};
 use super::token_state::TokenState;
 use crate::api::replica_state::{ReplicaStateSpec, Revoked};
-use crate::oauth::client::RecordError;
+use crate::oauth::client_store::RecordError;
 use crate::util::error_chain::display_chain;
 use crate::util::fair_share::{FairShare, QUARTER};
 use crate::util::token_bucket::{Buckets, Rate};

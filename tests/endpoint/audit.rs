@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern::oauth::client::{Denial, Lookup, TokenFormat};
+use postern::oauth::client_record::{Denial, TokenFormat};
+use postern::oauth::client_store::Lookup;
 use serde_json::Value;
 
 use crate::captured_logs;

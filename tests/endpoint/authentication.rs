@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client::{AuthMethods, CatchUpError, ClientRecord, Denial, Lookup, SecretVersion};
+use postern::oauth::client_record::{AuthMethods, ClientRecord, Denial, SecretVersion};
+use postern::oauth::client_store::{CatchUpError, Lookup};
 
 use crate::http_client::Reply;
 use crate::server::{

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use postern::oauth::client::{Availability, CatchUpError, Lookup, Usages};
+use postern::oauth::client_record::Usages;
+use postern::oauth::client_store::{Availability, CatchUpError, Lookup};
 use serde_json::Value;
 
 use crate::captured_logs;

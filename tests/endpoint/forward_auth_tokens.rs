@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use postern::crypto::jwt;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey, TokenType};
-use postern::oauth::client::{ClientRecord, Denial, Epoch, Lookup, Removed, Tombstones};
+use postern::oauth::client_record::{ClientRecord, Denial, Epoch, Removed, Tombstones};
+use postern::oauth::client_store::Lookup;
 use serde_json::{Value, json};
 
 use crate::forward_auth::{ANYONE, ask, bearer, challenges, rule};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postern::oauth::client::{ClientRecord, ScopePolicy, TokenPolicy};
+use postern::oauth::client_record::{ClientRecord, ScopePolicy, TokenPolicy};
 use serde_json::json;
 
 use crate::server::{BILLING, LEDGER, World, grant, record, record_of, record_of_two};

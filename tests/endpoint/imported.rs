@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client::{ClientRecord, Denial, Lookup, SecretVersion};
+use postern::oauth::client_record::{ClientRecord, Denial, SecretVersion};
+use postern::oauth::client_store::Lookup;
 use postern::oauth::hash_pool::HashLimits;
 
 use crate::authentication::hashes;

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
-use postern::oauth::client::{Availability, CatchUpError, ClientRecord, Lookup, TokenFormat, TokenPolicy};
+use postern::oauth::client_record::{ClientRecord, TokenFormat, TokenPolicy};
+use postern::oauth::client_store::{Availability, CatchUpError, Lookup};
 use serde_json::{Value, json};
 
 use crate::http_client::Reply;
@@ -155,7 +156,7 @@ async fn o2_the_caller_has_to_prove_who_it_is_and_to_ask_for_something() {
 async fn a_replica_that_cannot_tell_never_says_inactive() {
     let world = World::start().await;
     let (good, body) = (world.credential.basic(), format!("token={}", token(&world, "").await));
-    let newer = ClientRecord { epoch: postern::oauth::client::Epoch::default(), ..record(&world.credential) };
+    let newer = ClientRecord { epoch: postern::oauth::client_record::Epoch::default(), ..record(&world.credential) };
     world.clients.put(newer);
     for (error, status) in [(CatchUpError::Behind, 503), (CatchUpError::RateLimited, 429)] {
         *world.clients.catch_up.lock().unwrap() = Err(error);

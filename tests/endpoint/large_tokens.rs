@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postern::http::budget;
 use postern::http::state::RequestLimits;
-use postern::oauth::client::TokenFormat;
+use postern::oauth::client_record::TokenFormat;
 
 use crate::server::{BILLING, FORM, World, grant, record_of};
 use crate::{captured_logs, http_client};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern::http::server::ServerLimits;
-use postern::oauth::client::{Denial, Lookup};
+use postern::oauth::client_record::Denial;
+use postern::oauth::client_store::Lookup;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;

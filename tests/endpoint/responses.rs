@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern::oauth::client::Availability;
+use postern::oauth::client_store::Availability;
 use postern::oauth::hash_pool::HashLimits;
 
 use crate::http_client::Reply;

@@ -1,7 +1,8 @@
 //! The purposes and the source networks of a secret: both are checked after its value.
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client::{ClientRecord, Lookup, SecretVersion, Usages};
+use postern::oauth::client_record::{ClientRecord, SecretVersion, Usages};
+use postern::oauth::client_store::Lookup;
 
 use crate::captured_logs;
 use crate::server::{CLIENT_ID, Credential, FORM, GRANT, Options, UID, World, basic, record};

@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client::{CatchUpError, Denial, RecordError, SecretVersion, Usages};
+use postern::oauth::client_record::{Denial, SecretVersion, Usages};
+use postern::oauth::client_store::{CatchUpError, RecordError};
 use serde_json::json;
 
 use crate::captured_logs;
@@ -134,7 +135,7 @@ async fn a_bearer_asks_for_the_rotation_of_the_secret_it_holds_and_of_no_other()
     assert_eq!(ask(&second).await.status, 403, "not for managing");
     assert_eq!(world.send("POST", "/manage/v1/rotate", &[], "").await.status, 401);
     assert_eq!(world.send("GET", "/manage/v1/rotate", &[], "").await.status, 405);
-    *world.clients.catch_up.lock().unwrap() = Err(postern::oauth::client::CatchUpError::Behind);
+    *world.clients.catch_up.lock().unwrap() = Err(postern::oauth::client_store::CatchUpError::Behind);
     let reply = ask(&world.credential).await;
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "not recorded, so not promised");
     assert_eq!(world.clients.rotations.lock().unwrap().len(), 1);

@@ -18,11 +18,11 @@ use postern::http::budget;
 use postern::http::router::{public_paths, router};
 use postern::http::server::{ServerLimits, Sharing, serve};
 use postern::http::state::{Endpoint, RequestLimits, Settings};
-use postern::oauth::client::{
-    AuthMethods, Availability, CatchUpError, ClientRecord, ClientStore, Epoch, Grant, Identity, Lookup, ObjectRevision,
-    RecordError, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat, TokenPolicy, TokenStateStore, TokenType,
-    Tombstones, Usages,
+use postern::oauth::client_record::{
+    AuthMethods, ClientRecord, Epoch, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion,
+    TokenFormat, TokenPolicy, TokenType, Tombstones, Usages,
 };
+use postern::oauth::client_store::{Availability, CatchUpError, ClientStore, Lookup, RecordError, TokenStateStore};
 use postern::oauth::hash_pool::HashLimits;
 use postern::oauth::issuer::Issuer;
 use postern::oauth::scope::AudienceScope;

@@ -115,7 +115,7 @@ async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
         let mut client = record(&world.credential);
         client.secrets[0].expires_at = expires.map(|seconds| instant(NOW + seconds));
         let known = &world.credential.version;
-        client.secrets[0].versions = vec![Arc::new(postern::oauth::client::SecretVersion {
+        client.secrets[0].versions = vec![Arc::new(postern::oauth::client_record::SecretVersion {
             id: known.id.clone(),
             verifier: known.verifier.clone(),
             imported: false,

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{
     AUDIENCE, CLIENT, NOW, SUBJECT, Settings, facts, group, metadata, now, read, secret, settings, uid, version,
 };
-use crate::api::authority::{NamespaceLocation, application_fingerprint, resolve};
+use crate::api::fingerprint::application_fingerprint;
+use crate::api::permissions::{NamespaceLocation, resolve};
 use crate::explain::client::{self, ExplainedClient, Holds};
 use crate::explain::permissions::{PermissionOrigin, RestrictedPermissions};
 use crate::explain::print;

@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 
 use super::client::explain;
 use super::{AUDIENCE, CLIENT, SUBJECT, facts, now, read, settings, uid};
-use crate::api::authority::{
-    NamespaceLocation, application_fingerprint, narrow, resolve, token_fingerprint, user_fingerprint,
-};
+use crate::api::fingerprint::{application_fingerprint, token_fingerprint, user_fingerprint};
+use crate::api::permissions::{NamespaceLocation, narrow, resolve};
 use crate::explain::claims::{self, Claims};
 use crate::explain::snapshot::{Snapshot, TokenFacts};
 use crate::explain::token;

@@ -1,7 +1,7 @@
 //! What remains of each scope of a token.
 
 use super::ScopeNow;
-use crate::api::authority::{OIDC_SCOPES, Permit, narrow};
+use crate::api::permissions::{OIDC_SCOPES, Permit, narrow};
 use crate::explain::claims::Claims;
 use crate::explain::client::{ExplainedClient, Holds};
 use crate::explain::group::Effect;

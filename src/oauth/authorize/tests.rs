@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::oauth::client::{SigningAlgorithm, TokenFormat, TokenType};
+use crate::oauth::client_record::{SigningAlgorithm, TokenFormat, TokenType};
 use crate::oauth::request::GrantType;
 
 fn grant(entries: &[(&str, &str, &str)]) -> Grant {

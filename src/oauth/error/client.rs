@@ -1,6 +1,6 @@
 //! Why client authentication failed.
 
-use crate::oauth::client::{Denial, ObjectRevision};
+use crate::oauth::client_record::{Denial, ObjectRevision};
 
 /// Why client authentication failed. For the operator's log only: the caller does not get the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::oauth::client::Denial;
+use crate::oauth::client_record::Denial;
 
 /// Every error, each derived from the previous one: a missing variant does not compile.
 fn every_error() -> Vec<TokenError> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use crate::oauth::access_token::{TokenFault, VerifyError};
-use crate::oauth::client::ObjectRevision;
+use crate::oauth::client_record::ObjectRevision;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 
 /// Why a request is refused.

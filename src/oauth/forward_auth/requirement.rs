@@ -1,6 +1,6 @@
 //! What a proxy requires of a request. Parsing is strict: a typing error must not turn into "nothing is required".
 
-use crate::oauth::client::ObjectRevision;
+use crate::oauth::client_record::ObjectRevision;
 use crate::oauth::form::Form;
 use crate::oauth::forward_auth::{AccessError, Malformed, Missing};
 use crate::oauth::scope;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::oauth::client::SecretRecord;
+use crate::oauth::client_record::SecretRecord;
 use crate::oauth::error::Unavailable;
 use crate::util::fair_share::{FairShare, QUARTER};
 

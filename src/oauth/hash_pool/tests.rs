@@ -25,7 +25,7 @@ fn secret(keys: &InstallKeys, value: &str) -> (SecretRecord, Arc<SecretVersion>)
         accepted_until: None,
         memory: Arc::default(),
     });
-    let object = crate::oauth::client::ObjectRevision {
+    let object = crate::oauth::client_record::ObjectRevision {
         kind: "ClientSecret",
         namespace: "n".into(),
         name: "s".into(),
@@ -35,14 +35,14 @@ fn secret(keys: &InstallKeys, value: &str) -> (SecretRecord, Arc<SecretVersion>)
 }
 
 fn record(
-    object: crate::oauth::client::ObjectRevision,
+    object: crate::oauth::client_record::ObjectRevision,
     uid: [u8; 16],
     versions: Vec<Arc<SecretVersion>>,
 ) -> SecretRecord {
     SecretRecord {
         object,
         uid,
-        usages: crate::oauth::client::Usages::ALL,
+        usages: crate::oauth::client_record::Usages::ALL,
         networks: None,
         grant: Arc::default(),
         authority: "".into(),
@@ -55,7 +55,8 @@ fn record(
 /// A ClientSecret of a namespace.
 fn of(namespace: &str, uid: u8) -> SecretRecord {
     let (namespace, name) = (namespace.into(), "s".into());
-    let object = crate::oauth::client::ObjectRevision { kind: "ClientSecret", namespace, name, resource_version: 1 };
+    let object =
+        crate::oauth::client_record::ObjectRevision { kind: "ClientSecret", namespace, name, resource_version: 1 };
     record(object, [uid; 16], vec![])
 }
 

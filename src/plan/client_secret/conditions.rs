@@ -3,9 +3,9 @@
 use jiff::SignedDuration;
 
 use super::{ApplicationState, Delivered, Observed, Outcome, Rollout};
-use crate::api::authority::{narrow, not_granted};
 use crate::api::client_secret::{ClientSecretStatus, RotationStep, Usage, VersionState};
 use crate::api::conditions::{ConditionValue, reasons, types};
+use crate::api::permissions::{narrow, not_granted};
 use crate::plan::application::Closed;
 use crate::plan::kstatus::{HOLDS_NOTHING, Kstatus, permitted, restrictions, with_outlook};
 

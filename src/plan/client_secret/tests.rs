@@ -9,10 +9,10 @@ use super::*;
 use crate::api::ClientSecret;
 use crate::api::access_group::Plane;
 use crate::api::application::Token;
-use crate::api::authority::Permit;
 use crate::api::client_secret::{ClientSecretSpec, LifetimePolicy, OVERLAP_DEFAULT, SourceStatus};
 use crate::api::conditions::is_switched_off;
 use crate::api::duration::DurationOrNever;
+use crate::api::permissions::Permit;
 use crate::plan::application::Closed;
 use crate::plan::secret_content::{Client, Content, Endpoints};
 

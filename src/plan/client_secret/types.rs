@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::ClientSecret;
-use crate::api::authority::Authority;
 use crate::api::client_secret::{LifetimePolicy, RotationCause, SourceStatus, Workload};
+use crate::api::permissions::Authority;
 use crate::plan::application::Closed;
 use crate::plan::secret_content::Content;
 

@@ -13,17 +13,18 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
 use crate::api::application::{ApplicationSpec, Reference, Restriction};
-use crate::api::authority::{application_fingerprint, narrow, next_epoch, user_fingerprint};
 use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, LifetimePolicy, Version, VersionState};
+use crate::api::fingerprint::{application_fingerprint, next_epoch, user_fingerprint};
 use crate::api::location::Location;
 use crate::api::names::LOCATION_ANNOTATION;
+use crate::api::permissions::narrow;
 use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::cache::ObjectRef;
 use crate::cache::test_cache::TestCache;
 use crate::oauth::access_token::check_authority;
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client::Epoch;
+use crate::oauth::client_record::Epoch;
 
 const SETTINGS: Settings = Settings {
     token_lifetime_max: SignedDuration::from_hours(24),
@@ -213,7 +214,7 @@ fn without_revisions(entry: &Entry) -> String {
     match entry {
         Entry::Disabled(refusal, _) => format!("{} {}", refusal.rule, refusal.object.name),
         Entry::Live(record, _) => {
-            let secret = |s: &crate::oauth::client::SecretRecord| {
+            let secret = |s: &crate::oauth::client_record::SecretRecord| {
                 let closed = s.closed.as_ref().map(|c| c.rule);
                 format!("{} {} {closed:?} {:?} {:?}", s.object.name, s.authority, s.grant, s.versions)
             };

@@ -1,127 +1,16 @@
-//! What the endpoint knows of its clients, and the interface through which it reads that.
-//!
-//! The owner of the read model implements [`ClientStore`]; the protocol never sees where records come from.
+//! What the endpoint knows of a client: everything that a request needs, compiled into one immutable record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::future::Future;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
 pub use crate::oauth::tombstones::{Removed, Tombstones};
-
-/// The read model, as the protocol uses it.
-pub trait ClientStore: TokenStateStore {
-    /// What is known of `client_id` now. No I/O, no lock.
-    fn lookup(&self, client_id: &str) -> Lookup;
-
-    /// Catches up with the API server on everything that decides about `client_id`, for a well-formed credential or a
-    /// token that does not match the result of [`ClientStore::lookup`]. `credential` is the id of the secret, the value of
-    /// a secret without an id, or what the token represents. A new `credential` is always looked up, a repeated one
-    /// not each time. After `Ok`, the caller looks up again to decide.
-    fn catch_up(&self, client_id: &str, credential: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
-
-    /// Requests the rotation of this version of a secret of `client`, on behalf of its bearer. `Ok` means that the
-    /// request is recorded where the controller sees it. A repeated request costs no write.
-    fn request_rotation(
-        &self,
-        client: &ClientRecord,
-        secret: &ObjectRevision,
-        version_id: &str,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<(), RecordError>> + Send;
-
-    /// Whether answers may be based on this read model.
-    fn availability(&self, now: Timestamp) -> Availability;
-}
-
-/// What the replicas know of issued tokens, beyond their claims. Replicated within a second.
-pub trait TokenStateStore: Send + Sync + 'static {
-    /// Whether the token was revoked. No I/O.
-    fn is_revoked(&self, jti: &str) -> bool;
-
-    /// Revokes the token, which expires at `exp`, in whole seconds since 1970. `Ok` means that the revocation survives
-    /// the process. The number of revoked tokens is limited for `client` and for its namespace. A token that has
-    /// expired costs no write.
-    fn revoke(
-        &self,
-        jti: &str,
-        exp: i64,
-        client: &ClientRecord,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<(), RecordError>> + Send;
-
-    /// When the token was last used, in seconds since 1970, if known. No I/O.
-    fn last_use(&self, jti: &str) -> Option<i64>;
-
-    /// Records that the token was used at `now`. It expires after `idle` without use, and at `exp`. `known` is the
-    /// last use, or the issue of the token, that was known before. All in seconds. No I/O. Returns whether the use is
-    /// remembered: if not, the token expires as if unused. `namespace` is that of its Application, which has a share
-    /// of the memory.
-    #[must_use]
-    fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool;
-}
-
-/// The result of one lookup.
-#[derive(Clone, Debug)]
-pub enum Lookup {
-    /// The client exists and may authenticate.
-    Live(Arc<ClientRecord>),
-    /// An object has this id, but a rule closes it (suspended, no service user, …). For the operator's log only: on
-    /// the wire it is the same as [`Lookup::Unknown`].
-    Disabled(Arc<Denial>),
-    /// No object has this id.
-    Unknown,
-}
-
-/// Why a lookup could not be completed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CatchUpError {
-    /// Too many unknown credentials are being looked up; the caller may retry after a second.
-    RateLimited,
-    /// The API server, or our watch, did not answer in time.
-    Behind,
-}
-
-/// Why something could not be recorded for a client.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RecordError {
-    /// Too much was recorded for the client; it may retry after this many seconds.
-    TooOften(NonZeroU32),
-    /// The namespace of the client has used its share of the memory.
-    NoRoom,
-    /// The API server did not accept it in time.
-    Behind,
-}
-
-impl RecordError {
-    /// [`RecordError::TooOften`] for a client that must wait.
-    #[must_use]
-    pub fn too_often(wait: Duration) -> Self {
-        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-        Self::TooOften(NonZeroU32::MIN.saturating_add(seconds - 1))
-    }
-}
-
-/// Whether answers may be based on the read model now.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Availability {
-    /// Synced, and not stale.
-    Serving,
-    /// The first full sync is not done.
-    NotSynced,
-    /// The watches have been broken for longer than the staleness limit.
-    Stale,
-    /// The API server returns an older state than was served before.
-    Behind,
-}
 
 /// One object at one revision, as a log line names it: `Application billing/invoice-sync@1234`.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
+use crate::api::fingerprint::user_fingerprint;
 
 fn location(text: &str) -> Location {
     text.to_owned().try_into().unwrap()
@@ -161,27 +162,6 @@ fn permissions_are_grouped_and_sorted() {
     let permissions = permissions(&authority);
     let listed: Vec<_> = permissions.iter().map(|p| (p.audience.as_str(), p.scopes.join(" "))).collect();
     assert_eq!(listed, [("a", "z".to_owned()), ("b", "x y".to_owned())]);
-}
-
-#[test]
-fn an_epoch_rises_with_a_change_and_only_then() {
-    let groups = [group("g", "r", "/", Reach::Subtree, &[("a", &["s"])])];
-    let authority = resolve_in(&namespace("billing", None), &user("/", &["g"]), &groups).authority;
-    let full = fingerprint(&authority, &["enabled"]);
-    assert_eq!(next_epoch(None, None, &full), 1);
-    assert_eq!(next_epoch(Some(4), Some(&full), &full), 4);
-    assert_eq!(next_epoch(Some(4), Some(&full), &fingerprint(&Authority::new(), &["enabled"])), 5);
-    assert_eq!(next_epoch(Some(4), Some(&full), &fingerprint(&authority, &["suspended"])), 5);
-}
-
-#[test]
-fn an_epoch_that_cannot_have_been_counted_is_ignored() {
-    for forged in [i64::MAX, i64::MAX - 1, EPOCH_MAX + 1, 0, -1, i64::MIN] {
-        assert_eq!(next_epoch(Some(forged), Some("a"), "a"), 1, "{forged}");
-        assert_eq!(next_epoch(Some(forged), Some("a"), "b"), 1, "{forged}");
-    }
-    assert_eq!(next_epoch(Some(EPOCH_MAX), Some("a"), "a"), EPOCH_MAX);
-    assert_eq!(next_epoch(Some(EPOCH_MAX), Some("a"), "b"), 1, "it can always change");
 }
 
 fn permits() -> impl Strategy<Value = Authority> {
