@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Waits until the API server admits our kinds, and holds them to the chart's policies. For some seconds after the chart
 # was installed it may know the kinds, or the policies, and not yet both together; then it answers 503, or admits anything.
-# Needs say.sh, local.sh and kubectl.
+# Needs log.sh, paths.sh and kubectl.
 #
-# shellcheck disable=SC2154 # names come from local.sh
+# shellcheck disable=SC2154 # names come from paths.sh
 
 # await_admission
 await_admission() {

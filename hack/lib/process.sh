@@ -100,9 +100,9 @@ await_ready() {
 	shift 3
 	until "$@" && running "$handle"; do
 		if ! running "$handle"; then
-			say "$name has ended; its log $log ends with:"
+			log "$name has ended; its log $log ends with:"
 		elif ((SECONDS >= deadline)); then
-			say "$name is not ready in time; its log $log ends with:"
+			log "$name is not ready in time; its log $log ends with:"
 		else
 			sleep 0.05
 			continue

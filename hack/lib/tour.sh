@@ -14,8 +14,8 @@ step() {
 	printf '\n%s%d. %s%s\n' "$tour_bold" "$tour_step" "$1" "$tour_plain"
 }
 
-# tell TEXT… prints a paragraph, broken into lines.
-tell() {
+# explain TEXT… prints a paragraph, broken into lines.
+explain() {
 	echo
 	fold --spaces --width 100 <<<"$*" | sed 's/ *$//'
 	echo

@@ -244,7 +244,7 @@ impl<C: Clock + Clone> WatchStarter<C> {
         self.follow(Kind::Import, api, config, store, convert, |_, _| {}, affect);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what tells one watch from another")]
+    #[expect(clippy::too_many_arguments, reason = "what distinguishes one watch from another")]
     fn follow<W, F>(
         &mut self,
         kind: Kind,

@@ -69,7 +69,7 @@ pub struct CommonArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
 
-    /// How long before the end of a ClientSecret people are told: condition, event and metric, once for each.
+    /// How long before a ClientSecret expires a warning is reported: a condition, an event and a metric, once for each.
     #[arg(
         long,
         env = "POSTERN_EXPIRY_WARNINGS", hide_env_values = true,

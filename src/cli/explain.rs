@@ -34,7 +34,7 @@ pub struct ExplainArgs {
     )]
     pub operator_namespace: String,
 
-    /// Issuer identifier. Without it, it is not told whether a token is of another issuer.
+    /// Issuer identifier. Without it, the issuer of a token is not checked.
     #[arg(long, env = "POSTERN_ISSUER", hide_env_values = true, value_name = "URL")]
     pub issuer: Option<String>,
 

@@ -140,7 +140,7 @@ impl Ca {
     }
 }
 
-/// Every CA has a name of its own: some TLS clients choose an issuer by its name alone.
+/// Every CA has a different name: some TLS clients choose an issuer by its name alone.
 fn ca_params(key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();
     let mut name = "Postern CA ".to_owned();

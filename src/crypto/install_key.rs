@@ -21,7 +21,7 @@ pub enum HashCost {
     /// A generated value has 256 random bits, so no amount of memory makes guessing it any less possible; what the cost
     /// would buy is a lever for flooding the endpoint. So it is the least that Argon2 allows.
     Generated,
-    /// A value brought from elsewhere may be a word that somebody chose: OWASP's minimum for passwords.
+    /// An imported value may be a password that a person chose: OWASP's minimum for passwords.
     Imported,
 }
 

@@ -1,4 +1,4 @@
-//! The certificate of the endpoint under a CA of its own, and the CAs that clients are to trust.
+//! The certificate that Postern makes for its endpoint, and the private CAs that clients trust.
 //!
 //! When the CA changes, the old one signs the new one (a cross-certificate), and the endpoint serves that beside its
 //! certificate. So clients accept it whether they trust the old CA, the new one, or both: the order in which they and

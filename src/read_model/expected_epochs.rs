@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn what_a_replica_sees_change_has_its_number_before_it_is_written_and_what_it_has_not_seen_has_none_more() {
         for (told, now, before, number, is_behind, what) in [
-            ((None, None), "a", None, 1, false, "nobody has numbered it yet"),
+            ((None, None), "a", None, 1, false, "it has no epoch yet"),
             ((Some(3), Some("a")), "a", None, 3, false, "all is told"),
             ((Some(3), Some("a")), "a", Some(("a", 3)), 3, false, "nothing is new"),
             ((Some(3), Some("a")), "b", Some(("a", 3)), 4, false, "a change is seen before its number"),

@@ -40,7 +40,7 @@ pub(crate) enum WriteError {
     Api(#[from] kube::Error),
     #[error("the API server did not answer within {WRITE_TIMEOUT:?}")]
     Timeout(#[from] tokio::time::error::Elapsed),
-    #[error("somebody else writes the object as well")]
+    #[error("another writer changes the object as well")]
     Contended,
 }
 

@@ -286,7 +286,7 @@ mod tests {
         let honest: Vec<bool> = (0..10).map(|number| begin("honest", number)).collect();
         let greedy = (0..SESSIONS_MAX).filter(|number| begin("greedy", *number)).count();
         assert_eq!((honest, greedy), (vec![true; 10], SESSIONS_MAX / 5 - 2), "a fifth of the room");
-        assert!(begin("greedy", 0), "the sessions that it has go on");
+        assert!(begin("greedy", 0), "existing sessions continue");
         for number in 0..1_000 {
             assert!(begin("honest", number), "{number}");
             assert_eq!(ledger.last_use(&format!("honest-{number}")), Some(100));

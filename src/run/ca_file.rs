@@ -51,7 +51,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// What to deliver after a look; `None`: what was delivered before.
+    /// What to deliver after a read; `None`: no change.
     fn take(&mut self, read: Result<Ca, String>, now: Instant) -> Option<Ca> {
         let found = match read {
             Ok(found) => {

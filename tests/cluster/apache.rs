@@ -212,7 +212,7 @@ fn start_apache(folder: &Path, config: &str, api: &Credential) -> Process {
     );
     let file = folder.join("apache.conf");
     std::fs::write(&file, main).expect("write the configuration");
-    let program = output(&mut Command::new(checkout().join("hack/apache")));
+    let program = output(&mut Command::new(checkout().join("hack/fetch-apache")));
     let mut command = Command::new(program.trim());
     command.args(["-X", "-f"]).arg(file).env("no_proxy", "*");
     command.env("CLIENT_ID", api.key("client-id")).env("CLIENT_SECRET", api.key("client-secret"));

@@ -84,7 +84,7 @@ fn entry(secret: &Value, key: &str) -> String {
     String::from_utf8(BASE64_STANDARD.decode(secret["data"][key].as_str().unwrap()).unwrap()).unwrap()
 }
 
-/// Asks for a token over a connection of its own that trusts these CAs alone.
+/// Asks for a token over a new connection that trusts these CAs alone.
 async fn ask(credential: &Credential, url: &str, cas: &str) -> Result<(), String> {
     credential.ask(&http::trusting(cas.as_bytes()), url, &[]).await?.claims().map(drop)
 }

@@ -72,7 +72,7 @@ async fn python(script: &str) {
 
 /// The folder in which the clients are installed.
 pub(crate) fn installed() -> String {
-    output(&mut Command::new(checkout().join("hack/clients"))).trim().to_owned()
+    output(&mut Command::new(checkout().join("hack/install-oauth-clients"))).trim().to_owned()
 }
 
 pub(crate) fn command(program: &Path, arguments: &[&str]) -> Command {

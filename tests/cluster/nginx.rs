@@ -196,7 +196,7 @@ fn start_nginx(folder: &Path, config: &str) -> Process {
     );
     std::fs::write(folder.join("nginx.conf"), main).expect("write the configuration");
     std::fs::write(folder.join("api.conf"), config).expect("write the configuration");
-    let program = output(&mut Command::new(checkout().join("hack/nginx")));
+    let program = output(&mut Command::new(checkout().join("hack/fetch-nginx")));
     let mut command = Command::new(program.trim());
     command.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(folder);
     Process::start("nginx", &command, &folder.join("log"))

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The three processes of a control plane: how each is started, when it is ready, how it is stopped.
 #
-# shellcheck disable=SC2154 # here, dir and what stands in its settings come from folder.sh
+# shellcheck disable=SC2154 # here, dir and what stands in its settings come from state_dir.sh
 # shellcheck disable=SC2054 # the commas belong to flags
 
 # In the order in which they are stopped.

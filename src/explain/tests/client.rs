@@ -105,7 +105,7 @@ fn whatever_closes_a_client_is_told_by_its_rule() {
         let told = json_of(&facts);
         assert_eq!(told["application"]["ready"]["reason"], rule);
         assert_eq!(told["application"]["ready"]["inForce"], false, "{rule}");
-        assert_eq!(told["clientSecrets"][0]["ready"]["inForce"], false, "{rule}: its secret authenticates nobody");
+        assert_eq!(told["clientSecrets"][0]["ready"]["inForce"], false, "{rule}: its secret does not authenticate");
     }
 }
 

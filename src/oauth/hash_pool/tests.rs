@@ -140,7 +140,7 @@ async fn a6_values_of_which_there_is_no_verifier_neither_wait_for_the_lane_nor_f
     assert_eq!(nothing().await, Ok(()));
     let held = hasher.imported.free_permit().unwrap();
     for _ in 0..10 {
-        assert_eq!(nothing().await, Ok(()), "not refused either, or it would be told from a wrong value");
+        assert_eq!(nothing().await, Ok(()), "not refused either, or it could be distinguished from a wrong value");
     }
     assert_eq!(counts.hashes.load(Ordering::Relaxed), 1, "only while the lane is free");
     drop(held);

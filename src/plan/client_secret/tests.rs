@@ -771,7 +771,7 @@ fn credentials_that_were_issued_together_are_rotated_one_after_the_other() {
     let mut minutes = [0; 10];
     for number in 0..10_000 {
         let delay = due(number).duration_since(from);
-        assert_eq!(due(number), due(number), "it is its own for ever");
+        assert_eq!(due(number), due(number), "it never belongs to another object");
         minutes[usize::try_from(delay.as_mins().min(9)).unwrap()] += 1;
         assert!(delay <= SignedDuration::from_mins(10), "{delay}");
     }

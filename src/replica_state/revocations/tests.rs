@@ -88,7 +88,7 @@ async fn one_that_is_asked_for_twice_at_once_is_written_once() {
     let both = futures::future::join(revoke(&process, "jti"), revoke(&process, "jti")).await;
     assert_eq!((both, written(&store)), ((Ok(()), Ok(())), vec!["jti".to_owned()]));
     assert_eq!(revoke(&process, "jti").await, Ok(()));
-    assert_eq!(store.written().len(), 1, "what is told already is not written again");
+    assert_eq!(store.written().len(), 1, "what is already published is not written again");
 }
 
 #[test]

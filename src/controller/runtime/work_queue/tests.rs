@@ -31,7 +31,7 @@ fn what_changes_while_it_is_looked_at_is_looked_at_once_more() {
     assert_eq!(taken(&mut state, now), [key(1)]);
     state.push(key(1), false);
     state.push(key(1), false);
-    assert_eq!(taken(&mut state, now), [], "it is being looked at");
+    assert_eq!(taken(&mut state, now), [], "it is being processed");
     state.done(&key(1), Requeue::AwaitChange, now);
     assert_eq!(taken(&mut state, now), [key(1)]);
     state.done(&key(1), Requeue::AwaitChange, now);
@@ -53,7 +53,7 @@ fn a_timer_ends_when_it_is_due_or_with_a_look_before() {
     state.push(key(1), false);
     assert_eq!(taken(&mut state, now + soon), [key(1)]);
     state.done(&key(1), Requeue::AwaitChange, now + soon);
-    assert_eq!(state.take(now + later, |_| false), Err(None), "the look before it was due says when to look again");
+    assert_eq!(state.take(now + later, |_| false), Err(None), "the reconciliation before it was due requests the next one");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_is_in_no_hurry_comes_once_at_its_time_or_with_what_is() {
     assert_eq!(taken(&mut state, soon), [key(1)], "what came while it was busy is not put off");
     state.done(&key(1), Requeue::After(later - soon), soon);
     state.push_unless_due(key(1), soon);
-    assert_eq!(state.take(soon, |_| false), Err(Some(later)), "whoever looked at it last knows when to look again");
+    assert_eq!(state.take(soon, |_| false), Err(Some(later)), "the last reconciliation requests the next one");
     assert_eq!(taken(&mut state, later), [key(1)]);
     state.done(&key(1), Requeue::AwaitChange, later);
     state.push_unless_due(key(2), soon);

@@ -2,7 +2,7 @@
 # What `make up` keeps in the checkout, shared by hack/up and hack/down.
 #
 #   .postern/env            export lines for a shell; written last
-#   .postern/controlplane/  see hack/controlplane/lib/folder.sh
+#   .postern/controlplane/  see hack/controlplane/lib/state_dir.sh
 #   .postern/operator/      the processes: NAME.pid, NAME.log; a kubeconfig for each account: serve.kubeconfig, control.kubeconfig
 #   .postern/bin/           the command `postern` of that shell, see command.sh
 #   .postern/chart          what the chart was installed from
@@ -33,6 +33,6 @@ lock_checkout() {
 	local lock
 	exec {lock}<"$root"
 	flock --nonblock "$lock" && return
-	say "Waiting for another make up or make down in this checkout"
+	log "Waiting for another make up or make down in this checkout"
 	flock "$lock"
 }

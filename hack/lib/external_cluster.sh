@@ -2,7 +2,7 @@
 # The demo on a cluster that is there already: the chart installed by Helm without pods, its processes on this machine with
 # the tokens of the chart's ServiceAccounts. No image is needed, and afterwards all of it is removed.
 #
-# shellcheck disable=SC2034,SC2154 # names come from local.sh and go to operators.sh
+# shellcheck disable=SC2034,SC2154 # names come from paths.sh and go to replicas.sh
 
 # What the tour applies.
 demo_examples=("$root"/examples/{invoice-sync,nightly-report}.yaml)
@@ -19,7 +19,7 @@ start_elsewhere() {
 	binary=$("$here/build")
 	draw_ports
 	installed_elsewhere=yes
-	say "Installing the chart with Helm in the cluster of context $1"
+	log "Installing the chart with Helm in the cluster of context $1"
 	quietly helm upgrade --install "$release" "$root/charts/postern" --namespace "$namespace" --create-namespace \
 		--set-string issuer="$(issuer)" --set replicaCount=0,control.replicaCount=0,crds.keep=false
 	for part in serve control; do write_account_kubeconfig "$part"; done
@@ -71,7 +71,7 @@ begin_examples() { examples_begun=yes; }
 # Only what the demo began to make is removed: other objects may be the user's.
 clean_elsewhere() {
 	[[ -n ${installed_elsewhere:-} ]] || return 0
-	say "Removing everything from the cluster again"
+	log "Removing everything from the cluster again"
 	[[ -z ${examples_begun:-} ]] ||
 		kubectl delete "${demo_examples[@]/#/--filename=}" --ignore-not-found >/dev/null || true
 	stop_operators || true

@@ -2,7 +2,7 @@
 # The processes of `make up`, as the chart runs them: some serve, some write Secrets and status. Each listens on loopback and
 # knows of Kubernetes what the ServiceAccount of its part may know.
 #
-# shellcheck disable=SC2034,SC2154 # names come from local.sh and from .postern/ports, or go there
+# shellcheck disable=SC2034,SC2154 # names come from paths.sh and from .postern/ports, or go there
 
 # A debug build on a loaded machine; the usual is far below a second.
 OPERATOR_READY_SECONDS=60
@@ -44,7 +44,7 @@ launch_operator() {
 		listen=(--listen "127.0.0.1:${listen_ports[$1]}")
 	fi
 	terminate "$OPERATOR_STOP_SECONDS" "$(handle "$name")"
-	say "Starting $name"
+	log "Starting $name"
 	KUBECONFIG=$(kubeconfig_of "$part") spawn "$(handle "$name")" "$(log_of "$name")" "$2" "$part" \
 		--issuer "$(issuer)" \
 		"${listen[@]}" \

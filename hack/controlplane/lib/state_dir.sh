@@ -11,8 +11,8 @@
 #   pki/  etcd/  settings  controllers.kubeconfig
 #
 # shellcheck disable=SC2154 # here is the folder above this one
-# shellcheck source-path=SCRIPTDIR source=../../lib/say.sh
-source "$here/../lib/say.sh"
+# shellcheck source-path=SCRIPTDIR source=../../lib/log.sh
+source "$here/../lib/log.sh"
 # shellcheck source-path=SCRIPTDIR source=../../lib/process.sh
 source "$here/../lib/process.sh"
 # shellcheck source-path=SCRIPTDIR source=../../lib/ports.sh

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Messages for people go to stderr: the stdout of a script in hack/ is its result, for another script to read.
 
-say() { printf '%s\n' "$*" >&2; }
+log() { printf '%s\n' "$*" >&2; }
 
 die() {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
