@@ -1,4 +1,5 @@
-//! Every test that `docs/threat-model.md` names exists, so that no claim of it outlives its test.
+//! Every test that `docs/threat-model.md` and `docs/conformance.md` name exists, so that no claim of them outlives its
+//! test. Every test with the code of a requirement in its name is in `docs/conformance.md`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests a panic is the report")]
 
@@ -31,15 +32,44 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
-#[test]
-fn every_test_that_the_threat_model_names_exists() {
+/// All functions of the crate and of its tests.
+fn known() -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for folder in ["src", "tests"] {
         functions(&checkout().join(folder), &mut known);
     }
-    let page = fs::read_to_string(checkout().join("docs/threat-model.md")).expect("the threat model");
-    let named: Vec<&str> = page.split('`').filter(|quoted| quoted.contains(".rs::")).collect();
+    known
+}
+
+/// The tests that a page names.
+fn named(page: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(checkout().join("docs").join(page)).expect("a page");
+    let named = text.split('`').filter(|quoted| quoted.contains(".rs::"));
+    let named: BTreeSet<String> = named.map(str::to_owned).collect();
     assert!(named.len() > 50, "only {} tests are named", named.len());
-    let missing: Vec<_> = named.into_iter().filter(|name| !known.contains(*name)).collect();
+    named
+}
+
+/// Whether the name of a test begins with the code of a requirement, such as `t10_`.
+fn has_code(test: &str) -> bool {
+    let name = test.rsplit("::").next().unwrap_or_default();
+    let rest = name.strip_prefix(|letter: char| letter.is_ascii_lowercase());
+    let number = rest.and_then(|rest| rest.split_once('_')).map(|(number, _)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let (known, named) = (known(), named("threat-model.md"));
+    let missing: Vec<_> = named.difference(&known).collect();
     assert!(missing.is_empty(), "no such test: {missing:#?}");
+}
+
+#[test]
+fn the_conformance_page_names_existing_tests_and_every_test_with_a_code() {
+    let (known, named) = (known(), named("conformance.md"));
+    let missing: Vec<_> = named.difference(&known).collect();
+    assert!(missing.is_empty(), "no such test: {missing:#?}");
+    let unnamed: Vec<_> = known.difference(&named).filter(|test| has_code(test)).collect();
+    assert!(unnamed.is_empty(), "not in docs/conformance.md: {unnamed:#?}");
 }
