@@ -10,12 +10,12 @@
 //! defines what the caller gets for each. [`forward_auth`] answers proxies with the same parts.
 
 pub mod access_token;
-pub mod authenticate;
+mod authorization_header;
 pub mod authorize;
 pub mod claims;
+pub mod client_auth;
 pub mod client_record;
 pub mod client_store;
-pub mod credentials;
 pub mod error;
 pub mod form;
 pub mod forward_auth;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postern::oauth::credentials::present;
+use postern::oauth::client_auth::{ClientCredential, present};
 use postern::oauth::form::Form;
 use postern::oauth::request::TokenRequest;
 use postern::oauth::scope::AudienceScope;
@@ -18,9 +18,9 @@ fuzz_target!(|input: (Option<Vec<u8>>, Vec<u8>)| {
     for ((name, value), (expected_name, expected_value)) in ours.iter().zip(&read) {
         assert_eq!((*name, *value), (expected_name.as_ref(), expected_value.as_ref()));
     }
-    if let Ok(presented) = present(authorization.as_deref(), &form) {
-        assert!(!presented.candidates.is_empty());
-        assert!(presented.candidates.iter().all(|candidate| !candidate.client_id.is_empty()));
+    if let Ok(ClientCredential::SharedSecret(secret)) = present(authorization.as_deref(), &form) {
+        assert!(!secret.candidates.is_empty());
+        assert!(secret.candidates.iter().all(|candidate| !candidate.client_id.is_empty()));
     }
     let _ = TokenRequest::parse(&form, &[AudienceScope::native()]);
 });

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::http::request_guard::RequestGuard;
 use crate::http::response;
 use crate::http::state::Endpoint;
-use crate::oauth::authenticate::RequestContext;
+use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::Unavailable;
 use crate::oauth::form::Form;

@@ -15,7 +15,7 @@ use crate::http::request_guard::RequestGuard;
 use crate::http::response;
 use crate::http::response::RequestId;
 use crate::http::state::Endpoint;
-use crate::oauth::authenticate::{Authenticated, RequestContext};
+use crate::oauth::client_auth::{Authenticated, RequestContext};
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::forward_auth::{AccessError, Malformed};
 use crate::oauth::self_service;

@@ -15,7 +15,7 @@ pub use crate::http::body::RequestLimits;
 use crate::http::body::{self, Bodies};
 use crate::http::discovery::Published;
 use crate::http::rejection::{self, Rejection};
-use crate::oauth::authenticate::RequestContext;
+use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::{ClientStore, Lookup};
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::hash_pool::{HashLimits, HashMetrics};

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::http::request_guard::RequestGuard;
 use crate::http::state::Endpoint;
 use crate::http::{forward_auth, response};
-use crate::oauth::authenticate::RequestContext;
+use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::forward_auth::{AccessError, Malformed};
 use crate::oauth::token::AuditRecord;

@@ -279,7 +279,7 @@ pub(crate) fn check_authority(record: &ClientRecord, now: Timestamp, claims: &Ow
     // Issued before this replica saw the last change: the replica would have known its authority.
     let is_old = claims.iat < record.authority_changed_at.as_second() && !record.is_stale;
     let not_known = || if is_old { ended() } else { TokenFault::UnknownAuthority(record.application.clone()) };
-    let secret = record.secrets.iter().find(|secret| *secret.authority == *claims.postern_authority);
+    let credential = record.credential(&claims.postern_authority);
     // Epochs of two service users cannot be compared.
     let same_user = *record.subject == *claims.sub;
     let of_user = if same_user { of_user.cmp(&record.epoch.service_user) } else { Ordering::Equal };
@@ -287,15 +287,15 @@ pub(crate) fn check_authority(record: &ClientRecord, now: Timestamp, claims: &Ow
     if epochs.contains(&Ordering::Less) {
         // An Application that was created again starts at the first epoch, and this replica may still have the
         // previous Application.
-        return Err(if secret.is_some() { ended() } else { not_known() });
+        return Err(if credential.is_some() { ended() } else { not_known() });
     }
     if epochs.contains(&Ordering::Greater) {
         return Err(TokenFault::EpochAhead(record.application.clone()));
     }
-    match secret {
-        Some(secret) => match &secret.closed {
-            Some(refusal) => Err(TokenFault::SecretDisabled(refusal.as_ref().clone())),
-            None if secret.expires_at.is_some_and(|end| end <= now) => Err(TokenFault::Expired),
+    match credential {
+        Some(credential) => match credential.closed {
+            Some(refusal) => Err(TokenFault::SecretDisabled(refusal.clone())),
+            None if credential.expires_at.is_some_and(|end| end <= now) => Err(TokenFault::Expired),
             None => Ok(()),
         },
         None => Err(not_known()),

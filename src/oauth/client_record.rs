@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
+use crate::oauth::client_auth::MethodSet;
 pub use crate::oauth::tombstones::{Removed, Tombstones};
 
 /// One object at one revision, as a log line names it: `Application billing/invoice-sync@1234`.
@@ -53,7 +54,7 @@ pub struct ClientRecord {
     /// The Application it was compiled from.
     pub application: ObjectRevision,
     /// How the client may authenticate.
-    pub auth_methods: AuthMethods,
+    pub auth_methods: MethodSet,
     /// What the client may request: service user ∩ application.
     pub grant: Arc<Grant>,
     /// Token settings.
@@ -85,15 +86,6 @@ pub struct Identity {
     pub created_by: Option<Box<str>>,
 }
 
-/// `token_endpoint_auth_methods` of one client (RFC 7591 §2).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct AuthMethods {
-    /// `client_secret_basic`
-    pub client_secret_basic: bool,
-    /// `client_secret_post`
-    pub client_secret_post: bool,
-}
-
 /// Counters raised when the effective authority of an object changes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Epoch {
@@ -111,6 +103,24 @@ impl Epoch {
             service_user: self.service_user.max(other.service_user),
             application: self.application.max(other.application),
         }
+    }
+}
+
+/// A credential of a client, as the tokens that were issued for it depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialState<'a> {
+    /// Why it is disabled, if it is.
+    pub closed: Option<&'a Denial>,
+    /// No token issued for it is valid from this instant on.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl ClientRecord {
+    /// The credential for which tokens with this fingerprint are issued now.
+    #[must_use]
+    pub fn credential(&self, fingerprint: &str) -> Option<CredentialState<'_>> {
+        let secret = self.secrets.iter().find(|secret| *secret.authority == *fingerprint)?;
+        Some(CredentialState { closed: secret.closed.as_deref(), expires_at: secret.expires_at })
     }
 }
 

@@ -20,11 +20,11 @@ pub use requirement::Requirement;
 
 use crate::clock::Clock;
 use crate::oauth::access_token::ActiveToken;
-use crate::oauth::authenticate::{Authenticated, RequestContext};
+use crate::oauth::authorization_header::{auth_params, single_authorization};
 use crate::oauth::claims::OwnClaims;
+use crate::oauth::client_auth::{self, Authenticated, RequestContext};
 use crate::oauth::client_record::{Grant, Purpose, Role};
 use crate::oauth::client_store::ClientStore;
-use crate::oauth::credentials;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
 /// The identity of an accepted caller, for the headers that the API gets.
@@ -125,7 +125,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         header: &[u8],
         facts: &mut AuditRecord,
     ) -> Result<Authenticated, AccessError> {
-        let presented = credentials::basic(header, None)?;
+        let presented = client_auth::basic(header, None)?.into();
         facts.presented(&presented);
         let client = self.authenticate(arrival, purpose, &presented).await?;
         facts.authenticated(&client);
@@ -133,28 +133,11 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     }
 }
 
-/// The scheme of the only Authorization header, and the header. A scheme is ASCII; the code for each scheme parses the
-/// rest.
-pub(super) fn single_authorization<'a>(
-    authorization: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<(&'a [u8], &'a [u8]), AccessError> {
-    let mut headers = authorization.into_iter();
-    let header = headers.next().ok_or(AccessError::NoCredentials)?;
-    if headers.next().is_some() {
-        return Err(Malformed::SeveralHeaders.into());
-    }
-    Ok((header.split(|byte| *byte == b' ').next().unwrap_or_default(), header))
-}
-
-/// The part of a header after the scheme.
-pub(super) fn auth_params<'a>(scheme: &[u8], header: &'a [u8]) -> &'a [u8] {
-    header.get(scheme.len()..).unwrap_or_default().trim_ascii()
-}
-
-type Held<'a> = (BTreeSet<&'a str>, BTreeSet<&'a str>);
-
 /// The scopes and roles of the required audience, or of all audiences if none is required.
-fn held<'a>(grant: &'a Grant, requirement: &Requirement<'_>) -> Result<Held<'a>, Missing> {
+fn held<'a>(
+    grant: &'a Grant,
+    requirement: &Requirement<'_>,
+) -> Result<(BTreeSet<&'a str>, BTreeSet<&'a str>), Missing> {
     let permissions: Vec<&BTreeMap<Arc<str>, BTreeSet<Role>>> = match requirement.audience {
         Some(audience) => grant.permissions.get(audience).into_iter().filter(|scopes| !scopes.is_empty()).collect(),
         None => grant.permissions.values().collect(),

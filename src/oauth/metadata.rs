@@ -4,7 +4,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::crypto::signing::SigningAlgorithm;
-use crate::oauth::credentials::Method;
+use crate::oauth::client_auth::Method;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::request::GrantType;
 use crate::oauth::scope;

@@ -5,7 +5,6 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::oauth::error::WireError;
-use crate::oauth::forward_auth::Denial;
 
 /// A token response (RFC 6749 §5.1). There is no refresh token (§4.4.3).
 #[derive(Serialize)]
@@ -42,10 +41,11 @@ impl fmt::Debug for TokenResponse {
     }
 }
 
+/// The body of an error (RFC 6749 §5.2, RFC 6750 §3).
 #[derive(Serialize)]
-struct ErrorBody<'a> {
-    error: &'a str,
-    error_description: &'a str,
+pub(super) struct ErrorBody<'a> {
+    pub(super) error: &'a str,
+    pub(super) error_description: &'a str,
 }
 
 impl WireError {
@@ -54,14 +54,5 @@ impl WireError {
     pub fn body(&self) -> Vec<u8> {
         let body = ErrorBody { error: self.code.as_str(), error_description: self.description };
         serde_json::to_vec(&body).unwrap_or_default()
-    }
-}
-
-impl Denial {
-    /// The JSON body, if there is one.
-    #[must_use]
-    pub fn body(&self) -> Option<Vec<u8>> {
-        let body = ErrorBody { error: self.code?, error_description: self.description };
-        Some(serde_json::to_vec(&body).unwrap_or_default())
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::oauth::access_token::{TokenFault, VerifyError};
-use crate::oauth::authenticate::RequestContext;
+use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 use crate::oauth::form::Form;

@@ -11,12 +11,12 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::crypto::secret;
 use crate::crypto::signing::SigningAlgorithm;
-use crate::oauth::authenticate::{Authenticated, RequestContext};
+use crate::oauth::authorization_header::single_authorization;
+use crate::oauth::client_auth::{Authenticated, Method, RequestContext};
 use crate::oauth::client_record::{ClientRecord, Grant, Purpose, SecretRecord, SecretVersion};
 use crate::oauth::client_store::ClientStore;
-use crate::oauth::credentials::Method;
 use crate::oauth::error::Unavailable;
-use crate::oauth::forward_auth::{AccessError, single_authorization};
+use crate::oauth::forward_auth::AccessError;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
 impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
@@ -47,18 +47,18 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// [`AccessError`] when the request could not be recorded.
     pub async fn rotate(&self, client: &Authenticated, now: Timestamp) -> Result<Vec<u8>, AccessError> {
         if is_rotatable(client) {
-            let (record, secret) = (&client.record, &client.secret);
+            let (record, secret) = (&client.record, &client.credential);
             let recorded = self.clients.request_rotation(record, secret, &client.version_id, now).await;
             recorded.map_err(|error| AccessError::from(Unavailable::from(error)))?;
         }
-        let rotating = Rotating { name: &client.secret.name, version: &client.version_id };
+        let rotating = Rotating { name: &client.credential.name, version: &client.version_id };
         Ok(serde_json::to_vec(&rotating).unwrap_or_default())
     }
 }
 
 /// Whether the version that the client presented is the newest of its secret, and generated.
 fn is_rotatable(client: &Authenticated) -> bool {
-    let secret = client.record.secrets.iter().find(|secret| secret.object == client.secret);
+    let secret = client.record.secrets.iter().find(|secret| secret.object == client.credential);
     let newest = secret.and_then(|secret| secret.versions.first());
     newest.is_some_and(|newest| newest.id == client.version_id && !newest.imported)
 }
@@ -79,7 +79,7 @@ pub fn application(client: &Authenticated) -> Vec<u8> {
 /// The secrets of a client as JSON, oldest first.
 #[must_use]
 pub fn secrets(client: &Authenticated, now: Timestamp) -> Vec<u8> {
-    let view = |secret| Secret::of(secret, secret.object == client.secret, now);
+    let view = |secret| Secret::of(secret, secret.object == client.credential, now);
     let secrets = Secrets { secrets: client.record.secrets.iter().map(view).collect() };
     serde_json::to_vec(&secrets).unwrap_or_default()
 }
@@ -117,15 +117,13 @@ struct Permission<'a> {
 
 impl<'a> Application<'a> {
     fn of(record: &'a ClientRecord) -> Self {
-        let methods = record.auth_methods;
-        let basic = methods.client_secret_basic.then_some(Method::ClientSecretBasic);
-        let post = methods.client_secret_post.then_some(Method::ClientSecretPost);
+        let methods = Method::ALL.iter().copied().filter(|method| record.auth_methods.contains(*method));
         Self {
             namespace: &record.application.namespace,
             name: &record.application.name,
             client_id: &record.client_id,
             subject: &record.subject,
-            auth: Auth { methods: basic.into_iter().chain(post).map(Method::name).collect() },
+            auth: Auth { methods: methods.map(Method::name).collect() },
             token: Token {
                 lifetime_seconds: record.token.lifetime.as_secs(),
                 signing_algorithm: record.token.signing_algorithm,

@@ -13,12 +13,11 @@ use crate::crypto::install_key::InstallKeys;
 use crate::crypto::keyset::JwkSet;
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 use crate::crypto::{jwt, opaque, random};
-use crate::oauth::authenticate::{Authenticated, Authenticator, RequestContext};
 use crate::oauth::authorize::{Granted, authorize};
 use crate::oauth::claims::{Audience, Claims, Email, token_id};
+use crate::oauth::client_auth::{Authenticated, Authenticator, ClientCredential, RequestContext, present};
 use crate::oauth::client_record::{ObjectRevision, Purpose, TokenFormat};
 use crate::oauth::client_store::{Availability, ClientStore};
-use crate::oauth::credentials::{self, PresentedCredentials};
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::form::Form;
 use crate::oauth::hash_pool::{HashLimits, HashMetrics, HashPool};
@@ -153,7 +152,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         form: &Form<'_>,
         facts: &mut AuditRecord,
     ) -> Result<Authenticated, TokenError> {
-        let presented = credentials::present(authorization, form)?;
+        let presented = present(authorization, form)?;
         let client = self.authenticate(arrival, Purpose::Token, &presented).await;
         let client = client.inspect_err(|_| facts.presented(&presented))?;
         facts.authenticated(&client);
@@ -164,7 +163,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         &self,
         arrival: RequestContext,
         purpose: Purpose,
-        presented: &PresentedCredentials,
+        presented: &ClientCredential,
     ) -> Result<Authenticated, TokenError> {
         let keys = self.keys.install.load_full().ok_or(Unavailable::NoKey)?;
         let (clients, hasher) = (&*self.clients, &self.hasher);
@@ -252,13 +251,13 @@ impl<C, K> AuthorizationServer<C, K> {
 }
 
 impl AuditRecord {
-    pub(super) fn presented(&mut self, presented: &PresentedCredentials) {
-        self.client_id = presented.candidates.first().map(|candidate| candidate.client_id.as_str().into());
+    pub(super) fn presented(&mut self, presented: &ClientCredential) {
+        self.client_id = presented.client_id().map(Arc::from);
     }
 
     pub(super) fn authenticated(&mut self, client: &Authenticated) {
         self.client_id = Some(Arc::clone(&client.record.client_id));
-        self.secret = Some(client.secret.clone());
+        self.secret = Some(client.credential.clone());
         self.version_id = Some(client.version_id.clone());
     }
 

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::oauth::authenticate::RequestContext;
+use crate::oauth::authorization_header::{auth_params, single_authorization};
 use crate::oauth::claims::Email;
+use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
-use crate::oauth::forward_auth::{AccessError, Requirement, auth_params, single_authorization};
+use crate::oauth::forward_auth::{AccessError, Requirement};
 use crate::oauth::scope::{EMAIL, OPENID, PROFILE};
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
 

@@ -23,9 +23,10 @@ use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, narrow};
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{Compressed, ObjectRef, StoredObject};
+use crate::oauth::client_auth::{Method, MethodSet};
 use crate::oauth::client_record::{
-    AuthMethods, ClientRecord, Denial, Grant, Identity, ObjectRevision, Removed, Role, ScopePolicy, SecretRecord,
-    SigningAlgorithm, TokenFormat, TokenPolicy, TokenType, Tombstones,
+    ClientRecord, Denial, Grant, Identity, ObjectRevision, Removed, Role, ScopePolicy, SecretRecord, SigningAlgorithm,
+    TokenFormat, TokenPolicy, TokenType, Tombstones,
 };
 use crate::util::intern::Interner;
 
@@ -111,10 +112,7 @@ pub(super) fn entry(
         client_id: Arc::clone(&sources.client_id),
         identity: identity(user, &sources.held.location),
         application: own_revision,
-        auth_methods: AuthMethods {
-            client_secret_basic: application.spec.allows(AuthMethod::ClientSecretBasic),
-            client_secret_post: application.spec.allows(AuthMethod::ClientSecretPost),
-        },
+        auth_methods: auth_methods(application),
         grant,
         token: token_policy(application, settings.token_lifetime_max),
         epoch,
@@ -163,6 +161,16 @@ fn past(
             record.past.next(&Removed { authorities, epoch: record.epoch }, is_held, now, since)
         }
     }
+}
+
+fn auth_methods(application: &Application) -> MethodSet {
+    let is_allowed = |method: &Method| {
+        application.spec.allows(match method {
+            Method::ClientSecretBasic => AuthMethod::ClientSecretBasic,
+            Method::ClientSecretPost => AuthMethod::ClientSecretPost,
+        })
+    };
+    Method::ALL.iter().copied().filter(is_allowed).collect()
 }
 
 fn identity(user: &ServiceUser, location: &Location) -> Identity {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client_record::{AuthMethods, ClientRecord, Denial, SecretVersion};
+use postern::oauth::client_auth::{Method, MethodSet};
+use postern::oauth::client_record::{ClientRecord, Denial, SecretVersion};
 use postern::oauth::client_store::{CatchUpError, Lookup};
 
 use crate::http_client::Reply;
@@ -59,13 +60,13 @@ async fn a2_post_works_and_each_method_can_be_switched_off_for_a_client() {
     let body = format!("{GRANT}&client_id={CLIENT_ID}&client_secret={}", world.credential.value);
     let both = async || (world.post(&[], &body).await.status, world.token("").await.status);
     assert_eq!(both().await, (200, 200));
-    let only = |client_secret_basic, client_secret_post| {
-        let auth_methods = AuthMethods { client_secret_basic, client_secret_post };
+    let only = |method| {
+        let auth_methods = MethodSet::from_iter([method]);
         world.clients.put(ClientRecord { auth_methods, ..record(&world.credential) });
     };
-    only(true, false);
+    only(Method::ClientSecretBasic);
     assert_eq!(both().await, (401, 200));
-    only(false, true);
+    only(Method::ClientSecretPost);
     assert_eq!(both().await, (200, 401));
 }
 

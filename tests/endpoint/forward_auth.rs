@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use postern::oauth::client_auth::{Method, MethodSet};
 use postern::oauth::client_record::Usages;
 use postern::oauth::client_store::{Availability, CatchUpError, Lookup};
 use serde_json::Value;
@@ -203,7 +204,7 @@ async fn a_secret_is_judged_as_at_the_token_endpoint() {
     world.clients.put(with_secret(&world, DIRECT, None));
     assert_eq!(ask(&world, ANYONE, &world.credential.basic()).await.status, 200);
     let mut by_form = with_secret(&world, DIRECT, None);
-    by_form.auth_methods.client_secret_basic = false;
+    by_form.auth_methods = MethodSet::from_iter([Method::ClientSecretPost]);
     world.clients.put(by_form);
     let reply = ask(&world, ANYONE, &world.credential.basic()).await;
     assert_eq!(reply.status, 200, "token_endpoint_auth_method is about the token endpoint");

@@ -18,9 +18,10 @@ use postern::http::budget;
 use postern::http::router::{public_paths, router};
 use postern::http::server::{ServerLimits, Sharing, serve};
 use postern::http::state::{Endpoint, RequestLimits, Settings};
+use postern::oauth::client_auth::Method;
 use postern::oauth::client_record::{
-    AuthMethods, ClientRecord, Epoch, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion,
-    TokenFormat, TokenPolicy, TokenType, Tombstones, Usages,
+    ClientRecord, Epoch, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat,
+    TokenPolicy, TokenType, Tombstones, Usages,
 };
 use postern::oauth::client_store::{Availability, CatchUpError, ClientStore, Lookup, RecordError, TokenStateStore};
 use postern::oauth::hash_pool::HashLimits;
@@ -412,7 +413,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
             created_by: Some("jane".into()),
         },
         application: object("Application", "invoice-sync"),
-        auth_methods: AuthMethods { client_secret_basic: true, client_secret_post: true },
+        auth_methods: Method::ALL.iter().copied().collect(),
         secrets: secrets.collect(),
         grant,
         token: TokenPolicy {

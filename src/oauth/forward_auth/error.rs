@@ -4,8 +4,10 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use crate::oauth::access_token::{TokenFault, VerifyError};
+use crate::oauth::authorization_header::HeaderError;
 use crate::oauth::client_record::ObjectRevision;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
+use crate::oauth::response::ErrorBody;
 
 /// Why a request is refused.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
@@ -82,6 +84,24 @@ pub struct Denial {
 const BASIC: &str = r#"Basic realm="postern", charset="UTF-8""#;
 /// RFC 6750 §3.
 const BEARER: &str = r#"Bearer realm="postern""#;
+
+impl Denial {
+    /// The JSON body, if there is one.
+    #[must_use]
+    pub fn body(&self) -> Option<Vec<u8>> {
+        let body = ErrorBody { error: self.code?, error_description: self.description };
+        Some(serde_json::to_vec(&body).unwrap_or_default())
+    }
+}
+
+impl From<HeaderError> for AccessError {
+    fn from(error: HeaderError) -> Self {
+        match error {
+            HeaderError::Absent => Self::NoCredentials,
+            HeaderError::Several => Malformed::SeveralHeaders.into(),
+        }
+    }
+}
 
 impl AccessError {
     /// The answer to this error.

@@ -53,7 +53,11 @@ fn a_timer_ends_when_it_is_due_or_with_a_look_before() {
     state.push(key(1), false);
     assert_eq!(taken(&mut state, now + soon), [key(1)]);
     state.done(&key(1), Requeue::AwaitChange, now + soon);
-    assert_eq!(state.take(now + later, |_| false), Err(None), "the reconciliation before it was due requests the next one");
+    assert_eq!(
+        state.take(now + later, |_| false),
+        Err(None),
+        "the reconciliation before it was due requests the next one"
+    );
 }
 
 #[test]

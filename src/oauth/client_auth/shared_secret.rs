@@ -1,73 +1,24 @@
-//! Decides whether presented credentials are those of a client.
-//!
-//! Order: form and checksum of the secret → client → version → value → rules. The value is checked before the rules.
-//! So the log reports "suspended" or "expired" only for a caller that has the secret, and these refusals take as long
-//! as "wrong". The purpose is checked last, and is the only rule that the caller is informed of. A refusal that an
-//! unseen change could turn into a success is sent only after catching up (design: ready means usable).
+//! Shared secrets (`client_secret_basic`, `client_secret_post`). Order: form and checksum of the secret → client →
+//! version → value. A refusal that an unseen change could turn into a success is sent only after catching up (design:
+//! ready means usable).
 //!
 //! An imported value names no version: it is compared with every valid imported version of the client. Each comparison
 //! costs a password hash, so none is computed twice for one request, and a client without imported versions costs one
 //! too. The time of a refusal reveals only that a client has several valid imported values.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use crate::crypto::install_key::{HashCost, InstallKeys};
+use super::presented::{ParsedCredentials, SharedSecret};
+use super::{Authenticated, Authenticator, Method};
+use crate::crypto::install_key::HashCost;
 use crate::crypto::secret::{self, PresentedSecret};
-use crate::oauth::client_record::{ClientRecord, Denial, Grant, ObjectRevision, Purpose, SecretRecord, SecretVersion};
+use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion};
 use crate::oauth::client_store::{ClientStore, Lookup};
-use crate::oauth::credentials::{Method, ParsedCredentials, PresentedCredentials};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hash_pool::HashPool;
 
-/// A client that proved its identity, and the secret that it used.
-#[derive(Debug)]
-pub struct Authenticated {
-    /// The client.
-    pub record: Arc<ClientRecord>,
-    /// The ClientSecret.
-    pub secret: ObjectRevision,
-    /// Version of the secret.
-    pub version_id: String,
-    /// What a token issued for this secret may carry.
-    pub grant: Arc<Grant>,
-    /// Digest of the permissions that such a token represents.
-    pub authority: Box<str>,
-    /// No token issued for this secret lives longer.
-    pub ends: Option<Timestamp>,
-}
-
-impl Authenticated {
-    /// The object that excluded what this client requested. `without_secret`: the client would have been granted it if
-    /// the secret did not restrict the application. What the ServiceUser does not have, the Application does not have
-    /// either.
-    pub(super) fn denying_object(&self, without_secret: bool) -> &ObjectRevision {
-        if without_secret { &self.secret } else { &self.record.application }
-    }
-}
-
-/// Authenticates against a read model.
-pub(crate) struct Authenticator<'a, C> {
-    pub(crate) clients: &'a C,
-    pub(crate) hasher: &'a HashPool,
-    pub(crate) keys: &'a Arc<InstallKeys>,
-    pub(crate) arrival: RequestContext,
-    pub(crate) purpose: Purpose,
-}
-
-/// Time and source of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestContext {
-    /// Now.
-    pub now: Timestamp,
-    /// The address of the caller; `None`: unknown.
-    pub source: Option<IpAddr>,
-}
-
 impl<C: ClientStore> Authenticator<'_, C> {
-    pub(crate) async fn authenticate(&self, presented: &PresentedCredentials) -> Result<Authenticated, TokenError> {
+    pub(super) async fn shared_secret(&self, presented: &SharedSecret) -> Result<Authenticated, TokenError> {
         let mut readings: Vec<Attempt<'_>> = presented.candidates.iter().filter_map(Attempt::of).collect();
         if readings.len() > 1 {
             // Another reading than the one that is known to be correct would cost a hash each time.
@@ -113,16 +64,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             SecretFormat::Generated(presented) => self.generated(&record, presented, &mut reading.hashed).await?,
             SecretFormat::Foreign(value) => self.imported(&record, value, &mut reading.hashed).await?,
         };
-        self.check_policy(&record, method, secret, version.accepted_until)?;
-        version.memory.used(self.arrival.now);
-        Ok(Authenticated {
-            secret: secret.object.clone(),
-            version_id: version.id.clone(),
-            grant: Arc::clone(&secret.grant),
-            authority: secret.authority.clone(),
-            ends: secret.expires_at.into_iter().chain(version.accepted_until).min(),
-            record: Arc::clone(&record),
-        })
+        Ok(self.admit(&record, method, secret, version)?)
     }
 
     /// The version that a generated value names.
@@ -200,42 +142,6 @@ impl<C: ClientStore> Authenticator<'_, C> {
 
     fn in_force(&self, secret: &SecretRecord, version: &SecretVersion) -> bool {
         secret.closed.is_none() && !self.ended(secret.expires_at) && !self.ended(version.accepted_until)
-    }
-
-    /// Tokens last whole seconds: with less than one second left, no token can be issued.
-    fn ended(&self, end: Option<Timestamp>) -> bool {
-        end.is_some_and(|end| end.as_second() <= self.arrival.now.as_second())
-    }
-
-    /// The rules that can refuse a correct value.
-    fn check_policy(
-        &self,
-        record: &ClientRecord,
-        method: Method,
-        secret: &SecretRecord,
-        accepted_until: Option<Timestamp>,
-    ) -> Result<(), ClientError> {
-        // `auth.methods` of the Application applies to the token endpoint.
-        let allowed = match method {
-            _ if self.purpose != Purpose::Token => true,
-            Method::ClientSecretBasic => record.auth_methods.client_secret_basic,
-            Method::ClientSecretPost => record.auth_methods.client_secret_post,
-        };
-        if let Some(refusal) = &secret.closed {
-            Err(ClientError::SecretDisabled(refusal.as_ref().clone()))
-        } else if self.ended(secret.expires_at) {
-            Err(ClientError::SecretExpired(secret.object.clone()))
-        } else if self.ended(accepted_until) {
-            Err(ClientError::VersionRetired(secret.object.clone()))
-        } else if !allowed {
-            Err(ClientError::MethodNotAllowed(record.application.clone()))
-        } else if !secret.allows_source(self.arrival.source) {
-            Err(ClientError::NetworkNotAllowed(secret.object.clone()))
-        } else if !secret.usages.allow(self.purpose) {
-            Err(ClientError::UseNotAllowed(secret.object.clone()))
-        } else {
-            Ok(())
-        }
     }
 
     async fn catch_up(&self, readings: &[Attempt<'_>]) -> Result<(), TokenError> {

@@ -1,4 +1,4 @@
-//! The client credentials that a request presents (RFC 6749 §2.3), before they are verified.
+//! The credential that a request presents (RFC 6749 §2.3), before it is checked.
 
 use std::fmt;
 
@@ -7,6 +7,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
+use super::Method;
 use crate::oauth::error::{ClientError, RequestError, TokenError};
 use crate::oauth::form::{self, Form};
 
@@ -16,30 +17,24 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// How the credentials were sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Method {
-    /// In the Authorization header.
-    ClientSecretBasic,
-    /// In the body.
-    ClientSecretPost,
+/// A presented credential: one method of client authentication.
+#[derive(Debug)]
+pub enum ClientCredential {
+    /// An id and a secret.
+    SharedSecret(SharedSecret),
 }
 
-impl Method {
-    /// Every method. The metadata lists exactly these.
-    pub const ALL: &[Self] = &[Self::ClientSecretBasic, Self::ClientSecretPost];
-
-    /// Its name in RFC 7591 §2.
+impl ClientCredential {
+    /// `client_id` as presented.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn client_id(&self) -> Option<&str> {
         match self {
-            Self::ClientSecretBasic => "client_secret_basic",
-            Self::ClientSecretPost => "client_secret_post",
+            Self::SharedSecret(secret) => secret.candidates.first().map(|candidate| candidate.client_id.as_str()),
         }
     }
 }
 
-/// One reading of the presented credentials.
+/// One reading of a shared secret.
 pub struct ParsedCredentials {
     /// `client_id`
     pub client_id: String,
@@ -47,19 +42,25 @@ pub struct ParsedCredentials {
     pub secret: Zeroizing<String>,
 }
 
-/// Credentials with every reading that their encoding allows: at least one, and two where the form-encoded reading of
+/// An id and a secret, with every reading that their encoding allows: at least one, and two where the form-encoded reading of
 /// a Basic header (RFC 6749 §2.3.1) differs from the raw one (RFC 7617), because clients use both. They count as one
 /// attempt.
-pub struct PresentedCredentials {
+pub struct SharedSecret {
     /// How they were sent.
     pub method: Method,
     /// The readings, form-decoded first.
     pub candidates: Vec<ParsedCredentials>,
 }
 
-impl fmt::Debug for PresentedCredentials {
+impl From<SharedSecret> for ClientCredential {
+    fn from(secret: SharedSecret) -> Self {
+        Self::SharedSecret(secret)
+    }
+}
+
+impl fmt::Debug for SharedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presented").field("method", &self.method).finish_non_exhaustive()
+        f.debug_struct("SharedSecret").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -71,7 +72,7 @@ impl fmt::Debug for PresentedCredentials {
 pub fn present<'a>(
     authorization: impl IntoIterator<Item = &'a [u8]>,
     form: &Form<'_>,
-) -> Result<PresentedCredentials, TokenError> {
+) -> Result<ClientCredential, TokenError> {
     let mut headers = authorization.into_iter();
     let header = headers.next();
     let (client_id, secret) = (form.one("client_id"), form.one("client_secret"));
@@ -81,11 +82,11 @@ pub fn present<'a>(
         return Err(RequestError::SeveralMethods.into());
     }
     match (header, client_id, secret) {
-        (Some(header), _, _) => basic(header, client_id),
+        (Some(header), _, _) => basic(header, client_id).map(ClientCredential::from),
         (None, Some(client_id), Some(secret)) => {
             let candidate =
                 ParsedCredentials { client_id: client_id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
-            Ok(PresentedCredentials { method: Method::ClientSecretPost, candidates: vec![candidate] })
+            Ok(SharedSecret { method: Method::ClientSecretPost, candidates: vec![candidate] }.into())
         }
         _ if assertion => Err(ClientError::UnsupportedMethod.into()),
         _ => Err(ClientError::NoCredentials.into()),
@@ -96,7 +97,7 @@ pub fn present<'a>(
 ///
 /// # Errors
 /// As [`present`].
-pub(crate) fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<PresentedCredentials, TokenError> {
+pub(crate) fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<SharedSecret, TokenError> {
     let header = std::str::from_utf8(header).map_err(|_| ClientError::MalformedHeader)?;
     let (scheme, encoded) = header.split_once(' ').unwrap_or((header, ""));
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -125,7 +126,7 @@ pub(crate) fn basic(header: &[u8], body_client_id: Option<&str>) -> Result<Prese
             return Err(RequestError::ClientIdMismatch.into());
         }
     }
-    Ok(PresentedCredentials { method: Method::ClientSecretBasic, candidates })
+    Ok(SharedSecret { method: Method::ClientSecretBasic, candidates })
 }
 
 #[cfg(test)]
@@ -135,7 +136,7 @@ mod tests {
     /// The readings of a request, as (id, secret).
     fn read(header: Option<&str>, body: &str) -> Result<Vec<(String, String)>, TokenError> {
         let form = Form::parse(body.as_bytes()).map_err(TokenError::from)?;
-        let presented = present(header.map(str::as_bytes), &form)?;
+        let ClientCredential::SharedSecret(presented) = present(header.map(str::as_bytes), &form)?;
         Ok(presented.candidates.into_iter().map(|read| (read.client_id, read.secret.to_string())).collect())
     }
 

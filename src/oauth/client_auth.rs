@@ -1,0 +1,178 @@
+//! Client authentication (RFC 6749 §2.3): whether a presented credential is that of a client.
+//!
+//! ```text
+//! request ─▶ presented (which method) ─▶ ClientCredential ─▶ one module per method ─▶ admit (the same rules for all)
+//! ```
+//!
+//! A method finds the client and checks its credential; it does not decide whether the client may use it. So a new method is
+//! a variant of [`ClientCredential`], a variant of [`Method`], and a module.
+//!
+//! The credential is checked before the rules. So the log reports "suspended" or "expired" only for a caller that has the
+//! credential, and these refusals take as long as a wrong one. The purpose is checked last, and is the only rule that the
+//! caller is informed of.
+
+mod presented;
+mod shared_secret;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::crypto::install_key::InstallKeys;
+use crate::oauth::client_record::{ClientRecord, Grant, ObjectRevision, Purpose, SecretRecord, SecretVersion};
+use crate::oauth::client_store::ClientStore;
+use crate::oauth::error::{ClientError, TokenError};
+use crate::oauth::hash_pool::HashPool;
+
+pub(crate) use presented::basic;
+pub use presented::{ClientCredential, SharedSecret, present};
+
+/// A method of client authentication.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// A shared secret in the Authorization header.
+    ClientSecretBasic,
+    /// A shared secret in the body.
+    ClientSecretPost,
+}
+
+impl Method {
+    /// Every method. The metadata lists exactly these.
+    pub const ALL: &[Self] = &[Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// Its name in RFC 7591 §2.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+}
+
+/// The methods that a client may use at the token endpoint: `token_endpoint_auth_methods` (RFC 7591 §2).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct MethodSet(u8);
+
+impl MethodSet {
+    /// Whether it contains the method.
+    #[must_use]
+    pub fn contains(self, method: Method) -> bool {
+        self.0 & Self::bit(method) != 0
+    }
+
+    fn bit(method: Method) -> u8 {
+        1 << method as u8
+    }
+}
+
+impl FromIterator<Method> for MethodSet {
+    fn from_iter<I: IntoIterator<Item = Method>>(methods: I) -> Self {
+        Self(methods.into_iter().map(Self::bit).fold(0, std::ops::BitOr::bitor))
+    }
+}
+
+/// A client that proved its identity, and the credential that it used.
+#[derive(Debug)]
+pub struct Authenticated {
+    /// The client.
+    pub record: Arc<ClientRecord>,
+    /// The object with the credential.
+    pub credential: ObjectRevision,
+    /// Version of the credential.
+    pub version_id: String,
+    /// What a token issued for this credential may carry.
+    pub grant: Arc<Grant>,
+    /// Fingerprint of the credential and of the permissions that such a token represents.
+    pub authority: Box<str>,
+    /// No token issued for this credential lives longer.
+    pub ends: Option<Timestamp>,
+}
+
+impl Authenticated {
+    /// The object that excluded what this client requested. `without_secret`: the client would have been granted it if
+    /// the credential did not restrict the application. What the ServiceUser does not have, the Application does not have
+    /// either.
+    pub(super) fn denying_object(&self, without_secret: bool) -> &ObjectRevision {
+        if without_secret { &self.credential } else { &self.record.application }
+    }
+}
+
+/// Authenticates against a read model.
+pub(crate) struct Authenticator<'a, C> {
+    pub(crate) clients: &'a C,
+    pub(crate) hasher: &'a HashPool,
+    pub(crate) keys: &'a Arc<InstallKeys>,
+    pub(crate) arrival: RequestContext,
+    pub(crate) purpose: Purpose,
+}
+
+/// Time and source of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestContext {
+    /// Now.
+    pub now: Timestamp,
+    /// The address of the caller; `None`: unknown.
+    pub source: Option<IpAddr>,
+}
+
+impl<C: ClientStore> Authenticator<'_, C> {
+    pub(crate) async fn authenticate(&self, credential: &ClientCredential) -> Result<Authenticated, TokenError> {
+        match credential {
+            ClientCredential::SharedSecret(secret) => self.shared_secret(secret).await,
+        }
+    }
+
+    /// The client whose credential was checked, if no rule refuses it.
+    fn admit(
+        &self,
+        record: &Arc<ClientRecord>,
+        method: Method,
+        secret: &SecretRecord,
+        version: &SecretVersion,
+    ) -> Result<Authenticated, ClientError> {
+        self.check_policy(record, method, secret, version.accepted_until)?;
+        version.memory.used(self.arrival.now);
+        Ok(Authenticated {
+            credential: secret.object.clone(),
+            version_id: version.id.clone(),
+            grant: Arc::clone(&secret.grant),
+            authority: secret.authority.clone(),
+            ends: secret.expires_at.into_iter().chain(version.accepted_until).min(),
+            record: Arc::clone(record),
+        })
+    }
+
+    /// The rules that can refuse a correct value.
+    fn check_policy(
+        &self,
+        record: &ClientRecord,
+        method: Method,
+        secret: &SecretRecord,
+        accepted_until: Option<Timestamp>,
+    ) -> Result<(), ClientError> {
+        // `auth.methods` of the Application applies to the token endpoint.
+        let allowed = self.purpose != Purpose::Token || record.auth_methods.contains(method);
+        if let Some(refusal) = &secret.closed {
+            Err(ClientError::SecretDisabled(refusal.as_ref().clone()))
+        } else if self.ended(secret.expires_at) {
+            Err(ClientError::SecretExpired(secret.object.clone()))
+        } else if self.ended(accepted_until) {
+            Err(ClientError::VersionRetired(secret.object.clone()))
+        } else if !allowed {
+            Err(ClientError::MethodNotAllowed(record.application.clone()))
+        } else if !secret.allows_source(self.arrival.source) {
+            Err(ClientError::NetworkNotAllowed(secret.object.clone()))
+        } else if !secret.usages.allow(self.purpose) {
+            Err(ClientError::UseNotAllowed(secret.object.clone()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Tokens last whole seconds: with less than one second left, no token can be issued.
+    fn ended(&self, end: Option<Timestamp>) -> bool {
+        end.is_some_and(|end| end.as_second() <= self.arrival.now.as_second())
+    }
+}
