@@ -43,13 +43,14 @@ async fn no_client_is_refused_while_the_ca_is_replaced_and_a_removed_ca_is_not_t
     assert_eq!(found.pointer("/metadata/annotations/postern.dev~1rotate"), None, "it is done: {found}");
     assert_eq!(entry(&found, "ca.crt"), new);
 
+    end.cancel();
+    copied.were_all_answered().await;
+    // These block the thread, on which `copied` would wait for longer than the server does.
     let scene =
         Scene { subject: tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone(), tenant, credential };
     for cas in [&old, &both] {
         clients_of_others_get_tokens(&scene, cas);
     }
-    end.cancel();
-    copied.were_all_answered().await;
 
     let Scene { tenant, credential, .. } = scene;
     let removal = json!({"data": {"previous-ca.crt": null}});

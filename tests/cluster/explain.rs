@@ -171,13 +171,13 @@ async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
     let by_name = format!("{}/sync", tenant.namespace);
     let account = account(&tenant);
     let table: [(&Path, &[&str], i32, &str); 13] = [
-        (&admin, &["client", "00000000-0000-4000-8000-000000000000"], 1, "no Application has this client id"),
+        (&admin, &["client", "00000000-0000-4000-8000-000000000000"], 1, "no Application with this client id"),
         (&admin, &["client", "pst_sync"], 2, "by its client id, or by its Application as NAME or NAMESPACE/NAME"),
         (
             &admin,
             &["client", "sync"],
             1,
-            "as you may look, and none of namespace default has this name: correct it, or",
+            "or name in namespace default was found, or you may not see it: correct it, or",
         ),
         (&admin, &["client", &by_name, "-n", "default"], 2, "--namespace is default and the client is named"),
         (&admin, &["client", &by_name, "--context", "nowhere"], 2, "correct --kubeconfig, --context or KUBECONFIG"),

@@ -93,7 +93,7 @@ async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_i
     let refusal = async || tenant.wait_not_ready("ClientSecret", "green", "ImportValueRefused").await;
     eventually("that is refused, too", async || {
         let message = refusal().await;
-        ensure(message.contains("begins with pst_"), message)
+        ensure(message.contains("must not start with \"pst_\""), message)
     })
     .await;
     let other_key = json!({"source": {"existing": {"secretName": "legacy", "key": "nothing"}}});

@@ -152,7 +152,10 @@ async fn a_secret_without_all_marks_or_with_another_controller_is_never_touched(
     }
     for (name, _) in &before {
         let message = tenant.wait_not_ready("ClientSecret", name, "SecretNameConflict").await;
-        assert!(message.contains(&format!("Secret {name}")) && message.contains("left alone"), "{message}");
+        assert!(
+            message.contains(&format!("Secret {name}")) && message.contains("Postern will not touch it"),
+            "{message}"
+        );
         // Its owner may edit it: that is not Postern's to repair.
         tenant.merge("Secret", &tenant.namespace, name, json!({"stringData": {"a": "b"}})).await.unwrap();
     }

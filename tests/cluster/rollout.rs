@@ -69,7 +69,7 @@ async fn a_workload_that_is_missing_or_stuck_is_named() {
     tenant.apply(&client_secret("blue", "sync", spec("b", &["nowhere", "sync"]))).await;
     eventually("both are named with what is wrong", async || {
         let waits = waits_for(&tenant).await;
-        let named = ["Deployment nowhere, which does not exist", "Deployment sync, which is stuck: it is paused"];
+        let named = ["Deployment nowhere: not found or being deleted", "Deployment sync, which is stuck: it is paused"];
         ensure(named.iter().all(|text| waits.contains(text)), &waits)
     })
     .await;

@@ -158,10 +158,7 @@ async fn a_workload_to_restart_does_not_exist() {
     tenant.apply(&client_secret("blue", "sync", spec("b"))).await;
     eventually("the workload is named", async || {
         let waits = tenant.get("ClientSecret", "blue").await["status"]["rotation"]["waitsFor"].clone();
-        ensure(
-            waits.as_str().is_some_and(|waits| waits.contains("Deployment sync, which does not exist or is being")),
-            waits,
-        )
+        ensure(waits.as_str().is_some_and(|waits| waits.contains("Deployment sync: not found or being deleted")), waits)
     })
     .await;
     let found = tenant.get("Deployment", "sync").await;
