@@ -9,6 +9,7 @@ use crate::http::audit_limit::AuditLimit;
 use crate::http::redact;
 use crate::http::response::RequestId;
 use crate::oauth::client_record::ObjectRevision;
+use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::TokenError;
 use crate::oauth::forward_auth::AccessError;
 use crate::oauth::introspection::Inactive;
@@ -75,7 +76,7 @@ impl Audit {
             scope = fields.scope.as_deref(),
             audience = fields.audience.as_deref(),
             source = facts.source.map(tracing::field::display),
-            rule = error.rule(),
+            rule = error.rule().name(),
             detail,
             object = object.map(name).as_deref(),
             revision = object.map(|object| tracing::field::display(object.resource_version)),
@@ -84,7 +85,7 @@ impl Audit {
     }
 
     /// A request that no handler sees.
-    pub(crate) fn rejected(&self, id: &RequestId, source: Option<IpAddr>, rule: &'static str) {
+    pub(crate) fn rejected(&self, id: &RequestId, source: Option<IpAddr>, rule: DenialRule) {
         if !self.limit.allows(source) {
             return;
         }
@@ -93,7 +94,7 @@ impl Audit {
             request_id = id.as_str(),
             outcome = "rejected",
             source = source.map(tracing::field::display),
-            rule,
+            rule = rule.name(),
             "request rejected"
         );
     }
@@ -139,14 +140,14 @@ impl Audit {
             token_client_id = about.client_id.as_deref(),
             jti = token.jti.as_deref(),
             source = caller.source.map(tracing::field::display),
-            rule = inactive.map(Inactive::rule),
+            rule = inactive.map(|inactive| inactive.rule().name()),
             "token introspected"
         );
     }
 
     pub(crate) fn revoked(&self, id: &RequestId, facts: &AuditRecord, revocation: &Revocation) {
         let fields = self.presented(facts);
-        let rule = revocation.rule();
+        let rule = revocation.rule().map(DenialRule::name);
         if rule.is_some() && !self.limit.allows(facts.source) {
             return;
         }
@@ -204,7 +205,7 @@ impl Audit {
             audience = fields.audience.as_deref(),
             jti = facts.jti.as_deref(),
             source = facts.source.map(tracing::field::display),
-            rule = error.rule(),
+            rule = error.rule().name(),
             detail,
             object = object.map(name).as_deref(),
             revision = object.map(|object| tracing::field::display(object.resource_version)),

@@ -14,6 +14,7 @@ use crate::http::audit::Audit;
 use crate::http::response;
 use crate::http::response::RequestId;
 use crate::http::upload;
+use crate::oauth::denial_rule::DenialRule;
 
 /// Why a request is rejected before any decision about it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,15 +75,15 @@ impl Rejection {
     }
 
     /// The reason as one word for the operator.
-    pub(crate) fn rule(self) -> &'static str {
+    pub(crate) fn rule(self) -> DenialRule {
         match self {
-            Self::MalformedHead => "MalformedHead",
-            Self::HeadTooLarge => "HeadTooLarge",
-            Self::TooManyHeaders => "TooManyHeaders",
-            Self::Host => "Host",
-            Self::TransferCoding | Self::ChunkedTwice => "TransferEncoding",
-            Self::Path => "UnknownPath",
-            Self::Method(_) => "HttpMethod",
+            Self::MalformedHead => DenialRule::MalformedHead,
+            Self::HeadTooLarge => DenialRule::HeadTooLarge,
+            Self::TooManyHeaders => DenialRule::TooManyHeaders,
+            Self::Host => DenialRule::Host,
+            Self::TransferCoding | Self::ChunkedTwice => DenialRule::TransferEncoding,
+            Self::Path => DenialRule::UnknownPath,
+            Self::Method(_) => DenialRule::HttpMethod,
         }
     }
 }

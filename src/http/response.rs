@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 
 use crate::http::rejection::Rejection;
 use crate::oauth::error::{TokenError, WireError};
-use crate::oauth::forward_auth::{Access, Denial};
+use crate::oauth::forward_auth::{Access, AccessResponse};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_POSTERN_SUBJECT: HeaderName = HeaderName::from_static("x-postern-subject");
@@ -108,7 +108,7 @@ pub(crate) fn allowed(id: &RequestId, access: &Access) -> Response<Body> {
 }
 
 /// The request is refused (RFC 6750 §3).
-pub(crate) fn denied(id: &RequestId, denial: &Denial) -> Response<Body> {
+pub(crate) fn denied(id: &RequestId, denial: &AccessResponse) -> Response<Body> {
     let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match denial.body() {
         Some(json) => no_store_json(id, status, json),

@@ -20,6 +20,7 @@ use crate::crypto::opaque;
 use crate::oauth::claims::OwnClaims;
 use crate::oauth::client_record::{ClientRecord, Denial, Epoch, ObjectRevision};
 use crate::oauth::client_store::{ClientStore, Lookup};
+use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::Unavailable;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
@@ -79,20 +80,20 @@ pub enum TokenFault {
 impl TokenFault {
     /// The rule that refused, as one word.
     #[must_use]
-    pub fn rule(&self) -> &'static str {
+    pub fn rule(&self) -> DenialRule {
         match self {
-            Self::UnknownKey => "UnknownKey",
-            Self::WrongSignature => "WrongSignature",
-            Self::DecryptionFailed => "DecryptionFailed",
-            Self::Claims => "MalformedClaims",
-            Self::OtherIssuer => "OtherIssuer",
-            Self::Expired => "TokenExpired",
-            Self::Idle => "TokenIdle",
-            Self::Revoked => "TokenRevoked",
-            Self::UnknownClient => "UnknownClient",
+            Self::UnknownKey => DenialRule::UnknownKey,
+            Self::WrongSignature => DenialRule::WrongSignature,
+            Self::DecryptionFailed => DenialRule::DecryptionFailed,
+            Self::Claims => DenialRule::MalformedClaims,
+            Self::OtherIssuer => DenialRule::OtherIssuer,
+            Self::Expired => DenialRule::TokenExpired,
+            Self::Idle => DenialRule::TokenIdle,
+            Self::Revoked => DenialRule::TokenRevoked,
+            Self::UnknownClient => DenialRule::UnknownClient,
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => refusal.rule,
-            Self::Ended(_) => "AuthorityChanged",
-            Self::UnknownAuthority(_) | Self::EpochAhead(_) => "UnknownAuthority",
+            Self::Ended(_) => DenialRule::AuthorityChanged,
+            Self::UnknownAuthority(_) | Self::EpochAhead(_) => DenialRule::UnknownAuthority,
         }
     }
 

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
 use crate::oauth::client_auth::MethodSet;
+use crate::oauth::denial_rule::DenialRule;
 pub use crate::oauth::tombstones::{Removed, Tombstones};
 
 /// One object at one revision, as a log line names it: `Application billing/invoice-sync@1234`.
@@ -36,7 +37,7 @@ impl fmt::Display for ObjectRevision {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Denial {
     /// One-word rule, equal to the reason of the object's condition where there is one, for example `Suspended`.
-    pub rule: &'static str,
+    pub rule: DenialRule,
     /// The object that refused.
     pub object: ObjectRevision,
 }

@@ -12,6 +12,7 @@ pub use response::{ErrorCode, WireError};
 
 use crate::oauth::client_record::ObjectRevision;
 use crate::oauth::client_store::{CatchUpError, RecordError};
+use crate::oauth::denial_rule::DenialRule;
 
 /// Why no token was issued.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
@@ -122,24 +123,24 @@ pub enum Unavailable {
 impl TokenError {
     /// The rule that refused, as one word for the operator.
     #[must_use]
-    pub fn rule(&self) -> &'static str {
+    pub fn rule(&self) -> DenialRule {
         match self {
-            Self::Request(_) => "InvalidRequest",
-            Self::UnsupportedGrantType => "UnsupportedGrantType",
+            Self::Request(_) => DenialRule::InvalidRequest,
+            Self::UnsupportedGrantType => DenialRule::UnsupportedGrantType,
             Self::Client(error) => error.rule(),
-            Self::ScopeSyntax => "ScopeSyntax",
-            Self::TargetSyntax => "TargetSyntax",
+            Self::ScopeSyntax => DenialRule::ScopeSyntax,
+            Self::TargetSyntax => DenialRule::TargetSyntax,
             Self::Authority { error, .. } => match error {
-                AuthorityError::NoPermissions => "NoPermissions",
-                AuthorityError::ScopeNotGranted => "ScopeNotGranted",
-                AuthorityError::NoScope => "NoScope",
-                AuthorityError::AudienceNotGranted => "AudienceNotGranted",
-                AuthorityError::AudienceAmbiguous => "AudienceAmbiguous",
-                AuthorityError::SeveralAudiences => "SeveralAudiences",
+                AuthorityError::NoPermissions => DenialRule::NoPermissions,
+                AuthorityError::ScopeNotGranted => DenialRule::ScopeNotGranted,
+                AuthorityError::NoScope => DenialRule::NoScope,
+                AuthorityError::AudienceNotGranted => DenialRule::AudienceNotGranted,
+                AuthorityError::AudienceAmbiguous => DenialRule::AudienceAmbiguous,
+                AuthorityError::SeveralAudiences => DenialRule::SeveralAudiences,
             },
-            Self::TooLarge => "TokenTooLarge",
+            Self::TooLarge => DenialRule::TokenTooLarge,
             Self::Unavailable(error) => error.rule(),
-            Self::Internal => "Internal",
+            Self::Internal => DenialRule::Internal,
         }
     }
 
@@ -163,16 +164,16 @@ impl TokenError {
 impl Unavailable {
     /// The reason, as one word.
     #[must_use]
-    pub fn rule(self) -> &'static str {
+    pub fn rule(self) -> DenialRule {
         match self {
-            Self::NotSynced => "NotSynced",
-            Self::Stale => "Stale",
-            Self::Behind => "Behind",
-            Self::Overloaded => "Overloaded",
-            Self::NoKey => "NoKey",
-            Self::RateLimited => "RateLimited",
-            Self::TooOften(_) => "TooOften",
-            Self::NoRoom => "NoRoom",
+            Self::NotSynced => DenialRule::NotSynced,
+            Self::Stale => DenialRule::Stale,
+            Self::Behind => DenialRule::Behind,
+            Self::Overloaded => DenialRule::Overloaded,
+            Self::NoKey => DenialRule::NoKey,
+            Self::RateLimited => DenialRule::RateLimited,
+            Self::TooOften(_) => DenialRule::TooOften,
+            Self::NoRoom => DenialRule::NoRoom,
         }
     }
 }

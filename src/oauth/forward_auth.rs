@@ -14,7 +14,7 @@ mod requirement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use error::{AccessError, Denial, Malformed, Missing};
+pub use error::{AccessError, AccessResponse, Malformed, Missing};
 use jiff::Timestamp;
 pub use requirement::Requirement;
 

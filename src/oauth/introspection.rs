@@ -11,6 +11,7 @@ use crate::oauth::access_token::{ActiveToken, TokenFault, VerifyError};
 use crate::oauth::claims::{OwnAudience, OwnClaims, Text};
 use crate::oauth::client_auth::{Authenticated, RequestContext};
 use crate::oauth::client_store::ClientStore;
+use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::form::Form;
 use crate::oauth::scope::INTROSPECT;
@@ -49,10 +50,10 @@ pub enum Inactive {
 impl Inactive {
     /// The rule that refused, as one word.
     #[must_use]
-    pub fn rule(&self) -> &'static str {
+    pub fn rule(&self) -> DenialRule {
         match self {
             Self::Fault(fault) => fault.rule(),
-            Self::NotForCaller => "NotForCaller",
+            Self::NotForCaller => DenialRule::NotForCaller,
         }
     }
 }

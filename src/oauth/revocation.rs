@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::oauth::access_token::{TokenFault, VerifyError};
 use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
+use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 use crate::oauth::form::Form;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
@@ -23,11 +24,11 @@ pub enum Revocation {
 impl Revocation {
     /// Why nothing was revoked, as one word for the operator.
     #[must_use]
-    pub fn rule(&self) -> Option<&'static str> {
+    pub fn rule(&self) -> Option<DenialRule> {
         match self {
             Self::Ended => None,
             Self::Nothing(fault) => Some(fault.rule()),
-            Self::Foreign => Some("TokenOfOtherClient"),
+            Self::Foreign => Some(DenialRule::TokenOfOtherClient),
         }
     }
 }

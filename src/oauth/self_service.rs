@@ -15,6 +15,7 @@ use crate::oauth::authorization_header::single_authorization;
 use crate::oauth::client_auth::{Authenticated, Method, RequestContext};
 use crate::oauth::client_record::{ClientRecord, Grant, Purpose, SecretRecord, SecretVersion};
 use crate::oauth::client_store::ClientStore;
+use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::Unavailable;
 use crate::oauth::forward_auth::AccessError;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
@@ -179,13 +180,13 @@ struct Version<'a> {
 
 impl<'a> Secret<'a> {
     fn of(secret: &'a SecretRecord, in_use_here: bool, now: Timestamp) -> Self {
-        let expired = secret.expires_at.is_some_and(|end| end <= now).then_some("Expired");
+        let expired = secret.expires_at.is_some_and(|end| end <= now).then_some(DenialRule::Expired);
         let purposes = Purpose::ALL.iter().filter(|purpose| secret.usages.allow(**purpose));
         let networks = secret.networks.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
         Self {
             name: &secret.object.name,
             in_use_here,
-            refused: secret.closed.as_ref().map(|refusal| refusal.rule).or(expired),
+            refused: secret.closed.as_ref().map(|refusal| refusal.rule).or(expired).map(DenialRule::name),
             usages: purposes.map(|purpose| purpose.name()).collect(),
             networks,
             expires_at: secret.expires_at,

@@ -15,7 +15,6 @@ use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
     TokenType as WantedType,
 };
-use crate::api::conditions::reasons;
 use crate::api::duration::ConfigDuration;
 use crate::api::fingerprint::application_fingerprint;
 use crate::api::location::Location;
@@ -28,6 +27,7 @@ use crate::oauth::client_record::{
     ClientRecord, Denial, Grant, Identity, ObjectRevision, Removed, Role, ScopePolicy, SecretRecord, SigningAlgorithm,
     TokenFormat, TokenPolicy, TokenType, Tombstones,
 };
+use crate::oauth::denial_rule::DenialRule;
 use crate::util::intern::Interner;
 
 /// The objects of one client; none of them is being deleted.
@@ -50,9 +50,6 @@ pub(super) struct Sources {
     pub(super) knows_namespace: bool,
 }
 
-/// Log rule while this replica has not seen the namespace of the service user.
-const NAMESPACE_UNKNOWN: &str = "NamespaceUnknown";
-
 /// The entry of the client id, compiled at `now`. `previous` is the entry that it replaces: unchanged versions keep
 /// their cached state, and equal grants are shared through `grants`.
 pub(super) fn entry(
@@ -70,20 +67,20 @@ pub(super) fn entry(
         Entry::Disabled(Arc::new(Denial { rule, object }), past)
     };
     if sources.is_subject {
-        return closed(reasons::CLIENT_ID_TAKEN, own_revision);
+        return closed(DenialRule::ClientIdTaken, own_revision);
     }
     if application.spec.is_suspended() {
-        return closed(reasons::SUSPENDED, own_revision);
+        return closed(DenialRule::Suspended, own_revision);
     }
     let Some(user) = &sources.user else {
-        return closed(reasons::SERVICE_USER_NOT_FOUND, own_revision);
+        return closed(DenialRule::ServiceUserNotFound, own_revision);
     };
     if user.spec.is_suspended() {
         let key = sources.key.sibling(&user.name_any());
-        return closed(reasons::SERVICE_USER_SUSPENDED, revision("ServiceUser", &key, user.as_ref()));
+        return closed(DenialRule::ServiceUserSuspended, revision("ServiceUser", &key, user.as_ref()));
     }
     if !sources.knows_namespace {
-        return closed(NAMESPACE_UNKNOWN, own_revision);
+        return closed(DenialRule::NamespaceUnknown, own_revision);
     }
     let authority = narrow(&sources.held.authority, application.spec.restrict_to.as_ref());
     let subject = user.uid().unwrap_or_default();

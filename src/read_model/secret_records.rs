@@ -12,12 +12,12 @@ use super::Settings;
 use super::compile::{grant, revision};
 use crate::api::ClientSecret;
 use crate::api::client_secret::{Usage, Version, uid_bytes};
-use crate::api::conditions::reasons;
 use crate::api::fingerprint::{application_fingerprint, token_fingerprint};
 use crate::api::permissions::{Authority, narrow};
 use crate::cache::{Compressed, ObjectRef, StoredObject};
 use crate::crypto::install_key::HashCost;
 use crate::oauth::client_record::{ClientRecord, Denial, Grant, SecretRecord, SecretVersion, Usages};
+use crate::oauth::denial_rule::DenialRule;
 use crate::util::intern::Interner;
 
 /// The permissions of the client, before its secrets narrow them.
@@ -74,7 +74,7 @@ pub(super) fn records(
 }
 
 fn record(key: &ObjectRef, object: &ClientSecret, settings: &Settings, held: &ApplicationGrant<'_>) -> SecretRecord {
-    let rule = object.spec.is_revoked().then_some(reasons::REVOKED);
+    let rule = object.spec.is_revoked().then_some(DenialRule::Revoked);
     let (grant, authority) = held.by(object);
     let versions = object.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
     let uid = uid_bytes(&object.metadata);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postern::oauth::client_record::{Denial, TokenFormat};
 use postern::oauth::client_store::Lookup;
+use postern::oauth::denial_rule::DenialRule;
 use serde_json::Value;
 
 use crate::captured_logs;
@@ -95,7 +96,7 @@ async fn q4_the_id_of_an_existing_client_is_shown_and_an_unknown_one_of_that_for
     let mut client = record(&world.credential);
     client.client_id = OPEN.into();
     world.clients.set(OPEN, Lookup::Live(Arc::new(client)));
-    let refusal = Denial { rule: "Suspended", object: object("Application", "closed") };
+    let refusal = Denial { rule: DenialRule::Suspended, object: object("Application", "closed") };
     world.clients.set(CLOSED, Lookup::Disabled(Arc::new(refusal)));
     let right = &world.credential.value;
     for (id, shown) in [
@@ -172,4 +173,14 @@ fn suppressed(world: &World) -> u64 {
     let text = world.metrics_text();
     let line = text.lines().find_map(|line| line.strip_prefix("postern_audit_lines_suppressed_total "));
     line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn every_rule_of_a_denial_is_described_in_the_table_for_operators() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let (_, table) = page.split_once("| `rule` | means |\n|---|---|\n").unwrap();
+    let found: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    let wanted: Vec<_> =
+        DenialRule::ALL.iter().map(|rule| format!("| `{}` | {} |", rule.name(), rule.meaning())).collect();
+    assert_eq!(found, wanted);
 }

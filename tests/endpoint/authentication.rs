@@ -7,6 +7,7 @@ use postern::crypto::install_key::HashCost;
 use postern::oauth::client_auth::{Method, MethodSet};
 use postern::oauth::client_record::{ClientRecord, Denial, SecretVersion};
 use postern::oauth::client_store::{CatchUpError, Lookup};
+use postern::oauth::denial_rule::DenialRule;
 
 use crate::http_client::Reply;
 use crate::server::{
@@ -107,10 +108,11 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
     let (revoked, expired, old) = (world.credential(), world.credential(), retired(&world.credential()));
     let nothing = grant(&[]);
     let mut client = record_of(nothing, &[&world.credential, &revoked, &expired, &old]);
-    client.secrets[1].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
+    client.secrets[1].closed =
+        Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     client.secrets[2].expires_at = Some(instant(NOW));
     world.clients.put(client);
-    let suspended = Denial { rule: "Suspended", object: object("Application", "x") };
+    let suspended = Denial { rule: DenialRule::Suspended, object: object("Application", "x") };
     world.clients.set("suspended", Lookup::Disabled(Arc::new(suspended)));
 
     let id = &world.credential.version.id;
@@ -284,7 +286,7 @@ async fn a_credential_that_is_not_known_yet_works_after_catching_up() {
 #[tokio::test]
 async fn a_client_that_was_opened_again_works_after_catching_up() {
     let world = World::start().await;
-    let suspended = Denial { rule: "Suspended", object: object("Application", "invoice-sync") };
+    let suspended = Denial { rule: DenialRule::Suspended, object: object("Application", "invoice-sync") };
     world.clients.set(CLIENT_ID, Lookup::Disabled(Arc::new(suspended)));
     world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&world.credential))));
     assert_eq!(world.token("").await.status, 200);

@@ -6,6 +6,7 @@ use postern::crypto::jwt;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey, TokenType};
 use postern::oauth::client_record::{ClientRecord, Denial, Epoch, Removed, Tombstones};
 use postern::oauth::client_store::Lookup;
+use postern::oauth::denial_rule::DenialRule;
 use serde_json::{Value, json};
 
 use crate::forward_auth::{ANYONE, ask, bearer, challenges, rule};
@@ -180,7 +181,7 @@ async fn a_token_ends_with_its_client_and_with_the_authority_it_stands_for() {
     let raised = ClientRecord { epoch: Epoch { service_user: 3, application: 3 }, ..record(&world.credential) };
     world.clients.put(raised);
     refused(&world, &token, "AuthorityChanged").await;
-    let suspended = Denial { rule: "Suspended", object: object("Application", "invoice-sync") };
+    let suspended = Denial { rule: DenialRule::Suspended, object: object("Application", "invoice-sync") };
     world.clients.set(CLIENT_ID, Lookup::Disabled(Arc::new(suspended)));
     refused(&world, &token, "Suspended").await;
     world.clients.set(CLIENT_ID, Lookup::Unknown);

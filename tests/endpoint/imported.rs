@@ -7,6 +7,7 @@ use std::time::Duration;
 use postern::crypto::install_key::HashCost;
 use postern::oauth::client_record::{ClientRecord, Denial, SecretVersion};
 use postern::oauth::client_store::Lookup;
+use postern::oauth::denial_rule::DenialRule;
 use postern::oauth::hash_pool::HashLimits;
 
 use crate::authentication::hashes;
@@ -66,7 +67,8 @@ async fn a6_no_value_is_tried_twice_and_none_that_has_ended() {
         .map(|name| imported(&world, &format!("{name}-of-hearts-and-spades")))
         .into();
     let mut client = client(&secrets.iter().collect::<Vec<_>>());
-    client.secrets[2].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
+    client.secrets[2].closed =
+        Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     client.secrets[3].expires_at = Some(instant(NOW));
     world.clients.put(client);
     assert_eq!(cost(&world, CLIENT_ID, WRONG).await, 2, "one for each that is in force, and nothing after catching up");
@@ -81,13 +83,14 @@ async fn an_imported_value_that_has_ended_is_recognised_by_whoever_saw_it_used()
     world.clients.put(client(&[&secret]));
     assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200);
     let mut revoked = client(&[&secret]);
-    revoked.secrets[0].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
+    revoked.secrets[0].closed =
+        Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     world.clients.put(revoked);
     assert_eq!(cost(&world, CLIENT_ID, &secret.value).await, 1);
     assert_eq!(rule(), "Revoked");
     let again = imported(&world, &secret.value);
     let mut both = client(&[&secret, &again]);
-    both.secrets[0].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
+    both.secrets[0].closed = Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     world.clients.put(both);
     assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200, "brought again, it is good again");
 }

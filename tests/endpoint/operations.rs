@@ -6,6 +6,7 @@ use std::time::Duration;
 use postern::http::server::ServerLimits;
 use postern::oauth::client_record::Denial;
 use postern::oauth::client_store::Lookup;
+use postern::oauth::denial_rule::DenialRule;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -48,7 +49,7 @@ async fn q4_a_token_is_one_line_that_names_client_secret_and_token() {
 #[tokio::test]
 async fn q4_a_refusal_names_rule_object_and_revision() {
     let world = World::start().await;
-    let suspended = Denial { rule: "Suspended", object: object("Application", "invoice-sync") };
+    let suspended = Denial { rule: DenialRule::Suspended, object: object("Application", "invoice-sync") };
     world.clients.set("suspended", Lookup::Disabled(Arc::new(suspended)));
     let value = &world.credential.value;
     let reply = world.post(&[("authorization", &basic(&format!("suspended:{value}")))], GRANT).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use postern::crypto::install_key::HashCost;
 use postern::oauth::client_record::{Denial, SecretVersion, Usages};
 use postern::oauth::client_store::{CatchUpError, RecordError};
+use postern::oauth::denial_rule::DenialRule;
 use serde_json::json;
 
 use crate::captured_logs;
@@ -45,7 +46,8 @@ async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
     client.secrets[0].expires_at = Some(instant(NOW + 60));
     client.secrets[0].versions.push(ending(&old, NOW + 10));
     client.secrets[1].usages = DIRECT;
-    client.secrets[1].closed = Some(Box::new(Denial { rule: "Revoked", object: object("ClientSecret", "x") }));
+    client.secrets[1].closed =
+        Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     client.secrets[1].versions = vec![ending(&second, NOW)];
     world.clients.put(client);
 

@@ -1,6 +1,7 @@
 //! Why client authentication failed.
 
 use crate::oauth::client_record::{Denial, ObjectRevision};
+use crate::oauth::denial_rule::DenialRule;
 
 /// Why client authentication failed. For the operator's log only: the caller does not get the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,21 +40,21 @@ pub enum ClientError {
 impl ClientError {
     /// The rule that refused, as one word.
     #[must_use]
-    pub fn rule(&self) -> &'static str {
+    pub fn rule(&self) -> DenialRule {
         match self {
-            Self::NoCredentials => "NoCredentials",
-            Self::MalformedHeader => "MalformedHeader",
-            Self::UnsupportedMethod => "UnsupportedMethod",
-            Self::MalformedSecret => "MalformedSecret",
-            Self::UnknownClient => "UnknownClient",
-            Self::UnknownSecret(_) => "UnknownSecret",
-            Self::WrongSecret(_) => "WrongSecret",
-            Self::MethodNotAllowed(_) => "MethodNotAllowed",
+            Self::NoCredentials => DenialRule::NoCredentials,
+            Self::MalformedHeader => DenialRule::MalformedHeader,
+            Self::UnsupportedMethod => DenialRule::UnsupportedMethod,
+            Self::MalformedSecret => DenialRule::MalformedSecret,
+            Self::UnknownClient => DenialRule::UnknownClient,
+            Self::UnknownSecret(_) => DenialRule::UnknownSecret,
+            Self::WrongSecret(_) => DenialRule::WrongSecret,
+            Self::MethodNotAllowed(_) => DenialRule::MethodNotAllowed,
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => refusal.rule,
-            Self::SecretExpired(_) => "Expired",
-            Self::VersionRetired(_) => "Retired",
-            Self::NetworkNotAllowed(_) => "NetworkNotAllowed",
-            Self::UseNotAllowed(_) => "UseNotAllowed",
+            Self::SecretExpired(_) => DenialRule::Expired,
+            Self::VersionRetired(_) => DenialRule::Retired,
+            Self::NetworkNotAllowed(_) => DenialRule::NetworkNotAllowed,
+            Self::UseNotAllowed(_) => DenialRule::UseNotAllowed,
         }
     }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::oauth::client_record::Denial;
+use crate::oauth::denial_rule::DenialRule;
 
 /// Every error, each derived from the previous one: a missing variant does not compile.
 fn every_error() -> Vec<TokenError> {
@@ -11,7 +12,7 @@ fn object() -> ObjectRevision {
 }
 
 fn refusal() -> Denial {
-    Denial { rule: "Revoked", object: object() }
+    Denial { rule: DenialRule::Revoked, object: object() }
 }
 
 fn after(error: &TokenError) -> Option<TokenError> {
@@ -119,6 +120,6 @@ fn r6_who_may_come_again_is_told_when() {
 #[test]
 fn rules_are_one_word() {
     for error in every_error() {
-        assert!(error.rule().bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", error.rule());
+        assert!(error.rule().name().bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", error.rule());
     }
 }

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use crate::oauth::access_token::{TokenFault, VerifyError};
 use crate::oauth::authorization_header::HeaderError;
 use crate::oauth::client_record::ObjectRevision;
+use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::response::ErrorBody;
 
@@ -67,7 +68,7 @@ pub enum Missing {
 
 /// What the proxy and its caller get for an [`AccessError`].
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Denial {
+pub struct AccessResponse {
     /// HTTP status.
     pub status: u16,
     /// `error`; without one the body is empty (RFC 6750 §3.1).
@@ -85,7 +86,7 @@ const BASIC: &str = r#"Basic realm="postern", charset="UTF-8""#;
 /// RFC 6750 §3.
 const BEARER: &str = r#"Bearer realm="postern""#;
 
-impl Denial {
+impl AccessResponse {
     /// The JSON body, if there is one.
     #[must_use]
     pub fn body(&self) -> Option<Vec<u8>> {
@@ -106,7 +107,7 @@ impl From<HeaderError> for AccessError {
 impl AccessError {
     /// The answer to this error.
     #[must_use]
-    pub fn to_response(&self) -> Denial {
+    pub fn to_response(&self) -> AccessResponse {
         let (status, code, description) = match self {
             Self::NoCredentials => (401, None, ""),
             Self::Malformed(error) => (400, Some("invalid_request"), error.description()),
@@ -125,7 +126,7 @@ impl AccessError {
             Self::Unavailable(error) => Some(error.retry_after_s()),
             _ => None,
         };
-        Denial { status, code, description, challenges: self.challenges(), retry_after_s }
+        AccessResponse { status, code, description, challenges: self.challenges(), retry_after_s }
     }
 
     fn challenges(&self) -> Vec<String> {
@@ -146,14 +147,14 @@ impl AccessError {
 
     /// The rule that refused, as one word for the operator.
     #[must_use]
-    pub fn rule(&self) -> &'static str {
+    pub fn rule(&self) -> DenialRule {
         match self {
-            Self::NoCredentials => "NoCredentials",
-            Self::Malformed(_) => "InvalidRequest",
+            Self::NoCredentials => DenialRule::NoCredentials,
+            Self::Malformed(_) => DenialRule::InvalidRequest,
             Self::Client(error) => error.rule(),
             Self::Token(fault) => fault.rule(),
-            Self::Insufficient { missing: Missing::Audience, .. } => "AudienceNotGranted",
-            Self::Insufficient { missing: Missing::Scope, .. } => "ScopeNotGranted",
+            Self::Insufficient { missing: Missing::Audience, .. } => DenialRule::AudienceNotGranted,
+            Self::Insufficient { missing: Missing::Scope, .. } => DenialRule::ScopeNotGranted,
             Self::Unavailable(error) => error.rule(),
         }
     }

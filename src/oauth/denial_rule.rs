@@ -1,0 +1,100 @@
+//! The rules by which a request is denied: one word for each in the audit log, and its meaning.
+
+use std::fmt;
+
+macro_rules! rules {
+    ($($name:ident = $meaning:literal,)*) => {
+        /// Why a request was denied, for the operator's log. Except for `UseNotAllowed` the caller does not get it.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum DenialRule {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl DenialRule {
+            /// Every rule.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The word in the log.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// What it means, as in the table of `docs/operations.md`.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+rules! {
+    NoCredentials = "the request has no complete credentials",
+    MalformedHeader = "the Authorization header cannot be read",
+    UnsupportedMethod = "the scheme or method of authentication is not supported",
+    MalformedSecret = "the value is not one that Postern generated, or is mistyped: its checksum is wrong",
+    UnknownClient = "no Application has this client id",
+    UnknownSecret = "the client has no secret with this version: deleted, or replaced more than three times since",
+    WrongSecret = "the value has the id of a version of this client and is another one: it was changed",
+    Retired = "the value is correct and was replaced",
+    Expired = "the value is correct and has expired; the condition of the ClientSecret has the same reason",
+    Revoked = "the value is correct and revoked; the condition of the ClientSecret has the same reason",
+    Suspended = "the Application is suspended; its condition has the same reason",
+    ServiceUserSuspended = "the service user is suspended; the condition of the Application has the same reason",
+    ServiceUserNotFound = "the service user does not exist; the condition of the Application has the same reason",
+    ClientIdTaken = "another object has the client id; the condition of the Application has the same reason",
+    NamespaceUnknown = "this replica has not received the Namespace of the client yet",
+    MethodNotAllowed = "the value is correct; `spec.auth.methods` of the Application does not contain this method",
+    NetworkNotAllowed = "the value is correct; `spec.networks` of the ClientSecret does not contain `source`",
+    UseNotAllowed = "the value is correct; `spec.usages` of the ClientSecret does not contain this usage. The only rule that the response discloses",
+    UnknownKey = "the token is signed with a key that is not published here",
+    WrongSignature = "the signature of the token is wrong",
+    DecryptionFailed = "the opaque token was not issued here, or was changed",
+    MalformedClaims = "the claims of the token are not those of an access token of Postern",
+    OtherIssuer = "the token has another issuer",
+    TokenExpired = "the token has expired",
+    TokenIdle = "the token was not used for longer than its idle time",
+    TokenRevoked = "the client has revoked the token",
+    AuthorityChanged = "the token was issued before a [change of permissions](authority.md#epochs)",
+    UnknownAuthority = "the token has permissions that this cluster does not know",
+    NotForCaller = "the token is valid; the caller may not introspect it",
+    TokenOfOtherClient = "the client asked for the revocation of a token of another client; nothing was revoked",
+    NoPermissions = "the client has no permissions",
+    ScopeNotGranted = "a requested or required scope is not granted ([tokens.md](tokens.md#what-is-granted))",
+    NoScope = "no scope remains of the requested ones ([tokens.md](tokens.md#what-is-granted))",
+    AudienceNotGranted = "a requested or required audience is not granted ([tokens.md](tokens.md#what-is-granted))",
+    AudienceAmbiguous = "the client has several audiences and requested none ([tokens.md](tokens.md#what-is-granted))",
+    SeveralAudiences = "the client requested several audiences, and its tokens may have one ([tokens.md](tokens.md#what-is-granted))",
+    TokenTooLarge = "the token would be longer than the endpoints accept ([tokens.md](tokens.md#size))",
+    MalformedHead = "the head is not valid HTTP; no handler received the request. Behind a proxy of `--trusted-proxies` the line has no `source`, because the header with it was not read",
+    HeadTooLarge = "the head is longer than [the limit](#limits); no handler received the request. Behind a proxy of `--trusted-proxies` the line has no `source`",
+    TooManyHeaders = "the head has more headers than [the limit](#limits); no handler received the request",
+    Host = "the Host header is missing, repeated or malformed; no handler received the request",
+    TransferEncoding = "the transfer coding is not supported, or repeated; no handler received the request",
+    HttpMethod = "the path does not support this method",
+    UnknownPath = "there is no such path",
+    InvalidRequest = "the request is malformed; `detail` names the problem",
+    UnsupportedGrantType = "the grant type is not supported",
+    ScopeSyntax = "the scope is malformed",
+    TargetSyntax = "`resource` or `audience` is malformed",
+    NotSynced = "this replica has not received all objects yet; the client has to retry",
+    Stale = "the watches of this replica have been broken for too long; the client has to retry",
+    Behind = "this replica is behind what the request proves to exist; the client has to retry",
+    NoKey = "this replica has no keys; the client has to retry",
+    Overloaded = "too many secrets wait to be hashed; the client has to retry",
+    RateLimited = "too many unknown credentials are looked up; the client has to retry",
+    TooOften = "the client has had too many tokens revoked, or rotations requested; it has to retry later",
+    NoRoom = "the namespace has used its share of the revocations, or of the rotation requests; the client has to retry later",
+    Internal = "a defect: report it",
+}
+
+impl fmt::Display for DenialRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
