@@ -48,7 +48,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-struct World {
+struct Simulation {
     groups: HashMap<String, AccessGroup>,
     user: ServiceUser,
     application: Application,
@@ -57,7 +57,7 @@ struct World {
 /// What each epoch represents, without digests.
 type StandsFor = (Authority, bool);
 
-impl World {
+impl Simulation {
     fn new() -> Self {
         let user = ServiceUserSpec {
             display_name: None,
@@ -177,7 +177,7 @@ proptest! {
     fn epochs_never_fall_and_rise_exactly_when_what_they_stand_for_changes(
         history in proptest::collection::vec(steps(), 1..40)
     ) {
-        let mut world = World::new();
+        let mut world = Simulation::new();
         world.look();
         for step in &history {
             let (before, fingerprint_before) = (world.epochs(), world.fingerprints());

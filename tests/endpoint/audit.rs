@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::captured_logs;
 use crate::operations::audit;
-use crate::server::{BILLING, CLIENT_ID, GRANT, World, basic, claims, grant, object, record, record_of_two};
+use crate::server::{BILLING, CLIENT_ID, GRANT, TestServer, basic, claims, grant, object, record, record_of_two};
 
 #[tokio::test]
 async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let narrow = grant(&[(BILLING, "invoices:read", "billing.reader", "Operational")]);
     let mut client = record(&world.credential);
     client.secrets[0].grant = Arc::clone(&narrow);
@@ -51,7 +51,7 @@ async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
 
 #[tokio::test]
 async fn q4_a_refusal_before_authentication_shows_what_was_asked_for() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let asked = async |parameters: &str| audit(&world.post(&[], &format!("{GRANT}&{parameters}")).await);
     let line = asked("scope=invoices:read+urn:postern:aud:ledger&resource=urn:b").await;
     assert_eq!((line["rule"].as_str(), line["scope"].as_str()), (Some("NoCredentials"), Some("invoices:read")));
@@ -62,7 +62,7 @@ async fn q4_a_refusal_before_authentication_shows_what_was_asked_for() {
 
 #[tokio::test]
 async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_in_the_wrong_field() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let jwt = world.token("").await.json()["access_token"].as_str().unwrap().to_owned();
     let mut client = record(&world.credential);
     client.token.format = TokenFormat::Opaque { idle: None };
@@ -92,7 +92,7 @@ async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_i
 async fn q4_the_id_of_an_existing_client_is_shown_and_an_unknown_one_of_that_form_is_not() {
     const OPEN: &str = "billing-sync.prod~1";
     const CLOSED: &str = "billing_sync.Closed~1";
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut client = record(&world.credential);
     client.client_id = OPEN.into();
     world.clients.set(OPEN, Lookup::Live(Arc::new(client)));
@@ -132,7 +132,7 @@ async fn q4_the_id_of_an_existing_client_is_shown_and_an_unknown_one_of_that_for
 
 #[tokio::test]
 async fn q4_refused_requests_have_a_bounded_number_of_lines_and_granted_ones_have_all_of_theirs() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let lines = |text: &str| captured_logs::text().lines().filter(|line| line.contains(text)).count();
     let stranger = basic("x:y");
     let refused = async |number: usize| {
@@ -169,7 +169,7 @@ async fn q4_refused_requests_have_a_bounded_number_of_lines_and_granted_ones_hav
     assert!(world.metrics_text().contains(&counted));
 }
 
-fn suppressed(world: &World) -> u64 {
+fn suppressed(world: &TestServer) -> u64 {
     let text = world.metrics_text();
     let line = text.lines().find_map(|line| line.strip_prefix("postern_audit_lines_suppressed_total "));
     line.unwrap().parse().unwrap()

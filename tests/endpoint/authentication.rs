@@ -11,11 +11,11 @@ use postern::oauth::denial_rule::DenialRule;
 
 use crate::http_client::Reply;
 use crate::server::{
-    CLIENT_ID, Credential, FORM, GRANT, NOW, World, basic, grant, instant, object, percent_encode_all, record,
+    CLIENT_ID, Credential, FORM, GRANT, NOW, TestServer, basic, grant, instant, object, percent_encode_all, record,
     record_of,
 };
 
-async fn with_header(world: &World, authorization: &str) -> Reply {
+async fn with_header(world: &TestServer, authorization: &str) -> Reply {
     world.post(&[("authorization", authorization)], GRANT).await
 }
 
@@ -25,7 +25,7 @@ fn refused(reply: &Reply) -> bool {
 
 #[tokio::test]
 async fn a1_basic_is_read_raw_and_form_encoded() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let value = &world.credential.value;
     let dashes = |text: &str| text.replace('-', "%2D").replace('_', "%5F");
     for pair in [
@@ -40,7 +40,7 @@ async fn a1_basic_is_read_raw_and_form_encoded() {
 
 #[tokio::test]
 async fn a1_incomplete_or_unreadable_headers_are_failed_authentications() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for authorization in [
         "Basic",
         "Basic !!!",
@@ -57,7 +57,7 @@ async fn a1_incomplete_or_unreadable_headers_are_failed_authentications() {
 
 #[tokio::test]
 async fn a2_post_works_and_each_method_can_be_switched_off_for_a_client() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let body = format!("{GRANT}&client_id={CLIENT_ID}&client_secret={}", world.credential.value);
     let both = async || (world.post(&[], &body).await.status, world.token("").await.status);
     assert_eq!(both().await, (200, 200));
@@ -73,7 +73,7 @@ async fn a2_post_works_and_each_method_can_be_switched_off_for_a_client() {
 
 #[tokio::test]
 async fn a3_exactly_one_method_per_request() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     let secret = format!("client_secret={}", world.credential.value);
     let assertion = "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion=x";
@@ -93,7 +93,7 @@ async fn a3_exactly_one_method_per_request() {
 
 #[tokio::test]
 async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let stranger = world.credential();
     let retired = |credential: &Credential| {
         let version = SecretVersion {
@@ -153,7 +153,7 @@ fn reforge(value: &str, id: &str) -> String {
     format!("{covered}{}", String::from_utf8(digits.to_vec()).unwrap())
 }
 
-pub(crate) fn hashes(world: &World) -> u64 {
+pub(crate) fn hashes(world: &TestServer) -> u64 {
     let text = world.metrics_text();
     let line = text.lines().find(|line| line.starts_with("postern_secret_hash_duration_seconds_count")).unwrap();
     line.rsplit(' ').next().unwrap().parse().unwrap()
@@ -161,7 +161,7 @@ pub(crate) fn hashes(world: &World) -> u64 {
 
 #[tokio::test]
 async fn a5_each_of_several_live_secrets_works() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let credentials: Vec<Credential> = (0..20).map(|_| world.credential()).collect();
     let held = grant(&[(crate::server::BILLING, "invoices:read", "billing.reader", "Operational")]);
     let record = record_of(held, &credentials.iter().collect::<Vec<_>>());
@@ -178,7 +178,7 @@ async fn a5_each_of_several_live_secrets_works() {
 
 #[tokio::test]
 async fn a6_a_right_secret_is_hashed_once_per_process() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for _ in 0..5 {
         assert_eq!(world.token("").await.status, 200);
     }
@@ -187,7 +187,7 @@ async fn a6_a_right_secret_is_hashed_once_per_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a6_a_flood_of_bad_secrets_does_not_starve_a_good_client() {
-    let world = Arc::new(World::start().await);
+    let world = Arc::new(TestServer::start().await);
     let is_over = Arc::new(AtomicBool::new(false));
     let flood: Vec<_> = (0..64)
         .map(|_| {
@@ -218,7 +218,7 @@ async fn a6_a_flood_of_bad_secrets_does_not_starve_a_good_client() {
 
 #[tokio::test]
 async fn a6_a_verifier_copied_from_another_object_or_made_without_the_install_key_verifies_nothing() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut copied = record(&world.credential);
     copied.secrets[0].uid = [6; 16];
     world.clients.put(copied);
@@ -238,7 +238,7 @@ async fn a6_a_verifier_copied_from_another_object_or_made_without_the_install_ke
 
 #[tokio::test]
 async fn a7_a_wrong_checksum_is_refused_before_any_hash_and_any_lookup() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut value = world.credential.value.clone();
     let last = if value.ends_with('x') { 'y' } else { 'x' };
     value.pop();
@@ -251,7 +251,7 @@ async fn a7_a_wrong_checksum_is_refused_before_any_hash_and_any_lookup() {
 
 #[tokio::test]
 async fn a14_a_client_without_a_secret_gets_nothing() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for body in [GRANT.to_owned(), format!("{GRANT}&client_id={CLIENT_ID}")] {
         assert!(refused(&world.post(&[], &body).await), "{body}");
     }
@@ -259,7 +259,7 @@ async fn a14_a_client_without_a_secret_gets_nothing() {
 
 #[tokio::test]
 async fn a_secret_is_accepted_until_its_last_whole_second() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let with_end = |seconds| {
         let mut client = record(&world.credential);
         client.secrets[0].expires_at = Some(instant(NOW + seconds));
@@ -273,7 +273,7 @@ async fn a_secret_is_accepted_until_its_last_whole_second() {
 
 #[tokio::test]
 async fn a_credential_that_is_not_known_yet_works_after_catching_up() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let new = world.credential();
     let both = record_of(Arc::clone(&record(&new).grant), &[&world.credential, &new]);
     world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(both)));
@@ -285,7 +285,7 @@ async fn a_credential_that_is_not_known_yet_works_after_catching_up() {
 
 #[tokio::test]
 async fn a_client_that_was_opened_again_works_after_catching_up() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let suspended = Denial { rule: DenialRule::Suspended, object: object("Application", "invoice-sync") };
     world.clients.set(CLIENT_ID, Lookup::Disabled(Arc::new(suspended)));
     world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&world.credential))));
@@ -294,7 +294,7 @@ async fn a_client_that_was_opened_again_works_after_catching_up() {
 
 #[tokio::test]
 async fn a_replica_that_cannot_catch_up_never_says_invalid_client() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let unknown = world.credential();
     for (error, status) in [(CatchUpError::Behind, 503), (CatchUpError::RateLimited, 429)] {
         *world.clients.catch_up.lock().unwrap() = Err(error);
@@ -309,7 +309,7 @@ async fn a_replica_that_cannot_catch_up_never_says_invalid_client() {
 
 #[tokio::test]
 async fn a_form_content_type_is_checked_before_credentials() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let reply = world.send("POST", "/oauth2/token", &[("content-type", "text/plain")], "x").await;
     assert_eq!(reply.status, 400);
     let reply = world.send("POST", "/oauth2/token", &[FORM], GRANT).await;

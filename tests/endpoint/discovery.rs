@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use crate::server::{FORM, GRANT, Options, World};
+use crate::server::{FORM, GRANT, Options, TestServer};
 
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
 
 #[tokio::test]
 async fn d1_both_documents_are_there_and_say_the_same() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let (one, two) = (world.get(AUTHORIZATION_SERVER).await, world.get(OPENID).await);
     assert_eq!((one.status, two.status), (200, 200));
     assert_eq!(one.header("content-type"), Some("application/json"));
@@ -18,7 +18,7 @@ async fn d1_both_documents_are_there_and_say_the_same() {
 
 #[tokio::test]
 async fn d1_an_issuer_with_a_path_has_them_in_both_positions_and_its_endpoints_below_it() {
-    let world = World::start_with(Options { issuer_path: "/emea/prod", ..Options::default() }).await;
+    let world = TestServer::start_with(Options { issuer_path: "/emea/prod", ..Options::default() }).await;
     for well_known in [AUTHORIZATION_SERVER, OPENID] {
         for target in [format!("{well_known}/emea/prod"), format!("/emea/prod{well_known}")] {
             let reply = world.get(&target).await;
@@ -42,7 +42,7 @@ async fn d1_an_issuer_with_a_path_has_them_in_both_positions_and_its_endpoints_b
 #[tokio::test]
 async fn d2_the_issuer_is_the_configured_string_and_equals_iss() {
     // A trailing slash is part of the string.
-    let world = World::start_with(Options { issuer_path: "/", ..Options::default() }).await;
+    let world = TestServer::start_with(Options { issuer_path: "/", ..Options::default() }).await;
     let document = world.get(OPENID).await.json();
     assert_eq!(document["issuer"], world.issuer);
     assert!(world.issuer.ends_with('/'));
@@ -52,7 +52,7 @@ async fn d2_the_issuer_is_the_configured_string_and_equals_iss() {
 
 #[tokio::test]
 async fn d3_and_d4_exactly_what_exists_is_listed() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let document = world.get(AUTHORIZATION_SERVER).await.json();
     let expected = json!({
         "issuer": world.issuer,
@@ -77,7 +77,7 @@ async fn d3_and_d4_exactly_what_exists_is_listed() {
 
 #[tokio::test]
 async fn d4_what_is_listed_works() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let document = world.get(AUTHORIZATION_SERVER).await.json();
     for grant in document["grant_types_supported"].as_array().unwrap() {
         let parameters = format!("grant_type={}", grant.as_str().unwrap());
@@ -88,7 +88,7 @@ async fn d4_what_is_listed_works() {
 
 #[tokio::test]
 async fn d5_there_is_no_authorization_endpoint_and_no_registration() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let document = world.get(OPENID).await.json();
     for absent in ["authorization_endpoint", "registration_endpoint"] {
         assert!(document.get(absent).is_none(), "{absent}");
@@ -98,7 +98,7 @@ async fn d5_there_is_no_authorization_endpoint_and_no_registration() {
 
 #[tokio::test]
 async fn the_metadata_is_cacheable_and_revalidates() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let reply = world.get(OPENID).await;
     let etag = reply.header("etag").unwrap();
     assert_eq!(world.send("GET", OPENID, &[("if-none-match", etag)], "").await.status, 304);

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::http_client;
-use crate::server::{FORM, GRANT, Options, World};
+use crate::server::{FORM, GRANT, Options, TestServer};
 use crate::tls::{Secured, secured};
 
 /// Hand-written HTTP/2, because client libraries follow the protocol.
@@ -48,14 +48,14 @@ mod bytes_of_http_2 {
 }
 
 /// Connects from this address of the loopback network.
-async fn connect_from(world: &World, source: [u8; 4]) -> TcpStream {
+async fn connect_from(world: &TestServer, source: [u8; 4]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((std::net::Ipv4Addr::from(source), 0).into()).unwrap();
     socket.connect(world.addr).await.unwrap()
 }
 
 /// The answer to a token request from this address.
-async fn token_from(world: &World, source: [u8; 4]) -> http_client::Reply {
+async fn token_from(world: &TestServer, source: [u8; 4]) -> http_client::Reply {
     let headers = [("authorization", &*world.credential.basic()), FORM];
     let request = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     http_client::exchange(connect_from(world, source).await, &request).await
@@ -143,7 +143,7 @@ async fn an_upload_in_records_of_any_size_is_read_within_the_allowance() {
 
 #[tokio::test]
 async fn requests_that_wait_for_their_body_take_no_place_of_those_that_work() {
-    let world = World::start_with(Options {
+    let world = TestServer::start_with(Options {
         server: ServerLimits { requests: 16, ..ServerLimits::default() },
         ..Options::default()
     })
@@ -172,7 +172,7 @@ async fn requests_that_wait_for_their_body_take_no_place_of_those_that_work() {
 #[tokio::test]
 async fn idle_connections_of_one_source_keep_nobody_out() {
     let server = ServerLimits { connections: 20, arrivals: 20, ..ServerLimits::default() };
-    let world = World::start_with(Options { server, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { server, ..Options::default() }).await;
     let mut idle = Vec::new();
     for _ in 0..60 {
         idle.push(connect_from(&world, ATTACKER).await);
@@ -244,7 +244,7 @@ async fn a_header_block_that_never_ends_ends_the_connection() {
 #[tokio::test]
 async fn a_slow_reader_does_not_keep_its_connection() {
     let timeouts = Timeouts { response: Duration::from_millis(300), ..Timeouts::default() };
-    let world = World::start_with(Options {
+    let world = TestServer::start_with(Options {
         server: ServerLimits { timeouts, ..ServerLimits::default() },
         ..Options::default()
     })

@@ -12,17 +12,18 @@ use crate::captured_logs;
 use crate::http_client::Reply;
 use crate::secret_purposes::{DIRECT, TOKEN, behind_proxies, with_secret};
 use crate::server::{
-    BILLING, CLIENT_ID, LEDGER, NOW, SUBJECT, World, basic, grant, percent_encode_all, record, record_of, record_of_two,
+    BILLING, CLIENT_ID, LEDGER, NOW, SUBJECT, TestServer, basic, grant, percent_encode_all, record, record_of,
+    record_of_two,
 };
 
 /// The URL at which every client is accepted.
 pub(crate) const ANYONE: &str = "/auth?anyone=true";
 
-pub(crate) async fn ask(world: &World, target: &str, authorization: &str) -> Reply {
+pub(crate) async fn ask(world: &TestServer, target: &str, authorization: &str) -> Reply {
     world.send("GET", target, &[("authorization", authorization)], "").await
 }
 
-pub(crate) async fn bearer(world: &World, parameters: &str) -> String {
+pub(crate) async fn bearer(world: &TestServer, parameters: &str) -> String {
     let token = world.token(parameters).await.json()["access_token"].as_str().unwrap().to_owned();
     format!("Bearer {token}")
 }
@@ -46,7 +47,7 @@ pub(crate) fn rule() -> String {
 
 #[tokio::test]
 async fn a_secret_and_a_token_may_pass_and_the_api_learns_who_it_is() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let token = bearer(&world, "scope=invoices:read").await;
     let everything =
         [Some(SUBJECT), Some(CLIENT_ID), Some("billing.lister billing.reader"), Some("invoices:list invoices:read")];
@@ -69,7 +70,7 @@ async fn a_secret_and_a_token_may_pass_and_the_api_learns_who_it_is() {
 
 #[tokio::test]
 async fn a_query_requires_an_audience_and_scopes_of_it() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut client = record_of_two(&world.credential);
     client.token.multiple_audiences = true;
     world.clients.put(client);
@@ -97,7 +98,7 @@ async fn a_query_requires_an_audience_and_scopes_of_it() {
 
 #[tokio::test]
 async fn an_audience_is_required_unless_anyone_may_pass() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(record_of(grant(&[]), &[&world.credential]));
     let authorization = world.credential.basic();
     for (target, answer) in [
@@ -120,7 +121,7 @@ async fn an_audience_is_required_unless_anyone_may_pass() {
 
 #[tokio::test]
 async fn requirements_in_headers_are_refused_where_they_are_not_read() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     for (name, value) in
         [("x-postern-require-audience", LEDGER), ("X-Postern-Require-Anything", "x"), ("x-postern-scopes", "x")]
@@ -133,7 +134,7 @@ async fn requirements_in_headers_are_refused_where_they_are_not_read() {
 
 #[tokio::test]
 async fn u1_who_holds_too_little_is_told_what_is_required() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for authorization in [world.credential.basic(), bearer(&world, "").await] {
         let reply = ask(&world, "/auth?anyone=true&scope=invoices:read+admin", &authorization).await;
         assert_eq!(reply.error(), (403, "insufficient_scope".to_owned()));
@@ -149,7 +150,7 @@ async fn u1_who_holds_too_little_is_told_what_is_required() {
 
 #[tokio::test]
 async fn u1_no_credentials_get_bare_challenges() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let bare = [r#"Basic realm="postern", charset="UTF-8""#, r#"Bearer realm="postern""#];
     for headers in [&[][..], &[("authorization", "Negotiate abc")], &[("authorization", "")]] {
         let reply = world.send("GET", "/auth?anyone=true&scope=a", headers, "").await;
@@ -160,7 +161,7 @@ async fn u1_no_credentials_get_bare_challenges() {
 
 #[tokio::test]
 async fn u1_what_a_proxy_sends_wrong_is_refused_and_never_taken_for_no_requirement() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     let value = &world.credential.value;
     for query in [
@@ -190,7 +191,7 @@ async fn u1_what_a_proxy_sends_wrong_is_refused_and_never_taken_for_no_requireme
 
 #[tokio::test]
 async fn a_secret_is_judged_as_at_the_token_endpoint() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let stranger = world.credential();
     for authorization in ["Basic", "Basic !!!", &basic("x:y"), &basic(CLIENT_ID), &stranger.basic()] {
         let reply = ask(&world, ANYONE, authorization).await;
@@ -216,7 +217,7 @@ async fn a_secret_is_judged_as_at_the_token_endpoint() {
 
 #[tokio::test]
 async fn a_secret_that_is_not_known_yet_may_pass_after_catching_up() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let new = world.credential();
     world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&new))));
     assert_eq!(ask(&world, ANYONE, &new.basic()).await.status, 200);
@@ -237,7 +238,7 @@ async fn q2_the_proxy_passes_on_where_a_request_came_from() {
 
 #[tokio::test]
 async fn a_token_of_a_client_that_is_not_known_yet_may_pass_after_catching_up() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let token = bearer(&world, "").await;
     world.clients.set(CLIENT_ID, Lookup::Unknown);
     world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&world.credential))));
@@ -255,7 +256,7 @@ async fn a_token_of_a_client_that_is_not_known_yet_may_pass_after_catching_up() 
 
 #[tokio::test]
 async fn r6_a_replica_that_cannot_tell_answers_503() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let token = bearer(&world, "").await;
     for availability in [Availability::NotSynced, Availability::Stale] {
         *world.clients.availability.lock().unwrap() = availability;
@@ -273,7 +274,7 @@ async fn r6_a_replica_that_cannot_tell_answers_503() {
 
 #[tokio::test]
 async fn a_proxy_that_asks_with_the_original_path_says_in_headers_what_it_requires() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     let asked = async |target: &str, more: &[(&str, &str)]| {
         let headers = [&[("authorization", authorization.as_str())], more].concat();
@@ -307,7 +308,7 @@ async fn a_proxy_that_asks_with_the_original_path_says_in_headers_what_it_requir
 
 #[tokio::test]
 async fn q4_q5_each_decision_is_one_line_and_is_counted() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let token = bearer(&world, "").await;
     let target = format!("/auth?audience={BILLING}&scope=invoices:read");
     let reply = ask(&world, &target, &world.credential.basic()).await;

@@ -10,10 +10,10 @@ use postern::oauth::denial_rule::DenialRule;
 use serde_json::{Value, json};
 
 use crate::forward_auth::{ANYONE, ask, bearer, challenges, rule};
-use crate::server::{AUTHORITY, BILLING, CLIENT_ID, NOW, SUBJECT, World, instant, key_set, object, record};
+use crate::server::{AUTHORITY, BILLING, CLIENT_ID, NOW, SUBJECT, TestServer, instant, key_set, object, record};
 
 /// A token like ours, with some claims changed, signed by `key`.
-fn token(world: &World, key: &SigningKey, change: Value) -> String {
+fn token(world: &TestServer, key: &SigningKey, change: Value) -> String {
     let mut claims = json!({
         "iss": world.issuer, "sub": SUBJECT, "aud": BILLING, "client_id": CLIENT_ID, "iat": NOW, "exp": NOW + 60,
         "jti": "id", "scope": "invoices:read", "roles": ["billing.reader"], "planes": [], "postern_epoch": [3, 2],
@@ -24,7 +24,7 @@ fn token(world: &World, key: &SigningKey, change: Value) -> String {
     format!("Bearer {}", jwt::access_token(key, TokenType::AccessToken, &claims).unwrap().sign(key).unwrap())
 }
 
-async fn refused(world: &World, authorization: &str, expected: &str) {
+async fn refused(world: &TestServer, authorization: &str, expected: &str) {
     let reply = ask(world, ANYONE, authorization).await;
     assert_eq!(reply.error(), (401, "invalid_token".to_owned()), "{expected}");
     assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="invalid_token""#]);
@@ -33,7 +33,7 @@ async fn refused(world: &World, authorization: &str, expected: &str) {
 
 #[tokio::test]
 async fn u1_a_token_of_ours_is_refused_when_its_time_is_over_or_its_claims_are_others() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
     assert_eq!(ask(&world, ANYONE, &token(&world, ours, json!({}))).await.status, 200);
@@ -56,7 +56,7 @@ async fn u1_a_token_of_ours_is_refused_when_its_time_is_over_or_its_claims_are_o
 
 #[tokio::test]
 async fn a_young_token_of_a_newer_epoch_proves_that_this_replica_is_behind() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
     for epoch in [[4, 2], [3, 3], [4, 3]] {
@@ -69,7 +69,7 @@ async fn a_young_token_of_a_newer_epoch_proves_that_this_replica_is_behind() {
 
 #[tokio::test]
 async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
     let epoch = Epoch { service_user: 4, application: 2 };
@@ -126,7 +126,7 @@ async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() 
 
 #[tokio::test]
 async fn u1_a_token_that_no_key_of_ours_signed_is_refused() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let foreign = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap();
     refused(&world, &token(&world, &foreign, json!({})), "UnknownKey").await;
@@ -146,7 +146,7 @@ async fn u1_a_token_that_no_key_of_ours_signed_is_refused() {
 /// RFC 8725 §3.1: the algorithm and the type in the header are never trusted.
 #[tokio::test]
 async fn u1_the_header_of_a_token_decides_nothing() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Es256).unwrap();
     let good = token(&world, ours, json!({}));
@@ -176,7 +176,7 @@ fn base64url(bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_token_ends_with_its_client_and_with_the_authority_it_stands_for() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let token = bearer(&world, "").await;
     let raised = ClientRecord { epoch: Epoch { service_user: 3, application: 3 }, ..record(&world.credential) };
     world.clients.put(raised);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use postern::oauth::client_record::{ClientRecord, ScopePolicy, TokenPolicy};
 use serde_json::json;
 
-use crate::server::{BILLING, LEDGER, World, grant, record, record_of, record_of_two};
+use crate::server::{BILLING, LEDGER, TestServer, grant, record, record_of, record_of_two};
 
-fn with_policy(world: &World, record: ClientRecord, change: impl FnOnce(&mut TokenPolicy)) {
+fn with_policy(world: &TestServer, record: ClientRecord, change: impl FnOnce(&mut TokenPolicy)) {
     let mut record = record;
     change(&mut record.token);
     world.clients.put(record);
@@ -15,7 +15,7 @@ fn with_policy(world: &World, record: ClientRecord, change: impl FnOnce(&mut Tok
 
 #[tokio::test]
 async fn g1_there_is_no_refresh_token() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let answer = world.token("").await.json();
     let mut members: Vec<&String> = answer.as_object().unwrap().keys().collect();
     members.sort();
@@ -24,7 +24,7 @@ async fn g1_there_is_no_refresh_token() {
 
 #[tokio::test]
 async fn g2_scope_syntax_is_checked_duplicates_collapse_and_order_is_free() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for wrong in
         ["scope=%20invoices:read", "scope=invoices:read++invoices:list", "scope=a%09b", "scope=a%22b", "scope=%C3%A9"]
     {
@@ -37,7 +37,7 @@ async fn g2_scope_syntax_is_checked_duplicates_collapse_and_order_is_free() {
 
 #[tokio::test]
 async fn g3_a_scope_outside_the_grant_is_refused_or_left_out() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let asked = "scope=invoices:read+invoices:write";
     assert_eq!(world.token(asked).await.error(), (400, "invalid_scope".to_owned()));
     with_policy(&world, record(&world.credential), |policy| policy.scope_policy = ScopePolicy::Narrow);
@@ -48,7 +48,7 @@ async fn g3_a_scope_outside_the_grant_is_refused_or_left_out() {
 
 #[tokio::test]
 async fn g3_a_secret_may_hold_less_than_its_application() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut client = record(&world.credential);
     client.secrets[0].grant = grant(&[(BILLING, "invoices:list", "billing.lister", "Operational")]);
     world.clients.put(client);
@@ -58,7 +58,7 @@ async fn g3_a_secret_may_hold_less_than_its_application() {
 
 #[tokio::test]
 async fn g4_without_a_scope_the_defaults_are_given_and_named() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     assert_eq!(world.token("").await.json()["scope"], "invoices:list invoices:read");
     with_policy(&world, record(&world.credential), |policy| {
         policy.default_scopes = vec!["invoices:read".into(), "x".into()];
@@ -72,7 +72,7 @@ async fn g4_without_a_scope_the_defaults_are_given_and_named() {
 
 #[tokio::test]
 async fn g5_resource_selects_the_audience() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(record_of_two(&world.credential));
     let claims = world.claims(&format!("resource={LEDGER}")).await;
     assert_eq!((&claims["aud"], &claims["scope"]), (&json!(LEDGER), &json!("entries:read read")));
@@ -89,7 +89,7 @@ async fn g5_resource_selects_the_audience() {
 
 #[tokio::test]
 async fn g6_audience_is_an_alias_of_resource() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let held = grant(&[("my-api", "read", "reader", "Operational"), (BILLING, "read", "reader", "Operational")]);
     world.clients.put(record_of(held, &[&world.credential]));
     assert_eq!(world.claims("audience=my-api").await["aud"], "my-api");
@@ -101,7 +101,7 @@ async fn g6_audience_is_an_alias_of_resource() {
 
 #[tokio::test]
 async fn g7_every_token_has_an_audience_and_one_by_default() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(record_of_two(&world.credential));
     assert_eq!(world.token("").await.error(), (400, "invalid_target".to_owned()), "never a guess");
     let both = format!("resource={BILLING}&resource={LEDGER}");

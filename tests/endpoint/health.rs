@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::http_client;
-use crate::server::World;
+use crate::server::TestServer;
 
 #[tokio::test]
 async fn q6_ready_means_that_every_condition_holds() {
@@ -36,7 +36,7 @@ async fn q6_ready_means_that_every_condition_holds() {
 
 #[tokio::test]
 async fn without_an_authorizer_whoever_reaches_metrics_reads_them_in_either_format() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let small = Small::start(metrics::router(Arc::clone(&world.registry), None)).await;
     let reply = small.get("/metrics", &[]).await;
     assert!(reply.text().contains("postern_token_requests_total{outcome=\"issued\"} 0"));
@@ -52,7 +52,7 @@ async fn without_an_authorizer_whoever_reaches_metrics_reads_them_in_either_form
 
 #[tokio::test]
 async fn metrics_with_an_authorizer_are_for_those_whom_it_admits() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let small = Small::start(metrics::router(Arc::clone(&world.registry), Some(Arc::new(ByName)))).await;
     for (headers, status) in [
         (&[][..], 401),

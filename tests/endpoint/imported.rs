@@ -12,7 +12,9 @@ use postern::oauth::hash_pool::HashLimits;
 
 use crate::authentication::hashes;
 use crate::forward_auth::rule;
-use crate::server::{CLIENT_ID, Credential, GRANT, NOW, Options, UID, World, basic, grant, instant, object, record_of};
+use crate::server::{
+    CLIENT_ID, Credential, GRANT, NOW, Options, TestServer, UID, basic, grant, instant, object, record_of,
+};
 
 const WRONG: &str = "of-nobody-at-all-0123456789";
 /// Values of two tenants.
@@ -21,7 +23,7 @@ const HONEST: &str = "seven-of-diamonds-and-clubs";
 /// Form-decoded, the value is a different text.
 const WRONG_READ_TWICE: &str = "of%20nobody+at+all+0123456789";
 
-fn imported(world: &World, value: &str) -> Credential {
+fn imported(world: &TestServer, value: &str) -> Credential {
     let version = SecretVersion {
         id: format!("import-{value}"),
         verifier: world.install.hash(value, UID, HashCost::Imported).unwrap().into(),
@@ -36,12 +38,12 @@ fn client(credentials: &[&Credential]) -> ClientRecord {
     record_of(grant(&[(crate::server::BILLING, "invoices:read", "billing.reader", "Operational")]), credentials)
 }
 
-async fn status(world: &World, client_id: &str, value: &str) -> u16 {
+async fn status(world: &TestServer, client_id: &str, value: &str) -> u16 {
     world.post(&[("authorization", &basic(&format!("{client_id}:{value}")))], GRANT).await.status
 }
 
 /// Hashes that a refusal costs.
-async fn cost(world: &World, client_id: &str, value: &str) -> u64 {
+async fn cost(world: &TestServer, client_id: &str, value: &str) -> u64 {
     let before = hashes(world);
     assert_eq!(status(world, client_id, value).await, 401);
     hashes(world) - before
@@ -49,7 +51,7 @@ async fn cost(world: &World, client_id: &str, value: &str) -> u64 {
 
 #[tokio::test]
 async fn a4_a_wrong_value_costs_the_same_for_a_client_with_one_imported_value_as_for_none_at_all() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(client(&[&imported(&world, "three-of-hearts-and-spades")]));
     for (value, readings) in [(WRONG, 1), (WRONG_READ_TWICE, 2)] {
         assert_eq!(cost(&world, "unknown", value).await, readings, "{value}");
@@ -62,7 +64,7 @@ async fn a4_a_wrong_value_costs_the_same_for_a_client_with_one_imported_value_as
 
 #[tokio::test]
 async fn a6_no_value_is_tried_twice_and_none_that_has_ended() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let secrets: Vec<_> = ["first", "second", "revoked", "expired"]
         .map(|name| imported(&world, &format!("{name}-of-hearts-and-spades")))
         .into();
@@ -78,7 +80,7 @@ async fn a6_no_value_is_tried_twice_and_none_that_has_ended() {
 
 #[tokio::test]
 async fn an_imported_value_that_has_ended_is_recognised_by_whoever_saw_it_used() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let secret = imported(&world, "three-of-hearts-and-spades");
     world.clients.put(client(&[&secret]));
     assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200);
@@ -97,7 +99,7 @@ async fn an_imported_value_that_has_ended_is_recognised_by_whoever_saw_it_used()
 
 #[tokio::test]
 async fn a6_a_value_that_is_remembered_is_found_before_any_other_is_hashed() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let secrets = ["first", "second"].map(|name| imported(&world, &format!("{name}-of-hearts-and-spades")));
     world.clients.put(client(&secrets.each_ref()));
     for hashed in [2, 0, 0] {
@@ -109,7 +111,7 @@ async fn a6_a_value_that_is_remembered_is_found_before_any_other_is_hashed() {
 
 #[tokio::test]
 async fn a6_a_remembered_value_that_reads_as_two_costs_nothing() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     // As sent by clients that do not encode Basic credentials.
     let secret = imported(&world, "3@rn0i+0y5j%2BB8_n:~/=");
     world.clients.put(client(&[&secret]));
@@ -125,7 +127,7 @@ async fn a6_a_flood_of_wrong_values_in_one_namespace_fails_no_first_use_in_anoth
     // One hash at a time, and a queue that the flood would fill; no request times out.
     let wait = Duration::from_mins(1);
     let hash = HashLimits { concurrent: 2, waiting: 8, waiting_imported: 50, wait, ..HashLimits::default() };
-    let world = Arc::new(World::start_with(Options { hash, ..Options::default() }).await);
+    let world = Arc::new(TestServer::start_with(Options { hash, ..Options::default() }).await);
     let id = |number: usize| format!("7b1f3a52-9d55-4d0e-8b6a-{number:012}");
     for number in 0..80 {
         let (namespace, value) = if number < 72 { ("greedy", GREEDY) } else { ("honest", HONEST) };

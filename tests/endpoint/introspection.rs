@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::http_client::Reply;
 use crate::server::{
-    BILLING, CLIENT_ID, Credential, FORM, LEDGER, NOW, SUBJECT, World, basic, grant, record, record_of, record_of_two,
+    BILLING, CLIENT_ID, Credential, FORM, LEDGER, NOW, SUBJECT, TestServer, basic, grant, record, record_of,
+    record_of_two,
 };
 
 /// The client id of an API that introspects tokens.
@@ -26,7 +27,7 @@ pub(crate) fn opaque(credential: &Credential, idle_minutes: Option<i64>) -> Clie
 }
 
 /// Registers an API that may introspect tokens for this audience.
-pub(crate) fn api(world: &World, audience: &str) -> String {
+pub(crate) fn api(world: &TestServer, audience: &str) -> String {
     let credential = world.credential();
     let held = grant(&[(audience, "introspect", "billing.api", "Operational")]);
     let record = ClientRecord { client_id: API.into(), ..record_of(held, &[&credential]) };
@@ -34,15 +35,15 @@ pub(crate) fn api(world: &World, audience: &str) -> String {
     basic(&format!("{API}:{}", credential.value))
 }
 
-pub(crate) async fn token(world: &World, parameters: &str) -> String {
+pub(crate) async fn token(world: &TestServer, parameters: &str) -> String {
     world.token(parameters).await.json()["access_token"].as_str().unwrap().to_owned()
 }
 
-pub(crate) async fn introspect(world: &World, authorization: &str, body: &str) -> Reply {
+pub(crate) async fn introspect(world: &TestServer, authorization: &str, body: &str) -> Reply {
     world.send("POST", "/oauth2/introspect", &[("authorization", authorization), FORM], body).await
 }
 
-async fn answer(world: &World, authorization: &str, token: &str) -> Value {
+async fn answer(world: &TestServer, authorization: &str, token: &str) -> Value {
     let reply = introspect(world, authorization, &format!("token={token}")).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()
@@ -50,7 +51,7 @@ async fn answer(world: &World, authorization: &str, token: &str) -> Value {
 
 #[tokio::test]
 async fn o3_and_o5_an_active_token_of_either_form_says_all_that_a_jwt_says() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for format in [TokenFormat::Jwt, TokenFormat::Opaque { idle: None }] {
         let record = record(&world.credential);
         world.clients.put(ClientRecord { token: TokenPolicy { format, ..record.token.clone() }, ..record });
@@ -73,7 +74,7 @@ async fn o3_and_o5_an_active_token_of_either_form_says_all_that_a_jwt_says() {
 
 #[tokio::test]
 async fn o3_a_token_that_is_not_good_is_inactive_and_nothing_more_is_said() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for opaque_too in [false, true] {
         if opaque_too {
             world.clients.put(opaque(&world.credential, None));
@@ -90,7 +91,7 @@ async fn o3_a_token_that_is_not_good_is_inactive_and_nothing_more_is_said() {
         assert_eq!(answer(&world, &world.credential.basic(), &good).await, json!({"active": false}), "expired");
         world.clock.store(NOW, Ordering::Relaxed);
     }
-    let foreign = World::start().await;
+    let foreign = TestServer::start().await;
     foreign.clients.put(opaque(&foreign.credential, None));
     let of_another_install = token(&foreign, "").await;
     assert_eq!(answer(&world, &world.credential.basic(), &of_another_install).await, json!({"active": false}));
@@ -99,7 +100,7 @@ async fn o3_a_token_that_is_not_good_is_inactive_and_nothing_more_is_said() {
 }
 
 /// Two installs with the same install key, as after a restored backup, are distinguished by their issuers.
-async fn token_of_a_shared_key(world: &World, foreign: &World) -> String {
+async fn token_of_a_shared_key(world: &TestServer, foreign: &TestServer) -> String {
     foreign.keys.install.store(Some(Arc::clone(&world.install)));
     foreign.clients.put(opaque(&world.credential, None));
     let request = format!("{}&client_id={CLIENT_ID}&client_secret={}", crate::server::GRANT, world.credential.value);
@@ -108,7 +109,7 @@ async fn token_of_a_shared_key(world: &World, foreign: &World) -> String {
 
 #[tokio::test]
 async fn o4_a_caller_sees_its_own_tokens_and_those_for_the_api_that_it_introspects_for() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(record_of_two(&world.credential));
     let token = token(&world, &format!("resource={BILLING}")).await;
     assert_eq!(answer(&world, &world.credential.basic(), &token).await["active"], true, "its own");
@@ -128,7 +129,7 @@ async fn o4_a_caller_sees_its_own_tokens_and_those_for_the_api_that_it_introspec
 
 #[tokio::test]
 async fn o2_the_caller_has_to_prove_who_it_is_and_to_ask_for_something() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let (good, body) = (world.credential.basic(), format!("token={}", token(&world, "").await));
     let wrong = basic(&format!("{CLIENT_ID}:{}", world.credential().value));
     for authorization in [&wrong, "Basic x", "Bearer x"] {
@@ -154,7 +155,7 @@ async fn o2_the_caller_has_to_prove_who_it_is_and_to_ask_for_something() {
 
 #[tokio::test]
 async fn a_replica_that_cannot_tell_never_says_inactive() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let (good, body) = (world.credential.basic(), format!("token={}", token(&world, "").await));
     let newer = ClientRecord { epoch: postern::oauth::client_record::Epoch::default(), ..record(&world.credential) };
     world.clients.put(newer);
@@ -173,7 +174,7 @@ async fn a_replica_that_cannot_tell_never_says_inactive() {
 
 #[tokio::test]
 async fn o7_a_signed_answer_is_for_its_caller_and_is_no_access_token() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let token = token(&world, "").await;
     let authorization = world.credential.basic();
     let accept = ("accept", "application/json;q=0.5, application/token-introspection+jwt");
@@ -206,7 +207,7 @@ async fn o7_a_signed_answer_is_for_its_caller_and_is_no_access_token() {
 }
 
 /// Verified by another implementation, with the published key.
-async fn verify(world: &World, jwt: &str) {
+async fn verify(world: &TestServer, jwt: &str) {
     let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_slice(&world.get("/oauth2/jwks").await.body).unwrap();
     let header = jsonwebtoken::decode_header(jwt).unwrap();
     let key = jsonwebtoken::DecodingKey::from_jwk(keys.find(&header.kid.unwrap()).unwrap()).unwrap();

@@ -6,7 +6,7 @@ use postern::http::budget;
 use postern::http::state::RequestLimits;
 use postern::oauth::client_record::TokenFormat;
 
-use crate::server::{BILLING, FORM, World, grant, record_of};
+use crate::server::{BILLING, FORM, TestServer, grant, record_of};
 use crate::{captured_logs, http_client};
 
 /// A scope of fifty characters.
@@ -15,7 +15,7 @@ fn scope(number: usize) -> String {
 }
 
 /// A client with these scopes; each token gets all of them.
-fn hold(world: &World, scopes: usize, format: TokenFormat) {
+fn hold(world: &TestServer, scopes: usize, format: TokenFormat) {
     let scopes: BTreeSet<String> = (0..scopes).map(scope).collect();
     let entries: Vec<_> = scopes.iter().map(|scope| (BILLING, scope.as_str(), "billing.all", "Operational")).collect();
     let openid = [(BILLING, "introspect", "billing.all", "Operational")];
@@ -24,7 +24,7 @@ fn hold(world: &World, scopes: usize, format: TokenFormat) {
     world.clients.put(record);
 }
 
-async fn token(world: &World, scopes: usize) -> http_client::Reply {
+async fn token(world: &TestServer, scopes: usize) -> http_client::Reply {
     let scopes = (0..scopes).map(scope).collect::<Vec<_>>().join("+");
     world.token(&format!("scope=openid+{scopes}")).await
 }
@@ -34,7 +34,7 @@ async fn the_largest_token_is_accepted_by_every_endpoint_and_a_larger_one_is_not
     let limit = budget::token_bytes(RequestLimits::default().body_bytes);
     assert_eq!(limit, 12 * 1024);
     for format in [TokenFormat::Jwt, TokenFormat::Opaque { idle: None }] {
-        let world = World::start().await;
+        let world = TestServer::start().await;
         let mut largest = String::new();
         let mut scopes = 150;
         let refused = loop {

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::captured_logs;
 use crate::http_client::{self, Reply};
-use crate::server::{BILLING, CLIENT_ID, FORM, GRANT, Options, World, basic, object};
+use crate::server::{BILLING, CLIENT_ID, FORM, GRANT, Options, TestServer, basic, object};
 
 /// The audit line of a response.
 pub(crate) fn audit(reply: &Reply) -> Value {
@@ -28,7 +28,7 @@ pub(crate) fn audit(reply: &Reply) -> Value {
 
 #[tokio::test]
 async fn q4_a_token_is_one_line_that_names_client_secret_and_token() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let reply = world.token("scope=invoices:read").await;
     let line = audit(&reply);
     for (field, value) in [
@@ -48,7 +48,7 @@ async fn q4_a_token_is_one_line_that_names_client_secret_and_token() {
 
 #[tokio::test]
 async fn q4_a_refusal_names_rule_object_and_revision() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let suspended = Denial { rule: DenialRule::Suspended, object: object("Application", "invoice-sync") };
     world.clients.set("suspended", Lookup::Disabled(Arc::new(suspended)));
     let value = &world.credential.value;
@@ -71,7 +71,7 @@ async fn q4_a_refusal_names_rule_object_and_revision() {
 
 #[tokio::test]
 async fn q4_no_log_line_at_any_level_holds_a_credential() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let (value, unknown) = (world.credential.value.clone(), world.credential().value);
     let good = world.token("").await;
     let _ = world.post(&[], &format!("{GRANT}&client_id={CLIENT_ID}&client_secret={value}")).await;
@@ -95,7 +95,7 @@ async fn q4_no_log_line_at_any_level_holds_a_credential() {
 
 #[tokio::test]
 async fn q4_what_callers_send_is_escaped_and_bounded() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let reply = world.post(&[], &format!("{GRANT}&client_id=a%0Ab%1B[31m&client_secret=x")).await;
     assert_eq!(audit(&reply)["client_id"], "a\\nb\\u{1b}[31m…");
     let reply = world.token(&format!("scope={}", "x".repeat(50_000))).await;
@@ -104,7 +104,7 @@ async fn q4_what_callers_send_is_escaped_and_bounded() {
 
 #[tokio::test]
 async fn q5_requests_are_counted_by_outcome_and_work_is_timed() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let _ = world.token("").await;
     let _ = world.token("").await;
     let _ = world.post(&[], GRANT).await;
@@ -133,7 +133,7 @@ async fn q5_requests_are_counted_by_outcome_and_work_is_timed() {
 
 #[tokio::test]
 async fn told_to_stop_it_finishes_requests_in_flight_and_accepts_no_more() {
-    let mut world = World::start().await;
+    let mut world = TestServer::start().await;
     let headers = [("authorization", &*world.credential.basic()), FORM];
     let whole = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     let (first, second) = whole.split_at(whole.len() - 10);
@@ -154,7 +154,7 @@ async fn told_to_stop_it_finishes_requests_in_flight_and_accepts_no_more() {
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_server_from_stopping() {
     let server = ServerLimits { shutdown: Duration::from_millis(50), ..ServerLimits::default() };
-    let mut world = World::start_with(Options { server, ..Options::default() }).await;
+    let mut world = TestServer::start_with(Options { server, ..Options::default() }).await;
     let whole = http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
     let mut endless = TcpStream::connect(world.addr).await.unwrap();
     endless.write_all(&whole[..whole.len() - 1]).await.unwrap();

@@ -8,7 +8,7 @@ use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::server::{FORM, GRANT, Options, World};
+use crate::server::{FORM, GRANT, Options, TestServer};
 use crate::tls::secured;
 use crate::{captured_logs, http_client};
 
@@ -35,7 +35,7 @@ fn check(what: &str, reply: &http_client::Reply, status: u16, rule: &str) {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_said_in_its_answer_and_in_an_audit_line() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let long = format!("GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\nx: {}\r\n\r\n", "a".repeat(LIMIT));
     let many = format!("GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n{}\r\n", "x: y\r\n".repeat(100));
     let chunked =
@@ -90,7 +90,7 @@ fn head_of(length: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_limit_of_a_head_is_exact_however_it_arrives() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for piece in [1000, LIMIT, 2 * LIMIT] {
         for (length, status) in [(LIMIT, 200), (LIMIT + 1, 431)] {
             let mut stream = TcpStream::connect(world.addr).await.unwrap();
@@ -123,7 +123,7 @@ async fn write_then_read(mut stream: impl AsyncRead + AsyncWrite + Unpin, reques
 #[tokio::test]
 async fn t10_a_client_that_writes_everything_before_it_reads_gets_its_answer() {
     let secured = secured(ServerLimits::default()).await;
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let post = |path: &str, headers: &str, body: &str| {
         format!("POST {path} HTTP/1.1\r\nhost: p\r\n{headers}\r\n\r\n{body}").into_bytes()
     };
@@ -151,7 +151,7 @@ async fn t10_a_client_that_writes_everything_before_it_reads_gets_its_answer() {
 #[tokio::test]
 async fn a_connection_whose_body_was_discarded_is_used_again_and_one_that_goes_on_and_on_ends() {
     let request = RequestLimits { body_bytes: 1000, ..RequestLimits::default() };
-    let world = World::start_with(Options { request, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { request, ..Options::default() }).await;
     let post = |length: usize| {
         format!("POST /oauth2/token HTTP/1.1\r\nhost: p\r\n{}: {}\r\ncontent-length: {length}\r\n\r\n", FORM.0, FORM.1)
     };
@@ -174,7 +174,7 @@ async fn a_connection_whose_body_was_discarded_is_used_again_and_one_that_goes_o
 
 #[tokio::test]
 async fn a_client_that_stops_sending_what_nobody_wants_is_let_go() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let head = "POST /nothing HTTP/1.1\r\nhost: p\r\ncontent-length: 100\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_client_that_stops_sending_what_nobody_wants_is_let_go() {
 
 #[tokio::test]
 async fn a_client_that_waits_for_a_continue_is_told_no_without_one() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let head = format!(
         "POST /oauth2/token HTTP/1.1\r\nhost: p\r\n{}: {}\r\nexpect: 100-continue\r\ncontent-length: 900000\r\n\r\n",

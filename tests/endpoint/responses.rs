@@ -6,7 +6,7 @@ use postern::oauth::client_store::Availability;
 use postern::oauth::hash_pool::HashLimits;
 
 use crate::http_client::Reply;
-use crate::server::{CLIENT_ID, FORM, GRANT, Options, World, basic};
+use crate::server::{CLIENT_ID, FORM, GRANT, Options, TestServer, basic};
 
 fn is_private_json(reply: &Reply) -> bool {
     reply.header("content-type") == Some("application/json")
@@ -15,7 +15,7 @@ fn is_private_json(reply: &Reply) -> bool {
 }
 
 /// The same response for every kind of refusal that the caller can provoke.
-async fn refusals(world: &World) -> Vec<Reply> {
+async fn refusals(world: &TestServer) -> Vec<Reply> {
     let secret = format!("client_secret={}", world.credential.value);
     vec![
         world.get("/oauth2/token").await,
@@ -36,7 +36,7 @@ async fn refusals(world: &World) -> Vec<Reply> {
 
 #[tokio::test]
 async fn r1_success_is_200_json_that_nobody_stores() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let reply = world.token("").await;
     assert_eq!(reply.status, 200);
     assert!(is_private_json(&reply), "{:?}", reply.headers);
@@ -44,7 +44,7 @@ async fn r1_success_is_200_json_that_nobody_stores() {
 
 #[tokio::test]
 async fn r2_token_type_and_an_integer_expires_in_are_always_there() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let answer = world.token("").await.json();
     assert_eq!(answer["token_type"], "Bearer");
     assert_eq!(answer["expires_in"].as_i64(), Some(900));
@@ -53,14 +53,14 @@ async fn r2_token_type_and_an_integer_expires_in_are_always_there() {
 
 #[tokio::test]
 async fn r3_scope_is_always_there() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     assert_eq!(world.token("scope=invoices:read").await.json()["scope"], "invoices:read");
     assert_eq!(world.token("").await.json()["scope"], "invoices:list invoices:read");
 }
 
 #[tokio::test]
 async fn r4_errors_are_json_with_a_plain_description() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for reply in refusals(&world).await {
         let answer = reply.json();
         assert!(answer["error"].is_string(), "{answer}");
@@ -73,7 +73,7 @@ async fn r4_errors_are_json_with_a_plain_description() {
 
 #[tokio::test]
 async fn r5_every_401_carries_a_basic_challenge_and_the_json() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let unknown = basic(&format!("{CLIENT_ID}:{}", world.credential().value));
     for reply in [
         world.post(&[], GRANT).await,
@@ -88,7 +88,7 @@ async fn r5_every_401_carries_a_basic_challenge_and_the_json() {
 
 #[tokio::test]
 async fn r6_an_endpoint_that_is_not_synced_or_stale_says_503_and_when_to_come_again() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for availability in [Availability::NotSynced, Availability::Stale] {
         *world.clients.availability.lock().unwrap() = availability;
         for reply in [world.token("").await, world.post(&[], GRANT).await] {
@@ -105,7 +105,7 @@ async fn r6_an_endpoint_that_is_not_synced_or_stale_says_503_and_when_to_come_ag
 
 #[tokio::test]
 async fn r6_without_keys_the_answer_is_503_and_with_them_200() {
-    let world = World::start_with(Options { keys: false, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { keys: false, ..Options::default() }).await;
     assert_eq!(world.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
     assert_eq!(world.get("/oauth2/jwks").await.status, 503);
     world.keys.install.store(Some(world.install.clone()));
@@ -118,7 +118,7 @@ async fn r6_without_keys_the_answer_is_503_and_with_them_200() {
 async fn r6_overload_is_503_with_retry_after() {
     let (waiting, wait) = (0, Duration::ZERO);
     let hash = HashLimits { concurrent: 1, waiting, waiting_imported: 0, wait, ..HashLimits::default() };
-    let world = World::start_with(Options { hash, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { hash, ..Options::default() }).await;
     let unknown: Vec<String> = (0..64).map(|_| basic(&format!("unknown:{}", world.credential().value))).collect();
     // The limit is one hash at a time: sends requests until two of them overlap.
     for _ in 0..200 {
@@ -136,7 +136,7 @@ async fn r6_overload_is_503_with_retry_after() {
 
 #[tokio::test]
 async fn r7_error_answers_are_not_stored_and_echo_nothing() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for reply in refusals(&world).await {
         assert!(is_private_json(&reply), "{:?}", reply.headers);
         assert!(!reply.text().contains("zqxj") && !reply.text().contains("pst_"), "{}", reply.text());
@@ -145,7 +145,7 @@ async fn r7_error_answers_are_not_stored_and_echo_nothing() {
 
 #[tokio::test]
 async fn every_answer_carries_its_own_request_id() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut replies = refusals(&world).await;
     for target in ["/oauth2/jwks", "/.well-known/openid-configuration"] {
         replies.push(world.get(target).await);

@@ -5,27 +5,27 @@ use postern::oauth::client_record::{ClientRecord, SecretVersion, Usages};
 use postern::oauth::client_store::Lookup;
 
 use crate::captured_logs;
-use crate::server::{CLIENT_ID, Credential, FORM, GRANT, Options, UID, World, basic, record};
+use crate::server::{CLIENT_ID, Credential, FORM, GRANT, Options, TestServer, UID, basic, record};
 
 pub(crate) const DIRECT: Usages = Usages { token: false, direct: true, manage: false };
 pub(crate) const TOKEN: Usages = Usages { token: true, direct: false, manage: false };
 
 /// The client of the test, with its only secret changed.
-pub(crate) fn with_secret(world: &World, uses: Usages, networks: Option<&[&str]>) -> ClientRecord {
+pub(crate) fn with_secret(world: &TestServer, uses: Usages, networks: Option<&[&str]>) -> ClientRecord {
     let mut client = record(&world.credential);
     client.secrets[0].usages = uses;
     client.secrets[0].networks = networks.map(|all| all.iter().map(|network| network.parse().unwrap()).collect());
     client
 }
 
-pub(crate) async fn behind_proxies() -> World {
+pub(crate) async fn behind_proxies() -> TestServer {
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-    World::start_with(Options { trusted_proxies, ..Options::default() }).await
+    TestServer::start_with(Options { trusted_proxies, ..Options::default() }).await
 }
 
 #[tokio::test]
 async fn a_right_secret_for_a_wrong_use_is_told_so_and_a_wrong_one_is_not() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(with_secret(&world, DIRECT, None));
     let reply = world.token("").await;
     assert_eq!(reply.error(), (400, "unauthorized_client".to_owned()));
@@ -45,7 +45,7 @@ async fn a_right_secret_for_a_wrong_use_is_told_so_and_a_wrong_one_is_not() {
 
 #[tokio::test]
 async fn a_use_that_was_added_a_moment_ago_works_after_catching_up() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(with_secret(&world, DIRECT, None));
     let added = with_secret(&world, Usages::ALL, None);
     world.clients.upcoming(CLIENT_ID, Lookup::Live(std::sync::Arc::new(added)));
@@ -54,7 +54,7 @@ async fn a_use_that_was_added_a_moment_ago_works_after_catching_up() {
 
 #[tokio::test]
 async fn a_wrong_use_is_told_whichever_reading_of_basic_is_the_right_one() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let value = "imported%20value+of+thirty-two";
     let version = SecretVersion {
         id: "imported".to_owned(),
@@ -75,7 +75,7 @@ async fn a_wrong_use_is_told_whichever_reading_of_basic_is_the_right_one() {
 
 #[tokio::test]
 async fn a4_a_secret_works_from_its_networks_and_looks_wrong_from_others() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for (networks, status) in [
         (&["127.0.0.0/8"][..], 200),
         (&["10.0.0.0/8", "127.0.0.1/32"], 200),
@@ -100,12 +100,12 @@ async fn a4_a_secret_works_from_its_networks_and_looks_wrong_from_others() {
 #[tokio::test]
 async fn q2_only_a_trusted_proxy_says_where_a_request_came_from() {
     let forwarded = |address: &'static str| [("x-forwarded-for", address), FORM];
-    let ask = async |world: &World, address: &'static str| {
+    let ask = async |world: &TestServer, address: &'static str| {
         let authorization = world.credential.basic();
         let headers = [&[("authorization", authorization.as_str())], &forwarded(address)[..]].concat();
         world.send("POST", "/oauth2/token", &headers, GRANT).await.status
     };
-    let direct = World::start().await;
+    let direct = TestServer::start().await;
     direct.clients.put(with_secret(&direct, Usages::ALL, Some(&["192.0.2.0/24"])));
     assert_eq!(ask(&direct, "192.0.2.1").await, 401, "anybody can write a header");
 

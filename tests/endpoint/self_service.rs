@@ -13,7 +13,8 @@ use crate::captured_logs;
 use crate::operations::audit;
 use crate::secret_purposes::{DIRECT, with_secret};
 use crate::server::{
-    BILLING, CLIENT_ID, Credential, FORM, NOW, SUBJECT, UID, World, basic, grant, instant, object, record, record_of,
+    BILLING, CLIENT_ID, Credential, FORM, NOW, SUBJECT, TestServer, UID, basic, grant, instant, object, record,
+    record_of,
 };
 
 const PATHS: [&str; 2] = ["/manage/v1/application", "/manage/v1/secrets"];
@@ -21,7 +22,7 @@ const MANAGE: Usages = Usages { token: false, direct: false, manage: true };
 
 #[tokio::test]
 async fn a_client_reads_its_own_application() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(with_secret(&world, MANAGE, None));
     let reply = world.send("GET", PATHS[0], &[("authorization", &world.credential.basic())], "").await;
     assert_eq!((reply.status, reply.header("cache-control")), (200, Some("no-store")));
@@ -39,7 +40,7 @@ async fn a_client_reads_its_own_application() {
 
 #[tokio::test]
 async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let (second, old) = (world.credential(), world.credential());
     let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &second]);
     client.secrets[0].networks = Some(Box::new(["127.0.0.0/8".parse().unwrap()]));
@@ -90,7 +91,7 @@ fn ending(credential: &Credential, end: i64) -> Arc<SecretVersion> {
 
 #[tokio::test]
 async fn nobody_else_reads_it() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let token = world.token("").await.json()["access_token"].as_str().unwrap().to_owned();
     let (stranger, basic) = (world.credential().basic(), world.credential.basic());
     let challenge = Some(r#"Basic realm="postern", charset="UTF-8""#);
@@ -120,7 +121,7 @@ async fn nobody_else_reads_it() {
 
 #[tokio::test]
 async fn a_bearer_asks_for_the_rotation_of_the_secret_it_holds_and_of_no_other() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let second = world.credential();
     let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &second]);
     client.secrets[1].usages = DIRECT;
@@ -145,7 +146,7 @@ async fn a_bearer_asks_for_the_rotation_of_the_secret_it_holds_and_of_no_other()
 
 #[tokio::test]
 async fn a_value_that_has_a_successor_or_is_imported_asks_for_nothing() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let (old, imported) = (world.credential(), world.credential());
     let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &imported]);
     client.secrets[0].versions.push(ending(&old, NOW + 600));
@@ -174,7 +175,7 @@ async fn a_value_that_has_a_successor_or_is_imported_asks_for_nothing() {
 
 #[tokio::test]
 async fn r6_a_client_that_has_too_much_recorded_is_told_when_it_may_come_again() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     let body = format!("token={}", world.token("").await.json()["access_token"].as_str().unwrap());
     *world.clients.catch_up.lock().unwrap() = Err(CatchUpError::Behind);

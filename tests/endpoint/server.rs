@@ -203,7 +203,7 @@ impl Default for Options {
     }
 }
 
-pub(crate) struct World {
+pub(crate) struct TestServer {
     pub(crate) addr: SocketAddr,
     pub(crate) issuer: String,
     pub(crate) clients: Arc<Memory>,
@@ -217,7 +217,7 @@ pub(crate) struct World {
     pub(crate) server: JoinHandle<()>,
 }
 
-impl World {
+impl TestServer {
     pub(crate) async fn start() -> Self {
         Self::start_with(Options::default()).await
     }
@@ -321,7 +321,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.shutdown.cancel();
         self.server.abort();

@@ -12,25 +12,25 @@ use crate::forward_auth::{ANYONE, ask, rule};
 use crate::http_client::{self, Reply};
 use crate::introspection::{API, api, introspect, opaque, token};
 use crate::operations::audit;
-use crate::server::{BILLING, CLIENT_ID, FORM, GRANT, NOW, World, basic};
+use crate::server::{BILLING, CLIENT_ID, FORM, GRANT, NOW, TestServer, basic};
 
-fn at(world: &World, second: i64) {
+fn at(world: &TestServer, second: i64) {
     world.clock.store(NOW + second, Ordering::Relaxed);
 }
 
-async fn active(world: &World, body: &str) -> Value {
+async fn active(world: &TestServer, body: &str) -> Value {
     let reply = introspect(world, &world.credential.basic(), body).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()
 }
 
-async fn revoke(world: &World, authorization: &str, body: &str) -> Reply {
+async fn revoke(world: &TestServer, authorization: &str, body: &str) -> Reply {
     world.send("POST", "/oauth2/revoke", &[("authorization", authorization), FORM], body).await
 }
 
 #[tokio::test]
 async fn a_token_that_is_used_lives_on_and_one_that_is_not_ends() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(opaque(&world.credential, Some(2)));
     let reply = world.token("").await.json();
     assert_eq!(reply["expires_in"], 120, "the idle time: it is all that the client can be sure of");
@@ -48,7 +48,7 @@ async fn a_token_that_is_used_lives_on_and_one_that_is_not_ends() {
 
 #[tokio::test]
 async fn use_never_moves_the_end_beyond_the_lifetime() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(opaque(&world.credential, Some(10)));
     let body = format!("token={}", token(&world, "").await);
     at(&world, 599);
@@ -61,7 +61,7 @@ async fn use_never_moves_the_end_beyond_the_lifetime() {
 
 #[tokio::test]
 async fn a_use_for_which_there_is_no_room_moves_no_end() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(opaque(&world.credential, Some(2)));
     world.clients.notes_uses.store(false, Ordering::Relaxed);
     let body = format!("token={}", token(&world, "").await);
@@ -73,7 +73,7 @@ async fn a_use_for_which_there_is_no_room_moves_no_end() {
 
 #[tokio::test]
 async fn looking_without_touching_is_no_use_and_neither_is_a_refusal() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(opaque(&world.credential, Some(2)));
     let token = token(&world, "").await;
     at(&world, 100);
@@ -89,7 +89,7 @@ async fn looking_without_touching_is_no_use_and_neither_is_a_refusal() {
 
 #[tokio::test]
 async fn passing_a_proxy_and_asking_userinfo_are_uses() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(opaque(&world.credential, Some(2)));
     let bearer = format!("Bearer {}", token(&world, "scope=openid+invoices:read").await);
     for (second, target) in [(100, ANYONE), (200, "/oauth2/userinfo"), (300, ANYONE)] {
@@ -102,7 +102,7 @@ async fn passing_a_proxy_and_asking_userinfo_are_uses() {
 
 #[tokio::test]
 async fn many_sessions_of_one_client_live_side_by_side() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(opaque(&world.credential, Some(2)));
     let mut tokens = Vec::new();
     for _ in 0..50 {
@@ -120,7 +120,7 @@ async fn many_sessions_of_one_client_live_side_by_side() {
 
 #[tokio::test]
 async fn v1_and_v2_a_revoked_token_has_ended_everywhere_and_others_have_not() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for opaque_too in [false, true] {
         if opaque_too {
             world.clients.put(opaque(&world.credential, None));
@@ -145,7 +145,7 @@ async fn v1_and_v2_a_revoked_token_has_ended_everywhere_and_others_have_not() {
 
 #[tokio::test]
 async fn v1_unknown_tokens_and_those_of_another_client_are_answered_alike_and_nothing_is_revoked() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     let token = token(&world, "").await;
     let (head, signature) = token.rsplit_once('.').unwrap();
@@ -178,7 +178,7 @@ async fn v1_unknown_tokens_and_those_of_another_client_are_answered_alike_and_no
 
 #[tokio::test]
 async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     let body = format!("token={}", token(&world, "").await);
     let headers = [("authorization", authorization.as_str()), FORM];
@@ -201,7 +201,7 @@ async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
 
 #[tokio::test]
 async fn q4_who_hangs_up_before_the_decision_leaves_a_line_and_is_counted() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let unknown = basic(&format!("7b1f3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e:{}", world.credential.value));
     let headers = [("authorization", unknown.as_str()), FORM];
     let asked = world.clients.may_ask.acquire().await.unwrap();
@@ -233,7 +233,7 @@ async fn until(done: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn v1_what_cannot_be_recorded_is_503_and_not_done() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let body = format!("token={}", token(&world, "").await);
     *world.clients.catch_up.lock().unwrap() = Err(CatchUpError::Behind);
     let reply = revoke(&world, &world.credential.basic(), &body).await;

@@ -9,13 +9,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::http_client;
-use crate::server::World;
+use crate::server::TestServer;
 
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
 const HIDDEN: &str = "GET /oauth2/jwks HTTP/1.1\r\nhost: postern\r\n\r\n";
 
 /// The number of responses on a connection before the server closed it.
-async fn answers(world: &World, bytes: &[u8]) -> (usize, String) {
+async fn answers(world: &TestServer, bytes: &[u8]) -> (usize, String) {
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let _ = stream.write_all(bytes).await;
     let received = tokio::time::timeout(Duration::from_secs(20), http_client::to_end(&mut stream)).await;
@@ -26,7 +26,7 @@ async fn answers(world: &World, bytes: &[u8]) -> (usize, String) {
 
 #[tokio::test]
 async fn a_request_whose_length_can_be_read_in_two_ways_hides_no_other() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for (what, headers, body) in [
         ("a length beside chunks", "content-length: 5\r\ntransfer-encoding: chunked", "0\r\n\r\n"),
         ("chunks beside a length", "transfer-encoding: chunked\r\ncontent-length: 5", "0\r\n\r\n"),
@@ -62,7 +62,7 @@ async fn a_request_whose_length_can_be_read_in_two_ways_hides_no_other() {
 
 #[tokio::test]
 async fn chunks_of_http_1_0_hide_no_request() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let headers = format!("{FORM}\r\nconnection: keep-alive\r\ntransfer-encoding: chunked");
     let head = format!("POST /oauth2/token HTTP/1.0\r\n{headers}\r\n\r\n0\r\n\r\n");
     let (count, text) = answers(&world, format!("{head}{HIDDEN}").as_bytes()).await;

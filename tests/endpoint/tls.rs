@@ -23,10 +23,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::http_client;
-use crate::server::{FORM, GRANT, Options, World};
+use crate::server::{FORM, GRANT, Options, TestServer};
 
 pub(crate) struct Secured {
-    pub(crate) world: World,
+    pub(crate) world: TestServer,
     ca: Ca,
     certificate: Arc<TlsCertificate>,
 }
@@ -44,7 +44,7 @@ pub(crate) async fn secured(server: ServerLimits) -> Secured {
     let ca = Ca::generate(machine_now()).unwrap();
     let certificate = certificate(&ca.sign_leaf(&names(), machine_now()).unwrap());
     let tls = Some(certificate.server_config().unwrap());
-    let world = World::start_with(Options { server, tls, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { server, tls, ..Options::default() }).await;
     Secured { world, ca, certificate }
 }
 

@@ -17,12 +17,12 @@ use crate::http_client::Reply;
 use crate::introspection::introspect;
 use crate::operations::audit;
 use crate::server::{
-    AUTHORITY, BILLING, CLIENT_ID, FORM, LEDGER, NOW, Options, SUBJECT, World, claims, instant, jose_header, record,
-    record_of_two,
+    AUTHORITY, BILLING, CLIENT_ID, FORM, LEDGER, NOW, Options, SUBJECT, TestServer, claims, instant, jose_header,
+    record, record_of_two,
 };
 
 /// Verifies a token like a resource server: with a third-party library and the published keys.
-async fn verify(world: &World, reply: &Reply) -> Value {
+async fn verify(world: &TestServer, reply: &Reply) -> Value {
     let keys: JwkSet = serde_json::from_slice(&world.get("/oauth2/jwks").await.body).unwrap();
     let header = jose_header(reply);
     let key = keys.find(header["kid"].as_str().unwrap()).expect("the key is published");
@@ -37,7 +37,7 @@ async fn verify(world: &World, reply: &Reply) -> Value {
 
 #[tokio::test]
 async fn j1_header_and_claims_are_those_of_rfc_9068_and_the_signature_verifies() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for (algorithm, name) in [(SigningAlgorithm::Es256, "ES256"), (SigningAlgorithm::Rs256, "RS256")] {
         let mut client = record(&world.credential);
         client.token.signing_algorithm = algorithm;
@@ -56,7 +56,7 @@ async fn j1_header_and_claims_are_those_of_rfc_9068_and_the_signature_verifies()
 
 #[tokio::test]
 async fn j1_a_token_of_type_jwt_differs_in_its_header_alone_and_is_taken_everywhere() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut client = record(&world.credential);
     client.token.jwt_type = TokenType::Jwt;
     world.clients.put(client);
@@ -76,7 +76,7 @@ async fn j1_a_token_of_type_jwt_differs_in_its_header_alone_and_is_taken_everywh
 
 #[tokio::test]
 async fn j1_no_two_tokens_have_one_id() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let mut ids = BTreeSet::new();
     for _ in 0..20 {
         let claims = world.claims("").await;
@@ -88,7 +88,7 @@ async fn j1_no_two_tokens_have_one_id() {
 
 #[tokio::test]
 async fn j2_scope_roles_and_planes_say_what_was_granted() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let claims = world.claims("scope=invoices:read").await;
     assert_eq!(claims["scope"], "invoices:read");
     assert_eq!(claims["roles"], json!(["billing.reader"]), "not the role behind the other scope");
@@ -103,14 +103,14 @@ async fn j2_scope_roles_and_planes_say_what_was_granted() {
 
 #[tokio::test]
 async fn j3_the_subject_is_the_service_user_and_the_client_the_application() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let claims = world.claims("").await;
     assert_eq!((claims["sub"].as_str(), claims["client_id"].as_str()), (Some(SUBJECT), Some(CLIENT_ID)));
 }
 
 #[tokio::test]
 async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let with_ends = |expires: Option<i64>, accepted: Option<i64>| {
         let mut client = record(&world.credential);
         client.secrets[0].expires_at = expires.map(|seconds| instant(NOW + seconds));
@@ -140,7 +140,7 @@ async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
 
 #[tokio::test]
 async fn j6_the_epochs_are_in_a_private_claim_and_nothing_unasked_is() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let claims = world.claims("").await;
     assert_eq!(claims["postern_epoch"], json!([3, 2]));
     let mut members: Vec<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
@@ -155,7 +155,7 @@ async fn j6_the_epochs_are_in_a_private_claim_and_nothing_unasked_is() {
 #[tokio::test]
 async fn who_created_the_service_user_is_a_claim_only_if_the_operator_wants_it_and_always_in_the_audit_log() {
     for wanted in [false, true] {
-        let world = World::start_with(Options { created_by_claim: wanted, ..Options::default() }).await;
+        let world = TestServer::start_with(Options { created_by_claim: wanted, ..Options::default() }).await;
         let reply = world.token("scope=openid").await;
         let who = if wanted { json!("jane") } else { json!(null) };
         assert_eq!(claims(&reply)["created_by"], who);
@@ -171,7 +171,7 @@ async fn who_created_the_service_user_is_a_claim_only_if_the_operator_wants_it_a
 
 #[tokio::test]
 async fn a_token_of_a_time_when_the_creator_was_a_claim_is_introspected_without_it() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let claims = json!({
         "iss": world.issuer, "sub": SUBJECT, "aud": BILLING, "client_id": CLIENT_ID, "iat": NOW, "exp": NOW + 900,
         "jti": "x", "scope": "invoices:read", "roles": [], "planes": [], "location": "/", "created_by": "jane",
@@ -184,7 +184,7 @@ async fn a_token_of_a_time_when_the_creator_was_a_claim_is_introspected_without_
 
 #[tokio::test]
 async fn k1_the_key_set_holds_public_keys_with_use_alg_and_kid() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let reply = world.get("/oauth2/jwks").await;
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/jwk-set+json")));
     let keys = reply.json()["keys"].as_array().unwrap().clone();
@@ -202,7 +202,7 @@ async fn k1_the_key_set_holds_public_keys_with_use_alg_and_kid() {
 
 #[tokio::test]
 async fn k2_the_key_set_is_cacheable_and_revalidates() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let reply = world.get("/oauth2/jwks").await;
     assert_eq!(reply.header("cache-control"), Some("public, max-age=300"));
     let etag = reply.header("etag").unwrap().to_owned();
@@ -219,7 +219,7 @@ async fn k2_the_key_set_is_cacheable_and_revalidates() {
 
 #[tokio::test]
 async fn k2_a_new_key_changes_the_document_and_its_tag_at_once() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let before = world.get("/oauth2/jwks").await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
@@ -231,7 +231,7 @@ async fn k2_a_new_key_changes_the_document_and_its_tag_at_once() {
 
 #[tokio::test]
 async fn k5_the_metadata_names_the_algorithms_that_sign() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let algorithms = async || {
         world.get("/.well-known/openid-configuration").await.json()["id_token_signing_alg_values_supported"].clone()
     };
@@ -244,7 +244,7 @@ async fn k5_the_metadata_names_the_algorithms_that_sign() {
 
 #[tokio::test]
 async fn k6_no_document_metric_or_debug_output_shows_a_private_key() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
     world.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([key]))));
@@ -266,7 +266,7 @@ async fn k6_no_document_metric_or_debug_output_shows_a_private_key() {
 
 #[tokio::test]
 async fn time_moves_on_for_each_request() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     assert_eq!(world.claims("").await["iat"], NOW);
     world.clock.store(NOW + 7, Ordering::Relaxed);
     assert_eq!(world.claims("").await["iat"], NOW + 7);

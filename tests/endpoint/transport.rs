@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::http_client;
-use crate::server::{BILLING, FORM, GRANT, NOW, Options, World};
+use crate::server::{BILLING, FORM, GRANT, NOW, Options, TestServer};
 
 const TOKEN_PATHS: [&str; 4] = ["/oauth2/token", "/oauth/v2/token", "/Auth/OAuth/Token", "/auth/oauth/token"];
 
 #[tokio::test]
 async fn t1_only_post_is_allowed_at_every_alias() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for path in TOKEN_PATHS {
         for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             let reply = world.send(method, path, &[], "").await;
@@ -29,7 +29,7 @@ async fn t1_only_post_is_allowed_at_every_alias() {
 
 #[tokio::test]
 async fn t2_the_media_type_is_compared_without_case_and_parameters() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     for content_type in [
         "application/x-www-form-urlencoded;charset=UTF-8",
@@ -43,7 +43,7 @@ async fn t2_the_media_type_is_compared_without_case_and_parameters() {
 
 #[tokio::test]
 async fn t2_other_media_types_are_refused() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     for content_type in ["application/json", "multipart/form-data; boundary=x", "text/plain", ""] {
         let headers = [("authorization", authorization.as_str()), ("content-type", content_type)];
@@ -56,20 +56,20 @@ async fn t2_other_media_types_are_refused() {
 
 #[tokio::test]
 async fn t3_a_raw_space_in_a_value_is_tolerated() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let reply = world.token("scope=invoices:read invoices:list").await;
     assert_eq!((reply.status, reply.json()["scope"].as_str()), (200, Some("invoices:read invoices:list")));
 }
 
 #[tokio::test]
 async fn t3_a_body_that_is_not_utf8_is_refused() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     assert_eq!(world.token("x=%FF").await.error(), (400, "invalid_request".to_owned()));
 }
 
 #[tokio::test]
 async fn t4_a_repeated_parameter_is_refused() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for parameters in
         ["grant_type=client_credentials", "scope=a&scope=a", "colour=blue&colour=red", "audience=a&audience=b"]
     {
@@ -81,13 +81,13 @@ async fn t4_a_repeated_parameter_is_refused() {
 
 #[tokio::test]
 async fn t5_empty_parameters_are_absent_and_unknown_ones_ignored() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     assert_eq!(world.token("scope=&resource=&audience=&colour=blue").await.status, 200);
 }
 
 #[tokio::test]
 async fn t6_names_and_grant_types_are_case_sensitive_and_the_scheme_is_not() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic().replacen("Basic", "bASIC", 1);
     let post = async |body: &str| world.post(&[("authorization", &authorization)], body).await;
     assert_eq!(post(GRANT).await.status, 200);
@@ -97,7 +97,7 @@ async fn t6_names_and_grant_types_are_case_sensitive_and_the_scheme_is_not() {
 
 #[tokio::test]
 async fn t7_parameters_in_the_query_are_refused_even_if_the_body_is_right() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let headers = [("authorization", &*world.credential.basic()), FORM];
     for query in ["client_secret=x", "scope=invoices:read", "grant_type=client_credentials", "access_token=x"] {
         let reply = world.send("POST", &format!("/oauth2/token?{query}"), &headers, GRANT).await;
@@ -108,7 +108,7 @@ async fn t7_parameters_in_the_query_are_refused_even_if_the_body_is_right() {
 
 #[tokio::test]
 async fn t8_the_grant_type_must_be_there_and_known() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let headers = [("authorization", &*world.credential.basic())];
     assert_eq!(world.post(&headers, "scope=a").await.error(), (400, "invalid_request".to_owned()));
     for unknown in ["password", "refresh_token", "authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"] {
@@ -120,7 +120,7 @@ async fn t8_the_grant_type_must_be_there_and_known() {
 #[tokio::test]
 async fn t10_a_long_body_gives_413_announced_or_not() {
     let request = RequestLimits { body_bytes: 1000, ..RequestLimits::default() };
-    let world = World::start_with(Options { request, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { request, ..Options::default() }).await;
     assert_eq!(world.token(&format!("x={}", "a".repeat(1000))).await.error(), (413, "invalid_request".to_owned()));
     assert_eq!(world.token(&format!("x={}", "a".repeat(900))).await.status, 200);
 
@@ -135,7 +135,7 @@ async fn t10_a_long_body_gives_413_announced_or_not() {
 async fn t10_long_bodies_that_do_not_end_take_bounded_memory_and_no_place_of_short_ones() {
     // At most two bodies of this length may be read at the same time.
     let request = RequestLimits { large_bodies: 2, ..RequestLimits::default() };
-    let world = World::start_with(Options { request, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { request, ..Options::default() }).await;
     let body = format!("{GRANT}&x={}", "a".repeat(8000));
     let authorization = world.credential.basic();
     let whole =
@@ -167,7 +167,7 @@ async fn t10_long_bodies_that_do_not_end_take_bounded_memory_and_no_place_of_sho
 
 #[tokio::test]
 async fn a_request_is_decided_at_the_instant_at_which_its_body_is_there() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let authorization = world.credential.basic();
     let headers = [("authorization", authorization.as_str()), FORM];
     let whole = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
@@ -184,7 +184,7 @@ async fn a_request_is_decided_at_the_instant_at_which_its_body_is_there() {
 #[tokio::test]
 async fn t10_a_body_that_does_not_arrive_gives_408() {
     let request = RequestLimits { body_read: Duration::from_millis(50), ..RequestLimits::default() };
-    let world = World::start_with(Options { request, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { request, ..Options::default() }).await;
     let whole = http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
     let reply = http_client::send(world.addr, &whole[..whole.len() - 1]).await;
     assert_eq!(reply.error(), (408, "invalid_request".to_owned()));
@@ -194,7 +194,7 @@ async fn t10_a_body_that_does_not_arrive_gives_408() {
 async fn t10_a_long_head_gives_431_and_a_slow_one_ends_the_connection() {
     let timeouts = Timeouts { header_read: Duration::from_millis(50), ..Timeouts::default() };
     let server = ServerLimits { header_bytes: 8192, timeouts, ..ServerLimits::default() };
-    let world = World::start_with(Options { server, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { server, ..Options::default() }).await;
     let long = "a".repeat(10_000);
     assert_eq!(world.send("GET", "/oauth2/jwks", &[("x-long", &long)], "").await.status, 431);
     let mut slow = TcpStream::connect(world.addr).await.unwrap();
@@ -207,7 +207,7 @@ async fn t10_a_long_head_gives_431_and_a_slow_one_ends_the_connection() {
 
 /// Sends two requests on one connection. The first delay is the time between them, the second is the time between the
 /// start and the end of the second request. Returns the number of responses.
-async fn two_requests(world: &World, idle: Duration, slow: Duration) -> usize {
+async fn two_requests(world: &TestServer, idle: Duration, slow: Duration) -> usize {
     let keys = b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n";
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     stream.write_all(keys).await.unwrap();
@@ -230,7 +230,7 @@ async fn t10_a_connection_may_be_idle_for_longer_than_the_head_of_a_request_may_
     let start = async |header_read, idle| {
         let timeouts = Timeouts { header_read, idle, ..Timeouts::default() };
         let server = ServerLimits { timeouts, ..ServerLimits::default() };
-        World::start_with(Options { server, ..Options::default() }).await
+        TestServer::start_with(Options { server, ..Options::default() }).await
     };
     let patient = start(short, Duration::from_mins(10)).await;
     assert_eq!(two_requests(&patient, long, Duration::ZERO).await, 2, "idle for ten times the time of a head");
@@ -243,7 +243,7 @@ async fn t10_a_connection_may_be_idle_for_longer_than_the_head_of_a_request_may_
 #[tokio::test]
 async fn t10_when_all_connections_are_used_an_idle_one_makes_room_and_one_in_use_does_not() {
     let server = ServerLimits { connections: 1, ..ServerLimits::default() };
-    let world = World::start_with(Options { server, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { server, ..Options::default() }).await;
     let keys = b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n";
     let mut idle = TcpStream::connect(world.addr).await.unwrap();
     idle.write_all(keys).await.unwrap();
@@ -269,7 +269,7 @@ async fn t10_when_all_connections_are_used_an_idle_one_makes_room_and_one_in_use
 async fn t10_a_client_that_reads_nothing_is_let_go() {
     let timeouts = Timeouts { response: Duration::from_millis(50), ..Timeouts::default() };
     let server = ServerLimits { connections: 1, timeouts, ..ServerLimits::default() };
-    let world = World::start_with(Options { server, ..Options::default() }).await;
+    let world = TestServer::start_with(Options { server, ..Options::default() }).await;
     let mut deaf = TcpStream::connect(world.addr).await.unwrap();
     let asks = tokio::spawn(async move {
         // Until the kernel's buffer of responses is full, and the server no longer reads requests.
@@ -282,7 +282,7 @@ async fn t10_a_client_that_reads_nothing_is_let_go() {
 
 #[tokio::test]
 async fn t10_broken_requests_are_answered_and_never_end_the_server() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for bytes in [
         &b"nonsense\r\n\r\n"[..],
         b"GET / HTTP/9.9\r\n\r\n",
@@ -296,7 +296,7 @@ async fn t10_broken_requests_are_answered_and_never_end_the_server() {
 
 #[tokio::test]
 async fn t11_there_are_no_cors_headers_and_no_cookies() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let origin = ("origin", "https://evil.example.com");
     let authorization = world.credential.basic();
     let preflight = [origin, ("access-control-request-method", "POST")];
@@ -312,7 +312,7 @@ async fn t11_there_are_no_cors_headers_and_no_cookies() {
 
 #[tokio::test]
 async fn other_paths_are_not_found() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     for path in ["/", "/oauth2", "/oauth2/token/", "/OAUTH2/TOKEN", "/oauth2/../oauth2/token", "/metrics", "/livez"] {
         let reply = world.get(path).await;
         assert_eq!(reply.error(), (404, "not_found".to_owned()), "{path}");

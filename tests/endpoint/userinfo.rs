@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::forward_auth::{ask, bearer, challenges};
-use crate::server::{FORM, SUBJECT, World};
+use crate::server::{FORM, SUBJECT, TestServer};
 
 #[tokio::test]
 async fn u2_a_service_user_reads_of_itself_what_it_asked_for() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let (sub, name) = (json!(SUBJECT), json!("Invoice sync"));
     let (username, email) = (json!("billing/invoice-sync"), json!("invoice-sync@example.com"));
     for (scope, expected) in [
@@ -31,7 +31,7 @@ async fn u2_a_service_user_reads_of_itself_what_it_asked_for() {
 
 #[tokio::test]
 async fn openid_is_never_required_and_nothing_of_it_is_there_unasked() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let reply = world.token("scope=invoices:read").await;
     assert_eq!(reply.json()["scope"], "invoices:read");
     assert_eq!(world.token("").await.json()["scope"], "invoices:list invoices:read");
@@ -42,7 +42,7 @@ async fn openid_is_never_required_and_nothing_of_it_is_there_unasked() {
 
 #[tokio::test]
 async fn u1_the_header_is_the_only_place_for_a_token() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     let token = bearer(&world, "scope=openid").await;
     let bare = token.strip_prefix("Bearer ").unwrap();
     let nothing = world.get("/oauth2/userinfo").await;
@@ -66,7 +66,7 @@ async fn u1_the_header_is_the_only_place_for_a_token() {
 
 #[tokio::test]
 async fn an_audience_named_by_a_scope_gives_the_same_answer_as_one_named_by_resource() {
-    let world = World::start().await;
+    let world = TestServer::start().await;
     world.clients.put(crate::server::record_of_two(&world.credential));
     let told = async |parameters: &str| {
         let reply = world.token(parameters).await;

@@ -16,7 +16,7 @@ use crate::api::{Application, ClientSecret, NamespaceFacts, ServiceUser};
 use crate::explain::snapshot::{CallerFacts, Snapshot, full_name};
 
 /// Namespace and name of an object.
-type Key = (String, String);
+type NamespacedName = (String, String);
 
 impl Reader {
     /// The clients of all namespaces; with `only`, those of that namespace.
@@ -37,7 +37,7 @@ impl Reader {
         let subjects: BTreeSet<&str> = users.iter().filter_map(|user| user.metadata.uid.as_deref()).collect();
         let mut of_application = by_application(&secrets);
         let by_id = by_client_id(&applications);
-        let users: BTreeMap<Key, &ServiceUser> =
+        let users: BTreeMap<NamespacedName, &ServiceUser> =
             users.iter().filter(|user| !is_deleting(*user)).map(|user| (key(user, user.name_any()), user)).collect();
         let clients = asked.into_iter().map(|application| {
             let spec = &application.spec;
@@ -102,13 +102,13 @@ fn unseen(here: &str, only: Option<&str>) -> String {
     }
 }
 
-fn key<K: ResourceExt>(beside: &K, name: String) -> Key {
+fn key<K: ResourceExt>(beside: &K, name: String) -> NamespacedName {
     (beside.namespace().unwrap_or_default(), name)
 }
 
 /// ClientSecrets of each Application, the oldest first.
-fn by_application(secrets: &[ClientSecret]) -> BTreeMap<Key, Vec<ClientSecret>> {
-    let mut grouped: BTreeMap<Key, Vec<ClientSecret>> = BTreeMap::new();
+fn by_application(secrets: &[ClientSecret]) -> BTreeMap<NamespacedName, Vec<ClientSecret>> {
+    let mut grouped: BTreeMap<NamespacedName, Vec<ClientSecret>> = BTreeMap::new();
     for secret in secrets.iter().filter(|secret| !is_deleting(*secret)) {
         grouped.entry(key(secret, secret.spec.application_ref.name.clone())).or_default().push(secret.clone());
     }

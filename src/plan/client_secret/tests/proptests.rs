@@ -38,7 +38,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 /// The API server's state, and the history so far.
-struct World {
+struct Simulation {
     object: ClientSecret,
     /// The version in the Secret.
     delivered: Option<String>,
@@ -55,7 +55,7 @@ struct World {
     losses: u32,
 }
 
-impl World {
+impl Simulation {
     fn new() -> Self {
         Self {
             object: secret(plain()),
@@ -236,7 +236,7 @@ proptest! {
     fn whatever_happens_what_a_pod_reads_is_accepted_and_each_cause_counts_once(
         history in proptest::collection::vec(steps(), 0..40)
     ) {
-        let mut world = World::new();
+        let mut world = Simulation::new();
         for step in history {
             world.apply(step);
         }
@@ -270,7 +270,7 @@ proptest! {
             prop_oneof![3 => Just(Step::Reconcile(None)), 1 => (0..3u8).prop_map(|n| Step::Reconcile(Some(n))),
                         2 => (-60..90i64).prop_map(Step::Clock)], 0..60)
     ) {
-        let mut world = World::new();
+        let mut world = Simulation::new();
         world.rotation("every", Some("1h"));
         world.rotation("overlap", Some("10m"));
         let (mut earliest, mut latest) = (world.now, world.now);
