@@ -51,7 +51,7 @@ async fn what_the_notes_of_the_chart_say_works() {
     let offers = between("2. Check the discovery document:\n", "\n\n");
     assert!(offers.trim_start().starts_with("kubectl get --raw"), "{offers}");
     let folder = tempfile::tempdir().unwrap();
-    let ca = between("Clients need the CA:\n", "3. Make");
+    let ca = between("Clients need the CA:\n", "3. Create");
     cluster.controlplane.shell(&format!("cd '{}'\n{ca}", folder.path().display()));
     assert_eq!(std::fs::read(folder.path().join("postern-ca.crt")).unwrap(), cluster.ca());
     let made = cluster.controlplane.shell(&between("and its secret:\n", "4. A pod"));
