@@ -32,7 +32,6 @@ use crate::util::error_chain::display_chain;
 use kinds::over_limit::Told;
 use runtime::work_queue::{Queue, Requeue};
 
-pub(crate) use crate::util::watch_channel::send_if_new;
 pub use bootstrap::keystore::await_keys;
 pub use bootstrap::tls_secret::maintain as keep_certificate;
 pub(crate) use error::Error;

@@ -83,7 +83,7 @@ impl<K: Dictionary> StoredAs for Compressed<K> {
         #[cfg(test)]
         OPENED.set(OPENED.get() + 1);
         let damaged = |error: &dyn std::error::Error| {
-            tracing::error!(error = error.to_string(), "a packed object cannot be read and counts as absent");
+            tracing::error!(error = error.to_string(), "a compressed object cannot be read and counts as absent");
         };
         let json = lz4_flex::block::decompress_with_dict(&self.block, self.length, K::dictionary());
         let object = serde_json::from_slice(&json.inspect_err(|error| damaged(error)).ok()?);
@@ -93,7 +93,7 @@ impl<K: Dictionary> StoredAs for Compressed<K> {
 
 impl<K> fmt::Debug for Compressed<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Packed").field("bytes", &self.block.len()).finish_non_exhaustive()
+        f.debug_struct("Compressed").field("bytes", &self.block.len()).finish_non_exhaustive()
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::controller::send_if_new;
 use crate::crypto::certificate::Certificate;
+use crate::util::watch_channel::send_if_new;
 
 type Ca = Option<Arc<str>>;
 

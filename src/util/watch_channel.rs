@@ -1,4 +1,4 @@
-//! Values that others follow.
+//! Values that subscribers follow.
 
 use tokio::sync::watch;
 

@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL, ROTATE_ANNOTATION};
 use crate::clock::Clock;
 use crate::controller::runtime::write_params;
-use crate::controller::send_if_new;
 use crate::crypto::ca::{Ca, CertificateError, Leaf};
 use crate::crypto::certificate::Certificate;
 use crate::crypto::own_certificate::OwnCertificate;
 use crate::crypto::secret::SecretValue;
 use crate::keystore::{CA_CERT, CA_KEY, CERT, CERTIFICATE, KEY, PREVIOUS_CAS, TlsStoreError, entry, find_certificate};
 use crate::util::error_chain::display_chain;
+use crate::util::watch_channel::send_if_new;
 
 /// The ConfigMap that clients take the CA from; `ca.crt` as in `kube-root-ca.crt`.
 const CONFIG_MAP: &str = "postern-ca";
@@ -151,15 +151,17 @@ fn content(own: &OwnCertificate) -> [(&'static str, Option<ByteString>); 5] {
 }
 
 fn read(found: &Secret) -> Result<OwnCertificate, TlsStoreError> {
-    let certificates =
-        |name| Certificate::all(&entry(found, name)?).map_err(|_| TlsStoreError::Damaged { entry: name });
+    let damaged = |entry| TlsStoreError::Damaged { entry };
+    let certificates = |name| Certificate::all(&entry(found, name)?).map_err(|_| damaged(name));
     let has_previous = found.data.as_ref().is_some_and(|data| data.contains_key(PREVIOUS_CAS));
-    let first = |name| certificates(name)?.into_iter().next().ok_or(TlsStoreError::Damaged { entry: name });
+    let ca = Certificate::first(&entry(found, CA_CERT)?).map_err(|_| damaged(CA_CERT))?;
+    let mut chain = certificates(CERT)?.into_iter();
+    let certificate = chain.next().ok_or(damaged(CERT))?;
     Ok(OwnCertificate {
-        ca: Ca::from_parts(first(CA_CERT)?, SecretValue::new(entry(found, CA_KEY)?)),
+        ca: Ca::from_parts(ca, SecretValue::new(entry(found, CA_KEY)?)),
         previous: if has_previous { certificates(PREVIOUS_CAS)? } else { Vec::new() },
-        leaf: Leaf { certificate: first(CERT)?, key_pem: SecretValue::new(entry(found, KEY)?) },
-        cross: certificates(CERT)?.split_off(1),
+        leaf: Leaf { certificate, key_pem: SecretValue::new(entry(found, KEY)?) },
+        cross: chain.collect(),
     })
 }
 

@@ -8,8 +8,8 @@ use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::controller::send_if_new;
 use crate::util::error_chain::display_chain;
+use crate::util::watch_channel::send_if_new;
 
 /// Name of the Lease.
 const LEASE: &str = "postern";
