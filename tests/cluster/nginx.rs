@@ -97,7 +97,7 @@ async fn a_secret_passes_from_its_networks_as_nginx_says() {
     tenant.ready("ClientSecret", "blue").await;
     let credential = tenant.delivered("blue").await;
     for (address, status) in [("127.0.0.2", 200), ("127.0.0.3", 401), ("127.0.0.1", 401)] {
-        let answer = scene.ask(address, Method::GET, &credential.authorization()).await;
+        let answer = scene.decided(address, Method::GET, &credential.authorization()).await;
         assert_eq!(answer.status, status, "{address}");
     }
     tenant.wait_rejected(&credential).await;
@@ -110,7 +110,8 @@ async fn nothing_passes_when_nginx_cannot_trust_whom_it_asks() {
     let credential = tenant.issue("blue").await;
     let another_ca = tenant.cluster.controlplane.ca();
     let scene = Scene::before(tenant, &another_ca).await;
-    assert_eq!(scene.turned_away(&credential.authorization()).await.0, 500);
+    let answer = scene.ask("127.0.0.1", Method::GET, &credential.authorization()).await;
+    assert_eq!(answer.status, 500, "{:?}", answer.body);
 }
 
 /// nginx, and the API behind it.
@@ -167,16 +168,25 @@ impl Scene {
         http::send(&connections, request.body(Body::empty()).expect("a request")).await.expect("an answer")
     }
 
+    /// Asks until the replica decides. A replica that is behind answers 503, and nginx makes 500 of it.
+    async fn decided(&self, address: &str, method: Method, authorization: &str) -> Answer {
+        eventually("the replica behind nginx decides", async || {
+            let answer = self.ask(address, method.clone(), authorization).await;
+            if answer.status == 500 { Err(format!("{:?}", answer.body)) } else { Ok(answer) }
+        })
+        .await
+    }
+
     /// What the API saw of a request that reached it.
     async fn passes(&self, method: Method, authorization: &str) -> Value {
-        let answer = self.ask("127.0.0.1", method, authorization).await;
+        let answer = self.decided("127.0.0.1", method, authorization).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);
         serde_json::from_slice(&answer.body).expect("what the API saw")
     }
 
     /// Status and challenges of an answer that is not the API's.
     async fn turned_away(&self, authorization: &str) -> (u16, Vec<String>) {
-        let answer = self.ask("127.0.0.1", Method::GET, authorization).await;
+        let answer = self.decided("127.0.0.1", Method::GET, authorization).await;
         assert!(serde_json::from_slice::<Value>(&answer.body).is_err(), "the API answered {:?}", answer.body);
         let challenges = answer.headers.get_all(header::WWW_AUTHENTICATE).iter();
         let challenges = challenges.map(|challenge| challenge.to_str().expect("text").to_owned());
