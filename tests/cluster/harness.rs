@@ -16,7 +16,7 @@ mod secret_scan;
 mod test_namespace;
 mod token;
 
-pub use audit::Entry;
+pub use audit::{AuditLog, Entry};
 pub use backend::{example, start_api};
 pub use cluster::Cluster;
 pub use controlplane::{ControlPlane, OPERATOR_NAMESPACE, RELEASE, checkout, output};
@@ -28,5 +28,5 @@ pub use proxy::{CrashPoint, Proxy};
 pub use rbac_user::User;
 pub use replica::{Part, Replica, free_port};
 pub use secret_scan::{Place, leaks, secret_material};
-pub use test_namespace::{TestNamespace, condition, others_have_ended};
+pub use test_namespace::{TestNamespace, condition};
 pub use token::Credential;

@@ -18,7 +18,7 @@ use super::http::{self, Connections};
 use super::kubernetes::Kubernetes;
 use super::process::Process;
 use super::replica::{Part, Replica};
-use super::secret_scan::{Place, leaks, secret_material};
+use super::secret_scan::{leaks, secret_material};
 use super::token::Credential;
 
 /// Where tests happen.
@@ -281,15 +281,6 @@ impl Cluster {
         self.processes().map(|process| process.log.as_path())
     }
 
-    /// What every process here printed.
-    fn process_logs(&self) -> impl Iterator<Item = Place> {
-        let files = std::fs::read_dir(self.controlplane.scratch()).expect("the folder of the logs");
-        let logs = files
-            .map(|file| file.expect("a file").path())
-            .filter(|path| path.extension().is_some_and(|it| it == "log"));
-        logs.map(|log| (log.display().to_string(), std::fs::read_to_string(&log).expect("read a log")))
-    }
-
     async fn published_ca(&self) -> Vec<u8> {
         let kubernetes = self.kubernetes().await;
         eventually("the operator publishes its CA", async || {
@@ -301,12 +292,9 @@ impl Cluster {
     }
 }
 
-/// What people read of a cluster.
-const READABLE: &str = "events,accessgroups,serviceusers,applications,clientsecrets,replicastates,configmaps";
-
 /// A cluster of a test's own ends with its test. No secret value that the test came across, or that is stored, is in any
 /// log, event or status of it, and the operator asked for nothing that it may not do; of the cluster of the run that is
-/// said by `whole_run.rs`.
+/// said by `invariants.rs`.
 impl Drop for Cluster {
     fn drop(&mut self) {
         // One report is enough, and a second panic would end the whole run.
@@ -315,12 +303,9 @@ impl Drop for Cluster {
         }
         let mut secrets = Credential::seen_after(self.seen_before);
         secrets.extend(self.operator_tokens());
-        let stored = self.controlplane.run("kubectl", &["get", "secrets", "--all-namespaces", "--output", "json"]);
-        let stored: Value = serde_json::from_str(&stored).expect("JSON");
-        secrets.extend(secret_material(stored["items"].as_array().expect("a list")));
-        let objects = self.controlplane.run("kubectl", &["get", READABLE, "--all-namespaces", "--output", "json"]);
-        let mut places = vec![("some object".to_owned(), objects)];
-        places.extend(self.process_logs());
+        secrets.extend(secret_material(&self.controlplane.stored_secrets()));
+        let mut places = self.controlplane.process_logs();
+        places.push(("some object".to_owned(), self.controlplane.readable_objects()));
         let leaks = leaks(&secrets, &places);
         assert!(leaks.is_empty(), "{}", leaks.join("\n"));
         // An API server that has just started refuses for a moment what it grants later.

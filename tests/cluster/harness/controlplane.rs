@@ -5,10 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
+
+use super::secret_scan::Place;
+
 /// The namespace of the operator.
 pub const OPERATOR_NAMESPACE: &str = "postern-system";
 /// The release, and with it the name of the ServiceAccount and the roles.
 pub const RELEASE: &str = "postern";
+
+/// The kinds that people read.
+const READABLE: &str = "events,accessgroups,serviceusers,applications,clientsecrets,replicastates,configmaps";
 
 /// A control plane. It ends with its last clone.
 #[derive(Clone)]
@@ -108,10 +115,49 @@ impl ControlPlane {
         self.folder.join("bin")
     }
 
+    /// The list of all secret values that tests came across, one per line.
+    pub fn seen_values(&self) -> PathBuf {
+        self.folder.join("seen-values")
+    }
+
     /// Runs kubectl, helm, … of this control plane as its admin, and returns what it printed.
     pub fn run(&self, program: &str, arguments: &[&str]) -> String {
         let mut command = Command::new(self.programs().join(program));
         output(command.args(arguments).env("KUBECONFIG", self.kubeconfig()).stdin(Stdio::null()))
+    }
+
+    /// What every operator process printed.
+    pub fn process_logs(&self) -> Vec<Place> {
+        let logs = self.files("log");
+        logs.map(|log| (log.display().to_string(), std::fs::read_to_string(&log).expect("read a log"))).collect()
+    }
+
+    /// The tokens in the kubeconfigs of the operator's processes.
+    pub fn operator_tokens(&self) -> Vec<String> {
+        let token = |path: PathBuf| {
+            let text = std::fs::read(path).expect("read a kubeconfig");
+            let kubeconfig: Value = serde_json::from_slice(&text).expect("JSON");
+            kubeconfig.pointer("/users/0/user/token").and_then(Value::as_str).expect("a token").to_owned()
+        };
+        self.files("kubeconfig").map(token).collect()
+    }
+
+    fn files(&self, extension: &str) -> impl Iterator<Item = PathBuf> {
+        let files = std::fs::read_dir(self.scratch()).expect("the folder beside the control plane");
+        let paths = files.map(|file| file.expect("a file").path());
+        paths.filter(move |path| path.extension().is_some_and(|found| found == extension))
+    }
+
+    /// Every Secret of every namespace.
+    pub fn stored_secrets(&self) -> Vec<Value> {
+        let stored = self.run("kubectl", &["get", "secrets", "--all-namespaces", "--output", "json"]);
+        let mut stored: Value = serde_json::from_str(&stored).expect("JSON");
+        serde_json::from_value(stored["items"].take()).expect("a list")
+    }
+
+    /// Every object that people read, as JSON.
+    pub fn readable_objects(&self) -> String {
+        self.run("kubectl", &["get", READABLE, "--all-namespaces", "--output", "json"])
     }
 
     /// Runs commands as a person does whose shell finds kubectl and is the admin of this control plane.

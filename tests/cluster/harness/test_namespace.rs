@@ -19,7 +19,6 @@ pub struct TestNamespace {
     pub kubernetes: Kubernetes,
     pub namespace: String,
     pub connections: Connections,
-    _present: Present,
 }
 
 impl TestNamespace {
@@ -36,13 +35,12 @@ impl TestNamespace {
     /// The same on any cluster, `metadata` is that of the namespace.
     pub async fn on(cluster: Arc<Cluster>, name: &str, mut metadata: Value) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
-        let present = Present::new();
         let namespace = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         metadata["name"] = namespace.clone().into();
         let kubernetes = cluster.kubernetes().await;
         kubernetes.apply("", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
         let connections = cluster.connections();
-        Self { cluster, kubernetes, namespace, connections, _present: present }
+        Self { cluster, kubernetes, namespace, connections }
     }
 
     /// A name for a cluster-scoped object that no other test has.
@@ -319,32 +317,4 @@ fn is_active(client_secret: &Value) -> bool {
     let mut versions = client_secret["status"]["versions"].as_array().into_iter().flatten();
     let counts = condition(client_secret, "Ready").is_none_or(|ready| ready["reason"] != "LimitReached");
     counts && versions.any(|version| version["state"] == "Active")
-}
-
-static PRESENT: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts the tests that run now.
-struct Present;
-
-impl Present {
-    fn new() -> Self {
-        PRESENT.fetch_add(1, Ordering::SeqCst);
-        Self
-    }
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        PRESENT.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Waits until no other test has a namespace. Tests start in the order of their names, so those of the last module look
-/// back at the whole run.
-pub async fn others_have_ended() {
-    eventually("the other tests end", async || {
-        let present = PRESENT.load(Ordering::SeqCst);
-        ensure(present == 0, format_args!("{present} run"))
-    })
-    .await;
 }

@@ -1,6 +1,8 @@
 //! A delivered credential and what it is good for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use axum::body::Body;
@@ -10,6 +12,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use postern::crypto::secret::IMPORTED_LENGTH;
 use serde_json::Value;
 
+use super::controlplane::ControlPlane;
 use super::http::{self, Connections};
 
 /// A credential as a pod finds it: the keys of the delivered Secret.
@@ -20,6 +23,14 @@ pub struct Credential {
 
 /// Every secret value that any test of this run came across, in every form in which it travels.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The same in the folder of the control plane of the run, for the tests that look back at the run.
+fn record(forms: &[String]) {
+    let file = ControlPlane::of_the_run().seen_values();
+    let mut file = OpenOptions::new().append(true).create(true).open(file).expect("open the list of values");
+    let lines: String = forms.iter().flat_map(|form| [form, "\n"]).collect();
+    file.write_all(lines.as_bytes()).expect("record the values");
+}
 
 impl Credential {
     /// Reads it from the Secret.
@@ -35,6 +46,7 @@ impl Credential {
         if let Some(secret) = credential.find("client-secret").filter(|secret| IMPORTED_LENGTH.contains(&secret.len()))
         {
             let forms = [secret.to_owned(), BASE64_STANDARD.encode(secret), credential.basic()];
+            record(&forms);
             SEEN.lock().unwrap_or_else(PoisonError::into_inner).extend(forms);
         }
         credential
@@ -43,6 +55,13 @@ impl Credential {
     /// All secret values seen so far, in every form in which they travel.
     pub fn all_seen() -> Vec<String> {
         Self::seen_after(0)
+    }
+
+    /// The values that any process saw on this control plane.
+    pub fn seen_on(controlplane: &ControlPlane) -> Vec<String> {
+        let text = std::fs::read_to_string(controlplane.seen_values()).unwrap_or_default();
+        let forms: BTreeSet<_> = text.lines().map(str::to_owned).collect();
+        forms.into_iter().collect()
     }
 
     /// How many forms have been seen so far, for [`Self::seen_after`].
