@@ -8,6 +8,7 @@ pub(crate) mod expectations;
 pub(crate) mod leader_election;
 pub(crate) mod propagation;
 pub(crate) mod repair_schedule;
+mod replica_gc;
 mod round_robin;
 pub(crate) mod status_failure;
 pub(crate) mod status_throttle;
