@@ -85,7 +85,7 @@ pub struct Context<C> {
     inspected: kinds::client_secret::inspected::Inspected,
     recovery: bootstrap::recovery::Recovery,
     pending_values: kinds::client_secret::pending_values::PendingValues,
-    refusals: runtime::backoff::Backoff,
+    refusals: runtime::refusals::Refusals,
     repairs: runtime::repair_schedule::Repairs,
     propagation: runtime::propagation::Propagation,
     events: runtime::event_recorder::Sender,
@@ -124,7 +124,7 @@ pub async fn run<C: Clock + Clone>(
         inspected: kinds::client_secret::inspected::Inspected::default(),
         recovery: bootstrap::recovery::Recovery::default(),
         pending_values: kinds::client_secret::pending_values::PendingValues::default(),
-        refusals: runtime::backoff::Backoff::default(),
+        refusals: runtime::refusals::Refusals::default(),
         repairs: runtime::repair_schedule::Repairs::default(),
         propagation: runtime::propagation::Propagation::default(),
         events,
@@ -281,7 +281,7 @@ where
         let done = done.instrument(span.clone()).await;
         let now = Instant::now();
         let wait = |error: &Error| match error.refusal() {
-            Some(refusal) => context.refusals.record_failure(&what, now, &refusal.message).wait(now),
+            Some(refusal) => context.refusals.record_failure(&what, now, &refusal.message).wait,
             None => RETRY_INTERVAL,
         };
         match done {

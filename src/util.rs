@@ -3,5 +3,5 @@
 pub mod error_chain;
 pub mod fair_share;
 pub mod intern;
-pub mod token_bucket;
+pub mod timing;
 pub mod watch_channel;

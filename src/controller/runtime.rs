@@ -1,12 +1,12 @@
 //! What every reconciliation shares: when it runs, which process runs it, and what it reports.
 
-pub(crate) mod backoff;
 pub(crate) mod due_scan;
 pub(crate) mod event_recorder;
 mod event_series;
 pub(crate) mod expectations;
 pub(crate) mod leader_election;
 pub(crate) mod propagation;
+pub(crate) mod refusals;
 pub(crate) mod repair_schedule;
 mod replica_gc;
 mod round_robin;

@@ -4,7 +4,6 @@
 //! A consistent read of the objects that could make the credential known returns their newest resourceVersions. The
 //! replica then waits until the read model serves them. [`CatchUpLimiter`] limits how often this happens.
 
-use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -12,8 +11,6 @@ use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::catch_up_limiter::CatchUpLimiter;
 use crate::api::client_id::is_client_id;
@@ -21,6 +18,8 @@ use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::cache::{Kind, ObjectRef, revision};
 use crate::oauth::client_store::CatchUpError;
 use crate::replica_state::applied_revisions::RevisionTracker;
+use crate::util::timing::duty_cycle::DutyCycle;
+use crate::util::timing::single_flight::SingleFlight;
 
 /// Objects in one page: a list in JSON takes some twenty times its size while it is decoded.
 const PAGE: u32 = 100;
@@ -32,16 +31,20 @@ const UNKNOWN_NAMESPACE: &str = "default";
 /// A name that no object has. An unknown client id may be the name of an object.
 const UNKNOWN_NAME: &str = "_";
 
+/// All clients share the read of the AccessGroups. It uses at most a quarter of one connection, however many groups and
+/// callers there are. Only very slow reads use more: callers that wait for the next read must not time out.
+const GROUP_READS: DutyCycle = DutyCycle { factor: 3, min: Duration::ZERO, max: Duration::from_millis(500) };
+
 /// Reads from the API server what the read model does not serve yet.
 pub(super) struct CatchUp {
     client: Client,
     looks: CatchUpLimiter,
-    groups: SingleFlight,
+    groups: SingleFlight<u64>,
 }
 
 impl CatchUp {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, looks: CatchUpLimiter::new(), groups: SingleFlight::default() }
+        Self { client, looks: CatchUpLimiter::new(), groups: SingleFlight::new(GROUP_READS) }
     }
 
     /// Returns `Ok` when the read model serves everything that the API server knew of the client after this call began. If
@@ -96,7 +99,7 @@ impl CatchUp {
                 &secrets,
                 SECRET_PAGES
             ),
-            self.groups.read(groups),
+            self.groups.run(groups),
             newest_of(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), &own_namespace, 1),
         )?;
         Ok(vec![
@@ -127,89 +130,11 @@ where
     Ok(newest)
 }
 
-/// The longest pause between two reads: callers that wait for the next read must not time out.
-const PAUSE_MAX: Duration = Duration::from_millis(500);
-
-/// Single-flight for reads that all clients share. Callers that arrive during a read share the next one. The interval
-/// between two reads is at least four times the duration of the last one, so reads use at most a quarter of one
-/// connection, however many groups and callers there are. Only very slow reads use more.
-#[derive(Default)]
-struct SingleFlight(Mutex<Option<Flight>>);
-
-struct Flight {
-    began: Instant,
-    took: Duration,
-    newest: u64,
-}
-
-impl SingleFlight {
-    /// The result of `read`, or of another read that began after this call.
-    async fn read<F>(&self, read: impl FnOnce() -> F) -> kube::Result<u64>
-    where
-        F: Future<Output = kube::Result<u64>>,
-    {
-        let came = Instant::now();
-        let mut last = self.0.lock().await;
-        if let Some(last) = &*last {
-            if last.began >= came {
-                return Ok(last.newest);
-            }
-            tokio::time::sleep_until(last.began + last.took + (3 * last.took).min(PAUSE_MAX)).await;
-        }
-        let began = Instant::now();
-        let newest = read().await?;
-        *last = Some(Flight { began, took: began.elapsed(), newest });
-        Ok(newest)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
     use crate::api::client_id::RESERVED_PREFIXES;
     use crate::crypto::{opaque, secret};
-
-    #[tokio::test(start_paused = true)]
-    async fn however_many_come_each_has_a_read_that_began_after_it_and_few_are_made() {
-        let (turns, reads) = (SingleFlight::default(), Cell::new(0));
-        let read = || async {
-            reads.set(reads.get() + 1);
-            let found = reads.get();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            Ok(found)
-        };
-        let one = async |after: u64| {
-            tokio::time::sleep(Duration::from_millis(after)).await;
-            let before = reads.get();
-            let found = turns.read(read).await.unwrap();
-            assert!(found > before, "{found} had begun before");
-        };
-        futures::future::join_all((0..1_000).map(one)).await;
-        assert_eq!(reads.get(), 4, "at 0, 400, 800 and 1200 ms");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_read_that_takes_long_does_not_put_off_the_next_for_as_long_as_that() {
-        let turns = SingleFlight::default();
-        let slow = || async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            Ok(1)
-        };
-        let start = Instant::now();
-        turns.read(slow).await.unwrap();
-        turns.read(|| async { Ok(2) }).await.unwrap();
-        assert_eq!(start.elapsed(), Duration::from_millis(1_500));
-    }
-
-    #[tokio::test]
-    async fn a_read_that_failed_is_nobody_s() {
-        let turns = SingleFlight::default();
-        let away = || async { Err(kube::Error::LinesCodecMaxLineLengthExceeded) };
-        assert!(turns.read(away).await.is_err());
-        assert_eq!(turns.read(|| async { Ok(7) }).await.unwrap(), 7);
-    }
 
     /// The prefixes in `api` equal those in `crypto`.
     #[test]

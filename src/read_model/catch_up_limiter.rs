@@ -8,7 +8,6 @@
 //! lagging watch that has rejected this credential before can reject it for that interval again. Another credential of
 //! the same client is looked up immediately.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex as Lock, MutexGuard, PoisonError};
@@ -18,7 +17,8 @@ use tokio::sync::Mutex;
 
 use crate::oauth::client_store::CatchUpError;
 use crate::util::error_chain::display_chain;
-use crate::util::token_bucket::{Bucket, Rate};
+use crate::util::timing::backoff::{Backoff, Growth};
+use crate::util::timing::token_bucket::{Bucket, Rate};
 
 /// Twenty reads per second, both as average and as burst. Each read costs the API server some small lists. Valid
 /// clients need one read for each credential that is newer than this replica's watch.
@@ -27,7 +27,7 @@ const READS: Rate = Rate { burst: 20, every: Duration::from_millis(50) };
 /// timeout of OAuth clients.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the first negative result is cached. A healthy watch lags less.
-const PAUSE_MIN: Duration = Duration::from_millis(250);
+const NEGATIVE_TTL_MIN: Duration = Duration::from_millis(250);
 /// The maximum for any negative result, and how long it is kept when no further read is allowed.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
 /// Maximum number of cached credentials; above it the cache is cleared.
@@ -116,15 +116,15 @@ impl CatchUpLimiter {
     }
 }
 
-/// Credentials that were looked up, by digest. Only those that are still rejected are looked up again.
-#[derive(Default)]
-struct NegativeCache(HashMap<u64, LookedUp>);
+/// Credentials that were looked up, by digest. Only those that are still rejected are looked up again. A wait begins
+/// when the request arrives that causes the look-up, and the result is valid until it ends.
+struct NegativeCache(Backoff<u64, ()>);
 
-struct LookedUp {
-    /// When the request arrived that caused the look-up.
-    at: Instant,
-    /// How long the result is valid.
-    pause: Duration,
+impl Default for NegativeCache {
+    fn default() -> Self {
+        let quiet = |ttl| NEGATIVE_TTL_MAX.saturating_mul(2).saturating_sub(ttl);
+        Self(Backoff::new(Growth { initial: NEGATIVE_TTL_MIN, min: NEGATIVE_TTL_MIN, max: NEGATIVE_TTL_MAX, quiet }))
+    }
 }
 
 impl NegativeCache {
@@ -132,19 +132,17 @@ impl NegativeCache {
         if self.0.len() >= REMEMBERED_MAX {
             self.0.clear();
         }
-        let last = self.0.get(&credential).filter(|last| at.duration_since(last.at) < 2 * NEGATIVE_TTL_MAX);
-        let pause = last.map_or(PAUSE_MIN, |last| (last.pause * 2).min(NEGATIVE_TTL_MAX));
-        self.0.insert(credential, LookedUp { at, pause });
+        self.0.start(credential, at, ());
     }
 
     /// Whether the last result is valid for a request that arrived at `now`.
     fn is_fresh(&self, credential: u64, now: Instant) -> bool {
-        self.0.get(&credential).is_some_and(|last| now.duration_since(last.at) < last.pause)
+        self.0.running(&credential, now).is_some()
     }
 
     /// Whether there was a recent look-up.
     fn remembers(&self, credential: u64, now: Instant) -> bool {
-        self.0.get(&credential).is_some_and(|last| now.duration_since(last.at) < NEGATIVE_TTL_MAX)
+        self.0.last(&credential).is_some_and(|last| last.age(now) < NEGATIVE_TTL_MAX)
     }
 }
 
@@ -187,7 +185,7 @@ mod tests {
         let start = Instant::now();
         let (mut vain, mut looks) = (NegativeCache::default(), vec![]);
         for quarter in 0..200 {
-            let now = start + PAUSE_MIN * quarter;
+            let now = start + NEGATIVE_TTL_MIN * quarter;
             if !vain.is_fresh(1, now) {
                 vain.looked_up(1, now);
                 looks.push(quarter);
@@ -196,8 +194,8 @@ mod tests {
         assert_eq!(looks, [0, 1, 3, 7, 15, 31, 63, 103, 143, 183]);
         let later = start + Duration::from_mins(5);
         vain.looked_up(1, later);
-        assert!(!vain.is_fresh(1, later + PAUSE_MIN), "long after it begins anew");
-        assert!(vain.remembers(1, later + PAUSE_MIN) && !vain.remembers(1, later + NEGATIVE_TTL_MAX));
+        assert!(!vain.is_fresh(1, later + NEGATIVE_TTL_MIN), "long after it begins anew");
+        assert!(vain.remembers(1, later + NEGATIVE_TTL_MIN) && !vain.remembers(1, later + NEGATIVE_TTL_MAX));
     }
 
     #[test]

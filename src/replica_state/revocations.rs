@@ -17,7 +17,7 @@ use crate::api::replica_state::{ReplicaStateSpec, Revoked};
 use crate::oauth::client_store::RecordError;
 use crate::util::error_chain::display_chain;
 use crate::util::fair_share::{FairShare, QUARTER};
-use crate::util::token_bucket::{Buckets, Rate};
+use crate::util::timing::token_bucket::{Buckets, Rate};
 
 /// Revocations in one object. Each batch rewrites an object, so objects are small: 35 KiB.
 const PER_OBJECT: usize = 500;

@@ -18,7 +18,7 @@ use crate::oauth::client_record::ObjectRevision;
 use crate::oauth::client_store::RecordError;
 use crate::util::error_chain::display_chain;
 use crate::util::fair_share::{FairShare, QUARTER};
-use crate::util::token_bucket::{Buckets, Rate};
+use crate::util::timing::token_bucket::{Buckets, Rate};
 
 /// How long a request is kept. After this time the controller has acted on it, or cannot.
 const KEPT_FOR: SignedDuration = SignedDuration::from_mins(10);

@@ -26,6 +26,7 @@ use crate::api::printable::printable;
 use crate::clock::Clock;
 use crate::util::error_chain::display_chain;
 use crate::util::fair_share::{FairShare, TRIPLE};
+use crate::util::timing::duty_cycle::DutyCycle;
 
 /// Limit of queued events, twice that of client-go, shared by all namespaces. Further events are dropped: the
 /// conditions contain the same facts, and each queued event takes 400 bytes.
@@ -35,10 +36,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// More queued events than this are a burst. Events about ten thousand credentials must not slow down their creation;
 /// events about a few objects are written immediately.
 const BURST_THRESHOLD: usize = 25;
-/// The pause in a burst, as a multiple of the time of the last write: a busy API server gets fewer requests.
-const PAUSE_FACTOR: u32 = 20;
-/// Maximum pause: after an API server has hung, events must resume soon.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The pauses in a burst: a busy API server gets fewer requests. After it has hung, events resume soon.
+const BURST: DutyCycle = DutyCycle { factor: 20, min: PAUSE, max: Duration::from_secs(2) };
 /// `note` may have at most 1 KiB (events.k8s.io/v1).
 const NOTE_LENGTH_MAX: usize = 1024;
 
@@ -207,7 +206,7 @@ pub(crate) async fn about_own_secret(
 
 /// The pause after an event that took `took`, with `waiting` further events in the queue.
 fn pause_after(took: Duration, waiting: usize) -> Duration {
-    if waiting > BURST_THRESHOLD { (took * PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX) } else { PAUSE }
+    if waiting > BURST_THRESHOLD { BURST.pause(took) } else { PAUSE }
 }
 
 async fn write(client: &Client, event: Event, recent: &mut Recent) {

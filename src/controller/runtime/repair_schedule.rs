@@ -3,7 +3,6 @@
 //!
 //! Otherwise two controllers that disagree on a label would write endlessly.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use crate::api::names::FIELD_MANAGER;
 use crate::cache::ObjectRef;
 use crate::controller::kinds::client_secret::secret_content::Difference;
+use crate::util::timing::backoff::{Backoff, Growth};
 
 /// The wait after the second repair in a row, …
 const FIRST: Duration = Duration::from_secs(2);
@@ -20,44 +20,37 @@ const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_mins(5);
 /// A change this long after the wait is a new one, not a reaction to the repair.
 const PAUSE: Duration = Duration::from_mins(1);
+const GROWTH: Growth = Growth { initial: Duration::ZERO, min: FIRST, max: LONGEST, quiet: |_| PAUSE };
 /// Capacity that is kept when nothing is repaired.
 const ROOM: usize = 64;
 
-/// The last repair of each Secret.
-#[derive(Debug, Default)]
-pub(crate) struct Repairs(Mutex<HashMap<ObjectRef, Repair>>);
-
+/// The last repair of each Secret, with the fields and the clients that changed them.
 #[derive(Debug)]
-struct Repair {
-    until: Instant,
-    length: Duration,
-    what: String,
+pub(crate) struct Repairs(Mutex<Backoff<ObjectRef, String>>);
+
+impl Default for Repairs {
+    fn default() -> Self {
+        Self(Mutex::new(Backoff::new(GROWTH)))
+    }
 }
 
 impl Repairs {
     /// The Secret was repaired at `now`; `what` names the fields and the clients that changed them.
     pub(crate) fn note(&self, secret: &ObjectRef, now: Instant, what: String) {
-        let mut all = self.lock();
-        let before = all.get(secret).filter(|repair| now < repair.until + PAUSE);
-        let length = before.map_or(Duration::ZERO, |repair| (repair.length * 2).clamp(FIRST, LONGEST));
-        all.insert(secret.clone(), Repair { until: now + length, length, what });
+        self.lock().start(secret.clone(), now, what);
     }
 
     /// The fields that were changed repeatedly, and the wait before the next repair.
     pub(crate) fn contested(&self, secret: &ObjectRef, now: Instant) -> Option<(String, Duration)> {
-        let all = self.lock();
-        let repair = all.get(secret).filter(|repair| now < repair.until)?;
-        Some((repair.what.clone(), repair.until - now))
+        self.lock().running(secret, now).map(|repair| (repair.value.clone(), repair.left(now)))
     }
 
     /// Removes entries without a recent change.
     pub(crate) fn forget_old(&self, now: Instant) {
-        let mut all = self.lock();
-        all.retain(|_, repair| now < repair.until + PAUSE);
-        all.shrink_to(ROOM);
+        self.lock().remove_old(now, ROOM);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef, Repair>> {
+    fn lock(&self) -> MutexGuard<'_, Backoff<ObjectRef, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

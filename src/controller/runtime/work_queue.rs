@@ -6,15 +6,19 @@
 //! served before keys that grant it. kube's `applier` is not used, because it needs whole objects in a separate store,
 //! and never releases the capacity of its longest queue: 7 MiB after ten thousand keys.
 
-use std::collections::{BTreeSet, HashMap};
-use std::future::Future;
+mod timers;
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::timers::Timers;
 use super::round_robin::RoundRobin;
 use crate::cache::ObjectRef;
 
@@ -78,10 +82,7 @@ struct State {
     waiting: HashMap<ObjectRef, Place>,
     /// Keys that are being reconciled, by namespace. At most one for each worker.
     processing: HashMap<Arc<str>, Vec<ObjectRef>>,
-    /// One timer for a key: an earlier reconciliation sets a new timer.
-    timers: HashMap<ObjectRef, Instant>,
-    /// The same, ordered by time.
-    delayed: BTreeSet<(Instant, ObjectRef)>,
+    timers: Timers,
     /// Number of the newest key.
     last: u64,
     /// Urgent keys that were taken since the last normal key.
@@ -127,13 +128,10 @@ impl Queue {
 
     async fn next(&self) -> ObjectRef {
         loop {
-            let due = match self.lock().take(Instant::now(), &self.0.is_urgent) {
-                Ok(key) => return key,
-                Err(due) => due,
-            };
-            match due {
-                Some(due) => drop(tokio::time::timeout_at(due, self.0.changed.notified()).await),
-                None => self.0.changed.notified().await,
+            tokio::select! {
+                biased;
+                key = poll_fn(|context| self.lock().poll_next(context, &self.0.is_urgent)) => return key,
+                () = self.0.changed.notified() => {}
             }
         }
     }
@@ -149,9 +147,7 @@ impl State {
     }
 
     fn push(&mut self, key: ObjectRef, is_urgent: bool) {
-        if let Some(due) = self.timers.remove(&key) {
-            self.delayed.remove(&(due, key.clone()));
-        }
+        self.timers.cancel(&key);
         let lane = if is_urgent { Lane::Urgent } else { Lane::Normal };
         match self.waiting.get(&key).copied() {
             // The key became urgent while it waited. Urgent keys stay urgent.
@@ -170,37 +166,37 @@ impl State {
     }
 
     fn push_at(&mut self, key: ObjectRef, due: Instant) {
-        let sooner = self.timers.get(&key).is_some_and(|known| *known <= due);
-        if self.waiting.contains_key(&key) || sooner {
-            return;
+        if !self.waiting.contains_key(&key) {
+            self.timers.set(key, due);
         }
-        if let Some(later) = self.timers.insert(key.clone(), due) {
-            self.delayed.remove(&(later, key.clone()));
-        }
-        self.delayed.insert((due, key));
     }
 
     fn push_unless_due(&mut self, key: ObjectRef, due: Instant) {
-        if !self.timers.contains_key(&key) {
+        if !self.timers.is_set(&key) {
             self.push_at(key, due);
         }
     }
 
-    /// The next key, or the time of the next timer.
-    fn take(&mut self, now: Instant, is_urgent: impl Fn(&ObjectRef) -> bool) -> Result<ObjectRef, Option<Instant>> {
-        while let Some((_, key)) = self.delayed.first().filter(|(due, _)| *due <= now).cloned() {
+    /// The next key. Keys whose timer has expired are enqueued first; otherwise the next timer wakes the task.
+    fn poll_next(&mut self, context: &mut Context<'_>, is_urgent: impl Fn(&ObjectRef) -> bool) -> Poll<ObjectRef> {
+        while let Poll::Ready(key) = self.timers.poll_expired(context) {
             let is_urgent = is_urgent(&key);
             self.push(key, is_urgent);
         }
+        self.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The next key of the lanes.
+    fn take(&mut self) -> Option<ObjectRef> {
         let first = if self.in_a_row < URGENT_IN_A_ROW { Lane::Urgent } else { Lane::Normal };
         let second = if first == Lane::Urgent { Lane::Normal } else { Lane::Urgent };
         let Some(key) = self.take_from(first).or_else(|| self.take_from(second)) else {
             self.give_room_back();
-            return Err(self.delayed.first().map(|(due, _)| *due));
+            return None;
         };
         self.waiting.remove(&key);
         self.processing.entry(Arc::clone(&key.namespace)).or_default().push(key.clone());
-        Ok(key)
+        Some(key)
     }
 
     /// The next key of a namespace that is below its share of the workers. Cluster-scoped objects have no share.
@@ -247,6 +243,7 @@ impl State {
         self.urgent.shrink_to(ROOM);
         self.normal.shrink_to(ROOM);
         self.waiting.shrink_to(ROOM);
+        self.timers.shrink_to(ROOM);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::api::names::ROLLOUT_ANNOTATION_PREFIX;
 use crate::cache::is_deleting;
 use crate::clock::Clock;
 use crate::controller::gather::describe;
-use crate::controller::runtime::backoff::Refused;
+use crate::controller::runtime::refusals::Refused;
 use crate::controller::runtime::write_params;
 use crate::controller::{Context, Error};
 use crate::plan::client_secret::Rollout;

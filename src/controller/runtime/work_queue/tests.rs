@@ -1,8 +1,10 @@
 //! Each key once, never twice concurrently, again when it is due; namespaces in turns, and keys that end access first.
 
 use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
 
 use proptest::prelude::*;
+use tokio::time::advance;
 
 use super::*;
 
@@ -11,8 +13,16 @@ fn key(name: usize) -> ObjectRef {
 }
 
 /// Takes all available keys.
-fn taken(state: &mut State, now: Instant) -> Vec<ObjectRef> {
-    std::iter::from_fn(|| state.take(now, |_| false).ok()).collect()
+fn taken(state: &mut State) -> Vec<ObjectRef> {
+    std::iter::from_fn(|| next(state, |_| false)).collect()
+}
+
+/// The key that is available now.
+fn next(state: &mut State, is_urgent: impl Fn(&ObjectRef) -> bool) -> Option<ObjectRef> {
+    match state.poll_next(&mut Context::from_waker(Waker::noop()), is_urgent) {
+        Poll::Ready(key) => Some(key),
+        Poll::Pending => None,
+    }
 }
 
 #[test]
@@ -21,87 +31,103 @@ fn each_key_comes_once_in_the_order_in_which_they_came() {
     for name in [1, 2, 1, 3, 2] {
         state.push(key(name), false);
     }
-    assert_eq!(taken(&mut state, Instant::now()), [key(1), key(2), key(3)]);
+    assert_eq!(taken(&mut state), [key(1), key(2), key(3)]);
 }
 
 #[test]
 fn what_changes_while_it_is_looked_at_is_looked_at_once_more() {
     let (mut state, now) = (State::for_workers(1_000), Instant::now());
     state.push(key(1), false);
-    assert_eq!(taken(&mut state, now), [key(1)]);
+    assert_eq!(taken(&mut state), [key(1)]);
     state.push(key(1), false);
     state.push(key(1), false);
-    assert_eq!(taken(&mut state, now), [], "it is being processed");
+    assert_eq!(taken(&mut state), [], "it is being processed");
     state.done(&key(1), Requeue::AwaitChange, now);
-    assert_eq!(taken(&mut state, now), [key(1)]);
+    assert_eq!(taken(&mut state), [key(1)]);
     state.done(&key(1), Requeue::AwaitChange, now);
-    assert_eq!(taken(&mut state, now), []);
+    assert_eq!(taken(&mut state), []);
 }
 
-#[test]
-fn a_timer_ends_when_it_is_due_or_with_a_look_before() {
+#[tokio::test(start_paused = true)]
+async fn a_timer_ends_when_it_is_due_or_with_a_look_before() {
     let (mut state, now) = (State::for_workers(1_000), Instant::now());
-    let (soon, later) = (Duration::from_secs(1), Duration::from_secs(2));
+    let [soon, later] = [1, 2].map(Duration::from_secs);
     for (name, wait) in [(1, later), (2, soon)] {
         state.push(key(name), false);
-        assert_eq!(taken(&mut state, now), [key(name)]);
+        assert_eq!(taken(&mut state), [key(name)]);
         state.done(&key(name), Requeue::After(wait), now);
     }
-    assert_eq!(state.take(now, |_| false), Err(Some(now + soon)), "the first of them");
-    assert_eq!(taken(&mut state, now + soon), [key(2)]);
-    state.done(&key(2), Requeue::AwaitChange, now + soon);
+    assert_eq!(taken(&mut state), []);
+    advance(soon).await;
+    assert_eq!(taken(&mut state), [key(2)], "the first of them");
+    state.done(&key(2), Requeue::AwaitChange, Instant::now());
     state.push(key(1), false);
-    assert_eq!(taken(&mut state, now + soon), [key(1)]);
-    state.done(&key(1), Requeue::AwaitChange, now + soon);
-    assert_eq!(
-        state.take(now + later, |_| false),
-        Err(None),
-        "the reconciliation before it was due requests the next one"
-    );
+    assert_eq!(taken(&mut state), [key(1)]);
+    state.done(&key(1), Requeue::AwaitChange, Instant::now());
+    advance(later).await;
+    assert_eq!(taken(&mut state), [], "the reconciliation before it was due requests the next one");
 }
 
-#[test]
-fn what_is_in_no_hurry_comes_once_at_its_time_or_with_what_is() {
+#[tokio::test(start_paused = true)]
+async fn what_is_in_no_hurry_comes_once_at_its_time_or_with_what_is() {
     let (mut state, now) = (State::for_workers(1_000), Instant::now());
     let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
     for due in [soon, later, now] {
         state.push_unless_due(key(1), due);
     }
-    assert_eq!(state.take(now, |_| false), Err(Some(soon)), "the first word counts");
-    assert_eq!(taken(&mut state, soon), [key(1)]);
+    assert_eq!(taken(&mut state), [], "the first word counts");
+    advance(soon - now).await;
+    assert_eq!(taken(&mut state), [key(1)]);
     state.push_unless_due(key(1), soon);
     state.done(&key(1), Requeue::After(later - now), now);
-    assert_eq!(taken(&mut state, soon), [key(1)], "what came while it was busy is not put off");
+    assert_eq!(taken(&mut state), [key(1)], "what came while it was busy is not put off");
     state.done(&key(1), Requeue::After(later - soon), soon);
     state.push_unless_due(key(1), soon);
-    assert_eq!(state.take(soon, |_| false), Err(Some(later)), "the last reconciliation requests the next one");
-    assert_eq!(taken(&mut state, later), [key(1)]);
+    assert_eq!(taken(&mut state), [], "the last reconciliation requests the next one");
+    advance(later - soon).await;
+    assert_eq!(taken(&mut state), [key(1)]);
     state.done(&key(1), Requeue::AwaitChange, later);
-    state.push_unless_due(key(2), soon);
+    state.push_unless_due(key(2), later + Duration::from_secs(1));
     state.push(key(2), false);
-    assert_eq!(taken(&mut state, now), [key(2)]);
-    state.done(&key(2), Requeue::AwaitChange, now);
-    assert_eq!(state.take(later, |_| false), Err(None));
+    assert_eq!(taken(&mut state), [key(2)]);
+    state.done(&key(2), Requeue::AwaitChange, later);
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(taken(&mut state), []);
 }
 
-#[test]
-fn what_changed_meanwhile_is_looked_at_now_and_not_by_the_timer() {
+#[tokio::test(start_paused = true)]
+async fn a_sooner_timer_replaces_a_later_one_and_not_the_other_way_round() {
+    let (mut state, now) = (State::for_workers(1_000), Instant::now());
+    for seconds in [3, 1, 2] {
+        state.push_at(key(1), now + Duration::from_secs(seconds));
+    }
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(taken(&mut state), [key(1)]);
+    state.done(&key(1), Requeue::AwaitChange, Instant::now());
+    advance(Duration::from_secs(3)).await;
+    assert_eq!(taken(&mut state), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changed_meanwhile_is_looked_at_now_and_not_by_the_timer() {
     let (mut state, now) = (State::for_workers(1_000), Instant::now());
     state.push(key(1), false);
-    assert_eq!(taken(&mut state, now), [key(1)]);
+    assert_eq!(taken(&mut state), [key(1)]);
     state.push(key(1), false);
     state.done(&key(1), Requeue::After(Duration::from_secs(1)), now);
-    assert_eq!(taken(&mut state, now), [key(1)]);
+    assert_eq!(taken(&mut state), [key(1)]);
     state.done(&key(1), Requeue::AwaitChange, now);
-    assert_eq!(state.take(now, |_| false), Err(None));
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(taken(&mut state), []);
 }
 
-#[test]
-fn room_is_given_back() {
+#[tokio::test(start_paused = true)]
+async fn room_is_given_back() {
     let mut state = State::for_workers(20_000);
-    (0..10_000).for_each(|name| state.push(key(name), false));
-    assert_eq!(taken(&mut state, Instant::now()).len(), 10_000);
-    assert!(state.normal.capacity() < 4 * ROOM && state.waiting.capacity() < 4 * ROOM);
+    (0..10_000).for_each(|name| state.push_at(key(name), Instant::now()));
+    assert_eq!(taken(&mut state).len(), 10_000);
+    let capacities = [state.normal.capacity(), state.waiting.capacity(), state.timers.capacity()];
+    assert!(capacities.iter().all(|capacity| *capacity < 4 * ROOM), "{capacities:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +183,7 @@ fn of(namespace: &str, name: usize) -> ObjectRef {
 fn served(state: &mut State, is_urgent: impl Fn(&ObjectRef) -> bool + Copy) -> Vec<String> {
     let now = Instant::now();
     let take = || {
-        let key = state.take(now, is_urgent).ok()?;
+        let key = next(state, is_urgent)?;
         state.done(&key, Requeue::AwaitChange, now);
         Some(format!("{}{}", key.namespace, key.name))
     };
@@ -178,13 +204,13 @@ fn a_namespace_has_half_of_the_workers_and_the_objects_of_the_cluster_have_all()
     let mut state = State::for_workers(15);
     (0..100).for_each(|name| state.push(of("a", name), false));
     let now = Instant::now();
-    assert_eq!(taken(&mut state, now).len(), 8, "half of them, rounded up");
+    assert_eq!(taken(&mut state).len(), 8, "half of them, rounded up");
     state.push(of("b", 0), false);
-    assert_eq!(taken(&mut state, now), [of("b", 0)], "a worker is free for another tenant");
+    assert_eq!(taken(&mut state), [of("b", 0)], "a worker is free for another tenant");
     state.done(&of("a", 3), Requeue::AwaitChange, now);
-    assert_eq!(taken(&mut state, now), [of("a", 8)], "one is done, the next has its turn");
+    assert_eq!(taken(&mut state), [of("a", 8)], "one is done, the next has its turn");
     (0..100).for_each(|name| state.push(of("", name), false));
-    assert_eq!(taken(&mut state, now).len(), 100);
+    assert_eq!(taken(&mut state).len(), 100);
 }
 
 #[test]
@@ -207,21 +233,21 @@ fn what_becomes_urgent_while_it_waits_is_served_once_and_first() {
     assert_eq!(served(&mut state, |_| false), ["a2", "a0", "a1"]);
     let now = Instant::now();
     state.push(of("a", 3), false);
-    assert_eq!(taken(&mut state, now), [of("a", 3)]);
+    assert_eq!(taken(&mut state), [of("a", 3)]);
     state.push(of("a", 3), false);
     state.push(of("a", 4), false);
     state.push(of("a", 3), true);
     state.done(&of("a", 3), Requeue::AwaitChange, now);
-    assert_eq!(taken(&mut state, now), [of("a", 3), of("a", 4)], "also while it was worked on");
+    assert_eq!(taken(&mut state), [of("a", 3), of("a", 4)], "also while it was worked on");
 }
 
-#[test]
-fn a_timer_asks_anew_whether_it_is_urgent() {
+#[tokio::test(start_paused = true)]
+async fn a_timer_asks_anew_whether_it_is_urgent() {
     let (mut state, now) = (State::for_workers(16), Instant::now());
     state.push_at(of("a", 1), now);
     state.push(of("a", 0), false);
     let is_urgent = |key: &ObjectRef| *key.name == *"1";
-    assert_eq!(state.take(now, is_urgent), Ok(of("a", 1)));
+    assert_eq!(next(&mut state, is_urgent), Some(of("a", 1)));
 }
 
 #[test]
@@ -246,7 +272,7 @@ proptest! {
         for (namespace, name) in &flood {
             state.push(of(&format!("flood{namespace}"), *name), false);
         }
-        let mut working: VecDeque<ObjectRef> = std::iter::from_fn(|| state.take(now, |_| false).ok()).take(workers).collect();
+        let mut working: VecDeque<ObjectRef> = std::iter::from_fn(|| state.take()).take(workers).collect();
         state.push(of("b", 0), false);
         let mut before = 0;
         loop {
@@ -254,7 +280,7 @@ proptest! {
                 let Some(done) = working.pop_front() else { break };
                 state.done(&done, Requeue::AwaitChange, now);
             }
-            let Ok(key) = state.take(now, |_| false) else { continue };
+            let Some(key) = state.take() else { continue };
             if *key.namespace == *"b" {
                 break;
             }
