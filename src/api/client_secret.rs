@@ -47,7 +47,7 @@ pub use usages::Usage;
     selectable = ".spec.applicationRef.name",
     printcolumn(name = "Application", type_ = "string", json_path = ".spec.applicationRef.name"),
     printcolumn(name = "Hint", type_ = "string", json_path = ".status.hint"),
-    printcolumn(name = "Uses", type_ = "string", json_path = ".status.uses", priority = "1"),
+    printcolumn(name = "Usages", type_ = "string", json_path = ".status.usages", priority = "1"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
     printcolumn(name = "Last Used", type_ = "date", json_path = ".status.lastUsedAt"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),

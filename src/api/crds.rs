@@ -110,6 +110,33 @@ mod tests {
         }
     }
 
+    /// A column with a wrong path is empty, and nothing reports that.
+    #[test]
+    fn every_column_and_every_selectable_field_is_in_the_schema() {
+        for crd in all() {
+            let version = &crd.spec.versions[0];
+            let root = version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+            let columns = version.additional_printer_columns.iter().flatten().map(|column| &column.json_path);
+            let fields = version.selectable_fields.iter().flatten().map(|field| &field.json_path);
+            for path in columns.chain(fields).filter(|path| !path.starts_with(".metadata.")) {
+                let is_there = path[1..].split('.').try_fold(root, |schema, step| property(schema, step)).is_some();
+                assert!(is_there, "{}: {path}", crd.spec.names.kind);
+            }
+        }
+    }
+
+    /// The schema of one step of a JSON path: a property, or the items of a list that a filter selects. Dots of the
+    /// filter have been split too.
+    fn property<'s>(schema: &'s JSONSchemaProps, step: &str) -> Option<&'s JSONSchemaProps> {
+        let Some(name) = step.strip_suffix("[?(@") else {
+            return if step.starts_with("type==") { Some(schema) } else { schema.properties.as_ref()?.get(step) };
+        };
+        match schema.properties.as_ref()?.get(name)?.items.as_ref()? {
+            JSONSchemaPropsOrArray::Schema(items) => Some(items),
+            JSONSchemaPropsOrArray::Schemas(_) => None,
+        }
+    }
+
     /// `kubectl get` of a category fails as a whole for a user who may not list one of its kinds, and Kubernetes'
     /// `edit` and `view` roles grant permissions in namespaces only.
     #[test]

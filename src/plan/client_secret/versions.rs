@@ -86,7 +86,7 @@ impl Observed<'_> {
             since: self.staged().map_or_else(|| whole_second(self.now), |staged| staged.since),
             cause,
             delivered_at: None,
-            waits_for: format!("The new value to be in Secret {name}."),
+            waits_for: format!("the new value to be in Secret {name}."),
             requested: None,
         }
     }
