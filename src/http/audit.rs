@@ -15,7 +15,8 @@ use crate::oauth::forward_auth::AccessError;
 use crate::oauth::introspection::Inactive;
 use crate::oauth::revocation::Revocation;
 use crate::oauth::token::AuditRecord;
-use crate::telemetry::metrics::{AuthOutcome, Outcome, TokenMetrics};
+use crate::telemetry::metrics::TokenMetrics;
+use crate::telemetry::request_metrics::Outcome;
 
 /// Writes the lines. A granted request always has a line.
 pub(crate) struct Audit {
@@ -172,7 +173,7 @@ impl Audit {
         tracing::info!(
             target: "postern::audit",
             request_id = id.as_str(),
-            outcome = AuthOutcome::Allowed.as_str(),
+            outcome = Outcome::Allowed.as_str(),
             client_id = fields.client_id.as_deref(),
             secret = fields.secret.as_deref(),
             secret_version = facts.version_id.as_deref(),
@@ -184,7 +185,7 @@ impl Audit {
         );
     }
 
-    pub(crate) fn denied(&self, id: &RequestId, facts: &AuditRecord, outcome: AuthOutcome, error: &AccessError) {
+    pub(crate) fn denied(&self, id: &RequestId, facts: &AuditRecord, outcome: Outcome, error: &AccessError) {
         if !self.limit.allows(facts.source) {
             return;
         }

@@ -19,7 +19,7 @@ use crate::oauth::error::Unavailable;
 use crate::oauth::form::Form;
 use crate::oauth::forward_auth::{Access, AccessError, Malformed, Requirement};
 use crate::oauth::token::AuditRecord;
-use crate::telemetry::metrics::AuthOutcome;
+use crate::telemetry::request_metrics::{Outcome, Route};
 
 /// For proxies that send a request to a dedicated URL (nginx, Traefik): the query contains the requirement.
 pub(crate) async fn auth<C: ClientStore, K: Clock>(
@@ -64,13 +64,13 @@ async fn decide<C: ClientStore, K: Clock>(
     let (id, facts) = pending.decided();
     match result {
         Ok(access) => {
-            endpoint.metrics.count_auth(AuthOutcome::Allowed);
+            endpoint.metrics.count(Route::ForwardAuth, Outcome::Allowed);
             endpoint.audit.allowed(&id, &facts);
             response::allowed(&id, &access)
         }
         Err(error) => {
             let outcome = outcome(&error);
-            endpoint.metrics.count_auth(outcome);
+            endpoint.metrics.count(Route::ForwardAuth, outcome);
             endpoint.audit.denied(&id, &facts, outcome, &error);
             response::denied(&id, &error.to_response())
         }
@@ -89,15 +89,15 @@ async fn ask<C: ClientStore, K: Clock>(
     endpoint.service.access(arrival, authorization, requirement, facts).await
 }
 
-pub(crate) fn outcome(error: &AccessError) -> AuthOutcome {
+pub(crate) fn outcome(error: &AccessError) -> Outcome {
     match error {
-        AccessError::NoCredentials => AuthOutcome::NoCredentials,
-        AccessError::Malformed(_) => AuthOutcome::InvalidRequest,
-        AccessError::Client(error) if error.is_disclosed() => AuthOutcome::UnauthorizedClient,
-        AccessError::Client(_) => AuthOutcome::InvalidClient,
-        AccessError::Token(_) => AuthOutcome::InvalidToken,
-        AccessError::Insufficient { .. } => AuthOutcome::InsufficientScope,
-        AccessError::Unavailable(Unavailable::RateLimited | Unavailable::TooOften(_)) => AuthOutcome::RateLimited,
-        AccessError::Unavailable(_) => AuthOutcome::Unavailable,
+        AccessError::NoCredentials => Outcome::NoCredentials,
+        AccessError::Malformed(_) => Outcome::InvalidRequest,
+        AccessError::Client(error) if error.is_disclosed() => Outcome::UnauthorizedClient,
+        AccessError::Client(_) => Outcome::InvalidClient,
+        AccessError::Token(_) => Outcome::InvalidToken,
+        AccessError::Insufficient { .. } => Outcome::InsufficientScope,
+        AccessError::Unavailable(Unavailable::RateLimited | Unavailable::TooOften(_)) => Outcome::RateLimited,
+        AccessError::Unavailable(_) => Outcome::Unavailable,
     }
 }

@@ -15,6 +15,7 @@ use crate::http::token::outcome;
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::introspection::{Introspection, ResponseFormat};
 use crate::oauth::token::AuditRecord;
+use crate::telemetry::request_metrics::{Outcome, Route};
 
 /// RFC 9701 §5.
 const SIGNED: &str = "application/token-introspection+jwt";
@@ -35,7 +36,8 @@ pub(crate) async fn introspect<C: ClientStore, K: Clock>(
     let (id, caller) = pending.decided();
     match answer {
         Ok(Introspection { body, inactive }) => {
-            endpoint.metrics.introspections.count(usize::from(inactive.is_some()));
+            let outcome = if inactive.is_some() { Outcome::Inactive } else { Outcome::Active };
+            endpoint.metrics.count(Route::Introspection, outcome);
             endpoint.audit.introspected(&id, &caller, &token, inactive.as_ref());
             match form {
                 ResponseFormat::Json => response::no_store_json(&id, StatusCode::OK, body),
@@ -45,7 +47,7 @@ pub(crate) async fn introspect<C: ClientStore, K: Clock>(
         Err(error) => {
             let wire = error.to_response();
             let outcome = outcome(&wire);
-            endpoint.metrics.introspections.count_failed(outcome);
+            endpoint.metrics.count(Route::Introspection, outcome);
             endpoint.audit.refused(&id, &caller, outcome, &error, "introspection refused");
             response::error(&id, &wire)
         }

@@ -13,6 +13,7 @@ use crate::http::token::outcome;
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::revocation::Revocation;
 use crate::oauth::token::AuditRecord;
+use crate::telemetry::request_metrics::{Outcome, Route};
 
 pub(crate) async fn revoke<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
@@ -30,7 +31,8 @@ async fn decide<C: ClientStore, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request
     };
     match answer.await {
         Ok(revocation) => {
-            endpoint.metrics.revocations.count(usize::from(revocation != Revocation::Ended));
+            let outcome = if revocation == Revocation::Ended { Outcome::Revoked } else { Outcome::Ignored };
+            endpoint.metrics.count(Route::Revocation, outcome);
             endpoint.audit.revoked(&id, &facts, &revocation);
             // RFC 7009 §2.2: the status is sufficient.
             response::empty(&id)
@@ -38,7 +40,7 @@ async fn decide<C: ClientStore, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request
         Err(error) => {
             let wire = error.to_response();
             let outcome = outcome(&wire);
-            endpoint.metrics.revocations.count_failed(outcome);
+            endpoint.metrics.count(Route::Revocation, outcome);
             endpoint.audit.refused(&id, &facts, outcome, &error, "revocation refused");
             response::error(&id, &wire)
         }

@@ -20,7 +20,7 @@ use crate::oauth::client_store::ClientStore;
 use crate::oauth::forward_auth::{AccessError, Malformed};
 use crate::oauth::self_service;
 use crate::oauth::token::AuditRecord;
-use crate::telemetry::metrics::AuthOutcome;
+use crate::telemetry::request_metrics::{Outcome, Route};
 
 pub(crate) async fn application<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
@@ -77,13 +77,13 @@ fn answer<C: ClientStore, K: Clock>(
 ) -> Response {
     match result {
         Ok(json) => {
-            endpoint.metrics.count_manage(AuthOutcome::Allowed);
+            endpoint.metrics.count(Route::Management, Outcome::Allowed);
             endpoint.audit.allowed(id, facts);
             response::no_store_json(id, status, json)
         }
         Err(error) => {
             let outcome = forward_auth::outcome(&error);
-            endpoint.metrics.count_manage(outcome);
+            endpoint.metrics.count(Route::Management, outcome);
             endpoint.audit.denied(id, facts, outcome, &error);
             let mut denial = error.to_response();
             // Tokens are not accepted here.

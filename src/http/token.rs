@@ -13,7 +13,7 @@ use crate::http::response;
 use crate::http::state::Endpoint;
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{ErrorCode, TokenError, WireError};
-use crate::telemetry::metrics::Outcome;
+use crate::telemetry::request_metrics::{Outcome, Route};
 
 pub(crate) async fn token<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
@@ -28,7 +28,7 @@ pub(crate) async fn token<C: ClientStore, K: Clock>(
     let (id, facts) = pending.decided();
     match answer {
         Ok(token) => {
-            endpoint.metrics.count(Outcome::Issued);
+            endpoint.metrics.count(Route::Token, Outcome::Issued);
             Audit::issued(&id, &facts);
             match token.body() {
                 Ok(json) => response::no_store_json(&id, StatusCode::OK, json),
@@ -38,7 +38,7 @@ pub(crate) async fn token<C: ClientStore, K: Clock>(
         Err(error) => {
             let wire = error.to_response();
             let outcome = outcome(&wire);
-            endpoint.metrics.count(outcome);
+            endpoint.metrics.count(Route::Token, outcome);
             endpoint.audit.refused(&id, &facts, outcome, &error, "token refused");
             response::error(&id, &wire)
         }

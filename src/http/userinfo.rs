@@ -15,7 +15,7 @@ use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::forward_auth::{AccessError, Malformed};
 use crate::oauth::token::AuditRecord;
-use crate::telemetry::metrics::AuthOutcome;
+use crate::telemetry::request_metrics::{Outcome, Route};
 
 pub(crate) async fn userinfo<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
@@ -26,13 +26,13 @@ pub(crate) async fn userinfo<C: ClientStore, K: Clock>(
     let (id, facts) = pending.decided();
     match found {
         Ok(json) => {
-            endpoint.metrics.count_userinfo(AuthOutcome::Allowed);
+            endpoint.metrics.count(Route::Userinfo, Outcome::Allowed);
             endpoint.audit.allowed(&id, &facts);
             response::no_store_json(&id, StatusCode::OK, json)
         }
         Err(error) => {
             let outcome = forward_auth::outcome(&error);
-            endpoint.metrics.count_userinfo(outcome);
+            endpoint.metrics.count(Route::Userinfo, outcome);
             endpoint.audit.denied(&id, &facts, outcome, &error);
             let mut denial = error.to_response();
             // Id and secret are not accepted here.

@@ -165,7 +165,7 @@ async fn q4_refused_requests_have_a_bounded_number_of_lines_and_granted_ones_hav
     }
     assert_eq!(lines("\"token refused\"") as u64 + suppressed(&world), sent, "each has a line or is counted");
     assert_eq!(lines("\"token issued\"") as u64, sent / 10, "and none that was granted is left out");
-    let counted = format!("postern_token_requests_total{{outcome=\"invalid_client\"}} {sent}\n");
+    let counted = format!("postern_http_requests_total{{endpoint=\"token\",outcome=\"invalid_client\"}} {sent}\n");
     assert!(world.metrics_text().contains(&counted));
 }
 

@@ -345,7 +345,7 @@ async fn q4_q5_each_decision_is_one_line_and_is_counted() {
         ("unavailable", 0),
         ("rate_limited", 0),
     ] {
-        let line = format!("postern_auth_requests_total{{outcome=\"{outcome}\"}} {times}");
+        let line = format!("postern_http_requests_total{{endpoint=\"forward_auth\",outcome=\"{outcome}\"}} {times}");
         assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
     }
     let text = captured_logs::text();

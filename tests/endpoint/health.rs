@@ -39,13 +39,13 @@ async fn without_an_authorizer_whoever_reaches_metrics_reads_them_in_either_form
     let world = TestServer::start().await;
     let small = Small::start(metrics::router(Arc::clone(&world.registry), None)).await;
     let reply = small.get("/metrics", &[]).await;
-    assert!(reply.text().contains("postern_token_requests_total{outcome=\"issued\"} 0"));
+    assert!(reply.text().contains("postern_http_requests_total{endpoint=\"token\",outcome=\"issued\"} 0"));
     assert!(reply.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     assert!(reply.text().ends_with("# EOF\n"));
     let text = small.get("/metrics", &[("accept", "text/plain")]).await;
     assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    assert!(text.text().contains("# TYPE postern_token_requests_total counter\n"));
-    assert!(text.text().contains("postern_token_requests_total{outcome=\"issued\"} 0"));
+    assert!(text.text().contains("# TYPE postern_http_requests_total counter\n"));
+    assert!(text.text().contains("postern_http_requests_total{endpoint=\"token\",outcome=\"issued\"} 0"));
     assert!(!text.text().contains("# EOF") && !text.text().contains("# UNIT"), "{}", text.text());
     assert_eq!(small.get("/livez", &[]).await.status, 404);
 }
@@ -69,7 +69,7 @@ async fn metrics_with_an_authorizer_are_for_those_whom_it_admits() {
         assert_eq!(reply.header("www-authenticate"), (status == 401).then_some("Bearer"));
     }
     let reply = small.get("/metrics", &[("authorization", "bearer granted")]).await;
-    assert!(reply.status == 200 && reply.text().contains("postern_token_requests_total"));
+    assert!(reply.status == 200 && reply.text().contains("postern_http_requests_total"));
 }
 
 /// More connections than slots; the next request is answered.

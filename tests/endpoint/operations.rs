@@ -115,13 +115,13 @@ async fn q5_requests_are_counted_by_outcome_and_work_is_timed() {
     world.metrics.set_read_model_age(Duration::from_secs(3));
     let text = world.metrics_text();
     for line in [
-        r#"postern_token_requests_total{outcome="issued"} 2"#,
-        r#"postern_token_requests_total{outcome="invalid_client"} 1"#,
-        r#"postern_token_requests_total{outcome="invalid_scope"} 1"#,
-        r#"postern_token_requests_total{outcome="invalid_target"} 1"#,
-        r#"postern_token_requests_total{outcome="unsupported_grant_type"} 1"#,
-        r#"postern_token_requests_total{outcome="invalid_request"} 1"#,
-        r#"postern_token_requests_total{outcome="unavailable"} 0"#,
+        r#"postern_http_requests_total{endpoint="token",outcome="issued"} 2"#,
+        r#"postern_http_requests_total{endpoint="token",outcome="invalid_client"} 1"#,
+        r#"postern_http_requests_total{endpoint="token",outcome="invalid_scope"} 1"#,
+        r#"postern_http_requests_total{endpoint="token",outcome="invalid_target"} 1"#,
+        r#"postern_http_requests_total{endpoint="token",outcome="unsupported_grant_type"} 1"#,
+        r#"postern_http_requests_total{endpoint="token",outcome="invalid_request"} 1"#,
+        r#"postern_http_requests_total{endpoint="token",outcome="unavailable"} 0"#,
         "postern_secret_hash_duration_seconds_count 1",
         "postern_token_sign_duration_seconds_count 2",
         "postern_secret_hashes_in_flight 0",

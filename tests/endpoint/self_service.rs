@@ -116,7 +116,10 @@ async fn nobody_else_reads_it() {
     }
     assert!(captured_logs::text().contains(r#""rule":"UseNotAllowed""#));
     let text = world.metrics_text();
-    assert!(text.contains(r#"postern_manage_requests_total{outcome="unauthorized_client"} 2"#), "{text}");
+    assert!(
+        text.contains(r#"postern_http_requests_total{endpoint="management",outcome="unauthorized_client"} 2"#),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -166,7 +166,9 @@ async fn v1_unknown_tokens_and_those_of_another_client_are_answered_alike_and_no
         answers.push((reply.status, reply.headers, reply.body));
     }
     assert!(answers[0].0 == 200 && answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    assert!(world.metrics_text().contains("postern_revocation_requests_total{outcome=\"ignored\"} 5\n"));
+    assert!(
+        world.metrics_text().contains("postern_http_requests_total{endpoint=\"revocation\",outcome=\"ignored\"} 5\n")
+    );
     assert_eq!(active(&world, &format!("token={token}")).await["active"], true);
     let wrong = basic(&format!("{API}:{}", world.credential().value));
     assert_eq!(revoke(&world, &wrong, "token=x").await.error(), (401, "invalid_client".to_owned()));
