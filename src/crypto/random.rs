@@ -1,5 +1,10 @@
 //! The only source of randomness.
 
+use std::convert::Infallible;
+
+use rand::distr::{Alphanumeric, SampleString};
+use rand::{TryCryptoRng, TryRng};
+
 /// `N` random bytes from the process's cryptographic generator.
 ///
 /// A process without randomness must not issue anything. So a failure ends the process. AWS-LC fails only if the
@@ -7,11 +12,15 @@
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut out = [0_u8; N];
+    fill(&mut out);
+    out
+}
+
+fn fill(out: &mut [u8]) {
     #[expect(clippy::disallowed_methods, reason = "this is the place meant for it")]
-    if aws_lc_rs::rand::fill(&mut out).is_err() {
+    if aws_lc_rs::rand::fill(out).is_err() {
         std::process::abort();
     }
-    out
 }
 
 /// The same generator, for interfaces of aws-lc-rs that require one as an argument.
@@ -27,19 +36,30 @@ pub fn warm_up() {
 
 /// `N` random characters of `A-Z a-z 0-9`, each equally likely.
 pub(crate) fn alphanumeric<const N: usize>() -> String {
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut out = String::with_capacity(N);
-    while out.len() < N {
-        // Bytes from 248 on are drawn again: 248 is the largest multiple of 62 that fits, so all characters are
-        // equally likely.
-        for byte in bytes::<16>().into_iter().filter(|byte| *byte < 248) {
-            if let Some(character) = ALPHABET.get(usize::from(byte % 62)).filter(|_| out.len() < N) {
-                out.push(char::from(*character));
-            }
-        }
-    }
-    out
+    Alphanumeric.sample_string(&mut Generator, N)
 }
+
+/// The generator of the process for the distributions of `rand`, so that there is no second generator.
+struct Generator;
+
+impl TryRng for Generator {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(u32::from_ne_bytes(bytes()))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(u64::from_ne_bytes(bytes()))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        fill(out);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Generator {}
 
 #[cfg(test)]
 mod tests {
