@@ -4,3 +4,4 @@
 mod batch_writer;
 pub mod logs;
 pub mod metrics;
+pub mod request_metrics;

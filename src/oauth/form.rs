@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode;
+
 use crate::oauth::error::RequestError;
 
 /// More parameters than any request needs; limits the search for repeated names.
@@ -76,28 +78,9 @@ pub(crate) fn decode(encoded: &[u8]) -> Option<Cow<'_, str>> {
     if memchr::memchr2(b'+', b'%', encoded).is_none() {
         return std::str::from_utf8(encoded).ok().map(Cow::Borrowed);
     }
-    let mut decoded = Vec::with_capacity(encoded.len());
-    let mut rest = encoded;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => match after.split_first_chunk::<2>().and_then(|(digits, after)| Some((hex(*digits)?, after))) {
-                Some((byte, after)) => {
-                    rest = after;
-                    byte
-                }
-                None => b'%',
-            },
-            _ => byte,
-        });
-    }
+    let spaced: Vec<u8> = encoded.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let decoded = percent_decode(&spaced).collect();
     String::from_utf8(decoded).ok().map(Cow::Owned)
-}
-
-fn hex([high, low]: [u8; 2]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    Some(digit(high)? * 16 + digit(low)?)
 }
 
 #[cfg(test)]
