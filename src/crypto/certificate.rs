@@ -30,19 +30,34 @@ enum SubjectAltName {
     Ip(IpAddr),
 }
 
-/// The bytes are not a certificate.
+/// A text contains no certificate, or one that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
-#[error("the text is not a certificate in PEM")]
-pub struct NotACertificate;
+pub enum NotACertificate {
+    /// The text has no block `CERTIFICATE`.
+    #[error("holds no certificate in PEM")]
+    Absent,
+    /// A block of the text is not PEM, or its bytes are not a certificate (RFC 5280).
+    #[error("certificate {position} cannot be decoded: {reason}")]
+    Malformed {
+        /// The position of the certificate in the text, from 1.
+        position: usize,
+        /// The first problem in it.
+        reason: String,
+    },
+}
 
 impl Certificate {
     /// Every certificate of a text in PEM; other blocks are ignored.
     ///
     /// # Errors
-    /// [`NotACertificate`] if one of them is malformed.
+    /// [`NotACertificate::Malformed`] for the first one that is malformed.
     pub fn all(pem: &str) -> Result<Vec<Self>, NotACertificate> {
-        let found = CertificateDer::pem_slice_iter(pem.as_bytes());
-        found.map(|der| Self::from_der(der.map_err(|_| NotACertificate)?)).collect()
+        let found = CertificateDer::pem_slice_iter(pem.as_bytes()).enumerate();
+        let read = found.map(|(number, der)| {
+            let read = der.map_err(|error| error.to_string()).and_then(Self::decode);
+            read.map_err(|reason| NotACertificate::Malformed { position: number + 1, reason })
+        });
+        read.collect()
     }
 
     /// The first certificate of a text in PEM.
@@ -50,23 +65,28 @@ impl Certificate {
     /// # Errors
     /// [`NotACertificate`] if there is none, or one of the text is malformed.
     pub fn first(pem: &str) -> Result<Self, NotACertificate> {
-        Self::all(pem)?.into_iter().next().ok_or(NotACertificate)
+        Self::all(pem)?.into_iter().next().ok_or(NotACertificate::Absent)
     }
 
     /// Reads the fields.
     ///
     /// # Errors
-    /// [`NotACertificate`]
+    /// [`NotACertificate::Malformed`]
     pub fn from_der(der: CertificateDer<'static>) -> Result<Self, NotACertificate> {
-        let (_, read) = X509Certificate::from_der(&der).map_err(|_| NotACertificate)?;
+        Self::decode(der).map_err(|reason| NotACertificate::Malformed { position: 1, reason })
+    }
+
+    /// `Err`: why the bytes are not a certificate.
+    fn decode(der: CertificateDer<'static>) -> Result<Self, String> {
+        let (_, read) = X509Certificate::from_der(&der).map_err(|error| error.to_string())?;
         let not_after = read.validity().not_after.timestamp();
-        let names = read.subject_alternative_name().map_err(|_| NotACertificate)?;
+        let names = read.subject_alternative_name().map_err(|error| error.to_string())?;
         let names = names.iter().flat_map(|names| &names.value.general_names);
         Ok(Self {
             subject: read.subject().as_raw().to_vec(),
             issuer: read.issuer().as_raw().to_vec(),
             names: names.filter_map(SubjectAltName::read).collect(),
-            not_after: Timestamp::from_second(not_after).map_err(|_| NotACertificate)?,
+            not_after: Timestamp::from_second(not_after).map_err(|error| error.to_string())?,
             der,
         })
     }

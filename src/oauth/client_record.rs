@@ -68,7 +68,7 @@ pub struct ClientRecord {
     pub past: Tombstones,
     /// A change of authority has been numbered that this replica has not seen yet.
     pub is_stale: bool,
-    /// Its secrets, live or closed.
+    /// Its secrets, live or disabled.
     pub secrets: Vec<SecretRecord>,
 }
 

@@ -1,12 +1,13 @@
 //! The CA of a certificate that Postern is given, for the Secrets that it delivers (`--ca-file`).
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::crypto::certificate::Certificate;
+use crate::crypto::certificate::{Certificate, NotACertificate};
 use crate::util::watch_channel::send_if_new;
 
 type Ca = Option<Arc<str>>;
@@ -90,12 +91,13 @@ async fn read(file: &Path) -> Result<Ca, String> {
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let certificates = Certificate::all(&String::from_utf8_lossy(&text));
-    let pem: String = certificates.iter().flatten().map(Certificate::to_pem).collect();
+    let of_file = |problem: &dyn Display| format!("{}: {problem}", file.display());
+    let certificates = Certificate::all(&String::from_utf8_lossy(&text)).map_err(|problem| of_file(&problem))?;
+    let pem: String = certificates.iter().map(Certificate::to_pem).collect();
     match pem.len() {
-        0 => Err(format!("{} holds no certificate in PEM", file.display())),
+        0 => Err(of_file(&NotACertificate::Absent)),
         1..=LONGEST => Ok(Some(pem.into())),
-        _ => Err(format!("{} is longer than {LONGEST} bytes: keep only the CA of the endpoint in it", file.display())),
+        _ => Err(of_file(&format!("longer than {LONGEST} bytes; keep only the CA of the endpoint in it"))),
     }
 }
 
@@ -112,13 +114,15 @@ mod tests {
         write("\n");
         assert_eq!(read(&file).await, Ok(None));
         write("nonsense");
-        assert!(read(&file).await.unwrap_err().ends_with("ca.crt holds no certificate in PEM"));
+        assert!(read(&file).await.unwrap_err().ends_with("ca.crt: holds no certificate in PEM"));
         let made = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
         let (certificate, key) = (made.cert.pem().replace("\r\n", "\n"), made.signing_key.serialize_pem());
         write(&format!("# of the proxy\n{key}{certificate}{certificate}"));
         assert_eq!(read(&file).await, Ok(Some(format!("{certificate}{certificate}").into())));
         write(&key);
-        assert!(read(&file).await.unwrap_err().ends_with("ca.crt holds no certificate in PEM"));
+        assert!(read(&file).await.unwrap_err().ends_with("ca.crt: holds no certificate in PEM"));
+        write(&format!("{certificate}-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"));
+        assert!(read(&file).await.unwrap_err().contains("ca.crt: certificate 2 cannot be decoded: "));
         write(&certificate.repeat(200));
         assert!(read(&file).await.unwrap_err().contains("keep only the CA"));
     }
