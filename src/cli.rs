@@ -35,15 +35,14 @@ pub struct Cli {
 pub enum Command {
     /// Run the token endpoint and the controller in one process, for small installations.
     Run(Box<RunCommand>),
-    /// Run the token endpoint: faces the network, and writes only in the operator's own namespace.
+    /// Run the token endpoint. It serves clients, and writes only in the operator's own namespace.
     Serve(Box<ServeCommand>),
-    /// Run the controller: writes Secrets and status, and listens for nothing but health and metrics.
+    /// Run the controller. It writes Secrets and status, and serves only health and metrics.
     Control(Box<ControlCommand>),
-    /// Explain what a client or a token holds now, and where each permission comes from or why it is missing; of an API,
-    /// who can call it; and of a group, which verbs you need to create or add it.
+    /// Explain the effective permissions of a client or a token, who can call an API, or the verbs that a group requires.
     ///
-    /// Reads the objects of the API with your own rights (the kubeconfig, as kubectl does), and nothing else; changes
-    /// nothing. Exit codes: 0 explained; 1 not found, or a right is missing; 2 the command line has to be corrected.
+    /// The command reads objects with your own rights, from the kubeconfig that kubectl uses. It changes nothing. Exit
+    /// codes: 0 success; 1 not found, or a right is missing; 2 invalid arguments.
     Explain(Box<ExplainArgs>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,

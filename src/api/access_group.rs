@@ -43,6 +43,7 @@ pub const INTROSPECT: &str = "introspect";
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::describe_values)]
 pub struct AccessGroupSpec {
     /// Display name: one line of up to 128 characters. Can be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,15 +57,15 @@ pub struct AccessGroupSpec {
     /// the same role at different locations.
     #[schemars(schema_with = "schema::role")]
     pub role: String,
-    /// Operational (default), or Admin for roles that change the configuration of a system.
+    /// Whether the role uses a system or changes its configuration. Tokens list the planes of the client's roles in the
+    /// claim `planes`. Default: Operational.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plane: Option<Plane>,
     /// Where the role applies. / is the root. At most 16 segments of 1 to 63 characters a-z, 0-9 and -; no trailing
     /// slash.
     #[schemars(schema_with = "schema::location")]
     pub location: Location,
-    /// Which service users may be members. Location (default): those at exactly this location. Subtree: those at or
-    /// below this location.
+    /// Which service users may be members, by their location. Default: Location.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<Reach>,
     /// Permissions of the role: 1 to 64 pairs of audience and scopes.
@@ -79,10 +80,10 @@ pub struct AccessGroupSpec {
 /// Whether a role uses a system or changes its configuration.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Plane {
-    /// Uses the system.
+    /// The role uses the system.
     #[default]
     Operational,
-    /// Changes the system's configuration.
+    /// The role changes the configuration of the system.
     Admin,
 }
 
@@ -100,10 +101,10 @@ impl Plane {
 /// Which locations relative to its own a group admits.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Reach {
-    /// Exactly the group's location.
+    /// Service users at exactly the location of the group.
     #[default]
     Location,
-    /// The group's location and everything below it.
+    /// Service users at the location of the group or below it.
     Subtree,
 }
 
@@ -135,6 +136,7 @@ pub struct Namespaces {
 /// Observed state of an AccessGroup.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::describe_values)]
 pub struct AccessGroupStatus {
     /// `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

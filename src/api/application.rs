@@ -51,6 +51,7 @@ pub const TOKEN_LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_mins(15)
     .message("clientId is immutable: others trust it; create another Application to get another one")
     .field_path(".clientId"))]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::describe_values)]
 pub struct ApplicationSpec {
     /// Display name: one line of up to 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,9 +141,9 @@ pub struct Auth {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
-    /// HTTP Basic (RFC 6749 §2.3.1).
+    /// The client sends id and secret in the Authorization header, scheme Basic (RFC 6749 §2.3.1).
     ClientSecretBasic,
-    /// Id and secret as form parameters (RFC 6749 §2.3.1).
+    /// The client sends id and secret as form parameters (RFC 6749 §2.3.1).
     ClientSecretPost,
 }
 
@@ -153,12 +154,10 @@ pub enum AuthMethod {
     .field_path(".idleTimeout"))]
 #[serde(rename_all = "camelCase")]
 pub struct Token {
-    /// JWT (default): RFC 9068, verified by the API. Opaque: has no readable content; APIs call the introspection
-    /// endpoint.
+    /// Format of access tokens. Default: JWT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<TokenFormat>,
-    /// Header `typ` of a JWT: at+jwt (default, RFC 9068), or JWT for verifiers that reject at+jwt and cannot be
-    /// changed.
+    /// Header `typ` of a JWT access token. Default: at+jwt.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<TokenType>,
     /// Idle timeout, only for Opaque tokens: a token that is not used for this long becomes inactive. Minimum: 1m. Each
@@ -170,11 +169,10 @@ pub struct Token {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_of_a_minute")]
     pub lifetime: Option<ConfigDuration>,
-    /// Signature algorithm: ES256 (default), or RS256 for verifiers without support for ES256.
+    /// Signature algorithm of JWT access tokens (RFC 7518 §3.1). Default: ES256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_algorithm: Option<SigningAlgorithm>,
-    /// Handling of a requested scope that is not granted. Reject (default): the error `invalid_scope`. Narrow: the
-    /// scope is omitted, and `scope` in the response lists the issued scopes.
+    /// Handling of a requested scope that is not granted (RFC 6749 §3.3). Default: Reject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope_policy: Option<ScopePolicy>,
     /// Scopes of a token if the request names none: 1 to 64. Absent: all scopes granted at the chosen audience.
@@ -194,23 +192,22 @@ pub struct Token {
 /// Format of an access token.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum TokenFormat {
-    /// RFC 9068.
+    /// A JSON Web Token in the profile of RFC 9068. APIs verify it offline.
     #[default]
     #[serde(rename = "JWT")]
     Jwt,
-    /// `pat_…`, for introspection.
+    /// A token without readable content that begins with pat_. APIs call the introspection endpoint.
     Opaque,
 }
 
-/// Header `typ` of a JWT access token: at+jwt (default, RFC 9068), or JWT for verifiers that reject at+jwt and cannot
-/// be changed.
+/// Header `typ` of a JWT access token.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum TokenType {
-    /// RFC 9068 §2.1: no other JWT is accepted as an access token.
+    /// The type of RFC 9068 §2.1. An API that requires it accepts no other JWT as an access token.
     #[default]
     #[serde(rename = "at+jwt")]
     AccessToken,
-    /// For verifiers older than RFC 9068.
+    /// For verifiers that are older than RFC 9068, reject at+jwt and cannot be changed.
     #[serde(rename = "JWT")]
     Jwt,
 }
@@ -222,23 +219,24 @@ pub enum SigningAlgorithm {
     /// ECDSA on P-256 with SHA-256.
     #[default]
     Es256,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    /// RSASSA-PKCS1-v1_5 with SHA-256, for verifiers without support for ES256.
     Rs256,
 }
 
 /// Handling of a requested scope that is not granted (RFC 6749 §3.3).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ScopePolicy {
-    /// The error `invalid_scope`.
+    /// The request fails with the error `invalid_scope`.
     #[default]
     Reject,
-    /// The scope is omitted.
+    /// The scope is omitted, and `scope` in the response lists the issued scopes.
     Narrow,
 }
 
 /// Observed state of an Application.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::describe_values)]
 pub struct ApplicationStatus {
     /// `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

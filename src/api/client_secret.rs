@@ -82,6 +82,7 @@ pub use usages::Usage;
     .field_path(".rotation.every"))]
 // One for each credential is in memory: fields that are usually absent are boxed.
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::describe_values)]
 pub struct ClientSecretSpec {
     /// The Application, in the same namespace, that this secret belongs to. Immutable.
     #[x_kube(validation = Rule::new("self == oldSelf").message("applicationRef is immutable: create another ClientSecret for another Application"))]
@@ -94,9 +95,7 @@ pub struct ClientSecretSpec {
     /// permissions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restrict_to: Option<Box<Restriction>>,
-    /// What the secret may be used for. Token: authenticates at the token endpoint. Direct: authenticates at an API
-    /// directly with id and secret; the API calls the forward-auth endpoint. Manage: reads the state of its Application
-    /// at the management endpoint. Absent: all three.
+    /// What the secret may be used for: 1 to 3 values. Absent: all three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -75,6 +75,9 @@ fn tidy(schema: &mut JSONSchemaProps) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::access_group::{Plane, Reach};
+    use crate::api::application::{ScopePolicy, SigningAlgorithm, TokenFormat, TokenType};
+    use crate::api::client_secret::{DeliveryMode, KeyNaming};
 
     /// Every schema of the CRDs, with its path.
     fn each(path: &str, schema: &JSONSchemaProps, look: &mut impl FnMut(&str, &JSONSchemaProps)) {
@@ -135,6 +138,51 @@ mod tests {
             JSONSchemaPropsOrArray::Schema(items) => Some(items),
             JSONSchemaPropsOrArray::Schemas(_) => None,
         }
+    }
+
+    /// `kubectl explain` shows the description of a list, and not that of its items.
+    #[test]
+    fn every_value_of_an_enumeration_has_a_meaning_in_the_description() {
+        let values = |schema: &JSONSchemaProps| schema.enum_.iter().flatten().map(|value| value.0.clone()).collect();
+        for (kind, root) in roots() {
+            each(&kind, &root, &mut |path, schema| {
+                let items = match &schema.items {
+                    Some(JSONSchemaPropsOrArray::Schema(items)) => values(items),
+                    _ => Vec::new(),
+                };
+                let own = if path.ends_with("[]") { Vec::new() } else { values(schema) };
+                let description = schema.description.as_deref().unwrap_or_default();
+                for value in own.iter().chain(&items).filter_map(|value| value.as_str()) {
+                    let start = format!("{value}: ");
+                    assert!(description.split("\n\n").any(|text| text.starts_with(&start)), "{path}: {value}");
+                }
+            });
+        }
+    }
+
+    /// The description of a field names the default; the decoder takes that of the Rust type.
+    #[test]
+    fn the_described_default_of_an_enumeration_is_the_one_of_its_type() {
+        let defaults = [
+            ("AccessGroup.spec.plane", json!(Plane::default())),
+            ("AccessGroup.spec.reach", json!(Reach::default())),
+            ("Application.spec.token.format", json!(TokenFormat::default())),
+            ("Application.spec.token.type", json!(TokenType::default())),
+            ("Application.spec.token.signingAlgorithm", json!(SigningAlgorithm::default())),
+            ("Application.spec.token.scopePolicy", json!(ScopePolicy::default())),
+            ("ClientSecret.spec.delivery.mode", json!(DeliveryMode::default())),
+            ("ClientSecret.spec.delivery.keys", json!(KeyNaming::default())),
+        ];
+        let mut seen = 0;
+        for (kind, root) in roots() {
+            each(&kind, &root, &mut |path, schema| {
+                let Some((_, default)) = defaults.iter().find(|(described, _)| *described == path) else { return };
+                let expected = format!("Default: {}.", default.as_str().unwrap());
+                assert!(schema.description.as_deref().is_some_and(|text| text.contains(&expected)), "{path}");
+                seen += 1;
+            });
+        }
+        assert_eq!(seen, defaults.len());
     }
 
     /// `kubectl get` of a category fails as a whole for a user who may not list one of its kinds, and Kubernetes'

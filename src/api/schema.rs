@@ -13,9 +13,11 @@ use super::{client_id, duration, location};
 
 mod label;
 mod secret;
+mod values;
 
 pub(super) use label::label_selector;
 pub(super) use secret::{added_annotations, added_labels, renamed_keys, secret_key};
+pub(super) use values::describe_values;
 
 /// Characters of an RFC 6749 §3.3 scope-token; also allowed in an audience and a role.
 const VISIBLE_ASCII: &str = r"^[\x21-\x7E]+$";

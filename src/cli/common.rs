@@ -16,11 +16,11 @@ pub struct CommonArgs {
     #[arg(long, env = "POSTERN_ISSUER", hide_env_values = true, value_name = "URL")]
     pub issuer: String,
 
-    /// Serve plain HTTP: only where TLS is terminated in front of Postern.
+    /// Serve plain HTTP. Set it only if a proxy in front of Postern terminates TLS.
     #[arg(long, env = "POSTERN_INSECURE_HTTP", hide_env_values = true, help_heading = "TLS")]
     pub insecure_http: bool,
 
-    /// Namespace of the operator: its keys, its certificate and its lease live there.
+    /// Namespace of the operator. It contains the keys, the certificate and the leases.
     #[arg(
         long,
         env = "POSTERN_NAMESPACE",
@@ -30,7 +30,8 @@ pub struct CommonArgs {
     )]
     pub namespace: String,
 
-    /// Name of this process, for the lease and events; different for each. Default: host name and process id.
+    /// Name of this process in leases and events. Each process needs a different name. Default: host name and process
+    /// id.
     #[arg(
         long,
         env = "POSTERN_REPLICA_NAME", hide_env_values = true,
@@ -40,7 +41,7 @@ pub struct CommonArgs {
     )]
     pub replica_name: String,
 
-    /// Address of /livez and /readyz (plain HTTP); [::] as for the token endpoint.
+    /// Address of /livez and /readyz (plain HTTP). [::] means every IPv6 and IPv4 address.
     #[arg(
         long,
         env = "POSTERN_HEALTH_LISTEN",
@@ -50,7 +51,7 @@ pub struct CommonArgs {
     )]
     pub health_listen: SocketAddr,
 
-    /// Address of /metrics (plain HTTP); [::] as for the token endpoint.
+    /// Address of /metrics (plain HTTP). [::] means every IPv6 and IPv4 address.
     #[arg(
         long,
         env = "POSTERN_METRICS_LISTEN",
@@ -60,8 +61,8 @@ pub struct CommonArgs {
     )]
     pub metrics_listen: SocketAddr,
 
-    /// Give metrics only for a bearer token whose owner may `get` the URL /metrics, as RBAC of the cluster says
-    /// (TokenReview and SubjectAccessReview).
+    /// Require a bearer token at /metrics. The API server must authenticate the token (TokenReview), and its user must
+    /// have the right to `get` the URL /metrics (SubjectAccessReview).
     #[arg(long, env = "POSTERN_METRICS_AUTH", hide_env_values = true)]
     pub metrics_auth: bool,
 
@@ -69,7 +70,8 @@ pub struct CommonArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
 
-    /// How long before a ClientSecret expires a warning is reported: a condition, an event and a metric, once for each.
+    /// Times before the expiry of a ClientSecret at which Postern reports a warning, as a condition, an event and a
+    /// metric. Each warning is reported once.
     #[arg(
         long,
         env = "POSTERN_EXPIRY_WARNINGS", hide_env_values = true,
@@ -80,7 +82,7 @@ pub struct CommonArgs {
     )]
     pub expiry_warnings: Vec<ConfigDuration>,
 
-    /// How often a replica reports which secrets were used; `status.lastUsedAt` is at most half a minute behind that.
+    /// How often a replica reports which secrets were used. `status.lastUsedAt` follows at most half a minute later.
     #[arg(
         long,
         env = "POSTERN_LAST_USE_INTERVAL", hide_env_values = true,
@@ -91,7 +93,7 @@ pub struct CommonArgs {
     )]
     pub last_use_interval: ConfigDuration,
 
-    /// Which log lines: error, warn, info, debug, trace, or directives such as `postern=debug,kube=info`.
+    /// Minimum level of log lines (error, warn, info, debug or trace), or directives such as `postern=debug,kube=info`.
     #[arg(long, env = "POSTERN_LOG_LEVEL", hide_env_values = true, value_name = "FILTER", default_value = "info")]
     pub log_level: String,
 }

@@ -9,8 +9,8 @@ use super::subject_alt_name;
 /// How credentials are issued.
 #[derive(Args, Clone, Debug)]
 pub struct ControlArgs {
-    /// Further DNS name or IP address of the certificate that Postern makes; may be given several times, and not with a
-    /// certificate of your own. The issuer's host, localhost and 127.0.0.1 are always among them.
+    /// Additional DNS name or IP address of the certificate that Postern makes. The flag can be repeated. It cannot be
+    /// combined with your own certificate. The certificate always contains the issuer's host, localhost and 127.0.0.1.
     #[arg(
         long,
         env = "POSTERN_TLS_SAN",
@@ -23,23 +23,24 @@ pub struct ControlArgs {
     )]
     pub tls_san: Vec<String>,
 
-    /// Restart no workloads. A rotation that asks for it (`spec.rotation.rollout`) waits until a user has restarted them.
+    /// Do not restart workloads. A rotation with `spec.rotation.rollout` waits until a user has restarted the
+    /// workloads.
     #[arg(long, env = "POSTERN_NO_ROLLOUT", hide_env_values = true)]
     pub no_rollout: bool,
 
-    /// Make no certificate: the serving processes are given one (`--tls-cert-file`).
+    /// Do not make a certificate. The serving processes need one of yours (`--tls-cert-file`).
     #[arg(long, env = "POSTERN_NO_CERTIFICATE", hide_env_values = true, help_heading = "TLS")]
     pub no_certificate: bool,
 
-    /// File in PEM with the CA of the certificate that clients see, where Postern does not make it: of your certificate, or of
-    /// a proxy in front. Delivered Secrets have its certificates as ca.crt. It is read again when it changes; a file that does
-    /// not exist is no CA.
+    /// PEM file with the CA of the certificate that clients see, if Postern does not make that certificate: the CA of
+    /// your certificate, or of the certificate of a proxy in front. Delivered Secrets contain it as ca.crt. Postern
+    /// reads the file again when it changes. A file that does not exist means no CA.
     #[arg(long, env = "POSTERN_CA_FILE", hide_env_values = true, value_name = "FILE", help_heading = "TLS")]
     pub ca_file: Option<PathBuf>,
 
-    /// After the loss of the install key: adopt the values of delivered Secrets although nothing proves that Postern wrote
-    /// them. Each ClientSecret that is older than the new key and has no version is reconciled once; after that the flag
-    /// has no effect. Remove it after that start.
+    /// After the loss of the install key, adopt the values of delivered Secrets without a proof that Postern wrote
+    /// them. The flag applies once to each ClientSecret that is older than the new key and has no version. Remove the
+    /// flag after that start.
     #[arg(long, env = "POSTERN_ADOPT_UNVERIFIED_SECRETS", hide_env_values = true)]
     pub adopt_unverified_secrets: bool,
 }

@@ -16,7 +16,7 @@ pub struct ExplainArgs {
     #[command(subcommand)]
     pub what: What,
 
-    /// Text for people, or JSON.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: Output,
 
@@ -24,7 +24,7 @@ pub struct ExplainArgs {
     #[command(flatten)]
     pub access: AccessArgs,
 
-    /// Namespace of the operator, where revoked tokens are noted.
+    /// Namespace of the operator, which contains the list of revoked tokens.
     #[arg(
         long,
         env = "POSTERN_NAMESPACE",
@@ -34,7 +34,7 @@ pub struct ExplainArgs {
     )]
     pub operator_namespace: String,
 
-    /// Issuer identifier. Without it, the issuer of a token is not checked.
+    /// Issuer identifier. Absent: the issuer of a token is not checked.
     #[arg(long, env = "POSTERN_ISSUER", hide_env_values = true, value_name = "URL")]
     pub issuer: Option<String>,
 
@@ -54,8 +54,8 @@ pub struct AccessArgs {
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), help_heading = "Cluster")]
     pub context: Option<String>,
 
-    /// The namespace of an Application that is named without one; for `audience`, the only namespace to list. Default:
-    /// the namespace of the context; for `audience`, all namespaces.
+    /// The namespace of an Application that you name without a namespace. For `audience`, the only namespace to list.
+    /// Default: the namespace of the context, and for `audience` all namespaces.
     #[arg(
         short,
         long,
@@ -66,7 +66,7 @@ pub struct AccessArgs {
     )]
     pub namespace: Option<String>,
 
-    /// Ask as this user. You need the verb `impersonate` on it.
+    /// Impersonate this user. You need the verb `impersonate` on it.
     #[arg(
         long = "as",
         global = true,
@@ -76,7 +76,7 @@ pub struct AccessArgs {
     )]
     pub user: Option<String>,
 
-    /// Ask as a member of this group too; needs --as; may be given several times.
+    /// Impersonate a member of this group. It requires --as. The flag can be repeated.
     #[arg(
         long = "as-group",
         global = true,
@@ -90,27 +90,26 @@ pub struct AccessArgs {
 /// What to explain.
 #[derive(Clone, Debug, Subcommand)]
 pub enum What {
-    /// An API: which Applications can call it, by which ClientSecrets, and when each was last used.
+    /// Explain an API: the Applications that can call it, their ClientSecrets, and the last use of each.
     Audience {
         /// The audience, as AccessGroups have it in spec.permissions.
         audience: String,
     },
-    /// A client: its permissions and where each comes from, its groups, and its secrets.
+    /// Explain a client: its permissions with the origin of each, its groups, and its secrets.
     Client {
         /// The client id, or the Application as NAME or NAMESPACE/NAME.
         client: String,
     },
-    /// An AccessGroup: what it gives, to whom it is open, and which verbs you need to create it or to add it to a service
-    /// user, and have.
+    /// Explain an AccessGroup: its permissions, the namespaces that it admits, and the verbs that you have and need to
+    /// create it or to add it to a service user.
     Group {
-        /// Its name.
+        /// Name of the AccessGroup.
         group: String,
     },
-    /// An access token (JWT): whether something speaks against it now, and what is left of its scopes. Its signature is
-    /// not checked.
+    /// Explain an access token (JWT): the reasons to reject it, and its effective scopes. The signature is not checked.
     Token {
-        /// The token; - reads it from standard input, which keeps it out of the shell's history and of the list of
-        /// processes.
+        /// The token. - reads it from standard input, so that it does not appear in the shell history and the process
+        /// list.
         token: String,
     },
 }

@@ -14,7 +14,7 @@ use crate::api::permissions::NamespaceLocation;
 /// `postern explain` too.
 #[derive(Args, Clone, Debug)]
 pub struct PolicyArgs {
-    /// The most ClientSecrets of one Application that count; the oldest do.
+    /// Maximum number of active ClientSecrets of one Application. If there are more, the oldest are active.
     #[arg(
         long,
         env = "POSTERN_SECRETS_PER_APPLICATION", hide_env_values = true,
@@ -25,8 +25,8 @@ pub struct PolicyArgs {
     )]
     pub secrets_per_application: u16,
 
-    /// The most objects of each kind (ServiceUsers, Applications, ClientSecrets) in one namespace that are active; the oldest
-    /// are.
+    /// Maximum number of active objects of each kind (ServiceUsers, Applications, ClientSecrets) in one namespace. If
+    /// there are more, the oldest are active.
     #[arg(
         long,
         env = "POSTERN_OBJECTS_PER_NAMESPACE", hide_env_values = true,
@@ -37,7 +37,7 @@ pub struct PolicyArgs {
     )]
     pub objects_per_namespace: u32,
 
-    /// Longest life of a ClientSecret's version, whatever its spec asks for. Without it there is no limit.
+    /// Maximum lifetime of a version of a ClientSecret. It shortens a longer lifetime in the spec. Absent: no limit.
     #[arg(
         long,
         env = "POSTERN_SECRET_LIFETIME_MAX", hide_env_values = true,
@@ -47,16 +47,18 @@ pub struct PolicyArgs {
     )]
     pub secret_lifetime_max: Option<ConfigDuration>,
 
-    /// Give ClientSecrets with `expiresIn: Never` the default life of a year.
+    /// Treat `expiresIn: Never` of ClientSecrets as one year.
     #[arg(long, env = "POSTERN_FORBID_NEVER", hide_env_values = true, help_heading = "Limits")]
     pub forbid_never: bool,
 
-    /// In a namespace without the annotation `postern.dev/location`, give a service user a group only at exactly the
-    /// location of that group. Without this flag, the authors of service users choose the claim `location` there.
+    /// In a namespace without the annotation `postern.dev/location`, a service user has a group only at exactly the
+    /// location of the group. Without this flag, the authors of service users choose the claim `location` in such a
+    /// namespace.
     #[arg(long, env = "POSTERN_REQUIRE_NAMESPACE_LOCATION", hide_env_values = true, help_heading = "Limits")]
     pub require_namespace_location: bool,
 
-    /// Shortest time between two rotations of a ClientSecret by `rotation.every`. It replaces a shorter interval in the spec.
+    /// Minimum interval between two rotations of a ClientSecret by `rotation.every`. It replaces a shorter interval in
+    /// the spec.
     #[arg(
         long,
         env = "POSTERN_ROTATION_INTERVAL_MIN", hide_env_values = true,
@@ -67,7 +69,7 @@ pub struct PolicyArgs {
     )]
     pub rotation_interval_min: ConfigDuration,
 
-    /// Longest life of a token, whatever the Application asks for; at most 364d.
+    /// Maximum lifetime of a token. It shortens a longer lifetime in the Application. At most 364d.
     #[arg(
         long,
         env = "POSTERN_TOKEN_LIFETIME_MAX", hide_env_values = true,

@@ -13,7 +13,8 @@ use crate::oauth::scope::AudienceScope;
 /// How the token endpoint is served.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// Address of the token endpoint. [::] is every address, of IPv4 too; where IPv6 is off it means 0.0.0.0.
+    /// Address of the token endpoint. [::] means every IPv6 and IPv4 address. On a machine without IPv6 it means
+    /// 0.0.0.0.
     #[arg(
         long,
         env = "POSTERN_LISTEN",
@@ -23,8 +24,8 @@ pub struct ServeArgs {
     )]
     pub listen: SocketAddr,
 
-    /// Documentation for developers, as the metadata names it (RFC 8414, service_documentation): an https URL, or http with
-    /// --insecure-http.
+    /// URL of the documentation for developers, for `service_documentation` in the metadata (RFC 8414). It must be an
+    /// https URL, or http with --insecure-http.
     #[arg(long, env = "POSTERN_SERVICE_DOCUMENTATION", hide_env_values = true, value_name = "URL")]
     pub service_documentation: Option<String>,
 
@@ -52,13 +53,14 @@ pub struct ServeArgs {
     )]
     pub tls_key_file: Option<PathBuf>,
 
-    /// Network of proxies whose X-Forwarded-For is believed; may be given several times. Without one, the address of the
-    /// connection is the source, for `networks` of ClientSecrets and in audit lines.
+    /// Network of proxies whose header X-Forwarded-For is trusted. The flag can be repeated. The resulting source
+    /// address is compared with `networks` of ClientSecrets and appears in audit lines. Absent: the source is the
+    /// address of the connection.
     #[arg(long, env = "POSTERN_TRUSTED_PROXIES", hide_env_values = true, value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
 
-    /// A scope that names an audience, besides urn:postern:aud:{id}, with {id} in the place of the audience: for clients
-    /// that were written for another server.
+    /// Form of an additional scope that requests an audience, with {id} in place of the audience, for clients of
+    /// another server. The scope urn:postern:aud:{id} always works.
     #[arg(
         long,
         env = "POSTERN_AUDIENCE_SCOPE",
@@ -68,12 +70,12 @@ pub struct ServeArgs {
     )]
     pub audience_scope: AudienceScope,
 
-    /// Say in tokens and introspection who created the service user: the claim created_by. Every API that gets a token
-    /// learns that name. Audit lines have it in either case.
+    /// Add the claim created_by to tokens and introspection responses: the user who created the service user. Every API
+    /// that receives a token can read that name. Audit lines contain the name even without this flag.
     #[arg(long, env = "POSTERN_CREATED_BY_CLAIM", hide_env_values = true)]
     pub created_by_claim: bool,
 
-    /// With the API server out of reach, tokens are issued from the last synced state for this long.
+    /// How long tokens are issued from the last synced state while the API server cannot be reached.
     #[arg(
         long,
         env = "POSTERN_STALENESS_MAX", hide_env_values = true,
@@ -84,8 +86,8 @@ pub struct ServeArgs {
     )]
     pub staleness_max: ConfigDuration,
 
-    /// Memory that this process may use, such as 256Mi. The bounds of connections, requests and bodies are derived from it.
-    /// Default: the limit of the cgroup, or what the machine has.
+    /// Memory that this process may use, such as 256Mi. The limits of connections, requests and bodies follow from it.
+    /// Default: the limit of the cgroup, or the memory of the machine.
     #[arg(
         long,
         env = "POSTERN_MEMORY_LIMIT", hide_env_values = true,
@@ -95,7 +97,8 @@ pub struct ServeArgs {
     )]
     pub memory_limit: Option<u64>,
 
-    /// Connections to the token endpoint at the same time. Default: as many as the memory limit has room for, at most 4096.
+    /// Maximum number of concurrent connections to the token endpoint. Default: derived from the memory limit, at most
+    /// 4096.
     #[arg(
         long,
         env = "POSTERN_CONNECTIONS_MAX", hide_env_values = true,
@@ -105,7 +108,7 @@ pub struct ServeArgs {
     )]
     pub connections_max: Option<u32>,
 
-    /// Largest request body, in bytes. Tokens that do not fit into one are not issued.
+    /// Maximum size of a request body, in bytes. Postern does not issue a token that does not fit into a request body.
     #[arg(
         long,
         env = "POSTERN_BODY_BYTES_MAX", hide_env_values = true,
@@ -116,8 +119,9 @@ pub struct ServeArgs {
     )]
     pub body_bytes_max: u32,
 
-    /// How long a connection without a request is kept: for longer than the load balancers in front of Postern reuse theirs.
-    /// When there is no place for a new connection, the one that has been idle for longest is closed before.
+    /// How long a connection without a request stays open. The value must be longer than the keep-alive time-out of
+    /// load balancers in front of Postern. If there is no room for a new connection, Postern closes the connection that
+    /// has been idle for longest.
     #[arg(
         long,
         env = "POSTERN_IDLE_TIMEOUT", hide_env_values = true,
@@ -128,7 +132,7 @@ pub struct ServeArgs {
     )]
     pub idle_timeout: ConfigDuration,
 
-    /// How long a TLS handshake, and the body of a request, may take to arrive (its headers: 30s).
+    /// Time limit for a TLS handshake, and for the body of a request. The headers of a request have 30s.
     #[arg(
         long,
         env = "POSTERN_READ_TIMEOUT", hide_env_values = true,
@@ -139,7 +143,7 @@ pub struct ServeArgs {
     )]
     pub read_timeout: ConfigDuration,
 
-    /// How long requests in flight may take to finish after SIGTERM; shorter than the pod's grace period.
+    /// Time limit for requests in flight after SIGTERM. It must be shorter than the grace period of the pod.
     #[arg(
         long,
         env = "POSTERN_SHUTDOWN_GRACE", hide_env_values = true,

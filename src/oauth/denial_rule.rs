@@ -22,7 +22,7 @@ macro_rules! rules {
                 }
             }
 
-            /// What it means, as in the table of `docs/operations.md`.
+            /// What it means, as in the table of `docs/reference/audit-log.md`.
             #[must_use]
             pub fn meaning(self) -> &'static str {
                 match self {
@@ -60,20 +60,20 @@ rules! {
     TokenExpired = "the token has expired",
     TokenIdle = "the token was not used for longer than its idle time",
     TokenRevoked = "the client has revoked the token",
-    AuthorityChanged = "the token was issued before a [change of permissions](authority.md#epochs)",
+    AuthorityChanged = "the token was issued before a [change of permissions](../authority.md#epochs)",
     UnknownAuthority = "the token has permissions that this cluster does not know",
     NotForCaller = "the token is valid; the caller may not introspect it",
     TokenOfOtherClient = "the client asked for the revocation of a token of another client; nothing was revoked",
     NoPermissions = "the client has no permissions",
-    ScopeNotGranted = "a requested or required scope is not granted ([tokens.md](tokens.md#what-is-granted))",
-    NoScope = "no scope remains of the requested ones ([tokens.md](tokens.md#what-is-granted))",
-    AudienceNotGranted = "a requested or required audience is not granted ([tokens.md](tokens.md#what-is-granted))",
-    AudienceAmbiguous = "the client has several audiences and requested none ([tokens.md](tokens.md#what-is-granted))",
-    SeveralAudiences = "the client requested several audiences, and its tokens may have one ([tokens.md](tokens.md#what-is-granted))",
-    TokenTooLarge = "the token would be longer than the endpoints accept ([tokens.md](tokens.md#size))",
+    ScopeNotGranted = "a requested or required scope is not granted ([tokens.md](../tokens.md#what-is-granted))",
+    NoScope = "no scope remains of the requested ones ([tokens.md](../tokens.md#what-is-granted))",
+    AudienceNotGranted = "a requested or required audience is not granted ([tokens.md](../tokens.md#what-is-granted))",
+    AudienceAmbiguous = "the client has several audiences and requested none ([tokens.md](../tokens.md#what-is-granted))",
+    SeveralAudiences = "the client requested several audiences, and its tokens may have one ([tokens.md](../tokens.md#what-is-granted))",
+    TokenTooLarge = "the token would be longer than the endpoints accept ([tokens.md](../tokens.md#size))",
     MalformedHead = "the head is not valid HTTP; no handler received the request. Behind a proxy of `--trusted-proxies` the line has no `source`, because the header with it was not read",
-    HeadTooLarge = "the head is longer than [the limit](#limits); no handler received the request. Behind a proxy of `--trusted-proxies` the line has no `source`",
-    TooManyHeaders = "the head has more headers than [the limit](#limits); no handler received the request",
+    HeadTooLarge = "the head is longer than [the limit](../operations.md#limits); no handler received the request. Behind a proxy of `--trusted-proxies` the line has no `source`",
+    TooManyHeaders = "the head has more headers than [the limit](../operations.md#limits); no handler received the request",
     Host = "the Host header is missing, repeated or malformed; no handler received the request",
     TransferEncoding = "the transfer coding is not supported, or repeated; no handler received the request",
     HttpMethod = "the path does not support this method",

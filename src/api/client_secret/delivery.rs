@@ -29,18 +29,14 @@ pub struct Delivery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object_name")]
     pub secret_name: Option<String>,
-    /// Keep (default): the Secret stays, and is recreated with a new value if it is deleted. Once: the Secret is
-    /// removed after `ttl` and not recreated; the credential stays valid.
+    /// What happens to the Secret after delivery. Default: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<DeliveryMode>,
     /// How long the Secret stays with mode Once. Default: 15m. Minimum: 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub ttl: Option<ConfigDuration>,
-    /// Names of the keys. The default set has client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type
-    /// and provider; ca.crt if the endpoint's certificate has a private CA; and for Spring Cloud Bindings
-    /// authorization-grant-type, scope and jwk-set-uri. Env, for envFrom, has CLIENT_ID, CLIENT_SECRET, TOKEN_URI,
-    /// ISSUER_URI, JWKS_URI and SCOPES.
+    /// Names of the keys of the Secret. Default: Default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeyNaming>,
     /// Other names for single keys: a map from the name in the set `keys` to the new name. At most 8 entries.
@@ -71,20 +67,23 @@ impl Delivery {
 /// What happens to the Secret after delivery.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum DeliveryMode {
-    /// The Secret stays.
+    /// The Secret stays. If it is deleted, Postern recreates it with a new value.
     #[default]
     Keep,
-    /// The Secret is removed after `ttl` and not recreated.
+    /// Postern removes the Secret after `ttl` and does not recreate it. The credential stays valid.
     Once,
 }
 
 /// Names of the keys of the delivered Secret.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum KeyNaming {
-    /// Names of the Service Binding Specification.
+    /// Names of the Service Binding Specification: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes,
+    /// type and provider; ca.crt if the endpoint's certificate has a private CA; and for Spring Cloud Bindings
+    /// authorization-grant-type, scope and jwk-set-uri.
     #[default]
     Default,
-    /// Names of environment variables.
+    /// Names of environment variables, for envFrom: CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI and
+    /// SCOPES.
     Env,
 }
 

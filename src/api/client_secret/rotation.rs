@@ -53,7 +53,7 @@ pub struct Rotation {
 /// A workload of the same namespace.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, KubeSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Workload {
-    /// Deployment, StatefulSet or DaemonSet.
+    /// Kind of the workload.
     pub kind: WorkloadKind,
     /// Name of the workload.
     #[schemars(schema_with = "schema::object_name")]

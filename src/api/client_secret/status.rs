@@ -13,6 +13,7 @@ use crate::api::schema;
 /// Observed state of a ClientSecret.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::describe_values)]
 pub struct ClientSecretStatus {
     /// `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,12 +186,12 @@ impl Version {
 /// State of a version.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum VersionState {
-    /// Accepted.
+    /// The version is accepted.
     Active,
-    /// Accepted until `retiresAt`, because a newer version replaces it. Without `retiresAt` the newer version is not
-    /// delivered yet.
+    /// The version is accepted until `retiresAt`, because a newer version replaces it. Without `retiresAt` the newer
+    /// version is not delivered yet.
     Retiring,
-    /// No longer accepted.
+    /// The version is no longer accepted.
     Retired,
 }
 

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 /// A purpose of a credential.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Usage {
-    /// Authenticates at the token endpoint.
+    /// The client authenticates at the token endpoint.
     Token,
-    /// Authenticates at an API directly with id and secret; the API calls the forward-auth endpoint.
+    /// The client authenticates at an API directly, with id and secret. The API calls the forward-auth endpoint.
     Direct,
-    /// Reads the state of its application at the management endpoint.
+    /// The client reads the state of its Application, and requests rotations, at the management endpoint.
     Manage,
 }

@@ -76,7 +76,12 @@ fn requirement() -> Schema {
             "operator": {
                 "type": "string",
                 "description": "How the label's value relates to `values`.",
-                "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                "oneOf": [
+                    {"const": "In", "description": "The namespace has the label, and its value is one of `values`."},
+                    {"const": "NotIn", "description": "The namespace does not have the label, or its value is none of `values`."},
+                    {"const": "Exists", "description": "The namespace has the label, with any value."},
+                    {"const": "DoesNotExist", "description": "The namespace does not have the label."},
+                ],
             },
             "values": {
                 "type": "array",
