@@ -177,7 +177,7 @@ fn suppressed(world: &TestServer) -> u64 {
 
 #[test]
 fn every_rule_of_a_denial_is_described_in_the_table_for_operators() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/audit-log.md")).unwrap();
     let (_, table) = page.split_once("| `rule` | means |\n|---|---|\n").unwrap();
     let found: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).collect();
     let wanted: Vec<_> =
