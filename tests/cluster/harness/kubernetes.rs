@@ -105,6 +105,13 @@ impl Kubernetes {
         answer(self.api(kind_of(object), namespace).patch(name, &parameters, &Patch::Apply(object)).await)
     }
 
+    /// The same without effect, and strict: unknown and repeated fields are refused.
+    pub async fn try_apply_dry(&self, namespace: &str, object: &Value) -> Result<Value, String> {
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        let parameters = PatchParams::apply("cluster-tests").force().dry_run().validation_strict();
+        answer(self.api(kind_of(object), namespace).patch(name, &parameters, &Patch::Apply(object)).await)
+    }
+
     /// Replaces an object as a whole, as `kubectl replace` does. `Err` is the API server's message.
     pub async fn replace(&self, namespace: &str, object: &Value) -> Result<Value, String> {
         let name = object["metadata"]["name"].as_str().expect("a name");
