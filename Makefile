@@ -1,7 +1,7 @@
 # Every target is a script in hack/; each says at its top what it does and which variables it understands.
 
 .DEFAULT_GOAL := help
-.PHONY: help build up down demo test bench
+.PHONY: help build up down demo test bench book
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,3 +23,6 @@ test: ## run all tests
 
 bench: ## measure speed and memory against the goals
 	@hack/bench
+
+book: ## build the documentation as a book and check its links
+	@hack/book
