@@ -7,6 +7,7 @@ use postern::http::server::ServerLimits;
 use postern::oauth::client_record::Denial;
 use postern::oauth::client_store::Lookup;
 use postern::oauth::denial_rule::DenialRule;
+use postern::telemetry::request_metrics::Route;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -162,4 +163,15 @@ async fn a_request_that_never_ends_does_not_keep_the_server_from_stopping() {
     world.shutdown.cancel();
     (&mut world.server).await.unwrap();
     assert_eq!(http_client::to_end(&mut endless).await, b"");
+}
+
+#[test]
+fn every_endpoint_and_outcome_is_in_the_reference_of_the_metrics() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/metrics.md")).unwrap();
+    for route in Route::ALL {
+        assert!(page.contains(&format!("\n| `{}` | ", route.as_str())), "{}", route.as_str());
+        for outcome in route.outcomes() {
+            assert!(page.contains(&format!("`{}`", outcome.as_str())), "{}", outcome.as_str());
+        }
+    }
 }
