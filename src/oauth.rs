@@ -31,5 +31,6 @@ pub mod scope;
 pub mod self_service;
 mod signer;
 pub mod token;
+pub(crate) mod token_checks;
 pub mod tombstones;
 pub mod userinfo;

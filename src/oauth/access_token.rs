@@ -9,7 +9,6 @@
 //! out of date. The digest of the authority changes as soon as this replica sees the objects change, before the
 //! controller has raised an epoch.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,11 +17,12 @@ use crate::clock::Clock;
 use crate::crypto::jwt::{self, InvalidToken};
 use crate::crypto::opaque;
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client_record::{ClientRecord, Denial, Epoch, ObjectRevision};
-use crate::oauth::client_store::{ClientStore, Lookup};
+use crate::oauth::client_record::{ClientRecord, Denial, ObjectRevision};
+use crate::oauth::client_store::ClientStore;
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::Unavailable;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
+use crate::oauth::token_checks::{check_client, check_expiry, check_issuer, parse_claims};
 
 /// For this long after its issue, a token proves that this replica is out of date. A watch that has stopped is noticed
 /// after one minute, and the list that replaces it may take as long. A replica that is out of date for longer has lost
@@ -184,7 +184,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         payload: &'p [u8],
         facts: &mut AuditRecord,
     ) -> Result<ActiveToken<'p>, VerifyError> {
-        let claims = own_claims(payload)?;
+        let claims = parse_claims(payload)?;
         facts.jti = Some(claims.jti.to_string());
         let judged = self.checked_record(now, &claims).await;
         let client_id = judged.as_ref().map(|(record, _)| Arc::clone(&record.client_id));
@@ -228,19 +228,14 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 
     /// The claims of an unexpired token of our issuer.
     pub(super) fn unexpired<'p>(&self, now: Timestamp, payload: &'p [u8]) -> Result<OwnClaims<'p>, TokenFault> {
-        let claims = own_claims(payload)?;
+        let claims = parse_claims(payload)?;
         self.check_time(now.as_second(), &claims)?;
         Ok(claims)
     }
 
     fn check_time(&self, now: i64, claims: &OwnClaims<'_>) -> Result<(), TokenFault> {
-        if claims.iss != self.issuer.as_str() {
-            Err(TokenFault::OtherIssuer)
-        } else if claims.exp <= now {
-            Err(TokenFault::Expired)
-        } else {
-            Ok(())
-        }
+        check_issuer(claims, self.issuer.as_str())?;
+        check_expiry(claims, now)
     }
 
     /// When the token expires unless it is used, if it is not expired, revoked or idle for too long.
@@ -261,48 +256,6 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 
     /// The read model's record of the client that the token was issued to.
     fn judge(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<Arc<ClientRecord>, TokenFault> {
-        match self.clients.lookup(&claims.client_id) {
-            Lookup::Live(record) => check_authority(&record, now, claims).map(|()| record),
-            Lookup::Disabled(refusal) => Err(TokenFault::ClientDisabled(Denial::clone(&refusal))),
-            Lookup::Unknown => Err(TokenFault::UnknownClient),
-        }
+        check_client(self.clients.lookup(&claims.client_id), now, claims)
     }
-}
-
-/// Whether the token represents what its client has at `now`.
-pub(crate) fn check_authority(record: &ClientRecord, now: Timestamp, claims: &OwnClaims<'_>) -> Result<(), TokenFault> {
-    let ended = || TokenFault::Ended(record.application.clone());
-    let [of_user, of_application] = claims.postern_epoch;
-    let epoch = Epoch { service_user: of_user, application: of_application };
-    if record.past.covers(&claims.postern_authority, epoch, claims.iat) {
-        return Err(ended());
-    }
-    // Issued before this replica saw the last change: the replica would have known its authority.
-    let is_old = claims.iat < record.authority_changed_at.as_second() && !record.is_stale;
-    let not_known = || if is_old { ended() } else { TokenFault::UnknownAuthority(record.application.clone()) };
-    let credential = record.credential(&claims.postern_authority);
-    // Epochs of two service users cannot be compared.
-    let same_user = *record.subject == *claims.sub;
-    let of_user = if same_user { of_user.cmp(&record.epoch.service_user) } else { Ordering::Equal };
-    let epochs = [of_application.cmp(&record.epoch.application), of_user];
-    if epochs.contains(&Ordering::Less) {
-        // An Application that was created again starts at the first epoch, and this replica may still have the
-        // previous Application.
-        return Err(if credential.is_some() { ended() } else { not_known() });
-    }
-    if epochs.contains(&Ordering::Greater) {
-        return Err(TokenFault::EpochAhead(record.application.clone()));
-    }
-    match credential {
-        Some(credential) => match credential.closed {
-            Some(refusal) => Err(TokenFault::SecretDisabled(refusal.clone())),
-            None if credential.expires_at.is_some_and(|end| end <= now) => Err(TokenFault::Expired),
-            None => Ok(()),
-        },
-        None => Err(not_known()),
-    }
-}
-
-fn own_claims(payload: &[u8]) -> Result<OwnClaims<'_>, TokenFault> {
-    serde_json::from_slice(payload).map_err(|_| TokenFault::Claims)
 }

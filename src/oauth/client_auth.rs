@@ -20,7 +20,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::crypto::install_key::InstallKeys;
-use crate::oauth::client_record::{ClientRecord, Grant, ObjectRevision, Purpose, SecretRecord, SecretVersion};
+use crate::oauth::client_record::{
+    ClientRecord, Grant, ObjectRevision, Purpose, SecretRecord, SecretVersion, has_ended,
+};
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{ClientError, TokenError};
 use crate::oauth::hash_pool::HashPool;
@@ -139,7 +141,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             version_id: version.id.clone(),
             grant: Arc::clone(&secret.grant),
             authority: secret.authority.clone(),
-            ends: secret.expires_at.into_iter().chain(version.accepted_until).min(),
+            ends: secret.end_of(version),
             record: Arc::clone(record),
         })
     }
@@ -156,9 +158,9 @@ impl<C: ClientStore> Authenticator<'_, C> {
         let allowed = self.purpose != Purpose::Token || record.auth_methods.contains(method);
         if let Some(refusal) = &secret.closed {
             Err(ClientError::SecretDisabled(refusal.as_ref().clone()))
-        } else if self.ended(secret.expires_at) {
+        } else if has_ended(secret.expires_at, self.arrival.now) {
             Err(ClientError::SecretExpired(secret.object.clone()))
-        } else if self.ended(accepted_until) {
+        } else if has_ended(accepted_until, self.arrival.now) {
             Err(ClientError::VersionRetired(secret.object.clone()))
         } else if !allowed {
             Err(ClientError::MethodNotAllowed(record.application.clone()))
@@ -169,10 +171,5 @@ impl<C: ClientStore> Authenticator<'_, C> {
         } else {
             Ok(())
         }
-    }
-
-    /// Tokens last whole seconds: with less than one second left, no token can be issued.
-    fn ended(&self, end: Option<Timestamp>) -> bool {
-        end.is_some_and(|end| end.as_second() <= self.arrival.now.as_second())
     }
 }

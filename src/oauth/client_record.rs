@@ -209,6 +209,19 @@ impl SecretRecord {
         let Some(networks) = &self.networks else { return true };
         source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
     }
+
+    /// When the version is refused: at its own end, or at the end of the secret. `None`: never.
+    #[must_use]
+    pub fn end_of(&self, version: &SecretVersion) -> Option<Timestamp> {
+        self.expires_at.into_iter().chain(version.accepted_until).min()
+    }
+}
+
+/// Whether a credential with this end is refused at `now`. Tokens last whole seconds: with less than one second left, no
+/// token can be issued.
+#[must_use]
+pub fn has_ended(end: Option<Timestamp>, now: Timestamp) -> bool {
+    end.is_some_and(|end| end.as_second() <= now.as_second())
 }
 
 /// One value of a secret.

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 macro_rules! rules {
     ($($name:ident = $meaning:literal,)*) => {
         /// Why a request was denied, for the operator's log. Except for `UseNotAllowed` the caller does not get it.
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
         pub enum DenialRule {
             $(#[doc = $meaning] $name,)*
         }

@@ -12,7 +12,7 @@ use super::presented::{ParsedCredentials, SharedSecret};
 use super::{Authenticated, Authenticator, Method};
 use crate::crypto::install_key::HashCost;
 use crate::crypto::secret::{self, PresentedSecret};
-use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion};
+use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion, has_ended};
 use crate::oauth::client_store::{ClientStore, Lookup};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hash_pool::HashPool;
@@ -141,7 +141,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
     }
 
     fn in_force(&self, secret: &SecretRecord, version: &SecretVersion) -> bool {
-        secret.closed.is_none() && !self.ended(secret.expires_at) && !self.ended(version.accepted_until)
+        secret.closed.is_none() && !has_ended(secret.end_of(version), self.arrival.now)
     }
 
     async fn catch_up(&self, readings: &[Attempt<'_>]) -> Result<(), TokenError> {

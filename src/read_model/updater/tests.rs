@@ -22,9 +22,9 @@ use crate::api::service_user::ServiceUserSpec;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::cache::ObjectRef;
 use crate::cache::test_cache::TestCache;
-use crate::oauth::access_token::check_authority;
 use crate::oauth::claims::OwnClaims;
 use crate::oauth::client_record::Epoch;
+use crate::oauth::token_checks::check_authority;
 
 const SETTINGS: Settings = Settings {
     token_lifetime_max: SignedDuration::from_hours(24),
