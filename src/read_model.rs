@@ -40,13 +40,20 @@ pub use updater::feed;
 /// How often the first sync is waited for.
 const SYNC_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Settings of the read model.
+/// The operator's limits, which a client's record depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct ClientLimits {
     /// Maximum token lifetime.
     pub token_lifetime_max: SignedDuration,
     /// Limits on the lifetime of a secret version.
     pub lifetime: LifetimePolicy,
+}
+
+/// Settings of the read model.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Limits of every client.
+    pub clients: ClientLimits,
     /// Requests are answered with an error when the watches have been broken for longer than this.
     pub staleness_max: SignedDuration,
 }

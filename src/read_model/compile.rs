@@ -10,18 +10,17 @@ use kube::{Resource, ResourceExt};
 
 use super::expected_epochs::Fingerprints;
 use super::secret_records::{ApplicationGrant, records};
-use super::{Entry, Settings};
+use super::{ClientLimits, Entry};
 use crate::api::application::{
     AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
     TokenType as WantedType,
 };
 use crate::api::duration::ConfigDuration;
-use crate::api::fingerprint::application_fingerprint;
 use crate::api::location::Location;
 use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, narrow};
 use crate::api::{Application, ClientSecret, ServiceUser};
-use crate::cache::{Compressed, ObjectRef, StoredObject};
+use crate::cache::{ObjectRef, StoredAs, StoredObject};
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::oauth::client_record::{
     ClientRecord, Denial, Grant, Identity, ObjectRevision, Removed, Role, ScopePolicy, SecretRecord, SigningAlgorithm,
@@ -30,8 +29,8 @@ use crate::oauth::client_record::{
 use crate::oauth::denial_rule::DenialRule;
 use crate::util::intern::Interner;
 
-/// The objects of one client; none of them is being deleted.
-pub(super) struct Sources {
+/// The objects of one client; none of them is being deleted. `F` is the form in which the ClientSecrets are stored.
+pub(super) struct Sources<F> {
     /// The client id that the Application claims.
     pub(super) client_id: Arc<str>,
     /// The key of the Application.
@@ -43,83 +42,100 @@ pub(super) struct Sources {
     /// The effective permissions from the groups of the service user.
     pub(super) held: Membership,
     /// Its ClientSecrets within the limit, oldest first.
-    pub(super) secrets: Vec<Arc<StoredObject<Compressed<ClientSecret>>>>,
+    pub(super) secrets: Vec<Arc<StoredObject<F>>>,
     /// The client id equals the subject of a service user.
     pub(super) is_subject: bool,
     /// This replica knows the namespace, and so the location bound of its service users.
     pub(super) knows_namespace: bool,
 }
 
-/// The entry of the client id, compiled at `now`. `previous` is the entry that it replaces: unchanged versions keep
-/// their cached state, and equal grants are shared through `grants`.
-pub(super) fn entry(
-    sources: &Sources,
-    settings: &Settings,
-    grants: &Interner<Grant>,
-    previous: Option<&Entry>,
-    now: Timestamp,
-) -> Entry {
+/// What the entry of a client is compiled with, apart from its objects.
+pub(super) struct Compiler<'a> {
+    pub(super) limits: &'a ClientLimits,
+    /// Equal grants are shared through it.
+    pub(super) grants: &'a Interner<Grant>,
+    /// The entry that is replaced: unchanged versions keep their cached state.
+    pub(super) previous: Option<&'a Entry>,
+    pub(super) now: Timestamp,
+}
+
+/// The service user of a client that may authenticate.
+///
+/// # Errors
+/// The first rule that disables the client.
+pub(super) fn enabled_user<F>(sources: &Sources<F>) -> Result<&Arc<ServiceUser>, Denial> {
     let application = &sources.application;
-    let own_revision = revision("Application", &sources.key, application.as_ref());
-    let since = now.saturating_sub(settings.token_lifetime_max).unwrap_or(Timestamp::MIN);
-    let closed = |rule, object| {
-        let past = past(previous, None, now, since);
-        Entry::Disabled(Arc::new(Denial { rule, object }), past)
-    };
+    let denied = |rule| Err(Denial { rule, object: revision("Application", &sources.key, application.as_ref()) });
     if sources.is_subject {
-        return closed(DenialRule::ClientIdTaken, own_revision);
+        return denied(DenialRule::ClientIdTaken);
     }
     if application.spec.is_suspended() {
-        return closed(DenialRule::Suspended, own_revision);
+        return denied(DenialRule::Suspended);
     }
     let Some(user) = &sources.user else {
-        return closed(DenialRule::ServiceUserNotFound, own_revision);
+        return denied(DenialRule::ServiceUserNotFound);
     };
     if user.spec.is_suspended() {
         let key = sources.key.sibling(&user.name_any());
-        return closed(DenialRule::ServiceUserSuspended, revision("ServiceUser", &key, user.as_ref()));
+        let object = revision("ServiceUser", &key, user.as_ref());
+        return Err(Denial { rule: DenialRule::ServiceUserSuspended, object });
     }
-    if !sources.knows_namespace {
-        return closed(DenialRule::NamespaceUnknown, own_revision);
+    if sources.knows_namespace { Ok(user) } else { denied(DenialRule::NamespaceUnknown) }
+}
+
+impl Compiler<'_> {
+    /// The entry of the client id.
+    pub(super) fn entry<F: StoredAs<Object = ClientSecret>>(&self, sources: &Sources<F>) -> Entry {
+        match enabled_user(sources) {
+            Err(denial) => Entry::Disabled(Arc::new(denial), self.past(None)),
+            Ok(user) => {
+                let (record, fingerprints) = self.record(sources, user);
+                Entry::Live(Arc::new(record), Arc::new(fingerprints))
+            }
+        }
     }
-    let authority = narrow(&sources.held.authority, application.spec.restrict_to.as_ref());
-    let subject = user.uid().unwrap_or_default();
-    let grant = grants.shared(Arc::new(grant(&authority)));
-    let before = match previous {
-        Some(Entry::Live(record, fingerprint_before)) => Some((record.as_ref(), fingerprint_before.as_ref())),
-        _ => None,
-    };
-    let known = before.map(|(record, _)| record);
-    let uid = application.metadata.uid.as_deref().unwrap_or_default();
-    let digest = application_fingerprint(&authority, uid, &subject, None);
-    let fingerprint = Fingerprints::new(user, &sources.held, digest);
-    let held = ApplicationGrant {
-        application: uid,
-        subject: &subject,
-        authority: &authority,
-        grants,
-        grant: Arc::clone(&grant),
-        digest: fingerprint.application(),
-        previous: known,
-        is_same: before.is_some_and(|(_, known)| known.application() == fingerprint.application()),
-    };
-    let secrets = records(&sources.secrets, settings, &held);
-    let (epoch, is_behind) = fingerprint.epochs(&sources.key, application, user, before);
-    let record = ClientRecord {
-        client_id: Arc::clone(&sources.client_id),
-        identity: identity(user, &sources.held.location),
-        application: own_revision,
-        auth_methods: auth_methods(application),
-        grant,
-        token: token_policy(application, settings.token_lifetime_max),
-        epoch,
-        is_stale: is_behind,
-        authority_changed_at: authority_changed_at(&secrets, known, now),
-        past: past(previous, Some((&fingerprint, &secrets)), now, since),
-        subject,
-        secrets,
-    };
-    Entry::Live(Arc::new(record), Arc::new(fingerprint))
+
+    /// The record of a client that may authenticate and acts for `user`.
+    pub(super) fn record<F: StoredAs<Object = ClientSecret>>(
+        &self,
+        sources: &Sources<F>,
+        user: &ServiceUser,
+    ) -> (ClientRecord, Fingerprints) {
+        let application = &sources.application;
+        let before = match self.previous {
+            Some(Entry::Live(record, fingerprints)) => Some((record.as_ref(), fingerprints.as_ref())),
+            _ => None,
+        };
+        let known = before.map(|(record, _)| record);
+        let authority = narrow(&sources.held.authority, application.spec.restrict_to.as_ref());
+        let mut grant = ApplicationGrant::new(application, Some(user), &authority, self.grants);
+        let fingerprints = Fingerprints::new(user, &sources.held, grant.digest.clone());
+        grant.previous = known;
+        grant.is_same = before.is_some_and(|(_, known)| known.application() == fingerprints.application());
+        let secrets = records(&sources.secrets, self.limits, &grant);
+        let (epoch, is_stale) = fingerprints.epochs(&sources.key, application, user, before);
+        let record = ClientRecord {
+            client_id: Arc::clone(&sources.client_id),
+            identity: identity(user, &sources.held.location),
+            application: revision("Application", &sources.key, application.as_ref()),
+            auth_methods: auth_methods(application),
+            grant: grant.grant,
+            token: token_policy(application, self.limits.token_lifetime_max),
+            epoch,
+            is_stale,
+            authority_changed_at: authority_changed_at(&secrets, known, self.now),
+            past: self.past(Some((&fingerprints, &secrets))),
+            subject: user.uid().unwrap_or_default(),
+            secrets,
+        };
+        (record, fingerprints)
+    }
+
+    /// The fingerprints that tokens had earlier, given that the client now has `next`; `None`: the client is disabled.
+    fn past(&self, next: Option<(&Fingerprints, &[SecretRecord])>) -> Tombstones {
+        let since = self.now.saturating_sub(self.limits.token_lifetime_max).unwrap_or(Timestamp::MIN);
+        past(self.previous, next, self.now, since)
+    }
 }
 
 /// When the fingerprints of the secrets last changed. A token that was issued earlier with another fingerprint is

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Settings;
+use super::ClientLimits;
 use super::compile::{grant, revision};
-use crate::api::ClientSecret;
 use crate::api::client_secret::{Usage, Version, uid_bytes};
 use crate::api::fingerprint::{application_fingerprint, token_fingerprint};
 use crate::api::permissions::{Authority, narrow};
-use crate::cache::{Compressed, ObjectRef, StoredObject};
+use crate::api::{Application, ClientSecret, ServiceUser};
+use crate::cache::{ObjectRef, StoredAs, StoredObject};
 use crate::crypto::install_key::HashCost;
 use crate::oauth::client_record::{ClientRecord, Denial, Grant, SecretRecord, SecretVersion, Usages};
 use crate::oauth::denial_rule::DenialRule;
@@ -23,24 +23,45 @@ use crate::util::intern::Interner;
 /// The permissions of the client, before its secrets narrow them.
 pub(super) struct ApplicationGrant<'a> {
     /// UID of the Application.
-    pub(super) application: &'a str,
-    pub(super) subject: &'a str,
-    pub(super) authority: &'a Authority,
-    pub(super) grants: &'a Interner<Grant>,
+    application: &'a str,
+    subject: &'a str,
+    authority: &'a Authority,
+    grants: &'a Interner<Grant>,
     pub(super) grant: Arc<Grant>,
     /// The fingerprint of the Application.
-    pub(super) digest: &'a str,
+    pub(super) digest: String,
     /// The previous record of the client.
     pub(super) previous: Option<&'a ClientRecord>,
     /// Whether the fingerprint of the Application was the same in the previous record.
     pub(super) is_same: bool,
 }
 
-impl ApplicationGrant<'_> {
+impl<'a> ApplicationGrant<'a> {
+    /// The grant of `application`, which acts for `user` and has `authority`.
+    pub(super) fn new(
+        application: &'a Application,
+        user: Option<&'a ServiceUser>,
+        authority: &'a Authority,
+        grants: &'a Interner<Grant>,
+    ) -> Self {
+        let uid = application.metadata.uid.as_deref().unwrap_or_default();
+        let subject = user.and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default();
+        Self {
+            application: uid,
+            subject,
+            authority,
+            grants,
+            grant: grants.shared(Arc::new(grant(authority))),
+            digest: application_fingerprint(authority, uid, subject, None),
+            previous: None,
+            is_same: false,
+        }
+    }
+
     /// The permissions of a secret, and their fingerprint.
     fn by(&self, object: &ClientSecret) -> (Arc<Grant>, Box<str>) {
         let (grant, held) = match &object.spec.restrict_to {
-            None => (Arc::clone(&self.grant), Cow::Borrowed(self.digest)),
+            None => (Arc::clone(&self.grant), Cow::Borrowed(self.digest.as_str())),
             Some(restriction) => {
                 let narrowed = narrow(self.authority, Some(restriction));
                 let digest = application_fingerprint(&narrowed, self.application, self.subject, None);
@@ -52,7 +73,7 @@ impl ApplicationGrant<'_> {
 
     /// The previous record, if compiling the secret would give the same result: neither the secret nor the fingerprint
     /// of the Application has changed.
-    fn known(&self, kept: &StoredObject<Compressed<ClientSecret>>) -> Option<&SecretRecord> {
+    fn known<F>(&self, kept: &StoredObject<F>) -> Option<&SecretRecord> {
         self.previous.filter(|_| self.is_same)?.secrets.iter().find(|secret| {
             let object = &secret.object;
             object.resource_version == kept.revision
@@ -63,17 +84,16 @@ impl ApplicationGrant<'_> {
 }
 
 /// The records of the secrets, in their order.
-pub(super) fn records(
-    secrets: &[Arc<StoredObject<Compressed<ClientSecret>>>],
-    settings: &Settings,
+pub(super) fn records<F: StoredAs<Object = ClientSecret>>(
+    secrets: &[Arc<StoredObject<F>>],
+    limits: &ClientLimits,
     held: &ApplicationGrant<'_>,
 ) -> Vec<SecretRecord> {
-    let compiled =
-        |kept: &StoredObject<Compressed<ClientSecret>>| Some(record(&kept.key, kept.live()?.as_ref(), settings, held));
+    let compiled = |kept: &StoredObject<F>| Some(record(&kept.key, kept.live()?.as_ref(), limits, held));
     secrets.iter().filter_map(|kept| held.known(kept).cloned().or_else(|| compiled(kept))).collect()
 }
 
-fn record(key: &ObjectRef, object: &ClientSecret, settings: &Settings, held: &ApplicationGrant<'_>) -> SecretRecord {
+fn record(key: &ObjectRef, object: &ClientSecret, limits: &ClientLimits, held: &ApplicationGrant<'_>) -> SecretRecord {
     let rule = object.spec.is_revoked().then_some(DenialRule::Revoked);
     let (grant, authority) = held.by(object);
     let versions = object.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
@@ -91,11 +111,11 @@ fn record(key: &ObjectRef, object: &ClientSecret, settings: &Settings, held: &Ap
         networks: object.spec.networks.as_deref().map(Box::from),
         grant,
         authority,
-        expires_at: versions.first().and_then(|newest| settings.lifetime.expiry(&object.spec, newest.created_at)),
+        expires_at: versions.first().and_then(|newest| limits.lifetime.expiry(&object.spec, newest.created_at)),
         versions: versions
             .iter()
             .map(|version| {
-                remembered(uid, version, settings.lifetime.accepted_until(&object.spec, version), held.previous)
+                remembered(uid, version, limits.lifetime.accepted_until(&object.spec, version), held.previous)
             })
             .collect(),
     }

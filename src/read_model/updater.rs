@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::compile::{Sources, entry};
-use super::{Entry, ReadModel, Settings};
-use crate::cache::{Cache, Invalidation, Kind, ObjectRefs, Subscription, Update};
+use super::compile::{Compiler, Sources};
+use super::{Entry, ReadModel};
+use crate::api::ClientSecret;
+use crate::cache::{Cache, Compressed, Invalidation, Kind, ObjectRefs, Subscription, Update};
 use crate::clock::Clock;
-use crate::oauth::client_record::Grant;
-use crate::util::intern::Interner;
 use jiff::{SignedDuration, Timestamp};
 
 /// Maximum number of updates in one batch. After a burst each record is compiled once for all updates. The number
@@ -93,22 +92,16 @@ impl UpdateBatch {
 }
 
 /// The entry of `client_id` according to the current objects; `None` if no Application claims it.
-fn compiled(
-    cache: &Cache,
-    client_id: &str,
-    settings: &Settings,
-    grants: &Interner<Grant>,
-    previous: Option<&Entry>,
-    now: Timestamp,
-) -> Option<Entry> {
-    sources(cache, client_id).map(|sources| entry(&sources, settings, grants, previous, now))
+fn compiled(cache: &Cache, client_id: &str, compiler: &Compiler<'_>) -> Option<Entry> {
+    sources(cache, client_id).map(|sources| compiler.entry(&sources))
 }
 
 impl ReadModel {
     /// Recompiles the record of `client_id` from the current objects.
     fn compile(&self, cache: &Cache, client_id: &Arc<str>, now: Timestamp) {
         let entries = self.entries.pin();
-        let entry = compiled(cache, client_id, &self.settings, &self.grants, entries.get(client_id), now);
+        let (limits, previous) = (&self.settings.clients, entries.get(client_id));
+        let entry = compiled(cache, client_id, &Compiler { limits, grants: &self.grants, previous, now });
         let is_behind = matches!(&entry, Some(Entry::Live(record, _)) if record.is_stale);
         self.progress.set_stale(client_id, is_behind);
         match entry {
@@ -119,7 +112,7 @@ impl ReadModel {
 }
 
 /// The objects of a client id; `None` if no Application claims it.
-fn sources(cache: &Cache, client_id: &str) -> Option<Sources> {
+fn sources(cache: &Cache, client_id: &str) -> Option<Sources<Compressed<ClientSecret>>> {
     // The oldest claimant has the client id. While it is being deleted, no client has it: fail closed.
     let (client_id, key, is_subject) = {
         let relations = cache.relations();

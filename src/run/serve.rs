@@ -218,8 +218,10 @@ async fn watch_index(read_model: Arc<ReadModel>, process: Process, metrics: Toke
 fn index_settings(process: &Process, args: &ServeArgs) -> read_model::Settings {
     let policy = &process.args.policy;
     read_model::Settings {
-        token_lifetime_max: policy.token_lifetime_max.length(),
-        lifetime: policy.lifetime(),
+        clients: read_model::ClientLimits {
+            token_lifetime_max: policy.token_lifetime_max.length(),
+            lifetime: policy.lifetime(),
+        },
         staleness_max: args.staleness_max.length(),
     }
 }

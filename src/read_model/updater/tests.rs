@@ -23,13 +23,14 @@ use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::cache::ObjectRef;
 use crate::cache::test_cache::TestCache;
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client_record::Epoch;
+use crate::oauth::client_record::{Epoch, Grant};
 use crate::oauth::token_checks::check_authority;
+use crate::read_model::ClientLimits;
+use crate::util::intern::Interner;
 
-const SETTINGS: Settings = Settings {
+const LIMITS: ClientLimits = ClientLimits {
     token_lifetime_max: SignedDuration::from_hours(24),
     lifetime: LifetimePolicy { max: None, forbid_never: false, rotation_interval_min: SignedDuration::ZERO },
-    staleness_max: SignedDuration::from_hours(24),
 };
 
 /// One object added or removed. Numbers are small, so that objects refer to each other.
@@ -202,10 +203,9 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
 /// Every client id of the model and its compiled entry.
 fn everything(world: &TestCache) -> BTreeMap<Arc<str>, String> {
     let ids: Vec<Arc<str>> = world.cache.relations().claimants_of_client_id.keys().cloned().collect();
-    let told = |id: &str| {
-        compiled(&world.cache, id, &SETTINGS, &Interner::default(), None, Timestamp::MIN)
-            .map(|entry| without_revisions(&entry))
-    };
+    let grants = Interner::default();
+    let compiler = Compiler { limits: &LIMITS, grants: &grants, previous: None, now: Timestamp::MIN };
+    let told = |id: &str| compiled(&world.cache, id, &compiler).map(|entry| without_revisions(&entry));
     ids.iter().filter_map(|id| Some((id.clone(), told(id)?))).collect()
 }
 
@@ -244,7 +244,8 @@ impl Served {
     fn follow_at(&mut self, world: &TestCache, affected: Invalidation, now: Timestamp) {
         for id in affected.clients {
             let previous = self.entries.remove(&id);
-            let entry = compiled(&world.cache, &id, &SETTINGS, &self.grants, previous.as_ref(), now);
+            let previous = previous.as_ref();
+            let entry = compiled(&world.cache, &id, &Compiler { limits: &LIMITS, grants: &self.grants, previous, now });
             self.entries.extend(entry.map(|entry| (id, entry)));
         }
     }
