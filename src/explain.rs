@@ -5,9 +5,10 @@
 //! API server ─▶ gather (the only reads, with the caller's own rights) ─▶ explain (pure) ─▶ print
 //! ```
 //!
-//! This module makes no decisions: permissions come from `api::permissions`, and rejections of a client or a secret from
-//! the decisions in `plan`, which also determine the controller's conditions. Inputs that the API objects do not
-//! contain (for example the owner of a Secret) are taken from status.
+//! This module makes no decisions. Permissions come from `api::permissions`. Conditions come from `plan`, as the
+//! controller writes them. What the endpoint accepts comes from `read_model`, which compiles the client from the objects,
+//! and from the checks of a token in `oauth`. Inputs that the API objects do not contain (for example the owner of a
+//! Secret) are taken from status.
 
 mod access_group;
 mod audience;
@@ -35,6 +36,7 @@ use serde::Serialize;
 use crate::api::client_secret::LifetimePolicy;
 use crate::api::permissions::NamespaceLocation;
 use crate::clock::{Clock, SystemClock};
+use crate::read_model::ClientLimits;
 use claims::ClientName;
 
 pub use crate::kube_client::Access;
@@ -83,6 +85,12 @@ pub struct Settings {
     pub issuer: Option<String>,
 }
 
+impl Settings {
+    fn limits(&self) -> ClientLimits {
+        ClientLimits { token_lifetime_max: self.token_lifetime_max, lifetime: self.lifetime }
+    }
+}
+
 /// Writes the explanation to `out`.
 pub fn run(
     question: &Question,
@@ -128,9 +136,10 @@ async fn answer(
             show(&explained, output, out, |out| print::access_group(&explained, out))
         }
         Question::Token(text) => {
-            let claims = claims::decode(&token(text)?)?;
-            let facts =
-                gather::Reader::new(connect(access).await?).token(&claims, &settings.operator_namespace).await?;
+            let payload = claims::payload(&token(text)?)?;
+            let (claims, client_id) = claims::parse(&payload)?;
+            let mut reader = gather::Reader::new(connect(access).await?);
+            let facts = reader.token(client_id, &settings.operator_namespace).await?;
             let explained = token::explain(&claims, &facts, settings, now);
             show(&explained, output, out, |out| print::token(&explained, now, out))
         }

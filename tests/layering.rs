@@ -50,7 +50,11 @@ const LAYERS: &[Layer] = &[
         must_not_know: HTTP,
     },
     // Reads with the caller's rights, calls the decisions of other modules, and prints; not a server.
-    Layer { name: "explain", may_use: &["api", "plan", "clock", "kube_client"], must_not_know: HTTP },
+    Layer {
+        name: "explain",
+        may_use: &["api", "plan", "read_model", "oauth", "clock", "kube_client"],
+        must_not_know: HTTP,
+    },
     // Reads what the controller creates for the installation. Both halves may read.
     Layer { name: "keystore", may_use: &["api", "crypto"], must_not_know: HTTP },
     Layer {

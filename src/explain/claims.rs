@@ -5,52 +5,17 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
 
 use super::error::ExplainError;
 use crate::api::client_id::is_client_id;
+use crate::oauth::claims::OwnClaims;
+use crate::oauth::token_checks::parse_claims;
 
 /// The prefix of opaque tokens.
 const OPAQUE_PREFIX: &str = "pat_";
 
-/// The relevant claims of a Postern access token.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Claims {
-    pub(super) iss: String,
-    pub(super) sub: String,
-    pub(super) aud: Audience,
-    pub(super) client_id: ClientId,
-    pub(super) iat: i64,
-    pub(super) exp: i64,
-    pub(super) jti: String,
-    pub(super) scope: String,
-    pub(super) location: String,
-    pub(super) created_by: Option<String>,
-    /// Of service user and application.
-    pub(super) postern_epoch: [i64; 2],
-    pub(super) postern_authority: String,
-}
-
-/// RFC 7519 §4.1.3.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl Audience {
-    pub(super) fn list(&self) -> &[String] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Several(several) => several,
-        }
-    }
-}
-
 /// A client id.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct ClientId(String);
 
 impl ClientId {
@@ -64,12 +29,6 @@ impl TryFrom<String> for ClientId {
 
     fn try_from(text: String) -> Result<Self, ExplainError> {
         if is_client_id(&text) { Ok(Self(text)) } else { Err(ExplainError::ClientName) }
-    }
-}
-
-impl From<ClientId> for String {
-    fn from(id: ClientId) -> Self {
-        id.0
     }
 }
 
@@ -119,8 +78,8 @@ impl FromStr for ClientName {
     }
 }
 
-/// Parses the claims.
-pub(super) fn decode(token: &str) -> Result<Claims, ExplainError> {
+/// The claims of a token as JSON, decoded.
+pub(super) fn payload(token: &str) -> Result<Vec<u8>, ExplainError> {
     let token = token.trim();
     if token.starts_with(OPAQUE_PREFIX) {
         return Err(ExplainError::Opaque);
@@ -129,8 +88,14 @@ pub(super) fn decode(token: &str) -> Result<Claims, ExplainError> {
     let (Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next()) else {
         return Err(ExplainError::NotAToken);
     };
-    let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| ExplainError::NotAToken)?;
-    serde_json::from_slice(&payload).map_err(|_| ExplainError::NotAToken)
+    URL_SAFE_NO_PAD.decode(payload).map_err(|_| ExplainError::NotAToken)
+}
+
+/// Parses the claims, and the client id in them.
+pub(super) fn parse(payload: &[u8]) -> Result<(OwnClaims<'_>, ClientId), ExplainError> {
+    let claims = parse_claims(payload).map_err(|_| ExplainError::NotAToken)?;
+    let client_id = ClientId::try_from(claims.client_id.to_string()).map_err(|_| ExplainError::NotAToken)?;
+    Ok((claims, client_id))
 }
 
 #[cfg(test)]
@@ -164,10 +129,11 @@ mod tests {
 
     #[test]
     fn what_is_no_jwt_of_ours_is_told_apart_from_an_opaque_token() {
-        assert!(matches!(decode("pat_abc"), Err(ExplainError::Opaque)));
+        let read = |token: &str| payload(token).and_then(|payload| parse(&payload).map(|(_, client_id)| client_id));
+        assert!(matches!(read("pat_abc"), Err(ExplainError::Opaque)));
         let foreign = format!("a.{}.b", URL_SAFE_NO_PAD.encode(r#"{"iss":"https://other"}"#));
         for text in ["", "abc", "a.b", "a.b.c", "a.b.c.d", &foreign] {
-            assert!(matches!(decode(text), Err(ExplainError::NotAToken)), "{text}");
+            assert!(matches!(read(text), Err(ExplainError::NotAToken)), "{text}");
         }
     }
 }

@@ -53,9 +53,6 @@ pub(super) struct App {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) created_by: Option<String>,
     pub(super) status: StatusAge,
-    /// The current epoch of tokens: the one in status, or the one that status is about to get.
-    #[serde(skip)]
-    pub(super) epoch: Option<i64>,
 }
 
 /// The permissions of the Application.
@@ -82,14 +79,13 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
     let origin = || Some(Origin { membership: membership.as_ref()?, groups: facts.groups.as_deref()? });
     let siblings = Siblings {
         held: authority.as_ref().zip(origin()),
-        subject: facts.user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default(),
-        application_uid: facts.application.metadata.uid.as_deref().unwrap_or_default(),
         has_client_id: ready.reason != reasons::CLIENT_ID_TAKEN,
         application_closed: (!ready.in_force).then(|| Closed::new(&ready.reason, ready.message.clone())),
         settings,
         now,
     };
-    let (age, epoch) = status_age(facts, users, settings, now);
+    let records = facts.objects(membership.as_ref(), settings).secret_records(&settings.limits());
+    let secrets = facts.secrets.iter().zip(&records).enumerate();
     let mut notes = facts.notes.clone();
     notes.extend(other_limit(facts, settings));
     ExplainedClient {
@@ -98,8 +94,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         application: App {
             name: full_name(application),
             created_by: application.annotations().get(CREATED_BY).cloned(),
-            status: age,
-            epoch,
+            status: status_age(facts, users, settings, now),
             ready,
         },
         service_user: facts.user.as_ref().map(|user| user::explain(user, membership.as_ref(), now)),
@@ -108,7 +103,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
             Some((authority, origin)) => Holds::Known(origin.narrowed(authority, restriction)),
             None => Holds::Told { permissions: told(facts) },
         },
-        client_secrets: facts.secrets.iter().enumerate().map(|(rank, secret)| siblings.explain(secret, rank)).collect(),
+        client_secrets: secrets.map(|(rank, (secret, record))| siblings.explain(secret, record, rank)).collect(),
         notes,
         membership,
     }
@@ -146,33 +141,29 @@ fn taken_by(facts: &Snapshot) -> Option<String> {
     Some(format!("Application {first}"))
 }
 
+/// The rules in the order of the endpoint, in the words of the condition.
 fn ready(facts: &Snapshot, settings: &Settings, now: Timestamp) -> Standing {
     let deleting =
         |message: &str| Standing { in_force: false, reason: DELETING.to_owned(), message: message.to_owned() };
     if is_terminating(&facts.application.metadata) {
         return deleting("It is being deleted. Its client id is free when the deletion is complete.");
     }
-    if facts.namespace.terminating {
+    let verdict = ready_verdict(&observed(facts, &Authority::new(), settings, now));
+    if verdict.status && facts.namespace.terminating {
         return deleting("Its namespace is being deleted: the clients in it are refused.");
     }
-    ready_verdict(&observed(facts, &Authority::new(), settings, now)).into()
+    verdict.into()
 }
 
-/// Whether status is up to date, and the epoch in an updated status.
-fn status_age(
-    facts: &Snapshot,
-    authority: Option<&Authority>,
-    settings: &Settings,
-    now: Timestamp,
-) -> (StatusAge, Option<i64>) {
-    let told = facts.application.status.clone().unwrap_or_default();
+/// Whether status is up to date.
+fn status_age(facts: &Snapshot, authority: Option<&Authority>, settings: &Settings, now: Timestamp) -> StatusAge {
+    let recorded = facts.application.status.clone().unwrap_or_default();
     let wanted = authority.map(|authority| status(&observed(facts, authority, settings, now)));
-    let age = StatusAge::new(
-        told.epoch,
-        (told.observed_generation, facts.application.metadata.generation),
-        wanted.as_ref().map(|wanted| (told.fingerprint.as_deref(), wanted.fingerprint.as_deref())),
-    );
-    (age, wanted.map_or(told.epoch, |wanted| wanted.epoch))
+    StatusAge::new(
+        recorded.epoch,
+        (recorded.observed_generation, facts.application.metadata.generation),
+        wanted.as_ref().map(|wanted| (recorded.fingerprint.as_deref(), wanted.fingerprint.as_deref())),
+    )
 }
 
 fn told(facts: &Snapshot) -> Vec<EffectivePermission> {

@@ -13,7 +13,7 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 
 use super::access_group::{Checked, Right};
-use super::claims::{Claims, ClientName};
+use super::claims::{ClientId, ClientName};
 use super::error::ExplainError;
 use super::snapshot::{Groups, Snapshot, TokenFacts, claimants, full_name};
 use crate::api::names::GROUP;
@@ -106,7 +106,7 @@ impl Reader {
     }
 
     /// The objects that a token refers to. `namespace` is the operator's.
-    pub(super) async fn token(&mut self, claims: &Claims, namespace: &str) -> Result<TokenFacts, ExplainError> {
+    pub(super) async fn token(&mut self, client_id: ClientId, namespace: &str) -> Result<TokenFacts, ExplainError> {
         let states = self.list::<ReplicaState>(Api::namespaced(self.client.clone(), namespace), "").await?;
         let revoked = match states {
             // The operator's namespace always has one.
@@ -117,7 +117,7 @@ impl Reader {
             }
             ListResult::Forbidden => None,
         };
-        let client = self.client(&ClientName::Id(claims.client_id.clone())).await?;
+        let client = self.client(&ClientName::Id(client_id)).await?;
         if client.is_none() && self.partial {
             // The object may exist, but the caller may not read it.
             return Err(ExplainError::NoClient);

@@ -13,8 +13,8 @@ use crate::api::ClientSecret;
 use crate::api::application::Token;
 use crate::api::client_secret::{Usage, VersionState};
 use crate::api::conditions::{ConditionValue, reasons, types};
-use crate::api::fingerprint::{application_fingerprint, token_fingerprint};
 use crate::api::permissions::{Authority, narrow};
+use crate::oauth::client_record::{SecretRecord, has_ended};
 use crate::plan::application::Closed;
 use crate::plan::client_secret::{ApplicationState, Delivered, Observed, Outcome, Policy, status};
 use crate::plan::secret_content::{Client, Content, Endpoints};
@@ -46,7 +46,7 @@ pub(super) struct Secret {
     pub(super) status: StatusAge,
     /// The fingerprint of a token issued for it; `None`: its permissions are unknown.
     #[serde(skip)]
-    pub(super) token_fingerprint: Option<String>,
+    pub(super) token_fingerprint: Option<Box<str>>,
     /// What a token issued for it may contain.
     #[serde(skip)]
     pub(super) authority: Authority,
@@ -66,9 +66,6 @@ pub(super) struct Accepted {
 pub(super) struct Siblings<'a> {
     /// The permissions of the Application, with their origin; `None`: unknown.
     pub(super) held: Option<(&'a Authority, Origin<'a>)>,
-    pub(super) subject: &'a str,
-    /// UID of the Application.
-    pub(super) application_uid: &'a str,
     /// Whether the Application has its client id.
     pub(super) has_client_id: bool,
     /// Why the Application is rejected; `None`: it is not.
@@ -78,13 +75,12 @@ pub(super) struct Siblings<'a> {
 }
 
 impl Siblings<'_> {
-    /// Explains one ClientSecret. `rank` is its place among those of the Application, oldest first.
-    pub(super) fn explain(&self, secret: &ClientSecret, rank: usize) -> Secret {
+    /// Explains one ClientSecret. `record` is what the endpoint knows of it; `rank` is its place among those of the
+    /// Application, oldest first.
+    pub(super) fn explain(&self, secret: &ClientSecret, record: &SecretRecord, rank: usize) -> Secret {
         let restriction = secret.spec.restrict_to.as_deref();
-        let authority = self.held.as_ref().map(|(held, _)| narrow(held, restriction));
-        let versions = self.accepted(secret);
-        let told = secret.status.clone().unwrap_or_default();
-        let newest = told.versions.first();
+        let versions = self.accepted(secret, record);
+        let status = secret.status.clone().unwrap_or_default();
         Secret {
             name: secret.name_any(),
             ready: self.ready(secret, rank, &versions),
@@ -93,15 +89,12 @@ impl Siblings<'_> {
             restricted: restriction.and_then(|restriction| {
                 self.held.as_ref().map(|(held, origin)| origin.narrowed(held, Some(restriction)))
             }),
-            expires_at: newest.and_then(|newest| self.settings.lifetime.expiry(&secret.spec, newest.created_at)),
-            last_used_at: told.last_used_at,
+            expires_at: record.expires_at,
+            last_used_at: status.last_used_at,
             versions,
-            status: StatusAge::new(None, (told.observed_generation, secret.metadata.generation), None),
-            token_fingerprint: authority.as_ref().map(|authority| {
-                let application = application_fingerprint(authority, self.application_uid, self.subject, None);
-                token_fingerprint(&secret.credential(), &application)
-            }),
-            authority: authority.unwrap_or_default(),
+            status: StatusAge::new(None, (status.observed_generation, secret.metadata.generation), None),
+            token_fingerprint: self.held.as_ref().map(|_| record.authority.clone()),
+            authority: self.held.as_ref().map(|(held, _)| narrow(held, restriction)).unwrap_or_default(),
         }
     }
 
@@ -156,15 +149,13 @@ impl Siblings<'_> {
         ApplicationState::Known { content, authority, closed: self.application_closed.clone() }
     }
 
-    fn accepted(&self, secret: &ClientSecret) -> Vec<Accepted> {
-        let lifetime = &self.settings.lifetime;
-        let versions = secret.status.as_ref().map(|status| status.versions.as_slice()).unwrap_or_default();
-        let expires = versions.first().and_then(|newest| lifetime.expiry(&secret.spec, newest.created_at));
-        let until = |version| lifetime.accepted_until(&secret.spec, version).into_iter().chain(expires).min();
+    /// The versions that the endpoint accepts now.
+    fn accepted(&self, secret: &ClientSecret, record: &SecretRecord) -> Vec<Accepted> {
+        let versions = secret.status.iter().flat_map(|status| &status.versions).map(|version| version.state);
         versions
-            .iter()
-            .map(|version| Accepted { id: version.id.clone(), state: version.state, until: until(version) })
-            .filter(|version| version.until.is_none_or(|until| until > self.now))
+            .zip(&record.versions)
+            .map(|(state, version)| Accepted { id: version.id.clone(), state, until: record.end_of(version) })
+            .filter(|version| !has_ended(version.until, self.now))
             .collect()
     }
 }

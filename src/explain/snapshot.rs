@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::Settings;
+use crate::api::permissions::Membership;
 use crate::api::precedence::Seniority;
 use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ServiceUser};
+use crate::read_model::from_objects::ClientObjects;
 
 /// AccessGroups by name.
 pub(super) type Groups = Arc<BTreeMap<String, AccessGroup>>;
@@ -27,6 +30,21 @@ pub(super) struct Snapshot {
     pub(super) secrets: Vec<ClientSecret>,
     /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
+}
+
+impl Snapshot {
+    /// The input of the functions that compile a client. `held` is the result of the groups, if known.
+    pub(super) fn objects<'a>(&'a self, held: Option<&'a Membership>, settings: &Settings) -> ClientObjects<'a> {
+        ClientObjects {
+            application: &self.application,
+            user: self.user.as_ref(),
+            held,
+            secrets: &self.secrets,
+            secrets_limit: settings.secrets_per_application,
+            is_subject: self.is_subject,
+            namespace: &self.namespace,
+        }
+    }
 }
 
 /// The objects of all clients that may call an API.

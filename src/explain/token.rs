@@ -7,12 +7,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Settings;
-use super::claims::Claims;
 use super::client::{self, ExplainedClient};
 use super::permissions::PermissionOrigin;
 use super::secret::Secret;
 use super::snapshot::TokenFacts;
-use checks::Judge;
+use crate::oauth::claims::OwnClaims;
+use crate::oauth::client_store::Lookup;
+use crate::oauth::denial_rule::DenialRule;
+use checks::Checks;
 use scopes::scopes;
 
 /// The explanation of a token.
@@ -52,10 +54,10 @@ pub(super) struct Epochs {
     pub(super) application: i64,
 }
 
-/// Why a token is rejected, by the name of the rule in the operator's log.
+/// Why a token is rejected, by the rule in the operator's log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Fault {
-    pub(super) rule: String,
+    pub(super) rule: DenialRule,
     pub(super) message: String,
 }
 
@@ -77,25 +79,32 @@ pub(super) struct ScopeNow {
 }
 
 /// Explains a token from the objects of its client.
-pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, now: Timestamp) -> TokenReport {
+pub(super) fn explain(claims: &OwnClaims<'_>, facts: &TokenFacts, settings: &Settings, now: Timestamp) -> TokenReport {
     let client = facts.client.as_ref().map(|facts| client::explain(facts, settings, now));
-    let secret = client.as_ref().and_then(|client| got_with(claims, client));
+    let secret = client.as_ref().and_then(|client| issued_for(claims, client));
     let instant = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
-    let revoked = facts.revoked.as_ref();
-    let judge = Judge { claims, issuer: settings.issuer.as_deref(), now };
+    let checks = Checks {
+        claims,
+        issuer: settings.issuer.as_deref(),
+        is_revoked: facts.revoked.as_ref().is_some_and(|ids| ids.contains(&*claims.jti)),
+        lookup: lookup(facts, client.as_ref(), settings),
+        client: client.as_ref(),
+        secret,
+        now,
+    };
     TokenReport {
         signature_checked: false,
-        issuer: claims.iss.clone(),
-        id: claims.jti.clone(),
-        client_id: claims.client_id.as_str().to_owned(),
-        subject: claims.sub.clone(),
-        location: claims.location.clone(),
-        created_by: claims.created_by.clone(),
+        issuer: claims.iss.to_string(),
+        id: claims.jti.to_string(),
+        client_id: claims.client_id.to_string(),
+        subject: claims.sub.to_string(),
+        location: claims.location.to_string(),
+        created_by: claims.created_by.as_deref().map(str::to_owned),
         issued_at: instant(claims.iat),
         ends_at: instant(claims.exp),
         epochs: Epochs { service_user: claims.postern_epoch[0], application: claims.postern_epoch[1] },
         client_secret: secret.map(|secret| secret.name.clone()),
-        faults: judge.faults(revoked.is_some_and(|ids| ids.contains(&claims.jti)), client.as_ref(), secret),
+        faults: checks.faults(),
         scopes: match (&client, &facts.client) {
             (Some(client), Some(facts)) => scopes(claims, client, facts, secret),
             _ => Vec::new(),
@@ -103,6 +112,12 @@ pub(super) fn explain(claims: &Claims, facts: &TokenFacts, settings: &Settings, 
         notes: notes(facts, settings),
         client,
     }
+}
+
+/// What the endpoint knows of the client.
+fn lookup(facts: &TokenFacts, client: Option<&ExplainedClient>, settings: &Settings) -> Lookup {
+    let held = client.and_then(|client| client.membership.as_ref());
+    facts.client.as_ref().map_or(Lookup::Unknown, |facts| facts.objects(held, settings).lookup(&settings.limits()))
 }
 
 fn notes(facts: &TokenFacts, settings: &Settings) -> Vec<String> {
@@ -118,6 +133,6 @@ fn notes(facts: &TokenFacts, settings: &Settings) -> Vec<String> {
 }
 
 /// The secret with the fingerprint of the token.
-fn got_with<'a>(claims: &Claims, client: &'a ExplainedClient) -> Option<&'a Secret> {
-    client.client_secrets.iter().find(|secret| secret.token_fingerprint.as_ref() == Some(&claims.postern_authority))
+fn issued_for<'a>(claims: &OwnClaims<'_>, client: &'a ExplainedClient) -> Option<&'a Secret> {
+    client.client_secrets.iter().find(|secret| secret.token_fingerprint.as_deref() == Some(&claims.postern_authority))
 }

@@ -25,9 +25,6 @@ pub(super) struct User {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ready: Option<Standing>,
     pub(super) status: StatusAge,
-    /// The current epoch of tokens: the one in status, or the one that status is about to get.
-    #[serde(skip)]
-    pub(super) epoch: Option<i64>,
 }
 
 /// `membership` is the result of its groups; `None`: the caller may not read them, so status is used.
@@ -47,6 +44,5 @@ pub(super) fn explain(user: &ServiceUser, membership: Option<&Membership>, now: 
             (told.observed_generation, user.metadata.generation),
             wanted.as_ref().map(|wanted| (told.fingerprint.as_deref(), wanted.fingerprint.as_deref())),
         ),
-        epoch: wanted.as_ref().map_or(told.epoch, |wanted| wanted.epoch),
     }
 }

@@ -1,4 +1,5 @@
 //! Compiles objects into one record. Pure: the same objects give the same record, in any order of their events.
+//! `postern explain` compiles the objects that it has read ([`from_objects`](super::from_objects)).
 //!
 //! Fails closed: an object that is missing, suspended or being deleted leads to a disabled entry or to no entry.
 

@@ -29,7 +29,7 @@ pub(in crate::explain) fn token(token: &TokenReport, now: Timestamp, out: &mut i
         heading(out, "No reason to reject this token was found")?;
     } else {
         heading(out, "Postern refuses it")?;
-        let rows = token.faults.iter().map(|fault| vec![fault.rule.clone(), fault.message.clone()]);
+        let rows = token.faults.iter().map(|fault| vec![fault.rule.name().to_owned(), fault.message.clone()]);
         table(out, &[], &rows.collect::<Vec<_>>())?;
         if token.ends_at > now {
             writeln!(out, "  An API that verifies it offline, without asking Postern, accepts it until its end.")?;

@@ -13,6 +13,7 @@ use crate::explain::client::{self, ExplainedClient, Holds};
 use crate::explain::permissions::{PermissionOrigin, RestrictedPermissions};
 use crate::explain::print;
 use crate::explain::snapshot::{Snapshot, claimants};
+use crate::oauth::client_store::Lookup;
 
 pub(super) fn explain(facts: &Snapshot) -> ExplainedClient {
     client::explain(facts, &settings(), now())
@@ -106,6 +107,10 @@ fn whatever_closes_a_client_is_told_by_its_rule() {
         assert_eq!(told["application"]["ready"]["reason"], rule);
         assert_eq!(told["application"]["ready"]["inForce"], false, "{rule}");
         assert_eq!(told["clientSecrets"][0]["ready"]["inForce"], false, "{rule}: its secret does not authenticate");
+        if let Lookup::Disabled(denial) = facts.objects(None, &settings()).lookup(&settings().limits()) {
+            let of_endpoint = if facts.namespace.terminating { "NamespaceUnknown" } else { rule };
+            assert_eq!(denial.rule.name(), of_endpoint);
+        }
     }
 }
 

@@ -6,12 +6,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::client::explain;
-use super::{AUDIENCE, CLIENT, SUBJECT, facts, now, read, settings, uid};
+use super::{AUDIENCE, CLIENT, SUBJECT, facts, now, read, secret, settings, uid, version};
 use crate::api::fingerprint::{application_fingerprint, token_fingerprint, user_fingerprint};
 use crate::api::permissions::{NamespaceLocation, narrow, resolve};
-use crate::explain::claims::{self, Claims};
+use crate::explain::claims;
 use crate::explain::snapshot::{Snapshot, TokenFacts};
 use crate::explain::token;
+use crate::oauth::claims::OwnClaims;
+use crate::oauth::denial_rule::DenialRule;
 
 /// The same objects with epochs: status has their fingerprints.
 fn numbered(mut facts: Snapshot) -> Snapshot {
@@ -25,16 +27,17 @@ fn numbered(mut facts: Snapshot) -> Snapshot {
     facts
 }
 
-/// The token that the client of `facts` is issued for its first secret, at epochs 4 and 2.
-fn claims(facts: &Snapshot, changed: &Value) -> Claims {
+/// The token that the client of `facts` is issued for its first secret, at epochs 4 and 2, with these changes.
+fn claims(facts: &Snapshot, changed: &Value) -> OwnClaims<'static> {
     let secret = &explain(facts).client_secrets[0];
     let mut claims = json!({
         "iss": "https://postern.example.com", "sub": SUBJECT, "aud": AUDIENCE, "client_id": CLIENT, "jti": "j",
         "iat": now().as_second() - 60, "exp": now().as_second() + 600, "scope": "invoices:read other",
-        "location": "/emea/billing", "postern_epoch": [4, 2], "postern_authority": secret.token_fingerprint,
+        "roles": ["billing.reader"], "planes": ["Operational"], "location": "/emea/billing",
+        "postern_epoch": [4, 2], "postern_authority": secret.token_fingerprint,
     });
     claims.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
-    read(claims)
+    serde_json::from_str(claims.to_string().leak()).unwrap()
 }
 
 fn explain_token(facts: Snapshot, changed: &Value) -> token::TokenReport {
@@ -56,7 +59,8 @@ fn a_token_that_stands_for_what_is_held_now_has_nothing_against_it() {
 fn everything_that_speaks_against_a_token_is_told() {
     type Change = fn(&mut Snapshot);
     let nothing: Change = |_| {};
-    let table: [(&str, Value, Change); 12] = [
+    let another = token_fingerprint("deleted", "x");
+    let table: [(&str, Value, Change); 15] = [
         ("OtherIssuer", json!({"iss": "https://elsewhere.example.com"}), nothing),
         ("TokenExpired", json!({"exp": now().as_second()}), nothing),
         ("TokenExpired", json!({}), |facts| facts.secrets[0].spec.expires_in = Some(read(json!("1h")))),
@@ -67,17 +71,71 @@ fn everything_that_speaks_against_a_token_is_told() {
         ("AuthorityChanged", json!({"postern_epoch": [3, 2]}), nothing),
         ("AuthorityChanged", json!({"postern_epoch": [4, 1]}), nothing),
         ("UnknownAuthority", json!({"postern_epoch": [5, 2]}), nothing),
-        ("AuthorityChanged", json!({"sub": uid(7), "postern_epoch": [9, 2]}), nothing),
-        ("AuthorityChanged", json!({"postern_authority": token_fingerprint("deleted", "x")}), nothing),
+        ("AuthorityChanged", json!({"sub": uid(7), "postern_epoch": [9, 2], "postern_authority": another}), nothing),
+        ("AuthorityChanged", json!({"postern_authority": another}), nothing),
+        // The clock of the workstation is slow.
+        ("AuthorityChanged", json!({"postern_authority": another, "iat": now().as_second() + 60}), nothing),
         ("ServiceUserSuspended", json!({}), |facts| facts.user.as_mut().unwrap().spec.suspend = Some(true)),
         ("Revoked", json!({}), |facts| facts.secrets[0].spec.revoke = Some(true)),
+        ("NamespaceUnknown", json!({}), |facts| facts.namespace.terminating = true),
+        ("Suspended", json!({}), |facts| {
+            facts.namespace.terminating = true;
+            facts.application.spec.suspend = Some(true);
+        }),
     ];
     for (rule, changed, change) in table {
         let mut facts = numbered(facts(&["readers"]));
         change(&mut facts);
         let told = explain_token(facts, &changed);
-        let rules: Vec<_> = told.faults.iter().map(|fault| fault.rule.as_str()).collect();
+        let rules: Vec<_> = told.faults.iter().map(|fault| fault.rule.name()).collect();
         assert_eq!(rules, [rule], "{changed}");
+    }
+}
+
+#[test]
+fn a_secret_beyond_the_limit_has_the_rule_of_the_log_and_the_message_of_its_condition() {
+    let mut facts = numbered(facts(&["readers"]));
+    let of_first = json!({"postern_authority": explain(&facts).client_secrets[0].token_fingerprint});
+    let live = || json!([version("Active", None)]);
+    facts.secrets.splice(0..0, [secret("older", 2, &json!({}), &live()), secret("old", 3, &json!({}), &live())]);
+    let report = explain_token(facts, &of_first);
+    let [fault] = report.faults.as_slice() else { panic!("{:?}", report.faults) };
+    assert_eq!((fault.rule, report.client_secret.as_deref()), (DenialRule::AuthorityChanged, Some("blue")));
+    assert!(fault.message.starts_with("ClientSecret blue is refused: spec.applicationRef: 2 older"), "{fault:?}");
+}
+
+#[test]
+fn every_check_runs_and_a_change_of_epoch_explains_the_missing_secret() {
+    let mut facts = numbered(facts(&["readers"]));
+    facts.secrets[0].spec.revoke = Some(true);
+    let rules = |report: &token::TokenReport| report.faults.iter().map(|fault| fault.rule.name()).collect::<Vec<_>>();
+    let report = explain_token(facts, &json!({"postern_epoch": [5, 1], "jti": "revoked"}));
+    assert_eq!(rules(&report), ["TokenRevoked", "AuthorityChanged", "UnknownAuthority", "Revoked"]);
+    let facts = numbered(super::facts(&["readers"]));
+    let report = explain_token(facts, &json!({"postern_epoch": [4, 1], "postern_authority": "another"}));
+    assert_eq!(rules(&report), ["AuthorityChanged"]);
+    assert!(report.faults[0].message.starts_with("Application billing/sync is at epoch 2"), "{:?}", report.faults);
+}
+
+#[test]
+fn without_the_groups_a_token_is_compared_with_the_epochs_of_status() {
+    let without_groups = || {
+        let mut facts = numbered(facts(&["readers"]));
+        facts.groups = None;
+        facts
+    };
+    assert_eq!(explain_token(without_groups(), &json!({"postern_authority": "any"})).faults, []);
+    for (changed, message) in [
+        (json!({"postern_epoch": [3, 2]}), "ServiceUser billing/sync is at epoch 4"),
+        (json!({"postern_epoch": [4, 1]}), "Application billing/sync is at epoch 2"),
+        (json!({"sub": uid(7)}), "The client acts for another service user now: billing/sync"),
+    ] {
+        let mut changed = changed;
+        changed["postern_authority"] = json!("any");
+        let report = explain_token(without_groups(), &changed);
+        let [fault] = report.faults.as_slice() else { panic!("{changed}: {:?}", report.faults) };
+        assert_eq!(fault.rule, DenialRule::AuthorityChanged, "{changed}");
+        assert!(fault.message.starts_with(message), "{fault:?}");
     }
 }
 
@@ -89,7 +147,7 @@ fn a_token_is_compared_with_the_epochs_that_the_endpoint_gives_before_they_are_w
         facts
     };
     let told = explain_token(changed(), &json!({}));
-    let rules: Vec<_> = told.faults.iter().map(|fault| fault.rule.as_str()).collect();
+    let rules: Vec<_> = told.faults.iter().map(|fault| fault.rule.name()).collect();
     assert_eq!(rules, ["AuthorityChanged"; 2], "{:?}", told.faults);
     assert_eq!(explain_token(changed(), &json!({"postern_epoch": [5, 3]})).faults, []);
 }
@@ -105,7 +163,7 @@ fn what_every_client_may_ask_for_is_held_whatever_the_groups_say() {
 fn a_token_whose_client_is_gone_is_explained_by_that() {
     let claims = claims(&facts(&["readers"]), &json!({}));
     let told = token::explain(&claims, &TokenFacts { client: None, revoked: None }, &settings(), now());
-    assert_eq!(told.faults[0].rule, "UnknownClient");
+    assert_eq!(told.faults[0].rule, DenialRule::UnknownClient);
     assert!(told.notes[0].contains("ReplicaStates"), "{:?}", told.notes);
 }
 
@@ -117,6 +175,8 @@ fn the_claims_of_a_token_are_read_without_a_key() {
         "roles": [], "planes": [], "location": "/", "postern_epoch": [1, 1], "postern_authority": "00",
     }));
     let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload.unwrap());
-    let claims = claims::decode(&format!(" a.{payload}.b\n")).unwrap();
-    assert_eq!((claims.sub.as_str(), claims.aud.list()), ("s", &["a".to_owned(), "b".to_owned()][..]));
+    let payload = claims::payload(&format!(" a.{payload}.b\n")).unwrap();
+    let (claims, client_id) = claims::parse(&payload).unwrap();
+    assert_eq!((&*claims.sub, client_id.as_str()), ("s", CLIENT));
+    assert_eq!(claims.aud.iter().collect::<Vec<_>>(), ["a", "b"]);
 }

@@ -1,114 +1,136 @@
-//! Reasons to reject a token now. The checks are those of the endpoint; all of them run, while the endpoint stops at
-//! the first failure.
+//! The checks of the endpoint, in the words of the explanation. The endpoint stops at the first failure; here all
+//! checks run.
+
+use std::cmp::Ordering;
 
 use jiff::Timestamp;
 
 use super::Fault;
-use crate::api::conditions::reasons;
-use crate::explain::claims::Claims;
-use crate::explain::client::{DELETING, ExplainedClient};
+use crate::explain::client::ExplainedClient;
 use crate::explain::secret::Secret;
+use crate::oauth::access_token::TokenFault;
+use crate::oauth::claims::OwnClaims;
+use crate::oauth::client_record::{ClientRecord, Denial};
+use crate::oauth::client_store::Lookup;
+use crate::oauth::denial_rule::DenialRule;
+use crate::oauth::token_checks::{Counted, CounterPair, Mismatch, check_expiry, check_issuer, mismatches};
 
 /// The inputs of the checks.
-pub(super) struct Judge<'a> {
-    pub(super) claims: &'a Claims,
+pub(super) struct Checks<'a> {
+    pub(super) claims: &'a OwnClaims<'a>,
     /// The issuer of the install, if known.
     pub(super) issuer: Option<&'a str>,
+    pub(super) is_revoked: bool,
+    /// What the endpoint knows of the client.
+    pub(super) lookup: Lookup,
+    /// The client; `None`: no Application has the client id.
+    pub(super) client: Option<&'a ExplainedClient>,
+    /// The secret that the token was issued for, if it is known.
+    pub(super) secret: Option<&'a Secret>,
     pub(super) now: Timestamp,
 }
 
-impl Judge<'_> {
+impl Checks<'_> {
     /// All reasons to reject the token.
-    pub(super) fn faults(
-        &self,
-        revoked: bool,
-        client: Option<&ExplainedClient>,
-        secret: Option<&Secret>,
-    ) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        if let Some(issuer) = self.issuer.filter(|issuer| *issuer != self.claims.iss) {
-            faults.push(fault("OtherIssuer", format!("Another issuer issued the token. The issuer here is {issuer}.")));
-        }
-        if self.claims.exp <= self.now.as_second() {
-            faults.push(fault("TokenExpired", "It has expired: the client must request a new one."));
-        }
-        if revoked {
-            faults.push(fault("TokenRevoked", "It was revoked by its client."));
-        }
-        match client {
-            None => faults.push(fault("UnknownClient", "No Application has its client id: it was deleted.")),
-            Some(client) if client.application.ready.reason == DELETING => {
-                faults.push(fault("UnknownClient", &*client.application.ready.message));
-            }
-            Some(client) if !client.application.ready.in_force => {
-                let ready = &client.application.ready;
-                faults.push(fault(&ready.reason, format!("The client is refused: {}", ready.message)));
-            }
-            Some(client) => faults.extend(self.authority(client, secret)),
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let mut faults = self.faults_of_claims();
+        match (&self.lookup, self.client) {
+            (Lookup::Live(record), Some(client)) => faults.extend(self.mismatches(record, client)),
+            (Lookup::Disabled(denial), Some(client)) => faults.push(disabled(denial, client)),
+            (_, client) => faults.push(unknown(client)),
         }
         faults
     }
 
-    /// Whether the token represents the current permissions of the client.
-    fn authority(&self, client: &ExplainedClient, secret: Option<&Secret>) -> Vec<Fault> {
+    fn faults_of_claims(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let user = client.service_user.as_ref();
-        let [of_user, of_application] = self.claims.postern_epoch;
-        let mut compare = |what: String, of_token: i64, now: Option<i64>| {
-            match now {
-            Some(now) if of_token < now => faults.push(fault(
-                "AuthorityChanged",
-                format!("{what} is at epoch {now} and the token of epoch {of_token}: what is held has changed since."),
+        let mut add = |found: TokenFault, message: String| faults.push(Fault { rule: found.rule(), message });
+        if let Some((issuer, Err(found))) = self.issuer.map(|issuer| (issuer, check_issuer(self.claims, issuer))) {
+            add(found, format!("Another issuer issued the token. The issuer here is {issuer}."));
+        }
+        if let Err(found) = check_expiry(self.claims, self.now.as_second()) {
+            add(found, "It has expired: the client must request a new one.".to_owned());
+        }
+        if self.is_revoked {
+            add(TokenFault::Revoked, "It was revoked by its client.".to_owned());
+        }
+        faults
+    }
+
+    /// Every difference between the token and what its client has. A change of epoch or of service user explains why no
+    /// secret has the fingerprint of the token.
+    fn mismatches(&self, record: &ClientRecord, client: &ExplainedClient) -> Vec<Fault> {
+        let found: Vec<Mismatch<'_>> = mismatches(record, self.now, self.claims).collect();
+        let is_explained = found.len() > 1 || client.membership.is_none();
+        let faults = found.into_iter().filter_map(|mismatch| {
+            let message = match mismatch {
+                Mismatch::Lost => "The client has lost permissions of the token since its issue.".to_owned(),
+                Mismatch::Epoch(pair) => epoch(pair, client),
+                Mismatch::SecretDisabled(denial) => self.secret_refused(&denial.object.name),
+                Mismatch::SecretExpired(end) => {
+                    let name = self.secret.map(|secret| secret.name.as_str()).unwrap_or_default();
+                    format!("ClientSecret {name} expired at {end}, and its tokens with it.")
+                }
+                Mismatch::NoSecret => self.no_secret(record, client, is_explained)?,
+            };
+            Some(Fault { rule: mismatch.fault(record, self.claims).rule(), message })
+        });
+        faults.collect()
+    }
+
+    /// Why no secret of the record has the fingerprint of the token; `None`: another fault explains it, or it is
+    /// unknown.
+    fn no_secret(&self, record: &ClientRecord, client: &ExplainedClient, is_explained: bool) -> Option<String> {
+        match (&client.service_user, self.secret) {
+            (Some(user), _) if record.subject != self.claims.sub => Some(format!(
+                "The client acts for another service user now: {}, whose subject is {}. A ServiceUser that was deleted \
+                 and created again is another one.",
+                user.name, user.subject
             )),
-            Some(now) if of_token > now => faults.push(fault(
-                "UnknownAuthority",
-                format!(
-                    "{what} is at epoch {now} and the token of epoch {of_token}: a change is not numbered in status yet, \
-                     or status was lost or restored since."
-                ),
-            )),
-            _ => {}
-        }
-        };
-        compare(format!("Application {}", client.application.name), of_application, client.application.epoch);
-        if let Some(user) = user.filter(|user| user.subject == self.claims.sub) {
-            // Epochs of two service users do not compare.
-            compare(format!("ServiceUser {}", user.name), of_user, user.epoch);
-        }
-        if let Some(user) = user.filter(|user| user.subject != self.claims.sub) {
-            faults.push(fault(
-                "AuthorityChanged",
-                format!(
-                    "The client acts for another service user now: {}, whose subject is {}. A ServiceUser that was \
-                     deleted and created again is another one.",
-                    user.name, user.subject
-                ),
-            ));
-        }
-        match secret {
-            Some(secret) => faults.extend(self.of_secret(secret)),
-            None if faults.is_empty() && client.membership.is_some() => faults.push(fault(
-                "AuthorityChanged",
+            // It is beyond the limit.
+            (_, Some(secret)) => Some(self.secret_refused(&secret.name)),
+            _ if is_explained => None,
+            _ => Some(
                 "No ClientSecret of the Application holds what the token stands for: permissions have changed since, the \
-                 ClientSecret was deleted, or its Secret was.",
-            )),
-            None => {}
+                 ClientSecret was deleted, or its Secret was."
+                    .to_owned(),
+            ),
         }
-        faults
     }
 
-    /// Rotation of a value invalidates no token; the end of the credential, and the loss of its Secret, do.
-    fn of_secret(&self, secret: &Secret) -> Option<Fault> {
-        let ends = [reasons::REVOKED, reasons::LIMIT_REACHED].contains(&secret.ready.reason.as_str());
-        if ends {
-            let message = format!("ClientSecret {} is refused: {}", secret.name, secret.ready.message);
-            return Some(fault(&secret.ready.reason, message));
-        }
-        let end = secret.expires_at.filter(|end| *end <= self.now)?;
-        Some(fault("TokenExpired", format!("ClientSecret {} expired at {end}, and its tokens with it.", secret.name)))
+    fn secret_refused(&self, name: &str) -> String {
+        let why = self.secret.map(|secret| secret.ready.message.as_str()).unwrap_or_default();
+        format!("ClientSecret {name} is refused: {why}")
     }
 }
 
-fn fault(rule: &str, message: impl Into<String>) -> Fault {
-    Fault { rule: rule.to_owned(), message: message.into() }
+fn epoch(pair: CounterPair, client: &ExplainedClient) -> String {
+    let CounterPair { counted, of_token, of_client } = pair;
+    let what = match (counted, &client.service_user) {
+        (Counted::ServiceUser, Some(user)) => format!("ServiceUser {}", user.name),
+        (Counted::ServiceUser, None) => "Its ServiceUser".to_owned(),
+        (Counted::Application, _) => format!("Application {}", client.application.name),
+    };
+    let why = match pair.order() {
+        Ordering::Greater => "a change is not numbered in status yet, or status was lost or restored since.",
+        Ordering::Less | Ordering::Equal => "what is held has changed since.",
+    };
+    format!("{what} is at epoch {of_client} and the token of epoch {of_token}: {why}")
+}
+
+fn disabled(denial: &Denial, client: &ExplainedClient) -> Fault {
+    let why = &client.application.ready.message;
+    let message = match denial.rule {
+        DenialRule::NamespaceUnknown => why.clone(),
+        _ => format!("The client is refused: {why}"),
+    };
+    Fault { rule: denial.rule, message }
+}
+
+fn unknown(client: Option<&ExplainedClient>) -> Fault {
+    let message = match client {
+        Some(client) => client.application.ready.message.clone(),
+        None => "No Application has its client id: it was deleted.".to_owned(),
+    };
+    Fault { rule: TokenFault::UnknownClient.rule(), message }
 }

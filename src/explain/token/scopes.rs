@@ -2,16 +2,16 @@
 
 use super::ScopeNow;
 use crate::api::permissions::{OIDC_SCOPES, Permit, narrow};
-use crate::explain::claims::Claims;
 use crate::explain::client::{ExplainedClient, Holds};
 use crate::explain::group::Effect;
 use crate::explain::permissions::{Origin, PermissionOrigin, permits};
 use crate::explain::secret::Secret;
 use crate::explain::snapshot::Snapshot;
+use crate::oauth::claims::OwnClaims;
 
 /// Every scope of the token at every audience.
 pub(super) fn scopes(
-    claims: &Claims,
+    claims: &OwnClaims<'_>,
     client: &ExplainedClient,
     facts: &Snapshot,
     secret: Option<&Secret>,
@@ -25,8 +25,7 @@ pub(super) fn scopes(
         from: Vec::new(),
         why: None,
     });
-    let pairs =
-        claims.aud.list().iter().flat_map(|audience| named.iter().map(move |scope| (audience.as_str(), *scope)));
+    let pairs = claims.aud.iter().flat_map(|audience| named.iter().map(move |scope| (audience, *scope)));
     about_itself.chain(pairs.map(|(audience, scope)| now(audience, scope, client, facts, secret))).collect()
 }
 
