@@ -17,6 +17,7 @@ mod client;
 mod error;
 mod gather;
 mod group;
+mod lists;
 mod permissions;
 mod print;
 mod secret;

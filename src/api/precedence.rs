@@ -1,6 +1,7 @@
 //! The order of claimants: computed from the objects alone, so it is the same everywhere and at any time.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 
 /// Order of age: creation time, then UID. The API server assigns both and never changes them, so the order is stable
 /// across restarts and replicas.
@@ -19,6 +20,11 @@ impl Seniority {
             uid: uid_number(metadata).unwrap_or(u128::MAX),
         }
     }
+}
+
+/// Sorts objects by age.
+pub fn oldest_first<K: Resource>(objects: &mut [&K]) {
+    objects.sort_by_key(|object| Seniority::of(object.meta()));
 }
 
 /// The UID of an object as a number.

@@ -12,7 +12,6 @@ use super::secret::Secret;
 use super::snapshot::{CallerFacts, Snapshot};
 use super::status::Standing;
 use crate::api::ClientSecret;
-use crate::api::application::EffectivePermission;
 use crate::api::client_secret::Usage;
 
 /// The explanation of an API.
@@ -103,13 +102,7 @@ pub(super) fn explain(audience: &str, facts: &CallerFacts, settings: &Settings, 
 
 /// The client as a caller; `None`: it has no permission there.
 fn caller(audience: &str, facts: &Snapshot, client: &ExplainedClient) -> Option<Caller> {
-    let scopes: BTreeSet<String> = match &client.holds {
-        Holds::Known(held) => {
-            let here = held.permissions.iter().filter(|held| held.audience == audience);
-            here.map(|held| held.scope.clone()).collect()
-        }
-        Holds::Told { permissions } => told(audience, permissions).cloned().collect(),
-    };
+    let scopes = client.holds.scopes_at(audience);
     if scopes.is_empty() {
         return None;
     }
@@ -166,11 +159,4 @@ fn admitted(audience: &str, secret: &ClientSecret, scopes: &BTreeSet<String>) ->
         return BTreeSet::new();
     }
     scopes.iter().filter(|scope| admits(&restriction.scopes, scope)).cloned().collect()
-}
-
-fn told<'a>(audience: &'a str, permissions: &'a [EffectivePermission]) -> impl Iterator<Item = &'a String> {
-    permissions
-        .iter()
-        .filter(move |permission| permission.audience == audience)
-        .flat_map(|permission| &permission.scopes)
 }

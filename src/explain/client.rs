@@ -1,5 +1,7 @@
 //! A client: its effective permissions, and why each is present or missing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
@@ -66,6 +68,22 @@ pub(super) enum Holds {
         #[serde(rename = "toldByStatus")]
         permissions: Vec<EffectivePermission>,
     },
+}
+
+impl Holds {
+    /// The scopes at the audience.
+    pub(super) fn scopes_at(&self, audience: &str) -> BTreeSet<String> {
+        match self {
+            Self::Known(held) => {
+                let here = held.permissions.iter().filter(|held| held.audience == audience);
+                here.map(|held| held.scope.clone()).collect()
+            }
+            Self::Told { permissions } => {
+                let here = permissions.iter().filter(|permission| permission.audience == audience);
+                here.flat_map(|permission| permission.scopes.clone()).collect()
+            }
+        }
+    }
 }
 
 /// Explains a client from its objects.

@@ -4,7 +4,7 @@
 mod callers;
 mod list;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -15,11 +15,11 @@ use kube::{Api, Client, Resource, ResourceExt};
 use super::access_group::{Checked, Right};
 use super::claims::{ClientId, ClientName};
 use super::error::ExplainError;
-use super::snapshot::{Groups, Snapshot, TokenFacts, claimants, full_name};
+use super::lists::{Index, Lists, claimants};
+use super::snapshot::{Groups, Snapshot, TokenFacts, full_name};
 use crate::api::names::GROUP;
-use crate::api::precedence::Seniority;
 use crate::api::terminating::is_terminating;
-use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ReplicaState, ServiceUser};
+use crate::api::{AccessGroup, Application, NamespaceFacts, ReplicaState, ServiceUser};
 use list::{ListResult, is_forbidden};
 
 /// Reads objects, and records what could not be read.
@@ -38,25 +38,24 @@ impl Reader {
     /// The objects of a client; `None`: no Application has that id or name.
     pub(super) async fn client(&mut self, named: &ClientName) -> Result<Option<Snapshot>, ExplainError> {
         let applications = self.applications(named).await?;
-        let application = find(&applications, named, self.client.default_namespace())?;
+        let application = find(&applications, named, self.client.default_namespace())?.cloned();
         let Some(application) = application else { return Ok(None) };
         let namespace = application.namespace().unwrap_or_default();
-        let client_id = application.spec.claimed_client_id(&application.metadata);
-        let user = self.user(&namespace, &application.spec.service_user_ref.name).await?;
-        let asks_for_groups = user.as_ref().is_some_and(|user| user.spec.groups.iter().flatten().next().is_some());
-        Ok(Some(Snapshot {
-            claimants: claimants(&applications, client_id).into_iter().map(full_name).collect(),
-            is_subject: match &application.spec.client_id {
-                Some(chosen) => self.is_subject(&namespace, chosen).await?,
-                None => false,
-            },
-            namespace: self.namespace(&namespace).await?,
-            groups: if asks_for_groups { self.groups().await? } else { Some(Groups::default()) },
-            secrets: self.secrets(&namespace, &application.name_any()).await?,
-            application: application.clone(),
-            user,
-            notes: std::mem::take(&mut self.notes),
-        }))
+        let users = self.users(&namespace, &application).await?;
+        let of_application = format!("spec.applicationRef.name={}", application.name_any());
+        let lists = Lists {
+            namespaces: BTreeMap::from([(namespace.clone(), self.namespace(&namespace).await?)]),
+            groups: Some(Groups::default()),
+            secrets: self.namespaced(&namespace, &of_application, VIEW).await?,
+            users,
+            applications,
+        };
+        let mut client = Index::new(&lists).client(&application);
+        if client.user.as_ref().is_some_and(|user| user.spec.groups.iter().flatten().next().is_some()) {
+            client.groups = self.groups().await?;
+        }
+        client.notes = std::mem::take(&mut self.notes);
+        Ok(Some(client))
     }
 
     /// Why there is no client to explain.
@@ -145,33 +144,23 @@ impl Reader {
         self.namespaced(&namespace, "", remedy).await
     }
 
-    async fn user(&mut self, namespace: &str, name: &str) -> Result<Option<ServiceUser>, ExplainError> {
-        let users = self.namespaced::<ServiceUser>(namespace, &named(name), VIEW).await?;
-        Ok(users.into_iter().find(|user| !is_deleting(user)))
-    }
-
-    /// Whether a ServiceUser has this UID.
-    async fn is_subject(&mut self, namespace: &str, id: &str) -> Result<bool, ExplainError> {
-        let users: Vec<ServiceUser> = match self.list(Api::all(self.client.clone()), "").await? {
-            ListResult::Objects(all) => all,
-            ListResult::Forbidden => self.namespaced(namespace, "", VIEW).await?,
-        };
-        Ok(users.iter().any(|user| user.uid().as_deref() == Some(id)))
-    }
-
-    async fn secrets(&mut self, namespace: &str, application: &str) -> Result<Vec<ClientSecret>, ExplainError> {
-        let fields = format!("spec.applicationRef.name={application}");
-        let mut secrets: Vec<ClientSecret> = self.namespaced(namespace, &fields, VIEW).await?;
-        secrets.retain(|secret| !is_deleting(secret));
-        secrets.sort_by_key(|secret| Seniority::of(&secret.metadata));
-        Ok(secrets)
+    /// The service user of the Application. If the Application chooses its client id, all service users that the caller
+    /// may list: the client id may be the UID of one.
+    async fn users(&mut self, namespace: &str, application: &Application) -> Result<Vec<ServiceUser>, ExplainError> {
+        if application.spec.client_id.is_none() {
+            return self.namespaced(namespace, &named(&application.spec.service_user_ref.name), VIEW).await;
+        }
+        match self.list(Api::all(self.client.clone()), "").await? {
+            ListResult::Objects(all) => Ok(all),
+            ListResult::Forbidden => self.namespaced(namespace, "", VIEW).await,
+        }
     }
 
     /// All active groups, by name; `None`: the caller may not read them.
     async fn groups(&mut self) -> Result<Option<Groups>, ExplainError> {
         Ok(match self.list::<AccessGroup>(Api::all(self.client.clone()), "").await? {
             ListResult::Objects(groups) => {
-                let in_force = groups.into_iter().filter(|group| !is_deleting(group));
+                let in_force = groups.into_iter().filter(|group| !is_terminating(&group.metadata));
                 Some(Arc::new(in_force.map(|group| (group.name_any(), group)).collect()))
             }
             ListResult::Forbidden => {
@@ -219,7 +208,8 @@ fn find<'a>(
     named: &ClientName,
     namespace: &str,
 ) -> Result<Option<&'a Application>, ExplainError> {
-    let by_id = |id: &str| claimants(applications, id).first().copied();
+    let claimants = claimants(applications);
+    let by_id = |id: &str| claimants.get(id).and_then(|claimants| claimants.first()).copied();
     let by_name = |namespace: &str, name: &str| {
         let mut found = applications.iter();
         found.find(|found| found.namespace().as_deref() == Some(namespace) && found.name_any() == name)
@@ -240,8 +230,4 @@ fn find<'a>(
 
 fn named(name: &str) -> String {
     format!("metadata.name={name}")
-}
-
-fn is_deleting<K: Resource>(object: &K) -> bool {
-    is_terminating(object.meta())
 }

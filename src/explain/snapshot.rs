@@ -7,7 +7,6 @@ use kube::ResourceExt;
 
 use super::Settings;
 use crate::api::permissions::Membership;
-use crate::api::precedence::Seniority;
 use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ServiceUser};
 use crate::read_model::from_objects::ClientObjects;
 
@@ -67,12 +66,4 @@ pub(super) struct TokenFacts {
 /// `namespace/name`
 pub(super) fn full_name<K: ResourceExt>(object: &K) -> String {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
-}
-
-/// The claimants of the client id, the oldest first.
-pub(super) fn claimants<'a>(applications: &'a [Application], client_id: &str) -> Vec<&'a Application> {
-    let claims = |application: &&Application| application.spec.claimed_client_id(&application.metadata) == client_id;
-    let mut claimants: Vec<_> = applications.iter().filter(claims).collect();
-    claimants.sort_by_key(|application| Seniority::of(&application.metadata));
-    claimants
 }

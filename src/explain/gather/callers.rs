@@ -10,50 +10,35 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::list::{ListResult, is_forbidden};
-use super::{ExplainError, OTHER_OR_VIEW, Reader, is_deleting};
-use crate::api::precedence::Seniority;
-use crate::api::{Application, ClientSecret, NamespaceFacts, ServiceUser};
-use crate::explain::snapshot::{CallerFacts, Snapshot, full_name};
-
-/// Namespace and name of an object.
-type NamespacedName = (String, String);
+use super::{ExplainError, OTHER_OR_VIEW, Reader};
+use crate::api::{Application, NamespaceFacts};
+use crate::explain::lists::{Index, Lists};
+use crate::explain::snapshot::CallerFacts;
 
 impl Reader {
     /// The clients of all namespaces; with `only`, those of that namespace.
     pub(in crate::explain) async fn callers(&mut self, only: Option<&str>) -> Result<CallerFacts, ExplainError> {
-        let applications: Vec<Application> = self.all_or_here().await?;
-        let users: Vec<ServiceUser> = self.all_or_here().await?;
-        let secrets: Vec<ClientSecret> = self.all_or_here().await?;
-        let groups = self.groups().await?;
+        let mut lists = Lists {
+            applications: self.all_or_here().await?,
+            users: self.all_or_here().await?,
+            secrets: self.all_or_here().await?,
+            groups: self.groups().await?,
+            namespaces: BTreeMap::new(),
+        };
         // The client uses `only` as its namespace.
         let here = self.client.default_namespace().to_owned();
-        let in_sight = |application: &&Application| {
+        let is_asked = |application: &&Application| {
             (!self.partial && only.is_none()) || application.namespace().as_deref() == Some(here.as_str())
         };
-        let asked: Vec<&Application> = applications.iter().filter(in_sight).collect();
-        let namespaces =
-            self.namespaces(asked.iter().filter_map(|application| application.namespace()).collect()).await?;
+        let asked: Vec<Application> = lists.applications.iter().filter(is_asked).cloned().collect();
+        lists.namespaces = self.namespaces(asked.iter().filter_map(ResourceExt::namespace).collect()).await?;
         self.notes.extend(self.partial.then(|| unseen(&here, only)));
-        let subjects: BTreeSet<&str> = users.iter().filter_map(|user| user.metadata.uid.as_deref()).collect();
-        let mut of_application = by_application(&secrets);
-        let by_id = by_client_id(&applications);
-        let users: BTreeMap<NamespacedName, &ServiceUser> =
-            users.iter().filter(|user| !is_deleting(*user)).map(|user| (key(user, user.name_any()), user)).collect();
-        let clients = asked.into_iter().map(|application| {
-            let spec = &application.spec;
-            let claimants = by_id.get(spec.claimed_client_id(&application.metadata));
-            Snapshot {
-                claimants: claimants.into_iter().flatten().map(|claimant| full_name(*claimant)).collect(),
-                is_subject: spec.client_id.as_deref().is_some_and(|chosen| subjects.contains(chosen)),
-                user: users.get(&key(application, spec.service_user_ref.name.clone())).map(|user| (*user).clone()),
-                namespace: namespaces.get(&application.namespace().unwrap_or_default()).cloned().unwrap_or_default(),
-                groups: groups.clone(),
-                secrets: of_application.remove(&key(application, application.name_any())).unwrap_or_default(),
-                application: application.clone(),
-                notes: Vec::new(),
-            }
-        });
-        Ok(CallerFacts { clients: clients.collect(), groups: groups.clone(), notes: std::mem::take(&mut self.notes) })
+        let index = Index::new(&lists);
+        Ok(CallerFacts {
+            clients: asked.iter().map(|application| index.client(application)).collect(),
+            groups: lists.groups.clone(),
+            notes: std::mem::take(&mut self.notes),
+        })
     }
 
     /// The objects of all namespaces, or of the client's namespace if the caller may not list all.
@@ -100,32 +85,4 @@ fn unseen(here: &str, only: Option<&str>) -> String {
              namespace with --namespace (-n)."
         ),
     }
-}
-
-fn key<K: ResourceExt>(beside: &K, name: String) -> NamespacedName {
-    (beside.namespace().unwrap_or_default(), name)
-}
-
-/// ClientSecrets of each Application, the oldest first.
-fn by_application(secrets: &[ClientSecret]) -> BTreeMap<NamespacedName, Vec<ClientSecret>> {
-    let mut grouped: BTreeMap<NamespacedName, Vec<ClientSecret>> = BTreeMap::new();
-    for secret in secrets.iter().filter(|secret| !is_deleting(*secret)) {
-        grouped.entry(key(secret, secret.spec.application_ref.name.clone())).or_default().push(secret.clone());
-    }
-    for secrets in grouped.values_mut() {
-        secrets.sort_by_key(|secret| Seniority::of(&secret.metadata));
-    }
-    grouped
-}
-
-/// Applications that claim each client id, the oldest first.
-fn by_client_id(applications: &[Application]) -> BTreeMap<&str, Vec<&Application>> {
-    let mut claims: BTreeMap<&str, Vec<&Application>> = BTreeMap::new();
-    for application in applications {
-        claims.entry(application.spec.claimed_client_id(&application.metadata)).or_default().push(application);
-    }
-    for claimants in claims.values_mut() {
-        claimants.sort_by_key(|application| Seniority::of(&application.metadata));
-    }
-    claims
 }

@@ -10,9 +10,10 @@ use super::{
 use crate::api::fingerprint::application_fingerprint;
 use crate::api::permissions::{NamespaceLocation, resolve};
 use crate::explain::client::{self, ExplainedClient, Holds};
+use crate::explain::lists::claimants;
 use crate::explain::permissions::{PermissionOrigin, RestrictedPermissions};
 use crate::explain::print;
-use crate::explain::snapshot::{Snapshot, claimants};
+use crate::explain::snapshot::Snapshot;
 use crate::oauth::client_store::Lookup;
 
 pub(super) fn explain(facts: &Snapshot) -> ExplainedClient {
@@ -208,9 +209,10 @@ fn of_several_that_claim_a_client_id_the_oldest_has_it() {
         }))
     };
     let all = [claims("younger", "2026-11-22T00:00:00Z"), claims("older", "2026-11-21T00:00:00Z")];
-    let found: Vec<_> = claimants(&all, CLIENT).iter().map(|one| one.metadata.name.clone().unwrap()).collect();
+    let claimants = claimants(&all);
+    let found: Vec<_> = claimants[CLIENT].iter().map(|one| one.metadata.name.clone().unwrap()).collect();
     assert_eq!(found, ["older", "younger"]);
-    assert!(claimants(&all, &uid(9)).is_empty());
+    assert!(!claimants.contains_key(&*uid(9)));
 }
 
 #[test]

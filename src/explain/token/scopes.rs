@@ -2,7 +2,7 @@
 
 use super::ScopeNow;
 use crate::api::permissions::{OIDC_SCOPES, Permit, narrow};
-use crate::explain::client::{ExplainedClient, Holds};
+use crate::explain::client::ExplainedClient;
 use crate::explain::group::Effect;
 use crate::explain::permissions::{Origin, PermissionOrigin, permits};
 use crate::explain::secret::Secret;
@@ -39,7 +39,7 @@ fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Snapshot, 
         why,
     };
     let (Some(membership), Some(groups)) = (&client.membership, facts.groups.as_deref()) else {
-        let held = told(client, audience, scope);
+        let held = client.holds.scopes_at(audience).contains(scope);
         return row(held, Vec::new(), (!held).then(|| "not held, says the status of the Application".to_owned()));
     };
     let origin = Origin { membership, groups };
@@ -71,10 +71,4 @@ fn missing(client: &ExplainedClient, permits: impl Fn(&str) -> bool) -> String {
         (None, Some(user)) => format!("no group of ServiceUser {} permits it", user.name),
         (None, None) => "the service user does not exist".to_owned(),
     }
-}
-
-fn told(client: &ExplainedClient, audience: &str, scope: &str) -> bool {
-    let Holds::Told { permissions } = &client.holds else { return false };
-    let here = permissions.iter().filter(|permission| permission.audience == audience);
-    here.flat_map(|permission| &permission.scopes).any(|held| held == scope)
 }
