@@ -6,7 +6,8 @@
 //!
 //! One task writes (the dispatcher); all other tasks read snapshots. Each [`Change`] is mapped once to the set of objects
 //! whose meaning it may alter ([`Invalidation`]). So controller and read model use the same dependencies and are independent of
-//! each other. This module makes no decisions.
+//! each other. This module makes no decisions: it answers which objects claim something, in the order of
+//! [`api::precedence`](crate::api::precedence). `plan` and the read model decide who has it.
 
 mod claimants;
 mod compressed;
@@ -42,7 +43,7 @@ pub use claimants::Claimants;
 pub use compressed::{Compressed, Dictionary};
 pub use dispatcher::{Limits, Subscription, Update, Watches, start};
 pub use invalidation::{Invalidation, Kind};
-pub use reverse_index::{Claimant, Relations};
+pub use reverse_index::{Claimant, ClientIdClaims, Relations};
 pub use secret_metadata::DeliveredSecret;
 pub use store::{ObjectStore, StoredAs, StoredObject};
 pub use watch::WatchHealth;
@@ -171,26 +172,6 @@ impl Cache {
         })
     }
 
-    /// The object that has the client id which `application` claims; `None`: the application has it.
-    ///
-    /// The older object keeps the client id. No client may have a subject as its client id (RFC 9068 §5). Objects of
-    /// other namespaces are not named.
-    #[must_use]
-    pub fn client_id_holder(&self, application: &Application) -> Option<String> {
-        let key = ObjectRef::of(application);
-        let client_id = application.spec.claimed_client_id(&application.metadata);
-        let relations = self.relations();
-        if relations.user_of_subject.contains_key(client_id) {
-            return Some("a ServiceUser".to_owned());
-        }
-        let first = relations.claimants_of_client_id.get(client_id)?.first().filter(|first| first.key != key)?;
-        Some(if first.key.namespace == key.namespace {
-            format!("Application {}", first.key.name)
-        } else {
-            "an Application of another namespace".to_owned()
-        })
-    }
-
     /// A ServiceUser that is not being deleted.
     #[must_use]
     pub fn user(&self, key: &ObjectRef) -> Option<Arc<ServiceUser>> {
@@ -220,7 +201,7 @@ impl Cache {
     pub fn secrets_of(&self, application: &ObjectRef) -> Vec<Arc<StoredObject<Compressed<ClientSecret>>>> {
         let keys: Vec<ObjectRef> = {
             let relations = self.relations();
-            let claimants = relations.secrets_that_count(application).iter();
+            let claimants = relations.oldest_secrets(application).iter();
             claimants.map(|claimant| claimant.key.clone()).collect()
         };
         keys.iter().filter_map(|key| self.secrets.kept(key)).collect()

@@ -6,6 +6,8 @@ pub mod application;
 pub mod client_secret;
 mod kstatus;
 pub mod limit;
+pub mod ownership;
+pub mod precedence;
 pub mod secret_content;
 pub mod service_user;
 

@@ -221,7 +221,7 @@ impl Invalidation {
                 // No other place depends on this object. Otherwise a removed object may leave its place, and an added
                 // one may take it.
                 self.secrets.extend(keys(relations.secrets_at_the_limit(&application)));
-                self.secrets.extend(keys(relations.first_claimant_of_secret(&delivered)));
+                self.secrets.extend(keys(relations.oldest_claimant_of_secret(&delivered)));
             }
             if counts {
                 self.add_clients_of(relations, &application);
@@ -236,12 +236,12 @@ impl Invalidation {
         // Its owner, and the ClientSecret that has the name. Other claimants are reconciled periodically.
         let owners = change.before.iter().chain(&change.after).filter_map(|secret| secret.client_secret());
         self.secrets.extend(owners.map(|name| change.key.sibling(name)));
-        self.secrets.extend(keys(relations.first_claimant_of_secret(&change.key)));
+        self.secrets.extend(keys(relations.oldest_claimant_of_secret(&change.key)));
     }
 
     pub(super) fn import<K>(&mut self, relations: &Relations, change: &Change<K>) {
         for application in relations.importers_of_secret.get(&change.key).into_iter().flat_map(BTreeMap::keys) {
-            self.secrets.extend(keys(relations.secrets_that_count(application)));
+            self.secrets.extend(keys(relations.oldest_secrets(application)));
         }
     }
 
@@ -265,7 +265,7 @@ impl Invalidation {
 
     fn add_application(&mut self, relations: &Relations, application: &ObjectRef) {
         self.applications.insert(application.clone());
-        self.secrets.extend(keys(relations.secrets_that_count(application)));
+        self.secrets.extend(keys(relations.oldest_secrets(application)));
     }
 
     fn add_claimants(&mut self, relations: &Relations, client_id: &str) {

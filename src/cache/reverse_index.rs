@@ -28,6 +28,17 @@ impl Claimant {
     }
 }
 
+/// The claims on one client id.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientIdClaims<'a> {
+    /// The client id.
+    pub client_id: &'a Arc<str>,
+    /// The oldest Application that claims it.
+    pub oldest: &'a ObjectRef,
+    /// It is the subject of a service user.
+    pub is_subject: bool,
+}
+
 /// Reverse look-ups. An edge exists as soon as an object references another, whether the other exists or not. So
 /// references resolve in any order of creation.
 #[derive(Debug)]
@@ -46,7 +57,7 @@ pub struct Relations {
     pub claimants_of_client_id: HashMap<Arc<str>, Vec<Claimant>>,
     /// Application → the client id that it claims.
     pub client_id_of_application: HashMap<ObjectRef, Arc<str>>,
-    /// Secret → ClientSecrets with that delivery name; the oldest has it.
+    /// Secret → ClientSecrets with that delivery name, oldest first.
     pub claimants_of_secret: HashMap<ObjectRef, Claimants>,
     /// Secret → Applications of the ClientSecrets that import from it, with the number of those ClientSecrets.
     pub importers_of_secret: HashMap<ObjectRef, BTreeMap<ObjectRef, usize>>,
@@ -80,15 +91,23 @@ impl Relations {
         }
     }
 
-    /// The ClientSecret that may deliver to `secret`: the oldest claimant.
+    /// The claims on a client id; `None`: no Application claims it.
     #[must_use]
-    pub fn first_claimant_of_secret(&self, secret: &ObjectRef) -> Option<&Claimant> {
+    pub fn claims_on_client_id(&self, client_id: &str) -> Option<ClientIdClaims<'_>> {
+        let (client_id, claimants) = self.claimants_of_client_id.get_key_value(client_id)?;
+        let is_subject = self.user_of_subject.contains_key(&**client_id);
+        Some(ClientIdClaims { client_id, oldest: &claimants.first()?.key, is_subject })
+    }
+
+    /// The oldest ClientSecret that claims the name of `secret`.
+    #[must_use]
+    pub fn oldest_claimant_of_secret(&self, secret: &ObjectRef) -> Option<&Claimant> {
         self.claimants_of_secret.get(secret)?.within().first()
     }
 
-    /// The ClientSecrets of an Application within the limit, oldest first.
+    /// The oldest ClientSecrets of an Application, at most as many as the limit, oldest first.
     #[must_use]
-    pub fn secrets_that_count(&self, application: &ObjectRef) -> &[Claimant] {
+    pub fn oldest_secrets(&self, application: &ObjectRef) -> &[Claimant] {
         self.secrets_of_application.get(application).map(Claimants::within).unwrap_or_default()
     }
 

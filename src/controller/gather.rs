@@ -11,6 +11,7 @@ use crate::cache::{Claimants, ObjectRef};
 use crate::clock::Clock;
 use crate::plan::application::{self, Closed, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
+use crate::plan::precedence::{ClientIdHolder, Place};
 use crate::plan::secret_content::{Client, Content, Endpoints};
 
 /// An Application with the inputs of its status.
@@ -55,7 +56,16 @@ impl<C: Clock> Context<C> {
         let namespace = application.namespace().unwrap_or_default();
         let user = self.cache.user(&ObjectRef::new(&namespace, &application.spec.service_user_ref.name));
         let authority = user.as_ref().map(|user| self.cache.membership(user).authority).unwrap_or_default();
-        ApplicationFacts { user, authority, client_id_taken_by: self.cache.client_id_holder(application) }
+        ApplicationFacts { user, authority, client_id_taken_by: self.client_id_taken_by(application) }
+    }
+
+    /// The other object that has the client id, for a message to the users of the namespace.
+    fn client_id_taken_by(&self, application: &Application) -> Option<String> {
+        let relations = self.cache.relations();
+        let claims = relations.claims_on_client_id(application.spec.claimed_client_id(&application.metadata))?;
+        let oldest = (&*claims.oldest.namespace, &*claims.oldest.name);
+        let holder = ClientIdHolder::of(application, claims.is_subject, Some(oldest))?;
+        Some(holder.named_in(application.metadata.namespace.as_deref().unwrap_or_default()))
     }
 
     /// The number of the application's active ClientSecrets, and of all its ClientSecrets.
@@ -100,17 +110,15 @@ impl<C: Clock> Context<C> {
         }
     }
 
-    /// The rank of the secret among the active ones of its application (last if it is inactive), and whether another
-    /// ClientSecret has precedence for the name of its Secret.
-    pub(super) fn place(&self, secret: &ClientSecret) -> (usize, bool) {
+    /// The place of the secret among those of its namespace.
+    pub(super) fn place(&self, secret: &ClientSecret) -> Place {
         let key = ObjectRef::of(secret);
         let application = key.sibling(&secret.spec.application_ref.name);
         let delivered = key.sibling(secret.spec.secret_name(&secret.metadata));
         let relations = self.cache.relations();
-        let siblings = relations.secrets_that_count(&application);
-        let rank = siblings.iter().position(|sibling| sibling.key == key).unwrap_or(siblings.len());
-        let first = relations.first_claimant_of_secret(&delivered);
-        (rank, first.is_some_and(|first| first.key != key))
+        let siblings = relations.oldest_secrets(&application).iter().map(|sibling| &*sibling.key.name);
+        let oldest = relations.oldest_claimant_of_secret(&delivered).map(|oldest| &*oldest.key.name);
+        Place::of(secret, siblings, oldest)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, narrow, resolve};
 use crate::api::terminating::is_terminating;
 use crate::plan::application::{Closed, Observed, ready_verdict, status};
+use crate::plan::precedence::ClientIdHolder;
 
 /// Why an Application that is being deleted, directly or with its namespace, is rejected: it is treated as absent.
 pub(super) const DELETING: &str = "Deleting";
@@ -108,7 +109,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
     notes.extend(other_limit(facts, settings));
     ExplainedClient {
         client_id: application.spec.claimed_client_id(&application.metadata).to_owned(),
-        claimants: facts.claimants.clone(),
+        claimants: facts.claimants.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect(),
         application: App {
             name: full_name(application),
             created_by: application.annotations().get(CREATED_BY).cloned(),
@@ -152,11 +153,8 @@ fn observed<'a>(facts: &'a Snapshot, authority: &'a Authority, settings: &Settin
 }
 
 fn taken_by(facts: &Snapshot) -> Option<String> {
-    if facts.is_subject {
-        return Some("a ServiceUser".to_owned());
-    }
-    let first = facts.claimants.first().filter(|first| **first != full_name(&facts.application))?;
-    Some(format!("Application {first}"))
+    let oldest = facts.claimants.first().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
+    ClientIdHolder::of(&facts.application, facts.is_subject, oldest).map(ClientIdHolder::full_name)
 }
 
 /// The rules in the order of the endpoint, in the words of the condition.

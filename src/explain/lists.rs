@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::{Resource, ResourceExt};
 
-use super::snapshot::{Groups, Snapshot, full_name};
+use super::snapshot::{Groups, Snapshot};
 use crate::api::precedence::oldest_first;
 use crate::api::terminating::is_terminating;
 use crate::api::{Application, ClientSecret, NamespaceFacts, ServiceUser};
@@ -60,7 +60,7 @@ impl<'a> Index<'a> {
         let secrets = self.secrets.get(&(namespace, name)).into_iter().flatten();
         Snapshot {
             application: application.clone(),
-            claimants: claimants.into_iter().flatten().map(|claimant| full_name(*claimant)).collect(),
+            claimants: claimants.into_iter().flatten().map(|claimant| owned(key(*claimant))).collect(),
             is_subject: spec.client_id.as_deref().is_some_and(|chosen| self.subjects.contains(chosen)),
             user: self.users.get(&(namespace, spec.service_user_ref.name.as_str())).map(|user| (*user).clone()),
             namespace: self.lists.namespaces.get(namespace).cloned().unwrap_or_default(),
@@ -89,4 +89,8 @@ fn grouped<'a, K: Resource, N: Ord>(
 fn key<K: ResourceExt>(object: &K) -> Key<'_> {
     let metadata = object.meta();
     (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+}
+
+fn owned((namespace, name): Key<'_>) -> (String, String) {
+    (namespace.to_owned(), name.to_owned())
 }

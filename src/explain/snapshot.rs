@@ -16,8 +16,8 @@ pub(super) type Groups = Arc<BTreeMap<String, AccessGroup>>;
 /// The objects of one client.
 pub(super) struct Snapshot {
     pub(super) application: Application,
-    /// Applications that claim the client id, as `namespace/name`, the oldest first: the oldest has it.
-    pub(super) claimants: Vec<String>,
+    /// Namespace and name of the Applications that claim the client id, oldest first.
+    pub(super) claimants: Vec<(String, String)>,
     /// The client id equals the subject of a service user.
     pub(super) is_subject: bool,
     /// The service user, if it exists and is not being deleted.

@@ -73,6 +73,10 @@ fn version(state: &str, retires_at: Option<&str>) -> Value {
     json!({"id": "k7Qd0m2x", "state": state, "createdAt": "2026-11-01T00:00:00Z", "retiresAt": retires_at, "verifier": "v"})
 }
 
+fn claimant(namespace: &str, name: &str) -> (String, String) {
+    (namespace.to_owned(), name.to_owned())
+}
+
 /// A client that has two scopes from one group, and has one secret.
 fn facts(groups: &[&str]) -> Snapshot {
     let user = json!({
@@ -86,7 +90,7 @@ fn facts(groups: &[&str]) -> Snapshot {
     });
     Snapshot {
         application: read(application),
-        claimants: vec!["billing/sync".to_owned()],
+        claimants: vec![claimant("billing", "sync")],
         is_subject: false,
         user: Some(read(user)),
         namespace: NamespaceFacts { name: "billing".to_owned(), ..NamespaceFacts::default() },

@@ -116,8 +116,8 @@ fn sources(cache: &Cache, client_id: &str) -> Option<Sources<Compressed<ClientSe
     // The oldest claimant has the client id. While it is being deleted, no client has it: fail closed.
     let (client_id, key, is_subject) = {
         let relations = cache.relations();
-        let (client_id, claimants) = relations.claimants_of_client_id.get_key_value(client_id)?;
-        (Arc::clone(client_id), claimants.first()?.key.clone(), relations.user_of_subject.contains_key(&**client_id))
+        let claims = relations.claims_on_client_id(client_id)?;
+        (Arc::clone(claims.client_id), claims.oldest.clone(), claims.is_subject)
     };
     let application = cache.application(&key)?;
     let user = cache.user(&key.sibling(&application.spec.service_user_ref.name));

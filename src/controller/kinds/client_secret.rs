@@ -29,6 +29,7 @@ use crate::controller::{Context, Error};
 use crate::plan::client_secret::{
     Action, ApplicationState, Contents, Delivered, Issued, Observed, Outcome, Rollout, decide, next_due, status,
 };
+use crate::plan::precedence::Place;
 use crate::plan::secret_content::Content;
 use delivery::Created;
 use import_checks::{Compared, active};
@@ -61,7 +62,7 @@ pub(crate) async fn reconcile<C: Clock>(
     if context.cache.namespace(&key.namespace).terminating {
         return Ok(Requeue::AwaitChange);
     }
-    let (rank, has_older_claimant) = context.place(&secret);
+    let Place { rank, has_older_claimant } = context.place(&secret);
     // A ClientSecret beyond the limit is only counted: the controller reads nothing for it.
     let is_counted_only = rank >= context.settings.policy.limit;
     let application = if is_counted_only { ApplicationState::Missing } else { context.application_state(&secret) };

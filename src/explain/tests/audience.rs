@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{AUDIENCE, NOW, facts, now, read, secret, settings, version};
+use super::{AUDIENCE, NOW, claimant, facts, now, read, secret, settings, version};
 use crate::explain::audience::{self, ExplainedAudience};
 use crate::explain::print;
 use crate::explain::snapshot::{CallerFacts, Snapshot};
@@ -69,11 +69,11 @@ fn what_is_refused_now_is_listed_with_its_rule() {
     suspended.application.spec.suspend = Some(true);
     let mut revoked = facts(&["readers"]);
     revoked.application.metadata.name = Some("revoked".to_owned());
-    revoked.claimants = vec!["billing/revoked".to_owned()];
+    revoked.claimants = vec![claimant("billing", "revoked")];
     revoked.secrets = vec![secret("old", 1, &json!({"revoke": true}), &active())];
     let mut without = facts(&["readers"]);
     without.application.metadata.name = Some("without".to_owned());
-    without.claimants = vec!["billing/without".to_owned()];
+    without.claimants = vec![claimant("billing", "without")];
     without.secrets = Vec::new();
     let explained = explain(AUDIENCE, vec![without, revoked, suspended]);
     assert!(explained.callers.iter().flat_map(|caller| &caller.client_secrets).all(|secret| !secret.ready.in_force));

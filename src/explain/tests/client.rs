@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    AUDIENCE, CLIENT, NOW, SUBJECT, Settings, facts, group, metadata, now, read, secret, settings, uid, version,
+    AUDIENCE, CLIENT, NOW, SUBJECT, Settings, claimant, facts, group, metadata, now, read, secret, settings, uid,
+    version,
 };
 use crate::api::fingerprint::application_fingerprint;
 use crate::api::permissions::{NamespaceLocation, resolve};
@@ -94,7 +95,7 @@ fn whatever_closes_a_client_is_told_by_its_rule() {
         ("Suspended", |facts| facts.application.spec.suspend = Some(true)),
         ("ServiceUserNotFound", |facts| facts.user = None),
         ("ServiceUserSuspended", |facts| facts.user.as_mut().unwrap().spec.suspend = Some(true)),
-        ("ClientIdTaken", |facts| facts.claimants.insert(0, "other/older".to_owned())),
+        ("ClientIdTaken", |facts| facts.claimants.insert(0, claimant("other", "older"))),
         ("ClientIdTaken", |facts| facts.is_subject = true),
         ("Deleting", |facts| {
             facts.application.metadata.deletion_timestamp = facts.application.metadata.creation_timestamp.clone();

@@ -307,7 +307,10 @@ fn number(world: &mut TestCache, served: &mut Served, now: Timestamp) {
         let held = narrow(&held, application.spec.restrict_to.as_ref());
         let subject = user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default();
         let is_open = user.as_ref().is_some_and(|user| !user.spec.is_suspended());
-        let is_closed = !is_open || world.cache.client_id_holder(&application).is_some();
+        let client_id = application.spec.claimed_client_id(&application.metadata);
+        let is_taken =
+            world.relations().claims_on_client_id(client_id).is_some_and(|it| it.is_subject || *it.oldest != key);
+        let is_closed = !is_open || is_taken;
         let uid = application.metadata.uid.as_deref().unwrap_or_default();
         let fingerprint = application_fingerprint(&held, uid, subject, is_closed.then_some("closed"));
         let told = application.status.get_or_insert_default();

@@ -9,7 +9,6 @@ use kube::api::{DeleteParams, Patch, Preconditions};
 use kube::core::Status;
 use kube::{Api, ResourceExt};
 
-use super::inspect::Ownership;
 use super::inspected::{Finding, fingerprint};
 use super::issued_value::IssuedValue;
 use super::secret_content::{Difference, Wanted};
@@ -20,6 +19,7 @@ use crate::cache::{DeliveredSecret, ObjectRef, revision};
 use crate::clock::Clock;
 use crate::controller::runtime::write_params;
 use crate::controller::{Context, Error};
+use crate::plan::ownership::Ownership;
 use crate::plan::secret_content::Content;
 
 /// The result of an attempt to create the Secret.

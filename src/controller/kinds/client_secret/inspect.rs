@@ -19,11 +19,12 @@ use crate::api::ClientSecret;
 use crate::api::client_secret::{RotationStep, VersionState};
 use crate::api::conditions::{reasons, types};
 use crate::api::names::{CONTENT_ANNOTATION, SECRET_TYPE};
-use crate::api::precedence::{uid_number, uuid_number};
+use crate::api::precedence::uid_number;
 use crate::cache::{DeliveredSecret, ObjectRef};
 use crate::clock::Clock;
 use crate::controller::{Context, Error};
 use crate::plan::client_secret::{Contents, Delivered};
+use crate::plan::ownership::{Ownership, SecretMarks};
 use crate::plan::secret_content::Content;
 
 /// The state of the delivered Secret.
@@ -49,19 +50,6 @@ impl From<Delivered> for Found {
     fn from(delivered: Delivered) -> Self {
         Self { delivered, uid: None, read: None }
     }
-}
-
-/// The owner of a Secret, by its metadata.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Ownership {
-    /// The ClientSecret is the controller of the Secret.
-    Controlled,
-    /// The UID equals the one in status: this is the delivered Secret, even if its metadata has changed.
-    Remembered,
-    /// The Secret has no controller and names a version: it may be a restored or orphaned Secret of Postern.
-    Claimable,
-    /// Another owner's Secret.
-    Foreign,
 }
 
 impl<C: Clock> Context<C> {
@@ -114,19 +102,10 @@ impl<C: Clock> Context<C> {
         Ok(found.map(|found| DeliveredSecret::new(key, &found.metadata)))
     }
 
-    /// Compares UIDs, which cannot be forged. Postern may also own a Secret without a controller, except for the
-    /// younger of several ClientSecrets that want the name.
+    /// The owner of a Secret with the delivery name of `secret`.
     pub(crate) fn ownership(&self, secret: &ClientSecret, found: &DeliveredSecret) -> Ownership {
-        let remembered = secret.status.as_ref().and_then(|status| uuid_number(status.secret_uid.as_deref()?));
-        if found.controller.is_some() && found.controller == uid_number(&secret.metadata) {
-            Ownership::Controlled
-        } else if found.uid.is_some() && found.uid == remembered {
-            Ownership::Remembered
-        } else if found.controller.is_none() && found.version.is_some() && !self.place(secret).1 {
-            Ownership::Claimable
-        } else {
-            Ownership::Foreign
-        }
+        let marks = SecretMarks { uid: found.uid, controller: found.controller, has_version: found.version.is_some() };
+        Ownership::of(secret, self.place(secret).has_older_claimant, marks)
     }
 
     async fn classify_owner(
