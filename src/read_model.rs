@@ -13,6 +13,7 @@ mod catch_up_limiter;
 mod compile;
 mod expected_epochs;
 pub(crate) mod from_objects;
+mod history;
 mod last_used;
 mod secret_records;
 mod updater;

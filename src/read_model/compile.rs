@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
 use super::expected_epochs::Fingerprints;
+use super::history::{authority_changed_at, past};
 use super::secret_records::{ApplicationGrant, records};
 use super::{ClientLimits, Entry};
 use crate::api::application::{
@@ -24,7 +25,7 @@ use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{ObjectRef, StoredAs, StoredObject};
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::oauth::client_record::{
-    ClientRecord, Denial, Grant, Identity, ObjectRevision, Removed, Role, ScopePolicy, SecretRecord, SigningAlgorithm,
+    ClientRecord, Denial, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SigningAlgorithm,
     TokenFormat, TokenPolicy, TokenType, Tombstones,
 };
 use crate::oauth::denial_rule::DenialRule;
@@ -136,44 +137,6 @@ impl Compiler<'_> {
     fn past(&self, next: Option<(&Fingerprints, &[SecretRecord])>) -> Tombstones {
         let since = self.now.saturating_sub(self.limits.token_lifetime_max).unwrap_or(Timestamp::MIN);
         past(self.previous, next, self.now, since)
-    }
-}
-
-/// When the fingerprints of the secrets last changed. A token that was issued earlier with another fingerprint is
-/// stale.
-fn authority_changed_at(secrets: &[SecretRecord], previous: Option<&ClientRecord>, now: Timestamp) -> Timestamp {
-    let same = |(one, other): (&SecretRecord, &SecretRecord)| {
-        one.authority == other.authority && one.closed.is_some() == other.closed.is_some()
-    };
-    match previous {
-        Some(record) if record.secrets.len() == secrets.len() && record.secrets.iter().zip(secrets).all(same) => {
-            record.authority_changed_at
-        }
-        _ => now,
-    }
-}
-
-/// The fingerprints that tokens had earlier, given that the client now has `next`; `None`: the client is disabled.
-/// Losses before `since` are dropped.
-fn past(
-    previous: Option<&Entry>,
-    next: Option<(&Fingerprints, &[SecretRecord])>,
-    now: Timestamp,
-    since: Timestamp,
-) -> Tombstones {
-    let live = |secrets: &[SecretRecord], authority: &str| {
-        secrets.iter().any(|secret| secret.closed.is_none() && *secret.authority == *authority)
-    };
-    let is_held = |authority: &str| next.is_some_and(|(_, secrets)| live(secrets, authority));
-    match previous {
-        None => Tombstones::default(),
-        Some(Entry::Disabled(_, past)) => past.next(&Removed::default(), is_held, now, since),
-        Some(Entry::Live(record, fingerprint_before)) => {
-            let same = next.is_some_and(|(fingerprint, _)| *fingerprint == **fingerprint_before);
-            let had = record.secrets.iter().filter(|secret| secret.closed.is_none()).map(|secret| &*secret.authority);
-            let authorities = had.filter(|authority| !(same && is_held(authority))).collect();
-            record.past.next(&Removed { authorities, epoch: record.epoch }, is_held, now, since)
-        }
     }
 }
 
