@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Settings;
-use super::client::{self, ExplainedClient, Holds};
+use super::client::{self, ExplainedClient};
 use super::permissions::permits_at;
 use super::secret::Secret;
 use super::snapshot::{CallerFacts, Snapshot};
 use super::status::Standing;
-use crate::api::ClientSecret;
 use crate::api::client_secret::Usage;
+use crate::api::permissions::Authority;
 
 /// The explanation of an API.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -102,7 +102,7 @@ pub(super) fn explain(audience: &str, facts: &CallerFacts, settings: &Settings, 
 
 /// The client as a caller; `None`: it has no permission there.
 fn caller(audience: &str, facts: &Snapshot, client: &ExplainedClient) -> Option<Caller> {
-    let scopes = client.holds.scopes_at(audience);
+    let scopes = scopes_at(&client.authority, audience);
     if scopes.is_empty() {
         return None;
     }
@@ -110,13 +110,8 @@ fn caller(audience: &str, facts: &Snapshot, client: &ExplainedClient) -> Option<
     let secrets = facts.secrets.iter().zip(&client.client_secrets);
     let client_secrets: Vec<_> = secrets
         .filter(|(secret, _)| [Usage::Token, Usage::Direct].into_iter().any(|purpose| secret.spec.is_for(purpose)))
-        .filter_map(|(secret, explained)| {
-            let left = match &client.holds {
-                Holds::Known(_) => of_secret(audience, explained),
-                Holds::Told { .. } => admitted(audience, secret, &scopes),
-            };
-            (!left.is_empty()).then(|| reaching(explained, left))
-        })
+        .map(|(_, explained)| reaching(explained, audience))
+        .filter(|reaching| !reaching.scopes.is_empty())
         .collect();
     Some(Caller {
         application: client.application.name.clone(),
@@ -132,11 +127,11 @@ fn caller(audience: &str, facts: &Snapshot, client: &ExplainedClient) -> Option<
     })
 }
 
-fn reaching(secret: &Secret, scopes: BTreeSet<String>) -> Reaching {
+fn reaching(secret: &Secret, audience: &str) -> Reaching {
     Reaching {
         name: secret.name.clone(),
         ready: secret.ready.clone(),
-        scopes,
+        scopes: scopes_at(&secret.authority, audience),
         usages: secret.usages.clone(),
         networks: secret.networks.clone(),
         expires_at: secret.expires_at,
@@ -144,19 +139,7 @@ fn reaching(secret: &Secret, scopes: BTreeSet<String>) -> Reaching {
     }
 }
 
-fn of_secret(audience: &str, secret: &Secret) -> BTreeSet<String> {
-    let here = secret.authority.iter().filter(|permit| permit.audience == audience);
+fn scopes_at(authority: &Authority, audience: &str) -> BTreeSet<String> {
+    let here = authority.iter().filter(|permit| permit.audience == audience);
     here.map(|permit| permit.scope.clone()).collect()
-}
-
-/// What restrictTo leaves if permissions are known only from status: the roles of a scope are unknown, so `roles` does
-/// not restrict.
-fn admitted(audience: &str, secret: &ClientSecret, scopes: &BTreeSet<String>) -> BTreeSet<String> {
-    let Some(restriction) = secret.spec.restrict_to.as_deref() else { return scopes.clone() };
-    let admits =
-        |list: &Option<Vec<String>>, entry: &str| list.as_ref().is_none_or(|list| list.iter().any(|it| it == entry));
-    if !admits(&restriction.audiences, audience) || restriction.roles.as_ref().is_some_and(Vec::is_empty) {
-        return BTreeSet::new();
-    }
-    scopes.iter().filter(|scope| admits(&restriction.scopes, scope)).cloned().collect()
 }

@@ -1,7 +1,5 @@
 //! A client: its effective permissions, and why each is present or missing.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
@@ -13,10 +11,11 @@ use super::secret::{Secret, Siblings};
 use super::snapshot::{Snapshot, full_name};
 use super::status::{Standing, StatusAge};
 use super::user::{self, User};
+use crate::api::access_group::Plane;
 use crate::api::application::EffectivePermission;
 use crate::api::conditions::reasons;
 use crate::api::names::CREATED_BY;
-use crate::api::permissions::{Authority, Membership, narrow, resolve};
+use crate::api::permissions::{Authority, Membership, Permit, narrow, resolve};
 use crate::api::terminating::is_terminating;
 use crate::plan::application::{Closed, Observed, ready_verdict, status};
 use crate::plan::precedence::ClientIdHolder;
@@ -41,6 +40,9 @@ pub(super) struct ExplainedClient {
     pub(super) client_secrets: Vec<Secret>,
     /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
+    /// The permissions of the Application. If the groups are unknown: those in status, without roles.
+    #[serde(skip)]
+    pub(super) authority: Authority,
     /// The permissions of the service user; `None`: unknown.
     #[serde(skip)]
     pub(super) membership: Option<Membership>,
@@ -71,22 +73,6 @@ pub(super) enum Holds {
     },
 }
 
-impl Holds {
-    /// The scopes at the audience.
-    pub(super) fn scopes_at(&self, audience: &str) -> BTreeSet<String> {
-        match self {
-            Self::Known(held) => {
-                let here = held.permissions.iter().filter(|held| held.audience == audience);
-                here.map(|held| held.scope.clone()).collect()
-            }
-            Self::Told { permissions } => {
-                let here = permissions.iter().filter(|permission| permission.audience == audience);
-                here.flat_map(|permission| permission.scopes.clone()).collect()
-            }
-        }
-    }
-}
-
 /// Explains a client from its objects.
 pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> ExplainedClient {
     let application = &facts.application;
@@ -94,10 +80,11 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
     let users = membership.as_ref().map(|membership| &membership.authority);
     let ready = ready(facts, settings, now);
     let restriction = application.spec.restrict_to.as_ref();
-    let authority = users.map(|authority| narrow(authority, restriction));
+    let authority = users.map_or_else(|| recorded(facts), |authority| narrow(authority, restriction));
     let origin = || Some(Origin { membership: membership.as_ref()?, groups: facts.groups.as_deref()? });
     let siblings = Siblings {
-        held: authority.as_ref().zip(origin()),
+        authority: &authority,
+        origin: origin(),
         has_client_id: ready.reason != reasons::CLIENT_ID_TAKEN,
         application_closed: (!ready.in_force).then(|| Closed::new(&ready.reason, ready.message.clone())),
         settings,
@@ -124,6 +111,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         },
         client_secrets: secrets.map(|(rank, (secret, record))| siblings.explain(secret, record, rank)).collect(),
         notes,
+        authority,
         membership,
     }
 }
@@ -180,6 +168,16 @@ fn status_age(facts: &Snapshot, authority: Option<&Authority>, settings: &Settin
         (recorded.observed_generation, facts.application.metadata.generation),
         wanted.as_ref().map(|wanted| (recorded.fingerprint.as_deref(), wanted.fingerprint.as_deref())),
     )
+}
+
+/// The permissions in status, which contains no roles.
+fn recorded(facts: &Snapshot) -> Authority {
+    let permits = |permission: EffectivePermission| {
+        let EffectivePermission { audience, scopes } = permission;
+        let (role, plane) = (String::new(), Plane::default());
+        scopes.into_iter().map(move |scope| Permit { audience: audience.clone(), scope, role: role.clone(), plane })
+    };
+    told(facts).into_iter().flat_map(permits).collect()
 }
 
 fn told(facts: &Snapshot) -> Vec<EffectivePermission> {

@@ -10,7 +10,7 @@ use super::Settings;
 use super::permissions::{Origin, RestrictedPermissions};
 use super::status::{Standing, StatusAge};
 use crate::api::ClientSecret;
-use crate::api::application::Token;
+use crate::api::application::{Restriction, Token};
 use crate::api::client_secret::{Usage, VersionState};
 use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::api::permissions::{Authority, narrow};
@@ -47,7 +47,7 @@ pub(super) struct Secret {
     /// The fingerprint of a token issued for it; `None`: its permissions are unknown.
     #[serde(skip)]
     pub(super) token_fingerprint: Option<Box<str>>,
-    /// What a token issued for it may contain.
+    /// What a token issued for it may contain. If the groups are unknown: as far as status contains it.
     #[serde(skip)]
     pub(super) authority: Authority,
 }
@@ -64,8 +64,10 @@ pub(super) struct Accepted {
 
 /// Properties that all ClientSecrets of an Application share.
 pub(super) struct Siblings<'a> {
-    /// The permissions of the Application, with their origin; `None`: unknown.
-    pub(super) held: Option<(&'a Authority, Origin<'a>)>,
+    /// The permissions of the Application. If the groups are unknown: those in status, without roles.
+    pub(super) authority: &'a Authority,
+    /// Where they come from; `None`: the groups are unknown.
+    pub(super) origin: Option<Origin<'a>>,
     /// Whether the Application has its client id.
     pub(super) has_client_id: bool,
     /// Why the Application is rejected; `None`: it is not.
@@ -86,15 +88,16 @@ impl Siblings<'_> {
             ready: self.ready(secret, rank, &versions),
             usages: secret.spec.usages.clone(),
             networks: secret.spec.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
-            restricted: restriction.and_then(|restriction| {
-                self.held.as_ref().map(|(held, origin)| origin.narrowed(held, Some(restriction)))
-            }),
+            restricted: restriction.and_then(|_| Some(self.origin.as_ref()?.narrowed(self.authority, restriction))),
             expires_at: record.expires_at,
             last_used_at: status.last_used_at,
             versions,
             status: StatusAge::new(None, (status.observed_generation, secret.metadata.generation), None),
-            token_fingerprint: self.held.as_ref().map(|_| record.authority.clone()),
-            authority: self.held.as_ref().map(|(held, _)| narrow(held, restriction)).unwrap_or_default(),
+            token_fingerprint: self.origin.as_ref().map(|_| record.authority.clone()),
+            authority: match self.origin {
+                Some(_) => narrow(self.authority, restriction),
+                None => narrow(self.authority, restriction.map(without_roles).as_ref()),
+            },
         }
     }
 
@@ -145,7 +148,7 @@ impl Siblings<'_> {
         // The content to deliver does not affect whether the secret is active.
         let nobody = Client { id: "", held: &Authority::new(), token: &Token::default() };
         let content = Content::new(&Endpoints::default(), &nobody, None);
-        let authority = self.held.as_ref().map(|(held, _)| (*held).clone());
+        let authority = self.origin.as_ref().map(|_| self.authority.clone());
         ApplicationState::Known { content, authority, closed: self.application_closed.clone() }
     }
 
@@ -158,4 +161,9 @@ impl Siblings<'_> {
             .filter(|version| !has_ended(version.until, self.now))
             .collect()
     }
+}
+
+/// The restriction of permissions whose roles are unknown: only an empty list of roles restricts them.
+fn without_roles(restriction: &Restriction) -> Restriction {
+    Restriction { roles: restriction.roles.clone().filter(Vec::is_empty), ..restriction.clone() }
 }

@@ -1,7 +1,7 @@
 //! What remains of each scope of a token.
 
 use super::ScopeNow;
-use crate::api::permissions::{OIDC_SCOPES, Permit, narrow};
+use crate::api::permissions::{OIDC_SCOPES, Permit};
 use crate::explain::client::ExplainedClient;
 use crate::explain::group::Effect;
 use crate::explain::permissions::{Origin, PermissionOrigin, permits};
@@ -38,19 +38,18 @@ fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Snapshot, 
         from,
         why,
     };
+    let is_it = |permit: &&Permit| permit.audience == audience && permit.scope == scope;
     let (Some(membership), Some(groups)) = (&client.membership, facts.groups.as_deref()) else {
-        let held = client.holds.scopes_at(audience).contains(scope);
+        let held = client.authority.iter().any(|permit| is_it(&permit));
         return row(held, Vec::new(), (!held).then(|| "not held, says the status of the Application".to_owned()));
     };
     let origin = Origin { membership, groups };
-    let is_it = |permit: &&Permit| permit.audience == audience && permit.scope == scope;
-    let of_application = narrow(&membership.authority, facts.application.spec.restrict_to.as_ref());
-    let held = secret.map_or(&of_application, |secret| &secret.authority);
+    let held = secret.map_or(&client.authority, |secret| &secret.authority);
     let from: Vec<PermissionOrigin> = held.iter().filter(is_it).map(|permit| origin.of(permit)).collect();
     if !from.is_empty() {
         return row(true, from, None);
     }
-    let why = if let Some(secret) = secret.filter(|_| of_application.iter().any(|permit| is_it(&permit))) {
+    let why = if let Some(secret) = secret.filter(|_| client.authority.iter().any(|permit| is_it(&permit))) {
         format!("spec.restrictTo of ClientSecret {} leaves it out", secret.name)
     } else if membership.authority.iter().any(|permit| is_it(&permit)) {
         format!("spec.restrictTo of Application {} leaves it out", client.application.name)
