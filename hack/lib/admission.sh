@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Waits until the API server admits our kinds, and holds them to the chart's policies. For some seconds after the chart
-# was installed it may know the kinds, or the policies, and not yet both together; then it answers 503, or admits anything.
+# Waits until the API server admits our kinds and enforces the policies of the chart. For some seconds after the installation of
+# the chart it may know only the kinds or only the policies. It then answers 503, or admits any object.
 # Needs log.sh, paths.sh and kubectl.
 #
 # shellcheck disable=SC2154 # names come from paths.sh
@@ -9,19 +9,19 @@
 await_admission() {
 	local refusal tries
 	for ((tries = 0; tries < 300; tries++)); do
-		# Nothing of it is stored.
+		# A dry run stores nothing.
 		if refusal=$(tried | kubectl create --dry-run=server --filename - 2>&1 >/dev/null); then
 			if ! forgery_is_kept && operators_are_limited; then
 				return 0
 			fi
-			refusal="its policies are not in force"
+			refusal="its policies are not active yet"
 		fi
 		sleep 0.2
 	done
 	die "the API server does not admit objects of Postern: $refusal"
 }
 
-# Whether an object may name another creator. The policies refuse that, or write the name of the requester.
+# Whether an object may name another creator. The policies reject that, or write the name of the requester.
 forgery_is_kept() {
 	local creator
 	creator=$(forged | kubectl create --dry-run=server --filename - \
