@@ -1,4 +1,4 @@
-//! You can lend only what you hold: who adds a group to a service user needs the verb `bind` on it.
+//! A user who adds an AccessGroup to a ServiceUser needs the verb `bind` on it.
 
 use serde_json::{Value, json};
 
@@ -6,9 +6,9 @@ use crate::harness::{TestNamespace, User, service_user};
 
 #[tokio::test]
 async fn whoever_adds_a_group_needs_the_verb_bind_on_it_be_it_a_person_or_a_service_account() {
-    let tenant = TestNamespace::new("lending").await;
+    let tenant = TestNamespace::new("bind").await;
     let (held, other) = (tenant.unique_name("held"), tenant.unique_name("other"));
-    for user in User::of_both_sorts(&tenant, "lender").await {
+    for user in User::of_both_sorts(&tenant, "author").await {
         let user = user.edits().await;
         let sync = |groups: &[&str]| service_user("sync", groups);
         refused(user.create(&tenant.namespace, &sync(&[&held])).await, &[&held], &held);
@@ -31,7 +31,7 @@ async fn whoever_adds_a_group_needs_the_verb_bind_on_it_be_it_a_person_or_a_serv
 
 #[tokio::test]
 async fn what_a_service_user_holds_already_may_stay_move_and_go_without_the_verb_bind() {
-    let tenant = TestNamespace::new("lent").await;
+    let tenant = TestNamespace::new("bound").await;
     let (first, second) = (tenant.unique_name("first"), tenant.unique_name("second"));
     for user in User::of_both_sorts(&tenant, "editor").await {
         let user = user.edits().await;
@@ -57,20 +57,20 @@ async fn every_one_of_the_most_groups_that_a_service_user_can_have_is_checked() 
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     // At the edges of the parts in which they are checked.
     for missing in [0, 21, 22, 43, 44, 63] {
-        let user = User::person(&tenant, &format!("lender-{missing}")).await.edits().await;
-        let lends = async |groups: &[&str]| user.try_create(&tenant.namespace, &service_user("sync", groups)).await;
+        let user = User::person(&tenant, &format!("author-{missing}")).await.edits().await;
+        let adds = async |groups: &[&str]| user.try_create(&tenant.namespace, &service_user("sync", groups)).await;
         let mut held = names.clone();
         held.remove(missing);
         may_bind(&user, &held).await;
-        lends(&held).await.expect("the groups that they hold");
-        let refusal = lends(&names).await.expect_err("one that they do not hold");
+        adds(&held).await.expect("groups with the verb bind");
+        let refusal = adds(&names).await.expect_err("a group without the verb bind");
         assert!(refusal.contains("spec.groups: you need the verb bind on each AccessGroup"), "{missing}: {refusal}");
         may_bind(&user, &names).await;
-        lends(&names).await.expect("all of them, held by name");
+        adds(&names).await.expect("all groups, granted by name");
     }
-    let user = User::person(&tenant, "lender-of-all").await.edits().await;
+    let user = User::person(&tenant, "author-of-all").await.edits().await;
     may_bind(&user, &[]).await;
-    user.try_create(&tenant.namespace, &service_user("sync", &names)).await.expect("all of them, held without names");
+    user.try_create(&tenant.namespace, &service_user("sync", &names)).await.expect("all groups, granted without names");
 }
 
 async fn may_bind(user: &User<'_>, names: &[&str]) {

@@ -8,7 +8,7 @@ use crate::harness::{
 };
 
 const CREATED_BY: &str = "postern.dev/created-by";
-const CANNOT: &str = "can be neither changed nor added nor removed";
+const CANNOT: &str = "cannot be changed, added or removed";
 
 #[tokio::test]
 async fn whoever_creates_an_object_is_written_on_it_and_shown_with_output_wide() {

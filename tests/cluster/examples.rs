@@ -57,7 +57,7 @@ async fn what_the_notes_of_the_chart_say_works() {
     let ca = between("Clients need the CA:\n", "3. Create");
     cluster.controlplane.shell(&format!("cd '{}'\n{ca}", folder.path().display()));
     assert_eq!(std::fs::read(folder.path().join("postern-ca.crt")).unwrap(), cluster.ca());
-    let made = cluster.controlplane.shell(&between("and a ClientSecret:\n", "4. A pod"));
+    let made = cluster.controlplane.shell(&between("and a ClientSecret:\n", "4. Mount"));
     assert!(made.contains("clientsecret.postern.dev/example condition met"), "{made}");
     let mounted = cluster.controlplane.shell(&between("to get a token:\n", "5. Clean up"));
     assert!(mounted.contains("client-secret"), "{mounted}");
