@@ -127,12 +127,12 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
         (Some(serving), Some(listener)) => Some(serving.start(tasks, watches.cache, watches.freshness, listener)),
         _ => None,
     };
-    // A part that has ended has panicked. Without this check the other parts would continue.
+    // A task that has exited has panicked. Without this check the other tasks would continue.
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
         error = serve::failed(endpoint.as_mut()) => return Err(error),
-        _ = tasks.join_next() => return Err(RunError::Ended("a part that keeps the read model or the controller")),
+        _ = tasks.join_next() => return Err(RunError::Exited("the read model or controller task")),
     }
 
     process.readiness.set(RUNNING, false);

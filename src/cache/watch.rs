@@ -370,11 +370,11 @@ impl<F, C> StoreWriter<F, C> {
         if self.behind {
             tracing::error!(
                 kind,
-                "the API server shows an older state than was served before, so this replica answers 503: wait until it has \
-                 caught up, or, if its data were restored from a backup, restart this replica"
+                "the API server shows an older state than was served before, so this replica answers 503: wait until it is \
+                 current again, or, if its data were restored from a backup, restart this replica"
             );
         } else {
-            tracing::info!(kind, "the API server has caught up");
+            tracing::info!(kind, "the API server is current again");
         }
     }
 }

@@ -69,8 +69,8 @@ fn unsigned<T: Serialize>(header: &str, claims: &T) -> Result<UnsignedJwt, JwtEr
 /// Why a text is not an access token signed by one of our keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidToken {
-    /// No key of ours writes this header.
-    #[error("the header is not that of an access token of ours")]
+    /// No key of the installation writes this header.
+    #[error("the header is not that of an access token issued by Postern")]
     Header,
     /// The signature is missing, malformed or wrong.
     #[error("the signature is wrong")]

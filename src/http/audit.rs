@@ -115,7 +115,7 @@ impl Audit {
             scope = fields.scope.as_deref(),
             audience = fields.audience.as_deref(),
             source = facts.source.map(tracing::field::display),
-            "client hung up before the answer"
+            "client disconnected before the response"
         );
     }
 
@@ -129,7 +129,7 @@ impl Audit {
         if inactive.is_some() && !self.limit.allows(caller.source) {
             return;
         }
-        // The token is one of ours, so the caller did not invent its client id.
+        // Postern issued the token, so the caller did not invent its client id.
         let (fields, about) = (Fields::ours(caller), Fields::ours(token));
         tracing::info!(
             target: "postern::audit",

@@ -212,7 +212,7 @@ impl Connection {
     }
 
     fn cut_off(&self) {
-        tracing::debug!(peer = %self.peer, "connection ended: its client takes no answers");
+        tracing::debug!(peer = %self.peer, "connection closed: the client does not read responses");
     }
 
     fn ended(&self, ended: hyper::Result<()>) {

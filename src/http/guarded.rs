@@ -62,7 +62,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 }
 
 fn too_many() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "too many bytes for nothing")
+    io::Error::new(io::ErrorKind::InvalidData, "too many bytes without application data")
 }
 
 /// A TLS stream whose allowance is reset with each plaintext.

@@ -1,4 +1,4 @@
-//! Whether a token is one of our access tokens, and still valid.
+//! Whether a token is an access token issued by Postern, and still valid.
 //!
 //! ```text
 //! text ─▶ payload (signature, or decryption) ─▶ claims ─▶ time, revocation, idle time ─▶ judge: epochs, authority ─▶ Live
@@ -32,17 +32,17 @@ const LAG_MAX: SignedDuration = SignedDuration::from_mins(2);
 /// Why a token is not accepted. For the operator's log only: the caller does not get the reason.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TokenFault {
-    /// No key of ours signs access tokens with that header: another key, another algorithm, another kind of token, or
-    /// no token.
-    #[error("the header is not that of an access token of ours")]
+    /// No key of the installation signs access tokens with that header: another key, another algorithm, another kind of
+    /// token, or no token.
+    #[error("the header is not that of an access token issued by Postern")]
     UnknownKey,
     /// The signature is not by the key that the header names.
     #[error("the signature is wrong")]
     WrongSignature,
-    /// It has the prefix of an opaque token, but no key of ours made it.
-    #[error("no key of ours made it")]
+    /// It has the prefix of an opaque token, but no key of the installation decrypts it.
+    #[error("it was not issued by Postern")]
     DecryptionFailed,
-    /// The claims are not those of an access token, although our key signed them.
+    /// The claims are not those of an access token, although a key of the installation signed them.
     #[error("the claims are not those of an access token")]
     Claims,
     /// Issued under another issuer.
@@ -61,13 +61,13 @@ pub enum TokenFault {
     #[error("the client is unknown")]
     UnknownClient,
     /// Its client may no longer authenticate.
-    #[error("the client is closed")]
+    #[error("the client is disabled")]
     ClientDisabled(Denial),
     /// The secret that it was issued for may no longer be used.
-    #[error("the secret is closed")]
+    #[error("the secret is disabled")]
     SecretDisabled(Denial),
     /// The authority that it represents has changed since; the object is the Application.
-    #[error("it was ended by a change of authority")]
+    #[error("it was invalidated by a change of authority")]
     Ended(ObjectRevision),
     /// It represents an authority that this replica does not know; the object is the Application.
     #[error("its permissions are not known here")]
@@ -164,7 +164,7 @@ pub struct ActiveToken<'p> {
 }
 
 impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
-    /// The claims of a token of ours, as JSON.
+    /// The claims of a token issued by Postern, as JSON.
     pub(super) fn payload(&self, token: &[u8]) -> Result<Vec<u8>, VerifyError> {
         if token.starts_with(opaque::PREFIX.as_bytes()) {
             let keys = self.keys.install.load();
@@ -226,7 +226,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         }
     }
 
-    /// The claims of an unexpired token of our issuer.
+    /// The claims of an unexpired token of this issuer.
     pub(super) fn unexpired<'p>(&self, now: Timestamp, payload: &'p [u8]) -> Result<OwnClaims<'p>, TokenFault> {
         let claims = parse_claims(payload)?;
         self.check_time(now.as_second(), &claims)?;

@@ -40,7 +40,7 @@ pub enum TokenError {
         /// The object that decided.
         object: ObjectRevision,
     },
-    /// No endpoint of ours would accept the token, because it would be too long.
+    /// No endpoint of Postern would accept the token, because it would be too long.
     #[error("the token is too large")]
     TooLarge,
     /// The request is correct; it cannot be answered now.

@@ -17,7 +17,7 @@ use crate::oauth::claims::OwnClaims;
 use crate::oauth::client_record::{ClientRecord, Denial, Epoch};
 use crate::oauth::client_store::Lookup;
 
-/// Parses the claims of an access token of ours.
+/// Parses the claims of an access token issued by Postern.
 ///
 /// # Errors
 /// [`TokenFault::Claims`]

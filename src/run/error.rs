@@ -55,7 +55,7 @@ pub enum RunError {
     /// The runtime or a signal handler could not be set up.
     #[error("the process cannot be set up")]
     Process(#[from] std::io::Error),
-    /// A task that must never end has ended.
-    #[error("{0} ended unexpectedly")]
-    Ended(&'static str),
+    /// A task that must run until shutdown has exited.
+    #[error("{0} exited unexpectedly")]
+    Exited(&'static str),
 }

@@ -111,7 +111,7 @@ impl Running {
         // The endpoint still serves during this time: load balancers that have not reacted yet lose no request.
         tokio::time::sleep(DRAIN).await;
         self.closing.cancel();
-        self.endpoint.await.map_err(|_| RunError::Ended("the endpoint"))??;
+        self.endpoint.await.map_err(|_| RunError::Exited("the endpoint"))??;
         let _ = tokio::time::timeout(DRAIN, async { while self.reporters.join_next().await.is_some() {} }).await;
         Ok(())
     }
@@ -123,9 +123,9 @@ pub(super) async fn failed(running: Option<&mut Running>) -> RunError {
     tokio::select! {
         served = endpoint => match served {
             Ok(Err(error)) => error,
-            _ => RunError::Ended("the endpoint"),
+            _ => RunError::Exited("the endpoint"),
         },
-        _ = reporters.join_next() => RunError::Ended("the part that reports to other replicas"),
+        _ = reporters.join_next() => RunError::Exited("the replica state publisher"),
     }
 }
 

@@ -107,7 +107,7 @@ impl Shared {
             batch.clear();
             batch.shrink_to(BYTES_KEPT);
             if lost > 0 {
-                tracing::warn!(lines = lost, "log lines were lost because standard output took none");
+                tracing::warn!(lines = lost, "log lines were lost because standard output was blocked");
             }
             if is_closed && self.lock().bytes.is_empty() {
                 self.lock().has_ended = true;

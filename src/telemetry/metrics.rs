@@ -38,7 +38,7 @@ pub struct TokenMetrics {
 #[must_use]
 pub fn registry() -> Registry {
     let mut registry = Registry::with_prefix("postern");
-    let help = "Log lines lost because standard output took none";
+    let help = "Log lines lost because standard output was blocked";
     registry.register("log_lines_lost", help, batch_writer::lost().clone());
     registry
 }
@@ -52,7 +52,7 @@ impl ExpiryMetrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let help = "ClientSecrets that end within this time and are not replaced before";
+        let help = "ClientSecrets that expire within this time and are not rotated before";
         registry.register("client_secrets_expiring", help, metrics.0.clone());
         metrics
     }
@@ -79,7 +79,7 @@ impl TokenMetrics {
             read_model_age_seconds: Gauge::default(),
         };
         let abandoned = metrics.abandoned_requests.clone();
-        registry.register("abandoned_requests", "Requests whose client hung up before the answer", abandoned);
+        registry.register("abandoned_requests", "Requests whose client disconnected before the response", abandoned);
         let suppressed = metrics.audit_lines_suppressed.clone();
         registry.register("audit_lines_suppressed", "Audit lines of refused requests left out of the log", suppressed);
         let seconds = || Unit::Seconds;

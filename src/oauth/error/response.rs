@@ -79,7 +79,7 @@ impl TokenError {
                     (400, Code::InvalidTarget, "a requested audience is not granted to the client")
                 }
                 AuthorityError::AudienceAmbiguous => {
-                    (400, Code::InvalidTarget, "several audiences are held: name one with resource or audience")
+                    (400, Code::InvalidTarget, "several audiences are granted: name one with resource or audience")
                 }
                 AuthorityError::SeveralAudiences => {
                     (400, Code::InvalidTarget, "only one audience per token is allowed")
@@ -112,7 +112,7 @@ impl Unavailable {
         match self {
             Self::RateLimited => "too many unknown credentials, try again",
             Self::TooOften(_) => "too many requests of this client to record something, try again later",
-            Self::NoRoom => "the namespace of this client has its share of what can be recorded, try again later",
+            Self::NoRoom => "the quota of the client's namespace is exhausted, try again later",
             Self::NotSynced | Self::Stale | Self::Behind | Self::Overloaded | Self::NoKey => {
                 "the endpoint cannot answer now, try again"
             }

@@ -22,11 +22,11 @@ pub enum AccessError {
     /// Id and secret are not those of a client, or may not be used here.
     #[error("client authentication failed")]
     Client(Box<ClientError>),
-    /// The token is not ours, or is no longer valid.
+    /// The token was not issued by Postern, or is no longer valid.
     #[error("the access token is not accepted")]
     Token(#[from] TokenFault),
     /// The caller is authenticated, but does not have what is required.
-    #[error("what is required is not held")]
+    #[error("what is required is not granted")]
     Insufficient {
         /// What the caller does not have.
         missing: Missing,
@@ -52,7 +52,7 @@ pub enum Malformed {
     NoAudience,
     /// A query where none is allowed.
     AnyQuery,
-    /// A header of ours has an unknown name, is repeated, empty or malformed, or is sent to a URL that reads the
+    /// A header of Postern has an unknown name, is repeated, empty or malformed, or is sent to a URL that reads the
     /// query.
     Header,
 }
@@ -118,7 +118,7 @@ impl AccessError {
             Self::Client(_) => (401, Some("invalid_client"), "client authentication failed"),
             Self::Token(_) => (401, Some("invalid_token"), "the access token is not valid here, or not any more"),
             Self::Insufficient { .. } => {
-                (403, Some("insufficient_scope"), "the required scope or audience is not held")
+                (403, Some("insufficient_scope"), "the required scope or audience is not granted")
             }
             Self::Unavailable(error) => (error.status(), Some("temporarily_unavailable"), error.description()),
         };

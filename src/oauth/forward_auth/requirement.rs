@@ -31,7 +31,7 @@ impl<'a> Requirement<'a> {
         Self::of_fields(query.pairs(), Malformed::Query)
     }
 
-    /// Reads a requirement from headers: `X-Postern-Require-Audience` and so on. Any other header of ours is probably
+    /// Reads a requirement from headers: `X-Postern-Require-Audience` and so on. Any other header of Postern is probably
     /// mistyped.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl<'a> Requirement<'a> {
     }
 }
 
-/// The rest of the name of a header of ours that is not for the API.
+/// The rest of the name of a header of Postern that is not for the API.
 fn asked(name: &str) -> Option<&str> {
     name.strip_prefix(OURS).filter(|rest| !IDENTITY.contains(rest))
 }
