@@ -72,7 +72,7 @@ pub use usages::Usage;
     .message("delivery.secretName is immutable: pods mount it; create another ClientSecret to deliver under another name")
     .field_path(".delivery"))]
 #[x_kube(validation = Rule::new("!(has(oldSelf.revoke) && oldSelf.revoke) || (has(self.revoke) && self.revoke)")
-    .message("revoke is for good and cannot be set back: create another ClientSecret")
+    .message("revoke is permanent and cannot be unset: create another ClientSecret")
     .field_path(".revoke"))]
 #[x_kube(validation = Rule::new("!has(self.rotation) || !has(self.source) || !has(self.source.existing)")
     .message("rotation does not apply to an imported value, which changes only in the Secret that it comes from: remove rotation, or source.existing to have a value generated")

@@ -30,7 +30,7 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             continue;
         };
         status.default = Some(JSON(pending()));
-        status.description.get_or_insert_with(|| "What the controller says of the object.".to_owned());
+        status.description.get_or_insert_with(|| "Observed state of the object. The controller writes it.".to_owned());
         if let Some(conditions) = status.properties.as_mut().and_then(|properties| properties.get_mut("conditions")) {
             conditions::complete(conditions);
         }

@@ -17,7 +17,7 @@ pub const ENTRIES_MAX: usize = 2_000;
     kind = "ReplicaState",
     plural = "replicastates",
     namespaced,
-    doc = "ReplicaState holds what one replica of the endpoint reports to the others. Internal: Postern writes and removes it, in its own namespace. Deleting one forgets which tokens were revoked.",
+    doc = "ReplicaState is the state that one replica of the endpoint publishes to the others. Internal: Postern writes and deletes it, in its own namespace. Deleting one loses its list of revoked tokens.",
     derive = "PartialEq",
     printcolumn(name = "Replica", type_ = "string", json_path = ".spec.replica"),
     printcolumn(name = "Reported", type_ = "date", json_path = ".spec.reportedAt")

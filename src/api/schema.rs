@@ -177,7 +177,7 @@ pub(super) fn permitted_scopes(generator: &mut SchemaGenerator) -> Schema {
     let permitted = with_rule(
         scope(generator),
         &format!("!(self in [{names}])"),
-        "must not be openid, profile or email: every client holds these, so they would let everybody in; choose another name",
+        "must not be openid, profile or email: every client has these scopes, so they would admit every client; choose another name",
     );
     at_least_one(list(&permitted, 64))
 }

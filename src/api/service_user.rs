@@ -20,7 +20,7 @@ use super::schema;
     shortname = "su",
     category = "postern",
     status = "ServiceUserStatus",
-    doc = "ServiceUser is a machine identity with a location and groups. Deleting it ends everything under it.",
+    doc = "ServiceUser is a machine identity with a location and groups. Deleting it disables its Applications and invalidates their tokens.",
     derive = "PartialEq",
     selectable = ".spec.location",
     selectable = ".status.location",

@@ -163,7 +163,7 @@ async fn a_label_that_two_controllers_disagree_on_is_written_less_and_less_often
     assert!(events[0]["series"]["count"].as_i64() >= Some(2), "{events:#?}");
 
     // No client disagrees any more.
-    eventually("it is put right, and nothing is contested", async || {
+    eventually("it is restored, and nothing is contested", async || {
         ensure(team().await == "billing" && told().await.is_none(), "not yet")
     })
     .await;
@@ -378,7 +378,7 @@ async fn a_secret_that_a_quota_refuses_is_told_without_further_writes_and_delive
     for name in ["green", "blue"] {
         let message = tenant.wait_not_ready("ClientSecret", name, "DeliveryFailed").await;
         assert!(message.contains(&format!("Secret {name} ")) && message.contains("exceeded quota: few"), "{message}");
-        assert!(message.contains("Change what stands in the way"), "{message}");
+        assert!(message.contains("Remove the cause"), "{message}");
         tenant.wait_condition("ClientSecret", name, "Stalled", "True", "DeliveryFailed").await;
     }
     let before = tenant.writes().await;
@@ -510,7 +510,7 @@ async fn what_an_admission_policy_changes_as_it_is_written_is_reported_and_not_f
     assert_eq!(status["versions"].as_array().unwrap().len(), 1, "{status}");
 
     tenant.delete("MutatingAdmissionPolicyBinding", "", &name).await;
-    eventually("the label is put right", async || {
+    eventually("the label is restored", async || {
         let secret = tenant.get("Secret", "blue").await;
         ensure(secret["metadata"]["labels"][label] == "postern", &secret["metadata"])
     })

@@ -38,11 +38,11 @@ pub(super) fn label_value() -> Schema {
 pub(in crate::api) fn label_selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "description": "A label selector on namespaces; {} selects all of them. Namespace labels decide who may hold the role, so protect them; prefer `names`.",
+        "description": "A label selector on namespaces; {} selects all of them. Namespace labels decide which namespaces can have the role, so protect them; prefer `names`.",
         "properties": {
             "matchLabels": {
                 "type": "object",
-                "description": "Labels that must all be there with these values.",
+                "description": "Labels that the namespace must have, with these values.",
                 "maxProperties": 64,
                 "additionalProperties": label_value(),
                 "x-kubernetes-validations": [has_keys("labels")],

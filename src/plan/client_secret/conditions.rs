@@ -37,8 +37,8 @@ pub(super) fn refusal(observed: &Observed<'_>, outcome: &Outcome) -> Option<Stri
     let name = observed.secret.spec.secret_name(&observed.secret.metadata);
     match outcome {
         Outcome::Refused(why) => Some(format!(
-            "Secret {name} cannot be written, because the API server refuses it: {}. Change what stands in the way, such \
-             as a quota or an admission policy; it is tried again by itself, at least every five minutes.",
+            "Secret {name} cannot be written, because the API server refuses it: {}. Remove the cause, such as a quota or \
+             an admission policy; the write is retried automatically, at least every five minutes.",
             why.trim_end_matches('.')
         )),
         Outcome::Staged(..) => {
@@ -63,7 +63,7 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
             (Some(refusal), _) => no(reasons::DELIVERY_FAILED, Kstatus::Failed, refusal.to_owned()),
             (None, Some(newest)) if newest.state == VersionState::Active => {
                 let name = spec.secret_name(&observed.secret.metadata);
-                let message = format!("Secret {name} is gone: the value in it is refused, and a new one on its way.");
+                let message = format!("Secret {name} was deleted; its value is invalid and a new one is being issued.");
                 no(reasons::PENDING, Kstatus::InProgress, message)
             }
             (None, _) => no(reasons::PENDING, Kstatus::InProgress, "Being issued.".to_owned()),
@@ -74,11 +74,13 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
     }
     let mut message = match (&status.binding, spec.existing()) {
         (Some(binding), _) => format!("The credential is in Secret {} and authenticates.", binding.name),
-        (None, _) => "The credential authenticates; its Secret has been removed, as spec.delivery asks.".to_owned(),
+        (None, _) => "The credential authenticates; its Secret was removed after spec.delivery.ttl.".to_owned(),
     };
     let issued = status.versions.first().map(|version| version.created_at);
     if issued.is_some_and(|issued| observed.policy.lifetime.shortens(spec, issued)) {
-        message.push_str(" It ends sooner than spec asks, because the operator limits the life of credentials.");
+        message.push_str(
+            " It expires sooner than spec requests, because the operator limits the lifetime of credentials.",
+        );
     }
     if let Some(least) = observed.policy.lifetime.slows(spec) {
         message.push_str(" It is rotated every ");
@@ -160,8 +162,8 @@ fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Opti
 fn contested(observed: &Observed<'_>, name: &str) -> String {
     let what = observed.contested.as_deref().unwrap_or_default();
     format!(
-        "Secret {name}: another client changes again and again what Postern writes: {what}. It is put right less and less \
-         often, at least every five minutes. Have that client leave it alone, or make spec.delivery say the same."
+        "Secret {name}: another client keeps changing what Postern writes: {what}. Postern restores it with increasing \
+         intervals of at most five minutes. Stop that client from changing it, or set spec.delivery to what it writes."
     )
 }
 

@@ -277,7 +277,7 @@ fn a_refused_secret_is_told_with_what_to_do_and_told_once() {
     let told = status(&seen, &refused());
     assert_eq!(ready_of(&told), ("False".to_owned(), "DeliveryFailed".to_owned()));
     let message = &told.conditions[0].message;
-    assert!(message.contains("exceeded quota: none. Change what stands in the way"), "{message}");
+    assert!(message.contains("exceeded quota: none. Remove the cause"), "{message}");
     let fresh = with_status(&fresh, told.clone());
     assert_eq!(decide(&observed(&fresh, Delivered::Absent)), Action::Create);
     assert_eq!(status(&observed(&fresh, Delivered::Absent), &refused()), told, "tried again, and nothing to write");

@@ -15,7 +15,7 @@ const RENAME_KNOWN: &str = "spec.delivery.rename: … rename may name only the k
 const RENAME_FREE: &str = "spec.delivery.rename: … rename must not give a key the name of another key";
 const LABELS: &str = "spec.delivery.labels: … must have keys of labels";
 const NETWORK: &str = "spec.networks[0]: … must be a network in CIDR notation such as 10.20.0.0/16";
-const REVOKED: &str = "spec.revoke: … revoke is for good and cannot be set back";
+const REVOKED: &str = "spec.revoke: … revoke is permanent and cannot be unset";
 
 fn tried(spec: Value) -> Value {
     client_secret("tried", "sync", spec)

@@ -36,7 +36,8 @@ pub(crate) fn record(events: &Sender, secret: &ClientSecret, after: &ClientSecre
 
 /// Reports that a change of the Secret by another client was repaired.
 pub(crate) fn repaired(events: &Sender, secret: &ClientSecret, what: &str) {
-    let text = format!("What was changed in the delivered Secret was put right: {what}.");
+    let name = secret.spec.secret_name(&secret.metadata);
+    let text = format!("Restored in Secret {name}, which another client changed: {what}.");
     events.normal(secret, reasons::REPAIRED, "Repair", text);
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn repaired(events: &Sender, secret: &ClientSecret, what: &str) {
 pub(crate) fn replaced(events: &Sender, secret: &ClientSecret) {
     let name = secret.spec.secret_name(&secret.metadata);
     let text = format!(
-        "Secret {name} held a value that Postern did not deliver for this ClientSecret. A new value replaces it."
+        "Secret {name} contained a value that Postern did not deliver for this ClientSecret. A new value replaces it."
     );
     events.warning(secret, reasons::VALUE_NOT_VERIFIED, "Deliver", text);
 }
@@ -62,7 +63,7 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
         // The staged version is delivered now.
         (Some(staged), Some(rotation)) if staged.id == newest.id => {
             let (reason, end) = match rotation.cause {
-                RotationCause::SecretLost => (reasons::REISSUED, "the one before it is refused.".to_owned()),
+                RotationCause::SecretLost => (reasons::REISSUED, "the previous value is refused.".to_owned()),
                 RotationCause::Interval
                 | RotationCause::Trigger
                 | RotationCause::Requested
@@ -70,8 +71,8 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
                     let until = after.versions.iter().find(|version| version.state == VersionState::Retiring);
                     let until = until.and_then(|version| version.retires_at);
                     let end = match until {
-                        Some(until) => format!("the one before it is accepted until {until}."),
-                        None => "the one before it is refused.".to_owned(),
+                        Some(until) => format!("the previous value is accepted until {until}."),
+                        None => "the previous value is refused.".to_owned(),
                     };
                     (reasons::ROTATED, end)
                 }
@@ -81,7 +82,7 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
         (Some(old), _) if old.id == newest.id => {}
         (_, Some(_)) => {}
         _ if secret.spec.existing().is_some() => {
-            let text = "The imported value is in force; the one before it is refused.".to_owned();
+            let text = "The imported value is active; the previous value is refused.".to_owned();
             events.normal(secret, reasons::IMPORTED, "Import", text);
         }
         _ => {
