@@ -19,12 +19,12 @@ pub(super) struct Right {
     pub(super) name: String,
 }
 
-/// A permission, and whether the caller has it.
+/// A verb, and whether the caller has it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(super) struct Checked {
     #[serde(flatten)]
     pub(super) right: Right,
-    pub(super) held: bool,
+    pub(super) granted: bool,
 }
 
 /// The explanation of a group.

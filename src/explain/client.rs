@@ -36,7 +36,7 @@ pub(super) struct ExplainedClient {
     pub(super) service_user: Option<User>,
     pub(super) groups: Vec<Group>,
     /// The permissions of the Application.
-    pub(super) holds: Holds,
+    pub(super) permissions: Permissions,
     pub(super) client_secrets: Vec<Secret>,
     /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
@@ -63,12 +63,12 @@ pub(super) struct App {
 /// The permissions of the Application.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-pub(super) enum Holds {
+pub(super) enum Permissions {
     /// Computed from the groups.
     Known(RestrictedPermissions),
     /// From status, because the caller may not read the groups.
-    Told {
-        #[serde(rename = "toldByStatus")]
+    FromStatus {
+        #[serde(rename = "fromStatus")]
         permissions: Vec<EffectivePermission>,
     },
 }
@@ -86,7 +86,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         authority: &authority,
         origin: origin(),
         has_client_id: ready.reason != reasons::CLIENT_ID_TAKEN,
-        application_closed: (!ready.in_force).then(|| Closed::new(&ready.reason, ready.message.clone())),
+        application_closed: (!ready.active).then(|| Closed::new(&ready.reason, ready.message.clone())),
         settings,
         now,
     };
@@ -105,9 +105,9 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         },
         service_user: facts.user.as_ref().map(|user| user::explain(user, membership.as_ref(), now)),
         groups: facts.user.as_ref().map(|user| groups(facts, user, membership.as_ref())).unwrap_or_default(),
-        holds: match users.zip(origin()) {
-            Some((authority, origin)) => Holds::Known(origin.narrowed(authority, restriction)),
-            None => Holds::Told { permissions: told(facts) },
+        permissions: match users.zip(origin()) {
+            Some((authority, origin)) => Permissions::Known(origin.narrowed(authority, restriction)),
+            None => Permissions::FromStatus { permissions: from_status(facts) },
         },
         client_secrets: secrets.map(|(rank, (secret, record))| siblings.explain(secret, record, rank)).collect(),
         notes,
@@ -147,8 +147,7 @@ fn taken_by(facts: &Snapshot) -> Option<String> {
 
 /// The rules in the order of the endpoint, in the words of the condition.
 fn ready(facts: &Snapshot, settings: &Settings, now: Timestamp) -> Standing {
-    let deleting =
-        |message: &str| Standing { in_force: false, reason: DELETING.to_owned(), message: message.to_owned() };
+    let deleting = |message: &str| Standing { active: false, reason: DELETING.to_owned(), message: message.to_owned() };
     if is_terminating(&facts.application.metadata) {
         return deleting("It is being deleted. Its client id is free when the deletion is complete.");
     }
@@ -177,10 +176,10 @@ fn recorded(facts: &Snapshot) -> Authority {
         let (role, plane) = (String::new(), Plane::default());
         scopes.into_iter().map(move |scope| Permit { audience: audience.clone(), scope, role: role.clone(), plane })
     };
-    told(facts).into_iter().flat_map(permits).collect()
+    from_status(facts).into_iter().flat_map(permits).collect()
 }
 
-fn told(facts: &Snapshot) -> Vec<EffectivePermission> {
+fn from_status(facts: &Snapshot) -> Vec<EffectivePermission> {
     facts.application.status.as_ref().and_then(|status| status.permissions.clone()).unwrap_or_default()
 }
 

@@ -99,7 +99,7 @@ impl Reader {
             let review = SelfSubjectAccessReview { spec, ..Default::default() };
             let answer = reviews.create(&PostParams::default(), &review).await;
             let answer = answer.map_err(|source| ExplainError::Review(Box::new(source)))?;
-            checked.push(Checked { right, held: answer.status.is_some_and(|status| status.allowed) });
+            checked.push(Checked { right, granted: answer.status.is_some_and(|status| status.allowed) });
         }
         Ok(checked)
     }
@@ -138,8 +138,8 @@ impl Reader {
         };
         self.partial = true;
         self.notes.push(format!(
-            "You may not list Applications in all namespaces: only those of {namespace} were looked at. That an older \
-             one elsewhere claims the client id shows in the condition Ready alone."
+            "You may not list Applications in all namespaces: only those of {namespace} were read. Only the condition \
+             Ready shows whether an older one of another namespace claims the client id."
         ));
         self.namespaced(&namespace, "", remedy).await
     }
@@ -160,13 +160,13 @@ impl Reader {
     async fn groups(&mut self) -> Result<Option<Groups>, ExplainError> {
         Ok(match self.list::<AccessGroup>(Api::all(self.client.clone()), "").await? {
             ListResult::Objects(groups) => {
-                let in_force = groups.into_iter().filter(|group| !is_terminating(&group.metadata));
-                Some(Arc::new(in_force.map(|group| (group.name_any(), group)).collect()))
+                let active = groups.into_iter().filter(|group| !is_terminating(&group.metadata));
+                Some(Arc::new(active.map(|group| (group.name_any(), group)).collect()))
             }
             ListResult::Forbidden => {
                 self.notes.push(
-                    "You may not read AccessGroups: what the groups permit is told as far as status does. The chart's \
-                     ClusterRole accessgroup-reader lets you."
+                    "You may not read AccessGroups: what the groups permit is shown from status. The chart's ClusterRole \
+                     accessgroup-reader grants this right."
                         .to_owned(),
                 );
                 None

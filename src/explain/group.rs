@@ -22,7 +22,7 @@ pub(super) struct Group {
 #[serde(tag = "standing")]
 pub(super) enum Effect {
     /// It grants its role.
-    InForce { role: String, plane: Plane, location: String, permissions: Vec<Permission> },
+    Active { role: String, plane: Plane, location: String, permissions: Vec<Permission> },
     /// It grants nothing.
     GrantsNothing { reason: &'static str, message: String },
     /// The caller may not read AccessGroups; this is from status.
@@ -65,7 +65,7 @@ fn effect(
     }
     let refused = membership.unresolved.iter().find(|(refused, _)| refused == name).map(|(_, why)| why);
     match (refused, group) {
-        (None, Some(group)) => Effect::InForce {
+        (None, Some(group)) => Effect::Active {
             role: group.spec.role.clone(),
             plane: group.spec.plane(),
             location: group.spec.location.to_string(),

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use super::client::{ExplainedClient, Holds};
+use super::client::{ExplainedClient, Permissions};
 use super::group::{Effect, Group};
 use super::permissions::PermissionOrigin;
 use super::secret::Secret;
@@ -41,14 +41,14 @@ pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Wr
     }
     heading(out, "Groups of the service user")?;
     groups(&client.groups, out)?;
-    match &client.holds {
-        Holds::Known(held) => {
+    match &client.permissions {
+        Permissions::Known(known) => {
             heading(out, "Permissions of the Application")?;
-            permissions(&held.permissions, out)?;
-            restricted(&held.taken_away, &held.not_granted, out)?;
+            permissions(&known.permissions, out)?;
+            restricted(&known.taken_away, &known.not_granted, out)?;
         }
-        Holds::Told { permissions } => {
-            heading(out, "Permissions of the Application, as status says")?;
+        Permissions::FromStatus { permissions } => {
+            heading(out, "Permissions of the Application (from status)")?;
             let rows = permissions.iter().map(|at| vec![at.audience.clone(), at.scopes.join(" ")]);
             table(out, &["AUDIENCE", "SCOPES"], &rows.collect::<Vec<_>>())?;
         }
@@ -65,7 +65,7 @@ pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Wr
 fn user(user: &User, out: &mut impl Write) -> io::Result<()> {
     heading(out, &format!("ServiceUser {}", user.name))?;
     let ready = user.ready.as_ref().map_or_else(
-        || "not looked at yet".to_owned(),
+        || "not reconciled yet".to_owned(),
         |ready| match ready.reason.as_str() {
             // The lines below give the reason for each.
             reasons::GROUPS_NOT_RESOLVED => format!("no, {}: see the groups below", ready.reason),
@@ -83,8 +83,8 @@ fn groups(groups: &[Group], out: &mut impl Write) -> io::Result<()> {
     for group in groups {
         let mut name = group.name.clone();
         match &group.standing {
-            Effect::InForce { role, plane, location, permissions } => {
-                rows.push(vec![name, format!("in force: {role} ({}) at {location}", plane.as_str())]);
+            Effect::Active { role, plane, location, permissions } => {
+                rows.push(vec![name, format!("active: {role} ({}) at {location}", plane.as_str())]);
                 for permission in permissions {
                     rows.push(vec![
                         String::new(),
@@ -124,26 +124,27 @@ fn secret(secret: &Secret, now: Timestamp, out: &mut impl Write) -> io::Result<(
         rows.push(("Permissions", "those of the Application".to_owned()));
     }
     fields(out, &rows)?;
-    let Some(held) = &secret.restricted else { return Ok(()) };
-    permissions(&held.permissions, out)?;
-    restricted(&held.taken_away, &held.not_granted, out)
+    let Some(left) = &secret.restricted else { return Ok(()) };
+    permissions(&left.permissions, out)?;
+    restricted(&left.taken_away, &left.not_granted, out)
 }
 
-fn permissions(held: &[PermissionOrigin], out: &mut impl Write) -> io::Result<()> {
-    table(out, &["AUDIENCE", "SCOPE", "FROM"], &rows(held))
+fn permissions(permissions: &[PermissionOrigin], out: &mut impl Write) -> io::Result<()> {
+    table(out, &["AUDIENCE", "SCOPE", "FROM"], &rows(permissions))
 }
 
-fn rows(held: &[PermissionOrigin]) -> Vec<Vec<String>> {
-    held.iter().map(|held| vec![held.audience.clone(), held.scope.clone(), origin(held)]).collect()
+fn rows(permissions: &[PermissionOrigin]) -> Vec<Vec<String>> {
+    let row = |one: &PermissionOrigin| vec![one.audience.clone(), one.scope.clone(), origin(one)];
+    permissions.iter().map(row).collect()
 }
 
-fn restricted(taken_away: &[PermissionOrigin], not_held: &[String], out: &mut impl Write) -> io::Result<()> {
+fn restricted(taken_away: &[PermissionOrigin], not_granted: &[String], out: &mut impl Write) -> io::Result<()> {
     if !taken_away.is_empty() {
         writeln!(out, "  Taken away by spec.restrictTo:")?;
         table(out, &[], &rows(taken_away))?;
     }
-    for entry in not_held {
-        line(out, &format!("  spec.restrictTo names what is not held, and that grants nothing: {entry}"))?;
+    for entry in not_granted {
+        line(out, &format!("  spec.restrictTo contains an entry that is not granted; it has no effect: {entry}"))?;
     }
     Ok(())
 }
@@ -157,8 +158,8 @@ fn notes(notes: &[String], out: &mut impl Write) -> io::Result<()> {
 }
 
 /// `role (group, group)`
-fn origin(held: &PermissionOrigin) -> String {
-    format!("{} ({})", held.role, held.groups.join(", "))
+fn origin(permission: &PermissionOrigin) -> String {
+    format!("{} ({})", permission.role, permission.groups.join(", "))
 }
 
 fn last_used(at: Option<Timestamp>, now: Timestamp) -> String {
@@ -166,7 +167,7 @@ fn last_used(at: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 fn standing(standing: &Standing) -> String {
-    let word = if standing.in_force { "yes" } else { "no" };
+    let word = if standing.active { "yes" } else { "no" };
     format!("{word}, {}: {}", standing.reason, standing.message)
 }
 

@@ -134,8 +134,8 @@ impl Siblings<'_> {
         match (decided, told) {
             // The number of objects in the namespace is not checked here.
             (_, Some(told)) if told.reason == reasons::NAMESPACE_LIMIT_REACHED => told,
-            (Some(decided), Some(told)) if decided.reason == reasons::PENDING && !told.in_force => told,
-            (Some(decided), _) if decided.in_force && versions.is_empty() => nothing(),
+            (Some(decided), Some(told)) if decided.reason == reasons::PENDING && !told.active => told,
+            (Some(decided), _) if decided.active && versions.is_empty() => nothing(),
             (Some(decided), _) => decided,
             (None, _) => nothing(),
         }

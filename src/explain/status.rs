@@ -9,7 +9,7 @@ use crate::api::conditions::{ConditionValue, is_switched_off, types};
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Standing {
-    pub(super) in_force: bool,
+    pub(super) active: bool,
     /// The reason of the condition.
     pub(super) reason: String,
     /// Its message.
@@ -18,7 +18,7 @@ pub(super) struct Standing {
 
 impl From<ConditionValue> for Standing {
     fn from(verdict: ConditionValue) -> Self {
-        Self { in_force: verdict.status, reason: verdict.reason.to_owned(), message: verdict.message }
+        Self { active: verdict.status, reason: verdict.reason.to_owned(), message: verdict.message }
     }
 }
 
@@ -27,7 +27,7 @@ impl Standing {
     /// effective.
     pub(super) fn ready(conditions: &[Condition]) -> Option<Self> {
         conditions.iter().find(|condition| condition.type_ == types::READY).map(|condition| Self {
-            in_force: condition.status == "True" && !is_switched_off(conditions),
+            active: condition.status == "True" && !is_switched_off(conditions),
             reason: condition.reason.clone(),
             message: condition.message.clone(),
         })

@@ -69,7 +69,7 @@ pub(super) struct ScopeNow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) audience: Option<String>,
     pub(super) scope: String,
-    pub(super) held: bool,
+    pub(super) granted: bool,
     /// The roles that permit it, with their groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) from: Vec<PermissionOrigin>,

@@ -32,13 +32,13 @@ async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_ot
     let held = format!("  {BILLING}  invoices:read  billing.reader ({readers})\n");
     for said in [
         format!("Client {}\n", credential.key("client-id")),
-        "in force: billing.reader (Operational) at /emea/billing\n".to_owned(),
+        "active: billing.reader (Operational) at /emea/billing\n".to_owned(),
         format!("grants nothing, NamespaceNotAdmitted: AccessGroup {closed} does not admit namespace"),
         format!("grants nothing, OtherLocation: spec.groups: AccessGroup {elsewhere} is at /apac"),
         format!("grants nothing, NotFound: AccessGroup {missing} does not exist"),
         held,
         "Taken away by spec.restrictTo:".to_owned(),
-        "names what is not held, and that grants nothing: scopes: invoices:shred\n".to_owned(),
+        "contains an entry that is not granted; it has no effect: scopes: invoices:shred\n".to_owned(),
         "no, Revoked: spec.revoke is true".to_owned(),
     ] {
         assert!(text.contains(&said), "{said:?} is not in\n{text}");
@@ -53,10 +53,10 @@ async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_ot
     let permission = json!({
         "audience": BILLING, "scope": "invoices:read", "role": "billing.reader", "plane": "Operational", "groups": [readers],
     });
-    assert_eq!(told["holds"]["permissions"], json!([permission]));
+    assert_eq!(told["permissions"]["permissions"], json!([permission]));
     // Those of one second are in the order of their UIDs.
     let mut secrets = told["clientSecrets"].as_array().unwrap().iter();
-    assert_eq!(secrets.find(|secret| secret["name"] == "blue").unwrap()["ready"]["inForce"], true, "{told:#}");
+    assert_eq!(secrets.find(|secret| secret["name"] == "blue").unwrap()["ready"]["active"], true, "{told:#}");
     assert_eq!(told["serviceUser"]["subject"], tenant.get("ServiceUser", "sync").await["metadata"]["uid"]);
 }
 
@@ -75,7 +75,7 @@ async fn the_author_of_a_group_reads_which_verbs_it_takes_and_which_of_them_they
     reader.may("permit", "postern.dev", "audiences", &[BILLING]).await;
     let answer = text(postern(&reader.kubeconfig(), &["group", &group, "--output", "json"], ""));
     let explained_group: Value = serde_json::from_str(&answer).unwrap();
-    let right = |verb: &str, resource: &str, name: &str, held: bool| json!({"verb": verb, "resource": resource, "name": name, "held": held});
+    let right = |verb: &str, resource: &str, name: &str, granted: bool| json!({"verb": verb, "resource": resource, "name": name, "granted": granted});
     let to_create = [
         right("grant", "roles", "billing.reader", false),
         right("permit", "audiences", BILLING, true),
@@ -139,7 +139,10 @@ async fn an_old_token_is_explained_by_what_has_changed_since() {
         text.contains("No reason to reject this token was found") && text.contains("Issued for    ClientSecret blue"),
         "{text}"
     );
-    assert!(text.contains("(the signature is not checked here)") && text.contains("yes   billing.reader ("), "{text}");
+    assert!(
+        text.contains("(the signature is not checked here)") && text.contains("yes      billing.reader ("),
+        "{text}"
+    );
     assert!(!text.contains(&token), "a token is not printed");
 
     // Another service user, which holds nothing.
@@ -150,7 +153,10 @@ async fn an_old_token_is_explained_by_what_has_changed_since() {
     let said = format!("The client acts for another service user now: {}/other, whose subject is", tenant.namespace);
     assert!(text.contains("Postern refuses it") && text.contains(&said), "{text}");
     assert!(text.contains(subject.as_str().unwrap()) && text.contains("An API that verifies it offline"), "{text}");
-    assert!(text.contains(&format!("no    no group of ServiceUser {}/other permits it", tenant.namespace)), "{text}");
+    assert!(
+        text.contains(&format!("no       no group of ServiceUser {}/other permits it", tenant.namespace)),
+        "{text}"
+    );
 
     tenant.delete("Application", &tenant.namespace, "sync").await;
     eventually("the application is gone", async || {
@@ -309,7 +315,7 @@ async fn the_owner_of_an_api_reads_who_can_call_it() {
     eventually("status says what is held", async || {
         let told = text(postern(&viewer.kubeconfig(), &["audience", &api], ""));
         ensure(rows(&told) == expected, &told)?;
-        ensure(told.contains(&format!("only those of {namespace} were looked at")), &told)?;
+        ensure(told.contains(&format!("only those of {namespace} were read")), &told)?;
         ensure(told.contains("You may not read AccessGroups"), &told)
     })
     .await;
@@ -327,7 +333,7 @@ async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_gro
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     for said in [
         "active (from the status of the service user): billing.reader (Operational) at /emea/billing",
-        "Permissions of the Application, as status says",
+        "Permissions of the Application (from status)",
         "You may not read AccessGroups",
         "You may not list Applications in all namespaces",
         credential.key("client-id"),

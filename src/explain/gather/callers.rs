@@ -77,11 +77,11 @@ fn unseen(here: &str, only: Option<&str>) -> String {
     let reading = "You may not list Applications, ServiceUsers and ClientSecrets in all namespaces";
     match only {
         Some(_) => format!(
-            "{reading}: that an older Application of another namespace claims a client id shows in the condition Ready \
-             alone."
+            "{reading}: only the condition Ready shows whether an older Application of another namespace claims a client \
+             id."
         ),
         None => format!(
-            "{reading}: only those of {here} were looked at, and callers of other namespaces are missing. Choose another \
+            "{reading}: only those of {here} were read, and callers of other namespaces are missing. Choose another \
              namespace with --namespace (-n)."
         ),
     }

@@ -48,9 +48,9 @@ fn namespaces(open_to: Option<&Namespaces>) -> String {
 
 fn rights(rights: &[Checked], out: &mut impl Write) -> io::Result<()> {
     let row = |checked: &Checked| {
-        let held = if checked.held { "yes" } else { "no" };
+        let granted = if checked.granted { "yes" } else { "no" };
         let right = &checked.right;
-        vec![right.verb.to_owned(), right.resource.to_owned(), held.to_owned(), right.name.clone()]
+        vec![right.verb.to_owned(), right.resource.to_owned(), granted.to_owned(), right.name.clone()]
     };
-    table(out, &["VERB", "RESOURCE", "HELD", "NAME"], &rights.iter().map(row).collect::<Vec<_>>())
+    table(out, &["VERB", "RESOURCE", "GRANTED", "NAME"], &rights.iter().map(row).collect::<Vec<_>>())
 }

@@ -16,7 +16,7 @@ pub(in crate::explain) fn audience(
     out: &mut impl Write,
 ) -> io::Result<()> {
     line(out, &format!("Audience {}", audience.audience))?;
-    heading(out, "Applications that hold a permission there")?;
+    heading(out, "Applications with a permission there")?;
     let rows: Vec<_> = audience.callers.iter().flat_map(|caller| rows(caller, now)).collect();
     table(out, &["APPLICATION", "SERVICE USER", "CLIENT SECRET", "ACTIVE", "LAST USED", "SCOPES"], &rows)?;
     notes(&audience.notes, out)
@@ -29,7 +29,7 @@ fn rows(caller: &Caller, now: Timestamp) -> Vec<Vec<String>> {
     };
     if caller.client_secrets.is_empty() {
         let scopes = caller.scopes.iter().map(String::as_str).collect();
-        let active = if caller.ready.in_force { "no".to_owned() } else { active(&caller.ready) };
+        let active = if caller.ready.active { "no".to_owned() } else { active(&caller.ready) };
         return vec![row("none", active, last_used(None, now), scopes)];
     }
     let of_secrets = caller.client_secrets.iter().map(|secret| {
@@ -40,5 +40,5 @@ fn rows(caller: &Caller, now: Timestamp) -> Vec<Vec<String>> {
 }
 
 fn active(ready: &Standing) -> String {
-    if ready.in_force { "yes".to_owned() } else { format!("no, {}", ready.reason) }
+    if ready.active { "yes".to_owned() } else { format!("no, {}", ready.reason) }
 }

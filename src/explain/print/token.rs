@@ -36,7 +36,11 @@ pub(in crate::explain) fn token(token: &TokenReport, now: Timestamp, out: &mut i
         }
     }
     heading(out, "Its scopes now")?;
-    table(out, &["AUDIENCE", "SCOPE", "HELD", "FROM, OR WHY NOT"], &token.scopes.iter().map(row).collect::<Vec<_>>())?;
+    table(
+        out,
+        &["AUDIENCE", "SCOPE", "GRANTED", "FROM, OR WHY NOT"],
+        &token.scopes.iter().map(row).collect::<Vec<_>>(),
+    )?;
     notes(&token.notes, out)?;
     token.client.iter().try_for_each(|found| {
         writeln!(out)?;
@@ -46,12 +50,12 @@ pub(in crate::explain) fn token(token: &TokenReport, now: Timestamp, out: &mut i
 
 fn row(scope: &ScopeNow) -> Vec<String> {
     let from: Vec<String> = scope.from.iter().map(origin).collect();
-    let held = if scope.held { "yes" } else { "no" };
+    let granted = if scope.granted { "yes" } else { "no" };
     let why = match (&scope.why, &scope.audience) {
         (Some(why), _) => why.clone(),
         (None, Some(_)) => from.join(", "),
-        (None, None) => "every client may ask for it".to_owned(),
+        (None, None) => "every client may request it".to_owned(),
     };
     let audience = scope.audience.clone().unwrap_or_else(|| "-".to_owned());
-    vec![audience, scope.scope.clone(), held.to_owned(), why]
+    vec![audience, scope.scope.clone(), granted.to_owned(), why]
 }

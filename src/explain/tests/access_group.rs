@@ -33,7 +33,7 @@ fn a_group_is_printed_with_whom_it_is_open_to_and_what_the_caller_lacks() {
     let said = |spec: serde_json::Value| {
         let (_, group) = group("readers", &spec);
         let to_create = rights_to_create(&group).into_iter();
-        let to_create = to_create.map(|right| Checked { held: right.verb == "grant", right }).collect();
+        let to_create = to_create.map(|right| Checked { granted: right.verb == "grant", right }).collect();
         let mut out = Vec::new();
         print::access_group(&explain(&group, to_create, Vec::new()), &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -46,8 +46,8 @@ fn a_group_is_printed_with_whom_it_is_open_to_and_what_the_caller_lacks() {
         "  Role          billing.reader (Operational)\n",
         "  Location      /emea/billing, for service users of this location and everything below it\n",
         "  Namespaces    a, b; with the labels team=x\n",
-        "  grant   roles      yes   billing.reader\n",
-        &format!("  permit  audiences  no    {AUDIENCE}\n"),
+        "  grant   roles      yes      billing.reader\n",
+        &format!("  permit  audiences  no       {AUDIENCE}\n"),
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }

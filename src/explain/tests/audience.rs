@@ -76,7 +76,7 @@ fn what_is_refused_now_is_listed_with_its_rule() {
     without.claimants = vec![claimant("billing", "without")];
     without.secrets = Vec::new();
     let explained = explain(AUDIENCE, vec![without, revoked, suspended]);
-    assert!(explained.callers.iter().flat_map(|caller| &caller.client_secrets).all(|secret| !secret.ready.in_force));
+    assert!(explained.callers.iter().flat_map(|caller| &caller.client_secrets).all(|secret| !secret.ready.active));
     let mut out = Vec::new();
     print::audience(&explained, now(), &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::api::fingerprint::application_fingerprint;
 use crate::api::permissions::{NamespaceLocation, resolve};
-use crate::explain::client::{self, ExplainedClient, Holds};
+use crate::explain::client::{self, ExplainedClient, Permissions};
 use crate::explain::lists::claimants;
 use crate::explain::permissions::{PermissionOrigin, RestrictedPermissions};
 use crate::explain::print;
@@ -26,9 +26,9 @@ fn json_of(facts: &Snapshot) -> Value {
 }
 
 fn known(facts: &Snapshot) -> RestrictedPermissions {
-    match explain(facts).holds {
-        Holds::Known(held) => held,
-        Holds::Told { .. } => panic!("the groups can be read"),
+    match explain(facts).permissions {
+        Permissions::Known(known) => known,
+        Permissions::FromStatus { .. } => panic!("the groups can be read"),
     }
 }
 
@@ -45,7 +45,7 @@ fn each_group_that_grants_nothing_is_told_with_its_own_reason() {
     let told = json_of(&facts(&["readers", "missing", "closed", "elsewhere"]));
     let reasons: Vec<_> = told["groups"].as_array().unwrap().iter().map(|group| group["reason"].as_str()).collect();
     assert_eq!(reasons, [None, Some("NotFound"), Some("NamespaceNotAdmitted"), Some("OtherLocation")]);
-    assert_eq!(told["groups"][0]["standing"], "InForce");
+    assert_eq!(told["groups"][0]["standing"], "Active");
     assert_eq!(told["serviceUser"]["ready"]["reason"], "GroupsNotResolved");
 }
 
@@ -59,7 +59,7 @@ fn a_group_that_needs_a_location_of_the_namespace_is_explained_with_the_remedy()
     assert_eq!(explained["groups"][0]["reason"], "NoNamespaceLocation", "{explained:#}");
     let message = explained["groups"][0]["message"].as_str().unwrap();
     assert!(message.contains("set spec.location to /emea, or ask the platform team"), "{message}");
-    assert_eq!(json_of(&facts)["groups"][0]["standing"], "InForce", "without the setting");
+    assert_eq!(json_of(&facts)["groups"][0]["standing"], "Active", "without the setting");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn outside_the_location_of_its_namespace_no_group_is_in_force() {
     let told = json_of(&facts);
     assert_eq!(told["groups"][0]["reason"], "LocationNotAllowed");
     assert!(told["groups"][0]["message"].as_str().unwrap().contains("/apac"), "{told:#}");
-    assert_eq!(told["holds"]["permissions"], json!([]));
+    assert_eq!(told["permissions"]["permissions"], json!([]));
 }
 
 #[test]
@@ -107,13 +107,27 @@ fn whatever_closes_a_client_is_told_by_its_rule() {
         change(&mut facts);
         let told = json_of(&facts);
         assert_eq!(told["application"]["ready"]["reason"], rule);
-        assert_eq!(told["application"]["ready"]["inForce"], false, "{rule}");
-        assert_eq!(told["clientSecrets"][0]["ready"]["inForce"], false, "{rule}: its secret does not authenticate");
+        assert_eq!(told["application"]["ready"]["active"], false, "{rule}");
+        assert_eq!(told["clientSecrets"][0]["ready"]["active"], false, "{rule}: its secret does not authenticate");
         if let Lookup::Disabled(denial) = facts.objects(None, &settings()).lookup(&settings().limits()) {
             let of_endpoint = if facts.namespace.terminating { "NamespaceUnknown" } else { rule };
             assert_eq!(denial.rule.name(), of_endpoint);
         }
     }
+}
+
+#[test]
+fn only_an_application_that_has_the_client_id_is_reported_as_older() {
+    let message = |change: fn(&mut Snapshot)| {
+        let mut facts = facts(&["readers"]);
+        change(&mut facts);
+        explain(&facts).application.ready.message
+    };
+    let by_application = message(|facts| facts.claimants.insert(0, claimant("other", "first")));
+    assert!(by_application.contains(" belongs to Application other/first, which is older: create"), "{by_application}");
+    let by_user = message(|facts| facts.is_subject = true);
+    assert!(by_user.contains(" belongs to a ServiceUser, as its subject: create"), "{by_user}");
+    assert!(!by_user.contains("older"), "{by_user}");
 }
 
 #[test]
@@ -195,8 +209,8 @@ fn who_may_not_read_groups_is_told_what_status_says() {
     let told = json_of(&facts);
     let says = |number: usize| told["groups"][number]["message"].as_str().unwrap().to_owned();
     assert!(says(0).starts_with("active (from the status") && says(1).starts_with("grants nothing (from"), "{told:#}");
-    assert_eq!(told["holds"], json!({"toldByStatus": permissions}));
-    assert_eq!(told["clientSecrets"][0]["ready"]["inForce"], true);
+    assert_eq!(told["permissions"], json!({"fromStatus": permissions}));
+    assert_eq!(told["clientSecrets"][0]["ready"]["active"], true);
 }
 
 #[test]
@@ -224,7 +238,7 @@ fn the_text_is_aligned_and_ends_every_line() {
     print::client(&explain(&facts), now(), &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     for line in [
-        "  readers  in force: billing.reader (Operational) at /emea/billing",
+        "  readers  active: billing.reader (Operational) at /emea/billing",
         "  missing  grants nothing, NotFound: AccessGroup missing does not exist: correct the name in spec.groups, or create the group.",
         "  AUDIENCE                     SCOPE          FROM",
         "  https://billing.example.com  invoices:list  billing.reader (readers)",

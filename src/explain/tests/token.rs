@@ -51,8 +51,8 @@ fn a_token_that_stands_for_what_is_held_now_has_nothing_against_it() {
     let told = explain_token(numbered(facts(&["readers", "elsewhere"])), &json!({}));
     assert_eq!((told.faults.as_slice(), told.client_secret.as_deref()), (&[][..], Some("blue")));
     let [read, other] = told.scopes.as_slice() else { panic!("{:?}", told.scopes) };
-    assert!(read.held && read.from[0].groups == ["readers"]);
-    assert!(!other.held && other.why.as_ref().unwrap().contains("AccessGroup elsewhere is at /apac"), "{other:?}");
+    assert!(read.granted && read.from[0].groups == ["readers"]);
+    assert!(!other.granted && other.why.as_ref().unwrap().contains("AccessGroup elsewhere is at /apac"), "{other:?}");
 }
 
 #[test]
@@ -155,7 +155,8 @@ fn a_token_is_compared_with_the_epochs_that_the_endpoint_gives_before_they_are_w
 #[test]
 fn what_every_client_may_ask_for_is_held_whatever_the_groups_say() {
     let told = explain_token(numbered(facts(&["readers"])), &json!({"scope": "openid email invoices:read"}));
-    let told: Vec<_> = told.scopes.iter().map(|now| (now.audience.as_deref(), now.scope.as_str(), now.held)).collect();
+    let told: Vec<_> =
+        told.scopes.iter().map(|now| (now.audience.as_deref(), now.scope.as_str(), now.granted)).collect();
     assert_eq!(told, [(None, "openid", true), (None, "email", true), (Some(AUDIENCE), "invoices:read", true)]);
 }
 

@@ -91,8 +91,8 @@ impl Checks<'_> {
             (_, Some(secret)) => Some(self.secret_refused(&secret.name)),
             _ if is_explained => None,
             _ => Some(
-                "No ClientSecret of the Application holds what the token stands for: permissions have changed since, the \
-                 ClientSecret was deleted, or its Secret was."
+                "No ClientSecret matches the token's fingerprint: permissions have changed since, or the ClientSecret or \
+                 its Secret was deleted."
                     .to_owned(),
             ),
         }
@@ -113,7 +113,7 @@ fn epoch(pair: CounterPair, client: &ExplainedClient) -> String {
     };
     let why = match pair.order() {
         Ordering::Greater => "a change is not numbered in status yet, or status was lost or restored since.",
-        Ordering::Less | Ordering::Equal => "what is held has changed since.",
+        Ordering::Less | Ordering::Equal => "permissions have changed since.",
     };
     format!("{what} is at epoch {of_client} and the token of epoch {of_token}: {why}")
 }

@@ -21,7 +21,7 @@ pub(super) fn scopes(
     let about_itself = about_itself.into_iter().map(|scope| ScopeNow {
         audience: None,
         scope: scope.to_owned(),
-        held: true,
+        granted: true,
         from: Vec::new(),
         why: None,
     });
@@ -31,21 +31,25 @@ pub(super) fn scopes(
 
 /// The result for a scope at an audience: from the permissions of the secret, or, if unknown, of the Application.
 fn now(audience: &str, scope: &str, client: &ExplainedClient, facts: &Snapshot, secret: Option<&Secret>) -> ScopeNow {
-    let row = |held, from, why: Option<String>| ScopeNow {
+    let row = |granted, from, why: Option<String>| ScopeNow {
         audience: Some(audience.to_owned()),
         scope: scope.to_owned(),
-        held,
+        granted,
         from,
         why,
     };
     let is_it = |permit: &&Permit| permit.audience == audience && permit.scope == scope;
     let (Some(membership), Some(groups)) = (&client.membership, facts.groups.as_deref()) else {
-        let held = client.authority.iter().any(|permit| is_it(&permit));
-        return row(held, Vec::new(), (!held).then(|| "not held, says the status of the Application".to_owned()));
+        let granted = client.authority.iter().any(|permit| is_it(&permit));
+        return row(
+            granted,
+            Vec::new(),
+            (!granted).then(|| "not granted (from the status of the Application)".to_owned()),
+        );
     };
     let origin = Origin { membership, groups };
-    let held = secret.map_or(&client.authority, |secret| &secret.authority);
-    let from: Vec<PermissionOrigin> = held.iter().filter(is_it).map(|permit| origin.of(permit)).collect();
+    let authority = secret.map_or(&client.authority, |secret| &secret.authority);
+    let from: Vec<PermissionOrigin> = authority.iter().filter(is_it).map(|permit| origin.of(permit)).collect();
     if !from.is_empty() {
         return row(true, from, None);
     }
