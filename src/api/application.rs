@@ -69,8 +69,8 @@ pub struct ApplicationSpec {
     /// subject.
     pub service_user_ref: Reference,
     /// The client id: 1 to 128 letters, digits, `.`, `_`, `~` and `-`, case-sensitive. Immutable. Requires the verb
-    /// `use` on `clientids.postern.dev/ID`. Default: the object's UID. If another object already has the client id, the
-    /// older object keeps it, and this one is not Ready, reason `ClientIdTaken`.
+    /// `use` on `clientids.postern.dev/ID`. Default: the object's UID. If an older Application has the client id, or
+    /// a ServiceUser has it as its subject, this Application is not Ready, reason `ClientIdTaken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::client_id")]
     pub client_id: Option<String>,

@@ -82,7 +82,7 @@ pub mod reasons {
         pub const SERVED: &str = "Served";
         /// A replica has not reported yet that it serves the current epoch.
         pub const PROPAGATING: &str = "Propagating";
-        /// An older object has the client id.
+        /// An older Application has the client id, or a ServiceUser has it as its subject.
         pub const CLIENT_ID_TAKEN: &str = "ClientIdTaken";
         /// Every entry of restrictTo is granted.
         pub const RESTRICTIONS_RESOLVED: &str = "RestrictionsResolved";
@@ -156,7 +156,7 @@ pub mod reasons {
         pub const REISSUED: &str = "Reissued";
         /// Changes to the delivered Secret by another client were reverted (event).
         pub const REPAIRED: &str = "Repaired";
-        /// A Secret held a value that Postern did not deliver for this ClientSecret, and a new one replaced it (event).
+        /// A Secret contained a value that Postern did not deliver for this ClientSecret, and a new one replaced it (event).
         pub const VALUE_NOT_VERIFIED: &str = "ValueNotVerified";
         /// The client id has changed, because the Application was recreated (event).
         pub const CLIENT_ID_CHANGED: &str = "ClientIdChanged";

@@ -95,7 +95,7 @@ fn ready(observed: &Observed<'_>) -> (ConditionValue, Kstatus) {
     let no = |reason, message| ConditionValue::is_false(types::READY, reason, message);
     if let Some(holder) = &observed.client_id_taken_by {
         let message = format!(
-            "spec.clientId {} belongs to {holder}, which is older: create another Application without the field, or with another client id.",
+            "spec.clientId {} belongs to {holder}: create another Application without the field, or with another client id.",
             spec.claimed_client_id(&observed.application.metadata)
         );
         return (no(reasons::CLIENT_ID_TAKEN, message), Kstatus::Failed);

@@ -37,8 +37,10 @@ impl<'a> ClientIdHolder<'a> {
     #[must_use]
     pub fn named_in(self, namespace: &str) -> String {
         match self {
-            Self::Application { namespace: other, name } if other == namespace => format!("Application {name}"),
-            Self::Application { .. } => "an Application of another namespace".to_owned(),
+            Self::Application { namespace: other, name } if other == namespace => {
+                format!("Application {name}, which is older")
+            }
+            Self::Application { .. } => "an Application of another namespace, which is older".to_owned(),
             Self::ServiceUser => self.full_name(),
         }
     }
@@ -47,8 +49,9 @@ impl<'a> ClientIdHolder<'a> {
     #[must_use]
     pub fn full_name(self) -> String {
         match self {
-            Self::Application { namespace, name } => format!("Application {namespace}/{name}"),
-            Self::ServiceUser => "a ServiceUser".to_owned(),
+            Self::Application { namespace, name } => format!("Application {namespace}/{name}, which is older"),
+            // Its subject, whichever of the two is older.
+            Self::ServiceUser => "a ServiceUser, as its subject".to_owned(),
         }
     }
 }
@@ -100,10 +103,20 @@ mod tests {
         let holder = |is_subject, oldest| ClientIdHolder::of(&application, is_subject, oldest);
         assert_eq!((holder(false, own), holder(false, None)), (None, None));
         for (is_subject, oldest, named, full) in [
-            (true, own, "a ServiceUser", "a ServiceUser"),
-            (true, Some(("ledger", "sync")), "a ServiceUser", "a ServiceUser"),
-            (false, Some(("billing", "old")), "Application old", "Application billing/old"),
-            (false, Some(("ledger", "sync")), "an Application of another namespace", "Application ledger/sync"),
+            (true, own, "a ServiceUser, as its subject", "a ServiceUser, as its subject"),
+            (true, Some(("ledger", "sync")), "a ServiceUser, as its subject", "a ServiceUser, as its subject"),
+            (
+                false,
+                Some(("billing", "old")),
+                "Application old, which is older",
+                "Application billing/old, which is older",
+            ),
+            (
+                false,
+                Some(("ledger", "sync")),
+                "an Application of another namespace, which is older",
+                "Application ledger/sync, which is older",
+            ),
         ] {
             let holder = holder(is_subject, oldest).unwrap();
             assert_eq!((holder.named_in("billing").as_str(), holder.full_name().as_str()), (named, full));

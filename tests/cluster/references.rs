@@ -223,7 +223,8 @@ async fn a_chosen_client_id_belongs_to_the_oldest_application_and_another_letter
     // Nor may a client have the id of a subject.
     let subject = first.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
     second.apply(&application("subject", "sync", json!({"clientId": subject}))).await;
-    second.wait_not_ready("Application", "subject", "ClientIdTaken").await;
+    let message = second.wait_not_ready("Application", "subject", "ClientIdTaken").await;
+    assert!(message.contains("belongs to a ServiceUser, as its subject: create another"), "{message}");
 }
 
 #[tokio::test]

@@ -94,16 +94,16 @@ impl<C: ClientStore> Authenticator<'_, C> {
         hashed: &mut Hashed,
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
         let imported = versions(record).filter(|(_, version)| version.imported);
-        let (mut in_force, ended): (Vec<_>, Vec<_>) =
-            imported.partition(|(secret, version)| self.in_force(secret, version));
-        in_force.sort_by_cached_key(|(secret, version)| {
+        let (mut active, ended): (Vec<_>, Vec<_>) =
+            imported.partition(|(secret, version)| self.is_active(secret, version));
+        active.sort_by_cached_key(|(secret, version)| {
             (
                 !secret.usages.allow(self.purpose),
                 !HashPool::is_cached(secret, version, value),
                 version.accepted_until.is_some(),
             )
         });
-        for (secret, version) in in_force {
+        for (secret, version) in active {
             if self.verify(secret, version, value, hashed).await? {
                 return Ok((secret, version));
             }
@@ -117,7 +117,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
         let Lookup::Live(record) = self.clients.lookup(reading.client_id) else { return false };
         let value = reading.form.value();
         versions(&record)
-            .any(|(secret, version)| self.in_force(secret, version) && HashPool::is_cached(secret, version, value))
+            .any(|(secret, version)| self.is_active(secret, version) && HashPool::is_cached(secret, version, value))
     }
 
     /// Whether the value is that of this version; computed at most once for each reading.
@@ -140,7 +140,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
         Ok(right)
     }
 
-    fn in_force(&self, secret: &SecretRecord, version: &SecretVersion) -> bool {
+    fn is_active(&self, secret: &SecretRecord, version: &SecretVersion) -> bool {
         secret.closed.is_none() && !has_ended(secret.end_of(version), self.arrival.now)
     }
 
