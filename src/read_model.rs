@@ -139,12 +139,12 @@ impl ReadModel {
 
     /// Publishes to the other replicas which tokens were used. Call it every second.
     pub async fn publish_last_use(&self, now: Timestamp) {
-        self.shared.sessions.publish(&self.shared.ledger, now).await;
+        self.shared.sessions.publish(&self.shared.token_state, now).await;
     }
 
     /// Drops the state of tokens that have expired.
     pub fn purge_expired(&self, now: Timestamp) {
-        self.shared.ledger.forget_ended(now.as_second());
+        self.shared.token_state.purge_expired(now.as_second());
     }
 
     /// Number of known client ids.
@@ -162,7 +162,7 @@ impl ReadModel {
 
 impl TokenStateStore for ReadModel {
     fn is_revoked(&self, jti: &str) -> bool {
-        self.shared.ledger.is_revoked(jti)
+        self.shared.token_state.is_revoked(jti)
     }
 
     async fn revoke(&self, jti: &str, exp: i64, client: &ClientRecord, now: Timestamp) -> Result<(), RecordError> {
@@ -170,11 +170,11 @@ impl TokenStateStore for ReadModel {
     }
 
     fn last_use(&self, jti: &str) -> Option<i64> {
-        self.shared.ledger.last_use(jti)
+        self.shared.token_state.last_use(jti)
     }
 
     fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool {
-        self.shared.ledger.used(jti, namespace, known, now, idle, exp)
+        self.shared.token_state.used(jti, namespace, known, now, idle, exp)
     }
 }
 

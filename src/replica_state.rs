@@ -24,7 +24,7 @@ use crate::replica_state::token_state::TokenState;
 
 /// The received state, and what this replica publishes.
 pub(crate) struct SharedState {
-    pub(crate) ledger: Arc<TokenState>,
+    pub(crate) token_state: Arc<TokenState>,
     pub(crate) revocations: Arc<Revocations<ApiStore>>,
     pub(crate) sessions: IdleSessions<ApiStore>,
     pub(crate) requests: Arc<RotationRequests<ApiStore>>,
@@ -32,14 +32,15 @@ pub(crate) struct SharedState {
 
 impl SharedState {
     pub(crate) fn new(states: &ApiStore) -> Self {
-        let ledger: Arc<TokenState> = Arc::default();
+        let token_state: Arc<TokenState> = Arc::default();
         // Part of the names of this process's objects: it does not overwrite objects of an earlier process with the
         // same replica name.
-        let incarnation = format!("{:08x}", u32::from_be_bytes(random::bytes()));
-        let blank = states.empty_spec(Timestamp::MIN);
-        let revocations = Revocations::new(states.clone(), Arc::clone(&ledger), blank.clone(), incarnation.clone());
-        let requests = Arc::new(RotationRequests::new(states.clone(), blank.clone(), &incarnation));
-        let sessions = IdleSessions::new(states.clone(), blank, incarnation);
-        Self { ledger, revocations: Arc::new(revocations), sessions, requests }
+        let process_id = format!("{:08x}", u32::from_be_bytes(random::bytes()));
+        let empty_spec = states.empty_spec(Timestamp::MIN);
+        let revocations =
+            Revocations::new(states.clone(), Arc::clone(&token_state), empty_spec.clone(), process_id.clone());
+        let requests = Arc::new(RotationRequests::new(states.clone(), empty_spec.clone(), &process_id));
+        let sessions = IdleSessions::new(states.clone(), empty_spec, process_id);
+        Self { token_state, revocations: Arc::new(revocations), sessions, requests }
     }
 }

@@ -47,7 +47,7 @@ pub async fn feed(
             pending.clients.extend(cache.relations().claimants_of_client_id.keys().cloned());
         }
         for state in pending.endpoints.iter().filter_map(|key| cache.replica_states.get(key)) {
-            read_model.shared.ledger.merge(&state.spec);
+            read_model.shared.token_state.merge(&state.spec);
         }
         if is_listed {
             // Objects in the initial list are at least as new as the beginning of the list.

@@ -138,9 +138,9 @@ pub(crate) mod tests {
 
     /// An API server in memory that can lose writes.
     #[derive(Clone, Default)]
-    pub(in crate::replica_state) struct Memory(Arc<Mutex<Inside>>);
+    pub(in crate::replica_state) struct FakeStateStore(Arc<Mutex<Inside>>);
 
-    impl Memory {
+    impl FakeStateStore {
         pub(in crate::replica_state) fn next(&self, fate: Fate) {
             self.0.lock().unwrap().fate = fate;
         }
@@ -181,7 +181,7 @@ pub(crate) mod tests {
         }
     }
 
-    impl StateStore for Memory {
+    impl StateStore for FakeStateStore {
         async fn create(&self, part: &str, spec: &ReplicaStateSpec) -> kube::Result<Option<String>> {
             self.send(part, None, spec).await
         }
@@ -203,7 +203,7 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_that_arrives_after_a_newer_one_is_not_taken() {
         for before in [0, 1] {
-            let (store, mut document) = (Memory::default(), CasObject::new("part".to_owned()));
+            let (store, mut document) = (FakeStateStore::default(), CasObject::new("part".to_owned()));
             for _ in 0..before {
                 document.write(&store, |_| by("before")).await.unwrap();
             }
@@ -219,7 +219,7 @@ pub(crate) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_write_that_was_given_up_and_arrived_is_looked_at_before_the_next() {
-        let (store, mut document) = (Memory::default(), CasObject::new("part".to_owned()));
+        let (store, mut document) = (FakeStateStore::default(), CasObject::new("part".to_owned()));
         store.next(Fate::Delayed);
         document.write(&store, |_| by("older")).await.unwrap_err();
         store.arrive();
@@ -235,7 +235,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn an_object_that_was_deleted_is_created_again() {
-        let (store, mut document) = (Memory::default(), CasObject::new("part".to_owned()));
+        let (store, mut document) = (FakeStateStore::default(), CasObject::new("part".to_owned()));
         document.write(&store, |_| by("before")).await.unwrap();
         store.0.lock().unwrap().objects.clear();
         document.write(&store, |_| by("after")).await.unwrap();

@@ -34,16 +34,16 @@ struct Object {
 }
 
 impl<S: StateStore> IdleSessions<S> {
-    /// `incarnation` is part of the names of this process's objects.
-    pub(crate) fn new(store: S, blank: ReplicaStateSpec, incarnation: String) -> Self {
-        Self { store, empty_spec: blank, process_id: incarnation, objects: Mutex::default() }
+    /// `process_id` is part of the names of this process's objects.
+    pub(crate) fn new(store: S, empty_spec: ReplicaStateSpec, process_id: String) -> Self {
+        Self { store, empty_spec, process_id, objects: Mutex::default() }
     }
 
     /// Publishes the uses that are due. Objects without such a use are not written.
-    pub(crate) async fn publish(&self, ledger: &TokenState, now: Timestamp) {
+    pub(crate) async fn publish(&self, token_state: &TokenState, now: Timestamp) {
         let mut objects = self.objects.lock().await;
-        let due = self.due(&mut objects, ledger, now.as_second());
-        for (number, sessions) in sessions_in(&due, ledger, now.as_second()) {
+        let due = self.due(&mut objects, token_state, now.as_second());
+        for (number, sessions) in sessions_in(&due, token_state, now.as_second()) {
             let Some(object) = objects.get_mut(number) else { continue };
             let spec = ReplicaStateSpec { sessions, reported_at: now, ..self.empty_spec.clone() };
             if let Err(error) = object.document.write(&self.store, |_| spec.clone()).await {
@@ -51,25 +51,26 @@ impl<S: StateStore> IdleSessions<S> {
                 return;
             }
             object.written = now.as_second();
-            ledger.merge(&spec);
+            token_state.merge(&spec);
         }
     }
 
     /// The objects to write now. Assigns new sessions to objects.
-    fn due(&self, objects: &mut Vec<Object>, ledger: &TokenState, now: i64) -> Vec<usize> {
+    fn due(&self, objects: &mut Vec<Object>, token_state: &TokenState, now: i64) -> Vec<usize> {
         let mut used = vec![0; objects.len()];
-        ledger.each_session(|_, session| {
-            if let Some(used) = session.own(now).and(session.place()).and_then(|number| used.get_mut(number)) {
+        token_state.each_session(|_, session| {
+            if let Some(used) = session.local_last_use(now).and(session.shard()).and_then(|number| used.get_mut(number))
+            {
                 *used += 1;
             }
         });
         let mut steps = BTreeMap::<usize, i64>::new();
         let mut roomy = 0;
-        ledger.each_session(|_, session| {
-            if session.own(now).and(session.unpublished()).is_none() {
+        token_state.each_session(|_, session| {
+            if session.local_last_use(now).and(session.unpublished()).is_none() {
                 return;
             }
-            let number = session.place().unwrap_or_else(|| {
+            let number = session.shard().unwrap_or_else(|| {
                 while used.get(roomy).is_some_and(|used| *used >= PER_OBJECT) {
                     roomy += 1;
                 }
@@ -77,7 +78,7 @@ impl<S: StateStore> IdleSessions<S> {
                     Some(used) => *used += 1,
                     None => used.push(1),
                 }
-                session.put_in(roomy);
+                session.assign_shard(roomy);
                 roomy
             });
             let step = steps.entry(number).or_insert(i64::MAX);
@@ -97,21 +98,21 @@ impl<S: StateStore> IdleSessions<S> {
 }
 
 /// The sessions of these objects, including those without changes: an object is written whole.
-fn sessions_in(objects: &[usize], ledger: &TokenState, now: i64) -> BTreeMap<usize, Vec<SessionUse>> {
-    let mut told: BTreeMap<usize, Vec<SessionUse>> = objects.iter().map(|number| (*number, Vec::new())).collect();
-    ledger.each_session(|jti, session| {
-        let Some(sessions) = session.place().and_then(|number| told.get_mut(&number)) else { return };
-        let Some(own) = session.own(now) else { return };
-        if let (Ok(at), Ok(until)) = (Timestamp::from_second(own), Timestamp::from_second(session.expires_at())) {
+fn sessions_in(objects: &[usize], token_state: &TokenState, now: i64) -> BTreeMap<usize, Vec<SessionUse>> {
+    let mut by_shard: BTreeMap<usize, Vec<SessionUse>> = objects.iter().map(|number| (*number, Vec::new())).collect();
+    token_state.each_session(|jti, session| {
+        let Some(sessions) = session.shard().and_then(|number| by_shard.get_mut(&number)) else { return };
+        let Some(used_at) = session.local_last_use(now) else { return };
+        if let (Ok(at), Ok(until)) = (Timestamp::from_second(used_at), Timestamp::from_second(session.expires_at())) {
             sessions.push(SessionUse { id: jti.to_owned(), namespace: session.namespace().to_owned(), at, until });
         }
     });
-    told
+    by_shard
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::cas_object::tests::{Fate, Memory};
+    use super::super::cas_object::tests::{FakeStateStore, Fate};
     use super::super::token_state::SESSIONS_MAX;
     use std::sync::Arc;
 
@@ -125,7 +126,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn process(store: &Memory) -> (IdleSessions<Memory>, TokenState) {
+    fn process(store: &FakeStateStore) -> (IdleSessions<FakeStateStore>, TokenState) {
         (IdleSessions::new(store.clone(), ReplicaStateSpec::default(), "1".to_owned()), TokenState::default())
     }
 
@@ -135,27 +136,30 @@ mod tests {
     }
 
     /// Uses each range of sessions at its second.
-    fn used(ledger: &TokenState, sessions: impl IntoIterator<Item = usize>, second: i64) {
+    fn used(token_state: &TokenState, sessions: impl IntoIterator<Item = usize>, second: i64) {
         for number in sessions {
-            assert!(ledger.used(&format!("jti-{number}"), &namespace(number), 0, second, IDLE, i64::MAX), "{number}");
+            assert!(
+                token_state.used(&format!("jti-{number}"), &namespace(number), 0, second, IDLE, i64::MAX),
+                "{number}"
+            );
         }
     }
 
     /// What another process would read after all processes restart.
-    fn known(store: &Memory) -> TokenState {
-        let ledger = TokenState::default();
-        store.said().values().for_each(|spec| ledger.merge(spec));
-        ledger
+    fn known(store: &FakeStateStore) -> TokenState {
+        let token_state = TokenState::default();
+        store.said().values().for_each(|spec| token_state.merge(spec));
+        token_state
     }
 
     #[tokio::test]
     async fn as_many_objects_are_written_as_it_takes_and_no_session_is_left_out() {
-        let store = Memory::default();
-        let (sessions, ledger) = process(&store);
-        used(&ledger, 0..MANY, 100);
+        let store = FakeStateStore::default();
+        let (sessions, token_state) = process(&store);
+        used(&token_state, 0..MANY, 100);
         for second in 100..115 {
             let before = store.written().len();
-            sessions.publish(&ledger, at(second)).await;
+            sessions.publish(&token_state, at(second)).await;
             assert!(store.written().len() - before <= WRITES);
         }
         let said = store.said();
@@ -167,10 +171,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_object_without_news_is_left_alone_and_one_with_is_written_whole_after_a_step() {
-        let store = Memory::default();
-        let (sessions, ledger) = process(&store);
-        used(&ledger, 0..2 * PER_OBJECT, 100);
-        sessions.publish(&ledger, at(100)).await;
+        let store = FakeStateStore::default();
+        let (sessions, token_state) = process(&store);
+        used(&token_state, 0..2 * PER_OBJECT, 100);
+        sessions.publish(&token_state, at(100)).await;
         assert_eq!(store.written(), ["1-used-0", "1-used-1"]);
         let [moved, still] = {
             let object = store.said().remove("1-used-1").unwrap().sessions;
@@ -178,12 +182,12 @@ mod tests {
         };
         let step = IDLE / 40;
         for second in 101..100 + step {
-            assert!(ledger.used(&moved, &namespace(0), 100, second, IDLE, i64::MAX));
-            sessions.publish(&ledger, at(second)).await;
+            assert!(token_state.used(&moved, &namespace(0), 100, second, IDLE, i64::MAX));
+            sessions.publish(&token_state, at(second)).await;
         }
         assert_eq!(store.written().len(), 2, "small steps are not worth it");
-        assert!(ledger.used(&moved, &namespace(0), 100, 100 + step, IDLE, i64::MAX));
-        sessions.publish(&ledger, at(100 + step)).await;
+        assert!(token_state.used(&moved, &namespace(0), 100, 100 + step, IDLE, i64::MAX));
+        sessions.publish(&token_state, at(100 + step)).await;
         assert_eq!(store.written()[2..], ["1-used-1"]);
         let known = known(&store);
         assert_eq!((known.last_use(&moved), known.last_use(&still)), (Some(100 + step), Some(100)));
@@ -192,14 +196,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_could_not_be_told_is_told_when_the_api_server_is_back() {
         for fate in [Fate::Refused, Fate::Delayed] {
-            let store = Memory::default();
-            let (sessions, ledger) = process(&store);
-            used(&ledger, [1], 100);
+            let store = FakeStateStore::default();
+            let (sessions, token_state) = process(&store);
+            used(&token_state, [1], 100);
             store.next(fate);
-            sessions.publish(&ledger, at(100)).await;
-            used(&ledger, [2], 101);
+            sessions.publish(&token_state, at(100)).await;
+            used(&token_state, [2], 101);
             store.next(Fate::Taken);
-            sessions.publish(&ledger, at(101)).await;
+            sessions.publish(&token_state, at(101)).await;
             store.arrive();
             let known = known(&store);
             assert_eq!([known.last_use("jti-1"), known.last_use("jti-2")], [Some(100), Some(101)], "{fate:?}");
@@ -208,13 +212,13 @@ mod tests {
 
     #[tokio::test]
     async fn sessions_that_are_over_make_room() {
-        let store = Memory::default();
-        let (sessions, ledger) = process(&store);
-        used(&ledger, 0..PER_OBJECT, 100);
-        sessions.publish(&ledger, at(100)).await;
+        let store = FakeStateStore::default();
+        let (sessions, token_state) = process(&store);
+        used(&token_state, 0..PER_OBJECT, 100);
+        sessions.publish(&token_state, at(100)).await;
         let later = 100 + IDLE;
-        used(&ledger, [PER_OBJECT], later);
-        sessions.publish(&ledger, at(later)).await;
+        used(&token_state, [PER_OBJECT], later);
+        sessions.publish(&token_state, at(later)).await;
         assert_eq!(store.said().into_values().map(|spec| spec.sessions.len()).collect::<Vec<_>>(), [1]);
     }
 }

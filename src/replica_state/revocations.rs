@@ -31,7 +31,7 @@ const WRITES_PER_CLIENT: Rate = Rate { burst: 100, every: Duration::from_secs(1)
 /// What this process records.
 pub(crate) struct Revocations<S> {
     store: S,
-    ledger: Arc<TokenState>,
+    token_state: Arc<TokenState>,
     /// The fields that all objects share.
     empty_spec: ReplicaStateSpec,
     process_id: String,
@@ -54,14 +54,19 @@ struct Object {
 }
 
 impl<S: StateStore> Revocations<S> {
-    /// `incarnation` is part of the names of this process's objects.
-    pub(crate) fn new(store: S, ledger: Arc<TokenState>, blank: ReplicaStateSpec, incarnation: String) -> Self {
+    /// `process_id` is part of the names of this process's objects.
+    pub(crate) fn new(
+        store: S,
+        token_state: Arc<TokenState>,
+        empty_spec: ReplicaStateSpec,
+        process_id: String,
+    ) -> Self {
         let of_clients = Lock::new(Buckets::new(WRITES_PER_CLIENT));
         Self {
             store,
-            ledger,
-            empty_spec: blank,
-            process_id: incarnation,
+            token_state,
+            empty_spec,
+            process_id,
             batch: GroupCommit::default(),
             of_clients,
             objects: Mutex::default(),
@@ -78,7 +83,7 @@ impl<S: StateStore> Revocations<S> {
         namespace: &Arc<str>,
         now: Timestamp,
     ) -> CommitResult {
-        if self.ledger.is_revoked(jti) {
+        if self.token_state.is_revoked(jti) {
             return Ok(());
         }
         let until = Timestamp::from_second(exp).map_err(|_| RecordError::Behind)?;
@@ -104,7 +109,7 @@ impl<S: StateStore> Revocations<S> {
             let outcome = if reachable { Ok(()) } else { Err(RecordError::Behind) };
             for (jti, entry) in part {
                 if reachable {
-                    self.ledger.revoke(&jti, entry.value.until.as_second());
+                    self.token_state.revoke(&jti, entry.value.until.as_second());
                 }
                 entry.answer(outcome);
             }
@@ -121,7 +126,7 @@ impl<S: StateStore> Revocations<S> {
         let mut room = Quota::left(objects, now);
         let mut parts: BTreeMap<usize, HashMap<String, Entry<RevokedToken>>> = BTreeMap::new();
         for (jti, entry) in batch {
-            if self.ledger.is_revoked(&jti) {
+            if self.token_state.is_revoked(&jti) {
                 entry.answer(Ok(()));
             } else if let Some(number) = room.take(&entry.value.namespace) {
                 parts.entry(number).or_default().insert(jti, entry);

@@ -46,11 +46,11 @@ struct WrittenRequest {
 }
 
 impl<S: StateStore> RotationRequests<S> {
-    /// `incarnation` is part of the names of this process's object.
-    pub(crate) fn new(store: S, blank: ReplicaStateSpec, incarnation: &str) -> Self {
-        let document = Mutex::new(CasObject::new(format!("{incarnation}-requests")));
+    /// `process_id` is part of the names of this process's object.
+    pub(crate) fn new(store: S, empty_spec: ReplicaStateSpec, process_id: &str) -> Self {
+        let document = Mutex::new(CasObject::new(format!("{process_id}-requests")));
         let written = WrittenRequest { recent: HashMap::new(), of_clients: Buckets::new(WRITES_PER_CLIENT) };
-        Self { store, empty_spec: blank, batch: GroupCommit::default(), document, written: Lock::new(written) }
+        Self { store, empty_spec, batch: GroupCommit::default(), document, written: Lock::new(written) }
     }
 
     /// Returns when the controller can see the request. After an error the request may be visible as well; the next write

@@ -39,27 +39,27 @@ pub(crate) struct IdleSession {
     /// When the token expires if it is not used again.
     expires_at: AtomicI64,
     /// Last use here; 0: none.
-    own: AtomicI64,
+    local_last_use: AtomicI64,
     /// Last use that every replica knows.
-    told: AtomicI64,
+    published: AtomicI64,
     /// Number of the object that publishes the uses here.
-    place: AtomicUsize,
+    shard: AtomicUsize,
 }
 
 /// Value for a session that no object contains.
 const NO_SHARD: usize = usize::MAX;
 
 impl IdleSession {
-    fn new(namespace: Arc<str>, idle: i64, told: i64) -> Self {
+    fn new(namespace: Arc<str>, idle: i64, published: i64) -> Self {
         let never = || AtomicI64::new(0);
         Self {
             namespace,
             idle,
             at: never(),
             expires_at: never(),
-            own: never(),
-            told: told.into(),
-            place: NO_SHARD.into(),
+            local_last_use: never(),
+            published: published.into(),
+            shard: NO_SHARD.into(),
         }
     }
 
@@ -72,7 +72,7 @@ impl IdleSession {
     /// Records a use at this replica at `at`; without another use the token expires at `until`.
     fn used_here(&self, at: i64, until: i64) {
         self.used(at, until);
-        self.own.fetch_max(at, Ordering::Relaxed);
+        self.local_last_use.fetch_max(at, Ordering::Relaxed);
     }
 
     /// Namespace of the Application that the token was issued for.
@@ -93,29 +93,29 @@ impl IdleSession {
 
     /// The use here that is due for publication.
     pub(crate) fn unpublished(&self) -> Option<i64> {
-        let own = self.own.load(Ordering::Relaxed);
-        (own >= self.told.load(Ordering::Relaxed) + self.min_interval()).then_some(own)
+        let used_at = self.local_last_use.load(Ordering::Relaxed);
+        (used_at >= self.published.load(Ordering::Relaxed) + self.min_interval()).then_some(used_at)
     }
 
     /// The object that publishes the session.
-    pub(crate) fn place(&self) -> Option<usize> {
-        Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NO_SHARD)
+    pub(crate) fn shard(&self) -> Option<usize> {
+        Some(self.shard.load(Ordering::Relaxed)).filter(|shard| *shard != NO_SHARD)
     }
 
     /// Assigns the session to this object.
-    pub(crate) fn put_in(&self, place: usize) {
-        self.place.store(place, Ordering::Relaxed);
+    pub(crate) fn assign_shard(&self, shard: usize) {
+        self.shard.store(shard, Ordering::Relaxed);
     }
 
     /// The last use here, unless the token has expired since.
-    pub(crate) fn own(&self, now: i64) -> Option<i64> {
-        let own = self.own.load(Ordering::Relaxed);
-        (own != 0 && self.expires_at() > now).then_some(own)
+    pub(crate) fn local_last_use(&self, now: i64) -> Option<i64> {
+        let used_at = self.local_last_use.load(Ordering::Relaxed);
+        (used_at != 0 && self.expires_at() > now).then_some(used_at)
     }
 
-    /// Notes that the other replicas know this use.
-    pub(crate) fn told(&self, at: i64) {
-        self.told.fetch_max(at, Ordering::Relaxed);
+    /// Records that the other replicas know this use.
+    pub(crate) fn set_published(&self, at: i64) {
+        self.published.fetch_max(at, Ordering::Relaxed);
     }
 }
 
@@ -164,24 +164,24 @@ impl TokenState {
             revoked.insert(token.id.as_str().into(), token.until.as_second());
         }
         let (sessions, mut room) = (self.sessions.pin(), self.room());
-        for told in &state.sessions {
-            let (at, until) = (told.at.as_second(), told.until.as_second());
-            if let Some(session) = sessions.get(told.id.as_str()) {
+        for published in &state.sessions {
+            let (at, until) = (published.at.as_second(), published.until.as_second());
+            if let Some(session) = sessions.get(published.id.as_str()) {
                 session.used(at, until);
-                session.told(at);
+                session.set_published(at);
                 continue;
             }
-            let namespace = Arc::from(told.namespace.as_str());
+            let namespace = Arc::from(published.namespace.as_str());
             if room.take_granted(&namespace) {
                 let session = IdleSession::new(namespace, until - at, at);
                 session.used(at, until);
-                sessions.insert(told.id.as_str().into(), session);
+                sessions.insert(published.id.as_str().into(), session);
             }
         }
     }
 
     /// Drops tokens that have expired.
-    pub(crate) fn forget_ended(&self, now: i64) {
+    pub(crate) fn purge_expired(&self, now: i64) {
         self.revoked.pin().retain(|_, until| *until > now);
         let (sessions, mut room) = (self.sessions.pin(), self.room());
         sessions.retain(|_, session| session.expires_at() > now);
@@ -194,9 +194,9 @@ impl TokenState {
     }
 
     /// Visits every session.
-    pub(crate) fn each_session(&self, mut look: impl FnMut(&str, &IdleSession)) {
+    pub(crate) fn each_session(&self, mut visit: impl FnMut(&str, &IdleSession)) {
         for (jti, session) in &self.sessions.pin() {
-            look(jti, session);
+            visit(jti, session);
         }
     }
 }
@@ -206,16 +206,16 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::api::replica_state::{Revoked, SessionUse as Told};
+    use crate::api::replica_state::{Revoked, SessionUse};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn told(second: i64) -> ReplicaStateSpec {
+    fn published(second: i64) -> ReplicaStateSpec {
         ReplicaStateSpec {
             revoked: vec![Revoked { id: "revoked".into(), until: at(second) }],
-            sessions: vec![Told {
+            sessions: vec![SessionUse {
                 id: "used".into(),
                 namespace: "billing".into(),
                 at: at(second),
@@ -225,63 +225,63 @@ mod tests {
         }
     }
 
-    fn news(ledger: &TokenState) -> Vec<i64> {
-        let mut news = Vec::new();
-        ledger.each_session(|_, session| news.extend(session.unpublished()));
-        news
+    fn unpublished(token_state: &TokenState) -> Vec<i64> {
+        let mut unpublished = Vec::new();
+        token_state.each_session(|_, session| unpublished.extend(session.unpublished()));
+        unpublished
     }
 
     #[test]
     fn what_others_say_is_added_in_any_order_and_forgotten_when_it_is_over() {
         for order in [[100, 200], [200, 100]] {
-            let ledger = TokenState::default();
+            let token_state = TokenState::default();
             for second in order {
-                ledger.merge(&told(second));
+                token_state.merge(&published(second));
             }
-            assert!(ledger.is_revoked("revoked"));
-            assert_eq!((ledger.last_use("used"), ledger.last_use("unused")), (Some(200), None));
-            ledger.forget_ended(259);
-            assert_eq!(ledger.last_use("used"), Some(200));
-            ledger.forget_ended(260);
-            assert!(ledger.last_use("used").is_none() && !ledger.is_revoked("revoked"));
+            assert!(token_state.is_revoked("revoked"));
+            assert_eq!((token_state.last_use("used"), token_state.last_use("unused")), (Some(200), None));
+            token_state.purge_expired(259);
+            assert_eq!(token_state.last_use("used"), Some(200));
+            token_state.purge_expired(260);
+            assert!(token_state.last_use("used").is_none() && !token_state.is_revoked("revoked"));
         }
     }
 
     #[test]
     fn no_use_outlives_its_token() {
-        let ledger = TokenState::default();
-        assert!(ledger.used("long", &"billing".into(), 100, 100, i64::MAX, 160));
+        let token_state = TokenState::default();
+        assert!(token_state.used("long", &"billing".into(), 100, 100, i64::MAX, 160));
         let mut until = Vec::new();
-        ledger.each_session(|_, session| until.push(session.expires_at()));
+        token_state.each_session(|_, session| until.push(session.expires_at()));
         assert_eq!(until, [160]);
-        ledger.forget_ended(160);
-        assert_eq!(ledger.last_use("long"), None);
+        token_state.purge_expired(160);
+        assert_eq!(token_state.last_use("long"), None);
     }
 
     #[test]
     fn a_use_is_worth_telling_after_a_fortieth_of_the_idle_time() {
-        let ledger = TokenState::default();
-        let used = |known, second| assert!(ledger.used("jti", &"billing".into(), known, second, 120, 1_000));
+        let token_state = TokenState::default();
+        let used = |known, second| assert!(token_state.used("jti", &"billing".into(), known, second, 120, 1_000));
         used(100, 102);
-        assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(102), vec![]));
+        assert_eq!((token_state.last_use("jti"), unpublished(&token_state)), (Some(102), vec![]));
         used(100, 103);
-        assert_eq!(news(&ledger), [103]);
-        ledger.each_session(|_, session| session.told(103));
+        assert_eq!(unpublished(&token_state), [103]);
+        token_state.each_session(|_, session| session.set_published(103));
         used(103, 105);
-        assert_eq!((ledger.last_use("jti"), news(&ledger)), (Some(105), vec![]));
-        ledger.merge(&ReplicaStateSpec {
-            sessions: vec![Told { id: "jti".into(), namespace: "billing".into(), at: at(104), until: at(224) }],
+        assert_eq!((token_state.last_use("jti"), unpublished(&token_state)), (Some(105), vec![]));
+        token_state.merge(&ReplicaStateSpec {
+            sessions: vec![SessionUse { id: "jti".into(), namespace: "billing".into(), at: at(104), until: at(224) }],
             ..ReplicaStateSpec::default()
         });
         used(103, 106);
-        assert_eq!(news(&ledger), Vec::<i64>::new(), "the others heard of 104 from another replica");
+        assert_eq!(unpublished(&token_state), Vec::<i64>::new(), "the others heard of 104 from another replica");
     }
 
     #[test]
     fn a_namespace_that_begins_all_the_sessions_it_can_ends_none_of_others_and_leaves_room() {
-        let ledger = TokenState::default();
+        let token_state = TokenState::default();
         let begin = |namespace: &str, number: usize| {
-            ledger.used(&format!("{namespace}-{number}"), &namespace.into(), 0, 100, 1_000, i64::MAX)
+            token_state.used(&format!("{namespace}-{number}"), &namespace.into(), 0, 100, 1_000, i64::MAX)
         };
         let honest: Vec<bool> = (0..10).map(|number| begin("honest", number)).collect();
         let greedy = (0..SESSIONS_MAX).filter(|number| begin("greedy", *number)).count();
@@ -289,27 +289,31 @@ mod tests {
         assert!(begin("greedy", 0), "existing sessions continue");
         for number in 0..1_000 {
             assert!(begin("honest", number), "{number}");
-            assert_eq!(ledger.last_use(&format!("honest-{number}")), Some(100));
+            assert_eq!(token_state.last_use(&format!("honest-{number}")), Some(100));
         }
-        ledger.forget_ended(1_100);
+        token_state.purge_expired(1_100);
         assert!(begin("greedy", SESSIONS_MAX), "ended sessions make room");
     }
 
     #[test]
     fn sessions_of_other_replicas_count_in_their_namespace_and_never_exceed_the_room() {
-        let ledger = TokenState::default();
-        let session =
-            |number| Told { id: format!("told-{number}"), namespace: "greedy".into(), at: at(100), until: at(1_100) };
-        let told = |numbers: std::ops::Range<usize>| ReplicaStateSpec {
+        let token_state = TokenState::default();
+        let session = |number| SessionUse {
+            id: format!("published-{number}"),
+            namespace: "greedy".into(),
+            at: at(100),
+            until: at(1_100),
+        };
+        let published = |numbers: std::ops::Range<usize>| ReplicaStateSpec {
             sessions: numbers.map(session).collect(),
             ..ReplicaStateSpec::default()
         };
-        let begin = |namespace: &str| ledger.used(namespace, &namespace.into(), 0, 100, 1_000, i64::MAX);
-        ledger.merge(&told(0..SESSIONS_MAX / 5));
+        let begin = |namespace: &str| token_state.used(namespace, &namespace.into(), 0, 100, 1_000, i64::MAX);
+        token_state.merge(&published(0..SESSIONS_MAX / 5));
         assert!(!begin("greedy") && begin("honest"));
-        ledger.merge(&told(0..2 * SESSIONS_MAX));
+        token_state.merge(&published(0..2 * SESSIONS_MAX));
         let mut sessions = 0;
-        ledger.each_session(|_, _| sessions += 1);
+        token_state.each_session(|_, _| sessions += 1);
         assert_eq!((sessions, begin("other")), (SESSIONS_MAX, false));
     }
 }

@@ -1,30 +1,30 @@
 //! What is recorded of revocations, with an in-memory API server that can be unavailable.
 
-use super::super::cas_object::tests::{Fate, Memory};
+use super::super::cas_object::tests::{FakeStateStore, Fate};
 use super::*;
 
 const NOW: Timestamp = Timestamp::constant(1_000, 0);
 const END: i64 = 2_000;
 
 /// A process that writes to `store`.
-fn process(store: &Memory) -> Arc<Revocations<Memory>> {
-    let (ledger, blank) = (Arc::default(), ReplicaStateSpec::default());
-    Arc::new(Revocations::new(store.clone(), ledger, blank, "1".to_owned()))
+fn process(store: &FakeStateStore) -> Arc<Revocations<FakeStateStore>> {
+    let (token_state, empty_spec) = (Arc::default(), ReplicaStateSpec::default());
+    Arc::new(Revocations::new(store.clone(), token_state, empty_spec, "1".to_owned()))
 }
 
-async fn revoke(process: &Arc<Revocations<Memory>>, jti: &str) -> CommitResult {
+async fn revoke(process: &Arc<Revocations<FakeStateStore>>, jti: &str) -> CommitResult {
     process.revoke(jti, END, &"client".into(), &"billing".into(), NOW).await
 }
 
 /// The tokens that every replica treats as revoked, once for each time that they are written.
-fn written(store: &Memory) -> Vec<String> {
+fn written(store: &FakeStateStore) -> Vec<String> {
     store.said().into_values().flat_map(|spec| spec.revoked).map(|revoked| revoked.id).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_answered_503_is_not_written_with_what_comes_later() {
     for fate in [Fate::Refused, Fate::Delayed] {
-        let store = Memory::default();
+        let store = FakeStateStore::default();
         let process = process(&store);
         assert_eq!(revoke(&process, "before").await, Ok(()));
         store.next(fate);
@@ -32,7 +32,7 @@ async fn what_was_answered_503_is_not_written_with_what_comes_later() {
             assert_eq!(revoke(&process, "failed").await, Err(RecordError::Behind));
         }
         store.next(Fate::Taken);
-        assert!(!process.ledger.is_revoked("failed"));
+        assert!(!process.token_state.is_revoked("failed"));
         assert_eq!(revoke(&process, "after").await, Ok(()));
         assert_eq!(written(&store), ["after", "before"], "{fate:?}");
         assert_eq!(revoke(&process, "failed").await, Ok(()));
@@ -43,7 +43,7 @@ async fn what_was_answered_503_is_not_written_with_what_comes_later() {
 #[tokio::test(start_paused = true)]
 async fn what_arrives_after_it_was_given_up_takes_nothing_away_and_stays() {
     for arrives_first in [true, false] {
-        let store = Memory::default();
+        let store = FakeStateStore::default();
         let process = process(&store);
         store.next(Fate::Delayed);
         revoke(&process, "given-up").await.unwrap_err();
@@ -61,7 +61,7 @@ async fn what_arrives_after_it_was_given_up_takes_nothing_away_and_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_goes_does_not_fail_those_that_wait_for_the_same_write() {
-    let store = Memory::default();
+    let store = FakeStateStore::default();
     let process = process(&store);
     // During a write two more arrive, and the one that would have written both is dropped.
     let writing = process.objects.lock().await;
@@ -83,7 +83,7 @@ async fn a_client_that_goes_does_not_fail_those_that_wait_for_the_same_write() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_is_asked_for_twice_at_once_is_written_once() {
-    let store = Memory::default();
+    let store = FakeStateStore::default();
     let process = process(&store);
     let both = futures::future::join(revoke(&process, "jti"), revoke(&process, "jti")).await;
     assert_eq!((both, written(&store)), ((Ok(()), Ok(())), vec!["jti".to_owned()]));
@@ -114,7 +114,7 @@ fn no_namespace_fills_the_room_and_what_is_over_makes_room() {
 
 #[tokio::test(start_paused = true)]
 async fn the_writes_of_a_client_are_limited_and_those_of_others_are_not_affected() {
-    let store = Memory::default();
+    let store = FakeStateStore::default();
     let process = process(&store);
     let mut answers = Vec::new();
     for number in 0..200 {

@@ -1,13 +1,13 @@
 //! Which rotation requests are written, with an in-memory API server that can be unavailable.
 
-use super::super::cas_object::tests::{Fate, Memory};
+use super::super::cas_object::tests::{FakeStateStore, Fate};
 use super::*;
 
 fn secret_of(namespace: &str, name: &str) -> ObjectRevision {
     ObjectRevision { kind: "ClientSecret", namespace: namespace.into(), name: name.into(), resource_version: 1 }
 }
 
-fn process(store: &Memory) -> Arc<RotationRequests<Memory>> {
+fn process(store: &FakeStateStore) -> Arc<RotationRequests<FakeStateStore>> {
     Arc::new(RotationRequests::new(store.clone(), ReplicaStateSpec::default(), "1"))
 }
 
@@ -16,18 +16,18 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// Requests the rotation of a version in namespace billing.
-async fn ask(requests: &Arc<RotationRequests<Memory>>, name: &str, version: &str, second: i64) -> CommitResult {
+async fn ask(requests: &Arc<RotationRequests<FakeStateStore>>, name: &str, version: &str, second: i64) -> CommitResult {
     requests.record(&"client".into(), &secret_of("billing", name), version, at(second)).await
 }
 
-fn asked_for(store: &Memory) -> Vec<String> {
+fn asked_for(store: &FakeStateStore) -> Vec<String> {
     store.said().into_values().flat_map(|spec| spec.rotations).map(|asked| asked.name).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_answered_stands_and_what_was_not_does_not_come_back() {
     for fate in [Fate::Refused, Fate::Delayed] {
-        let store = Memory::default();
+        let store = FakeStateStore::default();
         let requests = process(&store);
         assert_eq!(ask(&requests, "first", "a", 1_000).await, Ok(()));
         store.next(fate);
@@ -38,7 +38,7 @@ async fn what_was_answered_stands_and_what_was_not_does_not_come_back() {
         assert_eq!(ask(&requests, "last", "c", 1_000).await, Ok(()));
         assert_eq!(asked_for(&store), ["first", "last"], "{fate:?}");
     }
-    let store = Memory::default();
+    let store = FakeStateStore::default();
     let requests = process(&store);
     store.next(Fate::Delayed);
     assert_eq!(ask(&requests, "given-up", "b", 1_000).await, Err(RecordError::Behind));
@@ -50,7 +50,7 @@ async fn what_was_answered_stands_and_what_was_not_does_not_come_back() {
 
 #[tokio::test]
 async fn an_object_has_one_request_of_a_secret_and_none_that_is_old() {
-    let store = Memory::default();
+    let store = FakeStateStore::default();
     let requests = process(&store);
     for (name, version, minute) in [("blue", "a", 1), ("green", "a", 2), ("blue", "b", 3), ("red", "a", 12)] {
         assert_eq!(ask(&requests, name, version, minute * 60).await, Ok(()));
@@ -60,7 +60,7 @@ async fn an_object_has_one_request_of_a_secret_and_none_that_is_old() {
 
 #[tokio::test]
 async fn a_request_that_is_repeated_is_written_once_until_it_is_old() {
-    let store = Memory::default();
+    let store = FakeStateStore::default();
     let requests = process(&store);
     for second in 0..599 {
         assert_eq!(ask(&requests, "blue", "a", second).await, Ok(()));
@@ -74,7 +74,7 @@ async fn a_request_that_is_repeated_is_written_once_until_it_is_old() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_come_during_a_write_are_written_together() {
-    let store = Memory::default();
+    let store = FakeStateStore::default();
     let requests = process(&store);
     let writing = requests.document.lock().await;
     let secrets = ["blue", "green", "red"];
@@ -89,7 +89,7 @@ async fn requests_that_come_during_a_write_are_written_together() {
 
 #[tokio::test(start_paused = true)]
 async fn the_writes_of_a_client_are_limited_and_those_of_others_are_not_affected() {
-    let store = Memory::default();
+    let store = FakeStateStore::default();
     let requests = process(&store);
     let mut answers = Vec::new();
     for number in 0..100 {
@@ -108,7 +108,7 @@ async fn the_writes_of_a_client_are_limited_and_those_of_others_are_not_affected
 
 #[tokio::test(start_paused = true)]
 async fn a_namespace_that_asks_for_all_it_can_leaves_room_to_others() {
-    let store = Memory::default();
+    let store = FakeStateStore::default();
     let requests = process(&store);
     let ask = |namespace: &'static str, number: usize| {
         let requests = Arc::clone(&requests);
