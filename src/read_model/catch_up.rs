@@ -38,13 +38,13 @@ const GROUP_READS: DutyCycle = DutyCycle { factor: 3, min: Duration::ZERO, max: 
 /// Reads from the API server what the read model does not serve yet.
 pub(super) struct CatchUp {
     client: Client,
-    looks: CatchUpLimiter,
+    limiter: CatchUpLimiter,
     groups: SingleFlight<u64>,
 }
 
 impl CatchUp {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, looks: CatchUpLimiter::new(), groups: SingleFlight::new(GROUP_READS) }
+        Self { client, limiter: CatchUpLimiter::new(), groups: SingleFlight::new(GROUP_READS) }
     }
 
     /// Returns `Ok` when the read model serves everything that the API server knew of the client after this call began. If
@@ -59,7 +59,7 @@ impl CatchUp {
         if !is_client_id(client_id) {
             return Ok(());
         }
-        self.looks.run_coalesced(client_id, credential, || self.read_and_wait(progress, client_id)).await
+        self.limiter.run_coalesced(client_id, credential, || self.read_and_wait(progress, client_id)).await
     }
 
     async fn read_and_wait(&self, progress: &RevisionTracker, client_id: &str) -> kube::Result<()> {

@@ -40,7 +40,7 @@ pub(super) struct CatchUpLimiter {
     slots: Vec<Mutex<LastRead>>,
     hasher: RandomState,
     budget: Lock<Bucket>,
-    vain: Lock<NegativeCache>,
+    negative_cache: Lock<NegativeCache>,
 }
 
 /// The last read of a slot.
@@ -57,7 +57,7 @@ impl CatchUpLimiter {
             slots: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             budget: Lock::new(Bucket::new(READS)),
-            vain: Lock::default(),
+            negative_cache: Lock::default(),
         }
     }
 
@@ -74,7 +74,7 @@ impl CatchUpLimiter {
     {
         let came = Instant::now();
         let credential = self.hasher.hash_one((client_id, credential));
-        if self.vain().is_fresh(credential, came) {
+        if self.negative_cache().is_fresh(credential, came) {
             return Ok(());
         }
         let slot = usize::try_from(self.hasher.hash_one(client_id)).unwrap_or_default() % SHARDS;
@@ -87,11 +87,11 @@ impl CatchUpLimiter {
             return result;
         }
         // Another request looked it up while this one waited for the slot.
-        if self.vain().is_fresh(credential, came) {
+        if self.negative_cache().is_fresh(credential, came) {
             return Ok(());
         }
         if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
-            let looked_up = self.vain().remembers(credential, Instant::now());
+            let looked_up = self.negative_cache().was_looked_up(credential, Instant::now());
             return if looked_up { Ok(()) } else { Err(CatchUpError::RateLimited) };
         }
         last.began = Some(Instant::now());
@@ -106,13 +106,13 @@ impl CatchUpLimiter {
         };
         last.result = Some(result);
         if result.is_ok() {
-            self.vain().looked_up(credential, came);
+            self.negative_cache().looked_up(credential, came);
         }
         result
     }
 
-    fn vain(&self) -> MutexGuard<'_, NegativeCache> {
-        self.vain.lock().unwrap_or_else(PoisonError::into_inner)
+    fn negative_cache(&self) -> MutexGuard<'_, NegativeCache> {
+        self.negative_cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,7 +141,7 @@ impl NegativeCache {
     }
 
     /// Whether there was a recent look-up.
-    fn remembers(&self, credential: u64, now: Instant) -> bool {
+    fn was_looked_up(&self, credential: u64, now: Instant) -> bool {
         self.0.last(&credential).is_some_and(|last| last.age(now) < NEGATIVE_TTL_MAX)
     }
 }
@@ -154,56 +154,59 @@ mod tests {
 
     #[tokio::test]
     async fn a_credential_that_is_repeated_is_not_looked_up_each_time() {
-        let (looks, reads) = (CatchUpLimiter::new(), Cell::new(0));
-        let look = async |credential: &str| {
+        let (limiter, reads) = (CatchUpLimiter::new(), Cell::new(0));
+        let look_up = async |credential: &str| {
             let read = || async {
                 reads.set(reads.get() + 1);
                 Ok(())
             };
-            assert_eq!(looks.run_coalesced("client", credential, read).await, Ok(()));
+            assert_eq!(limiter.run_coalesced("client", credential, read).await, Ok(()));
         };
         for _ in 0..100 {
-            look("old").await;
+            look_up("old").await;
         }
         assert!(reads.get() < 10, "{}", reads.get());
         let before = reads.get();
-        look("new").await;
+        look_up("new").await;
         assert_eq!(reads.get(), before + 1, "a new one of the same client is, at once");
     }
 
     #[tokio::test]
-    async fn a_look_that_failed_is_good_for_nobody() {
-        let looks = CatchUpLimiter::new();
+    async fn a_failed_look_up_is_shared_with_nobody() {
+        let limiter = CatchUpLimiter::new();
         let away = || async { Err(kube::Error::LinesCodecMaxLineLengthExceeded) };
-        assert_eq!(looks.run_coalesced("client", "a", away).await, Err(CatchUpError::Behind));
-        assert_eq!(looks.run_coalesced("client", "a", || async { Ok(()) }).await, Ok(()));
-        assert_eq!(looks.run_coalesced("client", "b", away).await, Err(CatchUpError::Behind));
+        assert_eq!(limiter.run_coalesced("client", "a", away).await, Err(CatchUpError::Behind));
+        assert_eq!(limiter.run_coalesced("client", "a", || async { Ok(()) }).await, Ok(()));
+        assert_eq!(limiter.run_coalesced("client", "b", away).await, Err(CatchUpError::Behind));
     }
 
     #[test]
     fn the_longer_a_credential_is_repeated_the_less_often_it_is_looked_up() {
         let start = Instant::now();
-        let (mut vain, mut looks) = (NegativeCache::default(), vec![]);
+        let (mut negative_cache, mut look_ups) = (NegativeCache::default(), vec![]);
         for quarter in 0..200 {
             let now = start + NEGATIVE_TTL_MIN * quarter;
-            if !vain.is_fresh(1, now) {
-                vain.looked_up(1, now);
-                looks.push(quarter);
+            if !negative_cache.is_fresh(1, now) {
+                negative_cache.looked_up(1, now);
+                look_ups.push(quarter);
             }
         }
-        assert_eq!(looks, [0, 1, 3, 7, 15, 31, 63, 103, 143, 183]);
+        assert_eq!(look_ups, [0, 1, 3, 7, 15, 31, 63, 103, 143, 183]);
         let later = start + Duration::from_mins(5);
-        vain.looked_up(1, later);
-        assert!(!vain.is_fresh(1, later + NEGATIVE_TTL_MIN), "long after it begins anew");
-        assert!(vain.remembers(1, later + NEGATIVE_TTL_MIN) && !vain.remembers(1, later + NEGATIVE_TTL_MAX));
+        negative_cache.looked_up(1, later);
+        assert!(!negative_cache.is_fresh(1, later + NEGATIVE_TTL_MIN), "long after it begins anew");
+        assert!(
+            negative_cache.was_looked_up(1, later + NEGATIVE_TTL_MIN)
+                && !negative_cache.was_looked_up(1, later + NEGATIVE_TTL_MAX)
+        );
     }
 
     #[test]
     fn memory_of_credentials_is_bounded() {
-        let (now, mut vain) = (Instant::now(), NegativeCache::default());
+        let (now, mut negative_cache) = (Instant::now(), NegativeCache::default());
         for credential in 0..10_000 {
-            vain.looked_up(credential, now);
-            assert!(vain.0.len() <= REMEMBERED_MAX);
+            negative_cache.looked_up(credential, now);
+            assert!(negative_cache.0.len() <= REMEMBERED_MAX);
         }
     }
 }
