@@ -1,7 +1,7 @@
 //! Whether a token is an access token issued by Postern, and still valid.
 //!
 //! ```text
-//! text ─▶ payload (signature, or decryption) ─▶ claims ─▶ time, revocation, idle time ─▶ judge: epochs, authority ─▶ Live
+//! text ─▶ payload (signature, or decryption) ─▶ claims ─▶ time, revocation, idle time ─▶ check_authority: epochs, authority ─▶ Live
 //! ```
 //!
 //! A token represents an authority, and is valid only as long as that. Two values show whether the authority has
@@ -186,10 +186,10 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     ) -> Result<ActiveToken<'p>, VerifyError> {
         let claims = parse_claims(payload)?;
         facts.jti = Some(claims.jti.to_string());
-        let judged = self.checked_record(now, &claims).await;
-        let client_id = judged.as_ref().map(|(record, _)| Arc::clone(&record.client_id));
+        let checked = self.checked_record(now, &claims).await;
+        let client_id = checked.as_ref().map(|(record, _)| Arc::clone(&record.client_id));
         facts.client_id = Some(client_id.unwrap_or_else(|_| claims.client_id.as_ref().into()));
-        judged.map(|(record, ends)| ActiveToken { claims, record, ends })
+        checked.map(|(record, ends)| ActiveToken { claims, record, ends })
     }
 
     /// The client of a valid token, and when the token expires. Looks up what this replica may have missed.
@@ -199,19 +199,19 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         claims: &OwnClaims<'_>,
     ) -> Result<(Arc<ClientRecord>, i64), VerifyError> {
         let ends = self.ends(now.as_second(), claims)?;
-        let mut judged = self.judge(now, claims);
-        if judged.as_ref().is_err_and(TokenFault::may_be_behind) {
+        let mut checked = self.check_authority(now, claims);
+        if checked.as_ref().is_err_and(TokenFault::may_be_behind) {
             let fingerprint = format!("{:?} {}", claims.postern_epoch, claims.postern_authority);
             let caught_up = self.clients.catch_up(&claims.client_id, &fingerprint).await;
             caught_up.map_err(Unavailable::from)?;
-            judged = self.judge(now, claims);
+            checked = self.check_authority(now, claims);
             // A list does not show deletions. The token proves that an object exists that this replica has not seen.
             let is_young = now.as_second().saturating_sub(claims.iat) < LAG_MAX.as_secs();
-            if is_young && matches!(judged, Err(TokenFault::EpochAhead(_))) {
+            if is_young && matches!(checked, Err(TokenFault::EpochAhead(_))) {
                 return Err(Unavailable::Behind.into());
             }
         }
-        Ok((judged?, ends))
+        Ok((checked?, ends))
     }
 
     /// Records the use of a valid token, which keeps an idle token from expiring. If the use cannot be recorded, the
@@ -255,7 +255,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     }
 
     /// The read model's record of the client that the token was issued to.
-    fn judge(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<Arc<ClientRecord>, TokenFault> {
+    fn check_authority(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<Arc<ClientRecord>, TokenFault> {
         check_client(self.clients.lookup(&claims.client_id), now, claims)
     }
 }

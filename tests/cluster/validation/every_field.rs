@@ -180,7 +180,7 @@ async fn what_a_spec_may_be_is_decoded_and_what_it_may_not_be_has_one_message() 
         tenant.try_create(&tenant.namespace, &base).await.unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
         let tried = changes("/spec", &base).into_iter().map(|(path, object)| {
             let tenant = &tenant;
-            async move { judge(&path, &object, tenant.try_create(&tenant.namespace, &object).await) }
+            async move { evaluate(&path, &object, tenant.try_create(&tenant.namespace, &object).await) }
         });
         report(tried).await;
     }
@@ -205,7 +205,7 @@ async fn what_a_status_may_be_is_decoded() {
             async move {
                 let change = json!({"status": object["status"]});
                 let answer = tenant.try_merge_status(&kind, &tenant.namespace, &name, change).await;
-                judge(&path, &object, answer)
+                evaluate(&path, &object, answer)
             }
         });
         report(tried).await;
@@ -288,7 +288,7 @@ fn made_up(text: &str) -> Vec<Value> {
 }
 
 /// What is wrong with the API server's answer, if anything is.
-fn judge(path: &str, object: &Value, answer: Result<Value, String>) -> Option<String> {
+fn evaluate(path: &str, object: &Value, answer: Result<Value, String>) -> Option<String> {
     let value = object.pointer(path);
     match answer {
         Ok(accepted) => {

@@ -42,7 +42,7 @@ impl<C: Clock> Context<C> {
             return Ok(Some(Import::Unchanged));
         }
         let found = self.secrets(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;
-        Ok(Some(found.map_or(Import::NotFound, |found| judge(&found, existing))))
+        Ok(Some(found.map_or(Import::NotFound, |found| evaluate(&found, existing))))
     }
 
     /// The value; `None` if there is none that may be imported.
@@ -51,7 +51,7 @@ impl<C: Clock> Context<C> {
         let key = ObjectRef::new(&secret.namespace().unwrap_or_default(), &existing.secret_name);
         let found = self.secrets(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;
         let Some(found) = found else { return Ok(None) };
-        let Import::Changed(source) = judge(&found, existing) else { return Ok(None) };
+        let Import::Changed(source) = evaluate(&found, existing) else { return Ok(None) };
         let text = text(&found, existing).map(|text| without_line_break(text).to_owned());
         Ok(text.map(|value| Found { source, value: SecretValue::new(value) }))
     }
@@ -59,7 +59,7 @@ impl<C: Clock> Context<C> {
 
 /// The owner must permit the import, because a user who may write a ClientSecret may lack the permission to read
 /// Secrets.
-fn judge(found: &Secret, existing: &ExistingSecret) -> Import {
+fn evaluate(found: &Secret, existing: &ExistingSecret) -> Import {
     if is_deleting(found) {
         return Import::Terminating;
     }
@@ -115,13 +115,13 @@ mod tests {
 
     use super::*;
 
-    fn judged(value: &str) -> Import {
+    fn evaluated(value: &str) -> Import {
         let existing = ExistingSecret { secret_name: "legacy".to_owned(), key: "password".to_owned() };
         let metadata = json!({"name": "legacy", "labels": {IMPORT_LABEL: IMPORT_ALLOWED}});
         let mut found: Secret = serde_json::from_value(json!({"metadata": metadata})).unwrap();
         let data = k8s_openapi::ByteString(value.as_bytes().to_vec());
         found.data = Some([("password".to_owned(), data)].into());
-        judge(&found, &existing)
+        evaluate(&found, &existing)
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
             ("a value of some length\n", true),
             ("a value of some length\r\n", true),
         ] {
-            let Import::Changed(source) = judged(value) else { panic!("{value:?} is refused") };
+            let Import::Changed(source) = evaluated(value) else { panic!("{value:?} is refused") };
             assert_eq!(source.line_break_ignored, ignored, "{value:?}");
         }
         for value in [
@@ -142,9 +142,9 @@ mod tests {
             "a value of some\u{85}length",
             "a value of some length\r",
         ] {
-            assert_eq!(judged(value), Import::ControlCharacter, "{value:?}");
+            assert_eq!(evaluated(value), Import::ControlCharacter, "{value:?}");
         }
         // The line break does not count as a character.
-        assert_eq!(judged("fifteen letters\n"), Import::WrongLength);
+        assert_eq!(evaluated("fifteen letters\n"), Import::WrongLength);
     }
 }
