@@ -29,7 +29,7 @@ use crate::plan::client_secret::Policy;
 use crate::plan::secret_content::Endpoints;
 use crate::util::error_chain::display_chain;
 
-use kinds::over_limit::Told;
+use kinds::over_limit::Reported;
 use runtime::work_queue::{Queue, Requeue};
 
 pub use bootstrap::keystore::await_keys;
@@ -259,7 +259,7 @@ type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 async fn reconciler<C, S, R, F>(context: Arc<Context<C>>, store: ObjectStore<S>, queue: Queue, reconcile: R)
 where
     C: Clock,
-    S: StoredAs<Object: Told>,
+    S: StoredAs<Object: Reported>,
     R: Fn(Arc<S::Object>, Arc<Context<C>>) -> F,
     F: Future<Output = Result<Requeue, Error>>,
 {
@@ -274,8 +274,8 @@ where
         let done = async {
             match (object, undecodable) {
                 (Some(object), _) => reconcile(object, Arc::clone(context)).await,
-                (None, Some(error)) => context.tell_undecodable::<S::Object>(&key, &error).await,
-                (None, None) => context.tell_beyond::<S::Object>(&key).await,
+                (None, Some(error)) => context.report_undecodable::<S::Object>(&key, &error).await,
+                (None, None) => context.report_over_limit::<S::Object>(&key).await,
             }
         };
         let done = done.instrument(span.clone()).await;

@@ -5,7 +5,7 @@ use kube::api::Patch;
 use serde_json::json;
 
 use super::gather::describe;
-use super::kinds::over_limit::Told;
+use super::kinds::over_limit::Reported;
 use super::runtime::write_params;
 use super::{Context, Error};
 use crate::clock::Clock;
@@ -16,7 +16,7 @@ impl<C: Clock> Context<C> {
     /// The API server refuses a write decided from an older object, by its preconditions (UID and resourceVersion).
     ///
     /// A status that the API server refuses is reported on the object.
-    pub(super) async fn write_status<K: Told>(&self, object: &K, status: &K::Status) -> Result<(), Error> {
+    pub(super) async fn write_status<K: Reported>(&self, object: &K, status: &K::Status) -> Result<(), Error> {
         if object.status() == Some(status) {
             return Ok(());
         }
@@ -44,7 +44,7 @@ impl<C: Clock> Context<C> {
                 let error =
                     Error::Api { step: "write the status of", object: describe(object), source: Box::new(source) };
                 if let Some(refusal) = error.refusal() {
-                    self.tell_status_refused(object, &refusal.message).await;
+                    self.report_status_refused(object, &refusal.message).await;
                 }
                 Err(error)
             }

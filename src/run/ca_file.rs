@@ -17,7 +17,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// A file that has gone is believed to stay away after this time: a certificate that is issued again is away for less.
 const GONE_AFTER: Duration = Duration::from_mins(5);
 /// Every delivered Secret carries it. More is a bundle of public CAs, which clients have already.
-const LONGEST: usize = 64 * 1024;
+const FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// The CA in the file, as soon as it can be read, and after each change. A file that does not exist, or is empty, is no CA:
 /// clients trust the certificate anyway, as with one of a public CA.
@@ -96,8 +96,8 @@ async fn read(file: &Path) -> Result<Ca, String> {
     let pem: String = certificates.iter().map(Certificate::to_pem).collect();
     match pem.len() {
         0 => Err(of_file(&NotACertificate::Absent)),
-        1..=LONGEST => Ok(Some(pem.into())),
-        _ => Err(of_file(&format!("longer than {LONGEST} bytes; keep only the CA of the endpoint in it"))),
+        1..=FILE_BYTES_MAX => Ok(Some(pem.into())),
+        _ => Err(of_file(&format!("longer than {FILE_BYTES_MAX} bytes; keep only the CA of the endpoint in it"))),
     }
 }
 

@@ -39,15 +39,15 @@ use secret_content::Difference;
 
 /// No watch reports a Secret of another owner, a workload before its restart, or the release of a name. While one of
 /// them blocks a ClientSecret, the controller polls at this interval.
-const CONFLICT_LOOK: Duration = Duration::from_mins(1);
+const CONFLICT_POLL_INTERVAL: Duration = Duration::from_mins(1);
 /// Workloads are polled only during a rollout.
-const ROLLOUT_LOOK: Duration = Duration::from_secs(3);
+const ROLLOUT_POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// A rollout that waits for a user is polled less often, because it can wait for long.
-const STUCK_LOOK: Duration = Duration::from_secs(20);
-/// A slow restart is polled less and less often: the interval is this share of the elapsed time, …
+const STUCK_POLL_INTERVAL: Duration = Duration::from_secs(20);
+/// A slow restart is polled with increasing intervals: the interval is this share of the elapsed time, …
 const ROLLOUT_SHARE: i32 = 8;
 /// … and at most this long.
-const ROLLOUT_LOOK_MAX: Duration = Duration::from_mins(1);
+const ROLLOUT_POLL_INTERVAL_MAX: Duration = Duration::from_mins(1);
 
 /// `imports` is the queue of ClientSecrets whose imported value has to be hashed.
 pub(crate) async fn reconcile<C: Clock>(
@@ -140,22 +140,24 @@ enum Done {
 
 /// The poll interval for objects that no watch reports.
 fn poll_interval(observed: &Observed<'_>) -> Option<Duration> {
-    let in_the_way =
+    let is_blocked =
         matches!(observed.delivered, Delivered::Foreign | Delivered::OtherType | Delivered::Terminating { .. })
             || observed.has_older_claimant
             || !observed.unavailable.is_empty();
     let rolling_since = || Some(observed.secret.status.as_ref()?.rotation.as_ref()?.since);
-    let patience =
+    let interval =
         rolling_since().and_then(|since| (observed.now.duration_since(since) / ROLLOUT_SHARE).try_into().ok());
-    let patience = patience.unwrap_or(ROLLOUT_LOOK);
+    let interval = interval.unwrap_or(ROLLOUT_POLL_INTERVAL);
     let rolls = |(_, rollout): &(_, Rollout)| match rollout {
-        Rollout::Outdated | Rollout::Progressing(_) => Some(patience.clamp(ROLLOUT_LOOK, ROLLOUT_LOOK_MAX)),
+        Rollout::Outdated | Rollout::Progressing(_) => {
+            Some(interval.clamp(ROLLOUT_POLL_INTERVAL, ROLLOUT_POLL_INTERVAL_MAX))
+        }
         // A user has to act.
-        Rollout::Missing | Rollout::Stuck(_) => Some(patience.clamp(STUCK_LOOK, ROLLOUT_LOOK_MAX)),
+        Rollout::Missing | Rollout::Stuck(_) => Some(interval.clamp(STUCK_POLL_INTERVAL, ROLLOUT_POLL_INTERVAL_MAX)),
         // The user ends this state with a change of the spec, which is an event.
         Rollout::Disabled | Rollout::Done => None,
     };
-    in_the_way.then_some(CONFLICT_LOOK).or_else(|| observed.workloads.iter().filter_map(rolls).min())
+    is_blocked.then_some(CONFLICT_POLL_INTERVAL).or_else(|| observed.workloads.iter().filter_map(rolls).min())
 }
 
 impl<C: Clock> Context<C> {
@@ -241,7 +243,7 @@ impl<C: Clock> Context<C> {
                 let value = self.generate();
                 self.update_secret(owner, found, &value, content).await?;
                 events::replaced(&self.events, owner);
-                self.tell_other_client_id(owner, content, found);
+                self.report_other_client_id(owner, content, found);
                 self.issued(owner, &value).map(Outcome::Issued).map(Done::Outcome)
             }
             Action::Adopt => self.issued(owner, &held()?).map(Outcome::Issued).map(Done::Outcome),
@@ -339,7 +341,7 @@ impl<C: Clock> Context<C> {
 
     /// Reports that a Secret of an earlier ClientSecret was delivered for another client id. The status of the
     /// Application does not contain that id, because backup tools omit status.
-    fn tell_other_client_id(&self, owner: &ClientSecret, content: &Content, found: &Secret) {
+    fn report_other_client_id(&self, owner: &ClientSecret, content: &Content, found: &Secret) {
         let application = self.cache.application(&ObjectRef::of(owner).sibling(&owner.spec.application_ref.name));
         let Some((application, (key, now))) = application.zip(content.client_id()) else { return };
         let before = found.data.as_ref().and_then(|data| std::str::from_utf8(&data.get(key)?.0).ok());

@@ -21,19 +21,19 @@ use crate::controller::{Context, Error};
 use crate::plan::limit;
 
 /// The common parts of the statuses of Postern's kinds.
-pub(crate) trait Told: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned {
+pub(crate) trait Reported: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned {
     type Status: Clone + Default + PartialEq + Serialize;
 
     fn api(client: Client, namespace: &str) -> Api<Self>;
     fn status(&self) -> Option<&Self::Status>;
     fn conditions(status: &mut Self::Status) -> &mut Vec<Condition>;
-    fn told(&self) -> &[Condition];
+    fn reported(&self) -> &[Condition];
     fn observed(status: &mut Self::Status) -> &mut Option<i64>;
 }
 
-macro_rules! told {
+macro_rules! reported {
     ($kind:ty, $status:ty, |$client:ident, $namespace:ident| $api:expr) => {
-        impl Told for $kind {
+        impl Reported for $kind {
             type Status = $status;
 
             fn api($client: Client, $namespace: &str) -> Api<Self> {
@@ -45,7 +45,7 @@ macro_rules! told {
             fn conditions(status: &mut $status) -> &mut Vec<Condition> {
                 &mut status.conditions
             }
-            fn told(&self) -> &[Condition] {
+            fn reported(&self) -> &[Condition] {
                 self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
             }
             fn observed(status: &mut $status) -> &mut Option<i64> {
@@ -55,15 +55,15 @@ macro_rules! told {
     };
 }
 
-told!(AccessGroup, AccessGroupStatus, |client, _namespace| Api::all(client));
-told!(ServiceUser, ServiceUserStatus, |client, namespace| Api::namespaced(client, namespace));
-told!(Application, ApplicationStatus, |client, namespace| Api::namespaced(client, namespace));
-told!(ClientSecret, ClientSecretStatus, |client, namespace| Api::namespaced(client, namespace));
+reported!(AccessGroup, AccessGroupStatus, |client, _namespace| Api::all(client));
+reported!(ServiceUser, ServiceUserStatus, |client, namespace| Api::namespaced(client, namespace));
+reported!(Application, ApplicationStatus, |client, namespace| Api::namespaced(client, namespace));
+reported!(ClientSecret, ClientSecretStatus, |client, namespace| Api::namespaced(client, namespace));
 
 impl<C: Clock> Context<C> {
     /// Reports that an object is beyond the limit. The rest of its status is unchanged, because the object may become
     /// active.
-    pub(crate) async fn tell_beyond<K: Told>(&self, key: &ObjectRef) -> Result<Requeue, Error> {
+    pub(crate) async fn report_over_limit<K: Reported>(&self, key: &ObjectRef) -> Result<Requeue, Error> {
         let Some(object) = self.read::<K>(key).await?.filter(|object| !is_deleting(object)) else {
             return Ok(Requeue::AwaitChange);
         };
@@ -78,7 +78,7 @@ impl<C: Clock> Context<C> {
     }
 
     /// Reads the current object. It uses a list, because the operator has only that permission for these kinds.
-    async fn read<K: Told>(&self, key: &ObjectRef) -> Result<Option<K>, Error> {
+    async fn read<K: Reported>(&self, key: &ObjectRef) -> Result<Option<K>, Error> {
         let api = K::api(self.client.clone(), &key.namespace);
         let one = ListParams::default().fields(&format!("metadata.name={}", key.name));
         let found = api.list(&one).await.map_err(|source| Error::Api {

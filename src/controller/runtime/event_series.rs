@@ -13,10 +13,10 @@ const REMEMBERED: usize = 1_000;
 
 /// Recent events, by their content.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(HashMap<u64, Told>);
+pub(crate) struct Recent(HashMap<u64, Written>);
 
 #[derive(Debug)]
-struct Told {
+struct Written {
     name: String,
     count: i32,
     last: Instant,
@@ -26,20 +26,20 @@ impl Recent {
     /// The event with the same content as `event`, and the number of occurrences including this one; `None`: `event` is
     /// the first.
     pub(crate) fn repeated(&mut self, event: &Event, now: Instant) -> Option<(String, i32)> {
-        let told = self.0.get_mut(&key(event)).filter(|told| now < told.last + ENDS_AFTER)?;
-        told.count = told.count.saturating_add(1);
-        told.last = now;
-        Some((told.name.clone(), told.count))
+        let written = self.0.get_mut(&key(event)).filter(|written| now < written.last + ENDS_AFTER)?;
+        written.count = written.count.saturating_add(1);
+        written.last = now;
+        Some((written.name.clone(), written.count))
     }
 
     /// `event` was written under this name.
     pub(crate) fn written(&mut self, event: &Event, name: String, now: Instant) {
         if self.0.len() >= REMEMBERED {
-            self.0.retain(|_, told| now < told.last + ENDS_AFTER);
-            let oldest = self.0.iter().min_by_key(|(_, told)| told.last).map(|(key, _)| *key);
+            self.0.retain(|_, written| now < written.last + ENDS_AFTER);
+            let oldest = self.0.iter().min_by_key(|(_, written)| written.last).map(|(key, _)| *key);
             oldest.filter(|_| self.0.len() >= REMEMBERED).map(|key| self.0.remove(&key));
         }
-        self.0.insert(key(event), Told { name, count: 1, last: now });
+        self.0.insert(key(event), Written { name, count: 1, last: now });
     }
 }
 

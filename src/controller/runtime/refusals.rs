@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::util::timing::backoff::{Backoff, Growth, Wait};
 
 /// The wait after the first refusal, …
-const FIRST: Duration = Duration::from_secs(2);
+const BACKOFF_MIN: Duration = Duration::from_secs(2);
 /// … doubled up to this limit: a raised quota takes effect within five minutes, at twelve attempts an hour.
-const LONGEST: Duration = Duration::from_mins(5);
-const GROWTH: Growth = Growth { initial: FIRST, min: FIRST, max: LONGEST, quiet: |_| LONGEST };
+const BACKOFF_MAX: Duration = Duration::from_mins(5);
+const GROWTH: Growth = Growth { initial: BACKOFF_MIN, min: BACKOFF_MIN, max: BACKOFF_MAX, quiet: |_| BACKOFF_MAX };
 /// Capacity that is kept when nothing is refused.
 const ROOM: usize = 64;
 
@@ -93,17 +93,17 @@ mod tests {
             assert_eq!(backoff.waiting("blue", now + half), Some(early));
             now += 2 * half;
         }
-        assert_eq!(backoff.record_failure("green", now, "no").wait, FIRST, "each for itself");
+        assert_eq!(backoff.record_failure("green", now, "no").wait, BACKOFF_MIN, "each for itself");
         backoff.forget("blue");
-        assert_eq!(backoff.record_failure("blue", now, "no").wait, FIRST, "it went well meanwhile");
+        assert_eq!(backoff.record_failure("blue", now, "no").wait, BACKOFF_MIN, "it went well meanwhile");
     }
 
     #[test]
     fn what_is_not_tried_any_more_takes_no_room() {
         let (backoff, now) = (Refusals::default(), Instant::now());
         backoff.record_failure("blue", now, "no");
-        backoff.record_failure("green", now + FIRST + LONGEST, "no");
-        backoff.forget_old(now + FIRST + LONGEST);
+        backoff.record_failure("green", now + BACKOFF_MIN + BACKOFF_MAX, "no");
+        backoff.forget_old(now + BACKOFF_MIN + BACKOFF_MAX);
         assert_eq!(backoff.lock().len(), 1);
     }
 }

@@ -15,12 +15,12 @@ use crate::controller::kinds::client_secret::secret_content::Difference;
 use crate::util::timing::backoff::{Backoff, Growth};
 
 /// The wait after the second repair in a row, …
-const FIRST: Duration = Duration::from_secs(2);
+const BACKOFF_MIN: Duration = Duration::from_secs(2);
 /// … doubled up to this.
-const LONGEST: Duration = Duration::from_mins(5);
+const BACKOFF_MAX: Duration = Duration::from_mins(5);
 /// A change this long after the wait is a new one, not a reaction to the repair.
 const PAUSE: Duration = Duration::from_mins(1);
-const GROWTH: Growth = Growth { initial: Duration::ZERO, min: FIRST, max: LONGEST, quiet: |_| PAUSE };
+const GROWTH: Growth = Growth { initial: Duration::ZERO, min: BACKOFF_MIN, max: BACKOFF_MAX, quiet: |_| PAUSE };
 /// Capacity that is kept when nothing is repaired.
 const ROOM: usize = 64;
 

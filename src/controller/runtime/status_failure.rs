@@ -17,13 +17,13 @@ use crate::api::conditions::{ConditionValue, merge, reasons, types};
 use crate::cache::ObjectRef;
 use crate::clock::Clock;
 use crate::controller::gather::describe;
-use crate::controller::kinds::over_limit::Told;
+use crate::controller::kinds::over_limit::Reported;
 use crate::controller::{Context, Error};
 use crate::util::error_chain::display_chain;
 
 impl<C: Clock> Context<C> {
     /// Reports that the API server refuses the status of the object.
-    pub(crate) async fn tell_status_refused<K: Told>(&self, object: &K, words: &str) {
+    pub(crate) async fn report_status_refused<K: Reported>(&self, object: &K, words: &str) {
         let message = |words: &str| {
             format!(
                 "status: the API server refuses what the controller writes: {}. Correct the field that it names, or the \
@@ -31,16 +31,17 @@ impl<C: Clock> Context<C> {
                 words.trim_end_matches('.')
             )
         };
-        self.tell_failure(object, object.told(), reasons::STATUS_REFUSED, &status_of(object), words, message).await;
+        self.report_failure(object, object.reported(), reasons::STATUS_REFUSED, &status_of(object), words, message)
+            .await;
     }
 
     /// The status was written: the next failure is a new one.
-    pub(crate) fn status_is_written<K: Told>(&self, object: &K) {
+    pub(crate) fn status_is_written<K: Reported>(&self, object: &K) {
         self.refusals.forget(&status_of(object));
     }
 
     /// Reports that the object cannot be decoded because of `error`.
-    pub(crate) async fn tell_undecodable<K: Told>(&self, key: &ObjectRef, error: &str) -> Result<Requeue, Error> {
+    pub(crate) async fn report_undecodable<K: Reported>(&self, key: &ObjectRef, error: &str) -> Result<Requeue, Error> {
         let one = ListParams::default().fields(&format!("metadata.name={}", key.name));
         let found = self.raw::<K>(&key.namespace).list(&one).await.map_err(|source| Error::Api {
             step: "read",
@@ -51,8 +52,8 @@ impl<C: Clock> Context<C> {
         else {
             return Ok(Requeue::AwaitChange);
         };
-        let told = found.data.pointer("/status/conditions").cloned().unwrap_or_default();
-        let told: Vec<Condition> = serde_json::from_value(told).unwrap_or_default();
+        let previous = found.data.pointer("/status/conditions").cloned().unwrap_or_default();
+        let previous: Vec<Condition> = serde_json::from_value(previous).unwrap_or_default();
         let object: PartialObjectMeta<K> = found.metadata.into_response_partial();
         let message = |error: &str| {
             format!(
@@ -60,15 +61,15 @@ impl<C: Clock> Context<C> {
             )
         };
         let what = format!("decoding of {}", describe(&object));
-        self.tell_failure(&object, &told, reasons::NOT_DECODED, &what, error, message).await;
+        self.report_failure(&object, &previous, reasons::NOT_DECODED, &what, error, message).await;
         Ok(Requeue::AwaitChange)
     }
 
     /// Writes the event and the condition, unless they are up to date. `what` failed with this message.
-    async fn tell_failure<K: Resource<DynamicType = ()>>(
+    async fn report_failure<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,
-        told: &[Condition],
+        previous: &[Condition],
         reason: &'static str,
         what: &str,
         words: &str,
@@ -77,8 +78,8 @@ impl<C: Clock> Context<C> {
         let known = self.refusals.message(what);
         let refused = self.refusals.record_failure(what, Instant::now(), words);
         let verdict = ConditionValue::is_false(types::READY, reason, message(&refused.message));
-        let now = merge(told, vec![verdict], object.meta().generation, self.clock.now());
-        if now.iter().all(|condition| told.contains(condition)) {
+        let now = merge(previous, vec![verdict], object.meta().generation, self.clock.now());
+        if now.iter().all(|condition| previous.contains(condition)) {
             return;
         }
         if known.as_ref() != Some(&refused.message) {

@@ -42,9 +42,9 @@ impl<C: Clock> Context<C> {
             }
             let mark = (annotation(secret), newest.id.as_str());
             let found = match workload.kind {
-                WorkloadKind::Deployment => self.look(secret, workload, &mark, deployment).await,
-                WorkloadKind::StatefulSet => self.look(secret, workload, &mark, stateful_set).await,
-                WorkloadKind::DaemonSet => self.look(secret, workload, &mark, daemon_set).await,
+                WorkloadKind::Deployment => self.rollout_of(secret, workload, &mark, deployment).await,
+                WorkloadKind::StatefulSet => self.rollout_of(secret, workload, &mark, stateful_set).await,
+                WorkloadKind::DaemonSet => self.rollout_of(secret, workload, &mark, daemon_set).await,
             };
             seen.push((workload.clone(), found.or_else(|error| self.refused(secret, workload, error))?));
         }
@@ -128,19 +128,19 @@ impl<C: Clock> Context<C> {
         Ok(())
     }
 
-    /// Reports a refusal of the API server, which is retried less and less often; any other failure is an error.
+    /// Reports a refusal of the API server, which is retried with increasing intervals; any other failure is an error.
     fn refused(&self, secret: &ClientSecret, workload: &Workload, error: Error) -> Result<Rollout, Error> {
         let Some(refusal) = error.refusal() else { return Err(error) };
         let what = restart_of(secret, workload);
         Ok(stuck(&self.refusals.record_failure(&what, Instant::now(), &refusal.message)))
     }
 
-    async fn look<K>(
+    async fn rollout_of<K>(
         &self,
         secret: &ClientSecret,
         workload: &Workload,
         (key, version): &(String, &str),
-        judge: fn(&K) -> (Option<String>, Rollout),
+        state_of: fn(&K) -> (Option<String>, Rollout),
     ) -> Result<Rollout, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
@@ -152,7 +152,7 @@ impl<C: Clock> Context<C> {
         if found.annotation(key) != Some(version) {
             return Ok(Rollout::Outdated);
         }
-        let (impossible, rollout) = judge(&found);
+        let (impossible, rollout) = state_of(&found);
         Ok(impossible.map_or(rollout, Rollout::Stuck))
     }
 
