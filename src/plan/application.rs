@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::kstatus::{HOLDS_NOTHING, Kstatus, permitted, restrictions, with_outlook};
+use super::kstatus::{Kstatus, SEE_PERMITTED, permitted, restrictions, with_outlook};
 use crate::api::application::{ApplicationStatus, SecretCount};
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
 use crate::api::fingerprint::{application_fingerprint, next_epoch};
@@ -59,7 +59,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let (mut ready, outlook) = ready(observed);
     let closed = (!ready.status).then_some(ready.reason);
     if closed.is_none() && authority.is_empty() {
-        ready.message.push_str(HOLDS_NOTHING);
+        ready.message.push_str(SEE_PERMITTED);
     }
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
     let fingerprint = application_fingerprint(&authority, uid, subject.as_deref().unwrap_or_default(), closed);
@@ -68,7 +68,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     verdicts.push(service_user_resolved(observed));
     verdicts.push(propagated(observed, &previous, epoch));
     verdicts.extend(restrictions_resolved(observed));
-    verdicts.push(permitted(holds_nothing(observed, &authority)));
+    verdicts.push(permitted(why_no_permissions(observed, &authority)));
     let has_client_id = observed.client_id_taken_by.is_none();
     ApplicationStatus {
         observed_generation: application.metadata.generation,
@@ -172,7 +172,7 @@ fn restrictions_resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
 }
 
 /// Why the Application has no permissions; `None`: it has some.
-fn holds_nothing(observed: &Observed<'_>, authority: &Authority) -> Option<String> {
+fn why_no_permissions(observed: &Observed<'_>, authority: &Authority) -> Option<String> {
     authority.is_empty().then(|| {
         let name = &observed.application.spec.service_user_ref.name;
         match observed.user {

@@ -30,7 +30,7 @@ enum Step {
     /// A change that does not affect authority.
     Describe(u8),
     /// The controller reconciles again, possibly another process after a restart.
-    Look,
+    Reconcile,
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -44,7 +44,7 @@ fn steps() -> impl Strategy<Value = Step> {
         proptest::option::of(scopes()).prop_map(Step::Narrow),
         (0..2u8).prop_map(Step::Swap),
         (0..2u8).prop_map(Step::Describe),
-        Just(Step::Look),
+        Just(Step::Reconcile),
     ]
 }
 
@@ -112,7 +112,7 @@ impl Simulation {
                 self.user.spec.description = Some(text.to_string());
                 self.application.spec.description = Some(text.to_string());
             }
-            Step::Look => {}
+            Step::Reconcile => {}
         }
     }
 
@@ -121,7 +121,7 @@ impl Simulation {
     }
 
     /// Writes both statuses as the controller would.
-    fn look(&mut self) {
+    fn reconcile(&mut self) {
         let membership = self.membership();
         let user = service_user::status(&self.user, &membership, Timestamp::UNIX_EPOCH);
         let observed = application::Observed {
@@ -178,11 +178,11 @@ proptest! {
         history in proptest::collection::vec(steps(), 1..40)
     ) {
         let mut world = Simulation::new();
-        world.look();
+        world.reconcile();
         for step in &history {
             let (before, fingerprint_before) = (world.epochs(), world.fingerprints());
             world.take(step);
-            world.look();
+            world.reconcile();
             let (after, fingerprint) = (world.epochs(), world.fingerprints());
             prop_assert_eq!(after.0 - before.0, i64::from(fingerprint_before.0 != fingerprint.0), "the user, after {:?}", step);
             prop_assert_eq!(after.1 - before.1, i64::from(fingerprint_before.1 != fingerprint.1), "the application, after {:?}", step);

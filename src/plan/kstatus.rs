@@ -42,7 +42,7 @@ pub(super) fn permitted(missing: Option<String>) -> ConditionValue {
 }
 
 /// The addition to the message of `Ready` if there are no permissions.
-pub(super) const HOLDS_NOTHING: &str = " It has no permission: see the condition Permitted.";
+pub(super) const SEE_PERMITTED: &str = " It has no permission: see the condition Permitted.";
 
 /// The condition `RestrictionsResolved`. `missing` are the entries of restrictTo that `owner` does not have.
 pub(super) fn restrictions(missing: &[String], owner: &str, remedy: &str) -> ConditionValue {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::kstatus::{HOLDS_NOTHING, Kstatus, permitted, summary, with_outlook};
+use super::kstatus::{Kstatus, SEE_PERMITTED, permitted, summary, with_outlook};
 use crate::api::ServiceUser;
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
 use crate::api::fingerprint::{next_epoch, user_fingerprint};
@@ -17,7 +17,7 @@ pub fn status(user: &ServiceUser, membership: &Membership, now: Timestamp) -> Se
     let authority = user_fingerprint(&user.spec, membership);
     let mut verdicts = with_outlook(ready(user, membership), outlook(user, membership));
     verdicts.push(groups_resolved(membership));
-    verdicts.push(permitted(holds_nothing(user, membership)));
+    verdicts.push(permitted(why_no_permissions(user, membership)));
     ServiceUserStatus {
         observed_generation: user.metadata.generation,
         subject: user.metadata.uid.clone(),
@@ -43,7 +43,7 @@ fn ready(user: &ServiceUser, membership: &Membership) -> ConditionValue {
     if let Some(message) = unresolved(membership) {
         return ConditionValue::is_false(types::READY, reasons::GROUPS_NOT_RESOLVED, message);
     }
-    let hint = if membership.authority.is_empty() { HOLDS_NOTHING } else { "" };
+    let hint = if membership.authority.is_empty() { SEE_PERMITTED } else { "" };
     ConditionValue::is_true(types::READY, reasons::ACCEPTED, format!("All groups resolved.{hint}"))
 }
 
@@ -60,7 +60,7 @@ fn outlook(user: &ServiceUser, membership: &Membership) -> Kstatus {
 }
 
 /// Why the service user has no permissions; `None`: it has some.
-fn holds_nothing(user: &ServiceUser, membership: &Membership) -> Option<String> {
+fn why_no_permissions(user: &ServiceUser, membership: &Membership) -> Option<String> {
     membership.authority.is_empty().then(|| match (&membership.location_refused, unresolved(membership)) {
         (Some(bound), _) => location_refused(user, bound),
         (None, Some(why)) => why,

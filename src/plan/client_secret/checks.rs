@@ -23,12 +23,12 @@ impl Blocker {
 
 impl Observed<'_> {
     /// The first that applies.
-    pub(super) fn obstacle(&self) -> Option<Blocker> {
-        self.ended().or_else(|| self.blockers())
+    pub(super) fn blocker(&self) -> Option<Blocker> {
+        self.revoked_or_expired().or_else(|| self.blocker_besides_expiry())
     }
 
-    /// The first that does not depend on its rank by age.
-    fn blockers(&self) -> Option<Blocker> {
+    /// The first besides revocation and expiry.
+    fn blocker_besides_expiry(&self) -> Option<Blocker> {
         let terminating = || self.is_terminating();
         self.reference_blocker().or_else(|| self.import_refused()).or_else(|| self.name_conflict()).or_else(terminating)
     }
@@ -37,11 +37,11 @@ impl Observed<'_> {
     /// import.
     pub(super) fn blocks_action(&self) -> bool {
         let may_be_another = matches!(self.import, Some(Import::Changed(_))) && !self.secret.spec.is_revoked();
-        let obstacle = if may_be_another { self.blockers() } else { self.obstacle() };
-        obstacle.is_some()
+        let blocker = if may_be_another { self.blocker_besides_expiry() } else { self.blocker() };
+        blocker.is_some()
     }
 
-    fn ended(&self) -> Option<Blocker> {
+    fn revoked_or_expired(&self) -> Option<Blocker> {
         if self.secret.spec.is_revoked() {
             let message = "spec.revoke is true: permanently revoked. Create a new ClientSecret to replace it.";
             let (outlook, message) = (Kstatus::Requested(types::REVOKED), message.to_owned());

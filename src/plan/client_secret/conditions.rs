@@ -7,7 +7,7 @@ use crate::api::client_secret::{ClientSecretStatus, RotationStep, Usage, Version
 use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::api::permissions::{narrow, not_granted};
 use crate::plan::application::Closed;
-use crate::plan::kstatus::{HOLDS_NOTHING, Kstatus, permitted, restrictions, with_outlook};
+use crate::plan::kstatus::{Kstatus, SEE_PERMITTED, permitted, restrictions, with_outlook};
 
 /// The conditions of `status`, whose other fields are complete. `refusal`: see [`refusal`].
 pub(super) fn verdicts(
@@ -18,8 +18,8 @@ pub(super) fn verdicts(
     let mut verdicts = ready(observed, status, refusal.as_deref());
     let has_version = !status.versions.is_empty();
     if has_version || matches!(observed.delivered, Delivered::Terminating { .. }) {
-        let unsaid = refusal.filter(|_| verdicts.iter().all(|verdict| verdict.reason != reasons::DELIVERY_FAILED));
-        verdicts.extend(delivered(observed, status, unsaid));
+        let unreported = refusal.filter(|_| verdicts.iter().all(|verdict| verdict.reason != reasons::DELIVERY_FAILED));
+        verdicts.extend(delivered(observed, status, unreported));
     }
     if has_version {
         verdicts.push(expiring(observed, status));
@@ -27,7 +27,7 @@ pub(super) fn verdicts(
     }
     verdicts.extend(restrictions_resolved(observed));
     if let ApplicationState::Known { authority: Some(_), .. } = &observed.application {
-        verdicts.push(permitted(holds_nothing(observed)));
+        verdicts.push(permitted(why_no_permissions(observed)));
     }
     verdicts
 }
@@ -42,8 +42,8 @@ pub(super) fn refusal(observed: &Observed<'_>, outcome: &Outcome) -> Option<Stri
             why.trim_end_matches('.')
         )),
         Outcome::Staged(..) => {
-            let told = observed.status().into_iter().flat_map(|status| &status.conditions);
-            let mut refusals = told.filter(|condition| condition.reason == reasons::DELIVERY_FAILED);
+            let previous = observed.status().into_iter().flat_map(|status| &status.conditions);
+            let mut refusals = previous.filter(|condition| condition.reason == reasons::DELIVERY_FAILED);
             refusals.next().map(|condition| condition.message.clone())
         }
         Outcome::Unchanged | Outcome::Issued(_) | Outcome::Imported(..) | Outcome::Removed => None,
@@ -54,11 +54,11 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
     let no = |reason, outlook, message: String| {
         with_outlook(ConditionValue::is_false(types::READY, reason, message), outlook)
     };
-    if let Some(obstacle) = observed.obstacle() {
-        return no(obstacle.reason, obstacle.outlook, obstacle.message);
+    if let Some(blocker) = observed.blocker() {
+        return no(blocker.reason, blocker.outlook, blocker.message);
     }
     let spec = &observed.secret.spec;
-    if nobody_has_a_value(observed, status, refusal) {
+    if has_no_usable_value(observed, status, refusal) {
         return match (refusal, status.versions.first()) {
             (Some(refusal), _) => no(reasons::DELIVERY_FAILED, Kstatus::Failed, refusal.to_owned()),
             (None, Some(newest)) if newest.state == VersionState::Active => {
@@ -70,7 +70,7 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
         };
     }
     if let ApplicationState::Known { closed: Some(closed), .. } = &observed.application {
-        return application_closed(&spec.application_ref.name, closed);
+        return application_disabled(&spec.application_ref.name, closed);
     }
     let mut message = match (&status.binding, spec.existing()) {
         (Some(binding), _) => format!("The credential is in Secret {} and authenticates.", binding.name),
@@ -93,14 +93,14 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
              from the Secret that spec.source.existing names.",
         );
     }
-    if holds_nothing(observed).is_some() {
-        message.push_str(HOLDS_NOTHING);
+    if why_no_permissions(observed).is_some() {
+        message.push_str(SEE_PERMITTED);
     }
     with_outlook(ConditionValue::is_true(types::READY, reasons::ISSUED, message), Kstatus::Current)
 }
 
 /// The credential is issued, and its Application is rejected.
-fn application_closed(name: &str, Closed { why, is_suspended }: &Closed) -> Vec<ConditionValue> {
+fn application_disabled(name: &str, Closed { why, is_suspended }: &Closed) -> Vec<ConditionValue> {
     let (reason, outlook, is) = if *is_suspended {
         (reasons::APPLICATION_SUSPENDED, Kstatus::Requested(types::SUSPENDED), "suspended")
     } else {
@@ -111,7 +111,7 @@ fn application_closed(name: &str, Closed { why, is_suspended }: &Closed) -> Vec<
 }
 
 /// Whether no value is accepted that a Secret contains or contained.
-fn nobody_has_a_value(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&str>) -> bool {
+fn has_no_usable_value(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&str>) -> bool {
     let is = |state| status.versions.iter().any(|version| version.state == state);
     let is_delivering = status.rotation.as_ref().is_some_and(|rotation| rotation.step == RotationStep::Delivering);
     let is_undelivered = is_delivering || (refusal.is_some() && observed.delivered == Delivered::Absent);
@@ -198,7 +198,7 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionVa
         None if is_over(observed, status) => {
             ConditionValue::is_false(types::ROTATING, reasons::NOT_ROTATING, "No version is active.")
         }
-        None if asks_in_vain_for_restarts(observed) => ConditionValue::is_false(
+        None if wants_disabled_rollout(observed) => ConditionValue::is_false(
             types::ROTATING,
             reasons::ROLLOUT_DISABLED,
             "No rotation in progress. spec.rotation.rollout names workloads, and this installation restarts none: remove \
@@ -252,7 +252,7 @@ fn not_rotating(observed: &Observed<'_>) -> ConditionValue {
     }
 }
 
-fn asks_in_vain_for_restarts(observed: &Observed<'_>) -> bool {
+fn wants_disabled_rollout(observed: &Observed<'_>) -> bool {
     let rotation = observed.secret.spec.rotation.as_ref();
     observed.policy.rollout_disabled && rotation.is_some_and(|it| it.rollout.iter().flatten().next().is_some())
 }
@@ -268,7 +268,7 @@ fn restrictions_resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
 }
 
 /// Why the credential has no permissions; `None`: it has some, or they are unknown.
-fn holds_nothing(observed: &Observed<'_>) -> Option<String> {
+fn why_no_permissions(observed: &Observed<'_>) -> Option<String> {
     let ApplicationState::Known { authority: Some(authority), .. } = &observed.application else { return None };
     let spec = &observed.secret.spec;
     let name = &spec.application_ref.name;

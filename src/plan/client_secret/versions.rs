@@ -214,7 +214,7 @@ impl Observed<'_> {
     /// Whether the staged value is no longer requested.
     fn is_taken_back(&self) -> bool {
         matches!(self.delivered, Delivered::Ours { .. } | Delivered::Absent)
-            && self.obstacle().is_none()
+            && self.blocker().is_none()
             && self.rotation_cause().is_none()
     }
 
@@ -225,7 +225,7 @@ impl Observed<'_> {
         let should_be_there = self.ttl().is_none();
         match self.delivered {
             Delivered::Foreign | Delivered::OtherType => should_be_there,
-            Delivered::Absent => should_be_there && self.obstacle().is_some(),
+            Delivered::Absent => should_be_there && self.blocker().is_some(),
             // An imported value is still in its source.
             Delivered::Terminating { .. } => should_be_there && self.secret.spec.existing().is_none(),
             Delivered::Unknown | Delivered::Ours { .. } => false,
