@@ -101,7 +101,7 @@ fn typical_secret() -> ClientSecret {
             application: ApplicationState::Known {
                 content: Content::new(&endpoints, &client, None),
                 authority: Some(authority.clone()),
-                closed: None,
+                disabled: None,
             },
             rank: 0,
             has_older_claimant: false,

@@ -25,13 +25,13 @@ pub fn user_fingerprint(user: &ServiceUserSpec, held: &Membership) -> String {
 }
 
 /// The fingerprint for the epoch of the Application with this UID, which acts for `subject` and has `authority`.
-/// `closed` is the reason if no client can authenticate for it.
+/// `disabled` is the reason if no client can authenticate for it.
 ///
 /// It includes the UID because an Application may be recreated with the client id of a deleted one. Tokens of the
 /// deleted Application do not belong to the new one.
 #[must_use]
-pub fn application_fingerprint(authority: &Authority, uid: &str, subject: &str, closed: Option<&str>) -> String {
-    fingerprint(authority, &[uid, subject, closed.unwrap_or(ENABLED)])
+pub fn application_fingerprint(authority: &Authority, uid: &str, subject: &str, disabled: Option<&str>) -> String {
+    fingerprint(authority, &[uid, subject, disabled.unwrap_or(ENABLED)])
 }
 
 /// The fingerprint of a token issued for this [credential](super::ClientSecret::credential): the credential, and the

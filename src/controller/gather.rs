@@ -9,7 +9,7 @@ use crate::api::permissions::narrow;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{Claimants, ObjectRef};
 use crate::clock::Clock;
-use crate::plan::application::{self, Closed, Observed as ApplicationObserved};
+use crate::plan::application::{self, Disabled, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
 use crate::plan::precedence::{ClientIdHolder, Place};
 use crate::plan::secret_content::{Client, Content, Endpoints};
@@ -106,7 +106,7 @@ impl<C: Clock> Context<C> {
                 secret.spec.delivery.as_deref(),
             ),
             authority: Some(authority),
-            closed: (!verdict.status).then(|| Closed::new(verdict.reason, verdict.message)),
+            disabled: (!verdict.status).then(|| Disabled::new(verdict.reason, verdict.message)),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::api::conditions::reasons;
 use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, Permit, narrow, resolve};
 use crate::api::terminating::is_terminating;
-use crate::plan::application::{Closed, Observed, ready_verdict, status};
+use crate::plan::application::{Disabled, Observed, ready_verdict, status};
 use crate::plan::precedence::ClientIdHolder;
 
 /// Why an Application that is being deleted, directly or with its namespace, is rejected: it is treated as absent.
@@ -86,7 +86,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         authority: &authority,
         origin: origin(),
         has_client_id: ready.reason != reasons::CLIENT_ID_TAKEN,
-        application_closed: (!ready.active).then(|| Closed::new(&ready.reason, ready.message.clone())),
+        application_disabled: (!ready.active).then(|| Disabled::new(&ready.reason, ready.message.clone())),
         settings,
         now,
     };

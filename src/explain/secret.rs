@@ -15,7 +15,7 @@ use crate::api::client_secret::{Usage, VersionState};
 use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::api::permissions::{Authority, narrow};
 use crate::oauth::client_record::{SecretRecord, has_ended};
-use crate::plan::application::Closed;
+use crate::plan::application::Disabled;
 use crate::plan::client_secret::{ApplicationState, Delivered, Observed, Outcome, Policy, status};
 use crate::plan::secret_content::{Client, Content, Endpoints};
 
@@ -71,7 +71,7 @@ pub(super) struct Siblings<'a> {
     /// Whether the Application has its client id.
     pub(super) has_client_id: bool,
     /// Why the Application is rejected; `None`: it is not.
-    pub(super) application_closed: Option<Closed>,
+    pub(super) application_disabled: Option<Disabled>,
     pub(super) settings: &'a Settings,
     pub(super) now: Timestamp,
 }
@@ -149,7 +149,7 @@ impl Siblings<'_> {
         let nobody = Client { id: "", held: &Authority::new(), token: &Token::default() };
         let content = Content::new(&Endpoints::default(), &nobody, None);
         let authority = self.origin.as_ref().map(|_| self.authority.clone());
-        ApplicationState::Known { content, authority, closed: self.application_closed.clone() }
+        ApplicationState::Known { content, authority, disabled: self.application_disabled.clone() }
     }
 
     /// The versions that the endpoint accepts now.

@@ -156,7 +156,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
     ) -> Result<(), ClientError> {
         // `auth.methods` of the Application applies to the token endpoint.
         let allowed = self.purpose != Purpose::Token || record.auth_methods.contains(method);
-        if let Some(refusal) = &secret.closed {
+        if let Some(refusal) = &secret.disabled {
             Err(ClientError::SecretDisabled(refusal.as_ref().clone()))
         } else if has_ended(secret.expires_at, self.arrival.now) {
             Err(ClientError::SecretExpired(secret.object.clone()))

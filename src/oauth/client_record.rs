@@ -111,7 +111,7 @@ impl Epoch {
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialState<'a> {
     /// Why it is disabled, if it is.
-    pub closed: Option<&'a Denial>,
+    pub disabled: Option<&'a Denial>,
     /// No token issued for it is valid from this instant on.
     pub expires_at: Option<Timestamp>,
 }
@@ -121,7 +121,7 @@ impl ClientRecord {
     #[must_use]
     pub fn credential(&self, fingerprint: &str) -> Option<CredentialState<'_>> {
         let secret = self.secrets.iter().find(|secret| *secret.authority == *fingerprint)?;
-        Some(CredentialState { closed: secret.closed.as_deref(), expires_at: secret.expires_at })
+        Some(CredentialState { disabled: secret.disabled.as_deref(), expires_at: secret.expires_at })
     }
 }
 
@@ -143,8 +143,8 @@ pub struct SecretRecord {
     pub authority: Box<str>,
     /// The secret is refused from this instant on, and no token outlives the secret.
     pub expires_at: Option<Timestamp>,
-    /// Set when a rule closes the secret (revoked, over the limit, deleting).
-    pub closed: Option<Box<Denial>>,
+    /// Set when a rule disables the secret (revoked, over the limit, deleting).
+    pub disabled: Option<Box<Denial>>,
     /// Versions, newest first, including retired ones (so that a log can report "retired" instead of "unknown").
     pub versions: Vec<Arc<SecretVersion>>,
 }

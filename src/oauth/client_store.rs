@@ -67,7 +67,7 @@ pub trait TokenStateStore: Send + Sync + 'static {
 pub enum Lookup {
     /// The client exists and may authenticate.
     Live(Arc<ClientRecord>),
-    /// An object has this id, but a rule closes it (suspended, no service user, …). For the operator's log only: on
+    /// An object has this id, but a rule disables it (suspended, no service user, …). For the operator's log only: on
     /// the wire it is the same as [`Lookup::Unknown`].
     Disabled(Arc<Denial>),
     /// No object has this id.

@@ -186,7 +186,7 @@ impl<'a> Secret<'a> {
         Self {
             name: &secret.object.name,
             in_use_here,
-            refused: secret.closed.as_ref().map(|refusal| refusal.rule).or(expired).map(DenialRule::name),
+            refused: secret.disabled.as_ref().map(|refusal| refusal.rule).or(expired).map(DenialRule::name),
             usages: purposes.map(|purpose| purpose.name()).collect(),
             networks,
             expires_at: secret.expires_at,

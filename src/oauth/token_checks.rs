@@ -138,7 +138,7 @@ fn counter_pairs(record: &ClientRecord, claims: &OwnClaims<'_>) -> [Option<Count
 fn secret_mismatch<'a>(record: &'a ClientRecord, now: Timestamp, claims: &OwnClaims<'_>) -> Option<Mismatch<'a>> {
     match record.credential(&claims.postern_authority) {
         None => Some(Mismatch::NoSecret),
-        Some(credential) => match (credential.closed, credential.expires_at) {
+        Some(credential) => match (credential.disabled, credential.expires_at) {
             (Some(denial), _) => Some(Mismatch::SecretDisabled(denial)),
             (None, expires_at) => expires_at.filter(|end| *end <= now).map(Mismatch::SecretExpired),
         },

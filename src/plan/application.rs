@@ -34,14 +34,14 @@ pub struct Observed<'a> {
 
 /// Why an Application is rejected.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Closed {
+pub struct Disabled {
     /// A sentence with the remedy.
     pub why: String,
     /// Whether the Application or its service user is suspended.
     pub is_suspended: bool,
 }
 
-impl Closed {
+impl Disabled {
     /// From the reason and the message of [`ready_verdict`].
     #[must_use]
     pub fn new(reason: &str, why: String) -> Self {
@@ -57,12 +57,12 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let authority = narrow(observed.authority, application.spec.restrict_to.as_ref());
     let subject = observed.user.and_then(|user| user.metadata.uid.clone());
     let (mut ready, outlook) = ready(observed);
-    let closed = (!ready.status).then_some(ready.reason);
-    if closed.is_none() && authority.is_empty() {
+    let disabled = (!ready.status).then_some(ready.reason);
+    if disabled.is_none() && authority.is_empty() {
         ready.message.push_str(SEE_PERMITTED);
     }
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
-    let fingerprint = application_fingerprint(&authority, uid, subject.as_deref().unwrap_or_default(), closed);
+    let fingerprint = application_fingerprint(&authority, uid, subject.as_deref().unwrap_or_default(), disabled);
     let epoch = next_epoch(previous.epoch, previous.fingerprint.as_deref(), &fingerprint);
     let mut verdicts = with_outlook(ready, outlook);
     verdicts.push(service_user_resolved(observed));

@@ -150,8 +150,8 @@ impl Simulation {
         let narrowed = narrow(&authority, self.application.spec.restrict_to.as_ref());
         let (off, application_off) = (self.user.spec.is_suspended(), self.application.spec.is_suspended());
         // Once the application is suspended, suspending its user does not affect its epoch.
-        let closed = (narrowed, off && !application_off);
-        ((authority, off), (closed, application_off, self.user.metadata.uid.clone()))
+        let disabled = (narrowed, off && !application_off);
+        ((authority, off), (disabled, application_off, self.user.metadata.uid.clone()))
     }
 }
 

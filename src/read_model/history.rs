@@ -14,7 +14,7 @@ pub(super) fn authority_changed_at(
     now: Timestamp,
 ) -> Timestamp {
     let same = |(one, other): (&SecretRecord, &SecretRecord)| {
-        one.authority == other.authority && one.closed.is_some() == other.closed.is_some()
+        one.authority == other.authority && one.disabled.is_some() == other.disabled.is_some()
     };
     match previous {
         Some(record) if record.secrets.len() == secrets.len() && record.secrets.iter().zip(secrets).all(same) => {
@@ -33,7 +33,7 @@ pub(super) fn past(
     since: Timestamp,
 ) -> Tombstones {
     let live = |secrets: &[SecretRecord], authority: &str| {
-        secrets.iter().any(|secret| secret.closed.is_none() && *secret.authority == *authority)
+        secrets.iter().any(|secret| secret.disabled.is_none() && *secret.authority == *authority)
     };
     let is_held = |authority: &str| next.is_some_and(|(_, secrets)| live(secrets, authority));
     match previous {
@@ -41,7 +41,7 @@ pub(super) fn past(
         Some(Entry::Disabled(_, past)) => past.next(&Removed::default(), is_held, now, since),
         Some(Entry::Live(record, fingerprint_before)) => {
             let same = next.is_some_and(|(fingerprint, _)| *fingerprint == **fingerprint_before);
-            let had = record.secrets.iter().filter(|secret| secret.closed.is_none()).map(|secret| &*secret.authority);
+            let had = record.secrets.iter().filter(|secret| secret.disabled.is_none()).map(|secret| &*secret.authority);
             let authorities = had.filter(|authority| !(same && is_held(authority))).collect();
             record.past.next(&Removed { authorities, epoch: record.epoch }, is_held, now, since)
         }

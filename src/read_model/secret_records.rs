@@ -100,7 +100,7 @@ fn record(key: &ObjectRef, object: &ClientSecret, limits: &ClientLimits, held: &
     let uid = uid_bytes(&object.metadata);
     let object_revision = revision("ClientSecret", key, object);
     SecretRecord {
-        closed: rule.map(|rule| Box::new(Denial { rule, object: object_revision.clone() })),
+        disabled: rule.map(|rule| Box::new(Denial { rule, object: object_revision.clone() })),
         object: object_revision,
         uid,
         usages: Usages {

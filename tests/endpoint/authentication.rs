@@ -108,7 +108,7 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
     let (revoked, expired, old) = (world.credential(), world.credential(), retired(&world.credential()));
     let nothing = grant(&[]);
     let mut client = record_of(nothing, &[&world.credential, &revoked, &expired, &old]);
-    client.secrets[1].closed =
+    client.secrets[1].disabled =
         Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     client.secrets[2].expires_at = Some(instant(NOW));
     world.clients.put(client);

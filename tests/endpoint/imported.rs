@@ -69,7 +69,7 @@ async fn a6_no_value_is_tried_twice_and_none_that_has_ended() {
         .map(|name| imported(&world, &format!("{name}-of-hearts-and-spades")))
         .into();
     let mut client = client(&secrets.iter().collect::<Vec<_>>());
-    client.secrets[2].closed =
+    client.secrets[2].disabled =
         Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     client.secrets[3].expires_at = Some(instant(NOW));
     world.clients.put(client);
@@ -85,14 +85,15 @@ async fn an_imported_value_that_has_ended_is_recognised_by_whoever_saw_it_used()
     world.clients.put(client(&[&secret]));
     assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200);
     let mut revoked = client(&[&secret]);
-    revoked.secrets[0].closed =
+    revoked.secrets[0].disabled =
         Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     world.clients.put(revoked);
     assert_eq!(cost(&world, CLIENT_ID, &secret.value).await, 1);
     assert_eq!(rule(), "Revoked");
     let again = imported(&world, &secret.value);
     let mut both = client(&[&secret, &again]);
-    both.secrets[0].closed = Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
+    both.secrets[0].disabled =
+        Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     world.clients.put(both);
     assert_eq!(status(&world, CLIENT_ID, &secret.value).await, 200, "brought again, it is good again");
 }

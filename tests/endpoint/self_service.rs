@@ -47,7 +47,7 @@ async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
     client.secrets[0].expires_at = Some(instant(NOW + 60));
     client.secrets[0].versions.push(ending(&old, NOW + 10));
     client.secrets[1].usages = DIRECT;
-    client.secrets[1].closed =
+    client.secrets[1].disabled =
         Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     client.secrets[1].versions = vec![ending(&second, NOW)];
     world.clients.put(client);

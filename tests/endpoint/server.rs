@@ -399,7 +399,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         grant: Arc::clone(&grant),
         authority: AUTHORITY.into(),
         expires_at: None,
-        closed: None,
+        disabled: None,
         versions: vec![Arc::clone(&credential.version)],
     });
     ClientRecord {

@@ -141,7 +141,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
     }
 
     fn is_active(&self, secret: &SecretRecord, version: &SecretVersion) -> bool {
-        secret.closed.is_none() && !has_ended(secret.end_of(version), self.arrival.now)
+        secret.disabled.is_none() && !has_ended(secret.end_of(version), self.arrival.now)
     }
 
     async fn catch_up(&self, readings: &[Attempt<'_>]) -> Result<(), TokenError> {

@@ -16,7 +16,7 @@ pub enum ClientError {
     MalformedSecret,
     /// No object has the client id.
     UnknownClient,
-    /// An object has the client id, and a rule closes it.
+    /// An object has the client id, and a rule disables it.
     ClientDisabled(Denial),
     /// The client has no secret with that version id; the object is the Application.
     UnknownSecret(ObjectRevision),
@@ -24,7 +24,7 @@ pub enum ClientError {
     WrongSecret(ObjectRevision),
     /// The value is correct, but the client may not use this authentication method.
     MethodNotAllowed(ObjectRevision),
-    /// The value is correct, and a rule closes the secret.
+    /// The value is correct, and a rule disables the secret.
     SecretDisabled(Denial),
     /// The value is correct, and the secret has expired.
     SecretExpired(ObjectRevision),

@@ -47,7 +47,7 @@ fn record(
         grant: Arc::default(),
         authority: "".into(),
         expires_at: None,
-        closed: None,
+        disabled: None,
         versions,
     }
 }

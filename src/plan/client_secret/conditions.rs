@@ -6,7 +6,7 @@ use super::{ApplicationState, Delivered, Observed, Outcome, Rollout};
 use crate::api::client_secret::{ClientSecretStatus, RotationStep, Usage, VersionState};
 use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::api::permissions::{narrow, not_granted};
-use crate::plan::application::Closed;
+use crate::plan::application::Disabled;
 use crate::plan::kstatus::{Kstatus, SEE_PERMITTED, permitted, restrictions, with_outlook};
 
 /// The conditions of `status`, whose other fields are complete. `refusal`: see [`refusal`].
@@ -69,8 +69,8 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
             (None, _) => no(reasons::PENDING, Kstatus::InProgress, "Being issued.".to_owned()),
         };
     }
-    if let ApplicationState::Known { closed: Some(closed), .. } = &observed.application {
-        return application_disabled(&spec.application_ref.name, closed);
+    if let ApplicationState::Known { disabled: Some(disabled), .. } = &observed.application {
+        return application_disabled(&spec.application_ref.name, disabled);
     }
     let mut message = match (&status.binding, spec.existing()) {
         (Some(binding), _) => format!("The credential is in Secret {} and authenticates.", binding.name),
@@ -100,7 +100,7 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
 }
 
 /// The credential is issued, and its Application is rejected.
-fn application_disabled(name: &str, Closed { why, is_suspended }: &Closed) -> Vec<ConditionValue> {
+fn application_disabled(name: &str, Disabled { why, is_suspended }: &Disabled) -> Vec<ConditionValue> {
     let (reason, outlook, is) = if *is_suspended {
         (reasons::APPLICATION_SUSPENDED, Kstatus::Requested(types::SUSPENDED), "suspended")
     } else {

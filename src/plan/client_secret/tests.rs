@@ -13,7 +13,7 @@ use crate::api::client_secret::{ClientSecretSpec, LifetimePolicy, OVERLAP_DEFAUL
 use crate::api::conditions::is_switched_off;
 use crate::api::duration::DurationOrNever;
 use crate::api::permissions::Permit;
-use crate::plan::application::Closed;
+use crate::plan::application::Disabled;
 use crate::plan::secret_content::{Client, Content, Endpoints};
 
 const NOW: &str = "2026-11-22T02:00:00Z";
@@ -68,7 +68,7 @@ fn content(scopes: &[&str]) -> Content {
 }
 
 fn ready_application() -> ApplicationState {
-    ApplicationState::Known { content: content(&["read"]), authority: None, closed: None }
+    ApplicationState::Known { content: content(&["read"]), authority: None, disabled: None }
 }
 
 fn observed(secret: &ClientSecret, delivered: Delivered) -> Observed<'_> {
@@ -328,7 +328,7 @@ fn an_entry_of_restrict_to_that_the_application_does_not_hold_is_told() {
         };
         let authority = scopes.iter().map(permit).collect();
         let application =
-            ApplicationState::Known { content: content(scopes), authority: Some(authority), closed: None };
+            ApplicationState::Known { content: content(scopes), authority: Some(authority), disabled: None };
         status(&Observed { application, ..observed(&restricted, Delivered::Absent) }, &issued("one"))
     };
     let told = held(&["read"]);
@@ -622,7 +622,7 @@ fn a_suspended_application_still_gets_its_secret_delivered() {
     seen.application = ApplicationState::Known {
         content: content(&[]),
         authority: None,
-        closed: Some(Closed { why: "spec.suspend".to_owned(), is_suspended: true }),
+        disabled: Some(Disabled { why: "spec.suspend".to_owned(), is_suspended: true }),
     };
     assert_eq!(decide(&seen), Action::Create);
     let after = status(&seen, &issued("one"));

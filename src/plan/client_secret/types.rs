@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::ClientSecret;
 use crate::api::client_secret::{LifetimePolicy, RotationCause, SourceStatus, Workload};
 use crate::api::permissions::Authority;
-use crate::plan::application::Closed;
+use crate::plan::application::Disabled;
 use crate::plan::secret_content::Content;
 
 /// The operator's limits and warning times.
@@ -88,7 +88,7 @@ pub enum ApplicationState {
         /// The permissions of the Application; `None`: unknown.
         authority: Option<Authority>,
         /// Why its clients are currently rejected; `None`: they are not.
-        closed: Option<Closed>,
+        disabled: Option<Disabled>,
     },
 }
 

@@ -215,8 +215,8 @@ fn without_revisions(entry: &Entry) -> String {
         Entry::Disabled(refusal, _) => format!("{} {}", refusal.rule, refusal.object.name),
         Entry::Live(record, _) => {
             let secret = |s: &crate::oauth::client_record::SecretRecord| {
-                let closed = s.closed.as_ref().map(|c| c.rule);
-                format!("{} {} {closed:?} {:?} {:?}", s.object.name, s.authority, s.grant, s.versions)
+                let disabled = s.disabled.as_ref().map(|c| c.rule);
+                format!("{} {} {disabled:?} {:?} {:?}", s.object.name, s.authority, s.grant, s.versions)
             };
             let secrets: Vec<_> = record.secrets.iter().map(secret).collect();
             format!("{} {} {:?} {secrets:?}", record.subject, record.application.name, record.grant)
@@ -257,7 +257,7 @@ impl Served {
             Entry::Disabled(..) => None,
         });
         let tokens = live.flat_map(|record| {
-            let open = record.secrets.iter().filter(|secret| secret.closed.is_none());
+            let open = record.secrets.iter().filter(|secret| secret.disabled.is_none());
             open.map(|secret| {
                 serde_json::json!({
                     "iss": "", "sub": record.subject, "aud": "api", "client_id": record.client_id, "iat": iat, "exp": iat,
@@ -310,9 +310,9 @@ fn number(world: &mut TestCache, served: &mut Served, now: Timestamp) {
         let client_id = application.spec.claimed_client_id(&application.metadata);
         let is_taken =
             world.relations().claims_on_client_id(client_id).is_some_and(|it| it.is_subject || *it.oldest != key);
-        let is_closed = !is_open || is_taken;
+        let is_disabled = !is_open || is_taken;
         let uid = application.metadata.uid.as_deref().unwrap_or_default();
-        let fingerprint = application_fingerprint(&held, uid, subject, is_closed.then_some("closed"));
+        let fingerprint = application_fingerprint(&held, uid, subject, is_disabled.then_some("disabled"));
         let told = application.status.get_or_insert_default();
         told.epoch = Some(next_epoch(told.epoch, told.fingerprint.as_deref(), &fingerprint));
         told.fingerprint = Some(fingerprint);
