@@ -27,7 +27,7 @@ const CHANGES: usize = 100;
 /// Pause between two questions.
 const POLL: Duration = Duration::from_millis(1);
 /// A change that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// One generator asks both replicas for tokens in turn.
 const LOAD_CORE: usize = 1;
 /// Longer than all changes take; it ends with the section.
@@ -110,7 +110,7 @@ impl Scene<'_> {
                     }
                     Result::Ok(())
                 };
-                tokio::time::timeout(PATIENCE, swapped).await??;
+                tokio::time::timeout(CHANGE_TIMEOUT, swapped).await??;
             }
             took.push(changed.elapsed().as_secs_f64() * 1000.0);
         }
@@ -138,7 +138,7 @@ impl Scene<'_> {
             let form = self.subject.form(number, "token", &issued)?;
             // A replica that has just received the previous change reports that only after it has caught up.
             for connection in &mut self.connections {
-                tokio::time::timeout(PATIENCE, said(connection, &form, true)).await??;
+                tokio::time::timeout(CHANGE_TIMEOUT, said(connection, &form, true)).await??;
             }
             match kind {
                 "the service user leaves a group" => {
@@ -153,7 +153,7 @@ impl Scene<'_> {
             }
             let changed = Instant::now();
             let asked = self.connections.iter_mut().map(|connection| said(connection, &form, false));
-            let active = tokio::time::timeout(PATIENCE, try_join_all(asked)).await??.into_iter().flatten().max();
+            let active = tokio::time::timeout(CHANGE_TIMEOUT, try_join_all(asked)).await??.into_iter().flatten().max();
             let ms = |time: Instant| (time - changed).as_secs_f64() * 1000.0;
             took.push((active.map_or(0.0, ms), ms(Instant::now())));
             let back = json!({"groups": groups_of(&SHAPE, user), "suspend": null});

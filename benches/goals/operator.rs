@@ -115,8 +115,8 @@ impl Replica {
         self.ready_within(READY_WITHIN).await
     }
 
-    /// The same, with more patience.
-    pub async fn ready_within(&self, patience: Duration) -> Result<()> {
+    /// The same, with a longer timeout.
+    pub async fn ready_within(&self, timeout: Duration) -> Result<()> {
         let asking = async {
             loop {
                 if let Ok(mut connection) = Connection::open(self.health, None).await
@@ -127,8 +127,8 @@ impl Replica {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let asked = tokio::time::timeout(patience, asking).await;
-        asked.map_err(|_| format!("{} is not ready after {patience:?}, see its log", self.name).into())
+        let asked = tokio::time::timeout(timeout, asking).await;
+        asked.map_err(|_| format!("{} is not ready after {timeout:?}, see its log", self.name).into())
     }
 }
 

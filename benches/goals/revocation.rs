@@ -20,7 +20,7 @@ const LIMIT_MS: f64 = 1000.0;
 /// Pause between two attempts.
 const POLL: Duration = Duration::from_millis(1);
 /// A revocation that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 struct Issued {
@@ -65,7 +65,7 @@ async fn tokens(subject: &Subject, connections: &mut [Connection]) -> Result<()>
             return Err(format!("the revocation of client {number} is answered with {status}").into());
         }
         let revoked = Instant::now();
-        tokio::time::timeout(PATIENCE, inactive(other, &form)).await??;
+        tokio::time::timeout(REVOCATION_TIMEOUT, inactive(other, &form)).await??;
         took.push(revoked.elapsed().as_secs_f64() * 1000.0);
     }
     let what = "From the revocation of a token at one replica to the last acceptance by the other";
@@ -101,7 +101,7 @@ async fn secrets(cluster: &Cluster, subject: &Subject, connections: &mut [Connec
         cluster.revoke(&namespace, &format!("secret-{number}")).await?;
         let revoked = Instant::now();
         for connection in &mut *connections {
-            tokio::time::timeout(PATIENCE, refused(connection, &body)).await??;
+            tokio::time::timeout(REVOCATION_TIMEOUT, refused(connection, &body)).await??;
         }
         took.push(revoked.elapsed().as_secs_f64() * 1000.0);
     }

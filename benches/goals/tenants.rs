@@ -29,7 +29,7 @@ const LIMIT_MS: f64 = 2_000.0;
 /// Long enough for the first wave of a flood to reach the operator.
 const UNDER_WAY: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
-const PATIENCE: Duration = Duration::from_mins(2);
+const READY_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Measures the section.
 pub async fn measure() -> Result<()> {
@@ -104,5 +104,5 @@ where
         }
         Result::Ok(())
     };
-    tokio::time::timeout(PATIENCE, asking).await?
+    tokio::time::timeout(READY_TIMEOUT, asking).await?
 }

@@ -102,14 +102,14 @@ pub(super) async fn reject_unreadable<S: AsyncRead + AsyncWrite + Unpin>(
     head: &[u8],
     audit: &Audit,
     source: Option<IpAddr>,
-    patience: Duration,
+    answer_timeout: Duration,
 ) {
     let response = complete(head, reject(audit, source, Rejection::of_hyper(head))).await;
     let answered = async {
         stream.write_all(&response).await?;
         stream.shutdown().await
     };
-    if matches!(timeout(patience, answered).await, Ok(Ok(()))) {
+    if matches!(timeout(answer_timeout, answered).await, Ok(Ok(()))) {
         linger(stream).await;
     }
 }

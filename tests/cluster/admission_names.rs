@@ -65,7 +65,7 @@ async fn a_client_id_of_another_system_needs_the_verb_use_in_the_same_letter_cas
 #[tokio::test]
 async fn a_namespace_cannot_be_moved_by_those_who_own_it_without_the_verb_locate() {
     let metadata = json!({"annotations": {"postern.dev/location": "/emea"}});
-    let tenant = TestNamespace::on(Cluster::of_the_run(), "moved", metadata).await;
+    let tenant = TestNamespace::on(Cluster::shared(), "moved", metadata).await;
     let name = &tenant.namespace;
     let stays = async || {
         let namespace = tenant.kubernetes.get("Namespace", "", name).await;

@@ -11,7 +11,7 @@ mod snippet;
 
 #[tokio::test]
 async fn every_example_can_be_applied_and_its_objects_become_ready() {
-    let cluster = Cluster::of_the_run();
+    let cluster = Cluster::shared();
     let kubernetes = cluster.kubernetes().await;
     let examples = examples();
     assert!(!examples.is_empty());
@@ -45,7 +45,7 @@ async fn every_example_can_be_applied_and_its_objects_become_ready() {
 /// The commands that the chart prints can be copied into a shell.
 #[tokio::test]
 async fn what_the_notes_of_the_chart_say_works() {
-    let cluster = Cluster::of_the_run();
+    let cluster = Cluster::shared();
     let notes = cluster.controlplane.run("helm", &["get", "notes", RELEASE, "--namespace", OPERATOR_NAMESPACE]);
     let between = |begin: &str, end: &str| {
         let (_, rest) = notes.split_once(begin).unwrap_or_else(|| panic!("no {begin} in\n{notes}"));

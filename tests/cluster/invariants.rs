@@ -6,7 +6,7 @@ use crate::harness::{AuditLog, ControlPlane, Credential, leaks, secret_material}
 #[test]
 #[ignore = "looks back at the other tests: hack/test runs it after them"]
 fn the_operator_never_asked_for_what_it_may_not_do() {
-    let answered = AuditLog::from_start(ControlPlane::of_the_run().audit_log()).of_the_operator();
+    let answered = AuditLog::from_start(ControlPlane::shared().audit_log()).of_the_operator();
     let refused: Vec<_> = answered.iter().filter(|entry| !entry.authorized).collect();
     assert!(refused.is_empty(), "{refused:?}");
     assert!(!answered.is_empty(), "no operator ran on this control plane: run `make test`");
@@ -16,7 +16,7 @@ fn the_operator_never_asked_for_what_it_may_not_do() {
 #[test]
 #[ignore = "looks back at the other tests: hack/test runs it after them"]
 fn no_secret_value_of_the_run_is_in_any_log_event_or_status() {
-    let controlplane = ControlPlane::of_the_run();
+    let controlplane = ControlPlane::shared();
     let mut secrets = Credential::seen_on(&controlplane);
     assert!(!secrets.is_empty(), "no credential was issued on this control plane: run `make test`");
     secrets.extend(controlplane.operator_tokens());

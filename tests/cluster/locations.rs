@@ -7,7 +7,7 @@ use crate::harness::{Cluster, TestNamespace, access_group, application, client_s
 #[tokio::test]
 async fn a_service_user_without_a_location_follows_its_namespace() {
     let placed = json!({"annotations": {"postern.dev/location": "/emea/billing"}});
-    let tenant = TestNamespace::on(Cluster::of_the_run(), "placed", placed).await;
+    let tenant = TestNamespace::on(Cluster::shared(), "placed", placed).await;
     let group = tenant.unique_name("readers");
     tenant.apply(&access_group(&group, json!({}))).await;
     tenant.apply(&object("ServiceUser", "sync", json!({"groups": [group]}))).await;

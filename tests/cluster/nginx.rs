@@ -56,14 +56,14 @@ async fn others_are_turned_away_and_the_api_never_sees_them() {
     let scene = Scene::set("nginx-refuses").await;
     let credential = scene.tenant.issue("blue").await;
     let wrong = credential.with_secret("pst_mistyped");
-    let (status, challenges) = scene.turned_away("").await;
+    let (status, challenges) = scene.rejected("").await;
     assert!(status == 401 && challenges.iter().any(|it| it.contains(r#"realm="postern""#)), "{challenges:?}");
-    let (status, challenges) = scene.turned_away(&wrong.authorization()).await;
+    let (status, challenges) = scene.rejected(&wrong.authorization()).await;
     assert!(status == 401 && challenges.iter().any(|it| it.starts_with("Basic ")), "{challenges:?}");
-    let (status, challenges) = scene.turned_away("Bearer nonsense").await;
+    let (status, challenges) = scene.rejected("Bearer nonsense").await;
     assert!(status == 401 && challenges.iter().any(|it| it.contains("invalid_token")), "{challenges:?}");
     let token = scene.tenant.token_with(&credential, "invoices:list").await;
-    assert_eq!(scene.turned_away(&format!("Bearer {token}")).await.0, 403, "another scope than is required");
+    assert_eq!(scene.rejected(&format!("Bearer {token}")).await.0, 403, "another scope than is required");
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_secret_passes_only_if_it_is_for_apis_and_a_token_until_its_client_is_
     }
     let (direct, for_tokens) = (tenant.delivered("direct").await, tenant.delivered("token").await);
     scene.passes(Method::GET, &direct.authorization()).await;
-    assert_eq!(scene.turned_away(&for_tokens.authorization()).await.0, 403);
+    assert_eq!(scene.rejected(&for_tokens.authorization()).await.0, 403);
     tenant.answers_everywhere(&direct, &[], "400 unauthorized_client").await;
 
     let token = format!("Bearer {}", scene.tenant.token_with(&for_tokens, READ).await);
@@ -185,7 +185,7 @@ impl Scene {
     }
 
     /// Status and challenges of an answer that is not the API's.
-    async fn turned_away(&self, authorization: &str) -> (u16, Vec<String>) {
+    async fn rejected(&self, authorization: &str) -> (u16, Vec<String>) {
         let answer = self.decided("127.0.0.1", Method::GET, authorization).await;
         assert!(serde_json::from_slice::<Value>(&answer.body).is_err(), "the API answered {:?}", answer.body);
         let challenges = answer.headers.get_all(header::WWW_AUTHENTICATE).iter();

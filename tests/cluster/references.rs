@@ -98,7 +98,7 @@ async fn a_group_of_another_location_is_told_and_the_others_keep_working() {
 #[tokio::test]
 async fn a_namespace_with_a_location_admits_only_what_lies_at_or_below_it() {
     let metadata = json!({"annotations": {"postern.dev/location": "/emea/billing"}});
-    let tenant = TestNamespace::on(crate::harness::Cluster::of_the_run(), "bound", metadata).await;
+    let tenant = TestNamespace::on(crate::harness::Cluster::shared(), "bound", metadata).await;
     let user = |location: &str| object("ServiceUser", "sync", json!({"location": location}));
     tenant.apply(&user("/emea/billing-2")).await;
     let message = tenant.wait_not_ready("ServiceUser", "sync", "LocationNotAllowed").await;

@@ -14,36 +14,36 @@ use crate::server::{BILLING, CLIENT_ID, GRANT, TestServer, basic, claims, grant,
 
 #[tokio::test]
 async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let narrow = grant(&[(BILLING, "invoices:read", "billing.reader", "Operational")]);
-    let mut client = record(&world.credential);
+    let mut client = record(&server.credential);
     client.secrets[0].grant = Arc::clone(&narrow);
-    world.clients.put(client);
+    server.clients.put(client);
     let object = |line: &Value| line["object"].as_str().unwrap().to_owned();
 
-    let line = audit(&world.token("scope=invoices:list").await);
+    let line = audit(&server.token("scope=invoices:list").await);
     assert_eq!(object(&line), "ClientSecret billing/invoice-sync-0", "the application holds it");
     for (parameters, rule) in [
         ("scope=invoices:write", "ScopeNotGranted"),
         ("audience=https://ledger.example.com", "AudienceNotGranted"),
         ("resource=https://billing.example.com&resource=https://ledger.example.com", "SeveralAudiences"),
     ] {
-        let line = audit(&world.token(parameters).await);
+        let line = audit(&server.token(parameters).await);
         assert_eq!((line["rule"].as_str(), object(&line).as_str()), (Some(rule), "Application billing/invoice-sync"));
     }
-    world.clients.put(record_of_two(&world.credential));
-    let line = audit(&world.token("").await);
+    server.clients.put(record_of_two(&server.credential));
+    let line = audit(&server.token("").await);
     assert_eq!(line["rule"], "AudienceAmbiguous");
     assert_eq!(object(&line), "Application billing/invoice-sync");
 
-    let mut client = record(&world.credential);
+    let mut client = record(&server.credential);
     client.secrets[0].grant = narrow;
-    world.clients.put(client);
+    server.clients.put(client);
     for (scope, lacks) in
         [("invoices:list", "ClientSecret billing/invoice-sync-0"), ("x", "Application billing/invoice-sync")]
     {
-        let headers = [("authorization", &*world.credential.basic())];
-        let reply = world.send("GET", &format!("/auth?anyone=true&scope={scope}"), &headers, "").await;
+        let headers = [("authorization", &*server.credential.basic())];
+        let reply = server.send("GET", &format!("/auth?anyone=true&scope={scope}"), &headers, "").await;
         assert_eq!(reply.status, 403);
         assert_eq!(object(&audit(&reply)), lacks);
     }
@@ -51,8 +51,8 @@ async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
 
 #[tokio::test]
 async fn q4_a_refusal_before_authentication_shows_what_was_asked_for() {
-    let world = TestServer::start().await;
-    let asked = async |parameters: &str| audit(&world.post(&[], &format!("{GRANT}&{parameters}")).await);
+    let server = TestServer::start().await;
+    let asked = async |parameters: &str| audit(&server.post(&[], &format!("{GRANT}&{parameters}")).await);
     let line = asked("scope=invoices:read+urn:postern:aud:ledger&resource=urn:b").await;
     assert_eq!((line["rule"].as_str(), line["scope"].as_str()), (Some("NoCredentials"), Some("invoices:read")));
     assert_eq!(line["audience"], "urn:b ledger");
@@ -62,12 +62,12 @@ async fn q4_a_refusal_before_authentication_shows_what_was_asked_for() {
 
 #[tokio::test]
 async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_in_the_wrong_field() {
-    let world = TestServer::start().await;
-    let jwt = world.token("").await.json()["access_token"].as_str().unwrap().to_owned();
-    let mut client = record(&world.credential);
+    let server = TestServer::start().await;
+    let jwt = server.token("").await.json()["access_token"].as_str().unwrap().to_owned();
+    let mut client = record(&server.credential);
     client.token.format = TokenFormat::Opaque { idle: None };
-    world.clients.put(client);
-    let opaque = world.token("").await.json()["access_token"].as_str().unwrap().to_owned();
+    server.clients.put(client);
+    let opaque = server.token("").await.json()["access_token"].as_str().unwrap().to_owned();
     let imported = "correct-horse-battery-staple";
     for (value, fields) in [
         (jwt.as_str(), &["client_id", "scope", "audience", "grant_type"][..]),
@@ -79,10 +79,10 @@ async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_i
             form.retain(|(name, _)| name != field);
             form.push((field, value));
             let form: Vec<String> = form.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let line = audit(&world.post(&[], &form.join("&")).await);
+            let line = audit(&server.post(&[], &form.join("&")).await);
             assert_eq!(line[field], "[REDACTED]", "{field}={value}");
         }
-        let swapped = world.post(&[("authorization", &basic(&format!("{value}:{CLIENT_ID}")))], GRANT).await;
+        let swapped = server.post(&[("authorization", &basic(&format!("{value}:{CLIENT_ID}")))], GRANT).await;
         assert_eq!(audit(&swapped)["client_id"], "[REDACTED]");
         assert!(!captured_logs::text().contains(value));
     }
@@ -92,13 +92,13 @@ async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_i
 async fn q4_the_id_of_an_existing_client_is_shown_and_an_unknown_one_of_that_form_is_not() {
     const OPEN: &str = "billing-sync.prod~1";
     const CLOSED: &str = "billing_sync.Closed~1";
-    let world = TestServer::start().await;
-    let mut client = record(&world.credential);
+    let server = TestServer::start().await;
+    let mut client = record(&server.credential);
     client.client_id = OPEN.into();
-    world.clients.set(OPEN, Lookup::Live(Arc::new(client)));
+    server.clients.set(OPEN, Lookup::Live(Arc::new(client)));
     let refusal = Denial { rule: DenialRule::Suspended, object: object("Application", "closed") };
-    world.clients.set(CLOSED, Lookup::Disabled(Arc::new(refusal)));
-    let right = &world.credential.value;
+    server.clients.set(CLOSED, Lookup::Disabled(Arc::new(refusal)));
+    let right = &server.credential.value;
     for (id, shown) in [
         (OPEN, OPEN),
         (CLOSED, CLOSED),
@@ -115,38 +115,38 @@ async fn q4_the_id_of_an_existing_client_is_shown_and_an_unknown_one_of_that_for
             (vec![], format!("{GRANT}&client_id={encoded}&client_secret=a-wrong-value-of-some-length")),
         ] {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            let reply = world.post(&headers, &body).await;
+            let reply = server.post(&headers, &body).await;
             assert_eq!((reply.status, &audit(&reply)["client_id"]), (401, &Value::from(shown)), "{body}");
         }
-        let reply = world.send("GET", "/auth?anyone=true", &[("authorization", &with_basic(id))], "").await;
+        let reply = server.send("GET", "/auth?anyone=true", &[("authorization", &with_basic(id))], "").await;
         assert_eq!((reply.status, &audit(&reply)["client_id"]), (401, &Value::from(shown)));
     }
     for header in [basic(&format!("{OPEN}:{right}")), basic(&format!("billing-sync.prod%7E1:{right}"))] {
-        let reply = world.post(&[("authorization", &header)], GRANT).await;
+        let reply = server.post(&[("authorization", &header)], GRANT).await;
         assert_eq!((reply.status, &audit(&reply)["client_id"]), (200, &Value::from(OPEN)));
         assert_eq!(claims(&reply)["client_id"], OPEN);
     }
     let body = format!("{GRANT}&client_id=billing-sync.prod%7E1&client_secret={right}");
-    assert_eq!(world.post(&[], &body).await.status, 200);
+    assert_eq!(server.post(&[], &body).await.status, 200);
 }
 
 #[tokio::test]
 async fn q4_refused_requests_have_a_bounded_number_of_lines_and_granted_ones_have_all_of_theirs() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let lines = |text: &str| captured_logs::text().lines().filter(|line| line.contains(text)).count();
     let stranger = basic("x:y");
     let refused = async |number: usize| {
         for _ in 0..number {
-            assert_eq!(world.post(&[("authorization", &stranger)], GRANT).await.status, 401);
+            assert_eq!(server.post(&[("authorization", &stranger)], GRANT).await.status, 401);
         }
     };
     // More than the limits of all seconds that this takes would allow, in sequence or interleaved.
     let mut sent = 0;
-    while suppressed(&world) < 50 {
+    while suppressed(&server) < 50 {
         refused(50).await;
         sent += 50;
         for _ in 0..5 {
-            assert_eq!(world.token("").await.status, 200);
+            assert_eq!(server.token("").await.status, 200);
         }
     }
     let summary = || -> u64 {
@@ -160,17 +160,17 @@ async fn q4_refused_requests_have_a_bounded_number_of_lines_and_granted_ones_hav
             })
             .sum()
     };
-    while summary() < suppressed(&world) {
+    while summary() < suppressed(&server) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(lines("\"token refused\"") as u64 + suppressed(&world), sent, "each has a line or is counted");
+    assert_eq!(lines("\"token refused\"") as u64 + suppressed(&server), sent, "each has a line or is counted");
     assert_eq!(lines("\"token issued\"") as u64, sent / 10, "and none that was granted is left out");
     let counted = format!("postern_http_requests_total{{endpoint=\"token\",outcome=\"invalid_client\"}} {sent}\n");
-    assert!(world.metrics_text().contains(&counted));
+    assert!(server.metrics_text().contains(&counted));
 }
 
-fn suppressed(world: &TestServer) -> u64 {
-    let text = world.metrics_text();
+fn suppressed(server: &TestServer) -> u64 {
+    let text = server.metrics_text();
     let line = text.lines().find_map(|line| line.strip_prefix("postern_audit_lines_suppressed_total "));
     line.unwrap().parse().unwrap()
 }

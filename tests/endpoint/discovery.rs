@@ -9,8 +9,8 @@ const OPENID: &str = "/.well-known/openid-configuration";
 
 #[tokio::test]
 async fn d1_both_documents_are_there_and_say_the_same() {
-    let world = TestServer::start().await;
-    let (one, two) = (world.get(AUTHORIZATION_SERVER).await, world.get(OPENID).await);
+    let server = TestServer::start().await;
+    let (one, two) = (server.get(AUTHORIZATION_SERVER).await, server.get(OPENID).await);
     assert_eq!((one.status, two.status), (200, 200));
     assert_eq!(one.header("content-type"), Some("application/json"));
     assert_eq!(one.json(), two.json());
@@ -18,49 +18,49 @@ async fn d1_both_documents_are_there_and_say_the_same() {
 
 #[tokio::test]
 async fn d1_an_issuer_with_a_path_has_them_in_both_positions_and_its_endpoints_below_it() {
-    let world = TestServer::start_with(Options { issuer_path: "/emea/prod", ..Options::default() }).await;
+    let server = TestServer::start_with(Options { issuer_path: "/emea/prod", ..Options::default() }).await;
     for well_known in [AUTHORIZATION_SERVER, OPENID] {
         for target in [format!("{well_known}/emea/prod"), format!("/emea/prod{well_known}")] {
-            let reply = world.get(&target).await;
-            assert_eq!((reply.status, &reply.json()["issuer"]), (200, &json!(world.issuer)), "{target}");
+            let reply = server.get(&target).await;
+            assert_eq!((reply.status, &reply.json()["issuer"]), (200, &json!(server.issuer)), "{target}");
         }
     }
-    let document = world.get("/emea/prod/.well-known/openid-configuration").await.json();
+    let document = server.get("/emea/prod/.well-known/openid-configuration").await.json();
     let path = |member: &str| {
-        document[member].as_str().unwrap().strip_prefix(&format!("http://{}", world.addr)).unwrap().to_owned()
+        document[member].as_str().unwrap().strip_prefix(&format!("http://{}", server.addr)).unwrap().to_owned()
     };
     assert_eq!(
         (path("token_endpoint").as_str(), path("jwks_uri").as_str()),
         ("/emea/prod/oauth2/token", "/emea/prod/oauth2/jwks")
     );
-    assert_eq!(world.get(&path("jwks_uri")).await.status, 200);
-    let authorization = world.credential.basic();
-    let reply = world.send("POST", &path("token_endpoint"), &[("authorization", &authorization), FORM], GRANT).await;
+    assert_eq!(server.get(&path("jwks_uri")).await.status, 200);
+    let authorization = server.credential.basic();
+    let reply = server.send("POST", &path("token_endpoint"), &[("authorization", &authorization), FORM], GRANT).await;
     assert_eq!(reply.status, 200);
 }
 
 #[tokio::test]
 async fn d2_the_issuer_is_the_configured_string_and_equals_iss() {
     // A trailing slash is part of the string.
-    let world = TestServer::start_with(Options { issuer_path: "/", ..Options::default() }).await;
-    let document = world.get(OPENID).await.json();
-    assert_eq!(document["issuer"], world.issuer);
-    assert!(world.issuer.ends_with('/'));
-    assert_eq!(world.claims("").await["iss"], world.issuer);
-    assert_eq!(document["token_endpoint"], format!("{}oauth2/token", world.issuer));
+    let server = TestServer::start_with(Options { issuer_path: "/", ..Options::default() }).await;
+    let document = server.get(OPENID).await.json();
+    assert_eq!(document["issuer"], server.issuer);
+    assert!(server.issuer.ends_with('/'));
+    assert_eq!(server.claims("").await["iss"], server.issuer);
+    assert_eq!(document["token_endpoint"], format!("{}oauth2/token", server.issuer));
 }
 
 #[tokio::test]
 async fn d3_and_d4_exactly_what_exists_is_listed() {
-    let world = TestServer::start().await;
-    let document = world.get(AUTHORIZATION_SERVER).await.json();
+    let server = TestServer::start().await;
+    let document = server.get(AUTHORIZATION_SERVER).await.json();
     let expected = json!({
-        "issuer": world.issuer,
-        "token_endpoint": format!("{}/oauth2/token", world.issuer),
-        "introspection_endpoint": format!("{}/oauth2/introspect", world.issuer),
-        "revocation_endpoint": format!("{}/oauth2/revoke", world.issuer),
-        "userinfo_endpoint": format!("{}/oauth2/userinfo", world.issuer),
-        "jwks_uri": format!("{}/oauth2/jwks", world.issuer),
+        "issuer": server.issuer,
+        "token_endpoint": format!("{}/oauth2/token", server.issuer),
+        "introspection_endpoint": format!("{}/oauth2/introspect", server.issuer),
+        "revocation_endpoint": format!("{}/oauth2/revoke", server.issuer),
+        "userinfo_endpoint": format!("{}/oauth2/userinfo", server.issuer),
+        "jwks_uri": format!("{}/oauth2/jwks", server.issuer),
         "scopes_supported": ["openid", "profile", "email"],
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
@@ -77,19 +77,19 @@ async fn d3_and_d4_exactly_what_exists_is_listed() {
 
 #[tokio::test]
 async fn d4_what_is_listed_works() {
-    let world = TestServer::start().await;
-    let document = world.get(AUTHORIZATION_SERVER).await.json();
+    let server = TestServer::start().await;
+    let document = server.get(AUTHORIZATION_SERVER).await.json();
     for grant in document["grant_types_supported"].as_array().unwrap() {
         let parameters = format!("grant_type={}", grant.as_str().unwrap());
-        let reply = world.post(&[("authorization", &world.credential.basic())], &parameters).await;
+        let reply = server.post(&[("authorization", &server.credential.basic())], &parameters).await;
         assert_eq!(reply.status, 200, "{grant}");
     }
 }
 
 #[tokio::test]
 async fn d5_there_is_no_authorization_endpoint_and_no_registration() {
-    let world = TestServer::start().await;
-    let document = world.get(OPENID).await.json();
+    let server = TestServer::start().await;
+    let document = server.get(OPENID).await.json();
     for absent in ["authorization_endpoint", "registration_endpoint"] {
         assert!(document.get(absent).is_none(), "{absent}");
     }
@@ -98,8 +98,8 @@ async fn d5_there_is_no_authorization_endpoint_and_no_registration() {
 
 #[tokio::test]
 async fn the_metadata_is_cacheable_and_revalidates() {
-    let world = TestServer::start().await;
-    let reply = world.get(OPENID).await;
+    let server = TestServer::start().await;
+    let reply = server.get(OPENID).await;
     let etag = reply.header("etag").unwrap();
-    assert_eq!(world.send("GET", OPENID, &[("if-none-match", etag)], "").await.status, 304);
+    assert_eq!(server.send("GET", OPENID, &[("if-none-match", etag)], "").await.status, 304);
 }

@@ -48,17 +48,17 @@ mod bytes_of_http_2 {
 }
 
 /// Connects from this address of the loopback network.
-async fn connect_from(world: &TestServer, source: [u8; 4]) -> TcpStream {
+async fn connect_from(server: &TestServer, source: [u8; 4]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((std::net::Ipv4Addr::from(source), 0).into()).unwrap();
-    socket.connect(world.addr).await.unwrap()
+    socket.connect(server.addr).await.unwrap()
 }
 
 /// The answer to a token request from this address.
-async fn token_from(world: &TestServer, source: [u8; 4]) -> http_client::Reply {
-    let headers = [("authorization", &*world.credential.basic()), FORM];
+async fn token_from(server: &TestServer, source: [u8; 4]) -> http_client::Reply {
+    let headers = [("authorization", &*server.credential.basic()), FORM];
     let request = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
-    http_client::exchange(connect_from(world, source).await, &request).await
+    http_client::exchange(connect_from(server, source).await, &request).await
 }
 
 const ATTACKER: [u8; 4] = [127, 0, 0, 3];
@@ -85,7 +85,7 @@ async fn an_http_2_connection_whose_window_does_not_move_is_ended() {
 async fn answers_that_are_not_taken_keep_their_places() {
     let secured = secured(ServerLimits { requests: 8, ..ServerLimits::default() }).await;
     let stream = closed_window(&secured, 30).await;
-    let world = &secured.world;
+    let server = &secured.server;
     let keys = async || {
         let stream = secured.connect(&[&rustls::version::TLS13], &[b"http/1.1"]).await;
         http_client::exchange(stream, &http_client::request("GET", "/oauth2/jwks", &[], b"")).await.status
@@ -96,7 +96,7 @@ async fn answers_that_are_not_taken_keep_their_places() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), refused).await.expect("its share of the places is used");
-    let headers = [("authorization", &*world.credential.basic()), FORM];
+    let headers = [("authorization", &*server.credential.basic()), FORM];
     let token = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     let tokens = secured.connect(&[&rustls::version::TLS13], &[b"http/1.1"]).await;
     assert_eq!(http_client::exchange(tokens, &token).await.status, 200, "documents have places of their own");
@@ -112,7 +112,7 @@ async fn answers_that_are_not_taken_keep_their_places() {
 #[tokio::test]
 async fn no_more_than_16_kib_of_a_handshake_are_read() {
     let secured = secured(ServerLimits::default()).await;
-    let mut stream = TcpStream::connect(secured.world.addr).await.unwrap();
+    let mut stream = TcpStream::connect(secured.server.addr).await.unwrap();
     // A ClientHello that declares 60,000 bytes, in records of 4,000.
     let record =
         |payload: &[u8]| [&[22, 3, 1], &u16::try_from(payload.len()).unwrap().to_be_bytes()[..], payload].concat();
@@ -127,9 +127,9 @@ async fn no_more_than_16_kib_of_a_handshake_are_read() {
 #[tokio::test]
 async fn an_upload_in_records_of_any_size_is_read_within_the_allowance() {
     let secured = secured(ServerLimits::default()).await;
-    let world = &secured.world;
+    let server = &secured.server;
     let body = format!("{GRANT}&x={}", "a".repeat(60_000));
-    let headers = [("authorization", &*world.credential.basic()), FORM];
+    let headers = [("authorization", &*server.credential.basic()), FORM];
     let request = http_client::request("POST", "/oauth2/token", &headers, body.as_bytes());
     for size in [1, 500, 20_000, request.len()] {
         let mut stream = secured.connect(&[&rustls::version::TLS13], &[b"http/1.1"]).await;
@@ -143,7 +143,7 @@ async fn an_upload_in_records_of_any_size_is_read_within_the_allowance() {
 
 #[tokio::test]
 async fn requests_that_wait_for_their_body_take_no_place_of_those_that_work() {
-    let world = TestServer::start_with(Options {
+    let server = TestServer::start_with(Options {
         server: ServerLimits { requests: 16, ..ServerLimits::default() },
         ..Options::default()
     })
@@ -151,7 +151,7 @@ async fn requests_that_wait_for_their_body_take_no_place_of_those_that_work() {
     let whole = http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
     let mut slow = Vec::new();
     let refused = loop {
-        let mut stream = connect_from(&world, ATTACKER).await;
+        let mut stream = connect_from(&server, ATTACKER).await;
         stream.write_all(&whole[..whole.len() - 1]).await.unwrap();
         let answer = tokio::time::timeout(Duration::from_millis(100), http_client::one(&mut stream)).await;
         match answer {
@@ -162,23 +162,23 @@ async fn requests_that_wait_for_their_body_take_no_place_of_those_that_work() {
     };
     assert_eq!((refused.error(), slow.len()), ((503, "temporarily_unavailable".to_owned()), 12));
     assert_eq!(
-        world.get(crate::forward_auth::ANYONE).await.status,
+        server.get(crate::forward_auth::ANYONE).await.status,
         401,
         "what needs no body is served, also to the same source"
     );
-    assert_eq!(token_from(&world, HONEST).await.status, 200);
+    assert_eq!(token_from(&server, HONEST).await.status, 200);
 }
 
 #[tokio::test]
 async fn idle_connections_of_one_source_keep_nobody_out() {
     let server = ServerLimits { connections: 20, arrivals: 20, ..ServerLimits::default() };
-    let world = TestServer::start_with(Options { server, ..Options::default() }).await;
+    let server = TestServer::start_with(Options { server, ..Options::default() }).await;
     let mut idle = Vec::new();
     for _ in 0..60 {
-        idle.push(connect_from(&world, ATTACKER).await);
+        idle.push(connect_from(&server, ATTACKER).await);
     }
     for _ in 0..5 {
-        assert_eq!(token_from(&world, HONEST).await.status, 200);
+        assert_eq!(token_from(&server, HONEST).await.status, 200);
     }
     // At most three quarters of the established slots, and of the arriving slots. The rest is closed.
     let mut open = 0;
@@ -193,7 +193,7 @@ async fn idle_connections_of_one_source_keep_nobody_out() {
 async fn a_client_that_resets_all_it_asks_for_is_ended() {
     let secured = secured(ServerLimits::default()).await;
     // Requests that wait: calls to the API server are blocked.
-    let permit = secured.world.clients.may_ask.acquire().await.unwrap();
+    let permit = secured.server.clients.may_ask.acquire().await.unwrap();
     let mut stream = secured.connect(&[&rustls::version::TLS13], &[b"h2"]).await;
     stream.write_all(&[preface(), settings(65_535)].concat()).await.unwrap();
     let (mut reads, mut writes) = tokio::io::split(stream);
@@ -244,14 +244,14 @@ async fn a_header_block_that_never_ends_ends_the_connection() {
 #[tokio::test]
 async fn a_slow_reader_does_not_keep_its_connection() {
     let timeouts = Timeouts { response: Duration::from_millis(300), ..Timeouts::default() };
-    let world = TestServer::start_with(Options {
+    let server = TestServer::start_with(Options {
         server: ServerLimits { timeouts, ..ServerLimits::default() },
         ..Options::default()
     })
     .await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    let mut slow = socket.connect(world.addr).await.unwrap();
+    let mut slow = socket.connect(server.addr).await.unwrap();
     let (mut reads, mut writes) = slow.split();
     let asks =
         async { while writes.write_all(&b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n".repeat(100)).await.is_ok() {} };

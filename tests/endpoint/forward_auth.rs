@@ -19,12 +19,12 @@ use crate::server::{
 /// The URL at which every client is accepted.
 pub(crate) const ANYONE: &str = "/auth?anyone=true";
 
-pub(crate) async fn ask(world: &TestServer, target: &str, authorization: &str) -> Reply {
-    world.send("GET", target, &[("authorization", authorization)], "").await
+pub(crate) async fn ask(server: &TestServer, target: &str, authorization: &str) -> Reply {
+    server.send("GET", target, &[("authorization", authorization)], "").await
 }
 
-pub(crate) async fn bearer(world: &TestServer, parameters: &str) -> String {
-    let token = world.token(parameters).await.json()["access_token"].as_str().unwrap().to_owned();
+pub(crate) async fn bearer(server: &TestServer, parameters: &str) -> String {
+    let token = server.token(parameters).await.json()["access_token"].as_str().unwrap().to_owned();
     format!("Bearer {token}")
 }
 
@@ -47,34 +47,34 @@ pub(crate) fn rule() -> String {
 
 #[tokio::test]
 async fn a_secret_and_a_token_may_pass_and_the_api_learns_who_it_is() {
-    let world = TestServer::start().await;
-    let token = bearer(&world, "scope=invoices:read").await;
+    let server = TestServer::start().await;
+    let token = bearer(&server, "scope=invoices:read").await;
     let everything =
         [Some(SUBJECT), Some(CLIENT_ID), Some("billing.lister billing.reader"), Some("invoices:list invoices:read")];
     let of_the_token = [Some(SUBJECT), Some(CLIENT_ID), Some("billing.reader"), Some("invoices:read")];
-    for (authorization, expected) in [(&world.credential.basic(), everything), (&token, of_the_token)] {
+    for (authorization, expected) in [(&server.credential.basic(), everything), (&token, of_the_token)] {
         for method in ["GET", "POST", "HEAD", "DELETE"] {
-            let reply = world.send(method, ANYONE, &[("authorization", authorization)], "").await;
+            let reply = server.send(method, ANYONE, &[("authorization", authorization)], "").await;
             assert_eq!((reply.status, who(&reply)), (200, expected), "{method}");
             assert_eq!(reply.header("cache-control"), Some("no-store"));
             assert_eq!(reply.text(), "");
         }
     }
-    let raw = format!("{CLIENT_ID}:{}", world.credential.value);
+    let raw = format!("{CLIENT_ID}:{}", server.credential.value);
     for authorization in
         [basic(&percent_encode_all(&raw).replace("%3A", ":")), basic(&raw).replacen("Basic", "bAsIc", 1)]
     {
-        assert_eq!(ask(&world, ANYONE, &authorization).await.status, 200, "{authorization}");
+        assert_eq!(ask(&server, ANYONE, &authorization).await.status, 200, "{authorization}");
     }
 }
 
 #[tokio::test]
 async fn a_query_requires_an_audience_and_scopes_of_it() {
-    let world = TestServer::start().await;
-    let mut client = record_of_two(&world.credential);
+    let server = TestServer::start().await;
+    let mut client = record_of_two(&server.credential);
     client.token.multiple_audiences = true;
-    world.clients.put(client);
-    let token = bearer(&world, &format!("audience={BILLING}&scope=read")).await;
+    server.clients.put(client);
+    let token = bearer(&server, &format!("audience={BILLING}&scope=read")).await;
     let at = |audience: &str, rest: &str| format!("/auth?audience={audience}{rest}");
     for (target, secret, with_token) in [
         (ANYONE.to_owned(), 200, 200),
@@ -87,20 +87,20 @@ async fn a_query_requires_an_audience_and_scopes_of_it() {
         (at(LEDGER, "&scope=read%20entries:read"), 200, 403),
         (at("urn:nobody", ""), 403, 403),
     ] {
-        assert_eq!(ask(&world, &target, &world.credential.basic()).await.status, secret, "{target}");
-        assert_eq!(ask(&world, &target, &token).await.status, with_token, "{target}");
+        assert_eq!(ask(&server, &target, &server.credential.basic()).await.status, secret, "{target}");
+        assert_eq!(ask(&server, &target, &token).await.status, with_token, "{target}");
     }
-    let reply = ask(&world, &at(LEDGER, ""), &world.credential.basic()).await;
+    let reply = ask(&server, &at(LEDGER, ""), &server.credential.basic()).await;
     assert_eq!(who(&reply)[2..], [Some("ledger.admin"), Some("entries:read read")], "of this audience only");
-    let both = bearer(&world, &format!("resource={BILLING}&resource={LEDGER}&scope=read")).await;
-    assert_eq!(ask(&world, &at(LEDGER, "&scope=read"), &both).await.status, 200, "a token for several");
+    let both = bearer(&server, &format!("resource={BILLING}&resource={LEDGER}&scope=read")).await;
+    assert_eq!(ask(&server, &at(LEDGER, "&scope=read"), &both).await.status, 200, "a token for several");
 }
 
 #[tokio::test]
 async fn an_audience_is_required_unless_anyone_may_pass() {
-    let world = TestServer::start().await;
-    world.clients.put(record_of(grant(&[]), &[&world.credential]));
-    let authorization = world.credential.basic();
+    let server = TestServer::start().await;
+    server.clients.put(record_of(grant(&[]), &[&server.credential]));
+    let authorization = server.credential.basic();
     for (target, answer) in [
         ("/auth", 400),
         ("/auth?", 400),
@@ -110,7 +110,7 @@ async fn an_audience_is_required_unless_anyone_may_pass() {
         ("/auth?audience=urn:a", 403),
         (ANYONE, 200),
     ] {
-        let reply = ask(&world, target, &authorization).await;
+        let reply = ask(&server, target, &authorization).await;
         assert_eq!(reply.status, answer, "{target}: this client holds nothing");
         if answer == 400 {
             let described = reply.json()["error_description"].as_str().unwrap().to_owned();
@@ -121,27 +121,27 @@ async fn an_audience_is_required_unless_anyone_may_pass() {
 
 #[tokio::test]
 async fn requirements_in_headers_are_refused_where_they_are_not_read() {
-    let world = TestServer::start().await;
-    let authorization = world.credential.basic();
+    let server = TestServer::start().await;
+    let authorization = server.credential.basic();
     for (name, value) in
         [("x-postern-require-audience", LEDGER), ("X-Postern-Require-Anything", "x"), ("x-postern-scopes", "x")]
     {
         let headers = [("authorization", authorization.as_str()), (name, value)];
-        let reply = world.send("GET", &format!("/auth?audience={BILLING}"), &headers, "").await;
+        let reply = server.send("GET", &format!("/auth?audience={BILLING}"), &headers, "").await;
         assert_eq!((reply.error(), rule().as_str()), ((400, "invalid_request".to_owned()), "InvalidRequest"), "{name}");
     }
 }
 
 #[tokio::test]
 async fn u1_who_holds_too_little_is_told_what_is_required() {
-    let world = TestServer::start().await;
-    for authorization in [world.credential.basic(), bearer(&world, "").await] {
-        let reply = ask(&world, "/auth?anyone=true&scope=invoices:read+admin", &authorization).await;
+    let server = TestServer::start().await;
+    for authorization in [server.credential.basic(), bearer(&server, "").await] {
+        let reply = ask(&server, "/auth?anyone=true&scope=invoices:read+admin", &authorization).await;
         assert_eq!(reply.error(), (403, "insufficient_scope".to_owned()));
         let challenge = r#"Bearer realm="postern", error="insufficient_scope", scope="invoices:read admin""#;
         assert_eq!(challenges(&reply), [challenge]);
         assert_eq!(rule(), "ScopeNotGranted");
-        let reply = ask(&world, &format!("/auth?audience={LEDGER}"), &authorization).await;
+        let reply = ask(&server, &format!("/auth?audience={LEDGER}"), &authorization).await;
         assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="insufficient_scope""#]);
         assert!(!reply.text().contains("ledger"), "input is not echoed");
         assert_eq!((rule().as_str(), who(&reply)), ("AudienceNotGranted", [None; 4]));
@@ -150,10 +150,10 @@ async fn u1_who_holds_too_little_is_told_what_is_required() {
 
 #[tokio::test]
 async fn u1_no_credentials_get_bare_challenges() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let bare = [r#"Basic realm="postern", charset="UTF-8""#, r#"Bearer realm="postern""#];
     for headers in [&[][..], &[("authorization", "Negotiate abc")], &[("authorization", "")]] {
-        let reply = world.send("GET", "/auth?anyone=true&scope=a", headers, "").await;
+        let reply = server.send("GET", "/auth?anyone=true&scope=a", headers, "").await;
         assert_eq!((reply.status, challenges(&reply)), (401, bare.to_vec()));
         assert_eq!((reply.text().as_str(), reply.header("cache-control")), ("", Some("no-store")));
     }
@@ -161,9 +161,9 @@ async fn u1_no_credentials_get_bare_challenges() {
 
 #[tokio::test]
 async fn u1_what_a_proxy_sends_wrong_is_refused_and_never_taken_for_no_requirement() {
-    let world = TestServer::start().await;
-    let authorization = world.credential.basic();
-    let value = &world.credential.value;
+    let server = TestServer::start().await;
+    let authorization = server.credential.basic();
+    let value = &server.credential.value;
     for query in [
         "scopes=admin".to_owned(),
         "scope=".to_owned(),
@@ -177,77 +177,77 @@ async fn u1_what_a_proxy_sends_wrong_is_refused_and_never_taken_for_no_requireme
         format!("client_id={CLIENT_ID}&client_secret={value}"),
         "scope=%FF".to_owned(),
     ] {
-        let reply = ask(&world, &format!("/auth?audience={BILLING}&{query}"), &authorization).await;
+        let reply = ask(&server, &format!("/auth?audience={BILLING}&{query}"), &authorization).await;
         assert_eq!(reply.error(), (400, "invalid_request".to_owned()), "{query}");
         assert!(!reply.text().contains(value.as_str()));
     }
     let twice = [("authorization", authorization.as_str()); 2];
-    let reply = world.send("GET", ANYONE, &twice, "").await;
+    let reply = server.send("GET", ANYONE, &twice, "").await;
     assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
     assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="invalid_request""#]);
-    let body = format!("access_token={}", &bearer(&world, "").await[7..]);
-    assert_eq!(world.send("POST", ANYONE, &[crate::server::FORM], &body).await.status, 401, "the header only");
+    let body = format!("access_token={}", &bearer(&server, "").await[7..]);
+    assert_eq!(server.send("POST", ANYONE, &[crate::server::FORM], &body).await.status, 401, "the header only");
 }
 
 #[tokio::test]
 async fn a_secret_is_judged_as_at_the_token_endpoint() {
-    let world = TestServer::start().await;
-    let stranger = world.credential();
+    let server = TestServer::start().await;
+    let stranger = server.credential();
     for authorization in ["Basic", "Basic !!!", &basic("x:y"), &basic(CLIENT_ID), &stranger.basic()] {
-        let reply = ask(&world, ANYONE, authorization).await;
+        let reply = ask(&server, ANYONE, authorization).await;
         assert_eq!(reply.error(), (401, "invalid_client".to_owned()), "{authorization}");
         assert_eq!(challenges(&reply), [r#"Basic realm="postern", charset="UTF-8""#]);
     }
-    world.clients.put(with_secret(&world, TOKEN, None));
-    let reply = ask(&world, ANYONE, &world.credential.basic()).await;
+    server.clients.put(with_secret(&server, TOKEN, None));
+    let reply = ask(&server, ANYONE, &server.credential.basic()).await;
     assert_eq!((reply.error(), rule()), ((403, "unauthorized_client".to_owned()), "UseNotAllowed".to_owned()));
-    assert_eq!(ask(&world, ANYONE, &basic(&format!("{CLIENT_ID}:{}", stranger.value))).await.status, 401);
-    world.clients.put(with_secret(&world, DIRECT, None));
-    assert_eq!(ask(&world, ANYONE, &world.credential.basic()).await.status, 200);
-    let mut by_form = with_secret(&world, DIRECT, None);
+    assert_eq!(ask(&server, ANYONE, &basic(&format!("{CLIENT_ID}:{}", stranger.value))).await.status, 401);
+    server.clients.put(with_secret(&server, DIRECT, None));
+    assert_eq!(ask(&server, ANYONE, &server.credential.basic()).await.status, 200);
+    let mut by_form = with_secret(&server, DIRECT, None);
     by_form.auth_methods = MethodSet::from_iter([Method::ClientSecretPost]);
-    world.clients.put(by_form);
-    let reply = ask(&world, ANYONE, &world.credential.basic()).await;
+    server.clients.put(by_form);
+    let reply = ask(&server, ANYONE, &server.credential.basic()).await;
     assert_eq!(reply.status, 200, "token_endpoint_auth_method is about the token endpoint");
-    let mut expired = with_secret(&world, DIRECT, None);
+    let mut expired = with_secret(&server, DIRECT, None);
     expired.secrets[0].expires_at = Some(crate::server::instant(NOW));
-    world.clients.put(expired);
-    assert_eq!(ask(&world, ANYONE, &world.credential.basic()).await.status, 401);
+    server.clients.put(expired);
+    assert_eq!(ask(&server, ANYONE, &server.credential.basic()).await.status, 401);
 }
 
 #[tokio::test]
 async fn a_secret_that_is_not_known_yet_may_pass_after_catching_up() {
-    let world = TestServer::start().await;
-    let new = world.credential();
-    world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&new))));
-    assert_eq!(ask(&world, ANYONE, &new.basic()).await.status, 200);
-    assert_eq!(world.clients.catch_ups.load(Ordering::Relaxed), 1);
+    let server = TestServer::start().await;
+    let new = server.credential();
+    server.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&new))));
+    assert_eq!(ask(&server, ANYONE, &new.basic()).await.status, 200);
+    assert_eq!(server.clients.catch_ups.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
 async fn q2_the_proxy_passes_on_where_a_request_came_from() {
-    let world = behind_proxies().await;
-    world.clients.put(with_secret(&world, Usages::ALL, Some(&["192.0.2.0/24"])));
-    let authorization = world.credential.basic();
+    let server = behind_proxies().await;
+    server.clients.put(with_secret(&server, Usages::ALL, Some(&["192.0.2.0/24"])));
+    let authorization = server.credential.basic();
     for (source, status) in [("192.0.2.1", 200), ("192.0.2.1, 198.51.100.1", 401), ("nonsense", 401)] {
         let headers = [("authorization", authorization.as_str()), ("x-forwarded-for", source)];
-        assert_eq!(world.send("GET", ANYONE, &headers, "").await.status, status, "{source}");
+        assert_eq!(server.send("GET", ANYONE, &headers, "").await.status, status, "{source}");
     }
     assert_eq!(rule(), "NetworkNotAllowed");
 }
 
 #[tokio::test]
 async fn a_token_of_a_client_that_is_not_known_yet_may_pass_after_catching_up() {
-    let world = TestServer::start().await;
-    let token = bearer(&world, "").await;
-    world.clients.set(CLIENT_ID, Lookup::Unknown);
-    world.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&world.credential))));
-    assert_eq!(ask(&world, ANYONE, &token).await.status, 200);
-    world.clients.set(CLIENT_ID, Lookup::Unknown);
+    let server = TestServer::start().await;
+    let token = bearer(&server, "").await;
+    server.clients.set(CLIENT_ID, Lookup::Unknown);
+    server.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(record(&server.credential))));
+    assert_eq!(ask(&server, ANYONE, &token).await.status, 200);
+    server.clients.set(CLIENT_ID, Lookup::Unknown);
     for (error, status) in [(CatchUpError::Behind, 503), (CatchUpError::RateLimited, 429)] {
-        *world.clients.catch_up.lock().unwrap() = Err(error);
-        for authorization in [token.clone(), world.credential.basic()] {
-            let reply = ask(&world, ANYONE, &authorization).await;
+        *server.clients.catch_up.lock().unwrap() = Err(error);
+        for authorization in [token.clone(), server.credential.basic()] {
+            let reply = ask(&server, ANYONE, &authorization).await;
             assert_eq!(reply.error(), (status, "temporarily_unavailable".to_owned()));
             assert!(reply.header("retry-after").is_some());
         }
@@ -256,29 +256,29 @@ async fn a_token_of_a_client_that_is_not_known_yet_may_pass_after_catching_up() 
 
 #[tokio::test]
 async fn r6_a_replica_that_cannot_tell_answers_503() {
-    let world = TestServer::start().await;
-    let token = bearer(&world, "").await;
+    let server = TestServer::start().await;
+    let token = bearer(&server, "").await;
     for availability in [Availability::NotSynced, Availability::Stale] {
-        *world.clients.availability.lock().unwrap() = availability;
+        *server.clients.availability.lock().unwrap() = availability;
         for headers in [&[][..], &[("authorization", token.as_str())]] {
-            let reply = world.send("GET", ANYONE, headers, "").await;
+            let reply = server.send("GET", ANYONE, headers, "").await;
             assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
         }
     }
-    *world.clients.availability.lock().unwrap() = Availability::Serving;
-    world.keys.signing.store(None);
-    assert_eq!((ask(&world, ANYONE, &token).await.status, rule()), (503, "NoKey".to_owned()));
-    world.keys.install.store(None);
-    assert_eq!(ask(&world, ANYONE, &world.credential.basic()).await.status, 503);
+    *server.clients.availability.lock().unwrap() = Availability::Serving;
+    server.keys.signing.store(None);
+    assert_eq!((ask(&server, ANYONE, &token).await.status, rule()), (503, "NoKey".to_owned()));
+    server.keys.install.store(None);
+    assert_eq!(ask(&server, ANYONE, &server.credential.basic()).await.status, 503);
 }
 
 #[tokio::test]
 async fn a_proxy_that_asks_with_the_original_path_says_in_headers_what_it_requires() {
-    let world = TestServer::start().await;
-    let authorization = world.credential.basic();
+    let server = TestServer::start().await;
+    let authorization = server.credential.basic();
     let asked = async |target: &str, more: &[(&str, &str)]| {
         let headers = [&[("authorization", authorization.as_str())], more].concat();
-        world.send("DELETE", target, &headers, "").await.status
+        server.send("DELETE", target, &headers, "").await.status
     };
     let (audience, scope) = (("x-postern-require-audience", BILLING), ("x-postern-require-scope", "invoices:read"));
     let anyone = ("x-postern-require-anyone", "true");
@@ -308,10 +308,10 @@ async fn a_proxy_that_asks_with_the_original_path_says_in_headers_what_it_requir
 
 #[tokio::test]
 async fn q4_q5_each_decision_is_one_line_and_is_counted() {
-    let world = TestServer::start().await;
-    let token = bearer(&world, "").await;
+    let server = TestServer::start().await;
+    let token = bearer(&server, "").await;
     let target = format!("/auth?audience={BILLING}&scope=invoices:read");
-    let reply = ask(&world, &target, &world.credential.basic()).await;
+    let reply = ask(&server, &target, &server.credential.basic()).await;
     let text = captured_logs::text();
     let id = reply.header("x-request-id").unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -327,13 +327,13 @@ async fn q4_q5_each_decision_is_one_line_and_is_counted() {
     ] {
         assert_eq!(line[field], value, "{line}");
     }
-    let _ = ask(&world, &target, &token).await;
-    let _ = ask(&world, "/auth?anyone=true&scope=x", &token).await;
-    let _ = ask(&world, ANYONE, "Bearer x").await;
-    let _ = ask(&world, ANYONE, "Basic x").await;
-    let _ = world.get(ANYONE).await;
-    let _ = ask(&world, "/auth?anyone=true&x", &token).await;
-    let text = world.metrics_text();
+    let _ = ask(&server, &target, &token).await;
+    let _ = ask(&server, "/auth?anyone=true&scope=x", &token).await;
+    let _ = ask(&server, ANYONE, "Bearer x").await;
+    let _ = ask(&server, ANYONE, "Basic x").await;
+    let _ = server.get(ANYONE).await;
+    let _ = ask(&server, "/auth?anyone=true&x", &token).await;
+    let text = server.metrics_text();
     for (outcome, times) in [
         ("allowed", 2),
         ("insufficient_scope", 1),
@@ -349,7 +349,7 @@ async fn q4_q5_each_decision_is_one_line_and_is_counted() {
         assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
     }
     let text = captured_logs::text();
-    for secret in [world.credential.value.as_str(), &token[7..], &world.credential.basic()[6..]] {
+    for secret in [server.credential.value.as_str(), &token[7..], &server.credential.basic()[6..]] {
         assert!(!text.contains(&secret[secret.len() - 30..]));
     }
 }

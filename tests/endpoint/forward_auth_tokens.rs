@@ -13,9 +13,9 @@ use crate::forward_auth::{ANYONE, ask, bearer, challenges, rule};
 use crate::server::{AUTHORITY, BILLING, CLIENT_ID, NOW, SUBJECT, TestServer, instant, key_set, object, record};
 
 /// A token like ours, with some claims changed, signed by `key`.
-fn token(world: &TestServer, key: &SigningKey, change: Value) -> String {
+fn token(server: &TestServer, key: &SigningKey, change: Value) -> String {
     let mut claims = json!({
-        "iss": world.issuer, "sub": SUBJECT, "aud": BILLING, "client_id": CLIENT_ID, "iat": NOW, "exp": NOW + 60,
+        "iss": server.issuer, "sub": SUBJECT, "aud": BILLING, "client_id": CLIENT_ID, "iat": NOW, "exp": NOW + 60,
         "jti": "id", "scope": "invoices:read", "roles": ["billing.reader"], "planes": [], "postern_epoch": [3, 2],
         "location": "/", "postern_authority": AUTHORITY,
     });
@@ -24,8 +24,8 @@ fn token(world: &TestServer, key: &SigningKey, change: Value) -> String {
     format!("Bearer {}", jwt::access_token(key, TokenType::AccessToken, &claims).unwrap().sign(key).unwrap())
 }
 
-async fn refused(world: &TestServer, authorization: &str, expected: &str) {
-    let reply = ask(world, ANYONE, authorization).await;
+async fn refused(server: &TestServer, authorization: &str, expected: &str) {
+    let reply = ask(server, ANYONE, authorization).await;
     assert_eq!(reply.error(), (401, "invalid_token".to_owned()), "{expected}");
     assert_eq!(challenges(&reply), [r#"Bearer realm="postern", error="invalid_token""#]);
     assert_eq!(rule(), expected);
@@ -33,10 +33,10 @@ async fn refused(world: &TestServer, authorization: &str, expected: &str) {
 
 #[tokio::test]
 async fn u1_a_token_of_ours_is_refused_when_its_time_is_over_or_its_claims_are_others() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
-    assert_eq!(ask(&world, ANYONE, &token(&world, ours, json!({}))).await.status, 200);
+    assert_eq!(ask(&server, ANYONE, &token(&server, ours, json!({}))).await.status, 200);
     for (change, expected) in [
         (json!({"exp": NOW}), "TokenExpired"),
         (json!({"exp": -1}), "TokenExpired"),
@@ -50,18 +50,18 @@ async fn u1_a_token_of_ours_is_refused_when_its_time_is_over_or_its_claims_are_o
         (json!({"exp": null}), "MalformedClaims"),
         (json!({"aud": 7}), "MalformedClaims"),
     ] {
-        refused(&world, &token(&world, ours, change), expected).await;
+        refused(&server, &token(&server, ours, change), expected).await;
     }
 }
 
 #[tokio::test]
 async fn a_young_token_of_a_newer_epoch_proves_that_this_replica_is_behind() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
     for epoch in [[4, 2], [3, 3], [4, 3]] {
-        let token = token(&world, ours, json!({"postern_epoch": epoch, "iat": NOW - 119}));
-        let reply = ask(&world, ANYONE, &token).await;
+        let token = token(&server, ours, json!({"postern_epoch": epoch, "iat": NOW - 119}));
+        let reply = ask(&server, ANYONE, &token).await;
         assert_eq!(reply.error(), (503, "temporarily_unavailable".to_owned()), "{epoch:?}");
         assert_eq!(reply.header("retry-after"), Some("1"));
     }
@@ -69,7 +69,7 @@ async fn a_young_token_of_a_newer_epoch_proves_that_this_replica_is_behind() {
 
 #[tokio::test]
 async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
     let epoch = Epoch { service_user: 4, application: 2 };
@@ -113,43 +113,43 @@ async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() 
             "AuthorityChanged",
         ),
     ] {
-        world.clients.put(ClientRecord {
+        server.clients.put(ClientRecord {
             authority_changed_at: changed_at,
             is_stale: is_behind,
             past,
-            ..record(&world.credential)
+            ..record(&server.credential)
         });
-        refused(&world, &token(&world, ours, change), expected).await;
+        refused(&server, &token(&server, ours, change), expected).await;
         assert_eq!(rule(), expected, "{what}");
     }
 }
 
 #[tokio::test]
 async fn u1_a_token_that_no_key_of_ours_signed_is_refused() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let foreign = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap();
-    refused(&world, &token(&world, &foreign, json!({})), "UnknownKey").await;
+    refused(&server, &token(&server, &foreign, json!({})), "UnknownKey").await;
     for nonsense in ["Bearer", "Bearer ", "Bearer x", "Bearer ..", "Bearer a.b.c", "bearer eyJhbGciOiJub25lIn0.e30."] {
-        refused(&world, nonsense, "UnknownKey").await;
+        refused(&server, nonsense, "UnknownKey").await;
     }
-    let good = bearer(&world, "").await;
-    refused(&world, &good[..good.len() - 1], "WrongSignature").await;
-    refused(&world, &format!("{good}A"), "WrongSignature").await;
+    let good = bearer(&server, "").await;
+    refused(&server, &good[..good.len() - 1], "WrongSignature").await;
+    refused(&server, &format!("{good}A"), "WrongSignature").await;
     let (signed, signature) = good.rsplit_once('.').unwrap();
-    refused(&world, signed, "WrongSignature").await;
-    refused(&world, &format!("{signed}A.{signature}"), "WrongSignature").await;
-    world.keys.signing.store(Some(Arc::new(postern::crypto::keyset::JwkSet::new([Arc::new(foreign)]))));
-    refused(&world, &good, "UnknownKey").await;
+    refused(&server, signed, "WrongSignature").await;
+    refused(&server, &format!("{signed}A.{signature}"), "WrongSignature").await;
+    server.keys.signing.store(Some(Arc::new(postern::crypto::keyset::JwkSet::new([Arc::new(foreign)]))));
+    refused(&server, &good, "UnknownKey").await;
 }
 
 /// RFC 8725 §3.1: the algorithm and the type in the header are never trusted.
 #[tokio::test]
 async fn u1_the_header_of_a_token_decides_nothing() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Es256).unwrap();
-    let good = token(&world, ours, json!({}));
+    let good = token(&server, ours, json!({}));
     let claims = good.split('.').nth(1).unwrap();
     let kid = ours.kid();
     let rsa = set.signing_key(SigningAlgorithm::Rs256).unwrap();
@@ -166,7 +166,7 @@ async fn u1_the_header_of_a_token_decides_nothing() {
     ] {
         let signed = format!("{}.{claims}", base64url(header.to_string().as_bytes()));
         let signature = base64url(&key.sign(signed.as_bytes()).unwrap());
-        refused(&world, &format!("Bearer {signed}.{signature}"), "UnknownKey").await;
+        refused(&server, &format!("Bearer {signed}.{signature}"), "UnknownKey").await;
     }
 }
 
@@ -176,14 +176,14 @@ fn base64url(bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_token_ends_with_its_client_and_with_the_authority_it_stands_for() {
-    let world = TestServer::start().await;
-    let token = bearer(&world, "").await;
-    let raised = ClientRecord { epoch: Epoch { service_user: 3, application: 3 }, ..record(&world.credential) };
-    world.clients.put(raised);
-    refused(&world, &token, "AuthorityChanged").await;
+    let server = TestServer::start().await;
+    let token = bearer(&server, "").await;
+    let raised = ClientRecord { epoch: Epoch { service_user: 3, application: 3 }, ..record(&server.credential) };
+    server.clients.put(raised);
+    refused(&server, &token, "AuthorityChanged").await;
     let suspended = Denial { rule: DenialRule::Suspended, object: object("Application", "invoice-sync") };
-    world.clients.set(CLIENT_ID, Lookup::Disabled(Arc::new(suspended)));
-    refused(&world, &token, "Suspended").await;
-    world.clients.set(CLIENT_ID, Lookup::Unknown);
-    refused(&world, &token, "UnknownClient").await;
+    server.clients.set(CLIENT_ID, Lookup::Disabled(Arc::new(suspended)));
+    refused(&server, &token, "Suspended").await;
+    server.clients.set(CLIENT_ID, Lookup::Unknown);
+    refused(&server, &token, "UnknownClient").await;
 }

@@ -36,8 +36,8 @@ async fn q6_ready_means_that_every_condition_holds() {
 
 #[tokio::test]
 async fn without_an_authorizer_whoever_reaches_metrics_reads_them_in_either_format() {
-    let world = TestServer::start().await;
-    let small = Small::start(metrics::router(Arc::clone(&world.registry), None)).await;
+    let server = TestServer::start().await;
+    let small = Small::start(metrics::router(Arc::clone(&server.registry), None)).await;
     let reply = small.get("/metrics", &[]).await;
     assert!(reply.text().contains("postern_http_requests_total{endpoint=\"token\",outcome=\"issued\"} 0"));
     assert!(reply.header("content-type").unwrap().starts_with("application/openmetrics-text"));
@@ -52,8 +52,8 @@ async fn without_an_authorizer_whoever_reaches_metrics_reads_them_in_either_form
 
 #[tokio::test]
 async fn metrics_with_an_authorizer_are_for_those_whom_it_admits() {
-    let world = TestServer::start().await;
-    let small = Small::start(metrics::router(Arc::clone(&world.registry), Some(Arc::new(ByName)))).await;
+    let server = TestServer::start().await;
+    let small = Small::start(metrics::router(Arc::clone(&server.registry), Some(Arc::new(ByName)))).await;
     for (headers, status) in [
         (&[][..], 401),
         (&[("authorization", "Bearer stranger")][..], 401),

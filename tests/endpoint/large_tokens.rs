@@ -15,18 +15,18 @@ fn scope(number: usize) -> String {
 }
 
 /// A client with these scopes; each token gets all of them.
-fn hold(world: &TestServer, scopes: usize, format: TokenFormat) {
+fn hold(server: &TestServer, scopes: usize, format: TokenFormat) {
     let scopes: BTreeSet<String> = (0..scopes).map(scope).collect();
     let entries: Vec<_> = scopes.iter().map(|scope| (BILLING, scope.as_str(), "billing.all", "Operational")).collect();
     let openid = [(BILLING, "introspect", "billing.all", "Operational")];
-    let mut record = record_of(grant(&[&entries[..], &openid].concat()), &[&world.credential]);
+    let mut record = record_of(grant(&[&entries[..], &openid].concat()), &[&server.credential]);
     record.token.format = format;
-    world.clients.put(record);
+    server.clients.put(record);
 }
 
-async fn token(world: &TestServer, scopes: usize) -> http_client::Reply {
+async fn token(server: &TestServer, scopes: usize) -> http_client::Reply {
     let scopes = (0..scopes).map(scope).collect::<Vec<_>>().join("+");
-    world.token(&format!("scope=openid+{scopes}")).await
+    server.token(&format!("scope=openid+{scopes}")).await
 }
 
 #[tokio::test]
@@ -34,12 +34,12 @@ async fn the_largest_token_is_accepted_by_every_endpoint_and_a_larger_one_is_not
     let limit = budget::token_bytes(RequestLimits::default().body_bytes);
     assert_eq!(limit, 12 * 1024);
     for format in [TokenFormat::Jwt, TokenFormat::Opaque { idle: None }] {
-        let world = TestServer::start().await;
+        let server = TestServer::start().await;
         let mut largest = String::new();
         let mut scopes = 150;
         let refused = loop {
-            hold(&world, scopes, format);
-            let reply = token(&world, scopes).await;
+            hold(&server, scopes, format);
+            let reply = token(&server, scopes).await;
             if reply.status != 200 {
                 break reply;
             }
@@ -61,18 +61,18 @@ async fn the_largest_token_is_accepted_by_every_endpoint_and_a_larger_one_is_not
         let headers = [("authorization", bearer.as_str()), ("cookie", &cookie)];
         let auth = format!("/auth?audience={BILLING}&scope={}", scope(0));
         for path in [auth.as_str(), "/oauth2/userinfo"] {
-            assert_eq!(world.send("GET", path, &headers, "").await.status, 200, "{path}");
+            assert_eq!(server.send("GET", path, &headers, "").await.status, 200, "{path}");
         }
-        let client = [("authorization", &*world.credential.basic()), FORM];
+        let client = [("authorization", &*server.credential.basic()), FORM];
         let about = format!("token={largest}");
-        let introspected = world.send("POST", "/oauth2/introspect", &client, &about).await;
+        let introspected = server.send("POST", "/oauth2/introspect", &client, &about).await;
         assert_eq!((introspected.status, introspected.json()["active"].as_bool()), (200, Some(true)));
-        assert_eq!(world.send("POST", "/oauth2/revoke", &client, &about).await.status, 200);
-        let introspected = world.send("POST", "/oauth2/introspect", &client, &about).await;
+        assert_eq!(server.send("POST", "/oauth2/revoke", &client, &about).await.status, 200);
+        let introspected = server.send("POST", "/oauth2/introspect", &client, &about).await;
         assert_eq!(introspected.json()["active"], false, "revoked");
 
         // The remedy.
-        assert_eq!(token(&world, 3).await.status, 200);
+        assert_eq!(token(&server, 3).await.status, 200);
     }
 }
 

@@ -29,14 +29,14 @@ pub(crate) fn audit(reply: &Reply) -> Value {
 
 #[tokio::test]
 async fn q4_a_token_is_one_line_that_names_client_secret_and_token() {
-    let world = TestServer::start().await;
-    let reply = world.token("scope=invoices:read").await;
+    let server = TestServer::start().await;
+    let reply = server.token("scope=invoices:read").await;
     let line = audit(&reply);
     for (field, value) in [
         ("outcome", "issued"),
         ("client_id", CLIENT_ID),
         ("secret", "billing/invoice-sync-0"),
-        ("secret_version", world.credential.version.id.as_str()),
+        ("secret_version", server.credential.version.id.as_str()),
         ("grant_type", "client_credentials"),
         ("scope", "invoices:read"),
         ("audience", BILLING),
@@ -49,11 +49,11 @@ async fn q4_a_token_is_one_line_that_names_client_secret_and_token() {
 
 #[tokio::test]
 async fn q4_a_refusal_names_rule_object_and_revision() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let suspended = Denial { rule: DenialRule::Suspended, object: object("Application", "invoice-sync") };
-    world.clients.set("suspended", Lookup::Disabled(Arc::new(suspended)));
-    let value = &world.credential.value;
-    let reply = world.post(&[("authorization", &basic(&format!("suspended:{value}")))], GRANT).await;
+    server.clients.set("suspended", Lookup::Disabled(Arc::new(suspended)));
+    let value = &server.credential.value;
+    let reply = server.post(&[("authorization", &basic(&format!("suspended:{value}")))], GRANT).await;
     let line = audit(&reply);
     assert_eq!((line["outcome"].as_str(), line["rule"].as_str()), (Some("invalid_client"), Some("Suspended")));
     assert_eq!(
@@ -62,33 +62,33 @@ async fn q4_a_refusal_names_rule_object_and_revision() {
     );
     assert_eq!(line["client_id"], "suspended");
 
-    let line = audit(&world.token("scope=x").await);
+    let line = audit(&server.token("scope=x").await);
     assert_eq!((line["outcome"].as_str(), line["rule"].as_str()), (Some("invalid_scope"), Some("ScopeNotGranted")));
     assert_eq!((line["scope"].as_str(), line["secret"].as_str()), (Some("x"), Some("billing/invoice-sync-0")));
 
-    let reply = world.send("POST", "/oauth2/token?scope=x", &[FORM], GRANT).await;
+    let reply = server.send("POST", "/oauth2/token?scope=x", &[FORM], GRANT).await;
     assert_eq!(audit(&reply)["rule"], "InvalidRequest");
 }
 
 #[tokio::test]
 async fn q4_no_log_line_at_any_level_holds_a_credential() {
-    let world = TestServer::start().await;
-    let (value, unknown) = (world.credential.value.clone(), world.credential().value);
-    let good = world.token("").await;
-    let _ = world.post(&[], &format!("{GRANT}&client_id={CLIENT_ID}&client_secret={value}")).await;
-    let _ = world.post(&[("authorization", &basic(&format!("{CLIENT_ID}:{unknown}")))], GRANT).await;
+    let server = TestServer::start().await;
+    let (value, unknown) = (server.credential.value.clone(), server.credential().value);
+    let good = server.token("").await;
+    let _ = server.post(&[], &format!("{GRANT}&client_id={CLIENT_ID}&client_secret={value}")).await;
+    let _ = server.post(&[("authorization", &basic(&format!("{CLIENT_ID}:{unknown}")))], GRANT).await;
     // Values in the wrong fields, and credentials where none belong.
-    let _ = world.post(&[("authorization", &basic(&format!("{value}:{CLIENT_ID}")))], GRANT).await;
-    let _ = world.post(&[], &format!("{GRANT}&client_id={value}&client_secret={value}")).await;
-    let _ = world.post(&[], &format!("grant_type={value}")).await;
-    let _ = world.token(&format!("scope={value}")).await;
-    let _ = world.token(&format!("audience={value}&resource=urn:{value}")).await;
-    let _ = world.send("POST", &format!("/oauth2/token?client_secret={value}"), &[FORM], GRANT).await;
-    let _ = world.send("POST", &format!("/oauth2/{value}"), &[FORM], GRANT).await;
+    let _ = server.post(&[("authorization", &basic(&format!("{value}:{CLIENT_ID}")))], GRANT).await;
+    let _ = server.post(&[], &format!("{GRANT}&client_id={value}&client_secret={value}")).await;
+    let _ = server.post(&[], &format!("grant_type={value}")).await;
+    let _ = server.token(&format!("scope={value}")).await;
+    let _ = server.token(&format!("audience={value}&resource=urn:{value}")).await;
+    let _ = server.send("POST", &format!("/oauth2/token?client_secret={value}"), &[FORM], GRANT).await;
+    let _ = server.send("POST", &format!("/oauth2/{value}"), &[FORM], GRANT).await;
     let text = captured_logs::text();
     assert!(text.contains("postern::audit"));
     let access_token = good.json()["access_token"].as_str().unwrap().to_owned();
-    for secret in [value.as_str(), unknown.as_str(), &world.credential.basic()[6..], access_token.as_str()] {
+    for secret in [value.as_str(), unknown.as_str(), &server.credential.basic()[6..], access_token.as_str()] {
         let part = &secret[secret.len() - 30..];
         assert!(!text.contains(part), "{:?}", text.lines().find(|line| line.contains(part)));
     }
@@ -96,25 +96,25 @@ async fn q4_no_log_line_at_any_level_holds_a_credential() {
 
 #[tokio::test]
 async fn q4_what_callers_send_is_escaped_and_bounded() {
-    let world = TestServer::start().await;
-    let reply = world.post(&[], &format!("{GRANT}&client_id=a%0Ab%1B[31m&client_secret=x")).await;
+    let server = TestServer::start().await;
+    let reply = server.post(&[], &format!("{GRANT}&client_id=a%0Ab%1B[31m&client_secret=x")).await;
     assert_eq!(audit(&reply)["client_id"], "a\\nb\\u{1b}[31m…");
-    let reply = world.token(&format!("scope={}", "x".repeat(50_000))).await;
+    let reply = server.token(&format!("scope={}", "x".repeat(50_000))).await;
     assert!(audit(&reply).to_string().len() < 2000);
 }
 
 #[tokio::test]
 async fn q5_requests_are_counted_by_outcome_and_work_is_timed() {
-    let world = TestServer::start().await;
-    let _ = world.token("").await;
-    let _ = world.token("").await;
-    let _ = world.post(&[], GRANT).await;
-    let _ = world.token("scope=x").await;
-    let _ = world.token("audience=x").await;
-    let _ = world.post(&[], "grant_type=password").await;
-    let _ = world.post(&[], "").await;
-    world.metrics.set_read_model_age(Duration::from_secs(3));
-    let text = world.metrics_text();
+    let server = TestServer::start().await;
+    let _ = server.token("").await;
+    let _ = server.token("").await;
+    let _ = server.post(&[], GRANT).await;
+    let _ = server.token("scope=x").await;
+    let _ = server.token("audience=x").await;
+    let _ = server.post(&[], "grant_type=password").await;
+    let _ = server.post(&[], "").await;
+    server.metrics.set_read_model_age(Duration::from_secs(3));
+    let text = server.metrics_text();
     for line in [
         r#"postern_http_requests_total{endpoint="token",outcome="issued"} 2"#,
         r#"postern_http_requests_total{endpoint="token",outcome="invalid_client"} 1"#,
@@ -134,34 +134,34 @@ async fn q5_requests_are_counted_by_outcome_and_work_is_timed() {
 
 #[tokio::test]
 async fn told_to_stop_it_finishes_requests_in_flight_and_accepts_no_more() {
-    let mut world = TestServer::start().await;
-    let headers = [("authorization", &*world.credential.basic()), FORM];
+    let mut server = TestServer::start().await;
+    let headers = [("authorization", &*server.credential.basic()), FORM];
     let whole = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     let (first, second) = whole.split_at(whole.len() - 10);
-    let mut in_flight = TcpStream::connect(world.addr).await.unwrap();
+    let mut in_flight = TcpStream::connect(server.addr).await.unwrap();
     in_flight.write_all(first).await.unwrap();
     // Connections are accepted in order, so the connection above is accepted when this one gets a response.
-    let mut idle = TcpStream::connect(world.addr).await.unwrap();
+    let mut idle = TcpStream::connect(server.addr).await.unwrap();
     idle.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
     assert_eq!(http_client::one(&mut idle).await.status, 200);
 
-    world.shutdown.cancel();
+    server.shutdown.cancel();
     assert_eq!(http_client::to_end(&mut idle).await, b"", "idle connections are closed");
-    assert!(TcpStream::connect(world.addr).await.is_err(), "no new connections");
+    assert!(TcpStream::connect(server.addr).await.is_err(), "no new connections");
     assert_eq!(http_client::exchange(&mut in_flight, second).await.status, 200);
-    (&mut world.server).await.unwrap();
+    (&mut server.task).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_server_from_stopping() {
     let server = ServerLimits { shutdown: Duration::from_millis(50), ..ServerLimits::default() };
-    let mut world = TestServer::start_with(Options { server, ..Options::default() }).await;
+    let mut server = TestServer::start_with(Options { server, ..Options::default() }).await;
     let whole = http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());
-    let mut endless = TcpStream::connect(world.addr).await.unwrap();
+    let mut endless = TcpStream::connect(server.addr).await.unwrap();
     endless.write_all(&whole[..whole.len() - 1]).await.unwrap();
-    assert_eq!(world.get("/oauth2/jwks").await.status, 200);
-    world.shutdown.cancel();
-    (&mut world.server).await.unwrap();
+    assert_eq!(server.get("/oauth2/jwks").await.status, 200);
+    server.shutdown.cancel();
+    (&mut server.task).await.unwrap();
     assert_eq!(http_client::to_end(&mut endless).await, b"");
 }
 

@@ -35,7 +35,7 @@ fn check(what: &str, reply: &http_client::Reply, status: u16, rule: &str) {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_said_in_its_answer_and_in_an_audit_line() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let long = format!("GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\nx: {}\r\n\r\n", "a".repeat(LIMIT));
     let many = format!("GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n{}\r\n", "x: y\r\n".repeat(100));
     let chunked =
@@ -61,9 +61,9 @@ async fn what_is_wrong_with_a_request_is_said_in_its_answer_and_in_an_audit_line
         ("many headers", many, 431, "HeadTooLarge"),
     ] {
         // The connection ends, although the client does not request that.
-        check(what, &http_client::send(world.addr, request.as_bytes()).await, status, rule);
+        check(what, &http_client::send(server.addr, request.as_bytes()).await, status, rule);
     }
-    let send = async |method: &str, path: &str| world.send(method, path, &[], "").await;
+    let send = async |method: &str, path: &str| server.send(method, path, &[], "").await;
     check("method", &send("GET", "/oauth2/token").await, 405, "HttpMethod");
     check("method", &send("DELETE", "/oauth2/userinfo").await, 405, "HttpMethod");
     check("path", &send("GET", "/nothing").await, 404, "UnknownPath");
@@ -90,10 +90,10 @@ fn head_of(length: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_limit_of_a_head_is_exact_however_it_arrives() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     for piece in [1000, LIMIT, 2 * LIMIT] {
         for (length, status) in [(LIMIT, 200), (LIMIT + 1, 431)] {
-            let mut stream = TcpStream::connect(world.addr).await.unwrap();
+            let mut stream = TcpStream::connect(server.addr).await.unwrap();
             stream.set_nodelay(true).unwrap();
             for piece in head_of(length).chunks(piece) {
                 let _ = stream.write_all(piece).await;
@@ -107,7 +107,7 @@ async fn the_limit_of_a_head_is_exact_however_it_arrives() {
         format!("GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\nconnection: close\r\n{}\r\n", "x: y\r\n".repeat(number - 2))
     };
     for (number, status) in [(100, 200), (101, 431)] {
-        assert_eq!(http_client::send(world.addr, headers(number).as_bytes()).await.status, status, "{number} headers");
+        assert_eq!(http_client::send(server.addr, headers(number).as_bytes()).await.status, status, "{number} headers");
     }
 }
 
@@ -123,7 +123,7 @@ async fn write_then_read(mut stream: impl AsyncRead + AsyncWrite + Unpin, reques
 #[tokio::test]
 async fn t10_a_client_that_writes_everything_before_it_reads_gets_its_answer() {
     let secured = secured(ServerLimits::default()).await;
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let post = |path: &str, headers: &str, body: &str| {
         format!("POST {path} HTTP/1.1\r\nhost: p\r\n{headers}\r\n\r\n{body}").into_bytes()
     };
@@ -140,7 +140,7 @@ async fn t10_a_client_that_writes_everything_before_it_reads_gets_its_answer() {
         ("a head that is too long", [b"GET / HTTP/1.1\r\nhost: p\r\nx: ", body.as_bytes(), b"\r\n\r\n"].concat(), 431),
     ] {
         for _ in 0..3 {
-            let plain = write_then_read(TcpStream::connect(world.addr).await.unwrap(), &request).await;
+            let plain = write_then_read(TcpStream::connect(server.addr).await.unwrap(), &request).await;
             assert_eq!(plain.status, status, "{what}");
             let stream = secured.connect(&[&TLS13], &[b"http/1.1"]).await;
             assert_eq!(write_then_read(stream, &request).await.status, status, "{what}, over TLS");
@@ -151,11 +151,11 @@ async fn t10_a_client_that_writes_everything_before_it_reads_gets_its_answer() {
 #[tokio::test]
 async fn a_connection_whose_body_was_discarded_is_used_again_and_one_that_goes_on_and_on_ends() {
     let request = RequestLimits { body_bytes: 1000, ..RequestLimits::default() };
-    let world = TestServer::start_with(Options { request, ..Options::default() }).await;
+    let server = TestServer::start_with(Options { request, ..Options::default() }).await;
     let post = |length: usize| {
         format!("POST /oauth2/token HTTP/1.1\r\nhost: p\r\n{}: {}\r\ncontent-length: {length}\r\n\r\n", FORM.0, FORM.1)
     };
-    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
     stream.write_all(format!("{}{}", post(5000), "a".repeat(5000)).as_bytes()).await.unwrap();
     assert_eq!(http_client::one(&mut stream).await.status, 413);
     stream.write_all(format!("{}{GRANT}", post(GRANT.len())).as_bytes()).await.unwrap();
@@ -174,8 +174,8 @@ async fn a_connection_whose_body_was_discarded_is_used_again_and_one_that_goes_o
 
 #[tokio::test]
 async fn a_client_that_stops_sending_what_nobody_wants_is_let_go() {
-    let world = TestServer::start().await;
-    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+    let server = TestServer::start().await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
     let head = "POST /nothing HTTP/1.1\r\nhost: p\r\ncontent-length: 100\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     assert_eq!(http_client::one(&mut stream).await.status, 404);
@@ -185,8 +185,8 @@ async fn a_client_that_stops_sending_what_nobody_wants_is_let_go() {
 
 #[tokio::test]
 async fn a_client_that_waits_for_a_continue_is_told_no_without_one() {
-    let world = TestServer::start().await;
-    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+    let server = TestServer::start().await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
     let head = format!(
         "POST /oauth2/token HTTP/1.1\r\nhost: p\r\n{}: {}\r\nexpect: 100-continue\r\ncontent-length: 900000\r\n\r\n",
         FORM.0, FORM.1

@@ -15,37 +15,37 @@ fn is_private_json(reply: &Reply) -> bool {
 }
 
 /// The same response for every kind of refusal that the caller can provoke.
-async fn refusals(world: &TestServer) -> Vec<Reply> {
-    let secret = format!("client_secret={}", world.credential.value);
+async fn refusals(server: &TestServer) -> Vec<Reply> {
+    let secret = format!("client_secret={}", server.credential.value);
     vec![
-        world.get("/oauth2/token").await,
-        world.get("/nothing").await,
-        world.send("POST", "/oauth2/token", &[], GRANT).await,
-        world.send("POST", &format!("/oauth2/token?{secret}"), &[FORM], GRANT).await,
-        world.post(&[], "").await,
-        world.post(&[], "grant_type=%3Czqxj%3E").await,
-        world.post(&[], GRANT).await,
-        world.post(&[("authorization", "Basic ???")], GRANT).await,
-        world.post(&[("authorization", &basic("<zqxj>:pst_"))], GRANT).await,
-        world.token("scope=%3Czqxj%3E").await,
-        world.token("scope=a%0D%0Ab").await,
-        world.token("resource=%3Czqxj%3E").await,
-        world.token("audience=%3Czqxj%3E").await,
+        server.get("/oauth2/token").await,
+        server.get("/nothing").await,
+        server.send("POST", "/oauth2/token", &[], GRANT).await,
+        server.send("POST", &format!("/oauth2/token?{secret}"), &[FORM], GRANT).await,
+        server.post(&[], "").await,
+        server.post(&[], "grant_type=%3Czqxj%3E").await,
+        server.post(&[], GRANT).await,
+        server.post(&[("authorization", "Basic ???")], GRANT).await,
+        server.post(&[("authorization", &basic("<zqxj>:pst_"))], GRANT).await,
+        server.token("scope=%3Czqxj%3E").await,
+        server.token("scope=a%0D%0Ab").await,
+        server.token("resource=%3Czqxj%3E").await,
+        server.token("audience=%3Czqxj%3E").await,
     ]
 }
 
 #[tokio::test]
 async fn r1_success_is_200_json_that_nobody_stores() {
-    let world = TestServer::start().await;
-    let reply = world.token("").await;
+    let server = TestServer::start().await;
+    let reply = server.token("").await;
     assert_eq!(reply.status, 200);
     assert!(is_private_json(&reply), "{:?}", reply.headers);
 }
 
 #[tokio::test]
 async fn r2_token_type_and_an_integer_expires_in_are_always_there() {
-    let world = TestServer::start().await;
-    let answer = world.token("").await.json();
+    let server = TestServer::start().await;
+    let answer = server.token("").await.json();
     assert_eq!(answer["token_type"], "Bearer");
     assert_eq!(answer["expires_in"].as_i64(), Some(900));
     assert!(answer["access_token"].as_str().is_some_and(|token| token.split('.').count() == 3));
@@ -53,15 +53,15 @@ async fn r2_token_type_and_an_integer_expires_in_are_always_there() {
 
 #[tokio::test]
 async fn r3_scope_is_always_there() {
-    let world = TestServer::start().await;
-    assert_eq!(world.token("scope=invoices:read").await.json()["scope"], "invoices:read");
-    assert_eq!(world.token("").await.json()["scope"], "invoices:list invoices:read");
+    let server = TestServer::start().await;
+    assert_eq!(server.token("scope=invoices:read").await.json()["scope"], "invoices:read");
+    assert_eq!(server.token("").await.json()["scope"], "invoices:list invoices:read");
 }
 
 #[tokio::test]
 async fn r4_errors_are_json_with_a_plain_description() {
-    let world = TestServer::start().await;
-    for reply in refusals(&world).await {
+    let server = TestServer::start().await;
+    for reply in refusals(&server).await {
         let answer = reply.json();
         assert!(answer["error"].is_string(), "{answer}");
         let description = answer["error_description"].as_str().unwrap();
@@ -73,13 +73,13 @@ async fn r4_errors_are_json_with_a_plain_description() {
 
 #[tokio::test]
 async fn r5_every_401_carries_a_basic_challenge_and_the_json() {
-    let world = TestServer::start().await;
-    let unknown = basic(&format!("{CLIENT_ID}:{}", world.credential().value));
+    let server = TestServer::start().await;
+    let unknown = basic(&format!("{CLIENT_ID}:{}", server.credential().value));
     for reply in [
-        world.post(&[], GRANT).await,
-        world.post(&[("authorization", &unknown)], GRANT).await,
-        world.post(&[("authorization", "Bearer x")], GRANT).await,
-        world.post(&[], &format!("{GRANT}&client_id={CLIENT_ID}&client_secret=x")).await,
+        server.post(&[], GRANT).await,
+        server.post(&[("authorization", &unknown)], GRANT).await,
+        server.post(&[("authorization", "Bearer x")], GRANT).await,
+        server.post(&[], &format!("{GRANT}&client_id={CLIENT_ID}&client_secret=x")).await,
     ] {
         assert_eq!(reply.error(), (401, "invalid_client".to_owned()));
         assert!(reply.header("www-authenticate").unwrap().starts_with("Basic realm=\""));
@@ -88,41 +88,41 @@ async fn r5_every_401_carries_a_basic_challenge_and_the_json() {
 
 #[tokio::test]
 async fn r6_an_endpoint_that_is_not_synced_or_stale_says_503_and_when_to_come_again() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     for availability in [Availability::NotSynced, Availability::Stale] {
-        *world.clients.availability.lock().unwrap() = availability;
-        for reply in [world.token("").await, world.post(&[], GRANT).await] {
+        *server.clients.availability.lock().unwrap() = availability;
+        for reply in [server.token("").await, server.post(&[], GRANT).await] {
             assert_eq!(reply.error(), (503, "temporarily_unavailable".to_owned()));
             assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
             assert!(is_private_json(&reply));
         }
         // The result depends only on the keys.
-        assert_eq!(world.get("/.well-known/oauth-authorization-server").await.status, 200);
+        assert_eq!(server.get("/.well-known/oauth-authorization-server").await.status, 200);
     }
-    *world.clients.availability.lock().unwrap() = Availability::Serving;
-    assert_eq!(world.token("").await.status, 200);
+    *server.clients.availability.lock().unwrap() = Availability::Serving;
+    assert_eq!(server.token("").await.status, 200);
 }
 
 #[tokio::test]
 async fn r6_without_keys_the_answer_is_503_and_with_them_200() {
-    let world = TestServer::start_with(Options { keys: false, ..Options::default() }).await;
-    assert_eq!(world.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
-    assert_eq!(world.get("/oauth2/jwks").await.status, 503);
-    world.keys.install.store(Some(world.install.clone()));
-    assert_eq!(world.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
-    world.keys.signing.store(Some(crate::server::key_set().into()));
-    assert_eq!(world.token("").await.status, 200);
+    let server = TestServer::start_with(Options { keys: false, ..Options::default() }).await;
+    assert_eq!(server.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
+    assert_eq!(server.get("/oauth2/jwks").await.status, 503);
+    server.keys.install.store(Some(server.install.clone()));
+    assert_eq!(server.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
+    server.keys.signing.store(Some(crate::server::key_set().into()));
+    assert_eq!(server.token("").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r6_overload_is_503_with_retry_after() {
     let (waiting, wait) = (0, Duration::ZERO);
     let hash = HashLimits { concurrent: 1, waiting, waiting_imported: 0, wait, ..HashLimits::default() };
-    let world = TestServer::start_with(Options { hash, ..Options::default() }).await;
-    let unknown: Vec<String> = (0..64).map(|_| basic(&format!("unknown:{}", world.credential().value))).collect();
+    let server = TestServer::start_with(Options { hash, ..Options::default() }).await;
+    let unknown: Vec<String> = (0..64).map(|_| basic(&format!("unknown:{}", server.credential().value))).collect();
     // The limit is one hash at a time: sends requests until two of them overlap.
     for _ in 0..200 {
-        let sent = unknown.iter().map(|header| async { world.post(&[("authorization", header)], GRANT).await });
+        let sent = unknown.iter().map(|header| async { server.post(&[("authorization", header)], GRANT).await });
         for reply in futures::future::join_all(sent).await {
             if reply.status == 503 {
                 assert!(reply.header("retry-after").is_some());
@@ -136,8 +136,8 @@ async fn r6_overload_is_503_with_retry_after() {
 
 #[tokio::test]
 async fn r7_error_answers_are_not_stored_and_echo_nothing() {
-    let world = TestServer::start().await;
-    for reply in refusals(&world).await {
+    let server = TestServer::start().await;
+    for reply in refusals(&server).await {
         assert!(is_private_json(&reply), "{:?}", reply.headers);
         assert!(!reply.text().contains("zqxj") && !reply.text().contains("pst_"), "{}", reply.text());
     }
@@ -145,12 +145,12 @@ async fn r7_error_answers_are_not_stored_and_echo_nothing() {
 
 #[tokio::test]
 async fn every_answer_carries_its_own_request_id() {
-    let world = TestServer::start().await;
-    let mut replies = refusals(&world).await;
+    let server = TestServer::start().await;
+    let mut replies = refusals(&server).await;
     for target in ["/oauth2/jwks", "/.well-known/openid-configuration"] {
-        replies.push(world.get(target).await);
+        replies.push(server.get(target).await);
     }
-    replies.push(world.token("").await);
+    replies.push(server.token("").await);
     let ids: std::collections::BTreeSet<&str> =
         replies.iter().map(|reply| reply.header("x-request-id").unwrap()).collect();
     assert_eq!(ids.len(), replies.len());

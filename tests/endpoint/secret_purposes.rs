@@ -11,8 +11,8 @@ pub(crate) const DIRECT: Usages = Usages { token: false, direct: true, manage: f
 pub(crate) const TOKEN: Usages = Usages { token: true, direct: false, manage: false };
 
 /// The client of the test, with its only secret changed.
-pub(crate) fn with_secret(world: &TestServer, uses: Usages, networks: Option<&[&str]>) -> ClientRecord {
-    let mut client = record(&world.credential);
+pub(crate) fn with_secret(server: &TestServer, uses: Usages, networks: Option<&[&str]>) -> ClientRecord {
+    let mut client = record(&server.credential);
     client.secrets[0].usages = uses;
     client.secrets[0].networks = networks.map(|all| all.iter().map(|network| network.parse().unwrap()).collect());
     client
@@ -25,40 +25,40 @@ pub(crate) async fn behind_proxies() -> TestServer {
 
 #[tokio::test]
 async fn a_right_secret_for_a_wrong_use_is_told_so_and_a_wrong_one_is_not() {
-    let world = TestServer::start().await;
-    world.clients.put(with_secret(&world, DIRECT, None));
-    let reply = world.token("").await;
+    let server = TestServer::start().await;
+    server.clients.put(with_secret(&server, DIRECT, None));
+    let reply = server.token("").await;
     assert_eq!(reply.error(), (400, "unauthorized_client".to_owned()));
     assert_eq!(reply.header("www-authenticate"), None);
     assert!(captured_logs::text().contains(r#""rule":"UseNotAllowed""#));
 
-    let stranger = world.credential();
-    assert_eq!(world.token_with(&stranger, "").await.error(), (401, "invalid_client".to_owned()));
-    let mut expired = with_secret(&world, DIRECT, None);
+    let stranger = server.credential();
+    assert_eq!(server.token_with(&stranger, "").await.error(), (401, "invalid_client".to_owned()));
+    let mut expired = with_secret(&server, DIRECT, None);
     expired.secrets[0].expires_at = Some(crate::server::instant(crate::server::NOW));
-    world.clients.put(expired);
-    assert_eq!(world.token("").await.error(), (401, "invalid_client".to_owned()), "expired comes first");
+    server.clients.put(expired);
+    assert_eq!(server.token("").await.error(), (401, "invalid_client".to_owned()), "expired comes first");
 
-    world.clients.put(with_secret(&world, TOKEN, None));
-    assert_eq!(world.token("").await.status, 200);
+    server.clients.put(with_secret(&server, TOKEN, None));
+    assert_eq!(server.token("").await.status, 200);
 }
 
 #[tokio::test]
 async fn a_use_that_was_added_a_moment_ago_works_after_catching_up() {
-    let world = TestServer::start().await;
-    world.clients.put(with_secret(&world, DIRECT, None));
-    let added = with_secret(&world, Usages::ALL, None);
-    world.clients.upcoming(CLIENT_ID, Lookup::Live(std::sync::Arc::new(added)));
-    assert_eq!(world.token("").await.status, 200);
+    let server = TestServer::start().await;
+    server.clients.put(with_secret(&server, DIRECT, None));
+    let added = with_secret(&server, Usages::ALL, None);
+    server.clients.upcoming(CLIENT_ID, Lookup::Live(std::sync::Arc::new(added)));
+    assert_eq!(server.token("").await.status, 200);
 }
 
 #[tokio::test]
 async fn a_wrong_use_is_told_whichever_reading_of_basic_is_the_right_one() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let value = "imported%20value+of+thirty-two";
     let version = SecretVersion {
         id: "imported".to_owned(),
-        verifier: world.install.hash(value, UID, HashCost::Imported).unwrap().into(),
+        verifier: server.install.hash(value, UID, HashCost::Imported).unwrap().into(),
         imported: true,
         accepted_until: None,
         memory: std::sync::Arc::default(),
@@ -66,16 +66,16 @@ async fn a_wrong_use_is_told_whichever_reading_of_basic_is_the_right_one() {
     let imported = Credential { value: value.to_owned(), version: std::sync::Arc::new(version) };
     let mut client = record(&imported);
     client.secrets[0].usages = DIRECT;
-    world.clients.put(client);
+    server.clients.put(client);
     for sent in [value.to_owned(), crate::server::percent_encode_all(value)] {
-        let reply = world.post(&[("authorization", &basic(&format!("{CLIENT_ID}:{sent}")))], GRANT).await;
+        let reply = server.post(&[("authorization", &basic(&format!("{CLIENT_ID}:{sent}")))], GRANT).await;
         assert_eq!(reply.error(), (400, "unauthorized_client".to_owned()), "{sent}");
     }
 }
 
 #[tokio::test]
 async fn a4_a_secret_works_from_its_networks_and_looks_wrong_from_others() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     for (networks, status) in [
         (&["127.0.0.0/8"][..], 200),
         (&["10.0.0.0/8", "127.0.0.1/32"], 200),
@@ -83,27 +83,27 @@ async fn a4_a_secret_works_from_its_networks_and_looks_wrong_from_others() {
         (&["10.0.0.0/8"], 401),
         (&["::/0"], 401),
     ] {
-        world.clients.put(with_secret(&world, Usages::ALL, Some(networks)));
-        let reply = world.token("").await;
+        server.clients.put(with_secret(&server, Usages::ALL, Some(networks)));
+        let reply = server.token("").await;
         assert_eq!(reply.status, status, "{networks:?}");
         if status == 401 {
             assert_eq!(reply.error().1, "invalid_client");
-            let wrong = world.token_with(&world.credential(), "").await;
+            let wrong = server.token_with(&server.credential(), "").await;
             assert_eq!(wrong.body, reply.body);
         }
     }
     assert!(captured_logs::text().contains(r#""rule":"NetworkNotAllowed""#));
-    world.clients.put(with_secret(&world, DIRECT, Some(&["10.0.0.0/8"])));
-    assert_eq!(world.token("").await.error().1, "invalid_client", "from elsewhere not even the use is told");
+    server.clients.put(with_secret(&server, DIRECT, Some(&["10.0.0.0/8"])));
+    assert_eq!(server.token("").await.error().1, "invalid_client", "from elsewhere not even the use is told");
 }
 
 #[tokio::test]
 async fn q2_only_a_trusted_proxy_says_where_a_request_came_from() {
     let forwarded = |address: &'static str| [("x-forwarded-for", address), FORM];
-    let ask = async |world: &TestServer, address: &'static str| {
-        let authorization = world.credential.basic();
+    let ask = async |server: &TestServer, address: &'static str| {
+        let authorization = server.credential.basic();
         let headers = [&[("authorization", authorization.as_str())], &forwarded(address)[..]].concat();
-        world.send("POST", "/oauth2/token", &headers, GRANT).await.status
+        server.send("POST", "/oauth2/token", &headers, GRANT).await.status
     };
     let direct = TestServer::start().await;
     direct.clients.put(with_secret(&direct, Usages::ALL, Some(&["192.0.2.0/24"])));

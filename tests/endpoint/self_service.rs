@@ -22,9 +22,9 @@ const MANAGE: Usages = Usages { token: false, direct: false, manage: true };
 
 #[tokio::test]
 async fn a_client_reads_its_own_application() {
-    let world = TestServer::start().await;
-    world.clients.put(with_secret(&world, MANAGE, None));
-    let reply = world.send("GET", PATHS[0], &[("authorization", &world.credential.basic())], "").await;
+    let server = TestServer::start().await;
+    server.clients.put(with_secret(&server, MANAGE, None));
+    let reply = server.send("GET", PATHS[0], &[("authorization", &server.credential.basic())], "").await;
     assert_eq!((reply.status, reply.header("cache-control")), (200, Some("no-store")));
     let expected = json!({
         "namespace": "billing", "name": "invoice-sync", "clientId": CLIENT_ID, "subject": SUBJECT,
@@ -40,9 +40,9 @@ async fn a_client_reads_its_own_application() {
 
 #[tokio::test]
 async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
-    let world = TestServer::start().await;
-    let (second, old) = (world.credential(), world.credential());
-    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &second]);
+    let server = TestServer::start().await;
+    let (second, old) = (server.credential(), server.credential());
+    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&server.credential, &second]);
     client.secrets[0].networks = Some(Box::new(["127.0.0.0/8".parse().unwrap()]));
     client.secrets[0].expires_at = Some(instant(NOW + 60));
     client.secrets[0].versions.push(ending(&old, NOW + 10));
@@ -50,9 +50,9 @@ async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
     client.secrets[1].disabled =
         Some(Box::new(Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "x") }));
     client.secrets[1].versions = vec![ending(&second, NOW)];
-    world.clients.put(client);
+    server.clients.put(client);
 
-    let reply = world.send("GET", PATHS[1], &[("authorization", &world.credential.basic())], "").await;
+    let reply = server.send("GET", PATHS[1], &[("authorization", &server.credential.basic())], "").await;
     let permissions = json!([{"audience": BILLING, "scopes": ["read"], "roles": ["reader"]}]);
     let version = |credential: &Credential, state: &str, end: Option<i64>| {
         let id = &credential.version.id;
@@ -66,7 +66,7 @@ async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
         {
             "name": "invoice-sync-0", "inUseHere": true, "usages": ["Token", "Direct", "Manage"],
             "networks": ["127.0.0.0/8"], "expiresAt": instant(NOW + 60).to_string(), "permissions": permissions,
-            "versions": [version(&world.credential, "Active", None), version(&old, "Retiring", Some(NOW + 10))],
+            "versions": [version(&server.credential, "Active", None), version(&old, "Retiring", Some(NOW + 10))],
         },
         {
             "name": "invoice-sync-1", "inUseHere": false, "refused": "Revoked", "usages": ["Direct"],
@@ -74,7 +74,7 @@ async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
         },
     ]});
     assert_eq!(reply.json(), expected);
-    for credential in [&world.credential, &old, &second] {
+    for credential in [&server.credential, &old, &second] {
         assert!(!reply.text().contains(&*credential.version.verifier));
     }
 }
@@ -91,31 +91,31 @@ fn ending(credential: &Credential, end: i64) -> Arc<SecretVersion> {
 
 #[tokio::test]
 async fn nobody_else_reads_it() {
-    let world = TestServer::start().await;
-    let token = world.token("").await.json()["access_token"].as_str().unwrap().to_owned();
-    let (stranger, basic) = (world.credential().basic(), world.credential.basic());
+    let server = TestServer::start().await;
+    let token = server.token("").await.json()["access_token"].as_str().unwrap().to_owned();
+    let (stranger, basic) = (server.credential().basic(), server.credential.basic());
     let challenge = Some(r#"Basic realm="postern", charset="UTF-8""#);
     for path in PATHS {
         for (authorization, body) in [("", ""), (&*format!("Bearer {token}"), "")] {
-            let reply = world.send("GET", path, &[("authorization", authorization)], "").await;
+            let reply = server.send("GET", path, &[("authorization", authorization)], "").await;
             assert_eq!((reply.status, reply.header("www-authenticate"), reply.text().as_str()), (401, challenge, body));
         }
-        let reply = world.send("GET", path, &[("authorization", &stranger)], "").await;
+        let reply = server.send("GET", path, &[("authorization", &stranger)], "").await;
         assert_eq!((reply.error(), reply.header("www-authenticate")), ((401, "invalid_client".to_owned()), challenge));
-        let query = format!("{path}?client_secret={}", world.credential.value);
-        let reply = world.send("GET", &query, &[("authorization", &basic)], "").await;
+        let query = format!("{path}?client_secret={}", server.credential.value);
+        let reply = server.send("GET", &query, &[("authorization", &basic)], "").await;
         assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
-        let reply = world.send("GET", path, &[("authorization", basic.as_str()); 2], "").await;
+        let reply = server.send("GET", path, &[("authorization", basic.as_str()); 2], "").await;
         assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
-        let reply = world.send("POST", path, &[("authorization", &basic)], "").await;
+        let reply = server.send("POST", path, &[("authorization", &basic)], "").await;
         assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")));
-        world.clients.put(with_secret(&world, DIRECT, None));
-        let reply = world.send("GET", path, &[("authorization", &basic)], "").await;
+        server.clients.put(with_secret(&server, DIRECT, None));
+        let reply = server.send("GET", path, &[("authorization", &basic)], "").await;
         assert_eq!((reply.error(), reply.header("www-authenticate")), ((403, "unauthorized_client".to_owned()), None));
-        world.clients.put(record(&world.credential));
+        server.clients.put(record(&server.credential));
     }
     assert!(captured_logs::text().contains(r#""rule":"UseNotAllowed""#));
-    let text = world.metrics_text();
+    let text = server.metrics_text();
     assert!(
         text.contains(r#"postern_http_requests_total{endpoint="management",outcome="unauthorized_client"} 2"#),
         "{text}"
@@ -124,36 +124,36 @@ async fn nobody_else_reads_it() {
 
 #[tokio::test]
 async fn a_bearer_asks_for_the_rotation_of_the_secret_it_holds_and_of_no_other() {
-    let world = TestServer::start().await;
-    let second = world.credential();
-    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &second]);
+    let server = TestServer::start().await;
+    let second = server.credential();
+    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&server.credential, &second]);
     client.secrets[1].usages = DIRECT;
-    world.clients.put(client);
+    server.clients.put(client);
     let ask = async |credential: &Credential| {
-        world.send("POST", "/manage/v1/rotate", &[("authorization", &credential.basic())], "").await
+        server.send("POST", "/manage/v1/rotate", &[("authorization", &credential.basic())], "").await
     };
-    let reply = ask(&world.credential).await;
+    let reply = ask(&server.credential).await;
     assert_eq!(reply.status, 202);
-    let version = world.credential.version.id.clone();
+    let version = server.credential.version.id.clone();
     assert_eq!(reply.json(), json!({"name": "invoice-sync-0", "version": version}));
-    assert_eq!(*world.clients.rotations.lock().unwrap(), [("invoice-sync-0".to_owned(), version)]);
+    assert_eq!(*server.clients.rotations.lock().unwrap(), [("invoice-sync-0".to_owned(), version)]);
 
     assert_eq!(ask(&second).await.status, 403, "not for managing");
-    assert_eq!(world.send("POST", "/manage/v1/rotate", &[], "").await.status, 401);
-    assert_eq!(world.send("GET", "/manage/v1/rotate", &[], "").await.status, 405);
-    *world.clients.catch_up.lock().unwrap() = Err(postern::oauth::client_store::CatchUpError::Behind);
-    let reply = ask(&world.credential).await;
+    assert_eq!(server.send("POST", "/manage/v1/rotate", &[], "").await.status, 401);
+    assert_eq!(server.send("GET", "/manage/v1/rotate", &[], "").await.status, 405);
+    *server.clients.catch_up.lock().unwrap() = Err(postern::oauth::client_store::CatchUpError::Behind);
+    let reply = ask(&server.credential).await;
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "not recorded, so not promised");
-    assert_eq!(world.clients.rotations.lock().unwrap().len(), 1);
+    assert_eq!(server.clients.rotations.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_value_that_has_a_successor_or_is_imported_asks_for_nothing() {
-    let world = TestServer::start().await;
-    let (old, imported) = (world.credential(), world.credential());
-    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential, &imported]);
+    let server = TestServer::start().await;
+    let (old, imported) = (server.credential(), server.credential());
+    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&server.credential, &imported]);
     client.secrets[0].versions.push(ending(&old, NOW + 600));
-    let verifier = world.install.hash("three-of-hearts-and-spades", UID, HashCost::Imported).unwrap();
+    let verifier = server.install.hash("three-of-hearts-and-spades", UID, HashCost::Imported).unwrap();
     client.secrets[1].versions = vec![Arc::new(SecretVersion {
         id: "imported".to_owned(),
         verifier: verifier.into(),
@@ -161,36 +161,36 @@ async fn a_value_that_has_a_successor_or_is_imported_asks_for_nothing() {
         accepted_until: None,
         memory: Arc::default(),
     })];
-    world.clients.put(client);
+    server.clients.put(client);
     for authorization in [old.basic(), basic(&format!("{CLIENT_ID}:three-of-hearts-and-spades"))] {
-        let reply = world.send("POST", "/manage/v1/rotate", &[("authorization", &authorization)], "").await;
+        let reply = server.send("POST", "/manage/v1/rotate", &[("authorization", &authorization)], "").await;
         assert_eq!(reply.status, 202, "{}", reply.text());
     }
-    assert!(world.clients.rotations.lock().unwrap().is_empty(), "and the API server is not asked");
+    assert!(server.clients.rotations.lock().unwrap().is_empty(), "and the API server is not asked");
     let retired = ending(&old, NOW);
-    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&world.credential]);
+    let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&server.credential]);
     client.secrets[0].versions.push(retired);
-    world.clients.put(client);
-    let reply = world.send("POST", "/manage/v1/rotate", &[("authorization", &old.basic())], "").await;
+    server.clients.put(client);
+    let reply = server.send("POST", "/manage/v1/rotate", &[("authorization", &old.basic())], "").await;
     assert_eq!(reply.status, 401, "a value that is not accepted any more asks for nothing either");
-    assert!(world.clients.rotations.lock().unwrap().is_empty());
+    assert!(server.clients.rotations.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn r6_a_client_that_has_too_much_recorded_is_told_when_it_may_come_again() {
-    let world = TestServer::start().await;
-    let authorization = world.credential.basic();
-    let body = format!("token={}", world.token("").await.json()["access_token"].as_str().unwrap());
-    *world.clients.catch_up.lock().unwrap() = Err(CatchUpError::Behind);
+    let server = TestServer::start().await;
+    let authorization = server.credential.basic();
+    let body = format!("token={}", server.token("").await.json()["access_token"].as_str().unwrap());
+    *server.clients.catch_up.lock().unwrap() = Err(CatchUpError::Behind);
     for (reason, status, seconds, outcome) in [
         (RecordError::TooOften(NonZeroU32::new(42).unwrap()), 429, "42", "rate_limited"),
         (RecordError::NoRoom, 503, "60", "unavailable"),
         (RecordError::Behind, 503, "1", "unavailable"),
     ] {
-        *world.clients.unrecorded.lock().unwrap() = Some(reason);
+        *server.clients.unrecorded.lock().unwrap() = Some(reason);
         let headers = [("authorization", authorization.as_str())];
-        let rotation = world.send("POST", "/manage/v1/rotate", &headers, "").await;
-        let revocation = world.send("POST", "/oauth2/revoke", &[headers[0], FORM], &body).await;
+        let rotation = server.send("POST", "/manage/v1/rotate", &headers, "").await;
+        let revocation = server.send("POST", "/oauth2/revoke", &[headers[0], FORM], &body).await;
         for reply in [rotation, revocation] {
             assert_eq!(reply.error(), (status, "temporarily_unavailable".to_owned()), "{reason:?}");
             assert_eq!(reply.header("retry-after"), Some(seconds), "{reason:?}");

@@ -51,9 +51,9 @@ pub(crate) const NOW: i64 = 1_795_312_800;
 
 /// A fixed clock that tests advance.
 #[derive(Clone)]
-pub(crate) struct Still(pub(crate) Arc<AtomicI64>);
+pub(crate) struct FixedClock(pub(crate) Arc<AtomicI64>);
 
-impl Clock for Still {
+impl Clock for FixedClock {
     fn now(&self) -> Timestamp {
         // Not on a whole second, so that rounding is visible.
         Timestamp::from_millisecond(self.0.load(Ordering::Relaxed) * 1000 + 250).unwrap()
@@ -61,7 +61,7 @@ impl Clock for Still {
 }
 
 /// What the read model knows, and what it would know after catching up.
-pub(crate) struct Memory {
+pub(crate) struct FakeClientStore {
     known: Mutex<HashMap<String, Lookup>>,
     upcoming: Mutex<HashMap<String, Lookup>>,
     pub(crate) availability: Mutex<Availability>,
@@ -79,7 +79,7 @@ pub(crate) struct Memory {
     pub(crate) may_ask: Semaphore,
 }
 
-impl Memory {
+impl FakeClientStore {
     pub(crate) fn put(&self, record: ClientRecord) {
         self.set(CLIENT_ID, Lookup::Live(Arc::new(record)));
     }
@@ -108,7 +108,7 @@ impl Memory {
     }
 }
 
-impl TokenStateStore for Memory {
+impl TokenStateStore for FakeClientStore {
     fn is_revoked(&self, jti: &str) -> bool {
         self.revoked.lock().unwrap().contains(jti)
     }
@@ -132,7 +132,7 @@ impl TokenStateStore for Memory {
     }
 }
 
-impl ClientStore for Memory {
+impl ClientStore for FakeClientStore {
     fn lookup(&self, client_id: &str) -> Lookup {
         self.known.lock().unwrap().get(client_id).cloned().unwrap_or(Lookup::Unknown)
     }
@@ -206,7 +206,7 @@ impl Default for Options {
 pub(crate) struct TestServer {
     pub(crate) addr: SocketAddr,
     pub(crate) issuer: String,
-    pub(crate) clients: Arc<Memory>,
+    pub(crate) clients: Arc<FakeClientStore>,
     pub(crate) clock: Arc<AtomicI64>,
     pub(crate) keys: Arc<ServerKeys>,
     pub(crate) install: Arc<InstallKeys>,
@@ -214,7 +214,7 @@ pub(crate) struct TestServer {
     pub(crate) metrics: TokenMetrics,
     pub(crate) credential: Credential,
     pub(crate) shutdown: CancellationToken,
-    pub(crate) server: JoinHandle<()>,
+    pub(crate) task: JoinHandle<()>,
 }
 
 impl TestServer {
@@ -235,7 +235,7 @@ impl TestServer {
             keys.install.store(Some(Arc::clone(&install)));
             keys.signing.store(Some(Arc::new(key_set())));
         }
-        let clients = Arc::new(Memory {
+        let clients = Arc::new(FakeClientStore {
             known: Mutex::default(),
             upcoming: Mutex::default(),
             availability: Mutex::new(Availability::Serving),
@@ -272,13 +272,13 @@ impl TestServer {
             request: options.request,
             hash: options.hash,
         };
-        let still = Still(Arc::clone(&clock));
-        let endpoint = Endpoint::new(Arc::clone(&clients), still, Arc::clone(&keys), settings, metrics.clone());
+        let fixed = FixedClock(Arc::clone(&clock));
+        let endpoint = Endpoint::new(Arc::clone(&clients), fixed, Arc::clone(&keys), settings, metrics.clone());
         let shutdown = CancellationToken::new();
         let router = router(Arc::new(endpoint));
-        let server = tokio::spawn(serve(listener, options.tls, router, limits, shutdown.clone()));
+        let task = tokio::spawn(serve(listener, options.tls, router, limits, shutdown.clone()));
         let registry = Arc::new(registry);
-        Self { addr, issuer, clients, clock, keys, install, registry, metrics, credential, shutdown, server }
+        Self { addr, issuer, clients, clock, keys, install, registry, metrics, credential, shutdown, task }
     }
 
     pub(crate) async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
@@ -324,7 +324,7 @@ impl TestServer {
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.shutdown.cancel();
-        self.server.abort();
+        self.task.abort();
     }
 }
 

@@ -14,143 +14,143 @@ use crate::introspection::{API, api, introspect, opaque, token};
 use crate::operations::audit;
 use crate::server::{BILLING, CLIENT_ID, FORM, GRANT, NOW, TestServer, basic};
 
-fn at(world: &TestServer, second: i64) {
-    world.clock.store(NOW + second, Ordering::Relaxed);
+fn at(server: &TestServer, second: i64) {
+    server.clock.store(NOW + second, Ordering::Relaxed);
 }
 
-async fn active(world: &TestServer, body: &str) -> Value {
-    let reply = introspect(world, &world.credential.basic(), body).await;
+async fn active(server: &TestServer, body: &str) -> Value {
+    let reply = introspect(server, &server.credential.basic(), body).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()
 }
 
-async fn revoke(world: &TestServer, authorization: &str, body: &str) -> Reply {
-    world.send("POST", "/oauth2/revoke", &[("authorization", authorization), FORM], body).await
+async fn revoke(server: &TestServer, authorization: &str, body: &str) -> Reply {
+    server.send("POST", "/oauth2/revoke", &[("authorization", authorization), FORM], body).await
 }
 
 #[tokio::test]
 async fn a_token_that_is_used_lives_on_and_one_that_is_not_ends() {
-    let world = TestServer::start().await;
-    world.clients.put(opaque(&world.credential, Some(2)));
-    let reply = world.token("").await.json();
+    let server = TestServer::start().await;
+    server.clients.put(opaque(&server.credential, Some(2)));
+    let reply = server.token("").await.json();
     assert_eq!(reply["expires_in"], 120, "the idle time: it is all that the client can be sure of");
     let body = format!("token={}", reply["access_token"].as_str().unwrap());
-    let unused = format!("token={}", token(&world, "").await);
+    let unused = format!("token={}", token(&server, "").await);
     for second in [119, 238, 357] {
-        at(&world, second);
-        assert_eq!(active(&world, &body).await["exp"], NOW + second + 120);
+        at(&server, second);
+        assert_eq!(active(&server, &body).await["exp"], NOW + second + 120);
     }
-    assert_eq!(active(&world, &unused).await, json!({"active": false}));
+    assert_eq!(active(&server, &unused).await, json!({"active": false}));
     assert_eq!(rule(), "TokenIdle");
-    at(&world, 357 + 120);
-    assert_eq!(active(&world, &body).await, json!({"active": false}));
+    at(&server, 357 + 120);
+    assert_eq!(active(&server, &body).await, json!({"active": false}));
 }
 
 #[tokio::test]
 async fn use_never_moves_the_end_beyond_the_lifetime() {
-    let world = TestServer::start().await;
-    world.clients.put(opaque(&world.credential, Some(10)));
-    let body = format!("token={}", token(&world, "").await);
-    at(&world, 599);
-    assert_eq!(active(&world, &body).await["exp"], NOW + 900);
-    at(&world, 899);
-    assert_eq!(active(&world, &body).await["exp"], NOW + 900);
-    at(&world, 900);
-    assert_eq!(active(&world, &body).await, json!({"active": false}));
+    let server = TestServer::start().await;
+    server.clients.put(opaque(&server.credential, Some(10)));
+    let body = format!("token={}", token(&server, "").await);
+    at(&server, 599);
+    assert_eq!(active(&server, &body).await["exp"], NOW + 900);
+    at(&server, 899);
+    assert_eq!(active(&server, &body).await["exp"], NOW + 900);
+    at(&server, 900);
+    assert_eq!(active(&server, &body).await, json!({"active": false}));
 }
 
 #[tokio::test]
 async fn a_use_for_which_there_is_no_room_moves_no_end() {
-    let world = TestServer::start().await;
-    world.clients.put(opaque(&world.credential, Some(2)));
-    world.clients.notes_uses.store(false, Ordering::Relaxed);
-    let body = format!("token={}", token(&world, "").await);
-    at(&world, 100);
-    assert_eq!(active(&world, &body).await["exp"], NOW + 120, "no more is promised than is remembered");
-    at(&world, 120);
-    assert_eq!(active(&world, &body).await, json!({"active": false}));
+    let server = TestServer::start().await;
+    server.clients.put(opaque(&server.credential, Some(2)));
+    server.clients.notes_uses.store(false, Ordering::Relaxed);
+    let body = format!("token={}", token(&server, "").await);
+    at(&server, 100);
+    assert_eq!(active(&server, &body).await["exp"], NOW + 120, "no more is promised than is remembered");
+    at(&server, 120);
+    assert_eq!(active(&server, &body).await, json!({"active": false}));
 }
 
 #[tokio::test]
 async fn looking_without_touching_is_no_use_and_neither_is_a_refusal() {
-    let world = TestServer::start().await;
-    world.clients.put(opaque(&world.credential, Some(2)));
-    let token = token(&world, "").await;
-    at(&world, 100);
-    assert_eq!(active(&world, &format!("token={token}&touch=false")).await["exp"], NOW + 120);
-    let stranger = api(&world, "https://elsewhere.example.com");
-    assert_eq!(introspect(&world, &stranger, &format!("token={token}")).await.json(), json!({"active": false}));
+    let server = TestServer::start().await;
+    server.clients.put(opaque(&server.credential, Some(2)));
+    let token = token(&server, "").await;
+    at(&server, 100);
+    assert_eq!(active(&server, &format!("token={token}&touch=false")).await["exp"], NOW + 120);
+    let stranger = api(&server, "https://elsewhere.example.com");
+    assert_eq!(introspect(&server, &stranger, &format!("token={token}")).await.json(), json!({"active": false}));
     let bearer = format!("Bearer {token}");
-    assert_eq!(ask(&world, "/auth?anyone=true&scope=delete", &bearer).await.status, 403);
-    assert_eq!(ask(&world, "/oauth2/userinfo", &bearer).await.status, 403);
-    at(&world, 120);
-    assert_eq!(active(&world, &format!("token={token}")).await, json!({"active": false}));
+    assert_eq!(ask(&server, "/auth?anyone=true&scope=delete", &bearer).await.status, 403);
+    assert_eq!(ask(&server, "/oauth2/userinfo", &bearer).await.status, 403);
+    at(&server, 120);
+    assert_eq!(active(&server, &format!("token={token}")).await, json!({"active": false}));
 }
 
 #[tokio::test]
 async fn passing_a_proxy_and_asking_userinfo_are_uses() {
-    let world = TestServer::start().await;
-    world.clients.put(opaque(&world.credential, Some(2)));
-    let bearer = format!("Bearer {}", token(&world, "scope=openid+invoices:read").await);
+    let server = TestServer::start().await;
+    server.clients.put(opaque(&server.credential, Some(2)));
+    let bearer = format!("Bearer {}", token(&server, "scope=openid+invoices:read").await);
     for (second, target) in [(100, ANYONE), (200, "/oauth2/userinfo"), (300, ANYONE)] {
-        at(&world, second);
-        assert_eq!(ask(&world, target, &bearer).await.status, 200, "{target} after {second} s");
+        at(&server, second);
+        assert_eq!(ask(&server, target, &bearer).await.status, 200, "{target} after {second} s");
     }
-    at(&world, 420);
-    assert_eq!(ask(&world, ANYONE, &bearer).await.error(), (401, "invalid_token".to_owned()));
+    at(&server, 420);
+    assert_eq!(ask(&server, ANYONE, &bearer).await.error(), (401, "invalid_token".to_owned()));
 }
 
 #[tokio::test]
 async fn many_sessions_of_one_client_live_side_by_side() {
-    let world = TestServer::start().await;
-    world.clients.put(opaque(&world.credential, Some(2)));
+    let server = TestServer::start().await;
+    server.clients.put(opaque(&server.credential, Some(2)));
     let mut tokens = Vec::new();
     for _ in 0..50 {
-        tokens.push(token(&world, "").await);
+        tokens.push(token(&server, "").await);
     }
-    at(&world, 60);
+    at(&server, 60);
     for used in tokens.iter().step_by(2) {
-        assert_eq!(active(&world, &format!("token={used}")).await["active"], true);
+        assert_eq!(active(&server, &format!("token={used}")).await["active"], true);
     }
-    at(&world, 130);
+    at(&server, 130);
     for (number, token) in tokens.iter().enumerate() {
-        assert_eq!(active(&world, &format!("token={token}")).await["active"], number % 2 == 0, "{number}");
+        assert_eq!(active(&server, &format!("token={token}")).await["active"], number % 2 == 0, "{number}");
     }
 }
 
 #[tokio::test]
 async fn v1_and_v2_a_revoked_token_has_ended_everywhere_and_others_have_not() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     for opaque_too in [false, true] {
         if opaque_too {
-            world.clients.put(opaque(&world.credential, None));
+            server.clients.put(opaque(&server.credential, None));
         }
-        let (ended, other) = (token(&world, "scope=openid").await, token(&world, "").await);
-        let authorization = world.credential.basic();
+        let (ended, other) = (token(&server, "scope=openid").await, token(&server, "").await);
+        let authorization = server.credential.basic();
         let body = format!("token={ended}&token_type_hint=refresh_token");
         for _ in 0..2 {
-            let reply = revoke(&world, &authorization, &body).await;
+            let reply = revoke(&server, &authorization, &body).await;
             assert_eq!((reply.status, reply.text()), (200, String::new()));
             assert_eq!(reply.header("cache-control"), Some("no-store"));
         }
-        assert_eq!(active(&world, &format!("token={ended}")).await, json!({"active": false}));
+        assert_eq!(active(&server, &format!("token={ended}")).await, json!({"active": false}));
         assert_eq!(rule(), "TokenRevoked");
         for target in [ANYONE, "/oauth2/userinfo"] {
-            let reply = ask(&world, target, &format!("Bearer {ended}")).await;
+            let reply = ask(&server, target, &format!("Bearer {ended}")).await;
             assert_eq!(reply.error(), (401, "invalid_token".to_owned()), "{target}");
         }
-        assert_eq!(active(&world, &format!("token={other}")).await["active"], true);
+        assert_eq!(active(&server, &format!("token={other}")).await["active"], true);
     }
 }
 
 #[tokio::test]
 async fn v1_unknown_tokens_and_those_of_another_client_are_answered_alike_and_nothing_is_revoked() {
-    let world = TestServer::start().await;
-    let authorization = world.credential.basic();
-    let token = token(&world, "").await;
+    let server = TestServer::start().await;
+    let authorization = server.credential.basic();
+    let token = token(&server, "").await;
     let (head, signature) = token.rsplit_once('.').unwrap();
     let altered = format!("{head}.{}", signature.chars().rev().collect::<String>());
-    let stranger = api(&world, BILLING);
+    let stranger = api(&server, BILLING);
     let mut answers = Vec::new();
     for (token, rule) in [
         ("x", "UnknownKey"),
@@ -159,7 +159,7 @@ async fn v1_unknown_tokens_and_those_of_another_client_are_answered_alike_and_no
         (&altered, "WrongSignature"),
         (&token, "TokenOfOtherClient"),
     ] {
-        let mut reply = revoke(&world, &stranger, &format!("token={token}")).await;
+        let mut reply = revoke(&server, &stranger, &format!("token={token}")).await;
         let line = audit(&reply);
         assert_eq!((line["outcome"].as_str(), line["rule"].as_str()), (Some("ignored"), Some(rule)), "{token}");
         reply.headers.retain(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()));
@@ -167,30 +167,30 @@ async fn v1_unknown_tokens_and_those_of_another_client_are_answered_alike_and_no
     }
     assert!(answers[0].0 == 200 && answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     assert!(
-        world.metrics_text().contains("postern_http_requests_total{endpoint=\"revocation\",outcome=\"ignored\"} 5\n")
+        server.metrics_text().contains("postern_http_requests_total{endpoint=\"revocation\",outcome=\"ignored\"} 5\n")
     );
-    assert_eq!(active(&world, &format!("token={token}")).await["active"], true);
-    let wrong = basic(&format!("{API}:{}", world.credential().value));
-    assert_eq!(revoke(&world, &wrong, "token=x").await.error(), (401, "invalid_client".to_owned()));
-    assert_eq!(revoke(&world, &authorization, "").await.error(), (400, "invalid_request".to_owned()));
-    at(&world, 900);
-    assert_eq!(revoke(&world, &authorization, &format!("token={token}")).await.status, 200, "it has ended already");
-    assert!(world.clients.revoked.lock().unwrap().is_empty());
+    assert_eq!(active(&server, &format!("token={token}")).await["active"], true);
+    let wrong = basic(&format!("{API}:{}", server.credential().value));
+    assert_eq!(revoke(&server, &wrong, "token=x").await.error(), (401, "invalid_client".to_owned()));
+    assert_eq!(revoke(&server, &authorization, "").await.error(), (400, "invalid_request".to_owned()));
+    at(&server, 900);
+    assert_eq!(revoke(&server, &authorization, &format!("token={token}")).await.status, 200, "it has ended already");
+    assert!(server.clients.revoked.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
-    let world = TestServer::start().await;
-    let authorization = world.credential.basic();
-    let body = format!("token={}", token(&world, "").await);
+    let server = TestServer::start().await;
+    let authorization = server.credential.basic();
+    let body = format!("token={}", token(&server, "").await);
     let headers = [("authorization", authorization.as_str()), FORM];
     let revocation = http_client::request("POST", "/oauth2/revoke", &headers, body.as_bytes());
     let rotation = http_client::request("POST", "/manage/v1/rotate", &headers[..1], b"");
     for (request, line) in [(revocation, "\"token revoked\""), (rotation, "\"request allowed\"")] {
-        let asked = world.clients.may_ask.acquire().await.unwrap();
-        let mut stream = TcpStream::connect(world.addr).await.unwrap();
+        let asked = server.clients.may_ask.acquire().await.unwrap();
+        let mut stream = TcpStream::connect(server.addr).await.unwrap();
         stream.write_all(&request).await.unwrap();
-        until(|| world.clients.asking.load(Ordering::Relaxed) == 1).await;
+        until(|| server.clients.asking.load(Ordering::Relaxed) == 1).await;
         drop(stream);
         // Long enough for the server to detect it.
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -198,15 +198,15 @@ async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
         drop(asked);
         until(|| crate::captured_logs::text().contains(line)).await;
     }
-    assert_eq!((world.clients.revoked.lock().unwrap().len(), world.clients.rotations.lock().unwrap().len()), (1, 1));
+    assert_eq!((server.clients.revoked.lock().unwrap().len(), server.clients.rotations.lock().unwrap().len()), (1, 1));
 }
 
 #[tokio::test]
 async fn q4_who_hangs_up_before_the_decision_leaves_a_line_and_is_counted() {
-    let world = TestServer::start().await;
-    let unknown = basic(&format!("7b1f3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e:{}", world.credential.value));
+    let server = TestServer::start().await;
+    let unknown = basic(&format!("7b1f3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e:{}", server.credential.value));
     let headers = [("authorization", unknown.as_str()), FORM];
-    let asked = world.clients.may_ask.acquire().await.unwrap();
+    let asked = server.clients.may_ask.acquire().await.unwrap();
     let requests = [
         ("POST", "/oauth2/token", GRANT),
         ("POST", "/oauth2/introspect", "token=x"),
@@ -214,12 +214,12 @@ async fn q4_who_hangs_up_before_the_decision_leaves_a_line_and_is_counted() {
         ("GET", "/manage/v1/secrets", ""),
     ];
     for (number, (method, path, body)) in (1..).zip(requests) {
-        let mut stream = TcpStream::connect(world.addr).await.unwrap();
+        let mut stream = TcpStream::connect(server.addr).await.unwrap();
         stream.write_all(&http_client::request(method, path, &headers, body.as_bytes())).await.unwrap();
-        until(|| world.clients.catch_ups.load(Ordering::Relaxed) == number).await;
+        until(|| server.clients.catch_ups.load(Ordering::Relaxed) == number).await;
         drop(stream);
         until(|| crate::captured_logs::text().matches("\"outcome\":\"abandoned\"").count() == number).await;
-        assert!(world.metrics_text().contains(&format!("postern_abandoned_requests_total {number}\n")), "{path}");
+        assert!(server.metrics_text().contains(&format!("postern_abandoned_requests_total {number}\n")), "{path}");
     }
     drop(asked);
 }
@@ -235,12 +235,12 @@ async fn until(done: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn v1_what_cannot_be_recorded_is_503_and_not_done() {
-    let world = TestServer::start().await;
-    let body = format!("token={}", token(&world, "").await);
-    *world.clients.catch_up.lock().unwrap() = Err(CatchUpError::Behind);
-    let reply = revoke(&world, &world.credential.basic(), &body).await;
+    let server = TestServer::start().await;
+    let body = format!("token={}", token(&server, "").await);
+    *server.clients.catch_up.lock().unwrap() = Err(CatchUpError::Behind);
+    let reply = revoke(&server, &server.credential.basic(), &body).await;
     assert_eq!(reply.error(), (503, "temporarily_unavailable".to_owned()));
     assert_eq!(reply.header("retry-after"), Some("1"));
-    *world.clients.catch_up.lock().unwrap() = Ok(());
-    assert_eq!(active(&world, &body).await["client_id"], CLIENT_ID);
+    *server.clients.catch_up.lock().unwrap() = Ok(());
+    assert_eq!(active(&server, &body).await["client_id"], CLIENT_ID);
 }

@@ -15,8 +15,8 @@ const FORM: &str = "content-type: application/x-www-form-urlencoded";
 const HIDDEN: &str = "GET /oauth2/jwks HTTP/1.1\r\nhost: postern\r\n\r\n";
 
 /// The number of responses on a connection before the server closed it.
-async fn answers(world: &TestServer, bytes: &[u8]) -> (usize, String) {
-    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+async fn answers(server: &TestServer, bytes: &[u8]) -> (usize, String) {
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
     let _ = stream.write_all(bytes).await;
     let received = tokio::time::timeout(Duration::from_secs(20), http_client::to_end(&mut stream)).await;
     let received = received.expect("the server closes the connection");
@@ -26,7 +26,7 @@ async fn answers(world: &TestServer, bytes: &[u8]) -> (usize, String) {
 
 #[tokio::test]
 async fn a_request_whose_length_can_be_read_in_two_ways_hides_no_other() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     for (what, headers, body) in [
         ("a length beside chunks", "content-length: 5\r\ntransfer-encoding: chunked", "0\r\n\r\n"),
         ("chunks beside a length", "transfer-encoding: chunked\r\ncontent-length: 5", "0\r\n\r\n"),
@@ -54,7 +54,7 @@ async fn a_request_whose_length_can_be_read_in_two_ways_hides_no_other() {
     ] {
         // A form, so that the whole body is read before the response.
         let head = format!("POST /oauth2/token HTTP/1.1\r\nhost: postern\r\n{FORM}\r\n{headers}\r\n\r\n");
-        let (count, text) = answers(&world, format!("{head}{body}{HIDDEN}").as_bytes()).await;
+        let (count, text) = answers(&server, format!("{head}{body}{HIDDEN}").as_bytes()).await;
         assert_eq!(count, 1, "{what}: {text}");
         assert!(!text.contains("\"keys\""), "{what}: {text}");
     }
@@ -62,9 +62,9 @@ async fn a_request_whose_length_can_be_read_in_two_ways_hides_no_other() {
 
 #[tokio::test]
 async fn chunks_of_http_1_0_hide_no_request() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let headers = format!("{FORM}\r\nconnection: keep-alive\r\ntransfer-encoding: chunked");
     let head = format!("POST /oauth2/token HTTP/1.0\r\n{headers}\r\n\r\n0\r\n\r\n");
-    let (count, text) = answers(&world, format!("{head}{HIDDEN}").as_bytes()).await;
+    let (count, text) = answers(&server, format!("{head}{HIDDEN}").as_bytes()).await;
     assert_eq!(count, 1, "{text}");
 }

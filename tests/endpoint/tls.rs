@@ -26,7 +26,7 @@ use crate::http_client;
 use crate::server::{FORM, GRANT, Options, TestServer};
 
 pub(crate) struct Secured {
-    pub(crate) world: TestServer,
+    pub(crate) server: TestServer,
     ca: Ca,
     certificate: Arc<TlsCertificate>,
 }
@@ -44,8 +44,8 @@ pub(crate) async fn secured(server: ServerLimits) -> Secured {
     let ca = Ca::generate(machine_now()).unwrap();
     let certificate = certificate(&ca.sign_leaf(&names(), machine_now()).unwrap());
     let tls = Some(certificate.server_config().unwrap());
-    let world = TestServer::start_with(Options { server, tls, ..Options::default() }).await;
-    Secured { world, ca, certificate }
+    let server = TestServer::start_with(Options { server, tls, ..Options::default() }).await;
+    Secured { server, ca, certificate }
 }
 
 fn certificate(leaf: &Leaf) -> Arc<TlsCertificate> {
@@ -64,7 +64,7 @@ impl Secured {
         let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        let stream = TcpStream::connect(self.world.addr).await.unwrap();
+        let stream = TcpStream::connect(self.server.addr).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
@@ -73,7 +73,7 @@ impl Secured {
 #[tokio::test]
 async fn t9_tokens_are_served_over_tls_1_2_and_1_3() {
     let secured = secured(ServerLimits::default()).await;
-    let headers = [("authorization", &*secured.world.credential.basic()), FORM];
+    let headers = [("authorization", &*secured.server.credential.basic()), FORM];
     let request = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
     for (version, number) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
         let stream = secured.connect(&[version], &[b"http/1.1"]).await;
@@ -94,7 +94,7 @@ async fn t9_tls_1_1_is_refused() {
     hello.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
     let length = u8::try_from(hello.len()).unwrap();
     let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
-    let mut stream = TcpStream::connect(secured.world.addr).await.unwrap();
+    let mut stream = TcpStream::connect(secured.server.addr).await.unwrap();
     stream.write_all(&record).await.unwrap();
     let answer = http_client::to_end(&mut stream).await;
     assert_eq!((answer[0], &answer[5..7]), (21, &[2, 70][..]), "the fatal alert protocol_version: {answer:?}");
@@ -103,7 +103,7 @@ async fn t9_tls_1_1_is_refused() {
 #[tokio::test]
 async fn t9_plain_http_on_the_tls_port_gets_no_answer_and_no_redirect() {
     let secured = secured(ServerLimits::default()).await;
-    let mut stream = TcpStream::connect(secured.world.addr).await.unwrap();
+    let mut stream = TcpStream::connect(secured.server.addr).await.unwrap();
     stream.write_all(&http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes())).await.unwrap();
     assert!(!http_client::to_end(&mut stream).await.starts_with(b"HTTP"));
 }
@@ -116,7 +116,7 @@ async fn t9_http_2_is_spoken_by_alpn() {
     let (mut client, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let uri = format!("https://localhost:{}/oauth2/jwks", secured.world.addr.port());
+    let uri = format!("https://localhost:{}/oauth2/jwks", secured.server.addr.port());
     let request = hyper::Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
     let reply = client.send_request(request).await.unwrap();
     assert_eq!(reply.status(), 200);
@@ -164,7 +164,7 @@ async fn t10_an_http_2_connection_without_a_request_is_told_to_go() {
     connection.await.expect("a graceful end");
     let (mut client, connection) = http_2::<Empty<Bytes>>(&secured).await;
     let connection = tokio::spawn(connection);
-    let uri = format!("https://localhost:{}/oauth2/jwks", secured.world.addr.port());
+    let uri = format!("https://localhost:{}/oauth2/jwks", secured.server.addr.port());
     let reply = client.send_request(hyper::Request::get(uri).body(Empty::new()).unwrap()).await.unwrap();
     assert_eq!(reply.status(), 200, "the next one has its place");
     connection.await.unwrap().expect("a graceful end, once nobody uses it any more");
@@ -179,8 +179,8 @@ async fn t10_an_http_2_connection_is_kept_while_a_request_is_under_way() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         Ok(Frame::data(Bytes::from(GRANT)))
     }));
-    let request = hyper::Request::post(format!("https://localhost:{}/oauth2/token", secured.world.addr.port()))
-        .header("authorization", secured.world.credential.basic())
+    let request = hyper::Request::post(format!("https://localhost:{}/oauth2/token", secured.server.addr.port()))
+        .header("authorization", secured.server.credential.basic())
         .header(FORM.0, FORM.1)
         .body(StreamBody::new(slow))
         .unwrap();
@@ -194,7 +194,7 @@ async fn t10_a_request_of_http_2_has_no_more_headers_than_one_of_http_1() {
     let (mut client, connection) = http_2(&secured).await;
     tokio::spawn(connection);
     for (headers, status) in [(50, 200), (101, 431)] {
-        let uri = format!("https://localhost:{}/oauth2/jwks", secured.world.addr.port());
+        let uri = format!("https://localhost:{}/oauth2/jwks", secured.server.addr.port());
         let request = (0..headers).fold(hyper::Request::get(uri), |request, _| request.header("a", ""));
         let reply = client.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
         assert_eq!(reply.status(), status, "{headers} headers");
@@ -208,8 +208,8 @@ async fn t10_http_2_carries_no_more_requests_at_once_than_there_are_places() {
     tokio::spawn(connection);
     let post = |when: oneshot::Receiver<()>| {
         let body = when.map(|_| Ok(Frame::data(Bytes::from(GRANT)))).into_stream();
-        hyper::Request::post(format!("https://localhost:{}/oauth2/token", secured.world.addr.port()))
-            .header("authorization", secured.world.credential.basic())
+        hyper::Request::post(format!("https://localhost:{}/oauth2/token", secured.server.addr.port()))
+            .header("authorization", secured.server.credential.basic())
             .header(FORM.0, FORM.1)
             .body(StreamBody::new(body))
             .unwrap()
@@ -255,6 +255,6 @@ async fn t10_a_handshake_that_does_not_end_is_ended() {
     let timeouts = Timeouts { tls_handshake: Duration::from_millis(50), ..Timeouts::default() };
     let server = ServerLimits { timeouts, ..ServerLimits::default() };
     let secured = secured(server).await;
-    let mut silent = TcpStream::connect(secured.world.addr).await.unwrap();
+    let mut silent = TcpStream::connect(secured.server.addr).await.unwrap();
     assert_eq!(http_client::to_end(&mut silent).await, b"");
 }

@@ -22,13 +22,13 @@ use crate::server::{
 };
 
 /// Verifies a token like a resource server: with a third-party library and the published keys.
-async fn verify(world: &TestServer, reply: &Reply) -> Value {
-    let keys: JwkSet = serde_json::from_slice(&world.get("/oauth2/jwks").await.body).unwrap();
+async fn verify(server: &TestServer, reply: &Reply) -> Value {
+    let keys: JwkSet = serde_json::from_slice(&server.get("/oauth2/jwks").await.body).unwrap();
     let header = jose_header(reply);
     let key = keys.find(header["kid"].as_str().unwrap()).expect("the key is published");
     let mut validation = Validation::new(header["alg"].as_str().unwrap().parse::<Algorithm>().unwrap());
     validation.set_audience(&[BILLING]);
-    validation.set_issuer(&[&world.issuer]);
+    validation.set_issuer(&[&server.issuer]);
     // The clock of the test is fixed.
     validation.validate_exp = false;
     let token = reply.json()["access_token"].as_str().unwrap().to_owned();
@@ -37,16 +37,16 @@ async fn verify(world: &TestServer, reply: &Reply) -> Value {
 
 #[tokio::test]
 async fn j1_header_and_claims_are_those_of_rfc_9068_and_the_signature_verifies() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     for (algorithm, name) in [(SigningAlgorithm::Es256, "ES256"), (SigningAlgorithm::Rs256, "RS256")] {
-        let mut client = record(&world.credential);
+        let mut client = record(&server.credential);
         client.token.signing_algorithm = algorithm;
-        world.clients.put(client);
-        let reply = world.token("").await;
+        server.clients.put(client);
+        let reply = server.token("").await;
         let header = jose_header(&reply);
         assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!(name)));
-        let claims = verify(&world, &reply).await;
-        assert_eq!(claims["iss"], world.issuer);
+        let claims = verify(&server, &reply).await;
+        assert_eq!(claims["iss"], server.issuer);
         assert_eq!((&claims["iat"], &claims["exp"]), (&json!(NOW), &json!(NOW + 900)));
         assert_eq!((&claims["aud"], &claims["sub"]), (&json!(BILLING), &json!(SUBJECT)));
         assert_eq!(claims["client_id"], CLIENT_ID);
@@ -56,30 +56,30 @@ async fn j1_header_and_claims_are_those_of_rfc_9068_and_the_signature_verifies()
 
 #[tokio::test]
 async fn j1_a_token_of_type_jwt_differs_in_its_header_alone_and_is_taken_everywhere() {
-    let world = TestServer::start().await;
-    let mut client = record(&world.credential);
+    let server = TestServer::start().await;
+    let mut client = record(&server.credential);
     client.token.jwt_type = TokenType::Jwt;
-    world.clients.put(client);
-    let reply = world.token("scope=invoices:read openid").await;
+    server.clients.put(client);
+    let reply = server.token("scope=invoices:read openid").await;
     assert_eq!(jose_header(&reply)["typ"], "JWT");
-    assert_eq!(verify(&world, &reply).await["client_id"], CLIENT_ID);
+    assert_eq!(verify(&server, &reply).await["client_id"], CLIENT_ID);
     let token = reply.json()["access_token"].as_str().unwrap().to_owned();
-    let (basic, bearer) = (world.credential.basic(), format!("Bearer {token}"));
-    let is_active = async || introspect(&world, &basic, &format!("token={token}")).await.json()["active"].clone();
+    let (basic, bearer) = (server.credential.basic(), format!("Bearer {token}"));
+    let is_active = async || introspect(&server, &basic, &format!("token={token}")).await.json()["active"].clone();
     assert_eq!(is_active().await, true);
-    assert_eq!(ask(&world, &format!("/auth?audience={BILLING}"), &bearer).await.status, 200);
-    assert_eq!(ask(&world, "/oauth2/userinfo", &bearer).await.json()["sub"], SUBJECT);
+    assert_eq!(ask(&server, &format!("/auth?audience={BILLING}"), &bearer).await.status, 200);
+    assert_eq!(ask(&server, "/oauth2/userinfo", &bearer).await.json()["sub"], SUBJECT);
     let form = format!("token={token}");
-    world.send("POST", "/oauth2/revoke", &[("authorization", &basic), FORM], &form).await;
+    server.send("POST", "/oauth2/revoke", &[("authorization", &basic), FORM], &form).await;
     assert_eq!(is_active().await, false, "it was revoked");
 }
 
 #[tokio::test]
 async fn j1_no_two_tokens_have_one_id() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let mut ids = BTreeSet::new();
     for _ in 0..20 {
-        let claims = world.claims("").await;
+        let claims = server.claims("").await;
         ids.insert(claims["jti"].as_str().unwrap().to_owned());
     }
     assert_eq!(ids.len(), 20);
@@ -88,33 +88,33 @@ async fn j1_no_two_tokens_have_one_id() {
 
 #[tokio::test]
 async fn j2_scope_roles_and_planes_say_what_was_granted() {
-    let world = TestServer::start().await;
-    let claims = world.claims("scope=invoices:read").await;
+    let server = TestServer::start().await;
+    let claims = server.claims("scope=invoices:read").await;
     assert_eq!(claims["scope"], "invoices:read");
     assert_eq!(claims["roles"], json!(["billing.reader"]), "not the role behind the other scope");
     assert_eq!(claims["planes"], json!(["Operational"]));
-    let mut both = record_of_two(&world.credential);
+    let mut both = record_of_two(&server.credential);
     both.token.multiple_audiences = true;
-    world.clients.put(both);
-    let claims = world.claims(&format!("resource={BILLING}&resource={LEDGER}&scope=read")).await;
+    server.clients.put(both);
+    let claims = server.claims(&format!("resource={BILLING}&resource={LEDGER}&scope=read")).await;
     assert_eq!(claims["roles"], json!(["billing.reader", "ledger.admin"]));
     assert_eq!(claims["planes"], json!(["Admin", "Operational"]));
 }
 
 #[tokio::test]
 async fn j3_the_subject_is_the_service_user_and_the_client_the_application() {
-    let world = TestServer::start().await;
-    let claims = world.claims("").await;
+    let server = TestServer::start().await;
+    let claims = server.claims("").await;
     assert_eq!((claims["sub"].as_str(), claims["client_id"].as_str()), (Some(SUBJECT), Some(CLIENT_ID)));
 }
 
 #[tokio::test]
 async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let with_ends = |expires: Option<i64>, accepted: Option<i64>| {
-        let mut client = record(&world.credential);
+        let mut client = record(&server.credential);
         client.secrets[0].expires_at = expires.map(|seconds| instant(NOW + seconds));
-        let known = &world.credential.version;
+        let known = &server.credential.version;
         client.secrets[0].versions = vec![Arc::new(postern::oauth::client_record::SecretVersion {
             id: known.id.clone(),
             verifier: known.verifier.clone(),
@@ -122,7 +122,7 @@ async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
             accepted_until: accepted.map(|seconds| instant(NOW + seconds)),
             memory: Arc::default(),
         })];
-        world.clients.put(client);
+        server.clients.put(client);
     };
     for (expires, accepted, lifetime) in [
         (None, None, 900),
@@ -132,7 +132,7 @@ async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
         (Some(5000), None, 900),
     ] {
         with_ends(expires, accepted);
-        let reply = world.token("").await;
+        let reply = server.token("").await;
         assert_eq!(reply.json()["expires_in"], lifetime);
         assert_eq!(claims(&reply)["exp"], NOW + lifetime);
     }
@@ -140,8 +140,8 @@ async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
 
 #[tokio::test]
 async fn j6_the_epochs_are_in_a_private_claim_and_nothing_unasked_is() {
-    let world = TestServer::start().await;
-    let claims = world.claims("").await;
+    let server = TestServer::start().await;
+    let claims = server.claims("").await;
     assert_eq!(claims["postern_epoch"], json!([3, 2]));
     let mut members: Vec<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
     members.sort_unstable();
@@ -155,37 +155,37 @@ async fn j6_the_epochs_are_in_a_private_claim_and_nothing_unasked_is() {
 #[tokio::test]
 async fn who_created_the_service_user_is_a_claim_only_if_the_operator_wants_it_and_always_in_the_audit_log() {
     for wanted in [false, true] {
-        let world = TestServer::start_with(Options { created_by_claim: wanted, ..Options::default() }).await;
-        let reply = world.token("scope=openid").await;
+        let server = TestServer::start_with(Options { created_by_claim: wanted, ..Options::default() }).await;
+        let reply = server.token("scope=openid").await;
         let who = if wanted { json!("jane") } else { json!(null) };
         assert_eq!(claims(&reply)["created_by"], who);
         assert_eq!(audit(&reply)["created_by"], "jane");
         let token = reply.json()["access_token"].as_str().unwrap().to_owned();
-        let authorization = world.credential.basic();
-        let told = introspect(&world, &authorization, &format!("token={token}")).await;
+        let authorization = server.credential.basic();
+        let told = introspect(&server, &authorization, &format!("token={token}")).await;
         assert_eq!(told.json()["created_by"], who);
-        let told = ask(&world, "/oauth2/userinfo", &format!("Bearer {token}")).await;
+        let told = ask(&server, "/oauth2/userinfo", &format!("Bearer {token}")).await;
         assert_eq!(told.json(), json!({"sub": SUBJECT}));
     }
 }
 
 #[tokio::test]
 async fn a_token_of_a_time_when_the_creator_was_a_claim_is_introspected_without_it() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let claims = json!({
-        "iss": world.issuer, "sub": SUBJECT, "aud": BILLING, "client_id": CLIENT_ID, "iat": NOW, "exp": NOW + 900,
+        "iss": server.issuer, "sub": SUBJECT, "aud": BILLING, "client_id": CLIENT_ID, "iat": NOW, "exp": NOW + 900,
         "jti": "x", "scope": "invoices:read", "roles": [], "planes": [], "location": "/", "created_by": "jane",
         "postern_epoch": [3, 2], "postern_authority": AUTHORITY,
     });
-    let token = opaque::seal(&world.install, claims.to_string().as_bytes()).unwrap();
-    let told = introspect(&world, &world.credential.basic(), &format!("token={token}")).await.json();
+    let token = opaque::seal(&server.install, claims.to_string().as_bytes()).unwrap();
+    let told = introspect(&server, &server.credential.basic(), &format!("token={token}")).await.json();
     assert_eq!((&told["active"], &told["created_by"]), (&json!(true), &json!(null)), "{told}");
 }
 
 #[tokio::test]
 async fn k1_the_key_set_holds_public_keys_with_use_alg_and_kid() {
-    let world = TestServer::start().await;
-    let reply = world.get("/oauth2/jwks").await;
+    let server = TestServer::start().await;
+    let reply = server.get("/oauth2/jwks").await;
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/jwk-set+json")));
     let keys = reply.json()["keys"].as_array().unwrap().clone();
     assert_eq!(keys.iter().map(|key| key["kty"].as_str().unwrap()).collect::<Vec<_>>(), ["EC", "RSA"]);
@@ -202,61 +202,61 @@ async fn k1_the_key_set_holds_public_keys_with_use_alg_and_kid() {
 
 #[tokio::test]
 async fn k2_the_key_set_is_cacheable_and_revalidates() {
-    let world = TestServer::start().await;
-    let reply = world.get("/oauth2/jwks").await;
+    let server = TestServer::start().await;
+    let reply = server.get("/oauth2/jwks").await;
     assert_eq!(reply.header("cache-control"), Some("public, max-age=300"));
     let etag = reply.header("etag").unwrap().to_owned();
     for known in [etag.clone(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned()] {
-        let again = world.send("GET", "/oauth2/jwks", &[("if-none-match", &known)], "").await;
+        let again = server.send("GET", "/oauth2/jwks", &[("if-none-match", &known)], "").await;
         assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(etag.as_str())), "{known}");
     }
-    let other = world.send("GET", "/oauth2/jwks", &[("if-none-match", "\"other\"")], "").await;
+    let other = server.send("GET", "/oauth2/jwks", &[("if-none-match", "\"other\"")], "").await;
     assert_eq!((other.status, other.body == reply.body), (200, true));
-    assert_eq!(world.send("HEAD", "/oauth2/jwks", &[], "").await.status, 200);
-    let post = world.send("POST", "/oauth2/jwks", &[], "x").await;
+    assert_eq!(server.send("HEAD", "/oauth2/jwks", &[], "").await.status, 200);
+    let post = server.send("POST", "/oauth2/jwks", &[], "x").await;
     assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
 }
 
 #[tokio::test]
 async fn k2_a_new_key_changes_the_document_and_its_tag_at_once() {
-    let world = TestServer::start().await;
-    let before = world.get("/oauth2/jwks").await;
+    let server = TestServer::start().await;
+    let before = server.get("/oauth2/jwks").await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
-    world.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([Arc::clone(&key)]))));
-    let after = world.get("/oauth2/jwks").await;
+    server.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([Arc::clone(&key)]))));
+    let after = server.get("/oauth2/jwks").await;
     assert_ne!(before.header("etag"), after.header("etag"));
-    assert_eq!(jose_header(&world.token("").await)["kid"], key.kid());
+    assert_eq!(jose_header(&server.token("").await)["kid"], key.kid());
 }
 
 #[tokio::test]
 async fn k5_the_metadata_names_the_algorithms_that_sign() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let algorithms = async || {
-        world.get("/.well-known/openid-configuration").await.json()["id_token_signing_alg_values_supported"].clone()
+        server.get("/.well-known/openid-configuration").await.json()["id_token_signing_alg_values_supported"].clone()
     };
     assert_eq!(algorithms().await, json!(["ES256", "RS256"]));
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
-    world.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([key]))));
+    server.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([key]))));
     assert_eq!(algorithms().await, json!(["ES256"]));
 }
 
 #[tokio::test]
 async fn k6_no_document_metric_or_debug_output_shows_a_private_key() {
-    let world = TestServer::start().await;
+    let server = TestServer::start().await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let key = Arc::new(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap());
-    world.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([key]))));
+    server.keys.signing.store(Some(Arc::new(keyset::JwkSet::new([key]))));
     // The private scalar follows the header of the inner ECPrivateKey (RFC 5915): SEQUENCE, version 1, OCTET STRING 32.
     let at = pkcs8.windows(5).position(|window| window == [2, 1, 1, 4, 32]).expect("an EC key") + 5;
     let scalar = &pkcs8[at..at + 32];
     let shown = [
-        world.get("/oauth2/jwks").await.text(),
-        world.get("/.well-known/openid-configuration").await.text(),
-        world.token("").await.text(),
-        world.metrics_text(),
-        format!("{:?}", world.keys),
+        server.get("/oauth2/jwks").await.text(),
+        server.get("/.well-known/openid-configuration").await.text(),
+        server.token("").await.text(),
+        server.metrics_text(),
+        format!("{:?}", server.keys),
     ];
     let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(scalar);
     for text in &shown {
@@ -266,8 +266,8 @@ async fn k6_no_document_metric_or_debug_output_shows_a_private_key() {
 
 #[tokio::test]
 async fn time_moves_on_for_each_request() {
-    let world = TestServer::start().await;
-    assert_eq!(world.claims("").await["iat"], NOW);
-    world.clock.store(NOW + 7, Ordering::Relaxed);
-    assert_eq!(world.claims("").await["iat"], NOW + 7);
+    let server = TestServer::start().await;
+    assert_eq!(server.claims("").await["iat"], NOW);
+    server.clock.store(NOW + 7, Ordering::Relaxed);
+    assert_eq!(server.claims("").await["iat"], NOW + 7);
 }

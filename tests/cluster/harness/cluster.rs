@@ -53,12 +53,12 @@ impl Cluster {
     /// The one of the whole run, before any operator runs: the chart is installed.
     pub fn installed() -> Arc<Self> {
         static INSTALLED: LazyLock<Arc<Cluster>> =
-            LazyLock::new(|| Arc::new(Cluster::on(ControlPlane::of_the_run(), Shape::Split(2, 1), &[], &[])));
+            LazyLock::new(|| Arc::new(Cluster::on(ControlPlane::shared(), Shape::Split(2, 1), &[], &[])));
         INSTALLED.clone()
     }
 
     /// The one of the whole run: two replicas and a controller, ready.
-    pub fn of_the_run() -> Arc<Self> {
+    pub fn shared() -> Arc<Self> {
         // A dedicated runtime: that of the first test would end with the test.
         static STARTED: LazyLock<Arc<Cluster>> = LazyLock::new(|| {
             let starting = std::thread::spawn(|| {

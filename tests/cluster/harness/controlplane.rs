@@ -48,7 +48,7 @@ delete --field-selector \"$own\" namespaces
 
 impl ControlPlane {
     /// The one that `make test` started.
-    pub fn of_the_run() -> Self {
+    pub fn shared() -> Self {
         let folder = std::env::var_os("POSTERN_TEST_CONTROLPLANE")
             .expect("these tests need a control plane: run `make test`, or `hack/with-controlplane cargo test`");
         Self { folder: folder.into(), _keeper: None }

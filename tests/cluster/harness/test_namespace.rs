@@ -24,7 +24,7 @@ pub struct TestNamespace {
 impl TestNamespace {
     /// A new namespace, named after the test, on the cluster of the run.
     pub async fn new(name: &str) -> Self {
-        Self::on(Cluster::of_the_run(), name, json!({})).await
+        Self::on(Cluster::shared(), name, json!({})).await
     }
 
     /// The same while no operator need run.

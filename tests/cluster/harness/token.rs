@@ -26,7 +26,7 @@ static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// The same in the folder of the control plane of the run, for the tests that look back at the run.
 fn record(forms: &[String]) {
-    let file = ControlPlane::of_the_run().seen_values();
+    let file = ControlPlane::shared().seen_values();
     let mut file = OpenOptions::new().append(true).create(true).open(file).expect("open the list of values");
     let lines: String = forms.iter().flat_map(|form| [form, "\n"]).collect();
     file.write_all(lines.as_bytes()).expect("record the values");
