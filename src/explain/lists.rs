@@ -20,15 +20,15 @@ pub(super) struct Lists {
 }
 
 /// Namespace and name of an object.
-type Key<'a> = (&'a str, &'a str);
+type NamespacedName<'a> = (&'a str, &'a str);
 
 /// The lists, by what each object refers to.
 pub(super) struct Index<'a> {
     lists: &'a Lists,
     claimants: Claimants<'a>,
     subjects: BTreeSet<&'a str>,
-    users: BTreeMap<Key<'a>, &'a ServiceUser>,
-    secrets: BTreeMap<Key<'a>, Vec<&'a ClientSecret>>,
+    users: BTreeMap<NamespacedName<'a>, &'a ServiceUser>,
+    secrets: BTreeMap<NamespacedName<'a>, Vec<&'a ClientSecret>>,
 }
 
 /// Client id → Applications that claim it, oldest first.
@@ -47,20 +47,20 @@ impl<'a> Index<'a> {
             lists,
             claimants: claimants(&lists.applications),
             subjects: lists.users.iter().filter_map(|user| user.metadata.uid.as_deref()).collect(),
-            users: lists.users.iter().filter(live).map(|user| (key(user), user)).collect(),
-            secrets: grouped(secrets, |secret| (key(secret).0, secret.spec.application_ref.name.as_str())),
+            users: lists.users.iter().filter(live).map(|user| (namespaced_name(user), user)).collect(),
+            secrets: grouped(secrets, |secret| (namespaced_name(secret).0, secret.spec.application_ref.name.as_str())),
         }
     }
 
     /// The objects of the client.
     pub(super) fn client(&self, application: &Application) -> Snapshot {
         let spec = &application.spec;
-        let (namespace, name) = key(application);
+        let (namespace, name) = namespaced_name(application);
         let claimants = self.claimants.get(spec.claimed_client_id(&application.metadata));
         let secrets = self.secrets.get(&(namespace, name)).into_iter().flatten();
         Snapshot {
             application: application.clone(),
-            claimants: claimants.into_iter().flatten().map(|claimant| owned(key(*claimant))).collect(),
+            claimants: claimants.into_iter().flatten().map(|claimant| owned(namespaced_name(*claimant))).collect(),
             is_subject: spec.client_id.as_deref().is_some_and(|chosen| self.subjects.contains(chosen)),
             user: self.users.get(&(namespace, spec.service_user_ref.name.as_str())).map(|user| (*user).clone()),
             namespace: self.lists.namespaces.get(namespace).cloned().unwrap_or_default(),
@@ -86,11 +86,11 @@ fn grouped<'a, K: Resource, N: Ord>(
     grouped
 }
 
-fn key<K: ResourceExt>(object: &K) -> Key<'_> {
+fn namespaced_name<K: ResourceExt>(object: &K) -> NamespacedName<'_> {
     let metadata = object.meta();
     (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
-fn owned((namespace, name): Key<'_>) -> (String, String) {
+fn owned((namespace, name): NamespacedName<'_>) -> (String, String) {
     (namespace.to_owned(), name.to_owned())
 }
