@@ -181,13 +181,13 @@ pub struct ConditionValue {
 impl ConditionValue {
     /// A condition with status True.
     #[must_use]
-    pub fn is_true(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new_true(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { type_, status: true, reason, message: message.into() }
     }
 
     /// A condition with status False.
     #[must_use]
-    pub fn is_false(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new_false(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { type_, status: false, reason, message: message.into() }
     }
 }

@@ -128,7 +128,7 @@ impl Siblings<'_> {
         let decided = Standing::ready(&status(&observed, &Outcome::Unchanged).conditions);
         let told = secret.status.as_ref().and_then(|status| Standing::ready(&status.conditions));
         let nothing = || {
-            ConditionValue::is_false(types::READY, reasons::PENDING, "None of its values is accepted at present.")
+            ConditionValue::new_false(types::READY, reasons::PENDING, "None of its values is accepted at present.")
                 .into()
         };
         match (decided, told) {

@@ -10,7 +10,7 @@ use crate::api::conditions::{ConditionValue, merge, reasons, types};
 #[must_use]
 pub fn status(group: &AccessGroup, members: usize, now: Timestamp) -> AccessGroupStatus {
     let previous = group.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let accepted = ConditionValue::is_true(types::READY, reasons::ACCEPTED, "Accepted.");
+    let accepted = ConditionValue::new_true(types::READY, reasons::ACCEPTED, "Accepted.");
     AccessGroupStatus {
         observed_generation: group.metadata.generation,
         plane: Some(group.spec.plane()),

@@ -92,7 +92,7 @@ pub fn ready_verdict(observed: &Observed<'_>) -> ConditionValue {
 fn ready(observed: &Observed<'_>) -> (ConditionValue, Kstatus) {
     let spec = &observed.application.spec;
     let name = &spec.service_user_ref.name;
-    let no = |reason, message| ConditionValue::is_false(types::READY, reason, message);
+    let no = |reason, message| ConditionValue::new_false(types::READY, reason, message);
     if let Some(holder) = &observed.client_id_taken_by {
         let message = format!(
             "spec.clientId {} belongs to {holder}: create another Application without the field, or with another client id.",
@@ -109,7 +109,7 @@ fn ready(observed: &Observed<'_>) -> (ConditionValue, Kstatus) {
         Some(user) if user.spec.is_suspended() => {
             (no(reasons::SERVICE_USER_SUSPENDED, user_suspended(name)), Kstatus::Requested(types::SUSPENDED))
         }
-        Some(_) => (ConditionValue::is_true(types::READY, reasons::ACCEPTED, accepted(observed)), Kstatus::Current),
+        Some(_) => (ConditionValue::new_true(types::READY, reasons::ACCEPTED, accepted(observed)), Kstatus::Current),
     }
 }
 
@@ -127,10 +127,10 @@ fn accepted(observed: &Observed<'_>) -> String {
 fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64) -> ConditionValue {
     let known = previous.epoch == Some(epoch);
     if known && (observed.served || is_propagated(previous)) {
-        ConditionValue::is_true(types::PROPAGATED, reasons::SERVED, format!("Every replica serves epoch {epoch}."))
+        ConditionValue::new_true(types::PROPAGATED, reasons::SERVED, format!("Every replica serves epoch {epoch}."))
     } else {
         let message = format!("Waiting for all replicas to serve epoch {epoch}.");
-        ConditionValue::is_false(types::PROPAGATED, reasons::PROPAGATING, message)
+        ConditionValue::new_false(types::PROPAGATED, reasons::PROPAGATING, message)
     }
 }
 
@@ -144,12 +144,12 @@ fn service_user_resolved(observed: &Observed<'_>) -> ConditionValue {
     let name = &observed.application.spec.service_user_ref.name;
     let type_ = types::SERVICE_USER_RESOLVED;
     match observed.user {
-        None => ConditionValue::is_false(type_, reasons::SERVICE_USER_NOT_FOUND, user_not_found(name)),
+        None => ConditionValue::new_false(type_, reasons::SERVICE_USER_NOT_FOUND, user_not_found(name)),
         Some(user) if user.spec.is_suspended() => {
-            ConditionValue::is_false(type_, reasons::SERVICE_USER_SUSPENDED, user_suspended(name))
+            ConditionValue::new_false(type_, reasons::SERVICE_USER_SUSPENDED, user_suspended(name))
         }
         Some(_) => {
-            ConditionValue::is_true(type_, reasons::RESOLVED, format!("ServiceUser {name} exists and is enabled."))
+            ConditionValue::new_true(type_, reasons::RESOLVED, format!("ServiceUser {name} exists and is enabled."))
         }
     }
 }

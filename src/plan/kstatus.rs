@@ -25,7 +25,7 @@ pub(super) fn with_outlook(accepted: ConditionValue, outlook: Kstatus) -> Vec<Co
         Kstatus::InProgress => Some(types::RECONCILING),
         Kstatus::Failed => Some(types::STALLED),
     };
-    let companion = companion.map(|type_| ConditionValue::is_true(type_, accepted.reason, accepted.message.clone()));
+    let companion = companion.map(|type_| ConditionValue::new_true(type_, accepted.reason, accepted.message.clone()));
     let is_as_asked = matches!(outlook, Kstatus::Current | Kstatus::Requested(_));
     std::iter::once(ConditionValue { status: is_as_asked, ..accepted }).chain(companion).collect()
 }
@@ -33,10 +33,10 @@ pub(super) fn with_outlook(accepted: ConditionValue, outlook: Kstatus) -> Vec<Co
 /// The condition `Permitted`; `missing` is the reason for no permissions.
 pub(super) fn permitted(missing: Option<String>) -> ConditionValue {
     match missing {
-        None => ConditionValue::is_true(types::PERMITTED, reasons::HAS_PERMISSIONS, "It has permissions."),
+        None => ConditionValue::new_true(types::PERMITTED, reasons::HAS_PERMISSIONS, "It has permissions."),
         Some(why) => {
             let message = format!("It has no permission, so no token for an API is issued. {why}");
-            ConditionValue::is_false(types::PERMITTED, reasons::NO_PERMISSIONS, message)
+            ConditionValue::new_false(types::PERMITTED, reasons::NO_PERMISSIONS, message)
         }
     }
 }
@@ -49,13 +49,13 @@ pub(super) fn restrictions(missing: &[String], owner: &str, remedy: &str) -> Con
     let type_ = types::RESTRICTIONS_RESOLVED;
     if missing.is_empty() {
         let message = format!("Every entry of spec.restrictTo is granted to {owner}.");
-        return ConditionValue::is_true(type_, reasons::RESTRICTIONS_RESOLVED, message);
+        return ConditionValue::new_true(type_, reasons::RESTRICTIONS_RESOLVED, message);
     }
     let message = format!(
         "spec.restrictTo contains entries that {owner} does not have; they have no effect: {}. To resolve this, {remedy}.",
         missing.join(", ")
     );
-    ConditionValue::is_false(type_, reasons::PERMISSION_NOT_GRANTED, message)
+    ConditionValue::new_false(type_, reasons::PERMISSION_NOT_GRANTED, message)
 }
 
 /// Roles in one line, as in the column ROLES; roles of the plane Admin are marked.

@@ -11,5 +11,5 @@ pub fn verdicts(kind: &str, namespace: &str, limit: usize) -> Vec<ConditionValue
          that are not needed, or move some to another namespace. This one is activated automatically then. The operator \
          sets the limit with --objects-per-namespace."
     );
-    with_outlook(ConditionValue::is_false(types::READY, reasons::NAMESPACE_LIMIT_REACHED, message), Kstatus::Failed)
+    with_outlook(ConditionValue::new_false(types::READY, reasons::NAMESPACE_LIMIT_REACHED, message), Kstatus::Failed)
 }

@@ -35,16 +35,16 @@ fn ready(user: &ServiceUser, membership: &Membership) -> ConditionValue {
     if user.spec.is_suspended() {
         let message =
             "spec.suspend is true: no client of this service user can authenticate. Set it to false to resume.";
-        return ConditionValue::is_false(types::READY, reasons::SUSPENDED, message);
+        return ConditionValue::new_false(types::READY, reasons::SUSPENDED, message);
     }
     if let Some(bound) = &membership.location_refused {
-        return ConditionValue::is_false(types::READY, reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound));
+        return ConditionValue::new_false(types::READY, reasons::LOCATION_NOT_ALLOWED, location_refused(user, bound));
     }
     if let Some(message) = unresolved(membership) {
-        return ConditionValue::is_false(types::READY, reasons::GROUPS_NOT_RESOLVED, message);
+        return ConditionValue::new_false(types::READY, reasons::GROUPS_NOT_RESOLVED, message);
     }
     let hint = if membership.authority.is_empty() { SEE_PERMITTED } else { "" };
-    ConditionValue::is_true(types::READY, reasons::ACCEPTED, format!("All groups resolved.{hint}"))
+    ConditionValue::new_true(types::READY, reasons::ACCEPTED, format!("All groups resolved.{hint}"))
 }
 
 fn outlook(user: &ServiceUser, membership: &Membership) -> Kstatus {
@@ -78,11 +78,11 @@ fn why_no_permissions(user: &ServiceUser, membership: &Membership) -> Option<Str
 fn groups_resolved(membership: &Membership) -> ConditionValue {
     if membership.location_refused.is_some() {
         let message = "No group is effective: the location of this service user is not allowed in its namespace.";
-        return ConditionValue::is_false(types::GROUPS_RESOLVED, reasons::LOCATION_NOT_ALLOWED, message);
+        return ConditionValue::new_false(types::GROUPS_RESOLVED, reasons::LOCATION_NOT_ALLOWED, message);
     }
     match unresolved(membership) {
-        Some(message) => ConditionValue::is_false(types::GROUPS_RESOLVED, reasons::GROUPS_NOT_RESOLVED, message),
-        None => ConditionValue::is_true(types::GROUPS_RESOLVED, reasons::GROUPS_RESOLVED, "All groups resolved."),
+        Some(message) => ConditionValue::new_false(types::GROUPS_RESOLVED, reasons::GROUPS_NOT_RESOLVED, message),
+        None => ConditionValue::new_true(types::GROUPS_RESOLVED, reasons::GROUPS_RESOLVED, "All groups resolved."),
     }
 }
 

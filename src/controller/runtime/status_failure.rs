@@ -77,7 +77,7 @@ impl<C: Clock> Context<C> {
     ) {
         let known = self.refusals.message(what);
         let refused = self.refusals.record_failure(what, Instant::now(), words);
-        let verdict = ConditionValue::is_false(types::READY, reason, message(&refused.message));
+        let verdict = ConditionValue::new_false(types::READY, reason, message(&refused.message));
         let now = merge(previous, vec![verdict], object.meta().generation, self.clock.now());
         if now.iter().all(|condition| previous.contains(condition)) {
             return;

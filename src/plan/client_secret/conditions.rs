@@ -52,7 +52,7 @@ pub(super) fn refusal(observed: &Observed<'_>, outcome: &Outcome) -> Option<Stri
 
 fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&str>) -> Vec<ConditionValue> {
     let no = |reason, outlook, message: String| {
-        with_outlook(ConditionValue::is_false(types::READY, reason, message), outlook)
+        with_outlook(ConditionValue::new_false(types::READY, reason, message), outlook)
     };
     if let Some(blocker) = observed.blocker() {
         return no(blocker.reason, blocker.outlook, blocker.message);
@@ -96,7 +96,7 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
     if why_no_permissions(observed).is_some() {
         message.push_str(SEE_PERMITTED);
     }
-    with_outlook(ConditionValue::is_true(types::READY, reasons::ISSUED, message), Kstatus::Current)
+    with_outlook(ConditionValue::new_true(types::READY, reasons::ISSUED, message), Kstatus::Current)
 }
 
 /// The credential is issued, and its Application is rejected.
@@ -107,7 +107,7 @@ fn application_disabled(name: &str, Disabled { why, is_suspended }: &Disabled) -
         (reasons::APPLICATION_NOT_READY, Kstatus::InProgress, "not ready")
     };
     let message = format!("spec.applicationRef: the credential is issued, but Application {name} is {is}: {why}");
-    with_outlook(ConditionValue::is_false(types::READY, reason, message), outlook)
+    with_outlook(ConditionValue::new_false(types::READY, reason, message), outlook)
 }
 
 /// Whether no value is accepted that a Secret contains or contained.
@@ -127,10 +127,10 @@ fn is_over(observed: &Observed<'_>, status: &ClientSecretStatus) -> bool {
 /// Set only if it adds information to Ready.
 fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<String>) -> Option<ConditionValue> {
     if let Some(refusal) = refusal {
-        return Some(ConditionValue::is_false(types::DELIVERED, reasons::DELIVERY_FAILED, refusal));
+        return Some(ConditionValue::new_false(types::DELIVERED, reasons::DELIVERY_FAILED, refusal));
     }
     let name = observed.secret.spec.secret_name(&observed.secret.metadata);
-    let no = |reason, message| Some(ConditionValue::is_false(types::DELIVERED, reason, message));
+    let no = |reason, message| Some(ConditionValue::new_false(types::DELIVERED, reason, message));
     match (&observed.delivered, &status.delivery) {
         (Delivered::Terminating { finalizers }, _) => no(reasons::SECRET_TERMINATING, observed.terminating(finalizers)),
         (Delivered::Ours { immutable: true, .. }, _) => no(
@@ -149,7 +149,7 @@ fn delivered(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Opti
         }
         (Delivered::Ours { .. } | Delivered::Absent, Some(delivery)) => {
             let until = delivery.remove_at.map(|at| at.to_string()).unwrap_or_default();
-            Some(ConditionValue::is_true(
+            Some(ConditionValue::new_true(
                 types::DELIVERED,
                 reasons::DELIVERED,
                 format!("In Secret {name} until {until}."),
@@ -169,7 +169,7 @@ fn contested(observed: &Observed<'_>, name: &str) -> String {
 
 /// The message changes only with each warning: a client that reacts to changed messages is notified once for each.
 fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionValue {
-    let no = |message: &str| ConditionValue::is_false(types::EXPIRING, reasons::NOT_EXPIRING, message);
+    let no = |message: &str| ConditionValue::new_false(types::EXPIRING, reasons::NOT_EXPIRING, message);
     if is_over(observed, status) {
         return no("It has expired or was revoked.");
     }
@@ -188,7 +188,7 @@ fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionVa
                  spec.rotation to have it replaced in time.",
                 words(*warning)
             );
-            ConditionValue::is_true(types::EXPIRING, reasons::EXPIRES_SOON, message)
+            ConditionValue::new_true(types::EXPIRING, reasons::EXPIRES_SOON, message)
         }
     }
 }
@@ -196,9 +196,9 @@ fn expiring(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionVa
 fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionValue {
     match &status.rotation {
         None if is_over(observed, status) => {
-            ConditionValue::is_false(types::ROTATING, reasons::NOT_ROTATING, "No version is active.")
+            ConditionValue::new_false(types::ROTATING, reasons::NOT_ROTATING, "No version is active.")
         }
-        None if wants_disabled_rollout(observed) => ConditionValue::is_false(
+        None if wants_disabled_rollout(observed) => ConditionValue::new_false(
             types::ROTATING,
             reasons::ROLLOUT_DISABLED,
             "No rotation in progress. spec.rotation.rollout names workloads, and this installation restarts none: remove \
@@ -213,7 +213,7 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionVa
                 RotationStep::WaitingForIdle => reasons::WAITING_FOR_IDLE,
                 RotationStep::Overlap => reasons::OVERLAP,
             };
-            ConditionValue::is_true(types::ROTATING, reason, format!("Waiting for {}", rotation.waits_for))
+            ConditionValue::new_true(types::ROTATING, reason, format!("Waiting for {}", rotation.waits_for))
         }
     }
 }
@@ -221,7 +221,7 @@ fn rotating(observed: &Observed<'_>, status: &ClientSecretStatus) -> ConditionVa
 /// No rotation is in progress; reports what would block the next one, or that nothing triggers one.
 fn not_rotating(observed: &Observed<'_>) -> ConditionValue {
     let no = |reason, message: String| {
-        ConditionValue::is_false(types::ROTATING, reason, format!("No rotation in progress.{message}"))
+        ConditionValue::new_false(types::ROTATING, reason, format!("No rotation in progress.{message}"))
     };
     if !observed.unavailable.is_empty() {
         let names = observed.unavailable.iter().map(|(workload, rollout)| match rollout {
