@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
-use super::process::{CERTIFICATE, Patience, Process};
+use super::process::{CERTIFICATE, Process, ReadRetry};
 use crate::cli::ServeArgs;
 use crate::http::tls::{TlsCertificate, TlsError, TlsFiles};
 use crate::keystore::{self, TlsStoreError};
@@ -41,13 +41,13 @@ pub(super) async fn source(
 /// Waits for the certificate in the Secret.
 async fn stored(process: Process, closing: CancellationToken) -> Arc<TlsCertificate> {
     process.certificate_kept.cancelled().await;
-    let mut waiting = Patience::new();
+    let mut retry = ReadRetry::default();
     let certificate = loop {
         match load(&process, TlsCertificate::new).await {
             Ok(certificate) => break certificate,
-            Err(error) => process.waits_for(CERTIFICATE, display_chain(&error), &mut waiting),
+            Err(error) => process.waits_for(CERTIFICATE, display_chain(&error), &mut retry),
         }
-        waiting.pause().await;
+        retry.wait().await;
     };
     tokio::spawn(follow(process, Arc::clone(&certificate), closing));
     certificate

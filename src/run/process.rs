@@ -19,6 +19,7 @@ use crate::http::metrics::Authorizer;
 use crate::http::server;
 use crate::kube_client;
 use crate::oauth::issuer::Issuer;
+use crate::util::timing::backoff::Growth;
 
 /// Conditions of `/readyz`: the one of every process, …
 pub(super) const RUNNING: &str = "running";
@@ -35,10 +36,14 @@ pub(super) const DRAIN: Duration = Duration::from_secs(2);
 /// a request within that time; a peer that is silent for longer is unreachable. kube has no default timeout.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Pause before another attempt to read a missing object. Short at first: the object may be created at this moment.
-const WAIT_MIN: Duration = Duration::from_millis(50);
-/// The longest pause.
-const WAIT_MAX: Duration = Duration::from_secs(1);
+/// The waits between attempts to read a missing object. Short at first: the object may be created at this moment.
+const READ_RETRY: Growth = Growth {
+    initial: Duration::from_millis(50),
+    min: Duration::from_millis(50),
+    max: Duration::from_secs(1),
+    // The attempts are one series.
+    quiet: |_| Duration::MAX,
+};
 
 /// The state that the parts of a process share.
 #[derive(Clone)]
@@ -68,11 +73,11 @@ impl Process {
     }
 
     /// Reports in `/readyz` why this process is not ready, and in the log when the reason changes.
-    pub(super) fn waits_for(&self, condition: &'static str, problem: String, waiting: &mut Patience) {
-        if waiting.problem != problem {
+    pub(super) fn waits_for(&self, condition: &'static str, problem: String, retry: &mut ReadRetry) {
+        if retry.problem != problem {
             tracing::warn!(problem, "not ready: waiting for the {condition} of the installation");
             self.readiness.explain(condition, &problem);
-            waiting.problem = problem;
+            retry.problem = problem;
         }
     }
 
@@ -90,20 +95,20 @@ fn makes_certificate(Parts { common, serve, control }: &Parts) -> bool {
 }
 
 /// Repeated reads of an object that does not exist yet.
-pub(super) struct Patience {
+#[derive(Default)]
+pub(super) struct ReadRetry {
+    /// Why the last read failed.
     problem: String,
-    pause: Duration,
+    /// The last wait.
+    waited: Option<Duration>,
 }
 
-impl Patience {
-    pub(super) fn new() -> Self {
-        Self { problem: String::new(), pause: WAIT_MIN }
-    }
-
+impl ReadRetry {
     /// Waits until the next read.
-    pub(super) async fn pause(&mut self) {
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(WAIT_MAX);
+    pub(super) async fn wait(&mut self) {
+        let wait = READ_RETRY.after(self.waited);
+        tokio::time::sleep(wait).await;
+        self.waited = Some(wait);
     }
 }
 

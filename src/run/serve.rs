@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::process::{DRAIN, KEYS, Patience, Process, SYNCED, positive};
+use super::process::{DRAIN, KEYS, Process, ReadRetry, SYNCED, positive};
 use super::{RunError, certificate, expiry_metrics};
 use crate::cache::{Cache, Kind, Subscription, WatchHealth};
 use crate::cli::ServeArgs;
@@ -161,13 +161,13 @@ async fn serve_endpoint(
 
 /// Applies the keys once they exist. This process reads keys and never creates them.
 async fn load_keys(process: Process, keys: Arc<ServerKeys>) {
-    let mut waiting = Patience::new();
+    let mut retry = ReadRetry::default();
     let stored = loop {
         match keystore::read_keys(&process.client, &process.args.namespace).await {
             Ok(stored) => break stored,
-            Err(error) => process.waits_for(KEYS, display_chain(&error), &mut waiting),
+            Err(error) => process.waits_for(KEYS, display_chain(&error), &mut retry),
         }
-        waiting.pause().await;
+        retry.wait().await;
     };
     keys.install.store(Some(Arc::new(stored.install)));
     keys.signing.store(Some(Arc::new(JwkSet::new(stored.signing))));

@@ -19,6 +19,14 @@ pub struct Growth {
     pub quiet: fn(Duration) -> Duration,
 }
 
+impl Growth {
+    /// The wait after one of this length in the same series; the first one after `None`.
+    #[must_use]
+    pub fn after(&self, length: Option<Duration>) -> Duration {
+        length.map_or(self.initial, |length| (length * 2).clamp(self.min, self.max))
+    }
+}
+
 /// The waits of all keys. Each key has a value of the caller.
 #[derive(Debug)]
 pub struct Backoff<K, V> {
@@ -68,7 +76,7 @@ impl<K: Eq + Hash, V> Backoff<K, V> {
     pub fn start(&mut self, key: K, now: Instant, value: V) -> &Wait<V> {
         let growth = self.growth;
         let before = self.waits.get(&key).filter(|wait| wait.continues(&growth, now));
-        let length = before.map_or(growth.initial, |wait| (wait.length * 2).clamp(growth.min, growth.max));
+        let length = growth.after(before.map(|wait| wait.length));
         self.waits.entry(key).insert_entry(Wait { until: now + length, length, value }).into_mut()
     }
 
