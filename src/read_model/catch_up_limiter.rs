@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_look_up_is_shared_with_nobody() {
+    async fn a_failed_look_up_is_not_cached() {
         let limiter = CatchUpLimiter::new();
         let away = || async { Err(kube::Error::LinesCodecMaxLineLengthExceeded) };
         assert_eq!(limiter.run_coalesced("client", "a", away).await, Err(CatchUpError::Behind));

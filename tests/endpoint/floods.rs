@@ -101,12 +101,12 @@ async fn answers_that_are_not_taken_keep_their_places() {
     let tokens = secured.connect(&[&rustls::version::TLS13], &[b"http/1.1"]).await;
     assert_eq!(http_client::exchange(tokens, &token).await.status, 200, "documents have places of their own");
     drop(stream);
-    let served = async {
+    let released = async {
         while keys().await != 200 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), served).await.expect("given back with the connection");
+    tokio::time::timeout(Duration::from_secs(10), released).await.expect("given back with the connection");
 }
 
 #[tokio::test]
