@@ -97,7 +97,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- concat $names .Values.tls.additionalNames | uniq | join "," }}
 {{- end }}
 
-{{/* Puts an admission policy in force. Takes the root context and the policy's name. */}}
+{{/* Enforces an admission policy. Takes the root context and the policy's name. */}}
 {{- define "postern.policyBinding" -}}
 {{- $root := index . 0 }}
 {{- $policy := index . 1 -}}
