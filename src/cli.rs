@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn explain_takes_the_flags_of_kubectl_before_and_after_what_it_explains() {
+    fn explain_accepts_the_flags_of_kubectl_before_and_after_its_arguments() {
         for arguments in [
             "--kubeconfig k --context c -n ns --as alice --as-group g client sync",
             "client sync --kubeconfig k --context c --namespace ns --as=alice --as-group=g",

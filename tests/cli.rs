@@ -32,7 +32,7 @@ fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> (String, Option<
 const ISSUER: &str = "--issuer=https://postern.example.com";
 
 #[test]
-fn bad_configuration_ends_at_start_with_one_line_that_names_it() {
+fn a_bad_configuration_fails_at_startup_with_one_line_that_names_it() {
     for (arguments, named) in [
         (&[][..], &["--issuer"][..]),
         (&[ISSUER, "--token-lifetime-max=soon"], &["--token-lifetime-max", "'soon'"]),
@@ -66,7 +66,7 @@ fn a_bad_environment_variable_is_named_too() {
 }
 
 #[test]
-fn what_a_flag_means_is_checked_before_anything_is_done() {
+fn the_value_of_a_flag_is_validated_before_anything_is_done() {
     for (arguments, named) in [
         (&["--issuer=http://postern.example.com"][..], &["--issuer", "--insecure-http"][..]),
         (&["--issuer=postern"], &["--issuer", "https://"]),
@@ -216,7 +216,7 @@ fn with_insecure_http_the_endpoint_speaks_plain_http() {
 const REQUESTS: usize = 30_000;
 
 #[test]
-fn a_log_that_is_not_read_delays_neither_a_request_nor_the_end() {
+fn a_log_that_is_not_read_delays_neither_a_request_nor_the_shutdown() {
     let mut server = Server::start(&["--trusted-proxies=127.0.0.0/8"], Stdio::piped());
     let mut stream = server.connect(server.listen);
     stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();

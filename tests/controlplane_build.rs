@@ -27,7 +27,7 @@ fn a_folder_with_all_the_programs_is_used_and_nothing_is_built() {
 }
 
 #[test]
-fn of_envtest_its_three_programs_are_used_and_the_others_are_built() {
+fn the_three_programs_of_envtest_are_used_and_the_others_are_built() {
     let machine = Machine::new();
     // An envtest file with the name of another program is a different program.
     let folder = machine.programs("envtest", &PROGRAMS);
@@ -40,7 +40,7 @@ fn of_envtest_its_three_programs_are_used_and_the_others_are_built() {
 }
 
 #[test]
-fn what_postern_testenv_bin_has_comes_before_what_envtest_has() {
+fn programs_in_postern_testenv_bin_take_precedence_over_those_of_envtest() {
     let machine = Machine::new();
     let (mine, envtest) = (machine.programs("mine", &["etcd"]), machine.programs("envtest", &OF_ENVTEST));
     let bin = machine.build(&[("POSTERN_TESTENV_BIN", &mine), ("KUBEBUILDER_ASSETS", &envtest)]);
@@ -58,7 +58,7 @@ fn a_postern_testenv_bin_that_is_no_folder_is_named() {
 }
 
 #[test]
-fn what_is_built_is_kept_and_what_was_cut_short_is_built_again() {
+fn built_programs_are_kept_and_incomplete_ones_are_built_again() {
     let machine = Machine::new();
     let bin = machine.build(&[]);
     let all = ["etcd", "helm", "kube-apiserver", "kube-controller-manager", "kubectl"];
@@ -76,7 +76,7 @@ fn what_is_built_is_kept_and_what_was_cut_short_is_built_again() {
 }
 
 #[test]
-fn of_two_builds_at_once_one_builds_and_the_other_takes_it() {
+fn one_of_two_concurrent_builds_builds_and_the_other_uses_the_result() {
     let machine = Machine::new();
     // Go waits for this file.
     fs::remove_file(machine.may_go_on()).unwrap();

@@ -134,7 +134,7 @@ fn check(name: &str, object: &impl Serialize) {
 }
 
 #[test]
-fn they_are_what_the_controller_writes_today() {
+fn the_dictionaries_equal_the_objects_that_the_controller_writes() {
     let user = typical_user();
     check("service_user.json", &user);
     check("application.json", &typical_application(&user));

@@ -88,7 +88,7 @@ fn modules_use_only_what_the_table_allows() {
 
 /// Modules that face the network create no keys, no certificate and no credential.
 #[test]
-fn the_process_that_serves_knows_nothing_that_writes_secrets() {
+fn the_serving_process_uses_no_module_that_writes_secrets() {
     for file in ["run/serve.rs", "run/certificate.rs"] {
         let text = fs::read_to_string(source().join(file)).unwrap();
         assert!(text.contains("keystore"), "{file} has moved: look for what loads keys and certificate");
@@ -117,7 +117,7 @@ fn every_module_has_a_row() {
 }
 
 #[test]
-fn the_test_sees_what_it_looks_for() {
+fn the_test_finds_the_paths_that_it_searches_for() {
     assert_eq!(paths_after("use crate::api::names;", "crate"), ["api"]);
     assert_eq!(paths_after("    let x = crate::cache::Store::new(crate::api::A);", "crate"), ["cache", "api"]);
     assert_eq!(paths_after("use crate::{api, cache};", "crate"), ["{api, cache}"]);

@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_meaning_elsewhere_and_what_may_be_a_secret_is_no_client_id() {
+    fn special_characters_and_secret_prefixes_are_refused_in_a_client_id() {
         let long = "x".repeat(LENGTH_MAX + 1);
         let others = ["", "a,metadata.name=x", "a=b", "a!=b", r"a\b", "a/b", "a:b", "a%b", "a+b", "a b", "a\n", "é"];
         for text in others.into_iter().chain([long.as_str(), "pst_", "pst_k7Qd", "pat_x"]) {

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_list_says_how_it_merges_and_no_description_is_broken_inside_a_paragraph() {
+    fn every_list_declares_its_merge_type_and_no_paragraph_of_a_description_has_a_line_break() {
         for (kind, root) in roots() {
             each(&kind, &root, &mut |path, schema| {
                 let is_list = schema.type_.as_deref() == Some("array");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_bounded_as_kubernetes_bounds_its_own() {
+    fn condition_fields_are_bounded_as_in_kubernetes() {
         for (kind, root) in roots().into_iter().filter(|(kind, _)| kind != "ReplicaState") {
             let mut seen = 0;
             each(&kind, &root, &mut |path, schema| {

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_location_is_refused() {
+    fn a_malformed_location_is_refused() {
         let seventeen = "/a".repeat(17);
         let long = format!("/{}", "a".repeat(64));
         for text in ["", "emea", "/emea/", "//", "/emea//billing", "/..", "/EMEA", "/a.b", "/a b", &seventeen, &long] {

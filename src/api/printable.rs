@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_api_server_refuses_is_replaced_and_what_is_too_long_is_cut() {
+    fn characters_that_the_api_server_refuses_are_replaced_and_long_text_is_truncated() {
         assert_eq!(printable("quota \u{7f}\u{85}\u{0}exceeded\n", 99), "quota ???exceeded\n");
         assert_eq!(printable("prüfe 🔑", 7), "prüfe 🔑");
         assert_eq!(printable("prüfe 🔑s", 7), "prüfe …");

@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_oldest_are_within_the_limit_whatever_came_and_went(
+        fn the_oldest_claimants_are_within_the_limit_after_any_insertions_and_removals(
             steps in proptest::collection::vec((0_i64..30, any::<bool>()), 0..100),
             limit in 1_usize..6,
         ) {

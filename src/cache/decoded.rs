@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_read_is_not_kept() {
+    fn fields_that_are_not_read_are_not_kept() {
         let Decoded(object) = serde_json::from_value::<Decoded<ServiceUser>>(user(&json!({"location": "/"}))).unwrap();
         let object = object.unwrap();
         let metadata = &object.metadata;
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_none_keeps_its_name_and_is_no_error_of_the_list() {
+    fn an_undecodable_object_keeps_its_name_and_does_not_fail_the_list() {
         for spec in [json!({"location": 7}), Value::Null] {
             let Decoded(object) = serde_json::from_str::<Decoded<ServiceUser>>(&user(&spec).to_string()).unwrap();
             let invalid = object.unwrap_err();

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_concerns_its_service_users_and_the_groups_that_they_are_in_and_no_others() {
+    fn a_namespace_change_invalidates_only_its_service_users_and_their_groups() {
         let mut world = TestCache::default();
         for user in [
             user("billing", "one", &["readers", "writers"]),

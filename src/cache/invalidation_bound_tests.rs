@@ -58,7 +58,7 @@ fn names(affected: &Invalidation) -> Vec<&str> {
 }
 
 #[test]
-fn one_beyond_the_limit_concerns_itself_and_the_count_alone() {
+fn a_client_secret_beyond_the_limit_invalidates_only_itself_and_the_count() {
     let mut world = crowd(&json!({}));
     let affected = few(&mut world, |world| world.secret(secret(5_000, &json!({"description": "other"})), true));
     assert!(affected.clients.is_empty(), "no record is compiled: {:?}", affected.clients);
@@ -67,7 +67,7 @@ fn one_beyond_the_limit_concerns_itself_and_the_count_alone() {
 }
 
 #[test]
-fn one_that_comes_or_goes_concerns_the_one_whose_place_it_takes_or_leaves() {
+fn a_created_or_deleted_client_secret_invalidates_the_one_that_moves_across_the_limit() {
     let mut world = crowd(&json!({}));
     let gone = few(&mut world, |world| world.secret(secret(1, &json!({})), false));
     assert!(names(&gone).contains(&"s3"), "it counts now: {gone:?}");
@@ -78,7 +78,7 @@ fn one_that_comes_or_goes_concerns_the_one_whose_place_it_takes_or_leaves() {
 }
 
 #[test]
-fn the_application_concerns_those_that_count() {
+fn an_application_change_invalidates_only_the_client_secrets_within_the_limit() {
     let mut world = crowd(&json!({}));
     let key = ObjectRef::new("billing", "sync");
     let application = Application::clone(&world.cache.application(&key).unwrap());
@@ -87,7 +87,7 @@ fn the_application_concerns_those_that_count() {
 }
 
 #[test]
-fn a_name_that_all_want_concerns_the_one_that_has_it() {
+fn a_contested_secret_name_invalidates_the_client_secret_that_owns_it() {
     let mut world = crowd(&json!({"delivery": {"secretName": "wanted"}}));
     let affected =
         few(&mut world, |world| world.secret(secret(9_000, &json!({"delivery": {"secretName": "wanted"}})), true));

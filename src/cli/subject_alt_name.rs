@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_can_stand_in_a_certificate_is_a_name() {
+    fn only_names_that_a_certificate_can_contain_are_accepted() {
         for name in ["localhost", "api.example.com", "*.example.com", "_a.b-c.D", "127.0.0.1", "::1"] {
             assert_eq!(parse(name).unwrap(), name);
         }

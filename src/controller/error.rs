@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_is_being_deleted_refuses_nothing_that_anybody_has_to_know() {
+    fn an_error_of_a_terminating_namespace_is_not_a_refusal() {
         let details = serde_json::from_value(json!({"causes": [{"reason": "NamespaceTerminating"}]})).unwrap();
         let status = Status { code: 403, details: Some(details), ..Status::default() };
         let source = Box::new(kube::Error::Api(Box::new(status)));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_what_the_api_server_understood_and_does_not_want() {
+    fn rejected_requests_are_refusals_and_conflicts_or_temporary_errors_are_not() {
         // Forbidden by quota, policy or RBAC; invalid; denied by a webhook; an unreachable webhook.
         for code in [400, 403, 413, 422, 500] {
             assert!(answered(code).refusal().is_some() && !answered(code).is_conflict(), "{code}");

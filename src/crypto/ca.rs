@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_trusts_an_earlier_ca_accepts_its_successors_until_that_ca_ends() {
+    fn a_client_that_trusts_an_earlier_ca_accepts_its_successors_until_that_ca_expires() {
         let [first, second, third] = [(); 3].map(|()| Ca::generate(now()).unwrap());
         let chain = [second.cross_sign(&third, now()).unwrap(), first.cross_sign(&second, now()).unwrap()];
         let leaf = third.sign_leaf(&names(), now()).unwrap();
@@ -242,14 +242,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_is_due_when_half_of_its_time_is_over() {
+    fn a_ca_is_due_for_replacement_after_half_of_its_lifetime() {
         let ca = Ca::generate(now()).unwrap();
         assert!(!ca.is_due(now() + SignedDuration::from_hours(4 * 365 * 24)));
         assert!(ca.is_due(now() + SignedDuration::from_hours(5 * 365 * 24 + 1)));
     }
 
     #[test]
-    fn the_end_is_read_from_the_certificate() {
+    fn the_expiry_is_read_from_the_certificate() {
         let ends = |now: &str| {
             let now = now.parse().unwrap();
             Ca::generate(now).unwrap().sign_leaf(&names(), now).unwrap().certificate.not_after().to_string()

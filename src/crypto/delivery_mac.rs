@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mac_proves_one_value_of_one_version_in_one_place() {
+    fn a_mac_is_valid_only_for_one_value_of_one_version_of_one_object() {
         let keys = keys("AAAAAAAA", 1);
         let mac = sign(&keys, &DELIVERY).unwrap();
         assert!(verify(&keys, &mac, &DELIVERY));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_key_of_the_install_makes_a_mac_and_an_old_one_goes_on_proving() {
+    fn only_a_key_of_the_install_signs_a_mac_and_an_old_key_still_verifies_it() {
         let mac = sign(&keys("oldoldol", 1), &DELIVERY).unwrap();
         let both = InstallKeys::new(vec![key("newnewne", 2), key("oldoldol", 1)], "newnewne").unwrap();
         assert!(verify(&both, &mac, &DELIVERY));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mac_that_is_changed_or_cut_anywhere_proves_nothing() {
+    fn a_mac_that_is_changed_or_cut_anywhere_is_invalid() {
         let keys = keys("AAAAAAAA", 1);
         let mac = sign(&keys, &DELIVERY).unwrap();
         for at in 0..mac.len() {

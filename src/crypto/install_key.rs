@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn old_keys_go_on_verifying_and_the_current_one_makes_new_verifiers() {
+    fn old_keys_still_verify_and_the_current_key_creates_new_verifiers() {
         let key = |id, byte| InstallKey::new(id, [byte; 32]).unwrap();
         let before = InstallKeys::new(vec![key("oldoldol", 1)], "oldoldol").unwrap();
         let verifier = before.hash(VALUE, UID, HashCost::Generated).unwrap();
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_imported_value_costs_what_a_password_does() {
+    fn an_imported_value_is_hashed_at_the_cost_of_a_password() {
         let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [1; 32]).unwrap()], "AAAAAAAA").unwrap();
         let verifier = keys.hash("3@rn0i+0y5j%2BB8_n:~/=", UID, HashCost::Imported).unwrap();
         assert!(verifier.starts_with("i1.AAAAAAAA."), "{verifier}");

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_key_of_ours_signed_is_read_back() {
+    fn a_token_signed_with_a_key_of_the_set_is_verified() {
         let keys = [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::Es256].map(key);
         let set = JwkSet::new(keys.clone());
         for key in &keys {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_changed_anywhere_is_not_ours() {
+    fn a_token_that_is_changed_or_cut_anywhere_is_invalid() {
         for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
             let key = key(algorithm);
             let set = JwkSet::new([key.clone()]);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_and_another_header_are_not_ours() {
+    fn a_token_with_another_key_or_another_header_is_invalid() {
         let (ours, another) = (key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256));
         let set = JwkSet::new([ours.clone()]);
         let foreign = signed(&another);

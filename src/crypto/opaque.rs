@@ -77,7 +77,7 @@ mod tests {
     const CLAIMS: &[u8] = br#"{"sub":"x"}"#;
 
     #[test]
-    fn o1_what_was_sealed_is_read_back_by_any_key_of_the_install() {
+    fn o1_a_sealed_token_is_opened_with_any_key_of_the_install() {
         let key = |id, byte| InstallKey::new(id, [byte; 32]).unwrap();
         let before = InstallKeys::new(vec![key("oldoldol", 1)], "oldoldol").unwrap();
         let token = seal(&before, CLAIMS).unwrap();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn o1_a_token_that_is_changed_or_cut_anywhere_is_nobodys() {
+    fn o1_a_token_that_is_changed_or_cut_anywhere_is_invalid() {
         let keys = InstallKeys::generate().unwrap();
         let token = seal(&keys, CLAIMS).unwrap().into_bytes();
         for at in 0..token.len() {

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_publishes_both_cas_and_serves_what_leads_to_the_old_one() {
+    fn a_rotation_publishes_both_cas_and_serves_the_cross_certificate_of_the_old_one() {
         let own = made();
         let rotated = next(&own, true, now());
         assert_eq!(rotated.trusted_pem(), format!("{}{}", rotated.ca.certificate().to_pem(), own.trusted_pem()));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_is_replaced_at_half_of_its_time_and_the_old_one_is_trusted_until_its_end() {
+    fn a_ca_is_replaced_at_half_of_its_lifetime_and_the_old_one_is_trusted_until_it_expires() {
         let own = made();
         let half = now() + DAY * (5 * 365 + 1);
         let rotated = next(&own, false, half);
@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_that_has_ended_while_nobody_looked_gets_a_successor_that_stands_alone() {
+    fn an_expired_ca_gets_a_successor_without_cross_certificates() {
         let own = made();
         let late = next(&own, false, own.ca.certificate().not_after() + DAY);
         assert!(late.previous.is_empty() && late.cross.is_empty());
     }
 
     #[test]
-    fn removing_an_earlier_ca_removes_what_leads_to_it() {
+    fn removing_an_earlier_ca_removes_its_cross_certificates() {
         let rotated = next(&next(&made(), true, now()), true, now());
         assert_eq!(rotated.cross.len(), 2);
         let mut edited = rotated.clone();

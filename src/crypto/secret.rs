@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a7_values_hold_256_random_bits_and_never_repeat() {
+    fn a7_values_contain_256_random_bits_and_never_repeat() {
         let values: std::collections::BTreeSet<String> =
             (0..1000).map(|_| SecretValue::generate().1.expose_secret().to_owned()).collect();
         assert_eq!(values.len(), 1000);

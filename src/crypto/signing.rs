@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn k1_a_jwk_holds_public_members_only() {
+    fn k1_a_jwk_contains_public_members_only() {
         for (algorithm, members) in [
             (SigningAlgorithm::Es256, &["alg", "crv", "kid", "kty", "use", "x", "y"][..]),
             (SigningAlgorithm::Rs256, &["alg", "e", "kid", "kty", "n", "use"]),

@@ -53,7 +53,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back_and_nothing_else(
+        fn a_written_verifier_is_parsed_and_any_other_text_is_refused(
             imported: bool, key_id in "[A-Za-z0-9]{8}", salt: [u8; SALT_LEN], hash: [u8; HASH_LEN], at in 0_usize..76,
         ) {
             let strength = if imported { HashCost::Imported } else { HashCost::Generated };

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_jwt_of_ours_is_told_apart_from_an_opaque_token() {
+    fn an_opaque_token_and_text_that_is_no_postern_jwt_have_different_errors() {
         let read = |token: &str| payload(token).and_then(|payload| parse(&payload).map(|(_, client_id)| client_id));
         assert!(matches!(read("pat_abc"), Err(ExplainError::Opaque)));
         let foreign = format!("a.{}.b", URL_SAFE_NO_PAD.encode(r#"{"iss":"https://other"}"#));

@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_nobody_waits_for_any_more_does_not_keep_a_connection() {
+    async fn an_abandoned_request_does_not_keep_a_connection_open() {
         let activity = Activity::new();
         drop(activity.open());
         activity.wait_idle(LIMIT).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_taken_ends_the_connection_whatever_else_is() {
+    async fn a_response_that_is_not_read_closes_the_connection_even_if_others_are_read() {
         let activity = Activity::new();
         let mut stuck = activity.open();
         stuck.answered();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_gives_up_what_it_asks_for_is_stopped_and_one_that_does_now_and_then_is_not() {
+    async fn abandoning_many_requests_in_a_row_is_misuse_and_abandoning_every_second_one_is_not() {
         let activity = Activity::new();
         for _ in 0..10 * ABANDONED_MAX {
             drop(activity.open());

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_request_has_places_of_its_own() {
+    fn each_kind_of_request_has_its_own_slots() {
         let admission = admission(4);
         let waiting = fill(&admission, PEER, &post());
         let working = fill(&admission, PEER, &get("/auth"));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_whose_body_is_here_leaves_its_place_to_another_that_waits() {
+    fn a_request_whose_body_has_arrived_releases_its_waiting_slot() {
         let admission = admission(4);
         let waiting = fill(&admission, PEER, &post());
         waiting[0].ticket.work().unwrap();

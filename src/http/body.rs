@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_in_tiny_pieces_holds_nothing_of_what_they_came_in() {
+    async fn a_body_of_tiny_frames_keeps_none_of_the_buffers_that_they_arrived_in() {
         let (held, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (now, highest) = (Arc::clone(&held), Arc::clone(&most));
         let pieces = futures::stream::iter(0..5_000).map(move |_| {

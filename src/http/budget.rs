@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn at_worst_everything_together_leaves_the_rest_to_the_program() {
+    fn the_worst_case_of_all_bounds_stays_within_the_memory_budget() {
         for limit in [64, 100, 128, 256, 512, 1024, 65_536] {
             let bounds = Bounds::derive(limit * MIB, DEFAULT).unwrap();
             // With very little memory, one hash exceeds its share.
@@ -245,14 +245,14 @@ mod tests {
     }
 
     #[test]
-    fn the_charts_limit_has_room_for_hundreds_and_plenty_of_memory_for_what_was_there_before() {
+    fn the_limit_of_the_chart_allows_hundreds_of_connections_and_ample_memory_sets_no_bounds() {
         let chart = Bounds::derive(256 * MIB, DEFAULT).unwrap();
         assert!(chart.connections >= 300 && chart.requests >= 300 && chart.arrivals >= 64, "{chart:?}");
         assert_eq!(Bounds::derive(64 * 1024 * MIB, DEFAULT).unwrap(), Bounds::unlimited());
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_the_flag_and_a_limit_that_would_do() {
+    fn a_setting_that_does_not_fit_is_refused_with_its_flag_and_a_sufficient_limit() {
         let asked = Requested { connections: Some(4096), ..DEFAULT };
         let refused = Bounds::derive(256 * MIB, asked).unwrap_err();
         let BudgetError::Connections { possible, needed, .. } = refused else { panic!("{refused}") };
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_connections_than_fit_are_a_wish_and_more_than_usual_too() {
+    fn fewer_connections_than_fit_and_more_than_the_default_can_be_requested() {
         let asked = |number, limit| Bounds::derive(limit, Requested { connections: Some(number), ..DEFAULT });
         assert_eq!(asked(1, 256 * MIB).unwrap().connections, 1);
         assert_eq!(asked(10_000, 16 * 1024 * MIB).unwrap().connections, 10_000);

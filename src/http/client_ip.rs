@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_a_trusted_proxy_says_where_a_request_came_from() {
+    fn only_a_trusted_proxy_can_forward_a_client_address() {
         for (peer, lines, expected) in [
             ("192.0.2.1", &[][..], "192.0.2.1"),
             ("192.0.2.1", &["10.0.0.1"], "192.0.2.1"),

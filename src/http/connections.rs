@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_arrival_always_gets_in_and_ends_the_oldest_of_those_from_as_many_sources_as_there_are_places() {
+    async fn an_arrival_is_always_accepted_and_evicts_the_oldest_if_every_slot_has_another_source() {
         let arrivals = Connections::of_arrivals(4);
         let flood: Vec<Seat> = (1..=4).map(|number| enter(&arrivals, network(number)).unwrap()).collect();
         let newcomer = enter(&arrivals, network(9)).expect("a place at once");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_network_alone_gets_three_quarters_and_then_goes_on_with_its_newest() {
+    async fn a_single_network_gets_three_quarters_and_then_evicts_its_longest_idle_connections() {
         let connections = Connections::new(400);
         let seats = fill(&connections, network(1), 500).await;
         assert_eq!(alive(&seats), 300);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_newcomer_takes_the_place_of_the_longest_idle_connection_of_whoever_has_most() {
+    async fn a_new_connection_evicts_the_longest_idle_one_of_the_network_with_the_most() {
         let connections = Connections::new(4);
         let (most, fewer) = (fill(&connections, network(1), 3).await, fill(&connections, network(2), 1).await);
         let newcomer = enter(&connections, network(3)).unwrap();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_came_a_moment_ago_stays_and_the_newcomer_gets_no_place() {
+    async fn a_connection_within_its_grace_period_is_not_evicted_and_a_new_one_is_refused() {
         let connections = Connections::new(2);
         let seats = [1, 2].map(|number| enter(&connections, network(number)).unwrap());
         assert!(enter(&connections, network(3)).is_none());
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connections_in_use_are_not_ended_for_others() {
+    async fn connections_in_use_are_not_evicted() {
         let connections = Connections::new(3);
         let (busy, idle) = (Activity::new(), Activity::new());
         let _open = busy.open();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn networks_that_hold_the_same_do_not_end_each_others_connections() {
+    async fn networks_with_equally_many_connections_do_not_evict_each_other() {
         let connections = Connections::new(2);
         let seats = [1, 2].map(|number| enter(&connections, network(number)).unwrap());
         tokio::time::sleep(GRACE).await;
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trusted_proxy_may_have_all_and_makes_room_for_nobody() {
+    async fn a_trusted_proxy_may_use_all_slots_and_is_not_evicted() {
         let connections = Connections::new(4);
         let network = fill(&connections, network(1), 2).await;
         let proxy = fill(&connections, None, 4).await;
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_one_that_was_used_last_stays() {
+    async fn the_most_recently_used_connection_is_kept() {
         let connections = Connections::new(2);
         let activities = [Activity::new(), Activity::new()];
         let seats = activities.each_ref().map(|activity| connections.enter(network(1), activity).unwrap());
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_over_leaves_no_trace() {
+    async fn closed_connections_are_removed_from_the_counts() {
         let connections = Connections::new(4);
         drop(fill(&connections, network(1), 10).await);
         let open = connections.lock();

@@ -64,7 +64,7 @@ mod tests {
     const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:       16 kB\nMemFree: 1 kB\n");
 
     #[test]
-    fn the_lowest_limit_of_version_2_counts() {
+    fn the_lowest_cgroup_v2_limit_is_used() {
         let group = ("proc/self/cgroup", "0::/kubepods/pod1/container\n");
         let own = ("sys/fs/cgroup/kubepods/pod1/container/memory.max", "max\n");
         let pod = ("sys/fs/cgroup/kubepods/pod1/memory.max", "4096\n");
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_finds_its_limit_at_the_root_of_what_it_sees() {
+    fn a_container_finds_its_limit_at_the_root_of_its_cgroup_mount() {
         let group = ("proc/self/cgroup", "0::/\n");
         assert_eq!(of(&[MACHINE, group, ("sys/fs/cgroup/memory.max", "8192\n")]), Some(8192));
         let outside = ("proc/self/cgroup", "4:memory:/kubepods/pod1/container\n");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn version_1_is_read_whatever_its_controllers_are_joined_with() {
+    fn the_cgroup_v1_limit_is_read_whatever_controllers_share_its_hierarchy() {
         let group = ("proc/self/cgroup", "9:cpu,cpuacct:/a\n4:memory,hugetlb:/b\n0::/\n");
         let limit = ("sys/fs/cgroup/memory/b/memory.limit_in_bytes", "4096\n");
         let none = ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_there_is_what_the_machine_has() {
+    fn the_memory_of_the_machine_is_used_without_a_limit() {
         assert_eq!(of(&[MACHINE]), Some(16 * 1024));
         assert_eq!(
             of(&[MACHINE, ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "max")]),

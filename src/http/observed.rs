@@ -108,7 +108,7 @@ mod tests {
     const OF_HYPER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
     #[test]
-    fn only_a_refusal_without_an_id_and_without_a_body_is_hypers() {
+    fn only_an_error_response_without_a_request_id_and_a_body_is_attributed_to_hyper() {
         assert!(is_written_by_hyper(OF_HYPER));
         for ours in [
             &b"HTTP/1.1 401 Unauthorized\r\nx-request-id: 1\r\ncontent-length: 0\r\n\r\n"[..],
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_held_back_is_not_sent_and_the_stream_stays_open() {
+    async fn a_withheld_response_is_not_sent_and_the_stream_stays_open() {
         let (mut client, server) = tokio::io::duplex(1024);
         let mut observed = Observed::new(server, Activity::new());
         observed.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();

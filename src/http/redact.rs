@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn q4_a_value_brought_from_elsewhere_is_shown_neither_as_a_client_id_nor_as_a_grant_type() {
+    fn q4_an_imported_value_is_shown_neither_as_a_client_id_nor_as_a_grant_type() {
         assert_eq!(unknown_client_id(IMPORTED), "[REDACTED]");
         assert_eq!(unknown_client_id(&ID.replace('-', "x")), "[REDACTED]");
         assert_eq!(grant_type(IMPORTED), "[REDACTED]");

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_an_empty_body_and_one_that_is_given_up_nothing_is_kept() {
+    async fn an_empty_body_and_an_abandoned_body_release_the_guard() {
         let guard = Arc::new(());
         let empty = Sent::new(Body::empty(), Arc::clone(&guard));
         assert_eq!((Arc::strong_count(&guard), empty.is_end_stream()), (1, true));

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn all_addresses_of_ipv6_are_those_of_ipv4_too_whatever_the_node_says() {
+    async fn the_ipv6_wildcard_listener_also_accepts_ipv4_whatever_the_default_of_the_node() {
         let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
         let port = listener.local_addr().unwrap().port();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn without_ipv6_all_addresses_are_those_of_ipv4_and_any_other_error_remains() {
+    fn the_wildcard_address_falls_back_to_ipv4_without_ipv6_and_not_after_any_other_error() {
         let without = |address: &str, code| without_ipv6(address.parse().unwrap(), &io::Error::from_raw_os_error(code));
         let ipv4 = Some("0.0.0.0:8443".parse().unwrap());
         assert_eq!(without("[::]:8443", libc::EAFNOSUPPORT), ipv4);

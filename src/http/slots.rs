@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_that_is_given_back_leaves_no_trace() {
+    fn a_released_slot_is_removed_from_the_counts() {
         let places = Places::new(4);
         let taken: Vec<_> = std::iter::from_fn(|| places.take(&"a")).collect();
         assert_eq!(taken.len(), 3);
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_always_one_place() {
+    fn a_limit_of_zero_still_leaves_one_slot() {
         let places = Places::new(0);
         let place = places.take(&"a");
         assert!(place.is_some() && places.take(&"b").is_none());

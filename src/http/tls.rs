@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn t9_a_mismatched_or_unreadable_pair_is_refused_and_the_good_one_stays() {
+    fn t9_a_mismatched_or_unreadable_pair_is_refused_and_the_valid_one_stays_in_use() {
         let (good, other) = (leaf(), leaf());
         let key = |leaf: &Leaf| leaf.key_pem.expose_secret().as_bytes().to_vec();
         let certificate = TlsCertificate::new(&pem(&good), &key(&good)).unwrap();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_watch_ends_with_the_process() {
+    async fn the_watch_stops_on_shutdown() {
         let dir = tempfile::tempdir().unwrap();
         let files = TlsFiles { cert: dir.path().join("tls.crt"), key: dir.path().join("tls.key") };
         let pair = leaf();

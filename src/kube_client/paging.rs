@@ -198,14 +198,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn small_objects_come_as_many_as_are_asked_for() {
+    async fn small_objects_are_listed_in_pages_of_the_requested_size() {
         let (client, asked) = server(vec![100; 250]);
         assert_eq!(all(&client).await, numbers(250));
         assert_eq!(*asked.lock().unwrap(), [100, 100, 100]);
     }
 
     #[tokio::test]
-    async fn large_objects_come_in_smaller_pages_and_every_one_comes() {
+    async fn large_objects_are_listed_in_smaller_pages_and_none_is_omitted() {
         // Objects with the largest possible metadata, and one that is larger than a page.
         let mut sizes = vec![250 * 1024; 40];
         sizes[7] = 2 * BYTES_MAX;
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_list_is_left_alone() {
+    async fn a_request_that_is_not_a_list_is_unchanged() {
         let service = tower::service_fn(|request: Request<Body>| {
             let answer = Response::new(Full::new(Bytes::from(request.uri().to_string())));
             std::future::ready(Ok::<_, kube::Error>(answer))

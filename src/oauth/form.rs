@@ -145,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_was_encoded_is_decoded_again(value in any::<String>()) {
+        fn any_encoded_value_is_decoded_to_the_original(value in any::<String>()) {
             let encoded: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
             let decoded = decode(encoded.as_bytes());
             prop_assert_eq!(decoded.as_deref(), Some(value.as_str()));

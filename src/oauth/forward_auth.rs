@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_nothing_is_still_somebody() {
+    fn a_client_without_permissions_passes_only_if_nothing_is_required() {
         let nothing = Grant::default();
         assert!(held(&nothing, &Requirement::default()).is_ok());
         assert!(held(&nothing, &Requirement { audience: Some("a"), scopes: vec![] }).is_err());

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audience_is_what_stands_in_the_place_of_the_id() {
+    fn the_audience_is_the_part_of_a_scope_in_place_of_the_id() {
         let alias: AudienceScope = "urn:zitadel:iam:org:project:id:{id}:aud".parse().unwrap();
         assert_eq!(alias.audience_of("urn:zitadel:iam:org:project:id:4711:aud"), Some("4711"));
         assert_eq!(alias.audience_of("urn:zitadel:iam:org:project:id:4711"), None);

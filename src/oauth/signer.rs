@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_asks_for_all_it_can_has_one_signature_among_those_of_others() {
+    async fn a_client_that_floods_the_signer_takes_turns_with_other_clients() {
         let signer = Signer::with(1, 4);
         let running = signer.turn("a").await.unwrap();
         let mut flood: Vec<_> = (0..10).map(|_| Box::pin(signer.turn("a"))).collect();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_longer_than_clients_do() {
+    async fn no_request_waits_for_a_signature_longer_than_clients_do() {
         let signer = Signer::with(1, 4);
         let _running = signer.turn("a").await.unwrap();
         let began = tokio::time::Instant::now();

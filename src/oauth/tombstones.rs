@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_issued_before_a_loss_stays_ended_and_what_comes_after_the_return_does_not() {
+    fn a_token_issued_before_a_loss_stays_invalid_and_one_issued_later_does_not() {
         let past = returns(&loses(&Tombstones::default(), "a", 100), 105, 0);
         assert!(past.covers("a", EPOCH, 99) && past.covers("a", EPOCH, 100));
         assert!(!past.covers("a", EPOCH, 101) && !past.covers("b", EPOCH, 99));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_epoch_is_of_after_the_return_however_late_this_replica_hears_of_the_loss() {
+    fn a_token_with_a_later_epoch_is_valid_however_late_the_replica_observes_the_loss() {
         let past = loses(&Tombstones::default(), "a", 100);
         assert!(past.covers("a", Epoch { service_user: 2, application: 2 }, 50));
         for later in [Epoch { service_user: 5, ..EPOCH }, Epoch { application: 4, ..EPOCH }] {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_in_the_second_of_its_loss_is_good_from_that_second_on() {
+    fn a_permission_that_returns_in_the_second_of_its_loss_is_valid_from_that_second_on() {
         let past = returns(&loses(&Tombstones::default(), "a", 100), 100, 0);
         assert!(past.covers("a", EPOCH, 99) && !past.covers("a", EPOCH, 100));
         let past = returns(&past, 101, 0);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_forgotten_when_no_token_is_as_old_or_there_are_too_many() {
+    fn a_tombstone_is_removed_when_no_token_is_as_old_or_there_are_too_many() {
         let past = loses(&Tombstones::default(), "a", 100);
         assert!(returns(&past, 200, 100).covers("a", EPOCH, 99));
         assert!(!returns(&past, 200, 101).covers("a", EPOCH, 99));

@@ -174,7 +174,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn epochs_never_fall_and_rise_exactly_when_what_they_stand_for_changes(
+    fn epochs_never_fall_and_rise_exactly_when_the_fingerprint_changes(
         history in proptest::collection::vec(steps(), 1..40)
     ) {
         let mut world = Simulation::new();

@@ -247,12 +247,12 @@ mod tests {
     }
 
     #[test]
-    fn no_group_permits_what_the_endpoint_gives_to_everybody() {
+    fn groups_and_the_endpoint_have_the_same_list_of_oidc_scopes() {
         assert_eq!(crate::api::permissions::OIDC_SCOPES, crate::oauth::scope::OIDC_SCOPES);
     }
 
     #[test]
-    fn the_scope_that_has_an_owner_is_the_one_that_lets_a_client_introspect() {
+    fn groups_and_the_endpoint_have_the_same_scope_for_introspection() {
         assert_eq!(crate::api::access_group::INTROSPECT, crate::oauth::scope::INTROSPECT);
     }
 }

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_replica_sees_change_has_its_number_before_it_is_written_and_what_it_has_not_seen_has_none_more() {
+    fn an_observed_change_has_its_epoch_before_it_is_written_and_an_unseen_one_adds_none() {
         for (told, now, before, number, is_behind, what) in [
             ((None, None), "a", None, 1, false, "it has no epoch yet"),
             ((Some(3), Some("a")), "a", None, 3, false, "all is told"),

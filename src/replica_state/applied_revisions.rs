@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_told_while_a_change_is_numbered_that_is_not_served() {
+    fn no_applied_revisions_are_published_while_a_client_is_stale() {
         let (progress, client): (_, Arc<str>) = (RevisionTracker::default(), "client".into());
         progress.advance(Kind::ServiceUser, 7);
         assert_eq!(progress.serves().map(|serves| serves.service_users), Some(7));

@@ -201,7 +201,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_arrives_after_a_newer_one_is_not_taken() {
+    async fn a_write_that_arrives_after_a_newer_one_is_rejected() {
         for before in [0, 1] {
             let (store, mut document) = (FakeStateStore::default(), CasObject::new("part".to_owned()));
             for _ in 0..before {
@@ -218,7 +218,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_was_given_up_and_arrived_is_looked_at_before_the_next() {
+    async fn an_abandoned_write_that_arrived_is_read_before_the_next_write() {
         let (store, mut document) = (FakeStateStore::default(), CasObject::new("part".to_owned()));
         store.next(Fate::Delayed);
         document.write(&store, |_| by("older")).await.unwrap_err();

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn as_many_objects_are_written_as_it_takes_and_no_session_is_left_out() {
+    async fn sessions_are_written_to_as_many_objects_as_needed_and_none_is_omitted() {
         let store = FakeStateStore::default();
         let (sessions, token_state) = process(&store);
         used(&token_state, 0..MANY, 100);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_without_news_is_left_alone_and_one_with_is_written_whole_after_a_step() {
+    async fn an_unchanged_object_is_not_written_and_a_changed_one_is_written_whole_after_an_interval() {
         let store = FakeStateStore::default();
         let (sessions, token_state) = process(&store);
         used(&token_state, 0..2 * PER_OBJECT, 100);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_could_not_be_told_is_told_when_the_api_server_is_back() {
+    async fn uses_that_could_not_be_published_are_published_when_the_api_server_is_back() {
         for fate in [Fate::Refused, Fate::Delayed] {
             let store = FakeStateStore::default();
             let (sessions, token_state) = process(&store);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sessions_that_are_over_make_room() {
+    async fn expired_sessions_make_room_for_new_ones() {
         let store = FakeStateStore::default();
         let (sessions, token_state) = process(&store);
         used(&token_state, 0..PER_OBJECT, 100);

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_is_added_in_any_order_and_forgotten_when_it_is_over() {
+    fn state_of_other_replicas_is_merged_in_any_order_and_removed_when_it_expires() {
         for order in [[100, 200], [200, 100]] {
             let token_state = TokenState::default();
             for second in order {
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_is_worth_telling_after_a_fortieth_of_the_idle_time() {
+    fn a_use_is_published_after_a_fortieth_of_the_idle_time() {
         let token_state = TokenState::default();
         let used = |known, second| assert!(token_state.used("jti", &"billing".into(), known, second, 120, 1_000));
         used(100, 102);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_begins_all_the_sessions_it_can_ends_none_of_others_and_leaves_room() {
+    fn a_namespace_that_floods_sessions_evicts_none_of_others_and_leaves_room() {
         let token_state = TokenState::default();
         let begin = |namespace: &str, number: usize| {
             token_state.used(&format!("{namespace}-{number}"), &namespace.into(), 0, 100, 1_000, i64::MAX)
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_of_other_replicas_count_in_their_namespace_and_never_exceed_the_room() {
+    fn sessions_of_other_replicas_count_for_their_namespace_and_never_exceed_the_limit() {
         let token_state = TokenState::default();
         let session = |number| SessionUse {
             id: format!("published-{number}"),

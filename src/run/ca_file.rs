@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_goes_is_missed_after_a_while_and_one_that_cannot_be_read_never() {
+    fn a_missing_file_takes_effect_after_a_delay_and_an_unreadable_one_never() {
         let (mut follower, start) = (Follower::default(), Instant::now());
         let ca: Ca = Some("ca".into());
         assert_eq!(follower.take(Err("no".to_owned()), start), None);

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_every_thread_is_written_in_its_order_and_many_at_once() {
+    fn the_lines_of_each_thread_are_written_in_order_and_in_batches() {
         let output = Slow::default();
         let (lines, writer) = start(output.clone()).unwrap();
         thread::scope(|scope| {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_takes_nothing_blocks_nobody_and_what_is_lost_is_counted() {
+    fn a_stalled_output_blocks_no_writer_and_lost_lines_are_counted() {
         let output = Stalled::default();
         let (lines, writer) = start(output.clone()).unwrap();
         let before = lost().get();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_waits_for_a_bounded_time() {
+    fn shutdown_waits_for_a_bounded_time() {
         let output = Stalled::default();
         let (lines, writer) = start(output.clone()).unwrap();
         lines.make_writer().write_all(b"line\n").unwrap();

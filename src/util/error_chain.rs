@@ -28,7 +28,7 @@ mod tests {
     struct Quoting(&'static str, #[source] std::fmt::Error);
 
     #[test]
-    fn every_cause_is_told_once() {
+    fn every_cause_is_printed_once() {
         let cause = std::fmt::Error.to_string();
         assert_eq!(display_chain(&Quoting("could not write", std::fmt::Error)), format!("could not write: {cause}"));
         let quoted: &'static str = Box::leak(format!("could not write: {cause}").into_boxed_str());

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn where_places_are_soon_free_again_an_owner_alone_gets_three_quarters() {
+    fn a_single_owner_gets_three_quarters_of_slots_that_are_soon_free_again() {
         let mut shares = FairShare::new(TRIPLE, 400);
         assert_eq!([0, 1, 2].map(|owner| fill(&mut shares, owner)), [300, 75, 19]);
         assert_eq!(TRIPLE.alone(400), 300);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_gives_up_what_is_above_its_bound_as_its_places_become_free() {
+    fn an_owner_above_its_bound_does_not_get_back_the_slots_that_it_frees() {
         let mut shares = FairShare::new(QUARTER, 100);
         assert_eq!(fill(&mut shares, 0), 20);
         (1..5).for_each(|owner| assert!(fill(&mut shares, owner) > 0));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_owner_gets_the_last_free_place_and_nobody_gets_more_than_there_are() {
+    fn a_new_owner_gets_the_last_free_slot_and_no_owner_gets_more_than_exist() {
         let mut shares = FairShare::new(QUARTER, 3);
         assert_eq!((0..10).map(|owner| fill(&mut shares, owner)).collect::<Vec<_>>()[..5], [1, 1, 1, 0, 0]);
         assert!(!shares.take_granted(&0));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_again_from_what_is_there() {
+    fn slots_are_recounted_from_their_current_owners() {
         let mut shares = FairShare::counted(QUARTER, 10, [1, 1, 2]);
         assert!(!shares.take(&1) && shares.take(&2), "8 of 7 free, and 4 of 7 free");
     }

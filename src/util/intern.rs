@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_holds_any_more_is_forgotten() {
+    fn a_value_without_references_is_removed() {
         let pool = Interner::default();
         let held = pool.shared(text(0));
         for number in 1..10_000 {

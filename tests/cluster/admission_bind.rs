@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{TestNamespace, User, service_user};
 
 #[tokio::test]
-async fn whoever_adds_a_group_needs_the_verb_bind_on_it_be_it_a_person_or_a_service_account() {
+async fn a_user_or_service_account_that_adds_a_group_needs_the_verb_bind_on_it() {
     let tenant = TestNamespace::new("bind").await;
     let (held, other) = (tenant.unique_name("held"), tenant.unique_name("other"));
     for user in User::of_both_sorts(&tenant, "author").await {
@@ -30,7 +30,7 @@ async fn whoever_adds_a_group_needs_the_verb_bind_on_it_be_it_a_person_or_a_serv
 }
 
 #[tokio::test]
-async fn what_a_service_user_holds_already_may_stay_move_and_go_without_the_verb_bind() {
+async fn existing_groups_may_be_kept_reordered_and_removed_without_the_verb_bind() {
     let tenant = TestNamespace::new("bound").await;
     let (first, second) = (tenant.unique_name("first"), tenant.unique_name("second"));
     for user in User::of_both_sorts(&tenant, "editor").await {

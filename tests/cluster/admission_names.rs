@@ -63,7 +63,7 @@ async fn a_client_id_of_another_system_needs_the_verb_use_in_the_same_letter_cas
 }
 
 #[tokio::test]
-async fn a_namespace_cannot_be_moved_by_those_who_own_it_without_the_verb_locate() {
+async fn the_owner_of_a_namespace_cannot_move_it_without_the_verb_locate() {
     let metadata = json!({"annotations": {"postern.dev/location": "/emea"}});
     let tenant = TestNamespace::on(Cluster::shared(), "moved", metadata).await;
     let name = &tenant.namespace;
@@ -97,7 +97,7 @@ async fn a_namespace_cannot_be_moved_by_those_who_own_it_without_the_verb_locate
 }
 
 #[tokio::test]
-async fn a_new_namespace_gets_a_location_only_from_those_who_may_locate_it() {
+async fn only_a_user_with_the_verb_locate_can_give_a_new_namespace_a_location() {
     let tenant = TestNamespace::new("founded").await;
     for user in User::of_both_sorts(&tenant, "founder").await {
         user.may("create", "", "namespaces", &[]).await;

@@ -19,7 +19,7 @@ const READ: &str = "invoices:read";
 const SEEN: [&str; 5] = ["authorization", "x-postern-sub", "x-postern-client_id", "x-postern-scope", "x-postern-roles"];
 
 #[tokio::test]
-async fn introspected_tokens_of_either_form_and_verified_ones_pass_and_the_api_learns_who_they_are_from() {
+async fn introspected_and_verified_tokens_pass_and_the_api_receives_the_identity_of_the_client() {
     let scene = Scene::set("apache").await;
     let token = scene.token().await;
     let user = scene.tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
@@ -83,7 +83,7 @@ async fn nothing_else_passes() {
 }
 
 #[tokio::test]
-async fn nothing_passes_when_apache_cannot_trust_whom_it_asks() {
+async fn nothing_passes_when_apache_does_not_trust_the_certificate_of_postern() {
     let tenant = TestNamespace::new("apache-ca").await;
     let another_ca = tenant.cluster.controlplane.ca();
     let scene = Scene::before(tenant, &another_ca).await;

@@ -70,7 +70,7 @@ async fn an_author_needs_the_right_to_do_what_the_operator_does_for_a_client_sec
 }
 
 #[tokio::test]
-async fn what_a_client_secret_has_already_may_stay_and_go_without_the_right() {
+async fn existing_settings_of_a_client_secret_may_be_kept_and_removed_without_the_right() {
     let tenant = TestNamespace::new("deputy-kept").await;
     tenant.apply(&service_user("sync", &[])).await;
     tenant.apply(&application("sync", "sync", json!({}))).await;

@@ -103,7 +103,7 @@ async fn several_audiences_in_one_token_only_where_the_application_allows_it() {
 }
 
 #[tokio::test]
-async fn a_restriction_to_what_is_not_held_is_reported() {
+async fn a_restriction_to_a_permission_that_is_not_granted_is_reported() {
     let tenant = TestNamespace::new("narrowed").await;
     tenant.create_defaults().await;
     tenant
@@ -130,7 +130,7 @@ async fn only_the_methods_that_an_application_allows_authenticate_it() {
 }
 
 #[tokio::test]
-async fn what_a_secret_names_and_its_application_does_not_hold_is_told_and_follows_the_group() {
+async fn a_restriction_beyond_the_application_is_reported_and_resolves_with_a_change_of_the_group() {
     let tenant = TestNamespace::new("not-held").await;
     tenant.create_defaults().await;
     let restriction = json!({"restrictTo": {"scopes": ["invoices:read", "invoices:write"]}});

@@ -10,7 +10,7 @@ use crate::harness::{Cluster, checkout};
 const RESTRICTED: &str = "chart-restricted";
 
 #[tokio::test]
-async fn the_program_takes_what_the_chart_gives_it_and_a_restricted_namespace_takes_its_pod() {
+async fn the_program_accepts_the_arguments_of_the_chart_and_a_restricted_namespace_its_pod() {
     let cluster = Cluster::installed();
     let kubernetes = cluster.kubernetes().await;
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
@@ -41,7 +41,7 @@ async fn the_program_takes_what_the_chart_gives_it_and_a_restricted_namespace_ta
 
 /// The kubelet reaches health from the node, without a rule; metrics are for the clients in the values.
 #[test]
-fn the_network_policies_admit_to_each_process_only_whom_it_is_for() {
+fn the_network_policies_admit_only_the_intended_clients_of_each_process() {
     let cluster = Cluster::installed();
     let policies = |values: &[&str]| -> Vec<Value> {
         let values = [&["issuer=https://postern.example.com"], values].concat().join(" --set ");
@@ -131,7 +131,7 @@ fn replicas_prefer_other_nodes_whether_or_not_nodes_have_a_zone() {
 }
 
 #[test]
-fn the_log_level_may_be_directives_that_the_program_takes() {
+fn the_log_level_may_be_directives_that_the_program_accepts() {
     let cluster = Cluster::installed();
     for level in ["off", "warn", "info,postern::controller=debug", "warn,postern::audit=info", "kube=off,postern=trace"]
     {
@@ -196,7 +196,7 @@ fn rendered_with(cluster: &Cluster, values: &str, template: &str) -> Vec<Value> 
 }
 
 #[test]
-fn what_writes_secrets_gets_the_ca_of_your_certificate_and_not_its_key() {
+fn the_process_that_writes_secrets_gets_the_ca_of_your_certificate_and_not_its_key() {
     let cluster = Cluster::installed();
     let tls = "tls.secretName=my-certificate";
     let flag = |deployment: &Value| {

@@ -10,7 +10,7 @@ use crate::harness::{Cluster, CrashPoint, Credential, Proxy, TestNamespace, clie
 const WRITES_MAX: usize = 10;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_write_of_a_new_client_secret_it_ends_with_one_secret_and_one_active_version() {
+async fn a_kill_at_any_write_of_a_new_client_secret_leaves_one_secret_and_one_active_version() {
     let scene = Scene::set("new").await;
     let nothing = async |_: &str| ();
     let create = async |name: &str, (): &()| scene.apply(name, json!({})).await;
@@ -18,7 +18,7 @@ async fn killed_at_any_write_of_a_new_client_secret_it_ends_with_one_secret_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_write_of_a_healing_it_ends_with_a_new_value_and_the_old_one_refused() {
+async fn a_kill_at_any_write_of_a_recreation_leaves_a_new_value_and_the_old_one_refused() {
     let scene = Scene::set("healing").await;
     let issue = async |name: &str| scene.tenant.issue(name).await;
     let delete = async |name: &str, _: &Credential| {
@@ -32,7 +32,7 @@ async fn killed_at_any_write_of_a_healing_it_ends_with_a_new_value_and_the_old_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_write_of_a_rotation_it_ends_with_one_new_value_and_the_old_one_ends_with_its_overlap() {
+async fn a_kill_at_any_write_of_a_rotation_leaves_one_new_value_and_the_old_one_refused() {
     let scene = Scene::set("rotation").await;
     let spec = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "2s"}});
     let issue = async |name: &str| {
@@ -54,7 +54,7 @@ async fn killed_at_any_write_of_a_rotation_it_ends_with_one_new_value_and_the_ol
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_write_of_an_import_it_ends_with_the_imported_value_delivered() {
+async fn a_kill_at_any_write_of_an_import_leaves_the_imported_value_delivered() {
     let scene = Scene::set("import").await;
     let value = |name: &str| format!("a long enough value of {name}");
     let put = async |name: &str| {
@@ -84,7 +84,7 @@ async fn killed_at_any_write_of_an_import_it_ends_with_the_imported_value_delive
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_write_of_a_removal_the_credential_lives_on_without_its_secret() {
+async fn a_kill_at_any_write_of_a_removal_leaves_the_credential_valid_without_its_secret() {
     let scene = Scene::set("removal").await;
     let spec = |ttl: &str| json!({"delivery": {"mode": "Once", "ttl": ttl}});
     let issue = async |name: &str| {
@@ -110,7 +110,7 @@ async fn killed_at_any_write_of_a_removal_the_credential_lives_on_without_its_se
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_write_of_a_revocation_the_credential_is_refused() {
+async fn a_kill_at_any_write_of_a_revocation_leaves_the_credential_refused() {
     let scene = Scene::set("revocation").await;
     let issue = async |name: &str| scene.tenant.issue(name).await;
     let revoke = async |name: &str, _: &Credential| scene.apply(name, json!({"revoke": true})).await;

@@ -15,7 +15,7 @@ const MADE: [(&str, &str); 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_write_of_its_first_start_it_starts_again_with_the_keys_that_it_made_and_issues() {
+async fn an_operator_killed_at_any_write_of_its_first_start_restarts_with_its_keys_and_issues() {
     let cluster = Cluster::dedicated(1);
     let proxy = Proxy::before(&cluster).await;
     cluster.wait_policies_active().await;

@@ -11,7 +11,7 @@ const CREATED_BY: &str = "postern.dev/created-by";
 const CANNOT: &str = "cannot be changed, added or removed";
 
 #[tokio::test]
-async fn whoever_creates_an_object_is_written_on_it_and_shown_with_output_wide() {
+async fn the_creator_of_an_object_is_recorded_on_it_and_shown_with_output_wide() {
     let tenant = TestNamespace::new("stamp").await;
     for user in User::of_both_sorts(&tenant, "author").await {
         let user = user.edits().await;
@@ -40,7 +40,7 @@ async fn whoever_creates_an_object_is_written_on_it_and_shown_with_output_wide()
 }
 
 #[tokio::test]
-async fn whoever_created_a_service_user_stands_in_the_audit_line_of_each_token_and_not_in_the_token() {
+async fn the_creator_of_a_service_user_is_in_the_audit_line_of_each_token_and_not_in_the_token() {
     let tenant = TestNamespace::new("stamped-token").await;
     let [user, _] = User::of_both_sorts(&tenant, "maker").await;
     let user = user.edits().await;
@@ -65,7 +65,7 @@ async fn whoever_created_a_service_user_stands_in_the_audit_line_of_each_token_a
 }
 
 #[tokio::test]
-async fn nobody_can_forge_change_or_drop_who_created_an_object() {
+async fn no_user_can_forge_change_or_remove_the_creator_of_an_object() {
     let tenant = TestNamespace::new("forge").await;
     for user in User::of_both_sorts(&tenant, "forger").await {
         let user = user.edits().await;
@@ -151,7 +151,7 @@ async fn tools_that_never_saw_the_annotation_leave_it_and_find_no_difference() {
 }
 
 #[tokio::test]
-async fn where_the_cluster_cannot_write_it_nobody_can_forge_add_or_drop_it_either() {
+async fn no_user_can_forge_add_or_remove_the_creator_if_the_cluster_cannot_record_it() {
     let tenant = TestNamespace::on(Cluster::dedicated(1), "guard", json!({})).await;
     tenant.cluster.wait_policies_active().await;
     tenant.delete("MutatingAdmissionPolicyBinding", "", "postern-created-by").await;

@@ -22,7 +22,7 @@ async fn a_new_client_secret_costs_two_writes_and_a_settled_one_none() {
 }
 
 #[tokio::test]
-async fn what_somebody_changes_is_repaired_and_the_credential_goes_on_working() {
+async fn a_change_of_a_delivered_secret_is_repaired_and_the_credential_stays_valid() {
     let tenant = TestNamespace::new("repair").await;
     tenant.create_defaults().await;
     let edits = [
@@ -71,7 +71,7 @@ async fn what_somebody_changes_is_repaired_and_the_credential_goes_on_working() 
 }
 
 #[tokio::test]
-async fn a_value_that_somebody_overwrites_is_replaced_by_a_new_one() {
+async fn an_overwritten_value_is_replaced_by_a_new_one() {
     let tenant = TestNamespace::new("overwritten").await;
     tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
@@ -89,7 +89,7 @@ async fn a_value_that_somebody_overwrites_is_replaced_by_a_new_one() {
 }
 
 #[tokio::test]
-async fn what_changes_all_the_time_is_read_now_and_then_and_repaired_in_the_end() {
+async fn a_secret_that_changes_constantly_is_read_occasionally_and_finally_repaired() {
     let tenant = TestNamespace::new("restless").await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
@@ -119,7 +119,7 @@ async fn what_changes_all_the_time_is_read_now_and_then_and_repaired_in_the_end(
 }
 
 #[tokio::test]
-async fn a_label_that_two_controllers_disagree_on_is_written_less_and_less_often_and_told() {
+async fn a_label_contested_by_two_controllers_is_written_at_growing_intervals_and_reported() {
     let tenant = TestNamespace::new("contested").await;
     tenant.create_defaults().await;
     let spec = json!({"delivery": {"labels": {"team": "billing"}}});
@@ -170,7 +170,7 @@ async fn a_label_that_two_controllers_disagree_on_is_written_less_and_less_often
 }
 
 #[tokio::test]
-async fn what_others_add_is_left_alone_and_costs_no_write() {
+async fn additions_by_others_stay_unchanged_and_cause_no_write() {
     let tenant = TestNamespace::new("additions").await;
     tenant.create_defaults().await;
     tenant.issue("blue").await;
@@ -188,7 +188,7 @@ async fn what_others_add_is_left_alone_and_costs_no_write() {
 }
 
 #[tokio::test]
-async fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_refused() {
+async fn a_deleted_secret_is_recreated_with_a_new_value_and_the_old_one_is_refused() {
     let tenant = TestNamespace::new("healing").await;
     tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
@@ -208,7 +208,7 @@ async fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_refused
 }
 
 #[tokio::test]
-async fn of_two_client_secrets_that_name_one_secret_the_older_keeps_it_and_the_other_is_quiet() {
+async fn the_older_of_two_client_secrets_keeps_a_shared_secret_name_and_the_other_writes_nothing() {
     let tenant = TestNamespace::new("one-name").await;
     tenant.create_defaults().await;
     let delivery = json!({"delivery": {"secretName": "oauth"}});
@@ -291,7 +291,7 @@ async fn other_names_labels_and_annotations_move_the_content_and_keep_the_creden
 }
 
 #[tokio::test]
-async fn what_is_shown_once_is_removed_and_works_on_and_a_rotation_shows_the_next() {
+async fn a_one_time_secret_is_removed_and_stays_valid_and_a_rotation_delivers_the_next() {
     let tenant = TestNamespace::new("once").await;
     tenant.create_defaults().await;
     let spec = |trigger: &str| json!({"delivery": {"mode": "Once", "ttl": "4s"}, "rotation": {"trigger": trigger, "overlap": "1h"}});
@@ -323,7 +323,7 @@ async fn removed(tenant: &TestNamespace) {
 }
 
 #[tokio::test]
-async fn an_immutable_secret_and_one_of_another_type_are_told_and_not_fought_over() {
+async fn an_immutable_secret_and_one_of_another_type_are_reported_without_repeated_writes() {
     let tenant = TestNamespace::new("stuck").await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
@@ -365,7 +365,7 @@ async fn an_immutable_secret_and_one_of_another_type_are_told_and_not_fought_ove
 }
 
 #[tokio::test]
-async fn a_secret_that_a_quota_refuses_is_told_without_further_writes_and_delivered_when_there_is_room() {
+async fn a_secret_refused_by_a_quota_is_reported_without_further_writes_and_delivered_later() {
     let tenant = TestNamespace::new("quota").await;
     tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
@@ -404,7 +404,7 @@ async fn a_secret_that_a_quota_refuses_is_told_without_further_writes_and_delive
 }
 
 #[tokio::test]
-async fn a_webhook_that_cannot_be_reached_is_told_and_costs_no_further_writes() {
+async fn an_unreachable_webhook_is_reported_and_causes_no_further_writes() {
     let tenant = TestNamespace::new("webhook").await;
     tenant.create_defaults().await;
     let old = tenant.issue("blue").await;
@@ -436,7 +436,7 @@ async fn a_webhook_that_cannot_be_reached_is_told_and_costs_no_further_writes() 
 }
 
 #[tokio::test]
-async fn a_refusal_in_words_that_are_new_each_time_is_told_and_tried_less_and_less_often() {
+async fn a_refusal_with_a_new_message_each_time_is_reported_and_retried_at_growing_intervals() {
     let tenant = TestNamespace::new("words").await;
     tenant.create_defaults().await;
     let name = tenant.unique_name("words");
@@ -467,7 +467,7 @@ async fn a_refusal_in_words_that_are_new_each_time_is_told_and_tried_less_and_le
 }
 
 #[tokio::test]
-async fn what_an_admission_policy_changes_as_it_is_written_is_reported_and_not_fought_over() {
+async fn a_label_mutated_by_an_admission_policy_is_reported_without_new_versions() {
     let tenant = TestNamespace::new("mutated").await;
     tenant.create_defaults().await;
     let name = tenant.unique_name("mutated");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::harness::{ControlPlane, checkout};
 
 #[test]
-fn the_demo_on_a_cluster_of_somebody_else_removes_nothing_that_it_did_not_make() {
+fn the_demo_on_an_existing_cluster_removes_nothing_that_it_did_not_create() {
     let controlplane = ControlPlane::start();
 
     // It finds all of it free, and fails before it has applied anything. Then another user creates a namespace.
@@ -34,7 +34,7 @@ fn the_demo_on_a_cluster_of_somebody_else_removes_nothing_that_it_did_not_make()
 }
 
 #[test]
-fn the_tour_says_first_what_it_does_and_shows_commands_that_can_be_typed() {
+fn the_tour_first_describes_its_actions_and_shows_commands_that_can_be_typed() {
     let controlplane = ControlPlane::start();
     // Another example, which the tour does not apply and must not remove.
     controlplane.run("kubectl", &["create", "namespace", "metering"]);

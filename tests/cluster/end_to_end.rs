@@ -64,7 +64,7 @@ async fn the_delivered_secret_is_what_pods_and_the_service_binding_specification
 }
 
 #[tokio::test]
-async fn the_status_of_a_new_credential_says_all_but_the_secret() {
+async fn the_status_of_a_new_credential_contains_everything_but_the_secret() {
     let tenant = TestNamespace::new("status").await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
@@ -93,7 +93,7 @@ async fn the_status_of_a_new_credential_says_all_but_the_secret() {
 }
 
 #[tokio::test]
-async fn an_event_tells_that_a_credential_was_issued() {
+async fn an_event_reports_that_a_credential_was_issued() {
     let tenant = TestNamespace::new("event").await;
     tenant.create_defaults().await;
     tenant.issue("blue").await;

@@ -44,7 +44,7 @@ async fn every_example_can_be_applied_and_its_objects_become_ready() {
 
 /// The commands that the chart prints can be copied into a shell.
 #[tokio::test]
-async fn what_the_notes_of_the_chart_say_works() {
+async fn the_commands_in_the_notes_of_the_chart_work() {
     let cluster = Cluster::shared();
     let notes = cluster.controlplane.run("helm", &["get", "notes", RELEASE, "--namespace", OPERATOR_NAMESPACE]);
     let between = |begin: &str, end: &str| {

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::harness::{TestNamespace, client_secret, ensure, eventually};
 
 #[tokio::test]
-async fn an_expired_credential_is_refused_by_itself_and_an_extended_one_works_again() {
+async fn an_expired_credential_is_refused_automatically_and_an_extended_one_works_again() {
     let tenant = TestNamespace::new("expiry").await;
     tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", json!({"expiresIn": "3s"}))).await;
@@ -28,7 +28,7 @@ async fn an_expired_credential_is_refused_by_itself_and_an_extended_one_works_ag
 }
 
 #[tokio::test]
-async fn what_ends_soon_is_told_by_condition_event_and_metric_unless_it_is_replaced_before() {
+async fn an_upcoming_expiry_is_reported_by_condition_event_and_metric_unless_a_rotation_precedes_it() {
     let tenant = TestNamespace::new("expiring").await;
     tenant.create_defaults().await;
     tenant.apply(&client_secret("soon", "sync", json!({"expiresIn": "40d"}))).await;
@@ -71,7 +71,7 @@ async fn what_ends_soon_is_told_by_condition_event_and_metric_unless_it_is_repla
 }
 
 #[tokio::test]
-async fn a_token_never_outlives_the_secret_it_was_got_with() {
+async fn a_token_never_outlives_the_secret_it_was_issued_for() {
     let tenant = TestNamespace::new("outlive").await;
     tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", json!({"expiresIn": "2m"}))).await;

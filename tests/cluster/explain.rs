@@ -61,7 +61,7 @@ async fn an_operator_reads_from_which_group_each_permission_comes_and_why_the_ot
 }
 
 #[tokio::test]
-async fn the_author_of_a_group_reads_which_verbs_it_takes_and_which_of_them_they_lack() {
+async fn the_author_of_a_group_sees_which_verbs_it_requires_and_which_of_them_are_missing() {
     let tenant = TestNamespace::new("explain-group").await;
     let group = tenant.unique_name("group");
     let permissions = json!([{"audience": BILLING, "scopes": ["invoices:read", "introspect"]}]);
@@ -92,7 +92,7 @@ async fn the_author_of_a_group_reads_which_verbs_it_takes_and_which_of_them_they
 }
 
 #[tokio::test]
-async fn who_has_read_enough_ends_the_command_without_a_complaint() {
+async fn a_closed_output_pipe_stops_the_command_without_an_error_message() {
     let tenant = TestNamespace::new("explain-head").await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
@@ -169,7 +169,7 @@ async fn an_old_token_is_explained_by_what_has_changed_since() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_explained_is_told_in_one_line_with_what_to_do() {
+async fn a_question_that_cannot_be_explained_fails_with_one_line_and_the_remedy() {
     let tenant = TestNamespace::new("explain-not").await;
     tenant.create_defaults().await;
     let admin = tenant.cluster.controlplane.kubeconfig();
@@ -322,7 +322,7 @@ async fn the_owner_of_an_api_reads_who_can_call_it() {
 }
 
 #[tokio::test]
-async fn whoever_may_view_the_namespace_only_is_told_what_status_says_of_the_groups() {
+async fn a_user_who_may_only_view_the_namespace_gets_the_groups_recorded_in_status() {
     let tenant = TestNamespace::new("explain-view").await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;

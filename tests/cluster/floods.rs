@@ -100,7 +100,7 @@ async fn served(flooded: &Flooded, credential: &Credential, ca: &[u8], shape: Sh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_with_the_memory_of_the_chart_survives_every_flood_and_serves_everybody_else() {
+async fn a_replica_with_the_memory_of_the_chart_survives_every_flood_and_serves_other_clients() {
     let cluster = Cluster::split(1, 1);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "floods", json!({})).await;

@@ -20,7 +20,7 @@ fn legacy(value: &str, allowed: bool) -> Value {
 }
 
 #[tokio::test]
-async fn an_imported_value_works_in_either_encoding_and_a_change_of_it_at_once() {
+async fn an_imported_value_works_in_either_encoding_and_a_change_takes_effect_immediately() {
     let tenant = TestNamespace::new("import").await;
     tenant.create_defaults().await;
     tenant.apply(&legacy(VALUE, true)).await;
@@ -63,7 +63,7 @@ async fn an_imported_value_works_in_either_encoding_and_a_change_of_it_at_once()
 }
 
 #[tokio::test]
-async fn what_may_not_be_imported_is_refused_with_what_to_do_and_taken_when_it_is_put_right() {
+async fn an_invalid_import_is_refused_with_the_remedy_and_accepted_once_it_is_corrected() {
     let tenant = TestNamespace::new("import-refused").await;
     tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", existing())).await;
@@ -127,7 +127,7 @@ async fn one_line_break_at_the_end_of_the_source_is_left_out_and_reported() {
 }
 
 #[tokio::test]
-async fn another_key_of_the_source_is_another_value_and_one_that_was_lost_comes_back() {
+async fn another_key_of_the_source_is_another_value_and_a_restored_source_is_imported_again() {
     const OTHER: &str = "another value of some length";
     let tenant = TestNamespace::new("import-again").await;
     tenant.create_defaults().await;

@@ -5,7 +5,7 @@ use crate::harness::{AuditLog, ControlPlane, Credential, leaks, secret_material}
 
 #[test]
 #[ignore = "looks back at the other tests: hack/test runs it after them"]
-fn the_operator_never_asked_for_what_it_may_not_do() {
+fn the_operator_sent_no_request_that_it_is_not_authorized_for() {
     let answered = AuditLog::from_start(ControlPlane::shared().audit_log()).of_the_operator();
     let refused: Vec<_> = answered.iter().filter(|entry| !entry.authorized).collect();
     assert!(refused.is_empty(), "{refused:?}");

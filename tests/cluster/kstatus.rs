@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{TestNamespace, application, client_secret, service_user};
 
 #[tokio::test]
-async fn what_is_switched_off_as_its_spec_asks_is_installed_for_helm() {
+async fn an_object_that_is_disabled_by_its_spec_counts_as_installed_for_helm() {
     let tenant = TestNamespace::new("kstatus").await;
     tenant.create_defaults().await;
     let mut user = service_user("off", &[&tenant.unique_name("readers")]);

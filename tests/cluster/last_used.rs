@@ -6,7 +6,7 @@ use crate::explain::{BILLING, explained};
 use crate::harness::{Cluster, OPERATOR_NAMESPACE, TestNamespace, client_secret, ensure, eventually};
 
 #[tokio::test]
-async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_silent() {
+async fn every_replica_publishes_the_last_use_in_batches_and_an_idle_system_writes_nothing() {
     let cluster = Cluster::dedicated_with(2, &["--last-use-interval", "1s"]);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "usage", json!({})).await;
@@ -74,7 +74,7 @@ async fn the_last_use_is_told_in_batches_by_every_replica_and_an_idle_system_is_
 }
 
 #[tokio::test]
-async fn an_old_value_that_nobody_uses_any_more_is_retired_before_its_overlap_ends() {
+async fn an_old_value_that_is_no_longer_used_is_retired_before_its_overlap_ends() {
     let cluster = Cluster::dedicated_with(2, &["--last-use-interval", "1s"]);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "quiet", json!({})).await;

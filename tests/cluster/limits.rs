@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::{Cluster, TestNamespace, User, client_secret, condition, ensure, eventually};
 
 #[tokio::test]
-async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
+async fn the_21st_secret_is_refused_until_an_older_one_is_deleted() {
     let tenant = TestNamespace::new("limit").await;
     tenant.create_defaults().await;
     for number in 1..=20 {
@@ -31,7 +31,7 @@ async fn the_21st_secret_is_refused_until_one_of_the_older_goes() {
 }
 
 #[tokio::test]
-async fn of_40_created_at_once_by_four_users_exactly_20_count_for_ever_and_the_next_moves_up() {
+async fn exactly_20_of_40_secrets_created_concurrently_stay_active_and_the_next_moves_up() {
     let cluster = Cluster::dedicated(2);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "forty", json!({})).await;
@@ -118,7 +118,7 @@ async fn names_may_be_as_long_as_kubernetes_allows() {
 }
 
 #[tokio::test]
-async fn the_operator_s_limits_take_effect_at_once_and_are_told() {
+async fn the_operator_s_limits_apply_to_existing_credentials_immediately_and_are_reported() {
     let cluster = Cluster::dedicated(1);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "limits", json!({})).await;

@@ -27,7 +27,7 @@ const SEEN: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn requests_with_a_secret_or_a_token_reach_the_api_which_learns_who_they_are_from() {
+async fn requests_with_a_secret_or_a_token_reach_the_api_with_the_identity_of_the_client() {
     let scene = Scene::set("nginx").await;
     let credential = scene.tenant.issue("blue").await;
     let token = scene.tenant.token_with(&credential, READ).await;
@@ -52,7 +52,7 @@ async fn requests_with_a_secret_or_a_token_reach_the_api_which_learns_who_they_a
 }
 
 #[tokio::test]
-async fn others_are_turned_away_and_the_api_never_sees_them() {
+async fn other_requests_are_refused_and_never_reach_the_api() {
     let scene = Scene::set("nginx-refuses").await;
     let credential = scene.tenant.issue("blue").await;
     let wrong = credential.with_secret("pst_mistyped");
@@ -90,7 +90,7 @@ async fn a_secret_passes_only_if_it_is_for_apis_and_a_token_until_its_client_is_
 }
 
 #[tokio::test]
-async fn a_secret_passes_from_its_networks_as_nginx_says() {
+async fn a_secret_passes_only_from_its_networks_by_the_address_that_nginx_forwards() {
     let scene = Scene::set("nginx-networks").await;
     let tenant = &scene.tenant;
     tenant.apply(&client_secret("blue", "sync", json!({"networks": ["127.0.0.2/32"]}))).await;
@@ -104,7 +104,7 @@ async fn a_secret_passes_from_its_networks_as_nginx_says() {
 }
 
 #[tokio::test]
-async fn nothing_passes_when_nginx_cannot_trust_whom_it_asks() {
+async fn nothing_passes_when_nginx_does_not_trust_the_certificate_of_postern() {
     let tenant = TestNamespace::new("nginx-ca").await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;

@@ -7,7 +7,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn what_the_operator_limits_is_limited() {
+async fn the_limits_of_the_operator_are_enforced() {
     let settings = [
         &["--token-lifetime-max", "2m", "--secrets-per-application", "1", "--staleness-max", "2s"][..],
         &["--require-namespace-location", "--objects-per-namespace", "3", "--created-by-claim"],

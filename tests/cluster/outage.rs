@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::harness::{Cluster, Entry, TestNamespace, application, checkout, client_secret, ensure, eventually, http};
 
 #[tokio::test]
-async fn tokens_go_on_while_the_api_server_is_away_and_changes_are_seen_when_it_is_back() {
+async fn tokens_are_issued_while_the_api_server_is_down_and_changes_are_applied_when_it_is_back() {
     let cluster = Cluster::dedicated(2);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "outage", json!({})).await;
@@ -47,7 +47,7 @@ fn read_model_age(metrics: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn when_a_backup_is_restored_nothing_is_answered_from_what_never_happened() {
+async fn no_request_is_answered_from_lost_state_after_a_backup_is_restored() {
     let cluster = Cluster::dedicated(1);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "restored", json!({})).await;
@@ -94,7 +94,7 @@ async fn an_operator_that_starts_before_the_api_server_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_restart_writes_nothing_and_what_was_issued_still_works() {
+async fn a_restart_writes_nothing_and_issued_credentials_still_work() {
     let cluster = Cluster::dedicated(2);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "restart", json!({})).await;
@@ -143,7 +143,7 @@ fn is_of_a_restart(write: &Entry) -> bool {
 }
 
 #[tokio::test]
-async fn the_other_controller_takes_over_when_the_one_that_writes_is_killed() {
+async fn the_other_controller_takes_over_when_the_leader_is_killed() {
     let cluster = Cluster::split(1, 2);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "takeover", json!({})).await;
@@ -157,7 +157,7 @@ async fn the_other_controller_takes_over_when_the_one_that_writes_is_killed() {
 }
 
 #[tokio::test]
-async fn at_sigterm_a_replica_is_first_not_ready_then_finishes_what_it_began_and_ends_with_0() {
+async fn at_sigterm_a_replica_becomes_unready_then_finishes_its_requests_and_exits_with_0() {
     let cluster = Cluster::dedicated(1);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "sigterm", json!({})).await;
@@ -214,7 +214,7 @@ async fn a_request_that_is_slow_to_arrive_is_answered_after_sigterm() {
 }
 
 #[test]
-fn the_chart_lets_requests_in_flight_end_before_the_pod_is_killed() {
+fn the_chart_gives_requests_in_flight_time_to_finish_before_the_pod_is_killed() {
     let chart = checkout().join("charts/postern");
     let chart = chart.to_str().expect("a path in UTF-8");
     for (seconds, grace) in [("30", "--shutdown-grace=20s"), ("120", "--shutdown-grace=110s")] {

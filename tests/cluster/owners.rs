@@ -47,7 +47,7 @@ async fn a_new_group_needs_the_owner_of_each_audience_of_introspection_and_of_th
 
 /// The attack: the owner of one API widens a group, which service users already have, to another API.
 #[tokio::test]
-async fn who_may_write_groups_cannot_widen_one_beyond_what_they_own() {
+async fn an_editor_of_groups_cannot_widen_a_group_beyond_the_audiences_and_roles_they_own() {
     let tenant = TestNamespace::new("widened").await;
     let (own, other) = (tenant.unique_name("own"), tenant.unique_name("other"));
     let (role, other_role) = (tenant.unique_name("role"), tenant.unique_name("other-role"));
@@ -93,7 +93,7 @@ async fn who_may_write_groups_cannot_widen_one_beyond_what_they_own() {
 }
 
 #[tokio::test]
-async fn what_a_group_has_may_stay_move_and_go_without_any_of_the_verbs() {
+async fn existing_permissions_of_a_group_may_be_kept_reordered_and_removed_without_any_verb() {
     let tenant = TestNamespace::new("narrowing").await;
     let name = tenant.unique_name("group");
     for user in editors(&tenant).await {

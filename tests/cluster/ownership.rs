@@ -13,7 +13,7 @@ async fn of_somebody(tenant: &TestNamespace, controller: bool) -> Value {
 }
 
 #[tokio::test]
-async fn a_secret_that_loses_its_metadata_gets_it_back_and_its_value_stays_valid() {
+async fn the_lost_metadata_of_a_secret_is_restored_and_its_value_stays_valid() {
     let tenant = TestNamespace::new("owner-lost").await;
     tenant.create_defaults().await;
     let no_labels = json!({"app.kubernetes.io/managed-by": null, "postern.dev/component": null});
@@ -85,7 +85,7 @@ fn orphan(model: &Value, name: &str, value: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_orphan_of_posterns_own_is_taken_over_with_a_new_value_and_with_its_own_if_that_is_proven() {
+async fn an_orphaned_secret_is_adopted_with_a_new_value_or_with_its_own_if_that_is_proven() {
     let tenant = TestNamespace::new("orphan").await;
     tenant.create_defaults().await;
     let credential = tenant.issue("model").await;
@@ -173,7 +173,7 @@ async fn a_secret_without_all_marks_or_with_another_controller_is_never_touched(
 }
 
 #[tokio::test]
-async fn a_younger_client_secret_takes_over_no_secret_of_an_older_one() {
+async fn a_younger_client_secret_never_adopts_the_secret_of_an_older_one() {
     let tenant = TestNamespace::new("younger").await;
     tenant.create_defaults().await;
     let delivery = json!({"delivery": {"secretName": "oauth"}});

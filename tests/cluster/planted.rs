@@ -36,7 +36,7 @@ fn base64(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn with_create_secrets_alone_nobody_plants_a_value_before_one_is_issued() {
+async fn a_user_with_only_create_on_secrets_cannot_plant_a_value_before_one_is_issued() {
     let tenant = TestNamespace::new("planted").await;
     tenant.create_defaults().await;
     let mallory = User::person(&tenant, "mallory").await;
@@ -79,7 +79,7 @@ async fn with_create_secrets_alone_nobody_plants_a_value_before_one_is_issued() 
 }
 
 #[tokio::test]
-async fn a_secret_that_is_deleted_and_made_again_from_a_copy_has_ended_all_the_same() {
+async fn the_value_of_a_deleted_secret_is_refused_even_if_it_is_recreated_from_a_copy() {
     let tenant = TestNamespace::new("copy").await;
     tenant.create_defaults().await;
     let leaked = tenant.issue("blue").await;

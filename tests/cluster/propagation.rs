@@ -13,7 +13,7 @@ use crate::harness::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_new_and_says_when_it_cannot_tell() {
+async fn a_replica_with_frozen_watches_serves_the_old_state_then_the_new_and_503_for_newer_tokens() {
     let cluster = Cluster::split(2, 1);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
     let tenant = TestNamespace::on(cluster.clone(), "frozen", json!({})).await;
@@ -63,7 +63,7 @@ async fn a_replica_whose_watches_are_frozen_serves_the_old_until_it_serves_the_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_has_not_heard_of_a_credential_yet_accepts_it_at_the_first_request() {
+async fn a_replica_with_a_stale_cache_accepts_a_new_credential_at_the_first_request() {
     let cluster = Cluster::split(2, 1);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
     let tenant = TestNamespace::on(cluster.clone(), "unheard", json!({})).await;
@@ -96,7 +96,7 @@ fn catch_ups(cluster: &Cluster) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
+async fn a_token_issued_before_its_change_has_an_epoch_stays_valid_afterwards() {
     let cluster = Cluster::split(1, 1);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "numbered", json!({})).await;
@@ -136,7 +136,7 @@ async fn a_token_got_before_its_change_is_numbered_outlives_the_numbering() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_was_killed_holds_nothing_up_for_longer_than_its_lease() {
+async fn a_killed_replica_delays_propagation_no_longer_than_its_lease() {
     let cluster = Cluster::split(2, 1);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "killed", json!({})).await;
@@ -154,7 +154,7 @@ async fn a_replica_that_was_killed_holds_nothing_up_for_longer_than_its_lease() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_is_deleted_is_made_again_and_somebody_goes_on() {
+async fn a_deleted_lease_is_recreated_and_another_replica_takes_over() {
     let cluster = Cluster::dedicated(2);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "lease", json!({})).await;
@@ -170,7 +170,7 @@ async fn a_lease_that_is_deleted_is_made_again_and_somebody_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_it_can() {
+async fn a_replica_that_fails_to_publish_its_applied_revisions_retries_until_it_succeeds() {
     let cluster = Cluster::split(2, 1);
     let proxy = start_the_second_behind_a_proxy(&cluster).await;
     let tenant = TestNamespace::on(cluster.clone(), "untold", json!({})).await;
@@ -189,7 +189,7 @@ async fn a_replica_that_could_not_tell_how_far_it_has_come_tells_it_as_soon_as_i
 }
 
 #[tokio::test]
-async fn what_replicas_told_is_removed_when_it_matters_no_more_and_not_before() {
+async fn replica_state_is_removed_when_it_is_no_longer_needed_and_not_before() {
     let cluster = Cluster::dedicated(1);
     let kubernetes = cluster.kubernetes().await;
     let state = |replica: &str, more: Value| {
@@ -232,7 +232,7 @@ async fn what_replicas_told_is_removed_when_it_matters_no_more_and_not_before() 
 }
 
 #[tokio::test]
-async fn how_long_changes_take_is_measured() {
+async fn the_propagation_time_of_changes_is_measured() {
     let tenant = TestNamespace::new("measured").await;
     tenant.create_defaults().await;
     for replica in &tenant.cluster.replicas {

@@ -60,7 +60,7 @@ async fn the_roles_of_the_chart_grant_each_process_exactly_the_verbs_that_it_use
 }
 
 #[tokio::test]
-async fn of_secrets_outside_its_namespace_it_asks_only_for_those_that_it_delivers_or_may_import() {
+async fn outside_its_namespace_the_operator_reads_only_secrets_that_it_delivers_or_may_import() {
     let tenant = TestNamespace::new("others-secrets").await;
     tenant.create_defaults().await;
     let secret = |name: &str, labels: Value| {

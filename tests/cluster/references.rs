@@ -7,7 +7,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn a_reference_to_nothing_is_told_and_heals_when_the_object_comes() {
+async fn a_reference_to_a_missing_object_is_reported_and_resolves_when_the_object_is_created() {
     let tenant = TestNamespace::new("missing").await;
     tenant.apply(&client_secret("blue", "sync", json!({}))).await;
     let message = tenant.wait_not_ready("ClientSecret", "blue", "ApplicationNotFound").await;
@@ -39,7 +39,7 @@ async fn a_reference_to_nothing_is_told_and_heals_when_the_object_comes() {
 }
 
 #[tokio::test]
-async fn a_missing_group_and_one_that_is_closed_to_the_namespace_read_the_same() {
+async fn a_missing_group_and_one_that_does_not_admit_the_namespace_have_the_same_message() {
     let tenant = TestNamespace::new("closed").await;
     let (missing, closed) = (tenant.unique_name("missing"), tenant.unique_name("closedxx"));
     tenant.apply(&access_group(&closed, json!({"namespaces": {"names": ["another"]}}))).await;
@@ -73,7 +73,7 @@ async fn a_group_admits_no_namespace_by_default_and_then_those_it_names_or_selec
 }
 
 #[tokio::test]
-async fn a_group_of_another_location_is_told_and_the_others_keep_working() {
+async fn a_group_of_another_location_is_reported_and_the_others_stay_active() {
     let tenant = TestNamespace::new("location").await;
     let (near, far) = (tenant.unique_name("near"), tenant.unique_name("far"));
     tenant.apply(&access_group(&near, json!({}))).await;
@@ -96,7 +96,7 @@ async fn a_group_of_another_location_is_told_and_the_others_keep_working() {
 }
 
 #[tokio::test]
-async fn a_namespace_with_a_location_admits_only_what_lies_at_or_below_it() {
+async fn a_namespace_with_a_location_admits_only_service_users_at_or_below_it() {
     let metadata = json!({"annotations": {"postern.dev/location": "/emea/billing"}});
     let tenant = TestNamespace::on(crate::harness::Cluster::shared(), "bound", metadata).await;
     let user = |location: &str| object("ServiceUser", "sync", json!({"location": location}));
@@ -122,7 +122,7 @@ async fn a_namespace_with_a_location_admits_only_what_lies_at_or_below_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_holds_nothing_says_so_and_why() {
+async fn a_client_without_permissions_reports_that_with_the_reason() {
     let tenant = TestNamespace::new("nothing-held").await;
     let group = tenant.unique_name("readers");
     tenant.apply(&service_user("sync", &[&group])).await;

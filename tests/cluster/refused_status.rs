@@ -15,7 +15,7 @@ const FIELDS: [(&str, &str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn a_status_that_is_refused_is_reported_by_an_event_and_a_condition_of_its_own() {
+async fn a_refused_status_is_reported_by_an_event_and_by_the_condition_ready() {
     let tenant = TestNamespace::new("refused-status").await;
     tenant.create_defaults().await;
     let name = tenant.unique_name("frozen");

@@ -48,7 +48,7 @@ fn a_release_that_was_stopped_starts_as_many_replicas_as_there_were() {
 }
 
 #[test]
-fn whoever_scales_a_release_without_a_number_decides_alone() {
+fn a_release_without_a_replica_count_keeps_the_count_set_with_kubectl_scale() {
     let controlplane = ControlPlane::another();
     controlplane.install_chart(ISSUER, &[]);
     controlplane.shell(&scale("postern-serve", 4));

@@ -45,7 +45,7 @@ async fn requests_oauth2client_introspects_and_revokes_its_token() {
 }
 
 #[tokio::test]
-async fn the_authenticator_of_kube_apiserver_takes_a_token_for_its_service_user_with_its_roles() {
+async fn kube_apiserver_authenticates_a_token_as_its_service_user_with_its_roles() {
     let scene = Scene::set("kube").await;
     let token = scene.tenant.token_with(&scene.credential, "invoices:read").await;
     let (head, signature) = token.rsplit_once('.').expect("a JWT");

@@ -18,7 +18,7 @@ fn transformed(mut object: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_namespace_comes_back_with_new_client_ids_and_values_and_says_which() {
+async fn a_restored_namespace_gets_new_client_ids_and_values_and_reports_them() {
     let tenant = TestNamespace::new("restore").await;
     tenant.create_defaults().await;
     let old = tenant.issue("blue").await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{TestNamespace, client_secret, ensure, eventually};
 
 #[tokio::test]
-async fn a_revoked_credential_is_refused_for_good_and_others_of_the_client_go_on() {
+async fn a_revoked_credential_is_refused_permanently_and_others_of_the_client_stay_valid() {
     let tenant = TestNamespace::new("revoke").await;
     tenant.create_defaults().await;
     let (blue, green) = (tenant.issue("blue").await, tenant.issue("green").await);
@@ -46,7 +46,7 @@ async fn suspending_an_application_or_its_service_user_is_reversible() {
 }
 
 #[tokio::test]
-async fn deleting_any_object_of_the_chain_ends_the_credential() {
+async fn deleting_any_object_of_the_chain_revokes_the_credential() {
     for kind in ["ClientSecret", "Application", "ServiceUser"] {
         let tenant = TestNamespace::new("deletion").await;
         tenant.create_defaults().await;
@@ -57,7 +57,7 @@ async fn deleting_any_object_of_the_chain_ends_the_credential() {
 }
 
 #[tokio::test]
-async fn a_deleted_client_secret_takes_its_secret_along_and_a_namespace_ends_at_once() {
+async fn deleting_a_client_secret_deletes_its_secret_and_nothing_blocks_deleting_the_namespace() {
     let tenant = TestNamespace::new("namespace").await;
     tenant.create_defaults().await;
     tenant.issue("blue").await;

@@ -77,7 +77,7 @@ async fn a_workload_that_is_missing_or_stuck_is_named() {
 }
 
 #[tokio::test]
-async fn a_restart_that_is_refused_is_told_and_keeps_no_other_workload_from_its_own() {
+async fn a_refused_restart_is_reported_and_does_not_block_the_restart_of_other_workloads() {
     let tenant = TestNamespace::new("refused-rollout").await;
     tenant.create_defaults().await;
     let workloads = ["sync", "other"];

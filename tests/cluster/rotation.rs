@@ -11,7 +11,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn a_changed_trigger_rotates_with_four_writes_and_the_old_value_ends_with_its_overlap() {
+async fn a_changed_trigger_rotates_with_four_writes_and_the_old_value_expires_with_its_overlap() {
     let tenant = TestNamespace::new("trigger").await;
     tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"trigger": "a", "overlap": "20s"}}))).await;
@@ -52,7 +52,7 @@ async fn a_changed_trigger_rotates_with_four_writes_and_the_old_value_ends_with_
 }
 
 #[tokio::test]
-async fn an_interval_of_a_minute_rotates_after_a_minute_and_without_overlap_the_old_value_ends_at_once() {
+async fn an_interval_of_a_minute_without_overlap_rotates_on_time_and_retires_the_old_value() {
     let tenant = TestNamespace::new("interval").await;
     tenant.create_defaults().await;
     tenant.apply(&client_secret("blue", "sync", json!({"rotation": {"every": "1m", "overlap": "0s"}}))).await;
@@ -101,7 +101,7 @@ async fn the_bearer_of_a_secret_asks_for_the_next_value_once() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_a_policy_refuses_leaves_the_old_value_in_force_and_goes_on_when_it_may() {
+async fn a_rotation_refused_by_a_policy_leaves_the_old_value_valid_and_continues_when_allowed() {
     let tenant = TestNamespace::new("refused").await;
     tenant.create_defaults().await;
     let rotation = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "1h"}});
@@ -218,7 +218,7 @@ async fn a_third_value_waits_until_the_first_has_had_its_overlap() {
 
 /// A pod's client through three rotations and a deleted Secret, with the replica that writes killed in each step.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_reads_its_secret_is_never_refused_whatever_dies() {
+async fn a_pod_that_reads_its_secret_is_never_refused_while_replicas_are_killed() {
     let cluster = Cluster::dedicated(2);
     let proxy = Proxy::before(&cluster).await;
     for replica in &cluster.replicas {

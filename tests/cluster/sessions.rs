@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Cluster, Credential, OPERATOR_NAMESPACE, TestNamespace, application, ensure, eventually};
 
 #[tokio::test]
-async fn what_happened_to_a_token_at_one_replica_is_known_to_the_others_and_outlives_all_of_them() {
+async fn the_revocation_and_use_of_a_token_reach_every_replica_and_survive_a_restart_of_all() {
     let cluster = Cluster::dedicated(2);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "sessions", json!({})).await;
@@ -97,7 +97,7 @@ async fn a_revocation_that_cannot_be_recorded_is_answered_with_503() {
 }
 
 #[tokio::test]
-async fn a_revocation_is_added_to_what_is_there_whoever_wrote_or_deleted_it() {
+async fn a_revocation_is_added_to_the_current_object_even_if_others_changed_or_deleted_it() {
     let cluster = Cluster::dedicated(1);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "rewritten", json!({})).await;
@@ -130,7 +130,7 @@ async fn revoked(tenant: &TestNamespace) -> (String, Vec<Value>) {
 }
 
 #[tokio::test]
-async fn forty_revocations_at_once_are_all_recorded() {
+async fn forty_concurrent_revocations_are_all_recorded() {
     let tenant = TestNamespace::new("revocations").await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;

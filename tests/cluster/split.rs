@@ -58,7 +58,7 @@ async fn an_endpoint_makes_no_keys_and_waits_until_the_controller_has_made_them(
 
 /// The attacker has the token of the process that faces the network.
 #[tokio::test]
-async fn with_the_token_of_an_endpoint_nobody_writes_or_reads_a_credential() {
+async fn the_token_of_an_endpoint_permits_neither_writing_nor_reading_a_credential() {
     let tenant = TestNamespace::new("stolen").await;
     tenant.create_defaults().await;
     tenant.issue("blue").await;
@@ -99,7 +99,7 @@ async fn with_the_token_of_an_endpoint_nobody_writes_or_reads_a_credential() {
 }
 
 #[tokio::test]
-async fn an_operator_that_restarts_no_workloads_has_no_right_to_and_says_so() {
+async fn an_operator_that_restarts_no_workloads_has_no_right_to_and_reports_it() {
     let values = ["rollout.enabled=false", "metrics.authentication=true"];
     let cluster = Cluster::split_with(1, 1, &["--metrics-auth"], &values);
     let controller = &cluster.controllers[0];

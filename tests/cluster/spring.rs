@@ -40,7 +40,7 @@ async fn spring_boot_accepts_tokens_of_type_jwt_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_scope_that_spring_asks_for_is_what_a_request_without_one_gets() {
+async fn the_scope_that_spring_requests_equals_the_scope_of_a_request_without_one() {
     let scene = Scene::set("spring-scope").await;
     let tenant = &scene.tenant;
     assert_eq!(scene.credential.key("scope"), "invoices:list,invoices:read");

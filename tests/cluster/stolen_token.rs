@@ -62,7 +62,7 @@ async fn it_makes_no_secret_but_those_that_postern_delivers() {
 }
 
 #[tokio::test]
-async fn it_changes_no_secret_of_anybody_else_and_takes_none_over() {
+async fn it_neither_changes_nor_adopts_a_secret_of_another_owner() {
     let tenant = TestNamespace::new("stolen-change").await;
     tenant.create_defaults().await;
     tenant.issue("blue").await;

@@ -38,7 +38,7 @@ async fn an_application_of_another_namespace_is_out_of_reach() {
 }
 
 #[tokio::test]
-async fn a_status_that_is_made_up_is_refused_and_without_effect_where_it_is_not() {
+async fn a_forged_status_is_refused_or_has_no_effect() {
     let tenant = TestNamespace::new("made-up").await;
     tenant.create_defaults().await;
     let blue = tenant.issue("blue").await;
@@ -102,7 +102,7 @@ async fn the_role_view_sees_no_credential() {
 }
 
 #[tokio::test]
-async fn the_role_edit_cannot_touch_access_groups_nor_lend_them() {
+async fn the_role_edit_can_neither_access_nor_bind_access_groups() {
     let tenant = TestNamespace::new("edit").await;
     let (group, right) = (tenant.unique_name("readers"), ("create", "postern.dev", "accessgroups"));
     let editor = User::person(&tenant, "editor").await;

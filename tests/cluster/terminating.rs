@@ -25,7 +25,7 @@ async fn let_go(tenant: &TestNamespace, kind: &str, name: &str) {
 }
 
 #[tokio::test]
-async fn a_delivered_secret_ends_its_value_and_the_next_is_delivered_when_it_is_gone() {
+async fn the_value_of_a_delivered_secret_is_retired_and_the_next_is_delivered_after_the_deletion() {
     let tenant = TestNamespace::new("held-secret").await;
     tenant.create_defaults().await;
     let leaked = tenant.issue("blue").await;
@@ -51,7 +51,7 @@ async fn a_delivered_secret_ends_its_value_and_the_next_is_delivered_when_it_is_
 }
 
 #[tokio::test]
-async fn however_many_finalizers_keep_a_delivered_secret_its_value_ends() {
+async fn the_value_of_a_delivered_secret_is_retired_however_many_finalizers_the_secret_has() {
     let tenant = TestNamespace::new("held-by-many").await;
     tenant.create_defaults().await;
     // As long as Kubernetes allows, nearly.

@@ -111,7 +111,7 @@ async fn another_name_gets_another_certificate_of_the_same_ca() {
 }
 
 #[tokio::test]
-async fn a_damaged_certificate_of_its_own_is_named_and_waited_for() {
+async fn a_damaged_generated_certificate_is_named_in_the_log_and_the_replica_waits() {
     let cluster = Cluster::dedicated(1);
     cluster.start().await;
     let kubernetes = cluster.kubernetes().await;

@@ -48,7 +48,7 @@ fn that_do_not() -> Vec<Row> {
 }
 
 #[tokio::test]
-async fn tokens_that_are_out_end_with_what_they_stand_for() {
+async fn every_change_of_their_authority_invalidates_issued_tokens() {
     let tenant = TestNamespace::new("ended-tokens").await;
     let api = tenant.api().await;
     tenant.apply(&service_user("other", &[])).await;
@@ -63,7 +63,7 @@ async fn tokens_that_are_out_end_with_what_they_stand_for() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_out_outlive_every_change_of_anything_else() {
+async fn issued_tokens_stay_valid_after_a_change_of_anything_but_their_authority() {
     let tenant = TestNamespace::new("living-tokens").await;
     let api = tenant.api().await;
     let row = set(&tenant, "row").await;
@@ -82,7 +82,7 @@ async fn tokens_that_are_out_outlive_every_change_of_anything_else() {
 }
 
 #[tokio::test]
-async fn deleting_the_secret_ends_the_tokens_of_its_value_and_no_others() {
+async fn deleting_the_secret_invalidates_the_tokens_of_its_value_and_no_others() {
     let tenant = TestNamespace::new("leaked-tokens").await;
     let api = tenant.api().await;
     tenant.create_defaults().await;
@@ -112,7 +112,7 @@ async fn deleting_the_secret_ends_the_tokens_of_its_value_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_token_from_before_a_suspension_stays_ended_after_it() {
+async fn a_token_issued_before_a_suspension_stays_invalid_after_it() {
     let tenant = TestNamespace::new("suspended-tokens").await;
     let api = tenant.api().await;
     for (number, kind) in ["ServiceUser", "Application"].into_iter().enumerate() {
@@ -135,7 +135,7 @@ async fn a_token_from_before_a_suspension_stays_ended_after_it() {
 }
 
 #[tokio::test]
-async fn tokens_end_when_the_namespace_moves_or_is_not_admitted_any_more() {
+async fn tokens_become_invalid_when_the_namespace_moves_or_is_no_longer_admitted() {
     let tenant = TestNamespace::new("moving").await;
     let api = tenant.api().await;
     let row = set(&tenant, "row").await;
@@ -167,7 +167,7 @@ async fn tokens_end_when_the_namespace_moves_or_is_not_admitted_any_more() {
 }
 
 #[tokio::test]
-async fn a_forged_epoch_makes_no_token_unusable_and_tokens_still_end_with_their_authority() {
+async fn a_forged_epoch_invalidates_no_token_and_a_change_of_authority_still_does() {
     let tenant = TestNamespace::new("forged-epoch").await;
     let api = tenant.api().await;
     let row = set(&tenant, "row").await;

@@ -12,7 +12,7 @@ use crate::harness::{Credential, TestNamespace, application, client_secret, ensu
 const DOORS: [&str; 2] = ["auth?audience=https://billing.example.com", "oauth2/userinfo"];
 
 #[tokio::test]
-async fn a_token_that_was_revoked_or_has_lost_what_it_stands_for_passes_nowhere() {
+async fn a_token_that_was_revoked_or_lost_its_permissions_is_refused_everywhere() {
     let tenant = TestNamespace::new("bearers").await;
     tenant.create_defaults().await;
     for format in ["JWT", "Opaque"] {
@@ -44,7 +44,7 @@ async fn a_token_that_was_revoked_or_has_lost_what_it_stands_for_passes_nowhere(
 }
 
 #[tokio::test]
-async fn passing_is_a_use_of_an_idle_token_and_a_token_that_was_idle_for_too_long_passes_nowhere() {
+async fn a_passed_check_is_a_use_of_a_token_and_a_token_idle_for_too_long_is_refused_everywhere() {
     let tenant = TestNamespace::new("idle-bearers").await;
     tenant.create_defaults().await;
     tenant.apply(&application("sync", "sync", json!({"token": {"format": "Opaque", "idleTimeout": "1m"}}))).await;

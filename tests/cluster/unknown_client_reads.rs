@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::{Cluster, Credential, TestNamespace, ensure, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whether_a_client_exists_does_not_show_in_what_is_read_about_it() {
+async fn the_reads_for_a_client_do_not_reveal_whether_it_exists() {
     let cluster = Cluster::dedicated(1);
     cluster.start().await;
     let tenant = TestNamespace::on(cluster.clone(), "unknown", json!({})).await;

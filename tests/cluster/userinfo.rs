@@ -30,7 +30,7 @@ async fn a_scope_names_the_api_at_every_replica_as_a_parameter_does() {
 }
 
 #[tokio::test]
-async fn a_token_tells_of_its_service_user_what_was_asked_for_and_userinfo_does_at_every_replica() {
+async fn a_token_has_the_requested_identity_claims_and_userinfo_returns_them_at_every_replica() {
     let (tenant, credential) = set("userinfo").await;
     let sub = tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
     let username = format!("{}/sync", tenant.namespace);

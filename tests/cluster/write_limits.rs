@@ -95,7 +95,7 @@ async fn an_imported_value_and_one_that_is_revoked_have_nothing_written() {
 }
 
 #[tokio::test]
-async fn a_client_that_revokes_without_end_is_limited_and_what_is_revoked_already_is_not_written() {
+async fn the_revocations_of_a_client_are_limited_and_a_revoked_token_is_not_written_again() {
     let tenant = TestNamespace::new("revokes").await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;

@@ -13,7 +13,7 @@ use crate::operations::audit;
 use crate::server::{BILLING, CLIENT_ID, GRANT, TestServer, basic, claims, grant, object, record, record_of_two};
 
 #[tokio::test]
-async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
+async fn q4_a_scope_that_is_not_granted_is_logged_with_the_object_that_excludes_it() {
     let server = TestServer::start().await;
     let narrow = grant(&[(BILLING, "invoices:read", "billing.reader", "Operational")]);
     let mut client = record(&server.credential);
@@ -50,7 +50,7 @@ async fn q4_a_scope_that_is_not_held_names_the_object_that_leaves_it_out() {
 }
 
 #[tokio::test]
-async fn q4_a_refusal_before_authentication_shows_what_was_asked_for() {
+async fn q4_a_refusal_before_authentication_shows_the_requested_scope_and_audience() {
     let server = TestServer::start().await;
     let asked = async |parameters: &str| audit(&server.post(&[], &format!("{GRANT}&{parameters}")).await);
     let line = asked("scope=invoices:read+urn:postern:aud:ledger&resource=urn:b").await;
@@ -61,7 +61,7 @@ async fn q4_a_refusal_before_authentication_shows_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn q4_tokens_assertions_and_values_brought_from_elsewhere_are_not_logged_in_the_wrong_field() {
+async fn q4_tokens_assertions_and_imported_values_are_not_logged_in_the_wrong_field() {
     let server = TestServer::start().await;
     let jwt = server.token("").await.json()["access_token"].as_str().unwrap().to_owned();
     let mut client = record(&server.credential);

@@ -177,7 +177,7 @@ async fn a5_each_of_several_live_secrets_works() {
 }
 
 #[tokio::test]
-async fn a6_a_right_secret_is_hashed_once_per_process() {
+async fn a6_a_correct_secret_is_hashed_once_per_process() {
     let server = TestServer::start().await;
     for _ in 0..5 {
         assert_eq!(server.token("").await.status, 200);
@@ -186,7 +186,7 @@ async fn a6_a_right_secret_is_hashed_once_per_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a6_a_flood_of_bad_secrets_does_not_starve_a_good_client() {
+async fn a6_a_flood_of_wrong_secrets_does_not_starve_a_valid_client() {
     let server = Arc::new(TestServer::start().await);
     let is_over = Arc::new(AtomicBool::new(false));
     let flood: Vec<_> = (0..64)
@@ -284,7 +284,7 @@ async fn a_credential_that_is_not_known_yet_works_after_catching_up() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_opened_again_works_after_catching_up() {
+async fn a_client_that_was_enabled_again_works_after_catching_up() {
     let server = TestServer::start().await;
     let suspended = Denial { rule: DenialRule::Suspended, object: object("Application", "invoice-sync") };
     server.clients.set(CLIENT_ID, Lookup::Disabled(Arc::new(suspended)));
@@ -293,7 +293,7 @@ async fn a_client_that_was_opened_again_works_after_catching_up() {
 }
 
 #[tokio::test]
-async fn a_replica_that_cannot_catch_up_never_says_invalid_client() {
+async fn a_replica_that_cannot_catch_up_never_answers_invalid_client() {
     let server = TestServer::start().await;
     let unknown = server.credential();
     for (error, status) in [(CatchUpError::Behind, 503), (CatchUpError::RateLimited, 429)] {

@@ -8,7 +8,7 @@ const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
 
 #[tokio::test]
-async fn d1_both_documents_are_there_and_say_the_same() {
+async fn d1_both_documents_exist_and_have_the_same_content() {
     let server = TestServer::start().await;
     let (one, two) = (server.get(AUTHORIZATION_SERVER).await, server.get(OPENID).await);
     assert_eq!((one.status, two.status), (200, 200));

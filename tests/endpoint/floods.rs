@@ -73,7 +73,7 @@ async fn closed_window(secured: &Secured, requests: u32) -> impl tokio::io::Asyn
 }
 
 #[tokio::test]
-async fn an_http_2_connection_whose_window_does_not_move_is_ended() {
+async fn an_http_2_connection_whose_window_does_not_move_is_closed() {
     let timeouts = Timeouts { response: Duration::from_millis(200), ..Timeouts::default() };
     let secured = secured(ServerLimits { timeouts, ..ServerLimits::default() }).await;
     let mut stream = closed_window(&secured, 1).await;
@@ -82,7 +82,7 @@ async fn an_http_2_connection_whose_window_does_not_move_is_ended() {
 }
 
 #[tokio::test]
-async fn answers_that_are_not_taken_keep_their_places() {
+async fn responses_that_are_not_read_keep_their_slots() {
     let secured = secured(ServerLimits { requests: 8, ..ServerLimits::default() }).await;
     let stream = closed_window(&secured, 30).await;
     let server = &secured.server;
@@ -142,7 +142,7 @@ async fn an_upload_in_records_of_any_size_is_read_within_the_allowance() {
 }
 
 #[tokio::test]
-async fn requests_that_wait_for_their_body_take_no_place_of_those_that_work() {
+async fn requests_that_wait_for_their_body_use_no_slot_of_requests_that_are_processed() {
     let server = TestServer::start_with(Options {
         server: ServerLimits { requests: 16, ..ServerLimits::default() },
         ..Options::default()
@@ -170,7 +170,7 @@ async fn requests_that_wait_for_their_body_take_no_place_of_those_that_work() {
 }
 
 #[tokio::test]
-async fn idle_connections_of_one_source_keep_nobody_out() {
+async fn idle_connections_of_one_source_block_no_other_source() {
     let server = ServerLimits { connections: 20, arrivals: 20, ..ServerLimits::default() };
     let server = TestServer::start_with(Options { server, ..Options::default() }).await;
     let mut idle = Vec::new();
@@ -190,7 +190,7 @@ async fn idle_connections_of_one_source_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_client_that_resets_all_it_asks_for_is_ended() {
+async fn a_client_that_resets_all_its_requests_is_disconnected() {
     let secured = secured(ServerLimits::default()).await;
     // Requests that wait: calls to the API server are blocked.
     let permit = secured.server.clients.may_ask.acquire().await.unwrap();
@@ -228,7 +228,7 @@ fn post(stream: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_header_block_that_never_ends_ends_the_connection() {
+async fn an_endless_header_block_closes_the_connection() {
     let secured = secured(ServerLimits::default()).await;
     let mut stream = secured.connect(&[&rustls::version::TLS13], &[b"h2"]).await;
     let headers = Frame { kind: 1, flags: 0, stream: 1, payload: vec![0x82] };
@@ -242,7 +242,7 @@ async fn a_header_block_that_never_ends_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_does_not_keep_its_connection() {
+async fn a_slow_reader_is_disconnected() {
     let timeouts = Timeouts { response: Duration::from_millis(300), ..Timeouts::default() };
     let server = TestServer::start_with(Options {
         server: ServerLimits { timeouts, ..ServerLimits::default() },

@@ -46,7 +46,7 @@ pub(crate) fn rule() -> String {
 }
 
 #[tokio::test]
-async fn a_secret_and_a_token_may_pass_and_the_api_learns_who_it_is() {
+async fn a_secret_and_a_token_may_pass_and_the_api_receives_the_identity_of_the_client() {
     let server = TestServer::start().await;
     let token = bearer(&server, "scope=invoices:read").await;
     let everything =
@@ -133,7 +133,7 @@ async fn requirements_in_headers_are_refused_where_they_are_not_read() {
 }
 
 #[tokio::test]
-async fn u1_who_holds_too_little_is_told_what_is_required() {
+async fn u1_a_client_with_too_few_permissions_gets_the_required_scopes() {
     let server = TestServer::start().await;
     for authorization in [server.credential.basic(), bearer(&server, "").await] {
         let reply = ask(&server, "/auth?anyone=true&scope=invoices:read+admin", &authorization).await;
@@ -160,7 +160,7 @@ async fn u1_no_credentials_get_bare_challenges() {
 }
 
 #[tokio::test]
-async fn u1_what_a_proxy_sends_wrong_is_refused_and_never_taken_for_no_requirement() {
+async fn u1_a_malformed_requirement_of_a_proxy_is_refused_and_never_treated_as_none() {
     let server = TestServer::start().await;
     let authorization = server.credential.basic();
     let value = &server.credential.value;
@@ -190,7 +190,7 @@ async fn u1_what_a_proxy_sends_wrong_is_refused_and_never_taken_for_no_requireme
 }
 
 #[tokio::test]
-async fn a_secret_is_judged_as_at_the_token_endpoint() {
+async fn a_secret_is_checked_as_at_the_token_endpoint() {
     let server = TestServer::start().await;
     let stranger = server.credential();
     for authorization in ["Basic", "Basic !!!", &basic("x:y"), &basic(CLIENT_ID), &stranger.basic()] {
@@ -225,7 +225,7 @@ async fn a_secret_that_is_not_known_yet_may_pass_after_catching_up() {
 }
 
 #[tokio::test]
-async fn q2_the_proxy_passes_on_where_a_request_came_from() {
+async fn q2_the_proxy_forwards_the_source_address_of_a_request() {
     let server = behind_proxies().await;
     server.clients.put(with_secret(&server, Usages::ALL, Some(&["192.0.2.0/24"])));
     let authorization = server.credential.basic();
@@ -255,7 +255,7 @@ async fn a_token_of_a_client_that_is_not_known_yet_may_pass_after_catching_up() 
 }
 
 #[tokio::test]
-async fn r6_a_replica_that_cannot_tell_answers_503() {
+async fn r6_a_replica_that_is_not_synced_or_stale_or_without_keys_answers_503() {
     let server = TestServer::start().await;
     let token = bearer(&server, "").await;
     for availability in [Availability::NotSynced, Availability::Stale] {
@@ -273,7 +273,7 @@ async fn r6_a_replica_that_cannot_tell_answers_503() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_asks_with_the_original_path_says_in_headers_what_it_requires() {
+async fn a_proxy_that_asks_with_the_original_path_sends_its_requirement_in_headers() {
     let server = TestServer::start().await;
     let authorization = server.credential.basic();
     let asked = async |target: &str, more: &[(&str, &str)]| {
@@ -355,7 +355,7 @@ async fn q4_q5_each_decision_is_one_line_and_is_counted() {
 }
 
 #[test]
-fn the_proxies_of_the_page_remove_what_an_api_could_take_for_our_headers() {
+fn the_documented_proxies_remove_headers_that_an_api_could_mistake_for_those_of_postern() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/forward-auth.md")).unwrap();
     let (traefik, envoy) = page.split_once("\n## Traefik").unwrap().1.split_once("\n## Envoy").unwrap();
     assert!(traefik.contains("\n      Authorization: \"\"\n"));

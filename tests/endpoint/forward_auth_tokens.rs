@@ -32,7 +32,7 @@ async fn refused(server: &TestServer, authorization: &str, expected: &str) {
 }
 
 #[tokio::test]
-async fn u1_a_token_of_ours_is_refused_when_its_time_is_over_or_its_claims_are_others() {
+async fn u1_a_token_that_postern_signed_is_refused_if_it_is_expired_or_its_claims_do_not_match() {
     let server = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
@@ -55,7 +55,7 @@ async fn u1_a_token_of_ours_is_refused_when_its_time_is_over_or_its_claims_are_o
 }
 
 #[tokio::test]
-async fn a_young_token_of_a_newer_epoch_proves_that_this_replica_is_behind() {
+async fn a_young_token_of_a_newer_epoch_proves_that_the_replica_is_stale() {
     let server = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
@@ -68,7 +68,7 @@ async fn a_young_token_of_a_newer_epoch_proves_that_this_replica_is_behind() {
 }
 
 #[tokio::test]
-async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() {
+async fn former_permissions_are_distinguished_from_those_that_the_replica_has_not_seen() {
     let server = TestServer::start().await;
     let set = key_set();
     let ours = set.signing_key(SigningAlgorithm::Rs256).unwrap();
@@ -125,7 +125,7 @@ async fn what_a_client_had_before_is_told_from_what_this_replica_has_not_seen() 
 }
 
 #[tokio::test]
-async fn u1_a_token_that_no_key_of_ours_signed_is_refused() {
+async fn u1_a_token_that_no_key_of_postern_signed_is_refused() {
     let server = TestServer::start().await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
     let foreign = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap();
@@ -175,7 +175,7 @@ fn base64url(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_token_ends_with_its_client_and_with_the_authority_it_stands_for() {
+async fn a_token_becomes_invalid_when_its_client_is_disabled_or_its_authority_changes() {
     let server = TestServer::start().await;
     let token = bearer(&server, "").await;
     let raised = ClientRecord { epoch: Epoch { service_user: 3, application: 3 }, ..record(&server.credential) };

@@ -47,7 +47,7 @@ async fn g3_a_scope_outside_the_grant_is_refused_or_left_out() {
 }
 
 #[tokio::test]
-async fn g3_a_secret_may_hold_less_than_its_application() {
+async fn g3_a_secret_may_have_fewer_permissions_than_its_application() {
     let server = TestServer::start().await;
     let mut client = record(&server.credential);
     client.secrets[0].grant = grant(&[(BILLING, "invoices:list", "billing.lister", "Operational")]);

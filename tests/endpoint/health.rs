@@ -16,7 +16,7 @@ use crate::http_client;
 use crate::server::TestServer;
 
 #[tokio::test]
-async fn q6_ready_means_that_every_condition_holds() {
+async fn q6_a_process_is_ready_only_if_every_condition_is_true() {
     let readiness = Readiness::new(["synced", "keys", "accepting"]);
     let small = Small::start(health::router(Arc::clone(&readiness))).await;
     let reply = small.get("/readyz", &[]).await;
@@ -35,7 +35,7 @@ async fn q6_ready_means_that_every_condition_holds() {
 }
 
 #[tokio::test]
-async fn without_an_authorizer_whoever_reaches_metrics_reads_them_in_either_format() {
+async fn every_client_can_read_metrics_in_either_format_without_an_authorizer() {
     let server = TestServer::start().await;
     let small = Small::start(metrics::router(Arc::clone(&server.registry), None)).await;
     let reply = small.get("/metrics", &[]).await;
@@ -51,7 +51,7 @@ async fn without_an_authorizer_whoever_reaches_metrics_reads_them_in_either_form
 }
 
 #[tokio::test]
-async fn metrics_with_an_authorizer_are_for_those_whom_it_admits() {
+async fn only_clients_that_the_authorizer_admits_can_read_metrics() {
     let server = TestServer::start().await;
     let small = Small::start(metrics::router(Arc::clone(&server.registry), Some(Arc::new(ByName)))).await;
     for (headers, status) in [
@@ -74,7 +74,7 @@ async fn metrics_with_an_authorizer_are_for_those_whom_it_admits() {
 
 /// More connections than slots; the next request is answered.
 #[tokio::test]
-async fn idle_connections_take_no_place_from_a_probe() {
+async fn idle_connections_do_not_block_a_probe() {
     let readiness = Readiness::new([]);
     let small = Small::start(health::router(readiness)).await;
     let mut idle = Vec::new();

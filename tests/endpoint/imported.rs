@@ -63,7 +63,7 @@ async fn a4_a_wrong_value_costs_the_same_for_a_client_with_one_imported_value_as
 }
 
 #[tokio::test]
-async fn a6_no_value_is_tried_twice_and_none_that_has_ended() {
+async fn a6_each_active_value_is_tried_once_and_an_expired_or_revoked_one_never() {
     let server = TestServer::start().await;
     let secrets: Vec<_> = ["first", "second", "revoked", "expired"]
         .map(|name| imported(&server, &format!("{name}-of-hearts-and-spades")))
@@ -83,7 +83,7 @@ async fn a6_no_value_is_tried_twice_and_none_that_has_ended() {
 }
 
 #[tokio::test]
-async fn an_imported_value_that_has_ended_is_recognised_by_whoever_saw_it_used() {
+async fn a_revoked_imported_value_is_recognised_by_a_replica_that_verified_it_before() {
     let server = TestServer::start().await;
     let secret = imported(&server, "three-of-hearts-and-spades");
     server.clients.put(client(&[&secret]));
@@ -103,7 +103,7 @@ async fn an_imported_value_that_has_ended_is_recognised_by_whoever_saw_it_used()
 }
 
 #[tokio::test]
-async fn a6_a_value_that_is_remembered_is_found_before_any_other_is_hashed() {
+async fn a6_a_cached_value_is_found_before_any_other_is_hashed() {
     let server = TestServer::start().await;
     let secrets = ["first", "second"].map(|name| imported(&server, &format!("{name}-of-hearts-and-spades")));
     server.clients.put(client(&secrets.each_ref()));
@@ -115,7 +115,7 @@ async fn a6_a_value_that_is_remembered_is_found_before_any_other_is_hashed() {
 }
 
 #[tokio::test]
-async fn a6_a_remembered_value_that_reads_as_two_costs_nothing() {
+async fn a6_a_cached_value_with_two_readings_needs_no_hash() {
     let server = TestServer::start().await;
     // As sent by clients that do not encode Basic credentials.
     let secret = imported(&server, "3@rn0i+0y5j%2BB8_n:~/=");

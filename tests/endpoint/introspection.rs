@@ -50,7 +50,7 @@ async fn answer(server: &TestServer, authorization: &str, token: &str) -> Value 
 }
 
 #[tokio::test]
-async fn o3_and_o5_an_active_token_of_either_form_says_all_that_a_jwt_says() {
+async fn o3_and_o5_an_active_token_of_either_format_returns_all_claims_of_a_jwt() {
     let server = TestServer::start().await;
     for format in [TokenFormat::Jwt, TokenFormat::Opaque { idle: None }] {
         let record = record(&server.credential);
@@ -73,7 +73,7 @@ async fn o3_and_o5_an_active_token_of_either_form_says_all_that_a_jwt_says() {
 }
 
 #[tokio::test]
-async fn o3_a_token_that_is_not_good_is_inactive_and_nothing_more_is_said() {
+async fn o3_an_invalid_token_is_inactive_without_further_details() {
     let server = TestServer::start().await;
     for opaque_too in [false, true] {
         if opaque_too {
@@ -128,7 +128,7 @@ async fn o4_a_caller_sees_its_own_tokens_and_those_for_the_api_that_it_introspec
 }
 
 #[tokio::test]
-async fn o2_the_caller_has_to_prove_who_it_is_and_to_ask_for_something() {
+async fn o2_the_caller_must_authenticate_and_send_a_token() {
     let server = TestServer::start().await;
     let (good, body) = (server.credential.basic(), format!("token={}", token(&server, "").await));
     let wrong = basic(&format!("{CLIENT_ID}:{}", server.credential().value));
@@ -154,7 +154,7 @@ async fn o2_the_caller_has_to_prove_who_it_is_and_to_ask_for_something() {
 }
 
 #[tokio::test]
-async fn a_replica_that_cannot_tell_never_says_inactive() {
+async fn a_stale_replica_never_answers_inactive() {
     let server = TestServer::start().await;
     let (good, body) = (server.credential.basic(), format!("token={}", token(&server, "").await));
     let newer = ClientRecord { epoch: postern::oauth::client_record::Epoch::default(), ..record(&server.credential) };

@@ -77,6 +77,6 @@ async fn the_largest_token_is_accepted_by_every_endpoint_and_a_larger_one_is_not
 }
 
 #[test]
-fn where_bodies_are_shorter_so_are_tokens() {
+fn a_shorter_body_limit_shortens_the_largest_token() {
     assert_eq!([4096, 8192, 1 << 20].map(budget::token_bytes), [2048, 6144, 12 * 1024]);
 }

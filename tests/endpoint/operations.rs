@@ -71,7 +71,7 @@ async fn q4_a_refusal_names_rule_object_and_revision() {
 }
 
 #[tokio::test]
-async fn q4_no_log_line_at_any_level_holds_a_credential() {
+async fn q4_no_log_line_at_any_level_contains_a_credential() {
     let server = TestServer::start().await;
     let (value, unknown) = (server.credential.value.clone(), server.credential().value);
     let good = server.token("").await;
@@ -133,7 +133,7 @@ async fn q5_requests_are_counted_by_outcome_and_work_is_timed() {
 }
 
 #[tokio::test]
-async fn told_to_stop_it_finishes_requests_in_flight_and_accepts_no_more() {
+async fn on_shutdown_the_server_finishes_requests_in_flight_and_accepts_no_more() {
     let mut server = TestServer::start().await;
     let headers = [("authorization", &*server.credential.basic()), FORM];
     let whole = http_client::request("POST", "/oauth2/token", &headers, GRANT.as_bytes());
@@ -153,7 +153,7 @@ async fn told_to_stop_it_finishes_requests_in_flight_and_accepts_no_more() {
 }
 
 #[tokio::test]
-async fn a_request_that_never_ends_does_not_keep_the_server_from_stopping() {
+async fn an_endless_request_does_not_prevent_the_shutdown_of_the_server() {
     let server = ServerLimits { shutdown: Duration::from_millis(50), ..ServerLimits::default() };
     let mut server = TestServer::start_with(Options { server, ..Options::default() }).await;
     let whole = http_client::request("POST", "/oauth2/token", &[FORM], GRANT.as_bytes());

@@ -34,7 +34,7 @@ fn check(what: &str, reply: &http_client::Reply, status: u16, rule: &str) {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_said_in_its_answer_and_in_an_audit_line() {
+async fn the_fault_of_a_request_is_reported_in_its_response_and_in_an_audit_line() {
     let server = TestServer::start().await;
     let long = format!("GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\nx: {}\r\n\r\n", "a".repeat(LIMIT));
     let many = format!("GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n{}\r\n", "x: y\r\n".repeat(100));
@@ -70,7 +70,7 @@ async fn what_is_wrong_with_a_request_is_said_in_its_answer_and_in_an_audit_line
 }
 
 #[tokio::test]
-async fn what_hyper_cannot_read_is_answered_over_tls_too_after_the_answers_before() {
+async fn a_request_that_hyper_cannot_parse_is_answered_over_tls_after_earlier_responses() {
     let secured = secured(ServerLimits::default()).await;
     let mut stream = secured.connect(&[&TLS13], &[b"http/1.1"]).await;
     stream.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
@@ -149,7 +149,7 @@ async fn t10_a_client_that_writes_everything_before_it_reads_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_body_was_discarded_is_used_again_and_one_that_goes_on_and_on_ends() {
+async fn a_connection_is_reused_after_a_discarded_body_and_closed_after_an_endless_one() {
     let request = RequestLimits { body_bytes: 1000, ..RequestLimits::default() };
     let server = TestServer::start_with(Options { request, ..Options::default() }).await;
     let post = |length: usize| {
@@ -173,7 +173,7 @@ async fn a_connection_whose_body_was_discarded_is_used_again_and_one_that_goes_o
 }
 
 #[tokio::test]
-async fn a_client_that_stops_sending_what_nobody_wants_is_let_go() {
+async fn a_client_that_stops_sending_a_discarded_body_is_disconnected() {
     let server = TestServer::start().await;
     let mut stream = TcpStream::connect(server.addr).await.unwrap();
     let head = "POST /nothing HTTP/1.1\r\nhost: p\r\ncontent-length: 100\r\n\r\n";
@@ -184,7 +184,7 @@ async fn a_client_that_stops_sending_what_nobody_wants_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_for_a_continue_is_told_no_without_one() {
+async fn a_client_that_waits_for_a_continue_gets_the_refusal_without_one() {
     let server = TestServer::start().await;
     let mut stream = TcpStream::connect(server.addr).await.unwrap();
     let head = format!(

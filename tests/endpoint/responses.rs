@@ -35,7 +35,7 @@ async fn refusals(server: &TestServer) -> Vec<Reply> {
 }
 
 #[tokio::test]
-async fn r1_success_is_200_json_that_nobody_stores() {
+async fn r1_success_is_200_json_that_must_not_be_stored() {
     let server = TestServer::start().await;
     let reply = server.token("").await;
     assert_eq!(reply.status, 200);
@@ -87,7 +87,7 @@ async fn r5_every_401_carries_a_basic_challenge_and_the_json() {
 }
 
 #[tokio::test]
-async fn r6_an_endpoint_that_is_not_synced_or_stale_says_503_and_when_to_come_again() {
+async fn r6_an_endpoint_that_is_not_synced_or_stale_answers_503_with_retry_after() {
     let server = TestServer::start().await;
     for availability in [Availability::NotSynced, Availability::Stale] {
         *server.clients.availability.lock().unwrap() = availability;

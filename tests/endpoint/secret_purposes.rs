@@ -24,7 +24,7 @@ pub(crate) async fn behind_proxies() -> TestServer {
 }
 
 #[tokio::test]
-async fn a_right_secret_for_a_wrong_use_is_told_so_and_a_wrong_one_is_not() {
+async fn a_forbidden_use_is_disclosed_for_a_correct_secret_and_not_for_a_wrong_one() {
     let server = TestServer::start().await;
     server.clients.put(with_secret(&server, DIRECT, None));
     let reply = server.token("").await;
@@ -53,7 +53,7 @@ async fn a_use_that_was_added_a_moment_ago_works_after_catching_up() {
 }
 
 #[tokio::test]
-async fn a_wrong_use_is_told_whichever_reading_of_basic_is_the_right_one() {
+async fn a_forbidden_use_is_disclosed_whichever_encoding_of_basic_is_used() {
     let server = TestServer::start().await;
     let value = "imported%20value+of+thirty-two";
     let version = SecretVersion {
@@ -74,7 +74,7 @@ async fn a_wrong_use_is_told_whichever_reading_of_basic_is_the_right_one() {
 }
 
 #[tokio::test]
-async fn a4_a_secret_works_from_its_networks_and_looks_wrong_from_others() {
+async fn a4_a_secret_works_from_its_networks_and_is_refused_as_wrong_from_others() {
     let server = TestServer::start().await;
     for (networks, status) in [
         (&["127.0.0.0/8"][..], 200),
@@ -98,7 +98,7 @@ async fn a4_a_secret_works_from_its_networks_and_looks_wrong_from_others() {
 }
 
 #[tokio::test]
-async fn q2_only_a_trusted_proxy_says_where_a_request_came_from() {
+async fn q2_only_a_trusted_proxy_can_set_the_source_address_of_a_request() {
     let forwarded = |address: &'static str| [("x-forwarded-for", address), FORM];
     let ask = async |server: &TestServer, address: &'static str| {
         let authorization = server.credential.basic();

@@ -39,7 +39,7 @@ async fn a_client_reads_its_own_application() {
 }
 
 #[tokio::test]
-async fn a_client_reads_what_is_known_of_its_secrets_and_never_a_value() {
+async fn a_client_reads_the_metadata_of_its_secrets_and_never_a_value() {
     let server = TestServer::start().await;
     let (second, old) = (server.credential(), server.credential());
     let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&server.credential, &second]);
@@ -90,7 +90,7 @@ fn ending(credential: &Credential, end: i64) -> Arc<SecretVersion> {
 }
 
 #[tokio::test]
-async fn nobody_else_reads_it() {
+async fn no_other_credential_can_read_the_self_service_endpoints() {
     let server = TestServer::start().await;
     let token = server.token("").await.json()["access_token"].as_str().unwrap().to_owned();
     let (stranger, basic) = (server.credential().basic(), server.credential.basic());
@@ -123,7 +123,7 @@ async fn nobody_else_reads_it() {
 }
 
 #[tokio::test]
-async fn a_bearer_asks_for_the_rotation_of_the_secret_it_holds_and_of_no_other() {
+async fn a_bearer_requests_the_rotation_of_the_secret_that_it_presents_and_of_no_other() {
     let server = TestServer::start().await;
     let second = server.credential();
     let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&server.credential, &second]);
@@ -148,7 +148,7 @@ async fn a_bearer_asks_for_the_rotation_of_the_secret_it_holds_and_of_no_other()
 }
 
 #[tokio::test]
-async fn a_value_that_has_a_successor_or_is_imported_asks_for_nothing() {
+async fn a_value_that_has_a_successor_or_is_imported_requests_no_rotation() {
     let server = TestServer::start().await;
     let (old, imported) = (server.credential(), server.credential());
     let mut client = record_of(grant(&[(BILLING, "read", "reader", "Operational")]), &[&server.credential, &imported]);
@@ -177,7 +177,7 @@ async fn a_value_that_has_a_successor_or_is_imported_asks_for_nothing() {
 }
 
 #[tokio::test]
-async fn r6_a_client_that_has_too_much_recorded_is_told_when_it_may_come_again() {
+async fn r6_a_client_that_exceeds_a_write_limit_gets_a_retry_after() {
     let server = TestServer::start().await;
     let authorization = server.credential.basic();
     let body = format!("token={}", server.token("").await.json()["access_token"].as_str().unwrap());

@@ -29,7 +29,7 @@ async fn revoke(server: &TestServer, authorization: &str, body: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_token_that_is_used_lives_on_and_one_that_is_not_ends() {
+async fn a_used_token_stays_valid_and_an_unused_one_expires() {
     let server = TestServer::start().await;
     server.clients.put(opaque(&server.credential, Some(2)));
     let reply = server.token("").await.json();
@@ -47,7 +47,7 @@ async fn a_token_that_is_used_lives_on_and_one_that_is_not_ends() {
 }
 
 #[tokio::test]
-async fn use_never_moves_the_end_beyond_the_lifetime() {
+async fn use_never_extends_a_token_beyond_its_lifetime() {
     let server = TestServer::start().await;
     server.clients.put(opaque(&server.credential, Some(10)));
     let body = format!("token={}", token(&server, "").await);
@@ -60,7 +60,7 @@ async fn use_never_moves_the_end_beyond_the_lifetime() {
 }
 
 #[tokio::test]
-async fn a_use_for_which_there_is_no_room_moves_no_end() {
+async fn a_use_that_cannot_be_recorded_does_not_extend_the_token() {
     let server = TestServer::start().await;
     server.clients.put(opaque(&server.credential, Some(2)));
     server.clients.notes_uses.store(false, Ordering::Relaxed);
@@ -72,7 +72,7 @@ async fn a_use_for_which_there_is_no_room_moves_no_end() {
 }
 
 #[tokio::test]
-async fn looking_without_touching_is_no_use_and_neither_is_a_refusal() {
+async fn introspection_without_touch_is_no_use_and_neither_is_a_refusal() {
     let server = TestServer::start().await;
     server.clients.put(opaque(&server.credential, Some(2)));
     let token = token(&server, "").await;
@@ -119,7 +119,7 @@ async fn many_sessions_of_one_client_live_side_by_side() {
 }
 
 #[tokio::test]
-async fn v1_and_v2_a_revoked_token_has_ended_everywhere_and_others_have_not() {
+async fn v1_and_v2_a_revoked_token_is_invalid_everywhere_and_others_are_not() {
     let server = TestServer::start().await;
     for opaque_too in [false, true] {
         if opaque_too {
@@ -144,7 +144,7 @@ async fn v1_and_v2_a_revoked_token_has_ended_everywhere_and_others_have_not() {
 }
 
 #[tokio::test]
-async fn v1_unknown_tokens_and_those_of_another_client_are_answered_alike_and_nothing_is_revoked() {
+async fn v1_an_unknown_token_and_one_of_another_client_get_the_same_answer_and_no_token_is_revoked() {
     let server = TestServer::start().await;
     let authorization = server.credential.basic();
     let token = token(&server, "").await;
@@ -179,7 +179,7 @@ async fn v1_unknown_tokens_and_those_of_another_client_are_answered_alike_and_no
 }
 
 #[tokio::test]
-async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
+async fn q4_a_client_that_disconnects_still_leaves_an_audit_line() {
     let server = TestServer::start().await;
     let authorization = server.credential.basic();
     let body = format!("token={}", token(&server, "").await);
@@ -202,7 +202,7 @@ async fn q4_who_hangs_up_leaves_an_audit_line_all_the_same() {
 }
 
 #[tokio::test]
-async fn q4_who_hangs_up_before_the_decision_leaves_a_line_and_is_counted() {
+async fn q4_a_client_that_disconnects_before_the_decision_leaves_a_line_and_is_counted() {
     let server = TestServer::start().await;
     let unknown = basic(&format!("7b1f3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e:{}", server.credential.value));
     let headers = [("authorization", unknown.as_str()), FORM];
@@ -234,7 +234,7 @@ async fn until(done: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn v1_what_cannot_be_recorded_is_503_and_not_done() {
+async fn v1_a_revocation_that_cannot_be_recorded_is_503_and_has_no_effect() {
     let server = TestServer::start().await;
     let body = format!("token={}", token(&server, "").await);
     *server.clients.catch_up.lock().unwrap() = Err(CatchUpError::Behind);

@@ -138,7 +138,7 @@ fn impatient() -> ServerLimits {
 }
 
 #[tokio::test]
-async fn t10_an_http_1_connection_that_nobody_uses_is_ended_with_a_goodbye() {
+async fn t10_an_idle_http_1_connection_is_closed_with_close_notify() {
     let secured = secured(impatient()).await;
     let mut stream = secured.connect(&[&TLS13], &[b"http/1.1"]).await;
     stream.write_all(b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n").await.unwrap();
@@ -148,7 +148,7 @@ async fn t10_an_http_1_connection_that_nobody_uses_is_ended_with_a_goodbye() {
 }
 
 #[tokio::test]
-async fn t10_an_http_2_connection_that_never_begins_is_ended() {
+async fn t10_an_http_2_connection_that_never_begins_is_closed() {
     let secured = secured(impatient()).await;
     let mut silent = secured.connect(&[&TLS13], &[b"h2"]).await;
     http_client::to_end(&mut silent).await;
@@ -158,7 +158,7 @@ async fn t10_an_http_2_connection_that_never_begins_is_ended() {
 }
 
 #[tokio::test]
-async fn t10_an_http_2_connection_without_a_request_is_told_to_go() {
+async fn t10_an_http_2_connection_without_a_request_is_closed_gracefully() {
     let secured = secured(ServerLimits { connections: 1, ..impatient() }).await;
     let (_client, connection) = http_2::<Empty<Bytes>>(&secured).await;
     connection.await.expect("a graceful end");
@@ -202,7 +202,7 @@ async fn t10_a_request_of_http_2_has_no_more_headers_than_one_of_http_1() {
 }
 
 #[tokio::test]
-async fn t10_http_2_carries_no_more_requests_at_once_than_there_are_places() {
+async fn t10_http_2_carries_no_more_concurrent_requests_than_there_are_slots() {
     let secured = secured(ServerLimits { requests: 2, ..ServerLimits::default() }).await;
     let (mut client, connection) = http_2(&secured).await;
     tokio::spawn(connection);
@@ -251,7 +251,7 @@ async fn t9_a_new_certificate_serves_new_connections_without_a_restart() {
 }
 
 #[tokio::test]
-async fn t10_a_handshake_that_does_not_end_is_ended() {
+async fn t10_a_handshake_that_does_not_complete_is_closed() {
     let timeouts = Timeouts { tls_handshake: Duration::from_millis(50), ..Timeouts::default() };
     let server = ServerLimits { timeouts, ..ServerLimits::default() };
     let secured = secured(server).await;

@@ -55,7 +55,7 @@ async fn j1_header_and_claims_are_those_of_rfc_9068_and_the_signature_verifies()
 }
 
 #[tokio::test]
-async fn j1_a_token_of_type_jwt_differs_in_its_header_alone_and_is_taken_everywhere() {
+async fn j1_a_token_of_type_jwt_differs_only_in_its_header_and_is_accepted_everywhere() {
     let server = TestServer::start().await;
     let mut client = record(&server.credential);
     client.token.jwt_type = TokenType::Jwt;
@@ -87,7 +87,7 @@ async fn j1_no_two_tokens_have_one_id() {
 }
 
 #[tokio::test]
-async fn j2_scope_roles_and_planes_say_what_was_granted() {
+async fn j2_scope_roles_and_planes_match_the_grant() {
     let server = TestServer::start().await;
     let claims = server.claims("scope=invoices:read").await;
     assert_eq!(claims["scope"], "invoices:read");
@@ -153,7 +153,7 @@ async fn j6_the_epochs_are_in_a_private_claim_and_nothing_unasked_is() {
 }
 
 #[tokio::test]
-async fn who_created_the_service_user_is_a_claim_only_if_the_operator_wants_it_and_always_in_the_audit_log() {
+async fn the_creator_of_the_service_user_is_always_in_the_audit_log_and_a_claim_only_if_configured() {
     for wanted in [false, true] {
         let server = TestServer::start_with(Options { created_by_claim: wanted, ..Options::default() }).await;
         let reply = server.token("scope=openid").await;
@@ -183,7 +183,7 @@ async fn a_token_of_a_time_when_the_creator_was_a_claim_is_introspected_without_
 }
 
 #[tokio::test]
-async fn k1_the_key_set_holds_public_keys_with_use_alg_and_kid() {
+async fn k1_the_key_set_contains_public_keys_with_use_alg_and_kid() {
     let server = TestServer::start().await;
     let reply = server.get("/oauth2/jwks").await;
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/jwk-set+json")));
@@ -218,7 +218,7 @@ async fn k2_the_key_set_is_cacheable_and_revalidates() {
 }
 
 #[tokio::test]
-async fn k2_a_new_key_changes_the_document_and_its_tag_at_once() {
+async fn k2_a_new_key_changes_the_document_and_its_tag_immediately() {
     let server = TestServer::start().await;
     let before = server.get("/oauth2/jwks").await;
     let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();

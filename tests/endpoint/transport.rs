@@ -96,7 +96,7 @@ async fn t6_names_and_grant_types_are_case_sensitive_and_the_scheme_is_not() {
 }
 
 #[tokio::test]
-async fn t7_parameters_in_the_query_are_refused_even_if_the_body_is_right() {
+async fn t7_parameters_in_the_query_are_refused_even_if_the_body_is_valid() {
     let server = TestServer::start().await;
     let headers = [("authorization", &*server.credential.basic()), FORM];
     for query in ["client_secret=x", "scope=invoices:read", "grant_type=client_credentials", "access_token=x"] {
@@ -132,7 +132,7 @@ async fn t10_a_long_body_gives_413_announced_or_not() {
 }
 
 #[tokio::test]
-async fn t10_long_bodies_that_do_not_end_take_bounded_memory_and_no_place_of_short_ones() {
+async fn t10_unfinished_long_bodies_use_bounded_memory_and_no_slot_of_short_ones() {
     // At most two bodies of this length may be read at the same time.
     let request = RequestLimits { large_bodies: 2, ..RequestLimits::default() };
     let server = TestServer::start_with(Options { request, ..Options::default() }).await;
@@ -166,7 +166,7 @@ async fn t10_long_bodies_that_do_not_end_take_bounded_memory_and_no_place_of_sho
 }
 
 #[tokio::test]
-async fn a_request_is_decided_at_the_instant_at_which_its_body_is_there() {
+async fn a_request_is_decided_at_the_time_at_which_its_body_is_complete() {
     let server = TestServer::start().await;
     let authorization = server.credential.basic();
     let headers = [("authorization", authorization.as_str()), FORM];
@@ -191,7 +191,7 @@ async fn t10_a_body_that_does_not_arrive_gives_408() {
 }
 
 #[tokio::test]
-async fn t10_a_long_head_gives_431_and_a_slow_one_ends_the_connection() {
+async fn t10_a_long_head_gives_431_and_a_slow_one_closes_the_connection() {
     let timeouts = Timeouts { header_read: Duration::from_millis(50), ..Timeouts::default() };
     let server = ServerLimits { header_bytes: 8192, timeouts, ..ServerLimits::default() };
     let server = TestServer::start_with(Options { server, ..Options::default() }).await;
@@ -241,7 +241,7 @@ async fn t10_a_connection_may_be_idle_for_longer_than_the_head_of_a_request_may_
 }
 
 #[tokio::test]
-async fn t10_when_all_connections_are_used_an_idle_one_makes_room_and_one_in_use_does_not() {
+async fn t10_at_the_connection_limit_an_idle_connection_is_closed_and_one_in_use_is_not() {
     let server = ServerLimits { connections: 1, ..ServerLimits::default() };
     let server = TestServer::start_with(Options { server, ..Options::default() }).await;
     let keys = b"GET /oauth2/jwks HTTP/1.1\r\nhost: p\r\n\r\n";
@@ -266,7 +266,7 @@ async fn t10_when_all_connections_are_used_an_idle_one_makes_room_and_one_in_use
 }
 
 #[tokio::test]
-async fn t10_a_client_that_reads_nothing_is_let_go() {
+async fn t10_a_client_that_reads_nothing_is_disconnected() {
     let timeouts = Timeouts { response: Duration::from_millis(50), ..Timeouts::default() };
     let server = ServerLimits { connections: 1, timeouts, ..ServerLimits::default() };
     let server = TestServer::start_with(Options { server, ..Options::default() }).await;
@@ -281,7 +281,7 @@ async fn t10_a_client_that_reads_nothing_is_let_go() {
 }
 
 #[tokio::test]
-async fn t10_broken_requests_are_answered_and_never_end_the_server() {
+async fn t10_broken_requests_are_answered_and_never_stop_the_server() {
     let server = TestServer::start().await;
     for bytes in [
         &b"nonsense\r\n\r\n"[..],

@@ -6,7 +6,7 @@ use crate::forward_auth::{ask, bearer, challenges};
 use crate::server::{FORM, SUBJECT, TestServer};
 
 #[tokio::test]
-async fn u2_a_service_user_reads_of_itself_what_it_asked_for() {
+async fn u2_userinfo_returns_the_requested_identity_claims_of_a_service_user() {
     let server = TestServer::start().await;
     let (sub, name) = (json!(SUBJECT), json!("Invoice sync"));
     let (username, email) = (json!("billing/invoice-sync"), json!("invoice-sync@example.com"));
@@ -30,7 +30,7 @@ async fn u2_a_service_user_reads_of_itself_what_it_asked_for() {
 }
 
 #[tokio::test]
-async fn openid_is_never_required_and_nothing_of_it_is_there_unasked() {
+async fn openid_is_never_required_and_its_claims_are_absent_unless_requested() {
     let server = TestServer::start().await;
     let reply = server.token("scope=invoices:read").await;
     assert_eq!(reply.json()["scope"], "invoices:read");

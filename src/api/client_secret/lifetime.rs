@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_s_limits_cut_what_is_asked_for_and_never_lengthen_it() {
+    fn the_operator_s_limits_shorten_a_requested_lifetime_and_never_extend_it() {
         let issued: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let month = Some(SignedDuration::from_hours(30 * 24));
         let table = [

@@ -101,14 +101,14 @@ fn without_a_required_location_of_its_namespace_a_user_has_a_group_only_at_the_l
 }
 
 #[test]
-fn what_every_client_holds_is_permitted_by_no_group() {
+fn a_group_cannot_grant_the_oidc_scopes() {
     let stored = group("stored", "r", "/emea", Reach::Location, &[("a", &["openid", "profile", "email", "s"])]);
     let found = resolve_in(&namespace("billing", None), &user("/emea", &["stored"]), &[stored]);
     assert_eq!(scopes(&found.authority), ["s"]);
 }
 
 #[test]
-fn a_missing_group_and_a_closed_one_read_the_same() {
+fn a_missing_group_and_one_that_does_not_admit_the_namespace_have_the_same_reason() {
     let closed = group("closed", "r", "/emea", Reach::Location, &[("a", &["s"])]);
     let found = resolve_in(&namespace("other", None), &user("/emea", &["closed", "missing"]), &[closed]);
     let why: Vec<_> = found.unresolved.iter().map(|(_, why)| why).collect();
@@ -117,7 +117,7 @@ fn a_missing_group_and_a_closed_one_read_the_same() {
 }
 
 #[test]
-fn one_group_that_does_not_resolve_leaves_the_others_in_force() {
+fn a_group_that_does_not_resolve_does_not_affect_the_other_groups() {
     let groups = [
         group("here", "r", "/emea", Reach::Location, &[("a", &["s"])]),
         group("there", "q", "/apac", Reach::Subtree, &[("a", &["t"])]),
@@ -137,7 +137,7 @@ fn reach_decides_how_far_below_its_location_a_group_admits() {
 }
 
 #[test]
-fn a_user_outside_the_location_of_its_namespace_holds_nothing() {
+fn a_user_outside_the_location_of_its_namespace_has_no_permissions() {
     let groups = [group("g", "r", "/", Reach::Subtree, &[("a", &["s"])])];
     let found = resolve_in(&namespace("billing", Some("/apac")), &user("/emea", &["g"]), &groups);
     assert!(found.authority.is_empty() && found.grants.is_empty());
@@ -188,7 +188,7 @@ fn restrictions() -> impl Strategy<Value = Option<Restriction>> {
 
 proptest! {
     #[test]
-    fn narrowing_keeps_exactly_what_every_list_admits(held in permits(), by in restrictions()) {
+    fn narrowing_keeps_exactly_the_permissions_that_every_list_admits(held in permits(), by in restrictions()) {
         let narrowed = narrow(&held, by.as_ref());
         for permit in &held {
             let admitted = by.as_ref().is_none_or(|by| {
@@ -202,7 +202,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_reported_as_not_held_grants_nothing(held in permits(), by in restrictions()) {
+    fn an_entry_reported_as_not_granted_matches_no_permission(held in permits(), by in restrictions()) {
         let Some(by) = by else { return Ok(()) };
         for entry in not_granted(&held, &by) {
             let (_, entry) = entry.split_once(": ").unwrap();

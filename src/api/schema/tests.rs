@@ -85,7 +85,7 @@ fn may_have_lines(path: &str) -> bool {
 }
 
 #[test]
-fn every_string_has_a_rule_and_no_rule_is_said_twice() {
+fn every_string_has_a_rule_and_no_rule_is_defined_twice() {
     assert!(TEXTS.len() > 30, "{}", TEXTS.len());
     for Text { path, schema, patterns } in TEXTS.iter() {
         assert!(schema["maxLength"].is_u64(), "{path} has no bound");
@@ -97,7 +97,7 @@ fn every_string_has_a_rule_and_no_rule_is_said_twice() {
 }
 
 #[test]
-fn no_string_takes_the_characters_at_the_borders() {
+fn no_string_accepts_the_boundary_characters_of_the_refused_ranges() {
     let borders = [
         '\0', '\u{8}', '\u{b}', '\u{c}', '\u{e}', '\u{1f}', '\u{7f}', '\u{80}', '\u{85}', '\u{9f}', '\u{2028}',
         '\u{2029}', '\u{feff}', '\u{fffe}', '\u{ffff}',
@@ -119,7 +119,7 @@ fn no_string_takes_the_characters_at_the_borders() {
 
 proptest! {
     #[test]
-    fn no_string_takes_a_character_that_the_api_server_refuses(
+    fn no_string_accepts_a_character_that_the_api_server_refuses(
         character in any::<char>().prop_filter("refused", |character| is_refused(*character)),
         before in "[a-z]{0,4}", after in "[a-z]{0,4}",
     ) {
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn free_text_takes_every_other_character(text in any::<String>()) {
+    fn free_text_accepts_every_other_character(text in any::<String>()) {
         for Text { path, patterns, .. } in TEXTS.iter() {
             let lines = may_have_lines(path);
             if lines || path.ends_with("displayName") {
@@ -141,12 +141,12 @@ proptest! {
 
 proptest! {
     #[test]
-    fn what_matches_the_pattern_of_an_instant_is_one(text in generated(&instant_pattern())) {
+    fn text_that_matches_the_pattern_of_an_instant_parses_as_an_instant(text in generated(&instant_pattern())) {
         prop_assert!(text.parse::<jiff::Timestamp>().is_ok(), "{}", text);
     }
 
     #[test]
-    fn what_matches_the_pattern_of_a_duration_is_one(text in generated(duration::PATTERN)) {
+    fn text_that_matches_the_pattern_of_a_duration_parses_as_a_duration(text in generated(duration::PATTERN)) {
         prop_assert_eq!(duration::DurationOrZero::try_from(text.clone()).is_ok(), !text.is_empty(), "{}", text);
     }
 }

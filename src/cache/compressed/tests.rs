@@ -70,7 +70,7 @@ fn packed<K: Dictionary + PartialEq + fmt::Debug>(object: &str) -> (usize, usize
 }
 
 #[test]
-fn what_comes_out_is_what_went_in_and_takes_less_than_a_third() {
+fn an_object_survives_compression_unchanged_and_takes_less_than_a_third_of_its_size() {
     for (before, after) in
         [packed::<ClientSecret>(CLIENT_SECRET), packed::<Application>(APPLICATION), packed::<ServiceUser>(SERVICE_USER)]
     {
@@ -80,14 +80,14 @@ fn what_comes_out_is_what_went_in_and_takes_less_than_a_third() {
 
 /// A renamed field would only make compressed objects larger, which no other test detects.
 #[test]
-fn the_typical_objects_are_objects_of_their_kinds() {
+fn the_dictionaries_are_objects_of_their_kinds() {
     for typical in [ServiceUser::dictionary(), Application::dictionary(), ClientSecret::dictionary()] {
         assert!(typical.len() > 500);
     }
 }
 
 #[test]
-fn an_object_of_any_size_comes_out_again() {
+fn an_object_of_any_size_can_be_decompressed() {
     let mut object: Application = serde_json::from_str(APPLICATION).unwrap();
     for length in [0, 1, 1_000, 1_000_000] {
         object.spec.description = Some("é".repeat(length));
@@ -98,7 +98,7 @@ fn an_object_of_any_size_comes_out_again() {
 }
 
 #[test]
-fn what_is_damaged_counts_as_absent() {
+fn a_truncated_object_is_treated_as_absent() {
     let object: Application = serde_json::from_str(APPLICATION).unwrap();
     let whole = Compressed::new(&object);
     let cut = |length: usize| Compressed::<Application> {

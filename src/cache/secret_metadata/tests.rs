@@ -21,7 +21,7 @@ fn of(more: &serde_json::Value) -> DeliveredSecret {
 }
 
 #[test]
-fn the_controller_reference_and_the_uid_say_whose_it_is() {
+fn the_controller_reference_and_the_uid_identify_the_owner() {
     let secret = of(&json!({}));
     assert_eq!(secret.controller, Some(0x4000_8000_0000_0000_0002));
     assert_eq!((secret.version.as_deref(), secret.revision), (Some("k7Qd0m2x"), 17));
@@ -30,7 +30,7 @@ fn the_controller_reference_and_the_uid_say_whose_it_is() {
 }
 
 #[test]
-fn what_anybody_may_write_takes_a_bounded_room() {
+fn fields_that_any_user_may_write_use_bounded_memory() {
     let long = "x".repeat(1_000);
     let secret = of(&json!({"annotations": {VERSION_ANNOTATION: long, CONTENT_ANNOTATION: "y".repeat(64)}}));
     assert_eq!((secret.version, secret.content.map(|digest| digest.len())), (None, Some(64)));
@@ -40,7 +40,7 @@ fn what_anybody_may_write_takes_a_bounded_room() {
 }
 
 #[test]
-fn one_that_is_being_deleted_names_what_keeps_it() {
+fn a_secret_that_is_being_deleted_lists_its_finalizers() {
     assert_eq!(of(&json!({"finalizers": ["example.com/a"]})).terminating, None, "its deletion was not requested");
     let deleted =
         json!({"deletionTimestamp": "2026-11-22T02:00:00Z", "finalizers": ["example.com/a", "example.com/b"]});

@@ -28,7 +28,7 @@ fn listed(revisions: &[u64]) -> Vec<Event<AccessGroup>> {
 }
 
 #[test]
-fn newer_objects_are_taken_and_deletions_as_well() {
+fn newer_objects_and_deletions_are_applied() {
     assert_eq!(after(listed(&[5])), (vec![5], false));
     assert_eq!(after([listed(&[5]), vec![Event::Apply(group(7))]].concat()), (vec![7], false));
     assert_eq!(after([listed(&[5]), listed(&[5]), listed(&[8])].concat()), (vec![8], false));
@@ -37,7 +37,7 @@ fn newer_objects_are_taken_and_deletions_as_well() {
 }
 
 #[test]
-fn an_older_object_is_not_taken_and_nothing_is_answered_until_a_list_has_none() {
+fn an_older_object_is_ignored_and_the_cache_is_stale_until_a_list_has_none() {
     assert_eq!(after([listed(&[5]), vec![Event::Apply(group(4))]].concat()), (vec![5], true));
     assert_eq!(after([listed(&[5]), listed(&[3])].concat()), (vec![5], true));
     assert_eq!(after([listed(&[5]), listed(&[3]), listed(&[5])].concat()), (vec![5], false));
@@ -56,7 +56,7 @@ fn a_change_is_as_old_as_its_youngest_field() {
 }
 
 #[test]
-fn a_failed_watch_is_good_again_when_it_is_quiet_unless_the_api_server_has_lost_what_was_seen() {
+fn a_failed_watch_recovers_after_a_quiet_time_unless_the_api_server_lost_a_seen_revision() {
     let (freshness, at) = (WatchHealth::default(), |second| Timestamp::from_second(second).unwrap());
     freshness.newest.store(7, Ordering::Relaxed);
     freshness.failed(at(100));
@@ -112,7 +112,7 @@ fn listed_users(users: &[(&str, i64)]) -> Vec<Event<crate::api::ServiceUser>> {
 }
 
 #[test]
-fn the_oldest_of_a_namespace_count_whatever_the_order_of_the_list() {
+fn the_oldest_objects_of_a_namespace_are_kept_whatever_the_order_of_the_list() {
     let young_first = [("c", 1), ("b", 2), ("d", 0), ("a", 3)];
     let [here, beyond, _, wanted] = limited(listed_users(&young_first));
     assert_eq!((here, beyond), (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned(), "d".to_owned()]));
@@ -123,7 +123,7 @@ fn the_oldest_of_a_namespace_count_whatever_the_order_of_the_list() {
 }
 
 #[test]
-fn one_that_is_beyond_is_reported_and_seen_and_never_kept() {
+fn an_object_beyond_the_limit_is_reported_and_observed_but_never_kept() {
     let start = listed_users(&[("a", 3), ("b", 2)]);
     let came =
         [Event::Apply(user("a", "c", 1, 8)), Event::Apply(user("a", "c", 1, 9)), Event::Delete(user("a", "c", 1, 10))];
@@ -134,7 +134,7 @@ fn one_that_is_beyond_is_reported_and_seen_and_never_kept() {
 }
 
 #[test]
-fn an_older_one_takes_the_place_and_leaves_it_again() {
+fn an_older_object_displaces_the_youngest_one_until_it_is_deleted() {
     let start = listed_users(&[("b", 2), ("c", 1)]);
     let came = Event::Apply(user("a", "a", 3, 8));
     let [here, beyond, reports, _] = limited(start.clone().into_iter().chain([came.clone()]));

@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_told_less_often_to_a_busy_api_server_and_never_kept_for_long() {
+    fn a_burst_is_written_with_longer_but_bounded_pauses_if_the_api_server_is_slow() {
         let pause = |milliseconds| pause_after(Duration::from_millis(milliseconds), BURST_THRESHOLD + 1).as_millis();
         assert_eq!([1, 2, 40, 500].map(pause), [20, 40, 800, 2_000]);
     }
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handful_is_told_at_once() {
+    fn a_few_events_are_written_without_a_longer_pause() {
         assert_eq!(pause_after(Duration::from_millis(500), BURST_THRESHOLD), PAUSE);
     }
 }

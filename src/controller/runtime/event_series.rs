@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_event_is_counted_until_it_has_not_come_for_a_while() {
+    fn a_repeated_event_is_counted_until_it_has_not_occurred_for_a_while() {
         let (mut recent, mut now) = (Recent::default(), Instant::now());
         assert_eq!(recent.repeated(&event("a"), now), None);
         recent.written(&event("a"), "blue-1".to_owned(), now);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_too_many_is_forgotten() {
+    fn the_oldest_of_too_many_events_is_removed() {
         let (mut recent, start) = (Recent::default(), Instant::now());
         for number in 0..=REMEMBERED {
             let now = start + Duration::from_millis(number as u64);

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused_again_and_again_is_tried_less_and_less_often_and_no_event_changes_that() {
+    fn repeated_refusals_are_retried_with_exponential_backoff_that_an_early_attempt_keeps() {
         let (backoff, mut now) = (Refusals::default(), Instant::now());
         for (number, seconds) in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300].into_iter().enumerate() {
             let (words, half) = (format!("no, from port {number}"), Duration::from_secs(seconds) / 2);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_tried_any_more_takes_no_room() {
+    fn an_object_that_is_not_retried_any_more_is_removed() {
         let (backoff, now) = (Refusals::default(), Instant::now());
         backoff.record_failure("blue", now, "no");
         backoff.record_failure("green", now + BACKOFF_MIN + BACKOFF_MAX, "no");

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_put_right_at_once_and_one_that_comes_again_less_and_less_often() {
+    fn a_change_is_repaired_immediately_and_a_repeated_one_at_growing_intervals() {
         let (repairs, secret, mut now) = (Repairs::default(), ObjectRef::new("billing", "blue"), Instant::now());
         let wait = |now| repairs.contested(&secret, now).map(|(_, wait)| wait.as_secs());
         repairs.note(&secret, now, "a".to_owned());
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_is_told_with_those_who_wrote_it() {
+    fn each_changed_field_is_reported_with_its_field_managers() {
         let entry = |manager: &str, fields: serde_json::Value| json!({"manager": manager, "fieldsV1": fields});
         let found = json!({"metadata": {"managedFields": [
             entry("postern", json!({"f:metadata": {"f:labels": {"f:team": {}}}, "f:data": {"f:issuer-uri": {}}})),

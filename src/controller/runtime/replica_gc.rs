@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_replica_serves_is_kept_for_as_long_as_the_replica_is_there() {
+    fn applied_revisions_are_kept_while_their_replica_is_live() {
         let serves =
             told(ReplicaStateSpec { serves: Some(AppliedRevisions::default()), ..ReplicaStateSpec::default() });
         assert!(!is_over_after(&serves, 600, &["postern-0", "postern-1"]), "it is silent because nothing changes");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_outlives_its_replica_until_the_token_would_have_ended() {
+    fn a_revocation_outlives_its_replica_until_the_token_would_have_expired() {
         let until = "2026-11-22T03:00:00Z".parse().unwrap();
         let revoked = vec![Revoked { id: "token".to_owned(), until }];
         let revoked = told(ReplicaStateSpec { revoked, ..ReplicaStateSpec::default() });

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_told_in_two_units() {
+    fn relative_times_are_printed_in_at_most_two_units() {
         let now: Timestamp = "2026-11-22T02:00:00Z".parse().unwrap();
         let told = |at: &str| relative(at.parse().unwrap(), now);
         assert_eq!(told("2026-11-22T03:30:05Z"), "2026-11-22T03:30:05Z (in 1h 30m)");
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_as_wide_as_what_is_in_them() {
+    fn columns_are_as_wide_as_their_content() {
         let mut out = Vec::new();
         table(&mut out, &["A", "B"], &[vec!["long".to_owned(), "x".to_owned()], vec!["s".to_owned(), "y".to_owned()]])
             .unwrap();

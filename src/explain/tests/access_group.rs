@@ -11,7 +11,7 @@ fn right(verb: &'static str, resource: &'static str, name: &str) -> Right {
 }
 
 #[test]
-fn each_audience_is_permitted_introspection_by_a_verb_of_its_own_and_the_role_granted() {
+fn a_new_group_needs_a_verb_for_each_audience_for_introspection_and_for_the_role() {
     let ledger = "https://ledger.example.com";
     let permissions = json!([
         {"audience": AUDIENCE, "scopes": ["read"]},
@@ -29,7 +29,7 @@ fn each_audience_is_permitted_introspection_by_a_verb_of_its_own_and_the_role_gr
 }
 
 #[test]
-fn a_group_is_printed_with_whom_it_is_open_to_and_what_the_caller_lacks() {
+fn a_group_is_printed_with_the_namespaces_it_admits_and_the_verbs_the_caller_lacks() {
     let said = |spec: serde_json::Value| {
         let (_, group) = group("readers", &spec);
         let to_create = rights_to_create(&group).into_iter();

@@ -24,7 +24,7 @@ fn active() -> Value {
 }
 
 #[test]
-fn only_an_application_that_holds_a_permission_there_is_a_caller() {
+fn only_an_application_with_a_permission_at_the_audience_is_a_caller() {
     let nothing = facts(&["closed"]);
     let mut away = facts(&["readers"]);
     away.application.spec.restrict_to = Some(read(json!({"audiences": ["https://ledger.example.com"]})));
@@ -43,7 +43,7 @@ fn only_an_application_that_holds_a_permission_there_is_a_caller() {
 }
 
 #[test]
-fn a_client_secret_counts_with_what_its_restriction_and_its_purpose_leave() {
+fn a_client_secret_is_listed_with_the_scopes_that_its_restriction_and_usages_leave() {
     let mut facts = facts(&["readers"]);
     let mut used = secret("used", 1, &json!({"restrictTo": {"scopes": ["invoices:read"]}}), &active());
     used.status.as_mut().unwrap().last_used_at = Some(NOW.parse().unwrap());
@@ -64,7 +64,7 @@ fn a_client_secret_counts_with_what_its_restriction_and_its_purpose_leave() {
 }
 
 #[test]
-fn what_is_refused_now_is_listed_with_its_rule() {
+fn a_refused_caller_is_listed_with_its_rule() {
     let mut suspended = facts(&["readers"]);
     suspended.application.spec.suspend = Some(true);
     let mut revoked = facts(&["readers"]);
@@ -94,7 +94,7 @@ fn what_is_refused_now_is_listed_with_its_rule() {
 }
 
 #[test]
-fn who_may_not_read_groups_is_told_what_status_says() {
+fn a_caller_who_may_not_read_groups_gets_the_permissions_recorded_in_status() {
     let mut facts = facts(&["readers"]);
     facts.groups = None;
     let held = json!([{"audience": AUDIENCE, "scopes": ["invoices:list", "invoices:read"]}]);
@@ -116,7 +116,7 @@ fn who_may_not_read_groups_is_told_what_status_says() {
 }
 
 #[test]
-fn a_note_that_many_clients_share_is_told_once() {
+fn a_note_that_many_clients_share_is_printed_once() {
     let mut one = facts(&["readers"]);
     one.application.status.as_mut().unwrap().secrets =
         Some(read(json!({"active": 1, "total": 1, "limit": 20, "summary": "1/1"})));

@@ -33,7 +33,7 @@ fn known(facts: &Snapshot) -> RestrictedPermissions {
 }
 
 #[test]
-fn every_permission_is_told_with_its_role_and_its_group() {
+fn every_permission_is_listed_with_its_role_and_its_group() {
     let held = known(&facts(&["readers"]));
     let told: Vec<_> = held.permissions.iter().map(|held| (held.scope.as_str(), held.groups.join(","))).collect();
     assert_eq!(told, [("invoices:list", "readers".to_owned()), ("invoices:read", "readers".to_owned())]);
@@ -41,7 +41,7 @@ fn every_permission_is_told_with_its_role_and_its_group() {
 }
 
 #[test]
-fn each_group_that_grants_nothing_is_told_with_its_own_reason() {
+fn each_group_that_grants_nothing_is_listed_with_its_reason() {
     let told = json_of(&facts(&["readers", "missing", "closed", "elsewhere"]));
     let reasons: Vec<_> = told["groups"].as_array().unwrap().iter().map(|group| group["reason"].as_str()).collect();
     assert_eq!(reasons, [None, Some("NotFound"), Some("NamespaceNotAdmitted"), Some("OtherLocation")]);
@@ -63,7 +63,7 @@ fn a_group_that_needs_a_location_of_the_namespace_is_explained_with_the_remedy()
 }
 
 #[test]
-fn outside_the_location_of_its_namespace_no_group_is_in_force() {
+fn a_user_outside_the_location_of_its_namespace_has_no_active_group() {
     let mut facts = facts(&["readers"]);
     facts.namespace.bound = Some(Ok("/apac".to_owned().try_into().unwrap()));
     let told = json_of(&facts);
@@ -73,7 +73,7 @@ fn outside_the_location_of_its_namespace_no_group_is_in_force() {
 }
 
 #[test]
-fn what_restrict_to_takes_away_and_what_it_names_in_vain_are_told() {
+fn permissions_removed_by_restrict_to_and_entries_without_effect_are_reported() {
     let mut facts = facts(&["readers"]);
     facts.application.spec.restrict_to = Some(read(json!({"scopes": ["invoices:read", "invoices:shred"]})));
     let blue = secret("blue", 1, &json!({"restrictTo": {"scopes": []}}), &json!([version("Active", None)]));
@@ -89,7 +89,7 @@ fn what_restrict_to_takes_away_and_what_it_names_in_vain_are_told() {
 }
 
 #[test]
-fn whatever_closes_a_client_is_told_by_its_rule() {
+fn each_reason_that_disables_a_client_is_reported_with_its_rule() {
     type Change = fn(&mut Snapshot);
     let table: [(&str, Change); 7] = [
         ("Suspended", |facts| facts.application.spec.suspend = Some(true)),
@@ -131,7 +131,7 @@ fn only_an_application_that_has_the_client_id_is_reported_as_older() {
 }
 
 #[test]
-fn of_each_secret_it_is_told_whether_it_counts_and_which_rule_refuses_it() {
+fn each_secret_is_reported_as_issued_or_with_the_rule_that_refuses_it() {
     let live = || json!([version("Active", None)]);
     let mut facts = facts(&["readers"]);
     facts.secrets = vec![
@@ -153,7 +153,7 @@ fn of_each_secret_it_is_told_whether_it_counts_and_which_rule_refuses_it() {
 }
 
 #[test]
-fn what_hinders_the_issue_of_a_value_is_told_as_status_says() {
+fn the_reason_why_no_value_is_issued_is_taken_from_status() {
     let mut facts = facts(&["readers"]);
     let mut taken = secret("taken", 1, &json!({}), &json!([]));
     taken.status.as_mut().unwrap().conditions = read(json!([{
@@ -165,7 +165,7 @@ fn what_hinders_the_issue_of_a_value_is_told_as_status_says() {
 }
 
 #[test]
-fn values_are_told_with_their_end_and_those_that_are_over_are_left_out() {
+fn values_are_listed_with_their_expiry_and_expired_values_are_omitted() {
     let mut facts = facts(&["readers"]);
     let mut older = version("Retiring", Some("2026-11-22T03:00:00Z"));
     older["id"] = json!("older");
@@ -182,7 +182,7 @@ fn values_are_told_with_their_end_and_those_that_are_over_are_left_out() {
 }
 
 #[test]
-fn a_status_that_is_behind_says_so() {
+fn a_stale_status_is_reported_with_the_reason() {
     let mut facts = facts(&["readers"]);
     let age = |facts: &Snapshot| explain(facts).application.status;
     assert!(!age(&facts).up_to_date, "the digest of the authority is not there yet");
@@ -197,7 +197,7 @@ fn a_status_that_is_behind_says_so() {
 }
 
 #[test]
-fn who_may_not_read_groups_is_told_what_status_says() {
+fn a_caller_who_may_not_read_groups_gets_the_permissions_recorded_in_status() {
     let mut facts = facts(&["readers", "closed"]);
     facts.groups = None;
     let status = facts.user.as_mut().unwrap().status.as_mut().unwrap();
@@ -214,7 +214,7 @@ fn who_may_not_read_groups_is_told_what_status_says() {
 }
 
 #[test]
-fn of_several_that_claim_a_client_id_the_oldest_has_it() {
+fn the_oldest_of_several_claimants_has_the_client_id() {
     let claims = |name: &str, created: &str| -> crate::api::Application {
         let mut metadata = metadata(name, &uid(9));
         metadata["creationTimestamp"] = json!(created);
@@ -231,7 +231,7 @@ fn of_several_that_claim_a_client_id_the_oldest_has_it() {
 }
 
 #[test]
-fn the_text_is_aligned_and_ends_every_line() {
+fn the_text_is_aligned_and_every_line_ends_without_trailing_spaces() {
     let mut facts = facts(&["readers", "missing"]);
     facts.secrets.push(secret("narrow", 2, &json!({"restrictTo": {"scopes": ["invoices:read"]}}), &json!([])));
     let mut out = Vec::new();

@@ -47,7 +47,7 @@ fn explain_token(facts: Snapshot, changed: &Value) -> token::TokenReport {
 }
 
 #[test]
-fn a_token_that_stands_for_what_is_held_now_has_nothing_against_it() {
+fn a_token_that_matches_the_current_permissions_has_no_faults() {
     let told = explain_token(numbered(facts(&["readers", "elsewhere"])), &json!({}));
     assert_eq!((told.faults.as_slice(), told.client_secret.as_deref()), (&[][..], Some("blue")));
     let [read, other] = told.scopes.as_slice() else { panic!("{:?}", told.scopes) };
@@ -56,7 +56,7 @@ fn a_token_that_stands_for_what_is_held_now_has_nothing_against_it() {
 }
 
 #[test]
-fn everything_that_speaks_against_a_token_is_told() {
+fn every_reason_to_reject_a_token_is_reported() {
     type Change = fn(&mut Snapshot);
     let nothing: Change = |_| {};
     let another = token_fingerprint("deleted", "x");
@@ -153,7 +153,7 @@ fn a_token_is_compared_with_the_epochs_that_the_endpoint_gives_before_they_are_w
 }
 
 #[test]
-fn what_every_client_may_ask_for_is_held_whatever_the_groups_say() {
+fn the_oidc_scopes_are_granted_to_every_client_whatever_its_groups_grant() {
     let told = explain_token(numbered(facts(&["readers"])), &json!({"scope": "openid email invoices:read"}));
     let told: Vec<_> =
         told.scopes.iter().map(|now| (now.audience.as_deref(), now.scope.as_str(), now.granted)).collect();
@@ -161,7 +161,7 @@ fn what_every_client_may_ask_for_is_held_whatever_the_groups_say() {
 }
 
 #[test]
-fn a_token_whose_client_is_gone_is_explained_by_that() {
+fn a_token_of_a_deleted_client_is_reported_as_of_an_unknown_client() {
     let claims = claims(&facts(&["readers"]), &json!({}));
     let told = token::explain(&claims, &TokenFacts { client: None, revoked: None }, &settings(), now());
     assert_eq!(told.faults[0].rule, DenialRule::UnknownClient);

@@ -40,7 +40,7 @@ fn request<'a>(scopes: Option<&[&'a str]>, audiences: &[&'a str]) -> TokenReques
 }
 
 #[test]
-fn g4_without_a_request_all_that_is_held_for_the_only_audience_is_given() {
+fn g4_all_scopes_granted_at_the_only_audience_are_issued_if_none_is_requested() {
     let (grant, policy) = (grant(&[("a", "y", "r2"), ("a", "x", "r1")]), policy());
     let granted = authorize(&grant, &policy, &request(None, &[])).unwrap();
     assert_eq!((granted.audiences, granted.scopes), (vec!["a"], vec!["x", "y"]));
@@ -48,7 +48,7 @@ fn g4_without_a_request_all_that_is_held_for_the_only_audience_is_given() {
 }
 
 #[test]
-fn g4_default_scopes_are_given_as_far_as_they_are_held() {
+fn g4_default_scopes_are_issued_as_far_as_they_are_granted() {
     let grant = grant(&[("a", "x", "r1"), ("a", "y", "r2")]);
     let policy = TokenPolicy { default_scopes: vec!["y".into(), "z".into()], ..policy() };
     let granted = authorize(&grant, &policy, &request(None, &[])).unwrap();
@@ -68,7 +68,7 @@ fn g3_a_scope_outside_the_grant_is_refused_or_left_out_by_policy() {
 }
 
 #[test]
-fn g5_an_audience_that_is_not_held_is_refused() {
+fn g5_an_audience_that_is_not_granted_is_refused() {
     let (grant, policy) = (grant(&[("a", "x", "r1")]), policy());
     assert_eq!(authorize(&grant, &policy, &request(None, &["b"])), Err(AuthorityError::AudienceNotGranted));
 }
@@ -83,7 +83,7 @@ fn g7_the_audience_is_the_default_or_the_only_one_and_never_a_guess() {
 }
 
 #[test]
-fn g7_several_audiences_need_permission_and_share_only_what_is_held_for_all() {
+fn g7_several_audiences_must_be_allowed_and_share_only_the_scopes_granted_at_all() {
     let grant = grant(&[("a", "x", "r1"), ("a", "y", "r1"), ("b", "x", "admin"), ("b", "z", "r3")]);
     let both = request(None, &["a", "b"]);
     assert_eq!(authorize(&grant, &policy(), &both), Err(AuthorityError::SeveralAudiences));
@@ -97,7 +97,7 @@ fn g7_several_audiences_need_permission_and_share_only_what_is_held_for_all() {
 }
 
 #[test]
-fn who_holds_nothing_gets_no_scope_whatever_the_request() {
+fn a_client_without_permissions_gets_no_scope_whatever_it_requests() {
     let (nothing, policy) = (Grant::default(), policy());
     for audiences in [&[][..], &["a"]] {
         assert_eq!(authorize(&nothing, &policy, &request(None, audiences)), Err(AuthorityError::NoPermissions));
@@ -138,7 +138,7 @@ fn distinct(prefix: &'static str, max: usize) -> impl Strategy<Value = Vec<Strin
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn a_token_carries_nothing_outside_requested_and_held(
+    fn a_token_contains_only_requested_and_granted_permissions(
         held in proptest::collection::vec((name("a"), name("s"), name("r")), 0..12),
         scopes in proptest::option::of(distinct("s", 4).prop_filter("a request names at least one", |s| !s.is_empty())),
         audiences in distinct("a", 3),

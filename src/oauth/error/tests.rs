@@ -85,7 +85,7 @@ fn r4_descriptions_are_printable_ascii_without_quotes_and_backslashes() {
 }
 
 #[test]
-fn r4_errors_are_400_except_invalid_client_and_what_is_not_about_the_protocol() {
+fn r4_errors_are_400_except_invalid_client_and_errors_outside_of_the_protocol() {
     for error in every_error() {
         let wire = error.to_response();
         let expected: &[u16] = match wire.code {
@@ -100,7 +100,7 @@ fn r4_errors_are_400_except_invalid_client_and_what_is_not_about_the_protocol() 
 }
 
 #[test]
-fn a4_every_failed_authentication_looks_alike() {
+fn a4_every_failed_authentication_has_the_same_response() {
     let answers: Vec<WireError> = every_error()
         .iter()
         .filter(|error| matches!(error, TokenError::Client(error) if !error.is_disclosed()))
@@ -110,7 +110,7 @@ fn a4_every_failed_authentication_looks_alike() {
 }
 
 #[test]
-fn r6_who_may_come_again_is_told_when() {
+fn r6_exactly_the_responses_429_and_503_have_a_retry_after() {
     for error in every_error() {
         let wire = error.to_response();
         assert_eq!(wire.retry_after_s.is_some(), matches!(wire.status, 429 | 503), "{error:?}");

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_says_what_is_required() {
+    fn a_query_defines_the_requirement() {
         let read = |audience: Option<&str>, scopes: &[&str]| {
             Some((audience.map(str::to_owned), scopes.iter().map(|scope| (*scope).to_owned()).collect()))
         };
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mistyped_is_refused_and_never_taken_for_no_requirement() {
+    fn a_mistyped_query_is_refused_and_never_treated_as_no_requirement() {
         for query in [
             "scopes=a",
             "Scope=a",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_say_the_same() {
+    fn headers_define_the_same_requirement() {
         let (audience, scope) = (("x-postern-require-audience", "a"), ("x-postern-require-scope", "b c"));
         let anyone = ("x-postern-require-anyone", "true");
         assert_eq!(

@@ -66,7 +66,7 @@ fn limits(concurrent: usize, waiting: usize, wait_ms: u64) -> HashLimits {
 }
 
 #[tokio::test]
-async fn a6_a_value_that_was_right_is_remembered_and_a_wrong_one_is_not() {
+async fn a6_a_correct_value_is_cached_and_a_wrong_one_is_not() {
     let counts = Arc::new(Counts::default());
     let hasher = HashPool::new(HashLimits::default(), Arc::clone(&counts) as Arc<dyn HashMetrics>);
     let keys = Arc::new(InstallKeys::generate().unwrap());
@@ -79,7 +79,7 @@ async fn a6_a_value_that_was_right_is_remembered_and_a_wrong_one_is_not() {
 }
 
 #[tokio::test]
-async fn a6_an_exchanged_verifier_is_not_believed_because_of_an_earlier_success() {
+async fn a6_a_replaced_verifier_is_checked_again_despite_an_earlier_success() {
     let hasher = HashPool::new(HashLimits::default(), Arc::new(Counts::default()));
     let keys = Arc::new(InstallKeys::generate().unwrap());
     let (secret, version) = secret(&keys, "right");
@@ -100,7 +100,7 @@ async fn generated(hasher: &HashPool) -> Result<OwnedSemaphorePermit, Unavailabl
 }
 
 #[tokio::test]
-async fn a6_more_than_the_bound_are_refused_and_places_are_given_back() {
+async fn a6_requests_beyond_the_bound_are_refused_and_slots_are_released() {
     let hasher = HashPool::new(limits(1, 0, 1000), Arc::new(Counts::default()));
     let held = generated(&hasher).await.unwrap();
     assert_eq!(generated(&hasher).await.err(), Some(Unavailable::Overloaded));
@@ -110,7 +110,7 @@ async fn a6_more_than_the_bound_are_refused_and_places_are_given_back() {
 }
 
 #[tokio::test]
-async fn a6_who_waits_is_counted_as_long_as_it_waits() {
+async fn a6_a_waiting_request_is_counted_while_it_waits() {
     let hasher = HashPool::new(limits(1, 1, 60_000), Arc::new(Counts::default()));
     let held = generated(&hasher).await.unwrap();
     let mut first = Box::pin(generated(&hasher));
@@ -132,7 +132,7 @@ async fn a6_expensive_values_do_not_keep_cheap_ones_waiting() {
 }
 
 #[tokio::test]
-async fn a6_values_of_which_there_is_no_verifier_neither_wait_for_the_lane_nor_fill_it() {
+async fn a6_values_without_a_verifier_neither_wait_for_the_pool_nor_fill_it() {
     let counts = Arc::new(Counts::default());
     let hasher = HashPool::new(limits(2, 0, 1000), Arc::clone(&counts) as Arc<dyn HashMetrics>);
     let keys = Arc::new(InstallKeys::generate().unwrap());
@@ -202,7 +202,7 @@ async fn a6_namespaces_are_served_in_turn_and_their_secrets_in_turn() {
 }
 
 #[tokio::test]
-async fn a6_a_flood_for_one_secret_leaves_places_to_its_namespace_and_that_leaves_more_to_others() {
+async fn a6_a_flood_for_one_secret_leaves_slots_for_its_namespace_and_for_other_namespaces() {
     let line = FairQueue::new(1, 1_000);
     let _held = line.free_permit().unwrap();
     let mut kept = Vec::new();
@@ -226,7 +226,7 @@ async fn a6_a_flood_for_one_secret_leaves_places_to_its_namespace_and_that_leave
 }
 
 #[tokio::test]
-async fn a6_a_request_that_ends_gives_its_place_and_its_permit_to_others() {
+async fn a6_a_dropped_request_releases_its_slot_and_its_permit() {
     let line = FairQueue::new(1, 1_000);
     let held = line.free_permit().unwrap();
     let secrets = [of("a", 1), of("a", 1), of("b", 2), of("c", 3)];

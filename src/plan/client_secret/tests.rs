@@ -141,7 +141,7 @@ fn ready_of(status: &ClientSecretStatus) -> (String, String) {
 }
 
 #[test]
-fn a_new_secret_is_created_and_then_left_alone() {
+fn a_new_secret_is_created_and_then_unchanged() {
     let new = secret(plain());
     assert_eq!(decide(&observed(&new, Delivered::Absent)), Action::Create);
     let settled = settled(plain(), "one");
@@ -162,7 +162,7 @@ fn killed_after_the_first_write_the_value_is_adopted() {
 }
 
 #[test]
-fn a_deleted_secret_comes_back_with_a_new_value_and_the_old_one_is_retired() {
+fn a_deleted_secret_is_recreated_with_a_new_value_and_the_old_one_is_retired() {
     let settled = settled(plain(), "one");
     let seen = observed(&settled, Delivered::Absent);
     assert_eq!(decide(&seen), Action::Stage(RotationCause::SecretLost));
@@ -189,7 +189,7 @@ fn terminating() -> Delivered {
 }
 
 #[test]
-fn a_secret_whose_deletion_is_requested_ends_its_value_and_the_next_is_delivered_when_it_is_gone() {
+fn the_value_of_a_terminating_secret_is_retired_and_the_next_is_delivered_after_the_deletion() {
     let settled = settled(plain(), "one");
     let seen = observed(&settled, terminating());
     assert_eq!(decide(&seen), Action::None, "no other of its name can be made");
@@ -214,7 +214,7 @@ fn a_secret_whose_deletion_is_requested_ends_its_value_and_the_next_is_delivered
 }
 
 #[test]
-fn a_value_on_its_way_into_a_secret_whose_deletion_is_requested_ends_too() {
+fn a_value_staged_for_a_terminating_secret_is_retired_too() {
     let one = settled(spec(&json!({"rotation": {"trigger": "a"}})), "one");
     let changed = ClientSecret { spec: spec(&json!({"rotation": {"trigger": "b"}})), ..one };
     let staged = Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger);
@@ -227,7 +227,7 @@ fn a_value_on_its_way_into_a_secret_whose_deletion_is_requested_ends_too() {
 }
 
 #[test]
-fn what_is_shown_once_or_imported_lives_on_while_its_secret_is_being_deleted_and_says_so() {
+fn a_one_time_or_imported_value_of_a_terminating_secret_stays_active_with_a_condition() {
     let once = settled(spec(&json!({"delivery": {"mode": "Once", "ttl": "15m"}})), "one");
     let told = status(&observed(&once, terminating()), &Outcome::Unchanged);
     assert_eq!((states(&told), ready_of(&told).0.as_str()), (vec![("one", VersionState::Active)], "True"));
@@ -253,7 +253,7 @@ fn what_is_shown_once_or_imported_lives_on_while_its_secret_is_being_deleted_and
 }
 
 #[test]
-fn a_secret_that_is_deleted_while_it_is_about_to_be_changed_is_lost_all_the_same() {
+fn a_secret_that_is_deleted_while_a_new_value_is_staged_counts_as_lost() {
     let one = settled(spec(&json!({"rotation": {"trigger": "a", "overlap": "24h"}})), "one");
     let changed = ClientSecret { spec: spec(&json!({"rotation": {"trigger": "b", "overlap": "24h"}})), ..one };
     let staged = Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger);
@@ -270,7 +270,7 @@ fn a_secret_that_is_deleted_while_it_is_about_to_be_changed_is_lost_all_the_same
 }
 
 #[test]
-fn a_refused_secret_is_told_with_what_to_do_and_told_once() {
+fn a_refused_secret_is_reported_once_with_the_remedy() {
     let refused = || Outcome::Refused("exceeded quota: none.".to_owned());
     let fresh = secret(plain());
     let seen = observed(&fresh, Delivered::Absent);
@@ -299,7 +299,7 @@ fn a_refused_secret_is_told_with_what_to_do_and_told_once() {
 }
 
 #[test]
-fn a_refused_change_of_the_secret_leaves_the_value_in_it_in_force_and_is_told() {
+fn a_refused_change_of_the_secret_leaves_its_value_valid_and_is_reported() {
     let one = settled(spec(&json!({"rotation": {"trigger": "a"}})), "one");
     let changed = ClientSecret { spec: spec(&json!({"rotation": {"trigger": "b"}})), ..one };
     let staged = |secret: &ClientSecret| {
@@ -317,7 +317,7 @@ fn a_refused_change_of_the_secret_leaves_the_value_in_it_in_force_and_is_told() 
 }
 
 #[test]
-fn an_entry_of_restrict_to_that_the_application_does_not_hold_is_told() {
+fn an_entry_of_restrict_to_that_the_application_is_not_granted_is_reported() {
     let restricted = secret(spec(&json!({"restrictTo": {"scopes": ["read", "write"], "roles": ["reader"]}})));
     let held = |scopes: &[&str]| {
         let permit = |scope: &&str| Permit {
@@ -344,7 +344,7 @@ fn an_entry_of_restrict_to_that_the_application_does_not_hold_is_told() {
 }
 
 #[test]
-fn what_others_changed_is_repaired_and_a_retired_value_that_is_put_back_is_replaced() {
+fn a_change_by_others_is_repaired_and_a_restored_retired_value_is_replaced() {
     let settled = settled(plain(), "one");
     for contents in [Contents::Outdated, Contents::Relabelled, Contents::Changed] {
         let delivered = Delivered::Ours { version: Some("one".into()), contents, immutable: false };
@@ -361,7 +361,7 @@ fn what_others_changed_is_repaired_and_a_retired_value_that_is_put_back_is_repla
 }
 
 #[test]
-fn an_immutable_secret_is_left_alone_and_said_to_be() {
+fn an_immutable_secret_is_not_rotated_and_is_reported() {
     let settled = settled(spec(&json!({"rotation": {"every": "1m"}})), "one");
     let immutable = |contents| Delivered::Ours { version: Some("one".into()), contents, immutable: true };
     let changed = observed(&settled, immutable(Contents::Changed));
@@ -374,7 +374,7 @@ fn an_immutable_secret_is_left_alone_and_said_to_be() {
 }
 
 #[test]
-fn the_operator_s_floor_takes_the_place_of_a_shorter_interval_and_is_told() {
+fn the_operator_s_minimum_replaces_a_shorter_interval_and_is_reported() {
     let hour = SignedDuration::from_hours(1);
     let policy = Policy {
         lifetime: LifetimePolicy { rotation_interval_min: hour, ..LifetimePolicy::default() },
@@ -429,7 +429,7 @@ fn a_rotation_records_delivers_overlaps_and_retires() {
 }
 
 #[test]
-fn a_changed_trigger_rotates_once_and_taken_back_before_delivery_not_at_all() {
+fn a_changed_trigger_rotates_once_and_not_at_all_if_it_is_reverted_before_delivery() {
     let triggered = |secret: &ClientSecret, trigger: &str| ClientSecret {
         spec: spec(&json!({"rotation": {"trigger": trigger}})),
         ..secret.clone()
@@ -466,7 +466,7 @@ fn a_bearer_may_ask_for_the_next_version_of_the_one_it_has() {
 }
 
 #[test]
-fn a_credential_that_is_shown_once_is_removed_and_lives_on() {
+fn a_one_time_secret_is_removed_and_its_value_stays_active() {
     let once = settled(spec(&json!({"delivery": {"mode": "Once", "ttl": "15m"}})), "one");
     let end = at("2026-11-22T02:15:00Z");
     assert_eq!(once.status.as_ref().unwrap().delivery.as_ref().unwrap().remove_at, Some(end));
@@ -530,7 +530,7 @@ fn an_imported_value_is_recorded_first_and_then_delivered() {
 }
 
 #[test]
-fn people_are_told_in_time_and_once_for_each_warning() {
+fn an_upcoming_expiry_is_reported_in_time_and_once_for_each_warning() {
     let one = settled(spec(&json!({"expiresIn": "60d"})), "one");
     let told = |day: i64| {
         let seen = observed_at(&one, ours("one"), at(NOW) + SignedDuration::from_hours(day * 24));
@@ -572,7 +572,7 @@ fn a_taken_name_has_one_message_whether_or_not_the_secret_exists() {
 }
 
 #[test]
-fn every_obstacle_stops_delivery_and_is_told_with_what_to_do() {
+fn every_blocker_stops_delivery_and_is_reported_with_the_remedy() {
     let revoked = secret(spec(&json!({"revoke": true})));
     let expired = secret(spec(&json!({"expiresAt": "2026-11-22T01:59:59Z"})));
     let plain = secret(plain());
@@ -631,7 +631,7 @@ fn a_suspended_application_still_gets_its_secret_delivered() {
 }
 
 #[test]
-fn a_lost_secret_is_counted_once_and_ends_the_tokens_of_its_value() {
+fn a_lost_secret_is_counted_once_and_invalidates_the_tokens_of_its_value() {
     let lost = |status: &ClientSecretStatus| status.losses.unwrap_or_default();
     let by_loss = |id| Outcome::Staged(new(id, at(NOW)), RotationCause::SecretLost);
     let settled = settled(plain(), "one");
@@ -668,7 +668,7 @@ fn a_lost_secret_is_counted_once_and_ends_the_tokens_of_its_value() {
 }
 
 #[test]
-fn the_last_use_of_a_value_is_told_also_when_it_has_ended() {
+fn the_last_use_of_a_value_is_reported_even_after_the_value_was_retired() {
     let last = at("2026-11-22T01:59:30Z");
     let used = || BTreeMap::from([("one".to_owned(), last)]);
     let mut revoked = settled(plain(), "one");
@@ -693,7 +693,7 @@ fn the_last_use_of_a_value_is_told_also_when_it_has_ended() {
 }
 
 #[test]
-fn revoking_retires_every_version_for_good() {
+fn revoking_retires_every_version_permanently() {
     let mut settled = settled(plain(), "one");
     settled.spec.revoke = Some(true);
     let after = status(&observed(&settled, ours("one")), &Outcome::Unchanged);
@@ -711,7 +711,7 @@ fn revoking_retires_every_version_for_good() {
 }
 
 #[test]
-fn a_value_whose_secret_is_gone_is_retired_also_when_it_cannot_be_replaced() {
+fn a_value_whose_secret_is_missing_is_retired_even_if_it_cannot_be_replaced() {
     let settled = settled(plain(), "one");
     let taken = observed(&settled, Delivered::Foreign);
     let mut expired = settled.clone();
@@ -728,7 +728,7 @@ fn a_value_whose_secret_is_gone_is_retired_also_when_it_cannot_be_replaced() {
 }
 
 #[test]
-fn a_changed_expiry_takes_effect_from_the_issue_and_revives_what_had_only_ended() {
+fn a_changed_expiry_counts_from_the_issue_and_reactivates_an_expired_credential() {
     let mut settled = settled(plain(), "one");
     settled.spec.expires_in = Some("1h".to_owned().try_into().unwrap());
     let mut seen = observed(&settled, ours("one"));
@@ -779,7 +779,7 @@ fn credentials_that_were_issued_together_are_rotated_one_after_the_other() {
 }
 
 #[test]
-fn a_new_value_in_the_source_revives_what_has_ended() {
+fn a_new_value_in_the_source_reactivates_an_expired_credential() {
     let existing = json!({"expiresIn": "30d", "source": {"existing": {"secretName": "old", "key": "k"}}});
     let object = secret(spec(&existing));
     let source = |version: &str| SourceStatus {
@@ -833,7 +833,7 @@ fn without_its_source_an_imported_value_is_replaced_with_the_usual_overlap() {
 }
 
 #[test]
-fn what_the_operator_makes_end_sooner_is_rotated_sooner() {
+fn a_lifetime_that_the_operator_shortens_is_rotated_earlier() {
     let limited = |max: i64| Policy {
         lifetime: LifetimePolicy { max: Some(SignedDuration::from_hours(max)), ..LifetimePolicy::default() },
         ..POLICY.clone()
@@ -859,7 +859,7 @@ fn rotated(trigger: &str, overlap: &str) -> ClientSecret {
 }
 
 #[test]
-fn a_rotation_waits_while_the_value_before_is_promised_to_be_accepted() {
+fn a_rotation_waits_until_the_overlap_of_the_previous_value_ends() {
     let again = rotated("c", "24h");
     let end = at(NOW) + SignedDuration::from_hours(24);
     let seen = observed_at(&again, ours("two"), end - SignedDuration::from_secs(1));
@@ -879,7 +879,7 @@ fn a_rotation_waits_while_the_value_before_is_promised_to_be_accepted() {
 }
 
 #[test]
-fn a_request_within_the_overlap_is_remembered_until_that_is_over() {
+fn a_rotation_request_within_the_overlap_is_kept_until_the_overlap_ends() {
     let two = rotated("b", "24h");
     let asked = Observed { requested: Some("two".to_owned()), ..observed(&two, ours("two")) };
     assert_eq!(decide(&asked), Action::None);
@@ -905,7 +905,7 @@ fn the_default_overlap_is_no_longer_than_the_interval() {
 }
 
 #[test]
-fn what_no_rotation_could_do_is_told_before_one_is_under_way() {
+fn a_problem_that_would_block_a_rotation_is_reported_before_one_starts() {
     let rollout = json!([{"kind": "Deployment", "name": "nope"}]);
     let one = settled(spec(&json!({"rotation": {"every": "30d", "rollout": rollout}})), "one");
     let workload = one.spec.rotation.as_ref().unwrap().rollout.as_ref().unwrap()[0].clone();

@@ -322,7 +322,7 @@ fn number(world: &mut TestCache, served: &mut Served, now: Timestamp) {
 }
 
 #[test]
-fn a_client_is_closed_until_the_namespace_of_its_service_user_is_known() {
+fn a_client_is_disabled_until_the_namespace_of_its_service_user_is_known() {
     let mut world = TestCache::default();
     world.group(group(0, true, 0), true);
     world.user(user(0, &[0], false), true);
@@ -339,7 +339,7 @@ fn a_client_is_closed_until_the_namespace_of_its_service_user_is_known() {
 }
 
 #[test]
-fn an_application_that_is_made_again_has_nothing_of_the_one_before() {
+fn a_recreated_application_has_nothing_of_the_previous_one() {
     let (mut world, mut served) = (inhabited(), Served::default());
     let named = || application(0, 0, Some(1), false);
     world.group(group(0, true, 0), true);
@@ -373,7 +373,7 @@ proptest! {
     }
 
     #[test]
-    fn what_stays_of_a_client_is_what_it_would_come_to_again(history in proptest::collection::vec(steps(), 1..30)) {
+    fn incremental_updates_of_clients_equal_a_full_compilation(history in proptest::collection::vec(steps(), 1..30)) {
         let (mut world, mut served) = (inhabited(), Served::default());
         for step in &history {
             let affected = apply(&mut world, step);
@@ -383,7 +383,7 @@ proptest! {
     }
 
     #[test]
-    fn a_client_has_the_number_of_a_change_before_it_is_written(
+    fn a_client_has_the_epoch_of_a_change_before_it_is_written(
         history in proptest::collection::vec((steps(), any::<bool>()), 1..30),
     ) {
         let (mut world, mut served) = (inhabited(), Served::default());
@@ -399,7 +399,7 @@ proptest! {
     }
 
     #[test]
-    fn a_token_that_was_ended_stays_ended_whatever_comes_back(
+    fn an_invalidated_token_stays_invalid_whatever_permissions_return(
         history in proptest::collection::vec((steps(), any::<bool>()), 1..30),
     ) {
         let (mut world, mut served) = (inhabited(), Served::default());
@@ -422,7 +422,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_events_leaves_no_trace(history in proptest::collection::vec(steps(), 1..30)) {
+    fn the_result_does_not_depend_on_the_order_of_events(history in proptest::collection::vec(steps(), 1..30)) {
         let mut world = inhabited();
         let mut last: BTreeMap<(u8, u8), Step> = BTreeMap::new();
         for step in history {

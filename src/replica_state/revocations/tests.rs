@@ -22,7 +22,7 @@ fn written(store: &FakeStateStore) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_answered_503_is_not_written_with_what_comes_later() {
+async fn a_revocation_answered_with_503_is_not_written_with_a_later_one() {
     for fate in [Fate::Refused, Fate::Delayed] {
         let store = FakeStateStore::default();
         let process = process(&store);
@@ -41,7 +41,7 @@ async fn what_was_answered_503_is_not_written_with_what_comes_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_arrives_after_it_was_given_up_takes_nothing_away_and_stays() {
+async fn an_abandoned_write_that_arrives_removes_no_revocation_and_is_kept() {
     for arrives_first in [true, false] {
         let store = FakeStateStore::default();
         let process = process(&store);
@@ -60,7 +60,7 @@ async fn what_arrives_after_it_was_given_up_takes_nothing_away_and_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_does_not_fail_those_that_wait_for_the_same_write() {
+async fn a_client_that_disconnects_does_not_fail_others_that_wait_for_the_same_write() {
     let store = FakeStateStore::default();
     let process = process(&store);
     // During a write two more arrive, and the one that would have written both is dropped.
@@ -82,7 +82,7 @@ async fn a_client_that_goes_does_not_fail_those_that_wait_for_the_same_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_asked_for_twice_at_once_is_written_once() {
+async fn a_revocation_that_is_requested_twice_concurrently_is_written_once() {
     let store = FakeStateStore::default();
     let process = process(&store);
     let both = futures::future::join(revoke(&process, "jti"), revoke(&process, "jti")).await;
@@ -92,7 +92,7 @@ async fn one_that_is_asked_for_twice_at_once_is_written_once() {
 }
 
 #[test]
-fn no_namespace_fills_the_room_and_what_is_over_makes_room() {
+fn no_namespace_uses_the_whole_quota_and_expired_revocations_release_it() {
     let (now, over) = (NOW, Timestamp::from_second(END).unwrap());
     let told = |object: usize| {
         let token = |number| (format!("{object}-{number}"), RevokedToken { until: over, namespace: "greedy".into() });

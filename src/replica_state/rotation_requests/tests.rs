@@ -25,7 +25,7 @@ fn asked_for(store: &FakeStateStore) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_answered_stands_and_what_was_not_does_not_come_back() {
+async fn an_accepted_request_is_kept_and_a_failed_one_is_not_written_later() {
     for fate in [Fate::Refused, Fate::Delayed] {
         let store = FakeStateStore::default();
         let requests = process(&store);
@@ -73,7 +73,7 @@ async fn a_request_that_is_repeated_is_written_once_until_it_is_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_come_during_a_write_are_written_together() {
+async fn requests_that_arrive_during_a_write_are_written_together() {
     let store = FakeStateStore::default();
     let requests = process(&store);
     let writing = requests.document.lock().await;
@@ -107,7 +107,7 @@ async fn the_writes_of_a_client_are_limited_and_those_of_others_are_not_affected
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_that_asks_for_all_it_can_leaves_room_to_others() {
+async fn a_namespace_that_floods_rotation_requests_leaves_room_for_others() {
     let store = FakeStateStore::default();
     let requests = process(&store);
     let ask = |namespace: &'static str, number: usize| {

@@ -61,7 +61,7 @@ mod tests {
     const QUARTER: DutyCycle = DutyCycle { factor: 3, min: Duration::ZERO, max: Duration::from_millis(500) };
 
     #[tokio::test(start_paused = true)]
-    async fn however_many_come_each_has_a_read_that_began_after_it_and_few_are_made() {
+    async fn each_caller_gets_a_read_that_began_after_its_call_and_few_reads_are_made() {
         let (turns, reads) = (SingleFlight::new(QUARTER), Cell::new(0));
         let read = || async {
             reads.set(reads.get() + 1);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_read_that_takes_long_does_not_put_off_the_next_for_as_long_as_that() {
+    async fn the_pause_after_a_slow_read_is_shorter_than_the_read() {
         let turns = SingleFlight::new(QUARTER);
         let slow = || async {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_failed_is_nobody_s() {
+    async fn the_result_of_a_failed_read_is_not_reused() {
         let turns = SingleFlight::new(QUARTER);
         let away = || async { Err("no answer") };
         assert!(turns.run(away).await.is_err());

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_told_once_and_a_long_one_now_and_then() {
+    fn a_burst_is_written_once_and_a_long_one_at_growing_intervals() {
         let (mut pace, start) = (throttle(), Instant::now());
         let key = 1;
         assert_eq!(pace.wait(&key, start), Some(DEBOUNCE));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_lets_credentials_go_first_but_not_for_ever() {
+    fn a_low_priority_write_waits_for_others_but_not_indefinitely() {
         let (mut pace, start) = (throttle(), Instant::now());
         let key = 1;
         for times in 0..12 {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_nothing_is_heard_of_any_more_takes_no_room() {
+    fn an_inactive_object_is_removed_from_memory() {
         let (mut pace, start) = (throttle(), Instant::now());
         for number in 0..1_000 {
             assert_eq!(pace.wait(&number, start), Some(DEBOUNCE));

@@ -90,7 +90,7 @@ mod tests {
     const RATE: Rate = Rate { burst: 3, every: Duration::from_secs(10) };
 
     #[test]
-    fn after_a_burst_it_happens_at_the_rate_and_who_waited_longer_gets_no_more_than_a_burst() {
+    fn the_rate_applies_after_a_burst_and_a_long_pause_allows_no_more_than_a_burst() {
         let (start, mut buckets) = (Instant::now(), Buckets::new(RATE));
         let mut taken = |second: u64| {
             let now = start + Duration::from_secs(second);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_learns_how_long_to_wait_and_then_succeeds() {
+    fn a_refused_caller_gets_the_time_to_wait_and_then_succeeds() {
         let (start, mut buckets) = (Instant::now(), Buckets::new(RATE));
         (0..3).for_each(|_| assert_eq!(buckets.take(&"a", start), Ok(())));
         let later = start + Duration::from_secs(4);

@@ -53,7 +53,7 @@ pub fn leaks(secrets: &[String], places: &[Place]) -> Vec<String> {
 }
 
 #[test]
-fn a_secret_is_found_wherever_it_stands_and_only_there() {
+fn a_secret_is_found_wherever_it_occurs_and_only_there() {
     let places =
         [("a log", "x=long-enough-1,"), ("an event", "long-enough")].map(|(a, b)| (a.to_owned(), b.to_owned()));
     let secrets = ["long-enough-1", "long-enough-2"].map(str::to_owned);

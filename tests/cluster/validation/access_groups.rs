@@ -146,7 +146,7 @@ async fn the_required_fields_of_an_access_group_are_named() {
 }
 
 #[tokio::test]
-async fn an_object_that_nobody_has_looked_at_says_that_it_is_pending() {
+async fn an_object_that_was_never_reconciled_is_pending() {
     let kubernetes = Cluster::installed().kubernetes().await;
     let created = kubernetes.try_create("", &access_group("tried", json!({}))).await.unwrap();
     let ready = &created["status"]["conditions"][0];

@@ -309,7 +309,7 @@ async fn a_client_secret_may_go_to_each_limit() {
 }
 
 #[tokio::test]
-async fn what_pods_and_people_rely_on_cannot_be_changed_later() {
+async fn the_application_and_the_secret_name_of_a_client_secret_are_immutable() {
     let tenant = TestNamespace::without_operator("immutable").await;
     let named = client_secret("named", "sync", json!({"delivery": {"secretName": "oauth"}}));
     let changes = [
@@ -327,7 +327,7 @@ async fn what_pods_and_people_rely_on_cannot_be_changed_later() {
 }
 
 #[tokio::test]
-async fn a_revocation_is_for_good() {
+async fn a_revocation_is_permanent() {
     let tenant = TestNamespace::without_operator("revocation").await;
     let changes = [
         ("not yet", json!({"revoke": false}), ""),

@@ -172,7 +172,7 @@ fn statuses() -> [(&'static str, Value); 4] {
 }
 
 #[tokio::test]
-async fn what_a_spec_may_be_is_decoded_and_what_it_may_not_be_has_one_message() {
+async fn every_valid_spec_is_decoded_and_every_invalid_one_has_one_message() {
     let tenant = TestNamespace::without_operator("every-field").await;
     missing_fields(&tenant).await;
     for base in complete() {
@@ -187,7 +187,7 @@ async fn what_a_spec_may_be_is_decoded_and_what_it_may_not_be_has_one_message() 
 }
 
 #[tokio::test]
-async fn what_a_status_may_be_is_decoded() {
+async fn every_valid_status_is_decoded() {
     let tenant = TestNamespace::without_operator("every-status").await;
     for base in complete() {
         let kind = base["kind"].as_str().unwrap().to_owned();

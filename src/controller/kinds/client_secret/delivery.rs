@@ -192,7 +192,7 @@ mod tests {
     use crate::util::error_chain::display_chain;
 
     #[test]
-    fn an_answer_that_quotes_the_value_is_left_out_and_stays_a_refusal() {
+    fn a_response_that_quotes_the_value_is_omitted_and_remains_a_refusal() {
         let spec = serde_json::from_value(json!({"applicationRef": {"name": "sync"}})).unwrap();
         let owner = ClientSecret::new("blue", spec);
         let (id, text) = SecretValue::generate();

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_break_at_the_end_is_left_out_and_no_other_control_character_is_taken() {
+    fn one_trailing_line_break_is_removed_and_every_other_control_character_is_refused() {
         for (value, ignored) in [
             ("a value of some length", false),
             ("a value of some length\n", true),

@@ -116,7 +116,7 @@ mod tests {
         Finding { uid: 1, revision: 2, content: 3, right: true, immutable: false, holds_value: true };
 
     #[test]
-    fn what_the_sweep_has_called_for_is_read_and_after_it_everything_that_is_unknown() {
+    fn during_the_sweep_only_enqueued_secrets_are_read_and_afterwards_every_unknown_one() {
         let (verified, blue, green) =
             (Inspected::default(), ObjectRef::new("billing", "blue"), ObjectRef::new("billing", "green"));
         assert!(verified.is_to_be_swept(&blue));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_gone_takes_no_room() {
+    fn the_finding_of_a_deleted_secret_is_removed() {
         let verified = Inspected::default();
         verified.note(&ObjectRef::new("billing", "blue"), FINDING);
         verified.forget_unless(|_| false);

@@ -26,7 +26,7 @@ fn next(state: &mut State, is_urgent: impl Fn(&ObjectRef) -> bool) -> Option<Obj
 }
 
 #[test]
-fn each_key_comes_once_in_the_order_in_which_they_came() {
+fn each_key_is_returned_once_in_insertion_order() {
     let mut state = State::for_workers(1_000);
     for name in [1, 2, 1, 3, 2] {
         state.push(key(name), false);
@@ -35,7 +35,7 @@ fn each_key_comes_once_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn what_changes_while_it_is_looked_at_is_looked_at_once_more() {
+fn a_key_that_changes_while_it_is_processed_is_processed_once_more() {
     let (mut state, now) = (State::for_workers(1_000), Instant::now());
     state.push(key(1), false);
     assert_eq!(taken(&mut state), [key(1)]);
@@ -49,7 +49,7 @@ fn what_changes_while_it_is_looked_at_is_looked_at_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_ends_when_it_is_due_or_with_a_look_before() {
+async fn a_timer_fires_when_it_is_due_and_is_cancelled_by_an_earlier_reconciliation() {
     let (mut state, now) = (State::for_workers(1_000), Instant::now());
     let [soon, later] = [1, 2].map(Duration::from_secs);
     for (name, wait) in [(1, later), (2, soon)] {
@@ -69,7 +69,7 @@ async fn a_timer_ends_when_it_is_due_or_with_a_look_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_in_no_hurry_comes_once_at_its_time_or_with_what_is() {
+async fn a_deferred_key_is_processed_once_when_it_is_due_or_with_an_earlier_push() {
     let (mut state, now) = (State::for_workers(1_000), Instant::now());
     let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
     for due in [soon, later, now] {
@@ -109,7 +109,7 @@ async fn a_sooner_timer_replaces_a_later_one_and_not_the_other_way_round() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changed_meanwhile_is_looked_at_now_and_not_by_the_timer() {
+async fn a_change_during_processing_is_processed_immediately_and_replaces_the_timer() {
     let (mut state, now) = (State::for_workers(1_000), Instant::now());
     state.push(key(1), false);
     assert_eq!(taken(&mut state), [key(1)]);
@@ -122,7 +122,7 @@ async fn what_changed_meanwhile_is_looked_at_now_and_not_by_the_timer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn room_is_given_back() {
+async fn a_drained_queue_releases_its_memory() {
     let mut state = State::for_workers(20_000);
     (0..10_000).for_each(|name| state.push_at(key(name), Instant::now()));
     assert_eq!(taken(&mut state).len(), 10_000);
@@ -131,7 +131,7 @@ async fn room_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_keep_to_the_limit_and_no_key_is_worked_on_twice_at_once() {
+async fn workers_respect_the_limit_and_no_key_is_processed_twice_concurrently() {
     let queue = Queue::new(8, |_| false);
     let (running, most, done) = (Mutex::<HashMap<ObjectRef, usize>>::default(), Mutex::new(0), Mutex::new(0));
     (0..100).for_each(|name| queue.push(key(name % 10)));
@@ -168,7 +168,7 @@ async fn an_idle_queue_wakes_up_when_something_is_due() {
 }
 
 #[test]
-fn what_may_wait_puts_off_nothing_that_is_due_sooner() {
+fn the_earlier_of_two_requeue_times_is_used() {
     let [sooner, later] = [1, 30].map(Duration::from_secs);
     assert_eq!(Requeue::After(sooner).min(later), Requeue::After(sooner));
     assert_eq!(Requeue::After(later).min(sooner), Requeue::After(sooner));
@@ -191,7 +191,7 @@ fn served(state: &mut State, is_urgent: impl Fn(&ObjectRef) -> bool + Copy) -> V
 }
 
 #[test]
-fn namespaces_are_served_in_turns_whoever_came_first() {
+fn namespaces_are_served_in_turn_whatever_the_insertion_order() {
     let mut state = State::for_workers(16);
     (0..4).for_each(|name| state.push(of("a", name), false));
     (0..2).for_each(|name| state.push(of("b", name), false));
@@ -214,7 +214,7 @@ fn a_namespace_has_half_of_the_workers_and_the_objects_of_the_cluster_have_all()
 }
 
 #[test]
-fn what_ends_access_is_served_first_and_fairly_too() {
+fn urgent_keys_are_served_first_and_in_turn_among_namespaces() {
     let is_urgent = |key: &ObjectRef| key.name.parse::<usize>().unwrap() >= 10;
     let mut state = State::for_workers(16);
     for key in [of("a", 0), of("a", 1), of("a", 10), of("a", 11), of("b", 0), of("b", 10)] {
@@ -225,7 +225,7 @@ fn what_ends_access_is_served_first_and_fairly_too() {
 }
 
 #[test]
-fn what_becomes_urgent_while_it_waits_is_served_once_and_first() {
+fn a_waiting_key_that_becomes_urgent_is_served_first_and_only_once() {
     let mut state = State::for_workers(16);
     (0..3).for_each(|name| state.push(of("a", name), false));
     state.push(of("a", 2), true);
@@ -242,7 +242,7 @@ fn what_becomes_urgent_while_it_waits_is_served_once_and_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_asks_anew_whether_it_is_urgent() {
+async fn a_due_timer_checks_again_whether_its_key_is_urgent() {
     let (mut state, now) = (State::for_workers(16), Instant::now());
     state.push_at(of("a", 1), now);
     state.push(of("a", 0), false);

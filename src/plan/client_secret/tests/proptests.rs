@@ -233,7 +233,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_what_a_pod_reads_is_accepted_and_each_cause_counts_once(
+    fn the_value_that_a_pod_reads_is_accepted_and_each_cause_counts_once_after_any_history(
         history in proptest::collection::vec(steps(), 0..40)
     ) {
         let mut world = Simulation::new();
