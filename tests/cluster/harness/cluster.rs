@@ -226,7 +226,7 @@ impl Cluster {
             "users": [{"name": "operator", "user": {"token": self.tokens[&part]}}],
         });
         let scratch = self.controlplane.scratch();
-        let path = scratch.join(format!("{}.kubeconfig", part.account()));
+        let path = self.controlplane.operator_kubeconfig(part);
         // A process that was launched just now may be about to read it.
         let mut file = NamedTempFile::new_in(scratch).expect("a file");
         file.write_all(kubeconfig.to_string().as_bytes()).expect("write a kubeconfig");

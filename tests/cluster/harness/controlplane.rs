@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use super::replica::Part;
 use super::secret_scan::Place;
 
 /// The namespace of the operator.
@@ -128,24 +129,26 @@ impl ControlPlane {
 
     /// What every operator process printed.
     pub fn process_logs(&self) -> Vec<Place> {
-        let logs = self.files("log");
+        let files = std::fs::read_dir(self.scratch()).expect("the folder of the logs");
+        let paths = files.map(|file| file.expect("a file").path());
+        let logs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
         logs.map(|log| (log.display().to_string(), std::fs::read_to_string(&log).expect("read a log"))).collect()
     }
 
     /// The tokens in the kubeconfigs of the operator's processes.
     pub fn operator_tokens(&self) -> Vec<String> {
-        let token = |path: PathBuf| {
-            let text = std::fs::read(path).expect("read a kubeconfig");
+        let read = |part: Part| {
+            let text = std::fs::read(self.operator_kubeconfig(part)).ok()?;
             let kubeconfig: Value = serde_json::from_slice(&text).expect("JSON");
-            kubeconfig.pointer("/users/0/user/token").and_then(Value::as_str).expect("a token").to_owned()
+            let token = kubeconfig.pointer("/users/0/user/token").and_then(Value::as_str);
+            Some(token.expect("a token").to_owned())
         };
-        self.files("kubeconfig").map(token).collect()
+        [Part::Run, Part::Serve, Part::Control].into_iter().filter_map(read).collect()
     }
 
-    fn files(&self, extension: &str) -> impl Iterator<Item = PathBuf> {
-        let files = std::fs::read_dir(self.scratch()).expect("the folder beside the control plane");
-        let paths = files.map(|file| file.expect("a file").path());
-        paths.filter(move |path| path.extension().is_some_and(|found| found == extension))
+    /// Where the processes of this part find their kubeconfig.
+    pub fn operator_kubeconfig(&self, part: Part) -> PathBuf {
+        self.scratch().join(format!("{}.kubeconfig", part.account()))
     }
 
     /// Every Secret of every namespace.
