@@ -20,6 +20,7 @@ pub mod keyset;
 pub mod opaque;
 pub mod own_certificate;
 pub mod process_mac;
+pub mod public_key;
 pub mod random;
 pub mod secret;
 pub mod signing;

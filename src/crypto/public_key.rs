@@ -1,0 +1,380 @@
+//! Public keys of clients (RFC 7517), and the JWTs that they sign (RFC 7515).
+//!
+//! The key decides which algorithm a signature must have. The header of a JWT only chooses among those.
+
+use std::sync::LazyLock;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, RSAKeyParameters, ThumbprintHash,
+};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The algorithms of client assertions, by their registered names (RFC 7518 §3.1, RFC 8037 §3.1).
+pub const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
+
+/// Length of an RSA modulus in bytes: 2048 to 4096 bits (RFC 7518 §3.3).
+const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
+
+/// Why a JWK is not a key that can verify assertions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum UnusableKey {
+    /// A member is missing, has another type, or is not base64url.
+    #[error("is not a JWK of the type EC, RSA or OKP (RFC 7517)")]
+    Malformed,
+    /// The JWK has private or symmetric members.
+    #[error("is a private or symmetric key")]
+    Private,
+    /// Another curve than P-256 or Ed25519.
+    #[error("has another curve than P-256 or Ed25519")]
+    Curve,
+    /// The coordinates are not a point of the curve.
+    #[error("is not a point on its curve")]
+    Point,
+    /// Too short or too long, or with an even or too small exponent.
+    #[error("is not an RSA key of 2048 to 4096 bits with an odd exponent of at least 3")]
+    Rsa,
+    /// `alg` does not belong to the type of the key, or is not supported.
+    #[error("has an `alg` that its type does not allow: ES256 (EC), RS256 or PS256 (RSA), EdDSA (OKP)")]
+    Algorithm,
+    /// `use` is not `sig`.
+    #[error("has a `use` other than sig")]
+    Use,
+}
+
+/// A public key.
+#[derive(Debug)]
+pub struct PublicKey {
+    key_id: Option<Box<str>>,
+    algorithms: &'static [Algorithm],
+    key: DecodingKey,
+    thumbprint: Box<str>,
+}
+
+impl PublicKey {
+    /// Reads a JWK.
+    ///
+    /// # Errors
+    /// [`UnusableKey`]
+    pub fn from_jwk(jwk: &Value) -> Result<Self, UnusableKey> {
+        const PRIVATE: [&str; 8] = ["d", "k", "p", "q", "dp", "dq", "qi", "oth"];
+        if PRIVATE.iter().any(|member| jwk.get(member).is_some()) {
+            return Err(UnusableKey::Private);
+        }
+        let jwk: Jwk = Jwk::deserialize(jwk).map_err(|_| UnusableKey::Malformed)?;
+        if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
+            return Err(UnusableKey::Use);
+        }
+        let algorithms = algorithms(&jwk.algorithm)?;
+        let thumbprint = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| UnusableKey::Malformed)?;
+        Ok(Self {
+            key_id: jwk.common.key_id.as_deref().map(Box::from),
+            algorithms: narrowed(algorithms, jwk.common.key_algorithm)?,
+            key: DecodingKey::from_jwk(&jwk).map_err(|_| UnusableKey::Malformed)?,
+            thumbprint: thumbprint.into(),
+        })
+    }
+
+    /// `kid` (RFC 7517 §4.5).
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// SHA-256 thumbprint in base64url (RFC 7638): the same for every way to write the key.
+    #[must_use]
+    pub fn thumbprint(&self) -> &str {
+        &self.thumbprint
+    }
+
+    /// Whether signatures of this key may have the algorithm.
+    #[must_use]
+    pub fn allows(&self, algorithm: &str) -> bool {
+        self.algorithm(algorithm).is_some()
+    }
+
+    /// Whether the key signed the JWT, with the algorithm that its header names.
+    #[must_use]
+    pub fn verifies(&self, jwt: &SignedJwt<'_>) -> bool {
+        self.algorithm(&jwt.header.alg).is_some_and(|algorithm| {
+            jsonwebtoken::crypto::verify(jwt.signature, jwt.signed.as_bytes(), &self.key, algorithm).unwrap_or(false)
+        })
+    }
+
+    fn algorithm(&self, name: &str) -> Option<Algorithm> {
+        let algorithm = name.parse().ok()?;
+        self.algorithms.contains(&algorithm).then_some(algorithm)
+    }
+}
+
+/// Takes as long as the check of an ES256 signature, for an assertion that no key can have signed.
+pub fn verify_nothing(jwt: &SignedJwt<'_>) {
+    /// A signature of the right form: r and s are 1.
+    const SIGNATURE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ";
+    /// The base point of P-256.
+    static KEY: LazyLock<Option<DecodingKey>> = LazyLock::new(|| {
+        let (x, y) = ("axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU");
+        DecodingKey::from_ec_components(x, y).ok()
+    });
+    if let Some(key) = &*KEY {
+        let _ = jsonwebtoken::crypto::verify(SIGNATURE, jwt.signed.as_bytes(), key, Algorithm::ES256);
+    }
+}
+
+/// The algorithms of a key of this type, if its parameters are those of a key.
+fn algorithms(parameters: &AlgorithmParameters) -> Result<&'static [Algorithm], UnusableKey> {
+    match parameters {
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            let point = [vec![4], bytes(&key.x)?, bytes(&key.y)?].concat();
+            on_curve(&ECDSA_P256_SHA256_FIXED, &point).map(|()| &[Algorithm::ES256][..])
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            on_curve(&ED25519, &bytes(&key.x)?).map(|()| &[Algorithm::EdDSA][..])
+        }
+        AlgorithmParameters::EllipticCurve(_) | AlgorithmParameters::OctetKeyPair(_) => Err(UnusableKey::Curve),
+        AlgorithmParameters::RSA(key) => rsa(key).map(|()| &[Algorithm::RS256, Algorithm::PS256][..]),
+        AlgorithmParameters::OctetKey(_) => Err(UnusableKey::Private),
+        _ => Err(UnusableKey::Malformed),
+    }
+}
+
+fn on_curve(algorithm: &'static dyn VerificationAlgorithm, point: &[u8]) -> Result<(), UnusableKey> {
+    ParsedPublicKey::new(algorithm, point).map(drop).map_err(|_| UnusableKey::Point)
+}
+
+fn rsa(key: &RSAKeyParameters) -> Result<(), UnusableKey> {
+    let (modulus, exponent) = (bytes(&key.n)?, bytes(&key.e)?);
+    let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
+    let has_length = RSA_BYTES.contains(&modulus.len()) && modulus.first().is_some_and(|byte| *byte >= 0x80);
+    let has_exponent = exponent.len() <= 4 && is_odd(&exponent) && exponent != [1];
+    if has_length && is_odd(&modulus) && has_exponent { Ok(()) } else { Err(UnusableKey::Rsa) }
+}
+
+/// The algorithms, or the one that the JWK names.
+fn narrowed(
+    algorithms: &'static [Algorithm],
+    named: Option<KeyAlgorithm>,
+) -> Result<&'static [Algorithm], UnusableKey> {
+    let Some(named) = named else { return Ok(algorithms) };
+    let is_named = |algorithm: &Algorithm| {
+        matches!(
+            (algorithm, named),
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+                | (Algorithm::RS256, KeyAlgorithm::RS256)
+                | (Algorithm::PS256, KeyAlgorithm::PS256)
+                | (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        )
+    };
+    let at = algorithms.iter().position(is_named).ok_or(UnusableKey::Algorithm)?;
+    algorithms.get(at..=at).ok_or(UnusableKey::Algorithm)
+}
+
+fn bytes(text: &str) -> Result<Vec<u8>, UnusableKey> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| UnusableKey::Malformed)
+}
+
+/// A JWT in the compact serialisation (RFC 7519 §3) before its signature is checked.
+pub struct SignedJwt<'a> {
+    header: Header,
+    claims: Vec<u8>,
+    signed: &'a str,
+    signature: &'a str,
+}
+
+/// The header members that decide. Keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are ignored: it could name any key.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    /// Extensions that a recipient must understand (RFC 7515 §4.1.11). There are none here.
+    crit: Option<Value>,
+}
+
+/// Why a text is not a JWT that can be verified.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MalformedJwt {
+    /// Not three parts of base64url, or the header is not a JSON object with `alg`.
+    Form,
+    /// The header has `crit`.
+    Critical,
+    /// `alg` is none of [`ALGORITHMS`].
+    Algorithm,
+}
+
+impl<'a> SignedJwt<'a> {
+    /// Reads the parts of a JWT.
+    ///
+    /// # Errors
+    /// [`MalformedJwt`]
+    pub fn parse(text: &'a str) -> Result<Self, MalformedJwt> {
+        let (signed, signature) = text.rsplit_once('.').ok_or(MalformedJwt::Form)?;
+        let (header, claims) = signed.split_once('.').ok_or(MalformedJwt::Form)?;
+        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| MalformedJwt::Form);
+        let header: Header = serde_json::from_slice(&decoded(header)?).map_err(|_| MalformedJwt::Form)?;
+        if header.crit.is_some() {
+            return Err(MalformedJwt::Critical);
+        }
+        if !ALGORITHMS.contains(&header.alg.as_str()) {
+            return Err(MalformedJwt::Algorithm);
+        }
+        decoded(signature)?;
+        Ok(Self { header, claims: decoded(claims)?, signed, signature })
+    }
+
+    /// `alg` of the header.
+    #[must_use]
+    pub fn algorithm(&self) -> &str {
+        &self.header.alg
+    }
+
+    /// `kid` of the header.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// The claims as JSON.
+    #[must_use]
+    pub fn claims(&self) -> &[u8] {
+        &self.claims
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{EncodingKey, Header as JwtHeader};
+    use rcgen::{
+        KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SignatureAlgorithm,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    /// A private key, and its JWK.
+    fn pair(algorithm: &'static SignatureAlgorithm, jwt: Algorithm) -> (EncodingKey, Value) {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let der = key.serialize_der();
+        let private = match jwt {
+            Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_der(&der),
+            Algorithm::EdDSA => EncodingKey::from_ed_der(&der),
+            // PKCS#1, which PKCS#8 contains after a header of this length.
+            _ => EncodingKey::from_rsa_der(&der[26..]),
+        };
+        if jwt == Algorithm::EdDSA {
+            let x = URL_SAFE_NO_PAD.encode(key.public_key_raw());
+            return (private, json!({"kty": "OKP", "crv": "Ed25519", "x": x}));
+        }
+        let jwk = Jwk::from_encoding_key(&private, jwt).unwrap();
+        (private, serde_json::to_value(jwk).unwrap())
+    }
+
+    fn signed(key: &EncodingKey, algorithm: Algorithm) -> String {
+        jsonwebtoken::encode(&JwtHeader::new(algorithm), &json!({"sub": "sync"}), key).unwrap()
+    }
+
+    fn is_verified(key: &PublicKey, jwt: &str) -> bool {
+        SignedJwt::parse(jwt).is_ok_and(|jwt| key.verifies(&jwt))
+    }
+
+    #[test]
+    fn each_type_of_key_verifies_what_it_signed_with_its_algorithms_and_no_other_key_does() {
+        let pairs = [
+            (pair(&PKCS_ECDSA_P256_SHA256, Algorithm::ES256), Algorithm::ES256),
+            (pair(&PKCS_ED25519, Algorithm::EdDSA), Algorithm::EdDSA),
+            (pair(&PKCS_RSA_SHA256, Algorithm::RS256), Algorithm::RS256),
+            (pair(&PKCS_RSA_SHA256, Algorithm::RS256), Algorithm::PS256),
+        ];
+        for ((private, jwk), algorithm) in &pairs {
+            let jwt = signed(private, *algorithm);
+            let without_alg = {
+                let mut jwk = jwk.clone();
+                jwk.as_object_mut().unwrap().remove("alg");
+                PublicKey::from_jwk(&jwk).unwrap()
+            };
+            assert!(is_verified(&without_alg, &jwt), "{algorithm:?}");
+            for ((_, other), _) in pairs.iter().filter(|((_, other), _)| other != jwk) {
+                assert!(!is_verified(&PublicKey::from_jwk(other).unwrap(), &jwt), "{algorithm:?}");
+            }
+            let changed = jwt.replacen("ey", "eA", 2);
+            assert!(!is_verified(&without_alg, &changed));
+        }
+    }
+
+    #[test]
+    fn a_jwk_with_an_algorithm_allows_no_other() {
+        let (private, mut jwk) = pair(&PKCS_RSA_SHA256, Algorithm::RS256);
+        jwk["alg"] = "PS256".into();
+        let key = PublicKey::from_jwk(&jwk).unwrap();
+        assert!(is_verified(&key, &signed(&private, Algorithm::PS256)));
+        assert!(!is_verified(&key, &signed(&private, Algorithm::RS256)));
+        jwk["alg"] = "ES256".into();
+        assert_eq!(PublicKey::from_jwk(&jwk).err(), Some(UnusableKey::Algorithm));
+    }
+
+    #[test]
+    fn what_is_no_public_key_for_assertions_is_refused_with_its_reason() {
+        let (_, good) = pair(&PKCS_ECDSA_P256_SHA256, Algorithm::ES256);
+        let (_, p384) = pair(&PKCS_ECDSA_P384_SHA384, Algorithm::ES384);
+        let with = |member: &str, value: Value| {
+            let mut jwk = good.clone();
+            jwk[member] = value;
+            jwk
+        };
+        for (jwk, expected) in [
+            (with("d", "AAAA".into()), UnusableKey::Private),
+            (json!({"kty": "oct", "k": "AAAA"}), UnusableKey::Private),
+            (p384, UnusableKey::Curve),
+            (with("y", good["x"].clone()), UnusableKey::Point),
+            (with("x", "AAAA".into()), UnusableKey::Point),
+            (with("x", "no base64url!".into()), UnusableKey::Malformed),
+            (with("use", "enc".into()), UnusableKey::Use),
+            (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 128]), "e": "AQAB"}), UnusableKey::Rsa),
+            (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 1024]), "e": "AQAB"}), UnusableKey::Rsa),
+            (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AQ"}), UnusableKey::Rsa),
+            (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AA"}), UnusableKey::Rsa),
+            (json!({"kty": "EC"}), UnusableKey::Malformed),
+            (json!("text"), UnusableKey::Malformed),
+        ] {
+            assert_eq!(PublicKey::from_jwk(&jwk).err(), Some(expected), "{jwk}");
+        }
+    }
+
+    #[test]
+    fn the_thumbprint_does_not_depend_on_how_the_key_is_written() {
+        let (_, jwk) = pair(&PKCS_ECDSA_P256_SHA256, Algorithm::ES256);
+        let mut other = jwk.clone();
+        other["kid"] = "another".into();
+        other["use"] = "sig".into();
+        let [one, other] = [jwk, other].map(|jwk| PublicKey::from_jwk(&jwk).unwrap());
+        assert_eq!(one.thumbprint(), other.thumbprint());
+        assert_eq!((one.key_id(), other.key_id()), (None, Some("another")));
+    }
+
+    #[test]
+    fn a_text_that_is_no_signed_jwt_is_not_read() {
+        let jwt = |header: &str| format!("{}.e30.AAAA", URL_SAFE_NO_PAD.encode(header));
+        for (text, expected) in [
+            (String::new(), MalformedJwt::Form),
+            ("a.b".to_owned(), MalformedJwt::Form),
+            (jwt(r#"{"alg":"ES256","alg":"RS256"}"#), MalformedJwt::Form),
+            (jwt(r#"{"kid":"a"}"#), MalformedJwt::Form),
+            (jwt("[]"), MalformedJwt::Form),
+            (jwt(r#"{"alg":"ES256","enc":"A128GCM"}"#).replace("e30", "e30.AAAA.AAAA"), MalformedJwt::Form),
+            (jwt(r#"{"alg":"ES256"}"#) + "=", MalformedJwt::Form),
+            (jwt(r#"{"alg":"ES256","crit":["b64"],"b64":false}"#), MalformedJwt::Critical),
+            (jwt(r#"{"alg":"none"}"#), MalformedJwt::Algorithm),
+            (jwt(r#"{"alg":"HS256"}"#), MalformedJwt::Algorithm),
+            (jwt(r#"{"alg":"ES384"}"#), MalformedJwt::Algorithm),
+        ] {
+            assert_eq!(SignedJwt::parse(&text).err(), Some(expected), "{text}");
+        }
+        let signed = jwt(r#"{"alg":"ES256","kid":"a"}"#);
+        let read = SignedJwt::parse(&signed).unwrap();
+        assert_eq!((read.algorithm(), read.key_id(), read.claims()), ("ES256", Some("a"), &b"{}"[..]));
+        verify_nothing(&read);
+    }
+}
