@@ -19,6 +19,7 @@ pub mod default_scopes;
 pub mod digest;
 pub mod duration;
 pub mod fingerprint;
+pub mod jwks;
 pub mod location;
 pub mod names;
 pub mod namespace;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::ConfigDuration;
+use super::jwks::{Jwk, JwkSet};
 use super::schema;
 
 /// Default of `spec.token.lifetime`.
@@ -128,13 +129,24 @@ fn restriction_texts_rule() -> String {
 
 /// How the client authenticates.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = Rule::new("!has(self.methods) || !('private_key_jwt' in self.methods) || has(self.jwks)")
+    .message("private_key_jwt needs the public keys of the client: set jwks")
+    .field_path(".jwks"))]
 pub struct Auth {
     /// Allowed methods, by their `token_endpoint_auth_method` names of RFC 7591. Default: `client_secret_basic` and
     /// `client_secret_post`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2))]
+    #[schemars(length(min = 1, max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub methods: Option<Vec<AuthMethod>>,
+    /// The public keys of the client, for `private_key_jwt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<JwkSet>,
+}
+
+impl Auth {
+    /// The methods of a client that names none.
+    const DEFAULT: [AuthMethod; 2] = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost];
 }
 
 /// A client authentication method, by its RFC 7591 §2 name.
@@ -145,6 +157,8 @@ pub enum AuthMethod {
     ClientSecretBasic,
     /// The client sends id and secret as form parameters (RFC 6749 §2.3.1).
     ClientSecretPost,
+    /// The client sends a JWT that it signs with its private key (RFC 7523 §2.2).
+    PrivateKeyJwt,
 }
 
 /// Settings of access tokens.
@@ -305,7 +319,13 @@ impl ApplicationSpec {
     /// Whether the client may authenticate with `method`.
     #[must_use]
     pub fn allows(&self, method: AuthMethod) -> bool {
-        self.auth.as_ref().and_then(|auth| auth.methods.as_ref()).is_none_or(|methods| methods.contains(&method))
+        let methods = self.auth.as_ref().and_then(|auth| auth.methods.as_deref());
+        methods.unwrap_or(&Auth::DEFAULT).contains(&method)
+    }
+
+    /// The public keys of the client, in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &Jwk> {
+        self.auth.iter().flat_map(|auth| &auth.jwks).flat_map(|jwks| &jwks.keys)
     }
 
     /// Token lifetime, before the operator's maximum.

@@ -35,6 +35,8 @@ pub mod types {
         pub const PROPAGATED: &str = "Propagated";
         /// Application, ClientSecret: every entry of `spec.restrictTo` is granted. Absent without `spec.restrictTo`.
         pub const RESTRICTIONS_RESOLVED: &str = "RestrictionsResolved";
+        /// Application: every key of `spec.auth.jwks` can verify assertions. Absent without `spec.auth.jwks`.
+        pub const KEYS_RESOLVED: &str = "KeysResolved";
         /// ClientSecret: the Secret contains the credential. Absent while Ready implies that.
         pub const DELIVERED: &str = "Delivered";
         /// ClientSecret: the credential expires soon, and no new version replaces it before.
@@ -160,7 +162,8 @@ pub mod reasons {
         pub const VALUE_NOT_VERIFIED: &str = "ValueNotVerified";
         /// The client id has changed, because the Application was recreated (event).
         pub const CLIENT_ID_CHANGED: &str = "ClientIdChanged";
-        /// A key that the operator needs is missing or damaged (event on the operator's namespace).
+        /// A key of `spec.auth.jwks` cannot verify assertions. Also: a key that the operator needs is missing or damaged (event on
+        /// the operator's namespace).
         pub const KEY_UNUSABLE: &str = "KeyUnusable";
     }
 }
