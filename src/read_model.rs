@@ -10,6 +10,7 @@
 
 mod catch_up;
 mod catch_up_limiter;
+mod client_keys;
 mod compile;
 mod expected_epochs;
 pub(crate) mod from_objects;
@@ -30,7 +31,9 @@ use crate::api::client_secret::LifetimePolicy;
 use crate::cache::{Kind, WatchHealth};
 use crate::clock::Clock;
 use crate::oauth::client_record::{ClientRecord, Denial, Grant, ObjectRevision, Tombstones};
-use crate::oauth::client_store::{Availability, CatchUpError, ClientStore, Lookup, RecordError, TokenStateStore};
+use crate::oauth::client_store::{
+    Availability, CatchUpError, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
+};
 use crate::replica_state::heartbeat;
 use crate::util::intern::Interner;
 
@@ -175,6 +178,10 @@ impl TokenStateStore for ReadModel {
 
     fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool {
         self.shared.token_state.used(jti, namespace, known, now, idle, exp)
+    }
+
+    fn use_once(&self, id: &str, namespace: &Arc<str>, now: i64, exp: i64) -> Result<(), UseError> {
+        self.shared.token_state.use_once(id, namespace, now, exp)
     }
 }
 

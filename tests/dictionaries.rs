@@ -67,6 +67,7 @@ fn typical_application(user: &ServiceUser) -> Application {
     // Once with its epoch, and then when every replica serves it.
     for served in [false, true] {
         application.status = Some(application::status(&application::Observed {
+            unusable_keys: Vec::new(),
             application: &application,
             user: Some(user),
             authority: &authority(),

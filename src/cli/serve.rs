@@ -75,6 +75,20 @@ pub struct ServeArgs {
     #[arg(long, env = "POSTERN_CREATED_BY_CLAIM", hide_env_values = true)]
     pub created_by_claim: bool,
 
+    /// How far the exp of a client assertion may be in the future.
+    #[arg(
+        long,
+        env = "POSTERN_ASSERTION_LIFETIME_MAX", hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = duration,
+    )]
+    pub assertion_lifetime_max: ConfigDuration,
+
+    /// Accept client assertions whose aud is the URL of the token endpoint. Without this flag, aud must be the issuer.
+    #[arg(long, env = "POSTERN_TOKEN_ENDPOINT_AUDIENCE", hide_env_values = true)]
+    pub token_endpoint_audience: bool,
+
     /// How long tokens are issued from the last synced state while the API server cannot be reached.
     #[arg(
         long,

@@ -5,10 +5,12 @@ use kube::{Resource, ResourceExt};
 use super::Context;
 use super::runtime::propagation::required_revisions;
 use crate::api::client_secret::{Version, VersionState};
+use crate::api::jwks::Jwk;
 use crate::api::permissions::narrow;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{Claimants, ObjectRef};
 use crate::clock::Clock;
+use crate::crypto::public_key::PublicKey;
 use crate::plan::application::{self, Disabled, Observed as ApplicationObserved};
 use crate::plan::client_secret::ApplicationState;
 use crate::plan::precedence::{ClientIdHolder, Place};
@@ -33,6 +35,7 @@ impl ApplicationFacts {
             user: self.user.as_deref(),
             authority: &self.authority,
             client_id_taken_by: self.client_id_taken_by.clone(),
+            unusable_keys: unusable_keys(application),
             served: context.propagation.is_served(required_revisions(
                 application,
                 self.user.as_deref(),
@@ -44,6 +47,15 @@ impl ApplicationFacts {
             now: context.clock.now(),
         }
     }
+}
+
+/// The keys of `spec.auth.jwks` that the endpoint cannot use, each with its path and the reason.
+fn unusable_keys(application: &Application) -> Vec<String> {
+    let problem = |(number, jwk): (usize, &Jwk)| {
+        let error = PublicKey::from_jwk(&jwk.to_json()).err()?;
+        Some(format!("spec.auth.jwks.keys[{number}] {error}"))
+    };
+    application.spec.keys().enumerate().filter_map(problem).collect()
 }
 
 impl<C: Clock> Context<C> {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use crate::http::audit_limit::AuditLimit;
 use crate::http::redact;
 use crate::http::response::RequestId;
+use crate::oauth::client_auth::Method;
 use crate::oauth::client_record::ObjectRevision;
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::TokenError;
@@ -39,6 +40,8 @@ impl Audit {
             client_id = fields.client_id.as_deref(),
             secret = fields.secret.as_deref(),
             secret_version = facts.version_id.as_deref(),
+            key_id = facts.key_id.as_deref(),
+            method = facts.method.map(Method::name),
             grant_type = fields.grant_type.as_deref(),
             scope = fields.scope.as_deref(),
             audience = fields.audience.as_deref(),
@@ -73,6 +76,8 @@ impl Audit {
             client_id = fields.client_id.as_deref(),
             secret = fields.secret.as_deref(),
             secret_version = facts.version_id.as_deref(),
+            key_id = facts.key_id.as_deref(),
+            method = facts.method.map(Method::name),
             grant_type = fields.grant_type.as_deref(),
             scope = fields.scope.as_deref(),
             audience = fields.audience.as_deref(),
@@ -138,6 +143,8 @@ impl Audit {
             client_id = fields.client_id.as_deref(),
             secret = fields.secret.as_deref(),
             secret_version = caller.version_id.as_deref(),
+            key_id = caller.key_id.as_deref(),
+            method = caller.method.map(Method::name),
             token_client_id = about.client_id.as_deref(),
             jti = token.jti.as_deref(),
             source = caller.source.map(tracing::field::display),
@@ -161,6 +168,8 @@ impl Audit {
             client_id = fields.client_id.as_deref(),
             secret = fields.secret.as_deref(),
             secret_version = facts.version_id.as_deref(),
+            key_id = facts.key_id.as_deref(),
+            method = facts.method.map(Method::name),
             jti = facts.jti.as_deref(),
             source = facts.source.map(tracing::field::display),
             rule,
@@ -177,6 +186,8 @@ impl Audit {
             client_id = fields.client_id.as_deref(),
             secret = fields.secret.as_deref(),
             secret_version = facts.version_id.as_deref(),
+            key_id = facts.key_id.as_deref(),
+            method = facts.method.map(Method::name),
             scope = fields.scope.as_deref(),
             audience = fields.audience.as_deref(),
             jti = facts.jti.as_deref(),
@@ -202,6 +213,8 @@ impl Audit {
             client_id = fields.client_id.as_deref(),
             secret = fields.secret.as_deref(),
             secret_version = facts.version_id.as_deref(),
+            key_id = facts.key_id.as_deref(),
+            method = facts.method.map(Method::name),
             scope = fields.scope.as_deref(),
             audience = fields.audience.as_deref(),
             jti = facts.jti.as_deref(),

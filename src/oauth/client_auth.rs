@@ -13,15 +13,17 @@
 
 mod presented;
 mod shared_secret;
+mod signed_assertion;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::crypto::install_key::InstallKeys;
 use crate::oauth::client_record::{
-    ClientRecord, Grant, ObjectRevision, Purpose, SecretRecord, SecretVersion, has_ended,
+    ClientRecord, Denial, Grant, ObjectRevision, Purpose, Usages, VersionMemory, has_ended,
 };
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{ClientError, TokenError};
@@ -29,6 +31,7 @@ use crate::oauth::hash_pool::HashPool;
 
 pub(crate) use presented::basic;
 pub use presented::{ClientCredential, SharedSecret, present};
+pub use signed_assertion::{ASSERTION_TYPE, Assertion, AssertionPolicy};
 
 /// A method of client authentication.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,11 +40,13 @@ pub enum Method {
     ClientSecretBasic,
     /// A shared secret in the body.
     ClientSecretPost,
+    /// An assertion signed with a private key.
+    PrivateKeyJwt,
 }
 
 impl Method {
     /// Every method. The metadata lists exactly these.
-    pub const ALL: &[Self] = &[Self::ClientSecretBasic, Self::ClientSecretPost];
+    pub const ALL: &[Self] = &[Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
 
     /// Its name in RFC 7591 §2.
     #[must_use]
@@ -49,6 +54,7 @@ impl Method {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 }
@@ -78,6 +84,8 @@ impl FromIterator<Method> for MethodSet {
 /// A client that proved its identity, and the credential that it used.
 #[derive(Debug)]
 pub struct Authenticated {
+    /// How it authenticated.
+    pub method: Method,
     /// The client.
     pub record: Arc<ClientRecord>,
     /// The object with the credential.
@@ -108,6 +116,32 @@ pub(crate) struct Authenticator<'a, C> {
     pub(crate) keys: &'a Arc<InstallKeys>,
     pub(crate) arrival: RequestContext,
     pub(crate) purpose: Purpose,
+    pub(crate) assertions: &'a AssertionPolicy,
+}
+
+/// A credential that was checked, as far as the rules need it.
+struct ProvenCredential<'r> {
+    /// The object with the credential.
+    object: &'r ObjectRevision,
+    version_id: &'r str,
+    disabled: Option<&'r Denial>,
+    expires_at: Option<Timestamp>,
+    accepted_until: Option<Timestamp>,
+    /// `None`: all.
+    networks: Option<&'r [IpNet]>,
+    usages: Usages,
+    grant: &'r Arc<Grant>,
+    authority: &'r str,
+    /// Where its last use is recorded.
+    memory: Option<&'r VersionMemory>,
+}
+
+impl ProvenCredential<'_> {
+    /// A credential that is bound to networks is not accepted from an unknown address.
+    fn allows_source(&self, source: Option<IpAddr>) -> bool {
+        let Some(networks) = self.networks else { return true };
+        source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
+    }
 }
 
 /// Time and source of a request.
@@ -123,6 +157,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
     pub(crate) async fn authenticate(&self, credential: &ClientCredential) -> Result<Authenticated, TokenError> {
         match credential {
             ClientCredential::SharedSecret(secret) => self.shared_secret(secret).await,
+            ClientCredential::Assertion(assertion) => self.signed_assertion(assertion).await,
         }
     }
 
@@ -131,43 +166,45 @@ impl<C: ClientStore> Authenticator<'_, C> {
         &self,
         record: &Arc<ClientRecord>,
         method: Method,
-        secret: &SecretRecord,
-        version: &SecretVersion,
+        credential: &ProvenCredential<'_>,
     ) -> Result<Authenticated, ClientError> {
-        self.check_policy(record, method, secret, version.accepted_until)?;
-        version.memory.used(self.arrival.now);
+        self.check_policy(record, method, credential)?;
+        if let Some(memory) = credential.memory {
+            memory.used(self.arrival.now);
+        }
         Ok(Authenticated {
-            credential: secret.object.clone(),
-            version_id: version.id.clone(),
-            grant: Arc::clone(&secret.grant),
-            authority: secret.authority.clone(),
-            ends: secret.end_of(version),
+            method,
+            credential: credential.object.clone(),
+            version_id: credential.version_id.to_owned(),
+            grant: Arc::clone(credential.grant),
+            authority: credential.authority.into(),
+            ends: credential.expires_at.into_iter().chain(credential.accepted_until).min(),
             record: Arc::clone(record),
         })
     }
 
-    /// The rules that can refuse a correct value.
+    /// The rules that can refuse a correct credential.
     fn check_policy(
         &self,
         record: &ClientRecord,
         method: Method,
-        secret: &SecretRecord,
-        accepted_until: Option<Timestamp>,
+        credential: &ProvenCredential<'_>,
     ) -> Result<(), ClientError> {
+        let object = || credential.object.clone();
         // `auth.methods` of the Application applies to the token endpoint.
         let allowed = self.purpose != Purpose::Token || record.auth_methods.contains(method);
-        if let Some(refusal) = &secret.disabled {
-            Err(ClientError::SecretDisabled(refusal.as_ref().clone()))
-        } else if has_ended(secret.expires_at, self.arrival.now) {
-            Err(ClientError::SecretExpired(secret.object.clone()))
-        } else if has_ended(accepted_until, self.arrival.now) {
-            Err(ClientError::VersionRetired(secret.object.clone()))
+        if let Some(refusal) = credential.disabled {
+            Err(ClientError::SecretDisabled(refusal.clone()))
+        } else if has_ended(credential.expires_at, self.arrival.now) {
+            Err(ClientError::SecretExpired(object()))
+        } else if has_ended(credential.accepted_until, self.arrival.now) {
+            Err(ClientError::VersionRetired(object()))
         } else if !allowed {
             Err(ClientError::MethodNotAllowed(record.application.clone()))
-        } else if !secret.allows_source(self.arrival.source) {
-            Err(ClientError::NetworkNotAllowed(secret.object.clone()))
-        } else if !secret.usages.allow(self.purpose) {
-            Err(ClientError::UseNotAllowed(secret.object.clone()))
+        } else if !credential.allows_source(self.arrival.source) {
+            Err(ClientError::NetworkNotAllowed(object()))
+        } else if !credential.usages.allow(self.purpose) {
+            Err(ClientError::UseNotAllowed(object()))
         } else {
             Ok(())
         }

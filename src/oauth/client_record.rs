@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::crypto::public_key::PublicKey;
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
 use crate::oauth::client_auth::MethodSet;
 use crate::oauth::denial_rule::DenialRule;
@@ -70,6 +70,17 @@ pub struct ClientRecord {
     pub is_stale: bool,
     /// Its secrets, live or disabled.
     pub secrets: Vec<SecretRecord>,
+    /// The public keys that may sign its assertions.
+    pub keys: Vec<Arc<ClientKey>>,
+}
+
+/// A public key of the Application itself. It has no expiry and no restrictions of its own.
+#[derive(Debug)]
+pub struct ClientKey {
+    /// The key.
+    pub key: PublicKey,
+    /// Digest of all that a token issued for it represents, as [`SecretRecord::authority`].
+    pub authority: Box<str>,
 }
 
 /// What tokens and introspection contain about a ServiceUser.
@@ -120,8 +131,17 @@ impl ClientRecord {
     /// The credential for which tokens with this fingerprint are issued now.
     #[must_use]
     pub fn credential(&self, fingerprint: &str) -> Option<CredentialState<'_>> {
+        if self.keys.iter().any(|key| *key.authority == *fingerprint) {
+            return Some(CredentialState { disabled: None, expires_at: None });
+        }
         let secret = self.secrets.iter().find(|secret| *secret.authority == *fingerprint)?;
         Some(CredentialState { disabled: secret.disabled.as_deref(), expires_at: secret.expires_at })
+    }
+
+    /// The fingerprint of each credential that can authenticate.
+    pub fn live_authorities(&self) -> impl Iterator<Item = &str> {
+        let secrets = self.secrets.iter().filter(|secret| secret.disabled.is_none()).map(|secret| &*secret.authority);
+        secrets.chain(self.keys.iter().map(|key| &*key.authority))
     }
 }
 
@@ -202,14 +222,6 @@ impl Usages {
 }
 
 impl SecretRecord {
-    /// Whether it is accepted from this address. A secret that is bound to networks is not accepted from an unknown
-    /// address.
-    #[must_use]
-    pub fn allows_source(&self, source: Option<IpAddr>) -> bool {
-        let Some(networks) = &self.networks else { return true };
-        source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
-    }
-
     /// When the version is refused: at its own end, or at the end of the secret. `None`: never.
     #[must_use]
     pub fn end_of(&self, version: &SecretVersion) -> Option<Timestamp> {

@@ -60,6 +60,22 @@ pub trait TokenStateStore: Send + Sync + 'static {
     /// of the memory.
     #[must_use]
     fn used(&self, jti: &str, namespace: &Arc<str>, known: i64, now: i64, idle: i64, exp: i64) -> bool;
+
+    /// Records the only use of `id`, which ends at `exp`, by a client of this namespace. Atomic in this replica; the
+    /// other replicas know the use within a second. All times are seconds since 1970. No I/O.
+    ///
+    /// # Errors
+    /// [`UseError`]
+    fn use_once(&self, id: &str, namespace: &Arc<str>, now: i64, exp: i64) -> Result<(), UseError>;
+}
+
+/// Why a single use is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UseError {
+    /// It was used before.
+    Used,
+    /// The namespace has used its share of the memory.
+    NoRoom,
 }
 
 /// The result of one lookup.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use url::Url;
 
+use crate::crypto::public_key;
 use crate::crypto::signing::SigningAlgorithm;
 use crate::oauth::client_auth::Method;
 use crate::oauth::issuer::Issuer;
@@ -36,10 +37,13 @@ struct Metadata<'a> {
     response_types_supported: [&'static str; 0],
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     // RFC 9701 §7.
     introspection_signing_alg_values_supported: &'a [SigningAlgorithm],
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     #[serde(skip_serializing_if = "Option::is_none")]
     service_documentation: Option<&'a str>,
     // There is no authorization endpoint and no id_token. These two members are for clients that refuse a document
@@ -80,9 +84,12 @@ pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], service_docume
         response_types_supported: [],
         grant_types_supported: GrantType::ALL.iter().map(|grant| grant.name()).collect(),
         token_endpoint_auth_methods_supported: methods(),
+        token_endpoint_auth_signing_alg_values_supported: public_key::ALGORITHMS,
         introspection_endpoint_auth_methods_supported: methods(),
+        introspection_endpoint_auth_signing_alg_values_supported: public_key::ALGORITHMS,
         introspection_signing_alg_values_supported: algorithms,
         revocation_endpoint_auth_methods_supported: methods(),
+        revocation_endpoint_auth_signing_alg_values_supported: public_key::ALGORITHMS,
         service_documentation,
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: algorithms,

@@ -15,7 +15,9 @@ use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 use crate::crypto::{jwt, opaque, random};
 use crate::oauth::authorize::{Granted, authorize};
 use crate::oauth::claims::{Audience, Claims, Email, token_id};
-use crate::oauth::client_auth::{Authenticated, Authenticator, ClientCredential, RequestContext, present};
+use crate::oauth::client_auth::{
+    AssertionPolicy, Authenticated, Authenticator, ClientCredential, Method, RequestContext, present,
+};
 use crate::oauth::client_record::{ObjectRevision, Purpose, TokenFormat};
 use crate::oauth::client_store::{Availability, ClientStore};
 use crate::oauth::error::{TokenError, Unavailable};
@@ -45,6 +47,7 @@ pub struct AuthorizationServer<C, K> {
     audience_scopes: Vec<AudienceScope>,
     /// Whether tokens and introspection contain the creator of the ServiceUser.
     pub(super) created_by_claim: bool,
+    assertions: AssertionPolicy,
     token_bytes: usize,
     hasher: HashPool,
     pub(super) signer: Signer,
@@ -60,12 +63,14 @@ pub struct TokenSettings {
     /// Whether tokens and introspection contain the creator of the ServiceUser. This is usually the name of a person,
     /// which every API that gets a token would learn. The audit log always contains the creator.
     pub created_by_claim: bool,
+    /// What client assertions must look like.
+    pub assertions: AssertionPolicy,
     /// The longest token that the endpoints of this installation accept, in bytes. Longer tokens are not issued.
     pub token_bytes: usize,
 }
 
 /// Details of a request, for the audit line. Every field may contain text of the caller, except `source`, `secret`,
-/// `version_id`, `jti` and `created_by`.
+/// `version_id`, `key_id`, `jti` and `created_by`.
 #[derive(Debug, Default)]
 pub struct AuditRecord {
     /// Where the request came from, if known.
@@ -82,6 +87,10 @@ pub struct AuditRecord {
     pub secret: Option<ObjectRevision>,
     /// Its version.
     pub version_id: Option<String>,
+    /// The key of the Application that signed the assertion: `kid`, or the thumbprint.
+    pub key_id: Option<String>,
+    /// How the client authenticated.
+    pub method: Option<Method>,
     /// Id of the token.
     pub jti: Option<String>,
     /// Who created the ServiceUser that the token was issued for.
@@ -100,8 +109,19 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         meter: Arc<dyn HashMetrics>,
     ) -> Self {
         let (hasher, signer) = (HashPool::new(limits, meter), Signer::new());
-        let TokenSettings { issuer, audience_scopes, created_by_claim, token_bytes } = settings;
-        Self { clients, clock, keys, issuer, audience_scopes, created_by_claim, token_bytes, hasher, signer }
+        let TokenSettings { issuer, audience_scopes, created_by_claim, assertions, token_bytes } = settings;
+        Self {
+            clients,
+            clock,
+            keys,
+            issuer,
+            audience_scopes,
+            created_by_claim,
+            assertions,
+            token_bytes,
+            hasher,
+            signer,
+        }
     }
 
     /// Whether an answer may be given. Checked before anything else, so that a replica without a current read model
@@ -167,7 +187,9 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     ) -> Result<Authenticated, TokenError> {
         let keys = self.keys.install.load_full().ok_or(Unavailable::NoKey)?;
         let (clients, hasher) = (&*self.clients, &self.hasher);
-        Authenticator { clients, hasher, keys: &keys, arrival, purpose }.authenticate(presented).await
+        let authenticator =
+            Authenticator { clients, hasher, keys: &keys, arrival, purpose, assertions: &self.assertions };
+        authenticator.authenticate(presented).await
     }
 
     async fn issue(
@@ -257,8 +279,13 @@ impl AuditRecord {
 
     pub(super) fn authenticated(&mut self, client: &Authenticated) {
         self.client_id = Some(Arc::clone(&client.record.client_id));
-        self.secret = Some(client.credential.clone());
-        self.version_id = Some(client.version_id.clone());
+        if client.credential == client.record.application {
+            self.key_id = Some(client.version_id.clone());
+        } else {
+            self.secret = Some(client.credential.clone());
+            self.version_id = Some(client.version_id.clone());
+        }
+        self.method = Some(client.method);
     }
 
     /// As sent, for a malformed request.

@@ -20,6 +20,8 @@ pub struct Observed<'a> {
     /// The other owner of the client id, as `Kind namespace/name` or a phrase that names no object of another
     /// namespace.
     pub client_id_taken_by: Option<String>,
+    /// Why keys of `spec.auth.jwks` cannot verify anything, each with its path.
+    pub unusable_keys: Vec<String>,
     /// Every live replica serves the current state of the object and its dependencies.
     pub served: bool,
     /// The number of ClientSecrets that authenticate, and of all.
@@ -68,6 +70,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     verdicts.push(service_user_resolved(observed));
     verdicts.push(propagated(observed, &previous, epoch));
     verdicts.extend(restrictions_resolved(observed));
+    verdicts.extend(keys_resolved(observed));
     verdicts.push(permitted(why_no_permissions(observed, &authority)));
     let has_client_id = observed.client_id_taken_by.is_none();
     ApplicationStatus {
@@ -138,6 +141,21 @@ fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64)
 #[must_use]
 pub fn is_propagated(status: &ApplicationStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == types::PROPAGATED && condition.status == "True")
+}
+
+/// The schema refuses most unusable keys. It cannot check whether coordinates are on the curve.
+fn keys_resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
+    observed.application.spec.keys().next()?;
+    let type_ = types::KEYS_RESOLVED;
+    if observed.unusable_keys.is_empty() {
+        let message = "Every key can verify assertions.".to_owned();
+        return Some(ConditionValue::new_true(type_, reasons::RESOLVED, message));
+    }
+    let message = format!(
+        "{}: assertions that it signs are refused. Replace it with the public key of the client.",
+        observed.unusable_keys.join("; ")
+    );
+    Some(ConditionValue::new_false(type_, reasons::KEY_UNUSABLE, message))
 }
 
 fn service_user_resolved(observed: &Observed<'_>) -> ConditionValue {

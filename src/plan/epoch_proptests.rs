@@ -129,6 +129,7 @@ impl Simulation {
             user: Some(&self.user),
             authority: &membership.authority,
             client_id_taken_by: None,
+            unusable_keys: Vec::new(),
             served: false,
             secrets: (0, 0),
             secrets_limit: 20,

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
+use super::client_keys::client_keys;
 use super::expected_epochs::Fingerprints;
-use super::history::{authority_changed_at, past};
+use super::history::{Credentials, authority_changed_at, past};
 use super::secret_records::{ApplicationGrant, records};
 use super::{ClientLimits, Entry};
 use crate::api::application::{
@@ -25,8 +26,8 @@ use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{ObjectRef, StoredAs, StoredObject};
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::oauth::client_record::{
-    ClientRecord, Denial, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SigningAlgorithm,
-    TokenFormat, TokenPolicy, TokenType, Tombstones,
+    ClientRecord, Denial, Grant, Identity, ObjectRevision, Role, ScopePolicy, SigningAlgorithm, TokenFormat,
+    TokenPolicy, TokenType, Tombstones,
 };
 use crate::oauth::denial_rule::DenialRule;
 use crate::util::intern::Interner;
@@ -115,6 +116,8 @@ impl Compiler<'_> {
         grant.previous = known;
         grant.is_same = before.is_some_and(|(_, known)| known.application() == fingerprints.application());
         let secrets = records(&sources.secrets, self.limits, &grant);
+        let keys = client_keys(application, &grant);
+        let credentials = Credentials { secrets: &secrets, keys: &keys };
         let (epoch, is_stale) = fingerprints.epochs(&sources.key, application, user, before);
         let record = ClientRecord {
             client_id: Arc::clone(&sources.client_id),
@@ -125,16 +128,17 @@ impl Compiler<'_> {
             token: token_policy(application, self.limits.token_lifetime_max),
             epoch,
             is_stale,
-            authority_changed_at: authority_changed_at(&secrets, known, self.now),
-            past: self.past(Some((&fingerprints, &secrets))),
+            authority_changed_at: authority_changed_at(credentials, known, self.now),
+            past: self.past(Some((&fingerprints, credentials))),
             subject: user.uid().unwrap_or_default(),
             secrets,
+            keys,
         };
         (record, fingerprints)
     }
 
     /// The fingerprints that tokens had earlier, given that the client now has `next`; `None`: the client is disabled.
-    fn past(&self, next: Option<(&Fingerprints, &[SecretRecord])>) -> Tombstones {
+    fn past(&self, next: Option<(&Fingerprints, Credentials<'_>)>) -> Tombstones {
         let since = self.now.saturating_sub(self.limits.token_lifetime_max).unwrap_or(Timestamp::MIN);
         past(self.previous, next, self.now, since)
     }
@@ -145,6 +149,7 @@ fn auth_methods(application: &Application) -> MethodSet {
         application.spec.allows(match method {
             Method::ClientSecretBasic => AuthMethod::ClientSecretBasic,
             Method::ClientSecretPost => AuthMethod::ClientSecretPost,
+            Method::PrivateKeyJwt => AuthMethod::PrivateKeyJwt,
         })
     };
     Method::ALL.iter().copied().filter(is_allowed).collect()

@@ -38,8 +38,8 @@ pub(crate) struct ClientObjects<'a> {
 impl ClientObjects<'_> {
     /// What the endpoint knows of the client id.
     ///
-    /// If the groups are unknown, the record has the epochs of status, and no secrets: their fingerprints depend on the
-    /// groups.
+    /// If the groups are unknown, the record has the epochs of status, and no credentials: their fingerprints depend
+    /// on the groups.
     pub(crate) fn lookup(&self, limits: &ClientLimits) -> Lookup {
         if is_terminating(&self.application.metadata) {
             return Lookup::Unknown;
@@ -55,7 +55,7 @@ impl ClientObjects<'_> {
         let (record, _) = compiler.record(&sources, user);
         Lookup::Live(Arc::new(match self.held {
             Some(_) => record,
-            None => ClientRecord { epoch: self.recorded_epoch(), secrets: Vec::new(), ..record },
+            None => ClientRecord { epoch: self.recorded_epoch(), secrets: Vec::new(), keys: Vec::new(), ..record },
         }))
     }
 

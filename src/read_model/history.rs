@@ -1,25 +1,45 @@
 //! What a new entry of a client keeps of the previous one: when its authority changed, and what its tokens represented.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::Entry;
 use super::expected_epochs::Fingerprints;
-use crate::oauth::client_record::{ClientRecord, Removed, SecretRecord, Tombstones};
+use crate::oauth::client_record::{ClientKey, ClientRecord, Removed, SecretRecord, Tombstones};
 
-/// When the fingerprints of the secrets last changed. A token that was issued earlier with another fingerprint is
+/// The credentials of an entry.
+#[derive(Clone, Copy)]
+pub(super) struct Credentials<'a> {
+    pub(super) secrets: &'a [SecretRecord],
+    pub(super) keys: &'a [Arc<ClientKey>],
+}
+
+impl<'a> Credentials<'a> {
+    fn of(record: &'a ClientRecord) -> Self {
+        Self { secrets: &record.secrets, keys: &record.keys }
+    }
+
+    /// The fingerprint of each credential, and whether it can authenticate.
+    fn authorities(self) -> impl Iterator<Item = (&'a str, bool)> {
+        let secrets = self.secrets.iter().map(|secret| (&*secret.authority, secret.disabled.is_none()));
+        secrets.chain(self.keys.iter().map(|key| (&*key.authority, true)))
+    }
+
+    fn can_authenticate(self, authority: &str) -> bool {
+        self.authorities().any(|(known, is_live)| is_live && known == authority)
+    }
+}
+
+/// When the fingerprints of the credentials last changed. A token that was issued earlier with another fingerprint is
 /// stale.
 pub(super) fn authority_changed_at(
-    secrets: &[SecretRecord],
+    next: Credentials<'_>,
     previous: Option<&ClientRecord>,
     now: Timestamp,
 ) -> Timestamp {
-    let same = |(one, other): (&SecretRecord, &SecretRecord)| {
-        one.authority == other.authority && one.disabled.is_some() == other.disabled.is_some()
-    };
     match previous {
-        Some(record) if record.secrets.len() == secrets.len() && record.secrets.iter().zip(secrets).all(same) => {
-            record.authority_changed_at
-        }
+        Some(record) if Credentials::of(record).authorities().eq(next.authorities()) => record.authority_changed_at,
         _ => now,
     }
 }
@@ -28,20 +48,17 @@ pub(super) fn authority_changed_at(
 /// Losses before `since` are dropped.
 pub(super) fn past(
     previous: Option<&Entry>,
-    next: Option<(&Fingerprints, &[SecretRecord])>,
+    next: Option<(&Fingerprints, Credentials<'_>)>,
     now: Timestamp,
     since: Timestamp,
 ) -> Tombstones {
-    let live = |secrets: &[SecretRecord], authority: &str| {
-        secrets.iter().any(|secret| secret.disabled.is_none() && *secret.authority == *authority)
-    };
-    let is_held = |authority: &str| next.is_some_and(|(_, secrets)| live(secrets, authority));
+    let is_held = |authority: &str| next.is_some_and(|(_, credentials)| credentials.can_authenticate(authority));
     match previous {
         None => Tombstones::default(),
         Some(Entry::Disabled(_, past)) => past.next(&Removed::default(), is_held, now, since),
         Some(Entry::Live(record, fingerprint_before)) => {
             let same = next.is_some_and(|(fingerprint, _)| *fingerprint == **fingerprint_before);
-            let had = record.secrets.iter().filter(|secret| secret.disabled.is_none()).map(|secret| &*secret.authority);
+            let had = Credentials::of(record).authorities().filter_map(|(known, is_live)| is_live.then_some(known));
             let authorities = had.filter(|authority| !(same && is_held(authority))).collect();
             record.past.next(&Removed { authorities, epoch: record.epoch }, is_held, now, since)
         }

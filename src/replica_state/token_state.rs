@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::replica_state::ReplicaStateSpec;
+use crate::oauth::client_store::UseError;
 use crate::util::fair_share::{FairShare, QUARTER};
 
-/// Maximum number of tokens whose use is recorded; namespaces share this number. Further tokens expire as if they were
-/// not used. Half an hour of use by this many sessions takes some 15 MiB.
+/// Maximum number of tokens and assertions whose use is recorded; namespaces share this number. Further tokens expire as
+/// if they were not used, and further assertions are refused. Half an hour of use by this many sessions takes some 15 MiB.
 pub(crate) const SESSIONS_MAX: usize = 100_000;
 
 /// Revocations and sessions, by `jti`. All times are seconds since 1970.
@@ -155,6 +156,26 @@ impl TokenState {
             sessions.insert(jti.into(), session);
         }
         has_room
+    }
+
+    /// Records the only use of something that ends at `exp`, such as a client assertion. The other replicas learn of it
+    /// like of a session.
+    ///
+    /// # Errors
+    /// [`UseError`]
+    pub(crate) fn use_once(&self, id: &str, namespace: &Arc<str>, now: i64, exp: i64) -> Result<(), UseError> {
+        let sessions = self.sessions.pin();
+        let mut room = self.room();
+        if sessions.contains_key(id) {
+            return Err(UseError::Used);
+        }
+        if !room.take(namespace) {
+            return Err(UseError::NoRoom);
+        }
+        let session = IdleSession::new(Arc::clone(namespace), exp.saturating_sub(now), 0);
+        session.used_here(now, exp);
+        sessions.insert(id.into(), session);
+        Ok(())
     }
 
     /// Merges the state that a replica published. Nothing is removed, so the order of these calls does not matter.
@@ -315,5 +336,32 @@ mod tests {
         let mut sessions = 0;
         token_state.each_session(|_, _| sessions += 1);
         assert_eq!((sessions, begin("other")), (SESSIONS_MAX, false));
+    }
+
+    #[test]
+    fn something_is_used_once_here_and_at_the_replica_that_publishes_it() {
+        let (here, there) = (TokenState::default(), TokenState::default());
+        let billing: Arc<str> = "billing".into();
+        assert_eq!(here.use_once("assertion", &billing, 100, 160), Ok(()));
+        assert_eq!(here.use_once("assertion", &billing, 101, 160), Err(UseError::Used));
+        assert_eq!(unpublished(&here), [100]);
+        let published = SessionUse { id: "assertion".into(), namespace: "billing".into(), at: at(100), until: at(160) };
+        there.merge(&ReplicaStateSpec { sessions: vec![published], ..ReplicaStateSpec::default() });
+        assert_eq!(there.use_once("assertion", &billing, 102, 160), Err(UseError::Used));
+        there.purge_expired(160);
+        assert_eq!(
+            there.use_once("assertion", &billing, 161, 200),
+            Ok(()),
+            "it has expired, and its claims are refused"
+        );
+    }
+
+    #[test]
+    fn a_namespace_without_quota_uses_nothing_once_and_others_do() {
+        let state = TokenState::default();
+        let (flood, other): (Arc<str>, Arc<str>) = ("flood".into(), "other".into());
+        let refused = (0..=SESSIONS_MAX).find_map(|number| state.use_once(&number.to_string(), &flood, 100, 160).err());
+        assert_eq!(refused, Some(UseError::NoRoom));
+        assert_eq!(state.use_once("other", &other, 100, 160), Ok(()));
     }
 }

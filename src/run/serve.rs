@@ -22,7 +22,9 @@ use crate::http::server::{ServerLimits, Sharing, Timeouts, serve};
 use crate::http::state;
 use crate::http::state::{Endpoint, RequestLimits};
 use crate::keystore;
+use crate::oauth::client_auth::AssertionPolicy;
 use crate::oauth::hash_pool::HashLimits;
+use crate::oauth::metadata::TOKEN_PATH;
 use crate::oauth::scope::AudienceScope;
 use crate::oauth::token::{ServerKeys, TokenSettings};
 use crate::read_model;
@@ -226,6 +228,16 @@ fn index_settings(process: &Process, args: &ServeArgs) -> read_model::Settings {
     }
 }
 
+/// What client assertions must look like.
+fn assertion_policy(process: &Process, args: &ServeArgs) -> AssertionPolicy {
+    let issuer = process.issuer.as_str().to_owned();
+    let token_endpoint = args.token_endpoint_audience.then(|| process.issuer.url_of(TOKEN_PATH));
+    AssertionPolicy {
+        audiences: [issuer].into_iter().chain(token_endpoint).collect(),
+        lifetime_max: args.assertion_lifetime_max.length(),
+    }
+}
+
 fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> state::Settings {
     let request = RequestLimits {
         body_bytes: args.body_bytes_max as usize,
@@ -237,6 +249,7 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> st
             issuer: process.issuer.clone(),
             audience_scopes: vec![AudienceScope::native(), args.audience_scope.clone()],
             created_by_claim: args.created_by_claim,
+            assertions: assertion_policy(process, args),
             token_bytes: budget::token_bytes(request.body_bytes),
         },
         service_documentation: args.service_documentation.clone(),

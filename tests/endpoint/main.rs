@@ -9,6 +9,7 @@
     reason = "in tests a panic is the report; clippy's own exception covers test functions, not their helpers"
 )]
 
+mod assertions;
 mod audit;
 mod authentication;
 mod captured_logs;

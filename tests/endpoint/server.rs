@@ -18,12 +18,14 @@ use postern::http::budget;
 use postern::http::router::{public_paths, router};
 use postern::http::server::{ServerLimits, Sharing, serve};
 use postern::http::state::{Endpoint, RequestLimits, Settings};
-use postern::oauth::client_auth::Method;
+use postern::oauth::client_auth::{AssertionPolicy, Method};
 use postern::oauth::client_record::{
     ClientRecord, Epoch, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat,
     TokenPolicy, TokenType, Tombstones, Usages,
 };
-use postern::oauth::client_store::{Availability, CatchUpError, ClientStore, Lookup, RecordError, TokenStateStore};
+use postern::oauth::client_store::{
+    Availability, CatchUpError, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
+};
 use postern::oauth::hash_pool::HashLimits;
 use postern::oauth::issuer::Issuer;
 use postern::oauth::scope::AudienceScope;
@@ -72,6 +74,7 @@ pub(crate) struct FakeClientStore {
     pub(crate) rotations: Mutex<Vec<(String, String)>>,
     pub(crate) revoked: Mutex<HashSet<String>>,
     pub(crate) uses: Mutex<HashMap<String, i64>>,
+    pub(crate) used_once: Mutex<HashSet<String>>,
     /// Whether there is capacity for them.
     pub(crate) notes_uses: AtomicBool,
     /// Pending requests to the API server, and the permits that let each of them continue.
@@ -130,6 +133,10 @@ impl TokenStateStore for FakeClientStore {
         }
         notes
     }
+
+    fn use_once(&self, id: &str, _: &Arc<str>, _: i64, _: i64) -> Result<(), UseError> {
+        if self.used_once.lock().unwrap().insert(id.to_owned()) { Ok(()) } else { Err(UseError::Used) }
+    }
 }
 
 impl ClientStore for FakeClientStore {
@@ -186,6 +193,8 @@ pub(crate) struct Options {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) created_by_claim: bool,
+    /// Accepted `aud` of assertions besides the issuer.
+    pub(crate) assertion_audiences: Vec<&'static str>,
 }
 
 impl Default for Options {
@@ -199,6 +208,7 @@ impl Default for Options {
             tls: None,
             trusted_proxies: vec![],
             created_by_claim: false,
+            assertion_audiences: Vec::new(),
         }
     }
 }
@@ -241,6 +251,7 @@ impl TestServer {
             availability: Mutex::new(Availability::Serving),
             catch_up: Mutex::new(Ok(())),
             unrecorded: Mutex::default(),
+            used_once: Mutex::default(),
             catch_ups: AtomicUsize::new(0),
             rotations: Mutex::default(),
             revoked: Mutex::default(),
@@ -266,6 +277,14 @@ impl TestServer {
                     "urn:zitadel:iam:org:project:id:{id}:aud".parse().unwrap(),
                 ],
                 created_by_claim: options.created_by_claim,
+                assertions: AssertionPolicy {
+                    audiences: [issuer.as_str()]
+                        .into_iter()
+                        .chain(options.assertion_audiences)
+                        .map(str::to_owned)
+                        .collect(),
+                    lifetime_max: SignedDuration::from_hours(1),
+                },
                 token_bytes: budget::token_bytes(RequestLimits::default().body_bytes),
             },
             service_documentation: Some("https://docs.example.com".to_owned()),
@@ -415,6 +434,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         application: object("Application", "invoice-sync"),
         auth_methods: Method::ALL.iter().copied().collect(),
         secrets: secrets.collect(),
+        keys: Vec::new(),
         grant,
         token: TokenPolicy {
             format: TokenFormat::Jwt,

@@ -8,6 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::Method;
+use super::signed_assertion::{ASSERTION_TYPE, Assertion};
 use crate::oauth::error::{ClientError, RequestError, TokenError};
 use crate::oauth::form::{self, Form};
 
@@ -22,6 +23,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub enum ClientCredential {
     /// An id and a secret.
     SharedSecret(SharedSecret),
+    /// A signed assertion.
+    Assertion(Assertion),
 }
 
 impl ClientCredential {
@@ -30,6 +33,7 @@ impl ClientCredential {
     pub fn client_id(&self) -> Option<&str> {
         match self {
             Self::SharedSecret(secret) => secret.candidates.first().map(|candidate| candidate.client_id.as_str()),
+            Self::Assertion(assertion) => assertion.client_id(),
         }
     }
 }
@@ -76,8 +80,9 @@ pub fn present<'a>(
     let mut headers = authorization.into_iter();
     let header = headers.next();
     let (client_id, secret) = (form.one("client_id"), form.one("client_secret"));
-    let assertion = form.one("client_assertion").is_some() || form.one("client_assertion_type").is_some();
-    let methods = usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(assertion);
+    let (assertion, assertion_type) = (form.one("client_assertion"), form.one("client_assertion_type"));
+    let has_assertion = assertion.is_some() || assertion_type.is_some();
+    let methods = usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(has_assertion);
     if methods > 1 || headers.next().is_some() {
         return Err(RequestError::SeveralMethods.into());
     }
@@ -88,7 +93,11 @@ pub fn present<'a>(
                 ParsedCredentials { client_id: client_id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
             Ok(SharedSecret { method: Method::ClientSecretPost, candidates: vec![candidate] }.into())
         }
-        _ if assertion => Err(ClientError::UnsupportedMethod.into()),
+        _ if has_assertion => match (assertion, assertion_type) {
+            (Some(jwt), Some(ASSERTION_TYPE)) => Ok(ClientCredential::Assertion(Assertion::new(jwt, client_id))),
+            (Some(_), _) => Err(ClientError::UnsupportedMethod.into()),
+            (None, _) => Err(ClientError::NoCredentials.into()),
+        },
         _ => Err(ClientError::NoCredentials.into()),
     }
 }
@@ -136,7 +145,9 @@ mod tests {
     /// The readings of a request, as (id, secret).
     fn read(header: Option<&str>, body: &str) -> Result<Vec<(String, String)>, TokenError> {
         let form = Form::parse(body.as_bytes()).map_err(TokenError::from)?;
-        let ClientCredential::SharedSecret(presented) = present(header.map(str::as_bytes), &form)?;
+        let ClientCredential::SharedSecret(presented) = present(header.map(str::as_bytes), &form)? else {
+            panic!("not a shared secret: {body}")
+        };
         Ok(presented.candidates.into_iter().map(|read| (read.client_id, read.secret.to_string())).collect())
     }
 

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::presented::{ParsedCredentials, SharedSecret};
-use super::{Authenticated, Authenticator, Method};
+use super::{Authenticated, Authenticator, Method, ProvenCredential};
 use crate::crypto::install_key::HashCost;
 use crate::crypto::secret::{self, PresentedSecret};
 use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion, has_ended};
@@ -64,7 +64,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             SecretFormat::Generated(presented) => self.generated(&record, presented, &mut reading.hashed).await?,
             SecretFormat::Foreign(value) => self.imported(&record, value, &mut reading.hashed).await?,
         };
-        Ok(self.admit(&record, method, secret, version)?)
+        Ok(self.admit(&record, method, &ProvenCredential::of_secret(secret, version))?)
     }
 
     /// The version that a generated value names.
@@ -164,6 +164,23 @@ impl<C: ClientStore> Authenticator<'_, C> {
             self.hasher.dummy_verify(self.keys, value, strength).await?;
         }
         Ok(())
+    }
+}
+
+impl<'r> ProvenCredential<'r> {
+    fn of_secret(secret: &'r SecretRecord, version: &'r SecretVersion) -> Self {
+        Self {
+            object: &secret.object,
+            version_id: &version.id,
+            disabled: secret.disabled.as_deref(),
+            expires_at: secret.expires_at,
+            accepted_until: version.accepted_until,
+            networks: secret.networks.as_deref(),
+            usages: secret.usages,
+            grant: &secret.grant,
+            authority: &secret.authority,
+            memory: Some(&version.memory),
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub enum ClientError {
     UnsupportedMethod,
     /// The secret does not have the form of a generated one, or its checksum is wrong.
     MalformedSecret,
+    /// A client assertion is refused; the object is the Application, if there is one.
+    Assertion(DenialRule, Option<ObjectRevision>),
     /// No object has the client id.
     UnknownClient,
     /// An object has the client id, and a rule disables it.
@@ -46,6 +48,7 @@ impl ClientError {
             Self::MalformedHeader => DenialRule::MalformedHeader,
             Self::UnsupportedMethod => DenialRule::UnsupportedMethod,
             Self::MalformedSecret => DenialRule::MalformedSecret,
+            Self::Assertion(rule, _) => *rule,
             Self::UnknownClient => DenialRule::UnknownClient,
             Self::UnknownSecret(_) => DenialRule::UnknownSecret,
             Self::WrongSecret(_) => DenialRule::WrongSecret,
@@ -67,6 +70,7 @@ impl ClientError {
             | Self::UnsupportedMethod
             | Self::MalformedSecret
             | Self::UnknownClient => None,
+            Self::Assertion(_, object) => object.as_ref(),
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => Some(&refusal.object),
             Self::UnknownSecret(object)
             | Self::WrongSecret(object)
@@ -90,6 +94,10 @@ impl ClientError {
             | Self::UnsupportedMethod
             | Self::MalformedSecret
             | Self::WrongSecret(_) => false,
+            // A key that was added or replaced.
+            Self::Assertion(rule, _) => {
+                matches!(rule, DenialRule::AssertionKeyUnknown | DenialRule::AssertionSignature)
+            }
             Self::UnknownClient
             | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)
@@ -110,6 +118,7 @@ impl ClientError {
             | Self::MalformedHeader
             | Self::UnsupportedMethod
             | Self::MalformedSecret
+            | Self::Assertion(..)
             | Self::UnknownClient
             | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)

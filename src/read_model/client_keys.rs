@@ -1,0 +1,21 @@
+//! Compiles the public keys of an Application.
+
+use std::sync::Arc;
+
+use super::secret_records::ApplicationGrant;
+use crate::api::Application;
+use crate::api::fingerprint::token_fingerprint;
+use crate::api::jwks::Jwk;
+use crate::crypto::public_key::PublicKey;
+use crate::oauth::client_record::ClientKey;
+
+/// The keys that can verify assertions, in their order. The condition `KeysResolved` of the Application names the others.
+pub(super) fn client_keys(application: &Application, held: &ApplicationGrant<'_>) -> Vec<Arc<ClientKey>> {
+    let key = |jwk: &Jwk| {
+        let key = PublicKey::from_jwk(&jwk.to_json()).ok()?;
+        // The thumbprint: another key under the same `kid` is another credential.
+        let authority = token_fingerprint(&format!("jwk {}", key.thumbprint()), &held.digest).into();
+        Some(Arc::new(ClientKey { key, authority }))
+    };
+    application.spec.keys().filter_map(key).collect()
+}
