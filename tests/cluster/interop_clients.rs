@@ -112,21 +112,36 @@ impl Scene {
 
     /// The same, of a client that trusts these CAs.
     pub(crate) fn everywhere_trusting(&self, cas: &str, client: impl Fn() -> Command) -> Vec<Value> {
-        let ca_file = ca_file(cas);
-        let replicas = self.tenant.cluster.replicas.iter();
-        let answers = replicas.map(|replica| {
+        run_everywhere(&self.tenant, &self.credential, cas, || {
             let mut client = client();
-            for key in ["client-id", "client-secret", "token-uri", "issuer-uri", "jwks-uri"] {
-                client.env(key.replace('-', "_").to_uppercase(), self.credential.key(key));
-            }
-            for variable in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
-                client.env(variable, ca_file.path());
-            }
-            client.env("REPLICA", &replica.url).env("AUDIENCE", AUDIENCE);
-            serde_json::from_str(&output(&mut client)).expect("JSON")
-        });
-        answers.collect()
+            client.env("CLIENT_ID", self.credential.key("client-id"));
+            client.env("CLIENT_SECRET", self.credential.key("client-secret"));
+            client
+        })
     }
+}
+
+/// Runs a client that trusts these CAs against every replica, with the addresses in a delivered Secret. Returns what it
+/// prints.
+pub(crate) fn run_everywhere(
+    tenant: &TestNamespace,
+    addresses: &Credential,
+    cas: &str,
+    client: impl Fn() -> Command,
+) -> Vec<Value> {
+    let ca_file = ca_file(cas);
+    let answers = tenant.cluster.replicas.iter().map(|replica| {
+        let mut client = client();
+        for key in ["token-uri", "issuer-uri", "jwks-uri"] {
+            client.env(key.replace('-', "_").to_uppercase(), addresses.key(key));
+        }
+        for variable in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+            client.env(variable, ca_file.path());
+        }
+        client.env("REPLICA", &replica.url).env("AUDIENCE", AUDIENCE);
+        serde_json::from_str(&output(&mut client)).expect("JSON")
+    });
+    answers.collect()
 }
 
 /// The CA as a pod mounts it.

@@ -48,6 +48,7 @@ mod outage;
 mod owners;
 mod ownership;
 mod planted;
+mod private_key_jwt;
 mod propagation;
 mod rbac;
 mod references;

@@ -1,17 +1,28 @@
 // openid-client finds the endpoint by discovery and requests a token; oauth4webapi verifies it like an API. Arguments:
-// the kind of metadata (`oauth2` or `oidc`) and the authentication method (`basic` or `post`). Environment and result
-// are those of ../python/credential.py.
+// the kind of metadata (`oauth2` or `oidc`) and the authentication method (`basic`, `post` or `key`). Environment and
+// result are those of ../python/credential.py.
 import * as oauth from 'oauth4webapi'
 import * as client from 'openid-client'
 
-const { CLIENT_ID, CLIENT_SECRET, ISSUER_URI, REPLICA, AUDIENCE } = process.env
+const { CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY, KEY_ID, ISSUER_URI, REPLICA, AUDIENCE } = process.env
 const [algorithm, method] = process.argv.slice(2)
 
 // The issuer names the first replica; this connects to the replica under test.
 const viaReplica = (url, options) => fetch(url.toString().replace(ISSUER_URI, REPLICA), options)
 
-const authentication = method === 'basic' ? client.ClientSecretBasic : client.ClientSecretPost
-const config = await client.discovery(new URL(ISSUER_URI), CLIENT_ID, undefined, authentication(CLIENT_SECRET), {
+const authentications = {
+  basic: () => client.ClientSecretBasic(CLIENT_SECRET),
+  post: () => client.ClientSecretPost(CLIENT_SECRET),
+  key: async () => client.PrivateKeyJwt({ key: await privateKey(), kid: KEY_ID }),
+}
+
+async function privateKey() {
+  const der = Buffer.from(PRIVATE_KEY.replace(/-----.*?-----/g, ''), 'base64')
+  return crypto.subtle.importKey('pkcs8', der, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
+}
+
+const authentication = await authentications[method]()
+const config = await client.discovery(new URL(ISSUER_URI), CLIENT_ID, undefined, authentication, {
   algorithm,
   [client.customFetch]: viaReplica,
 })

@@ -53,6 +53,17 @@ const TRICKY: [&str; 34] = [
     "a\u{2028}",
 ];
 
+/// A coordinate of a key.
+const X: &str = "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY";
+
+/// A key with the members of every type.
+fn public_key() -> Value {
+    json!({
+        "kty": "EC", "crv": "P-256", "kid": "one", "alg": "ES256", "use": "sig", "x": X, "y": X, "n": "AAAA", "e": "AQAB",
+        "key_ops": ["verify"], "x5c": ["AAAA"], "x5t": "AAAA", "x5t#S256": "AAAA",
+    })
+}
+
 /// Values of other types.
 fn other_types() -> Vec<Value> {
     vec![
@@ -86,7 +97,7 @@ fn complete() -> Vec<Value> {
     let application = json!({
         "displayName": "Sync", "url": "https://sync.example.com", "description": "Copies.",
         "serviceUserRef": {"name": "sync"}, "clientId": "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e", "restrictTo": restriction,
-        "auth": {"methods": ["client_secret_basic"]}, "suspend": false,
+        "auth": {"methods": ["client_secret_basic"], "jwks": {"keys": [public_key()]}}, "suspend": false,
         "token": {
             "format": "Opaque", "type": "JWT", "idleTimeout": "30m", "lifetime": "1h", "signingAlgorithm": "ES256",
             "scopePolicy": "Narrow", "defaultScopes": ["s"], "defaultAudience": "a", "multipleAudiences": true,
@@ -228,6 +239,10 @@ async fn missing_fields(kubernetes: &Kubernetes) {
 }
 
 fn compare(path: &str, schema: &Value, values: &[&Value]) {
+    // Fields that no object can have.
+    if schema["description"].as_str().is_some_and(|text| text.starts_with("Refused: ")) {
+        return;
+    }
     assert!(values.iter().any(|value| !value.is_null()), "{path} is tried nowhere: add it");
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         compare(&format!("{path}.{name}"), property, &values.iter().map(|value| &value[name]).collect::<Vec<_>>());
