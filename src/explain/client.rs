@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Settings;
 use super::group::{Group, groups};
+use super::method::{MethodState, methods};
 use super::permissions::{Origin, RestrictedPermissions};
 use super::secret::{Secret, Siblings};
 use super::snapshot::{Snapshot, full_name};
@@ -38,6 +39,8 @@ pub(super) struct ExplainedClient {
     /// The permissions of the Application.
     pub(super) permissions: Permissions,
     pub(super) client_secrets: Vec<Secret>,
+    /// The methods of client authentication.
+    pub(super) methods: Vec<MethodState>,
     /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
     /// The permissions of the Application. If the groups are unknown: those in status, without roles.
@@ -90,8 +93,12 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         settings,
         now,
     };
-    let records = facts.objects(membership.as_ref(), settings).secret_records(&settings.limits());
+    let objects = facts.objects(membership.as_ref(), settings);
+    let records = objects.secret_records(&settings.limits());
     let secrets = facts.secrets.iter().zip(&records).enumerate();
+    let client_secrets: Vec<_> =
+        secrets.map(|(rank, (secret, record))| siblings.explain(secret, record, rank)).collect();
+    let methods = methods(application, &ready, &client_secrets, &objects.key_ids());
     let mut notes = facts.notes.clone();
     notes.extend(other_limit(facts, settings));
     ExplainedClient {
@@ -109,7 +116,8 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
             Some((authority, origin)) => Permissions::Known(origin.narrowed(authority, restriction)),
             None => Permissions::FromStatus { permissions: from_status(facts) },
         },
-        client_secrets: secrets.map(|(rank, (secret, record))| siblings.explain(secret, record, rank)).collect(),
+        client_secrets,
+        methods,
         notes,
         authority,
         membership,

@@ -57,8 +57,14 @@ pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Wr
         secret(one, now, out)?;
     }
     if client.client_secrets.is_empty() {
-        heading(out, "ClientSecrets: none, so nothing authenticates")?;
+        heading(out, "ClientSecrets: none")?;
     }
+    heading(out, "Client authentication")?;
+    let rows = client.methods.iter().map(|method| {
+        let accepted = if method.accepted { "accepted" } else { "not accepted" };
+        (method.name, format!("{accepted}: {}", method.detail))
+    });
+    fields(out, &rows.collect::<Vec<_>>())?;
     notes(&client.notes, out)
 }
 

@@ -13,6 +13,7 @@ use crate::api::permissions::{Membership, narrow};
 use crate::api::terminating::is_terminating;
 use crate::api::{Application, ClientSecret, NamespaceFacts, ServiceUser};
 use crate::cache::{ObjectRef, StoredObject, revision};
+use crate::crypto::public_key::PublicKey;
 use crate::oauth::client_record::{ClientRecord, Epoch, SecretRecord};
 use crate::oauth::client_store::Lookup;
 use crate::util::intern::Interner;
@@ -67,6 +68,12 @@ impl ClientObjects<'_> {
         let grants = Interner::default();
         let grant = ApplicationGrant::new(self.application, self.user, &authority, &grants);
         records(&self.stored(self.secrets.len()), limits, &grant)
+    }
+
+    /// The ids of the keys that can verify assertions of the client: `kid`, or the thumbprint.
+    pub(crate) fn key_ids(&self) -> Vec<String> {
+        let id = |key: PublicKey| key.key_id().unwrap_or(key.thumbprint()).to_owned();
+        self.application.spec.keys().filter_map(|jwk| PublicKey::from_jwk(&jwk.to_json()).ok()).map(id).collect()
     }
 
     fn sources(&self) -> Sources<Arc<ClientSecret>> {

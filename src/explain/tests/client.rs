@@ -249,3 +249,25 @@ fn the_text_is_aligned_and_every_line_ends_without_trailing_spaces() {
     }
     assert!(text.lines().all(|line| line == line.trim_end()) && text.ends_with('\n'), "{text}");
 }
+
+#[test]
+fn each_method_is_accepted_or_has_the_reason_why_not() {
+    let state = |facts: &Snapshot| {
+        let explained = json_of(facts);
+        let methods = explained["methods"].as_array().unwrap().iter();
+        methods.map(|it| format!("{} {}", it["accepted"], it["detail"].as_str().unwrap())).collect::<Vec<_>>()
+    };
+    let mut facts = facts(&["readers"]);
+    let secrets = state(&facts);
+    assert!(secrets[0].starts_with("true ClientSecrets ") && secrets[0] == secrets[1], "{secrets:?}");
+    assert_eq!(secrets[2], "false not in spec.auth.methods");
+    let auth = json!({"methods": ["private_key_jwt"], "jwks": {"keys": [{
+        "kty": "EC", "crv": "P-256", "kid": "one", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+        "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+    }]}});
+    facts.application.spec.auth = serde_json::from_value(auth).unwrap();
+    let not_listed = "false not in spec.auth.methods";
+    assert_eq!(state(&facts), [not_listed, not_listed, "true keys one"]);
+    facts.application.spec.suspend = Some(true);
+    assert_eq!(state(&facts), ["false the client is disabled"; 3]);
+}

@@ -1,0 +1,58 @@
+//! The methods by which a client can authenticate, and why the others are not accepted.
+
+use serde::Serialize;
+
+use super::secret::Secret;
+use super::status::Standing;
+use crate::api::Application;
+use crate::api::application::AuthMethod;
+use crate::oauth::client_auth::Method;
+
+/// One method of client authentication.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MethodState {
+    /// Its name in `spec.auth.methods`.
+    pub(super) name: &'static str,
+    /// Whether the endpoint accepts it now.
+    pub(super) accepted: bool,
+    /// The credentials, or why it is not accepted.
+    pub(super) detail: String,
+}
+
+/// The state of every method. `keys`: the ids of the keys that can verify assertions.
+pub(super) fn methods(
+    application: &Application,
+    ready: &Standing,
+    secrets: &[Secret],
+    keys: &[String],
+) -> Vec<MethodState> {
+    let active: Vec<&str> =
+        secrets.iter().filter(|secret| secret.ready.active).map(|secret| secret.name.as_str()).collect();
+    let credentials = |method| match method {
+        Method::ClientSecretBasic | Method::ClientSecretPost if active.is_empty() => Err("no active ClientSecret"),
+        Method::ClientSecretBasic | Method::ClientSecretPost => Ok(format!("ClientSecrets {}", active.join(", "))),
+        Method::PrivateKeyJwt if keys.is_empty() => Err("no usable key in spec.auth.jwks"),
+        Method::PrivateKeyJwt => Ok(format!("keys {}", keys.join(", "))),
+    };
+    let state = |method: &Method| {
+        let result = if !ready.active {
+            Err("the client is disabled")
+        } else if !application.spec.allows(configured(*method)) {
+            Err("not in spec.auth.methods")
+        } else {
+            credentials(*method)
+        };
+        let accepted = result.is_ok();
+        MethodState { name: method.name(), accepted, detail: result.unwrap_or_else(str::to_owned) }
+    };
+    Method::ALL.iter().map(state).collect()
+}
+
+fn configured(method: Method) -> AuthMethod {
+    match method {
+        Method::ClientSecretBasic => AuthMethod::ClientSecretBasic,
+        Method::ClientSecretPost => AuthMethod::ClientSecretPost,
+        Method::PrivateKeyJwt => AuthMethod::PrivateKeyJwt,
+    }
+}
