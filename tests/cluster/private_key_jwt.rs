@@ -7,6 +7,8 @@ use axum::http::{Request, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use postern::clock::{Clock as _, SystemClock};
+use postern::crypto::random;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
@@ -38,7 +40,7 @@ async fn requests_oauth2client_introspects_and_revokes_with_a_private_key() {
     let group = client.tenant.unique_name("readers");
     client.tenant.apply(&access_group(&group, json!({"permissions": permissions}))).await;
     client.accepted().await;
-    for answer in client.run(|| command(&python, &[script.as_str(), "key"])).await {
+    for answer in client.run(|| command(&python, &[script.as_str(), "key"])) {
         let states = [&answer["before"]["active"], &answer["after"]["active"]];
         assert_eq!(states, [&json!(true), &json!(false)], "{answer}");
     }
@@ -85,7 +87,7 @@ async fn a_removed_key_and_its_tokens_are_refused_and_a_bad_key_is_reported() {
     let condition = client.tenant.wait_condition("Application", "sync", "KeysResolved", "False", "KeyUnusable").await;
     let message = condition["message"].as_str().expect("a message");
     assert!(message.starts_with("spec.auth.jwks.keys[0] is not a point on its curve"), "{message}");
-    client.apply(&[client.jwk.clone()]).await;
+    client.apply(std::slice::from_ref(&client.jwk)).await;
     client.tenant.wait_condition("Application", "sync", "KeysResolved", "True", "Resolved").await;
     client.accepted().await;
 }
@@ -117,12 +119,10 @@ impl Client {
         let private = EncodingKey::from_ec_der(&pair.serialize_der());
         let mut client =
             Self { tenant, addresses, id: String::new(), subject, pem: pair.serialize_pem(), private, jwk };
-        client.apply(&[client.jwk.clone()]).await;
+        client.apply(std::slice::from_ref(&client.jwk)).await;
         client.tenant.ready("Application", "sync").await;
-        client.id = client.tenant.get("Application", "sync").await["status"]["clientId"]
-            .as_str()
-            .expect("a client id")
-            .to_owned();
+        let application = client.tenant.get("Application", "sync").await;
+        application["status"]["clientId"].as_str().expect("a client id").clone_into(&mut client.id);
         client
     }
 
@@ -132,12 +132,10 @@ impl Client {
     }
 
     fn assertion(&self, changes: &Value) -> String {
-        let now = jiff::Timestamp::now().as_second();
-        let mut random = [0; 16];
-        aws_lc_rs::rand::fill(&mut random).expect("random bytes");
+        let now = SystemClock.now().as_second();
         let mut claims = json!({
             "iss": self.id, "sub": self.id, "aud": self.addresses.key("issuer-uri"), "exp": now + 60,
-            "jti": URL_SAFE_NO_PAD.encode(random),
+            "jti": URL_SAFE_NO_PAD.encode(random::bytes::<16>()),
         });
         for (name, value) in changes.as_object().into_iter().flatten() {
             claims[name] = value.clone();
@@ -172,13 +170,13 @@ impl Client {
 
     async fn verified(&self, client: impl Fn() -> std::process::Command) {
         self.accepted().await;
-        for claims in self.run(client).await {
+        for claims in self.run(client) {
             assert_eq!((&claims["sub"], &claims["aud"]), (&self.subject, &json!(AUDIENCE)), "{claims}");
         }
     }
 
     /// Runs a client against every replica, and returns what it prints.
-    async fn run(&self, client: impl Fn() -> std::process::Command) -> Vec<Value> {
+    fn run(&self, client: impl Fn() -> std::process::Command) -> Vec<Value> {
         let keys = [("CLIENT_ID", self.id.as_str()), ("PRIVATE_KEY", &self.pem), ("KEY_ID", "one")];
         run_everywhere(&self.tenant, &self.addresses, self.addresses.key("ca.crt"), || {
             let mut command = client();

@@ -23,10 +23,10 @@ use crate::oauth::error::{ClientError, TokenError, Unavailable};
 /// The only `client_assertion_type` (RFC 7523 §2.2).
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How far the clock of a client may be ahead, in seconds.
-const AHEAD_MAX: f64 = 60.0;
-/// How far the clock of a client may be behind, in seconds.
-const BEHIND_MAX: i64 = 10;
+/// How far the clock of a client may be ahead.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// How far the clock of a client may be behind.
+const BEHIND_MAX: SignedDuration = SignedDuration::from_secs(10);
 /// Length of `jti` in characters.
 const ID_LENGTH_MAX: usize = 256;
 
@@ -134,8 +134,6 @@ impl<C: ClientStore> Authenticator<'_, C> {
         text.push(0);
         text.extend_from_slice(id.as_bytes());
         let id = format!("assertion:{}", URL_SAFE_NO_PAD.encode(digest(&SHA256, &text)));
-        // Until the last instant at which it would be accepted.
-        let end = end.saturating_add(BEHIND_MAX);
         match self.clients.use_once(&id, &record.application.namespace, self.arrival.now.as_second(), end) {
             Ok(()) => Ok(()),
             Err(UseError::Used) => {
@@ -182,31 +180,39 @@ impl Claims {
         if is_issuer && is_client { Ok(id) } else { Err(DenialRule::AssertionIssuer) }
     }
 
-    /// Checks audience and time, and returns the end in seconds since 1970.
+    /// Checks audience and time. Returns from when on the assertion is refused anyway, in seconds since 1970.
     fn check(&self, policy: &AssertionPolicy, now: Timestamp) -> Result<i64, DenialRule> {
         // One string: an assertion for several servers could be used at each of them by the others.
         let audience = self.aud.as_ref().and_then(Value::as_str);
         if !audience.is_some_and(|audience| policy.audiences.iter().any(|accepted| accepted == audience)) {
             return Err(DenialRule::AssertionAudience);
         }
-        let now = now.as_millisecond() as f64 / 1_000.0;
-        let exp = self.exp.ok_or(DenialRule::AssertionWithoutExpiry)?;
-        if exp + BEHIND_MAX as f64 <= now {
+        let now = now.as_duration();
+        let exp = since_epoch(self.exp.ok_or(DenialRule::AssertionWithoutExpiry)?);
+        if exp.saturating_add(BEHIND_MAX) <= now {
             return Err(DenialRule::AssertionExpired);
         }
-        if exp > now + policy.lifetime_max.as_secs_f64() + AHEAD_MAX {
+        let latest_start = now.saturating_add(AHEAD_MAX);
+        if exp > latest_start.saturating_add(policy.lifetime_max) {
             return Err(DenialRule::AssertionTooLong);
         }
-        if [self.iat, self.nbf].into_iter().flatten().any(|start| start > now + AHEAD_MAX) {
+        if [self.iat, self.nbf].into_iter().flatten().any(|start| since_epoch(start) > latest_start) {
             return Err(DenialRule::AssertionNotYetValid);
         }
-        Ok(exp.ceil() as i64)
+        // Until the last second in which it would be accepted.
+        Ok(exp.saturating_add(BEHIND_MAX).as_secs().saturating_add(1))
     }
 
     fn id(&self) -> Result<&str, DenialRule> {
         let is_usable = |id: &&str| !id.is_empty() && id.chars().count() <= ID_LENGTH_MAX;
         self.jti.as_deref().filter(is_usable).ok_or(DenialRule::AssertionWithoutId)
     }
+}
+
+/// A NumericDate (RFC 7519 §2), as the time since 1970. One out of range is the nearest that there is.
+fn since_epoch(date: f64) -> SignedDuration {
+    let nearest = if date > 0.0 { SignedDuration::MAX } else { SignedDuration::MIN };
+    SignedDuration::try_from_secs_f64(date).unwrap_or(nearest)
 }
 
 impl<'r> ProvenCredential<'r> {

@@ -15,13 +15,13 @@ const URL: &str = "spec.url: … must be an absolute http or https URL";
 const X: &str = "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY";
 
 /// An EC key, changed.
-fn key(changes: Value) -> Value {
+fn key(changes: &Value) -> Value {
     let mut key = json!({"kty": "EC", "crv": "P-256", "kid": "one", "x": X, "y": X});
     key.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     key
 }
 
-fn keys(keys: Value) -> Value {
+fn keys(keys: &Value) -> Value {
     json!({"auth": {"methods": ["private_key_jwt"], "jwks": {"keys": keys}}})
 }
 
@@ -70,53 +70,6 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
             "a scope with a space",
             json!({"restrictTo": {"scopes": ["a b"]}}),
             "spec.restrictTo.scopes[0]: … must be an RFC 6749 scope-token",
-        ),
-        (
-            "a method without keys",
-            json!({"auth": {"methods": ["private_key_jwt"]}}),
-            "spec.auth.jwks: Invalid value: … set jwks",
-        ),
-        ("no key", keys(json!([])), "spec.auth.jwks.keys: Invalid value"),
-        ("21 keys", keys(json!(vec![key(json!({})); 21])), "spec.auth.jwks.keys: Too many: 21"),
-        (
-            "a private key",
-            keys(json!([key(json!({"d": X}))])),
-            "spec.auth.jwks.keys[0]: … is a private or symmetric key",
-        ),
-        (
-            "a symmetric key",
-            keys(json!([{"kty": "oct", "k": X}])),
-            "spec.auth.jwks.keys[0]: … is a private or symmetric key",
-        ),
-        (
-            "a key of another type",
-            keys(json!([{"kty": "X"}])),
-            "spec.auth.jwks.keys[0].kty: … kty must be EC, RSA or OKP",
-        ),
-        (
-            "another curve",
-            keys(json!([key(json!({"crv": "P-384"}))])),
-            "spec.auth.jwks.keys[0].crv: … crv must be P-256 (EC) or Ed25519 (OKP)",
-        ),
-        (
-            "half a point",
-            keys(json!([{"kty": "EC", "crv": "P-256", "x": X}])),
-            "spec.auth.jwks.keys[0]: … must have crv: P-256, x and y",
-        ),
-        (
-            "a short RSA key",
-            keys(json!([{"kty": "RSA", "n": X, "e": "AQAB"}])),
-            "spec.auth.jwks.keys[0]: … n with at least 2048 bits",
-        ),
-        (
-            "an algorithm of another type",
-            keys(json!([key(json!({"alg": "RS256"}))])),
-            "spec.auth.jwks.keys[0]: … alg must be ES256",
-        ),
-        (
-            "a key for encryption",
-            keys(json!([key(json!({"use": "enc"}))])),
-            "spec.auth.jwks.keys[0].use: … use must be sig",
         ),
         ("no method", json!({"auth": {"methods": []}}), "spec.auth.methods: Invalid value"),
         (
@@ -171,6 +124,60 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
         ("a lifetime of 59 seconds", lifetime("59s"), "spec.token.lifetime: … must be at least 1m"),
         ("59 seconds in disguise", lifetime("0h0m059s"), "spec.token.lifetime: … must be at least 1m"),
         ("Never", lifetime("Never"), DURATION),
+    ];
+    check(tried, &cases).await;
+}
+
+#[tokio::test]
+async fn an_application_is_refused_for_each_rule_that_its_keys_break() {
+    let cases = [
+        (
+            "a method without keys",
+            json!({"auth": {"methods": ["private_key_jwt"]}}),
+            "spec.auth.jwks: Invalid value: … set jwks",
+        ),
+        ("no key", keys(&json!([])), "spec.auth.jwks.keys: Invalid value"),
+        ("21 keys", keys(&json!(vec![key(&json!({})); 21])), "spec.auth.jwks.keys: Too many: 21"),
+        (
+            "a private key",
+            keys(&json!([key(&json!({"d": X}))])),
+            "spec.auth.jwks.keys[0]: … is a private or symmetric key",
+        ),
+        (
+            "a symmetric key",
+            keys(&json!([{"kty": "oct", "k": X}])),
+            "spec.auth.jwks.keys[0]: … is a private or symmetric key",
+        ),
+        (
+            "a key of another type",
+            keys(&json!([{"kty": "X"}])),
+            "spec.auth.jwks.keys[0].kty: … kty must be EC, RSA or OKP",
+        ),
+        (
+            "another curve",
+            keys(&json!([key(&json!({"crv": "P-384"}))])),
+            "spec.auth.jwks.keys[0].crv: … crv must be P-256 (EC) or Ed25519 (OKP)",
+        ),
+        (
+            "half a point",
+            keys(&json!([{"kty": "EC", "crv": "P-256", "x": X}])),
+            "spec.auth.jwks.keys[0]: … must have crv: P-256, x and y",
+        ),
+        (
+            "a short RSA key",
+            keys(&json!([{"kty": "RSA", "n": X, "e": "AQAB"}])),
+            "spec.auth.jwks.keys[0]: … n with at least 2048 bits",
+        ),
+        (
+            "an algorithm of another type",
+            keys(&json!([key(&json!({"alg": "RS256"}))])),
+            "spec.auth.jwks.keys[0]: … alg must be ES256",
+        ),
+        (
+            "a key for encryption",
+            keys(&json!([key(&json!({"use": "enc"}))])),
+            "spec.auth.jwks.keys[0].use: … use must be sig",
+        ),
     ];
     check(tried, &cases).await;
 }
