@@ -2,6 +2,7 @@
 //!
 //! The key decides which algorithm a signature must have. The header of a JWT only chooses among those.
 
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
@@ -11,14 +12,15 @@ use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, RSAKeyParameters, ThumbprintHash,
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// The algorithms of client assertions, by their registered names (RFC 7518 §3.1, RFC 8037 §3.1).
 pub const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
 
 /// Length of an RSA modulus in bytes: 2048 to 4096 bits (RFC 7518 §3.3).
-const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
+const RSA_BYTES: RangeInclusive<usize> = 256..=512;
 
 /// Why a JWK is not a key that can verify assertions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -121,7 +123,8 @@ pub fn verify_nothing(jwt: &SignedJwt<'_>) {
         DecodingKey::from_ec_components(x, y).ok()
     });
     if let Some(key) = &*KEY {
-        let _ = jsonwebtoken::crypto::verify(SIGNATURE, jwt.signed.as_bytes(), key, Algorithm::ES256);
+        let signature = if jwt.header.alg == "ES256" { jwt.signature } else { SIGNATURE };
+        let _ = jsonwebtoken::crypto::verify(signature, jwt.signed.as_bytes(), key, Algorithm::ES256);
     }
 }
 
@@ -129,11 +132,11 @@ pub fn verify_nothing(jwt: &SignedJwt<'_>) {
 fn algorithms(parameters: &AlgorithmParameters) -> Result<&'static [Algorithm], UnusableKey> {
     match parameters {
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            let point = [vec![4], bytes(&key.x)?, bytes(&key.y)?].concat();
+            let point = [vec![4], coordinate(&key.x)?, coordinate(&key.y)?].concat();
             on_curve(&ECDSA_P256_SHA256_FIXED, &point).map(|()| &[Algorithm::ES256][..])
         }
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            on_curve(&ED25519, &bytes(&key.x)?).map(|()| &[Algorithm::EdDSA][..])
+            on_curve(&ED25519, &coordinate(&key.x)?).map(|()| &[Algorithm::EdDSA][..])
         }
         AlgorithmParameters::EllipticCurve(_) | AlgorithmParameters::OctetKeyPair(_) => Err(UnusableKey::Curve),
         AlgorithmParameters::RSA(key) => rsa(key).map(|()| &[Algorithm::RS256, Algorithm::PS256][..]),
@@ -150,7 +153,7 @@ fn rsa(key: &RSAKeyParameters) -> Result<(), UnusableKey> {
     let (modulus, exponent) = (bytes(&key.n)?, bytes(&key.e)?);
     let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
     let has_length = RSA_BYTES.contains(&modulus.len()) && modulus.first().is_some_and(|byte| *byte >= 0x80);
-    let has_exponent = exponent.len() <= 4 && is_odd(&exponent) && exponent != [1];
+    let has_exponent = exponent.len() <= 3 && exponent.first() != Some(&0) && is_odd(&exponent) && exponent != [1];
     if has_length && is_odd(&modulus) && has_exponent { Ok(()) } else { Err(UnusableKey::Rsa) }
 }
 
@@ -173,6 +176,11 @@ fn narrowed(
     algorithms.get(at..=at).ok_or(UnusableKey::Algorithm)
 }
 
+/// A coordinate has 32 bytes (RFC 7518 §6.2.1.2, RFC 8037 §2): each key has one thumbprint.
+fn coordinate(text: &str) -> Result<Vec<u8>, UnusableKey> {
+    bytes(text).and_then(|bytes| if bytes.len() == 32 { Ok(bytes) } else { Err(UnusableKey::Point) })
+}
+
 fn bytes(text: &str) -> Result<Vec<u8>, UnusableKey> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| UnusableKey::Malformed)
 }
@@ -190,8 +198,13 @@ pub struct SignedJwt<'a> {
 struct Header {
     alg: String,
     kid: Option<String>,
-    /// Extensions that a recipient must understand (RFC 7515 §4.1.11). There are none here.
-    crit: Option<Value>,
+    /// Whether there are extensions that a recipient must understand (RFC 7515 §4.1.11). There are none here.
+    #[serde(default, deserialize_with = "is_present")]
+    crit: bool,
+}
+
+fn is_present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(value).map(|_| true)
 }
 
 /// Why a text is not a JWT that can be verified.
@@ -205,6 +218,16 @@ pub enum MalformedJwt {
     Algorithm,
 }
 
+/// The possible lengths of a signature. Another one is refused for every client alike, before a key is looked for.
+fn signature_bytes(algorithm: &str) -> RangeInclusive<usize> {
+    if algorithm.ends_with("S256") && algorithm != "ES256" { RSA_BYTES } else { 64..=64 }
+}
+
+/// A JSON object. serde would also read a struct from an array.
+fn object(json: Vec<u8>) -> Result<Vec<u8>, MalformedJwt> {
+    if json.trim_ascii_start().starts_with(b"{") { Ok(json) } else { Err(MalformedJwt::Form) }
+}
+
 impl<'a> SignedJwt<'a> {
     /// Reads the parts of a JWT.
     ///
@@ -214,15 +237,17 @@ impl<'a> SignedJwt<'a> {
         let (signed, signature) = text.rsplit_once('.').ok_or(MalformedJwt::Form)?;
         let (header, claims) = signed.split_once('.').ok_or(MalformedJwt::Form)?;
         let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| MalformedJwt::Form);
-        let header: Header = serde_json::from_slice(&decoded(header)?).map_err(|_| MalformedJwt::Form)?;
-        if header.crit.is_some() {
+        let header: Header = serde_json::from_slice(&object(decoded(header)?)?).map_err(|_| MalformedJwt::Form)?;
+        if header.crit {
             return Err(MalformedJwt::Critical);
         }
         if !ALGORITHMS.contains(&header.alg.as_str()) {
             return Err(MalformedJwt::Algorithm);
         }
-        decoded(signature)?;
-        Ok(Self { header, claims: decoded(claims)?, signed, signature })
+        if !signature_bytes(&header.alg).contains(&decoded(signature)?.len()) {
+            return Err(MalformedJwt::Form);
+        }
+        Ok(Self { header, claims: object(decoded(claims)?)?, signed, signature })
     }
 
     /// `alg` of the header.
@@ -336,6 +361,9 @@ mod tests {
             (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 1024]), "e": "AQAB"}), UnusableKey::Rsa),
             (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AQ"}), UnusableKey::Rsa),
             (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AA"}), UnusableKey::Rsa),
+            (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AAEAAQ"}), UnusableKey::Rsa),
+            (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "_____w"}), UnusableKey::Rsa),
+            (json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode([1; 44])}), UnusableKey::Point),
             (json!({"kty": "EC"}), UnusableKey::Malformed),
             (json!("text"), UnusableKey::Malformed),
         ] {
@@ -356,7 +384,8 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_signed_jwt_is_not_read() {
-        let jwt = |header: &str| format!("{}.e30.AAAA", URL_SAFE_NO_PAD.encode(header));
+        let signature = URL_SAFE_NO_PAD.encode([1; 64]);
+        let jwt = |header: &str| format!("{}.e30.{signature}", URL_SAFE_NO_PAD.encode(header));
         for (text, expected) in [
             (String::new(), MalformedJwt::Form),
             ("a.b".to_owned(), MalformedJwt::Form),
@@ -365,6 +394,11 @@ mod tests {
             (jwt("[]"), MalformedJwt::Form),
             (jwt(r#"{"alg":"ES256","enc":"A128GCM"}"#).replace("e30", "e30.AAAA.AAAA"), MalformedJwt::Form),
             (jwt(r#"{"alg":"ES256"}"#) + "=", MalformedJwt::Form),
+            (jwt(r#"{"alg":"ES256"}"#) + "AAAA", MalformedJwt::Form),
+            (jwt(r#"{"alg":"RS256"}"#), MalformedJwt::Form),
+            (jwt(r#"["ES256","a"]"#), MalformedJwt::Form),
+            (jwt(r#"{"alg":"ES256"}"#).replace("e30", "W10"), MalformedJwt::Form),
+            (jwt(r#"{"alg":"ES256","crit":null}"#), MalformedJwt::Critical),
             (jwt(r#"{"alg":"ES256","crit":["b64"],"b64":false}"#), MalformedJwt::Critical),
             (jwt(r#"{"alg":"none"}"#), MalformedJwt::Algorithm),
             (jwt(r#"{"alg":"HS256"}"#), MalformedJwt::Algorithm),

@@ -90,6 +90,19 @@ pub enum Lookup {
     Unknown,
 }
 
+impl Lookup {
+    /// Whether nothing has changed between two lookups of a client.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Live(one), Self::Live(other)) => Arc::ptr_eq(one, other),
+            (Self::Disabled(one), Self::Disabled(other)) => Arc::ptr_eq(one, other),
+            (Self::Unknown, Self::Unknown) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why a lookup could not be completed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CatchUpError {

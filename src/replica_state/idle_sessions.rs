@@ -221,4 +221,16 @@ mod tests {
         sessions.publish(&token_state, at(later)).await;
         assert_eq!(store.said().into_values().map(|spec| spec.sessions.len()).collect::<Vec<_>>(), [1]);
     }
+
+    #[tokio::test]
+    async fn a_single_use_is_published_within_a_second_however_long_it_is_remembered() {
+        let store = FakeStateStore::default();
+        let (sessions, token_state) = process(&store);
+        for (second, id) in [(100, "first"), (101, "second")] {
+            assert_eq!(token_state.use_once(id, &namespace(0), second, second + 3_600), Ok(()));
+            sessions.publish(&token_state, at(second)).await;
+        }
+        let known = known(&store);
+        assert_eq!((known.last_use("first"), known.last_use("second")), (Some(100), Some(101)));
+    }
 }

@@ -172,7 +172,8 @@ impl TokenState {
         if !room.take(namespace) {
             return Err(UseError::NoRoom);
         }
-        let session = IdleSession::new(Arc::clone(namespace), exp.saturating_sub(now), 0);
+        // Without an idle timeout: it is published in the next second, and not in steps.
+        let session = IdleSession::new(Arc::clone(namespace), 0, 0);
         session.used_here(now, exp);
         sessions.insert(id.into(), session);
         Ok(())

@@ -1,5 +1,5 @@
 //! Signed assertions (`private_key_jwt`: RFC 7521 §4.2, RFC 7523 §2.2 and §3). Order: form → client → key → signature →
-//! claims → the rules of every method → single use. So a refused assertion is not used up.
+//! claims → the rules of every method → single use. So an assertion that is refused here is not used up.
 //!
 //! A refusal that an unseen change of the keys could turn into a success is sent only after catching up.
 
@@ -91,28 +91,31 @@ impl<C: ClientStore> Authenticator<'_, C> {
         let claims: Claims =
             serde_json::from_slice(jwt.claims()).map_err(|_| refused(DenialRule::AssertionMalformed))?;
         let client_id = claims.client_id(presented).map_err(refused)?;
-        let outcome = self.try_assertion(&jwt, &claims, client_id);
-        let Err(TokenError::Client(error)) = &outcome else { return outcome };
-        if !error.may_be_behind() {
-            return outcome;
+        let known = self.clients.lookup(client_id);
+        let outcome = self.try_assertion(&jwt, &claims, &known);
+        match &outcome {
+            Err(TokenError::Client(error)) if error.may_be_behind() => {}
+            _ => return outcome,
         }
         let key_id = jwt.key_id().unwrap_or_default();
         self.clients.catch_up(client_id, key_id).await.map_err(Unavailable::from)?;
-        self.try_assertion(&jwt, &claims, client_id)
+        let current = self.clients.lookup(client_id);
+        // Signatures are checked again only for a client that has changed.
+        if current.is_same(&known) { outcome } else { self.try_assertion(&jwt, &claims, &current) }
     }
 
     fn try_assertion(
         &self,
         jwt: &SignedJwt<'_>,
         claims: &Claims,
-        client_id: &str,
+        client: &Lookup,
     ) -> Result<Authenticated, TokenError> {
-        let record = match self.clients.lookup(client_id) {
+        let record = match client {
             Lookup::Live(record) => record,
             Lookup::Disabled(denial) => {
                 // As slow as the check of a signature.
                 public_key::verify_nothing(jwt);
-                return Err(ClientError::ClientDisabled(Denial::clone(&denial)).into());
+                return Err(ClientError::ClientDisabled(Denial::clone(denial)).into());
             }
             Lookup::Unknown => {
                 public_key::verify_nothing(jwt);
@@ -120,11 +123,11 @@ impl<C: ClientStore> Authenticator<'_, C> {
             }
         };
         let of_client = |rule| ClientError::Assertion(rule, Some(record.application.clone()));
-        let key = signing_key(&record, jwt).map_err(of_client)?;
+        let key = signing_key(record, jwt).map_err(of_client)?;
         let end = claims.check(self.assertions, self.arrival.now).map_err(of_client)?;
         let id = claims.id().map_err(of_client)?;
-        let client = self.admit(&record, Method::PrivateKeyJwt, &ProvenCredential::of_key(&record, key))?;
-        self.use_up(&record, id, end)?;
+        let client = self.admit(record, Method::PrivateKeyJwt, &ProvenCredential::of_key(record, key))?;
+        self.use_up(record, id, end)?;
         Ok(client)
     }
 
@@ -199,8 +202,8 @@ impl Claims {
         if [self.iat, self.nbf].into_iter().flatten().any(|start| since_epoch(start) > latest_start) {
             return Err(DenialRule::AssertionNotYetValid);
         }
-        // Until the last second in which it would be accepted.
-        Ok(exp.saturating_add(BEHIND_MAX).as_secs().saturating_add(1))
+        // Longer than it would be accepted, for a request that waits and for a clock that is set back a little.
+        Ok(exp.saturating_add(BEHIND_MAX).saturating_add(AHEAD_MAX).as_secs())
     }
 
     fn id(&self) -> Result<&str, DenialRule> {
