@@ -6,11 +6,17 @@ use super::secret_records::ApplicationGrant;
 use crate::api::Application;
 use crate::api::fingerprint::token_fingerprint;
 use crate::api::jwks::Jwk;
+use crate::cache::revision;
 use crate::crypto::public_key::PublicKey;
-use crate::oauth::client_record::ClientKey;
+use crate::oauth::client_record::{ClientKey, ClientRecord};
 
 /// The keys that can verify assertions, in their order. The condition `KeysResolved` of the Application names the others.
 pub(super) fn client_keys(application: &Application, held: &ApplicationGrant<'_>) -> Vec<Arc<ClientKey>> {
+    // Most events do not concern the Application: its keys are checked once.
+    let is_unchanged = |record: &&ClientRecord| record.application.resource_version == revision(application);
+    if let Some(record) = held.previous.filter(|_| held.is_same).filter(is_unchanged) {
+        return record.keys.clone();
+    }
     let key = |jwk: &Jwk| {
         let key = PublicKey::from_jwk(&jwk.to_json()).ok()?;
         // The thumbprint: another key under the same `kid` is another credential.

@@ -1,5 +1,6 @@
 //! The credential that a request presents (RFC 6749 §2.3), before it is checked.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -30,9 +31,11 @@ pub enum ClientCredential {
 impl ClientCredential {
     /// `client_id` as presented.
     #[must_use]
-    pub fn client_id(&self) -> Option<&str> {
+    pub fn client_id(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::SharedSecret(secret) => secret.candidates.first().map(|candidate| candidate.client_id.as_str()),
+            Self::SharedSecret(secret) => {
+                secret.candidates.first().map(|candidate| candidate.client_id.as_str().into())
+            }
             Self::Assertion(assertion) => assertion.client_id(),
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! A refusal that an unseen change of the keys could turn into a success is sent only after catching up.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -44,32 +45,26 @@ pub struct Assertion {
     jwt: String,
     /// `client_id` of the form, which is optional (RFC 7521 §4.2).
     client_id: Option<String>,
-    /// `sub` of the JWT.
-    subject: Option<String>,
 }
 
 impl Assertion {
     /// `client_id` is that of the form.
     #[must_use]
     pub fn new(jwt: &str, client_id: Option<&str>) -> Self {
-        let claims = SignedJwt::parse(jwt).ok().and_then(|jwt| serde_json::from_slice::<Claims>(jwt.claims()).ok());
-        Self {
-            jwt: jwt.to_owned(),
-            client_id: client_id.map(str::to_owned),
-            subject: claims.and_then(|claims| claims.sub),
-        }
+        Self { jwt: jwt.to_owned(), client_id: client_id.map(str::to_owned) }
     }
 
-    /// The client that the caller claims to be.
+    /// The client that the caller claims to be: `client_id` of the form, or `sub` of the JWT. Reads the JWT.
     #[must_use]
-    pub fn client_id(&self) -> Option<&str> {
-        self.client_id.as_deref().or(self.subject.as_deref())
+    pub fn client_id(&self) -> Option<Cow<'_, str>> {
+        let subject = || SignedJwt::parse(&self.jwt).ok().and_then(|jwt| Claims::of(&jwt).ok()?.sub);
+        self.client_id.as_deref().map(Cow::Borrowed).or_else(|| subject().map(Cow::Owned))
     }
 }
 
 impl fmt::Debug for Assertion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Assertion").field("client_id", &self.client_id()).finish_non_exhaustive()
+        f.debug_struct("Assertion").field("client_id", &self.client_id).finish_non_exhaustive()
     }
 }
 
@@ -88,8 +83,7 @@ struct Claims {
 impl<C: ClientStore> Authenticator<'_, C> {
     pub(super) async fn signed_assertion(&self, presented: &Assertion) -> Result<Authenticated, TokenError> {
         let jwt = SignedJwt::parse(&presented.jwt).map_err(|malformed| refused(rule_of(malformed)))?;
-        let claims: Claims =
-            serde_json::from_slice(jwt.claims()).map_err(|_| refused(DenialRule::AssertionMalformed))?;
+        let claims = Claims::of(&jwt).map_err(refused)?;
         let client_id = claims.client_id(presented).map_err(refused)?;
         let known = self.clients.lookup(client_id);
         let outcome = self.try_assertion(&jwt, &claims, &known);
@@ -174,6 +168,10 @@ fn signing_key<'r>(record: &'r ClientRecord, jwt: &SignedJwt<'_>) -> Result<&'r 
 }
 
 impl Claims {
+    fn of(jwt: &SignedJwt<'_>) -> Result<Self, DenialRule> {
+        serde_json::from_slice(jwt.claims()).map_err(|_| DenialRule::AssertionMalformed)
+    }
+
     /// The client that the assertion is about: issuer, subject and the `client_id` of the form are the same.
     fn client_id(&self, presented: &Assertion) -> Result<&str, DenialRule> {
         let id = self.sub.as_deref().filter(|id| !id.is_empty()).ok_or(DenialRule::AssertionIssuer)?;
