@@ -4,9 +4,7 @@ use serde::Serialize;
 
 use super::secret::Secret;
 use super::status::Standing;
-use crate::api::Application;
-use crate::api::application::AuthMethod;
-use crate::oauth::client_auth::Method;
+use crate::oauth::client_auth::{Method, MethodSet};
 
 /// One method of client authentication.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -20,13 +18,8 @@ pub(super) struct MethodState {
     pub(super) detail: String,
 }
 
-/// The state of every method. `keys`: the ids of the keys that can verify assertions.
-pub(super) fn methods(
-    application: &Application,
-    ready: &Standing,
-    secrets: &[Secret],
-    keys: &[String],
-) -> Vec<MethodState> {
+/// The state of every method. `allowed`: those of `spec.auth.methods`. `keys`: the ids of the keys that can verify assertions.
+pub(super) fn methods(allowed: MethodSet, ready: &Standing, secrets: &[Secret], keys: &[String]) -> Vec<MethodState> {
     let active: Vec<&str> =
         secrets.iter().filter(|secret| secret.ready.active).map(|secret| secret.name.as_str()).collect();
     let credentials = |method| match method {
@@ -38,7 +31,7 @@ pub(super) fn methods(
     let state = |method: &Method| {
         let result = if !ready.active {
             Err("the client is disabled")
-        } else if !application.spec.allows(configured(*method)) {
+        } else if !allowed.contains(*method) {
             Err("not in spec.auth.methods")
         } else {
             credentials(*method)
@@ -47,12 +40,4 @@ pub(super) fn methods(
         MethodState { name: method.name(), accepted, detail: result.unwrap_or_else(str::to_owned) }
     };
     Method::ALL.iter().map(state).collect()
-}
-
-fn configured(method: Method) -> AuthMethod {
-    match method {
-        Method::ClientSecretBasic => AuthMethod::ClientSecretBasic,
-        Method::ClientSecretPost => AuthMethod::ClientSecretPost,
-        Method::PrivateKeyJwt => AuthMethod::PrivateKeyJwt,
-    }
 }

@@ -144,7 +144,7 @@ impl Compiler<'_> {
     }
 }
 
-fn auth_methods(application: &Application) -> MethodSet {
+pub(super) fn auth_methods(application: &Application) -> MethodSet {
     let is_allowed = |method: &Method| {
         application.spec.allows(match method {
             Method::ClientSecretBasic => AuthMethod::ClientSecretBasic,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::ClientLimits;
-use super::compile::{Compiler, Sources, enabled_user};
+use super::compile::{Compiler, Sources, auth_methods, enabled_user};
 use super::secret_records::{ApplicationGrant, records};
 use crate::api::fingerprint::counted_epoch;
 use crate::api::permissions::{Membership, narrow};
@@ -14,6 +14,7 @@ use crate::api::terminating::is_terminating;
 use crate::api::{Application, ClientSecret, NamespaceFacts, ServiceUser};
 use crate::cache::{ObjectRef, StoredObject, revision};
 use crate::crypto::public_key::PublicKey;
+use crate::oauth::client_auth::MethodSet;
 use crate::oauth::client_record::{ClientRecord, Epoch, SecretRecord};
 use crate::oauth::client_store::Lookup;
 use crate::util::intern::Interner;
@@ -68,6 +69,11 @@ impl ClientObjects<'_> {
         let grants = Interner::default();
         let grant = ApplicationGrant::new(self.application, self.user, &authority, &grants);
         records(&self.stored(self.secrets.len()), limits, &grant)
+    }
+
+    /// The methods that the client may use at the token endpoint.
+    pub(crate) fn methods(&self) -> MethodSet {
+        auth_methods(self.application)
     }
 
     /// The ids of the keys that can verify assertions of the client: `kid`, or the thumbprint.
