@@ -28,6 +28,7 @@ pub mod precedence;
 pub mod printable;
 pub mod replica_state;
 mod schema;
+pub mod service_account;
 pub mod service_user;
 pub mod terminating;
 

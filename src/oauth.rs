@@ -16,6 +16,7 @@ pub mod claims;
 pub mod client_auth;
 pub mod client_record;
 pub mod client_store;
+pub mod cluster_tokens;
 pub mod denial_rule;
 pub mod error;
 pub mod form;

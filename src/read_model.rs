@@ -11,10 +11,12 @@
 mod catch_up;
 mod catch_up_limiter;
 mod client_keys;
+mod cluster_tokens;
 mod compile;
 mod expected_epochs;
 pub(crate) mod from_objects;
 mod history;
+mod identities;
 mod last_used;
 mod secret_records;
 mod updater;
@@ -32,8 +34,9 @@ use crate::cache::{Kind, WatchHealth};
 use crate::clock::Clock;
 use crate::oauth::client_record::{ClientRecord, Denial, Grant, ObjectRevision, Tombstones};
 use crate::oauth::client_store::{
-    Availability, CatchUpError, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
+    Availability, CatchUpError, ClientRef, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
 };
+use crate::oauth::cluster_tokens::{ClusterIssuer, ClusterTokens, ReviewError};
 use crate::replica_state::heartbeat;
 use crate::util::intern::Interner;
 
@@ -72,9 +75,20 @@ pub(crate) enum Entry {
     Disabled(Arc<Denial>, Tombstones),
 }
 
+impl Entry {
+    /// The record of a client that may authenticate.
+    fn record(entry: Option<&Self>) -> Option<&ClientRecord> {
+        match entry? {
+            Self::Live(record, _) => Some(record),
+            Self::Disabled(..) => None,
+        }
+    }
+}
+
 /// The read model. One per process; the feed writes it, every request reads it.
 pub struct ReadModel {
     entries: papaya::HashMap<Arc<str>, Entry>,
+    identities: identities::IdentityIndex,
     /// Clients with the same groups share one grant, which is the largest part of a record.
     grants: Interner<Grant>,
     synced: AtomicBool,
@@ -83,6 +97,7 @@ pub struct ReadModel {
     freshness: Vec<(Kind, Arc<WatchHealth>)>,
     settings: Settings,
     catch_up: catch_up::CatchUp,
+    cluster_tokens: cluster_tokens::ClusterTokenReader,
     shared: crate::replica_state::SharedState,
     states: crate::replica_state::api_store::ApiStore,
 }
@@ -99,13 +114,15 @@ impl ReadModel {
         let states = crate::replica_state::api_store::ApiStore::new(client.clone(), reporting);
         Self {
             entries: papaya::HashMap::new(),
+            identities: identities::IdentityIndex::default(),
             grants: Interner::default(),
             synced: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             progress: crate::replica_state::applied_revisions::RevisionTracker::default(),
             freshness,
             settings,
-            catch_up: catch_up::CatchUp::new(client),
+            catch_up: catch_up::CatchUp::new(client.clone()),
+            cluster_tokens: cluster_tokens::ClusterTokenReader::new(client),
             shared: crate::replica_state::SharedState::new(&states),
             states,
         }
@@ -150,6 +167,11 @@ impl ReadModel {
         self.shared.token_state.purge_expired(now.as_second());
     }
 
+    /// Reads issuer and keys of the ServiceAccount tokens of the cluster in the background, for ever.
+    pub async fn follow_cluster_issuer(&self) {
+        self.cluster_tokens.follow().await;
+    }
+
     /// Number of known client ids.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -185,6 +207,20 @@ impl TokenStateStore for ReadModel {
     }
 }
 
+impl ClusterTokens for ReadModel {
+    fn cluster_issuer(&self) -> Option<Arc<ClusterIssuer>> {
+        self.cluster_tokens.issuer()
+    }
+
+    async fn refresh_cluster_issuer(&self) {
+        self.cluster_tokens.refresh().await;
+    }
+
+    async fn review(&self, token: &str, audience: &str) -> Result<(), ReviewError> {
+        self.cluster_tokens.review(token, audience).await
+    }
+}
+
 impl ClientStore for ReadModel {
     fn lookup(&self, client_id: &str) -> Lookup {
         match self.entries.pin().get(client_id) {
@@ -194,8 +230,12 @@ impl ClientStore for ReadModel {
         }
     }
 
-    async fn catch_up(&self, client_id: &str, credential: &str) -> Result<(), CatchUpError> {
-        self.catch_up.run(&self.progress, client_id, credential).await
+    fn clients_of(&self, identity: &ClientRef<'_>) -> Vec<Arc<str>> {
+        self.identities.clients_of(identity)
+    }
+
+    async fn catch_up(&self, client: &ClientRef<'_>, credential: &str) -> Result<(), CatchUpError> {
+        self.catch_up.run(&self.progress, client, credential).await
     }
 
     async fn request_rotation(

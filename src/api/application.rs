@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::duration::ConfigDuration;
 use super::jwks::{Jwk, JwkSet};
 use super::schema;
+use super::service_account::ServiceAccountEntry;
 
 /// Default of `spec.token.lifetime`.
 ///
@@ -30,6 +31,7 @@ pub const TOKEN_LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_mins(15)
     derive = "PartialEq",
     selectable = ".spec.serviceUserRef.name",
     selectable = ".status.clientId",
+    selectable = ".status.subject",
     printcolumn(name = "Service User", type_ = "string", json_path = ".spec.serviceUserRef.name"),
     printcolumn(name = "Client ID", type_ = "string", json_path = ".status.clientId"),
     printcolumn(name = "Secrets", type_ = "string", json_path = ".status.secrets.summary"),
@@ -132,16 +134,25 @@ fn restriction_texts_rule() -> String {
 #[x_kube(validation = Rule::new("!has(self.methods) || !('private_key_jwt' in self.methods) || has(self.jwks)")
     .message("private_key_jwt needs the public keys of the client: set jwks")
     .field_path(".jwks"))]
+#[x_kube(validation = Rule::new("!has(self.methods) || !('kubernetes_service_account' in self.methods) || has(self.serviceAccounts)")
+    .message("kubernetes_service_account needs the ServiceAccounts whose pods may authenticate: set serviceAccounts")
+    .field_path(".serviceAccounts"))]
+#[serde(rename_all = "camelCase")]
 pub struct Auth {
     /// Allowed methods, by their `token_endpoint_auth_method` names of RFC 7591. Default: `client_secret_basic` and
     /// `client_secret_post`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 3))]
+    #[schemars(length(min = 1, max = 4))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub methods: Option<Vec<AuthMethod>>,
-    /// The public keys of the client, for `private_key_jwt`.
+    /// The public keys of the client, for `private_key_jwt` and the JWT bearer grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<JwkSet>,
+    /// ServiceAccounts of the same namespace, for `kubernetes_service_account`: 1 to 20. Their pods authenticate with a
+    /// projected token whose audience is the issuer, and need no Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::service_account::service_accounts")]
+    pub service_accounts: Option<Vec<ServiceAccountEntry>>,
 }
 
 impl Auth {
@@ -159,6 +170,8 @@ pub enum AuthMethod {
     ClientSecretPost,
     /// The client sends a JWT that it signs with its private key (RFC 7523 §2.2).
     PrivateKeyJwt,
+    /// The client sends the projected token of a ServiceAccount of `serviceAccounts`.
+    KubernetesServiceAccount,
 }
 
 /// Settings of access tokens.
@@ -326,6 +339,12 @@ impl ApplicationSpec {
     /// The public keys of the client, in their order.
     pub fn keys(&self) -> impl Iterator<Item = &Jwk> {
         self.auth.iter().flat_map(|auth| &auth.jwks).flat_map(|jwks| &jwks.keys)
+    }
+
+    /// The ServiceAccounts whose tokens authenticate the client.
+    pub fn service_accounts(&self) -> impl Iterator<Item = &ServiceAccountEntry> {
+        let listed = self.auth.iter().flat_map(|auth| &auth.service_accounts).flatten();
+        listed.filter(|entry| entry.is_allowed())
     }
 
     /// Token lifetime, before the operator's maximum.

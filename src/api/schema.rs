@@ -191,6 +191,12 @@ pub(super) fn object_name(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// The UID of an object, or nothing.
+pub(super) fn uid_or_empty(_: &mut SchemaGenerator) -> Schema {
+    let uid = "^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$";
+    text(36, uid, "must be the UID of an object, as metadata.uid shows it, or empty")
+}
+
 const NETWORK: &str = "must be a network in CIDR notation such as 10.20.0.0/16 or 2001:db8::/32";
 
 /// 1 to 32 networks.

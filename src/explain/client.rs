@@ -98,7 +98,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
     let secrets = facts.secrets.iter().zip(&records).enumerate();
     let client_secrets: Vec<_> =
         secrets.map(|(rank, (secret, record))| siblings.explain(secret, record, rank)).collect();
-    let methods = methods(objects.methods(), &ready, &client_secrets, &objects.key_ids());
+    let methods = methods(objects.methods(), &ready, &client_secrets, &objects.listed());
     let mut notes = facts.notes.clone();
     notes.extend(other_limit(facts, settings));
     ExplainedClient {

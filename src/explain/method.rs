@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::secret::Secret;
 use super::status::Standing;
 use crate::oauth::client_auth::{Method, MethodSet};
+use crate::read_model::from_objects::ListedCredentials;
 
 /// One method of client authentication.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -18,15 +19,24 @@ pub(super) struct MethodState {
     pub(super) detail: String,
 }
 
-/// The state of every method. `allowed`: those of `spec.auth.methods`. `keys`: the ids of the keys that can verify assertions.
-pub(super) fn methods(allowed: MethodSet, ready: &Standing, secrets: &[Secret], keys: &[String]) -> Vec<MethodState> {
+/// The state of every method. `allowed`: those of `spec.auth.methods`.
+pub(super) fn methods(
+    allowed: MethodSet,
+    ready: &Standing,
+    secrets: &[Secret],
+    listed: &ListedCredentials,
+) -> Vec<MethodState> {
     let active: Vec<&str> =
         secrets.iter().filter(|secret| secret.ready.active).map(|secret| secret.name.as_str()).collect();
     let credentials = |method| match method {
         Method::ClientSecretBasic | Method::ClientSecretPost if active.is_empty() => Err("no active ClientSecret"),
         Method::ClientSecretBasic | Method::ClientSecretPost => Ok(format!("ClientSecrets {}", active.join(", "))),
-        Method::PrivateKeyJwt if keys.is_empty() => Err("no usable key in spec.auth.jwks"),
-        Method::PrivateKeyJwt => Ok(format!("keys {}", keys.join(", "))),
+        Method::PrivateKeyJwt if listed.keys.is_empty() => Err("no usable key in spec.auth.jwks"),
+        Method::PrivateKeyJwt => Ok(format!("keys {}", listed.keys.join(", "))),
+        Method::KubernetesServiceAccount if listed.service_accounts.is_empty() => {
+            Err("no ServiceAccount in spec.auth.serviceAccounts")
+        }
+        Method::KubernetesServiceAccount => Ok(format!("ServiceAccounts {}", listed.service_accounts.join(", "))),
     };
     let state = |method: &Method| {
         let result = if !ready.active {

@@ -49,6 +49,7 @@ pub(crate) fn outcome(error: &WireError) -> Outcome {
     match (error.code, error.status) {
         (ErrorCode::InvalidRequest, _) => Outcome::InvalidRequest,
         (ErrorCode::InvalidClient, _) => Outcome::InvalidClient,
+        (ErrorCode::InvalidGrant, _) => Outcome::InvalidGrant,
         (ErrorCode::UnauthorizedClient, _) => Outcome::UnauthorizedClient,
         (ErrorCode::UnsupportedGrantType, _) => Outcome::UnsupportedGrantType,
         (ErrorCode::InvalidScope, _) => Outcome::InvalidScope,

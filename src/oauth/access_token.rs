@@ -18,7 +18,7 @@ use crate::crypto::jwt::{self, InvalidToken};
 use crate::crypto::opaque;
 use crate::oauth::claims::OwnClaims;
 use crate::oauth::client_record::{ClientRecord, Denial, ObjectRevision};
-use crate::oauth::client_store::ClientStore;
+use crate::oauth::client_store::{ClientRef, ClientStore};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::Unavailable;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
@@ -202,7 +202,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         let mut checked = self.check_authority(now, claims);
         if checked.as_ref().is_err_and(TokenFault::may_be_behind) {
             let fingerprint = format!("{:?} {}", claims.postern_epoch, claims.postern_authority);
-            let caught_up = self.clients.catch_up(&claims.client_id, &fingerprint).await;
+            let caught_up = self.clients.catch_up(&ClientRef::Id(&claims.client_id), &fingerprint).await;
             caught_up.map_err(Unavailable::from)?;
             checked = self.check_authority(now, claims);
             // A list does not show deletions. The token proves that an object exists that this replica has not seen.

@@ -11,7 +11,9 @@
 //! credential, and these refusals take as long as a wrong one. The purpose is checked last, and is the only rule that the
 //! caller is informed of.
 
+mod assertion;
 mod presented;
+mod service_account;
 mod shared_secret;
 mod signed_assertion;
 
@@ -29,9 +31,9 @@ use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{ClientError, TokenError};
 use crate::oauth::hash_pool::HashPool;
 
+pub use assertion::{ASSERTION_TYPE, Assertion, AssertionPolicy, AssertionUse};
 pub(crate) use presented::basic;
-pub use presented::{ClientCredential, SharedSecret, present};
-pub use signed_assertion::{ASSERTION_TYPE, Assertion, AssertionPolicy};
+pub use presented::{ClientCredential, SharedSecret, present, present_grant};
 
 /// A method of client authentication.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,19 +44,23 @@ pub enum Method {
     ClientSecretPost,
     /// An assertion signed with a private key.
     PrivateKeyJwt,
+    /// The token of a Kubernetes ServiceAccount of this cluster.
+    KubernetesServiceAccount,
 }
 
 impl Method {
     /// Every method. The metadata lists exactly these.
-    pub const ALL: &[Self] = &[Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
+    pub const ALL: &[Self] =
+        &[Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::KubernetesServiceAccount];
 
-    /// Its name in RFC 7591 §2.
+    /// Its name in `auth.methods`: that of RFC 7591 §2 where there is one.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
+            Self::KubernetesServiceAccount => "kubernetes_service_account",
         }
     }
 }
@@ -98,6 +104,17 @@ pub struct Authenticated {
     pub authority: Box<str>,
     /// No token issued for this credential lives longer.
     pub ends: Option<Timestamp>,
+    /// Where the ServiceAccount token was used.
+    pub workload: Option<Workload>,
+}
+
+/// The pod that a ServiceAccount token was issued to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Workload {
+    /// Name of the pod.
+    pub pod: Option<Box<str>>,
+    /// Name of its node.
+    pub node: Option<Box<str>>,
 }
 
 impl Authenticated {
@@ -116,6 +133,8 @@ pub(crate) struct Authenticator<'a, C> {
     pub(crate) keys: &'a Arc<InstallKeys>,
     pub(crate) arrival: RequestContext,
     pub(crate) purpose: Purpose,
+    /// The issuer of this installation.
+    pub(crate) issuer: &'a str,
     pub(crate) assertions: &'a AssertionPolicy,
 }
 
@@ -157,7 +176,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
     pub(crate) async fn authenticate(&self, credential: &ClientCredential) -> Result<Authenticated, TokenError> {
         match credential {
             ClientCredential::SharedSecret(secret) => self.shared_secret(secret).await,
-            ClientCredential::Assertion(assertion) => self.signed_assertion(assertion).await,
+            ClientCredential::Assertion(assertion) => self.assertion(assertion).await,
         }
     }
 
@@ -180,6 +199,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             authority: credential.authority.into(),
             ends: credential.expires_at.into_iter().chain(credential.accepted_until).min(),
             record: Arc::clone(record),
+            workload: None,
         })
     }
 

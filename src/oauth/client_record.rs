@@ -72,6 +72,8 @@ pub struct ClientRecord {
     pub secrets: Vec<SecretRecord>,
     /// The public keys that may sign its assertions.
     pub keys: Vec<Arc<ClientKey>>,
+    /// The ServiceAccounts of its namespace whose tokens authenticate it.
+    pub service_accounts: Vec<Arc<ServiceAccount>>,
 }
 
 /// A public key of the Application itself. It has no expiry and no restrictions of its own.
@@ -79,6 +81,17 @@ pub struct ClientRecord {
 pub struct ClientKey {
     /// The key.
     pub key: PublicKey,
+    /// Digest of all that a token issued for it represents, as [`SecretRecord::authority`].
+    pub authority: Box<str>,
+}
+
+/// A ServiceAccount that an Application lists.
+#[derive(Debug, Eq, PartialEq)]
+pub struct ServiceAccount {
+    /// Its name.
+    pub name: Box<str>,
+    /// The only incarnation; `None`: each.
+    pub uid: Option<Box<str>>,
     /// Digest of all that a token issued for it represents, as [`SecretRecord::authority`].
     pub authority: Box<str>,
 }
@@ -131,7 +144,7 @@ impl ClientRecord {
     /// The credential for which tokens with this fingerprint are issued now.
     #[must_use]
     pub fn credential(&self, fingerprint: &str) -> Option<CredentialState<'_>> {
-        if self.keys.iter().any(|key| *key.authority == *fingerprint) {
+        if self.own_authorities().any(|own| own == fingerprint) {
             return Some(CredentialState { disabled: None, expires_at: None });
         }
         let secret = self.secrets.iter().find(|secret| *secret.authority == *fingerprint)?;
@@ -141,7 +154,18 @@ impl ClientRecord {
     /// The fingerprint of each credential that can authenticate.
     pub fn live_authorities(&self) -> impl Iterator<Item = &str> {
         let secrets = self.secrets.iter().filter(|secret| secret.disabled.is_none()).map(|secret| &*secret.authority);
-        secrets.chain(self.keys.iter().map(|key| &*key.authority))
+        secrets.chain(self.own_authorities())
+    }
+
+    /// The fingerprint of each credential that the Application itself lists.
+    pub fn own_authorities(&self) -> impl Iterator<Item = &str> {
+        let keys = self.keys.iter().map(|key| &*key.authority);
+        keys.chain(self.service_accounts.iter().map(|account| &*account.authority))
+    }
+
+    /// `kid` of each key that can sign its assertions.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.key.key_id())
     }
 }
 

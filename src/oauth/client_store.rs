@@ -9,17 +9,44 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::client_record::{ClientRecord, Denial, ObjectRevision};
+use super::cluster_tokens::ClusterTokens;
+use super::denial_rule::DenialRule;
 
 /// The read model, as the protocol uses it.
-pub trait ClientStore: TokenStateStore {
+pub trait ClientStore: TokenStateStore + ClusterTokens {
     /// What is known of `client_id` now. No I/O, no lock.
     fn lookup(&self, client_id: &str) -> Lookup;
 
-    /// Catches up with the API server on everything that decides about `client_id`, for a well-formed credential or a
+    /// The client ids of the clients that this identity belongs to. No I/O, no lock.
+    fn clients_of(&self, identity: &ClientRef<'_>) -> Vec<Arc<str>>;
+
+    /// What is known of the client with this identity now.
+    ///
+    /// # Errors
+    /// [`DenialRule::AssertionClientAmbiguous`]: several clients have it.
+    fn find(&self, identity: &ClientRef<'_>) -> Result<Lookup, DenialRule> {
+        if let ClientRef::Id(id) | ClientRef::Signer { id, .. } = identity {
+            let found = self.lookup(id);
+            if matches!(identity, ClientRef::Id(_)) || !matches!(found, Lookup::Unknown) {
+                return Ok(found);
+            }
+        }
+        match self.clients_of(identity).as_slice() {
+            [] => Ok(Lookup::Unknown),
+            [client_id] => Ok(self.lookup(client_id)),
+            _ => Err(DenialRule::AssertionClientAmbiguous),
+        }
+    }
+
+    /// Catches up with the API server on everything that decides about the client, for a well-formed credential or a
     /// token that does not match the result of [`ClientStore::lookup`]. `credential` is the id of the secret, the value of
     /// a secret without an id, or what the token represents. A new `credential` is always looked up, a repeated one
     /// not each time. After `Ok`, the caller looks up again to decide.
-    fn catch_up(&self, client_id: &str, credential: &str) -> impl Future<Output = Result<(), CatchUpError>> + Send;
+    fn catch_up(
+        &self,
+        client: &ClientRef<'_>,
+        credential: &str,
+    ) -> impl Future<Output = Result<(), CatchUpError>> + Send;
 
     /// Requests the rotation of this version of a secret of `client`, on behalf of its bearer. `Ok` means that the
     /// request is recorded where the controller sees it. A repeated request costs no write.
@@ -33,6 +60,27 @@ pub trait ClientStore: TokenStateStore {
 
     /// Whether answers may be based on this read model.
     fn availability(&self, now: Timestamp) -> Availability;
+}
+
+/// How a request names its client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientRef<'a> {
+    /// By its client id.
+    Id(&'a str),
+    /// By its client id, or by the subject of its service user together with one of its keys.
+    Signer {
+        /// The client id, or the subject.
+        id: &'a str,
+        /// `kid` of the key.
+        key_id: Option<&'a str>,
+    },
+    /// By a ServiceAccount of its namespace.
+    ServiceAccount {
+        /// Namespace of the ServiceAccount and of the Application.
+        namespace: &'a str,
+        /// Name of the ServiceAccount.
+        name: &'a str,
+    },
 }
 
 /// What the replicas know of issued tokens, beyond their claims. Replicated within a second.

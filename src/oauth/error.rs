@@ -26,6 +26,9 @@ pub enum TokenError {
     /// Client authentication failed.
     #[error("client authentication failed")]
     Client(Box<ClientError>),
+    /// The assertion of a JWT bearer grant is refused (RFC 7523 §3.1).
+    #[error("the assertion is not accepted")]
+    Grant(Box<ClientError>),
     /// `scope` is not of the form of RFC 6749 §3.3.
     #[error("the scope is malformed")]
     ScopeSyntax,
@@ -72,6 +75,8 @@ pub enum RequestError {
     TooManyParameters,
     /// `grant_type` is missing (RFC 6749 §5.2).
     MissingGrantType,
+    /// `assertion` is missing (RFC 7521 §4.1).
+    MissingAssertion,
     /// `token` is missing (RFC 7662 §2.1, RFC 7009 §2.1).
     MissingToken,
     /// `touch` is neither `true` nor `false`.
@@ -121,13 +126,21 @@ pub enum Unavailable {
 }
 
 impl TokenError {
+    /// The same for an assertion that is a grant instead of client authentication.
+    pub(crate) fn of_grant(self) -> Self {
+        match self {
+            Self::Client(error) => Self::Grant(error),
+            other => other,
+        }
+    }
+
     /// The rule that refused, as one word for the operator.
     #[must_use]
     pub fn rule(&self) -> DenialRule {
         match self {
             Self::Request(_) => DenialRule::InvalidRequest,
             Self::UnsupportedGrantType => DenialRule::UnsupportedGrantType,
-            Self::Client(error) => error.rule(),
+            Self::Client(error) | Self::Grant(error) => error.rule(),
             Self::ScopeSyntax => DenialRule::ScopeSyntax,
             Self::TargetSyntax => DenialRule::TargetSyntax,
             Self::Authority { error, .. } => match error {
@@ -148,7 +161,7 @@ impl TokenError {
     #[must_use]
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
-            Self::Client(error) => error.object(),
+            Self::Client(error) | Self::Grant(error) => error.object(),
             Self::Authority { object, .. } => Some(object),
             Self::Request(_)
             | Self::UnsupportedGrantType

@@ -11,17 +11,20 @@ use crate::oauth::scope::{self, AudienceScope};
 pub enum GrantType {
     /// RFC 6749 §4.4.
     ClientCredentials,
+    /// RFC 7523 §2.1.
+    JwtBearer,
 }
 
 impl GrantType {
     /// Every grant.
-    pub const ALL: &[Self] = &[Self::ClientCredentials];
+    pub const ALL: &[Self] = &[Self::ClientCredentials, Self::JwtBearer];
 
     /// The value of `grant_type`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 }

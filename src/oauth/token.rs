@@ -16,7 +16,8 @@ use crate::crypto::{jwt, opaque, random};
 use crate::oauth::authorize::{Granted, authorize};
 use crate::oauth::claims::{Audience, Claims, Email, token_id};
 use crate::oauth::client_auth::{
-    AssertionPolicy, Authenticated, Authenticator, ClientCredential, Method, RequestContext, present,
+    AssertionPolicy, Authenticated, Authenticator, ClientCredential, Method, RequestContext, Workload, present,
+    present_grant,
 };
 use crate::oauth::client_record::{ObjectRevision, Purpose, TokenFormat};
 use crate::oauth::client_store::{Availability, ClientStore};
@@ -24,7 +25,7 @@ use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::form::Form;
 use crate::oauth::hash_pool::{HashLimits, HashMetrics, HashPool};
 use crate::oauth::issuer::Issuer;
-use crate::oauth::request::TokenRequest;
+use crate::oauth::request::{GrantType, TokenRequest};
 use crate::oauth::response::TokenResponse;
 use crate::oauth::scope::{self, AudienceScope};
 use crate::oauth::signer::Signer;
@@ -89,6 +90,10 @@ pub struct AuditRecord {
     pub version_id: Option<String>,
     /// The key of the Application that signed the assertion: `kid`, or the thumbprint.
     pub key_id: Option<String>,
+    /// The ServiceAccount whose token authenticated, as in its claim `sub`.
+    pub service_account: Option<String>,
+    /// The pod that it was issued to.
+    pub workload: Option<Workload>,
     /// How the client authenticated.
     pub method: Option<Method>,
     /// Id of the token.
@@ -153,7 +158,10 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         let form = Form::parse(body)?;
         let request = TokenRequest::parse(&form, &self.audience_scopes).inspect_err(|_| facts.asked(&form))?;
         facts.grant_type = Some(Cow::Borrowed(request.grant_type.name()));
-        let caller = self.caller(arrival, authorization, &form, facts).await;
+        let caller = match request.grant_type {
+            GrantType::ClientCredentials => self.caller(arrival, authorization, &form, facts).await,
+            GrantType::JwtBearer => self.bearer(arrival, authorization, &form, facts).await,
+        };
         let client = caller.inspect_err(|_| facts.requested(&request))?;
         let policy = &client.record.token;
         let granted = authorize(&client.grant, policy, &request).map_err(|error| {
@@ -173,8 +181,29 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         facts: &mut AuditRecord,
     ) -> Result<Authenticated, TokenError> {
         let presented = present(authorization, form)?;
-        let client = self.authenticate(arrival, Purpose::Token, &presented).await;
-        let client = client.inspect_err(|_| facts.presented(&presented))?;
+        self.identified(arrival, &presented, facts).await
+    }
+
+    /// The client that a JWT bearer grant is for.
+    async fn bearer<'a>(
+        &self,
+        arrival: RequestContext,
+        authorization: impl IntoIterator<Item = &'a [u8]>,
+        form: &Form<'_>,
+        facts: &mut AuditRecord,
+    ) -> Result<Authenticated, TokenError> {
+        let presented = present_grant(authorization, form)?;
+        self.identified(arrival, &presented, facts).await.map_err(TokenError::of_grant)
+    }
+
+    async fn identified(
+        &self,
+        arrival: RequestContext,
+        presented: &ClientCredential,
+        facts: &mut AuditRecord,
+    ) -> Result<Authenticated, TokenError> {
+        let client = self.authenticate(arrival, Purpose::Token, presented).await;
+        let client = client.inspect_err(|_| facts.presented(presented))?;
         facts.authenticated(&client);
         Ok(client)
     }
@@ -186,9 +215,15 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         presented: &ClientCredential,
     ) -> Result<Authenticated, TokenError> {
         let keys = self.keys.install.load_full().ok_or(Unavailable::NoKey)?;
-        let (clients, hasher) = (&*self.clients, &self.hasher);
-        let authenticator =
-            Authenticator { clients, hasher, keys: &keys, arrival, purpose, assertions: &self.assertions };
+        let authenticator = Authenticator {
+            clients: &*self.clients,
+            hasher: &self.hasher,
+            keys: &keys,
+            arrival,
+            purpose,
+            issuer: self.issuer.as_str(),
+            assertions: &self.assertions,
+        };
         authenticator.authenticate(presented).await
     }
 
@@ -273,19 +308,33 @@ impl<C, K> AuthorizationServer<C, K> {
 }
 
 impl AuditRecord {
+    /// The pod whose token authenticated.
+    pub(crate) fn pod(&self) -> Option<&str> {
+        self.workload.as_ref()?.pod.as_deref()
+    }
+
+    /// The node of that pod.
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.workload.as_ref()?.node.as_deref()
+    }
+
     pub(super) fn presented(&mut self, presented: &ClientCredential) {
         self.client_id = presented.client_id().map(Arc::from);
     }
 
     pub(super) fn authenticated(&mut self, client: &Authenticated) {
         self.client_id = Some(Arc::clone(&client.record.client_id));
-        if client.credential == client.record.application {
-            self.key_id = Some(client.version_id.clone());
+        let id = Some(client.version_id.clone());
+        if client.method == Method::KubernetesServiceAccount {
+            self.service_account = id;
+        } else if client.credential == client.record.application {
+            self.key_id = id;
         } else {
             self.secret = Some(client.credential.clone());
-            self.version_id = Some(client.version_id.clone());
+            self.version_id = id;
         }
         self.method = Some(client.method);
+        self.workload.clone_from(&client.workload);
     }
 
     /// As sent, for a malformed request.

@@ -16,16 +16,16 @@ use super::catch_up_limiter::CatchUpLimiter;
 use crate::api::client_id::is_client_id;
 use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::cache::{Kind, ObjectRef, revision};
-use crate::oauth::client_store::CatchUpError;
+use crate::oauth::client_store::{CatchUpError, ClientRef};
 use crate::replica_state::applied_revisions::RevisionTracker;
 use crate::util::timing::duty_cycle::DutyCycle;
 use crate::util::timing::single_flight::SingleFlight;
 
 /// Objects in one page: a list in JSON takes some twenty times its size while it is decoded.
 const PAGE: u32 = 100;
-/// Pages of the ClientSecrets of one Application that are read for one credential. This is far more than can be active;
-/// more ClientSecrets do not increase the work for each wrong credential.
-const SECRET_PAGES: usize = 10;
+/// Pages of one kind that are read for one credential. This is far more than the ClientSecrets of one Application that can
+/// be active; more objects do not increase the work for each wrong credential.
+const PAGES: usize = 10;
 /// A namespace that every cluster has. The objects of unknown clients are read there.
 const UNKNOWN_NAMESPACE: &str = "default";
 /// A name that no object has. An unknown client id may be the name of an object.
@@ -52,53 +52,77 @@ impl CatchUp {
     pub(super) async fn run(
         &self,
         progress: &RevisionTracker,
-        client_id: &str,
+        client: &ClientRef<'_>,
         credential: &str,
     ) -> Result<(), CatchUpError> {
-        // No object has any other client id, and other characters could change the field selector.
-        if !is_client_id(client_id) {
-            return Ok(());
+        match client {
+            // No object has any other client id, and other characters could change the field selector.
+            ClientRef::Id(id) | ClientRef::Signer { id, .. } if !is_client_id(id) => Ok(()),
+            ClientRef::Id(id) => self.limiter.run_coalesced(id, credential, || self.read_and_wait(progress, id)).await,
+            ClientRef::Signer { id, .. } => {
+                self.limiter.run_coalesced(id, credential, || self.read_signer(progress, id)).await
+            }
+            ClientRef::ServiceAccount { namespace, .. } => {
+                let read = || self.read_namespace(progress, namespace);
+                self.limiter.run_coalesced(credential, credential, read).await
+            }
         }
-        self.limiter.run_coalesced(client_id, credential, || self.read_and_wait(progress, client_id)).await
+    }
+
+    /// By client id and by subject: a caller does not learn which of them it is.
+    async fn read_signer(&self, progress: &RevisionTracker, id: &str) -> kube::Result<()> {
+        self.read_and_wait(progress, id).await?;
+        let of_subject = self.application("status.subject", id).await?;
+        let namespace = of_subject.and_then(|application| application.meta().namespace.clone());
+        self.read_namespace(progress, namespace.as_deref().unwrap_or(UNKNOWN_NAMESPACE)).await
+    }
+
+    /// The Applications of a namespace, and what their permissions depend on.
+    async fn read_namespace(&self, progress: &RevisionTracker, namespace: &str) -> kube::Result<()> {
+        let applications = Api::<PartialObjectMeta<Application>>::namespaced(self.client.clone(), namespace);
+        let applications = newest_of(applications, "", PAGES).await?;
+        let mut newest = self.newest(namespace, "", "").await?;
+        newest.push((Kind::Application, applications));
+        progress.wait_for(&newest).await;
+        Ok(())
     }
 
     async fn read_and_wait(&self, progress: &RevisionTracker, client_id: &str) -> kube::Result<()> {
-        let newest = match self.application(client_id).await? {
+        let newest = match self.application("status.clientId", client_id).await? {
             Some(DeserializeGuard(Ok(application))) => {
                 let key = ObjectRef::of(&application);
-                let mut newest = self.newest(&key, &application.spec.service_user_ref.name).await?;
+                let (user, secrets) = selectors(&key.name, &application.spec.service_user_ref.name);
+                let mut newest = self.newest(&key.namespace, &user, &secrets).await?;
                 newest.push((Kind::Application, revision(&application)));
                 newest
             }
             Some(undecodable) => vec![(Kind::Application, revision(&undecodable))],
             // The duration must not reveal that there is no such client: the same reads, which find no secret.
-            None => self.newest(&ObjectRef::new(UNKNOWN_NAMESPACE, UNKNOWN_NAME), UNKNOWN_NAME).await?,
+            None => {
+                let (user, secrets) = selectors(UNKNOWN_NAME, UNKNOWN_NAME);
+                self.newest(UNKNOWN_NAMESPACE, &user, &secrets).await?
+            }
         };
         progress.wait_for(&newest).await;
         Ok(())
     }
 
-    /// The Application with this client id, by its status: a client id that is not in status is not ready either.
-    async fn application(&self, client_id: &str) -> kube::Result<Option<DeserializeGuard<Application>>> {
-        let selector = format!("status.clientId={client_id}");
+    /// An Application by a field of its status: a client id that is not in status is not ready either.
+    async fn application(&self, field: &str, value: &str) -> kube::Result<Option<DeserializeGuard<Application>>> {
+        let selector = format!("{field}={value}");
         let api: Api<DeserializeGuard<Application>> = Api::all(self.client.clone());
         Ok(api.list(&ListParams::default().fields(&selector)).await?.items.into_iter().next())
     }
 
-    /// The newest resourceVersions of the objects that the credentials and permissions of an Application depend on.
-    async fn newest(&self, application: &ObjectRef, user: &str) -> kube::Result<Vec<(Kind, u64)>> {
-        let (namespace, client) = (&application.namespace, &self.client);
-        let user = format!("metadata.name={user}");
-        let secrets = format!("spec.applicationRef.name={}", application.name);
+    /// The newest resourceVersions of the objects that the credentials and permissions of Applications depend on. `users`
+    /// and `secrets` are field selectors.
+    async fn newest(&self, namespace: &str, users: &str, secrets: &str) -> kube::Result<Vec<(Kind, u64)>> {
+        let client = &self.client;
         let own_namespace = format!("metadata.name={namespace}");
         let groups = || newest_of(Api::<PartialObjectMeta<AccessGroup>>::all(client.clone()), "", usize::MAX);
         let (users, secrets, groups, namespaces) = tokio::try_join!(
-            newest_of(Api::<PartialObjectMeta<ServiceUser>>::namespaced(client.clone(), namespace), &user, 1),
-            newest_of(
-                Api::<PartialObjectMeta<ClientSecret>>::namespaced(client.clone(), namespace),
-                &secrets,
-                SECRET_PAGES
-            ),
+            newest_of(Api::<PartialObjectMeta<ServiceUser>>::namespaced(client.clone(), namespace), users, PAGES),
+            newest_of(Api::<PartialObjectMeta<ClientSecret>>::namespaced(client.clone(), namespace), secrets, PAGES),
             self.groups.run(groups),
             newest_of(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), &own_namespace, 1),
         )?;
@@ -109,6 +133,11 @@ impl CatchUp {
             (Kind::Namespace, namespaces),
         ])
     }
+}
+
+/// The field selectors of the service user and of the ClientSecrets of an Application.
+fn selectors(application: &str, user: &str) -> (String, String) {
+    (format!("metadata.name={user}"), format!("spec.applicationRef.name={application}"))
 }
 
 /// The newest resourceVersion among the objects that `fields` selects, by a consistent read of their metadata; 0 if

@@ -1,4 +1,4 @@
-//! Compiles the public keys of an Application.
+//! Compiles the credentials that an Application itself lists: public keys and ServiceAccounts.
 
 use std::sync::Arc;
 
@@ -6,9 +6,10 @@ use super::secret_records::ApplicationGrant;
 use crate::api::Application;
 use crate::api::fingerprint::token_fingerprint;
 use crate::api::jwks::Jwk;
+use crate::api::service_account::ServiceAccountEntry;
 use crate::cache::revision;
 use crate::crypto::public_key::PublicKey;
-use crate::oauth::client_record::{ClientKey, ClientRecord};
+use crate::oauth::client_record::{ClientKey, ClientRecord, ServiceAccount};
 
 /// The keys that can verify assertions, in their order. The condition `KeysResolved` of the Application names the others.
 pub(super) fn client_keys(application: &Application, held: &ApplicationGrant<'_>) -> Vec<Arc<ClientKey>> {
@@ -24,4 +25,18 @@ pub(super) fn client_keys(application: &Application, held: &ApplicationGrant<'_>
         Some(Arc::new(ClientKey { key, authority }))
     };
     application.spec.keys().filter_map(key).collect()
+}
+
+/// The ServiceAccounts whose tokens authenticate the client.
+pub(super) fn service_accounts(application: &Application, held: &ApplicationGrant<'_>) -> Vec<Arc<ServiceAccount>> {
+    let entry = |entry: &ServiceAccountEntry| {
+        let uid = entry.uid();
+        let credential = format!("service account {} {}", entry.name, uid.unwrap_or_default());
+        Arc::new(ServiceAccount {
+            name: entry.name.as_str().into(),
+            uid: uid.map(Box::from),
+            authority: token_fingerprint(&credential, &held.digest).into(),
+        })
+    };
+    application.spec.service_accounts().map(entry).collect()
 }

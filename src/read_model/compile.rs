@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
-use super::client_keys::client_keys;
+use super::client_keys::{client_keys, service_accounts};
 use super::expected_epochs::Fingerprints;
 use super::history::{Credentials, authority_changed_at, past};
 use super::secret_records::{ApplicationGrant, records};
@@ -117,7 +117,8 @@ impl Compiler<'_> {
         grant.is_same = before.is_some_and(|(_, known)| known.application() == fingerprints.application());
         let secrets = records(&sources.secrets, self.limits, &grant);
         let keys = client_keys(application, &grant);
-        let credentials = Credentials { secrets: &secrets, keys: &keys };
+        let service_accounts = service_accounts(application, &grant);
+        let credentials = Credentials { secrets: &secrets, keys: &keys, service_accounts: &service_accounts };
         let (epoch, is_stale) = fingerprints.epochs(&sources.key, application, user, before);
         let record = ClientRecord {
             client_id: Arc::clone(&sources.client_id),
@@ -133,6 +134,7 @@ impl Compiler<'_> {
             subject: user.uid().unwrap_or_default(),
             secrets,
             keys,
+            service_accounts,
         };
         (record, fingerprints)
     }
@@ -150,6 +152,7 @@ pub(super) fn auth_methods(application: &Application) -> MethodSet {
             Method::ClientSecretBasic => AuthMethod::ClientSecretBasic,
             Method::ClientSecretPost => AuthMethod::ClientSecretPost,
             Method::PrivateKeyJwt => AuthMethod::PrivateKeyJwt,
+            Method::KubernetesServiceAccount => AuthMethod::KubernetesServiceAccount,
         })
     };
     Method::ALL.iter().copied().filter(is_allowed).collect()

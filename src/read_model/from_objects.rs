@@ -37,6 +37,14 @@ pub(crate) struct ClientObjects<'a> {
     pub(crate) namespace: &'a NamespaceFacts,
 }
 
+/// The credentials in an Application itself that can authenticate.
+pub(crate) struct ListedCredentials {
+    /// The ids of its keys: `kid`, or the thumbprint.
+    pub(crate) keys: Vec<String>,
+    /// The names of its ServiceAccounts.
+    pub(crate) service_accounts: Vec<String>,
+}
+
 impl ClientObjects<'_> {
     /// What the endpoint knows of the client id.
     ///
@@ -57,7 +65,13 @@ impl ClientObjects<'_> {
         let (record, _) = compiler.record(&sources, user);
         Lookup::Live(Arc::new(match self.held {
             Some(_) => record,
-            None => ClientRecord { epoch: self.recorded_epoch(), secrets: Vec::new(), keys: Vec::new(), ..record },
+            None => ClientRecord {
+                epoch: self.recorded_epoch(),
+                secrets: Vec::new(),
+                keys: Vec::new(),
+                service_accounts: Vec::new(),
+                ..record
+            },
         }))
     }
 
@@ -76,10 +90,14 @@ impl ClientObjects<'_> {
         auth_methods(self.application)
     }
 
-    /// The ids of the keys that can verify assertions of the client: `kid`, or the thumbprint.
-    pub(crate) fn key_ids(&self) -> Vec<String> {
+    /// The credentials in the Application itself.
+    pub(crate) fn listed(&self) -> ListedCredentials {
+        let spec = &self.application.spec;
         let id = |key: PublicKey| key.key_id().unwrap_or(key.thumbprint()).to_owned();
-        self.application.spec.keys().filter_map(|jwk| PublicKey::from_jwk(&jwk.to_json()).ok()).map(id).collect()
+        ListedCredentials {
+            keys: spec.keys().filter_map(|jwk| PublicKey::from_jwk(&jwk.to_json()).ok()).map(id).collect(),
+            service_accounts: spec.service_accounts().map(|entry| entry.name.clone()).collect(),
+        }
     }
 
     fn sources(&self) -> Sources<Arc<ClientSecret>> {

@@ -6,24 +6,27 @@ use jiff::Timestamp;
 
 use super::Entry;
 use super::expected_epochs::Fingerprints;
-use crate::oauth::client_record::{ClientKey, ClientRecord, Removed, SecretRecord, Tombstones};
+use crate::oauth::client_record::{ClientKey, ClientRecord, Removed, SecretRecord, ServiceAccount, Tombstones};
 
 /// The credentials of an entry.
 #[derive(Clone, Copy)]
 pub(super) struct Credentials<'a> {
     pub(super) secrets: &'a [SecretRecord],
     pub(super) keys: &'a [Arc<ClientKey>],
+    pub(super) service_accounts: &'a [Arc<ServiceAccount>],
 }
 
 impl<'a> Credentials<'a> {
     fn of(record: &'a ClientRecord) -> Self {
-        Self { secrets: &record.secrets, keys: &record.keys }
+        Self { secrets: &record.secrets, keys: &record.keys, service_accounts: &record.service_accounts }
     }
 
     /// The fingerprint of each credential, and whether it can authenticate.
     fn authorities(self) -> impl Iterator<Item = (&'a str, bool)> {
         let secrets = self.secrets.iter().map(|secret| (&*secret.authority, secret.disabled.is_none()));
-        secrets.chain(self.keys.iter().map(|key| (&*key.authority, true)))
+        let keys = self.keys.iter().map(|key| &key.authority);
+        let own = keys.chain(self.service_accounts.iter().map(|account| &account.authority));
+        secrets.chain(own.map(|authority| (&**authority, true)))
     }
 
     fn can_authenticate(self, authority: &str) -> bool {

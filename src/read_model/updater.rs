@@ -104,6 +104,8 @@ impl ReadModel {
         let entry = compiled(cache, client_id, &Compiler { limits, grants: &self.grants, previous, now });
         let is_behind = matches!(&entry, Some(Entry::Live(record, _)) if record.is_stale);
         self.progress.set_stale(client_id, is_behind);
+        let [before, after] = [previous, entry.as_ref()].map(Entry::record);
+        self.identities.update(client_id, before, after);
         match entry {
             Some(entry) => entries.insert(Arc::clone(client_id), entry),
             None => entries.remove(client_id),

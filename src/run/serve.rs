@@ -83,6 +83,8 @@ impl Serving {
         tasks.spawn(read_model::feed(Arc::clone(&read_model), cache.clone(), clock, updates, served));
         tasks.spawn(watch_index(Arc::clone(&read_model), process.clone(), metrics.clone()));
         tasks.spawn(expiry_metrics::count(cache, clock, process.args.expiry_warnings.clone(), expiry));
+        let cluster = Arc::clone(&read_model);
+        tasks.spawn(async move { cluster.follow_cluster_issuer().await });
         let keys = Arc::<ServerKeys>::default();
         tasks.spawn(load_keys(process.clone(), Arc::clone(&keys)));
 

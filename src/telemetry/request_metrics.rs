@@ -41,6 +41,8 @@ pub enum Outcome {
     NoCredentials,
     /// 401: id and secret are refused.
     InvalidClient,
+    /// `invalid_grant`
+    InvalidGrant,
     /// 401: the token is refused.
     InvalidToken,
     /// `invalid_request`, any status.
@@ -110,7 +112,7 @@ impl Route {
     /// The outcomes that are exposed from the start, at zero.
     pub fn outcomes(self) -> impl Iterator<Item = Outcome> {
         let (successes, failures): (&[Outcome], &[Outcome]) = match self {
-            Self::Token => (&[Outcome::Issued], &OAUTH_FAILURES),
+            Self::Token => (&[Outcome::Issued, Outcome::InvalidGrant], &OAUTH_FAILURES),
             Self::Introspection => (&[Outcome::Active, Outcome::Inactive], &OAUTH_FAILURES),
             Self::Revocation => (&[Outcome::Revoked, Outcome::Ignored], &OAUTH_FAILURES),
             Self::Userinfo | Self::ForwardAuth | Self::Management => (&[], &ACCESS),
@@ -132,6 +134,7 @@ impl Outcome {
             Self::Allowed => "allowed",
             Self::NoCredentials => "no_credentials",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
             Self::InvalidToken => "invalid_token",
             Self::InvalidRequest => "invalid_request",
             Self::UnauthorizedClient => "unauthorized_client",

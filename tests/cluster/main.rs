@@ -59,6 +59,7 @@ mod restore;
 mod revocation;
 mod rollout;
 mod rotation;
+mod service_account_tokens;
 mod sessions;
 mod sizes;
 mod split;

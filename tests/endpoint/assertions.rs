@@ -18,17 +18,17 @@ use crate::http_client::Reply;
 use crate::operations::audit;
 use crate::server::{CLIENT_ID, GRANT, NOW, Options, TestServer, basic, claims, instant, object, record};
 
-const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-const AUTHORITY: &str = "1f1f1f1f1f1f1f1f1f1f1f1f";
+pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const AUTHORITY: &str = "1f1f1f1f1f1f1f1f1f1f1f1f";
 
 /// A key pair of a client.
-struct Key {
+pub(crate) struct Key {
     private: EncodingKey,
-    jwk: Value,
+    pub(crate) jwk: Value,
 }
 
 impl Key {
-    fn new(id: &str) -> Self {
+    pub(crate) fn new(id: &str) -> Self {
         let pair = KeyPair::generate().unwrap();
         let private = EncodingKey::from_ec_der(&pair.serialize_der());
         let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&private, Algorithm::ES256).unwrap()).unwrap();
@@ -36,16 +36,16 @@ impl Key {
         Self { private, jwk }
     }
 
-    fn public(&self) -> Arc<ClientKey> {
+    pub(crate) fn public(&self) -> Arc<ClientKey> {
         Arc::new(ClientKey { key: PublicKey::from_jwk(&self.jwk).unwrap(), authority: AUTHORITY.into() })
     }
 
-    fn sign(&self, header: &Header, claims: &Value) -> String {
+    pub(crate) fn sign(&self, header: &Header, claims: &Value) -> String {
         jsonwebtoken::encode(header, claims, &self.private).unwrap()
     }
 
     /// Signs any header, also one that no library writes.
-    fn sign_text(&self, header: &str, claims: &str) -> String {
+    pub(crate) fn sign_text(&self, header: &str, claims: &str) -> String {
         let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
         let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &self.private, Algorithm::ES256).unwrap();
         format!("{signed}.{signature}")
@@ -119,7 +119,7 @@ impl Scene {
     }
 }
 
-fn header() -> Header {
+pub(crate) fn header() -> Header {
     Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::ES256) }
 }
 

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::server::{FORM, GRANT, Options, TestServer};
+use postern::oauth::client_record::ClientRecord;
+
+use crate::assertions::{Key, header};
+use crate::server::{CLIENT_ID, FORM, GRANT, NOW, Options, TestServer, instant, record};
 
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
@@ -54,6 +57,7 @@ async fn d2_the_issuer_is_the_configured_string_and_equals_iss() {
 async fn d3_and_d4_exactly_what_exists_is_listed() {
     let server = TestServer::start().await;
     let document = server.get(AUTHORIZATION_SERVER).await.json();
+    let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "kubernetes_service_account"]);
     let expected = json!({
         "issuer": server.issuer,
         "token_endpoint": format!("{}/oauth2/token", server.issuer),
@@ -63,13 +67,13 @@ async fn d3_and_d4_exactly_what_exists_is_listed() {
         "jwks_uri": format!("{}/oauth2/jwks", server.issuer),
         "scopes_supported": ["openid", "profile", "email"],
         "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
+        "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "RS256", "PS256", "EdDSA"],
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "introspection_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_signing_alg_values_supported": ["ES256", "RS256", "PS256", "EdDSA"],
         "introspection_signing_alg_values_supported": ["ES256", "RS256"],
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": ["ES256", "RS256", "PS256", "EdDSA"],
         "service_documentation": "https://docs.example.com",
         "subject_types_supported": ["public"],
@@ -79,13 +83,20 @@ async fn d3_and_d4_exactly_what_exists_is_listed() {
 }
 
 #[tokio::test]
-async fn d4_what_is_listed_works() {
+async fn d4_each_listed_grant_works() {
     let server = TestServer::start().await;
     let document = server.get(AUTHORIZATION_SERVER).await.json();
+    let key = Key::new("one");
+    server.clients.put(ClientRecord { keys: vec![key.public()], ..record(&server.credential) });
+    let exp = instant(NOW).as_second() + 60;
+    let claims = json!({"iss": CLIENT_ID, "sub": CLIENT_ID, "aud": server.issuer, "exp": exp});
+    let (basic, assertion) = (server.credential.basic(), key.sign(&header(), &claims));
     for grant in document["grant_types_supported"].as_array().unwrap() {
-        let parameters = format!("grant_type={}", grant.as_str().unwrap());
-        let reply = server.post(&[("authorization", &server.credential.basic())], &parameters).await;
-        assert_eq!(reply.status, 200, "{grant}");
+        let grant = grant.as_str().unwrap();
+        let headers: &[(&str, &str)] = if grant == "client_credentials" { &[("authorization", &basic)] } else { &[] };
+        // Each grant ignores the parameters of the other.
+        let reply = server.post(headers, &format!("grant_type={grant}&assertion={assertion}")).await;
+        assert_eq!(reply.status, 200, "{grant}: {}", reply.text());
     }
 }
 

@@ -24,8 +24,9 @@ use postern::oauth::client_record::{
     TokenPolicy, TokenType, Tombstones, Usages,
 };
 use postern::oauth::client_store::{
-    Availability, CatchUpError, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
+    Availability, CatchUpError, ClientRef, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
 };
+use postern::oauth::cluster_tokens::{ClusterIssuer, ClusterTokens, ReviewError};
 use postern::oauth::hash_pool::HashLimits;
 use postern::oauth::issuer::Issuer;
 use postern::oauth::scope::AudienceScope;
@@ -75,6 +76,11 @@ pub(crate) struct FakeClientStore {
     pub(crate) revoked: Mutex<HashSet<String>>,
     pub(crate) uses: Mutex<HashMap<String, i64>>,
     pub(crate) used_once: Mutex<HashSet<String>>,
+    /// The issuer of ServiceAccount tokens, and what it is after it was read again.
+    pub(crate) cluster: Mutex<Option<Arc<ClusterIssuer>>>,
+    pub(crate) upcoming_cluster: Mutex<Option<Arc<ClusterIssuer>>>,
+    /// The API server's answer to a TokenReview.
+    pub(crate) review: Mutex<Result<(), ReviewError>>,
     /// Whether there is capacity for them.
     pub(crate) notes_uses: AtomicBool,
     /// Pending requests to the API server, and the permits that let each of them continue.
@@ -139,12 +145,45 @@ impl TokenStateStore for FakeClientStore {
     }
 }
 
+impl ClusterTokens for FakeClientStore {
+    fn cluster_issuer(&self) -> Option<Arc<ClusterIssuer>> {
+        self.cluster.lock().unwrap().clone()
+    }
+
+    async fn refresh_cluster_issuer(&self) {
+        if let Some(upcoming) = self.upcoming_cluster.lock().unwrap().take() {
+            *self.cluster.lock().unwrap() = Some(upcoming);
+        }
+    }
+
+    async fn review(&self, _: &str, _: &str) -> Result<(), ReviewError> {
+        *self.review.lock().unwrap()
+    }
+}
+
 impl ClientStore for FakeClientStore {
     fn lookup(&self, client_id: &str) -> Lookup {
         self.known.lock().unwrap().get(client_id).cloned().unwrap_or(Lookup::Unknown)
     }
 
-    async fn catch_up(&self, _: &str, _: &str) -> Result<(), CatchUpError> {
+    fn clients_of(&self, identity: &ClientRef<'_>) -> Vec<Arc<str>> {
+        let has = |record: &ClientRecord| match *identity {
+            ClientRef::Id(_) => false,
+            ClientRef::Signer { id, key_id } => {
+                record.subject == id && record.key_ids().any(|known| Some(known) == key_id)
+            }
+            ClientRef::ServiceAccount { namespace, name } => {
+                let mut accounts = record.service_accounts.iter();
+                *record.application.namespace == *namespace && accounts.any(|account| *account.name == *name)
+            }
+        };
+        let known = self.known.lock().unwrap();
+        let live =
+            known.values().filter_map(|lookup| if let Lookup::Live(record) = lookup { Some(record) } else { None });
+        live.filter(|record| has(record)).map(|record| Arc::clone(&record.client_id)).collect()
+    }
+
+    async fn catch_up(&self, _: &ClientRef<'_>, _: &str) -> Result<(), CatchUpError> {
         self.catch_ups.fetch_add(1, Ordering::Relaxed);
         self.ask().await?;
         self.known.lock().unwrap().extend(self.upcoming.lock().unwrap().drain());
@@ -256,6 +295,9 @@ impl TestServer {
             rotations: Mutex::default(),
             revoked: Mutex::default(),
             uses: Mutex::default(),
+            cluster: Mutex::default(),
+            upcoming_cluster: Mutex::default(),
+            review: Mutex::new(Ok(())),
             notes_uses: true.into(),
             asking: AtomicUsize::new(0),
             may_ask: Semaphore::new(1),
@@ -435,6 +477,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         auth_methods: Method::ALL.iter().copied().collect(),
         secrets: secrets.collect(),
         keys: Vec::new(),
+        service_accounts: Vec::new(),
         grant,
         token: TokenPolicy {
             format: TokenFormat::Jwt,

@@ -111,7 +111,8 @@ async fn t8_the_grant_type_must_be_there_and_known() {
     let server = TestServer::start().await;
     let headers = [("authorization", &*server.credential.basic())];
     assert_eq!(server.post(&headers, "scope=a").await.error(), (400, "invalid_request".to_owned()));
-    for unknown in ["password", "refresh_token", "authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"] {
+    for unknown in ["password", "refresh_token", "authorization_code", "urn:ietf:params:oauth:grant-type:saml2-bearer"]
+    {
         let reply = server.post(&headers, &format!("grant_type={unknown}")).await;
         assert_eq!(reply.error(), (400, "unsupported_grant_type".to_owned()), "{unknown}");
     }

@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::Method;
-use super::signed_assertion::{ASSERTION_TYPE, Assertion};
+use super::assertion::{ASSERTION_TYPE, Assertion, AssertionUse};
 use crate::oauth::error::{ClientError, RequestError, TokenError};
 use crate::oauth::form::{self, Form};
 
@@ -97,12 +97,31 @@ pub fn present<'a>(
             Ok(SharedSecret { method: Method::ClientSecretPost, candidates: vec![candidate] }.into())
         }
         _ if has_assertion => match (assertion, assertion_type) {
-            (Some(jwt), Some(ASSERTION_TYPE)) => Ok(ClientCredential::Assertion(Assertion::new(jwt, client_id))),
+            (Some(jwt), Some(ASSERTION_TYPE)) => {
+                Ok(ClientCredential::Assertion(Assertion::new(jwt, client_id, AssertionUse::Authentication)))
+            }
             (Some(_), _) => Err(ClientError::UnsupportedMethod.into()),
             (None, _) => Err(ClientError::NoCredentials.into()),
         },
         _ => Err(ClientError::NoCredentials.into()),
     }
+}
+
+/// The assertion of a JWT bearer grant. It identifies the client, so the request must not authenticate in another way too
+/// (RFC 7523 §2.1, §3.1).
+///
+/// # Errors
+/// [`RequestError::MissingAssertion`], [`RequestError::SeveralMethods`]
+pub fn present_grant<'a>(
+    authorization: impl IntoIterator<Item = &'a [u8]>,
+    form: &Form<'_>,
+) -> Result<ClientCredential, RequestError> {
+    let jwt = form.one("assertion").ok_or(RequestError::MissingAssertion)?;
+    let others = ["client_secret", "client_assertion", "client_assertion_type"];
+    if authorization.into_iter().next().is_some() || others.iter().any(|name| form.one(name).is_some()) {
+        return Err(RequestError::SeveralMethods);
+    }
+    Ok(ClientCredential::Assertion(Assertion::new(jwt, form.one("client_id"), AssertionUse::Grant)))
 }
 
 /// Reads a Basic header. With a `client_id` in the body, only the readings with the same id remain.

@@ -13,7 +13,7 @@ use super::{Authenticated, Authenticator, Method, ProvenCredential};
 use crate::crypto::install_key::HashCost;
 use crate::crypto::secret::{self, PresentedSecret};
 use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion, has_ended};
-use crate::oauth::client_store::{ClientStore, Lookup};
+use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hash_pool::HashPool;
 
@@ -150,7 +150,8 @@ impl<C: ClientStore> Authenticator<'_, C> {
             SecretFormat::Generated(presented) => presented.version_id(),
             SecretFormat::Foreign(value) => value,
         };
-        self.clients.catch_up(reading.client_id, secret_id).await.map_err(|error| Unavailable::from(error).into())
+        let client = ClientRef::Id(reading.client_id);
+        self.clients.catch_up(&client, secret_id).await.map_err(|error| Unavailable::from(error).into())
     }
 
     /// A wrong secret costs a hash for each of its readings. So does every other failure, except one that the caller

@@ -1,128 +1,80 @@
-//! Signed assertions (`private_key_jwt`: RFC 7521 §4.2, RFC 7523 §2.2 and §3). Order: form → client → key → signature →
-//! claims → the rules of every method → single use. So an assertion that is refused here is not used up.
+//! Assertions that the client signs: `private_key_jwt` (RFC 7523 §2.2), and the JWT bearer grant (§2.1). Order: client → key →
+//! signature → claims → the rules of every method → single use. So an assertion that is refused here is not used up.
 //!
 //! A refusal that an unseen change of the keys could turn into a success is sent only after catching up.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
-use serde_json::Value;
 
+use super::assertion::{Assertion, AssertionUse, Claims, refused, remembered_until};
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
-use crate::crypto::public_key::{self, MalformedJwt, SignedJwt};
+use crate::crypto::public_key::{self, SignedJwt};
 use crate::oauth::client_record::{ClientKey, ClientRecord, Denial, Usages};
-use crate::oauth::client_store::{ClientStore, Lookup, UseError};
+use crate::oauth::client_store::{ClientRef, ClientStore, Lookup, UseError};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 
-/// The only `client_assertion_type` (RFC 7523 §2.2).
-pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// How far the clock of a client may be ahead.
-const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(60);
-/// How far the clock of a client may be behind.
-const BEHIND_MAX: SignedDuration = SignedDuration::from_secs(10);
-/// Length of `jti` in characters.
-const ID_LENGTH_MAX: usize = 256;
-
-/// What the installation requires of an assertion.
-#[derive(Clone, Debug)]
-pub struct AssertionPolicy {
-    /// The accepted values of `aud`: the issuer, and whatever the operator admits for older clients.
-    pub audiences: Vec<String>,
-    /// How far `exp` may be in the future. An assertion is remembered until then.
-    pub lifetime_max: SignedDuration,
-}
-
-/// A presented assertion, before it is checked.
-pub struct Assertion {
-    jwt: String,
-    /// `client_id` of the form, which is optional (RFC 7521 §4.2).
-    client_id: Option<String>,
-}
-
-impl Assertion {
-    /// `client_id` is that of the form.
-    #[must_use]
-    pub fn new(jwt: &str, client_id: Option<&str>) -> Self {
-        Self { jwt: jwt.to_owned(), client_id: client_id.map(str::to_owned) }
-    }
-
-    /// The client that the caller claims to be: `client_id` of the form, or `sub` of the JWT. Reads the JWT.
-    #[must_use]
-    pub fn client_id(&self) -> Option<Cow<'_, str>> {
-        let subject = || SignedJwt::parse(&self.jwt).ok().and_then(|jwt| Claims::of(&jwt).ok()?.sub);
-        self.client_id.as_deref().map(Cow::Borrowed).or_else(|| subject().map(Cow::Owned))
-    }
-}
-
-impl fmt::Debug for Assertion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Assertion").field("client_id", &self.client_id).finish_non_exhaustive()
-    }
-}
-
-/// The claims that decide. Repeated members are refused.
-#[derive(Deserialize)]
-struct Claims {
-    iss: Option<String>,
-    sub: Option<String>,
-    aud: Option<Value>,
-    exp: Option<f64>,
-    nbf: Option<f64>,
-    iat: Option<f64>,
-    jti: Option<String>,
-}
-
 impl<C: ClientStore> Authenticator<'_, C> {
-    pub(super) async fn signed_assertion(&self, presented: &Assertion) -> Result<Authenticated, TokenError> {
-        let jwt = SignedJwt::parse(&presented.jwt).map_err(|malformed| refused(rule_of(malformed)))?;
-        let claims = Claims::of(&jwt).map_err(refused)?;
-        let client_id = claims.client_id(presented).map_err(refused)?;
-        let known = self.clients.lookup(client_id);
-        let outcome = self.try_assertion(&jwt, &claims, &known);
+    pub(super) async fn signed_assertion(
+        &self,
+        presented: &Assertion,
+        jwt: &SignedJwt<'_>,
+        claims: &Claims,
+    ) -> Result<Authenticated, TokenError> {
+        let identity = claims.identity(presented, jwt).map_err(refused)?;
+        let known = self.clients.find(&identity).map_err(refused)?;
+        let outcome = self.try_assertion(presented.purpose, jwt, claims, &known);
         match &outcome {
             Err(TokenError::Client(error)) if error.may_be_behind() => {}
             _ => return outcome,
         }
         let key_id = jwt.key_id().unwrap_or_default();
-        self.clients.catch_up(client_id, key_id).await.map_err(Unavailable::from)?;
-        let current = self.clients.lookup(client_id);
+        self.clients.catch_up(&identity, key_id).await.map_err(Unavailable::from)?;
+        let current = self.clients.find(&identity).map_err(refused)?;
         // Signatures are checked again only for a client that has changed.
-        if current.is_same(&known) { outcome } else { self.try_assertion(&jwt, &claims, &current) }
+        if current.is_same(&known) { outcome } else { self.try_assertion(presented.purpose, jwt, claims, &current) }
     }
 
     fn try_assertion(
         &self,
+        purpose: AssertionUse,
         jwt: &SignedJwt<'_>,
         claims: &Claims,
         client: &Lookup,
     ) -> Result<Authenticated, TokenError> {
-        let record = match client {
-            Lookup::Live(record) => record,
-            Lookup::Disabled(denial) => {
-                // As slow as the check of a signature.
-                public_key::verify_nothing(jwt);
-                return Err(ClientError::ClientDisabled(Denial::clone(denial)).into());
-            }
-            Lookup::Unknown => {
-                public_key::verify_nothing(jwt);
-                return Err(ClientError::UnknownClient.into());
-            }
-        };
+        let record = live(client, jwt)?;
         let of_client = |rule| ClientError::Assertion(rule, Some(record.application.clone()));
+        if !claims.is_about(record, purpose) {
+            public_key::verify_nothing(jwt);
+            return Err(of_client(DenialRule::AssertionIssuer).into());
+        }
         let key = signing_key(record, jwt).map_err(of_client)?;
-        let end = claims.check(self.assertions, self.arrival.now).map_err(of_client)?;
+        if !self.is_addressed(claims, purpose) {
+            return Err(of_client(DenialRule::AssertionAudience).into());
+        }
+        let exp = claims.check_times(self.arrival.now, self.assertions.lifetime_max).map_err(of_client)?;
         let id = claims.id().map_err(of_client)?;
+        if id.is_none() && purpose == AssertionUse::Authentication {
+            return Err(of_client(DenialRule::AssertionWithoutId).into());
+        }
         let client = self.admit(record, Method::PrivateKeyJwt, &ProvenCredential::of_key(record, key))?;
-        self.use_up(record, id, end)?;
+        if let Some(id) = id {
+            self.use_up(record, id, remembered_until(exp))?;
+        }
         Ok(client)
+    }
+
+    /// As client authentication, `aud` is one string: an assertion for several servers could be used at each of them by
+    /// the others. A grant may name several (RFC 7523 §3), and ZITADEL's clients send a list.
+    fn is_addressed(&self, claims: &Claims, purpose: AssertionUse) -> bool {
+        let is_accepted = |audience: &str| self.assertions.audiences.iter().any(|accepted| accepted == audience);
+        match purpose {
+            AssertionUse::Authentication => claims.audience().is_some_and(is_accepted),
+            AssertionUse::Grant => claims.audiences().any(is_accepted),
+        }
     }
 
     /// `jti` is unique for its issuer, which is the client.
@@ -141,16 +93,15 @@ impl<C: ClientStore> Authenticator<'_, C> {
     }
 }
 
-fn refused(rule: DenialRule) -> TokenError {
-    ClientError::Assertion(rule, None).into()
-}
-
-fn rule_of(malformed: MalformedJwt) -> DenialRule {
-    match malformed {
-        MalformedJwt::Form => DenialRule::AssertionMalformed,
-        MalformedJwt::Critical => DenialRule::AssertionCritical,
-        MalformedJwt::Algorithm => DenialRule::AssertionAlgorithm,
-    }
+/// The client that an assertion is about. Any other result takes as long as the check of a signature.
+fn live<'l>(client: &'l Lookup, jwt: &SignedJwt<'_>) -> Result<&'l Arc<ClientRecord>, ClientError> {
+    let error = match client {
+        Lookup::Live(record) => return Ok(record),
+        Lookup::Disabled(denial) => ClientError::ClientDisabled(Denial::clone(denial)),
+        Lookup::Unknown => ClientError::UnknownClient,
+    };
+    public_key::verify_nothing(jwt);
+    Err(error)
 }
 
 /// The key of the client that signed the JWT. A JWT without `kid` may be signed by any of them.
@@ -168,52 +119,26 @@ fn signing_key<'r>(record: &'r ClientRecord, jwt: &SignedJwt<'_>) -> Result<&'r 
 }
 
 impl Claims {
-    fn of(jwt: &SignedJwt<'_>) -> Result<Self, DenialRule> {
-        serde_json::from_slice(jwt.claims()).map_err(|_| DenialRule::AssertionMalformed)
-    }
-
-    /// The client that the assertion is about: issuer, subject and the `client_id` of the form are the same.
-    fn client_id(&self, presented: &Assertion) -> Result<&str, DenialRule> {
+    /// How to find the client that signed: issuer and subject are the same, the client id. In a grant they may also be the
+    /// subject of the service user, as in ZITADEL's JWT profile; the key then identifies the client.
+    fn identity<'a>(&'a self, presented: &'a Assertion, jwt: &'a SignedJwt<'_>) -> Result<ClientRef<'a>, DenialRule> {
         let id = self.sub.as_deref().filter(|id| !id.is_empty()).ok_or(DenialRule::AssertionIssuer)?;
-        let is_same = |other: &str| other == id;
-        let is_issuer = self.iss.as_deref().is_some_and(is_same);
-        let is_client = presented.client_id.as_deref().is_none_or(is_same);
-        if is_issuer && is_client { Ok(id) } else { Err(DenialRule::AssertionIssuer) }
+        if self.iss.as_deref() != Some(id) {
+            return Err(DenialRule::AssertionIssuer);
+        }
+        match (presented.client_id.as_deref(), presented.purpose) {
+            (None, AssertionUse::Authentication) => Ok(ClientRef::Id(id)),
+            (None, AssertionUse::Grant) => Ok(ClientRef::Signer { id, key_id: jwt.key_id() }),
+            (Some(client_id), AssertionUse::Authentication) if client_id != id => Err(DenialRule::AssertionIssuer),
+            (Some(client_id), _) => Ok(ClientRef::Id(client_id)),
+        }
     }
 
-    /// Checks audience and time. Returns from when on the assertion is refused anyway, in seconds since 1970.
-    fn check(&self, policy: &AssertionPolicy, now: Timestamp) -> Result<i64, DenialRule> {
-        // One string: an assertion for several servers could be used at each of them by the others.
-        let audience = self.aud.as_ref().and_then(Value::as_str);
-        if !audience.is_some_and(|audience| policy.audiences.iter().any(|accepted| accepted == audience)) {
-            return Err(DenialRule::AssertionAudience);
-        }
-        let now = now.as_duration();
-        let exp = since_epoch(self.exp.ok_or(DenialRule::AssertionWithoutExpiry)?);
-        if exp.saturating_add(BEHIND_MAX) <= now {
-            return Err(DenialRule::AssertionExpired);
-        }
-        let latest_start = now.saturating_add(AHEAD_MAX);
-        if exp > latest_start.saturating_add(policy.lifetime_max) {
-            return Err(DenialRule::AssertionTooLong);
-        }
-        if [self.iat, self.nbf].into_iter().flatten().any(|start| since_epoch(start) > latest_start) {
-            return Err(DenialRule::AssertionNotYetValid);
-        }
-        // Longer than it would be accepted, for a request that waits and for a clock that is set back a little.
-        Ok(exp.saturating_add(BEHIND_MAX).saturating_add(AHEAD_MAX).as_secs())
+    /// Whether issuer and subject may be those of an assertion of this client.
+    fn is_about(&self, record: &ClientRecord, purpose: AssertionUse) -> bool {
+        let is = |id: &str| self.sub.as_deref() == Some(id);
+        is(&record.client_id) || purpose == AssertionUse::Grant && is(&record.subject)
     }
-
-    fn id(&self) -> Result<&str, DenialRule> {
-        let is_usable = |id: &&str| !id.is_empty() && id.chars().count() <= ID_LENGTH_MAX;
-        self.jti.as_deref().filter(is_usable).ok_or(DenialRule::AssertionWithoutId)
-    }
-}
-
-/// A NumericDate (RFC 7519 §2), as the time since 1970. One out of range is the nearest that there is.
-fn since_epoch(date: f64) -> SignedDuration {
-    let nearest = if date > 0.0 { SignedDuration::MAX } else { SignedDuration::MIN };
-    SignedDuration::try_from_secs_f64(date).unwrap_or(nearest)
 }
 
 impl<'r> ProvenCredential<'r> {

@@ -10,6 +10,7 @@ use super::{AuthorityError, RequestError, TokenError, Unavailable};
 pub enum ErrorCode {
     InvalidRequest,
     InvalidClient,
+    InvalidGrant,
     UnauthorizedClient,
     UnsupportedGrantType,
     InvalidScope,
@@ -25,6 +26,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
@@ -61,12 +63,13 @@ impl TokenError {
         let (status, code, description) = match self {
             Self::Request(error) => (error.status(), Code::InvalidRequest, error.description()),
             Self::UnsupportedGrantType => (400, Code::UnsupportedGrantType, "this grant_type is not supported"),
-            Self::Client(error) if error.is_disclosed() => {
+            Self::Client(error) | Self::Grant(error) if error.is_disclosed() => {
                 (400, Code::UnauthorizedClient, "this secret may not be used here")
             }
             // The same answer for every other reason: a caller that fails learns nothing about existing clients and
             // secrets.
             Self::Client(_) => (401, Code::InvalidClient, "client authentication failed"),
+            Self::Grant(_) => (400, Code::InvalidGrant, "the assertion is not accepted"),
             Self::ScopeSyntax => (400, Code::InvalidScope, "scope must be scope-tokens with single spaces between"),
             Self::TargetSyntax => (400, Code::InvalidTarget, "resource must be an absolute URI without fragment"),
             Self::Authority { error, .. } => match error {
@@ -150,6 +153,7 @@ impl RequestError {
             Self::Repeated => "a parameter is repeated",
             Self::TooManyParameters => "the request has too many parameters",
             Self::MissingGrantType => "grant_type is missing",
+            Self::MissingAssertion => "assertion is missing",
             Self::MissingToken => "token is missing",
             Self::Touch => "touch must be true or false",
             Self::SeveralMethods => "more than one client authentication method in one request",

@@ -220,6 +220,7 @@ impl From<TokenError> for AccessError {
             // These belong to token requests; forward authentication grants nothing.
             TokenError::Request(_)
             | TokenError::UnsupportedGrantType
+            | TokenError::Grant(_)
             | TokenError::ScopeSyntax
             | TokenError::TargetSyntax
             | TokenError::Authority { .. }

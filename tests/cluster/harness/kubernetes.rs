@@ -18,7 +18,7 @@ pub struct Kubernetes {
 }
 
 /// Kind, API group, version, plural, and whether it lives in a namespace.
-const KINDS: [(&str, &str, &str, &str, bool); 27] = [
+const KINDS: [(&str, &str, &str, &str, bool); 28] = [
     ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
@@ -39,6 +39,7 @@ const KINDS: [(&str, &str, &str, &str, bool); 27] = [
     ("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", true),
     ("SelfSubjectAccessReview", "authorization.k8s.io", "v1", "selfsubjectaccessreviews", false),
     ("ServiceAccount", "", "v1", "serviceaccounts", true),
+    ("Pod", "", "v1", "pods", true),
     ("Lease", "coordination.k8s.io", "v1", "leases", true),
     ("MutatingAdmissionPolicy", "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies", false),
     ("MutatingAdmissionPolicyBinding", "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", false),
@@ -156,7 +157,12 @@ impl Kubernetes {
 
     /// Makes a token of a ServiceAccount, as `kubectl create token` does. `Err` is the API server's message.
     pub async fn token_of(&self, namespace: &str, account: &str) -> Result<Value, String> {
-        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+        self.token_with(namespace, account, json!({})).await
+    }
+
+    /// The same with the spec of a TokenRequest, as the kubelet does for a projected token.
+    pub async fn token_with(&self, namespace: &str, account: &str, spec: Value) -> Result<Value, String> {
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
         let api = self.api("ServiceAccount", namespace);
         answer(api.create_subresource::<Value, Value>("token", account, &PostParams::default(), &request).await)
     }

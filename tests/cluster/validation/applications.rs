@@ -183,6 +183,47 @@ async fn an_application_is_refused_for_each_rule_that_its_keys_break() {
 }
 
 #[tokio::test]
+async fn an_application_is_refused_for_each_rule_that_its_service_accounts_break() {
+    let accounts = |list: Value| json!({"auth": {"methods": ["kubernetes_service_account"], "serviceAccounts": list}});
+    let many: Vec<Value> = (0..21).map(|number| json!({"name": format!("sync-{number}")})).collect();
+    let cases = [
+        (
+            "a method without accounts",
+            json!({"auth": {"methods": ["kubernetes_service_account"]}}),
+            "spec.auth.serviceAccounts: Invalid value: … set serviceAccounts",
+        ),
+        ("no account", accounts(json!([])), "spec.auth.serviceAccounts: Invalid value"),
+        ("21 accounts", accounts(json!(many)), "spec.auth.serviceAccounts: Too many: 21"),
+        (
+            "one account twice",
+            accounts(json!([{"name": "sync"}, {"name": "sync", "uid": ""}])),
+            "spec.auth.serviceAccounts[1]: Duplicate value",
+        ),
+        (
+            "a name that cannot be",
+            accounts(json!([{"name": "A b"}])),
+            "spec.auth.serviceAccounts[0].name: … must be the name of an object",
+        ),
+        (
+            "an account elsewhere",
+            accounts(json!([{"name": "sync", "namespace": "payments"}])),
+            r#"unknown field "spec.auth.serviceAccounts[0].namespace""#,
+        ),
+        (
+            "a UID that cannot be",
+            accounts(json!([{"name": "sync", "uid": "sync"}])),
+            "spec.auth.serviceAccounts[0].uid: … must be the UID of an object",
+        ),
+        (
+            "the account of every pod",
+            accounts(json!([{"name": "default"}])),
+            "spec.auth.serviceAccounts[0].name: … create a ServiceAccount for the client, or set allowDefault: true",
+        ),
+    ];
+    check(tried, &cases).await;
+}
+
+#[tokio::test]
 async fn a_client_id_is_refused_for_each_rule_it_breaks() {
     let cases = [
         ("an empty client id", json!({"clientId": ""}), CLIENT_ID),

@@ -97,7 +97,11 @@ fn complete() -> Vec<Value> {
     let application = json!({
         "displayName": "Sync", "url": "https://sync.example.com", "description": "Copies.",
         "serviceUserRef": {"name": "sync"}, "clientId": "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e", "restrictTo": restriction,
-        "auth": {"methods": ["client_secret_basic"], "jwks": {"keys": [public_key()]}}, "suspend": false,
+        "suspend": false,
+        "auth": {
+            "methods": ["client_secret_basic"], "jwks": {"keys": [public_key()]},
+            "serviceAccounts": [{"name": "sync", "uid": "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e", "allowDefault": false}],
+        },
         "token": {
             "format": "Opaque", "type": "JWT", "idleTimeout": "30m", "lifetime": "1h", "signingAlgorithm": "ES256",
             "scopePolicy": "Narrow", "defaultScopes": ["s"], "defaultAudience": "a", "multipleAudiences": true,

@@ -1,0 +1,190 @@
+//! Assertions (RFC 7521, RFC 7523): a JWT that proves who the client is, as client authentication or as the grant of a
+//! token. What is common to every issuer.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Authenticated, Authenticator};
+use crate::crypto::public_key::{MalformedJwt, SignedJwt};
+use crate::oauth::client_store::ClientStore;
+use crate::oauth::denial_rule::DenialRule;
+use crate::oauth::error::{ClientError, TokenError, Unavailable};
+
+/// The only `client_assertion_type` (RFC 7523 §2.2).
+pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// How far the clock of an issuer may be ahead.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// How far the clock of an issuer may be behind.
+const BEHIND_MAX: SignedDuration = SignedDuration::from_secs(10);
+/// Length of `jti` in characters.
+const ID_LENGTH_MAX: usize = 256;
+
+/// What the installation requires of an assertion that a client signs.
+#[derive(Clone, Debug)]
+pub struct AssertionPolicy {
+    /// The accepted values of `aud`: the issuer, and whatever the operator admits for older clients.
+    pub audiences: Vec<String>,
+    /// How far `exp` may be in the future. An assertion is remembered until then.
+    pub lifetime_max: SignedDuration,
+}
+
+/// What an assertion is presented as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AssertionUse {
+    /// `client_assertion`: client authentication (RFC 7523 §2.2).
+    Authentication,
+    /// `assertion`: the JWT bearer grant (RFC 7523 §2.1).
+    Grant,
+}
+
+/// A presented assertion, before it is checked.
+pub struct Assertion {
+    pub(super) jwt: String,
+    /// `client_id` of the form, which is optional (RFC 7521 §4.2).
+    pub(super) client_id: Option<String>,
+    pub(super) purpose: AssertionUse,
+}
+
+impl Assertion {
+    /// `client_id` is that of the form.
+    #[must_use]
+    pub fn new(jwt: &str, client_id: Option<&str>, purpose: AssertionUse) -> Self {
+        Self { jwt: jwt.to_owned(), client_id: client_id.map(str::to_owned), purpose }
+    }
+
+    /// The client that the caller claims to be: `client_id` of the form, or `sub` of the JWT. Reads the JWT.
+    #[must_use]
+    pub fn client_id(&self) -> Option<Cow<'_, str>> {
+        let subject = || SignedJwt::parse(&self.jwt).ok().and_then(|jwt| Claims::of(&jwt).ok()?.sub);
+        self.client_id.as_deref().map(Cow::Borrowed).or_else(|| subject().map(Cow::Owned))
+    }
+}
+
+impl fmt::Debug for Assertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client_id, purpose, .. } = self;
+        f.debug_struct("Assertion").field("client_id", client_id).field("purpose", purpose).finish_non_exhaustive()
+    }
+}
+
+impl<C: ClientStore> Authenticator<'_, C> {
+    /// The issuer decides which method it is: the client itself, or the cluster.
+    pub(super) async fn assertion(&self, presented: &Assertion) -> Result<Authenticated, TokenError> {
+        let jwt = SignedJwt::parse(&presented.jwt).map_err(|malformed| refused(rule_of(malformed)))?;
+        let claims = Claims::of(&jwt).map_err(refused)?;
+        match self.clients.cluster_issuer() {
+            Some(cluster) if claims.iss.as_deref() == Some(&*cluster.issuer) => {
+                self.service_account(presented, &jwt, &claims, &cluster).await
+            }
+            // It may be a token of the cluster, whose issuer is not known yet.
+            None if claims.is_of_service_account() => Err(Unavailable::NotSynced.into()),
+            _ => self.signed_assertion(presented, &jwt, &claims).await,
+        }
+    }
+}
+
+pub(super) fn refused(rule: DenialRule) -> TokenError {
+    ClientError::Assertion(rule, None).into()
+}
+
+fn rule_of(malformed: MalformedJwt) -> DenialRule {
+    match malformed {
+        MalformedJwt::Form => DenialRule::AssertionMalformed,
+        MalformedJwt::Critical => DenialRule::AssertionCritical,
+        MalformedJwt::Algorithm => DenialRule::AssertionAlgorithm,
+    }
+}
+
+/// The claims that decide. Repeated members are refused.
+#[derive(Deserialize)]
+pub(super) struct Claims {
+    pub(super) iss: Option<String>,
+    pub(super) sub: Option<String>,
+    aud: Option<Value>,
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+    jti: Option<String>,
+}
+
+impl Claims {
+    pub(super) fn of(jwt: &SignedJwt<'_>) -> Result<Self, DenialRule> {
+        serde_json::from_slice(jwt.claims()).map_err(|_| DenialRule::AssertionMalformed)
+    }
+
+    fn is_of_service_account(&self) -> bool {
+        self.sub.as_deref().is_some_and(|subject| subject.starts_with("system:serviceaccount:"))
+    }
+
+    /// `aud`, if it is one string.
+    pub(super) fn audience(&self) -> Option<&str> {
+        self.aud.as_ref()?.as_str()
+    }
+
+    /// Every string of `aud`, which is a string or a list (RFC 7519 §4.1.3).
+    pub(super) fn audiences(&self) -> impl Iterator<Item = &str> {
+        let list = self.aud.iter().filter_map(Value::as_array).flatten();
+        self.audience().into_iter().chain(list.filter_map(Value::as_str))
+    }
+
+    /// `aud`, if it is one string or a list of one string.
+    pub(super) fn only_audience(&self) -> Option<&str> {
+        match self.aud.as_ref()? {
+            Value::Array(list) => {
+                if let [one] = list.as_slice() {
+                    one.as_str()
+                } else {
+                    None
+                }
+            }
+            other => other.as_str(),
+        }
+    }
+
+    /// Checks the times. `exp` may be this far in the future. Returns `exp`.
+    pub(super) fn check_times(
+        &self,
+        now: Timestamp,
+        lifetime_max: SignedDuration,
+    ) -> Result<SignedDuration, DenialRule> {
+        let now = now.as_duration();
+        let exp = since_epoch(self.exp.ok_or(DenialRule::AssertionWithoutExpiry)?);
+        if exp.saturating_add(BEHIND_MAX) <= now {
+            return Err(DenialRule::AssertionExpired);
+        }
+        let latest_start = now.saturating_add(AHEAD_MAX);
+        if exp > latest_start.saturating_add(lifetime_max) {
+            return Err(DenialRule::AssertionTooLong);
+        }
+        if [self.iat, self.nbf].into_iter().flatten().any(|start| since_epoch(start) > latest_start) {
+            return Err(DenialRule::AssertionNotYetValid);
+        }
+        Ok(exp)
+    }
+
+    /// `jti`; `None`: there is none.
+    pub(super) fn id(&self) -> Result<Option<&str>, DenialRule> {
+        let is_usable = |id: &str| !id.is_empty() && id.chars().count() <= ID_LENGTH_MAX;
+        match self.jti.as_deref() {
+            Some(id) if !is_usable(id) => Err(DenialRule::AssertionWithoutId),
+            id => Ok(id),
+        }
+    }
+}
+
+/// From when on an assertion with this `exp` is refused in any case, in seconds since 1970. Longer than it would be accepted,
+/// for a request that waits and for a clock that is set back a little.
+pub(super) fn remembered_until(exp: SignedDuration) -> i64 {
+    exp.saturating_add(BEHIND_MAX).saturating_add(AHEAD_MAX).as_secs()
+}
+
+/// A NumericDate (RFC 7519 §2), as the time since 1970. One out of range is the nearest that there is.
+fn since_epoch(date: f64) -> SignedDuration {
+    let nearest = if date > 0.0 { SignedDuration::MAX } else { SignedDuration::MIN };
+    SignedDuration::try_from_secs_f64(date).unwrap_or(nearest)
+}

@@ -1,0 +1,168 @@
+//! Tokens of ServiceAccounts of this cluster (protocol F1-F3, F5): a pod presents its projected token, as client
+//! authentication or as a JWT bearer grant. Order: signature → claims → client → entry → the rules of every method → review by
+//! the API server. The token is a bearer token that its pod reuses, so it is not single-use.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use super::assertion::{Assertion, Claims, refused};
+use super::{Authenticated, Authenticator, Method, ProvenCredential, Workload};
+use crate::crypto::public_key::SignedJwt;
+use crate::oauth::client_record::{ClientRecord, Denial, ServiceAccount, Usages};
+use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
+use crate::oauth::cluster_tokens::{ClusterIssuer, ReviewError};
+use crate::oauth::denial_rule::DenialRule;
+use crate::oauth::error::{ClientError, TokenError, Unavailable};
+
+/// The longest remaining life of a token. The kubelet requests tokens for an hour by default, and replaces each before it
+/// expires; a token that someone requested for longer is a credential that no deletion of a pod ends.
+const LIFETIME_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// The name that every namespace has a ServiceAccount of, which pods without another one use.
+const DEFAULT_ACCOUNT: &str = "default";
+
+/// What Kubernetes writes into a token about the account and the objects that the token is bound to.
+#[derive(Deserialize)]
+struct Bound {
+    #[serde(rename = "kubernetes.io")]
+    kubernetes: KubernetesClaims,
+}
+
+#[derive(Deserialize)]
+struct KubernetesClaims {
+    namespace: String,
+    serviceaccount: BoundObject,
+    pod: Option<BoundObject>,
+    node: Option<BoundObject>,
+}
+
+#[derive(Deserialize)]
+struct BoundObject {
+    name: String,
+    uid: String,
+}
+
+/// A token whose signature was checked.
+struct AccountToken<'a> {
+    text: &'a str,
+    /// `system:serviceaccount:<namespace>:<name>`
+    subject: &'a str,
+    account: &'a KubernetesClaims,
+    exp: Timestamp,
+}
+
+impl<C: ClientStore> Authenticator<'_, C> {
+    pub(super) async fn service_account(
+        &self,
+        presented: &Assertion,
+        jwt: &SignedJwt<'_>,
+        claims: &Claims,
+        cluster: &ClusterIssuer,
+    ) -> Result<Authenticated, TokenError> {
+        self.verify_cluster_signature(jwt, cluster).await.map_err(refused)?;
+        let bound: Bound = serde_json::from_slice(jwt.claims()).map_err(|_| refused(DenialRule::AssertionMalformed))?;
+        let token = self.account_token(presented, claims, &bound.kubernetes).map_err(refused)?;
+        let (namespace, name) = (token.account.namespace.as_str(), token.account.serviceaccount.name.as_str());
+        let identity = match presented.client_id.as_deref() {
+            Some(client_id) => ClientRef::Id(client_id),
+            None => ClientRef::ServiceAccount { namespace, name },
+        };
+        let known = self.clients.find(&identity).map_err(refused)?;
+        let mut outcome = self.try_account(&token, &known);
+        if outcome.as_ref().is_err_and(ClientError::may_be_behind) {
+            self.clients.catch_up(&identity, token.subject).await.map_err(Unavailable::from)?;
+            let current = self.clients.find(&identity).map_err(refused)?;
+            outcome = self.try_account(&token, &current);
+        }
+        let client = outcome?;
+        match self.clients.review(token.text, self.issuer).await {
+            Ok(()) => Ok(client),
+            Err(ReviewError::Rejected(rule)) => {
+                Err(ClientError::Assertion(rule, Some(client.record.application.clone())).into())
+            }
+            Err(ReviewError::Unavailable) => Err(Unavailable::Overloaded.into()),
+        }
+    }
+
+    /// The keys of a cluster rotate: for an unknown one they are read again.
+    async fn verify_cluster_signature(&self, jwt: &SignedJwt<'_>, known: &ClusterIssuer) -> Result<(), DenialRule> {
+        match known.verify(jwt) {
+            Err(DenialRule::AssertionKeyUnknown) => {}
+            verified => return verified,
+        }
+        self.clients.refresh_cluster_issuer().await;
+        let current = self.clients.cluster_issuer();
+        current.map_or(Err(DenialRule::AssertionKeyUnknown), |current| current.verify(jwt))
+    }
+
+    fn account_token<'a>(
+        &self,
+        presented: &'a Assertion,
+        claims: &'a Claims,
+        account: &'a KubernetesClaims,
+    ) -> Result<AccountToken<'a>, DenialRule> {
+        let subject = claims.sub.as_deref().unwrap_or_default();
+        if subject != format!("system:serviceaccount:{}:{}", account.namespace, account.serviceaccount.name) {
+            return Err(DenialRule::AssertionMalformed);
+        }
+        // Exactly this issuer: a token for the API server must not be sent elsewhere, and one that is must not work here.
+        if claims.only_audience() != Some(self.issuer) {
+            return Err(DenialRule::AssertionAudience);
+        }
+        let exp = claims.check_times(self.arrival.now, LIFETIME_MAX)?;
+        let exp = Timestamp::from_second(exp.as_secs()).map_err(|_| DenialRule::AssertionTooLong)?;
+        if exp <= self.arrival.now {
+            return Err(DenialRule::AssertionExpired);
+        }
+        Ok(AccountToken { text: &presented.jwt, subject, account, exp })
+    }
+
+    fn try_account(&self, token: &AccountToken<'_>, client: &Lookup) -> Result<Authenticated, ClientError> {
+        let record = match client {
+            Lookup::Live(record) => record,
+            Lookup::Disabled(denial) => return Err(ClientError::ClientDisabled(Denial::clone(denial))),
+            Lookup::Unknown => return Err(ClientError::UnknownClient),
+        };
+        let entry = listed(record, token.account)
+            .map_err(|rule| ClientError::Assertion(rule, Some(record.application.clone())))?;
+        let credential = ProvenCredential::of_account(record, entry, token);
+        let mut client = self.admit(record, Method::KubernetesServiceAccount, &credential)?;
+        let name = |object: &Option<BoundObject>| object.as_ref().map(|object| object.name.as_str().into());
+        client.workload = Some(Workload { pod: name(&token.account.pod), node: name(&token.account.node) });
+        Ok(client)
+    }
+}
+
+/// The entry of the Application for the account of a token.
+fn listed<'r>(record: &'r ClientRecord, token: &KubernetesClaims) -> Result<&'r Arc<ServiceAccount>, DenialRule> {
+    let account = &token.serviceaccount;
+    let is_account = |entry: &&Arc<ServiceAccount>| {
+        *record.application.namespace == *token.namespace && *entry.name == *account.name
+    };
+    let Some(entry) = record.service_accounts.iter().find(is_account) else {
+        let is_default = account.name == DEFAULT_ACCOUNT;
+        return Err(if is_default { DenialRule::ServiceAccountDefault } else { DenialRule::ServiceAccountNotListed });
+    };
+    let is_same = entry.uid.as_ref().is_none_or(|uid| **uid == *account.uid);
+    if is_same { Ok(entry) } else { Err(DenialRule::ServiceAccountRecreated) }
+}
+
+impl<'r> ProvenCredential<'r> {
+    /// No token outlives the one that it was requested with.
+    fn of_account(record: &'r ClientRecord, entry: &'r ServiceAccount, token: &AccountToken<'r>) -> Self {
+        Self {
+            object: &record.application,
+            version_id: token.subject,
+            disabled: None,
+            expires_at: Some(token.exp),
+            accepted_until: None,
+            networks: None,
+            usages: Usages::ALL,
+            grant: &record.grant,
+            authority: &entry.authority,
+            memory: None,
+        }
+    }
+}

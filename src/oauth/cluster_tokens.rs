@@ -1,0 +1,58 @@
+//! The interface through which the protocol verifies ServiceAccount tokens of the cluster.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::denial_rule::DenialRule;
+use crate::crypto::public_key::{PublicKey, SignedJwt};
+
+/// The issuer of the ServiceAccount tokens of this cluster.
+#[derive(Debug)]
+pub struct ClusterIssuer {
+    /// `iss` of its tokens.
+    pub issuer: Box<str>,
+    /// The keys that sign them.
+    pub keys: Vec<PublicKey>,
+}
+
+impl ClusterIssuer {
+    /// The result of the check of a signature.
+    ///
+    /// # Errors
+    /// [`DenialRule::AssertionKeyUnknown`], [`DenialRule::AssertionSignature`]
+    pub fn verify(&self, jwt: &SignedJwt<'_>) -> Result<(), DenialRule> {
+        let fits = |key: &&PublicKey| jwt.key_id() == key.key_id() && key.allows(jwt.algorithm());
+        let mut candidates = self.keys.iter().filter(fits).peekable();
+        if candidates.peek().is_none() {
+            return Err(DenialRule::AssertionKeyUnknown);
+        }
+        if candidates.any(|key| key.verifies(jwt)) { Ok(()) } else { Err(DenialRule::AssertionSignature) }
+    }
+}
+
+/// ServiceAccount tokens, as the API server knows them.
+pub trait ClusterTokens: Send + Sync + 'static {
+    /// The issuer, as last read in the background; `None`: not read yet. No I/O.
+    fn cluster_issuer(&self) -> Option<Arc<ClusterIssuer>>;
+
+    /// Reads the issuer again, for a token with a key that is not known. Reads that follow each other closely are
+    /// coalesced. After a failure the known keys remain.
+    fn refresh_cluster_issuer(&self) -> impl Future<Output = ()> + Send;
+
+    /// Asks the API server whether the token is still valid for this audience. An answer is used for up to ten seconds; a
+    /// rejected token stays rejected. If the API server cannot be reached, the token counts as valid: its signature has
+    /// been checked.
+    ///
+    /// # Errors
+    /// [`ReviewError`]
+    fn review(&self, token: &str, audience: &str) -> impl Future<Output = Result<(), ReviewError>> + Send;
+}
+
+/// Why a ServiceAccount token is not accepted after its signature was checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReviewError {
+    /// The API server rejects it.
+    Rejected(DenialRule),
+    /// Too many tokens wait for a review, or this process may not ask.
+    Unavailable,
+}

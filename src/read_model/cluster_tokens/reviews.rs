@@ -1,0 +1,133 @@
+//! Asks the API server whether tokens are still valid (TokenReview): it knows deleted pods and ServiceAccounts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
+
+use crate::oauth::cluster_tokens::ReviewError;
+use crate::oauth::denial_rule::DenialRule;
+use crate::util::error_chain::display_chain;
+
+/// How long the API server's answer is used.
+const REVIEW_TTL: Duration = Duration::from_secs(10);
+/// How long a request waits for an answer.
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a request waits until it may ask.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Reviews at a time.
+const CONCURRENT_MAX: usize = 16;
+/// Tokens whose answers are remembered, at about 100 bytes each. Above it, answers that are no longer used are dropped,
+/// then those about accepted tokens.
+const REMEMBERED_MAX: usize = 20_000;
+
+type TokenDigest = [u8; 32];
+/// The answer about one token. Requests with the same token share it.
+type Answer = Arc<Mutex<Option<Reviewed>>>;
+
+#[derive(Clone, Copy)]
+struct Reviewed {
+    at: Instant,
+    verdict: Result<(), DenialRule>,
+}
+
+impl Reviewed {
+    /// A rejected token stays rejected: what it was bound to does not return.
+    fn is_used(&self, now: Instant) -> bool {
+        self.verdict.is_err() || now.duration_since(self.at) < REVIEW_TTL
+    }
+}
+
+/// The reviews of this process.
+pub(super) struct Reviews {
+    client: Client,
+    slots: Semaphore,
+    answers: Lock<HashMap<TokenDigest, Answer>>,
+}
+
+impl Reviews {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, slots: Semaphore::new(CONCURRENT_MAX), answers: Lock::default() }
+    }
+
+    /// Whether the token is valid for `audience`. The audience is the same in every call.
+    pub(super) async fn review(&self, token: &str, audience: &str, now: Instant) -> Result<(), ReviewError> {
+        let answer = self.answer(token, now);
+        let mut answer = answer.lock().await;
+        if let Some(known) = answer.as_ref().filter(|known| known.is_used(now)) {
+            return known.verdict.map_err(ReviewError::Rejected);
+        }
+        let slot = tokio::time::timeout(SLOT_TIMEOUT, self.slots.acquire()).await;
+        let Ok(Ok(_slot)) = slot else { return Err(ReviewError::Unavailable) };
+        let verdict = self.ask(token, audience).await?;
+        *answer = Some(Reviewed { at: now, verdict });
+        verdict.map_err(ReviewError::Rejected)
+    }
+
+    fn answer(&self, token: &str, now: Instant) -> Answer {
+        let id = digest(&SHA256, token.as_bytes()).as_ref().try_into().unwrap_or_default();
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= REMEMBERED_MAX && !answers.contains_key(&id) {
+            let is_kept = |answer: &Answer, keeps: &dyn Fn(&Reviewed) -> bool| {
+                answer.try_lock().map_or(true, |answer| answer.as_ref().is_some_and(keeps))
+            };
+            answers.retain(|_, answer| is_kept(answer, &|known| known.is_used(now)));
+            if answers.len() >= REMEMBERED_MAX {
+                answers.retain(|_, answer| is_kept(answer, &|known| known.verdict.is_err()));
+            }
+            if answers.len() >= REMEMBERED_MAX {
+                answers.clear();
+            }
+        }
+        Arc::clone(answers.entry(id).or_default())
+    }
+
+    /// The API server's answer. Without an answer the signature decides, which was checked.
+    async fn ask(&self, token: &str, audience: &str) -> Result<Result<(), DenialRule>, ReviewError> {
+        let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![audience.to_owned()]) };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let api: Api<TokenReview> = Api::all(self.client.clone());
+        let params = PostParams::default();
+        match tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await {
+            Ok(Ok(review)) => Ok(verdict(&review, audience)),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+                tracing::warn!(error = status.message, "the API server does not let this replica review tokens");
+                Err(ReviewError::Unavailable)
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(error = display_chain(&error), "could not review a ServiceAccount token");
+                Ok(Ok(()))
+            }
+            Err(_) => Ok(Ok(())),
+        }
+    }
+}
+
+/// F3: the API server must have authenticated the token for this audience.
+fn verdict(review: &TokenReview, audience: &str) -> Result<(), DenialRule> {
+    let status = review.status.as_ref();
+    let has_audience = status.and_then(|status| status.audiences.as_ref());
+    let has_audience = has_audience.is_some_and(|audiences| audiences.iter().any(|known| known == audience));
+    if status.and_then(|status| status.authenticated) == Some(true) && has_audience {
+        return Ok(());
+    }
+    Err(rule(status.and_then(|status| status.error.as_deref()).unwrap_or_default()))
+}
+
+/// The cause, for the log. The API server gives it only as a text.
+fn rule(error: &str) -> DenialRule {
+    let mentions = |texts: &[&str]| texts.iter().any(|text| error.contains(text));
+    if mentions(&["pods \"", "pod UID"]) {
+        DenialRule::PodDeleted
+    } else if mentions(&["serviceaccounts \"", "service account UID"]) {
+        DenialRule::ServiceAccountDeleted
+    } else {
+        DenialRule::ServiceAccountTokenRejected
+    }
+}
