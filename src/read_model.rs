@@ -162,6 +162,11 @@ impl ReadModel {
         self.shared.sessions.publish(&self.shared.token_state, now).await;
     }
 
+    /// The same for the last time.
+    pub async fn publish_final_use(&self, now: Timestamp) {
+        self.shared.sessions.publish_last(&self.shared.token_state, now).await;
+    }
+
     /// Drops the state of tokens that have expired.
     pub fn purge_expired(&self, now: Timestamp) {
         self.shared.token_state.purge_expired(now.as_second());

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::runtime::watcher::{self, Event};
@@ -217,6 +218,15 @@ impl Cluster {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let change = Patch::Merge(json!({"spec": spec}));
         Ok(api.patch(name, &PatchParams::default(), &change).await.map(drop)?)
+    }
+
+    /// Creates a ServiceAccount, and returns a token of it for this audience.
+    pub async fn account_token(&self, namespace: &str, name: &str, audience: &str) -> Result<String> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        accounts.create(&PostParams::default(), &object(json!({"metadata": {"name": name}}))?).await?;
+        let request: TokenRequest = object(json!({"spec": {"audiences": [audience]}}))?;
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        Ok(answer.status.ok_or("the API server returned no token")?.token)
     }
 
     /// The AccessGroups.

@@ -24,6 +24,7 @@ mod introspection;
 mod load;
 mod machine;
 mod memory_per_client;
+mod methods;
 mod operator;
 mod report;
 mod revocation;

@@ -72,7 +72,7 @@ rules! {
     ServiceAccountDefault = "the token is that of the ServiceAccount `default`, and no entry of `spec.auth.serviceAccounts` has `allowDefault: true`",
     ServiceAccountRecreated = "the ServiceAccount of the token has another UID than the entry of `spec.auth.serviceAccounts`",
     ServiceAccountDeleted = "the API server rejects the token: its ServiceAccount was deleted, or deleted and created again",
-    PodDeleted = "the API server rejects the token: its pod was deleted",
+    PodDeleted = "the API server rejects the token: its pod, or the other object that it is bound to, was deleted",
     ServiceAccountTokenRejected = "the API server rejects the token of a ServiceAccount",
     UnknownKey = "the token is signed with a key that is not published here",
     WrongSignature = "the signature of the token is wrong",

@@ -41,8 +41,18 @@ impl<S: StateStore> IdleSessions<S> {
 
     /// Publishes the uses that are due. Objects without such a use are not written.
     pub(crate) async fn publish(&self, token_state: &TokenState, now: Timestamp) {
+        self.publish_due(&mut *self.objects.lock().await, token_state, now).await;
+    }
+
+    /// Publishes what is new for the last time: every such use is due.
+    pub(crate) async fn publish_last(&self, token_state: &TokenState, now: Timestamp) {
         let mut objects = self.objects.lock().await;
-        let due = self.due(&mut objects, token_state, now.as_second());
+        objects.iter_mut().for_each(|object| object.written = i64::MIN);
+        self.publish_due(&mut objects, token_state, now).await;
+    }
+
+    async fn publish_due(&self, objects: &mut Vec<Object>, token_state: &TokenState, now: Timestamp) {
+        let due = self.due(objects, token_state, now.as_second());
         for (number, sessions) in sessions_in(&due, token_state, now.as_second()) {
             let Some(object) = objects.get_mut(number) else { continue };
             let spec = ReplicaStateSpec { sessions, reported_at: now, ..self.empty_spec.clone() };
@@ -150,6 +160,20 @@ mod tests {
         let token_state = TokenState::default();
         store.said().values().for_each(|spec| token_state.merge(spec));
         token_state
+    }
+
+    #[tokio::test]
+    async fn the_last_publication_contains_a_use_of_the_same_second() {
+        let (store, namespace) = (FakeStateStore::default(), Arc::from("billing"));
+        let (sessions, token_state) = process(&store);
+        let published = || store.said().values().map(|spec| spec.sessions.len()).sum::<usize>();
+        for id in ["first", "second"] {
+            token_state.use_once(id, &namespace, 100, 160).unwrap();
+            sessions.publish(&token_state, at(100)).await;
+        }
+        assert_eq!(published(), 1, "an object is written once per second");
+        sessions.publish_last(&token_state, at(100)).await;
+        assert_eq!(published(), 2);
     }
 
     #[tokio::test]

@@ -91,14 +91,15 @@ impl Serving {
         let closing = CancellationToken::new();
         let mut reporters = JoinSet::new();
         let every = positive(&process.args.last_use_interval);
-        reporters.spawn(report_usage(Arc::clone(&read_model), clock, every, closing.clone()));
-        reporters.spawn(report_tokens(Arc::clone(&read_model), clock, closing.clone()));
+        let served_all = CancellationToken::new();
+        reporters.spawn(report_usage(Arc::clone(&read_model), clock, every, served_all.clone()));
+        reporters.spawn(report_tokens(Arc::clone(&read_model), clock, served_all.clone()));
         let (present, ends) = (Arc::clone(&read_model), closing.clone());
         reporters.spawn(async move { present.send_heartbeats(clock, ends).await });
         let settings = endpoint_settings(&process, &args, &bounds);
         let endpoint = Endpoint::new(read_model, clock, keys, settings, metrics);
         let endpoint = tokio::spawn(serve_endpoint(process, args, bounds, listener, endpoint, closing.clone()));
-        Running { endpoint, reporters, closing }
+        Running { endpoint, reporters, closing, served_all }
     }
 }
 
@@ -107,6 +108,8 @@ pub(super) struct Running {
     endpoint: JoinHandle<Result<(), RunError>>,
     reporters: JoinSet<()>,
     closing: CancellationToken,
+    /// The endpoint has answered its last request.
+    served_all: CancellationToken,
 }
 
 impl Running {
@@ -115,9 +118,11 @@ impl Running {
         // The endpoint still serves during this time: load balancers that have not reacted yet lose no request.
         tokio::time::sleep(DRAIN).await;
         self.closing.cancel();
-        self.endpoint.await.map_err(|_| RunError::Exited("the endpoint"))??;
+        let served = self.endpoint.await;
+        // The last report contains what was used until now.
+        self.served_all.cancel();
         let _ = tokio::time::timeout(DRAIN, async { while self.reporters.join_next().await.is_some() {} }).await;
-        Ok(())
+        served.map_err(|_| RunError::Exited("the endpoint"))?
     }
 }
 
@@ -181,10 +186,10 @@ async fn load_keys(process: Process, keys: Arc<ServerKeys>) {
 }
 
 /// Reports periodically which secrets were used, and once more at the end.
-async fn report_usage(read_model: Arc<ReadModel>, clock: impl Clock, every: Duration, closing: CancellationToken) {
+async fn report_usage(read_model: Arc<ReadModel>, clock: impl Clock, every: Duration, served_all: CancellationToken) {
     let mut told_until = Timestamp::MIN;
     loop {
-        let closed = closing.run_until_cancelled(tokio::time::sleep(every)).await.is_none();
+        let closed = served_all.run_until_cancelled(tokio::time::sleep(every)).await.is_none();
         told_until = read_model.report_uses(clock.now(), told_until).await;
         if closed {
             return;
@@ -193,15 +198,15 @@ async fn report_usage(read_model: Arc<ReadModel>, clock: impl Clock, every: Dura
 }
 
 /// Reports every second which tokens were used, and once more at the end.
-async fn report_tokens(read_model: Arc<ReadModel>, clock: impl Clock, closing: CancellationToken) {
+async fn report_tokens(read_model: Arc<ReadModel>, clock: impl Clock, served_all: CancellationToken) {
     for second in 1_u64.. {
-        let closed = closing.run_until_cancelled(tokio::time::sleep(PUBLISH_INTERVAL)).await.is_none();
+        let closed = served_all.run_until_cancelled(tokio::time::sleep(PUBLISH_INTERVAL)).await.is_none();
+        if closed {
+            return read_model.publish_final_use(clock.now()).await;
+        }
         read_model.publish_last_use(clock.now()).await;
         if second % FORGET_EVERY == 0 {
             read_model.purge_expired(clock.now());
-        }
-        if closed {
-            return;
         }
     }
 }

@@ -123,9 +123,9 @@ fn verdict(review: &TokenReview, audience: &str) -> Result<(), DenialRule> {
 /// The cause, for the log. The API server gives it only as a text.
 fn rule(error: &str) -> DenialRule {
     let mentions = |texts: &[&str]| texts.iter().any(|text| error.contains(text));
-    if mentions(&["pods \"", "pod UID"]) {
+    if mentions(&["token has been invalidated", "pod UID"]) {
         DenialRule::PodDeleted
-    } else if mentions(&["serviceaccounts \"", "service account UID"]) {
+    } else if mentions(&["serviceaccounts \"", "service account UID", "has been deleted"]) {
         DenialRule::ServiceAccountDeleted
     } else {
         DenialRule::ServiceAccountTokenRejected

@@ -28,9 +28,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether it was allowed and meant to change something.
+    /// Whether it was allowed and meant to change something. A review is created, and not stored.
     pub fn is_write(&self) -> bool {
-        ["create", "update", "patch", "delete", "deletecollection"].contains(&self.verb.as_str()) && self.status < 300
+        let is_stored = self.resource != "tokenreviews";
+        is_stored
+            && ["create", "update", "patch", "delete", "deletecollection"].contains(&self.verb.as_str())
+            && self.status < 300
     }
 }
 
