@@ -19,6 +19,7 @@ pub mod http;
 pub mod keystore;
 pub mod kube_client;
 pub mod oauth;
+pub mod outbound;
 pub mod plan;
 pub mod read_model;
 pub mod replica_state;

@@ -31,6 +31,10 @@ const LAYERS: &[Layer] = &[
     Layer { name: "clock", may_use: &[], must_not_know: KUBERNETES },
     Layer { name: "telemetry", may_use: &["clock"], must_not_know: KUBERNETES },
     Layer { name: "crypto", may_use: &["clock"], must_not_know: KUBERNETES },
+    // Requests to hosts that tenants name: an HTTP client; not a server.
+    Layer { name: "outbound", may_use: &[], must_not_know: &["axum", "kube", "kube_lease_manager", "k8s_openapi"] },
+    // The keys that clients publish at URLs, fetched in the background.
+    Layer { name: "key_sets", may_use: &["outbound", "crypto"], must_not_know: KUBERNETES },
     Layer { name: "oauth", may_use: &["crypto", "clock"], must_not_know: KUBERNETES },
     Layer { name: "http", may_use: &["oauth", "crypto", "clock", "telemetry"], must_not_know: KUBERNETES },
     // Pure decisions: no clients, no async, no clock, no randomness, no plaintext secrets.
@@ -46,7 +50,7 @@ const LAYERS: &[Layer] = &[
     // Implements the protocol's view of the objects, with what other replicas have published.
     Layer {
         name: "read_model",
-        may_use: &["api", "cache", "clock", "crypto", "oauth", "replica_state"],
+        may_use: &["api", "cache", "clock", "crypto", "key_sets", "oauth", "replica_state"],
         must_not_know: HTTP,
     },
     // Reads with the caller's rights, calls the decisions of other modules, and prints; not a server.
@@ -59,7 +63,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "keystore", may_use: &["api", "crypto"], must_not_know: HTTP },
     Layer {
         name: "controller",
-        may_use: &["api", "plan", "crypto", "clock", "keystore", "cache"],
+        may_use: &["api", "plan", "crypto", "clock", "key_sets", "keystore", "cache"],
         must_not_know: HTTP,
     },
 ];
