@@ -16,6 +16,7 @@ pub mod controller;
 pub mod crypto;
 pub mod explain;
 pub mod http;
+pub mod key_sets;
 pub mod keystore;
 pub mod kube_client;
 pub mod oauth;

@@ -1,0 +1,62 @@
+//! Why a key set is missing or old, for the tenant.
+
+use super::document::KEYS_MAX;
+use super::schedule::URLS_MAX;
+use crate::outbound::RequestError;
+
+/// Why a key set is missing, empty or old. Its message is for the tenant: see [`RequestError`] for what it does not reveal.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum Problem {
+    /// The set could not be requested.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The response is not JSON with a list `keys`.
+    #[error("the response is not a JWK Set (RFC 7517)")]
+    NotAKeySet,
+    /// The set contains a private or symmetric key.
+    #[error("the set contains a private or symmetric key, so none of its keys is used")]
+    PrivateKey,
+    /// The set has too many keys.
+    #[error("the set has {0} keys, which is more than {KEYS_MAX}, so none is used")]
+    TooManyKeys(usize),
+    /// The set has no key that can verify assertions.
+    #[error("the set has no key that can verify assertions")]
+    NoUsableKey,
+    /// The namespace has too many URLs.
+    #[error("older Applications of this namespace have {URLS_MAX} other URLs")]
+    TooManyUrls,
+}
+
+impl Problem {
+    /// What to do about it, as a sentence.
+    #[must_use]
+    pub fn remedy(&self, host: &str) -> String {
+        match self {
+            Self::Request(RequestError::Url) => "Give an https URL without user and fragment.".to_owned(),
+            Self::Request(RequestError::HostNotAllowed) => {
+                format!("Ask the operator to add {host} to --outbound-hosts.")
+            }
+            Self::Request(RequestError::NoAddress(_)) => {
+                "Correct the name. If its address is not public, ask the operator to add its network to \
+                 --outbound-private-networks."
+                    .to_owned()
+            }
+            Self::Request(RequestError::Unreachable(_)) => {
+                "Check that the host accepts https connections of Postern. If its certificate has no public CA, ask the operator \
+                 to add the CA to --outbound-ca-file."
+                    .to_owned()
+            }
+            Self::Request(_) | Self::NotAKeySet => "Correct the response of the host.".to_owned(),
+            Self::PrivateKey => "Remove the key from the URL, and replace it: it has been shown.".to_owned(),
+            Self::TooManyKeys(_) => "Remove keys that are no longer used.".to_owned(),
+            Self::NoUsableKey => "Publish a key of the type EC (P-256), RSA or OKP (Ed25519).".to_owned(),
+            Self::TooManyUrls => "Publish several keys at one URL, or use spec.auth.jwks.".to_owned(),
+        }
+    }
+
+    /// Whether the keys exist and this process may receive them later, without a change of the configuration.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        !matches!(self, Self::Request(RequestError::Url | RequestError::HostNotAllowed) | Self::TooManyUrls)
+    }
+}

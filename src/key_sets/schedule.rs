@@ -1,0 +1,269 @@
+//! When each key set of a namespace is fetched, and what is known of it. Pure: time and randomness are arguments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use hyper::header::HeaderValue;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::document::{self, Keys};
+use super::problem::Problem;
+use crate::outbound::{RequestError, Response};
+use crate::util::timing::backoff::Growth;
+
+/// Maximum number of URLs of a namespace: those of its oldest Applications. It bounds the memory and the requests of a tenant.
+pub(super) const URLS_MAX: usize = 100;
+/// Time until the next request, if the response has no `max-age`.
+const INTERVAL: Duration = Duration::from_mins(5);
+/// Bounds of the `max-age` of a response. A removed key is accepted until the next request, so the upper one is short.
+const INTERVAL_MIN: Duration = Duration::from_mins(1);
+const INTERVAL_MAX: Duration = Duration::from_hours(1);
+/// The share of an interval that is random: replicas and URLs of one host do not request it at the same time.
+const JITTER: f64 = 0.1;
+/// How long keys are used after the last successful request. So a host may be down for a weekend night, but keys that it no
+/// longer vouches for end.
+const AGE_MAX: Duration = Duration::from_hours(24);
+/// Minimum time between two requests that clients cause with unknown keys.
+const EARLY_INTERVAL: Duration = Duration::from_secs(30);
+/// The waits after failures.
+const RETRY: Growth = Growth {
+    initial: Duration::from_secs(5),
+    min: Duration::from_secs(5),
+    max: INTERVAL,
+    // The failures until the next success are one series.
+    quiet: |_| Duration::MAX,
+};
+
+/// The key sets of a namespace.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    applications: BTreeMap<Arc<str>, (Timestamp, Arc<str>)>,
+    /// By URL; at most [`URLS_MAX`].
+    sets: BTreeMap<Arc<str>, KeySet>,
+}
+
+/// What is known of the keys at a URL.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The keys; `None`: not fetched yet, or not for a day.
+    pub keys: Option<Keys>,
+    /// Why there are no keys, or why the last request failed.
+    pub problem: Option<Arc<Problem>>,
+}
+
+/// What the worker of a namespace does next.
+#[derive(Debug, PartialEq)]
+pub(super) enum Step {
+    Fetch {
+        url: Arc<str>,
+        etag: Option<HeaderValue>,
+    },
+    /// The keys of these Applications have become too old.
+    Expired(Vec<Arc<str>>),
+    /// Until this instant, or until a change.
+    Wait(Option<Instant>),
+}
+
+/// The key set at one URL.
+#[derive(Debug)]
+struct KeySet {
+    fetched: Option<Fetched>,
+    /// Why the last request failed.
+    failure: Option<Arc<Problem>>,
+    tried_at: Option<Instant>,
+    next_at: Instant,
+    /// The last wait after a failure, since the last success.
+    waited: Option<Duration>,
+}
+
+/// The last set that the host returned.
+#[derive(Debug)]
+struct Fetched {
+    keys: Keys,
+    /// Why there are no keys.
+    problem: Option<Arc<Problem>>,
+    /// The same document again is no change.
+    digest: Vec<u8>,
+    etag: Option<HeaderValue>,
+    /// When the host last confirmed it.
+    at: Instant,
+}
+
+impl Schedule {
+    /// Records the URL of an Application, and when the Application was created. Returns the Applications whose keys may have
+    /// changed.
+    pub(super) fn set_application(
+        &mut self,
+        name: &Arc<str>,
+        url: Option<(&str, Timestamp)>,
+        now: Instant,
+    ) -> Vec<Arc<str>> {
+        let before = match url {
+            Some((url, created)) => self.applications.insert(Arc::clone(name), (created, url.into())),
+            None => self.applications.remove(name),
+        };
+        if before.as_ref().map(|(created, url)| (&**url, *created)) == url {
+            return Vec::new();
+        }
+        let admitted = self.admitted();
+        let is_new = |url: &&Arc<str>| !self.sets.contains_key(*url);
+        let added: Vec<Arc<str>> = admitted.iter().filter(is_new).cloned().collect();
+        let removed: Vec<Arc<str>> = self.sets.keys().filter(|url| !admitted.contains(*url)).cloned().collect();
+        self.sets.retain(|url, _| admitted.contains(url));
+        self.sets.extend(added.iter().map(|url| (Arc::clone(url), KeySet::new(now))));
+        let mut affected: BTreeSet<Arc<str>> =
+            added.iter().chain(&removed).flat_map(|url| self.applications_of(url)).collect();
+        affected.insert(Arc::clone(name));
+        affected.into_iter().collect()
+    }
+
+    /// The URLs of the oldest Applications.
+    fn admitted(&self) -> BTreeSet<Arc<str>> {
+        let mut oldest = BTreeMap::<&Arc<str>, Timestamp>::new();
+        for (created, url) in self.applications.values() {
+            oldest.entry(url).and_modify(|known| *known = (*created).min(*known)).or_insert(*created);
+        }
+        let by_age: BTreeSet<(Timestamp, &Arc<str>)> =
+            oldest.into_iter().map(|(url, created)| (created, url)).collect();
+        by_age.into_iter().take(URLS_MAX).map(|(_, url)| Arc::clone(url)).collect()
+    }
+
+    fn applications_of(&self, url: &str) -> Vec<Arc<str>> {
+        let has_url = self.applications.iter().filter(|(_, (_, its))| **its == *url);
+        has_url.map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Whether no Application has a URL.
+    pub(super) fn is_unused(&self) -> bool {
+        self.applications.is_empty()
+    }
+
+    /// What is known of a URL.
+    pub(super) fn state(&self, url: &str) -> State {
+        match self.sets.get(url) {
+            Some(set) => set.state(),
+            None if self.applications.values().any(|(_, known)| **known == *url) => {
+                State { keys: None, problem: Some(Arc::new(Problem::TooManyUrls)) }
+            }
+            None => State::default(),
+        }
+    }
+
+    /// The URL of an Application.
+    pub(super) fn url(&self, application: &str) -> Option<&Arc<str>> {
+        self.applications.get(application).map(|(_, url)| url)
+    }
+
+    /// Fetches a URL as soon as the time since its last request allows.
+    pub(super) fn refresh(&mut self, url: &str, now: Instant) {
+        if let Some(set) = self.sets.get_mut(url) {
+            let early = set.tried_at.map_or(now, |tried| tried + EARLY_INTERVAL);
+            set.next_at = set.next_at.min(early);
+        }
+    }
+
+    /// What to do now.
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        let is_old = |set: &KeySet| set.expires_at().is_some_and(|end| end <= now);
+        let old: Vec<Arc<str>> =
+            self.sets.iter().filter(|(_, set)| is_old(set)).map(|(url, _)| Arc::clone(url)).collect();
+        if !old.is_empty() {
+            self.sets.values_mut().filter(|set| is_old(set)).for_each(|set| set.fetched = None);
+            return Step::Expired(old.iter().flat_map(|url| self.applications_of(url)).collect());
+        }
+        let Some((url, set)) = self.sets.iter_mut().min_by_key(|(_, set)| set.next_at) else { return Step::Wait(None) };
+        if set.next_at <= now {
+            set.tried_at = Some(now);
+            let etag = set.fetched.as_ref().and_then(|fetched| fetched.etag.clone());
+            return Step::Fetch { url: Arc::clone(url), etag };
+        }
+        let next = set.next_at;
+        let ends = self.sets.values().filter_map(KeySet::expires_at);
+        Step::Wait(ends.chain([next]).min())
+    }
+
+    /// Records the result of a request. `jitter` is a random number in 0..1. Returns the Applications whose keys, or whose
+    /// problem, have changed.
+    pub(super) fn finish(
+        &mut self,
+        url: &str,
+        result: Result<Response, RequestError>,
+        now: Instant,
+        jitter: f64,
+    ) -> Vec<Arc<str>> {
+        let spread = 1.0 + JITTER * (2.0 * jitter - 1.0);
+        // Otherwise no Application has the URL any more.
+        let Some(set) = self.sets.get_mut(url) else { return Vec::new() };
+        if set.finish(result, now, spread) { self.applications_of(url) } else { Vec::new() }
+    }
+}
+
+impl KeySet {
+    fn new(now: Instant) -> Self {
+        Self { fetched: None, failure: None, tried_at: None, next_at: now, waited: None }
+    }
+
+    fn state(&self) -> State {
+        let fetched = self.fetched.as_ref();
+        State {
+            keys: fetched.map(|fetched| Arc::clone(&fetched.keys)),
+            problem: self.failure.clone().or_else(|| fetched?.problem.clone()),
+        }
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        self.fetched.as_ref().map(|fetched| fetched.at + AGE_MAX)
+    }
+
+    /// Returns whether the state has changed.
+    fn finish(&mut self, result: Result<Response, RequestError>, now: Instant, spread: f64) -> bool {
+        let result = result.map_err(Problem::from).and_then(|response| {
+            let max_age = response.max_age;
+            self.replace(response, now).map(|changed| (changed, max_age))
+        });
+        match result {
+            Ok((changed, max_age)) => {
+                let recovered = self.failure.take().is_some();
+                self.waited = None;
+                let interval = max_age.unwrap_or(INTERVAL).clamp(INTERVAL_MIN, INTERVAL_MAX);
+                self.next_at = now + interval.mul_f64(spread);
+                changed || recovered
+            }
+            Err(problem) => {
+                let wait = RETRY.after(self.waited);
+                self.waited = Some(wait);
+                self.next_at = now + wait.mul_f64(spread);
+                let is_known = self.failure.as_deref() == Some(&problem);
+                self.failure = Some(Arc::new(problem));
+                !is_known
+            }
+        }
+    }
+
+    /// Takes the set of a response. Returns whether it has changed.
+    fn replace(&mut self, response: Response, now: Instant) -> Result<bool, Problem> {
+        let digest = response.body.as_ref().map(|body| digest(&SHA256, body).as_ref().to_vec());
+        if let Some(fetched) = &mut self.fetched
+            && digest.as_ref().is_none_or(|digest| *digest == fetched.digest)
+        {
+            fetched.at = now;
+            fetched.etag = response.etag.or(fetched.etag.take());
+            return Ok(false);
+        }
+        let read = document::read(response.body.as_deref().unwrap_or_default())?;
+        self.fetched = Some(Fetched {
+            keys: read.keys,
+            problem: read.problem.map(Arc::new),
+            digest: digest.unwrap_or_default(),
+            etag: response.etag,
+            at: now,
+        });
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! When a set is fetched, and how long its keys are used.
+
+use hyper::body::Bytes;
+
+use super::*;
+
+const URL: &str = "https://keys.example.com/jwks.json";
+/// No random part.
+const EVEN: f64 = 0.5;
+
+fn created(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn names(names: &[&str]) -> Vec<Arc<str>> {
+    names.iter().map(|name| Arc::from(*name)).collect()
+}
+
+/// A set with one key.
+fn set() -> Bytes {
+    let x = "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY";
+    let y = "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU";
+    serde_json::json!({"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y}]}).to_string().into()
+}
+
+fn response(body: impl Into<Bytes>, max_age: Option<u64>) -> Result<Response, RequestError> {
+    Ok(Response { body: Some(body.into()), etag: None, max_age: max_age.map(Duration::from_secs) })
+}
+
+fn timeout() -> Result<Response, RequestError> {
+    Err(RequestError::TimedOut)
+}
+
+/// A schedule with one URL, which is being fetched.
+fn fetching(now: Instant) -> Schedule {
+    let mut schedule = Schedule::default();
+    assert_eq!(schedule.set_application(&"app".into(), Some((URL, created(1))), now), names(&["app"]));
+    assert_eq!(schedule.step(now), Step::Fetch { url: URL.into(), etag: None });
+    schedule
+}
+
+/// The time until the next request.
+fn wait(schedule: &mut Schedule, now: Instant) -> Duration {
+    match schedule.step(now) {
+        Step::Wait(Some(until)) => until - now,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn has_keys(schedule: &Schedule) -> bool {
+    schedule.state(URL).keys.is_some_and(|keys| !keys.is_empty())
+}
+
+#[test]
+fn a9_a_set_is_fetched_again_after_its_age_within_bounds() {
+    let now = Instant::now();
+    for (max_age, seconds) in [(None, 300), (Some(0), 60), (Some(5), 60), (Some(600), 600), (Some(u64::MAX), 3600)] {
+        let mut schedule = fetching(now);
+        schedule.finish(URL, response(set(), max_age), now, EVEN);
+        assert_eq!(wait(&mut schedule, now), Duration::from_secs(seconds), "{max_age:?}");
+    }
+    for (jitter, seconds) in [(0.0, 270), (1.0, 330)] {
+        let mut schedule = fetching(now);
+        schedule.finish(URL, response(set(), None), now, jitter);
+        assert_eq!(wait(&mut schedule, now), Duration::from_secs(seconds), "{jitter}");
+    }
+}
+
+#[test]
+fn a9_keys_are_kept_for_a_day_while_the_host_is_down_and_then_end() {
+    let start = Instant::now();
+    let mut schedule = fetching(start);
+    assert_eq!(schedule.finish(URL, response(set(), None), start, EVEN), names(&["app"]));
+    let (mut now, mut waits) = (start, Vec::new());
+    let ended = loop {
+        match schedule.step(now) {
+            Step::Wait(Some(until)) => {
+                waits.push((until - now).as_secs());
+                now = until;
+            }
+            Step::Fetch { .. } => {
+                let affected = schedule.finish(URL, timeout(), now, EVEN);
+                assert_eq!(affected.is_empty(), waits.len() > 1, "the failure is reported once");
+                assert!(has_keys(&schedule));
+            }
+            Step::Expired(affected) => break affected,
+            Step::Wait(None) => panic!("there is a URL"),
+        }
+    };
+    assert_eq!((ended, now - start), (names(&["app"]), Duration::from_hours(24)));
+    assert_eq!(waits[..8], [300, 5, 10, 20, 40, 80, 160, 300]);
+    assert!(schedule.state(URL).keys.is_none());
+    assert_eq!(schedule.state(URL).problem.as_deref(), Some(&Problem::Request(RequestError::TimedOut)));
+    assert_eq!(schedule.finish(URL, response(set(), None), now, EVEN), names(&["app"]));
+    assert!(has_keys(&schedule) && schedule.state(URL).problem.is_none());
+}
+
+#[test]
+fn a9_an_error_page_keeps_the_keys_and_every_set_replaces_them() {
+    let now = Instant::now();
+    let mut schedule = fetching(now);
+    schedule.finish(URL, response(set(), None), now, EVEN);
+    for page in [response("<html>", None), Err(RequestError::Status(500)), Err(RequestError::Status(404))] {
+        assert_eq!(schedule.finish(URL, page, now, EVEN), names(&["app"]));
+        assert!(has_keys(&schedule) && schedule.state(URL).problem.is_some());
+    }
+    assert_eq!(schedule.finish(URL, response(set(), None), now, EVEN), names(&["app"]), "the problem has ended");
+    assert!(schedule.state(URL).problem.is_none());
+    assert!(schedule.finish(URL, response(set(), None), now, EVEN).is_empty(), "the same again");
+    for (body, problem) in
+        [(r#"{"keys": []}"#, Problem::NoUsableKey), (r#"{"keys": [{"kty": "oct", "k": "AAAA"}]}"#, Problem::PrivateKey)]
+    {
+        assert_eq!(schedule.finish(URL, response(body, None), now, EVEN), names(&["app"]));
+        assert!(!has_keys(&schedule), "{body}");
+        assert_eq!(schedule.state(URL).problem.as_deref(), Some(&problem));
+    }
+}
+
+#[test]
+fn an_unchanged_set_is_confirmed_by_its_etag() {
+    let (now, etag) = (Instant::now(), HeaderValue::from_static("\"one\""));
+    let mut schedule = fetching(now);
+    let first = Response { body: Some(set()), etag: Some(etag.clone()), max_age: None };
+    schedule.finish(URL, Ok(first), now, EVEN);
+    let later = now + Duration::from_hours(23);
+    assert_eq!(schedule.step(later), Step::Fetch { url: URL.into(), etag: Some(etag.clone()) });
+    assert!(schedule.finish(URL, Ok(Response::default()), later, EVEN).is_empty());
+    let much_later = later + Duration::from_hours(23);
+    assert_eq!(schedule.step(much_later), Step::Fetch { url: URL.into(), etag: Some(etag) }, "not too old");
+}
+
+#[test]
+fn a9_an_unknown_key_causes_one_request_in_thirty_seconds() {
+    let now = Instant::now();
+    let mut schedule = fetching(now);
+    schedule.finish(URL, response(set(), None), now, EVEN);
+    for _ in 0..3 {
+        schedule.refresh(URL, now + Duration::from_secs(1));
+    }
+    assert_eq!(wait(&mut schedule, now), EARLY_INTERVAL);
+    let early = now + EARLY_INTERVAL;
+    assert!(matches!(schedule.step(early), Step::Fetch { .. }));
+    schedule.finish(URL, timeout(), early, EVEN);
+    schedule.finish(URL, timeout(), early, EVEN);
+    schedule.refresh(URL, early);
+    assert_eq!(wait(&mut schedule, early), Duration::from_secs(10), "never later than without the unknown key");
+    schedule.refresh("https://other.example.com/", early);
+}
+
+#[test]
+fn a_url_that_no_application_uses_is_dropped() {
+    let now = Instant::now();
+    let mut schedule = fetching(now);
+    schedule.finish(URL, response(set(), None), now, EVEN);
+    assert_eq!(schedule.set_application(&"two".into(), Some((URL, created(2))), now), names(&["two"]));
+    assert_eq!(schedule.set_application(&"app".into(), None, now), names(&["app"]));
+    assert!(has_keys(&schedule), "the other one uses it");
+    assert!(schedule.set_application(&"two".into(), Some((URL, created(2))), now).is_empty(), "no change");
+    let other = "https://keys.example.com/other.json";
+    assert_eq!(schedule.set_application(&"two".into(), Some((other, created(2))), now), names(&["two"]));
+    assert!(!has_keys(&schedule));
+    assert!(schedule.finish(URL, response(set(), None), now, EVEN).is_empty(), "a late response");
+    assert!(!has_keys(&schedule));
+    assert_eq!(schedule.set_application(&"two".into(), None, now), names(&["two"]));
+    assert!(schedule.is_unused());
+    assert_eq!(schedule.step(now), Step::Wait(None));
+}
+
+#[test]
+fn a9_a_namespace_has_a_limited_number_of_urls_those_of_its_oldest_applications() {
+    let now = Instant::now();
+    let mut schedule = Schedule::default();
+    let url = |number: usize| format!("https://keys.example.com/{number}");
+    let add = |schedule: &mut Schedule, number: usize| {
+        let at = created(i64::try_from(number).unwrap());
+        schedule.set_application(&format!("app-{number}").into(), Some((&url(number), at)), now)
+    };
+    for number in 1..=URLS_MAX + 1 {
+        add(&mut schedule, number);
+    }
+    let is_refused = |schedule: &Schedule, number: usize| {
+        schedule.state(&url(number)).problem.as_deref() == Some(&Problem::TooManyUrls)
+    };
+    assert!(is_refused(&schedule, URLS_MAX + 1) && !is_refused(&schedule, URLS_MAX));
+    let displaced = format!("app-{URLS_MAX}");
+    assert_eq!(add(&mut schedule, 0), names(&["app-0", &displaced]), "an older one");
+    assert!(is_refused(&schedule, URLS_MAX) && !is_refused(&schedule, 0));
+    assert_eq!(schedule.set_application(&"app-0".into(), None, now), names(&["app-0", &displaced]));
+    assert!(!is_refused(&schedule, URLS_MAX));
+}

@@ -1,0 +1,119 @@
+//! Key sets of real servers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::timeout;
+
+use super::{Change, KeySets, Problem, State};
+use crate::outbound::test_server::{Answers, NAME, Reply, TestServer};
+use crate::outbound::{Policy, RequestError};
+
+/// A limit for a test that hangs.
+const LONG: Duration = Duration::from_secs(60);
+
+fn set(kids: &[&str]) -> String {
+    let key = |kid: &&str| {
+        let x = "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY";
+        let y = "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU";
+        json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid})
+    };
+    json!({"keys": kids.iter().map(key).collect::<Vec<Value>>()}).to_string()
+}
+
+fn key_ids(state: &State) -> Option<Vec<String>> {
+    let keys = state.keys.as_ref()?.iter();
+    Some(keys.map(|key| key.key_id().unwrap_or_default().to_owned()).collect())
+}
+
+struct Fetched {
+    sets: KeySets,
+    changes: UnboundedReceiver<Change>,
+    server: TestServer,
+}
+
+impl Fetched {
+    async fn new(reply: Reply) -> Self {
+        let server = TestServer::start(reply).await;
+        let (sets, changes) = KeySets::new(server.client(server.policy(), Answers::new(&[&["127.0.0.1"]])));
+        Self { sets, changes, server }
+    }
+
+    fn set_application(&self, namespace: &str, name: &str, url: Option<&str>) {
+        let url = url.map(|url| (url, Timestamp::UNIX_EPOCH));
+        self.sets.set_application(&namespace.into(), &name.into(), url);
+    }
+
+    /// The state of a URL after the next change that fulfils a condition.
+    async fn until(&mut self, namespace: &str, url: &str, is_met: impl Fn(&State) -> bool) -> State {
+        let met = async {
+            loop {
+                let state = self.sets.state(namespace, url);
+                if is_met(&state) {
+                    return state;
+                }
+                self.changes.recv().await.expect("the sets exist");
+            }
+        };
+        timeout(LONG, met).await.expect("a change")
+    }
+}
+
+#[tokio::test]
+async fn a9_keys_are_fetched_kept_while_the_server_is_down_and_dropped_with_their_application() {
+    let mut fetched = Fetched::new(Reply::Closed).await;
+    let url = fetched.server.url(NAME);
+    assert!(fetched.sets.state("billing", &url).keys.is_none());
+    fetched.set_application("billing", "app", Some(&url));
+    let down = fetched.until("billing", &url, |state| state.problem.is_some()).await;
+    assert!(matches!(down.problem.as_deref(), Some(Problem::Request(RequestError::Unreachable(_)))), "{down:?}");
+    assert!(down.keys.is_none());
+
+    fetched.server.answer(Reply::ok(&set(&["one"])));
+    let up = fetched.until("billing", &url, |state| state.keys.is_some()).await;
+    assert_eq!((key_ids(&up), up.problem.is_some()), (Some(vec!["one".to_owned()]), false));
+    assert!(fetched.sets.state("other", &url).keys.is_none(), "each namespace has its own");
+
+    fetched.set_application("billing", "app", None);
+    assert!(fetched.sets.state("billing", &url).keys.is_none());
+    assert!(fetched.sets.refresh("billing", "app").is_none());
+}
+
+#[tokio::test]
+async fn a9_a_host_that_is_not_allowed_is_not_requested() {
+    let server = TestServer::start(Reply::ok(&set(&["one"]))).await;
+    let policy = Policy { hosts: Vec::new(), ..server.policy() };
+    let (sets, changes) = KeySets::new(server.client(policy, Answers::new(&[&["127.0.0.1"]])));
+    let url = server.url(NAME);
+    let mut fetched = Fetched { sets, changes, server };
+    fetched.set_application("billing", "app", Some(&url));
+    let state = fetched.until("billing", &url, |state| state.problem.is_some()).await;
+    let problem = state.problem.unwrap();
+    assert_eq!((&*problem, problem.is_temporary()), (&Problem::Request(RequestError::HostNotAllowed), false));
+    assert!(problem.remedy(NAME).contains("add keys.example.com to --outbound-hosts"));
+    assert_eq!(fetched.server.connections.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a9_slow_hosts_of_one_namespace_do_not_delay_another() {
+    let mut fetched = Fetched::new(Reply::ok(&set(&["one"]))).await;
+    let silent = TestServer::start(Reply::Slow).await;
+    let hosts =
+        [&fetched.server, &silent].map(|server| format!("127.0.0.1:{}", server.address.port()).parse().unwrap());
+    let policy = Policy { hosts: hosts.into(), ..fetched.server.policy() };
+    let ca = Arc::from([&*fetched.server.ca, &*silent.ca].concat());
+    let (_, roots) = tokio::sync::watch::channel(Some(ca));
+    let client = crate::outbound::Client::new(policy, Arc::new(crate::outbound::SystemResolver), roots);
+    (fetched.sets, fetched.changes) = KeySets::new(client);
+    for number in 0..super::REQUESTS_MAX * 2 {
+        let url = format!("https://127.0.0.1:{}/{number}", silent.address.port());
+        fetched.set_application("slow", &format!("app-{number}"), Some(&url));
+    }
+    let url = fetched.server.url("127.0.0.1");
+    fetched.set_application("billing", "app", Some(&url));
+    fetched.until("billing", &url, |state| state.keys.is_some()).await;
+    assert!(silent.requests.lock().unwrap().len() <= 1, "one request at a time");
+}
