@@ -4,6 +4,7 @@ mod common;
 mod control;
 mod error_format;
 mod explain;
+mod outbound;
 mod policy;
 mod serve;
 mod size;
@@ -17,6 +18,7 @@ pub use common::CommonArgs;
 pub use control::ControlArgs;
 pub use error_format::one_line;
 pub use explain::{ExplainArgs, What};
+pub use outbound::OutboundArgs;
 pub use policy::PolicyArgs;
 pub use serve::ServeArgs;
 
@@ -185,6 +187,12 @@ mod tests {
         assert!(parse(&["--tls-san", "*.example.com,10.0.0.1,fd00::1"]).is_ok());
         assert!(message(&["--memory-limit", "256MB"]).contains("--memory-limit"));
         assert!(message(&["--trusted-proxies", "10.0.0.1"]).contains("--trusted-proxies"));
+        for host in ["*", "https://a.example.com", "a.example.com/path"] {
+            let refused = message(&["--outbound-hosts", host]);
+            assert!(refused.contains("--outbound-hosts") && refused.contains("must be a host name"), "{refused}");
+        }
+        assert!(message(&["--outbound-private-networks", "10.0.0.1"]).contains("--outbound-private-networks"));
+        assert!(parse(&["--outbound-hosts", "a.example.com:8443,*.example.com,[fd00::1]"]).is_ok());
         assert!(parse(&["--trusted-proxies", "10.0.0.0/8,fd00::/8"]).is_ok());
         assert!(parse(&[]).is_ok());
     }

@@ -25,6 +25,7 @@ use tracing::Instrument;
 use crate::cache::{Cache, Invalidation, Kind, ObjectRef, ObjectStore, StoredAs, Subscription, Update};
 use crate::clock::Clock;
 use crate::crypto::install_key::InstallKeys;
+use crate::key_sets::KeySets;
 use crate::plan::client_secret::Policy;
 use crate::plan::secret_content::Endpoints;
 use crate::util::error_chain::display_chain;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub replica: String,
     /// The operator's own namespace.
     pub namespace: String,
+    /// The keys that clients publish at URLs.
+    pub key_sets: Arc<KeySets>,
     /// After the loss of the install key: adopt unverified delivered values, once.
     pub adopt_unverified: bool,
 }

@@ -17,12 +17,14 @@ mod schedule;
 mod tests;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+use url::{Position, Url};
 
 use crate::crypto::random;
 use crate::outbound::Client;
@@ -62,6 +64,19 @@ struct Namespace {
     changed: Notify,
 }
 
+impl fmt::Debug for KeySets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySets").finish_non_exhaustive()
+    }
+}
+
+/// The host of a URL as the operator's allow-list names it: with the port, if it is not 443.
+#[must_use]
+pub fn host_of(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    url.map(|url| url[Position::BeforeHost..Position::AfterPort].to_owned()).unwrap_or_default()
+}
+
 impl KeySets {
     /// No key sets, and the receiver of the changes.
     #[must_use]
@@ -69,6 +84,14 @@ impl KeySets {
         let (changes, changed) = mpsc::unbounded_channel();
         let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
         (Self { client: Arc::new(client), permits, changes, namespaces: Mutex::default() }, changed)
+    }
+
+    /// Key sets for a test that has no URL.
+    #[cfg(test)]
+    pub(crate) fn empty() -> Self {
+        use crate::outbound::{Policy, SystemResolver};
+        let (_, roots) = tokio::sync::watch::channel(None);
+        Self::new(Client::new(Policy::default(), Arc::new(SystemResolver), roots)).0
     }
 
     /// Records the URL of an Application and when the Application was created; `None`: it has no URL, or does not exist.
@@ -94,19 +117,25 @@ impl KeySets {
     #[must_use]
     pub fn state(&self, namespace: &str, url: &str) -> State {
         let namespaces = lock(&self.namespaces);
-        namespaces.get(namespace).map(|(namespace, _)| lock(&namespace.schedule).state(url)).unwrap_or_default()
+        let schedule = namespaces.get(namespace).map(|(namespace, _)| lock(&namespace.schedule));
+        schedule.map(|schedule| schedule.state(url, Instant::now())).unwrap_or_default()
     }
 
-    /// Fetches the keys of an Application soon, because a client has signed with a key that is not among them. Returns what is
-    /// known of them; `None`: the Application has no URL.
-    pub fn refresh(&self, namespace: &str, application: &str) -> Option<State> {
+    /// What is known of the URL of an Application; `None`: it has no URL.
+    #[must_use]
+    pub fn state_of(&self, namespace: &str, application: &str) -> Option<State> {
         let namespaces = lock(&self.namespaces);
         let (namespace, _) = namespaces.get(namespace)?;
-        let mut schedule = lock(&namespace.schedule);
-        let url = Arc::clone(schedule.url(application)?);
-        schedule.refresh(&url, Instant::now());
-        namespace.changed.notify_one();
-        Some(schedule.state(&url))
+        let schedule = lock(&namespace.schedule);
+        Some(schedule.state(schedule.url(application)?, Instant::now()))
+    }
+
+    /// Fetches the keys of an Application soon: there may be newer ones.
+    pub fn refresh(&self, namespace: &str, application: &str) {
+        if let Some((namespace, _)) = lock(&self.namespaces).get(namespace) {
+            lock(&namespace.schedule).refresh(application, Instant::now());
+            namespace.changed.notify_one();
+        }
     }
 
     fn start(&self, name: &Arc<str>) -> (Arc<Namespace>, AbortOnDropHandle<()>) {

@@ -3,6 +3,7 @@
 
 pub mod access_group;
 pub mod application;
+pub mod client_keys;
 pub mod client_secret;
 mod kstatus;
 pub mod limit;

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::client_secret::LifetimePolicy;
 use crate::cache::{Kind, WatchHealth};
 use crate::clock::Clock;
+use crate::key_sets::KeySets;
 use crate::oauth::client_record::{ClientRecord, Denial, Grant, ObjectRevision, Tombstones};
 use crate::oauth::client_store::{
     Availability, CatchUpError, ClientRef, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
@@ -99,6 +100,7 @@ pub struct ReadModel {
     catch_up: catch_up::CatchUp,
     cluster_tokens: cluster_tokens::ClusterTokenReader,
     shared: crate::replica_state::SharedState,
+    key_sets: Arc<KeySets>,
     states: crate::replica_state::api_store::ApiStore,
 }
 
@@ -110,6 +112,7 @@ impl ReadModel {
         settings: Settings,
         reporting: Reporting,
         freshness: Vec<(Kind, Arc<WatchHealth>)>,
+        key_sets: Arc<KeySets>,
     ) -> Self {
         let states = crate::replica_state::api_store::ApiStore::new(client.clone(), reporting);
         Self {
@@ -124,6 +127,7 @@ impl ReadModel {
             catch_up: catch_up::CatchUp::new(client.clone()),
             cluster_tokens: cluster_tokens::ClusterTokenReader::new(client),
             shared: crate::replica_state::SharedState::new(&states),
+            key_sets,
             states,
         }
     }
@@ -241,6 +245,23 @@ impl ClientStore for ReadModel {
 
     async fn catch_up(&self, client: &ClientRef<'_>, credential: &str) -> Result<(), CatchUpError> {
         self.catch_up.run(&self.progress, client, credential).await
+    }
+
+    fn has_keys_within(&self, client: &ClientRecord, age_max: SignedDuration) -> bool {
+        let (namespace, name) = (&client.application.namespace, &client.application.name);
+        let Some(state) = self.key_sets.state_of(namespace, name) else { return true };
+        let is_applied = |key| client.keys.iter().any(|known| Arc::ptr_eq(&known.key, key));
+        let is_current = match &state.fetched {
+            // Until the updater has compiled the client again, the record has other keys.
+            Some((keys, age)) => {
+                SignedDuration::try_from(*age).is_ok_and(|age| age <= age_max) && keys.iter().all(is_applied)
+            }
+            None => state.problem.is_some_and(|problem| !problem.is_temporary()),
+        };
+        if !is_current {
+            self.key_sets.refresh(namespace, name);
+        }
+        is_current
     }
 
     async fn request_rotation(

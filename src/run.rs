@@ -14,6 +14,7 @@ mod certificate;
 mod control;
 mod error;
 mod expiry_metrics;
+mod key_sets;
 mod metrics_access;
 mod process;
 mod serve;
@@ -96,7 +97,8 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     let token_listener = parts.serve.as_ref().map(|args| listen("--listen", args.listen)).transpose()?;
     let health_listener = listen("--health-listen", parts.common.health_listen)?;
     let metrics_listener = listen("--metrics-listen", parts.common.metrics_listen)?;
-    let process = Process::new(&parts, issuer).await?;
+    let (key_sets, key_set_feed) = key_sets::key_sets(&parts.common.outbound);
+    let process = Process::new(&parts, issuer, key_sets).await?;
     let mut registry = telemetry::metrics::registry();
     let mut subscribers = Vec::new();
     let mut subscribe = || {
@@ -107,6 +109,8 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     let serving = parts.serve.zip(bounds);
     let serving = serving.map(|(args, bounds)| Serving::new(process.clone(), args, bounds, subscribe(), &mut registry));
     let control = parts.control.map(|args| Control::new(process.clone(), args, subscribe()));
+    let applications = subscribe();
+    let followers = subscribers.iter().take(subscribers.len() - 1).map(mpsc::UnboundedSender::downgrade).collect();
 
     let done = CancellationToken::new();
     let health = health::router(Arc::clone(&process.readiness));
@@ -122,6 +126,7 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     let (namespace, location) = (&process.args.namespace, policy.namespace_location());
     let mut watches = cache::start(&process.client, namespace, process.clock, limits, location, &kinds, subscribers);
     let tasks = &mut watches.tasks;
+    tasks.spawn(key_set_feed.run(watches.cache.clone(), applications, followers));
     let lease = control.map(|control| control.start(tasks, watches.cache.clone(), &stop));
     let mut endpoint = match (serving, token_listener) {
         (Some(serving), Some(listener)) => Some(serving.start(tasks, watches.cache, watches.freshness, listener)),

@@ -68,6 +68,7 @@ fn typical_application(user: &ServiceUser) -> Application {
     for served in [false, true] {
         application.status = Some(application::status(&application::Observed {
             unusable_keys: Vec::new(),
+            published_keys: None,
             application: &application,
             user: Some(user),
             authority: &authority(),

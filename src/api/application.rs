@@ -131,9 +131,12 @@ fn restriction_texts_rule() -> String {
 
 /// How the client authenticates.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
-#[x_kube(validation = Rule::new("!has(self.methods) || !('private_key_jwt' in self.methods) || has(self.jwks)")
-    .message("private_key_jwt needs the public keys of the client: set jwks")
+#[x_kube(validation = Rule::new("!has(self.methods) || !('private_key_jwt' in self.methods) || has(self.jwks) || has(self.jwksUri)")
+    .message("private_key_jwt needs the public keys of the client: set jwks or jwksUri")
     .field_path(".jwks"))]
+#[x_kube(validation = Rule::new("!has(self.jwks) || !has(self.jwksUri)")
+    .message("jwks and jwksUri exclude each other: remove one of them")
+    .field_path(".jwksUri"))]
 #[x_kube(validation = Rule::new("!has(self.methods) || !('kubernetes_service_account' in self.methods) || has(self.serviceAccounts)")
     .message("kubernetes_service_account needs the ServiceAccounts whose pods may authenticate: set serviceAccounts")
     .field_path(".serviceAccounts"))]
@@ -148,6 +151,11 @@ pub struct Auth {
     /// The public keys of the client, for `private_key_jwt` and the JWT bearer grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<JwkSet>,
+    /// URL at which the client publishes its public keys as a JWK Set (RFC 7517), instead of `jwks`: https, with a host that
+    /// the operator allows. Postern fetches it in the background. Up to 2048 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::jwks_uri")]
+    pub jwks_uri: Option<String>,
     /// ServiceAccounts of the same namespace, for `kubernetes_service_account`: 1 to 20. Their pods authenticate with a
     /// projected token whose audience is the issuer, and need no Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -339,6 +347,12 @@ impl ApplicationSpec {
     /// The public keys of the client, in their order.
     pub fn keys(&self) -> impl Iterator<Item = &Jwk> {
         self.auth.iter().flat_map(|auth| &auth.jwks).flat_map(|jwks| &jwks.keys)
+    }
+
+    /// The URL at which the client publishes its keys.
+    #[must_use]
+    pub fn jwks_uri(&self) -> Option<&str> {
+        self.auth.as_ref()?.jwks_uri.as_deref()
     }
 
     /// The ServiceAccounts whose tokens authenticate the client.

@@ -35,7 +35,8 @@ pub mod types {
         pub const PROPAGATED: &str = "Propagated";
         /// Application, ClientSecret: every entry of `spec.restrictTo` is granted. Absent without `spec.restrictTo`.
         pub const RESTRICTIONS_RESOLVED: &str = "RestrictionsResolved";
-        /// Application: every key of `spec.auth.jwks` can verify assertions. Absent without `spec.auth.jwks`.
+        /// Application: every key of `spec.auth.jwks` can verify assertions, or the keys at `spec.auth.jwksUri` were fetched.
+        /// Absent without both.
         pub const KEYS_RESOLVED: &str = "KeysResolved";
         /// ClientSecret: the Secret contains the credential. Absent while Ready implies that.
         pub const DELIVERED: &str = "Delivered";
@@ -165,6 +166,8 @@ pub mod reasons {
         /// A key of `spec.auth.jwks` cannot verify assertions. Also: a key that the operator needs is missing or damaged (event on
         /// the operator's namespace).
         pub const KEY_UNUSABLE: &str = "KeyUnusable";
+        /// The keys at `spec.auth.jwksUri` cannot be fetched, or none of them can verify assertions.
+        pub const KEY_SET_UNAVAILABLE: &str = "KeySetUnavailable";
     }
 }
 

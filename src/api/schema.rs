@@ -95,6 +95,16 @@ pub(super) fn url(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// An https URL of visible ASCII without user and fragment.
+pub(super) fn jwks_uri(_: &mut SchemaGenerator) -> Schema {
+    let form = matches(r"^https://[A-Za-z0-9.:\[\]-]+([/?][\x21\x22\x24-\x7E]*)?$");
+    ruled(
+        2048,
+        &format!("{form} && isURL(self)"),
+        "must be an https URL without user and fragment, such as https://invoice-sync.example.com/jwks.json",
+    )
+}
+
 fn list(items: &Schema, items_max: usize) -> Schema {
     json_schema!({"type": "array", "maxItems": items_max, "items": items, "x-kubernetes-list-type": "set"})
 }

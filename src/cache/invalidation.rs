@@ -130,6 +130,14 @@ impl Invalidation {
         }
     }
 
+    /// Applications whose clients have other keys, without a change of any object.
+    #[must_use]
+    pub fn of_keys(relations: &Relations, applications: ObjectRefs) -> Self {
+        let mut affected = Self::nothing(Kind::Application, 0);
+        applications.iter().for_each(|application| affected.add_clients_of(relations, application));
+        Self { applications, ..affected }
+    }
+
     /// An object that is treated as absent is reconciled, because its status reports that.
     pub(super) fn absent(&mut self, key: ObjectRef) {
         match self.kind {

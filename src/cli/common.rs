@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::duration;
+use super::outbound::OutboundArgs;
 use super::policy::PolicyArgs;
 use crate::api::duration::ConfigDuration;
 
@@ -69,6 +70,10 @@ pub struct CommonArgs {
     /// What the operator allows.
     #[command(flatten)]
     pub policy: PolicyArgs,
+
+    /// Which hosts may be requested.
+    #[command(flatten)]
+    pub outbound: OutboundArgs,
 
     /// Times before the expiry of a ClientSecret at which Postern reports a warning, as a condition, an event and a
     /// metric. Each warning is reported once.

@@ -11,7 +11,9 @@ use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{Claimants, ObjectRef};
 use crate::clock::Clock;
 use crate::crypto::public_key::PublicKey;
+use crate::key_sets::host_of;
 use crate::plan::application::{self, Disabled, Observed as ApplicationObserved};
+use crate::plan::client_keys::{KeysProblem, PublishedKeys};
 use crate::plan::client_secret::ApplicationState;
 use crate::plan::precedence::{ClientIdHolder, Place};
 use crate::plan::secret_content::{Client, Content, Endpoints};
@@ -36,6 +38,7 @@ impl ApplicationFacts {
             authority: &self.authority,
             client_id_taken_by: self.client_id_taken_by.clone(),
             unusable_keys: unusable_keys(application),
+            published_keys: context.published_keys(application),
             served: context.propagation.is_served(required_revisions(
                 application,
                 self.user.as_deref(),
@@ -59,6 +62,16 @@ fn unusable_keys(application: &Application) -> Vec<String> {
 }
 
 impl<C: Clock> Context<C> {
+    /// What this process knows of the keys at `spec.auth.jwksUri`.
+    fn published_keys(&self, application: &Application) -> Option<PublishedKeys> {
+        let url = application.spec.jwks_uri()?;
+        let state = self.settings.key_sets.state(&application.namespace().unwrap_or_default(), url);
+        let host = host_of(url);
+        let problem =
+            state.problem.map(|problem| KeysProblem { what: problem.to_string(), remedy: problem.remedy(&host) });
+        Some(PublishedKeys { host, usable: state.fetched.map(|(keys, _)| keys.len()), problem })
+    }
+
     /// The endpoint data that delivered Secrets contain.
     fn endpoints(&self) -> Endpoints {
         Endpoints { ca: self.settings.ca.borrow().clone(), ..self.settings.endpoints.clone() }

@@ -43,6 +43,9 @@ pub(super) struct ExplainedClient {
     pub(super) methods: Vec<MethodState>,
     /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
+    /// The client may have keys at a URL, which this command does not request.
+    #[serde(skip)]
+    pub(super) has_published_keys: bool,
     /// The permissions of the Application. If the groups are unknown: those in status, without roles.
     #[serde(skip)]
     pub(super) authority: Authority,
@@ -101,6 +104,8 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
     let methods = methods(objects.methods(), &ready, &client_secrets, &objects.listed());
     let mut notes = facts.notes.clone();
     notes.extend(other_limit(facts, settings));
+    let url = application.spec.jwks_uri();
+    notes.extend(url.map(|url| format!("The keys at {url} were not requested: see the condition KeysResolved.")));
     ExplainedClient {
         client_id: application.spec.claimed_client_id(&application.metadata).to_owned(),
         claimants: facts.claimants.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect(),
@@ -119,6 +124,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         client_secrets,
         methods,
         notes,
+        has_published_keys: url.is_some(),
         authority,
         membership,
     }
@@ -141,6 +147,7 @@ fn observed<'a>(facts: &'a Snapshot, authority: &'a Authority, settings: &Settin
         client_id_taken_by: taken_by(facts),
         // Neither the keys, the replicas nor the number of secrets affects whether the client is rejected.
         unusable_keys: Vec::new(),
+        published_keys: None,
         served: false,
         secrets: (0, 0),
         secrets_limit: settings.secrets_per_application,

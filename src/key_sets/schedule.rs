@@ -48,8 +48,8 @@ pub(super) struct Schedule {
 /// What is known of the keys at a URL.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    /// The keys; `None`: not fetched yet, or not for a day.
-    pub keys: Option<Keys>,
+    /// The keys that were fetched last, and how long ago; `None`: none yet. Keys that were not confirmed for a day are gone.
+    pub fetched: Option<(Keys, Duration)>,
     /// Why there are no keys, or why the last request failed.
     pub problem: Option<Arc<Problem>>,
 }
@@ -142,11 +142,11 @@ impl Schedule {
     }
 
     /// What is known of a URL.
-    pub(super) fn state(&self, url: &str) -> State {
+    pub(super) fn state(&self, url: &str, now: Instant) -> State {
         match self.sets.get(url) {
-            Some(set) => set.state(),
+            Some(set) => set.state(now),
             None if self.applications.values().any(|(_, known)| **known == *url) => {
-                State { keys: None, problem: Some(Arc::new(Problem::TooManyUrls)) }
+                State { fetched: None, problem: Some(Arc::new(Problem::TooManyUrls)) }
             }
             None => State::default(),
         }
@@ -157,9 +157,10 @@ impl Schedule {
         self.applications.get(application).map(|(_, url)| url)
     }
 
-    /// Fetches a URL as soon as the time since its last request allows.
-    pub(super) fn refresh(&mut self, url: &str, now: Instant) {
-        if let Some(set) = self.sets.get_mut(url) {
+    /// Fetches the URL of an Application as soon as the time since its last request allows.
+    pub(super) fn refresh(&mut self, application: &str, now: Instant) {
+        let url = self.applications.get(application).map(|(_, url)| url);
+        if let Some(set) = url.and_then(|url| self.sets.get_mut(url)) {
             let early = set.tried_at.map_or(now, |tried| tried + EARLY_INTERVAL);
             set.next_at = set.next_at.min(early);
         }
@@ -171,7 +172,7 @@ impl Schedule {
         let old: Vec<Arc<str>> =
             self.sets.iter().filter(|(_, set)| is_old(set)).map(|(url, _)| Arc::clone(url)).collect();
         if !old.is_empty() {
-            self.sets.values_mut().filter(|set| is_old(set)).for_each(|set| set.fetched = None);
+            self.sets.values_mut().filter(|set| is_old(set)).for_each(KeySet::expire);
             return Step::Expired(old.iter().flat_map(|url| self.applications_of(url)).collect());
         }
         let Some((url, set)) = self.sets.iter_mut().min_by_key(|(_, set)| set.next_at) else { return Step::Wait(None) };
@@ -206,16 +207,23 @@ impl KeySet {
         Self { fetched: None, failure: None, tried_at: None, next_at: now, waited: None }
     }
 
-    fn state(&self) -> State {
+    fn state(&self, now: Instant) -> State {
         let fetched = self.fetched.as_ref();
         State {
-            keys: fetched.map(|fetched| Arc::clone(&fetched.keys)),
+            fetched: fetched.map(|fetched| (Arc::clone(&fetched.keys), now.saturating_duration_since(fetched.at))),
             problem: self.failure.clone().or_else(|| fetched?.problem.clone()),
         }
     }
 
     fn expires_at(&self) -> Option<Instant> {
-        self.fetched.as_ref().map(|fetched| fetched.at + AGE_MAX)
+        self.fetched.as_ref().filter(|fetched| !fetched.keys.is_empty()).map(|fetched| fetched.at + AGE_MAX)
+    }
+
+    /// Forgets the keys, and by what the host would confirm them.
+    fn expire(&mut self) {
+        if let Some(Fetched { keys, digest, etag, .. }) = &mut self.fetched {
+            (*keys, *digest, *etag) = (Keys::default(), Vec::new(), None);
+        }
     }
 
     /// Returns whether the state has changed.

@@ -25,7 +25,7 @@ fn set(kids: &[&str]) -> String {
 }
 
 fn key_ids(state: &State) -> Option<Vec<String>> {
-    let keys = state.keys.as_ref()?.iter();
+    let keys = state.fetched.as_ref()?.0.iter();
     Some(keys.map(|key| key.key_id().unwrap_or_default().to_owned()).collect())
 }
 
@@ -66,20 +66,20 @@ impl Fetched {
 async fn a9_keys_are_fetched_kept_while_the_server_is_down_and_dropped_with_their_application() {
     let mut fetched = Fetched::new(Reply::Closed).await;
     let url = fetched.server.url(NAME);
-    assert!(fetched.sets.state("billing", &url).keys.is_none());
+    assert!(fetched.sets.state("billing", &url).fetched.is_none());
     fetched.set_application("billing", "app", Some(&url));
     let down = fetched.until("billing", &url, |state| state.problem.is_some()).await;
     assert!(matches!(down.problem.as_deref(), Some(Problem::Request(RequestError::Unreachable(_)))), "{down:?}");
-    assert!(down.keys.is_none());
+    assert!(down.fetched.is_none());
 
     fetched.server.answer(Reply::ok(&set(&["one"])));
-    let up = fetched.until("billing", &url, |state| state.keys.is_some()).await;
+    let up = fetched.until("billing", &url, |state| state.fetched.is_some()).await;
     assert_eq!((key_ids(&up), up.problem.is_some()), (Some(vec!["one".to_owned()]), false));
-    assert!(fetched.sets.state("other", &url).keys.is_none(), "each namespace has its own");
+    assert!(fetched.sets.state("other", &url).fetched.is_none(), "each namespace has its own");
 
     fetched.set_application("billing", "app", None);
-    assert!(fetched.sets.state("billing", &url).keys.is_none());
-    assert!(fetched.sets.refresh("billing", "app").is_none());
+    assert!(fetched.sets.state("billing", &url).fetched.is_none());
+    assert!(fetched.sets.state_of("billing", "app").is_none());
 }
 
 #[tokio::test]
@@ -114,6 +114,6 @@ async fn a9_slow_hosts_of_one_namespace_do_not_delay_another() {
     }
     let url = fetched.server.url("127.0.0.1");
     fetched.set_application("billing", "app", Some(&url));
-    fetched.until("billing", &url, |state| state.keys.is_some()).await;
+    fetched.until("billing", &url, |state| state.fetched.is_some()).await;
     assert!(silent.requests.lock().unwrap().len() <= 1, "one request at a time");
 }

@@ -18,11 +18,11 @@ use crate::crypto::jwt::{self, InvalidToken};
 use crate::crypto::opaque;
 use crate::oauth::claims::OwnClaims;
 use crate::oauth::client_record::{ClientRecord, Denial, ObjectRevision};
-use crate::oauth::client_store::{ClientRef, ClientStore};
+use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::Unavailable;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
-use crate::oauth::token_checks::{check_client, check_expiry, check_issuer, parse_claims};
+use crate::oauth::token_checks::{check_client, check_expiry, check_issuer, has_unknown_credential, parse_claims};
 
 /// For this long after its issue, a token proves that this replica is out of date. A watch that has stopped is noticed
 /// after one minute, and the list that replaces it may take as long. A replica that is out of date for longer has lost
@@ -211,6 +211,14 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
                 return Err(Unavailable::Behind.into());
             }
         }
+        if checked.is_err()
+            && let Lookup::Live(record) = self.clients.lookup(&claims.client_id)
+            && has_unknown_credential(&record, now, claims)
+            // Another replica may have issued the token for a key that this one has not fetched yet.
+            && !self.clients.has_keys_within(&record, since_issue(now, claims))
+        {
+            return Err(Unavailable::Behind.into());
+        }
         Ok((checked?, ends))
     }
 
@@ -258,4 +266,10 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     fn check_authority(&self, now: Timestamp, claims: &OwnClaims<'_>) -> Result<Arc<ClientRecord>, TokenFault> {
         check_client(self.clients.lookup(&claims.client_id), now, claims)
     }
+}
+
+/// The time since the issue of a token. `iat` has whole seconds.
+fn since_issue(now: Timestamp, claims: &OwnClaims<'_>) -> SignedDuration {
+    let issued = Timestamp::from_second(claims.iat.saturating_add(1)).unwrap_or(now);
+    now.duration_since(issued)
 }

@@ -80,7 +80,7 @@ pub struct ClientRecord {
 #[derive(Debug)]
 pub struct ClientKey {
     /// The key.
-    pub key: PublicKey,
+    pub key: Arc<PublicKey>,
     /// Digest of all that a token issued for it represents, as [`SecretRecord::authority`].
     pub authority: Box<str>,
 }

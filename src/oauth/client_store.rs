@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::client_record::{ClientRecord, Denial, ObjectRevision};
 use super::cluster_tokens::ClusterTokens;
@@ -47,6 +47,10 @@ pub trait ClientStore: TokenStateStore + ClusterTokens {
         client: &ClientRef<'_>,
         credential: &str,
     ) -> impl Future<Output = Result<(), CatchUpError>> + Send;
+
+    /// Whether the record has the keys that the client publishes at its URL, as they were at most this long ago; true if
+    /// there is no URL that could be fetched. If not, they are fetched soon. No I/O, no wait.
+    fn has_keys_within(&self, client: &ClientRecord, age_max: SignedDuration) -> bool;
 
     /// Requests the rotation of this version of a secret of `client`, on behalf of its bearer. `Ok` means that the
     /// request is recorded where the controller sees it. A repeated request costs no write.

@@ -68,6 +68,12 @@ pub(crate) fn check_authority(record: &ClientRecord, now: Timestamp, claims: &Ow
     }
 }
 
+/// Whether the only difference is that the client has no credential with the fingerprint of the token, and never had one as
+/// far as this replica knows.
+pub(crate) fn has_unknown_credential(record: &ClientRecord, now: Timestamp, claims: &OwnClaims<'_>) -> bool {
+    matches!(mismatches(record, now, claims).next(), Some(Mismatch::NoSecret))
+}
+
 /// A difference between what a token represents and what its client has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mismatch<'a> {

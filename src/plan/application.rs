@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::client_keys::PublishedKeys;
 use super::kstatus::{Kstatus, SEE_PERMITTED, permitted, restrictions, with_outlook};
 use crate::api::application::{ApplicationStatus, SecretCount};
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
@@ -22,6 +23,8 @@ pub struct Observed<'a> {
     pub client_id_taken_by: Option<String>,
     /// Why keys of `spec.auth.jwks` cannot verify anything, each with its path.
     pub unusable_keys: Vec<String>,
+    /// The keys at `spec.auth.jwksUri`; `None`: the field is absent.
+    pub published_keys: Option<PublishedKeys>,
     /// Every live replica serves the current state of the object and its dependencies.
     pub served: bool,
     /// The number of ClientSecrets that authenticate, and of all.
@@ -58,7 +61,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let previous = application.status.clone().unwrap_or_default();
     let authority = narrow(observed.authority, application.spec.restrict_to.as_ref());
     let subject = observed.user.and_then(|user| user.metadata.uid.clone());
-    let (mut ready, outlook) = ready(observed);
+    let (mut ready, mut outlook) = ready(observed);
     let disabled = (!ready.status).then_some(ready.reason);
     if disabled.is_none() && authority.is_empty() {
         ready.message.push_str(SEE_PERMITTED);
@@ -66,6 +69,10 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
     let fingerprint = application_fingerprint(&authority, uid, subject.as_deref().unwrap_or_default(), disabled);
     let epoch = next_epoch(previous.epoch, previous.fingerprint.as_deref(), &fingerprint);
+    let published_keys = observed.published_keys.as_ref();
+    if let Some(missing) = published_keys.filter(|_| disabled.is_none()).and_then(|keys| keys.blocks(application)) {
+        (ready, outlook) = (missing, Kstatus::InProgress);
+    }
     let mut verdicts = with_outlook(ready, outlook);
     verdicts.push(service_user_resolved(observed));
     verdicts.push(propagated(observed, &previous, epoch));
@@ -145,6 +152,9 @@ pub fn is_propagated(status: &ApplicationStatus) -> bool {
 
 /// The schema refuses most unusable keys. It cannot check whether coordinates are on the curve.
 fn keys_resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
+    if let Some(keys) = &observed.published_keys {
+        return Some(keys.resolved(observed.application));
+    }
     observed.application.spec.keys().next()?;
     let type_ = types::KEYS_RESOLVED;
     if observed.unusable_keys.is_empty() {

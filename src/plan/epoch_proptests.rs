@@ -130,6 +130,7 @@ impl Simulation {
             authority: &membership.authority,
             client_id_taken_by: None,
             unusable_keys: Vec::new(),
+            published_keys: None,
             served: false,
             secrets: (0, 0),
             secrets_limit: 20,

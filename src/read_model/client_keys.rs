@@ -9,22 +9,31 @@ use crate::api::jwks::Jwk;
 use crate::api::service_account::ServiceAccountEntry;
 use crate::cache::revision;
 use crate::crypto::public_key::PublicKey;
+use crate::key_sets::Keys;
 use crate::oauth::client_record::{ClientKey, ClientRecord, ServiceAccount};
 
 /// The keys that can verify assertions, in their order. The condition `KeysResolved` of the Application names the others.
-pub(super) fn client_keys(application: &Application, held: &ApplicationGrant<'_>) -> Vec<Arc<ClientKey>> {
+/// `published` are those at the URL of the Application; they were checked when they were fetched.
+pub(super) fn client_keys(
+    application: &Application,
+    published: Option<&Keys>,
+    held: &ApplicationGrant<'_>,
+) -> Vec<Arc<ClientKey>> {
+    let client_key = |key: Arc<PublicKey>| {
+        // The thumbprint: another key under the same `kid` is another credential.
+        let authority = token_fingerprint(&format!("jwk {}", key.thumbprint()), &held.digest).into();
+        Arc::new(ClientKey { key, authority })
+    };
+    if application.spec.jwks_uri().is_some() {
+        return published.into_iter().flat_map(|keys| keys.iter()).map(|key| client_key(Arc::clone(key))).collect();
+    }
     // Most events do not concern the Application: its keys are checked once.
     let is_unchanged = |record: &&ClientRecord| record.application.resource_version == revision(application);
     if let Some(record) = held.previous.filter(|_| held.is_same).filter(is_unchanged) {
         return record.keys.clone();
     }
-    let key = |jwk: &Jwk| {
-        let key = PublicKey::from_jwk(&jwk.to_json()).ok()?;
-        // The thumbprint: another key under the same `kid` is another credential.
-        let authority = token_fingerprint(&format!("jwk {}", key.thumbprint()), &held.digest).into();
-        Some(Arc::new(ClientKey { key, authority }))
-    };
-    application.spec.keys().filter_map(key).collect()
+    let key = |jwk: &Jwk| PublicKey::from_jwk(&jwk.to_json()).ok();
+    application.spec.keys().filter_map(key).map(Arc::new).map(client_key).collect()
 }
 
 /// The ServiceAccounts whose tokens authenticate the client.

@@ -24,6 +24,7 @@ use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, narrow};
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{ObjectRef, StoredAs, StoredObject};
+use crate::key_sets::Keys;
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::oauth::client_record::{
     ClientRecord, Denial, Grant, Identity, ObjectRevision, Role, ScopePolicy, SigningAlgorithm, TokenFormat,
@@ -46,6 +47,8 @@ pub(super) struct Sources<F> {
     pub(super) held: Membership,
     /// Its ClientSecrets within the limit, oldest first.
     pub(super) secrets: Vec<Arc<StoredObject<F>>>,
+    /// The keys that the client publishes at its URL, if they were fetched.
+    pub(super) published_keys: Option<Keys>,
     /// The client id equals the subject of a service user.
     pub(super) is_subject: bool,
     /// This replica knows the namespace, and so the location bound of its service users.
@@ -116,7 +119,7 @@ impl Compiler<'_> {
         grant.previous = known;
         grant.is_same = before.is_some_and(|(_, known)| known.application() == fingerprints.application());
         let secrets = records(&sources.secrets, self.limits, &grant);
-        let keys = client_keys(application, &grant);
+        let keys = client_keys(application, sources.published_keys.as_ref(), &grant);
         let service_accounts = service_accounts(application, &grant);
         let credentials = Credentials { secrets: &secrets, keys: &keys, service_accounts: &service_accounts };
         let (epoch, is_stale) = fingerprints.epochs(&sources.key, application, user, before);

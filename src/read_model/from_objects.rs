@@ -94,8 +94,10 @@ impl ClientObjects<'_> {
     pub(crate) fn listed(&self) -> ListedCredentials {
         let spec = &self.application.spec;
         let id = |key: PublicKey| key.key_id().unwrap_or(key.thumbprint()).to_owned();
+        let published = spec.jwks_uri().map(|url| format!("at {url}"));
+        let keys = spec.keys().filter_map(|jwk| PublicKey::from_jwk(&jwk.to_json()).ok()).map(id);
         ListedCredentials {
-            keys: spec.keys().filter_map(|jwk| PublicKey::from_jwk(&jwk.to_json()).ok()).map(id).collect(),
+            keys: keys.chain(published).collect(),
             service_accounts: spec.service_accounts().map(|entry| entry.name.clone()).collect(),
         }
     }
@@ -109,6 +111,8 @@ impl ClientObjects<'_> {
             user: self.user.cloned().map(Arc::new),
             held: self.held.cloned().unwrap_or_default(),
             secrets: self.stored(self.secrets_limit),
+            // The command does not request URLs.
+            published_keys: None,
             is_subject: self.is_subject,
             knows_namespace: !self.namespace.terminating,
         }

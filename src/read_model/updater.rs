@@ -9,6 +9,7 @@ use super::{Entry, ReadModel};
 use crate::api::ClientSecret;
 use crate::cache::{Cache, Compressed, Invalidation, Kind, ObjectRefs, Subscription, Update};
 use crate::clock::Clock;
+use crate::key_sets::KeySets;
 use jiff::{SignedDuration, Timestamp};
 
 /// Maximum number of updates in one batch. After a burst each record is compiled once for all updates. The number
@@ -92,8 +93,8 @@ impl UpdateBatch {
 }
 
 /// The entry of `client_id` according to the current objects; `None` if no Application claims it.
-fn compiled(cache: &Cache, client_id: &str, compiler: &Compiler<'_>) -> Option<Entry> {
-    sources(cache, client_id).map(|sources| compiler.entry(&sources))
+fn compiled(cache: &Cache, key_sets: &KeySets, client_id: &str, compiler: &Compiler<'_>) -> Option<Entry> {
+    sources(cache, key_sets, client_id).map(|sources| compiler.entry(&sources))
 }
 
 impl ReadModel {
@@ -101,7 +102,8 @@ impl ReadModel {
     fn compile(&self, cache: &Cache, client_id: &Arc<str>, now: Timestamp) {
         let entries = self.entries.pin();
         let (limits, previous) = (&self.settings.clients, entries.get(client_id));
-        let entry = compiled(cache, client_id, &Compiler { limits, grants: &self.grants, previous, now });
+        let entry =
+            compiled(cache, &self.key_sets, client_id, &Compiler { limits, grants: &self.grants, previous, now });
         let is_behind = matches!(&entry, Some(Entry::Live(record, _)) if record.is_stale);
         self.progress.set_stale(client_id, is_behind);
         let [before, after] = [previous, entry.as_ref()].map(Entry::record);
@@ -114,7 +116,7 @@ impl ReadModel {
 }
 
 /// The objects of a client id; `None` if no Application claims it.
-fn sources(cache: &Cache, client_id: &str) -> Option<Sources<Compressed<ClientSecret>>> {
+fn sources(cache: &Cache, key_sets: &KeySets, client_id: &str) -> Option<Sources<Compressed<ClientSecret>>> {
     // The oldest claimant has the client id. While it is being deleted, no client has it: fail closed.
     let (client_id, key, is_subject) = {
         let relations = cache.relations();
@@ -125,8 +127,10 @@ fn sources(cache: &Cache, client_id: &str) -> Option<Sources<Compressed<ClientSe
     let user = cache.user(&key.sibling(&application.spec.service_user_ref.name));
     let held = user.as_ref().map(|user| cache.membership(user)).unwrap_or_default();
     let secrets = cache.secrets_of(&key);
+    let published_keys =
+        application.spec.jwks_uri().and_then(|url| Some(key_sets.state(&key.namespace, url).fetched?.0));
     let knows_namespace = cache.knows_namespace(&key.namespace);
-    Some(Sources { client_id, key, application, user, held, secrets, is_subject, knows_namespace })
+    Some(Sources { client_id, key, application, user, held, secrets, published_keys, is_subject, knows_namespace })
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The CA of a certificate that Postern is given, for the Secrets that it delivers (`--ca-file`).
+//! CAs that Postern is given: that of its certificate, for the Secrets that it delivers (`--ca-file`), and those that it trusts
+//! (`--outbound-ca-file`).
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ const FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// The CA in the file, as soon as it can be read, and after each change. A file that does not exist, or is empty, is no CA:
 /// clients trust the certificate anyway, as with one of a public CA.
-pub(super) async fn follow(file: PathBuf) -> watch::Receiver<Ca> {
-    let mut seen = Follower::default();
+pub(super) async fn follow(flag: &'static str, file: PathBuf) -> watch::Receiver<Ca> {
+    let mut seen = Follower { flag, ..Follower::default() };
     // Without it, delivered Secrets would lose the CA that they have.
     let first = loop {
         if let Some(found) = seen.take(read(&file).await, Instant::now()) {
@@ -45,6 +46,8 @@ pub(super) async fn follow(file: PathBuf) -> watch::Receiver<Ca> {
 /// What was read so far.
 #[derive(Debug, Default)]
 struct Follower {
+    /// The flag that names the file.
+    flag: &'static str,
     had_one: bool,
     gone_since: Option<Instant>,
     /// The problem that was logged last.
@@ -63,7 +66,8 @@ impl Follower {
                 if problem != self.told {
                     tracing::warn!(
                         problem,
-                        "--ca-file cannot be used: the CA that was read before is delivered, if there was one"
+                        "{} cannot be used: the CA that was read before stays in use, if there was one",
+                        self.flag
                     );
                 }
                 self.told = problem;

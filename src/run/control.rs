@@ -52,7 +52,7 @@ impl Control {
             let install = Arc::new(stored.install);
             // Without the CA, delivered Secrets would lose their CA. Without a CA, the sender is dropped.
             let ca = if let Some(file) = self.args.ca_file.clone() {
-                ca_file::follow(file).await
+                ca_file::follow("--ca-file", file).await
             } else {
                 let _ = own_ca.wait_for(Option::is_some).await;
                 own_ca
@@ -101,6 +101,7 @@ impl Control {
             objects_per_namespace: args.policy.objects_per_namespace(),
             token_lifetime_max: args.policy.token_lifetime_max.length(),
             replica: args.replica_name.clone(),
+            key_sets: Arc::clone(&self.process.key_sets),
             adopt_unverified: self.args.adopt_unverified_secrets,
         }
     }

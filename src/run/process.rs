@@ -17,6 +17,7 @@ use crate::clock::SystemClock;
 use crate::http::health::Readiness;
 use crate::http::metrics::Authorizer;
 use crate::http::server;
+use crate::key_sets::KeySets;
 use crate::kube_client;
 use crate::oauth::issuer::Issuer;
 use crate::util::timing::backoff::Growth;
@@ -53,13 +54,15 @@ pub(super) struct Process {
     pub(super) client: Client,
     pub(super) clock: SystemClock,
     pub(super) readiness: Arc<Readiness>,
+    /// The keys that clients publish at URLs.
+    pub(super) key_sets: Arc<KeySets>,
     /// Cancelled once the controller of this process has created the endpoint's certificate, or renewed it for other
     /// names; from the start, if the controller does not create one.
     pub(super) certificate_kept: CancellationToken,
 }
 
 impl Process {
-    pub(super) async fn new(parts: &Parts, issuer: Issuer) -> Result<Self, RunError> {
+    pub(super) async fn new(parts: &Parts, issuer: Issuer, key_sets: Arc<KeySets>) -> Result<Self, RunError> {
         let of_serving = [SYNCED, KEYS, CERTIFICATE].into_iter().filter(|_| parts.serve.is_some());
         let of_control = [CONTROLLER].into_iter().filter(|_| parts.control.is_some());
         let readiness = Readiness::new([RUNNING].into_iter().chain(of_serving).chain(of_control));
@@ -69,7 +72,7 @@ impl Process {
         if !makes_certificate(parts) {
             certificate_kept.cancel();
         }
-        Ok(Self { args, issuer, client, clock: SystemClock, readiness, certificate_kept })
+        Ok(Self { args, issuer, client, clock: SystemClock, readiness, key_sets, certificate_kept })
     }
 
     /// Reports in `/readyz` why this process is not ready, and in the log when the reason changes.

@@ -75,7 +75,13 @@ impl Serving {
         let reporting =
             Reporting { namespace: process.args.namespace.clone(), replica: process.args.replica_name.clone() };
         let settings = index_settings(&process, &args);
-        let read_model = Arc::new(ReadModel::new(process.client.clone(), settings, reporting, freshness));
+        let read_model = Arc::new(ReadModel::new(
+            process.client.clone(),
+            settings,
+            reporting,
+            freshness,
+            Arc::clone(&process.key_sets),
+        ));
         let served = {
             let metrics = metrics.clone();
             move |after: SignedDuration| metrics.served(Duration::try_from(after).unwrap_or_default())

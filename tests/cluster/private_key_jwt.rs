@@ -1,5 +1,7 @@
 //! Clients that authenticate with a key pair of their own, over the real socket, at every replica.
 
+mod jwks_uri;
+
 use std::path::Path;
 
 use axum::body::Body;
@@ -92,6 +94,14 @@ async fn a_removed_key_and_its_tokens_are_refused_and_a_bad_key_is_reported() {
     client.accepted().await;
 }
 
+/// A key pair and its public key.
+fn key_pair(kid: &str) -> (KeyPair, Value) {
+    let pair = KeyPair::generate().expect("a key pair");
+    let coordinate = |range| URL_SAFE_NO_PAD.encode(&pair.public_key_raw()[range]);
+    let jwk = json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": coordinate(1..33), "y": coordinate(33..65)});
+    (pair, jwk)
+}
+
 /// An Application with the public key of a key pair, and without any secret.
 struct Client {
     tenant: TestNamespace,
@@ -106,15 +116,16 @@ struct Client {
 
 impl Client {
     async fn new(name: &str) -> Self {
-        let tenant = TestNamespace::new(name).await;
+        Self::of(TestNamespace::new(name).await).await
+    }
+
+    async fn of(tenant: TestNamespace) -> Self {
         tenant.create_defaults().await;
         tenant.apply(&application("addresses", "sync", json!({}))).await;
         tenant.apply(&client_secret("addresses", "addresses", json!({}))).await;
         tenant.ready("ClientSecret", "addresses").await;
         let addresses = tenant.delivered("addresses").await;
-        let pair = KeyPair::generate().expect("a key pair");
-        let coordinate = |range| URL_SAFE_NO_PAD.encode(&pair.public_key_raw()[range]);
-        let jwk = json!({"kty": "EC", "crv": "P-256", "kid": "one", "x": coordinate(1..33), "y": coordinate(33..65)});
+        let (pair, jwk) = key_pair("one");
         let subject = tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
         let private = EncodingKey::from_ec_der(&pair.serialize_der());
         let mut client =
@@ -124,6 +135,12 @@ impl Client {
         let application = client.tenant.get("Application", "sync").await;
         application["status"]["clientId"].as_str().expect("a client id").clone_into(&mut client.id);
         client
+    }
+
+    /// Signs with another key pair from now on.
+    fn sign_with(&mut self, pair: &KeyPair, jwk: &Value) {
+        self.private = EncodingKey::from_ec_der(&pair.serialize_der());
+        (self.pem, self.jwk) = (pair.serialize_pem(), jwk.clone());
     }
 
     async fn apply(&self, keys: &[Value]) {
@@ -140,7 +157,8 @@ impl Client {
         for (name, value) in changes.as_object().into_iter().flatten() {
             claims[name] = value.clone();
         }
-        let header = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::ES256) };
+        let kid = self.jwk["kid"].as_str().map(str::to_owned);
+        let header = Header { kid, ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, &claims, &self.private).expect("an assertion")
     }
 

@@ -37,7 +37,7 @@ impl Key {
     }
 
     pub(crate) fn public(&self) -> Arc<ClientKey> {
-        Arc::new(ClientKey { key: PublicKey::from_jwk(&self.jwk).unwrap(), authority: AUTHORITY.into() })
+        Arc::new(ClientKey { key: PublicKey::from_jwk(&self.jwk).unwrap().into(), authority: AUTHORITY.into() })
     }
 
     pub(crate) fn sign(&self, header: &Header, claims: &Value) -> String {

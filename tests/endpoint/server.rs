@@ -183,6 +183,10 @@ impl ClientStore for FakeClientStore {
         live.filter(|record| has(record)).map(|record| Arc::clone(&record.client_id)).collect()
     }
 
+    fn has_keys_within(&self, _: &ClientRecord, _: SignedDuration) -> bool {
+        true
+    }
+
     async fn catch_up(&self, _: &ClientRef<'_>, _: &str) -> Result<(), CatchUpError> {
         self.catch_ups.fetch_add(1, Ordering::Relaxed);
         self.ask().await?;

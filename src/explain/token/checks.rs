@@ -61,7 +61,7 @@ impl Checks<'_> {
     /// secret has the fingerprint of the token.
     fn mismatches(&self, record: &ClientRecord, client: &ExplainedClient) -> Vec<Fault> {
         let found: Vec<Mismatch<'_>> = mismatches(record, self.now, self.claims).collect();
-        let is_explained = found.len() > 1 || client.membership.is_none();
+        let is_explained = found.len() > 1 || client.membership.is_none() || client.has_published_keys;
         let faults = found.into_iter().filter_map(|mismatch| {
             let message = match mismatch {
                 Mismatch::Lost => "The client has lost permissions of the token since its issue.".to_owned(),

@@ -47,8 +47,12 @@ fn wait(schedule: &mut Schedule, now: Instant) -> Duration {
     }
 }
 
+fn state(schedule: &Schedule) -> State {
+    schedule.state(URL, Instant::now())
+}
+
 fn has_keys(schedule: &Schedule) -> bool {
-    schedule.state(URL).keys.is_some_and(|keys| !keys.is_empty())
+    state(schedule).fetched.is_some_and(|(keys, _)| !keys.is_empty())
 }
 
 #[test]
@@ -89,10 +93,10 @@ fn a9_keys_are_kept_for_a_day_while_the_host_is_down_and_then_end() {
     };
     assert_eq!((ended, now - start), (names(&["app"]), Duration::from_hours(24)));
     assert_eq!(waits[..8], [300, 5, 10, 20, 40, 80, 160, 300]);
-    assert!(schedule.state(URL).keys.is_none());
-    assert_eq!(schedule.state(URL).problem.as_deref(), Some(&Problem::Request(RequestError::TimedOut)));
+    assert!(state(&schedule).fetched.is_some_and(|(keys, _)| keys.is_empty()));
+    assert_eq!(state(&schedule).problem.as_deref(), Some(&Problem::Request(RequestError::TimedOut)));
     assert_eq!(schedule.finish(URL, response(set(), None), now, EVEN), names(&["app"]));
-    assert!(has_keys(&schedule) && schedule.state(URL).problem.is_none());
+    assert!(has_keys(&schedule) && state(&schedule).problem.is_none());
 }
 
 #[test]
@@ -102,17 +106,17 @@ fn a9_an_error_page_keeps_the_keys_and_every_set_replaces_them() {
     schedule.finish(URL, response(set(), None), now, EVEN);
     for page in [response("<html>", None), Err(RequestError::Status(500)), Err(RequestError::Status(404))] {
         assert_eq!(schedule.finish(URL, page, now, EVEN), names(&["app"]));
-        assert!(has_keys(&schedule) && schedule.state(URL).problem.is_some());
+        assert!(has_keys(&schedule) && state(&schedule).problem.is_some());
     }
     assert_eq!(schedule.finish(URL, response(set(), None), now, EVEN), names(&["app"]), "the problem has ended");
-    assert!(schedule.state(URL).problem.is_none());
+    assert!(state(&schedule).problem.is_none());
     assert!(schedule.finish(URL, response(set(), None), now, EVEN).is_empty(), "the same again");
     for (body, problem) in
         [(r#"{"keys": []}"#, Problem::NoUsableKey), (r#"{"keys": [{"kty": "oct", "k": "AAAA"}]}"#, Problem::PrivateKey)]
     {
         assert_eq!(schedule.finish(URL, response(body, None), now, EVEN), names(&["app"]));
         assert!(!has_keys(&schedule), "{body}");
-        assert_eq!(schedule.state(URL).problem.as_deref(), Some(&problem));
+        assert_eq!(state(&schedule).problem.as_deref(), Some(&problem));
     }
 }
 
@@ -135,16 +139,16 @@ fn a9_an_unknown_key_causes_one_request_in_thirty_seconds() {
     let mut schedule = fetching(now);
     schedule.finish(URL, response(set(), None), now, EVEN);
     for _ in 0..3 {
-        schedule.refresh(URL, now + Duration::from_secs(1));
+        schedule.refresh("app", now + Duration::from_secs(1));
     }
     assert_eq!(wait(&mut schedule, now), EARLY_INTERVAL);
     let early = now + EARLY_INTERVAL;
     assert!(matches!(schedule.step(early), Step::Fetch { .. }));
     schedule.finish(URL, timeout(), early, EVEN);
     schedule.finish(URL, timeout(), early, EVEN);
-    schedule.refresh(URL, early);
+    schedule.refresh("app", early);
     assert_eq!(wait(&mut schedule, early), Duration::from_secs(10), "never later than without the unknown key");
-    schedule.refresh("https://other.example.com/", early);
+    schedule.refresh("other", early);
 }
 
 #[test]
@@ -179,7 +183,7 @@ fn a9_a_namespace_has_a_limited_number_of_urls_those_of_its_oldest_applications(
         add(&mut schedule, number);
     }
     let is_refused = |schedule: &Schedule, number: usize| {
-        schedule.state(&url(number)).problem.as_deref() == Some(&Problem::TooManyUrls)
+        schedule.state(&url(number), now).problem.as_deref() == Some(&Problem::TooManyUrls)
     };
     assert!(is_refused(&schedule, URLS_MAX + 1) && !is_refused(&schedule, URLS_MAX));
     let displaced = format!("app-{URLS_MAX}");

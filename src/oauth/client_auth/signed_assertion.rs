@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
 
 use super::assertion::{Assertion, AssertionUse, Claims, refused, remembered_until};
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
@@ -35,7 +36,22 @@ impl<C: ClientStore> Authenticator<'_, C> {
         self.clients.catch_up(&identity, key_id).await.map_err(Unavailable::from)?;
         let current = self.clients.find(&identity).map_err(refused)?;
         // Signatures are checked again only for a client that has changed.
-        if current.is_same(&known) { outcome } else { self.try_assertion(presented.purpose, jwt, claims, &current) }
+        let outcome = if current.is_same(&known) {
+            outcome
+        } else {
+            self.try_assertion(presented.purpose, jwt, claims, &current)
+        };
+        if let (Err(TokenError::Client(error)), Lookup::Live(record)) = (&outcome, &current)
+            && matches!(**error, ClientError::Assertion(..))
+            && error.may_be_behind()
+        {
+            // The next request may succeed. Only a replica that has no keys of the client yet must not refuse this one.
+            self.clients.has_keys_within(record, SignedDuration::ZERO);
+            if !self.clients.has_keys_within(record, SignedDuration::MAX) {
+                return Err(Unavailable::Behind.into());
+            }
+        }
+        outcome
     }
 
     fn try_assertion(

@@ -2,6 +2,7 @@
 //! result.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
@@ -32,6 +33,8 @@ const LIMITS: ClientLimits = ClientLimits {
     token_lifetime_max: SignedDuration::from_hours(24),
     lifetime: LifetimePolicy { max: None, forbid_never: false, rotation_interval_min: SignedDuration::ZERO },
 };
+
+static NO_KEY_SETS: LazyLock<KeySets> = LazyLock::new(KeySets::empty);
 
 /// One object added or removed. Numbers are small, so that objects refer to each other.
 #[derive(Clone, Debug)]
@@ -205,7 +208,7 @@ fn everything(world: &TestCache) -> BTreeMap<Arc<str>, String> {
     let ids: Vec<Arc<str>> = world.cache.relations().claimants_of_client_id.keys().cloned().collect();
     let grants = Interner::default();
     let compiler = Compiler { limits: &LIMITS, grants: &grants, previous: None, now: Timestamp::MIN };
-    let told = |id: &str| compiled(&world.cache, id, &compiler).map(|entry| without_revisions(&entry));
+    let told = |id: &str| compiled(&world.cache, &NO_KEY_SETS, id, &compiler).map(|entry| without_revisions(&entry));
     ids.iter().filter_map(|id| Some((id.clone(), told(id)?))).collect()
 }
 
@@ -245,7 +248,12 @@ impl Served {
         for id in affected.clients {
             let previous = self.entries.remove(&id);
             let previous = previous.as_ref();
-            let entry = compiled(&world.cache, &id, &Compiler { limits: &LIMITS, grants: &self.grants, previous, now });
+            let entry = compiled(
+                &world.cache,
+                &NO_KEY_SETS,
+                &id,
+                &Compiler { limits: &LIMITS, grants: &self.grants, previous, now },
+            );
             self.entries.extend(entry.map(|entry| (id, entry)));
         }
     }

@@ -25,6 +25,12 @@ fn keys(keys: &Value) -> Value {
     json!({"auth": {"methods": ["private_key_jwt"], "jwks": {"keys": keys}}})
 }
 
+const JWKS_URI: &str = "spec.auth.jwksUri: … must be an https URL without user and fragment";
+
+fn jwks_uri(url: &str) -> Value {
+    json!({"auth": {"methods": ["private_key_jwt"], "jwksUri": url}})
+}
+
 fn tried(spec: Value) -> Value {
     application("tried", "sync", spec)
 }
@@ -134,7 +140,24 @@ async fn an_application_is_refused_for_each_rule_that_its_keys_break() {
         (
             "a method without keys",
             json!({"auth": {"methods": ["private_key_jwt"]}}),
-            "spec.auth.jwks: Invalid value: … set jwks",
+            "spec.auth.jwks: Invalid value: … set jwks or jwksUri",
+        ),
+        (
+            "keys twice",
+            json!({"auth": {"jwks": {"keys": [key(&json!({}))]}, "jwksUri": "https://keys.example.com/"}}),
+            "spec.auth.jwksUri: Invalid value: … jwks and jwksUri exclude each other",
+        ),
+        ("a URL of http", jwks_uri("http://keys.example.com/jwks.json"), JWKS_URI),
+        ("a URL with a user", jwks_uri("https://user@keys.example.com/jwks.json"), JWKS_URI),
+        ("a URL with a password", jwks_uri("https://user:password@keys.example.com/"), JWKS_URI),
+        ("a URL with a fragment", jwks_uri("https://keys.example.com/#keys"), JWKS_URI),
+        ("a URL with a space", jwks_uri("https://keys.example.com/a b"), JWKS_URI),
+        ("a URL with a backslash in the host", jwks_uri("https://keys.example.com\\@other/"), JWKS_URI),
+        ("a URL without host", jwks_uri("https:///jwks.json"), JWKS_URI),
+        (
+            "a long URL of keys",
+            jwks_uri(&format!("https://keys.example.com/{}", "a".repeat(2048))),
+            "spec.auth.jwksUri: Too long",
         ),
         ("no key", keys(&json!([])), "spec.auth.jwks.keys: Invalid value"),
         ("21 keys", keys(&json!(vec![key(&json!({})); 21])), "spec.auth.jwks.keys: Too many: 21"),

@@ -107,6 +107,8 @@ fn complete() -> Vec<Value> {
             "scopePolicy": "Narrow", "defaultScopes": ["s"], "defaultAudience": "a", "multipleAudiences": true,
         },
     });
+    let mut published = application.clone();
+    published["auth"] = json!({"methods": ["private_key_jwt"], "jwksUri": "https://keys.example.com/jwks.json"});
     let delivery = json!({
         "secretName": "oauth", "mode": "Once", "ttl": "1h", "keys": "Default", "rename": {"client-id": "id"},
         "labels": {"team": "billing"}, "annotations": {"example.com/match": "true"},
@@ -135,6 +137,7 @@ fn complete() -> Vec<Value> {
         object("AccessGroup", "tried", group),
         object("ServiceUser", "tried", user),
         object("Application", "tried", application),
+        object("Application", "tried", published),
         object("ClientSecret", "tried", generated),
         object("ClientSecret", "tried", imported),
         object("ReplicaState", "tried", state),
