@@ -14,7 +14,7 @@ pub(super) fn client(own: Option<&str>) -> Arc<ClientConfig> {
     roots.add_parsable_certificates(own);
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Each request has a connection of its own, minutes after the last one.
+    // Each request has a separate connection, minutes after the last one.
     config.resumption = rustls::client::Resumption::disabled();
     Arc::new(config)
 }

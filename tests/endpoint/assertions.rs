@@ -280,6 +280,24 @@ async fn a9_a_key_that_the_replica_has_not_received_yet_is_accepted_after_catchi
 }
 
 #[tokio::test]
+async fn a9_a_replica_that_has_not_fetched_the_keys_yet_refuses_neither_assertions_nor_tokens() {
+    let scene = Scene::new().await;
+    let assertion = format!("{}&scope=openid", body(&scene.good()));
+    let token = format!("Bearer {}", scene.server.post(&[], &assertion).await.json()["access_token"].as_str().unwrap());
+    let userinfo =
+        async || scene.server.send("GET", "/oauth2/userinfo", &[("authorization", token.as_str())], "").await.status;
+    assert_eq!(userinfo().await, 200);
+    scene.put(&[]);
+    for (lacks_keys, of_client, of_token) in [(true, 503, 503), (false, 401, 401)] {
+        scene.server.clients.lacks_keys.store(lacks_keys, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!((scene.send(&scene.good()).await.status, userinfo().await), (of_client, of_token));
+    }
+    scene.put(&[&scene.key]);
+    scene.server.clients.lacks_keys.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(scene.is_accepted(&scene.good()).await, "the keys that it has");
+}
+
+#[tokio::test]
 async fn a8_the_rules_of_every_method_apply_and_a_secret_is_never_checked() {
     let scene = Scene::new().await;
     let secret = basic(&format!("{CLIENT_ID}:{}", scene.server.credential.value));

@@ -83,6 +83,8 @@ pub(crate) struct FakeClientStore {
     pub(crate) review: Mutex<Result<(), ReviewError>>,
     /// Whether there is capacity for them.
     pub(crate) notes_uses: AtomicBool,
+    /// The keys at the URL of a client were not fetched yet.
+    pub(crate) lacks_keys: AtomicBool,
     /// Pending requests to the API server, and the permits that let each of them continue.
     pub(crate) asking: AtomicUsize,
     pub(crate) may_ask: Semaphore,
@@ -184,7 +186,7 @@ impl ClientStore for FakeClientStore {
     }
 
     fn has_keys_within(&self, _: &ClientRecord, _: SignedDuration) -> bool {
-        true
+        !self.lacks_keys.load(Ordering::Relaxed)
     }
 
     async fn catch_up(&self, _: &ClientRef<'_>, _: &str) -> Result<(), CatchUpError> {
@@ -303,6 +305,7 @@ impl TestServer {
             upcoming_cluster: Mutex::default(),
             review: Mutex::new(Ok(())),
             notes_uses: true.into(),
+            lacks_keys: false.into(),
             asking: AtomicUsize::new(0),
             may_ask: Semaphore::new(1),
         });
