@@ -3,7 +3,8 @@
 //! ```text
 //! secret ──value──▶ install_key ──verifier──▶ status         signing ──▶ keyset ──▶ jwt
 //!    │                  ├──▶ opaque                          certificate ──▶ ca ──▶ own_certificate
-//!    │                  └──▶ delivery_mac (on what is delivered)
+//!    │                  └──▶ install_mac ──▶ delivery_mac (on what is delivered)
+//! key_pair                               └──▶ public_key_mac (on public keys in status)
 //!    └────────────▶ mac (remembers successes per process)
 //! ```
 //!
@@ -15,12 +16,15 @@ pub mod certificate;
 pub mod delivery_mac;
 mod der;
 pub mod install_key;
+mod install_mac;
 pub mod jwt;
+pub mod key_pair;
 pub mod keyset;
 pub mod opaque;
 pub mod own_certificate;
 pub mod process_mac;
 pub mod public_key;
+pub mod public_key_mac;
 pub mod random;
 pub mod secret;
 pub mod signing;

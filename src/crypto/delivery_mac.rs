@@ -1,44 +1,14 @@
 //! The MAC on a delivered value. It proves that this install delivered the value, in this Secret, for this
 //! ClientSecret.
 //!
-//! `<key id>.<base64url of HMAC-SHA-256>`
-//!
-//! The key is derived from the install key for this purpose only. A client that can write Secrets can copy the MAC,
-//! but not create one: in another Secret, for another ClientSecret, version or time of issue, or with another value,
-//! the MAC does not verify.
-
-use std::fmt;
-
-use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
-use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
+//! A client that can write Secrets can copy the MAC, but not create one: in another Secret, for another ClientSecret,
+//! version or time of issue, or with another value, the MAC does not verify.
 
 use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
+use crate::crypto::install_mac::{self, MacKey};
 
 /// The purpose of the derived key. A change of the list of parts needs another number.
-const PURPOSE: &[u8] = b"postern delivered secret 1";
-
-/// The delivery key of one install key.
-pub(super) struct DeliveryKey(hmac::Key);
-
-impl DeliveryKey {
-    /// Derives it (RFC 5869); `None` if the library refuses its input, whose length is correct.
-    pub(super) fn derive(install_key: &[u8; 32]) -> Option<Self> {
-        let mut key = Zeroizing::new([0; 32]);
-        let extracted = Salt::new(HKDF_SHA256, &[]).extract(install_key);
-        extracted.expand(&[PURPOSE], HKDF_SHA256).ok()?.fill(key.as_mut_slice()).ok()?;
-        Some(Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_slice())))
-    }
-}
-
-impl fmt::Debug for DeliveryKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeliveryKey").finish_non_exhaustive()
-    }
-}
+pub(super) const PURPOSE: &[u8] = b"postern delivered secret 1";
 
 /// The input of the MAC: everything that identifies the value of one version in one Secret.
 #[derive(Clone, Copy)]
@@ -58,17 +28,16 @@ pub struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Each part is preceded by its length, so that no two deliveries have the same encoding.
-    fn tag(&self, key: &InstallKey) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&key.deliveries.0);
+    fn with_parts<T>(&self, work: impl FnOnce(&[&[u8]]) -> T) -> T {
         let issued_at = self.issued_at.to_be_bytes();
-        let texts = [self.namespace, self.name, self.version, self.value].map(str::as_bytes);
-        for part in [self.owner.as_slice(), &issued_at].into_iter().chain(texts) {
-            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            context.update(part);
-        }
-        context.sign()
+        let [namespace, name, version, value] =
+            [self.namespace, self.name, self.version, self.value].map(str::as_bytes);
+        work(&[&self.owner, &issued_at, namespace, name, version, value])
     }
+}
+
+fn purpose(key: &InstallKey) -> &MacKey {
+    &key.deliveries
 }
 
 /// The MAC on `delivery`, under the current install key.
@@ -76,17 +45,13 @@ impl Delivery<'_> {
 /// # Errors
 /// [`InstallKeyError::NoCurrent`]
 pub fn sign(keys: &InstallKeys, delivery: &Delivery<'_>) -> Result<String, InstallKeyError> {
-    let key = keys.current().ok_or(InstallKeyError::NoCurrent)?;
-    Ok(format!("{}.{}", key.id(), URL_SAFE_NO_PAD.encode(delivery.tag(key))))
+    delivery.with_parts(|parts| install_mac::sign(keys, purpose, parts))
 }
 
 /// Whether a key of this install created `mac` for `delivery`. The comparison takes constant time.
 #[must_use]
 pub fn verify(keys: &InstallKeys, mac: &str, delivery: &Delivery<'_>) -> bool {
-    let Some((id, tag)) = mac.split_once('.') else { return false };
-    let Some(key) = keys.all().find(|key| key.id() == id) else { return false };
-    let Ok(tag) = URL_SAFE_NO_PAD.decode(tag) else { return false };
-    delivery.tag(key).as_ref().ct_eq(&tag).into()
+    delivery.with_parts(|parts| install_mac::verify(keys, purpose, mac, parts))
 }
 
 #[cfg(test)]
@@ -163,11 +128,5 @@ mod tests {
             sign(&keys("AAAAAAAA", 1), &DELIVERY).unwrap(),
             "AAAAAAAA.mO_6fNqGELNgcRMgDQQnl-qamDb8gkYzcU-vN9JuOEU"
         );
-    }
-
-    #[test]
-    fn debug_output_shows_no_key() {
-        let shown = format!("{:?}", DeliveryKey::derive(&[213; 32]).unwrap());
-        assert_eq!(shown, "DeliveryKey { .. }");
     }
 }

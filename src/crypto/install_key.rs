@@ -10,10 +10,10 @@ use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::crypto::delivery_mac::DeliveryKey;
+use crate::crypto::install_mac::MacKey;
 use crate::crypto::opaque::TokenKey;
-use crate::crypto::random;
 use crate::crypto::verifier::{HASH_LEN, SALT_LEN, Verifier};
+use crate::crypto::{delivery_mac, public_key_mac, random};
 
 /// What a hash costs: as much as the entropy of the value asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,7 +64,9 @@ pub struct InstallKey {
     /// Derived from `key`, for opaque tokens.
     pub(super) tokens: TokenKey,
     /// Derived from `key`, for delivered values.
-    pub(super) deliveries: DeliveryKey,
+    pub(super) deliveries: MacKey,
+    /// Derived from `key`, for public keys in status.
+    pub(super) public_keys: MacKey,
 }
 
 impl InstallKey {
@@ -78,8 +80,9 @@ impl InstallKey {
             return Err(InstallKeyError::KeyId);
         }
         let tokens = TokenKey::derive(&key).ok_or(InstallKeyError::Derive)?;
-        let deliveries = DeliveryKey::derive(&key).ok_or(InstallKeyError::Derive)?;
-        Ok(Self { id: id.to_owned(), key, tokens, deliveries })
+        let mac_key = |purpose| MacKey::derive(&key, purpose).ok_or(InstallKeyError::Derive);
+        let (deliveries, public_keys) = (mac_key(delivery_mac::PURPOSE)?, mac_key(public_key_mac::PURPOSE)?);
+        Ok(Self { id: id.to_owned(), key, tokens, deliveries, public_keys })
     }
 
     /// A new key with a new id.
