@@ -43,6 +43,8 @@ pub use runtime::leader_election::run_election as hold_lease;
 const CONCURRENCY: usize = 16;
 /// Imported values hashed concurrently: each hash takes 19 MiB.
 const HASHES: usize = 1;
+/// RSA key pairs generated concurrently: each takes up to some seconds of a core.
+const KEY_PAIRS: usize = 1;
 /// Objects that are decoded before the task yields to other tasks.
 const YIELD_EVERY: usize = 100;
 /// Pause after a failure that is neither a conflict nor a refusal: the API server is temporarily unavailable.
@@ -88,6 +90,7 @@ pub struct Context<C> {
     inspected: kinds::client_secret::inspected::Inspected,
     recovery: bootstrap::recovery::Recovery,
     pending_values: kinds::client_secret::pending_values::PendingValues,
+    pending_keys: kinds::client_secret::key_pairs::PendingKeys,
     refusals: runtime::refusals::Refusals,
     repairs: runtime::repair_schedule::Repairs,
     propagation: runtime::propagation::Propagation,
@@ -127,6 +130,7 @@ pub async fn run<C: Clock + Clone>(
         inspected: kinds::client_secret::inspected::Inspected::default(),
         recovery: bootstrap::recovery::Recovery::default(),
         pending_values: kinds::client_secret::pending_values::PendingValues::default(),
+        pending_keys: kinds::client_secret::key_pairs::PendingKeys::default(),
         refusals: runtime::refusals::Refusals::default(),
         repairs: runtime::repair_schedule::Repairs::default(),
         propagation: runtime::propagation::Propagation::default(),
@@ -199,6 +203,8 @@ struct Queues {
     secrets: Queue,
     /// ClientSecrets whose imported value has to be hashed.
     imports: Queue,
+    /// ClientSecrets whose RSA key pair has to be generated.
+    key_pairs: Queue,
 }
 
 impl Queues {
@@ -213,6 +219,7 @@ impl Queues {
             applications: queue(runtime::urgent::application),
             secrets: queue(runtime::urgent::secret),
             imports: Queue::new(HASHES, |_| false),
+            key_pairs: Queue::new(KEY_PAIRS, |_| false),
         }
     }
 
@@ -242,16 +249,19 @@ impl Queues {
 /// The queues, and the future that processes them.
 fn queues<C: Clock + Clone>(context: &Arc<Context<C>>) -> (Queues, impl Future<Output = ()> + use<C>) {
     let (queues, cache, context) = (Queues::new(&context.cache), context.cache.clone(), || Arc::clone(context));
-    let (secrets, imports, checked) = (queues.secrets.clone(), queues.imports.clone(), queues.secrets.clone());
+    let [secrets, checked, generated] = [(); 3].map(|()| queues.secrets.clone());
+    let slow = kinds::client_secret::SlowWork { imports: queues.imports.clone(), key_pairs: queues.key_pairs.clone() };
     let application = move |object, context| kinds::application::reconcile(object, context, secrets.clone());
-    let secret = move |object, context| kinds::client_secret::reconcile(object, context, imports.clone());
+    let secret = move |object, context| kinds::client_secret::reconcile(object, context, slow.clone());
     let import = move |object, context| kinds::client_secret::import_checks::check(object, context, checked.clone());
+    let key_pair = move |object, context| kinds::client_secret::key_pairs::generate(object, context, generated.clone());
     let work = join_all([
         Box::pin(reconciler(context(), cache.groups, queues.groups.clone(), kinds::access_group::reconcile)) as Work,
         Box::pin(reconciler(context(), cache.users, queues.users.clone(), kinds::service_user::reconcile)),
         Box::pin(reconciler(context(), cache.applications, queues.applications.clone(), application)),
         Box::pin(reconciler(context(), cache.secrets.clone(), queues.secrets.clone(), secret)),
-        Box::pin(reconciler(context(), cache.secrets, queues.imports.clone(), import)),
+        Box::pin(reconciler(context(), cache.secrets.clone(), queues.imports.clone(), import)),
+        Box::pin(reconciler(context(), cache.secrets, queues.key_pairs.clone(), key_pair)),
     ]);
     (queues, async move { drop(work.await) })
 }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use postern::api::access_group::Plane;
 use postern::api::application::Token;
+use postern::api::client_secret::{CredentialType, Verification};
 use postern::api::permissions::{Authority, Membership, Permit};
 use postern::api::service_user::RoleGrant;
 use postern::api::{Application, ClientSecret, ServiceUser};
@@ -90,20 +91,21 @@ fn typical_secret() -> ClientSecret {
     let mut secret: ClientSecret = object("ClientSecret", &Value::Null, &spec);
     let authority = authority();
     let endpoints = Endpoints { issuer: String::new(), token: String::new(), jwks: String::new(), ca: None };
-    let client = Client { id: "c", held: &authority, token: &Token::default() };
+    let client = Client { id: "c", subject: "u", held: &authority, token: &Token::default() };
     let policy = Policy {
         warnings: [30, 7, 1].map(|days| SignedDuration::from_hours(days * 24)).to_vec(),
         limit: 20,
         ..Policy::default()
     };
-    let issued = Issued { id: "i".to_owned(), verifier: "g1.".to_owned(), at: now() };
+    let issued = Issued { id: "i".to_owned(), verification: Verification::of_value("g1."), at: now() };
     let status = client_secret::status(
         &client_secret::Observed {
             secret: &secret,
             application: ApplicationState::Known {
-                content: Content::new(&endpoints, &client, None),
+                content: Content::new(&endpoints, &client, CredentialType::SharedSecret, None),
                 authority: Some(authority.clone()),
                 disabled: None,
+                allows_key_pairs: false,
             },
             rank: 0,
             has_older_claimant: false,

@@ -131,9 +131,6 @@ fn restriction_texts_rule() -> String {
 
 /// How the client authenticates.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
-#[x_kube(validation = Rule::new("!has(self.methods) || !('private_key_jwt' in self.methods) || has(self.jwks) || has(self.jwksUri)")
-    .message("private_key_jwt needs the public keys of the client: set jwks or jwksUri")
-    .field_path(".jwks"))]
 #[x_kube(validation = Rule::new("!has(self.jwks) || !has(self.jwksUri)")
     .message("jwks and jwksUri exclude each other: remove one of them")
     .field_path(".jwksUri"))]
@@ -148,7 +145,8 @@ pub struct Auth {
     #[schemars(length(min = 1, max = 4))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub methods: Option<Vec<AuthMethod>>,
-    /// The public keys of the client, for `private_key_jwt` and the JWT bearer grant.
+    /// The public keys of the client, for `private_key_jwt` and the JWT bearer grant. Absent: only those of its
+    /// ClientSecrets of the type PrivateKey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<JwkSet>,
     /// URL at which the client publishes its public keys as a JWK Set (RFC 7517), instead of `jwks`: https, with a host that

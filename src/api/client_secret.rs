@@ -15,6 +15,7 @@ use super::schema;
 
 mod delivery;
 mod lifetime;
+mod private_key;
 mod rotation;
 mod source;
 mod status;
@@ -22,11 +23,12 @@ mod usages;
 
 pub use delivery::{Delivery, DeliveryMode, Entry, KeyNaming, TTL_DEFAULT};
 pub use lifetime::{EXPIRES_IN_DEFAULT, LifetimePolicy};
+pub use private_key::{CredentialType, PrivateKey, PrivateKeyAlgorithm};
 pub use rotation::{OVERLAP_DEFAULT, Rotation, Workload, WorkloadKind};
 pub use source::{ExistingSecret, Source};
 pub use status::{
-    ClientSecretStatus, DeliveryStatus, RotationCause, RotationStatus, RotationStep, SourceStatus, Version,
-    VersionState,
+    ClientSecretStatus, DeliveryStatus, RotationCause, RotationStatus, RotationStep, SourceStatus, Verification,
+    Version, VersionState,
 };
 pub use usages::Usage;
 
@@ -80,6 +82,21 @@ pub use usages::Usage;
 #[x_kube(validation = Rule::new(rotation::room_rule())
     .message("rotation.every plus rotation.overlap (24h when it is absent, or rotation.every if that is shorter) must fit into the life of a version: lengthen expiresIn (1y when it is absent), or shorten one of them")
     .field_path(".rotation.every"))]
+#[x_kube(validation = Rule::new("(has(self.type) ? self.type : 'SharedSecret') == (has(oldSelf.type) ? oldSelf.type : 'SharedSecret')")
+    .message("type is immutable: create another ClientSecret of the other type")
+    .field_path(".type"))]
+#[x_kube(validation = Rule::new("!has(self.privateKey) || (has(self.type) && self.type == 'PrivateKey')")
+    .message("privateKey describes a key pair: set type to PrivateKey, or remove privateKey")
+    .field_path(".privateKey"))]
+#[x_kube(validation = Rule::new("!has(self.source) || !has(self.source.existing) || !has(self.type) || self.type != 'PrivateKey'")
+    .message("source.existing imports a value, and a key pair is always generated: remove source.existing, or the type PrivateKey")
+    .field_path(".source"))]
+#[x_kube(validation = Rule::new(delivery::rename_known_rule())
+    .message("rename may name only the keys of spec.delivery.keys and spec.type: with Default client-id, client-secret (with the type PrivateKey private-key, key-id, private-key.jwk and key.json instead), token-uri, issuer-uri, jwks-uri, scopes, type, provider, ca.crt, authorization-grant-type, scope and jwk-set-uri; with Env CLIENT_ID, CLIENT_SECRET (with the type PrivateKey PRIVATE_KEY and KEY_ID instead), TOKEN_URI, ISSUER_URI, JWKS_URI and SCOPES")
+    .field_path(".delivery.rename"))]
+#[x_kube(validation = Rule::new(delivery::rename_free_rule())
+    .message("rename must not give a key the name of another key: choose a name that no other key has")
+    .field_path(".delivery.rename"))]
 // One for each credential is in memory: fields that are usually absent are boxed.
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::describe_values)]
@@ -91,6 +108,12 @@ pub struct ClientSecretSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::description")]
     pub description: Option<String>,
+    /// What the credential is. Immutable. Default: SharedSecret.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<CredentialType>,
+    /// The key pair, with the type PrivateKey.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key: Option<Box<PrivateKey>>,
     /// Restricts the permissions of the Application; cannot add to them. Absent list: no restriction. Empty list: no
     /// permissions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,6 +168,12 @@ impl ClientSecretSpec {
     #[must_use]
     pub fn is_revoked(&self) -> bool {
         self.revoke.unwrap_or_default()
+    }
+
+    /// Whether it is a key pair.
+    #[must_use]
+    pub fn is_key_pair(&self) -> bool {
+        self.type_.unwrap_or_default() == CredentialType::PrivateKey
     }
 
     /// The uses in one line, as in the column USES; `None`: all.

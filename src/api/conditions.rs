@@ -95,6 +95,8 @@ pub mod reasons {
         pub const APPLICATION_NOT_FOUND: &str = "ApplicationNotFound";
         /// The Application that the secret references is not ready.
         pub const APPLICATION_NOT_READY: &str = "ApplicationNotReady";
+        /// `spec.auth.methods` of the Application does not allow the credential.
+        pub const METHOD_NOT_ALLOWED: &str = "MethodNotAllowed";
         /// A Secret with that name exists and has another owner, or an older ClientSecret delivers to it.
         pub const SECRET_NAME_CONFLICT: &str = "SecretNameConflict";
         /// The number of older secrets of the Application has reached the limit.

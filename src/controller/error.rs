@@ -25,13 +25,21 @@ pub(crate) enum Error {
         /// The error of the API server.
         source: Box<kube::Error>,
     },
-    /// A verifier could not be computed.
+    /// A verifier, or the MAC on a public key, could not be computed.
     #[error("could not hash the credential of {object}")]
     Hash {
         /// Kind, namespace and name.
         object: String,
         /// The cause.
         source: crate::crypto::install_key::InstallKeyError,
+    },
+    /// A key pair could not be generated.
+    #[error("could not generate the key pair of {object}")]
+    KeyPair {
+        /// Kind, namespace and name.
+        object: String,
+        /// The cause.
+        source: crate::crypto::key_pair::KeyPairError,
     },
     /// The delivered Secret changed between two reads.
     #[error("{object} changed while it was reconciled")]
@@ -71,7 +79,7 @@ impl Error {
                 kube::Error::Api(status) => Some(status.as_ref()),
                 _ => None,
             },
-            Self::Hash { .. } | Self::Conflict { .. } => None,
+            Self::Hash { .. } | Self::KeyPair { .. } | Self::Conflict { .. } => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use kube::{Resource, ResourceExt};
 
 use super::Context;
 use super::runtime::propagation::required_revisions;
+use crate::api::application::AuthMethod;
 use crate::api::client_secret::{Version, VersionState};
 use crate::api::jwks::Jwk;
 use crate::api::permissions::narrow;
@@ -127,10 +128,17 @@ impl<C: Clock> Context<C> {
         ApplicationState::Known {
             content: Content::new(
                 &self.endpoints(),
-                &Client { id: client_id, held: &held, token: &found.spec.token.clone().unwrap_or_default() },
+                &Client {
+                    id: client_id,
+                    subject: facts.user.as_ref().and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default(),
+                    held: &held,
+                    token: &found.spec.token.clone().unwrap_or_default(),
+                },
+                secret.spec.type_.unwrap_or_default(),
                 secret.spec.delivery.as_deref(),
             ),
             authority: Some(authority),
+            allows_key_pairs: found.spec.allows(AuthMethod::PrivateKeyJwt),
             disabled: (!verdict.status).then(|| Disabled::new(verdict.reason, verdict.message)),
         }
     }

@@ -38,6 +38,12 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
+    /// The algorithm with this registered name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Es256, Self::Rs256, Self::Ps256, Self::EdDsa].into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
     /// Its registered name, the value of `alg`.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -13,7 +13,7 @@ use super::snapshot::{Snapshot, full_name};
 use super::status::{Standing, StatusAge};
 use super::user::{self, User};
 use crate::api::access_group::Plane;
-use crate::api::application::EffectivePermission;
+use crate::api::application::{AuthMethod, EffectivePermission};
 use crate::api::conditions::reasons;
 use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, Permit, narrow, resolve};
@@ -92,6 +92,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         authority: &authority,
         origin: origin(),
         has_client_id: ready.reason != reasons::CLIENT_ID_TAKEN,
+        allows_key_pairs: application.spec.allows(AuthMethod::PrivateKeyJwt),
         application_disabled: (!ready.active).then(|| Disabled::new(&ready.reason, ready.message.clone())),
         settings,
         now,

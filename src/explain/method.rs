@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::secret::Secret;
 use super::status::Standing;
+use crate::api::client_secret::CredentialType;
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::read_model::from_objects::ListedCredentials;
 
@@ -26,13 +27,21 @@ pub(super) fn methods(
     secrets: &[Secret],
     listed: &ListedCredentials,
 ) -> Vec<MethodState> {
-    let active: Vec<&str> =
-        secrets.iter().filter(|secret| secret.ready.active).map(|secret| secret.name.as_str()).collect();
+    let active = |type_| {
+        let active = secrets.iter().filter(|secret| secret.ready.active && secret.type_ == type_);
+        let names: Vec<&str> = active.map(|secret| secret.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("ClientSecrets {}", names.join(", ")))
+    };
     let credentials = |method| match method {
-        Method::ClientSecretBasic | Method::ClientSecretPost if active.is_empty() => Err("no active ClientSecret"),
-        Method::ClientSecretBasic | Method::ClientSecretPost => Ok(format!("ClientSecrets {}", active.join(", "))),
-        Method::PrivateKeyJwt if listed.keys.is_empty() => Err("no usable key in spec.auth.jwks"),
-        Method::PrivateKeyJwt => Ok(format!("keys {}", listed.keys.join(", "))),
+        Method::ClientSecretBasic | Method::ClientSecretPost => {
+            active(CredentialType::SharedSecret).ok_or("no active ClientSecret of the type SharedSecret")
+        }
+        Method::PrivateKeyJwt => {
+            let keys = (!listed.keys.is_empty()).then(|| format!("keys {}", listed.keys.join(", ")));
+            let all: Vec<String> = keys.into_iter().chain(active(CredentialType::PrivateKey)).collect();
+            let none = "no usable key in spec.auth.jwks, and no active ClientSecret of the type PrivateKey";
+            if all.is_empty() { Err(none) } else { Ok(all.join("; ")) }
+        }
         Method::KubernetesServiceAccount if listed.service_accounts.is_empty() => {
             Err("no ServiceAccount in spec.auth.serviceAccounts")
         }

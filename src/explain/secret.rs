@@ -1,6 +1,7 @@
 //! Each ClientSecret of a client: whether it is active, what it restricts, and which of its values are accepted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -11,10 +12,10 @@ use super::permissions::{Origin, RestrictedPermissions};
 use super::status::{Standing, StatusAge};
 use crate::api::ClientSecret;
 use crate::api::application::{Restriction, Token};
-use crate::api::client_secret::{Usage, VersionState};
+use crate::api::client_secret::{CredentialType, Usage, VersionState};
 use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::api::permissions::{Authority, narrow};
-use crate::oauth::client_record::{SecretRecord, has_ended};
+use crate::oauth::client_record::{SecretRecord, SecretVersion, has_ended};
 use crate::plan::application::Disabled;
 use crate::plan::client_secret::{ApplicationState, Delivered, Observed, Outcome, Policy, status};
 use crate::plan::secret_content::{Client, Content, Endpoints};
@@ -24,6 +25,8 @@ use crate::plan::secret_content::{Client, Content, Endpoints};
 #[serde(rename_all = "camelCase")]
 pub(super) struct Secret {
     pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) type_: CredentialType,
     /// Whether it authenticates, and otherwise the rule that rejects it.
     pub(super) ready: Standing,
     /// Allowed purposes; absent: all.
@@ -70,6 +73,8 @@ pub(super) struct Siblings<'a> {
     pub(super) origin: Option<Origin<'a>>,
     /// Whether the Application has its client id.
     pub(super) has_client_id: bool,
+    /// Whether the client may authenticate with `private_key_jwt`.
+    pub(super) allows_key_pairs: bool,
     /// Why the Application is rejected; `None`: it is not.
     pub(super) application_disabled: Option<Disabled>,
     pub(super) settings: &'a Settings,
@@ -85,6 +90,7 @@ impl Siblings<'_> {
         let status = secret.status.clone().unwrap_or_default();
         Secret {
             name: secret.name_any(),
+            type_: secret.spec.type_.unwrap_or_default(),
             ready: self.ready(secret, rank, &versions),
             usages: secret.spec.usages.clone(),
             networks: secret.spec.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
@@ -146,20 +152,26 @@ impl Siblings<'_> {
             return ApplicationState::WithoutClientId;
         }
         // The content to deliver does not affect whether the secret is active.
-        let nobody = Client { id: "", held: &Authority::new(), token: &Token::default() };
-        let content = Content::new(&Endpoints::default(), &nobody, None);
+        let nobody = Client { id: "", subject: "", held: &Authority::new(), token: &Token::default() };
+        let content = Content::new(&Endpoints::default(), &nobody, CredentialType::default(), None);
         let authority = self.origin.as_ref().map(|_| self.authority.clone());
-        ApplicationState::Known { content, authority, disabled: self.application_disabled.clone() }
+        ApplicationState::Known {
+            content,
+            authority,
+            disabled: self.application_disabled.clone(),
+            allows_key_pairs: self.allows_key_pairs,
+        }
     }
 
     /// The versions that the endpoint accepts now.
     fn accepted(&self, secret: &ClientSecret, record: &SecretRecord) -> Vec<Accepted> {
-        let versions = secret.status.iter().flat_map(|status| &status.versions).map(|version| version.state);
-        versions
-            .zip(&record.versions)
-            .map(|(state, version)| Accepted { id: version.id.clone(), state, until: record.end_of(version) })
-            .filter(|version| !has_ended(version.until, self.now))
-            .collect()
+        let recorded = || secret.status.iter().flat_map(|status| &status.versions);
+        let accepted = |version: &Arc<SecretVersion>| {
+            let state = recorded().find(|recorded| recorded.id == version.id)?.state;
+            Some(Accepted { id: version.id.clone(), state, until: record.end_of(version) })
+        };
+        let versions = record.versions.iter().filter_map(accepted);
+        versions.filter(|version| !has_ended(version.until, self.now)).collect()
     }
 }
 

@@ -16,6 +16,7 @@ mod presented;
 mod service_account;
 mod shared_secret;
 mod signed_assertion;
+mod signing_key;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -260,18 +260,61 @@ pub fn has_ended(end: Option<Timestamp>, now: Timestamp) -> bool {
     end.is_some_and(|end| end.as_second() <= now.as_second())
 }
 
-/// One value of a secret.
+/// One value, or one key pair, of a secret.
 pub struct SecretVersion {
-    /// The id inside the value (`pst_<id>_…`).
+    /// The id inside the value (`pst_<id>_…`), or the `kid` of the key pair.
     pub id: String,
-    /// As `InstallKeys::hash` writes it; shared with the object it was read from.
-    pub verifier: Arc<str>,
-    /// The value was imported: it contains no id, and its hash is expensive.
-    pub imported: bool,
+    /// How it is verified.
+    pub verification: Verification,
     /// Refused from this instant on; `None`: no expiry. A retired version expired in the past.
     pub accepted_until: Option<Timestamp>,
     /// State of this process for the version; shared between compilations of the same version.
     pub memory: Arc<VersionMemory>,
+}
+
+/// How the credential of a version is verified.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verification {
+    /// A generated value: its verifier, as `InstallKeys::hash` writes it; shared with the object it was read from.
+    Generated(Arc<str>),
+    /// An imported value, which contains no id, and whose hash is expensive: its verifier.
+    Imported(Arc<str>),
+    /// A key pair.
+    KeyPair(Arc<KeyPair>),
+}
+
+impl Verification {
+    /// The verifier of a value.
+    #[must_use]
+    pub fn verifier(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Generated(verifier) | Self::Imported(verifier) => Some(verifier),
+            Self::KeyPair(_) => None,
+        }
+    }
+
+    /// Whether the value was imported.
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        matches!(self, Self::Imported(_))
+    }
+}
+
+/// The public key of a key pair that Postern generated, as status contains it.
+#[derive(Debug)]
+pub struct KeyPair {
+    /// The key.
+    pub key: PublicKey,
+    /// Its only algorithm.
+    pub algorithm: Box<str>,
+    /// As `public_key_mac::sign` writes it. Without a correct one, the key verifies nothing.
+    pub mac: Arc<str>,
+}
+
+impl PartialEq for KeyPair {
+    fn eq(&self, other: &Self) -> bool {
+        self.key.thumbprint() == other.key.thumbprint() && self.algorithm == other.algorithm && self.mac == other.mac
+    }
 }
 
 /// State of a process for one version.

@@ -122,10 +122,11 @@ impl HashPool {
         version: &Arc<SecretVersion>,
         value: &str,
     ) -> Result<bool, Unavailable> {
-        let (keys, of, guess) = (Arc::clone(keys), Arc::clone(version), Zeroizing::new(value.to_owned()));
-        let uid = secret.uid;
-        let work = move || keys.verify(&of.verifier, &guess, uid);
-        let matches = if version.imported {
+        // A key pair matches no value.
+        let Some(verifier) = version.verification.verifier().cloned() else { return Ok(false) };
+        let (keys, guess, uid) = (Arc::clone(keys), Zeroizing::new(value.to_owned()), secret.uid);
+        let work = move || keys.verify(&verifier, &guess, uid);
+        let matches = if version.verification.is_imported() {
             let permit = self.imported.permit(secret, self.limits.wait).await?;
             // Another request may have verified the value while this one waited: pods that start together present the
             // same value.
@@ -201,7 +202,8 @@ impl HashPool {
 
 /// Includes the verifier and the UID: a version whose verifier was replaced is hashed again.
 fn digest(secret: &SecretRecord, version: &SecretVersion, value: &str) -> process_mac::Mac {
-    process_mac::of(&[&secret.uid, version.verifier.as_bytes(), value.as_bytes()])
+    let verifier = version.verification.verifier().map_or(&[][..], |verifier| verifier.as_bytes());
+    process_mac::of(&[&secret.uid, verifier, value.as_bytes()])
 }
 
 /// A place in the queue, released on drop.

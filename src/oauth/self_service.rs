@@ -13,7 +13,7 @@ use crate::crypto::secret;
 use crate::crypto::signing::SigningAlgorithm;
 use crate::oauth::authorization_header::single_authorization;
 use crate::oauth::client_auth::{Authenticated, Method, RequestContext};
-use crate::oauth::client_record::{ClientRecord, Grant, Purpose, SecretRecord, SecretVersion};
+use crate::oauth::client_record::{ClientRecord, Grant, Purpose, SecretRecord, SecretVersion, Verification};
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::Unavailable;
@@ -61,7 +61,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 fn is_rotatable(client: &Authenticated) -> bool {
     let secret = client.record.secrets.iter().find(|secret| secret.object == client.credential);
     let newest = secret.and_then(|secret| secret.versions.first());
-    newest.is_some_and(|newest| newest.id == client.version_id && !newest.imported)
+    newest.is_some_and(|newest| newest.id == client.version_id && !newest.verification.is_imported())
 }
 
 #[derive(Serialize)]
@@ -203,13 +203,14 @@ impl<'a> Version<'a> {
             Some(end) if end > now => "Retiring",
             Some(_) => "Retired",
         };
-        // The prefix as in status: leak reports show no more of a value. Imported values have no such prefix.
-        let hint = || format!("{}{}", secret::PREFIX, version.id.chars().take(4).collect::<String>());
-        Self {
-            id: &version.id,
-            hint: (!version.imported).then(hint),
-            state,
-            retires_at: version.accepted_until.filter(|end| *end != Timestamp::MIN),
-        }
+        // As in status. The prefix: leak reports show no more of a value. Imported values have no such prefix.
+        let hint = match &version.verification {
+            Verification::Generated(_) => {
+                Some(format!("{}{}", secret::PREFIX, version.id.chars().take(4).collect::<String>()))
+            }
+            Verification::KeyPair(_) => Some(version.id.clone()),
+            Verification::Imported(_) => None,
+        };
+        Self { id: &version.id, hint, state, retires_at: version.accepted_until.filter(|end| *end != Timestamp::MIN) }
     }
 }

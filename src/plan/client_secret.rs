@@ -188,6 +188,11 @@ impl Observed<'_> {
 pub fn status(observed: &Observed<'_>, outcome: &Outcome) -> ClientSecretStatus {
     let secret = observed.secret;
     let previous = secret.status.clone().unwrap_or_default();
+    if let Outcome::Generating(cause) = outcome
+        && !observed.is_deleted(*cause)
+    {
+        return previous;
+    }
     let (versions, rotation, observed_trigger) = observed.versions_after(outcome);
     let delivery = observed.delivery_status(&versions, outcome);
     let active = versions.iter().find(|version| version.state == VersionState::Active);

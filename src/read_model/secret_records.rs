@@ -10,13 +10,16 @@ use jiff::Timestamp;
 
 use super::ClientLimits;
 use super::compile::{grant, revision};
-use crate::api::client_secret::{Usage, Version, uid_bytes};
+use crate::api::client_secret::{Usage, Verification as Recorded, Version, uid_bytes};
 use crate::api::fingerprint::{application_fingerprint, token_fingerprint};
 use crate::api::permissions::{Authority, narrow};
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{ObjectRef, StoredAs, StoredObject};
 use crate::crypto::install_key::HashCost;
-use crate::oauth::client_record::{ClientRecord, Denial, Grant, SecretRecord, SecretVersion, Usages};
+use crate::crypto::public_key::PublicKey;
+use crate::oauth::client_record::{
+    ClientRecord, Denial, Grant, KeyPair, SecretRecord, SecretVersion, Usages, Verification,
+};
 use crate::oauth::denial_rule::DenialRule;
 use crate::util::intern::Interner;
 
@@ -114,30 +117,42 @@ fn record(key: &ObjectRef, object: &ClientSecret, limits: &ClientLimits, held: &
         expires_at: versions.first().and_then(|newest| limits.lifetime.expiry(&object.spec, newest.created_at)),
         versions: versions
             .iter()
-            .map(|version| {
-                remembered(uid, version, limits.lifetime.accepted_until(&object.spec, version), held.previous)
+            .filter_map(|version| {
+                version_record(uid, version, limits.lifetime.accepted_until(&object.spec, version), held.previous)
             })
             .collect(),
     }
 }
 
-/// The previous record of the version, with its cached state, if it is the same version.
-fn remembered(
+/// The version, with the state that this process had for it. `None`: status does not contain what to verify it with.
+fn version_record(
     uid: [u8; 16],
     version: &Version,
     accepted_until: Option<Timestamp>,
     previous: Option<&ClientRecord>,
-) -> Arc<SecretVersion> {
+) -> Option<Arc<SecretVersion>> {
+    let verification = verification(&version.verification)?;
     let secrets = previous.into_iter().flat_map(|record| &record.secrets).filter(|secret| secret.uid == uid);
-    let same = |old: &&Arc<SecretVersion>| old.id == version.id && old.verifier == version.verifier;
-    match secrets.flat_map(|secret| &secret.versions).find(same) {
+    let same = |old: &&Arc<SecretVersion>| old.id == version.id && old.verification == verification;
+    Some(match secrets.flat_map(|secret| &secret.versions).find(same) {
         Some(known) if known.accepted_until == accepted_until => Arc::clone(known),
         known => Arc::new(SecretVersion {
             id: version.id.clone(),
-            verifier: version.verifier.clone(),
-            imported: HashCost::of(&version.verifier) == Some(HashCost::Imported),
+            verification,
             accepted_until,
             memory: known.map(|known| Arc::clone(&known.memory)).unwrap_or_default(),
         }),
+    })
+}
+
+/// The MAC on a public key is checked for each assertion: only the endpoint has the install keys.
+fn verification(recorded: &Recorded) -> Option<Verification> {
+    if let Some(verifier) = &recorded.verifier {
+        let is_imported = HashCost::of(verifier) == Some(HashCost::Imported);
+        let form = if is_imported { Verification::Imported } else { Verification::Generated };
+        return Some(form(Arc::clone(verifier)));
     }
+    let (jwk, mac) = recorded.public_key.as_ref().zip(recorded.mac.as_ref())?;
+    let key = PublicKey::from_jwk(&jwk.to_json()).ok()?;
+    Some(Verification::KeyPair(Arc::new(KeyPair { key, algorithm: jwk.alg.as_deref()?.into(), mac: Arc::clone(mac) })))
 }

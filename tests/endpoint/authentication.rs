@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use postern::crypto::install_key::HashCost;
 use postern::oauth::client_auth::{Method, MethodSet};
-use postern::oauth::client_record::{ClientRecord, Denial, SecretVersion};
+use postern::oauth::client_record::{ClientRecord, Denial, SecretVersion, Verification};
 use postern::oauth::client_store::{CatchUpError, Lookup};
 use postern::oauth::denial_rule::DenialRule;
 
@@ -98,8 +98,7 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
     let retired = |credential: &Credential| {
         let version = SecretVersion {
             id: credential.version.id.clone(),
-            verifier: credential.version.verifier.clone(),
-            imported: false,
+            verification: credential.version.verification.clone(),
             accepted_until: Some(instant(NOW)),
             memory: Arc::default(),
         };
@@ -226,8 +225,9 @@ async fn a6_a_verifier_copied_from_another_object_or_made_without_the_install_ke
     let foreign = postern::crypto::install_key::InstallKeys::generate().unwrap();
     let version = SecretVersion {
         id: server.credential.version.id.clone(),
-        verifier: foreign.hash(&server.credential.value, crate::server::UID, HashCost::Generated).unwrap().into(),
-        imported: false,
+        verification: Verification::Generated(
+            foreign.hash(&server.credential.value, crate::server::UID, HashCost::Generated).unwrap().into(),
+        ),
         accepted_until: None,
         memory: Arc::default(),
     };

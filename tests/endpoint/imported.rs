@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client_record::{ClientRecord, Denial, SecretVersion};
+use postern::oauth::client_record::{ClientRecord, Denial, SecretVersion, Verification};
 use postern::oauth::client_store::Lookup;
 use postern::oauth::denial_rule::DenialRule;
 use postern::oauth::hash_pool::HashLimits;
@@ -26,8 +26,7 @@ const WRONG_READ_TWICE: &str = "of%20nobody+at+all+0123456789";
 fn imported(server: &TestServer, value: &str) -> Credential {
     let version = SecretVersion {
         id: format!("import-{value}"),
-        verifier: server.install.hash(value, UID, HashCost::Imported).unwrap().into(),
-        imported: true,
+        verification: Verification::Imported(server.install.hash(value, UID, HashCost::Imported).unwrap().into()),
         accepted_until: None,
         memory: Arc::default(),
     };
@@ -143,7 +142,11 @@ async fn a6_a_flood_of_wrong_values_in_one_namespace_fails_no_first_use_in_anoth
         client.secrets[0].object.namespace = namespace.into();
         // For its current UID.
         let verifier = server.install.hash(value, client.secrets[0].uid, HashCost::Imported).unwrap();
-        let version = SecretVersion { verifier: verifier.into(), memory: Arc::default(), ..parts(&credential) };
+        let version = SecretVersion {
+            verification: Verification::Imported(verifier.into()),
+            memory: Arc::default(),
+            ..parts(&credential)
+        };
         client.secrets[0].versions = vec![Arc::new(version)];
         server.clients.set(&id(number), Lookup::Live(Arc::new(client)));
     }
@@ -178,8 +181,7 @@ fn parts(credential: &Credential) -> SecretVersion {
     let version = &credential.version;
     SecretVersion {
         id: version.id.clone(),
-        verifier: version.verifier.clone(),
-        imported: true,
+        verification: version.verification.clone(),
         accepted_until: None,
         memory: Arc::default(),
     }

@@ -1,7 +1,7 @@
 //! The purposes and the source networks of a secret: both are checked after its value.
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client_record::{ClientRecord, SecretVersion, Usages};
+use postern::oauth::client_record::{ClientRecord, SecretVersion, Usages, Verification};
 use postern::oauth::client_store::Lookup;
 
 use crate::captured_logs;
@@ -58,8 +58,7 @@ async fn a_forbidden_use_is_disclosed_whichever_encoding_of_basic_is_used() {
     let value = "imported%20value+of+thirty-two";
     let version = SecretVersion {
         id: "imported".to_owned(),
-        verifier: server.install.hash(value, UID, HashCost::Imported).unwrap().into(),
-        imported: true,
+        verification: Verification::Imported(server.install.hash(value, UID, HashCost::Imported).unwrap().into()),
         accepted_until: None,
         memory: std::sync::Arc::default(),
     };

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use postern::crypto::install_key::HashCost;
-use postern::oauth::client_record::{Denial, SecretVersion, Usages};
+use postern::oauth::client_record::{Denial, SecretVersion, Usages, Verification};
 use postern::oauth::client_store::{CatchUpError, RecordError};
 use postern::oauth::denial_rule::DenialRule;
 use serde_json::json;
@@ -75,15 +75,14 @@ async fn a_client_reads_the_metadata_of_its_secrets_and_never_a_value() {
     ]});
     assert_eq!(reply.json(), expected);
     for credential in [&server.credential, &old, &second] {
-        assert!(!reply.text().contains(&*credential.version.verifier));
+        assert!(!reply.text().contains(&**credential.version.verification.verifier().unwrap()));
     }
 }
 
 fn ending(credential: &Credential, end: i64) -> Arc<SecretVersion> {
     Arc::new(SecretVersion {
         id: credential.version.id.clone(),
-        verifier: credential.version.verifier.clone(),
-        imported: false,
+        verification: credential.version.verification.clone(),
         accepted_until: Some(instant(end)),
         memory: Arc::default(),
     })
@@ -156,8 +155,7 @@ async fn a_value_that_has_a_successor_or_is_imported_requests_no_rotation() {
     let verifier = server.install.hash("three-of-hearts-and-spades", UID, HashCost::Imported).unwrap();
     client.secrets[1].versions = vec![Arc::new(SecretVersion {
         id: "imported".to_owned(),
-        verifier: verifier.into(),
-        imported: true,
+        verification: Verification::Imported(verifier.into()),
         accepted_until: None,
         memory: Arc::default(),
     })];

@@ -21,7 +21,7 @@ use postern::http::state::{Endpoint, RequestLimits, Settings};
 use postern::oauth::client_auth::{AssertionPolicy, Method};
 use postern::oauth::client_record::{
     ClientRecord, Epoch, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat,
-    TokenPolicy, TokenType, Tombstones, Usages,
+    TokenPolicy, TokenType, Tombstones, Usages, Verification,
 };
 use postern::oauth::client_store::{
     Availability, CatchUpError, ClientRef, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
@@ -413,8 +413,7 @@ fn new_credential(install: &InstallKeys) -> Credential {
     let verifier = install.hash(value.expose_secret(), UID, HashCost::Generated).unwrap();
     let version = SecretVersion {
         id: id.to_string(),
-        verifier: verifier.into(),
-        imported: false,
+        verification: Verification::Generated(verifier.into()),
         accepted_until: None,
         memory: Arc::default(),
     };

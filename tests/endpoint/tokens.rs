@@ -117,8 +117,7 @@ async fn j4_a_token_outlives_neither_its_secret_nor_the_version() {
         let known = &server.credential.version;
         client.secrets[0].versions = vec![Arc::new(postern::oauth::client_record::SecretVersion {
             id: known.id.clone(),
-            verifier: known.verifier.clone(),
-            imported: false,
+            verification: known.verification.clone(),
             accepted_until: accepted.map(|seconds| instant(NOW + seconds)),
             memory: Arc::default(),
         })];

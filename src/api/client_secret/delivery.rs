@@ -7,6 +7,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::private_key::CredentialType;
 use crate::api::duration::ConfigDuration;
 use crate::api::schema;
 
@@ -16,12 +17,6 @@ pub const TTL_DEFAULT: SignedDuration = SignedDuration::from_mins(15);
 /// How the credential is delivered.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(rename_known_rule())
-    .message("rename may name only the keys of spec.delivery.keys: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes, type, provider, ca.crt, authorization-grant-type, scope and jwk-set-uri with Default; CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI and SCOPES with Env")
-    .field_path(".rename"))]
-#[x_kube(validation = Rule::new(rename_free_rule())
-    .message("rename must not give a key the name of another key: choose a name that no other key has")
-    .field_path(".rename"))]
 #[x_kube(validation = Rule::new(texts_rule())
     .message("secretName, rename, labels and annotations must have at most 16384 characters together: shorten or remove some"))]
 pub struct Delivery {
@@ -79,11 +74,12 @@ pub enum DeliveryMode {
 pub enum KeyNaming {
     /// Names of the Service Binding Specification: client-id, client-secret, token-uri, issuer-uri, jwks-uri, scopes,
     /// type and provider; ca.crt if the endpoint's certificate has a private CA; and for Spring Cloud Bindings
-    /// authorization-grant-type, scope and jwk-set-uri.
+    /// authorization-grant-type, scope and jwk-set-uri. A key pair has private-key, key-id, private-key.jwk and key.json
+    /// instead of client-secret.
     #[default]
     Default,
     /// Names of environment variables, for envFrom: CLIENT_ID, CLIENT_SECRET, TOKEN_URI, ISSUER_URI, JWKS_URI and
-    /// SCOPES.
+    /// SCOPES. A key pair has PRIVATE_KEY and KEY_ID instead of CLIENT_SECRET.
     Env,
 }
 
@@ -94,6 +90,11 @@ impl KeyNaming {
         let (default, env) = match entry {
             Entry::ClientId => ("client-id", Some("CLIENT_ID")),
             Entry::ClientSecret => ("client-secret", Some("CLIENT_SECRET")),
+            Entry::PrivateKey => ("private-key", Some("PRIVATE_KEY")),
+            Entry::KeyId => ("key-id", Some("KEY_ID")),
+            // Programs read both from a file.
+            Entry::PrivateJwk => ("private-key.jwk", None),
+            Entry::KeyFile => ("key.json", None),
             Entry::TokenUri => ("token-uri", Some("TOKEN_URI")),
             Entry::IssuerUri => ("issuer-uri", Some("ISSUER_URI")),
             Entry::JwksUri => ("jwks-uri", Some("JWKS_URI")),
@@ -113,8 +114,8 @@ impl KeyNaming {
         }
     }
 
-    fn names(self) -> Vec<&'static str> {
-        Entry::ALL.iter().filter_map(|entry| self.name(*entry)).collect()
+    fn names(self, type_: CredentialType) -> Vec<&'static str> {
+        Entry::ALL.iter().filter(|entry| entry.is_of(type_)).filter_map(|entry| self.name(*entry)).collect()
     }
 }
 
@@ -125,6 +126,14 @@ pub enum Entry {
     ClientId,
     /// `client_secret` (RFC 6749 §2.3.1).
     ClientSecret,
+    /// The private key: PKCS#8 in PEM (RFC 5958, RFC 7468).
+    PrivateKey,
+    /// `kid` of the private key.
+    KeyId,
+    /// The private key as a JWK (RFC 7517).
+    PrivateJwk,
+    /// The private key in the key file of ZITADEL.
+    KeyFile,
     /// URL of the token endpoint.
     TokenUri,
     /// The issuer identifier (RFC 8414 §2).
@@ -149,9 +158,13 @@ pub enum Entry {
 
 impl Entry {
     /// Every entry.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::ClientId,
         Self::ClientSecret,
+        Self::PrivateKey,
+        Self::KeyId,
+        Self::PrivateJwk,
+        Self::KeyFile,
         Self::TokenUri,
         Self::IssuerUri,
         Self::JwksUri,
@@ -163,13 +176,27 @@ impl Entry {
         Self::DefaultScopes,
         Self::JwkSetUri,
     ];
+
+    /// Whether the entry is the credential, or contains it.
+    #[must_use]
+    pub fn is_credential(self) -> bool {
+        CredentialType::ALL.into_iter().any(|type_| !self.is_of(type_))
+    }
+
+    /// Whether the Secret of a credential of this type has the entry.
+    #[must_use]
+    pub fn is_of(self, type_: CredentialType) -> bool {
+        match self {
+            Self::ClientSecret => type_ == CredentialType::SharedSecret,
+            Self::PrivateKey | Self::KeyId | Self::PrivateJwk | Self::KeyFile => type_ == CredentialType::PrivateKey,
+            _ => true,
+        }
+    }
 }
 
 fn cel_list(names: &[&str]) -> String {
     format!("[{}]", names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", "))
 }
-
-const HAS_ENV_KEYS: &str = "has(self.keys) && self.keys == 'Env'";
 
 /// Maximum number of characters of all texts in `spec.delivery` together. Each replica stores them for every
 /// ClientSecret.
@@ -184,17 +211,29 @@ fn texts_rule() -> String {
     format!("(has(self.secretName) ? size(self.secretName) : 0) + {rename} + {labels} + {annotations} <= {TEXTS_MAX}")
 }
 
-/// CEL: only keys of the set are renamed.
-fn rename_known_rule() -> String {
-    let [default, env] = [KeyNaming::Default, KeyNaming::Env].map(|set| cel_list(&set.names()));
-    format!("!has(self.rename) || self.rename.all(key, key in ({HAS_ENV_KEYS} ? {env} : {default}))")
+/// CEL of a spec: the names of the keys of the Secret.
+fn names() -> String {
+    let list = |set: KeyNaming, type_| cel_list(&set.names(type_));
+    let of_type = |type_| {
+        let (env, default) = (list(KeyNaming::Env, type_), list(KeyNaming::Default, type_));
+        format!("(has(self.delivery.keys) && self.delivery.keys == 'Env' ? {env} : {default})")
+    };
+    let [key_pair, secret] = [CredentialType::PrivateKey, CredentialType::SharedSecret].map(of_type);
+    format!("(has(self.type) && self.type == 'PrivateKey' ? {key_pair} : {secret})")
 }
 
-/// CEL: no two keys have the same resulting name.
-fn rename_free_rule() -> String {
-    let [default, env] = [KeyNaming::Default, KeyNaming::Env].map(|set| cel_list(&set.names()));
+const NO_RENAME: &str = "!has(self.delivery) || !has(self.delivery.rename)";
+
+/// CEL of a spec: only keys of the set are renamed.
+pub(super) fn rename_known_rule() -> String {
+    format!("{NO_RENAME} || self.delivery.rename.all(key, key in {})", names())
+}
+
+/// CEL of a spec: no two keys have the same resulting name.
+pub(super) fn rename_free_rule() -> String {
+    let (names, rename) = (names(), "self.delivery.rename");
     format!(
-        "!has(self.rename) || self.rename.all(key, (self.rename[key] == key || !(self.rename[key] in ({HAS_ENV_KEYS} ? \
-         {env} : {default}))) && self.rename.all(other, other == key || self.rename[other] != self.rename[key]))"
+        "{NO_RENAME} || {rename}.all(key, ({rename}[key] == key || !({rename}[key] in {names})) && {rename}.all(other, \
+         other == key || {rename}[other] != {rename}[key]))"
     )
 }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::application::Reference;
+use crate::api::jwks::Jwk;
 use crate::api::schema;
 
 /// Observed state of a ClientSecret.
@@ -31,7 +32,7 @@ pub struct ClientSecretStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub losses: Option<i64>,
-    /// The first characters of the credential, as shown in leak reports.
+    /// The first characters of the credential, as shown in leak reports; of a key pair its key id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Allowed purposes, in one line. Absent: all.
@@ -150,12 +151,12 @@ pub struct SourceStatus {
     pub line_break_ignored: bool,
 }
 
-/// One value of a secret.
+/// One value, or one key pair, of a secret.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct Version {
-    /// The id in the value.
+    /// The id in the value; of a key pair its `kid`.
     pub id: String,
     /// State of the version.
     pub state: VersionState,
@@ -170,16 +171,49 @@ pub struct Version {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub last_used_at: Option<Timestamp>,
-    /// A salted hash of the value, in a short form; useless without the install key.
-    pub verifier: Arc<str>,
+    /// How its credential is verified.
+    #[serde(flatten)]
+    pub verification: Verification,
+}
+
+/// How the credential of a version is verified. Without one of its forms, the version verifies nothing.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// SharedSecret: a salted hash of the value, in a short form; useless without the install key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<Arc<str>>,
+    /// PrivateKey: the public key as a JWK (RFC 7517 §4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<Arc<Jwk>>,
+    /// PrivateKey: the MAC on the public key; without it, or with another one, the key verifies nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Arc<str>>,
+}
+
+impl Verification {
+    /// Verified by the hash of a value.
+    #[must_use]
+    pub fn of_value(verifier: &str) -> Self {
+        Self { verifier: Some(verifier.into()), ..Self::default() }
+    }
+
+    /// Verified by a public key.
+    #[must_use]
+    pub fn of_key(public_key: Jwk, mac: &str) -> Self {
+        Self { public_key: Some(Arc::new(public_key)), mac: Some(mac.into()), verifier: None }
+    }
 }
 
 impl Version {
     /// The first eight characters of a generated value, as shown in leak reports: `pst_k7Qd`. They contain no random
-    /// bit of the value.
+    /// bit of the value. Of a key pair: its key id, which is public.
     #[must_use]
     pub fn hint(&self) -> String {
-        format!("pst_{}", self.id.chars().take(4).collect::<String>())
+        match self.verification.public_key {
+            Some(_) => self.id.clone(),
+            None => format!("pst_{}", self.id.chars().take(4).collect::<String>()),
+        }
     }
 }
 

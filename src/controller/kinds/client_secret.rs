@@ -1,5 +1,6 @@
 //! ClientSecret: gather, decide, deliver, report.
 
+mod credential_entries;
 mod delivery;
 mod events;
 pub(crate) mod import;
@@ -7,6 +8,7 @@ pub(crate) mod import_checks;
 pub(crate) mod inspect;
 pub(crate) mod inspected;
 pub(crate) mod issued_value;
+pub(crate) mod key_pairs;
 pub(crate) mod pending_values;
 mod rollout;
 pub(crate) mod secret_content;
@@ -49,11 +51,19 @@ const ROLLOUT_SHARE: i32 = 8;
 /// … and at most this long.
 const ROLLOUT_POLL_INTERVAL_MAX: Duration = Duration::from_mins(1);
 
-/// `imports` is the queue of ClientSecrets whose imported value has to be hashed.
+/// The queues of work for which no reconciliation waits: the ClientSecret is reconciled again after it.
+#[derive(Clone)]
+pub(crate) struct SlowWork {
+    /// ClientSecrets whose imported value has to be hashed.
+    pub(crate) imports: Queue,
+    /// ClientSecrets whose RSA key pair has to be generated.
+    pub(crate) key_pairs: Queue,
+}
+
 pub(crate) async fn reconcile<C: Clock>(
     secret: Arc<ClientSecret>,
     context: Arc<Context<C>>,
-    imports: Queue,
+    slow: SlowWork,
 ) -> Result<Requeue, Error> {
     if is_deleting(secret.as_ref()) || context.expectations.is_stale(secret.as_ref()) {
         return Ok(Requeue::AwaitChange);
@@ -108,11 +118,13 @@ pub(crate) async fn reconcile<C: Clock>(
         // The watch delivers the new status and the new Secret, which trigger the remaining reports.
         Done::Staged => Ok(Requeue::AwaitChange),
         Done::Waits => {
-            imports.push(key);
+            let queue = if secret.spec.existing().is_some() { slow.imports } else { slow.key_pairs };
+            queue.push(key);
             Ok(Requeue::AwaitChange)
         }
         Done::Outcome(outcome) => {
             context.pending_values.forget(&key);
+            context.pending_keys.forget(&key);
             let (still_contested, contested_for) = contested();
             observed.contested = still_contested;
             let wanted = status(&observed, &outcome);
@@ -132,7 +144,7 @@ pub(crate) async fn reconcile<C: Clock>(
 enum Done {
     /// A new value was recorded in status, then written into the Secret.
     Staged,
-    /// Nothing yet: the imported value has to be hashed first.
+    /// Nothing yet: the imported value has to be hashed first, or the key pair to be generated.
     Waits,
     /// A result that the status reports.
     Outcome(Outcome),
@@ -167,13 +179,18 @@ impl<C: Clock> Context<C> {
         let owner = observed.secret;
         if decide(observed) == Action::Create {
             let ApplicationState::Known { content, .. } = &observed.application else { return Ok(UNCHANGED) };
-            let value = self.generate();
-            match self.create(owner, &value, content).await? {
-                Created::Done(uid) => {
+            let Some(value) = self.generate(owner)? else { return Ok(Done::Waits) };
+            match self.create(owner, &value, content).await {
+                Ok(Created::Done(uid)) => {
                     observed.secret_uid = uid;
                     return self.issued(owner, &value).map(Outcome::Issued).map(Done::Outcome);
                 }
-                Created::AlreadyExists => {
+                Err(error) => {
+                    self.keep_unused(owner, value.text);
+                    return Err(error);
+                }
+                Ok(Created::AlreadyExists) => {
+                    self.keep_unused(owner, value.text);
                     let live = self.delivered_live(owner, content).await?;
                     (observed.delivered, observed.secret_uid, found) = (live.delivered, live.uid, live.read);
                 }
@@ -240,8 +257,11 @@ impl<C: Clock> Context<C> {
             }
             // No value of this ClientSecret is in use yet, so this one is recorded second, like every first one.
             Action::Replace => {
-                let value = self.generate();
-                self.update_secret(owner, found, &value, content).await?;
+                let Some(value) = self.generate(owner)? else { return Ok(Done::Waits) };
+                if let Err(error) = self.update_secret(owner, found, &value, content).await {
+                    self.keep_unused(owner, value.text);
+                    return Err(error);
+                }
                 events::replaced(&self.events, owner);
                 self.report_other_client_id(owner, content, found);
                 self.issued(owner, &value).map(Outcome::Issued).map(Done::Outcome)
@@ -279,7 +299,11 @@ impl<C: Clock> Context<C> {
         let (value, issued) = if let Some(staged) = self.staged_before(owner) {
             staged
         } else {
-            let value = self.generate();
+            let Some(value) = self.generate(owner)? else {
+                // A lost key pair ends now, not when the next one is there.
+                self.publish_status(owner, &status(observed, &Outcome::Generating(cause))).await?;
+                return Ok(Done::Waits);
+            };
             let issued = self.issued(owner, &value)?;
             (value, issued)
         };
@@ -304,8 +328,9 @@ impl<C: Clock> Context<C> {
     fn staged_before(&self, owner: &ClientSecret) -> Option<(IssuedValue, Issued)> {
         let newest = owner.status.as_ref()?.versions.first()?;
         let value = self.pending_values.take(&ObjectRef::of(owner), &newest.id)?;
-        let issued = Issued { id: newest.id.clone(), verifier: newest.verifier.to_string(), at: newest.created_at };
-        self.is_value_of(owner, newest, &value.text).then_some((value, issued))
+        let (id, verification) = (newest.id.clone(), newest.verification.clone());
+        let issued = Issued { id, verification, at: newest.created_at };
+        self.is_value_of(owner, newest, &value).then_some((value, issued))
     }
 
     /// Reports that the API server refuses the Secret. If another change was recorded just before, the next
@@ -372,9 +397,12 @@ impl<C: Clock> Context<C> {
     async fn imported_value(&self, owner: &ClientSecret) -> Result<Option<IssuedValue>, Error> {
         let Some((found, compared)) = self.checked_import(owner).await? else { return Ok(None) };
         match (active(owner), compared) {
-            (Some(newest), Compared::Same) => {
-                Ok(Some(IssuedValue { id: newest.id.clone(), text: found.value, at: newest.created_at }))
-            }
+            (Some(newest), Compared::Same) => Ok(Some(IssuedValue {
+                id: newest.id.clone(),
+                text: found.value,
+                key_pair: None,
+                at: newest.created_at,
+            })),
             // The source has changed since the value was recorded.
             _ => Err(Error::Conflict { object: describe(owner) }),
         }

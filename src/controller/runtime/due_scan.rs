@@ -55,6 +55,7 @@ pub(crate) async fn run<C: Clock>(context: &Context<C>, secrets: Queue) {
         context.repairs.forget_old(Instant::now());
         context.inspected.forget_unless(|key| context.cache.delivered.contains(key));
         context.pending_values.forget_unless(|key| context.cache.secrets.contains(key));
+        context.pending_keys.forget_unless(|key| context.cache.secrets.contains(key));
         context.import_checks.forget_unless(|key| context.cache.secrets.contains(key));
         for (number, key) in context.cache.secrets.keys().into_iter().enumerate() {
             if context.is_due(&key, since, now) {

@@ -12,7 +12,7 @@ use super::presented::{ParsedCredentials, SharedSecret};
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
 use crate::crypto::install_key::HashCost;
 use crate::crypto::secret::{self, PresentedSecret};
-use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion, has_ended};
+use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion, Verification, has_ended};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hash_pool::HashPool;
@@ -74,7 +74,10 @@ impl<C: ClientStore> Authenticator<'_, C> {
         presented: PresentedSecret<'_>,
         hashed: &mut Hashed,
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
-        let found = versions(record).find(|(_, version)| version.id == presented.version_id() && !version.imported);
+        let is_named = |version: &SecretVersion| {
+            version.id == presented.version_id() && matches!(version.verification, Verification::Generated(_))
+        };
+        let found = versions(record).find(|(_, version)| is_named(version));
         let Some((secret, version)) = found else {
             return Err(ClientError::UnknownSecret(record.application.clone()).into());
         };
@@ -93,7 +96,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
         value: &str,
         hashed: &mut Hashed,
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
-        let imported = versions(record).filter(|(_, version)| version.imported);
+        let imported = versions(record).filter(|(_, version)| version.verification.is_imported());
         let (mut active, ended): (Vec<_>, Vec<_>) =
             imported.partition(|(secret, version)| self.is_active(secret, version));
         active.sort_by_cached_key(|(secret, version)| {
@@ -132,11 +135,14 @@ impl<C: ClientStore> Authenticator<'_, C> {
             return Ok(true);
         }
         // Skips a version that was already tried. A version with another verifier gets another hash.
-        if hashed.iter().any(|(uid, verifier)| *uid == secret.uid && *verifier == version.verifier) {
+        let tried = |(uid, verifier): &([u8; 16], Arc<str>)| {
+            *uid == secret.uid && Some(verifier) == version.verification.verifier()
+        };
+        if hashed.iter().any(tried) {
             return Ok(false);
         }
         let right = self.hasher.verify(self.keys, secret, version, value).await?;
-        hashed.push((secret.uid, Arc::clone(&version.verifier)));
+        hashed.extend(version.verification.verifier().map(|verifier| (secret.uid, Arc::clone(verifier))));
         Ok(right)
     }
 
@@ -169,7 +175,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
 }
 
 impl<'r> ProvenCredential<'r> {
-    fn of_secret(secret: &'r SecretRecord, version: &'r SecretVersion) -> Self {
+    pub(super) fn of_secret(secret: &'r SecretRecord, version: &'r SecretVersion) -> Self {
         Self {
             object: &secret.object,
             version_id: &version.id,
@@ -229,6 +235,6 @@ impl<'a> SecretFormat<'a> {
     }
 }
 
-fn versions(record: &ClientRecord) -> impl Iterator<Item = (&SecretRecord, &Arc<SecretVersion>)> {
+pub(super) fn versions(record: &ClientRecord) -> impl Iterator<Item = (&SecretRecord, &Arc<SecretVersion>)> {
     record.secrets.iter().flat_map(|secret| secret.versions.iter().map(move |version| (secret, version)))
 }

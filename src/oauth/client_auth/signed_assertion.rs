@@ -11,9 +11,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 
 use super::assertion::{Assertion, AssertionUse, Claims, refused, remembered_until};
-use super::{Authenticated, Authenticator, Method, ProvenCredential};
+use super::signing_key::signing_key;
+use super::{Authenticated, Authenticator, Method};
 use crate::crypto::public_key::{self, SignedJwt};
-use crate::oauth::client_record::{ClientKey, ClientRecord, Denial, Usages};
+use crate::oauth::client_record::{ClientRecord, Denial};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup, UseError};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
@@ -67,7 +68,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             public_key::verify_nothing(jwt);
             return Err(of_client(DenialRule::AssertionIssuer).into());
         }
-        let key = signing_key(record, jwt).map_err(of_client)?;
+        let credential = signing_key(record, jwt, self.keys, self.arrival.now).map_err(of_client)?;
         if !self.is_addressed(claims, purpose) {
             return Err(of_client(DenialRule::AssertionAudience).into());
         }
@@ -76,7 +77,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
         if id.is_none() && purpose == AssertionUse::Authentication {
             return Err(of_client(DenialRule::AssertionWithoutId).into());
         }
-        let client = self.admit(record, Method::PrivateKeyJwt, &ProvenCredential::of_key(record, key))?;
+        let client = self.admit(record, Method::PrivateKeyJwt, &credential)?;
         if let Some(id) = id {
             self.use_up(record, id, remembered_until(exp))?;
         }
@@ -120,20 +121,6 @@ fn live<'l>(client: &'l Lookup, jwt: &SignedJwt<'_>) -> Result<&'l Arc<ClientRec
     Err(error)
 }
 
-/// The key of the client that signed the JWT. A JWT without `kid` may be signed by any of them.
-fn signing_key<'r>(record: &'r ClientRecord, jwt: &SignedJwt<'_>) -> Result<&'r Arc<ClientKey>, DenialRule> {
-    let fits = |key: &&Arc<ClientKey>| {
-        let has_id = jwt.key_id().is_none_or(|wanted| key.key.key_id().is_none_or(|id| id == wanted));
-        has_id && key.key.allows(jwt.algorithm())
-    };
-    let mut candidates = record.keys.iter().filter(fits).peekable();
-    if candidates.peek().is_none() {
-        public_key::verify_nothing(jwt);
-        return Err(DenialRule::AssertionKeyUnknown);
-    }
-    candidates.find(|key| key.key.verifies(jwt)).ok_or(DenialRule::AssertionSignature)
-}
-
 impl Claims {
     /// How to find the client that signed: issuer and subject are the same, the client id. In a grant they may also be the
     /// subject of the service user, as in ZITADEL's JWT profile; the key then identifies the client.
@@ -154,23 +141,5 @@ impl Claims {
     fn is_about(&self, record: &ClientRecord, purpose: AssertionUse) -> bool {
         let is = |id: &str| self.sub.as_deref() == Some(id);
         is(&record.client_id) || purpose == AssertionUse::Grant && is(&record.subject)
-    }
-}
-
-impl<'r> ProvenCredential<'r> {
-    /// A key of the Application has no object, no end and no restrictions of its own.
-    fn of_key(record: &'r ClientRecord, key: &'r ClientKey) -> Self {
-        Self {
-            object: &record.application,
-            version_id: key.key.key_id().unwrap_or(key.key.thumbprint()),
-            disabled: None,
-            expires_at: None,
-            accepted_until: None,
-            networks: None,
-            usages: Usages::ALL,
-            grant: &record.grant,
-            authority: &key.authority,
-            memory: None,
-        }
     }
 }

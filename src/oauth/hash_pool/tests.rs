@@ -2,6 +2,7 @@ use futures::future::BoxFuture;
 
 use super::fair_queue::Permit;
 use super::*;
+use crate::oauth::client_record::Verification;
 
 #[derive(Default)]
 struct Counts {
@@ -20,8 +21,7 @@ fn secret(keys: &InstallKeys, value: &str) -> (SecretRecord, Arc<SecretVersion>)
     let (uid, strength) = ([1; 16], HashCost::Generated);
     let version = Arc::new(SecretVersion {
         id: "k7Qd0m2x".to_owned(),
-        verifier: keys.hash(value, uid, strength).unwrap().into(),
-        imported: false,
+        verification: Verification::Generated(keys.hash(value, uid, strength).unwrap().into()),
         accepted_until: None,
         memory: Arc::default(),
     });
@@ -86,8 +86,7 @@ async fn a6_a_replaced_verifier_is_checked_again_despite_an_earlier_success() {
     assert_eq!(hasher.verify(&keys, &secret, &version, "right").await, Ok(true));
     let exchanged = Arc::new(SecretVersion {
         id: version.id.clone(),
-        verifier: keys.hash("another", secret.uid, HashCost::Generated).unwrap().into(),
-        imported: false,
+        verification: Verification::Generated(keys.hash("another", secret.uid, HashCost::Generated).unwrap().into()),
         accepted_until: None,
         memory: version.memory.clone(),
     });

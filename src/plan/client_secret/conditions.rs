@@ -46,7 +46,9 @@ pub(super) fn refusal(observed: &Observed<'_>, outcome: &Outcome) -> Option<Stri
             let mut refusals = previous.filter(|condition| condition.reason == reasons::DELIVERY_FAILED);
             refusals.next().map(|condition| condition.message.clone())
         }
-        Outcome::Unchanged | Outcome::Issued(_) | Outcome::Imported(..) | Outcome::Removed => None,
+        Outcome::Unchanged | Outcome::Issued(_) | Outcome::Generating(_) | Outcome::Imported(..) | Outcome::Removed => {
+            None
+        }
     }
 }
 
@@ -72,6 +74,9 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
     if let ApplicationState::Known { disabled: Some(disabled), .. } = &observed.application {
         return application_disabled(&spec.application_ref.name, disabled);
     }
+    if let Some(message) = key_pair_refused(observed) {
+        return no(reasons::METHOD_NOT_ALLOWED, Kstatus::InProgress, message);
+    }
     let mut message = match (&status.binding, spec.existing()) {
         (Some(binding), _) => format!("The credential is in Secret {} and authenticates.", binding.name),
         (None, _) => "The credential authenticates; its Secret was removed after spec.delivery.ttl.".to_owned(),
@@ -93,6 +98,11 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
              from the Secret that spec.source.existing names.",
         );
     }
+    if spec.is_key_pair() && !spec.is_for(Usage::Token) {
+        message.push_str(
+            " A key pair authenticates at the token endpoint only, which spec.usages does not allow: add Token there.",
+        );
+    }
     if why_no_permissions(observed).is_some() {
         message.push_str(SEE_PERMITTED);
     }
@@ -108,6 +118,19 @@ fn application_disabled(name: &str, Disabled { why, is_suspended }: &Disabled) -
     };
     let message = format!("spec.applicationRef: the credential is issued, but Application {name} is {is}: {why}");
     with_outlook(ConditionValue::new_false(types::READY, reason, message), outlook)
+}
+
+/// Why the endpoint refuses the key pair; `None`: it accepts it, or the credential is a value, which other endpoints accept.
+fn key_pair_refused(observed: &Observed<'_>) -> Option<String> {
+    let ApplicationState::Known { allows_key_pairs: false, .. } = observed.application else { return None };
+    let spec = &observed.secret.spec;
+    spec.is_key_pair().then(|| {
+        format!(
+            "spec.applicationRef: the key pair is issued, but Application {} does not allow its method: add private_key_jwt \
+             to spec.auth.methods there.",
+            spec.application_ref.name
+        )
+    })
 }
 
 /// Whether no value is accepted that a Secret contains or contained.

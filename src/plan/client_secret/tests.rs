@@ -9,7 +9,9 @@ use super::*;
 use crate::api::ClientSecret;
 use crate::api::access_group::Plane;
 use crate::api::application::Token;
-use crate::api::client_secret::{ClientSecretSpec, LifetimePolicy, OVERLAP_DEFAULT, SourceStatus};
+use crate::api::client_secret::{
+    ClientSecretSpec, CredentialType, LifetimePolicy, OVERLAP_DEFAULT, SourceStatus, Verification,
+};
 use crate::api::conditions::is_switched_off;
 use crate::api::duration::DurationOrNever;
 use crate::api::permissions::Permit;
@@ -64,11 +66,12 @@ fn content(scopes: &[&str]) -> Content {
         plane: Plane::default(),
     };
     let held = scopes.iter().map(permit).collect();
-    Content::new(&endpoints, &Client { id: "client", held: &held, token: &Token::default() }, None)
+    let client = Client { id: "client", subject: "user", held: &held, token: &Token::default() };
+    Content::new(&endpoints, &client, CredentialType::SharedSecret, None)
 }
 
 fn ready_application() -> ApplicationState {
-    ApplicationState::Known { content: content(&["read"]), authority: None, disabled: None }
+    ApplicationState::Known { content: content(&["read"]), authority: None, disabled: None, allows_key_pairs: false }
 }
 
 fn observed(secret: &ClientSecret, delivered: Delivered) -> Observed<'_> {
@@ -97,7 +100,7 @@ fn observed_at(secret: &ClientSecret, delivered: Delivered, now: Timestamp) -> O
 }
 
 fn new(id: &str, at: Timestamp) -> Issued {
-    Issued { id: id.to_owned(), verifier: format!("verifier of {id}"), at }
+    Issued { id: id.to_owned(), verification: Verification::of_value(&format!("verifier of {id}")), at }
 }
 
 fn issued(id: &str) -> Outcome {
@@ -182,6 +185,46 @@ fn a_deleted_secret_is_recreated_with_a_new_value_and_the_old_one_is_retired() {
     assert_eq!(states(&after), [("two", VersionState::Active), ("one", VersionState::Retired)]);
     assert_eq!(after.versions[1].retires_at, Some(at("2026-11-22T02:00:01Z")), "within a second");
     assert_eq!((after.rotation.as_ref(), ready_of(&after).0.as_str()), (None, "True"));
+}
+
+#[test]
+fn a_lost_key_pair_is_retired_at_once_although_the_next_one_takes_long_to_generate() {
+    let settled = settled(plain(), "one");
+    let seen = observed(&settled, Delivered::Absent);
+    let told = status(&seen, &Outcome::Generating(RotationCause::SecretLost));
+    assert_eq!(states(&told), [("one", VersionState::Retired)]);
+    assert_eq!((told.losses, ready_of(&told)), (Some(1), ("False".to_owned(), "Pending".to_owned())));
+    let waiting = with_status(&settled, told);
+    let seen = observed(&waiting, Delivered::Absent);
+    assert_eq!(decide(&seen), Action::Stage(RotationCause::SecretLost));
+    let staged = status(&seen, &Outcome::Staged(new("two", at(NOW)), RotationCause::SecretLost));
+    assert_eq!((states(&staged)[0], staged.losses), (("two", VersionState::Active), Some(1)), "one loss");
+}
+
+#[test]
+fn a_rotation_whose_key_pair_takes_long_to_generate_leaves_the_status_as_it_is() {
+    let settled = settled(plain(), "one");
+    let told = status(&observed(&settled, ours("one")), &Outcome::Generating(RotationCause::Trigger));
+    assert_eq!(Some(&told), settled.status.as_ref());
+}
+
+#[test]
+fn a_key_pair_is_ready_only_if_the_application_allows_its_method() {
+    let (key_pair, value) = (secret(spec(&json!({"type": "PrivateKey"}))), secret(plain()));
+    let told = |secret: &ClientSecret, allows_key_pairs| {
+        let mut seen = observed(secret, Delivered::Absent);
+        seen.application =
+            ApplicationState::Known { content: content(&["read"]), authority: None, disabled: None, allows_key_pairs };
+        assert_eq!(decide(&seen), Action::Create, "it is delivered in any case");
+        status(&seen, &issued("one"))
+    };
+    let refused = told(&key_pair, false);
+    assert_eq!(ready_of(&refused), ("False".to_owned(), "MethodNotAllowed".to_owned()));
+    assert!(message(&refused, "Ready").contains("private_key_jwt"));
+    assert_eq!(ready_of(&told(&key_pair, true)).0, "True");
+    assert_eq!(ready_of(&told(&value, false)).0, "True");
+    let elsewhere = secret(spec(&json!({"type": "PrivateKey", "usages": ["Direct"]})));
+    assert!(message(&told(&elsewhere, true), "Ready").contains("add Token"));
 }
 
 fn terminating() -> Delivered {
@@ -327,8 +370,12 @@ fn an_entry_of_restrict_to_that_the_application_is_not_granted_is_reported() {
             plane: Plane::Operational,
         };
         let authority = scopes.iter().map(permit).collect();
-        let application =
-            ApplicationState::Known { content: content(scopes), authority: Some(authority), disabled: None };
+        let application = ApplicationState::Known {
+            content: content(scopes),
+            authority: Some(authority),
+            disabled: None,
+            allows_key_pairs: false,
+        };
         status(&Observed { application, ..observed(&restricted, Delivered::Absent) }, &issued("one"))
     };
     let told = held(&["read"]);
@@ -623,6 +670,7 @@ fn a_suspended_application_still_gets_its_secret_delivered() {
         content: content(&[]),
         authority: None,
         disabled: Some(Disabled { why: "spec.suspend".to_owned(), is_suspended: true }),
+        allows_key_pairs: false,
     };
     assert_eq!(decide(&seen), Action::Create);
     let after = status(&seen, &issued("one"));

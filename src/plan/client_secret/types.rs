@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::ClientSecret;
-use crate::api::client_secret::{LifetimePolicy, RotationCause, SourceStatus, Workload};
+use crate::api::client_secret::{LifetimePolicy, RotationCause, SourceStatus, Verification, Workload};
 use crate::api::permissions::Authority;
 use crate::plan::application::Disabled;
 use crate::plan::secret_content::Content;
@@ -89,6 +89,8 @@ pub enum ApplicationState {
         authority: Option<Authority>,
         /// Why its clients are currently rejected; `None`: they are not.
         disabled: Option<Disabled>,
+        /// Whether its clients may authenticate with `private_key_jwt`.
+        allows_key_pairs: bool,
     },
 }
 
@@ -191,6 +193,8 @@ pub enum Outcome {
     Issued(Issued),
     /// This version is about to be written into the Secret.
     Staged(Issued, RotationCause),
+    /// A new version has this cause, and its key pair has to be generated first, which can take seconds.
+    Generating(RotationCause),
     /// The API server rejects the desired Secret; its message.
     Refused(String),
     /// The value to import was read; if it was new, it is this version.
@@ -202,10 +206,10 @@ pub enum Outcome {
 /// A new version.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Issued {
-    /// The id in the value.
+    /// The id in the value, or the `kid`.
     pub id: String,
-    /// As `InstallKeys::hash` writes it.
-    pub verifier: String,
+    /// What status records to verify it.
+    pub verification: Verification,
     /// When it was generated.
     pub at: Timestamp,
 }

@@ -28,6 +28,10 @@ impl Observed<'_> {
             Outcome::Staged(issued, cause) => {
                 (self.staged_versions(issued, *cause), Some(self.delivering(*cause)), told)
             }
+            // Its Secret was deleted: as with a staged value, the lost one ends now.
+            Outcome::Generating(_) => {
+                (self.versions().iter().map(|version| self.retired_at_once(version)).collect(), None, told)
+            }
             // A value whose Secret is gone is rejected, even if no other value can replace it.
             _ if self.secret.spec.is_revoked() || self.is_lost_for_good() => {
                 (self.versions().iter().map(|version| self.retired(version)).collect(), None, trigger)
@@ -52,7 +56,7 @@ impl Observed<'_> {
             created_at: whole_second(issued.at),
             retires_at: None,
             last_used_at: None,
-            verifier: issued.verifier.as_str().into(),
+            verification: issued.verification.clone(),
         };
         let older = self.versions().iter().filter(|version| version.id != issued.id).map(old);
         std::iter::once(new).chain(older).collect()
@@ -61,7 +65,7 @@ impl Observed<'_> {
     /// The new version and the one in use; no other is accepted. If the Secret was deleted, none is in use: the old
     /// value ends now, whether or not the new one can be delivered.
     fn staged_versions(&self, issued: &Issued, cause: RotationCause) -> Vec<Version> {
-        let is_deleted = cause == RotationCause::SecretLost && self.delivered == Delivered::Absent;
+        let is_deleted = self.is_deleted(cause);
         let mut in_use = self.without_staged().into_iter().filter(|version| version.state == VersionState::Active);
         let in_use = in_use.next().filter(|_| !is_deleted);
         let undelivered = self.staged().and(self.versions().first()).filter(|_| !self.staged_is_delivered());
@@ -77,6 +81,11 @@ impl Observed<'_> {
             version.id == issued.id || undelivered.is_none_or(|undelivered| version.id != undelivered.id)
         });
         versions
+    }
+
+    /// Whether the new version replaces one whose Secret was deleted.
+    pub(super) fn is_deleted(&self, cause: RotationCause) -> bool {
+        cause == RotationCause::SecretLost && self.delivered == Delivered::Absent
     }
 
     fn delivering(&self, cause: RotationCause) -> RotationStatus {
@@ -243,6 +252,7 @@ impl Observed<'_> {
                 let has_other = others.any(|version| version.state != VersionState::Retired);
                 has_other && (!is_recorded || self.delivered == Delivered::Absent)
             }
+            Outcome::Generating(_) => self.has_live_version(),
             Outcome::Staged(..) => false,
             _ if self.is_lost_for_good() => self.has_live_version(),
             _ => {

@@ -14,7 +14,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
 use crate::api::application::{ApplicationSpec, Reference, Restriction};
-use crate::api::client_secret::{ClientSecretSpec, ClientSecretStatus, LifetimePolicy, Version, VersionState};
+use crate::api::client_secret::{
+    ClientSecretSpec, ClientSecretStatus, LifetimePolicy, Verification, Version, VersionState,
+};
 use crate::api::fingerprint::{application_fingerprint, next_epoch, user_fingerprint};
 use crate::api::location::Location;
 use crate::api::names::LOCATION_ANNOTATION;
@@ -181,6 +183,8 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
         description: None,
         restrict_to: (name % 2 == 1)
             .then(|| Box::new(Restriction { scopes: Some(vec!["scope2".to_owned()]), ..Restriction::default() })),
+        type_: None,
+        private_key: None,
         usages: None,
         networks: None,
         expires_in: None,
@@ -196,7 +200,7 @@ fn secret(name: u8, application: u8, revoked: bool) -> ClientSecret {
         created_at: Timestamp::UNIX_EPOCH,
         retires_at: None,
         last_used_at: None,
-        verifier: String::new().into(),
+        verification: Verification::of_value(""),
     };
     let mut secret = born(ClientSecret::new(&format!("s{name}"), spec), 3, name);
     secret.status = Some(ClientSecretStatus { versions: vec![version], ..ClientSecretStatus::default() });

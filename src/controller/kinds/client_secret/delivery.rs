@@ -1,8 +1,6 @@
 //! Creates, patches, removes and reads the delivered Secret. Each write has a precondition, and changes only Secrets
 //! that Postern owns.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, Preconditions};
@@ -59,7 +57,7 @@ impl<C: Clock> Context<C> {
                 Ok(Created::Done(uid_number(&answer.metadata)))
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::AlreadyExists),
-            Err(source) => Err(redact_error("create", owner, value, source)),
+            Err(source) => Err(redact_error("create", owner, &wanted, source)),
         }
     }
 
@@ -82,7 +80,7 @@ impl<C: Clock> Context<C> {
         let with = write_params::patch();
         let name = owner.spec.secret_name(&owner.metadata);
         let answer = self.secrets(owner).patch(name, &with, &Patch::Merge(&difference.patch)).await;
-        let answer = answer.map_err(|source| redact_error("patch", owner, value, source))?;
+        let answer = answer.map_err(|source| redact_error("patch", owner, &wanted, source))?;
         self.is_as_written("patch", owner, content, &wanted, &answer).map(|()| Some(difference))
     }
 
@@ -161,21 +159,15 @@ fn failed(step: &'static str, owner: &ClientSecret, source: kube::Error) -> Erro
 
 /// The response becomes part of status, events and the log. A policy may print the object that it refuses, so a
 /// response that quotes the value is omitted.
-fn redact_error(step: &'static str, owner: &ClientSecret, value: &IssuedValue, source: kube::Error) -> Error {
+fn redact_error(step: &'static str, owner: &ClientSecret, wanted: &Wanted, source: kube::Error) -> Error {
     let source = match source {
-        kube::Error::Api(answer) if quotes(&answer.message, value) => {
-            let message = "response omitted because it contains the secret value".to_owned();
+        kube::Error::Api(answer) if wanted.is_quoted_in(&answer.message) => {
+            let message = "response omitted because it contains the credential".to_owned();
             kube::Error::Api(Box::new(Status { message, code: answer.code, ..Status::default() }))
         }
         source => source,
     };
     Error::Delivery { step, object: describe_secret(owner), source: Box::new(source) }
-}
-
-/// Whether `text` contains the value, as plain text or as Secrets encode it.
-fn quotes(text: &str, value: &IssuedValue) -> bool {
-    let value = value.text.expose_secret();
-    text.contains(value) || text.contains(&STANDARD.encode(value))
 }
 
 fn describe_secret(owner: &ClientSecret) -> String {
@@ -185,29 +177,74 @@ fn describe_secret(owner: &ClientSecret) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::application::Token;
+    use crate::api::permissions::Authority;
+    use crate::crypto::install_key::InstallKeys;
+    use crate::crypto::key_pair::{self, KeyAlgorithm, KeyKind, KeyPair, RsaSize};
     use crate::crypto::secret::SecretValue;
+    use crate::plan::secret_content::{Client, Endpoints};
     use crate::util::error_chain::display_chain;
+
+    fn wanted(owner: &ClientSecret, value: &IssuedValue) -> Wanted {
+        let client = Client { id: "sync", subject: "user", held: &Authority::new(), token: &Token::default() };
+        let content = Content::new(&Endpoints::default(), &client, owner.spec.type_.unwrap_or_default(), None);
+        Wanted::new(owner, value, &content, &InstallKeys::generate().unwrap()).unwrap()
+    }
+
+    fn owner(type_: &str) -> ClientSecret {
+        let spec = json!({"applicationRef": {"name": "sync"}, "type": type_});
+        ClientSecret::new("blue", serde_json::from_value(spec).unwrap())
+    }
+
+    fn value(text: SecretValue, key_pair: Option<KeyPair>) -> IssuedValue {
+        IssuedValue { id: "k7Qd0m2x".to_owned(), text, key_pair, at: jiff::Timestamp::UNIX_EPOCH }
+    }
+
+    fn said(owner: &ClientSecret, wanted: &Wanted, message: String) -> String {
+        let answer = Status { message, code: 403, ..Status::default() };
+        let error = redact_error("create", owner, wanted, kube::Error::Api(Box::new(answer)));
+        assert!(error.refusal().is_some());
+        format!("{} {error:?}", display_chain(&error))
+    }
 
     #[test]
     fn a_response_that_quotes_the_value_is_omitted_and_remains_a_refusal() {
-        let spec = serde_json::from_value(json!({"applicationRef": {"name": "sync"}})).unwrap();
-        let owner = ClientSecret::new("blue", spec);
-        let (id, text) = SecretValue::generate();
-        let value = IssuedValue { id: id.to_string(), text, at: jiff::Timestamp::UNIX_EPOCH };
-        let said = |message: String| {
-            let answer = Status { message, code: 403, ..Status::default() };
-            let error = redact_error("create", &owner, &value, kube::Error::Api(Box::new(answer)));
-            assert!(error.refusal().is_some());
-            format!("{} {error:?}", display_chain(&error))
-        };
+        let (owner, value) = (owner("SharedSecret"), value(SecretValue::generate().1, None));
+        let wanted = wanted(&owner, &value);
         let plain = value.text.expose_secret();
         for quoted in [plain.to_owned(), STANDARD.encode(plain)] {
-            let said = said(format!("denied: {{client-secret: {quoted}}}"));
+            let said = said(&owner, &wanted, format!("denied: {{client-secret: {quoted}}}"));
             assert!(!said.contains(&quoted) && said.contains("omitted"), "{said}");
         }
-        assert!(said("exceeded quota".to_owned()).contains("exceeded quota"));
+        assert!(said(&owner, &wanted, "exceeded quota".to_owned()).contains("exceeded quota"));
+    }
+
+    #[test]
+    fn a_response_that_quotes_any_form_of_a_private_key_is_omitted() {
+        for (kind, algorithm) in
+            [(KeyKind::P256, KeyAlgorithm::Es256), (KeyKind::Rsa(RsaSize::Bits2048), KeyAlgorithm::Rs256)]
+        {
+            let text = key_pair::generate(kind).unwrap();
+            let pair = KeyPair::parse(text.expose_secret(), algorithm).unwrap();
+            let jwk: Value = serde_json::from_str(pair.private_jwk("k7Qd0m2x").expose_secret()).unwrap();
+            let pem = text.expose_secret().to_owned();
+            let key_file = pair.key_file_pem().expose_secret().to_owned();
+            let (owner, value) = (owner("PrivateKey"), value(text, Some(pair)));
+            let wanted = wanted(&owner, &value);
+            let line = |pem: &str| pem.lines().nth(1).unwrap().to_owned();
+            let escaped = pem.replace('\n', "\\n");
+            let private = jwk["d"].as_str().unwrap().to_owned();
+            let encoded = wanted.data.values().map(|bytes| STANDARD.encode(&bytes.0)).find(|text| text.len() > 300);
+            for quoted in [line(&pem), line(&key_file), pem, escaped, private, encoded.unwrap()] {
+                let said = said(&owner, &wanted, format!("denied: {quoted}"));
+                assert!(!said.contains(&quoted) && said.contains("omitted"), "{said}");
+            }
+            assert!(said(&owner, &wanted, "exceeded quota".to_owned()).contains("exceeded quota"));
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::import::Found;
 use crate::api::ClientSecret;
-use crate::api::client_secret::{SourceStatus, Version, VersionState, uid_bytes};
+use crate::api::client_secret::{SourceStatus, Verification, Version, VersionState, uid_bytes};
 use crate::cache::{ObjectRef, is_deleting};
 use crate::clock::Clock;
 use crate::controller::runtime::work_queue::{Queue, Requeue};
@@ -107,14 +107,17 @@ impl<C: Clock> Context<C> {
         value: SecretValue,
     ) -> Result<Compared, Error> {
         let (keys, uid) = (Arc::clone(&self.install_keys), uid_bytes(&owner.metadata));
-        let (verifier, now) = (newest.map(|newest| newest.verifier.clone()), self.clock.now());
+        let (verifier, now) = (newest.and_then(|newest| newest.verification.verifier.clone()), self.clock.now());
         let compare = move || {
             if verifier.is_some_and(|verifier| keys.verify(&verifier, value.expose_secret(), uid)) {
                 return Ok(Compared::Same);
             }
             let value = super::issued_value::IssuedValue::imported(value, now);
             let verifier = keys.hash(value.text.expose_secret(), uid, HashCost::Imported);
-            verifier.map(|verifier| Compared::Other(Issued { id: value.id, verifier, at: value.at }))
+            verifier.map(|verifier| {
+                let verification = Verification::of_value(&verifier);
+                Compared::Other(Issued { id: value.id, verification, at: value.at })
+            })
         };
         let object = crate::controller::gather::describe(owner);
         match tokio::task::spawn_blocking(compare).await {

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{Resource, ResourceExt};
 use serde_json::{Value as Json, json};
 
+use super::credential_entries::{credential_entries, quotes};
 use super::issued_value::IssuedValue;
 use crate::api::ClientSecret;
 use crate::api::client_secret::uid_bytes;
@@ -22,6 +23,7 @@ use crate::plan::secret_content::Content;
 /// Everything that Postern writes into a delivered Secret.
 pub(crate) struct Wanted {
     pub(crate) data: BTreeMap<String, ByteString>,
+    credential_keys: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) owner: Option<OwnerReference>,
@@ -44,10 +46,10 @@ impl Wanted {
         install_keys: &InstallKeys,
     ) -> Result<Self, InstallKeyError> {
         let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-        let secret = (content.secret_key(), value.text.expose_secret());
         let bytes = |(key, value): (&str, &str)| (key.to_owned(), ByteString(value.as_bytes().to_vec()));
         let (issued, digest, names) = (value.at.to_string(), content.digest(), names(content));
-        let mac = delivery_mac::sign(install_keys, &delivery(owner, &value.id, value.at, secret.1))?;
+        let mac = delivery_mac::sign(install_keys, &delivery(owner, &value.id, value.at, value.text.expose_secret()))?;
+        let credential = credential_entries(content, value);
         let annotations = [
             (VERSION_ANNOTATION, value.id.as_str()),
             (ISSUED_ANNOTATION, &issued),
@@ -57,11 +59,17 @@ impl Wanted {
         ];
         let labels = [(MANAGED_BY_LABEL, MANAGED_BY), (COMPONENT_LABEL, CREDENTIAL)];
         Ok(Self {
-            data: content.entries().chain([secret]).map(bytes).collect(),
+            credential_keys: credential.iter().map(|(key, _)| key.clone()).collect(),
+            data: content.entries().map(bytes).chain(credential).collect(),
             labels: content.labels().chain(labels).map(text).collect(),
             annotations: content.annotations().chain(annotations).map(text).collect(),
             owner: owner_reference(owner),
         })
+    }
+
+    /// Whether a text contains the credential, or a long part of it.
+    pub(super) fn is_quoted_in(&self, text: &str) -> bool {
+        quotes(text, self.credential_keys.iter().filter_map(|key| self.data.get(key)))
     }
 
     /// How `found` differs; `None`: it has all the wanted content. Additions of other clients are no difference;

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::tests::*;
+use crate::api::jwks::Jwk;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -18,6 +19,8 @@ enum Step {
     Once(bool),
     /// A quota or an admission policy rejects every write of a Secret; or it is removed.
     Refusing(bool),
+    /// Key pairs take long to generate, or are there at once.
+    Slow(bool),
     /// Time passes, or the clock is changed: minutes, forward or back.
     Clock(i64),
 }
@@ -33,8 +36,21 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (0..3u8).prop_map(Step::Overlap),
         1 => any::<bool>().prop_map(Step::Once),
         1 => any::<bool>().prop_map(Step::Refusing),
+        1 => any::<bool>().prop_map(Step::Slow),
         3 => (-60..600i64).prop_map(Step::Clock),
     ]
+}
+
+fn types() -> impl Strategy<Value = CredentialType> {
+    prop_oneof![Just(CredentialType::SharedSecret), Just(CredentialType::PrivateKey)]
+}
+
+fn credential(id: &str, is_key_pair: bool, at: Timestamp) -> Issued {
+    if is_key_pair {
+        Issued { id: id.to_owned(), verification: Verification::of_key(Jwk::default(), "mac"), at }
+    } else {
+        new(id, at)
+    }
 }
 
 /// The API server's state, and the history so far.
@@ -45,6 +61,8 @@ struct Simulation {
     /// A finalizer blocks the deletion of the Secret.
     terminating: bool,
     refusing: bool,
+    /// No key pair is generated yet.
+    slow: bool,
     /// The last rejected value, which the process remembers.
     undelivered: Option<Issued>,
     now: Timestamp,
@@ -56,12 +74,13 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn new() -> Self {
+    fn new(type_: CredentialType) -> Self {
         Self {
-            object: secret(plain()),
+            object: secret(ClientSecretSpec { type_: Some(type_), ..plain() }),
             delivered: None,
             terminating: false,
             refusing: false,
+            slow: false,
             undelivered: None,
             now: at(NOW),
             generated: 0,
@@ -99,6 +118,8 @@ impl Simulation {
                 self.object.spec.delivery = Some(serde_json::from_value(json!({"mode": mode, "ttl": "1h"})).unwrap());
             }
             Step::Refusing(refusing) => self.refusing = refusing,
+            // A value is always there at once.
+            Step::Slow(slow) => self.slow = slow && self.object.spec.is_key_pair(),
             Step::Clock(minutes) => self.now += SignedDuration::from_mins(minutes),
         }
     }
@@ -128,15 +149,19 @@ impl Simulation {
                 let recorded = self.object.status.as_ref().and_then(|status| status.versions.first());
                 let kept = self.undelivered.take().filter(|kept| recorded.is_some_and(|newest| newest.id == kept.id));
                 let kept = kept.filter(|_| dies_after.is_none());
-                Some(kept.unwrap_or_else(|| {
-                    self.generated += 1;
-                    new(&format!("v{}", self.generated), self.now)
-                }))
+                kept.or_else(|| {
+                    (!self.slow).then(|| {
+                        self.generated += 1;
+                        credential(&format!("v{}", self.generated), self.object.spec.is_key_pair(), self.now)
+                    })
+                })
             }
             _ => None,
         };
         let (before, between, outcome) = match (action, value) {
             (Action::None | Action::Repair, _) => (None, None, Outcome::Unchanged),
+            (Action::Create, None) => return,
+            (Action::Stage(cause), None) => (None, None, Outcome::Generating(cause)),
             (Action::Create, Some(_)) if self.refusing => (None, None, Outcome::Refused("denied".to_owned())),
             (Action::Stage(cause), Some(value)) if self.refusing => {
                 let staged = status(&seen, &Outcome::Staged(value.clone(), cause));
@@ -145,7 +170,7 @@ impl Simulation {
                 (is_new.then_some(staged), None, Outcome::Refused("denied".to_owned()))
             }
             (Action::Create, Some(value)) => (None, Some((value.id.clone(), None)), Outcome::Issued(value)),
-            (Action::Adopt, _) => (None, None, Outcome::Issued(new(self.delivered.as_deref().unwrap(), self.now))),
+            (Action::Adopt, _) => (None, None, Outcome::Issued(self.adopted())),
             (Action::Stage(cause), Some(value)) => {
                 let staged = status(&seen, &Outcome::Staged(value.clone(), cause));
                 (Some(staged), Some((value.id, Some(cause))), Outcome::Unchanged)
@@ -183,6 +208,10 @@ impl Simulation {
         self.is_sound();
     }
 
+    fn adopted(&self) -> Issued {
+        credential(self.delivered.as_deref().unwrap(), self.object.spec.is_key_pair(), self.now)
+    }
+
     fn live(&self) -> Vec<&Version> {
         let versions = self.object.status.iter().flat_map(|status| &status.versions);
         versions
@@ -200,6 +229,9 @@ impl Simulation {
         assert!(live.len() <= 2, "more than two live versions: {live:?}");
         if self.is_told_lost() {
             assert!(live.len() <= 1, "the Secret is gone, and what was in it is accepted: {live:?}");
+        }
+        for version in self.object.status.iter().flat_map(|status| &status.versions) {
+            assert_eq!(version.verification.public_key.is_some(), self.object.spec.is_key_pair());
         }
         let told = self.object.status.as_ref().is_some_and(|status| !status.versions.is_empty());
         if let Some(delivered) = self.delivered.as_ref().filter(|_| told) {
@@ -234,15 +266,17 @@ proptest! {
 
     #[test]
     fn the_value_that_a_pod_reads_is_accepted_and_each_cause_counts_once_after_any_history(
-        history in proptest::collection::vec(steps(), 0..40)
+        type_ in types(), history in proptest::collection::vec(steps(), 0..40)
     ) {
-        let mut world = Simulation::new();
+        let mut world = Simulation::new(type_);
         for step in history {
             world.apply(step);
         }
         // No further action while the write is rejected.
         world.settle();
         world.refusing = false;
+        world.settle();
+        world.slow = false;
         world.settle();
         // No further action while a finalizer blocks the deletion of the Secret.
         world.terminating = false;
@@ -266,11 +300,12 @@ proptest! {
 
     #[test]
     fn a_version_is_replaced_once_for_each_interval_whatever_the_clock_does(
+        type_ in types(),
         history in proptest::collection::vec(
             prop_oneof![3 => Just(Step::Reconcile(None)), 1 => (0..3u8).prop_map(|n| Step::Reconcile(Some(n))),
                         2 => (-60..90i64).prop_map(Step::Clock)], 0..60)
     ) {
-        let mut world = Simulation::new();
+        let mut world = Simulation::new(type_);
         world.rotation("every", Some("1h"));
         world.rotation("overlap", Some("10m"));
         let (mut earliest, mut latest) = (world.now, world.now);

@@ -1,0 +1,86 @@
+//! The key that signed an assertion: a public key of the Application, or of a key pair that Postern generated.
+//!
+//! The public key of a key pair was read from status. So its MAC is checked first, each time: it takes about a hundredth
+//! of the time of a signature. A key without a correct MAC is treated as absent.
+
+use jiff::Timestamp;
+
+use super::ProvenCredential;
+use super::shared_secret::versions;
+use crate::crypto::install_key::InstallKeys;
+use crate::crypto::public_key::{self, PublicKey, SignedJwt};
+use crate::crypto::public_key_mac::{self, IssuedKey};
+use crate::oauth::client_record::{
+    ClientKey, ClientRecord, KeyPair, SecretRecord, SecretVersion, Usages, Verification, has_ended,
+};
+use crate::oauth::denial_rule::DenialRule;
+
+/// The credential whose key signed the JWT. A JWT without `kid` may be signed by any key of the client that is accepted.
+pub(super) fn signing_key<'r>(
+    record: &'r ClientRecord,
+    jwt: &SignedJwt<'_>,
+    keys: &InstallKeys,
+    now: Timestamp,
+) -> Result<ProvenCredential<'r>, DenialRule> {
+    let of_application = record.keys.iter().filter(|key| is_chosen(key, jwt));
+    let of_application = of_application.map(|key| (&key.key, ProvenCredential::of_key(record, key)));
+    let generated = key_pairs(record).filter(|(secret, version, pair)| {
+        // The work for a JWT without `kid` is bounded by the keys that could be accepted.
+        let is_chosen = jwt.key_id().map_or_else(|| is_active(secret, version, now), |id| id == version.id);
+        is_chosen && is_issued(secret, version, pair, keys)
+    });
+    let generated = generated.map(|(secret, version, pair)| (&pair.key, ProvenCredential::of_secret(secret, version)));
+    let fits = |(key, _): &(&PublicKey, _)| key.allows(jwt.algorithm());
+    let mut candidates = generated.chain(of_application).filter(fits).peekable();
+    if candidates.peek().is_none() {
+        public_key::verify_nothing(jwt);
+        return Err(DenialRule::AssertionKeyUnknown);
+    }
+    let signer = candidates.find(|(key, _)| key.verifies(jwt));
+    signer.map(|(_, credential)| credential).ok_or(DenialRule::AssertionSignature)
+}
+
+/// Whether the JWT may be signed by this key of the Application.
+fn is_chosen(key: &ClientKey, jwt: &SignedJwt<'_>) -> bool {
+    jwt.key_id().is_none_or(|wanted| key.key.key_id().is_none_or(|id| id == wanted))
+}
+
+fn key_pairs(record: &ClientRecord) -> impl Iterator<Item = (&SecretRecord, &SecretVersion, &KeyPair)> {
+    versions(record).filter_map(|(secret, version)| match &version.verification {
+        Verification::KeyPair(pair) => Some((secret, version.as_ref(), pair.as_ref())),
+        Verification::Generated(_) | Verification::Imported(_) => None,
+    })
+}
+
+fn is_active(secret: &SecretRecord, version: &SecretVersion, now: Timestamp) -> bool {
+    secret.disabled.is_none() && !has_ended(secret.end_of(version), now)
+}
+
+/// Whether this install generated the key pair for this version.
+fn is_issued(secret: &SecretRecord, version: &SecretVersion, pair: &KeyPair, keys: &InstallKeys) -> bool {
+    let issued = IssuedKey {
+        owner: secret.uid,
+        version: &version.id,
+        algorithm: &pair.algorithm,
+        thumbprint: pair.key.thumbprint(),
+    };
+    public_key_mac::verify(keys, &pair.mac, &issued)
+}
+
+impl<'r> ProvenCredential<'r> {
+    /// A key of the Application has no object, no end and no restrictions of its own.
+    fn of_key(record: &'r ClientRecord, key: &'r ClientKey) -> Self {
+        Self {
+            object: &record.application,
+            version_id: key.key.key_id().unwrap_or(key.key.thumbprint()),
+            disabled: None,
+            expires_at: None,
+            accepted_until: None,
+            networks: None,
+            usages: Usages::ALL,
+            grant: &record.grant,
+            authority: &key.authority,
+            memory: None,
+        }
+    }
+}
