@@ -15,7 +15,7 @@ use super::permissions::PermissionOrigin;
 use super::secret::Secret;
 use super::status::{Standing, StatusAge};
 use super::user::User;
-use crate::api::client_secret::VersionState;
+use crate::api::client_secret::{CredentialType, VersionState};
 use crate::api::conditions::reasons;
 use table::{fields, heading, line, relative, table};
 
@@ -110,6 +110,7 @@ fn groups(groups: &[Group], out: &mut impl Write) -> io::Result<()> {
 fn secret(secret: &Secret, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
     heading(out, &format!("ClientSecret {}", secret.name))?;
     let mut rows = vec![("Active", standing(&secret.ready))];
+    rows.extend((secret.type_ == CredentialType::PrivateKey).then(|| ("Type", "PrivateKey".to_owned())));
     rows.extend(secret.usages.as_ref().map(|uses| {
         let uses: Vec<String> = uses.iter().map(|one| format!("{one:?}")).collect();
         ("Only for", uses.join(", "))

@@ -163,9 +163,11 @@ impl ClientRecord {
         keys.chain(self.service_accounts.iter().map(|account| &*account.authority))
     }
 
-    /// `kid` of each key that can sign its assertions.
+    /// `kid` of each key that can sign its assertions, and of key pairs that were replaced.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().filter_map(|key| key.key.key_id())
+        let versions = self.secrets.iter().flat_map(|secret| &secret.versions);
+        let pairs = versions.filter(|version| matches!(version.verification, Verification::KeyPair(_)));
+        self.keys.iter().filter_map(|key| key.key.key_id()).chain(pairs.map(|version| version.id.as_str()))
     }
 }
 

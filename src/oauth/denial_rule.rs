@@ -58,7 +58,7 @@ rules! {
     AssertionCritical = "the header of the assertion has `crit`: Postern supports no extensions",
     AssertionAlgorithm = "`alg` of the assertion is not ES256, RS256, PS256 or EdDSA",
     AssertionIssuer = "`iss` and `sub` of the assertion are not both the client id, or in a JWT bearer grant the subject of the service user",
-    AssertionKeyUnknown = "the Application, or for a ServiceAccount token the cluster, has no key with the `kid` of the assertion that allows its `alg`",
+    AssertionKeyUnknown = "the client, or for a ServiceAccount token the cluster, has no key with the `kid` of the assertion that allows its `alg`; or the MAC on the public key of a key pair is wrong",
     AssertionSignature = "the signature of the assertion is wrong",
     AssertionAudience = "`aud` of the assertion is not the issuer: as a single string in a client assertion, as the only audience of a ServiceAccount token",
     AssertionWithoutExpiry = "the assertion has no `exp`",

@@ -54,6 +54,30 @@ async fn a_kill_at_any_write_of_a_rotation_leaves_one_new_value_and_the_old_one_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_write_of_a_new_key_pair_leaves_one_secret_and_one_active_version() {
+    let scene = Scene::set("new-key").await;
+    scene.tenant.allow_key_pairs().await;
+    let nothing = async |_: &str| ();
+    let create = async |name: &str, (): &()| scene.apply(name, json!({"type": "PrivateKey"})).await;
+    scene.at_each_write(2, nothing, create, async |name, ()| scene.is_sound(name).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_write_of_the_recreation_of_an_rsa_key_pair_leaves_a_new_one_and_the_old_one_refused() {
+    let scene = Scene::set("lost-key").await;
+    scene.tenant.allow_key_pairs().await;
+    let issue = async |name: &str| scene.tenant.issue_key_pair(name, json!({"algorithm": "RS256"})).await;
+    let delete = async |name: &str, _: &Credential| {
+        scene.tenant.delete("Secret", &scene.tenant.namespace, name).await;
+    };
+    let healed = async |name: &str, old: Credential| {
+        scene.tenant.wait_rejected(&old).await;
+        scene.is_sound(name).await;
+    };
+    scene.at_each_write(3, issue, delete, healed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_write_of_an_import_leaves_the_imported_value_delivered() {
     let scene = Scene::set("import").await;
     let value = |name: &str| format!("a long enough value of {name}");
@@ -205,7 +229,7 @@ impl Scene {
         let versions = status["versions"].as_array().expect("versions");
         let active: Vec<&Value> = versions.iter().filter(|version| version["state"] == "Active").collect();
         assert_eq!(active.len(), 1, "{name}: {versions:?}");
-        let value = credential.key("client-secret");
+        let value = credential.version();
         assert!(value.contains(active[0]["id"].as_str().expect("an id")), "{name}: {versions:?}");
     }
 

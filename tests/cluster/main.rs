@@ -36,6 +36,7 @@ mod harness;
 mod imports;
 mod interop_clients;
 mod invariants;
+mod key_pairs;
 mod key_recovery;
 mod kstatus;
 mod last_used;

@@ -219,6 +219,15 @@ async fn a_third_value_waits_until_the_first_has_had_its_overlap() {
 /// A pod's client through three rotations and a deleted Secret, with the replica that writes killed in each step.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_reads_its_secret_is_never_refused_while_replicas_are_killed() {
+    is_never_refused("SharedSecret").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_reads_its_private_key_is_never_refused_while_replicas_are_killed() {
+    is_never_refused("PrivateKey").await;
+}
+
+async fn is_never_refused(type_: &str) {
     let cluster = Cluster::dedicated(2);
     let proxy = Proxy::before(&cluster).await;
     for replica in &cluster.replicas {
@@ -227,7 +236,10 @@ async fn a_pod_that_reads_its_secret_is_never_refused_while_replicas_are_killed(
     cluster.ready().await;
     let tenant = Arc::new(TestNamespace::on(cluster.clone(), "pod", json!({})).await);
     tenant.create_defaults().await;
-    let rotation = |trigger: &str| json!({"rotation": {"trigger": trigger, "overlap": "5s"}});
+    if type_ == "PrivateKey" {
+        tenant.allow_key_pairs().await;
+    }
+    let rotation = |trigger: &str| json!({"type": type_, "rotation": {"trigger": trigger, "overlap": "5s"}});
     tenant.apply(&client_secret("blue", "sync", rotation("start"))).await;
     tenant.ready("ClientSecret", "blue").await;
     tenant.settled().await;
@@ -289,7 +301,7 @@ impl Pod {
                         refused.push(format!(
                             "{refusal} at {} for {}",
                             replica.name,
-                            &mounted.key("client-secret")[..12]
+                            mounted.version().get(..12).unwrap_or(mounted.version())
                         ));
                     }
                     count.fetch_add(1, Ordering::Relaxed);

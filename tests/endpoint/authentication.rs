@@ -141,7 +141,7 @@ async fn a4_every_failed_authentication_gives_the_same_answer_and_costs_one_hash
 }
 
 /// The random part of one value with another version id, and the matching checksum.
-fn reforge(value: &str, id: &str) -> String {
+pub(crate) fn reforge(value: &str, id: &str) -> String {
     let covered = format!("pst_{id}{}", &value[12..56]);
     let mut rest = crc32fast::hash(covered.as_bytes());
     let mut digits = [b'0'; 6];

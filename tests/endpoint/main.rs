@@ -23,6 +23,7 @@ mod http_client;
 mod imported;
 mod introspection;
 mod jwt_bearer_grant;
+mod key_pairs;
 mod large_tokens;
 mod operations;
 mod rejected;

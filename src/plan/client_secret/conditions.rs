@@ -261,7 +261,7 @@ fn not_rotating(observed: &Observed<'_>) -> ConditionValue {
     let spec = &observed.secret.spec;
     match spec.rotation.as_ref().filter(|rotation| !rotation.has_cause() && spec.existing().is_none()) {
         Some(_) => {
-            let starts = if spec.is_for(Usage::Manage) {
+            let starts = if spec.is_for(Usage::Manage) && !spec.is_key_pair() {
                 "only a request of its bearer starts a rotation"
             } else {
                 "nothing starts a rotation"

@@ -77,6 +77,20 @@ impl TestNamespace {
         self.delivered(name).await
     }
 
+    /// Lets the application `sync` authenticate with key pairs, and with nothing else.
+    pub async fn allow_key_pairs(&self) {
+        self.apply(&application("sync", "sync", json!({"auth": {"methods": ["private_key_jwt"]}}))).await;
+        self.ready("Application", "sync").await;
+    }
+
+    /// The same as [`Self::issue`] with a key pair; `private_key` is `spec.privateKey`.
+    pub async fn issue_key_pair(&self, name: &str, private_key: Value) -> Credential {
+        let spec = json!({"type": "PrivateKey", "privateKey": private_key});
+        self.apply(&client_secret(name, "sync", spec)).await;
+        self.ready("ClientSecret", name).await;
+        self.delivered(name).await
+    }
+
     /// An object of this namespace that exists.
     pub async fn get(&self, kind: &str, name: &str) -> Value {
         self.kubernetes.get(kind, &self.namespace, name).await

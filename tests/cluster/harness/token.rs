@@ -9,8 +9,12 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use postern::clock::{Clock as _, SystemClock};
+use postern::crypto::random;
 use postern::crypto::secret::IMPORTED_LENGTH;
-use serde_json::Value;
+use postern::oauth::client_auth::ASSERTION_TYPE;
+use serde_json::{Value, json};
 
 use super::controlplane::ControlPlane;
 use super::http::{self, Connections};
@@ -45,11 +49,56 @@ impl Credential {
         // What is shorter is no credential, but a word that a test put in its place.
         if let Some(secret) = credential.find("client-secret").filter(|secret| IMPORTED_LENGTH.contains(&secret.len()))
         {
-            let forms = [secret.to_owned(), BASE64_STANDARD.encode(secret), credential.basic()];
-            record(&forms);
-            SEEN.lock().unwrap_or_else(PoisonError::into_inner).extend(forms);
+            credential.is_seen(vec![secret.to_owned(), BASE64_STANDARD.encode(secret), credential.basic()]);
+        }
+        if let Some(pem) = credential.find("private-key") {
+            // Each line but the last, which may be short.
+            let lines = pem.lines().filter(|line| line.len() == 64).map(str::to_owned);
+            credential.is_seen(lines.chain([BASE64_STANDARD.encode(pem)]).collect());
         }
         credential
+    }
+
+    fn is_seen(&self, forms: Vec<String>) {
+        record(&forms);
+        SEEN.lock().unwrap_or_else(PoisonError::into_inner).extend(forms);
+    }
+
+    /// What names the version: the value, or the key id.
+    pub fn version(&self) -> &str {
+        self.find("key-id").unwrap_or_else(|| self.key("client-secret"))
+    }
+
+    /// A client assertion (RFC 7523 §2.2) that the private key signs.
+    pub fn assertion(&self, private_key: &str, algorithm: Algorithm) -> String {
+        let now = SystemClock.now().as_second();
+        let id = self.key("client-id");
+        let claims = json!({
+            "iss": id, "sub": id, "aud": self.key("issuer-uri"), "exp": now + 60,
+            "jti": BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<16>()),
+        });
+        let body: String = private_key.lines().filter(|line| !line.starts_with('-')).collect();
+        let der = BASE64_STANDARD.decode(body).expect("PEM");
+        let key = match algorithm {
+            Algorithm::ES256 => EncodingKey::from_ec_der(&der),
+            Algorithm::EdDSA => EncodingKey::from_ed_der(&der),
+            // PKCS#1, which PKCS#8 contains after a header of this length.
+            _ => EncodingKey::from_rsa_der(&der[26..]),
+        };
+        let header = Header { kid: Some(self.key("key-id").to_owned()), ..Header::new(algorithm) };
+        jsonwebtoken::encode(&header, &claims, &key).expect("an assertion")
+    }
+
+    /// The form parameters by which a key pair authenticates; none for a value.
+    fn assertion_parameters(&self) -> Vec<(&'static str, String)> {
+        let Some(private_key) = self.find("private-key") else { return Vec::new() };
+        let jwk: Value =
+            self.find("private-key.jwk").map_or(Value::Null, |jwk| serde_json::from_str(jwk).expect("a JWK"));
+        let algorithm = jwk["alg"].as_str().unwrap_or("ES256").parse().expect("an algorithm");
+        vec![
+            ("client_assertion_type", ASSERTION_TYPE.to_owned()),
+            ("client_assertion", self.assertion(private_key, algorithm)),
+        ]
     }
 
     /// All secret values seen so far, in every form in which they travel.
@@ -100,6 +149,13 @@ impl Credential {
         Self { keys }
     }
 
+    /// The same with another key id.
+    pub fn with_key_id(&self, id: &str) -> Self {
+        let mut keys = self.keys.clone();
+        keys.insert("key-id".to_owned(), id.to_owned());
+        Self { keys }
+    }
+
     /// The same as a client sends it that form-encodes id and secret before Base64 (RFC 6749 §2.3.1).
     pub fn form_encoded(&self) -> Self {
         let encoded: String = form_urlencoded::byte_serialize(self.key("client-secret").as_bytes()).collect();
@@ -146,6 +202,20 @@ impl Credential {
         (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 
+    /// Requests a token with a form that contains the credential.
+    pub async fn anonymous_post(connections: &Connections, url: &str, form: &[(&str, &str)]) -> (StatusCode, Value) {
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .extend_pairs(form)
+            .finish();
+        let request = Request::post(url)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(body))
+            .expect("a request");
+        let answer = http::send(connections, request).await.expect("an answer");
+        (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+
     /// What a replica says of a token to this credential.
     pub async fn introspect(&self, connections: &Connections, replica: &str, token: &str) -> (StatusCode, Value) {
         self.post(connections, &format!("{replica}/oauth2/introspect"), &[("token", token), ("touch", "false")]).await
@@ -161,8 +231,12 @@ impl Credential {
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
             .extend_pairs(form)
+            .extend_pairs(self.assertion_parameters())
             .finish();
-        let request = self.request(replica, Body::from(body));
+        let mut request = self.request(replica, Body::from(body));
+        if self.find("private-key").is_some() {
+            request.headers_mut().remove(header::AUTHORIZATION);
+        }
         let answer = http::send(connections, request).await?;
         let body = serde_json::from_slice(&answer.body).map_err(|error| format!("no JSON: {error}"))?;
         Ok(TokenAnswer { status: answer.status, body })

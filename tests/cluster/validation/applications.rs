@@ -138,11 +138,6 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
 async fn an_application_is_refused_for_each_rule_that_its_keys_break() {
     let cases = [
         (
-            "a method without keys",
-            json!({"auth": {"methods": ["private_key_jwt"]}}),
-            "spec.auth.jwks: Invalid value: … set jwks or jwksUri",
-        ),
-        (
             "keys twice",
             json!({"auth": {"jwks": {"keys": [key(&json!({}))]}, "jwksUri": "https://keys.example.com/"}}),
             "spec.auth.jwksUri: Invalid value: … jwks and jwksUri exclude each other",
@@ -159,6 +154,7 @@ async fn an_application_is_refused_for_each_rule_that_its_keys_break() {
             jwks_uri(&format!("https://keys.example.com/{}", "a".repeat(2048))),
             "spec.auth.jwksUri: Too long",
         ),
+        ("only the key pairs of its ClientSecrets", json!({"auth": {"methods": ["private_key_jwt"]}}), ""),
         ("no key", keys(&json!([])), "spec.auth.jwks.keys: Invalid value"),
         ("21 keys", keys(&json!(vec![key(&json!({})); 21])), "spec.auth.jwks.keys: Too many: 21"),
         (

@@ -190,6 +190,61 @@ async fn a_rotation_is_refused_for_each_rule_it_breaks() {
 }
 
 #[tokio::test]
+async fn a_key_pair_is_refused_for_each_rule_it_breaks() {
+    let key_pair = |more: Value| {
+        let mut spec = json!({"type": "PrivateKey"});
+        spec.as_object_mut().expect("a spec").extend(more.as_object().cloned().expect("fields"));
+        tried(spec)
+    };
+    let bits = |algorithm: &str, bits: i32| json!({"privateKey": {"algorithm": algorithm, "bits": bits}});
+    let cases = [
+        ("no algorithm", json!({}), ""),
+        ("an empty object", json!({"privateKey": {}}), ""),
+        ("a curve", json!({"privateKey": {"algorithm": "EdDSA"}}), ""),
+        ("RSA", bits("RS256", 4096), ""),
+        ("PSS", bits("PS256", 2048), ""),
+        ("symmetric", json!({"privateKey": {"algorithm": "HS256"}}), "spec.privateKey.algorithm: Unsupported value"),
+        ("short", bits("RS256", 1024), "spec.privateKey.bits: … bits must be 2048, 3072 or 4096"),
+        ("long", bits("RS256", 8192), "spec.privateKey.bits: … bits must be 2048, 3072 or 4096"),
+        ("bits of a curve", bits("ES256", 2048), "spec.privateKey.bits: … bits is the size of an RSA key"),
+        ("bits of the default", json!({"privateKey": {"bits": 2048}}), "spec.privateKey.bits: … bits is the size"),
+        (
+            "an imported value",
+            json!({"source": {"existing": {"secretName": "s", "key": "k"}}}),
+            "spec.source: … source.existing imports a value, and a key pair is always generated",
+        ),
+        ("its keys", json!({"delivery": {"rename": {"private-key": "tls.key", "key.json": "sa.json"}}}), ""),
+        ("its variables", json!({"delivery": {"keys": "Env", "rename": {"PRIVATE_KEY": "KEY"}}}), ""),
+        ("a key of a value", json!({"delivery": {"rename": {"client-secret": "x"}}}), RENAME_KNOWN),
+        ("another key's name", json!({"delivery": {"rename": {"private-key": "key-id"}}}), RENAME_FREE),
+        ("the name of a key that it has not", json!({"delivery": {"rename": {"private-key": "client-secret"}}}), ""),
+    ];
+    check(key_pair, &cases).await;
+    let cases = [
+        ("another type", json!({"type": "Certificate"}), "spec.type: Unsupported value"),
+        (
+            "an algorithm of a value",
+            json!({"privateKey": {"algorithm": "ES256"}}),
+            "spec.privateKey: … privateKey describes a key pair: set type to PrivateKey",
+        ),
+        ("a key of a key pair", json!({"delivery": {"rename": {"private-key": "x"}}}), RENAME_KNOWN),
+        ("the name of a key pair's key", json!({"delivery": {"rename": {"client-secret": "private-key"}}}), ""),
+    ];
+    check(tried, &cases).await;
+    let type_ = "spec.type: … type is immutable";
+    let tenant = TestNamespace::without_operator("key-pair-changes").await;
+    let cases =
+        [("another type", json!({"type": "PrivateKey"}), type_), ("its type", json!({"type": "SharedSecret"}), "")];
+    check_changes(&tenant.kubernetes, &tenant.namespace, &tried(json!({})), &cases).await;
+    let cases = [
+        ("no type", json!({"type": null}), type_),
+        ("another algorithm", json!({"privateKey": {"algorithm": "RS256"}}), ""),
+    ];
+    let object = client_secret("pair", "sync", json!({"type": "PrivateKey"}));
+    check_changes(&tenant.kubernetes, &tenant.namespace, &object, &cases).await;
+}
+
+#[tokio::test]
 async fn a_delivery_is_refused_for_each_rule_it_breaks() {
     let cases = [
         ("no time at all", json!({"mode": "Once", "ttl": "0s"}), "spec.delivery.ttl: … must be greater than zero"),

@@ -125,6 +125,9 @@ fn complete() -> Vec<Value> {
         "applicationRef": {"name": "sync"}, "expiresAt": "2099-01-01T00:00:00Z",
         "source": {"existing": {"secretName": "legacy", "key": "password"}},
     });
+    let key_pair = json!({
+        "applicationRef": {"name": "sync"}, "type": "PrivateKey", "privateKey": {"algorithm": "RS256", "bits": 3072},
+    });
     let at = "2030-01-01T00:00:00Z";
     let reports = json!([{"namespace": "billing", "name": "sync", "version": "k7Qd2mXa", "at": at}]);
     let state = json!({
@@ -140,6 +143,7 @@ fn complete() -> Vec<Value> {
         object("Application", "tried", published),
         object("ClientSecret", "tried", generated),
         object("ClientSecret", "tried", imported),
+        object("ClientSecret", "tried", key_pair),
         object("ReplicaState", "tried", state),
     ]
 }
@@ -159,6 +163,7 @@ fn statuses() -> [(&'static str, Value); 4] {
     let grant = json!({"role": "r", "plane": "Admin", "location": "/", "group": "readers"});
     let version = json!({
         "id": "k7Qd2mXa", "state": "Active", "createdAt": at, "retiresAt": at, "lastUsedAt": at, "verifier": "none",
+        "publicKey": public_key(), "mac": "none",
     });
     let rotation = json!({"step": "Overlap", "since": at, "cause": "Trigger", "deliveredAt": at, "waitsFor": "The end.", "requested": "k7Qd2mXa"});
     [

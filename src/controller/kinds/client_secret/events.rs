@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::ClientSecret;
-use crate::api::client_secret::{ClientSecretStatus, RotationCause, RotationStep, VersionState};
+use crate::api::client_secret::{ClientSecretStatus, RotationCause, RotationStep, Version, VersionState};
 use crate::api::conditions::{reasons, types};
 use crate::controller::runtime::event_recorder::{Sender, refusal};
 
@@ -52,7 +52,8 @@ pub(crate) fn replaced(events: &Sender, secret: &ClientSecret) {
 
 fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
     let name = secret.spec.secret_name(&secret.metadata);
-    let (Some(newest), hint) = (after.versions.first(), after.hint.clone().unwrap_or_default()) else { return };
+    let Some(newest) = after.versions.first() else { return };
+    let (what, hint) = (noun(secret), shown(newest));
     let staging = |status: &ClientSecretStatus| {
         status.rotation.clone().filter(|rotation| rotation.step == RotationStep::Delivering)
     };
@@ -63,7 +64,7 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
         // The staged version is delivered now.
         (Some(staged), Some(rotation)) if staged.id == newest.id => {
             let (reason, end) = match rotation.cause {
-                RotationCause::SecretLost => (reasons::REISSUED, "the previous value is refused.".to_owned()),
+                RotationCause::SecretLost => (reasons::REISSUED, format!("the previous {what} is refused.")),
                 RotationCause::Interval
                 | RotationCause::Trigger
                 | RotationCause::Requested
@@ -71,13 +72,13 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
                     let until = after.versions.iter().find(|version| version.state == VersionState::Retiring);
                     let until = until.and_then(|version| version.retires_at);
                     let end = match until {
-                        Some(until) => format!("the previous value is accepted until {until}."),
-                        None => "the previous value is refused.".to_owned(),
+                        Some(until) => format!("the previous {what} is accepted until {until}."),
+                        None => format!("the previous {what} is refused."),
                     };
                     (reasons::ROTATED, end)
                 }
             };
-            events.normal(secret, reason, "Issue", format!("Credential {hint}… is delivered in Secret {name}; {end}"));
+            events.normal(secret, reason, "Issue", format!("Credential {hint} is delivered in Secret {name}; {end}"));
         }
         (Some(old), _) if old.id == newest.id => {}
         (_, Some(_)) => {}
@@ -86,17 +87,28 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
             events.normal(secret, reasons::IMPORTED, "Import", text);
         }
         _ => {
-            let text = format!("Credential {hint}… is delivered in Secret {name}.");
+            let text = format!("Credential {hint} is delivered in Secret {name}.");
             events.normal(secret, reasons::ISSUED, "Issue", text);
         }
     }
+}
+
+/// What a version is.
+fn noun(secret: &ClientSecret) -> &'static str {
+    if secret.spec.is_key_pair() { "key pair" } else { "value" }
+}
+
+/// How a version is named: by the first characters of its value, or by its key id.
+fn shown(version: &Version) -> String {
+    let is_whole = version.verification.public_key.is_some();
+    if is_whole { version.hint() } else { format!("{}…", version.hint()) }
 }
 
 /// The overlap of an old value has ended.
 fn retired(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, after: &ClientSecretStatus) {
     for old in before.versions.iter().filter(|old| old.state == VersionState::Retiring && old.retires_at.is_some()) {
         if after.versions.iter().any(|now| now.id == old.id && now.state == VersionState::Retired) {
-            let text = format!("The old value {}… is not accepted any more.", old.hint());
+            let text = format!("The old {} {} is not accepted any more.", noun(secret), shown(old));
             events.normal(secret, reasons::RETIRED, "Retire", text);
         }
     }
