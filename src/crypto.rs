@@ -3,6 +3,7 @@
 //! ```text
 //! secret ──value──▶ install_key ──verifier──▶ status         signing ──▶ keyset ──▶ jwt
 //!    │                  ├──▶ opaque                          certificate ──▶ ca ──▶ own_certificate
+//!    │                  ├──▶ nonce (for callers that must prove that a request is new)
 //!    │                  └──▶ install_mac ──▶ delivery_mac (on what is delivered)
 //! key_pair                               └──▶ public_key_mac (on public keys in status)
 //!    └────────────▶ mac (remembers successes per process)
@@ -20,6 +21,7 @@ mod install_mac;
 pub mod jwt;
 pub mod key_pair;
 pub mod keyset;
+pub mod nonce;
 pub mod opaque;
 pub mod own_certificate;
 pub mod process_mac;

@@ -23,6 +23,7 @@ mod client_ip;
 mod connection;
 mod connections;
 mod discovery;
+mod dpop;
 mod forward_auth;
 mod guarded;
 mod head;

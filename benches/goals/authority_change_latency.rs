@@ -83,7 +83,14 @@ fn start_load(replicas: &[Replica; 2], processes: &[Process; 2]) -> Result<Vec<P
     let start = |(replica, process): (&Replica, &Process)| {
         let target = Target { address: replica.listen, ca: None };
         let bodies = scratch()?.join("bodies");
-        let plan = Plan { target, path: TOKEN.to_owned(), pid: process.pid(), bodies, seconds: LOAD_SECONDS };
+        let plan = Plan {
+            target,
+            path: TOKEN.to_owned(),
+            pid: process.pid(),
+            bodies,
+            proofs_for: None,
+            seconds: LOAD_SECONDS,
+        };
         plan.start(LOAD_CORE, &format!("load-{}.log", replica.name))
     };
     replicas.iter().zip(processes).map(start).collect()

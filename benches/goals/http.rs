@@ -84,11 +84,18 @@ impl Connection {
 
     /// Posts a ready-made form.
     pub async fn post(&mut self, path: &str, form: &Bytes) -> Result<(StatusCode, Bytes)> {
-        let request = Request::post(path)
+        self.post_with(path, form, None).await
+    }
+
+    /// The same, with a DPoP proof.
+    pub async fn post_with(&mut self, path: &str, form: &Bytes, proof: Option<&str>) -> Result<(StatusCode, Bytes)> {
+        let mut request = Request::post(path)
             .header("host", self.host.as_str())
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(Full::new(form.clone()))?;
-        self.send(request).await
+            .header("content-type", "application/x-www-form-urlencoded");
+        if let Some(proof) = proof {
+            request = request.header("dpop", proof);
+        }
+        self.send(request.body(Full::new(form.clone()))?).await
     }
 
     /// Reads a path.

@@ -43,7 +43,7 @@ pub async fn measure(cluster: &Cluster, subject: &Subject) -> Result<()> {
         std::fs::write(&file, serde_json::to_vec(&forms)?)?;
         let plan = |path: &str, bodies| {
             let (target, path, pid) = (target.clone(), path.to_owned(), process.pid());
-            Plan { target, path, pid, bodies, seconds: SECONDS }
+            Plan { target, path, pid, bodies, proofs_for: None, seconds: SECONDS }
         };
         let (issue, introspect) = (plan(TOKEN, scratch()?.join("bodies")), plan(INTROSPECT, file));
         let mut rounds = Vec::new();

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::http::{Connection, Target};
 use crate::operator::{Process, pinned};
+use crate::proof::ProofKey;
 use crate::{Result, machine};
 
 /// Enough to keep one core of a server busy without a queue that makes latency meaningless.
@@ -32,6 +33,8 @@ pub struct Plan {
     pub pid: u32,
     /// File with the bodies of the requests (JSON list); they are taken in turn.
     pub bodies: std::path::PathBuf,
+    /// The URL for which each request has a DPoP proof; `None`: no proofs.
+    pub proofs_for: Option<String>,
     /// How long to measure.
     pub seconds: f64,
 }
@@ -93,14 +96,20 @@ async fn generate(plan: &Plan) -> Result<Outcome> {
     let bodies: Vec<String> = serde_json::from_slice(&std::fs::read(&plan.bodies)?)?;
     let bodies: Arc<[Bytes]> = bodies.into_iter().map(Bytes::from).collect();
     let tls = plan.target.tls()?;
+    let proofs = match &plan.proofs_for {
+        Some(url) => Some((ProofKey::generate()?, url.clone())),
+        None => None,
+    };
+    let proofs = Arc::new(proofs);
     let from = Instant::now() + WARM_UP;
     let until = from + Duration::from_secs_f64(plan.seconds);
     let mut connections = JoinSet::new();
     for number in 0..CONNECTIONS {
         let (tls, address, bodies, path) = (tls.clone(), plan.target.address, bodies.clone(), plan.path.clone());
+        let proofs = Arc::clone(&proofs);
         connections.spawn(async move {
             let connection = Connection::open(address, tls.as_ref()).await?;
-            one_after_another(connection, &path, &bodies, number, from, until).await
+            one_after_another(connection, &path, (&bodies, proofs.as_ref().as_ref()), number, from, until).await
         });
     }
     sleep_until(from).await;
@@ -127,15 +136,16 @@ async fn generate(plan: &Plan) -> Result<Outcome> {
 async fn one_after_another(
     mut connection: Connection,
     path: &str,
-    bodies: &[Bytes],
+    (bodies, proofs): (&[Bytes], Option<&(ProofKey, String)>),
     first: usize,
     from: Instant,
     until: Instant,
 ) -> Result<(Vec<u32>, u64)> {
     let (mut latencies, mut refused) = (Vec::new(), 0);
     for body in bodies.iter().cycle().skip(first * bodies.len() / CONNECTIONS) {
+        let proof = proofs.map(|(key, url)| key.proof(url)).transpose()?;
         let sent = Instant::now();
-        let (status, _) = connection.post(path, body).await?;
+        let (status, _) = connection.post_with(path, body, proof.as_deref()).await?;
         let now = Instant::now();
         if now >= until {
             break;

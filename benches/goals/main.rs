@@ -26,6 +26,7 @@ mod machine;
 mod memory_per_client;
 mod methods;
 mod operator;
+mod proof;
 mod report;
 mod revocation;
 mod startup;

@@ -40,43 +40,54 @@ pub async fn measure(subject: &Subject) -> Result<()> {
     let tls_target = Target { address: tls.listen, ca: Some(subject.ca.clone()) };
     let turn = |target: &Target, process: &Process| -> Result<Plan> {
         let (target, pid, bodies) = (target.clone(), process.pid(), scratch()?.join("bodies"));
-        Ok(Plan { target, path: TOKEN.to_owned(), pid, bodies, seconds: SECONDS })
+        Ok(Plan { target, path: TOKEN.to_owned(), pid, bodies, proofs_for: None, seconds: SECONDS })
     };
     let plans = [
         turn(&plain_target, &plain_process)?,
         turn(&baseline_target, &baseline_process)?,
         turn(&tls_target, &tls_process)?,
+        Plan { proofs_for: Some(format!("{}{TOKEN}", subject.issuer)), ..turn(&plain_target, &plain_process)? },
     ];
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let [postern, baseline, tls] = &plans;
-        rounds.push([postern.execute(LOAD_CORE)?, baseline.execute(LOAD_CORE)?, tls.execute(LOAD_CORE)?]);
+        let mut round = Vec::new();
+        for plan in &plans {
+            round.push(plan.execute(LOAD_CORE)?);
+        }
+        rounds.push(round.try_into().map_err(|_| "a round lacks a measurement")?);
     }
     report(&rounds)
 }
 
-fn report(rounds: &[[Outcome; 3]]) -> Result<()> {
-    let over = |figure: fn(&[Outcome; 3]) -> f64| median(rounds.iter().map(figure).collect());
+fn report(rounds: &[[Outcome; 4]]) -> Result<()> {
+    let over = |figure: fn(&[Outcome; 4]) -> f64| median(rounds.iter().map(figure).collect());
     compare(
         "(a) ES256 tokens a second on one core, Postern / baseline",
-        over(|[postern, baseline, _]| postern.tokens_per_second / baseline.tokens_per_second),
+        over(|[postern, baseline, ..]| postern.tokens_per_second / baseline.tokens_per_second),
         "",
         Goal::AtLeast(0.75),
     )?;
     note(
         "(a) the same, per second of processor time",
-        over(|[postern, baseline, _]| postern.per_cpu_second() / baseline.per_cpu_second()),
+        over(|[postern, baseline, ..]| postern.per_cpu_second() / baseline.per_cpu_second()),
         "",
     )?;
+    compare(
+        "(a) DPoP-bound tokens per second of processor time / bearer tokens",
+        over(|[postern, _, _, dpop]| dpop.per_cpu_second() / postern.per_cpu_second()),
+        "",
+        Goal::AtLeast(0.4),
+    )?;
+    note("(a) Postern, processor time of a DPoP-bound token", over(|[.., dpop]| 1e6 / dpop.per_cpu_second()), "µs")?;
     note("(a) Postern", over(|[postern, ..]| postern.tokens_per_second), "/s")?;
-    note("(a) baseline", over(|[_, baseline, _]| baseline.tokens_per_second), "/s")?;
-    note("(a) Postern with TLS", over(|[.., tls]| tls.tokens_per_second), "/s")?;
+    note("(a) baseline", over(|[_, baseline, ..]| baseline.tokens_per_second), "/s")?;
+    note("(a) Postern with TLS", over(|[_, _, tls, _]| tls.tokens_per_second), "/s")?;
     note("(a) Postern, processor time of a token", over(|[postern, ..]| 1e6 / postern.per_cpu_second()), "µs")?;
-    note("(a) baseline, processor time of a token", over(|[_, baseline, _]| 1e6 / baseline.per_cpu_second()), "µs")?;
+    note("(a) baseline, processor time of a token", over(|[_, baseline, ..]| 1e6 / baseline.per_cpu_second()), "µs")?;
     note("(a) Postern, latency with 16 connections, median", over(|[postern, ..]| postern.latency_us.0), "µs")?;
     note("(a) Postern, latency with 16 connections, 99 %", over(|[postern, ..]| postern.latency_us.1), "µs")?;
     note("(a) share of its core that Postern had", over(|[postern, ..]| postern.server_cpu), "")?;
-    note("(a) share of its core that the baseline had", over(|[_, baseline, _]| baseline.server_cpu), "")
+    note("(a) share of its core that the baseline had", over(|[_, baseline, ..]| baseline.server_cpu), "")
 }
 
 /// Starts the baseline with the same clients and checks that it signs the same tokens.

@@ -220,6 +220,32 @@ pub struct Token {
     /// true: a token may have several audiences, with the scopes that are granted at all of them. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiple_audiences: Option<bool>,
+    /// Whether tokens must be bound to a key of the client, so that a stolen token is useless without the key. A change
+    /// ends all tokens. Default: None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_constraint: Option<SenderConstraint>,
+}
+
+/// Binding of access tokens to a key of the client.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum SenderConstraint {
+    /// A token is bound if its request has a DPoP proof, and is a bearer token otherwise.
+    #[default]
+    None,
+    /// A token request without a DPoP proof is rejected (`dpop_bound_access_tokens` of RFC 9449 §5.2).
+    #[serde(rename = "DPoP")]
+    Dpop,
+}
+
+impl SenderConstraint {
+    /// Its name in the schema.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Dpop => "DPoP",
+        }
+    }
 }
 
 /// Format of an access token.
@@ -357,6 +383,12 @@ impl ApplicationSpec {
     pub fn service_accounts(&self) -> impl Iterator<Item = &ServiceAccountEntry> {
         let listed = self.auth.iter().flat_map(|auth| &auth.service_accounts).flatten();
         listed.filter(|entry| entry.is_allowed())
+    }
+
+    /// Whether tokens must be bound to a key of the client.
+    #[must_use]
+    pub fn sender_constraint(&self) -> SenderConstraint {
+        self.token.as_ref().and_then(|token| token.sender_constraint).unwrap_or_default()
     }
 
     /// Token lifetime, before the operator's maximum.

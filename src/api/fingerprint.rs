@@ -1,6 +1,7 @@
 //! Fingerprints of permissions, and the epochs that count their changes. A token contains both; it is valid as long as
 //! they are current.
 
+use super::application::SenderConstraint;
 use super::digest::digest;
 use super::permissions::{Authority, Membership};
 use super::service_user::ServiceUserSpec;
@@ -25,13 +26,25 @@ pub fn user_fingerprint(user: &ServiceUserSpec, held: &Membership) -> String {
 }
 
 /// The fingerprint for the epoch of the Application with this UID, which acts for `subject` and has `authority`.
-/// `disabled` is the reason if no client can authenticate for it.
+/// `disabled` is the reason if no client can authenticate for it. With another `constraint` all tokens end: those of a
+/// client that must bind them include none that are not bound.
 ///
 /// It includes the UID because an Application may be recreated with the client id of a deleted one. Tokens of the
 /// deleted Application do not belong to the new one.
 #[must_use]
-pub fn application_fingerprint(authority: &Authority, uid: &str, subject: &str, disabled: Option<&str>) -> String {
-    fingerprint(authority, &[uid, subject, disabled.unwrap_or(ENABLED)])
+pub fn application_fingerprint(
+    authority: &Authority,
+    uid: &str,
+    subject: &str,
+    constraint: SenderConstraint,
+    disabled: Option<&str>,
+) -> String {
+    let state = disabled.unwrap_or(ENABLED);
+    match constraint {
+        // As before there were constraints, so that an update of Postern ends no token.
+        SenderConstraint::None => fingerprint(authority, &[uid, subject, state]),
+        SenderConstraint::Dpop => fingerprint(authority, &[uid, subject, state, constraint.as_str()]),
+    }
 }
 
 /// The fingerprint of a token issued for this [credential](super::ClientSecret::credential): the credential, and the
@@ -82,6 +95,13 @@ mod tests {
         assert_eq!(next_epoch(Some(4), Some(&full), &full), 4);
         assert_eq!(next_epoch(Some(4), Some(&full), &fingerprint(&Authority::new(), &["enabled"])), 5);
         assert_eq!(next_epoch(Some(4), Some(&full), &fingerprint(&authority, &["suspended"])), 5);
+    }
+
+    #[test]
+    fn x3_another_sender_constraint_ends_tokens() {
+        let of = |constraint| application_fingerprint(&Authority::new(), "uid", "subject", constraint, None);
+        assert_ne!(of(SenderConstraint::None), of(SenderConstraint::Dpop));
+        assert_eq!(of(SenderConstraint::None), fingerprint(&Authority::new(), &["uid", "subject", "enabled"]));
     }
 
     #[test]

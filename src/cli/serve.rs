@@ -89,6 +89,11 @@ pub struct ServeArgs {
     #[arg(long, env = "POSTERN_TOKEN_ENDPOINT_AUDIENCE", hide_env_values = true)]
     pub token_endpoint_audience: bool,
 
+    /// Require a nonce of this installation in each DPoP proof (RFC 9449 §8), so that no proof can be made in advance.
+    /// A client without a nonce gets one, and repeats its request; not every client does.
+    #[arg(long, env = "POSTERN_DPOP_NONCE_REQUIRED", hide_env_values = true)]
+    pub dpop_nonce_required: bool,
+
     /// How long tokens are issued from the last synced state while the API server cannot be reached.
     #[arg(
         long,

@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::crypto::install_mac::MacKey;
+use crate::crypto::nonce::NonceKey;
 use crate::crypto::opaque::TokenKey;
 use crate::crypto::verifier::{HASH_LEN, SALT_LEN, Verifier};
 use crate::crypto::{delivery_mac, public_key_mac, random};
@@ -67,6 +68,8 @@ pub struct InstallKey {
     pub(super) deliveries: MacKey,
     /// Derived from `key`, for public keys in status.
     pub(super) public_keys: MacKey,
+    /// Derived from `key`, for nonces.
+    pub(super) nonces: NonceKey,
 }
 
 impl InstallKey {
@@ -82,7 +85,8 @@ impl InstallKey {
         let tokens = TokenKey::derive(&key).ok_or(InstallKeyError::Derive)?;
         let mac_key = |purpose| MacKey::derive(&key, purpose).ok_or(InstallKeyError::Derive);
         let (deliveries, public_keys) = (mac_key(delivery_mac::PURPOSE)?, mac_key(public_key_mac::PURPOSE)?);
-        Ok(Self { id: id.to_owned(), key, tokens, deliveries, public_keys })
+        let nonces = NonceKey::derive(&key).ok_or(InstallKeyError::Derive)?;
+        Ok(Self { id: id.to_owned(), key, tokens, deliveries, public_keys, nonces })
     }
 
     /// A new key with a new id.

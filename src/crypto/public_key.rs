@@ -188,12 +188,13 @@ fn bytes(text: &str) -> Result<Vec<u8>, UnusableKey> {
 /// A JWT in the compact serialisation (RFC 7519 §3) before its signature is checked.
 pub struct SignedJwt<'a> {
     header: Header,
+    header_json: Vec<u8>,
     claims: Vec<u8>,
     signed: &'a str,
     signature: &'a str,
 }
 
-/// The header members that decide. Keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are ignored: it could name any key.
+/// The header members that decide here. Keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are ignored: it could name any key.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -237,7 +238,8 @@ impl<'a> SignedJwt<'a> {
         let (signed, signature) = text.rsplit_once('.').ok_or(MalformedJwt::Form)?;
         let (header, claims) = signed.split_once('.').ok_or(MalformedJwt::Form)?;
         let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| MalformedJwt::Form);
-        let header: Header = serde_json::from_slice(&object(decoded(header)?)?).map_err(|_| MalformedJwt::Form)?;
+        let header_json = object(decoded(header)?)?;
+        let header: Header = serde_json::from_slice(&header_json).map_err(|_| MalformedJwt::Form)?;
         if header.crit {
             return Err(MalformedJwt::Critical);
         }
@@ -247,7 +249,7 @@ impl<'a> SignedJwt<'a> {
         if !signature_bytes(&header.alg).contains(&decoded(signature)?.len()) {
             return Err(MalformedJwt::Form);
         }
-        Ok(Self { header, claims: object(decoded(claims)?)?, signed, signature })
+        Ok(Self { header, header_json, claims: object(decoded(claims)?)?, signed, signature })
     }
 
     /// `alg` of the header.
@@ -260,6 +262,12 @@ impl<'a> SignedJwt<'a> {
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {
         self.header.kid.as_deref()
+    }
+
+    /// The header as JSON, for JWTs whose other members have a meaning.
+    #[must_use]
+    pub fn header(&self) -> &[u8] {
+        &self.header_json
     }
 
     /// The claims as JSON.

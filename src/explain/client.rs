@@ -12,8 +12,9 @@ use super::secret::{Secret, Siblings};
 use super::snapshot::{Snapshot, full_name};
 use super::status::{Standing, StatusAge};
 use super::user::{self, User};
+use crate::api::Application;
 use crate::api::access_group::Plane;
-use crate::api::application::{AuthMethod, EffectivePermission};
+use crate::api::application::{AuthMethod, EffectivePermission, SenderConstraint};
 use crate::api::conditions::reasons;
 use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, Permit, narrow, resolve};
@@ -63,6 +64,9 @@ pub(super) struct App {
     pub(super) ready: Standing,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) created_by: Option<String>,
+    /// Absent: tokens are bound to a key only if their request has a proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sender_constraint: Option<&'static str>,
     pub(super) status: StatusAge,
 }
 
@@ -113,6 +117,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         application: App {
             name: full_name(application),
             created_by: application.annotations().get(CREATED_BY).cloned(),
+            sender_constraint: sender_constraint(application),
             status: status_age(facts, users, settings, now),
             ready,
         },
@@ -129,6 +134,12 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         authority,
         membership,
     }
+}
+
+/// What a token of the client must be bound to.
+fn sender_constraint(application: &Application) -> Option<&'static str> {
+    let constraint = application.spec.sender_constraint();
+    (constraint != SenderConstraint::None).then(|| constraint.as_str())
 }
 
 /// The result of the groups; `None`: the caller may not read them. Without a service user there are no permissions.

@@ -33,6 +33,7 @@ pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Wr
         rows.push(("Claimed by", format!("{}; the oldest has it: {first}", client.claimants.join(", "))));
     }
     rows.extend(application.created_by.clone().map(|who| ("Created by", who)));
+    rows.extend(application.sender_constraint.map(|constraint| ("Sender constraint", constraint.to_owned())));
     rows.push(("Status", status(&application.status)));
     fields(out, &rows)?;
     match &client.service_user {

@@ -13,6 +13,7 @@ use super::secret::Secret;
 use super::snapshot::TokenFacts;
 use crate::oauth::claims::OwnClaims;
 use crate::oauth::client_store::Lookup;
+use crate::oauth::confirmation::Confirmation;
 use crate::oauth::denial_rule::DenialRule;
 use checks::Checks;
 use scopes::scopes;
@@ -30,6 +31,9 @@ pub(super) struct TokenReport {
     pub(super) location: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) created_by: Option<String>,
+    /// The key without which the token is useless; absent: a bearer token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bound_to: Option<String>,
     pub(super) issued_at: Timestamp,
     pub(super) ends_at: Timestamp,
     pub(super) epochs: Epochs,
@@ -100,6 +104,7 @@ pub(super) fn explain(claims: &OwnClaims<'_>, facts: &TokenFacts, settings: &Set
         subject: claims.sub.to_string(),
         location: claims.location.to_string(),
         created_by: claims.created_by.as_deref().map(str::to_owned),
+        bound_to: claims.cnf.as_ref().map(|Confirmation::Key(thumbprint)| format!("DPoP key {thumbprint}")),
         issued_at: instant(claims.iat),
         ends_at: instant(claims.exp),
         epochs: Epochs { service_user: claims.postern_epoch[0], application: claims.postern_epoch[1] },

@@ -49,6 +49,7 @@ impl Audit {
             scope = fields.scope.as_deref(),
             audience = fields.audience.as_deref(),
             jti = facts.jti.as_deref(),
+            dpop_jkt = facts.dpop_jkt.as_deref(),
             created_by = facts.created_by.as_deref(),
             source = facts.source.map(tracing::field::display),
             "token issued"
@@ -156,6 +157,7 @@ impl Audit {
             method = caller.method.map(Method::name),
             token_client_id = about.client_id.as_deref(),
             jti = token.jti.as_deref(),
+            dpop_jkt = token.dpop_jkt.as_deref(),
             source = caller.source.map(tracing::field::display),
             rule = inactive.map(|inactive| inactive.rule().name()),
             "token introspected"
@@ -183,6 +185,7 @@ impl Audit {
             node = facts.node(),
             method = facts.method.map(Method::name),
             jti = facts.jti.as_deref(),
+            dpop_jkt = facts.dpop_jkt.as_deref(),
             source = facts.source.map(tracing::field::display),
             rule,
             message,
@@ -203,6 +206,7 @@ impl Audit {
             scope = fields.scope.as_deref(),
             audience = fields.audience.as_deref(),
             jti = facts.jti.as_deref(),
+            dpop_jkt = facts.dpop_jkt.as_deref(),
             source = facts.source.map(tracing::field::display),
             "request allowed"
         );
@@ -230,6 +234,7 @@ impl Audit {
             scope = fields.scope.as_deref(),
             audience = fields.audience.as_deref(),
             jti = facts.jti.as_deref(),
+            dpop_jkt = facts.dpop_jkt.as_deref(),
             source = facts.source.map(tracing::field::display),
             rule = error.rule().name(),
             detail,

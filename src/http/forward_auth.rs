@@ -4,20 +4,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::http::request_guard::RequestGuard;
-use crate::http::response;
 use crate::http::state::Endpoint;
+use crate::http::{dpop, response, router};
 use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
+use crate::oauth::dpop::{PresentedProof, Target, wants_nonce};
 use crate::oauth::error::Unavailable;
 use crate::oauth::form::Form;
-use crate::oauth::forward_auth::{Access, AccessError, Malformed, Requirement};
+use crate::oauth::forward_auth::{Access, AccessError, Malformed, OriginalRequest, Requirement, TokenScheme};
 use crate::oauth::token::AuditRecord;
 use crate::telemetry::request_metrics::{Outcome, Route};
 
@@ -28,12 +30,14 @@ pub(crate) async fn auth<C: ClientStore, K: Clock>(
 ) -> Response {
     let source = Endpoint::<C, K>::source(&request);
     let (head, _) = request.into_parts();
+    let original = || OriginalRequest::of_headers(|name| values(&head.headers, name)).target();
+    let proof = proof(&head.headers, original);
     // A proxy that sends such a header here expects a check that would not happen.
     let requires_elsewhere = head.headers.keys().any(|name| Requirement::is_header(name.as_str()));
     match Form::parse(head.uri.query().unwrap_or_default().as_bytes()) {
-        _ if requires_elsewhere => decide(&endpoint, source, &head.headers, Err(Malformed::Header)).await,
-        Ok(form) => decide(&endpoint, source, &head.headers, Requirement::parse(&form)).await,
-        Err(_) => decide(&endpoint, source, &head.headers, Err(Malformed::Query)).await,
+        _ if requires_elsewhere => decide(&endpoint, source, &head.headers, proof, Err(Malformed::Header)).await,
+        Ok(form) => decide(&endpoint, source, &head.headers, proof, Requirement::parse(&form)).await,
+        Err(_) => decide(&endpoint, source, &head.headers, proof, Err(Malformed::Query)).await,
     }
 }
 
@@ -45,24 +49,44 @@ pub(crate) async fn auth_of_request<C: ClientStore, K: Clock>(
 ) -> Response {
     let source = Endpoint::<C, K>::source(&request);
     let (head, _) = request.into_parts();
+    let path = router::original_path(&endpoint.service.issuer, head.uri.path());
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = head.uri.authority().map(Authority::as_str).or(host);
+    let known = |name: &str| values(&head.headers, name);
+    let proof = proof(&head.headers, || OriginalRequest::of_copy(known, head.method.as_str(), host, path).target());
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    decide(&endpoint, source, &head.headers, Requirement::of_headers(headers)).await
+    decide(&endpoint, source, &head.headers, proof, Requirement::of_headers(headers)).await
+}
+
+/// The values of a header.
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
+    headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
+}
+
+/// The proof of the original request, if it is known what it must be for.
+fn proof(headers: &HeaderMap, original: impl FnOnce() -> Option<Target>) -> Result<Option<PresentedProof>, Malformed> {
+    if !dpop::is_present(headers) {
+        return Ok(None);
+    }
+    let target = original().ok_or(Malformed::OriginalRequest)?;
+    Ok(dpop::presented(headers, || target))
 }
 
 async fn decide<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
     source: Option<IpAddr>,
     headers: &HeaderMap,
+    proof: Result<Option<PresentedProof>, Malformed>,
     requirement: Result<Requirement<'_>, Malformed>,
 ) -> Response {
     let mut pending = RequestGuard::new(&endpoint.metrics, &endpoint.audit, source);
     let result = match (endpoint.service.available(), requirement) {
-        (Ok(now), Ok(requirement)) => ask(endpoint, now, headers, &requirement, &mut pending.facts).await,
+        (Ok(now), Ok(requirement)) => ask(endpoint, now, headers, &proof, &requirement, &mut pending.facts).await,
         (Err(unavailable), _) => Err(unavailable.into()),
         (_, Err(malformed)) => Err(malformed.into()),
     };
     let (id, facts) = pending.decided();
-    match result {
+    let response = match result {
         Ok(access) => {
             endpoint.metrics.count(Route::ForwardAuth, Outcome::Allowed);
             endpoint.audit.allowed(&id, &facts);
@@ -72,21 +96,25 @@ async fn decide<C: ClientStore, K: Clock>(
             let outcome = outcome(&error);
             endpoint.metrics.count(Route::ForwardAuth, outcome);
             endpoint.audit.denied(&id, &facts, outcome, &error);
-            response::denied(&id, &error.to_response())
+            let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+            response::denied(&id, &error.to_response(TokenScheme::of_request(authorization)))
         }
-    }
+    };
+    endpoint.with_nonce(dpop::is_present(headers), response)
 }
 
 async fn ask<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
     now: Timestamp,
     headers: &HeaderMap,
+    proof: &Result<Option<PresentedProof>, Malformed>,
     requirement: &Requirement<'_>,
     facts: &mut AuditRecord,
 ) -> Result<Access, AccessError> {
     let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
     let arrival = RequestContext { now, source: facts.source };
-    endpoint.service.access(arrival, authorization, requirement, facts).await
+    let proof = proof.as_ref().map(Option::as_ref).map_err(|malformed| *malformed);
+    endpoint.service.access(arrival, authorization, proof, requirement, facts).await
 }
 
 pub(crate) fn outcome(error: &AccessError) -> Outcome {
@@ -96,6 +124,8 @@ pub(crate) fn outcome(error: &AccessError) -> Outcome {
         AccessError::Client(error) if error.is_disclosed() => Outcome::UnauthorizedClient,
         AccessError::Client(_) => Outcome::InvalidClient,
         AccessError::Token(_) => Outcome::InvalidToken,
+        AccessError::Proof(rule) if wants_nonce(*rule) => Outcome::UseDpopNonce,
+        AccessError::Proof(_) => Outcome::InvalidDpopProof,
         AccessError::Insufficient { .. } => Outcome::InsufficientScope,
         AccessError::Unavailable(Unavailable::RateLimited | Unavailable::TooOften(_)) => Outcome::RateLimited,
         AccessError::Unavailable(_) => Outcome::Unavailable,

@@ -56,6 +56,9 @@ const PATHS: [(&str, Resource); 14] = [
 /// Path of the forward-auth endpoint below the issuer.
 const AUTH_PATH: &str = "/auth";
 
+/// For proxies that put it before the path of the original request.
+const AUTH_OF_REQUEST_PATH: &str = "/auth/request";
+
 /// RFC 8414 §3 and OpenID Connect Discovery §4. Clients try both names, and for an issuer with a path both positions.
 const WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
 
@@ -101,6 +104,19 @@ pub fn router<C: ClientStore, K: Clock>(endpoint: Arc<Endpoint<C, K>>) -> Routes
 pub fn public_paths(issuer: &Issuer) -> HashSet<String> {
     let public = |resource: &Resource| matches!(resource, Resource::Jwks | Resource::Metadata);
     paths(issuer).into_iter().filter(|(_, resource)| public(resource)).map(|(path, _)| path).collect()
+}
+
+/// The URL of one of these paths for clients. A proxy may have stripped the path of the issuer.
+pub(crate) fn external_url(issuer: &Issuer, path: &str) -> String {
+    let is_path = |known: &&str| path == *known || path.strip_prefix(issuer.path()) == Some(known);
+    let known = PATHS.iter().map(|(known, _)| *known).find(is_path);
+    issuer.url_of(known.unwrap_or(path))
+}
+
+/// The path of the original request in one that a proxy copies to below [`Resource::AuthOfRequest`].
+pub(crate) fn original_path<'a>(issuer: &Issuer, path: &'a str) -> &'a str {
+    let below = |prefix: &str| path.strip_prefix(prefix)?.strip_prefix(AUTH_OF_REQUEST_PATH);
+    below(issuer.path()).or_else(|| below("")).unwrap_or(path)
 }
 
 async fn post_only<C: ClientStore, K: Clock>(State(endpoint): Endpoints<C, K>, request: Request) -> Response {
@@ -149,6 +165,26 @@ mod tests {
             assert_eq!(paths.get(path), Some(&Resource::Metadata), "{path}");
         }
         assert_eq!(paths.get("/a/b/oauth2/token"), Some(&Resource::Token));
+    }
+
+    #[test]
+    fn x1_the_url_of_an_alias_is_below_the_issuer_also_where_a_proxy_strips_its_path() {
+        let issuer = Issuer::parse("https://postern.example.com/oauth2", false).unwrap();
+        for path in ["/oauth2/oauth2/token", "/oauth2/token"] {
+            assert_eq!(external_url(&issuer, path), "https://postern.example.com/oauth2/oauth2/token", "{path}");
+        }
+        let alias = "https://postern.example.com/oauth2/Auth/OAuth/Token";
+        assert_eq!(external_url(&issuer, "/Auth/OAuth/Token"), alias);
+        let issuer = Issuer::parse("https://postern.example.com", false).unwrap();
+        assert_eq!(external_url(&issuer, "/oauth/v2/token"), "https://postern.example.com/oauth/v2/token");
+    }
+
+    #[test]
+    fn x4_the_path_of_the_original_request_follows_the_prefix_of_the_proxy() {
+        let issuer = Issuer::parse("https://postern.example.com/a", false).unwrap();
+        for path in ["/auth/request/invoices/7", "/a/auth/request/invoices/7"] {
+            assert_eq!(original_path(&issuer, path), "/invoices/7", "{path}");
+        }
     }
 
     #[test]

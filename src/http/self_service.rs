@@ -17,7 +17,7 @@ use crate::http::response::RequestId;
 use crate::http::state::Endpoint;
 use crate::oauth::client_auth::{Authenticated, RequestContext};
 use crate::oauth::client_store::ClientStore;
-use crate::oauth::forward_auth::{AccessError, Malformed};
+use crate::oauth::forward_auth::{AccessError, Malformed, TokenScheme};
 use crate::oauth::self_service;
 use crate::oauth::token::AuditRecord;
 use crate::telemetry::request_metrics::{Outcome, Route};
@@ -85,7 +85,7 @@ fn answer<C: ClientStore, K: Clock>(
             let outcome = forward_auth::outcome(&error);
             endpoint.metrics.count(Route::Management, outcome);
             endpoint.audit.denied(id, facts, outcome, &error);
-            let mut denial = error.to_response();
+            let mut denial = error.to_response(TokenScheme::Bearer);
             // Tokens are not accepted here.
             denial.challenges.retain(|challenge| challenge.starts_with("Basic "));
             response::denied(id, &denial)

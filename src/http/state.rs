@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use axum::response::Response;
 
 use crate::clock::Clock;
@@ -15,8 +16,10 @@ pub use crate::http::body::RequestLimits;
 use crate::http::body::{self, Bodies};
 use crate::http::discovery::Published;
 use crate::http::rejection::{self, Rejection};
+use crate::http::{dpop, router};
 use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::{ClientStore, Lookup};
+use crate::oauth::dpop::{PresentedProof, Target};
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::hash_pool::{HashLimits, HashMetrics};
 use crate::oauth::token::{AuthorizationServer, ServerKeys, TokenSettings};
@@ -71,6 +74,7 @@ impl<C: ClientStore, K: Clock> Endpoint<C, K> {
         // More than one is refused, so two are enough. While the body is awaited, the rest of the head is not kept.
         let authorization = head.headers.get_all(AUTHORIZATION).iter().take(2);
         let authorization = authorization.map(|value| value.as_bytes().into()).collect();
+        let proof = self.proof(&head);
         let announced = body::announced_length(&head.headers);
         let arrived = head.extensions.remove::<Arrived>();
         drop(head);
@@ -80,7 +84,19 @@ impl<C: ClientStore, K: Clock> Endpoint<C, K> {
         }
         // The state may have changed while the body was awaited.
         let now = self.service.available()?;
-        Ok(FormRequest { arrival: RequestContext { now, source }, authorization, body })
+        Ok(FormRequest { arrival: RequestContext { now, source }, authorization, proof, body })
+    }
+
+    /// The DPoP proof of a request to this endpoint.
+    pub(crate) fn proof(&self, head: &Parts) -> Option<PresentedProof> {
+        let url = || router::external_url(&self.service.issuer, head.uri.path());
+        dpop::presented(&head.headers, || Target::new(head.method.as_str(), url()))
+    }
+
+    /// The response to a request, with a nonce if it has a proof and proofs need one.
+    pub(crate) fn with_nonce(&self, has_proof: bool, response: Response) -> Response {
+        let nonce = self.service.available().ok().filter(|_| has_proof).and_then(|now| self.service.dpop_nonce(now));
+        dpop::with_nonce(response, nonce.as_deref())
     }
 
     /// Answers a request that no handler matches.
@@ -98,6 +114,7 @@ impl<C: ClientStore, K: Clock> Endpoint<C, K> {
 pub(crate) struct FormRequest {
     pub(crate) arrival: RequestContext,
     authorization: Vec<Box<[u8]>>,
+    pub(crate) proof: Option<PresentedProof>,
     pub(crate) body: Vec<u8>,
 }
 

@@ -9,8 +9,8 @@ use axum::response::Response;
 use crate::clock::Clock;
 use crate::http::audit::Audit;
 use crate::http::request_guard::RequestGuard;
-use crate::http::response;
 use crate::http::state::Endpoint;
+use crate::http::{dpop, response};
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{ErrorCode, TokenError, WireError};
 use crate::telemetry::request_metrics::{Outcome, Route};
@@ -19,14 +19,16 @@ pub(crate) async fn token<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
+    let has_proof = dpop::is_present(request.headers());
     let mut pending = RequestGuard::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
     let answer = async {
         let form = endpoint.form(request, pending.facts.source).await?;
-        endpoint.service.token(form.arrival, form.authorization(), &form.body, &mut pending.facts).await
+        let (authorization, proof) = (form.authorization(), form.proof.as_ref());
+        endpoint.service.token(form.arrival, authorization, proof, &form.body, &mut pending.facts).await
     };
     let answer = answer.await;
     let (id, facts) = pending.decided();
-    match answer {
+    let response = match answer {
         Ok(token) => {
             endpoint.metrics.count(Route::Token, Outcome::Issued);
             Audit::issued(&id, &facts);
@@ -42,7 +44,8 @@ pub(crate) async fn token<C: ClientStore, K: Clock>(
             endpoint.audit.refused(&id, &facts, outcome, &error, "token refused");
             response::error(&id, &wire)
         }
-    }
+    };
+    endpoint.with_nonce(has_proof, response)
 }
 
 pub(crate) fn outcome(error: &WireError) -> Outcome {
@@ -54,6 +57,8 @@ pub(crate) fn outcome(error: &WireError) -> Outcome {
         (ErrorCode::UnsupportedGrantType, _) => Outcome::UnsupportedGrantType,
         (ErrorCode::InvalidScope, _) => Outcome::InvalidScope,
         (ErrorCode::InvalidTarget, _) => Outcome::InvalidTarget,
+        (ErrorCode::InvalidDpopProof, _) => Outcome::InvalidDpopProof,
+        (ErrorCode::UseDpopNonce, _) => Outcome::UseDpopNonce,
         (ErrorCode::TemporarilyUnavailable, 429) => Outcome::RateLimited,
         (ErrorCode::TemporarilyUnavailable, _) => Outcome::Unavailable,
         (ErrorCode::ServerError, _) => Outcome::ServerError,

@@ -10,10 +10,10 @@ use axum::response::Response;
 use crate::clock::Clock;
 use crate::http::request_guard::RequestGuard;
 use crate::http::state::Endpoint;
-use crate::http::{forward_auth, response};
+use crate::http::{dpop, forward_auth, response};
 use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
-use crate::oauth::forward_auth::{AccessError, Malformed};
+use crate::oauth::forward_auth::{AccessError, Malformed, TokenScheme};
 use crate::oauth::token::AuditRecord;
 use crate::telemetry::request_metrics::{Outcome, Route};
 
@@ -21,10 +21,13 @@ pub(crate) async fn userinfo<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
+    let has_proof = dpop::is_present(request.headers());
+    let authorization = request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let scheme = TokenScheme::of_request(authorization);
     let mut pending = RequestGuard::new(&endpoint.metrics, &endpoint.audit, Endpoint::<C, K>::source(&request));
     let found = ask(&endpoint, request, &mut pending.facts).await;
     let (id, facts) = pending.decided();
-    match found {
+    let response = match found {
         Ok(json) => {
             endpoint.metrics.count(Route::Userinfo, Outcome::Allowed);
             endpoint.audit.allowed(&id, &facts);
@@ -34,12 +37,13 @@ pub(crate) async fn userinfo<C: ClientStore, K: Clock>(
             let outcome = forward_auth::outcome(&error);
             endpoint.metrics.count(Route::Userinfo, outcome);
             endpoint.audit.denied(&id, &facts, outcome, &error);
-            let mut denial = error.to_response();
+            let mut denial = error.to_response(scheme);
             // Id and secret are not accepted here.
-            denial.challenges.retain(|challenge| challenge.starts_with("Bearer "));
+            denial.challenges.retain(|challenge| !challenge.starts_with("Basic "));
             response::denied(&id, &denial)
         }
-    }
+    };
+    endpoint.with_nonce(has_proof, response)
 }
 
 async fn ask<C: ClientStore, K: Clock>(
@@ -55,5 +59,5 @@ async fn ask<C: ClientStore, K: Clock>(
     }
     let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
     let arrival = RequestContext { now, source: facts.source };
-    endpoint.service.userinfo(arrival, authorization, facts).await
+    endpoint.service.userinfo(arrival, authorization, endpoint.proof(&head).as_ref(), facts).await
 }

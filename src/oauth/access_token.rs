@@ -66,6 +66,15 @@ pub enum TokenFault {
     /// The secret that it was issued for may no longer be used.
     #[error("the secret is disabled")]
     SecretDisabled(Denial),
+    /// It is bound to a key, and was sent as a bearer token.
+    #[error("it is bound to a key, and was sent without a proof")]
+    Bound,
+    /// It is not bound to a key, and was sent with the scheme DPoP.
+    #[error("it is not bound to a key")]
+    Unbound,
+    /// It is bound to another key than the one of the proof.
+    #[error("it is bound to another key")]
+    OtherKey,
     /// The authority that it represents has changed since; the object is the Application.
     #[error("it was invalidated by a change of authority")]
     Ended(ObjectRevision),
@@ -91,6 +100,9 @@ impl TokenFault {
             Self::Idle => DenialRule::TokenIdle,
             Self::Revoked => DenialRule::TokenRevoked,
             Self::UnknownClient => DenialRule::UnknownClient,
+            Self::Bound => DenialRule::TokenBound,
+            Self::Unbound => DenialRule::TokenUnbound,
+            Self::OtherKey => DenialRule::ProofOtherKey,
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => refusal.rule,
             Self::Ended(_) => DenialRule::AuthorityChanged,
             Self::UnknownAuthority(_) | Self::EpochAhead(_) => DenialRule::UnknownAuthority,
@@ -111,7 +123,10 @@ impl TokenFault {
             | Self::Expired
             | Self::Idle
             | Self::Revoked
-            | Self::UnknownClient => None,
+            | Self::UnknownClient
+            | Self::Bound
+            | Self::Unbound
+            | Self::OtherKey => None,
         }
     }
 
@@ -186,6 +201,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     ) -> Result<ActiveToken<'p>, VerifyError> {
         let claims = parse_claims(payload)?;
         facts.jti = Some(claims.jti.to_string());
+        facts.bound(claims.cnf.as_ref());
         let checked = self.checked_record(now, &claims).await;
         let client_id = checked.as_ref().map(|(record, _)| Arc::clone(&record.client_id));
         facts.client_id = Some(client_id.unwrap_or_else(|_| claims.client_id.as_ref().into()));

@@ -22,6 +22,33 @@ pub(super) fn single_authorization<'a>(
     Ok((header.split(|byte| *byte == b' ').next().unwrap_or_default(), header))
 }
 
+/// The scheme with which an access token is sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenScheme {
+    /// RFC 6750 §2.1.
+    Bearer,
+    /// RFC 9449 §7.1.
+    Dpop,
+}
+
+impl TokenScheme {
+    /// `None`: another scheme. Schemes are case-insensitive (RFC 9110 §11.1).
+    pub(super) fn parse(scheme: &[u8]) -> Option<Self> {
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            Some(Self::Bearer)
+        } else {
+            scheme.eq_ignore_ascii_case(b"dpop").then_some(Self::Dpop)
+        }
+    }
+
+    /// The scheme of a request with these Authorization headers, for its challenge: Bearer, unless there is one with the
+    /// scheme DPoP.
+    pub(crate) fn of_request<'a>(authorization: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let single = single_authorization(authorization).ok();
+        single.and_then(|(scheme, _)| Self::parse(scheme)).unwrap_or(Self::Bearer)
+    }
+}
+
 /// The part of a header after the scheme.
 pub(super) fn auth_params<'a>(scheme: &[u8], header: &'a [u8]) -> &'a [u8] {
     header.get(scheme.len()..).unwrap_or_default().trim_ascii()

@@ -10,6 +10,8 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::oauth::confirmation::Confirmation;
+
 /// The claims, in the order in which they are written.
 #[derive(Debug, Serialize)]
 pub struct Claims<'a> {
@@ -47,6 +49,9 @@ pub struct Claims<'a> {
     /// E-mail address, where scope `email` was granted.
     #[serde(flatten)]
     pub email: Option<Email<'a>>,
+    /// The key to which the token is bound (RFC 7800 §3.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<&'a Confirmation<'a>>,
     /// Epochs of service user and application: a token with an older one is no longer valid.
     pub postern_epoch: [i64; 2],
     /// What the token represents: see [`SecretRecord::authority`](crate::oauth::client_record::SecretRecord::authority).
@@ -128,6 +133,9 @@ pub struct OwnClaims<'a> {
     /// Who created the ServiceUser.
     #[serde(borrow)]
     pub created_by: Option<Cow<'a, str>>,
+    /// The key to which the token is bound; `None`: a bearer token.
+    #[serde(borrow)]
+    pub cnf: Option<Confirmation<'a>>,
     /// Epochs of service user and application.
     pub postern_epoch: [i64; 2],
     /// What the token represents.

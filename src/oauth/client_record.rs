@@ -367,6 +367,17 @@ pub struct TokenPolicy {
     pub default_audience: Option<String>,
     /// Whether one token may carry several audiences.
     pub multiple_audiences: bool,
+    /// Whether tokens must be bound to a key of their client.
+    pub sender_constraint: SenderConstraint,
+}
+
+/// Whether tokens must be bound to a key of their client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SenderConstraint {
+    /// A token is bound if its request has a DPoP proof.
+    None,
+    /// Each request must have a DPoP proof (`dpop_bound_access_tokens`: RFC 9449 §5.2).
+    Dpop,
 }
 
 /// Form of an access token.

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 macro_rules! rules {
     ($($name:ident = $meaning:literal,)*) => {
-        /// Why a request was denied, for the operator's log. Except for `UseNotAllowed` the caller does not get it.
+        /// Why a request was denied, for the operator's log. Except for `UseNotAllowed` and the rules of its own DPoP proof
+        /// the caller does not get it.
         #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
         pub enum DenialRule {
             $(#[doc = $meaning] $name,)*
@@ -53,7 +54,7 @@ rules! {
     NamespaceUnknown = "this replica has not received the Namespace of the client yet",
     MethodNotAllowed = "the value is correct; `spec.auth.methods` of the Application does not contain this method",
     NetworkNotAllowed = "the value is correct; `spec.networks` of the ClientSecret does not contain `source`",
-    UseNotAllowed = "the value is correct; `spec.usages` of the ClientSecret does not contain this usage. The only rule that the response discloses",
+    UseNotAllowed = "the value is correct; `spec.usages` of the ClientSecret does not contain this usage. The only rule of client authentication that the response discloses",
     AssertionMalformed = "the assertion is not a signed JWT that can be read",
     AssertionCritical = "the header of the assertion has `crit`: Postern supports no extensions",
     AssertionAlgorithm = "`alg` of the assertion is not ES256, RS256, PS256 or EdDSA",
@@ -74,6 +75,28 @@ rules! {
     ServiceAccountDeleted = "the API server rejects the token: its ServiceAccount was deleted, or deleted and created again",
     PodDeleted = "the API server rejects the token: its pod, or the other object that it is bound to, was deleted",
     ServiceAccountTokenRejected = "the API server rejects the token of a ServiceAccount",
+    ProofMissing = "the token needs a DPoP proof: `token.senderConstraint` of the Application or the scheme DPoP requires one, and the request has none",
+    ProofRepeated = "the request has more than one DPoP header",
+    ProofMalformed = "the DPoP proof is not a signed JWT that can be read",
+    ProofCritical = "the header of the DPoP proof has `crit`: Postern supports no extensions",
+    ProofAlgorithm = "`alg` of the DPoP proof is not ES256, RS256, PS256 or EdDSA",
+    ProofType = "`typ` of the DPoP proof is not dpop+jwt",
+    ProofKey = "`jwk` of the DPoP proof is missing, is not a public key, or does not allow `alg`",
+    ProofClaims = "the DPoP proof lacks `jti`, `htm`, `htu` or `iat`, or one of them has the wrong type",
+    ProofId = "`jti` of the DPoP proof is empty, or has more than 256 characters",
+    ProofMethod = "`htm` of the DPoP proof is not the method of the request",
+    ProofUrl = "`htu` of the DPoP proof is not the URL of the request, as clients see it",
+    ProofExpired = "`iat` of the DPoP proof is more than a minute in the past",
+    ProofNotYetValid = "`iat` of the DPoP proof is more than a minute in the future",
+    ProofNonceMissing = "the DPoP proof has no `nonce`, and `--dpop-nonce-required` is set; the client has to retry with the nonce of the response",
+    ProofNonceUnknown = "`nonce` of the DPoP proof is not from this installation; the client has to retry with the nonce of the response",
+    ProofNonceExpired = "`nonce` of the DPoP proof has expired; the client has to retry with the nonce of the response",
+    ProofTokenHash = "`ath` of the DPoP proof is not the hash of the access token",
+    ProofSignature = "the signature of the DPoP proof is wrong",
+    ProofReplayed = "the DPoP proof was used before",
+    ProofOtherKey = "the DPoP proof is signed with another key than the one to which the token is bound",
+    TokenBound = "the token is bound to a key, and was sent as a bearer token",
+    TokenUnbound = "the token is not bound to a key, and was sent with the scheme DPoP",
     UnknownKey = "the token is signed with a key that is not published here",
     WrongSignature = "the signature of the token is wrong",
     DecryptionFailed = "the opaque token was not issued here, or was changed",
@@ -111,7 +134,7 @@ rules! {
     Overloaded = "too many secrets wait to be hashed; the client has to retry",
     RateLimited = "too many unknown credentials are looked up; the client has to retry",
     TooOften = "the client has had too many tokens revoked, or rotations requested; it has to retry later",
-    NoRoom = "the namespace has used its share of the revocations, of the rotation requests, or of the assertions; the client has to retry later",
+    NoRoom = "the namespace has used its share of the revocations, of the rotation requests, of the assertions, or of the DPoP proofs; the client has to retry later",
     Internal = "a defect: report it",
 }
 

@@ -29,6 +29,9 @@ pub enum TokenError {
     /// The assertion of a JWT bearer grant is refused (RFC 7523 §3.1).
     #[error("the assertion is not accepted")]
     Grant(Box<ClientError>),
+    /// The DPoP proof is missing or refused; the object is the Application, if there is one.
+    #[error("the DPoP proof is not accepted")]
+    Proof(DenialRule, Option<ObjectRevision>),
     /// `scope` is not of the form of RFC 6749 §3.3.
     #[error("the scope is malformed")]
     ScopeSyntax,
@@ -141,6 +144,7 @@ impl TokenError {
             Self::Request(_) => DenialRule::InvalidRequest,
             Self::UnsupportedGrantType => DenialRule::UnsupportedGrantType,
             Self::Client(error) | Self::Grant(error) => error.rule(),
+            Self::Proof(rule, _) => *rule,
             Self::ScopeSyntax => DenialRule::ScopeSyntax,
             Self::TargetSyntax => DenialRule::TargetSyntax,
             Self::Authority { error, .. } => match error {
@@ -163,6 +167,7 @@ impl TokenError {
         match self {
             Self::Client(error) | Self::Grant(error) => error.object(),
             Self::Authority { object, .. } => Some(object),
+            Self::Proof(_, object) => object.as_ref(),
             Self::Request(_)
             | Self::UnsupportedGrantType
             | Self::ScopeSyntax

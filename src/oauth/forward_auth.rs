@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! Authorization of the original request ─┬─ Basic ──▶ authenticate (a secret with use Direct) ──▶ its grant ─┐
-//!                                        └─ Bearer ─▶ bearer (one of our access tokens) ─────▶ its claims ───┤
+//!                                        └─ Bearer, DPoP ─▶ one of our access tokens ────────▶ its claims ───┤
 //! what the proxy requires: an audience, scopes ──────────────────────────────────────────────▶ covers? ◀─────┘
 //! ```
 //!
 //! Every refusal is an [`AccessError`], and one match in its module defines what the caller gets for each.
 
 mod error;
+mod original_request;
+mod possession;
 mod requirement;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,15 +18,19 @@ use std::sync::Arc;
 
 pub use error::{AccessError, AccessResponse, Malformed, Missing};
 use jiff::Timestamp;
+pub use original_request::OriginalRequest;
+pub(super) use possession::PresentedToken;
 pub use requirement::Requirement;
 
 use crate::clock::Clock;
 use crate::oauth::access_token::ActiveToken;
+pub use crate::oauth::authorization_header::TokenScheme;
 use crate::oauth::authorization_header::{auth_params, single_authorization};
 use crate::oauth::claims::OwnClaims;
 use crate::oauth::client_auth::{self, Authenticated, RequestContext};
 use crate::oauth::client_record::{Grant, Purpose, Role};
 use crate::oauth::client_store::ClientStore;
+use crate::oauth::dpop::PresentedProof;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
 /// The identity of an accepted caller, for the headers that the API gets.
@@ -52,8 +58,8 @@ impl Access {
 }
 
 impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
-    /// Whether a request with these Authorization headers meets `requirement`. Fills `facts` as far as processing
-    /// gets.
+    /// Whether a request with these Authorization headers meets `requirement`. `proof` is an error if the request has a
+    /// DPoP header, and the proxy did not send what the proof must be for. Fills `facts` as far as processing gets.
     ///
     /// # Errors
     /// [`AccessError`]
@@ -61,6 +67,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         &self,
         arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
+        proof: Result<Option<&PresentedProof>, Malformed>,
         requirement: &Requirement<'_>,
         facts: &mut AuditRecord,
     ) -> Result<Access, AccessError> {
@@ -68,25 +75,30 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         facts.scope = (!requirement.scopes.is_empty()).then(|| requirement.scopes.join(" "));
         let (scheme, header) = single_authorization(authorization)?;
         if scheme.eq_ignore_ascii_case(b"basic") {
-            self.direct(arrival, header, requirement, facts).await
-        } else if scheme.eq_ignore_ascii_case(b"bearer") {
-            let payload = self.payload(auth_params(scheme, header))?;
-            Ok(Access::of(self.with_token(arrival.now, &payload, requirement, facts).await?.claims))
-        } else {
-            // RFC 6750 §3.1: an unsupported scheme is treated like no credentials.
-            Err(AccessError::NoCredentials)
+            return self.direct(arrival, header, requirement, facts).await;
         }
+        // RFC 6750 §3.1: an unsupported scheme is treated like no credentials.
+        let token_scheme = TokenScheme::parse(scheme).ok_or(AccessError::NoCredentials)?;
+        let presented = match token_scheme {
+            TokenScheme::Bearer => PresentedToken::bearer(auth_params(scheme, header)),
+            TokenScheme::Dpop => PresentedToken::dpop(auth_params(scheme, header), proof?),
+        };
+        let payload = self.payload(presented.text)?;
+        Ok(Access::of(self.with_token(arrival.now, &payload, &presented, requirement, facts).await?.claims))
     }
 
-    /// The token with this payload, if it is valid and meets `requirement`. Counts as a use of the token.
+    /// The token with this payload, if it is valid, sent by its owner, and meets `requirement`. Counts as a use of the
+    /// token.
     pub(super) async fn with_token<'p>(
         &self,
         now: Timestamp,
         payload: &'p [u8],
+        presented: &PresentedToken<'_>,
         requirement: &Requirement<'_>,
         facts: &mut AuditRecord,
     ) -> Result<ActiveToken<'p>, AccessError> {
         let mut live = self.live(now, payload, facts).await?;
+        self.check_possession(now, presented, &live)?;
         if requirement.audience.is_some_and(|audience| !live.claims.aud.contains(audience)) {
             return Err(requirement.not_met(Missing::Audience, None));
         }

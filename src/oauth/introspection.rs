@@ -11,6 +11,7 @@ use crate::oauth::access_token::{ActiveToken, TokenFault, VerifyError};
 use crate::oauth::claims::{OwnAudience, OwnClaims, Text};
 use crate::oauth::client_auth::{Authenticated, RequestContext};
 use crate::oauth::client_store::ClientStore;
+use crate::oauth::confirmation::{Confirmation, token_type};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::form::Form;
@@ -178,6 +179,8 @@ struct ActiveResponse<'a> {
     location: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<&'a Confirmation<'a>>,
     postern_epoch: [i64; 2],
 }
 
@@ -189,7 +192,7 @@ impl<'a> ActiveResponse<'a> {
             scope: &claims.scope,
             client_id: &claims.client_id,
             username: &record.identity.username,
-            token_type: "Bearer",
+            token_type: token_type(claims.cnf.as_ref()),
             exp: *ends,
             iat: claims.iat,
             nbf: claims.iat,
@@ -202,6 +205,7 @@ impl<'a> ActiveResponse<'a> {
             location: &claims.location,
             // Also for a token that was issued when this was a claim.
             created_by: claims.created_by.as_deref().filter(|_| created_by_claim),
+            cnf: claims.cnf.as_ref(),
             postern_epoch: claims.postern_epoch,
         }
     }

@@ -44,6 +44,8 @@ struct Metadata<'a> {
     introspection_signing_alg_values_supported: &'a [SigningAlgorithm],
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    // RFC 9449 §5.1.
+    dpop_signing_alg_values_supported: [&'static str; 4],
     #[serde(skip_serializing_if = "Option::is_none")]
     service_documentation: Option<&'a str>,
     // There is no authorization endpoint and no id_token. These two members are for clients that refuse a document
@@ -90,6 +92,7 @@ pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], service_docume
         introspection_signing_alg_values_supported: algorithms,
         revocation_endpoint_auth_methods_supported: methods(),
         revocation_endpoint_auth_signing_alg_values_supported: public_key::ALGORITHMS,
+        dpop_signing_alg_values_supported: public_key::ALGORITHMS,
         service_documentation,
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: algorithms,

@@ -11,7 +11,7 @@ use crate::oauth::error::WireError;
 pub struct TokenResponse {
     /// The token.
     pub access_token: String,
-    /// Always `Bearer`.
+    /// `Bearer`, or `DPoP` for a token that is bound to a key.
     pub token_type: &'static str,
     /// Remaining life in seconds; positive.
     pub expires_in: i64,

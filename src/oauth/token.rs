@@ -19,8 +19,11 @@ use crate::oauth::client_auth::{
     AssertionPolicy, Authenticated, Authenticator, ClientCredential, Method, RequestContext, Workload, present,
     present_grant,
 };
-use crate::oauth::client_record::{ObjectRevision, Purpose, TokenFormat};
+use crate::oauth::client_record::{ObjectRevision, Purpose, SenderConstraint, TokenFormat};
 use crate::oauth::client_store::{Availability, ClientStore};
+use crate::oauth::confirmation::{Confirmation, token_type};
+use crate::oauth::denial_rule::DenialRule;
+use crate::oauth::dpop::{PresentedProof, Proof, ProofChecks};
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::form::Form;
 use crate::oauth::hash_pool::{HashLimits, HashMetrics, HashPool};
@@ -52,6 +55,7 @@ pub struct AuthorizationServer<C, K> {
     token_bytes: usize,
     hasher: HashPool,
     pub(super) signer: Signer,
+    pub(super) proofs: ProofChecks,
 }
 
 /// What the tokens of an installation have in common.
@@ -66,12 +70,14 @@ pub struct TokenSettings {
     pub created_by_claim: bool,
     /// What client assertions must look like.
     pub assertions: AssertionPolicy,
+    /// Whether each DPoP proof must contain a nonce of this installation (RFC 9449 §8).
+    pub dpop_nonce_required: bool,
     /// The longest token that the endpoints of this installation accept, in bytes. Longer tokens are not issued.
     pub token_bytes: usize,
 }
 
 /// Details of a request, for the audit line. Every field may contain text of the caller, except `source`, `secret`,
-/// `version_id`, `key_id`, `jti` and `created_by`.
+/// `version_id`, `key_id`, `jti`, `dpop_jkt` and `created_by`.
 #[derive(Debug, Default)]
 pub struct AuditRecord {
     /// Where the request came from, if known.
@@ -98,6 +104,8 @@ pub struct AuditRecord {
     pub method: Option<Method>,
     /// Id of the token.
     pub jti: Option<String>,
+    /// Thumbprint of the key to which the token is bound.
+    pub dpop_jkt: Option<String>,
     /// Who created the ServiceUser that the token was issued for.
     pub created_by: Option<Box<str>>,
 }
@@ -114,7 +122,8 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         meter: Arc<dyn HashMetrics>,
     ) -> Self {
         let (hasher, signer) = (HashPool::new(limits, meter), Signer::new());
-        let TokenSettings { issuer, audience_scopes, created_by_claim, assertions, token_bytes } = settings;
+        let TokenSettings { issuer, audience_scopes, created_by_claim, assertions, dpop_nonce_required, token_bytes } =
+            settings;
         Self {
             clients,
             clock,
@@ -126,6 +135,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             token_bytes,
             hasher,
             signer,
+            proofs: ProofChecks::new(dpop_nonce_required),
         }
     }
 
@@ -146,18 +156,24 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 
     /// Answers one request. Fills `facts` as far as processing gets.
     ///
+    /// A proof without a valid nonce is refused before the client authenticates: the client repeats the request, and may
+    /// send the same assertion again.
+    ///
     /// # Errors
     /// [`TokenError`]
     pub async fn token<'a>(
         &self,
         arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
+        proof: Option<&PresentedProof>,
         body: &[u8],
         facts: &mut AuditRecord,
     ) -> Result<TokenResponse, TokenError> {
         let form = Form::parse(body)?;
         let request = TokenRequest::parse(&form, &self.audience_scopes).inspect_err(|_| facts.asked(&form))?;
         facts.grant_type = Some(Cow::Borrowed(request.grant_type.name()));
+        let proof = proof.map(|presented| self.read_proof(arrival.now, presented)).transpose();
+        let proof = proof.inspect_err(|_| facts.asked(&form))?;
         let caller = match request.grant_type {
             GrantType::ClientCredentials => self.caller(arrival, authorization, &form, facts).await,
             GrantType::JwtBearer => self.bearer(arrival, authorization, &form, facts).await,
@@ -169,7 +185,28 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             let without_secret = authorize(&client.record.grant, policy, &request).is_ok();
             TokenError::Authority { error, object: client.denying_object(without_secret).clone() }
         })?;
-        self.issue(arrival.now, &client, &granted, facts).await
+        let key = self.confirmation(arrival.now, &client, proof.as_ref()).inspect_err(|_| facts.requested(&request))?;
+        self.issue(arrival.now, &client, &granted, key.as_ref(), facts).await
+    }
+
+    /// The key to which the token is bound: that of the proof.
+    fn confirmation(
+        &self,
+        now: Timestamp,
+        client: &Authenticated,
+        proof: Option<&Proof<'_>>,
+    ) -> Result<Option<Confirmation<'static>>, TokenError> {
+        let application = &client.record.application;
+        match (proof, client.record.token.sender_constraint) {
+            (Some(proof), _) => {
+                let key = self.use_proof(proof, &application.namespace, now);
+                Ok(Some(Confirmation::Key(key.map_err(TokenError::from)?.into())))
+            }
+            (None, SenderConstraint::None) => Ok(None),
+            (None, SenderConstraint::Dpop) => {
+                Err(TokenError::Proof(DenialRule::ProofMissing, Some(application.clone())))
+            }
+        }
     }
 
     /// The client that sent a form.
@@ -232,6 +269,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         now: Timestamp,
         client: &Authenticated,
         granted: &Granted<'_>,
+        key: Option<&Confirmation<'_>>,
         facts: &mut AuditRecord,
     ) -> Result<TokenResponse, TokenError> {
         let iat = now.as_second();
@@ -262,6 +300,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             name: identity.name.as_deref().filter(|_| asked_for(scope::PROFILE)),
             preferred_username: asked_for(scope::PROFILE).then_some(&identity.username),
             email: identity.email.as_deref().filter(|_| asked_for(scope::EMAIL)).map(Email::unverified),
+            cnf: key,
             postern_epoch: [client.record.epoch.service_user, client.record.epoch.application],
             postern_authority: &client.authority,
             postern_idle: idle,
@@ -276,9 +315,10 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         }
         facts.jti = Some(jti);
         facts.created_by.clone_from(&identity.created_by);
+        facts.bound(key);
         // An idle token that is never used expires earlier.
         let expires_in = idle.map_or(exp - iat, |idle| idle.min(exp - iat));
-        Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope })
+        Ok(TokenResponse { access_token, token_type: token_type(key), expires_in, scope })
     }
 
     async fn write(&self, client: &Authenticated, claims: &Claims<'_>) -> Result<String, TokenError> {
@@ -335,6 +375,11 @@ impl AuditRecord {
         }
         self.method = Some(client.method);
         self.workload.clone_from(&client.workload);
+    }
+
+    /// The key to which the token is bound.
+    pub(super) fn bound(&mut self, confirmation: Option<&Confirmation<'_>>) {
+        self.dpop_jkt = confirmation.map(|Confirmation::Key(thumbprint)| thumbprint.to_string());
     }
 
     /// As sent, for a malformed request.

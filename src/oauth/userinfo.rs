@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::oauth::authorization_header::{auth_params, single_authorization};
+use crate::oauth::authorization_header::{TokenScheme, auth_params, single_authorization};
 use crate::oauth::claims::Email;
 use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
-use crate::oauth::forward_auth::{AccessError, Requirement};
+use crate::oauth::dpop::PresentedProof;
+use crate::oauth::forward_auth::{AccessError, PresentedToken, Requirement};
 use crate::oauth::scope::{EMAIL, OPENID, PROFILE};
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
 
@@ -32,15 +33,17 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         &self,
         arrival: RequestContext,
         authorization: impl IntoIterator<Item = &'a [u8]>,
+        proof: Option<&PresentedProof>,
         facts: &mut AuditRecord,
     ) -> Result<Vec<u8>, AccessError> {
         let (scheme, header) = single_authorization(authorization)?;
-        if !scheme.eq_ignore_ascii_case(b"bearer") {
-            return Err(AccessError::NoCredentials);
-        }
-        let payload = self.payload(auth_params(scheme, header))?;
+        let presented = match TokenScheme::parse(scheme).ok_or(AccessError::NoCredentials)? {
+            TokenScheme::Bearer => PresentedToken::bearer(auth_params(scheme, header)),
+            TokenScheme::Dpop => PresentedToken::dpop(auth_params(scheme, header), proof),
+        };
+        let payload = self.payload(presented.text)?;
         let requirement = Requirement { audience: None, scopes: vec![OPENID] };
-        let live = self.with_token(arrival.now, &payload, &requirement, facts).await?;
+        let live = self.with_token(arrival.now, &payload, &presented, &requirement, facts).await?;
         let (claims, identity) = (&live.claims, &live.record.identity);
         let profile = claims.has_scope(PROFILE);
         let info = UserInfo {

@@ -67,7 +67,8 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
         ready.message.push_str(SEE_PERMITTED);
     }
     let uid = application.metadata.uid.as_deref().unwrap_or_default();
-    let fingerprint = application_fingerprint(&authority, uid, subject.as_deref().unwrap_or_default(), disabled);
+    let (acts_for, constraint) = (subject.as_deref().unwrap_or_default(), application.spec.sender_constraint());
+    let fingerprint = application_fingerprint(&authority, uid, acts_for, constraint, disabled);
     let epoch = next_epoch(previous.epoch, previous.fingerprint.as_deref(), &fingerprint);
     let published_keys = observed.published_keys.as_ref();
     if let Some(missing) = published_keys.filter(|_| disabled.is_none()).and_then(|keys| keys.blocks(application)) {

@@ -15,8 +15,8 @@ use super::history::{Credentials, authority_changed_at, past};
 use super::secret_records::{ApplicationGrant, records};
 use super::{ClientLimits, Entry};
 use crate::api::application::{
-    AuthMethod, ScopePolicy as WantedPolicy, SigningAlgorithm as WantedAlgorithm, TokenFormat as WantedFormat,
-    TokenType as WantedType,
+    AuthMethod, ScopePolicy as WantedPolicy, SenderConstraint as WantedConstraint, SigningAlgorithm as WantedAlgorithm,
+    TokenFormat as WantedFormat, TokenType as WantedType,
 };
 use crate::api::duration::ConfigDuration;
 use crate::api::location::Location;
@@ -27,8 +27,8 @@ use crate::cache::{ObjectRef, StoredAs, StoredObject};
 use crate::key_sets::Keys;
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::oauth::client_record::{
-    ClientRecord, Denial, Grant, Identity, ObjectRevision, Role, ScopePolicy, SigningAlgorithm, TokenFormat,
-    TokenPolicy, TokenType, Tombstones,
+    ClientRecord, Denial, Grant, Identity, ObjectRevision, Role, ScopePolicy, SenderConstraint, SigningAlgorithm,
+    TokenFormat, TokenPolicy, TokenType, Tombstones,
 };
 use crate::oauth::denial_rule::DenialRule;
 use crate::util::intern::Interner;
@@ -196,6 +196,10 @@ fn token_policy(application: &Application, lifetime_max: SignedDuration) -> Toke
         default_scopes: token.default_scopes.unwrap_or_default(),
         default_audience: token.default_audience,
         multiple_audiences: token.multiple_audiences.unwrap_or_default(),
+        sender_constraint: match token.sender_constraint.unwrap_or_default() {
+            WantedConstraint::None => SenderConstraint::None,
+            WantedConstraint::Dpop => SenderConstraint::Dpop,
+        },
     }
 }
 

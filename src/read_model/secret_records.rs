@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::ClientLimits;
 use super::compile::{grant, revision};
+use crate::api::application::SenderConstraint;
 use crate::api::client_secret::{Usage, Verification as Recorded, Version, uid_bytes};
 use crate::api::fingerprint::{application_fingerprint, token_fingerprint};
 use crate::api::permissions::{Authority, narrow};
@@ -28,6 +29,7 @@ pub(super) struct ApplicationGrant<'a> {
     /// UID of the Application.
     application: &'a str,
     subject: &'a str,
+    constraint: SenderConstraint,
     authority: &'a Authority,
     grants: &'a Interner<Grant>,
     pub(super) grant: Arc<Grant>,
@@ -49,13 +51,15 @@ impl<'a> ApplicationGrant<'a> {
     ) -> Self {
         let uid = application.metadata.uid.as_deref().unwrap_or_default();
         let subject = user.and_then(|user| user.metadata.uid.as_deref()).unwrap_or_default();
+        let constraint = application.spec.sender_constraint();
         Self {
             application: uid,
             subject,
+            constraint,
             authority,
             grants,
             grant: grants.shared(Arc::new(grant(authority))),
-            digest: application_fingerprint(authority, uid, subject, None),
+            digest: application_fingerprint(authority, uid, subject, constraint, None),
             previous: None,
             is_same: false,
         }
@@ -67,7 +71,8 @@ impl<'a> ApplicationGrant<'a> {
             None => (Arc::clone(&self.grant), Cow::Borrowed(self.digest.as_str())),
             Some(restriction) => {
                 let narrowed = narrow(self.authority, Some(restriction));
-                let digest = application_fingerprint(&narrowed, self.application, self.subject, None);
+                let Self { application, subject, constraint, .. } = self;
+                let digest = application_fingerprint(&narrowed, application, subject, *constraint, None);
                 (self.grants.shared(Arc::new(grant(&narrowed))), Cow::Owned(digest))
             }
         };

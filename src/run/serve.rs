@@ -263,6 +263,7 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> st
             audience_scopes: vec![AudienceScope::native(), args.audience_scope.clone()],
             created_by_claim: args.created_by_claim,
             assertions: assertion_policy(process, args),
+            dpop_nonce_required: args.dpop_nonce_required,
             token_bytes: budget::token_bytes(request.body_bytes),
         },
         service_documentation: args.service_documentation.clone(),

@@ -57,6 +57,10 @@ pub enum Outcome {
     InvalidScope,
     /// `invalid_target`
     InvalidTarget,
+    /// `invalid_dpop_proof`
+    InvalidDpopProof,
+    /// `use_dpop_nonce`: the client has to repeat the request with a nonce
+    UseDpopNonce,
     /// 429
     RateLimited,
     /// 503
@@ -77,6 +81,9 @@ const OAUTH_FAILURES: [Outcome; 9] = [
     Outcome::Unavailable,
     Outcome::ServerError,
 ];
+
+/// How a request with a DPoP proof fails.
+const PROOF_FAILURES: [Outcome; 2] = [Outcome::InvalidDpopProof, Outcome::UseDpopNonce];
 
 /// The outcomes of a request whose response is for a caller with access.
 const ACCESS: [Outcome; 9] = [
@@ -117,7 +124,11 @@ impl Route {
             Self::Revocation => (&[Outcome::Revoked, Outcome::Ignored], &OAUTH_FAILURES),
             Self::Userinfo | Self::ForwardAuth | Self::Management => (&[], &ACCESS),
         };
-        successes.iter().chain(failures).copied()
+        let proofs: &[Outcome] = match self {
+            Self::Token | Self::Userinfo | Self::ForwardAuth => &PROOF_FAILURES,
+            Self::Introspection | Self::Revocation | Self::Management => &[],
+        };
+        successes.iter().chain(failures).chain(proofs).copied()
     }
 }
 
@@ -142,6 +153,8 @@ impl Outcome {
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
             Self::ServerError => "server_error",

@@ -81,9 +81,15 @@ impl<K: Clone + Eq + Hash> FairShare<K> {
 
     /// Frees a place of the owner.
     pub fn free(&mut self, owner: &K) {
+        self.free_many(owner, 1);
+    }
+
+    /// Frees so many places of the owner, or all that it has.
+    pub fn free_many(&mut self, owner: &K, number: usize) {
         let Some(places) = self.of.get_mut(owner) else { return };
-        *places -= 1;
-        self.used -= 1;
+        let number = number.min(*places);
+        *places -= number;
+        self.used -= number;
         if *places == 0 {
             self.of.remove(owner);
         }

@@ -26,6 +26,7 @@ mod crash_bootstrap;
 mod created_by;
 mod delivery;
 mod demo;
+mod dpop;
 mod end_to_end;
 mod examples;
 mod expiry;

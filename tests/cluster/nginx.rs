@@ -8,6 +8,7 @@ use axum::http::{Method, Request, header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::dpop::ProofKey;
 use crate::harness::http::{self, Answer};
 use crate::harness::{
     Process, TestNamespace, application, checkout, client_secret, ensure, eventually, example, free_port, output,
@@ -112,6 +113,41 @@ async fn nothing_passes_when_nginx_does_not_trust_the_certificate_of_postern() {
     let scene = Scene::before(tenant, &another_ca).await;
     let answer = scene.ask("127.0.0.1", Method::GET, &credential.authorization()).await;
     assert_eq!(answer.status, 500, "{:?}", answer.body);
+}
+
+#[tokio::test]
+async fn x4_a_bound_token_passes_with_a_proof_for_the_request_that_nginx_received() {
+    let scene = Scene::set("nginx-dpop").await;
+    let credential = scene.tenant.issue("blue").await;
+    let key = ProofKey::new();
+    let token = key.token(&scene.tenant, &credential, READ).await;
+    let proof = |method: &str, url: &str| key.proof(method, url, Some(&token));
+    let ask = async |proof: String| {
+        let request = Request::get(format!("{}?page=2", scene.url))
+            .header(header::AUTHORIZATION, format!("DPoP {token}"))
+            .header("dpop", proof)
+            // What a thief would need to use a proof for another request.
+            .header("x-forwarded-method", "DELETE")
+            .header("x-forwarded-uri", "/other")
+            .body(Body::empty());
+        let connections = http::plain_from("127.0.0.1".parse().expect("an address"));
+        http::send(&connections, request.expect("a request")).await.expect("an answer").status.as_u16()
+    };
+    eventually("the replica behind nginx decides", async || {
+        let status = ask(proof("GET", &scene.url)).await;
+        ensure(status == 200, status)
+    })
+    .await;
+    let other = scene.url.replace("/invoices", "/other");
+    for (proof, expected) in [
+        (proof("DELETE", &scene.url), 401),
+        (proof("GET", &other), 401),
+        (proof("GET", &format!("{}/auth", scene.tenant.cluster.issuer())), 401),
+        (proof("GET", &scene.url), 200),
+    ] {
+        assert_eq!(ask(proof).await, expected);
+    }
+    assert_eq!(scene.rejected(&format!("Bearer {token}")).await.0, 401);
 }
 
 /// nginx, and the API behind it.

@@ -16,6 +16,8 @@ use crate::server::{
     record_of_two,
 };
 
+/// The challenge of RFC 9449 §7.1.
+pub(crate) const DPOP: &str = r#"DPoP realm="postern", algs="ES256 RS256 PS256 EdDSA""#;
 /// The URL at which every client is accepted.
 pub(crate) const ANYONE: &str = "/auth?anyone=true";
 
@@ -151,7 +153,7 @@ async fn u1_a_client_with_too_few_permissions_gets_the_required_scopes() {
 #[tokio::test]
 async fn u1_no_credentials_get_bare_challenges() {
     let server = TestServer::start().await;
-    let bare = [r#"Basic realm="postern", charset="UTF-8""#, r#"Bearer realm="postern""#];
+    let bare = [r#"Basic realm="postern", charset="UTF-8""#, r#"Bearer realm="postern""#, DPOP];
     for headers in [&[][..], &[("authorization", "Negotiate abc")], &[("authorization", "")]] {
         let reply = server.send("GET", "/auth?anyone=true&scope=a", headers, "").await;
         assert_eq!((reply.status, challenges(&reply)), (401, bare.to_vec()));

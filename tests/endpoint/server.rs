@@ -20,8 +20,8 @@ use postern::http::server::{ServerLimits, Sharing, serve};
 use postern::http::state::{Endpoint, RequestLimits, Settings};
 use postern::oauth::client_auth::{AssertionPolicy, Method};
 use postern::oauth::client_record::{
-    ClientRecord, Epoch, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion, TokenFormat,
-    TokenPolicy, TokenType, Tombstones, Usages, Verification,
+    ClientRecord, Epoch, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion,
+    SenderConstraint, TokenFormat, TokenPolicy, TokenType, Tombstones, Usages, Verification,
 };
 use postern::oauth::client_store::{
     Availability, CatchUpError, ClientRef, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
@@ -240,6 +240,7 @@ pub(crate) struct Options {
     pub(crate) created_by_claim: bool,
     /// Accepted `aud` of assertions besides the issuer.
     pub(crate) assertion_audiences: Vec<&'static str>,
+    pub(crate) dpop_nonce_required: bool,
 }
 
 impl Default for Options {
@@ -254,6 +255,7 @@ impl Default for Options {
             trusted_proxies: vec![],
             created_by_claim: false,
             assertion_audiences: Vec::new(),
+            dpop_nonce_required: false,
         }
     }
 }
@@ -334,6 +336,7 @@ impl TestServer {
                         .collect(),
                     lifetime_max: SignedDuration::from_hours(1),
                 },
+                dpop_nonce_required: options.dpop_nonce_required,
                 token_bytes: budget::token_bytes(RequestLimits::default().body_bytes),
             },
             service_documentation: Some("https://docs.example.com".to_owned()),
@@ -494,6 +497,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
             default_scopes: vec![],
             default_audience: None,
             multiple_audiences: false,
+            sender_constraint: SenderConstraint::None,
         },
         epoch: Epoch { service_user: 3, application: 2 },
         authority_changed_at: Timestamp::MIN,

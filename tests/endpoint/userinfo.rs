@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::forward_auth::{ask, bearer, challenges};
+use crate::forward_auth::{DPOP, ask, bearer, challenges};
 use crate::server::{FORM, SUBJECT, TestServer};
 
 #[tokio::test]
@@ -47,14 +47,14 @@ async fn u1_the_header_is_the_only_place_for_a_token() {
     let bare = token.strip_prefix("Bearer ").unwrap();
     let nothing = server.get("/oauth2/userinfo").await;
     assert_eq!((nothing.status, nothing.text()), (401, String::new()), "no error code where nothing was sent");
-    assert_eq!(challenges(&nothing), [r#"Bearer realm="postern""#]);
+    assert_eq!(challenges(&nothing), [r#"Bearer realm="postern""#, DPOP]);
     let form = server.send("POST", "/oauth2/userinfo", &[FORM], &format!("access_token={bare}")).await;
     assert_eq!(form.status, 401);
     let query = server.get(&format!("/oauth2/userinfo?access_token={bare}")).await;
     assert_eq!(query.error(), (400, "invalid_request".to_owned()));
     assert_eq!(challenges(&query), [r#"Bearer realm="postern", error="invalid_request""#]);
     let basic = ask(&server, "/oauth2/userinfo", &server.credential.basic()).await;
-    assert_eq!((basic.status, challenges(&basic)), (401, vec![r#"Bearer realm="postern""#]));
+    assert_eq!((basic.status, challenges(&basic)), (401, vec![r#"Bearer realm="postern""#, DPOP]));
     let wrong = ask(&server, "/oauth2/userinfo", "Bearer x").await;
     assert_eq!(wrong.error(), (401, "invalid_token".to_owned()));
     assert_eq!(challenges(&wrong), [r#"Bearer realm="postern", error="invalid_token""#]);

@@ -18,6 +18,7 @@ pub(in crate::explain) fn token(token: &TokenReport, now: Timestamp, out: &mut i
         ("Location", token.location.clone()),
     ];
     rows.extend(token.created_by.clone().map(|who| ("Created by", who)));
+    rows.extend(token.bound_to.clone().map(|key| ("Bound to", key)));
     rows.push(("Issued", relative(token.issued_at, now)));
     rows.push(("Ends", relative(token.ends_at, now)));
     let epochs = &token.epochs;

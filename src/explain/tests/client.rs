@@ -8,6 +8,7 @@ use super::{
     AUDIENCE, CLIENT, NOW, SUBJECT, Settings, claimant, facts, group, metadata, now, read, secret, settings, uid,
     version,
 };
+use crate::api::application::SenderConstraint;
 use crate::api::fingerprint::application_fingerprint;
 use crate::api::permissions::{NamespaceLocation, resolve};
 use crate::explain::client::{self, ExplainedClient, Permissions};
@@ -190,7 +191,8 @@ fn a_stale_status_is_reported_with_the_reason() {
     let user = &facts.user.as_ref().unwrap().spec;
     let authority =
         resolve(user, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref().unwrap().get(name));
-    told.fingerprint = Some(application_fingerprint(&authority.authority, CLIENT, SUBJECT, None));
+    told.fingerprint =
+        Some(application_fingerprint(&authority.authority, CLIENT, SUBJECT, SenderConstraint::None, None));
     assert!(age(&facts).up_to_date);
     facts.application.metadata.generation = Some(2);
     assert_eq!(age(&facts).behind.unwrap(), "it describes generation 1, and the object is at 2");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::explain;
 use super::{AUDIENCE, CLIENT, SUBJECT, facts, now, read, secret, settings, uid, version};
+use crate::api::application::SenderConstraint;
 use crate::api::fingerprint::{application_fingerprint, token_fingerprint, user_fingerprint};
 use crate::api::permissions::{NamespaceLocation, narrow, resolve};
 use crate::explain::claims;
@@ -22,7 +23,7 @@ fn numbered(mut facts: Snapshot) -> Snapshot {
         resolve(&user.spec, &facts.namespace, NamespaceLocation::Optional, |name| facts.groups.as_ref()?.get(name));
     let narrowed = narrow(&held.authority, facts.application.spec.restrict_to.as_ref());
     user.status.as_mut().unwrap().fingerprint = Some(user_fingerprint(&user.spec, &held));
-    let fingerprint = application_fingerprint(&narrowed, CLIENT, SUBJECT, None);
+    let fingerprint = application_fingerprint(&narrowed, CLIENT, SUBJECT, SenderConstraint::None, None);
     facts.application.status.as_mut().unwrap().fingerprint = Some(fingerprint);
     facts
 }

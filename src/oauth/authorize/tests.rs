@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::oauth::client_record::{SigningAlgorithm, TokenFormat, TokenType};
+use crate::oauth::client_record::{SenderConstraint, SigningAlgorithm, TokenFormat, TokenType};
 use crate::oauth::request::GrantType;
 
 fn grant(entries: &[(&str, &str, &str)]) -> Grant {
@@ -28,6 +28,7 @@ fn policy() -> TokenPolicy {
         default_scopes: vec![],
         default_audience: None,
         multiple_audiences: false,
+        sender_constraint: SenderConstraint::None,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::crypto::public_key::{MalformedJwt, SignedJwt};
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
+use crate::oauth::numeric_date::since_epoch;
 
 /// The only `client_assertion_type` (RFC 7523 §2.2).
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -181,10 +182,4 @@ impl Claims {
 /// for a request that waits and for a clock that is set back a little.
 pub(super) fn remembered_until(exp: SignedDuration) -> i64 {
     exp.saturating_add(BEHIND_MAX).saturating_add(AHEAD_MAX).as_secs()
-}
-
-/// A NumericDate (RFC 7519 §2), as the time since 1970. One out of range is the nearest that there is.
-fn since_epoch(date: f64) -> SignedDuration {
-    let nearest = if date > 0.0 { SignedDuration::MAX } else { SignedDuration::MIN };
-    SignedDuration::try_from_secs_f64(date).unwrap_or(nearest)
 }

@@ -3,8 +3,9 @@
 use std::num::NonZeroU32;
 
 use super::{AuthorityError, RequestError, TokenError, Unavailable};
+use crate::oauth::dpop::wants_nonce;
 
-/// `error` of an error response (RFC 6749 §5.2, RFC 8707 §2, and for 429, 500 and 503 the codes of §4.1.2.1).
+/// `error` of an error response (RFC 6749 §5.2, RFC 8707 §2, RFC 9449 §12.2, and for 429, 500 and 503 the codes of §4.1.2.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the names are the protocol's own")]
 pub enum ErrorCode {
@@ -15,6 +16,8 @@ pub enum ErrorCode {
     UnsupportedGrantType,
     InvalidScope,
     InvalidTarget,
+    InvalidDpopProof,
+    UseDpopNonce,
     ServerError,
     TemporarilyUnavailable,
 }
@@ -31,6 +34,8 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -70,6 +75,9 @@ impl TokenError {
             // secrets.
             Self::Client(_) => (401, Code::InvalidClient, "client authentication failed"),
             Self::Grant(_) => (400, Code::InvalidGrant, "the assertion is not accepted"),
+            // The proof is the caller's own, so its reason reveals nothing.
+            Self::Proof(rule, _) if wants_nonce(*rule) => (400, Code::UseDpopNonce, rule.meaning()),
+            Self::Proof(rule, _) => (400, Code::InvalidDpopProof, rule.meaning()),
             Self::ScopeSyntax => (400, Code::InvalidScope, "scope must be scope-tokens with single spaces between"),
             Self::TargetSyntax => (400, Code::InvalidTarget, "resource must be an absolute URI without fragment"),
             Self::Authority { error, .. } => match error {

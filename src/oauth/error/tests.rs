@@ -21,7 +21,12 @@ fn after(error: &TokenError) -> Option<TokenError> {
         TokenError::UnsupportedGrantType => TokenError::ScopeSyntax,
         TokenError::ScopeSyntax => TokenError::TargetSyntax,
         TokenError::TargetSyntax => TokenError::TooLarge,
-        TokenError::TooLarge => TokenError::Internal,
+        TokenError::TooLarge => TokenError::Proof(DenialRule::ProofMissing, Some(object())),
+        TokenError::Proof(rule, _) => {
+            let mut proofs = DenialRule::ALL.iter().filter(|rule| rule.name().starts_with("Proof"));
+            let next = proofs.by_ref().skip_while(|known| *known != rule).nth(1);
+            next.map_or(TokenError::Internal, |next| TokenError::Proof(*next, None))
+        }
         TokenError::Internal => RequestError::NotAForm.into(),
         TokenError::Request(error) => match error {
             RequestError::NotAForm => RequestError::Query.into(),

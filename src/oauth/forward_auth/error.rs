@@ -3,11 +3,13 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use crate::crypto::public_key;
 use crate::oauth::access_token::{TokenFault, VerifyError};
-use crate::oauth::authorization_header::HeaderError;
+use crate::oauth::authorization_header::{HeaderError, TokenScheme};
 use crate::oauth::client_record::ObjectRevision;
 use crate::oauth::denial_rule::DenialRule;
-use crate::oauth::error::{ClientError, TokenError, Unavailable};
+use crate::oauth::dpop::{ProofError, wants_nonce};
+use crate::oauth::error::{ClientError, ErrorCode, TokenError, Unavailable};
 use crate::oauth::response::ErrorBody;
 
 /// Why a request is refused.
@@ -25,6 +27,9 @@ pub enum AccessError {
     /// The token was not issued by Postern, or is no longer valid.
     #[error("the access token is not accepted")]
     Token(#[from] TokenFault),
+    /// The DPoP proof is missing or refused.
+    #[error("the DPoP proof is not accepted")]
+    Proof(DenialRule),
     /// The caller is authenticated, but does not have what is required.
     #[error("what is required is not granted")]
     Insufficient {
@@ -52,6 +57,8 @@ pub enum Malformed {
     NoAudience,
     /// A query where none is allowed.
     AnyQuery,
+    /// The proxy did not send the method and the URL of the original request, which a DPoP proof is for.
+    OriginalRequest,
     /// A header of Postern has an unknown name, is repeated, empty or malformed, or is sent to a URL that reads the
     /// query.
     Header,
@@ -86,6 +93,14 @@ const BASIC: &str = r#"Basic realm="postern", charset="UTF-8""#;
 /// RFC 6750 §3.
 const BEARER: &str = r#"Bearer realm="postern""#;
 
+/// The challenge of a scheme for tokens (RFC 6750 §3, RFC 9449 §7.1).
+fn challenge(scheme: TokenScheme) -> String {
+    match scheme {
+        TokenScheme::Bearer => BEARER.to_owned(),
+        TokenScheme::Dpop => format!(r#"DPoP realm="postern", algs="{}""#, public_key::ALGORITHMS.join(" ")),
+    }
+}
+
 impl AccessResponse {
     /// The JSON body, if there is one.
     #[must_use]
@@ -104,10 +119,15 @@ impl From<HeaderError> for AccessError {
     }
 }
 
+/// `error` for a refused proof.
+fn proof_code(rule: DenialRule) -> &'static str {
+    if wants_nonce(rule) { ErrorCode::UseDpopNonce.as_str() } else { ErrorCode::InvalidDpopProof.as_str() }
+}
+
 impl AccessError {
-    /// The answer to this error.
+    /// The answer to this error of a request with this scheme.
     #[must_use]
-    pub fn to_response(&self) -> AccessResponse {
+    pub fn to_response(&self, scheme: TokenScheme) -> AccessResponse {
         let (status, code, description) = match self {
             Self::NoCredentials => (401, None, ""),
             Self::Malformed(error) => (400, Some("invalid_request"), error.description()),
@@ -117,6 +137,7 @@ impl AccessError {
             // The same answer for every other reason, as at the token endpoint.
             Self::Client(_) => (401, Some("invalid_client"), "client authentication failed"),
             Self::Token(_) => (401, Some("invalid_token"), "the access token is not valid here, or not any more"),
+            Self::Proof(rule) => (401, Some(proof_code(*rule)), rule.meaning()),
             Self::Insufficient { .. } => {
                 (403, Some("insufficient_scope"), "the required scope or audience is not granted")
             }
@@ -126,21 +147,27 @@ impl AccessError {
             Self::Unavailable(error) => Some(error.retry_after_s()),
             _ => None,
         };
-        AccessResponse { status, code, description, challenges: self.challenges(), retry_after_s }
+        AccessResponse { status, code, description, challenges: self.challenges(scheme), retry_after_s }
     }
 
-    fn challenges(&self) -> Vec<String> {
+    fn challenges(&self, scheme: TokenScheme) -> Vec<String> {
+        let token = challenge(scheme);
         match self {
-            Self::NoCredentials => vec![BASIC.to_owned(), BEARER.to_owned()],
-            Self::Malformed(_) => vec![format!(r#"{BEARER}, error="invalid_request""#)],
+            Self::NoCredentials => vec![BASIC.to_owned(), BEARER.to_owned(), challenge(TokenScheme::Dpop)],
+            Self::Malformed(_) => vec![format!(r#"{token}, error="invalid_request""#)],
             Self::Client(error) if error.is_disclosed() => vec![],
             Self::Client(_) => vec![BASIC.to_owned()],
-            Self::Token(_) => vec![format!(r#"{BEARER}, error="invalid_token""#)],
+            // The token is good for the other scheme (RFC 9449 §7.2).
+            Self::Token(TokenFault::Bound) => {
+                vec![format!(r#"{token}, error="invalid_token""#), challenge(TokenScheme::Dpop)]
+            }
+            Self::Token(_) => vec![format!(r#"{token}, error="invalid_token""#)],
+            Self::Proof(rule) => vec![format!(r#"{token}, error="{}""#, proof_code(*rule))],
             // Scope-tokens contain neither quotes nor backslashes, and these come from the proxy.
             Self::Insufficient { scope: Some(scope), .. } => {
-                vec![format!(r#"{BEARER}, error="insufficient_scope", scope="{scope}""#)]
+                vec![format!(r#"{token}, error="insufficient_scope", scope="{scope}""#)]
             }
-            Self::Insufficient { scope: None, .. } => vec![format!(r#"{BEARER}, error="insufficient_scope""#)],
+            Self::Insufficient { scope: None, .. } => vec![format!(r#"{token}, error="insufficient_scope""#)],
             Self::Unavailable(_) => vec![],
         }
     }
@@ -153,6 +180,7 @@ impl AccessError {
             Self::Malformed(_) => DenialRule::InvalidRequest,
             Self::Client(error) => error.rule(),
             Self::Token(fault) => fault.rule(),
+            Self::Proof(rule) => *rule,
             Self::Insufficient { missing: Missing::Audience, .. } => DenialRule::AudienceNotGranted,
             Self::Insufficient { missing: Missing::Scope, .. } => DenialRule::ScopeNotGranted,
             Self::Unavailable(error) => error.rule(),
@@ -166,7 +194,7 @@ impl AccessError {
             Self::Client(error) => error.object(),
             Self::Token(fault) => fault.object(),
             Self::Insufficient { object, .. } => object.as_ref(),
-            Self::NoCredentials | Self::Malformed(_) | Self::Unavailable(_) => None,
+            Self::NoCredentials | Self::Malformed(_) | Self::Proof(_) | Self::Unavailable(_) => None,
         }
     }
 }
@@ -180,6 +208,10 @@ impl Malformed {
             }
             Self::NoAudience => "either an audience or anyone=true is required",
             Self::AnyQuery => "the query must be empty",
+            Self::OriginalRequest => {
+                "a DPoP proof is for the original request: the proxy must send X-Forwarded-Method, -Proto, -Host and \
+                 -Uri (below /auth/request only -Proto), each once"
+            }
             Self::Header => {
                 "of the headers X-Postern- only X-Postern-Require-Audience, -Scope and -Anyone (true) are understood, \
                  each at most once and with a value, and only below /auth/request"
@@ -202,6 +234,17 @@ impl From<Unavailable> for AccessError {
     }
 }
 
+/// A token that is bound to another key is the fault of the token (RFC 9449 §7.1).
+impl From<ProofError> for AccessError {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Refused(DenialRule::ProofOtherKey) => Self::Token(TokenFault::OtherKey),
+            ProofError::Refused(rule) => Self::Proof(rule),
+            ProofError::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
 impl From<VerifyError> for AccessError {
     fn from(error: VerifyError) -> Self {
         match error {
@@ -219,6 +262,7 @@ impl From<TokenError> for AccessError {
             TokenError::Unavailable(error) => Self::Unavailable(error),
             // These belong to token requests; forward authentication grants nothing.
             TokenError::Request(_)
+            | TokenError::Proof(..)
             | TokenError::UnsupportedGrantType
             | TokenError::Grant(_)
             | TokenError::ScopeSyntax

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
+use crate::api::application::SenderConstraint;
 use crate::api::application::{ApplicationSpec, Reference, Restriction};
 use crate::api::client_secret::{
     ClientSecretSpec, ClientSecretStatus, LifetimePolicy, Verification, Version, VersionState,
@@ -324,7 +325,8 @@ fn number(world: &mut TestCache, served: &mut Served, now: Timestamp) {
             world.relations().claims_on_client_id(client_id).is_some_and(|it| it.is_subject || *it.oldest != key);
         let is_disabled = !is_open || is_taken;
         let uid = application.metadata.uid.as_deref().unwrap_or_default();
-        let fingerprint = application_fingerprint(&held, uid, subject, is_disabled.then_some("disabled"));
+        let fingerprint =
+            application_fingerprint(&held, uid, subject, SenderConstraint::None, is_disabled.then_some("disabled"));
         let told = application.status.get_or_insert_default();
         told.epoch = Some(next_epoch(told.epoch, told.fingerprint.as_deref(), &fingerprint));
         told.fingerprint = Some(fingerprint);

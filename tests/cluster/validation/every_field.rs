@@ -105,6 +105,7 @@ fn complete() -> Vec<Value> {
         "token": {
             "format": "Opaque", "type": "JWT", "idleTimeout": "30m", "lifetime": "1h", "signingAlgorithm": "ES256",
             "scopePolicy": "Narrow", "defaultScopes": ["s"], "defaultAudience": "a", "multipleAudiences": true,
+            "senderConstraint": "DPoP",
         },
     });
     let mut published = application.clone();
