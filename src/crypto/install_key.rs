@@ -11,10 +11,9 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::crypto::install_mac::MacKey;
-use crate::crypto::nonce::NonceKey;
 use crate::crypto::opaque::TokenKey;
 use crate::crypto::verifier::{HASH_LEN, SALT_LEN, Verifier};
-use crate::crypto::{delivery_mac, public_key_mac, random};
+use crate::crypto::{delivery_mac, nonce, public_key_mac, random};
 
 /// What a hash costs: as much as the entropy of the value asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,7 +68,7 @@ pub struct InstallKey {
     /// Derived from `key`, for public keys in status.
     pub(super) public_keys: MacKey,
     /// Derived from `key`, for nonces.
-    pub(super) nonces: NonceKey,
+    pub(super) nonces: MacKey,
 }
 
 impl InstallKey {
@@ -85,7 +84,7 @@ impl InstallKey {
         let tokens = TokenKey::derive(&key).ok_or(InstallKeyError::Derive)?;
         let mac_key = |purpose| MacKey::derive(&key, purpose).ok_or(InstallKeyError::Derive);
         let (deliveries, public_keys) = (mac_key(delivery_mac::PURPOSE)?, mac_key(public_key_mac::PURPOSE)?);
-        let nonces = NonceKey::derive(&key).ok_or(InstallKeyError::Derive)?;
+        let nonces = mac_key(nonce::PURPOSE)?;
         Ok(Self { id: id.to_owned(), key, tokens, deliveries, public_keys, nonces })
     }
 

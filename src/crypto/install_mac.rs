@@ -25,7 +25,7 @@ impl MacKey {
     }
 
     /// Each part is preceded by its length, so that no two lists of parts have the same encoding.
-    fn tag(&self, parts: &[&[u8]]) -> hmac::Tag {
+    pub(super) fn tag(&self, parts: &[&[u8]]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {
             context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

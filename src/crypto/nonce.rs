@@ -5,43 +5,19 @@
 //! The key is derived from the install key for this purpose only. Nobody else can predict a nonce, so whoever signs one
 //! signs after its period began. All callers get the same nonce in one period: a nonce proves a time, not a caller.
 
-use std::fmt;
-
-use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
 
 use crate::crypto::install_key::{InstallKey, InstallKeys};
 
 /// The purpose of the derived key. A change of the format needs another number.
-const PURPOSE: &[u8] = b"postern nonce 1";
+pub(super) const PURPOSE: &[u8] = b"postern nonce 1";
 /// Length of a period in seconds. A caller needs a new nonce that often.
 const PERIOD_S: i64 = 60;
 /// Bytes of the MAC in a nonce.
 const TAG_LEN: usize = 16;
-
-/// The nonce key of one install key.
-pub(super) struct NonceKey(hmac::Key);
-
-impl NonceKey {
-    /// Derives it (RFC 5869); `None` if the library refuses its input, whose length is correct.
-    pub(super) fn derive(install_key: &[u8; 32]) -> Option<Self> {
-        let mut key = Zeroizing::new([0; 32]);
-        let extracted = Salt::new(HKDF_SHA256, &[]).extract(install_key);
-        extracted.expand(&[PURPOSE], HKDF_SHA256).ok()?.fill(key.as_mut_slice()).ok()?;
-        Some(Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_slice())))
-    }
-}
-
-impl fmt::Debug for NonceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NonceKey").finish_non_exhaustive()
-    }
-}
 
 /// Why a nonce is not accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,7 +57,7 @@ fn period(now: Timestamp) -> i64 {
 }
 
 fn tag(key: &InstallKey, period: i64) -> [u8; TAG_LEN] {
-    let tag = hmac::sign(&key.nonces.0, &period.to_be_bytes());
+    let tag = key.nonces.tag(&[&period.to_be_bytes()]);
     tag.as_ref().first_chunk().copied().unwrap_or_default()
 }
 

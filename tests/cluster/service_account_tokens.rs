@@ -34,7 +34,7 @@ async fn f1_a_pod_gets_a_token_at_every_replica_without_any_secret() {
         let answer: Value = serde_json::from_str(&crate::harness::output(&mut go)).expect("JSON");
         assert!(answer["access_token"].is_string(), "{answer}");
         let (status, answer, _) = workload.send(replica, &[("grant_type", BEARER), ("assertion", &token)]).await;
-        assert_eq!((status, &answer["scope"]), (200, &json!("invoices:read")), "{answer}");
+        assert_eq!((status, &answer["scope"]), (200, &json!("invoices:list invoices:read")), "{answer}");
     }
 }
 
