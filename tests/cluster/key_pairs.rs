@@ -160,7 +160,7 @@ async fn a_key_pair_rotates_is_delivered_once_and_revoked_like_a_secret() {
     tenant.apply(&spec(json!({"rotation": {"trigger": "now", "overlap": "10s"}}))).await;
     let second = eventually("the next key pair is delivered", async || {
         let now = tenant.delivered("blue").await;
-        if now.key("key-id") == first.key("key-id") { Err("the first") } else { Ok(now) }
+        if now.key("key-id") == first.key("key-id") { Err("the first".to_owned()) } else { Ok(now) }
     })
     .await;
     tenant.accepted(&second).await;
