@@ -23,7 +23,7 @@ pub(super) fn signing_key<'r>(
     now: Timestamp,
 ) -> Result<ProvenCredential<'r>, DenialRule> {
     let of_application = record.keys.iter().filter(|key| is_chosen(key, jwt));
-    let of_application = of_application.map(|key| (&key.key, ProvenCredential::of_key(record, key)));
+    let of_application = of_application.map(|key| (key.key.as_ref(), ProvenCredential::of_key(record, key)));
     let generated = key_pairs(record).filter(|(secret, version, pair)| {
         // The work for a JWT without `kid` is bounded by the keys that could be accepted.
         let is_chosen = jwt.key_id().map_or_else(|| is_active(secret, version, now), |id| id == version.id);
