@@ -71,7 +71,9 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let fingerprint = application_fingerprint(&authority, uid, acts_for, constraint, disabled);
     let epoch = next_epoch(previous.epoch, previous.fingerprint.as_deref(), &fingerprint);
     let published_keys = observed.published_keys.as_ref();
-    if let Some(missing) = published_keys.filter(|_| disabled.is_none()).and_then(|keys| keys.blocks(application)) {
+    // A ClientSecret may be a key pair, which authenticates too.
+    let needs_keys = disabled.is_none() && observed.secrets.0 == 0;
+    if let Some(missing) = published_keys.filter(|_| needs_keys).and_then(|keys| keys.blocks(application)) {
         (ready, outlook) = (missing, Kstatus::InProgress);
     }
     let mut verdicts = with_outlook(ready, outlook);
