@@ -119,6 +119,7 @@ async fn nothing_passes_when_nginx_does_not_trust_the_certificate_of_postern() {
 async fn x4_a_bound_token_passes_with_a_proof_for_the_request_that_nginx_received() {
     let scene = Scene::set("nginx-dpop").await;
     let credential = scene.tenant.issue("blue").await;
+    scene.tenant.accepted(&credential).await;
     let key = ProofKey::new();
     let token = key.token(&scene.tenant, &credential, READ).await;
     let proof = |method: &str, url: &str| key.proof(method, url, Some(&token));

@@ -60,7 +60,23 @@ fn normalized_escapes(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn x1_a_normalized_url_stays_as_it_is(url in "https://[a-zA-Z]{1,3}(/(%[0-9A-Fa-f]{2}|[a-zA-Z.~-]){0,4}){0,4}") {
+            let once = normalized(&url).expect("a URL");
+            prop_assert_eq!(normalized(&once), Some(once.clone()));
+            prop_assert!(Target::new("GET", url).has_url(&once));
+        }
+
+        #[test]
+        fn x1_any_text_is_compared_without_a_panic(text in any::<String>()) {
+            prop_assert!(!Target::new("GET", "https://postern.example.com/".to_owned()).has_url(&text));
+        }
+    }
 
     #[test]
     fn x1_a_url_is_compared_after_normalization_and_without_query_and_fragment() {
