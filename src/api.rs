@@ -11,6 +11,7 @@
 
 pub mod access_group;
 pub mod application;
+pub mod client_certificates;
 pub mod client_id;
 pub mod client_secret;
 pub mod conditions;

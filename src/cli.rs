@@ -20,7 +20,7 @@ pub use error_format::one_line;
 pub use explain::{ExplainArgs, What};
 pub use outbound::OutboundArgs;
 pub use policy::PolicyArgs;
-pub use serve::ServeArgs;
+pub use serve::{ClientCertHeader, ServeArgs};
 
 /// Machine credentials for Kubernetes: service users, OAuth clients and their secrets as custom resources, and the token
 /// endpoint that honours them.

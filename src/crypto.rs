@@ -6,7 +6,7 @@
 //!    │                  ├──▶ nonce (for callers that must prove that a request is new)
 //!    │                  └──▶ install_mac ──▶ delivery_mac (on what is delivered)
 //! key_pair                               └──▶ public_key_mac (on public keys in status)
-//!    └────────────▶ mac (remembers successes per process)
+//!    └────────────▶ mac (remembers successes per process)        client_certificate ──▶ client_ca (who issued it)
 //! ```
 //!
 //! Boundary: bytes in, bytes out. No Kubernetes, no HTTP, no I/O; time is an argument, and only [`random`] provides
@@ -14,8 +14,11 @@
 
 pub mod ca;
 pub mod certificate;
+pub mod client_ca;
+pub mod client_certificate;
 pub mod delivery_mac;
 mod der;
+pub mod distinguished_name;
 pub mod install_key;
 mod install_mac;
 pub mod jwt;
@@ -31,3 +34,4 @@ pub mod random;
 pub mod secret;
 pub mod signing;
 mod verifier;
+pub mod x5c;

@@ -15,10 +15,12 @@
 
 mod activity;
 mod admission;
+mod any_client_certificate;
 mod audit;
 mod audit_limit;
 mod body;
 pub mod budget;
+mod client_certificate;
 mod client_ip;
 mod connection;
 mod connections;

@@ -10,6 +10,7 @@
 
 mod catch_up;
 mod catch_up_limiter;
+mod client_certificates;
 mod client_keys;
 mod cluster_tokens;
 mod compile;

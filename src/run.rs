@@ -11,6 +11,7 @@
 mod bounds;
 mod ca_file;
 mod certificate;
+mod client_ca;
 mod control;
 mod error;
 mod expiry_metrics;
@@ -36,7 +37,7 @@ use crate::telemetry::{self, logs};
 
 use control::Control;
 use process::{DRAIN, Process, RUNNING, listen, stop_signal};
-use serve::Serving;
+use serve::{Serving, Sockets};
 
 pub use error::RunError;
 
@@ -94,7 +95,7 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     tokio::task::spawn_blocking(random::warm_up);
     let stop = stop_signal()?;
     let bounds = parts.serve.as_ref().map(bounds::derive).transpose()?;
-    let token_listener = parts.serve.as_ref().map(|args| listen("--listen", args.listen)).transpose()?;
+    let sockets = parts.serve.as_ref().map(Sockets::listen).transpose()?;
     let health_listener = listen("--health-listen", parts.common.health_listen)?;
     let metrics_listener = listen("--metrics-listen", parts.common.metrics_listen)?;
     let (key_sets, key_set_feed) = key_sets::key_sets(&parts.common.outbound);
@@ -128,8 +129,8 @@ async fn operate(parts: Parts, issuer: Issuer) -> Result<(), RunError> {
     let tasks = &mut watches.tasks;
     tasks.spawn(key_set_feed.run(watches.cache.clone(), applications, followers));
     let lease = control.map(|control| control.start(tasks, watches.cache.clone(), &stop));
-    let mut endpoint = match (serving, token_listener) {
-        (Some(serving), Some(listener)) => Some(serving.start(tasks, watches.cache, watches.freshness, listener)),
+    let mut endpoint = match (serving, sockets) {
+        (Some(serving), Some(sockets)) => Some(serving.start(tasks, watches.cache, watches.freshness, sockets)),
         _ => None,
     };
     // A task that has exited has panicked. Without this check the other tasks would continue.

@@ -70,6 +70,7 @@ fn typical_application(user: &ServiceUser) -> Application {
         application.status = Some(application::status(&application::Observed {
             unusable_keys: Vec::new(),
             published_keys: None,
+            unusable_certificates: Vec::new(),
             application: &application,
             user: Some(user),
             authority: &authority(),

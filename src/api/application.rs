@@ -6,6 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::client_certificates::{self, CertificateEntry};
 use super::duration::ConfigDuration;
 use super::jwks::{Jwk, JwkSet};
 use super::schema;
@@ -137,16 +138,23 @@ fn restriction_texts_rule() -> String {
 #[x_kube(validation = Rule::new("!has(self.methods) || !('kubernetes_service_account' in self.methods) || has(self.serviceAccounts)")
     .message("kubernetes_service_account needs the ServiceAccounts whose pods may authenticate: set serviceAccounts")
     .field_path(".serviceAccounts"))]
+#[x_kube(validation = Rule::new("!has(self.methods) || !('tls_client_auth' in self.methods) || (has(self.certificates) && self.certificates.exists(entry, !has(entry.thumbprintSha256)))")
+    .message("tls_client_auth needs what identifies the certificates of the client: set certificates with sanDns, sanUri or subjectDn")
+    .field_path(".certificates"))]
+#[x_kube(validation = Rule::new("!has(self.methods) || !('self_signed_tls_client_auth' in self.methods) || (has(self.certificates) && self.certificates.exists(entry, has(entry.thumbprintSha256))) || (has(self.jwks) && self.jwks.keys.exists(key, has(key.x5c)))")
+    .message("self_signed_tls_client_auth needs the certificates of the client: set certificates with thumbprintSha256, or jwks with x5c")
+    .field_path(".certificates"))]
 #[serde(rename_all = "camelCase")]
 pub struct Auth {
     /// Allowed methods, by their `token_endpoint_auth_method` names of RFC 7591. Default: `client_secret_basic` and
     /// `client_secret_post`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4))]
+    #[schemars(length(min = 1, max = 6))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub methods: Option<Vec<AuthMethod>>,
     /// The public keys of the client, for `private_key_jwt` and the JWT bearer grant. Absent: only those of its
-    /// ClientSecrets of the type PrivateKey.
+    /// ClientSecrets of the type PrivateKey. A key with `x5c` also names a certificate for
+    /// `self_signed_tls_client_auth`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<JwkSet>,
     /// URL at which the client publishes its public keys as a JWK Set (RFC 7517), instead of `jwks`: https, with a host that
@@ -159,6 +167,10 @@ pub struct Auth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::service_account::service_accounts")]
     pub service_accounts: Option<Vec<ServiceAccountEntry>>,
+    /// What identifies the certificates of the client. 1 to 20 entries, each with exactly one field. One that matches is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "client_certificates::entries")]
+    pub certificates: Option<Vec<CertificateEntry>>,
 }
 
 impl Auth {
@@ -178,6 +190,10 @@ pub enum AuthMethod {
     PrivateKeyJwt,
     /// The client sends the projected token of a ServiceAccount of `serviceAccounts`.
     KubernetesServiceAccount,
+    /// The client presents a certificate that a CA of the operator issued (RFC 8705 §2.1).
+    TlsClientAuth,
+    /// The client presents a certificate that the Application names, of any issuer (RFC 8705 §2.2).
+    SelfSignedTlsClientAuth,
 }
 
 /// Settings of access tokens.
@@ -389,6 +405,11 @@ impl ApplicationSpec {
     #[must_use]
     pub fn sender_constraint(&self) -> SenderConstraint {
         self.token.as_ref().and_then(|token| token.sender_constraint).unwrap_or_default()
+    }
+
+    /// What identifies the certificates of the client, in their order.
+    pub fn certificates(&self) -> impl Iterator<Item = &CertificateEntry> {
+        self.auth.iter().flat_map(|auth| &auth.certificates).flatten()
     }
 
     /// Token lifetime, before the operator's maximum.

@@ -38,6 +38,9 @@ pub mod types {
         /// Application: every key of `spec.auth.jwks` can verify assertions, or the keys at `spec.auth.jwksUri` were fetched.
         /// Absent without both.
         pub const KEYS_RESOLVED: &str = "KeysResolved";
+        /// Application: every entry of `spec.auth.certificates`, and every `x5c` of `spec.auth.jwks`, identifies certificates.
+        /// Absent without both.
+        pub const CERTIFICATES_RESOLVED: &str = "CertificatesResolved";
         /// ClientSecret: the Secret contains the credential. Absent while Ready implies that.
         pub const DELIVERED: &str = "Delivered";
         /// ClientSecret: the credential expires soon, and no new version replaces it before.
@@ -165,6 +168,8 @@ pub mod reasons {
         pub const VALUE_NOT_VERIFIED: &str = "ValueNotVerified";
         /// The client id has changed, because the Application was recreated (event).
         pub const CLIENT_ID_CHANGED: &str = "ClientIdChanged";
+        /// An entry of `spec.auth.certificates`, or an `x5c` of `spec.auth.jwks`, identifies no certificate.
+        pub const CERTIFICATE_UNUSABLE: &str = "CertificateUnusable";
         /// A key of `spec.auth.jwks` cannot verify assertions. Also: a key that the operator needs is missing or damaged (event on
         /// the operator's namespace).
         pub const KEY_UNUSABLE: &str = "KeyUnusable";

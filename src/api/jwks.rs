@@ -2,7 +2,7 @@
 
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 /// Maximum number of keys of an Application.
@@ -45,6 +45,9 @@ pub struct Jwk {
     /// RSA: the exponent, in base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e: Option<String>,
+    /// A certificate with this key, in base64, for `self_signed_tls_client_auth`. Certificates after the first are ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "first")]
+    pub x5c: Vec<String>,
 }
 
 impl Jwk {
@@ -62,8 +65,11 @@ const PRIVATE: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "k"];
 fn keys(generator: &mut SchemaGenerator) -> Schema {
     let mut key = generator.subschema_for::<Jwk>();
     if let Some(members) = key.get_mut("properties").and_then(Value::as_object_mut) {
-        for (name, member) in members.iter_mut() {
+        for (name, member) in members.iter_mut().filter(|(name, _)| *name != "x5c") {
             restrict(name, member);
+        }
+        if let Some(chain) = members.get_mut("x5c") {
+            restrict_chain(chain);
         }
         for name in PRIVATE {
             let text = text(1024, BASE64URL, NOT_BASE64URL, "Refused: the member of a private or symmetric key.");
@@ -111,14 +117,25 @@ fn text(length_max: u32, pattern: &str, message: &str, description: &str) -> Val
     })
 }
 
+/// Keeps the first certificate: each replica stores the keys, and nothing needs the others.
+fn first<'de, D: Deserializer<'de>>(chain: D) -> Result<Vec<String>, D::Error> {
+    Vec::deserialize(chain).map(|chain: Vec<String>| chain.into_iter().take(1).collect())
+}
+
+/// The bounds of `x5c`.
+fn restrict_chain(chain: &mut Value) {
+    let description = chain.get("description").and_then(Value::as_str).unwrap_or_default();
+    let certificate = text(4096, "^[A-Za-z0-9+/=]*$", "must be base64 (RFC 7517 §4.7)", "A certificate.");
+    *chain = json!({"type": "array", "maxItems": 8, "items": certificate, "description": description});
+}
+
 /// Members of published keys that nothing here needs. Without them in the schema, strict clients would refuse such keys.
 fn ignored() -> Vec<(&'static str, Value)> {
     const DESCRIPTION: &str = "Ignored. Published keys may have it.";
     let list = |items| json!({"type": "array", "maxItems": 8, "items": items, "description": DESCRIPTION});
-    let base64 = text(4096, "^[A-Za-z0-9+/=]*$", "must be base64 (RFC 7517 §4.7)", "A certificate.");
     let operation = text(32, "^[A-Za-z]*$", "must be a registered name (RFC 7517 §4.3)", "An operation.");
     let thumbprint = || text(64, BASE64URL, NOT_BASE64URL, DESCRIPTION);
-    vec![("key_ops", list(operation)), ("x5c", list(base64)), ("x5t", thumbprint()), ("x5t#S256", thumbprint())]
+    vec![("key_ops", list(operation)), ("x5t", thumbprint()), ("x5t#S256", thumbprint())]
 }
 
 const ALGORITHM: &str = "alg must be ES256 (EC), RS256 or PS256 (RSA), or EdDSA (OKP): correct it, or leave it out";

@@ -3,15 +3,26 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args, ValueEnum};
 use ipnet::IpNet;
 
 use super::{duration, size};
 use crate::api::duration::ConfigDuration;
+use crate::oauth::mtls_url::MtlsUrl;
 use crate::oauth::scope::AudienceScope;
+
+/// A header that names the certificate of a client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ClientCertHeader {
+    /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
+    ClientCert,
+    /// The header of ingress-nginx, with `$ssl_client_escaped_cert`: percent-encoded PEM.
+    SslClientCert,
+}
 
 /// How the token endpoint is served.
 #[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("certificates").multiple(true))]
 pub struct ServeArgs {
     /// Address of the token endpoint. [::] means every IPv6 and IPv4 address. On a machine without IPv6 it means
     /// 0.0.0.0.
@@ -58,6 +69,57 @@ pub struct ServeArgs {
     /// address of the connection.
     #[arg(long, env = "POSTERN_TRUSTED_PROXIES", hide_env_values = true, value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// Address of a second listener with the same paths, which requests a certificate of the client in the TLS handshake.
+    /// It has the certificate of the endpoint. Absent: no such listener.
+    #[arg(
+        long,
+        env = "POSTERN_MTLS_LISTEN",
+        hide_env_values = true,
+        value_name = "ADDRESS:PORT",
+        group = "certificates",
+        requires = "mtls_url",
+        conflicts_with = "insecure_http",
+        help_heading = "Certificates of clients"
+    )]
+    pub mtls_listen: Option<SocketAddr>,
+
+    /// URL under which clients reach the listener that requests their certificate, for `mtls_endpoint_aliases` in the
+    /// metadata (RFC 8705). It must be an https URL without query.
+    #[arg(
+        long,
+        env = "POSTERN_MTLS_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        requires = "certificates",
+        help_heading = "Certificates of clients"
+    )]
+    pub mtls_url: Option<MtlsUrl>,
+
+    /// CAs (PEM) of the certificates of `tls_client_auth`; read again when the file changes. Absent: clients can use
+    /// only `self_signed_tls_client_auth`.
+    #[arg(
+        long,
+        env = "POSTERN_MTLS_CLIENT_CA_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "certificates",
+        help_heading = "Certificates of clients"
+    )]
+    pub mtls_client_ca_file: Option<PathBuf>,
+
+    /// Header in which the proxies of --trusted-proxies name the certificate of their client. Each of them must remove
+    /// the header from requests of clients. From other addresses the header is ignored.
+    #[arg(
+        long,
+        env = "POSTERN_CLIENT_CERT_HEADER",
+        hide_env_values = true,
+        value_name = "HEADER",
+        group = "certificates",
+        requires = "trusted_proxies",
+        help_heading = "Certificates of clients"
+    )]
+    pub client_cert_header: Option<ClientCertHeader>,
 
     /// Form of an additional scope that requests an audience, with {id} in place of the audience, for clients of
     /// another server. The scope urn:postern:aud:{id} always works.

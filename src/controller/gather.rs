@@ -11,7 +11,9 @@ use crate::api::permissions::narrow;
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{Claimants, ObjectRef};
 use crate::clock::Clock;
+use crate::crypto::client_certificate::CertificateId;
 use crate::crypto::public_key::PublicKey;
+use crate::crypto::x5c;
 use crate::key_sets::host_of;
 use crate::plan::application::{self, Disabled, Observed as ApplicationObserved};
 use crate::plan::client_keys::{KeysProblem, PublishedKeys};
@@ -40,6 +42,7 @@ impl ApplicationFacts {
             client_id_taken_by: self.client_id_taken_by.clone(),
             unusable_keys: unusable_keys(application),
             published_keys: context.published_keys(application),
+            unusable_certificates: unusable_certificates(application),
             served: context.propagation.is_served(required_revisions(
                 application,
                 self.user.as_deref(),
@@ -60,6 +63,21 @@ fn unusable_keys(application: &Application) -> Vec<String> {
         Some(format!("spec.auth.jwks.keys[{number}] {error}"))
     };
     application.spec.keys().enumerate().filter_map(problem).collect()
+}
+
+/// What is to identify certificates and does not, each with its path and the reason.
+fn unusable_certificates(application: &Application) -> Vec<String> {
+    let spec = &application.spec;
+    let entries = spec.certificates().enumerate().filter_map(|(number, entry)| {
+        let (field, value) = entry.field()?;
+        let error = CertificateId::parse(field, value).err()?;
+        Some(format!("spec.auth.certificates[{number}].{field} {error}"))
+    });
+    let keys = spec.keys().enumerate().filter_map(|(number, jwk)| {
+        let error = x5c::certificate(&jwk.to_json())?.err()?;
+        Some(format!("spec.auth.jwks.keys[{number}] {error}"))
+    });
+    entries.chain(keys).collect()
 }
 
 impl<C: Clock> Context<C> {

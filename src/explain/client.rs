@@ -157,9 +157,10 @@ fn observed<'a>(facts: &'a Snapshot, authority: &'a Authority, settings: &Settin
         user: facts.user.as_ref(),
         authority,
         client_id_taken_by: taken_by(facts),
-        // Neither the keys, the replicas nor the number of secrets affects whether the client is rejected.
+        // Neither the keys, the certificates, the replicas nor the number of secrets affects whether the client is rejected.
         unusable_keys: Vec::new(),
         published_keys: None,
+        unusable_certificates: Vec::new(),
         served: false,
         secrets: (0, 0),
         secrets_limit: settings.secrets_per_application,

@@ -20,7 +20,8 @@ pub(super) struct MethodState {
     pub(super) detail: String,
 }
 
-/// The state of every method. `allowed`: those of `spec.auth.methods`.
+/// The state of every method. `allowed`: those of `spec.auth.methods`. Whether the operator accepts certificates at all
+/// is not known here.
 pub(super) fn methods(
     allowed: MethodSet,
     ready: &Standing,
@@ -46,6 +47,16 @@ pub(super) fn methods(
             Err("no ServiceAccount in spec.auth.serviceAccounts")
         }
         Method::KubernetesServiceAccount => Ok(format!("ServiceAccounts {}", listed.service_accounts.join(", "))),
+        Method::TlsClientAuth if listed.certificate_names.is_empty() => {
+            Err("no usable sanDns, sanUri or subjectDn in spec.auth.certificates")
+        }
+        Method::TlsClientAuth => {
+            Ok(format!("certificates of the operator's CAs with {}", listed.certificate_names.join(", ")))
+        }
+        Method::SelfSignedTlsClientAuth if listed.certificates.is_empty() => {
+            Err("no thumbprintSha256 in spec.auth.certificates, and no usable x5c in spec.auth.jwks")
+        }
+        Method::SelfSignedTlsClientAuth => Ok(format!("certificates with {}", listed.certificates.join(", "))),
     };
     let state = |method: &Method| {
         let result = if !ready.active {

@@ -16,9 +16,11 @@ use axum::extract::Request;
 use hyper::body::Body;
 use ipnet::IpNet;
 
+use crate::http::client_certificate::CertificateHeader;
 use crate::http::client_ip;
 use crate::http::slots::{Places, Slot};
 use crate::http::source_network::Network;
+use crate::oauth::client_auth::PresentedCertificate;
 use crate::oauth::error::Unavailable;
 
 /// How callers are identified.
@@ -27,6 +29,8 @@ pub struct Sharing {
     /// Proxies whose `X-Forwarded-For` is trusted. Requests through them count for the address in that header, and
     /// their connections for no network.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// How these proxies name the certificate of a client; `None`: not at all.
+    pub certificate_header: Option<CertificateHeader>,
     /// Paths of public documents.
     pub public_paths: Arc<HashSet<String>>,
 }
@@ -54,8 +58,14 @@ impl Admission {
         Arc::new(Self { sharing, waiting, working, public })
     }
 
-    /// A slot for a request on a connection from `peer`. `None`: its source has used its share.
-    pub(super) fn admit<B: Body>(self: &Arc<Self>, peer: SocketAddr, request: &Request<B>) -> Option<Arrived> {
+    /// A slot for a request on a connection from `peer`, which presented `certificate`. `None`: its source has used its
+    /// share.
+    pub(super) fn admit<B: Body>(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        request: &Request<B>,
+        certificate: Option<&Arc<PresentedCertificate>>,
+    ) -> Option<Arrived> {
         let source = client_ip::of(peer.ip(), request.headers(), &self.sharing.trusted_proxies);
         let network = Network::of(source.unwrap_or(peer.ip()));
         let kind = if self.sharing.public_paths.contains(request.uri().path()) {
@@ -67,15 +77,22 @@ impl Admission {
         };
         let place = Mutex::new(kind.take(&network)?);
         let ticket = Ticket(Arc::new(AdmissionSlot { admission: Arc::clone(self), network, place }));
-        Some(Arrived { source, ticket })
+        let certificate = match self.sharing.certificate_header.filter(|_| self.sharing.is_trusted(peer.ip())) {
+            // The certificate of the connection is that of the proxy.
+            Some(header) => header.read(request.headers()).map(Arc::new),
+            None => certificate.cloned(),
+        };
+        Some(Arrived { source, certificate, ticket })
     }
 }
 
-/// The source of a request, and its slot. Stored in the request's extensions.
+/// The source of a request, its certificate, and its slot. Stored in the request's extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
     /// `None` when a trusted proxy sends an address that cannot be parsed.
     pub(crate) source: Option<IpAddr>,
+    /// The certificate of the client.
+    pub(crate) certificate: Option<Arc<PresentedCertificate>>,
     pub(crate) ticket: Ticket,
 }
 
@@ -114,7 +131,7 @@ mod tests {
     fn admission(requests: usize) -> Arc<Admission> {
         let trusted_proxies = Arc::new(["10.0.0.0/8".parse().unwrap()]);
         let public_paths = Arc::new(HashSet::from(["/oauth2/jwks".to_owned()]));
-        Admission::new(requests, Sharing { trusted_proxies, public_paths })
+        Admission::new(requests, Sharing { trusted_proxies, certificate_header: None, public_paths })
     }
 
     fn get(path: &str) -> Request<Empty<&'static [u8]>> {
@@ -126,7 +143,7 @@ mod tests {
     }
 
     fn fill(admission: &Arc<Admission>, peer: &str, request: &Request<impl Body>) -> Vec<Arrived> {
-        std::iter::from_fn(|| admission.admit(peer.parse().unwrap(), request)).collect()
+        std::iter::from_fn(|| admission.admit(peer.parse().unwrap(), request, None)).collect()
     }
 
     #[test]
@@ -157,7 +174,7 @@ mod tests {
             request
         };
         let flood = fill(&admission, "10.0.0.1:1", &from("192.0.2.1"));
-        let arrived = admission.admit("10.0.0.1:1".parse().unwrap(), &from("192.0.2.2"));
+        let arrived = admission.admit("10.0.0.1:1".parse().unwrap(), &from("192.0.2.2"), None);
         assert_eq!((flood.len(), arrived.unwrap().source), (6, Some([192, 0, 2, 2].into())));
         let lies = fill(&admission, PEER, &from("192.0.2.77"));
         assert!(lies.iter().all(|arrived| arrived.source == Some([192, 0, 2, 1].into())));

@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use crate::crypto::client_certificate::CHAIN_BYTES_MAX;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
@@ -40,16 +42,18 @@ const SOCKET: u64 = 4 * SOCKET_BUFFER as u64 + 8 * KIB;
 /// An arriving connection: its socket, the bytes read, the certificates to send (8 KiB), and the state of rustls (8
 /// KiB).
 const ARRIVAL: u64 = SOCKET + HANDSHAKE_READ as u64 + 16 * KIB;
-/// TLS: an incomplete record and the plaintext of the last one (16 KiB), unsent bytes, and the state (8 KiB).
-const TLS: u64 = RECORD_READ as u64 + 16 * KIB + TLS_WRITE as u64 + 8 * KIB;
+/// TLS: an incomplete record and the plaintext of the last one (16 KiB), unsent bytes, and the state (8 KiB). The chain
+/// of the client, as rustls keeps it and as it was read.
+const TLS: u64 = RECORD_READ as u64 + 16 * KIB + TLS_WRITE as u64 + 8 * KIB + 2 * CHAIN_BYTES_MAX as u64;
 /// HTTP/2: a frame that is read into a buffer that doubles (32 KiB), an incomplete header block, a frame that is
 /// written (16 KiB), two header tables (8 KiB), structures and refused streams (16 KiB). HTTP/1.1 takes less.
 const HTTP: u64 = 32 * KIB + HEAD as u64 + 16 * KIB + 8 * KIB + 16 * KIB;
 /// A connection, without its requests.
 const CONNECTION: u64 = SOCKET + TLS + HTTP;
 /// A request: its decoded head (26 KiB), its body if short, and its response (22 KiB). Also one request of the same
-/// source network that waits for its body (12 KiB), and one for a public document, which is shared (4 KiB).
-const REQUEST: u64 = 64 * KIB;
+/// source network that waits for its body (12 KiB), and one for a public document, which is shared (4 KiB). The chain
+/// of the client, if a proxy names it in the head.
+const REQUEST: u64 = 64 * KIB + CHAIN_BYTES_MAX as u64;
 /// The hash of an imported value: the configured memory of Argon2id.
 const IMPORTED_HASH: u64 = 19 * MIB;
 

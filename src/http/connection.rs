@@ -25,6 +25,7 @@ use tower::Service as _;
 use crate::http::activity::{Activity, Open};
 use crate::http::admission::{Admission, Ticket};
 use crate::http::budget::{H2_CONNECTION, H2_STREAM, HANDSHAKE_READ, RECORD_READ, TLS_WRITE};
+use crate::http::client_certificate;
 use crate::http::connections::{Connections, Origin, Seat};
 use crate::http::guarded::Guarded;
 use crate::http::observed::Observed;
@@ -35,6 +36,7 @@ use crate::http::sent::Sent;
 use crate::http::server::Timeouts;
 use crate::http::upload::Upload;
 use crate::http::{head, rejection};
+use crate::oauth::client_auth::PresentedCertificate;
 use crate::oauth::error::{RETRY_AFTER_S, TokenError, Unavailable};
 
 /// Requests at the same time on one HTTP/2 connection.
@@ -59,7 +61,6 @@ pub(super) struct Shared {
     pub(super) timeouts: Timeouts,
     /// Longest head of a request.
     pub(super) header_bytes: usize,
-    pub(super) acceptor: Option<TlsAcceptor>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -69,11 +70,15 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) origin: Origin,
     pub(super) activity: Arc<Activity>,
+    /// `None`: plain HTTP.
+    pub(super) acceptor: Option<TlsAcceptor>,
+    /// The certificate that the client presented in the handshake.
+    pub(super) certificate: Option<Arc<PresentedCertificate>>,
 }
 
 impl Connection {
     /// Serves it until it ends. `arrival` is its slot until it gets one for established connections.
-    pub(super) async fn serve(self, stream: TcpStream, arrival: Seat) {
+    pub(super) async fn serve(mut self, stream: TcpStream, arrival: Seat) {
         // Responses are written whole; waiting for more data would only delay them.
         let _ = stream.set_nodelay(true);
         // hyper waits indefinitely for a client that does not read.
@@ -84,10 +89,12 @@ impl Connection {
             let established = self.handshake(stream).await?;
             Some((established, self.seat().await))
         });
-        let Some(Ok(Some((established, seat)))) = arrival.evicted().run_until_cancelled(arrives).await else {
+        let Some(Ok(Some(((established, certificate), seat)))) = arrival.evicted().run_until_cancelled(arrives).await
+        else {
             return tracing::debug!(peer = %self.peer, "connection ended before it was established");
         };
         drop(arrival);
+        self.certificate = certificate;
         match established {
             Established::Plain(stream) => self.http1(stream, seat).await,
             Established::Http1(stream) => self.http1(stream, seat).await,
@@ -95,15 +102,18 @@ impl Connection {
         }
     }
 
-    async fn handshake(&self, stream: Socket) -> Option<Established> {
-        let Some(acceptor) = &self.shared.acceptor else { return Some(Established::Plain(stream)) };
+    /// The connection, and the certificate of the client.
+    async fn handshake(&self, stream: Socket) -> Option<(Established, Option<Arc<PresentedCertificate>>)> {
+        let Some(acceptor) = &self.acceptor else { return Some((Established::Plain(stream), None)) };
         match Guarded::accept(acceptor, stream, HANDSHAKE_READ, RECORD_READ).await {
             Ok(mut stream) => {
                 let tls = stream.session();
                 tls.set_buffer_limit(Some(TLS_WRITE));
                 let is_http2 = tls.alpn_protocol() == Some(b"h2");
+                let certificate = tls.peer_certificates().map(client_certificate::of_connection);
                 let stream = Box::new(stream);
-                Some(if is_http2 { Established::Http2(stream) } else { Established::Http1(stream) })
+                let established = if is_http2 { Established::Http2(stream) } else { Established::Http1(stream) };
+                Some((established, certificate))
             }
             Err(error) => {
                 tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
@@ -223,7 +233,7 @@ impl Connection {
 
     fn call(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + use<> {
         let mut request = Upload::of(request, &self.activity);
-        let arrived = self.shared.admission.admit(self.peer, &request);
+        let arrived = self.shared.admission.admit(self.peer, &request, self.certificate.as_ref());
         let (shared, mut open) = (Arc::clone(&self.shared), self.activity.open());
         async move {
             let version = request.version();

@@ -19,7 +19,7 @@ use crate::http::state::Endpoint;
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::issuer::Issuer;
-use crate::oauth::metadata;
+use crate::oauth::metadata::{self, PublishedSettings};
 
 /// Five minutes. A new signing key is published for twice as long before it signs, so the value is a trade-off between
 /// the speed of a rotation and the requests of verifiers that honour it.
@@ -52,15 +52,15 @@ pub(crate) async fn metadata<C: ClientStore, K: Clock>(
 /// The documents as last built, with their inputs.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
-    service_documentation: Option<String>,
+    settings: PublishedSettings,
     jwks: ArcSwapOption<(Arc<JwkSet>, StaticDocument)>,
     metadata: ArcSwapOption<(Arc<JwkSet>, StaticDocument)>,
 }
 
 impl Published {
     /// Nothing is built yet.
-    pub(crate) fn new(service_documentation: Option<String>) -> Self {
-        Self { service_documentation, ..Self::default() }
+    pub(crate) fn new(settings: PublishedSettings) -> Self {
+        Self { settings, ..Self::default() }
     }
 
     fn jwks(&self, keys: &Arc<JwkSet>) -> StaticDocument {
@@ -76,8 +76,8 @@ impl Published {
         if let Some((_, document)) = self.metadata.load().as_deref().filter(|(of, _)| Arc::ptr_eq(of, keys)) {
             return document.clone();
         }
-        let documentation = self.service_documentation.as_deref();
-        let document = document("application/json", metadata::document(issuer, keys.algorithms(), documentation));
+        let metadata = metadata::document(issuer, keys.algorithms(), &self.settings);
+        let document = document("application/json", metadata);
         self.metadata.store(Some(Arc::new((Arc::clone(keys), document.clone()))));
         document
     }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_document_is_made_once_per_change_and_shared() {
         let issuer = Issuer::parse("https://postern.example.com", false).unwrap();
-        let published = Published::new(None);
+        let published = Published::new(PublishedSettings::default());
         let (old, new) = (keys(), keys());
         let metadata = |keys| published.metadata(&issuer, keys);
         assert_eq!(metadata(&old).body.as_ptr(), metadata(&old).body.as_ptr());

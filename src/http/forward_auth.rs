@@ -112,7 +112,7 @@ async fn ask<C: ClientStore, K: Clock>(
     facts: &mut AuditRecord,
 ) -> Result<Access, AccessError> {
     let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = RequestContext { now, source: facts.source };
+    let arrival = RequestContext { now, source: facts.source, certificate: None };
     let proof = proof.as_ref().map(Option::as_ref).map_err(|malformed| *malformed);
     endpoint.service.access(arrival, authorization, proof, requirement, facts).await
 }

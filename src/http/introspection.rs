@@ -30,7 +30,7 @@ pub(crate) async fn introspect<C: ClientStore, K: Clock>(
     let answer = async {
         let request = endpoint.form(request, pending.facts.source).await?;
         let facts = [&mut pending.facts, &mut token];
-        endpoint.service.introspect(request.arrival, request.authorization(), &request.body, form, facts).await
+        endpoint.service.introspect(request.arrival(), request.authorization(), &request.body, form, facts).await
     };
     let answer = answer.await;
     let (id, caller) = pending.decided();

@@ -27,7 +27,7 @@ async fn decide<C: ClientStore, K: Clock>(endpoint: Arc<Endpoint<C, K>>, request
     let mut facts = AuditRecord { source: Endpoint::<C, K>::source(&request), ..AuditRecord::default() };
     let answer = async {
         let form = endpoint.form(request, facts.source).await?;
-        endpoint.service.revoke(form.arrival, form.authorization(), &form.body, &mut facts).await
+        endpoint.service.revoke(form.arrival(), form.authorization(), &form.body, &mut facts).await
     };
     match answer.await {
         Ok(revocation) => {

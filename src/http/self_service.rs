@@ -103,6 +103,6 @@ async fn manager<C: ClientStore, K: Clock>(
         return Err(Malformed::AnyQuery.into());
     }
     let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = RequestContext { now, source: facts.source };
+    let arrival = RequestContext { now, source: facts.source, certificate: None };
     Ok((endpoint.service.manager(arrival, authorization, facts).await?, now))
 }

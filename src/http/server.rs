@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use rustls::ServerConfig;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +17,7 @@ use crate::http::activity::Activity;
 use crate::http::admission::Admission;
 pub use crate::http::admission::Sharing;
 use crate::http::budget::{self, Bounds};
+pub use crate::http::client_certificate::CertificateHeader;
 use crate::http::connection::{Connection, Shared};
 use crate::http::connections::Connections;
 use crate::http::router::Routes;
@@ -127,59 +129,86 @@ fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     (is_off && is_any).then(|| (Ipv4Addr::UNSPECIFIED, address.port()).into())
 }
 
+/// A socket that accepts connections, and their TLS. With TLS, HTTP/2 or HTTP/1.1 by ALPN; without, HTTP/1.1.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// `None`: plain HTTP.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
 /// Serves until `shutdown`. Then it stops accepting and waits for requests in flight, until they end or the shutdown
-/// timeout expires. With `tls`, HTTP/2 or HTTP/1.1 by ALPN; without, HTTP/1.1.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
-    routes: Routes,
-    limits: ServerLimits,
-    shutdown: CancellationToken,
-) {
-    let sharing = limits.sharing.clone();
-    let arrivals = Connections::of_arrivals(limits.arrivals);
-    let shared = Arc::new(Shared {
-        routes,
-        admission: Admission::new(limits.requests, limits.sharing),
-        connections: Connections::new(limits.connections),
-        timeouts: limits.timeouts,
-        header_bytes: limits.header_bytes,
-        acceptor: tls.map(TlsAcceptor::from),
-        shutdown: shutdown.clone(),
-    });
-    let open = TaskTracker::new();
-    let overdue = CancellationToken::new();
-    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
-        let (stream, peer) = match accepted {
-            // IPv4 at a dual-stack socket.
-            Ok((stream, peer)) => (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "could not accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
+/// timeout expires. The limits apply to all listeners together.
+pub async fn serve(listeners: Vec<Listener>, routes: Routes, limits: ServerLimits, shutdown: CancellationToken) {
+    let server = Server {
+        sharing: limits.sharing.clone(),
+        arrivals: Connections::of_arrivals(limits.arrivals),
+        shared: Arc::new(Shared {
+            routes,
+            admission: Admission::new(limits.requests, limits.sharing),
+            connections: Connections::new(limits.connections),
+            timeouts: limits.timeouts,
+            header_bytes: limits.header_bytes,
+            shutdown,
+        }),
+        open: TaskTracker::new(),
+        overdue: CancellationToken::new(),
+    };
+    join_all(listeners.into_iter().map(|listener| server.accept(listener))).await;
+    server.open.close();
+    if tokio::time::timeout(limits.shutdown, server.open.wait()).await.is_err() {
+        tracing::warn!("requests were still in flight when the shutdown grace period ended");
+        server.overdue.cancel();
+    }
+}
+
+/// What all listeners share.
+struct Server {
+    sharing: Sharing,
+    arrivals: Arc<Connections>,
+    shared: Arc<Shared>,
+    open: TaskTracker,
+    /// Ends the connections that outlive the shutdown timeout.
+    overdue: CancellationToken,
+}
+
+impl Server {
+    /// Accepts connections until shutdown.
+    async fn accept(&self, Listener { socket, tls }: Listener) {
+        let acceptor = tls.map(TlsAcceptor::from);
+        while let Some(accepted) = self.shared.shutdown.run_until_cancelled(socket.accept()).await {
+            match accepted {
+                // IPv4 at a dual-stack socket.
+                Ok((stream, peer)) => {
+                    self.connect(stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()), acceptor.clone());
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "could not accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
             }
-        };
-        let origin = (!sharing.is_trusted(peer.ip())).then(|| Network::of(peer.ip()));
+        }
+    }
+
+    fn connect(&self, stream: TcpStream, peer: SocketAddr, acceptor: Option<TlsAcceptor>) {
+        let origin = (!self.sharing.is_trusted(peer.ip())).then(|| Network::of(peer.ip()));
         let activity = Activity::new();
         // No arriving connection is in use, so the oldest can always be closed.
-        let Some(arrival) = arrivals.enter(origin, &activity) else { continue };
-        let connection = Connection { shared: Arc::clone(&shared), peer, origin, activity };
-        let overdue = overdue.clone();
-        open.spawn(async move {
+        let Some(arrival) = self.arrivals.enter(origin, &activity) else { return };
+        let shared = Arc::clone(&self.shared);
+        let connection = Connection { shared, peer, origin, activity, acceptor, certificate: None };
+        let overdue = self.overdue.clone();
+        self.open.spawn(async move {
             overdue.run_until_cancelled(connection.serve(stream, arrival)).await;
         });
-    }
-    drop(listener);
-    open.close();
-    if tokio::time::timeout(limits.shutdown, open.wait()).await.is_err() {
-        tracing::warn!("requests were still in flight when the shutdown grace period ended");
-        overdue.cancel();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv6Addr, TcpStream};
+    use std::net::Ipv6Addr;
+    use std::net::TcpStream;
 
     use super::*;
 

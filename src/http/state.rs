@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::Response;
+use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::http::admission::Arrived;
@@ -17,11 +18,12 @@ use crate::http::body::{self, Bodies};
 use crate::http::discovery::Published;
 use crate::http::rejection::{self, Rejection};
 use crate::http::{dpop, router};
-use crate::oauth::client_auth::RequestContext;
+use crate::oauth::client_auth::{PresentedCertificate, RequestContext};
 use crate::oauth::client_store::{ClientStore, Lookup};
 use crate::oauth::dpop::{PresentedProof, Target};
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::hash_pool::{HashLimits, HashMetrics};
+use crate::oauth::metadata::PublishedSettings;
 use crate::oauth::token::{AuthorizationServer, ServerKeys, TokenSettings};
 use crate::telemetry::metrics::TokenMetrics;
 
@@ -30,8 +32,8 @@ use crate::telemetry::metrics::TokenMetrics;
 pub struct Settings {
     /// Settings that all tokens have in common.
     pub token: TokenSettings,
-    /// `service_documentation` of the metadata.
-    pub service_documentation: Option<String>,
+    /// What the metadata contains of the settings.
+    pub published: PublishedSettings,
     /// Bounds of one request.
     pub request: RequestLimits,
     /// Bounds of hashing.
@@ -52,12 +54,12 @@ impl<C: ClientStore, K: Clock> Endpoint<C, K> {
     #[must_use]
     pub fn new(clients: Arc<C>, clock: K, keys: Arc<ServerKeys>, settings: Settings, metrics: TokenMetrics) -> Self {
         let meter: Arc<dyn HashMetrics> = Arc::new(metrics.clone());
-        let Settings { token, service_documentation, request, hash } = settings;
+        let Settings { token, published, request, hash } = settings;
         let known = Arc::clone(&clients);
         let is_client = move |id: &str| !matches!(known.lookup(id), Lookup::Unknown);
         let audit = Arc::new(Audit::new(metrics.clone(), is_client));
         let service = AuthorizationServer::new(clients, clock, keys, token, hash, meter);
-        let published = Published::new(service_documentation);
+        let published = Published::new(published);
         Self { service, metrics, audit, bodies: Bodies::new(request), published }
     }
 
@@ -79,12 +81,13 @@ impl<C: ClientStore, K: Clock> Endpoint<C, K> {
         let arrived = head.extensions.remove::<Arrived>();
         drop(head);
         let body = self.bodies.read(announced, source, body).await?;
-        if let Some(arrived) = arrived {
+        if let Some(arrived) = &arrived {
             arrived.ticket.work()?;
         }
+        let certificate = arrived.and_then(|arrived| arrived.certificate);
         // The state may have changed while the body was awaited.
         let now = self.service.available()?;
-        Ok(FormRequest { arrival: RequestContext { now, source }, authorization, proof, body })
+        Ok(FormRequest { now, source, certificate, authorization, proof, body })
     }
 
     /// The DPoP proof of a request to this endpoint.
@@ -112,13 +115,20 @@ impl<C: ClientStore, K: Clock> Endpoint<C, K> {
 
 /// A form from a client.
 pub(crate) struct FormRequest {
-    pub(crate) arrival: RequestContext,
+    now: Timestamp,
+    source: Option<IpAddr>,
+    certificate: Option<Arc<PresentedCertificate>>,
     authorization: Vec<Box<[u8]>>,
     pub(crate) proof: Option<PresentedProof>,
     pub(crate) body: Vec<u8>,
 }
 
 impl FormRequest {
+    /// Its time, source and certificate.
+    pub(crate) fn arrival(&self) -> RequestContext<'_> {
+        RequestContext { now: self.now, source: self.source, certificate: self.certificate.as_deref() }
+    }
+
     /// The Authorization headers.
     pub(crate) fn authorization(&self) -> impl Iterator<Item = &[u8]> {
         self.authorization.iter().map(AsRef::as_ref)

@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{InconsistentKeys, ServerConfig};
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::process_mac;
 use crate::crypto::process_mac::Mac;
+use crate::http::any_client_certificate::AnyClientCertificate;
 
 /// How often files are checked: soon enough for a person who waits for a change, and at a negligible cost.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -76,10 +78,23 @@ impl TlsCertificate {
     /// # Errors
     /// [`TlsError::Unusable`]
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        self.config(WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same configuration, which also requests a certificate of the client. Any certificate completes the
+    /// handshake, and so does none: a request for a client checks it (RFC 8705 §2).
+    ///
+    /// # Errors
+    /// [`TlsError::Unusable`]
+    pub fn mutual_server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        self.config(Arc::new(AnyClientCertificate::default()))
+    }
+
+    fn config(self: &Arc<Self>, clients: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, TlsError> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(TlsError::Unusable)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))

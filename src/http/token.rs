@@ -24,7 +24,7 @@ pub(crate) async fn token<C: ClientStore, K: Clock>(
     let answer = async {
         let form = endpoint.form(request, pending.facts.source).await?;
         let (authorization, proof) = (form.authorization(), form.proof.as_ref());
-        endpoint.service.token(form.arrival, authorization, proof, &form.body, &mut pending.facts).await
+        endpoint.service.token(form.arrival(), authorization, proof, &form.body, &mut pending.facts).await
     };
     let answer = answer.await;
     let (id, facts) = pending.decided();

@@ -58,6 +58,6 @@ async fn ask<C: ClientStore, K: Clock>(
         return Err(Malformed::AnyQuery.into());
     }
     let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = RequestContext { now, source: facts.source };
+    let arrival = RequestContext { now, source: facts.source, certificate: None };
     endpoint.service.userinfo(arrival, authorization, endpoint.proof(&head).as_ref(), facts).await
 }

@@ -12,6 +12,7 @@
 //! caller is informed of.
 
 mod assertion;
+mod certificate;
 mod presented;
 mod service_account;
 mod shared_secret;
@@ -33,6 +34,7 @@ use crate::oauth::error::{ClientError, TokenError};
 use crate::oauth::hash_pool::HashPool;
 
 pub use assertion::{ASSERTION_TYPE, Assertion, AssertionPolicy, AssertionUse};
+pub use certificate::{PresentedCertificate, TrustedCas};
 pub(crate) use presented::basic;
 pub use presented::{ClientCredential, SharedSecret, present, present_grant};
 
@@ -47,14 +49,30 @@ pub enum Method {
     PrivateKeyJwt,
     /// The token of a Kubernetes ServiceAccount of this cluster.
     KubernetesServiceAccount,
+    /// A certificate of a trusted CA.
+    TlsClientAuth,
+    /// A certificate that the client has registered itself.
+    SelfSignedTlsClientAuth,
 }
 
 impl Method {
-    /// Every method. The metadata lists exactly these.
-    pub const ALL: &[Self] =
-        &[Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::KubernetesServiceAccount];
+    /// Every method. The metadata lists those that the installation supports.
+    pub const ALL: &[Self] = &[
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::PrivateKeyJwt,
+        Self::KubernetesServiceAccount,
+        Self::TlsClientAuth,
+        Self::SelfSignedTlsClientAuth,
+    ];
 
-    /// Its name in `auth.methods`: that of RFC 7591 §2 where there is one.
+    /// Whether it works only where clients can present certificates.
+    #[must_use]
+    pub fn is_certificate(self) -> bool {
+        matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
+    }
+
+    /// Its name in `auth.methods`: that of RFC 7591 §2 and RFC 8705 §2 where there is one.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -62,6 +80,8 @@ impl Method {
             Self::ClientSecretPost => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
             Self::KubernetesServiceAccount => "kubernetes_service_account",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
         }
     }
 }
@@ -132,11 +152,12 @@ pub(crate) struct Authenticator<'a, C> {
     pub(crate) clients: &'a C,
     pub(crate) hasher: &'a HashPool,
     pub(crate) keys: &'a Arc<InstallKeys>,
-    pub(crate) arrival: RequestContext,
+    pub(crate) arrival: RequestContext<'a>,
     pub(crate) purpose: Purpose,
     /// The issuer of this installation.
     pub(crate) issuer: &'a str,
     pub(crate) assertions: &'a AssertionPolicy,
+    pub(crate) client_cas: &'a TrustedCas,
 }
 
 /// A credential that was checked, as far as the rules need it.
@@ -166,11 +187,13 @@ impl ProvenCredential<'_> {
 
 /// Time and source of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct RequestContext {
+pub struct RequestContext<'a> {
     /// Now.
     pub now: Timestamp,
     /// The address of the caller; `None`: unknown.
     pub source: Option<IpAddr>,
+    /// The certificate of the caller.
+    pub certificate: Option<&'a PresentedCertificate>,
 }
 
 impl<C: ClientStore> Authenticator<'_, C> {
@@ -178,6 +201,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
         match credential {
             ClientCredential::SharedSecret(secret) => self.shared_secret(secret).await,
             ClientCredential::Assertion(assertion) => self.assertion(assertion).await,
+            ClientCredential::Certificate { client_id } => self.certificate(client_id).await,
         }
     }
 

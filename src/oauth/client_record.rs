@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::crypto::client_certificate::CertificateId;
 use crate::crypto::public_key::PublicKey;
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
 use crate::oauth::client_auth::MethodSet;
@@ -74,6 +75,8 @@ pub struct ClientRecord {
     pub keys: Vec<Arc<ClientKey>>,
     /// The ServiceAccounts of its namespace whose tokens authenticate it.
     pub service_accounts: Vec<Arc<ServiceAccount>>,
+    /// What identifies its certificates.
+    pub certificates: Vec<Arc<RegisteredCertificate>>,
 }
 
 /// A public key of the Application itself. It has no expiry and no restrictions of its own.
@@ -92,6 +95,15 @@ pub struct ServiceAccount {
     pub name: Box<str>,
     /// The only incarnation; `None`: each.
     pub uid: Option<Box<str>>,
+    /// Digest of all that a token issued for it represents, as [`SecretRecord::authority`].
+    pub authority: Box<str>,
+}
+
+/// An entry of the Application that identifies certificates. It has no expiry and no restrictions of its own.
+#[derive(Debug)]
+pub struct RegisteredCertificate {
+    /// The certificates.
+    pub id: CertificateId,
     /// Digest of all that a token issued for it represents, as [`SecretRecord::authority`].
     pub authority: Box<str>,
 }
@@ -160,7 +172,8 @@ impl ClientRecord {
     /// The fingerprint of each credential that the Application itself lists.
     pub fn own_authorities(&self) -> impl Iterator<Item = &str> {
         let keys = self.keys.iter().map(|key| &*key.authority);
-        keys.chain(self.service_accounts.iter().map(|account| &*account.authority))
+        let certificates = self.certificates.iter().map(|entry| &*entry.authority);
+        keys.chain(self.service_accounts.iter().map(|account| &*account.authority)).chain(certificates)
     }
 
     /// `kid` of each key that can sign its assertions, and of key pairs that were replaced.

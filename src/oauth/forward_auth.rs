@@ -65,7 +65,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// [`AccessError`]
     pub async fn access<'a>(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         proof: Result<Option<&PresentedProof>, Malformed>,
         requirement: &Requirement<'_>,
@@ -111,7 +111,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 
     async fn direct(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         header: &[u8],
         requirement: &Requirement<'_>,
         facts: &mut AuditRecord,
@@ -132,7 +132,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// The client of a Basic header, if its secret is allowed for this purpose.
     pub(super) async fn with_secret(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         purpose: Purpose,
         header: &[u8],
         facts: &mut AuditRecord,

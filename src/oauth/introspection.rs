@@ -66,7 +66,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// [`TokenError`]
     pub async fn introspect<'a>(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         body: &[u8],
         answer: ResponseFormat,
@@ -100,7 +100,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 
     async fn inactive(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         caller: &Authenticated,
         answer: ResponseFormat,
         error: VerifyError,
@@ -115,7 +115,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 
     async fn answer(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         caller: &Authenticated,
         answer: ResponseFormat,
         about: &(impl Serialize + Sync),

@@ -7,6 +7,7 @@ use crate::crypto::public_key;
 use crate::crypto::signing::SigningAlgorithm;
 use crate::oauth::client_auth::Method;
 use crate::oauth::issuer::Issuer;
+use crate::oauth::mtls_url::MtlsUrl;
 use crate::oauth::request::GrantType;
 use crate::oauth::scope;
 
@@ -47,6 +48,8 @@ struct Metadata<'a> {
     // RFC 9449 §5.1.
     dpop_signing_alg_values_supported: [&'static str; 4],
     #[serde(skip_serializing_if = "Option::is_none")]
+    mtls_endpoint_aliases: Option<MtlsAliases>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     service_documentation: Option<&'a str>,
     // There is no authorization endpoint and no id_token. These two members are for clients that refuse a document
     // without them (OpenID Connect Discovery §3). They name the algorithms that sign access tokens.
@@ -71,10 +74,42 @@ pub fn check_documentation(text: &str, insecure_http: bool) -> Result<(), NotDoc
     if scheme && host && written { Ok(()) } else { Err(NotDocumentation) }
 }
 
+/// What the metadata contains of the operator's settings.
+#[derive(Clone, Debug, Default)]
+pub struct PublishedSettings {
+    /// `service_documentation`
+    pub service_documentation: Option<String>,
+    /// Whether clients can present certificates.
+    pub certificates: bool,
+    /// Where they present them, if not at the issuer.
+    pub mtls_url: Option<MtlsUrl>,
+}
+
+/// The endpoints where clients present certificates (RFC 8705 §5).
+#[derive(Debug, Serialize)]
+struct MtlsAliases {
+    token_endpoint: String,
+    introspection_endpoint: String,
+    revocation_endpoint: String,
+    userinfo_endpoint: String,
+}
+
+impl From<&MtlsUrl> for MtlsAliases {
+    fn from(url: &MtlsUrl) -> Self {
+        Self {
+            token_endpoint: url.url_of(TOKEN_PATH),
+            introspection_endpoint: url.url_of(INTROSPECTION_PATH),
+            revocation_endpoint: url.url_of(REVOCATION_PATH),
+            userinfo_endpoint: url.url_of(USERINFO_PATH),
+        }
+    }
+}
+
 /// The metadata document as JSON.
 #[must_use]
-pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], service_documentation: Option<&str>) -> Vec<u8> {
-    let methods = || Method::ALL.iter().map(|method| method.name()).collect::<Vec<_>>();
+pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], settings: &PublishedSettings) -> Vec<u8> {
+    let is_supported = |method: &&Method| settings.certificates || !method.is_certificate();
+    let methods = || Method::ALL.iter().filter(is_supported).map(|method| method.name()).collect::<Vec<_>>();
     let metadata = Metadata {
         issuer: issuer.as_str(),
         token_endpoint: issuer.url_of(TOKEN_PATH),
@@ -93,7 +128,8 @@ pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], service_docume
         revocation_endpoint_auth_methods_supported: methods(),
         revocation_endpoint_auth_signing_alg_values_supported: public_key::ALGORITHMS,
         dpop_signing_alg_values_supported: public_key::ALGORITHMS,
-        service_documentation,
+        mtls_endpoint_aliases: settings.mtls_url.as_ref().map(MtlsAliases::from),
+        service_documentation: settings.service_documentation.as_deref(),
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: algorithms,
     };

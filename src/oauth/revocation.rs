@@ -41,7 +41,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// [`TokenError`]; [`Unavailable`] when the revocation could not be recorded where it survives this process.
     pub async fn revoke<'a>(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         body: &[u8],
         facts: &mut AuditRecord,

@@ -28,7 +28,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// [`AccessError`]
     pub async fn manager<'a>(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         facts: &mut AuditRecord,
     ) -> Result<Authenticated, AccessError> {

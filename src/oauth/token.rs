@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
+use crate::crypto::client_certificate::Thumbprint;
 use crate::crypto::install_key::InstallKeys;
 use crate::crypto::keyset::JwkSet;
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
@@ -16,8 +17,8 @@ use crate::crypto::{jwt, opaque, random};
 use crate::oauth::authorize::{Granted, authorize};
 use crate::oauth::claims::{Audience, Claims, Email, token_id};
 use crate::oauth::client_auth::{
-    AssertionPolicy, Authenticated, Authenticator, ClientCredential, Method, RequestContext, Workload, present,
-    present_grant,
+    AssertionPolicy, Authenticated, Authenticator, ClientCredential, Method, RequestContext, TrustedCas, Workload,
+    present, present_grant,
 };
 use crate::oauth::client_record::{ObjectRevision, Purpose, SenderConstraint, TokenFormat};
 use crate::oauth::client_store::{Availability, ClientStore};
@@ -52,6 +53,7 @@ pub struct AuthorizationServer<C, K> {
     /// Whether tokens and introspection contain the creator of the ServiceUser.
     pub(super) created_by_claim: bool,
     assertions: AssertionPolicy,
+    client_cas: TrustedCas,
     token_bytes: usize,
     hasher: HashPool,
     pub(super) signer: Signer,
@@ -72,12 +74,14 @@ pub struct TokenSettings {
     pub assertions: AssertionPolicy,
     /// Whether each DPoP proof must contain a nonce of this installation (RFC 9449 §8).
     pub dpop_nonce_required: bool,
+    /// The CAs of `tls_client_auth`.
+    pub client_cas: TrustedCas,
     /// The longest token that the endpoints of this installation accept, in bytes. Longer tokens are not issued.
     pub token_bytes: usize,
 }
 
 /// Details of a request, for the audit line. Every field may contain text of the caller, except `source`, `secret`,
-/// `version_id`, `key_id`, `jti`, `dpop_jkt` and `created_by`.
+/// `version_id`, `key_id`, `certificate`, `jti`, `dpop_jkt` and `created_by`.
 #[derive(Debug, Default)]
 pub struct AuditRecord {
     /// Where the request came from, if known.
@@ -100,6 +104,8 @@ pub struct AuditRecord {
     pub service_account: Option<String>,
     /// The pod that it was issued to.
     pub workload: Option<Workload>,
+    /// The certificate that the client presented as its credential.
+    pub certificate: Option<Thumbprint>,
     /// How the client authenticated.
     pub method: Option<Method>,
     /// Id of the token.
@@ -122,8 +128,15 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         meter: Arc<dyn HashMetrics>,
     ) -> Self {
         let (hasher, signer) = (HashPool::new(limits, meter), Signer::new());
-        let TokenSettings { issuer, audience_scopes, created_by_claim, assertions, dpop_nonce_required, token_bytes } =
-            settings;
+        let TokenSettings {
+            issuer,
+            audience_scopes,
+            created_by_claim,
+            assertions,
+            dpop_nonce_required,
+            client_cas,
+            token_bytes,
+        } = settings;
         Self {
             clients,
             clock,
@@ -132,6 +145,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             audience_scopes,
             created_by_claim,
             assertions,
+            client_cas,
             token_bytes,
             hasher,
             signer,
@@ -163,7 +177,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// [`TokenError`]
     pub async fn token<'a>(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         proof: Option<&PresentedProof>,
         body: &[u8],
@@ -212,7 +226,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// The client that sent a form.
     pub(super) async fn caller<'a>(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         form: &Form<'_>,
         facts: &mut AuditRecord,
@@ -224,7 +238,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// The client that a JWT bearer grant is for.
     async fn bearer<'a>(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         form: &Form<'_>,
         facts: &mut AuditRecord,
@@ -235,10 +249,13 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 
     async fn identified(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         presented: &ClientCredential,
         facts: &mut AuditRecord,
     ) -> Result<Authenticated, TokenError> {
+        if let (ClientCredential::Certificate { .. }, Some(Ok(certificate))) = (presented, arrival.certificate) {
+            facts.certificate = Some(certificate.thumbprint());
+        }
         let client = self.authenticate(arrival, Purpose::Token, presented).await;
         let client = client.inspect_err(|_| facts.presented(presented))?;
         facts.authenticated(&client);
@@ -247,7 +264,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 
     pub(super) async fn authenticate(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         purpose: Purpose,
         presented: &ClientCredential,
     ) -> Result<Authenticated, TokenError> {
@@ -260,6 +277,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             purpose,
             issuer: self.issuer.as_str(),
             assertions: &self.assertions,
+            client_cas: &self.client_cas,
         };
         authenticator.authenticate(presented).await
     }
@@ -367,11 +385,11 @@ impl AuditRecord {
         let id = Some(client.version_id.clone());
         if client.method == Method::KubernetesServiceAccount {
             self.service_account = id;
-        } else if client.credential == client.record.application {
-            self.key_id = id;
-        } else {
+        } else if client.credential != client.record.application {
             self.secret = Some(client.credential.clone());
             self.version_id = id;
+        } else if !client.method.is_certificate() {
+            self.key_id = id;
         }
         self.method = Some(client.method);
         self.workload.clone_from(&client.workload);

@@ -31,7 +31,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// [`AccessError`]
     pub async fn userinfo<'a>(
         &self,
-        arrival: RequestContext,
+        arrival: RequestContext<'_>,
         authorization: impl IntoIterator<Item = &'a [u8]>,
         proof: Option<&PresentedProof>,
         facts: &mut AuditRecord,

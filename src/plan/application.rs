@@ -25,6 +25,9 @@ pub struct Observed<'a> {
     pub unusable_keys: Vec<String>,
     /// The keys at `spec.auth.jwksUri`; `None`: the field is absent.
     pub published_keys: Option<PublishedKeys>,
+    /// Why entries of `spec.auth.certificates`, and `x5c` of `spec.auth.jwks`, identify no certificate, each with its
+    /// path.
+    pub unusable_certificates: Vec<String>,
     /// Every live replica serves the current state of the object and its dependencies.
     pub served: bool,
     /// The number of ClientSecrets that authenticate, and of all.
@@ -81,6 +84,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     verdicts.push(propagated(observed, &previous, epoch));
     verdicts.extend(restrictions_resolved(observed));
     verdicts.extend(keys_resolved(observed));
+    verdicts.extend(certificates_resolved(observed));
     verdicts.push(permitted(why_no_permissions(observed, &authority)));
     let has_client_id = observed.client_id_taken_by.is_none();
     ApplicationStatus {
@@ -169,6 +173,24 @@ fn keys_resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
         observed.unusable_keys.join("; ")
     );
     Some(ConditionValue::new_false(type_, reasons::KEY_UNUSABLE, message))
+}
+
+/// The schema refuses most unusable entries. It cannot read distinguished names and certificates.
+fn certificates_resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
+    let spec = &observed.application.spec;
+    if spec.certificates().next().is_none() && spec.keys().all(|key| key.x5c.is_empty()) {
+        return None;
+    }
+    let type_ = types::CERTIFICATES_RESOLVED;
+    if observed.unusable_certificates.is_empty() {
+        let message = "Every entry identifies certificates of the client.".to_owned();
+        return Some(ConditionValue::new_true(type_, reasons::RESOLVED, message));
+    }
+    let message = format!(
+        "{}: it identifies no certificate. Correct it, or remove it.",
+        observed.unusable_certificates.join("; ")
+    );
+    Some(ConditionValue::new_false(type_, reasons::CERTIFICATE_UNUSABLE, message))
 }
 
 fn service_user_resolved(observed: &Observed<'_>) -> ConditionValue {

@@ -131,6 +131,7 @@ impl Simulation {
             client_id_taken_by: None,
             unusable_keys: Vec::new(),
             published_keys: None,
+            unusable_certificates: Vec::new(),
             served: false,
             secrets: (0, 0),
             secrets_limit: 20,

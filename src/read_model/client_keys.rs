@@ -7,10 +7,9 @@ use crate::api::Application;
 use crate::api::fingerprint::token_fingerprint;
 use crate::api::jwks::Jwk;
 use crate::api::service_account::ServiceAccountEntry;
-use crate::cache::revision;
 use crate::crypto::public_key::PublicKey;
 use crate::key_sets::Keys;
-use crate::oauth::client_record::{ClientKey, ClientRecord, ServiceAccount};
+use crate::oauth::client_record::{ClientKey, ServiceAccount};
 
 /// The keys that can verify assertions, in their order. The condition `KeysResolved` of the Application names the others.
 /// `published` are those at the URL of the Application; they were checked when they were fetched.
@@ -27,9 +26,7 @@ pub(super) fn client_keys(
     if application.spec.jwks_uri().is_some() {
         return published.into_iter().flat_map(|keys| keys.iter()).map(|key| client_key(Arc::clone(key))).collect();
     }
-    // Most events do not concern the Application: its keys are checked once.
-    let is_unchanged = |record: &&ClientRecord| record.application.resource_version == revision(application);
-    if let Some(record) = held.previous.filter(|_| held.is_same).filter(is_unchanged) {
+    if let Some(record) = held.unchanged(application) {
         return record.keys.clone();
     }
     let key = |jwk: &Jwk| PublicKey::from_jwk(&jwk.to_json()).ok();

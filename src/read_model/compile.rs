@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
+use super::client_certificates::client_certificates;
 use super::client_keys::{client_keys, service_accounts};
 use super::expected_epochs::Fingerprints;
 use super::history::{Credentials, authority_changed_at, past};
@@ -121,7 +122,13 @@ impl Compiler<'_> {
         let secrets = records(&sources.secrets, self.limits, &grant);
         let keys = client_keys(application, sources.published_keys.as_ref(), &grant);
         let service_accounts = service_accounts(application, &grant);
-        let credentials = Credentials { secrets: &secrets, keys: &keys, service_accounts: &service_accounts };
+        let certificates = client_certificates(application, &grant);
+        let credentials = Credentials {
+            secrets: &secrets,
+            keys: &keys,
+            service_accounts: &service_accounts,
+            certificates: &certificates,
+        };
         let (epoch, is_stale) = fingerprints.epochs(&sources.key, application, user, before);
         let record = ClientRecord {
             client_id: Arc::clone(&sources.client_id),
@@ -138,6 +145,7 @@ impl Compiler<'_> {
             secrets,
             keys,
             service_accounts,
+            certificates,
         };
         (record, fingerprints)
     }
@@ -156,6 +164,8 @@ pub(super) fn auth_methods(application: &Application) -> MethodSet {
             Method::ClientSecretPost => AuthMethod::ClientSecretPost,
             Method::PrivateKeyJwt => AuthMethod::PrivateKeyJwt,
             Method::KubernetesServiceAccount => AuthMethod::KubernetesServiceAccount,
+            Method::TlsClientAuth => AuthMethod::TlsClientAuth,
+            Method::SelfSignedTlsClientAuth => AuthMethod::SelfSignedTlsClientAuth,
         })
     };
     Method::ALL.iter().copied().filter(is_allowed).collect()

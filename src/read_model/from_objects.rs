@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::ClientLimits;
+use super::client_certificates::certificate_ids;
 use super::compile::{Compiler, Sources, auth_methods, enabled_user};
 use super::secret_records::{ApplicationGrant, records};
 use crate::api::fingerprint::counted_epoch;
@@ -13,6 +14,7 @@ use crate::api::permissions::{Membership, narrow};
 use crate::api::terminating::is_terminating;
 use crate::api::{Application, ClientSecret, NamespaceFacts, ServiceUser};
 use crate::cache::{ObjectRef, StoredObject, revision};
+use crate::crypto::client_certificate::CertificateId;
 use crate::crypto::public_key::PublicKey;
 use crate::oauth::client_auth::MethodSet;
 use crate::oauth::client_record::{ClientRecord, Epoch, SecretRecord};
@@ -43,6 +45,10 @@ pub(crate) struct ListedCredentials {
     pub(crate) keys: Vec<String>,
     /// The names of its ServiceAccounts.
     pub(crate) service_accounts: Vec<String>,
+    /// What identifies its certificates by their names.
+    pub(crate) certificate_names: Vec<String>,
+    /// What identifies each single certificate.
+    pub(crate) certificates: Vec<String>,
 }
 
 impl ClientObjects<'_> {
@@ -70,6 +76,7 @@ impl ClientObjects<'_> {
                 secrets: Vec::new(),
                 keys: Vec::new(),
                 service_accounts: Vec::new(),
+                certificates: Vec::new(),
                 ..record
             },
         }))
@@ -96,9 +103,14 @@ impl ClientObjects<'_> {
         let id = |key: PublicKey| key.key_id().unwrap_or(key.thumbprint()).to_owned();
         let published = spec.jwks_uri().map(|url| format!("at {url}"));
         let keys = spec.keys().filter_map(|jwk| PublicKey::from_jwk(&jwk.to_json()).ok()).map(id);
+        let (single, names): (Vec<_>, Vec<_>) =
+            certificate_ids(self.application).into_iter().partition(CertificateId::is_one_certificate);
+        let texts = |ids: Vec<CertificateId>| ids.iter().map(CertificateId::to_string).collect();
         ListedCredentials {
             keys: keys.chain(published).collect(),
             service_accounts: spec.service_accounts().map(|entry| entry.name.clone()).collect(),
+            certificate_names: texts(names),
+            certificates: texts(single),
         }
     }
 

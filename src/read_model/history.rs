@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use super::Entry;
 use super::expected_epochs::Fingerprints;
-use crate::oauth::client_record::{ClientKey, ClientRecord, Removed, SecretRecord, ServiceAccount, Tombstones};
+use crate::oauth::client_record::{
+    ClientKey, ClientRecord, RegisteredCertificate, Removed, SecretRecord, ServiceAccount, Tombstones,
+};
 
 /// The credentials of an entry.
 #[derive(Clone, Copy)]
@@ -14,11 +16,17 @@ pub(super) struct Credentials<'a> {
     pub(super) secrets: &'a [SecretRecord],
     pub(super) keys: &'a [Arc<ClientKey>],
     pub(super) service_accounts: &'a [Arc<ServiceAccount>],
+    pub(super) certificates: &'a [Arc<RegisteredCertificate>],
 }
 
 impl<'a> Credentials<'a> {
     fn of(record: &'a ClientRecord) -> Self {
-        Self { secrets: &record.secrets, keys: &record.keys, service_accounts: &record.service_accounts }
+        Self {
+            secrets: &record.secrets,
+            keys: &record.keys,
+            service_accounts: &record.service_accounts,
+            certificates: &record.certificates,
+        }
     }
 
     /// The fingerprint of each credential, and whether it can authenticate.
@@ -26,6 +34,7 @@ impl<'a> Credentials<'a> {
         let secrets = self.secrets.iter().map(|secret| (&*secret.authority, secret.disabled.is_none()));
         let keys = self.keys.iter().map(|key| &key.authority);
         let own = keys.chain(self.service_accounts.iter().map(|account| &account.authority));
+        let own = own.chain(self.certificates.iter().map(|entry| &entry.authority));
         secrets.chain(own.map(|authority| (&**authority, true)))
     }
 

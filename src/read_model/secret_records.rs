@@ -15,7 +15,7 @@ use crate::api::client_secret::{Usage, Verification as Recorded, Version, uid_by
 use crate::api::fingerprint::{application_fingerprint, token_fingerprint};
 use crate::api::permissions::{Authority, narrow};
 use crate::api::{Application, ClientSecret, ServiceUser};
-use crate::cache::{ObjectRef, StoredAs, StoredObject};
+use crate::cache::{ObjectRef, StoredAs, StoredObject, revision as revision_of};
 use crate::crypto::install_key::HashCost;
 use crate::crypto::public_key::PublicKey;
 use crate::oauth::client_record::{
@@ -63,6 +63,13 @@ impl<'a> ApplicationGrant<'a> {
             previous: None,
             is_same: false,
         }
+    }
+
+    /// The previous record, if its keys and certificates are still those of the Application. Most events do not concern
+    /// the Application: its credentials are compiled once.
+    pub(super) fn unchanged(&self, application: &Application) -> Option<&'a ClientRecord> {
+        let is_unchanged = |record: &&ClientRecord| record.application.resource_version == revision_of(application);
+        self.previous.filter(|_| self.is_same).filter(is_unchanged)
     }
 
     /// The permissions of a secret, and their fingerprint.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
@@ -21,7 +20,7 @@ pub(super) async fn source(
     process: &Process,
     args: &ServeArgs,
     closing: &CancellationToken,
-) -> Result<Option<Arc<ServerConfig>>, RunError> {
+) -> Result<Option<Arc<TlsCertificate>>, RunError> {
     let certificate = if process.args.insecure_http {
         tracing::warn!("serving plain HTTP: TLS has to be terminated in front of this process");
         None
@@ -33,9 +32,8 @@ pub(super) async fn source(
     } else {
         Some(stored(process.clone(), closing.clone()).await)
     };
-    let config = certificate.map(|certificate| certificate.server_config()).transpose()?;
     process.readiness.set(CERTIFICATE, true);
-    Ok(config)
+    Ok(certificate)
 }
 
 /// Waits for the certificate in the Secret.

@@ -1,6 +1,7 @@
 //! Errors that end the operator.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::http::budget::BudgetError;
 use crate::http::tls::TlsError;
@@ -26,6 +27,14 @@ pub enum RunError {
         value: String,
         /// The problem.
         source: NotDocumentation,
+    },
+    /// `--mtls-client-ca-file` contains no CAs.
+    #[error("--mtls-client-ca-file {} cannot be used: {problem}", file.display())]
+    ClientCa {
+        /// As given.
+        file: PathBuf,
+        /// The problem.
+        problem: String,
     },
     /// `--log-level` is not a filter.
     #[error("--log-level cannot be used")]

@@ -10,21 +10,22 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::process::{DRAIN, KEYS, Process, ReadRetry, SYNCED, positive};
-use super::{RunError, certificate, expiry_metrics};
+use super::process::{DRAIN, KEYS, Process, ReadRetry, SYNCED, listen, positive};
+use super::{RunError, certificate, client_ca, expiry_metrics};
 use crate::cache::{Cache, Kind, Subscription, WatchHealth};
-use crate::cli::ServeArgs;
+use crate::cli::{ClientCertHeader, ServeArgs};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::keyset::JwkSet;
 use crate::http::budget::{self, Bounds};
 use crate::http::router;
-use crate::http::server::{ServerLimits, Sharing, Timeouts, serve};
+use crate::http::server::{CertificateHeader, Listener, ServerLimits, Sharing, Timeouts, serve};
 use crate::http::state;
 use crate::http::state::{Endpoint, RequestLimits};
+use crate::http::tls::{TlsCertificate, TlsError};
 use crate::keystore;
-use crate::oauth::client_auth::AssertionPolicy;
+use crate::oauth::client_auth::{AssertionPolicy, TrustedCas};
 use crate::oauth::hash_pool::HashLimits;
-use crate::oauth::metadata::TOKEN_PATH;
+use crate::oauth::metadata::{PublishedSettings, TOKEN_PATH};
 use crate::oauth::scope::AudienceScope;
 use crate::oauth::token::{ServerKeys, TokenSettings};
 use crate::read_model;
@@ -68,7 +69,7 @@ impl Serving {
         tasks: &mut JoinSet<()>,
         cache: Cache,
         freshness: Vec<(Kind, Arc<WatchHealth>)>,
-        listener: TcpListener,
+        sockets: Sockets,
     ) -> Running {
         let Self { process, args, bounds, updates, metrics, expiry } = self;
         let clock = process.clock;
@@ -102,10 +103,42 @@ impl Serving {
         reporters.spawn(report_tokens(Arc::clone(&read_model), clock, served_all.clone()));
         let (present, ends) = (Arc::clone(&read_model), closing.clone());
         reporters.spawn(async move { present.send_heartbeats(clock, ends).await });
-        let settings = endpoint_settings(&process, &args, &bounds);
+        let client_cas = TrustedCas::default();
+        let settings = endpoint_settings(&process, &args, &bounds, &client_cas);
         let endpoint = Endpoint::new(read_model, clock, keys, settings, metrics);
-        let endpoint = tokio::spawn(serve_endpoint(process, args, bounds, listener, endpoint, closing.clone()));
+        let closing_endpoint = closing.clone();
+        let endpoint = tokio::spawn(async move {
+            if let Some(file) = args.mtls_client_ca_file.clone() {
+                client_ca::load(file, &client_cas, &closing_endpoint).await?;
+            }
+            serve_endpoint(process, args, bounds, sockets, endpoint, closing_endpoint).await
+        });
         Running { endpoint, reporters, closing, served_all }
+    }
+}
+
+/// The sockets of the endpoint.
+pub(super) struct Sockets {
+    main: TcpListener,
+    /// Its clients are asked for their certificates.
+    mutual: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Listens at the addresses.
+    pub(super) fn listen(args: &ServeArgs) -> Result<Self, RunError> {
+        let main = listen("--listen", args.listen)?;
+        let mutual = args.mtls_listen.map(|address| listen("--mtls-listen", address)).transpose()?;
+        Ok(Self { main, mutual })
+    }
+
+    /// The listeners with this certificate; `None`: plain HTTP, and then there is no second one.
+    fn secured(self, certificate: Option<&Arc<TlsCertificate>>) -> Result<Vec<Listener>, TlsError> {
+        let main = Listener { socket: self.main, tls: certificate.map(TlsCertificate::server_config).transpose()? };
+        let mutual = self.mutual.zip(certificate).map(|(socket, certificate)| {
+            Ok::<_, TlsError>(Listener { socket, tls: Some(certificate.mutual_server_config()?) })
+        });
+        Ok([main].into_iter().chain(mutual.transpose()?).collect())
     }
 }
 
@@ -149,15 +182,19 @@ async fn serve_endpoint(
     process: Process,
     args: ServeArgs,
     bounds: Bounds,
-    listener: TcpListener,
+    sockets: Sockets,
     endpoint: Endpoint<ReadModel, SystemClock>,
     closing: CancellationToken,
 ) -> Result<(), RunError> {
     let certificate = certificate::source(&process, &args, &closing);
-    let Some(tls) = closing.run_until_cancelled(certificate).await else { return Ok(()) };
-    let tls = tls?;
+    let Some(certificate) = closing.run_until_cancelled(certificate).await else { return Ok(()) };
+    let listeners = sockets.secured(certificate?.as_ref())?;
     let sharing = Sharing {
         trusted_proxies: args.trusted_proxies.into(),
+        certificate_header: args.client_cert_header.map(|header| match header {
+            ClientCertHeader::ClientCert => CertificateHeader::ClientCert,
+            ClientCertHeader::SslClientCert => CertificateHeader::SslClientCert,
+        }),
         public_paths: Arc::new(router::public_paths(&process.issuer)),
     };
     let limits = ServerLimits {
@@ -170,7 +207,7 @@ async fn serve_endpoint(
         shutdown: positive(&args.shutdown_grace),
         ..ServerLimits::within(&bounds)
     };
-    serve(listener, tls, router::router(Arc::new(endpoint)), limits, closing).await;
+    serve(listeners, router::router(Arc::new(endpoint)), limits, closing).await;
     Ok(())
 }
 
@@ -251,7 +288,7 @@ fn assertion_policy(process: &Process, args: &ServeArgs) -> AssertionPolicy {
     }
 }
 
-fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> state::Settings {
+fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds, client_cas: &TrustedCas) -> state::Settings {
     let request = RequestLimits {
         body_bytes: args.body_bytes_max as usize,
         large_bodies: bounds.large_bodies,
@@ -264,9 +301,14 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds) -> st
             created_by_claim: args.created_by_claim,
             assertions: assertion_policy(process, args),
             dpop_nonce_required: args.dpop_nonce_required,
+            client_cas: Arc::clone(client_cas),
             token_bytes: budget::token_bytes(request.body_bytes),
         },
-        service_documentation: args.service_documentation.clone(),
+        published: PublishedSettings {
+            service_documentation: args.service_documentation.clone(),
+            certificates: args.mtls_listen.is_some() || args.client_cert_header.is_some(),
+            mtls_url: args.mtls_url.clone(),
+        },
         request,
         hash: HashLimits { imported: bounds.imported_hashes, ..HashLimits::default() },
     }

@@ -165,6 +165,31 @@ fn a_certificate_of_yours_may_not_have_the_name_of_a_secret_of_the_operator() {
     }
 }
 
+#[test]
+fn the_port_for_certificates_is_open_only_if_it_is_enabled_and_its_settings_must_be_complete() {
+    let cluster = Cluster::installed();
+    let enabled = "--set mtls.enabled=true,mtls.url=https://mtls.example.com";
+    for (flags, open) in [("", false), (enabled, true)] {
+        let pods = deployments(&cluster, flags);
+        let opened =
+            |pod: &Value| pod["spec"]["template"]["spec"]["containers"][0]["ports"].to_string().contains("mtls");
+        assert_eq!(pods.iter().map(opened).collect::<Vec<_>>(), [open, false], "only the process that serves");
+        for template in ["service", "networkpolicy"] {
+            let values = format!("--set issuer=https://postern.example.com {flags}");
+            let rendered = rendered_with(&cluster, &values, template);
+            assert_eq!(rendered[0].to_string().contains("\"mtls\""), open, "{template}");
+        }
+    }
+    for (flags, problem) in [
+        ("--set mtls.enabled=true", "mtls.url: set the URL"),
+        ("--set mtls.enabled=true,mtls.url=https://a.example.com,insecureHttp=true", "mtls.enabled and insecureHttp"),
+        ("--set clientCertHeader=client-cert", "clientCertHeader needs trustedProxies"),
+    ] {
+        let refused = refusal(&cluster, flags);
+        assert!(refused.contains(problem), "{refused}");
+    }
+}
+
 /// The Deployments of these flags of Helm.
 fn deployments(cluster: &Cluster, flags: &str) -> Vec<Value> {
     rendered_with(cluster, &format!("--set issuer=https://postern.example.com {flags}"), "deployment")

@@ -19,6 +19,7 @@ mod apache;
 mod author_rights;
 mod authority;
 mod ca_rotation;
+mod certificates;
 mod chart;
 mod chosen_client_ids;
 mod crash;

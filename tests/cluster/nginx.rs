@@ -233,7 +233,7 @@ impl Scene {
 
 /// Runs nginx with this in its `http` block and everything it writes in `folder`. One process: a master that is killed
 /// would leave its workers behind.
-fn start_nginx(folder: &Path, config: &str) -> Process {
+pub(crate) fn start_nginx(folder: &Path, config: &str) -> Process {
     let temporary =
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path {what};"));
     let main = format!(

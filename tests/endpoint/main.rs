@@ -13,6 +13,7 @@ mod assertions;
 mod audit;
 mod authentication;
 mod captured_logs;
+mod certificates;
 mod discovery;
 mod dpop;
 mod dpop_resources;

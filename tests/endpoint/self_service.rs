@@ -28,7 +28,10 @@ async fn a_client_reads_its_own_application() {
     assert_eq!((reply.status, reply.header("cache-control")), (200, Some("no-store")));
     let expected = json!({
         "namespace": "billing", "name": "invoice-sync", "clientId": CLIENT_ID, "subject": SUBJECT,
-        "auth": {"methods": ["client_secret_basic", "client_secret_post", "private_key_jwt", "kubernetes_service_account"]},
+        "auth": {"methods": [
+            "client_secret_basic", "client_secret_post", "private_key_jwt", "kubernetes_service_account",
+            "tls_client_auth", "self_signed_tls_client_auth",
+        ]},
         "token": {"lifetimeSeconds": 900, "signingAlgorithm": "ES256"},
         "permissions": [{
             "audience": BILLING, "scopes": ["invoices:list", "invoices:read"],

@@ -16,9 +16,9 @@ use postern::crypto::secret::SecretValue;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
 use postern::http::budget;
 use postern::http::router::{public_paths, router};
-use postern::http::server::{ServerLimits, Sharing, serve};
+use postern::http::server::{CertificateHeader, Listener, ServerLimits, Sharing, serve};
 use postern::http::state::{Endpoint, RequestLimits, Settings};
-use postern::oauth::client_auth::{AssertionPolicy, Method};
+use postern::oauth::client_auth::{AssertionPolicy, Method, TrustedCas};
 use postern::oauth::client_record::{
     ClientRecord, Epoch, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion,
     SenderConstraint, TokenFormat, TokenPolicy, TokenType, Tombstones, Usages, Verification,
@@ -29,6 +29,7 @@ use postern::oauth::client_store::{
 use postern::oauth::cluster_tokens::{ClusterIssuer, ClusterTokens, ReviewError};
 use postern::oauth::hash_pool::HashLimits;
 use postern::oauth::issuer::Issuer;
+use postern::oauth::metadata::PublishedSettings;
 use postern::oauth::scope::AudienceScope;
 use postern::oauth::token::{ServerKeys, TokenSettings};
 use postern::telemetry::metrics::{self, TokenMetrics};
@@ -236,6 +237,10 @@ pub(crate) struct Options {
     pub(crate) hash: HashLimits,
     pub(crate) keys: bool,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// A second listener, which requests certificates.
+    pub(crate) mutual_tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) client_cas: TrustedCas,
+    pub(crate) certificate_header: Option<CertificateHeader>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) created_by_claim: bool,
     /// Accepted `aud` of assertions besides the issuer.
@@ -252,6 +257,9 @@ impl Default for Options {
             hash: HashLimits::default(),
             keys: true,
             tls: None,
+            mutual_tls: None,
+            client_cas: TrustedCas::default(),
+            certificate_header: None,
             trusted_proxies: vec![],
             created_by_claim: false,
             assertion_audiences: Vec::new(),
@@ -262,6 +270,8 @@ impl Default for Options {
 
 pub(crate) struct TestServer {
     pub(crate) addr: SocketAddr,
+    /// The listener that requests certificates.
+    pub(crate) mutual_addr: SocketAddr,
     pub(crate) issuer: String,
     pub(crate) clients: Arc<FakeClientStore>,
     pub(crate) clock: Arc<AtomicI64>,
@@ -282,8 +292,8 @@ impl TestServer {
     #[expect(clippy::unused_async, reason = "it listens and spawns, which is for async code only")]
     pub(crate) async fn start_with(options: Options) -> Self {
         crate::captured_logs::start();
-        let listener = postern::http::server::listen(([127, 0, 0, 1], 0).into()).unwrap();
-        let addr = listener.local_addr().unwrap();
+        let [socket, mutual] = [(); 2].map(|()| postern::http::server::listen(([127, 0, 0, 1], 0).into()).unwrap());
+        let [addr, mutual_addr] = [&socket, &mutual].map(|socket| socket.local_addr().unwrap());
         let issuer = format!("http://{addr}{}", options.issuer_path);
         let clock = Arc::new(AtomicI64::new(NOW));
         let keys = Arc::new(ServerKeys::default());
@@ -317,6 +327,7 @@ impl TestServer {
         let metrics = TokenMetrics::register(&mut registry);
         let sharing = Sharing {
             trusted_proxies: options.trusted_proxies.into(),
+            certificate_header: options.certificate_header,
             public_paths: Arc::new(public_paths(&Issuer::parse(&issuer, true).unwrap())),
         };
         let limits = ServerLimits { sharing, ..options.server };
@@ -337,9 +348,14 @@ impl TestServer {
                     lifetime_max: SignedDuration::from_hours(1),
                 },
                 dpop_nonce_required: options.dpop_nonce_required,
+                client_cas: options.client_cas,
                 token_bytes: budget::token_bytes(RequestLimits::default().body_bytes),
             },
-            service_documentation: Some("https://docs.example.com".to_owned()),
+            published: PublishedSettings {
+                service_documentation: Some("https://docs.example.com".to_owned()),
+                certificates: options.mutual_tls.is_some(),
+                mtls_url: options.mutual_tls.as_ref().map(|_| "https://mtls.example.com".parse().unwrap()),
+            },
             request: options.request,
             hash: options.hash,
         };
@@ -347,9 +363,11 @@ impl TestServer {
         let endpoint = Endpoint::new(Arc::clone(&clients), fixed, Arc::clone(&keys), settings, metrics.clone());
         let shutdown = CancellationToken::new();
         let router = router(Arc::new(endpoint));
-        let task = tokio::spawn(serve(listener, options.tls, router, limits, shutdown.clone()));
+        let mutual = options.mutual_tls.map(|tls| Listener { socket: mutual, tls: Some(tls) });
+        let listeners = [Listener { socket, tls: options.tls }].into_iter().chain(mutual).collect();
+        let task = tokio::spawn(serve(listeners, router, limits, shutdown.clone()));
         let registry = Arc::new(registry);
-        Self { addr, issuer, clients, clock, keys, install, registry, metrics, credential, shutdown, task }
+        Self { addr, mutual_addr, issuer, clients, clock, keys, install, registry, metrics, credential, shutdown, task }
     }
 
     pub(crate) async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
@@ -487,6 +505,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         secrets: secrets.collect(),
         keys: Vec::new(),
         service_accounts: Vec::new(),
+        certificates: Vec::new(),
         grant,
         token: TokenPolicy {
             format: TokenFormat::Jwt,

@@ -269,7 +269,23 @@ fn each_method_is_accepted_or_has_the_reason_why_not() {
     }]}});
     facts.application.spec.auth = serde_json::from_value(auth).unwrap();
     let not_listed = "false not in spec.auth.methods";
-    assert_eq!(state(&facts), [not_listed, not_listed, "true keys one"]);
+    assert_eq!(state(&facts), [not_listed, not_listed, "true keys one", not_listed, not_listed, not_listed]);
+    let thumbprint = "9F:2C".to_owned() + &":00".repeat(30);
+    let auth = json!({
+        "methods": ["tls_client_auth", "self_signed_tls_client_auth"],
+        "certificates": [{"sanDns": "sync.svc"}, {"subjectDn": "CN=sync,O=Example"}, {"thumbprintSha256": thumbprint}],
+    });
+    facts.application.spec.auth = serde_json::from_value(auth).unwrap();
+    let names = "true certificates of the operator's CAs with sanDns sync.svc, subjectDn CN=sync,O=Example";
+    let single = format!("true certificates with thumbprintSha256 9f2c{}", "00".repeat(30));
+    assert_eq!(state(&facts), [not_listed, not_listed, not_listed, not_listed, names, &single]);
+    let auth = json!({
+        "methods": ["tls_client_auth", "self_signed_tls_client_auth"], "certificates": [{"subjectDn": "nonsense=a"}],
+    });
+    facts.application.spec.auth = serde_json::from_value(auth).unwrap();
+    let unusable = state(&facts);
+    assert_eq!(unusable[4], "false no usable sanDns, sanUri or subjectDn in spec.auth.certificates");
+    assert!(unusable[5].starts_with("false no thumbprintSha256 in spec.auth.certificates"), "{unusable:?}");
     facts.application.spec.suspend = Some(true);
-    assert_eq!(state(&facts), ["false the client is disabled"; 3]);
+    assert_eq!(state(&facts), ["false the client is disabled"; 6]);
 }

@@ -26,6 +26,11 @@ pub enum ClientCredential {
     SharedSecret(SharedSecret),
     /// A signed assertion.
     Assertion(Assertion),
+    /// The certificate of the connection, if there is one: the form has only the id (RFC 8705 §2).
+    Certificate {
+        /// `client_id`
+        client_id: String,
+    },
 }
 
 impl ClientCredential {
@@ -37,6 +42,7 @@ impl ClientCredential {
                 secret.candidates.first().map(|candidate| candidate.client_id.as_str().into())
             }
             Self::Assertion(assertion) => assertion.client_id(),
+            Self::Certificate { client_id } => Some(client_id.into()),
         }
     }
 }
@@ -103,6 +109,7 @@ pub fn present<'a>(
             (Some(_), _) => Err(ClientError::UnsupportedMethod.into()),
             (None, _) => Err(ClientError::NoCredentials.into()),
         },
+        (None, Some(client_id), None) => Ok(ClientCredential::Certificate { client_id: client_id.to_owned() }),
         _ => Err(ClientError::NoCredentials.into()),
     }
 }
@@ -241,9 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn a14_a_client_id_alone_is_no_authentication() {
-        for body in ["", "client_id=id", "client_secret=s", "client_id=id&client_secret="] {
+    fn a14_a_client_id_alone_is_no_authentication_without_a_certificate() {
+        for body in ["", "client_secret=s"] {
             assert_eq!(read(None, body), Err(ClientError::NoCredentials.into()), "{body}");
+        }
+        for body in ["client_id=id", "client_id=id&client_secret="] {
+            let form = Form::parse(body.as_bytes()).unwrap();
+            let presented = present([], &form).unwrap();
+            assert!(matches!(presented, ClientCredential::Certificate { client_id } if client_id == "id"), "{body}");
         }
     }
 }

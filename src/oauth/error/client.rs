@@ -16,6 +16,8 @@ pub enum ClientError {
     MalformedSecret,
     /// A client assertion is refused; the object is the Application, if there is one.
     Assertion(DenialRule, Option<ObjectRevision>),
+    /// A certificate is refused; the object is the Application, if there is one.
+    Certificate(DenialRule, Option<ObjectRevision>),
     /// No object has the client id.
     UnknownClient,
     /// An object has the client id, and a rule disables it.
@@ -48,7 +50,7 @@ impl ClientError {
             Self::MalformedHeader => DenialRule::MalformedHeader,
             Self::UnsupportedMethod => DenialRule::UnsupportedMethod,
             Self::MalformedSecret => DenialRule::MalformedSecret,
-            Self::Assertion(rule, _) => *rule,
+            Self::Assertion(rule, _) | Self::Certificate(rule, _) => *rule,
             Self::UnknownClient => DenialRule::UnknownClient,
             Self::UnknownSecret(_) => DenialRule::UnknownSecret,
             Self::WrongSecret(_) => DenialRule::WrongSecret,
@@ -70,7 +72,7 @@ impl ClientError {
             | Self::UnsupportedMethod
             | Self::MalformedSecret
             | Self::UnknownClient => None,
-            Self::Assertion(_, object) => object.as_ref(),
+            Self::Assertion(_, object) | Self::Certificate(_, object) => object.as_ref(),
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => Some(&refusal.object),
             Self::UnknownSecret(object)
             | Self::WrongSecret(object)
@@ -98,6 +100,16 @@ impl ClientError {
             Self::Assertion(rule, _) => {
                 matches!(rule, DenialRule::AssertionKeyUnknown | DenialRule::AssertionSignature)
             }
+            // An entry or a method that was added.
+            Self::Certificate(rule, _) => {
+                matches!(
+                    rule,
+                    DenialRule::CertificateNotRegistered
+                        | DenialRule::CertificateUntrusted
+                        | DenialRule::CertificatePurpose
+                        | DenialRule::CertificateUnknown
+                )
+            }
             Self::UnknownClient
             | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)
@@ -119,6 +131,7 @@ impl ClientError {
             | Self::UnsupportedMethod
             | Self::MalformedSecret
             | Self::Assertion(..)
+            | Self::Certificate(..)
             | Self::UnknownClient
             | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)

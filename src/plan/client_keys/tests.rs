@@ -26,6 +26,7 @@ fn reconcile(application: &mut Application, keys: PublishedKeys) -> [(String, St
         authority: &Authority::new(),
         client_id_taken_by: None,
         unusable_keys: Vec::new(),
+        unusable_certificates: Vec::new(),
         published_keys: Some(keys),
         served: true,
         secrets: (0, 0),

@@ -201,6 +201,62 @@ async fn an_application_is_refused_for_each_rule_that_its_keys_break() {
     check(tried, &cases).await;
 }
 
+/// What identifies certificates of a client.
+fn certificates(entries: &Value) -> Value {
+    json!({"auth": {"certificates": entries}})
+}
+
+#[tokio::test]
+async fn an_application_is_refused_for_each_rule_that_its_certificates_break() {
+    let one = |field: &str, value: &str| certificates(&json!([{field: value}]));
+    let methods = |method: &str, entry: &Value| json!({"auth": {"methods": [method], "certificates": [entry]}});
+    let (dns, thumbprint) = (json!({"sanDns": "a.example.com"}), json!({"thumbprintSha256": "9f".repeat(32)}));
+    let cases = [
+        (
+            "tls_client_auth without certificates",
+            json!({"auth": {"methods": ["tls_client_auth"]}}),
+            "spec.auth.certificates: Invalid value: … set certificates with sanDns, sanUri or subjectDn",
+        ),
+        (
+            "tls_client_auth with a thumbprint only",
+            methods("tls_client_auth", &thumbprint),
+            "spec.auth.certificates: Invalid value: … set certificates with sanDns, sanUri or subjectDn",
+        ),
+        (
+            "self_signed_tls_client_auth with a name only",
+            methods("self_signed_tls_client_auth", &dns),
+            "spec.auth.certificates: Invalid value: … set certificates with thumbprintSha256, or jwks with x5c",
+        ),
+        ("no entry", certificates(&json!([])), "spec.auth.certificates: Invalid value"),
+        ("21 entries", certificates(&json!(vec![dns.clone(); 21])), "spec.auth.certificates: Too many: 21"),
+        ("an empty entry", certificates(&json!([{}])), "spec.auth.certificates[0]: … must have exactly one of sanDns"),
+        (
+            "two fields",
+            certificates(&json!([{"sanDns": "a.example.com", "sanUri": "spiffe://example.com/a"}])),
+            "spec.auth.certificates[0]: … must have exactly one of sanDns",
+        ),
+        ("a wildcard", one("sanDns", "*.example.com"), "spec.auth.certificates[0].sanDns: … without a wildcard"),
+        ("a final dot", one("sanDns", "a.example.com."), "spec.auth.certificates[0].sanDns: … without a final dot"),
+        ("a relative URI", one("sanUri", "/ns/a"), "spec.auth.certificates[0].sanUri: … must be an absolute URI"),
+        (
+            "a text that is no distinguished name",
+            one("subjectDn", "invoice-sync"),
+            "spec.auth.certificates[0].subjectDn: … must be a distinguished name",
+        ),
+        (
+            "a SHA-1 thumbprint",
+            one("thumbprintSha256", &"9f".repeat(20)),
+            "spec.auth.certificates[0].thumbprintSha256: … must be 64 hexadecimal digits",
+        ),
+        (
+            "a thumbprint with colons in wrong places",
+            one("thumbprintSha256", &format!("9:{}", "f9".repeat(31))),
+            "spec.auth.certificates[0].thumbprintSha256: … must be 64 hexadecimal digits",
+        ),
+    ];
+    check(tried, &cases).await;
+}
+
 #[tokio::test]
 async fn an_application_is_refused_for_each_rule_that_its_service_accounts_break() {
     let accounts = |list: Value| json!({"auth": {"methods": ["kubernetes_service_account"], "serviceAccounts": list}});

@@ -1,0 +1,249 @@
+//! Clients that authenticate with a certificate, over the real sockets, and behind nginx. Their certificates have the
+//! form that cert-manager gives them, which does not run here.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{
+    Cluster, Credential, Process, Replica, TestNamespace, application, client_secret, ensure, eventually, free_port,
+    output,
+};
+use crate::interop_clients::{AUDIENCE, command, installed};
+use crate::nginx::start_nginx;
+
+const DNS: &str = "invoice-sync.billing.svc";
+
+#[tokio::test]
+async fn curl_and_openid_client_authenticate_with_a_certificate_and_a_replaced_ca_ends_that() {
+    let scene = Scene::new("certificate", &[]).await;
+    scene.accepts(&scene.mtls, &scene.certificate).await;
+    assert_eq!(scene.curl(&scene.mtls, None, &[])["error"], "invalid_client");
+    assert_eq!(scene.curl(&scene.mtls, Some(&Pair::self_signed(DNS)), &[])["error"], "invalid_client");
+
+    let script = format!("{}/node/openid_client.js", installed());
+    for kind in ["oauth2", "oidc"] {
+        let mut client = command(Path::new("node"), &[script.as_str(), kind, "certificate"]);
+        client.env("CLIENT_ID", &scene.client_id).env("AUDIENCE", AUDIENCE).env("REPLICA", &scene.replica.url);
+        client.env("ISSUER_URI", scene.addresses.key("issuer-uri")).env("NODE_EXTRA_CA_CERTS", &scene.server_ca);
+        client.env("CERTIFICATE", &scene.certificate.certificate).env("PRIVATE_KEY", &scene.certificate.key);
+        let claims: Value = serde_json::from_str(&output(&mut client)).expect("JSON");
+        assert_eq!((&claims["client_id"], &claims["scope"]), (&json!(scene.client_id), &json!("invoices:read")));
+    }
+
+    let another = Ca::new();
+    std::fs::write(scene.client_ca(), &another.pem).expect("write the CA");
+    scene.accepts(&scene.mtls, &another.issue(DNS)).await;
+    assert_eq!(scene.curl(&scene.mtls, Some(&scene.certificate), &[])["error"], "invalid_client");
+}
+
+#[tokio::test]
+async fn an_entry_that_identifies_no_certificate_is_reported_and_a_removed_entry_ends_its_tokens() {
+    let scene = Scene::new("certificate-entries", &[]).await;
+    let answer = scene.accepts(&scene.mtls, &scene.certificate).await;
+    let token = answer["access_token"].as_str().expect("a token").to_owned();
+    let api = scene.tenant.api().await;
+    scene.tenant.wait_active(&api, &token, true).await;
+    scene.tenant.wait_condition("Application", "sync", "CertificatesResolved", "True", "Resolved").await;
+
+    scene.register(&json!([{"sanDns": "other.billing.svc"}, {"subjectDn": "nonsense=a"}])).await;
+    scene.tenant.wait_active(&api, &token, false).await;
+    let (type_, reason) = ("CertificatesResolved", "CertificateUnusable");
+    let condition = scene.tenant.wait_condition("Application", "sync", type_, "False", reason).await;
+    let message = condition["message"].as_str().expect("a message");
+    assert!(message.starts_with("spec.auth.certificates[1].subjectDn is not a distinguished name"), "{message}");
+    eventually("the certificate is refused", async || {
+        let answer = scene.curl(&scene.mtls, Some(&scene.certificate), &[]);
+        ensure(answer["error"] == "invalid_client", answer)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nginx_passes_the_certificate_of_its_client_and_nobody_else_does() {
+    let scene = Scene::new("certificate-nginx", &["--client-cert-header", "ssl-client-cert"]).await;
+    let (nginx, folder) = scene.nginx();
+    let answer = scene.accepts(&nginx.url, &scene.certificate).await;
+    assert_eq!(answer["token_type"], "Bearer");
+    assert_eq!(scene.curl(&nginx.url, Some(&Pair::self_signed(DNS)), &[])["error"], "invalid_client");
+
+    // nginx replaces the header of its client, and Postern reads it from no other address.
+    let header = format!("ssl-client-cert: {}", escaped(&scene.certificate.certificate));
+    assert_eq!(scene.curl(&nginx.url, None, &["--header", &header])["error"], "invalid_client");
+    let from_another = ["--header", &header, "--interface", "127.0.0.2"];
+    assert_eq!(scene.curl(&scene.replica.url, None, &from_another)["error"], "invalid_client");
+    drop((nginx.process, folder));
+}
+
+/// A replica that requests certificates, and a client that is registered for one.
+struct Scene {
+    tenant: TestNamespace,
+    replica: Replica,
+    /// `https://127.0.0.1:PORT` of the listener that requests certificates.
+    mtls: String,
+    server_ca: PathBuf,
+    folder: TempDir,
+    certificate: Pair,
+    addresses: Credential,
+    client_id: String,
+}
+
+/// nginx in front of the replica.
+struct Proxy {
+    url: String,
+    process: Process,
+}
+
+impl Scene {
+    async fn new(name: &str, arguments: &[&str]) -> Self {
+        let cluster: Arc<Cluster> = Cluster::dedicated(1);
+        cluster.start().await;
+        let tenant = TestNamespace::on(cluster.clone(), name, json!({})).await;
+        tenant.create_defaults().await;
+        tenant.apply(&application("addresses", "sync", json!({}))).await;
+        tenant.apply(&client_secret("addresses", "addresses", json!({}))).await;
+        tenant.ready("ClientSecret", "addresses").await;
+        let addresses = tenant.delivered("addresses").await;
+
+        let (ca, folder) = (Ca::new(), tempfile::tempdir().expect("a folder"));
+        let client_ca = folder.path().join("client-ca.crt");
+        std::fs::write(&client_ca, &ca.pem).expect("write the CA");
+        let listen = format!("127.0.0.1:{}", free_port());
+        let mtls = format!("https://{listen}");
+        let client_ca = client_ca.to_str().expect("a path in UTF-8");
+        let own = ["--mtls-listen", &listen, "--mtls-url", &mtls, "--mtls-client-ca-file", client_ca];
+        let log = cluster.controlplane.scratch().join(format!("{name}.log"));
+        let replica = Replica::new(name, Some(cluster.issuer()), log).with(&[&own[..], arguments].concat());
+        cluster.launch(&replica);
+        replica.ready().await;
+
+        let (server_ca, certificate) = (cluster.ca_file(), ca.issue(DNS));
+        let client_id = String::new();
+        let mut scene = Self { tenant, replica, mtls, server_ca, folder, certificate, addresses, client_id };
+        scene.register(&json!([{"sanDns": DNS}])).await;
+        scene.tenant.ready("Application", "sync").await;
+        let status = scene.tenant.get("Application", "sync").await["status"].take();
+        status["clientId"].as_str().expect("a client id").clone_into(&mut scene.client_id);
+        scene
+    }
+
+    async fn register(&self, certificates: &Value) {
+        let auth = json!({"methods": ["tls_client_auth"], "certificates": certificates});
+        self.tenant.apply(&application("sync", "sync", json!({"auth": auth}))).await;
+    }
+
+    fn client_ca(&self) -> PathBuf {
+        self.folder.path().join("client-ca.crt")
+    }
+
+    /// The token that this certificate is exchanged for.
+    async fn accepts(&self, url: &str, certificate: &Pair) -> Value {
+        eventually("the certificate is accepted", async || {
+            let answer = self.curl(url, Some(certificate), &[]);
+            if answer["access_token"].is_string() { Ok(answer) } else { Err(answer.to_string()) }
+        })
+        .await
+    }
+
+    /// The answer to curl with this certificate.
+    fn curl(&self, url: &str, certificate: Option<&Pair>, arguments: &[&str]) -> Value {
+        let mut curl = Command::new("curl");
+        curl.args(["--disable", "--noproxy", "*", "--silent", "--show-error"]).args(arguments);
+        // nginx has just been started.
+        curl.args(["--retry", "20", "--retry-delay", "1", "--retry-connrefused"]);
+        let trusted = self.folder.path().join("trusted.crt");
+        let nginx = std::fs::read_to_string(self.folder.path().join("tls.crt")).unwrap_or_default();
+        let postern = std::fs::read_to_string(&self.server_ca).expect("the CA of Postern");
+        std::fs::write(&trusted, format!("{postern}\n{nginx}")).expect("write the CAs");
+        curl.arg("--cacert").arg(&trusted);
+        if let Some(pair) = certificate {
+            let [cert, key] = ["client.crt", "client.key"].map(|name| self.folder.path().join(name));
+            std::fs::write(&cert, &pair.certificate).expect("write the certificate");
+            std::fs::write(&key, &pair.key).expect("write the key");
+            curl.arg("--cert").arg(cert).arg("--key").arg(key);
+        }
+        curl.arg("--data").arg(format!("grant_type=client_credentials&client_id={}", self.client_id));
+        curl.arg(format!("{url}/oauth2/token"));
+        let answer = output(&mut curl);
+        serde_json::from_str(&answer).unwrap_or(Value::String(answer))
+    }
+
+    /// nginx as docs/authentication.md shows it, in front of the main listener of the replica.
+    fn nginx(&self) -> (Proxy, TempDir) {
+        let pair = Pair::self_signed("127.0.0.1");
+        let [cert, key] = ["tls.crt", "tls.key"].map(|name| self.folder.path().join(name));
+        std::fs::write(&cert, &pair.certificate).expect("write the certificate");
+        std::fs::write(&key, &pair.key).expect("write the key");
+        let listen = format!("127.0.0.1:{}", free_port());
+        let config = format!(
+            "server {{
+                listen {listen} ssl;
+                ssl_certificate {cert};
+                ssl_certificate_key {key};
+                ssl_verify_client optional_no_ca;
+                location / {{
+                    proxy_pass {replica};
+                    proxy_ssl_trusted_certificate {ca};
+                    proxy_ssl_verify on;
+                    proxy_ssl_name localhost;
+                    proxy_set_header ssl-client-cert $ssl_client_escaped_cert;
+                    proxy_set_header X-Forwarded-For $remote_addr;
+                }}
+            }}",
+            cert = cert.display(),
+            key = key.display(),
+            replica = self.replica.url,
+            ca = self.server_ca.display(),
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let process = start_nginx(folder.path(), &config);
+        (Proxy { url: format!("https://{listen}"), process }, folder)
+    }
+}
+
+/// PEM as nginx escapes it.
+fn escaped(pem: &str) -> String {
+    percent_encoding::utf8_percent_encode(pem, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// A CA of clients.
+struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A certificate and its private key, in PEM.
+struct Pair {
+    certificate: String,
+    key: String,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key pair");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// As cert-manager issues it for `dnsNames` and `usages: [client auth]`.
+    fn issue(&self, name: &str) -> Pair {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key pair");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Pair { certificate, key: key.serialize_pem() }
+    }
+}
+
+impl Pair {
+    fn self_signed(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+        Self { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
+    }
+}
