@@ -65,8 +65,13 @@ impl PublishedKeys {
 
     /// The condition `Ready` of a client that could authenticate only with these keys, if it has none.
     pub(super) fn blocks(&self, application: &Application) -> Option<ConditionValue> {
-        let others =
-            [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost, AuthMethod::KubernetesServiceAccount];
+        let others = [
+            AuthMethod::ClientSecretBasic,
+            AuthMethod::ClientSecretPost,
+            AuthMethod::KubernetesServiceAccount,
+            AuthMethod::TlsClientAuth,
+            AuthMethod::SelfSignedTlsClientAuth,
+        ];
         if others.into_iter().any(|method| application.spec.allows(method)) {
             return None;
         }
