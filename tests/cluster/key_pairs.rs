@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use postern::crypto::key_pair::{self, KeyAlgorithm, KeyKind, KeyPair};
 use serde_json::{Value, json};
@@ -37,6 +39,31 @@ async fn openid_client_and_authlib_get_a_token_with_a_delivered_key_pair() {
         });
         for claims in answers {
             assert_eq!((&claims["sub"], &claims["aud"]), (&subject, &json!(AUDIENCE)), "{claims}");
+        }
+    }
+}
+
+/// The delivered key file works unchanged.
+#[tokio::test]
+async fn g8_zitadels_go_library_gets_a_token_with_the_delivered_key_file() {
+    let tenant = tenant("pair-zitadel").await;
+    let subject = tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
+    let program = Path::new(&installed()).join("go-clients");
+    for algorithm in ["ES256", "RS256", "EdDSA"] {
+        let name = algorithm.to_lowercase();
+        let credential = tenant.issue_key_pair(&name, json!({"algorithm": algorithm})).await;
+        tenant.accepted(&credential).await;
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), credential.key("key.json")).expect("write the key file");
+        for answer in run_everywhere(&tenant, &credential, credential.key("ca.crt"), || {
+            let mut client = command(&program, &["profile"]);
+            client.env("KEY_FILE", file.path()).env("SCOPES", "invoices:read");
+            client
+        }) {
+            let token = answer["access_token"].as_str().expect("a token");
+            let claims = token.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+            let claims: Value = serde_json::from_slice(&claims.expect("a JWT")).expect("claims");
+            assert_eq!((&claims["sub"], &claims["aud"]), (&subject, &json!(AUDIENCE)), "{algorithm}");
         }
     }
 }

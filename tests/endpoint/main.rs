@@ -28,6 +28,7 @@ mod introspection;
 mod jwt_bearer_grant;
 mod key_pairs;
 mod large_tokens;
+mod methods;
 mod operations;
 mod proofs;
 mod rejected;

@@ -1,0 +1,125 @@
+//! What a client is granted does not depend on the method by which it authenticates, and no method widens it.
+
+use std::sync::Arc;
+
+use proptest::prelude::Strategy as _;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+
+use postern::crypto::public_key::PublicKey;
+use postern::oauth::client_record::{ClientRecord, Grant, ScopePolicy, ServiceAccount, TokenPolicy};
+use postern::oauth::cluster_tokens::ClusterIssuer;
+
+use crate::assertions::{AUTHORITY, Key, TYPE, header};
+use crate::http_client::Reply;
+use crate::server::{BILLING, CLIENT_ID, LEDGER, NOW, TestServer, claims, grant, instant, record_of};
+
+const CLUSTER: &str = "https://kubernetes.default.svc.cluster.local";
+const BEARER: &str = "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer";
+const CREDENTIALS: &str = "grant_type=client_credentials";
+/// Generated grants and requests.
+const CASES: usize = 64;
+const SCOPES: [&str; 4] = ["read", "write", "list", "delete"];
+
+#[tokio::test]
+async fn the_grant_of_a_client_is_the_same_for_every_method() {
+    let server = TestServer::start().await;
+    let key = Key::new("one");
+    let keys = vec![PublicKey::from_jwk(&key.jwk).unwrap()];
+    *server.clients.cluster.lock().unwrap() = Some(Arc::new(ClusterIssuer { issuer: CLUSTER.into(), keys }));
+    let mut runner = TestRunner::default();
+    let held = proptest::collection::btree_set((0..2_usize, 0..4_usize), 0..6);
+    let asked = (proptest::collection::btree_set(0..4_usize, 0..3), proptest::option::of(0..3_usize));
+    let cases = (held, asked, proptest::bool::ANY);
+    for case in 0..CASES {
+        let (held, (scopes, audience), narrows) = cases.new_tree(&mut runner).unwrap().current();
+        let permits: Vec<_> = held
+            .iter()
+            .map(|(audience, scope)| ([BILLING, LEDGER][*audience], SCOPES[*scope], "reader", "Operational"))
+            .collect();
+        put(&server, &key, grant(&permits), narrows);
+        let scopes: Vec<&str> = scopes.iter().map(|scope| SCOPES[*scope]).collect();
+        let mut request = format!("&scope={}", scopes.join("+"));
+        if let Some(audience) = audience {
+            request.push_str(&format!("&resource={}", [BILLING, LEDGER, "https://other.example.com"][audience]));
+        }
+        let answers = with_every_method(&server, &key, case, &request).await;
+        let (_, expected) = &answers[0];
+        for (method, answer) in &answers {
+            assert_eq!(answer, expected, "{method}: {permits:?} {request}");
+        }
+        for scope in expected["scope"].as_str().unwrap_or_default().split_whitespace() {
+            assert!(
+                permits.iter().any(|(_, held, ..)| *held == scope),
+                "{scope} is not granted: {permits:?} {request}"
+            );
+        }
+    }
+}
+
+/// A client that may use every method.
+fn put(server: &TestServer, key: &Key, grant: Arc<Grant>, narrows: bool) {
+    let client = record_of(grant, &[&server.credential]);
+    let account = ServiceAccount { name: "sync".into(), uid: None, authority: AUTHORITY.into() };
+    let scope_policy = if narrows { ScopePolicy::Narrow } else { ScopePolicy::Reject };
+    server.clients.put(ClientRecord {
+        keys: vec![key.public()],
+        service_accounts: vec![Arc::new(account)],
+        token: TokenPolicy { scope_policy, ..client.token.clone() },
+        ..client
+    });
+}
+
+/// The answers to the same request, each with its method.
+async fn with_every_method(server: &TestServer, key: &Key, case: usize, request: &str) -> Vec<(&'static str, Value)> {
+    let secret = &server.credential.value;
+    let [assertion, account] = [signed(server, key, case), account_token(server, key)];
+    let as_client =
+        |token: &str| format!("{CREDENTIALS}&client_assertion_type={TYPE}&client_assertion={token}{request}");
+    let as_grant = |token: &str| format!("{BEARER}&assertion={token}{request}");
+    let basic = server.credential.basic();
+    let mut answers = vec![(
+        "client_secret_basic",
+        granted(&server.post(&[("authorization", &basic)], &format!("{CREDENTIALS}{request}")).await),
+    )];
+    for (method, body) in [
+        ("client_secret_post", format!("{CREDENTIALS}&client_id={CLIENT_ID}&client_secret={secret}{request}")),
+        ("private_key_jwt", as_client(&assertion)),
+        ("JWT bearer grant", as_grant(&signed(server, key, case + CASES))),
+        ("kubernetes_service_account", as_client(&account)),
+        ("JWT bearer grant with a ServiceAccount token", as_grant(&account)),
+    ] {
+        answers.push((method, granted(&server.post(&[], &body).await)));
+    }
+    answers
+}
+
+/// What a token permits, or the error.
+fn granted(reply: &Reply) -> Value {
+    if reply.status != 200 {
+        return json!({"error": reply.error().1});
+    }
+    let claims = claims(reply);
+    json!({
+        "scope": claims["scope"], "aud": claims["aud"], "roles": claims["roles"], "planes": claims["planes"],
+        "sub": claims["sub"], "client_id": claims["client_id"],
+    })
+}
+
+fn signed(server: &TestServer, key: &Key, id: usize) -> String {
+    let now = instant(NOW).as_second();
+    let claims = json!({
+        "iss": CLIENT_ID, "sub": CLIENT_ID, "aud": server.issuer, "exp": now + 60, "jti": id.to_string(),
+    });
+    key.sign(&header(), &claims)
+}
+
+fn account_token(server: &TestServer, key: &Key) -> String {
+    let now = instant(NOW).as_second();
+    let claims = json!({
+        "iss": CLUSTER, "sub": "system:serviceaccount:billing:sync", "aud": [server.issuer], "exp": now + 3600,
+        "kubernetes.io": {"namespace": "billing", "serviceaccount": {"name": "sync", "uid": "u"}},
+    });
+    key.sign(&header(), &claims)
+}
