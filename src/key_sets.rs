@@ -53,8 +53,11 @@ pub struct KeySets {
     client: Arc<Client>,
     permits: Arc<Semaphore>,
     changes: mpsc::UnboundedSender<Change>,
-    namespaces: Mutex<HashMap<Arc<str>, (Arc<Namespace>, AbortOnDropHandle<()>)>>,
+    namespaces: Mutex<HashMap<Arc<str>, Followed>>,
 }
+
+/// A namespace, and the task that fetches its key sets.
+type Followed = (Arc<Namespace>, AbortOnDropHandle<()>);
 
 /// The key sets of one namespace.
 struct Namespace {
@@ -81,9 +84,9 @@ impl KeySets {
     /// No key sets, and the receiver of the changes.
     #[must_use]
     pub fn new(client: Client) -> (Self, mpsc::UnboundedReceiver<Change>) {
-        let (changes, changed) = mpsc::unbounded_channel();
+        let (changes, receiver) = mpsc::unbounded_channel();
         let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
-        (Self { client: Arc::new(client), permits, changes, namespaces: Mutex::default() }, changed)
+        (Self { client: Arc::new(client), permits, changes, namespaces: Mutex::default() }, receiver)
     }
 
     /// Key sets for a test that has no URL.

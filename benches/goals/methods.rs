@@ -1,10 +1,9 @@
 //! Tokens a second of the methods without a shared secret, against a shared secret at the same replica.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::api::Application;
+use postern::clock::{Clock as _, SystemClock};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
@@ -49,7 +48,8 @@ pub async fn measure(cluster: &Cluster, subject: &Subject) -> Result<()> {
             let file = scratch()?.join(name);
             std::fs::write(&file, serde_json::to_vec(bodies)?)?;
             let (target, pid) = (target.clone(), process.pid());
-            Plan { target, path: TOKEN.to_owned(), pid, bodies: file, seconds: SECONDS }.execute(LOAD_CORE)
+            Plan { target, path: TOKEN.to_owned(), pid, bodies: file, proofs_for: None, seconds: SECONDS }
+                .execute(LOAD_CORE)
         };
         rounds.push([
             turn("bodies", &subject.bodies())?,
@@ -100,8 +100,7 @@ async fn admit(cluster: &Cluster, subject: &Subject, key: &Value) -> Result<Vec<
 
 /// New assertions of the clients in turn.
 fn assertions(subject: &Subject, key: &EncodingKey, round: usize) -> Result<Vec<String>> {
-    #[expect(clippy::disallowed_methods, reason = "the time of a client")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let now = SystemClock.now().as_second();
     let header = Header::new(Algorithm::ES256);
     let ids = subject.credentials.iter().map(|(id, _)| id).cycle().take(ASSERTIONS);
     let body = |(number, id): (usize, &String)| -> Result<String> {

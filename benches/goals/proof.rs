@@ -28,6 +28,7 @@ impl ProofKey {
     }
 
     /// A proof for a token request to this URL.
+    #[expect(clippy::disallowed_methods, reason = "the randomness of a client")]
     pub fn proof(&self, url: &str) -> Result<String> {
         let id = URL_SAFE_NO_PAD.encode(random::bytes::<16>());
         let claims = json!({"jti": id, "htm": "POST", "htu": url, "iat": SystemClock.now().as_second()});

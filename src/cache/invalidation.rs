@@ -134,7 +134,9 @@ impl Invalidation {
     #[must_use]
     pub fn of_keys(relations: &Relations, applications: ObjectRefs) -> Self {
         let mut affected = Self::nothing(Kind::Application, 0);
-        applications.iter().for_each(|application| affected.add_clients_of(relations, application));
+        for application in &applications {
+            affected.add_clients_of(relations, application);
+        }
         Self { applications, ..affected }
     }
 

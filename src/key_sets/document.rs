@@ -51,6 +51,8 @@ pub(super) fn read(body: &[u8]) -> Result<Document, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
     use super::*;
@@ -59,9 +61,7 @@ mod tests {
     fn a9_a_set_has_only_keys_that_can_verify_assertions() {
         let key = |number: u8| {
             let pair = rcgen::KeyPair::generate().unwrap();
-            use base64::Engine as _;
-            let coordinate =
-                |range| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&pair.public_key_raw()[range]);
+            let coordinate = |range| URL_SAFE_NO_PAD.encode(&pair.public_key_raw()[range]);
             json!({"kty": "EC", "crv": "P-256", "kid": number.to_string(), "x": coordinate(1..33), "y": coordinate(33..65)})
         };
         let with = |name: &str, value: &str| {

@@ -87,6 +87,7 @@ pub struct PublishedSettings {
 
 /// The endpoints where clients present certificates (RFC 8705 §5).
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the protocol's own")]
 struct MtlsAliases {
     token_endpoint: String,
     introspection_endpoint: String,

@@ -23,7 +23,7 @@ async fn a_response_is_read_with_its_etag_and_its_age() {
     let server = TestServer::start(Reply::headers("200 OK", headers, "{}")).await;
     let client = server.client(server.policy(), Answers::new(LOOPBACK));
     let first = client.get(&server.url(NAME), None).await.unwrap();
-    assert_eq!((first.body.as_deref(), first.max_age), (Some(&b"{}"[..]), Some(Duration::from_secs(120))));
+    assert_eq!((first.body.as_deref(), first.max_age), (Some(&b"{}"[..]), Some(Duration::from_mins(2))));
     server.answer(Reply::headers("304 Not Modified", "", ""));
     let second = client.get(&server.url(NAME), first.etag.as_ref()).await.unwrap();
     assert_eq!(second.body, None);

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 /// A TLS client that trusts the public CAs, and those of the operator (PEM). A certificate that rustls cannot use as a CA is
 /// left out.
 pub(super) fn client(own: Option<&str>) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
     let own = own.into_iter().flat_map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()).flatten());
     roots.add_parsable_certificates(own);
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();

@@ -106,7 +106,9 @@ mod tests {
         let file = folder.path().join("ca.crt");
         let (cas, closing) = (TrustedCas::default(), CancellationToken::new());
         for text in [None, Some(""), Some("nonsense")] {
-            text.map(|text| std::fs::write(&file, text).unwrap());
+            if let Some(text) = text {
+                std::fs::write(&file, text).unwrap();
+            }
             assert!(load(file.clone(), &cas, &closing).await.is_err(), "{text:?}");
         }
         assert!(cas.load().check(&made().1, "2026-11-22T02:00:00Z".parse().unwrap()).is_err(), "there is no CA");

@@ -15,16 +15,21 @@ async fn every_example_can_be_applied_and_its_objects_become_ready() {
     let kubernetes = cluster.kubernetes().await;
     let examples = examples();
     assert!(!examples.is_empty());
-    for example in examples {
+    let mut objects = Vec::new();
+    for example in &examples {
         let file = example.to_str().expect("a path in UTF-8");
         let applied = cluster.controlplane.run("kubectl", &["apply", "--filename", file, "--output", "json"]);
         let applied: Value = serde_json::from_str(&applied).expect("JSON");
         let one = [applied.clone()];
         for object in applied["items"].as_array().map_or(&one[..], Vec::as_slice) {
             if object["apiVersion"].as_str().is_some_and(|version| version.starts_with("postern.dev/")) {
-                becomes_ready(&kubernetes, file, object).await;
+                objects.push((file, object.clone()));
             }
         }
+    }
+    // Some files use objects of others.
+    for (file, object) in &objects {
+        becomes_ready(&kubernetes, file, object).await;
     }
     for secret in kubernetes.list("ClientSecret", "").await.iter().filter(|it| is_from_an_example(it)) {
         let namespace = secret["metadata"]["namespace"].as_str().expect("a namespace");
@@ -38,7 +43,13 @@ async fn every_example_can_be_applied_and_its_objects_become_ready() {
         let scope = credential.key("scopes").split(' ').next().unwrap_or_default().to_owned();
         let answer =
             credential.ask(&cluster.connections(), cluster.issuer(), &[("scope", &scope)]).await.expect("an answer");
-        answer.claims().unwrap_or_else(|refusal| panic!("{namespace}/{name}: {refusal}"));
+        let application = secret["spec"]["applicationRef"]["name"].as_str().expect("an Application");
+        let application = kubernetes.get("Application", namespace, application).await;
+        if application["spec"]["token"]["senderConstraint"] == "DPoP" {
+            assert_eq!(answer.error(), "invalid_dpop_proof", "{namespace}/{name}");
+        } else {
+            answer.claims().unwrap_or_else(|refusal| panic!("{namespace}/{name}: {refusal}"));
+        }
     }
 }
 

@@ -73,7 +73,7 @@ async fn each_algorithm_is_generated_delivered_in_every_form_and_accepted() {
     let tenant = tenant("algorithms").await;
     let subject = tenant.get("ServiceUser", "sync").await["metadata"]["uid"].clone();
     for (name, private_key, algorithm, bytes) in [
-        ("default", json!(null), "ES256", 0),
+        ("default", json!({}), "ES256", 0),
         ("rs256", json!({"algorithm": "RS256"}), "RS256", 256),
         ("ps256", json!({"algorithm": "PS256", "bits": 3072}), "PS256", 384),
         ("eddsa", json!({"algorithm": "EdDSA"}), "EdDSA", 0),
@@ -161,12 +161,23 @@ async fn a_forged_public_key_in_status_verifies_nothing() {
         }
     }
     tenant.accepted(&credential).await;
-    // A replaced key of the newest version counts as lost: the pair is replaced.
+    // A replaced key of the newest version verifies nothing either, until the pair is replaced.
     let mut replaced = genuine.clone();
     replaced["publicKey"] = pair.public_jwk(id);
     put(&tenant, "blue", &json!([replaced])).await;
+    tenant.wait_rejected(&credential).await;
+    let assertion = credential.assertion(pem.expose_secret(), Algorithm::ES256);
+    let form =
+        [("client_assertion_type", postern::oauth::client_auth::ASSERTION_TYPE), ("client_assertion", &assertion)];
+    for replica in &tenant.cluster.replicas {
+        let url = format!("{}/oauth2/token", replica.url);
+        let (status, answer) = Credential::anonymous_post(&tenant.connections, &url, &form).await;
+        assert_eq!((status.as_u16(), &answer["error"]), (401, &json!("invalid_client")), "{answer}");
+    }
+    tenant.delete("Secret", &tenant.namespace, "blue").await;
     eventually("another key pair is delivered", async || {
-        let now = tenant.delivered("blue").await;
+        let now = tenant.find("Secret", &tenant.namespace, "blue").await.ok_or("there is none".to_owned())?;
+        let now = Credential::delivered_in(&now);
         ensure(now.key("key-id") != id, now.key("key-id"))
     })
     .await;

@@ -16,7 +16,7 @@ use postern::crypto::ca::Ca;
 use postern::crypto::client_ca::ClientCas;
 use postern::crypto::client_certificate::{CertificateId, Thumbprint};
 use postern::http::tls::TlsCertificate;
-use postern::oauth::client_auth::{Method, MethodSet, TrustedCas};
+use postern::oauth::client_auth::{Method, TrustedCas};
 use postern::oauth::client_record::{ClientRecord, Denial, RegisteredCertificate};
 use postern::oauth::client_store::Lookup;
 use postern::oauth::denial_rule::DenialRule;
@@ -75,7 +75,7 @@ impl Scene {
         let registered =
             |id: &CertificateId| Arc::new(RegisteredCertificate { id: id.clone(), authority: AUTHORITY.into() });
         ClientRecord {
-            auth_methods: MethodSet::from_iter(methods.iter().copied()),
+            auth_methods: methods.iter().copied().collect(),
             certificates: ids.iter().map(registered).collect(),
             ..record(&self.server.credential)
         }

@@ -135,11 +135,14 @@ async fn a8_a_public_key_without_the_mac_of_this_install_for_this_version_verifi
     }
 }
 
+/// A change of the client.
+type Change = Box<dyn FnOnce(&mut ClientRecord)>;
+
 #[tokio::test]
 async fn a8_the_rules_of_secrets_apply_to_key_pairs() {
     let scene = Scene::new().await;
     let revoked = Denial { rule: DenialRule::Revoked, object: object("ClientSecret", "invoice-sync-0") };
-    let changes: [(&str, Box<dyn FnOnce(&mut ClientRecord)>); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("Revoked", Box::new(|client| client.secrets[0].disabled = Some(Box::new(revoked)))),
         ("Expired", Box::new(|client| client.secrets[0].expires_at = Some(instant(NOW)))),
         (

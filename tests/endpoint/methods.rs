@@ -40,10 +40,8 @@ async fn the_grant_of_a_client_is_the_same_for_every_method() {
             .collect();
         put(&server, &key, grant(&permits), narrows);
         let scopes: Vec<&str> = scopes.iter().map(|scope| SCOPES[*scope]).collect();
-        let mut request = format!("&scope={}", scopes.join("+"));
-        if let Some(audience) = audience {
-            request.push_str(&format!("&resource={}", [BILLING, LEDGER, "https://other.example.com"][audience]));
-        }
+        let resource = audience.map_or("", |audience| [BILLING, LEDGER, "https://other.example.com"][audience]);
+        let request = format!("&scope={}&resource={resource}", scopes.join("+"));
         let answers = with_every_method(&server, &key, case, &request).await;
         let (_, expected) = &answers[0];
         for (method, answer) in &answers {

@@ -76,6 +76,7 @@ pub struct Observed<'a> {
 }
 
 /// What secrets need to know about the Application.
+#[expect(clippy::large_enum_variant, reason = "a reconciliation has one, on its stack")]
 pub enum ApplicationState {
     /// It does not exist.
     Missing,

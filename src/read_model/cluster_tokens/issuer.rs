@@ -37,7 +37,7 @@ pub(super) async fn read(client: &Client) -> Result<ClusterIssuer, IssuerError> 
 }
 
 async fn get<T: for<'de> Deserialize<'de>>(client: &Client, path: &'static str) -> Result<T, IssuerError> {
-    let request = Request::get(path).body(Vec::new()).map_err(|error| kube::Error::HttpError(error.into()));
+    let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
     let answer = async { client.request(request?).await };
     answer.await.map_err(|error| IssuerError::Request(path, error))
 }

@@ -49,17 +49,17 @@ impl Credential {
         // What is shorter is no credential, but a word that a test put in its place.
         if let Some(secret) = credential.find("client-secret").filter(|secret| IMPORTED_LENGTH.contains(&secret.len()))
         {
-            credential.is_seen(vec![secret.to_owned(), BASE64_STANDARD.encode(secret), credential.basic()]);
+            Self::mark_seen(vec![secret.to_owned(), BASE64_STANDARD.encode(secret), credential.basic()]);
         }
         if let Some(pem) = credential.find("private-key") {
             // Each line but the last, which may be short.
             let lines = pem.lines().filter(|line| line.len() == 64).map(str::to_owned);
-            credential.is_seen(lines.chain([BASE64_STANDARD.encode(pem)]).collect());
+            Self::mark_seen(lines.chain([BASE64_STANDARD.encode(pem)]).collect());
         }
         credential
     }
 
-    fn is_seen(&self, forms: Vec<String>) {
+    fn mark_seen(forms: Vec<String>) {
         record(&forms);
         SEEN.lock().unwrap_or_else(PoisonError::into_inner).extend(forms);
     }

@@ -265,7 +265,8 @@ fn compare(path: &str, schema: &Value, values: &[&Value]) {
         compare(&format!("{path}.{name}"), property, &values.iter().map(|value| &value[name]).collect::<Vec<_>>());
     }
     if schema["items"].is_object() {
-        compare(&format!("{path}[]"), &schema["items"], &values.iter().map(|value| &value[0]).collect::<Vec<_>>());
+        let items = values.iter().filter_map(|value| value.as_array()).flatten();
+        compare(&format!("{path}[]"), &schema["items"], &items.collect::<Vec<_>>());
     }
 }
 

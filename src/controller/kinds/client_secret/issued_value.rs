@@ -65,12 +65,11 @@ impl<C: Clock> Context<C> {
     /// The version that a generated credential is recorded as.
     pub(crate) fn issued(&self, owner: &ClientSecret, value: &IssuedValue) -> Result<Issued, Error> {
         let uid = uid_bytes(&owner.metadata);
-        let verification = match &value.key_pair {
-            Some(pair) => self.verification_of(uid, &value.id, pair),
-            None => {
-                let hash = self.install_keys.hash(value.text.expose_secret(), uid, HashCost::Generated);
-                hash.map(|verifier| Verification::of_value(&verifier))
-            }
+        let verification = if let Some(pair) = &value.key_pair {
+            self.verification_of(uid, &value.id, pair)
+        } else {
+            let hash = self.install_keys.hash(value.text.expose_secret(), uid, HashCost::Generated);
+            hash.map(|verifier| Verification::of_value(&verifier))
         };
         let verification = verification.map_err(|source| Error::Hash { object: describe(owner), source })?;
         Ok(Issued { id: value.id.clone(), verification, at: value.at })
