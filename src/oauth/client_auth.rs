@@ -177,6 +177,24 @@ struct ProvenCredential<'r> {
     memory: Option<&'r VersionMemory>,
 }
 
+impl<'r> ProvenCredential<'r> {
+    /// A credential that the Application itself lists. It has no object, no end and no restrictions of its own.
+    fn of_application(record: &'r ClientRecord, id: &'r str, authority: &'r str) -> Self {
+        Self {
+            object: &record.application,
+            version_id: id,
+            disabled: None,
+            expires_at: None,
+            accepted_until: None,
+            networks: None,
+            usages: Usages::ALL,
+            grant: &record.grant,
+            authority,
+            memory: None,
+        }
+    }
+}
+
 impl ProvenCredential<'_> {
     /// A credential that is bound to networks is not accepted from an unknown address.
     fn allows_source(&self, source: Option<IpAddr>) -> bool {

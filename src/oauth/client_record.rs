@@ -261,6 +261,12 @@ impl Usages {
 }
 
 impl SecretRecord {
+    /// Whether the version is accepted at `now`, as far as the secret itself decides.
+    #[must_use]
+    pub fn is_active(&self, version: &SecretVersion, now: Timestamp) -> bool {
+        self.disabled.is_none() && !has_ended(self.end_of(version), now)
+    }
+
     /// When the version is refused: at its own end, or at the end of the secret. `None`: never.
     #[must_use]
     pub fn end_of(&self, version: &SecretVersion) -> Option<Timestamp> {

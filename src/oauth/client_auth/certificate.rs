@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
 use crate::crypto::client_ca::{ClientCas, NotIssued};
 use crate::crypto::client_certificate::{ClientCertificate, MalformedCertificate, NotValid};
-use crate::oauth::client_record::{ClientRecord, Denial, RegisteredCertificate, Usages};
+use crate::oauth::client_record::{ClientRecord, Denial, RegisteredCertificate};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
@@ -76,7 +76,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
         })?;
         let (method, entry) = presented.entry(record).map_err(of_client)?;
         let thumbprint = certificate.thumbprint().to_string();
-        self.admit(record, method, &ProvenCredential::of_certificate(record, entry, &thumbprint))
+        self.admit(record, method, &ProvenCredential::of_application(record, &thumbprint, &entry.authority))
     }
 }
 
@@ -110,23 +110,5 @@ impl Presented<'_> {
             })?;
         }
         find(Method::TlsClientAuth).ok_or(DenialRule::CertificateUnknown)
-    }
-}
-
-impl<'r> ProvenCredential<'r> {
-    /// An entry of the Application has no object, no end and no restrictions of its own.
-    fn of_certificate(record: &'r ClientRecord, entry: &'r RegisteredCertificate, thumbprint: &'r str) -> Self {
-        Self {
-            object: &record.application,
-            version_id: thumbprint,
-            disabled: None,
-            expires_at: None,
-            accepted_until: None,
-            networks: None,
-            usages: Usages::ALL,
-            grant: &record.grant,
-            authority: &entry.authority,
-            memory: None,
-        }
     }
 }

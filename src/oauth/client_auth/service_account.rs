@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::assertion::{Assertion, Claims, refused};
 use super::{Authenticated, Authenticator, Method, ProvenCredential, Workload};
 use crate::crypto::public_key::SignedJwt;
-use crate::oauth::client_record::{ClientRecord, Denial, ServiceAccount, Usages};
+use crate::oauth::client_record::{ClientRecord, Denial, ServiceAccount};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::cluster_tokens::{ClusterIssuer, ReviewError};
 use crate::oauth::denial_rule::DenialRule;
@@ -127,7 +127,9 @@ impl<C: ClientStore> Authenticator<'_, C> {
         };
         let entry = listed(record, token.account)
             .map_err(|rule| ClientError::Assertion(rule, Some(record.application.clone())))?;
-        let credential = ProvenCredential::of_account(record, entry, token);
+        let of_application = ProvenCredential::of_application(record, token.subject, &entry.authority);
+        // No token outlives the one that it was requested with.
+        let credential = ProvenCredential { expires_at: Some(token.exp), ..of_application };
         let mut client = self.admit(record, Method::KubernetesServiceAccount, &credential)?;
         let name = |object: &Option<BoundObject>| object.as_ref().map(|object| object.name.as_str().into());
         client.workload = Some(Workload { pod: name(&token.account.pod), node: name(&token.account.node) });
@@ -147,22 +149,4 @@ fn listed<'r>(record: &'r ClientRecord, token: &KubernetesClaims) -> Result<&'r 
     };
     let is_same = entry.uid.as_ref().is_none_or(|uid| **uid == *account.uid);
     if is_same { Ok(entry) } else { Err(DenialRule::ServiceAccountRecreated) }
-}
-
-impl<'r> ProvenCredential<'r> {
-    /// No token outlives the one that it was requested with.
-    fn of_account(record: &'r ClientRecord, entry: &'r ServiceAccount, token: &AccountToken<'r>) -> Self {
-        Self {
-            object: &record.application,
-            version_id: token.subject,
-            disabled: None,
-            expires_at: Some(token.exp),
-            accepted_until: None,
-            networks: None,
-            usages: Usages::ALL,
-            grant: &record.grant,
-            authority: &entry.authority,
-            memory: None,
-        }
-    }
 }

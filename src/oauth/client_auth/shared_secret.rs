@@ -12,7 +12,7 @@ use super::presented::{ParsedCredentials, SharedSecret};
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
 use crate::crypto::install_key::HashCost;
 use crate::crypto::secret::{self, PresentedSecret};
-use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion, Verification, has_ended};
+use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion, Verification};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hash_pool::HashPool;
@@ -98,7 +98,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
         let imported = versions(record).filter(|(_, version)| version.verification.is_imported());
         let (mut active, ended): (Vec<_>, Vec<_>) =
-            imported.partition(|(secret, version)| self.is_active(secret, version));
+            imported.partition(|(secret, version)| secret.is_active(version, self.arrival.now));
         active.sort_by_cached_key(|(secret, version)| {
             (
                 !secret.usages.allow(self.purpose),
@@ -119,8 +119,9 @@ impl<C: ClientStore> Authenticator<'_, C> {
     fn is_cached(&self, reading: &Attempt<'_>) -> bool {
         let Lookup::Live(record) = self.clients.lookup(reading.client_id) else { return false };
         let value = reading.form.value();
-        versions(&record)
-            .any(|(secret, version)| self.is_active(secret, version) && HashPool::is_cached(secret, version, value))
+        versions(&record).any(|(secret, version)| {
+            secret.is_active(version, self.arrival.now) && HashPool::is_cached(secret, version, value)
+        })
     }
 
     /// Whether the value is that of this version; computed at most once for each reading.
@@ -144,10 +145,6 @@ impl<C: ClientStore> Authenticator<'_, C> {
         let right = self.hasher.verify(self.keys, secret, version, value).await?;
         hashed.extend(version.verification.verifier().map(|verifier| (secret.uid, Arc::clone(verifier))));
         Ok(right)
-    }
-
-    fn is_active(&self, secret: &SecretRecord, version: &SecretVersion) -> bool {
-        secret.disabled.is_none() && !has_ended(secret.end_of(version), self.arrival.now)
     }
 
     async fn catch_up(&self, readings: &[Attempt<'_>]) -> Result<(), TokenError> {

@@ -10,9 +10,7 @@ use super::shared_secret::versions;
 use crate::crypto::install_key::InstallKeys;
 use crate::crypto::public_key::{self, PublicKey, SignedJwt};
 use crate::crypto::public_key_mac::{self, IssuedKey};
-use crate::oauth::client_record::{
-    ClientKey, ClientRecord, KeyPair, SecretRecord, SecretVersion, Usages, Verification, has_ended,
-};
+use crate::oauth::client_record::{ClientKey, ClientRecord, KeyPair, SecretRecord, SecretVersion, Verification};
 use crate::oauth::denial_rule::DenialRule;
 
 /// The credential whose key signed the JWT. A JWT without `kid` may be signed by any key of the client that is accepted.
@@ -23,10 +21,13 @@ pub(super) fn signing_key<'r>(
     now: Timestamp,
 ) -> Result<ProvenCredential<'r>, DenialRule> {
     let of_application = record.keys.iter().filter(|key| is_chosen(key, jwt));
-    let of_application = of_application.map(|key| (key.key.as_ref(), ProvenCredential::of_key(record, key)));
+    let of_application = of_application.map(|key| {
+        let id = key.key.key_id().unwrap_or(key.key.thumbprint());
+        (key.key.as_ref(), ProvenCredential::of_application(record, id, &key.authority))
+    });
     let generated = key_pairs(record).filter(|(secret, version, pair)| {
         // The work for a JWT without `kid` is bounded by the keys that could be accepted.
-        let is_chosen = jwt.key_id().map_or_else(|| is_active(secret, version, now), |id| id == version.id);
+        let is_chosen = jwt.key_id().map_or_else(|| secret.is_active(version, now), |id| id == version.id);
         is_chosen && is_issued(secret, version, pair, keys)
     });
     let generated = generated.map(|(secret, version, pair)| (&pair.key, ProvenCredential::of_secret(secret, version)));
@@ -52,10 +53,6 @@ fn key_pairs(record: &ClientRecord) -> impl Iterator<Item = (&SecretRecord, &Sec
     })
 }
 
-fn is_active(secret: &SecretRecord, version: &SecretVersion, now: Timestamp) -> bool {
-    secret.disabled.is_none() && !has_ended(secret.end_of(version), now)
-}
-
 /// Whether this install generated the key pair for this version.
 fn is_issued(secret: &SecretRecord, version: &SecretVersion, pair: &KeyPair, keys: &InstallKeys) -> bool {
     let issued = IssuedKey {
@@ -65,22 +62,4 @@ fn is_issued(secret: &SecretRecord, version: &SecretVersion, pair: &KeyPair, key
         thumbprint: pair.key.thumbprint(),
     };
     public_key_mac::verify(keys, &pair.mac, &issued)
-}
-
-impl<'r> ProvenCredential<'r> {
-    /// A key of the Application has no object, no end and no restrictions of its own.
-    fn of_key(record: &'r ClientRecord, key: &'r ClientKey) -> Self {
-        Self {
-            object: &record.application,
-            version_id: key.key.key_id().unwrap_or(key.key.thumbprint()),
-            disabled: None,
-            expires_at: None,
-            accepted_until: None,
-            networks: None,
-            usages: Usages::ALL,
-            grant: &record.grant,
-            authority: &key.authority,
-            memory: None,
-        }
-    }
 }
