@@ -32,6 +32,7 @@ mod schema;
 pub mod service_account;
 pub mod service_user;
 pub mod terminating;
+pub mod trusted_issuers;
 
 pub use access_group::AccessGroup;
 pub use application::Application;

@@ -1,4 +1,5 @@
-//! The public keys that clients publish at a URL (`jwks_uri`, RFC 7591 §2): fetched in the background, never by a request.
+//! The public keys that clients publish at a URL (`jwks_uri`, RFC 7591 §2), and those of the issuers that clients trust:
+//! fetched in the background, never by a request.
 //!
 //! ```text
 //! set_application ─▶ Schedule of the namespace ─▶ worker of the namespace ─▶ outbound::Client ─▶ host of the tenant
@@ -12,11 +13,12 @@
 mod document;
 mod problem;
 mod schedule;
+mod source;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,17 +26,17 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use url::{Position, Url};
 
 use crate::crypto::random;
 use crate::outbound::Client;
 use crate::util::error_chain::display_chain;
 
-use schedule::{Schedule, Step};
+use schedule::{Published, Schedule, Step};
 
 pub use document::Keys;
 pub use problem::Problem;
 pub use schedule::State;
+pub use source::Source;
 
 /// Concurrent requests of the process. Each takes up to 0.3 MiB: its response, and the buffers of its connection.
 const REQUESTS_MAX: usize = 32;
@@ -73,13 +75,6 @@ impl fmt::Debug for KeySets {
     }
 }
 
-/// The host of a URL as the operator's allow-list names it: with the port, if it is not 443.
-#[must_use]
-pub fn host_of(url: &str) -> String {
-    let url = Url::parse(url).ok();
-    url.map(|url| url[Position::BeforeHost..Position::AfterPort].to_owned()).unwrap_or_default()
-}
-
 impl KeySets {
     /// No key sets, and the receiver of the changes.
     #[must_use]
@@ -89,7 +84,7 @@ impl KeySets {
         (Self { client: Arc::new(client), permits, changes, namespaces: Mutex::default() }, receiver)
     }
 
-    /// Key sets for a test that has no URL.
+    /// Key sets for a test that has no source.
     #[cfg(test)]
     pub(crate) fn empty() -> Self {
         use crate::outbound::{Policy, SystemResolver};
@@ -97,17 +92,24 @@ impl KeySets {
         Self::new(Client::new(Policy::default(), Arc::new(SystemResolver), roots)).0
     }
 
-    /// Records the URL of an Application and when the Application was created; `None`: it has no URL, or does not exist.
-    /// Must be called in a runtime.
-    pub fn set_application(&self, namespace: &Arc<str>, name: &Arc<str>, url: Option<(&str, Timestamp)>) {
+    /// Records where the keys of an Application are published, which is nowhere if it does not exist, and when the
+    /// Application was created. Must be called in a runtime.
+    pub fn set_application(
+        &self,
+        namespace: &Arc<str>,
+        name: &Arc<str>,
+        sources: BTreeSet<Source>,
+        created: Timestamp,
+    ) {
+        let published = (!sources.is_empty()).then_some(Published { created, sources });
         let mut namespaces = lock(&self.namespaces);
-        if url.is_none() && !namespaces.contains_key(namespace) {
+        if published.is_none() && !namespaces.contains_key(namespace) {
             return;
         }
         let (entry, _) = namespaces.entry(Arc::clone(namespace)).or_insert_with(|| self.start(namespace));
         let (affected, is_unused) = {
             let mut schedule = lock(&entry.schedule);
-            (schedule.set_application(name, url, Instant::now()), schedule.is_unused())
+            (schedule.set_application(name, published, Instant::now()), schedule.is_unused())
         };
         entry.changed.notify_one();
         publish(&self.changes, namespace, affected);
@@ -116,27 +118,27 @@ impl KeySets {
         }
     }
 
-    /// What is known of a URL of the namespace.
+    /// What is known of a source of the namespace.
     #[must_use]
-    pub fn state(&self, namespace: &str, url: &str) -> State {
+    pub fn state(&self, namespace: &str, source: &Source) -> State {
         let namespaces = lock(&self.namespaces);
         let schedule = namespaces.get(namespace).map(|(namespace, _)| lock(&namespace.schedule));
-        schedule.map(|schedule| schedule.state(url, Instant::now())).unwrap_or_default()
+        schedule.map(|schedule| schedule.state(source, Instant::now())).unwrap_or_default()
     }
 
-    /// What is known of the URL of an Application; `None`: it has no URL.
+    /// The source of an Application for the keys of this issuer, or, without an issuer, for those of the client itself;
+    /// `None`: it has none.
     #[must_use]
-    pub fn state_of(&self, namespace: &str, application: &str) -> Option<State> {
+    pub fn source(&self, namespace: &str, application: &str, issuer: Option<&str>) -> Option<Source> {
         let namespaces = lock(&self.namespaces);
         let (namespace, _) = namespaces.get(namespace)?;
-        let schedule = lock(&namespace.schedule);
-        Some(schedule.state(schedule.url(application)?, Instant::now()))
+        lock(&namespace.schedule).source(application, issuer).cloned()
     }
 
-    /// Fetches the keys of an Application soon: there may be newer ones.
-    pub fn refresh(&self, namespace: &str, application: &str) {
+    /// Fetches a source of the namespace soon: there may be newer keys.
+    pub fn refresh(&self, namespace: &str, source: &Source) {
         if let Some((namespace, _)) = lock(&self.namespaces).get(namespace) {
-            lock(&namespace.schedule).refresh(application, Instant::now());
+            lock(&namespace.schedule).refresh(source, Instant::now());
             namespace.changed.notify_one();
         }
     }
@@ -150,7 +152,7 @@ impl KeySets {
     }
 }
 
-/// Fetches what is due in one namespace, one URL after the other.
+/// Fetches what is due in one namespace, one source after the other.
 async fn work(
     namespace: Arc<Namespace>,
     client: Arc<Client>,
@@ -160,17 +162,17 @@ async fn work(
     loop {
         let step = lock(&namespace.schedule).step(Instant::now());
         match step {
-            Step::Fetch { url, etag } => {
+            Step::Fetch { source, etag } => {
                 let result = {
                     // First come, first served: the other namespaces have one request each before the next one of this.
                     let Ok(_permit) = permits.acquire().await else { return };
-                    client.get(&url, etag.as_ref()).await
+                    source.fetch(&client, etag.as_ref()).await
                 };
                 if let Err(error) = &result {
-                    let (namespace, error) = (&namespace.name, display_chain(error));
-                    tracing::debug!(%namespace, %url, error, "a key set was not fetched");
+                    let (namespace, url, error) = (&namespace.name, source.url(), display_chain(error));
+                    tracing::debug!(%namespace, url, error, "a key set was not fetched");
                 }
-                let affected = lock(&namespace.schedule).finish(&url, result, Instant::now(), jitter());
+                let affected = lock(&namespace.schedule).finish(&source, result, Instant::now(), jitter());
                 publish(&changes, &namespace.name, affected);
             }
             Step::Expired(affected) => publish(&changes, &namespace.name, affected),

@@ -45,6 +45,7 @@ use crate::util::intern::Interner;
 use expected_epochs::Fingerprints;
 
 pub use crate::replica_state::api_store::Reporting;
+pub(crate) use client_keys::sources_of;
 pub use updater::feed;
 
 /// How often the first sync is waited for.
@@ -248,10 +249,17 @@ impl ClientStore for ReadModel {
         self.catch_up.run(&self.progress, client, credential).await
     }
 
-    fn has_keys_within(&self, client: &ClientRecord, age_max: SignedDuration) -> bool {
+    fn has_keys_within(&self, client: &ClientRecord, issuer: Option<&str>, age_max: SignedDuration) -> bool {
         let (namespace, name) = (&client.application.namespace, &client.application.name);
-        let Some(state) = self.key_sets.state_of(namespace, name) else { return true };
-        let is_applied = |key| client.keys.iter().any(|known| Arc::ptr_eq(&known.key, key));
+        let Some(source) = self.key_sets.source(namespace, name, issuer) else { return true };
+        let state = self.key_sets.state(namespace, &source);
+        let is_applied = |key| match issuer {
+            None => client.keys.iter().any(|known| Arc::ptr_eq(&known.key, key)),
+            Some(issuer) => {
+                let mut trusted = client.issuers.iter().filter(|entry| *entry.issuer == *issuer);
+                trusted.any(|entry| entry.keys.iter().any(|known| Arc::ptr_eq(known, key)))
+            }
+        };
         let is_current = match &state.fetched {
             // Until the updater has compiled the client again, the record has other keys.
             Some((keys, age)) => {
@@ -260,7 +268,7 @@ impl ClientStore for ReadModel {
             None => state.problem.is_some_and(|problem| !problem.is_temporary()),
         };
         if !is_current {
-            self.key_sets.refresh(namespace, name);
+            self.key_sets.refresh(namespace, &source);
         }
         is_current
     }

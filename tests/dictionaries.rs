@@ -69,7 +69,7 @@ fn typical_application(user: &ServiceUser) -> Application {
     for served in [false, true] {
         application.status = Some(application::status(&application::Observed {
             unusable_keys: Vec::new(),
-            published_keys: None,
+            published_keys: Vec::new(),
             unusable_certificates: Vec::new(),
             application: &application,
             user: Some(user),

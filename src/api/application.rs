@@ -11,6 +11,7 @@ use super::duration::ConfigDuration;
 use super::jwks::{Jwk, JwkSet};
 use super::schema;
 use super::service_account::ServiceAccountEntry;
+use super::trusted_issuers::{self, IssuerEntry};
 
 /// Default of `spec.token.lifetime`.
 ///
@@ -138,6 +139,9 @@ fn restriction_texts_rule() -> String {
 #[x_kube(validation = Rule::new("!has(self.methods) || !('kubernetes_service_account' in self.methods) || has(self.serviceAccounts)")
     .message("kubernetes_service_account needs the ServiceAccounts whose pods may authenticate: set serviceAccounts")
     .field_path(".serviceAccounts"))]
+#[x_kube(validation = Rule::new("!has(self.methods) || !('federated_jwt' in self.methods) || has(self.issuers)")
+    .message("federated_jwt needs the issuers whose tokens authenticate the client: set issuers")
+    .field_path(".issuers"))]
 #[x_kube(validation = Rule::new("!has(self.methods) || !('tls_client_auth' in self.methods) || (has(self.certificates) && self.certificates.exists(entry, !has(entry.thumbprintSha256)))")
     .message("tls_client_auth needs what identifies the certificates of the client: set certificates with sanDns, sanUri or subjectDn")
     .field_path(".certificates"))]
@@ -149,7 +153,7 @@ pub struct Auth {
     /// Allowed methods, by their `token_endpoint_auth_method` names of RFC 7591. Default: `client_secret_basic` and
     /// `client_secret_post`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 6))]
+    #[schemars(length(min = 1, max = 7))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub methods: Option<Vec<AuthMethod>>,
     /// The public keys of the client, for `private_key_jwt` and the JWT bearer grant. Absent: only those of its
@@ -167,6 +171,11 @@ pub struct Auth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::service_account::service_accounts")]
     pub service_accounts: Option<Vec<ServiceAccountEntry>>,
+    /// Subjects of other issuers, for `federated_jwt`: 1 to 20. A client authenticates with a token that its issuer signed,
+    /// and sends its `client_id` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "trusted_issuers::issuers")]
+    pub issuers: Option<Vec<IssuerEntry>>,
     /// What identifies the certificates of the client. 1 to 20 entries, each with exactly one field. One that matches is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "client_certificates::entries")]
@@ -190,6 +199,8 @@ pub enum AuthMethod {
     PrivateKeyJwt,
     /// The client sends the projected token of a ServiceAccount of `serviceAccounts`.
     KubernetesServiceAccount,
+    /// The client sends a token of an issuer of `issuers`.
+    FederatedJwt,
     /// The client presents a certificate that a CA of the operator issued (RFC 8705 §2.1).
     TlsClientAuth,
     /// The client presents a certificate that the Application names, of any issuer (RFC 8705 §2.2).
@@ -399,6 +410,11 @@ impl ApplicationSpec {
     pub fn service_accounts(&self) -> impl Iterator<Item = &ServiceAccountEntry> {
         let listed = self.auth.iter().flat_map(|auth| &auth.service_accounts).flatten();
         listed.filter(|entry| entry.is_allowed())
+    }
+
+    /// The subjects of other issuers whose tokens authenticate the client.
+    pub fn issuers(&self) -> impl Iterator<Item = &IssuerEntry> {
+        self.auth.iter().flat_map(|auth| &auth.issuers).flatten()
     }
 
     /// Whether tokens must be bound to a key of the client.

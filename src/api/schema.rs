@@ -105,6 +105,30 @@ pub(super) fn jwks_uri(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// The identifier of an issuer (OpenID Connect Discovery §3): an https URL without user, query and fragment.
+pub(super) fn issuer(_: &mut SchemaGenerator) -> Schema {
+    let form = matches(r"^https://[A-Za-z0-9.:\[\]-]+(/[\x21\x22\x24-\x3E\x40-\x7E]*)?$");
+    ruled(
+        2048,
+        &format!("{form} && isURL(self)"),
+        "must be an https URL without user, query and fragment, such as https://token.actions.example.com",
+    )
+}
+
+/// The claim `sub` of a token of another issuer.
+pub(super) fn subject(_: &mut SchemaGenerator) -> Schema {
+    let subject = text(
+        512,
+        r"^[\x20-\x7E]+$",
+        "must be 1-512 visible ASCII characters or spaces, such as repo:acme/invoices:ref:refs/heads/main",
+    );
+    with_rule(
+        subject,
+        "!self.contains('*')",
+        "must not contain *: there are no wildcards; add an entry for each subject",
+    )
+}
+
 fn list(items: &Schema, items_max: usize) -> Schema {
     json_schema!({"type": "array", "maxItems": items_max, "items": items, "x-kubernetes-list-type": "set"})
 }

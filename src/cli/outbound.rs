@@ -11,7 +11,7 @@ use crate::outbound::{HostRule, Policy};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Outbound requests")]
 pub struct OutboundArgs {
-    /// Host that Applications may name in a URL, such as keys.example.com, *.example.com for all hosts below a domain, or
+    /// Host that Applications, and the metadata of their issuers, may name in a URL, such as keys.example.com, *.example.com for all hosts below a domain, or
     /// keys.example.com:8443 for another port than 443. The flag can be repeated. Absent: Postern requests no URL of an
     /// Application.
     #[arg(long, env = "POSTERN_OUTBOUND_HOSTS", hide_env_values = true, value_name = "HOST", value_delimiter = ',')]

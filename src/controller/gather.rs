@@ -1,5 +1,7 @@
 //! All reads: from the stores and, where the stores are not sufficient, from the API server.
 
+use std::collections::BTreeSet;
+
 use kube::{Resource, ResourceExt};
 
 use super::Context;
@@ -14,9 +16,9 @@ use crate::clock::Clock;
 use crate::crypto::client_certificate::CertificateId;
 use crate::crypto::public_key::PublicKey;
 use crate::crypto::x5c;
-use crate::key_sets::host_of;
+use crate::key_sets::{Problem, Source};
 use crate::plan::application::{self, Disabled, Observed as ApplicationObserved};
-use crate::plan::client_keys::{KeysProblem, PublishedKeys};
+use crate::plan::client_keys::{KeyOwner, KeysProblem, PublishedKeys};
 use crate::plan::client_secret::ApplicationState;
 use crate::plan::precedence::{ClientIdHolder, Place};
 use crate::plan::secret_content::{Client, Content, Endpoints};
@@ -81,14 +83,23 @@ fn unusable_certificates(application: &Application) -> Vec<String> {
 }
 
 impl<C: Clock> Context<C> {
-    /// What this process knows of the keys at `spec.auth.jwksUri`.
-    fn published_keys(&self, application: &Application) -> Option<PublishedKeys> {
-        let url = application.spec.jwks_uri()?;
-        let state = self.settings.key_sets.state(&application.namespace().unwrap_or_default(), url);
-        let host = host_of(url);
-        let problem =
-            state.problem.map(|problem| KeysProblem { what: problem.to_string(), remedy: problem.remedy(&host) });
-        Some(PublishedKeys { host, usable: state.fetched.map(|(keys, _)| keys.len()), problem })
+    /// What this process knows of the keys at `spec.auth.jwksUri`, and of those of each issuer.
+    fn published_keys(&self, application: &Application) -> Vec<PublishedKeys> {
+        let spec = &application.spec;
+        let of_client = spec.jwks_uri().map(|url| Source::KeySet(url.into()));
+        let issuers: BTreeSet<&str> = spec.issuers().map(|entry| entry.issuer.as_str()).collect();
+        let sources = of_client.into_iter().chain(issuers.into_iter().map(|issuer| Source::Issuer(issuer.into())));
+        let namespace = application.namespace().unwrap_or_default();
+        let known = |source: Source| {
+            let (state, host) = (self.settings.key_sets.state(&namespace, &source), source.host());
+            let remedy = |problem: &Problem| problem.remedy(&host);
+            let problem =
+                state.problem.map(|problem| KeysProblem { what: problem.to_string(), remedy: remedy(&problem) });
+            let usable = state.fetched.map(|(keys, _)| keys.len());
+            let owner = source.issuer().map_or(KeyOwner::Client { host }, |issuer| KeyOwner::Issuer(issuer.to_owned()));
+            PublishedKeys { owner, usable, problem }
+        };
+        sources.map(known).collect()
     }
 
     /// The endpoint data that delivered Secrets contain.

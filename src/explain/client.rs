@@ -1,5 +1,7 @@
 //! A client: its effective permissions, and why each is present or missing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
@@ -109,8 +111,10 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
     let methods = methods(objects.methods(), &ready, &client_secrets, &objects.listed());
     let mut notes = facts.notes.clone();
     notes.extend(other_limit(facts, settings));
-    let url = application.spec.jwks_uri();
-    notes.extend(url.map(|url| format!("The keys at {url} were not requested: see the condition KeysResolved.")));
+    let issuers = application.spec.issuers().map(|entry| entry.issuer.as_str());
+    let published: BTreeSet<&str> = application.spec.jwks_uri().into_iter().chain(issuers).collect();
+    let unread = |url: &&str| format!("The keys at {url} were not requested: see the condition KeysResolved.");
+    notes.extend(published.iter().map(unread));
     ExplainedClient {
         client_id: application.spec.claimed_client_id(&application.metadata).to_owned(),
         claimants: facts.claimants.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect(),
@@ -130,7 +134,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         client_secrets,
         methods,
         notes,
-        has_published_keys: url.is_some(),
+        has_published_keys: application.spec.jwks_uri().is_some(),
         authority,
         membership,
     }
@@ -159,7 +163,7 @@ fn observed<'a>(facts: &'a Snapshot, authority: &'a Authority, settings: &Settin
         client_id_taken_by: taken_by(facts),
         // Neither the keys, the certificates, the replicas nor the number of secrets affects whether the client is rejected.
         unusable_keys: Vec::new(),
-        published_keys: None,
+        published_keys: Vec::new(),
         unusable_certificates: Vec::new(),
         served: false,
         secrets: (0, 0),

@@ -47,6 +47,8 @@ pub(super) fn methods(
             Err("no ServiceAccount in spec.auth.serviceAccounts")
         }
         Method::KubernetesServiceAccount => Ok(format!("ServiceAccounts {}", listed.service_accounts.join(", "))),
+        Method::FederatedJwt if listed.issuers.is_empty() => Err("no subject in spec.auth.issuers"),
+        Method::FederatedJwt => Ok(format!("tokens of {}", listed.issuers.join(", "))),
         Method::TlsClientAuth if listed.certificate_names.is_empty() => {
             Err("no usable sanDns, sanUri or subjectDn in spec.auth.certificates")
         }

@@ -9,13 +9,14 @@ use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::Source;
 use super::document::{self, Keys};
 use super::problem::Problem;
-use crate::outbound::{RequestError, Response};
+use crate::outbound::Response;
 use crate::util::timing::backoff::Growth;
 
-/// Maximum number of URLs of a namespace: those of its oldest Applications. It bounds the memory and the requests of a tenant.
-pub(super) const URLS_MAX: usize = 100;
+/// Maximum number of sources of a namespace: those of its oldest Applications. It bounds the memory and the requests of a tenant.
+pub(super) const SOURCES_MAX: usize = 100;
 /// Time until the next request, if the response has no `max-age`.
 const INTERVAL: Duration = Duration::from_mins(5);
 /// Bounds of the `max-age` of a response. A removed key is accepted until the next request, so the upper one is short.
@@ -40,12 +41,21 @@ const RETRY: Growth = Growth {
 /// The key sets of a namespace.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    applications: BTreeMap<Arc<str>, (Timestamp, Arc<str>)>,
-    /// By URL; at most [`URLS_MAX`].
-    sets: BTreeMap<Arc<str>, KeySet>,
+    applications: BTreeMap<Arc<str>, Published>,
+    /// At most [`SOURCES_MAX`].
+    sets: BTreeMap<Source, KeySet>,
 }
 
-/// What is known of the keys at a URL.
+/// Where the keys of an Application are published.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Published {
+    /// When the Application was created.
+    pub(super) created: Timestamp,
+    /// At least one.
+    pub(super) sources: BTreeSet<Source>,
+}
+
+/// What is known of the keys of a source.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// The keys that were fetched last, and how long ago; `None`: none yet. Keys that were not confirmed for a day are gone.
@@ -58,7 +68,7 @@ pub struct State {
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
     Fetch {
-        url: Arc<str>,
+        source: Source,
         etag: Option<HeaderValue>,
     },
     /// The keys of these Applications have become too old.
@@ -67,7 +77,7 @@ pub(super) enum Step {
     Wait(Option<Instant>),
 }
 
-/// The key set at one URL.
+/// The key set of one source.
 #[derive(Debug)]
 struct KeySet {
     fetched: Option<Fetched>,
@@ -93,74 +103,76 @@ struct Fetched {
 }
 
 impl Schedule {
-    /// Records the URL of an Application, and when the Application was created. Returns the Applications whose keys may have
-    /// changed.
+    /// Records where the keys of an Application are published; `None`: nowhere. Returns the Applications whose keys may
+    /// have changed.
     pub(super) fn set_application(
         &mut self,
         name: &Arc<str>,
-        url: Option<(&str, Timestamp)>,
+        published: Option<Published>,
         now: Instant,
     ) -> Vec<Arc<str>> {
-        let before = match url {
-            Some((url, created)) => self.applications.insert(Arc::clone(name), (created, url.into())),
-            None => self.applications.remove(name),
-        };
-        if before.as_ref().map(|(created, url)| (&**url, *created)) == url {
+        if self.applications.get(name) == published.as_ref() {
             return Vec::new();
         }
+        match published {
+            Some(published) => self.applications.insert(Arc::clone(name), published),
+            None => self.applications.remove(name),
+        };
         let admitted = self.admitted();
-        let is_new = |url: &&Arc<str>| !self.sets.contains_key(*url);
-        let added: Vec<Arc<str>> = admitted.iter().filter(is_new).cloned().collect();
-        let removed: Vec<Arc<str>> = self.sets.keys().filter(|url| !admitted.contains(*url)).cloned().collect();
-        self.sets.retain(|url, _| admitted.contains(url));
-        self.sets.extend(added.iter().map(|url| (Arc::clone(url), KeySet::new(now))));
+        let is_new = |source: &&Source| !self.sets.contains_key(*source);
+        let added: Vec<Source> = admitted.iter().filter(is_new).cloned().collect();
+        let removed: Vec<Source> = self.sets.keys().filter(|source| !admitted.contains(*source)).cloned().collect();
+        self.sets.retain(|source, _| admitted.contains(source));
+        self.sets.extend(added.iter().map(|source| (source.clone(), KeySet::new(now))));
         let mut affected: BTreeSet<Arc<str>> =
-            added.iter().chain(&removed).flat_map(|url| self.applications_of(url)).collect();
+            added.iter().chain(&removed).flat_map(|source| self.applications_of(source)).collect();
         affected.insert(Arc::clone(name));
         affected.into_iter().collect()
     }
 
-    /// The URLs of the oldest Applications.
-    fn admitted(&self) -> BTreeSet<Arc<str>> {
-        let mut oldest = BTreeMap::<&Arc<str>, Timestamp>::new();
-        for (created, url) in self.applications.values() {
-            oldest.entry(url).and_modify(|known| *known = (*created).min(*known)).or_insert(*created);
+    /// The sources of the oldest Applications.
+    fn admitted(&self) -> BTreeSet<Source> {
+        let mut oldest = BTreeMap::<&Source, Timestamp>::new();
+        for Published { created, sources } in self.applications.values() {
+            for source in sources {
+                oldest.entry(source).and_modify(|known| *known = (*created).min(*known)).or_insert(*created);
+            }
         }
-        let by_age: BTreeSet<(Timestamp, &Arc<str>)> =
-            oldest.into_iter().map(|(url, created)| (created, url)).collect();
-        by_age.into_iter().take(URLS_MAX).map(|(_, url)| Arc::clone(url)).collect()
+        let by_age: BTreeSet<(Timestamp, &Source)> =
+            oldest.into_iter().map(|(source, created)| (created, source)).collect();
+        by_age.into_iter().take(SOURCES_MAX).map(|(_, source)| source.clone()).collect()
     }
 
-    fn applications_of(&self, url: &str) -> Vec<Arc<str>> {
-        let has_url = self.applications.iter().filter(|(_, (_, its))| **its == *url);
-        has_url.map(|(name, _)| Arc::clone(name)).collect()
+    fn applications_of(&self, source: &Source) -> Vec<Arc<str>> {
+        let has_source = self.applications.iter().filter(|(_, published)| published.sources.contains(source));
+        has_source.map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// Whether no Application has a URL.
+    /// Whether no Application has a source.
     pub(super) fn is_unused(&self) -> bool {
         self.applications.is_empty()
     }
 
-    /// What is known of a URL.
-    pub(super) fn state(&self, url: &str, now: Instant) -> State {
-        match self.sets.get(url) {
+    /// What is known of a source.
+    pub(super) fn state(&self, source: &Source, now: Instant) -> State {
+        match self.sets.get(source) {
             Some(set) => set.state(now),
-            None if self.applications.values().any(|(_, known)| **known == *url) => {
-                State { fetched: None, problem: Some(Arc::new(Problem::TooManyUrls)) }
+            None if self.applications.values().any(|published| published.sources.contains(source)) => {
+                State { fetched: None, problem: Some(Arc::new(Problem::TooManySources)) }
             }
             None => State::default(),
         }
     }
 
-    /// The URL of an Application.
-    pub(super) fn url(&self, application: &str) -> Option<&Arc<str>> {
-        self.applications.get(application).map(|(_, url)| url)
+    /// The source of an Application for the keys of this issuer; `None`: for those of the client itself.
+    pub(super) fn source(&self, application: &str, issuer: Option<&str>) -> Option<&Source> {
+        let sources = &self.applications.get(application)?.sources;
+        sources.iter().find(|source| source.issuer() == issuer)
     }
 
-    /// Fetches the URL of an Application as soon as the time since its last request allows.
-    pub(super) fn refresh(&mut self, application: &str, now: Instant) {
-        let url = self.applications.get(application).map(|(_, url)| url);
-        if let Some(set) = url.and_then(|url| self.sets.get_mut(url)) {
+    /// Fetches a source as soon as the time since its last request allows.
+    pub(super) fn refresh(&mut self, source: &Source, now: Instant) {
+        if let Some(set) = self.sets.get_mut(source) {
             let early = set.tried_at.map_or(now, |tried| tried + EARLY_INTERVAL);
             set.next_at = set.next_at.min(early);
         }
@@ -169,17 +181,19 @@ impl Schedule {
     /// What to do now.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         let is_old = |set: &KeySet| set.expires_at().is_some_and(|end| end <= now);
-        let old: Vec<Arc<str>> =
-            self.sets.iter().filter(|(_, set)| is_old(set)).map(|(url, _)| Arc::clone(url)).collect();
+        let old: Vec<Source> =
+            self.sets.iter().filter(|(_, set)| is_old(set)).map(|(source, _)| source.clone()).collect();
         if !old.is_empty() {
             self.sets.values_mut().filter(|set| is_old(set)).for_each(KeySet::expire);
-            return Step::Expired(old.iter().flat_map(|url| self.applications_of(url)).collect());
+            return Step::Expired(old.iter().flat_map(|source| self.applications_of(source)).collect());
         }
-        let Some((url, set)) = self.sets.iter_mut().min_by_key(|(_, set)| set.next_at) else { return Step::Wait(None) };
+        let Some((source, set)) = self.sets.iter_mut().min_by_key(|(_, set)| set.next_at) else {
+            return Step::Wait(None);
+        };
         if set.next_at <= now {
             set.tried_at = Some(now);
             let etag = set.fetched.as_ref().and_then(|fetched| fetched.etag.clone());
-            return Step::Fetch { url: Arc::clone(url), etag };
+            return Step::Fetch { source: source.clone(), etag };
         }
         let next = set.next_at;
         let ends = self.sets.values().filter_map(KeySet::expires_at);
@@ -190,15 +204,15 @@ impl Schedule {
     /// problem, have changed.
     pub(super) fn finish(
         &mut self,
-        url: &str,
-        result: Result<Response, RequestError>,
+        source: &Source,
+        result: Result<Response, Problem>,
         now: Instant,
         jitter: f64,
     ) -> Vec<Arc<str>> {
         let spread = 1.0 + JITTER * (2.0 * jitter - 1.0);
-        // Otherwise no Application has the URL any more.
-        let Some(set) = self.sets.get_mut(url) else { return Vec::new() };
-        if set.finish(result, now, spread) { self.applications_of(url) } else { Vec::new() }
+        // Otherwise no Application has the source any more.
+        let Some(set) = self.sets.get_mut(source) else { return Vec::new() };
+        if set.finish(result, now, spread) { self.applications_of(source) } else { Vec::new() }
     }
 }
 
@@ -227,8 +241,8 @@ impl KeySet {
     }
 
     /// Returns whether the state has changed.
-    fn finish(&mut self, result: Result<Response, RequestError>, now: Instant, spread: f64) -> bool {
-        let result = result.map_err(Problem::from).and_then(|response| {
+    fn finish(&mut self, result: Result<Response, Problem>, now: Instant, spread: f64) -> bool {
+        let result = result.and_then(|response| {
             let max_age = response.max_age;
             self.replace(response, now).map(|changed| (changed, max_age))
         });

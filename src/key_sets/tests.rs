@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
-use super::{Change, KeySets, Problem, State};
+use super::{Change, KeySets, Problem, Source, State};
 use crate::outbound::test_server::{Answers, NAME, Reply, TestServer};
 use crate::outbound::{Policy, RequestError};
 
@@ -43,15 +43,15 @@ impl Fetched {
     }
 
     fn set_application(&self, namespace: &str, name: &str, url: Option<&str>) {
-        let url = url.map(|url| (url, Timestamp::UNIX_EPOCH));
-        self.sets.set_application(&namespace.into(), &name.into(), url);
+        let sources = url.map(|url| Source::KeySet(url.into())).into_iter().collect();
+        self.sets.set_application(&namespace.into(), &name.into(), sources, Timestamp::UNIX_EPOCH);
     }
 
-    /// The state of a URL after the next change that fulfils a condition.
-    async fn until(&mut self, namespace: &str, url: &str, is_met: impl Fn(&State) -> bool) -> State {
+    /// The state of a source after the next change that fulfils a condition.
+    async fn until(&mut self, namespace: &str, source: &Source, is_met: impl Fn(&State) -> bool) -> State {
         let met = async {
             loop {
-                let state = self.sets.state(namespace, url);
+                let state = self.sets.state(namespace, source);
                 if is_met(&state) {
                     return state;
                 }
@@ -66,20 +66,21 @@ impl Fetched {
 async fn a9_keys_are_fetched_kept_while_the_server_is_down_and_dropped_with_their_application() {
     let mut fetched = Fetched::new(Reply::Closed).await;
     let url = fetched.server.url(NAME);
-    assert!(fetched.sets.state("billing", &url).fetched.is_none());
+    let source = Source::KeySet(url.as_str().into());
+    assert!(fetched.sets.state("billing", &source).fetched.is_none());
     fetched.set_application("billing", "app", Some(&url));
-    let down = fetched.until("billing", &url, |state| state.problem.is_some()).await;
+    let down = fetched.until("billing", &source, |state| state.problem.is_some()).await;
     assert!(matches!(down.problem.as_deref(), Some(Problem::Request(RequestError::Unreachable(_)))), "{down:?}");
     assert!(down.fetched.is_none());
 
     fetched.server.answer(Reply::ok(&set(&["one"])));
-    let up = fetched.until("billing", &url, |state| state.fetched.is_some()).await;
+    let up = fetched.until("billing", &source, |state| state.fetched.is_some()).await;
     assert_eq!((key_ids(&up), up.problem.is_some()), (Some(vec!["one".to_owned()]), false));
-    assert!(fetched.sets.state("other", &url).fetched.is_none(), "each namespace has its own");
+    assert!(fetched.sets.state("other", &source).fetched.is_none(), "each namespace has its own");
 
     fetched.set_application("billing", "app", None);
-    assert!(fetched.sets.state("billing", &url).fetched.is_none());
-    assert!(fetched.sets.state_of("billing", "app").is_none());
+    assert!(fetched.sets.state("billing", &source).fetched.is_none());
+    assert!(fetched.sets.source("billing", "app", None).is_none());
 }
 
 #[tokio::test]
@@ -90,7 +91,7 @@ async fn a9_a_host_that_is_not_allowed_is_not_requested() {
     let url = server.url(NAME);
     let mut fetched = Fetched { sets, changes, server };
     fetched.set_application("billing", "app", Some(&url));
-    let state = fetched.until("billing", &url, |state| state.problem.is_some()).await;
+    let state = fetched.until("billing", &Source::KeySet(url.as_str().into()), |state| state.problem.is_some()).await;
     let problem = state.problem.unwrap();
     assert_eq!((&*problem, problem.is_temporary()), (&Problem::Request(RequestError::HostNotAllowed), false));
     assert!(problem.remedy(NAME).contains("add keys.example.com to --outbound-hosts"));
@@ -114,6 +115,46 @@ async fn a9_slow_hosts_of_one_namespace_do_not_delay_another() {
     }
     let url = fetched.server.url("127.0.0.1");
     fetched.set_application("billing", "app", Some(&url));
-    fetched.until("billing", &url, |state| state.fetched.is_some()).await;
+    fetched.until("billing", &Source::KeySet(url.as_str().into()), |state| state.fetched.is_some()).await;
     assert!(silent.requests.lock().unwrap().len() <= 1, "one request at a time");
+}
+
+#[tokio::test]
+async fn f4_the_keys_of_an_issuer_are_those_that_its_metadata_names() {
+    let mut fetched = Fetched::new(Reply::ok("<html>")).await;
+    let url = fetched.server.url(NAME);
+    let issuer = url.strip_suffix("/jwks.json").unwrap().to_owned();
+    let source = Source::Issuer(issuer.as_str().into());
+    fetched.sets.set_application(&"billing".into(), &"app".into(), [source.clone()].into(), Timestamp::UNIX_EPOCH);
+    let problem = |state: State| state.problem.unwrap();
+    let state = fetched.until("billing", &source, |state| state.problem.is_some()).await;
+    assert_eq!(*problem(state), Problem::NotMetadata);
+
+    // The metadata and the set in one document: the server has one response for every path.
+    let document = |issuer: &str, url: &str| {
+        let mut document: Value = set(&["one"]).parse().unwrap();
+        (document["issuer"], document["jwks_uri"]) = (issuer.into(), url.into());
+        Reply::ok(&document.to_string())
+    };
+    fetched.server.answer(document("https://other.example.com", &url));
+    let state =
+        fetched.until("billing", &source, |state| state.problem.as_deref() != Some(&Problem::NotMetadata)).await;
+    assert_eq!(*problem(state), Problem::OtherIssuer);
+    fetched.server.answer(document(&issuer, "https://internal.example.com/jwks"));
+    let state =
+        fetched.until("billing", &source, |state| state.problem.as_deref() != Some(&Problem::OtherIssuer)).await;
+    let refused = problem(state);
+    assert_eq!(
+        refused.to_string(),
+        "the operator does not allow this host (internal.example.com, from jwks_uri of its metadata)"
+    );
+    assert!(refused.remedy(NAME).contains("add internal.example.com to --outbound-hosts"), "{}", refused.remedy(NAME));
+
+    fetched.server.answer(document(&issuer, &url));
+    let state = fetched.until("billing", &source, |state| state.fetched.is_some()).await;
+    assert_eq!((key_ids(&state), state.problem.is_some()), (Some(vec!["one".to_owned()]), false));
+    let requests = fetched.server.requests.lock().unwrap().clone();
+    let [.., metadata, keys] = requests.as_slice() else { panic!("{requests:?}") };
+    assert!(metadata.starts_with("GET /.well-known/openid-configuration "), "{metadata}");
+    assert!(keys.starts_with("GET /jwks.json "), "{keys}");
 }

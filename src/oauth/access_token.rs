@@ -231,7 +231,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             && let Lookup::Live(record) = self.clients.lookup(&claims.client_id)
             && has_unknown_credential(&record, now, claims)
             // Another replica may have issued the token for a key that this one has not fetched yet.
-            && !self.clients.has_keys_within(&record, since_issue(now, claims))
+            && !self.clients.has_keys_within(&record, None, since_issue(now, claims))
         {
             return Err(Unavailable::Behind.into());
         }

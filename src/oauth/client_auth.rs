@@ -13,6 +13,7 @@
 
 mod assertion;
 mod certificate;
+mod federated;
 mod presented;
 mod service_account;
 mod shared_secret;
@@ -33,6 +34,7 @@ use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{ClientError, TokenError};
 use crate::oauth::hash_pool::HashPool;
 
+pub(super) use assertion::check_signature;
 pub use assertion::{ASSERTION_TYPE, Assertion, AssertionPolicy, AssertionUse};
 pub use certificate::{PresentedCertificate, TrustedCas};
 pub(crate) use presented::basic;
@@ -49,6 +51,8 @@ pub enum Method {
     PrivateKeyJwt,
     /// The token of a Kubernetes ServiceAccount of this cluster.
     KubernetesServiceAccount,
+    /// The token of another issuer.
+    FederatedJwt,
     /// A certificate of a trusted CA.
     TlsClientAuth,
     /// A certificate that the client has registered itself.
@@ -62,6 +66,7 @@ impl Method {
         Self::ClientSecretPost,
         Self::PrivateKeyJwt,
         Self::KubernetesServiceAccount,
+        Self::FederatedJwt,
         Self::TlsClientAuth,
         Self::SelfSignedTlsClientAuth,
     ];
@@ -80,6 +85,7 @@ impl Method {
             Self::ClientSecretPost => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
             Self::KubernetesServiceAccount => "kubernetes_service_account",
+            Self::FederatedJwt => "federated_jwt",
             Self::TlsClientAuth => "tls_client_auth",
             Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
         }
@@ -127,6 +133,8 @@ pub struct Authenticated {
     pub ends: Option<Timestamp>,
     /// Where the ServiceAccount token was used.
     pub workload: Option<Workload>,
+    /// The issuer of the token that it presented, if not this cluster.
+    pub token_issuer: Option<Box<str>>,
 }
 
 /// The pod that a ServiceAccount token was issued to.
@@ -243,6 +251,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             ends: credential.expires_at.into_iter().chain(credential.accepted_until).min(),
             record: Arc::clone(record),
             workload: None,
+            token_issuer: None,
         })
     }
 

@@ -75,6 +75,8 @@ pub struct ClientRecord {
     pub keys: Vec<Arc<ClientKey>>,
     /// The ServiceAccounts of its namespace whose tokens authenticate it.
     pub service_accounts: Vec<Arc<ServiceAccount>>,
+    /// The subjects of other issuers whose tokens authenticate it.
+    pub issuers: Vec<Arc<TrustedIssuer>>,
     /// What identifies its certificates.
     pub certificates: Vec<Arc<RegisteredCertificate>>,
 }
@@ -96,6 +98,22 @@ pub struct ServiceAccount {
     /// The only incarnation; `None`: each.
     pub uid: Option<Box<str>>,
     /// Digest of all that a token issued for it represents, as [`SecretRecord::authority`].
+    pub authority: Box<str>,
+}
+
+/// A subject of another issuer, whose tokens authenticate the client.
+#[derive(Debug)]
+pub struct TrustedIssuer {
+    /// `iss` of its tokens.
+    pub issuer: Box<str>,
+    /// `sub` of its tokens.
+    pub subject: Box<str>,
+    /// `aud` of its tokens; `None`: the issuer of this installation.
+    pub audience: Option<Box<str>>,
+    /// The keys of the issuer, as last fetched. Equal for each entry of an issuer.
+    pub keys: Arc<[Arc<PublicKey>]>,
+    /// Digest of all that a token issued for it represents, as [`SecretRecord::authority`]. The keys are not a part of it:
+    /// an issuer replaces them regularly.
     pub authority: Box<str>,
 }
 
@@ -173,7 +191,8 @@ impl ClientRecord {
     pub fn own_authorities(&self) -> impl Iterator<Item = &str> {
         let keys = self.keys.iter().map(|key| &*key.authority);
         let certificates = self.certificates.iter().map(|entry| &*entry.authority);
-        keys.chain(self.service_accounts.iter().map(|account| &*account.authority)).chain(certificates)
+        let issuers = self.issuers.iter().map(|entry| &*entry.authority);
+        keys.chain(self.service_accounts.iter().map(|account| &*account.authority)).chain(issuers).chain(certificates)
     }
 
     /// `kid` of each key that can sign its assertions, and of key pairs that were replaced.

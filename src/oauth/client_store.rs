@@ -48,9 +48,10 @@ pub trait ClientStore: TokenStateStore + ClusterTokens {
         credential: &str,
     ) -> impl Future<Output = Result<(), CatchUpError>> + Send;
 
-    /// Whether the record has the keys that the client publishes at its URL, as they were at most this long ago; true if
-    /// there is no URL that could be fetched. If not, they are fetched soon. No I/O, no wait.
-    fn has_keys_within(&self, client: &ClientRecord, age_max: SignedDuration) -> bool;
+    /// Whether the record has the keys of this issuer, or without an issuer those that the client publishes at its URL, as
+    /// they were at most this long ago; true if there is no URL that could be fetched. If not, they are fetched soon. No
+    /// I/O, no wait.
+    fn has_keys_within(&self, client: &ClientRecord, issuer: Option<&str>, age_max: SignedDuration) -> bool;
 
     /// Requests the rotation of this version of a secret of `client`, on behalf of its bearer. `Ok` means that the
     /// request is recorded where the controller sees it. A repeated request costs no write.

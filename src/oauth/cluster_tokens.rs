@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::client_auth::check_signature;
 use super::denial_rule::DenialRule;
 use crate::crypto::public_key::{PublicKey, SignedJwt};
 
@@ -21,12 +22,7 @@ impl ClusterIssuer {
     /// # Errors
     /// [`DenialRule::AssertionKeyUnknown`], [`DenialRule::AssertionSignature`]
     pub fn verify(&self, jwt: &SignedJwt<'_>) -> Result<(), DenialRule> {
-        let fits = |key: &&PublicKey| jwt.key_id() == key.key_id() && key.allows(jwt.algorithm());
-        let mut candidates = self.keys.iter().filter(fits).peekable();
-        if candidates.peek().is_none() {
-            return Err(DenialRule::AssertionKeyUnknown);
-        }
-        if candidates.any(|key| key.verifies(jwt)) { Ok(()) } else { Err(DenialRule::AssertionSignature) }
+        check_signature(&self.keys, jwt)
     }
 }
 

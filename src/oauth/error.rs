@@ -80,6 +80,8 @@ pub enum RequestError {
     MissingGrantType,
     /// `assertion` is missing (RFC 7521 §4.1).
     MissingAssertion,
+    /// `client_id` is missing in a request with a token of another issuer.
+    MissingClientId,
     /// `token` is missing (RFC 7662 §2.1, RFC 7009 §2.1).
     MissingToken,
     /// `touch` is neither `true` nor `false`.

@@ -81,6 +81,8 @@ pub struct PublishedSettings {
     pub service_documentation: Option<String>,
     /// Whether clients can present certificates.
     pub certificates: bool,
+    /// Whether the keys of other issuers can be fetched.
+    pub other_issuers: bool,
     /// Where they present them, if not at the issuer.
     pub mtls_url: Option<MtlsUrl>,
 }
@@ -109,7 +111,11 @@ impl From<&MtlsUrl> for MtlsAliases {
 /// The metadata document as JSON.
 #[must_use]
 pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], settings: &PublishedSettings) -> Vec<u8> {
-    let is_supported = |method: &&Method| settings.certificates || !method.is_certificate();
+    let is_supported = |method: &&Method| match method {
+        Method::TlsClientAuth | Method::SelfSignedTlsClientAuth => settings.certificates,
+        Method::FederatedJwt => settings.other_issuers,
+        _ => true,
+    };
     let methods = || Method::ALL.iter().filter(is_supported).map(|method| method.name()).collect::<Vec<_>>();
     let metadata = Metadata {
         issuer: issuer.as_str(),

@@ -81,7 +81,7 @@ pub struct TokenSettings {
 }
 
 /// Details of a request, for the audit line. Every field may contain text of the caller, except `source`, `secret`,
-/// `version_id`, `key_id`, `certificate`, `jti`, `dpop_jkt` and `created_by`.
+/// `version_id`, `key_id`, `token_issuer`, `token_subject`, `certificate`, `jti`, `dpop_jkt` and `created_by`.
 #[derive(Debug, Default)]
 pub struct AuditRecord {
     /// Where the request came from, if known.
@@ -102,7 +102,11 @@ pub struct AuditRecord {
     pub key_id: Option<String>,
     /// The ServiceAccount whose token authenticated, as in its claim `sub`.
     pub service_account: Option<String>,
-    /// The pod that it was issued to.
+    /// The subject of another issuer whose token authenticated.
+    pub token_subject: Option<String>,
+    /// That issuer.
+    pub token_issuer: Option<Box<str>>,
+    /// The pod that the ServiceAccount token was issued to.
     pub workload: Option<Workload>,
     /// The certificate that the client presented as its credential.
     pub certificate: Option<Thumbprint>,
@@ -385,6 +389,9 @@ impl AuditRecord {
         let id = Some(client.version_id.clone());
         if client.method == Method::KubernetesServiceAccount {
             self.service_account = id;
+        } else if client.method == Method::FederatedJwt {
+            self.token_subject = id;
+            self.token_issuer.clone_from(&client.token_issuer);
         } else if client.credential != client.record.application {
             self.secret = Some(client.credential.clone());
             self.version_id = id;

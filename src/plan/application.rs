@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::client_keys::PublishedKeys;
+use super::client_keys::{self, PublishedKeys};
 use super::kstatus::{Kstatus, SEE_PERMITTED, permitted, restrictions, with_outlook};
 use crate::api::application::{ApplicationStatus, SecretCount};
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
@@ -23,8 +23,8 @@ pub struct Observed<'a> {
     pub client_id_taken_by: Option<String>,
     /// Why keys of `spec.auth.jwks` cannot verify anything, each with its path.
     pub unusable_keys: Vec<String>,
-    /// The keys at `spec.auth.jwksUri`; `None`: the field is absent.
-    pub published_keys: Option<PublishedKeys>,
+    /// The keys at `spec.auth.jwksUri`, and those of each issuer of `spec.auth.issuers`.
+    pub published_keys: Vec<PublishedKeys>,
     /// Why entries of `spec.auth.certificates`, and `x5c` of `spec.auth.jwks`, identify no certificate, each with its
     /// path.
     pub unusable_certificates: Vec<String>,
@@ -73,17 +73,16 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let (acts_for, constraint) = (subject.as_deref().unwrap_or_default(), application.spec.sender_constraint());
     let fingerprint = application_fingerprint(&authority, uid, acts_for, constraint, disabled);
     let epoch = next_epoch(previous.epoch, previous.fingerprint.as_deref(), &fingerprint);
-    let published_keys = observed.published_keys.as_ref();
     // A ClientSecret may be a key pair, which authenticates too.
     let needs_keys = disabled.is_none() && observed.secrets.0 == 0;
-    if let Some(missing) = published_keys.filter(|_| needs_keys).and_then(|keys| keys.blocks(application)) {
+    if let Some(missing) = client_keys::missing(observed).filter(|_| needs_keys) {
         (ready, outlook) = (missing, Kstatus::InProgress);
     }
     let mut verdicts = with_outlook(ready, outlook);
     verdicts.push(service_user_resolved(observed));
     verdicts.push(propagated(observed, &previous, epoch));
     verdicts.extend(restrictions_resolved(observed));
-    verdicts.extend(keys_resolved(observed));
+    verdicts.extend(client_keys::resolved(observed));
     verdicts.extend(certificates_resolved(observed));
     verdicts.push(permitted(why_no_permissions(observed, &authority)));
     let has_client_id = observed.client_id_taken_by.is_none();
@@ -155,24 +154,6 @@ fn propagated(observed: &Observed<'_>, previous: &ApplicationStatus, epoch: i64)
 #[must_use]
 pub fn is_propagated(status: &ApplicationStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == types::PROPAGATED && condition.status == "True")
-}
-
-/// The schema refuses most unusable keys. It cannot check whether coordinates are on the curve.
-fn keys_resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
-    if let Some(keys) = &observed.published_keys {
-        return Some(keys.resolved(observed.application));
-    }
-    observed.application.spec.keys().next()?;
-    let type_ = types::KEYS_RESOLVED;
-    if observed.unusable_keys.is_empty() {
-        let message = "Every key can verify assertions.".to_owned();
-        return Some(ConditionValue::new_true(type_, reasons::RESOLVED, message));
-    }
-    let message = format!(
-        "{}: assertions that it signs are refused. Replace it with the public key of the client.",
-        observed.unusable_keys.join("; ")
-    );
-    Some(ConditionValue::new_false(type_, reasons::KEY_UNUSABLE, message))
 }
 
 /// The schema refuses most unusable entries. It cannot read distinguished names and certificates.

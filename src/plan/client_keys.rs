@@ -1,21 +1,34 @@
-//! Application: whether the public keys of the client can verify assertions. Other than a field of the spec, keys at a URL
-//! come and go with their host, so they never change whether the client is disabled, or its epoch.
+//! Application: whether the public keys of the client and of its issuers can verify assertions. Other than a field of the spec,
+//! keys at a URL come and go with their host, so they never change whether the client is disabled, or its epoch.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::application::Observed;
 use crate::api::Application;
 use crate::api::application::AuthMethod;
 use crate::api::conditions::{ConditionValue, reasons, types};
 
-/// What the controller knows of the keys at `spec.auth.jwksUri`.
-#[derive(Clone, Debug, Default)]
+/// What the controller knows of keys that are published.
+#[derive(Clone, Debug)]
 pub struct PublishedKeys {
-    /// Host of the URL, with the port if it is not 443.
-    pub host: String,
+    /// Whose keys they are.
+    pub owner: KeyOwner,
     /// Number of keys that can verify assertions; `None`: not fetched yet.
     pub usable: Option<usize>,
     /// Why there are no keys, or why the last request failed.
     pub problem: Option<KeysProblem>,
+}
+
+/// Whose keys are published.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum KeyOwner {
+    /// The client, at `spec.auth.jwksUri`.
+    Client {
+        /// Host of the URL, with the port if it is not 443.
+        host: String,
+    },
+    /// This issuer of `spec.auth.issuers`.
+    Issuer(String),
 }
 
 /// A problem of published keys, for users.
@@ -27,60 +40,122 @@ pub struct KeysProblem {
     pub remedy: String,
 }
 
+impl KeyOwner {
+    /// The field, and whose keys they are.
+    fn names(&self) -> (&'static str, &str) {
+        match self {
+            Self::Client { host } => ("spec.auth.jwksUri", host),
+            Self::Issuer(issuer) => ("spec.auth.issuers", issuer),
+        }
+    }
+
+    fn is_issuer(&self) -> bool {
+        matches!(self, Self::Issuer(_))
+    }
+}
+
 impl PublishedKeys {
-    /// The first request has not ended. After a restart of the controller, status keeps what it reports.
+    /// The first request has not ended.
     fn is_pending(&self) -> bool {
         self.usable.is_none() && self.problem.is_none()
     }
 
-    /// The condition `KeysResolved`.
-    pub(super) fn resolved(&self, application: &Application) -> ConditionValue {
-        let (type_, host) = (types::KEYS_RESOLVED, &self.host);
-        let previous = recorded(application, type_).filter(|_| self.is_pending());
-        if let Some(previous) = previous {
-            let reasons = [reasons::RESOLVED, reasons::KEY_SET_UNAVAILABLE];
-            let reason = reasons.into_iter().find(|reason| *reason == previous.reason).unwrap_or(reasons::PENDING);
-            let (status, message) = (previous.status == "True", previous.message.clone());
-            return ConditionValue { type_, status, reason, message };
-        }
-        match (&self.problem, self.usable.unwrap_or_default()) {
-            (None, 0) => {
-                let message = format!("spec.auth.jwksUri: the keys of {host} are being fetched.");
-                ConditionValue::new_false(type_, reasons::PENDING, message)
-            }
-            (None, count) => {
-                let message = format!("Keys of {host} that can verify assertions: {count}.");
-                ConditionValue::new_true(type_, reasons::RESOLVED, message)
-            }
-            (Some(KeysProblem { what, remedy }), count) => {
-                let effect = match count {
-                    0 => "Assertions of the client are refused.",
-                    _ => "The keys that were fetched last are used for a day.",
-                };
-                let message = format!("spec.auth.jwksUri: no keys from {host}: {what}. {effect} {remedy}");
-                ConditionValue::new_false(type_, reasons::KEY_SET_UNAVAILABLE, message)
-            }
-        }
+    fn is_empty(&self) -> bool {
+        self.usable.unwrap_or_default() == 0
     }
 
-    /// The condition `Ready` of a client that could authenticate only with these keys, if it has none.
-    pub(super) fn blocks(&self, application: &Application) -> Option<ConditionValue> {
-        let others = [
-            AuthMethod::ClientSecretBasic,
-            AuthMethod::ClientSecretPost,
-            AuthMethod::KubernetesServiceAccount,
-            AuthMethod::TlsClientAuth,
-            AuthMethod::SelfSignedTlsClientAuth,
-        ];
-        if others.into_iter().any(|method| application.spec.allows(method)) {
-            return None;
+    /// What status reports of them.
+    fn message(&self) -> String {
+        let (field, name) = self.owner.names();
+        match (&self.problem, self.usable.unwrap_or_default()) {
+            (None, 0) => format!("{field}: the keys of {name} are being fetched."),
+            (None, count) => format!("Keys of {name} that can verify assertions: {count}."),
+            (Some(KeysProblem { what, remedy }), count) => {
+                let effect = match (count, self.owner.is_issuer()) {
+                    (0, false) => "Assertions of the client are refused.",
+                    (0, true) => "Its tokens are refused.",
+                    _ => "The keys that were fetched last are used for a day.",
+                };
+                format!("{field}: no keys from {name}: {what}. {effect} {remedy}")
+            }
         }
-        let is_blocked = match recorded(application, types::READY).filter(|_| self.is_pending()) {
-            Some(ready) => [reasons::KEY_SET_UNAVAILABLE, reasons::PENDING].contains(&ready.reason.as_str()),
-            None => self.usable.unwrap_or_default() == 0,
-        };
-        is_blocked.then(|| ConditionValue { type_: types::READY, ..self.resolved(application) })
     }
+}
+
+/// The condition `KeysResolved`; `None`: the client has no keys.
+pub(super) fn resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
+    let (application, published) = (observed.application, &observed.published_keys);
+    let has_keys = application.spec.keys().next().is_some();
+    if !has_keys && published.is_empty() {
+        return None;
+    }
+    let type_ = types::KEYS_RESOLVED;
+    // After a restart of the controller, status keeps what it reports.
+    let is_pending = published.iter().any(PublishedKeys::is_pending);
+    if let Some(previous) = recorded(application, type_).filter(|_| is_pending) {
+        let reasons = [reasons::RESOLVED, reasons::KEY_SET_UNAVAILABLE, reasons::KEY_UNUSABLE];
+        let reason = reasons.into_iter().find(|reason| *reason == previous.reason).unwrap_or(reasons::PENDING);
+        let (status, message) = (previous.status == "True", previous.message.clone());
+        return Some(ConditionValue { type_, status, reason, message });
+    }
+    let reason = if !observed.unusable_keys.is_empty() {
+        reasons::KEY_UNUSABLE
+    } else if published.iter().any(|keys| keys.problem.is_some()) {
+        reasons::KEY_SET_UNAVAILABLE
+    } else if is_pending {
+        reasons::PENDING
+    } else {
+        reasons::RESOLVED
+    };
+    let listed = has_keys.then(|| listed_keys(&observed.unusable_keys));
+    let messages: Vec<String> = listed.into_iter().chain(published.iter().map(PublishedKeys::message)).collect();
+    Some(ConditionValue { type_, status: reason == reasons::RESOLVED, reason, message: messages.join(" ") })
+}
+
+/// What status reports of `spec.auth.jwks`. The schema refuses most unusable keys. It cannot check whether coordinates are on
+/// the curve.
+fn listed_keys(unusable: &[String]) -> String {
+    if unusable.is_empty() {
+        return "Every key can verify assertions.".to_owned();
+    }
+    format!(
+        "{}: assertions that it signs are refused. Replace it with the public key of the client.",
+        unusable.join("; ")
+    )
+}
+
+/// The condition `Ready` of a client that could authenticate only with published keys, if there are none.
+pub(super) fn missing(observed: &Observed<'_>) -> Option<ConditionValue> {
+    let (application, published) = (observed.application, &observed.published_keys);
+    if published.is_empty() || can_authenticate(application, published) {
+        return None;
+    }
+    if published.iter().any(PublishedKeys::is_pending)
+        && let Some(ready) = recorded(application, types::READY)
+        && ![reasons::KEY_SET_UNAVAILABLE, reasons::PENDING].contains(&ready.reason.as_str())
+    {
+        return None;
+    }
+    resolved(observed).map(|resolved| ConditionValue { type_: types::READY, ..resolved })
+}
+
+/// Whether a method of the client does not need published keys, or has some.
+fn can_authenticate(application: &Application, published: &[PublishedKeys]) -> bool {
+    let has_keys = |is_issuer: bool| {
+        let mut keys = published.iter().filter(|keys| keys.owner.is_issuer() == is_issuer).peekable();
+        keys.peek().is_none() || keys.any(|keys| !keys.is_empty())
+    };
+    let others = [
+        AuthMethod::ClientSecretBasic,
+        AuthMethod::ClientSecretPost,
+        AuthMethod::KubernetesServiceAccount,
+        AuthMethod::TlsClientAuth,
+        AuthMethod::SelfSignedTlsClientAuth,
+    ];
+    let allows = |method| application.spec.allows(method);
+    others.into_iter().any(allows)
+        || allows(AuthMethod::PrivateKeyJwt) && has_keys(false)
+        || allows(AuthMethod::FederatedJwt) && has_keys(true)
 }
 
 /// A condition that status has for the current spec.

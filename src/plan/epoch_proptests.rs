@@ -130,7 +130,7 @@ impl Simulation {
             authority: &membership.authority,
             client_id_taken_by: None,
             unusable_keys: Vec::new(),
-            published_keys: None,
+            published_keys: Vec::new(),
             unusable_certificates: Vec::new(),
             served: false,
             secrets: (0, 0),

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
 use super::client_certificates::client_certificates;
-use super::client_keys::{client_keys, service_accounts};
+use super::client_keys::{PublishedKeys, client_keys, service_accounts, trusted_issuers};
 use super::expected_epochs::Fingerprints;
 use super::history::{Credentials, authority_changed_at, past};
 use super::secret_records::{ApplicationGrant, records};
@@ -25,7 +25,6 @@ use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, narrow};
 use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{ObjectRef, StoredAs, StoredObject};
-use crate::key_sets::Keys;
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::oauth::client_record::{
     ClientRecord, Denial, Grant, Identity, ObjectRevision, Role, ScopePolicy, SenderConstraint, SigningAlgorithm,
@@ -48,8 +47,8 @@ pub(super) struct Sources<F> {
     pub(super) held: Membership,
     /// Its ClientSecrets within the limit, oldest first.
     pub(super) secrets: Vec<Arc<StoredObject<F>>>,
-    /// The keys that the client publishes at its URL, if they were fetched.
-    pub(super) published_keys: Option<Keys>,
+    /// The keys of the client and of its issuers that were fetched.
+    pub(super) published: PublishedKeys,
     /// The client id equals the subject of a service user.
     pub(super) is_subject: bool,
     /// This replica knows the namespace, and so the location bound of its service users.
@@ -120,13 +119,15 @@ impl Compiler<'_> {
         grant.previous = known;
         grant.is_same = before.is_some_and(|(_, known)| known.application() == fingerprints.application());
         let secrets = records(&sources.secrets, self.limits, &grant);
-        let keys = client_keys(application, sources.published_keys.as_ref(), &grant);
+        let keys = client_keys(application, &sources.published, &grant);
         let service_accounts = service_accounts(application, &grant);
+        let issuers = trusted_issuers(application, &sources.published, &grant);
         let certificates = client_certificates(application, &grant);
         let credentials = Credentials {
             secrets: &secrets,
             keys: &keys,
             service_accounts: &service_accounts,
+            issuers: &issuers,
             certificates: &certificates,
         };
         let (epoch, is_stale) = fingerprints.epochs(&sources.key, application, user, before);
@@ -145,6 +146,7 @@ impl Compiler<'_> {
             secrets,
             keys,
             service_accounts,
+            issuers,
             certificates,
         };
         (record, fingerprints)
@@ -164,6 +166,7 @@ pub(super) fn auth_methods(application: &Application) -> MethodSet {
             Method::ClientSecretPost => AuthMethod::ClientSecretPost,
             Method::PrivateKeyJwt => AuthMethod::PrivateKeyJwt,
             Method::KubernetesServiceAccount => AuthMethod::KubernetesServiceAccount,
+            Method::FederatedJwt => AuthMethod::FederatedJwt,
             Method::TlsClientAuth => AuthMethod::TlsClientAuth,
             Method::SelfSignedTlsClientAuth => AuthMethod::SelfSignedTlsClientAuth,
         })

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::ClientLimits;
 use super::client_certificates::certificate_ids;
+use super::client_keys::PublishedKeys;
 use super::compile::{Compiler, Sources, auth_methods, enabled_user};
 use super::secret_records::{ApplicationGrant, records};
 use crate::api::fingerprint::counted_epoch;
@@ -45,6 +46,8 @@ pub(crate) struct ListedCredentials {
     pub(crate) keys: Vec<String>,
     /// The names of its ServiceAccounts.
     pub(crate) service_accounts: Vec<String>,
+    /// The subjects of other issuers.
+    pub(crate) issuers: Vec<String>,
     /// What identifies its certificates by their names.
     pub(crate) certificate_names: Vec<String>,
     /// What identifies each single certificate.
@@ -76,6 +79,7 @@ impl ClientObjects<'_> {
                 secrets: Vec::new(),
                 keys: Vec::new(),
                 service_accounts: Vec::new(),
+                issuers: Vec::new(),
                 certificates: Vec::new(),
                 ..record
             },
@@ -109,6 +113,7 @@ impl ClientObjects<'_> {
         ListedCredentials {
             keys: keys.chain(published).collect(),
             service_accounts: spec.service_accounts().map(|entry| entry.name.clone()).collect(),
+            issuers: spec.issuers().map(|entry| format!("{} of {}", entry.subject, entry.issuer)).collect(),
             certificate_names: texts(names),
             certificates: texts(single),
         }
@@ -124,7 +129,7 @@ impl ClientObjects<'_> {
             held: self.held.cloned().unwrap_or_default(),
             secrets: self.stored(self.secrets_limit),
             // The command does not request URLs.
-            published_keys: None,
+            published: PublishedKeys::new(),
             is_subject: self.is_subject,
             knows_namespace: !self.namespace.terminating,
         }

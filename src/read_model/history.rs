@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Entry;
 use super::expected_epochs::Fingerprints;
 use crate::oauth::client_record::{
-    ClientKey, ClientRecord, RegisteredCertificate, Removed, SecretRecord, ServiceAccount, Tombstones,
+    ClientKey, ClientRecord, RegisteredCertificate, Removed, SecretRecord, ServiceAccount, Tombstones, TrustedIssuer,
 };
 
 /// The credentials of an entry.
@@ -16,6 +16,7 @@ pub(super) struct Credentials<'a> {
     pub(super) secrets: &'a [SecretRecord],
     pub(super) keys: &'a [Arc<ClientKey>],
     pub(super) service_accounts: &'a [Arc<ServiceAccount>],
+    pub(super) issuers: &'a [Arc<TrustedIssuer>],
     pub(super) certificates: &'a [Arc<RegisteredCertificate>],
 }
 
@@ -25,6 +26,7 @@ impl<'a> Credentials<'a> {
             secrets: &record.secrets,
             keys: &record.keys,
             service_accounts: &record.service_accounts,
+            issuers: &record.issuers,
             certificates: &record.certificates,
         }
     }
@@ -34,6 +36,7 @@ impl<'a> Credentials<'a> {
         let secrets = self.secrets.iter().map(|secret| (&*secret.authority, secret.disabled.is_none()));
         let keys = self.keys.iter().map(|key| &key.authority);
         let own = keys.chain(self.service_accounts.iter().map(|account| &account.authority));
+        let own = own.chain(self.issuers.iter().map(|entry| &entry.authority));
         let own = own.chain(self.certificates.iter().map(|entry| &entry.authority));
         secrets.chain(own.map(|authority| (&**authority, true)))
     }

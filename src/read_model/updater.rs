@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::client_keys::sources_of;
 use super::compile::{Compiler, Sources};
 use super::{Entry, ReadModel};
 use crate::api::ClientSecret;
@@ -127,10 +128,13 @@ fn sources(cache: &Cache, key_sets: &KeySets, client_id: &str) -> Option<Sources
     let user = cache.user(&key.sibling(&application.spec.service_user_ref.name));
     let held = user.as_ref().map(|user| cache.membership(user)).unwrap_or_default();
     let secrets = cache.secrets_of(&key);
-    let published_keys =
-        application.spec.jwks_uri().and_then(|url| Some(key_sets.state(&key.namespace, url).fetched?.0));
+    let fetched = |source| {
+        let (keys, _) = key_sets.state(&key.namespace, &source).fetched?;
+        Some((source, keys))
+    };
+    let published = sources_of(&application).into_iter().filter_map(fetched).collect();
     let knows_namespace = cache.knows_namespace(&key.namespace);
-    Some(Sources { client_id, key, application, user, held, secrets, published_keys, is_subject, knows_namespace })
+    Some(Sources { client_id, key, application, user, held, secrets, published, is_subject, knows_namespace })
 }
 
 #[cfg(test)]

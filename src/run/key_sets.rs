@@ -1,8 +1,9 @@
-//! Connects the key sets with the cache: the URLs of Applications in, the affected clients out.
+//! Connects the key sets with the cache: the URLs and issuers of Applications in, the affected clients out.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 use tokio::sync::watch;
 
@@ -11,8 +12,9 @@ use crate::cache::{Cache, Invalidation, Kind, ObjectRef, Subscription, Update, i
 use crate::cli::OutboundArgs;
 use crate::key_sets::{Change, KeySets};
 use crate::outbound::{Client, SystemResolver};
+use crate::read_model::sources_of;
 
-/// The key sets, which have no URL before [`Feed::run`], and what updates them.
+/// The key sets, which have no source before [`Feed::run`], and what updates them.
 pub(super) fn key_sets(args: &OutboundArgs) -> (Arc<KeySets>, Feed) {
     let (roots, followed) = watch::channel(None);
     let client = Client::new(args.policy(), Arc::new(SystemResolver), followed);
@@ -56,15 +58,14 @@ impl Feed {
         }
     }
 
-    /// Only a change of an Application changes its URL.
+    /// Only a change of an Application changes its sources.
     fn follow(&self, cache: &Cache, affected: &Invalidation) {
         for key in affected.applications.iter().filter(|_| affected.kind == Kind::Application) {
             let application = cache.application(key).filter(|application| !is_deleting(application.as_ref()));
-            let url = application.as_ref().and_then(|application| {
-                let created = application.metadata.creation_timestamp.as_ref()?.0;
-                Some((application.spec.jwks_uri()?, created))
-            });
-            self.key_sets.set_application(&key.namespace, &key.name, url);
+            let sources = application.as_deref().map(sources_of).unwrap_or_default();
+            let created = application.as_ref().and_then(|application| application.metadata.creation_timestamp.as_ref());
+            let created = created.map_or(Timestamp::MAX, |created| created.0);
+            self.key_sets.set_application(&key.namespace, &key.name, sources, created);
         }
     }
 }

@@ -307,6 +307,7 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds, clien
         published: PublishedSettings {
             service_documentation: args.service_documentation.clone(),
             certificates: args.mtls_listen.is_some() || args.client_cert_header.is_some(),
+            other_issuers: !process.args.outbound.outbound_hosts.is_empty(),
             mtls_url: args.mtls_url.clone(),
         },
         request,

@@ -164,8 +164,13 @@ impl Client {
 
     /// Requests a token of this replica: status and answer.
     async fn send(&self, replica: &str, assertion: &str) -> (u16, Value) {
+        self.send_form(replica, assertion, &[]).await
+    }
+
+    async fn send_form(&self, replica: &str, assertion: &str, more: &[(&str, &str)]) -> (u16, Value) {
         let form =
             [("grant_type", "client_credentials"), ("client_assertion_type", TYPE), ("client_assertion", assertion)];
+        let form = form.iter().chain(more);
         let request = Request::post(format!("{replica}/oauth2/token"))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Body::from(form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish()))

@@ -84,6 +84,16 @@ async fn d3_and_d4_exactly_what_exists_is_listed() {
 }
 
 #[tokio::test]
+async fn d4_tokens_of_other_issuers_are_listed_where_their_keys_can_be_fetched() {
+    let server = TestServer::start_with(Options { other_issuers: true, ..Options::default() }).await;
+    let document = server.get(AUTHORIZATION_SERVER).await.json();
+    for endpoint in ["token", "introspection", "revocation"] {
+        let methods = document[format!("{endpoint}_endpoint_auth_methods_supported")].as_array().unwrap();
+        assert!(methods.contains(&json!("federated_jwt")), "{document}");
+    }
+}
+
+#[tokio::test]
 async fn d4_each_listed_grant_works() {
     let server = TestServer::start().await;
     let document = server.get(AUTHORIZATION_SERVER).await.json();

@@ -17,6 +17,7 @@ mod certificates;
 mod discovery;
 mod dpop;
 mod dpop_resources;
+mod federated;
 mod floods;
 mod forward_auth;
 mod forward_auth_tokens;

@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use postern::crypto::public_key::PublicKey;
-use postern::oauth::client_record::{ClientRecord, Grant, ScopePolicy, ServiceAccount, TokenPolicy};
+use postern::oauth::client_record::{ClientRecord, Grant, ScopePolicy, ServiceAccount, TokenPolicy, TrustedIssuer};
 use postern::oauth::cluster_tokens::ClusterIssuer;
 
 use crate::assertions::{AUTHORITY, Key, TYPE, header};
@@ -16,6 +16,7 @@ use crate::http_client::Reply;
 use crate::server::{BILLING, CLIENT_ID, LEDGER, NOW, TestServer, claims, grant, instant, record_of};
 
 const CLUSTER: &str = "https://kubernetes.default.svc.cluster.local";
+const PARTNER: &str = "https://partner.example.com";
 const BEARER: &str = "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer";
 const CREDENTIALS: &str = "grant_type=client_credentials";
 /// Generated grants and requests.
@@ -59,11 +60,19 @@ async fn the_grant_of_a_client_is_the_same_for_every_method() {
 /// A client that may use every method.
 fn put(server: &TestServer, key: &Key, grant: Arc<Grant>, narrows: bool) {
     let client = record_of(grant, &[&server.credential]);
+    let issuer = TrustedIssuer {
+        issuer: PARTNER.into(),
+        subject: "pipeline".into(),
+        audience: None,
+        keys: [PublicKey::from_jwk(&key.jwk).unwrap().into()].into(),
+        authority: AUTHORITY.into(),
+    };
     let account = ServiceAccount { name: "sync".into(), uid: None, authority: AUTHORITY.into() };
     let scope_policy = if narrows { ScopePolicy::Narrow } else { ScopePolicy::Reject };
     server.clients.put(ClientRecord {
         keys: vec![key.public()],
         service_accounts: vec![Arc::new(account)],
+        issuers: vec![Arc::new(issuer)],
         token: TokenPolicy { scope_policy, ..client.token.clone() },
         ..client
     });
@@ -72,7 +81,8 @@ fn put(server: &TestServer, key: &Key, grant: Arc<Grant>, narrows: bool) {
 /// The answers to the same request, each with its method.
 async fn with_every_method(server: &TestServer, key: &Key, case: usize, request: &str) -> Vec<(&'static str, Value)> {
     let secret = &server.credential.value;
-    let [assertion, account] = [signed(server, key, case), account_token(server, key)];
+    let [assertion, account, partner] =
+        [signed(server, key, case), account_token(server, key), partner_token(server, key)];
     let as_client =
         |token: &str| format!("{CREDENTIALS}&client_assertion_type={TYPE}&client_assertion={token}{request}");
     let as_grant = |token: &str| format!("{BEARER}&assertion={token}{request}");
@@ -87,6 +97,8 @@ async fn with_every_method(server: &TestServer, key: &Key, case: usize, request:
         ("JWT bearer grant", as_grant(&signed(server, key, case + CASES))),
         ("kubernetes_service_account", as_client(&account)),
         ("JWT bearer grant with a ServiceAccount token", as_grant(&account)),
+        ("federated_jwt", format!("{}&client_id={CLIENT_ID}", as_client(&partner))),
+        ("JWT bearer grant of another issuer", format!("{}&client_id={CLIENT_ID}", as_grant(&partner))),
     ] {
         answers.push((method, granted(&server.post(&[], &body).await)));
     }
@@ -110,6 +122,12 @@ fn signed(server: &TestServer, key: &Key, id: usize) -> String {
     let claims = json!({
         "iss": CLIENT_ID, "sub": CLIENT_ID, "aud": server.issuer, "exp": now + 60, "jti": id.to_string(),
     });
+    key.sign(&header(), &claims)
+}
+
+fn partner_token(server: &TestServer, key: &Key) -> String {
+    let now = instant(NOW).as_second();
+    let claims = json!({"iss": PARTNER, "sub": "pipeline", "aud": server.issuer, "iat": now, "exp": now + 300});
     key.sign(&header(), &claims)
 }
 

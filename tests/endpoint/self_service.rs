@@ -29,7 +29,7 @@ async fn a_client_reads_its_own_application() {
     let expected = json!({
         "namespace": "billing", "name": "invoice-sync", "clientId": CLIENT_ID, "subject": SUBJECT,
         "auth": {"methods": [
-            "client_secret_basic", "client_secret_post", "private_key_jwt", "kubernetes_service_account",
+            "client_secret_basic", "client_secret_post", "private_key_jwt", "kubernetes_service_account", "federated_jwt",
             "tls_client_auth", "self_signed_tls_client_auth",
         ]},
         "token": {"lifetimeSeconds": 900, "signingAlgorithm": "ES256"},

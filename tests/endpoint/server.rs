@@ -186,7 +186,7 @@ impl ClientStore for FakeClientStore {
         live.filter(|record| has(record)).map(|record| Arc::clone(&record.client_id)).collect()
     }
 
-    fn has_keys_within(&self, _: &ClientRecord, _: SignedDuration) -> bool {
+    fn has_keys_within(&self, _: &ClientRecord, _: Option<&str>, _: SignedDuration) -> bool {
         !self.lacks_keys.load(Ordering::Relaxed)
     }
 
@@ -246,6 +246,7 @@ pub(crate) struct Options {
     /// Accepted `aud` of assertions besides the issuer.
     pub(crate) assertion_audiences: Vec<&'static str>,
     pub(crate) dpop_nonce_required: bool,
+    pub(crate) other_issuers: bool,
 }
 
 impl Default for Options {
@@ -264,6 +265,7 @@ impl Default for Options {
             created_by_claim: false,
             assertion_audiences: Vec::new(),
             dpop_nonce_required: false,
+            other_issuers: false,
         }
     }
 }
@@ -354,6 +356,7 @@ impl TestServer {
             published: PublishedSettings {
                 service_documentation: Some("https://docs.example.com".to_owned()),
                 certificates: options.mutual_tls.is_some(),
+                other_issuers: options.other_issuers,
                 mtls_url: options.mutual_tls.as_ref().map(|_| "https://mtls.example.com".parse().unwrap()),
             },
             request: options.request,
@@ -505,6 +508,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         secrets: secrets.collect(),
         keys: Vec::new(),
         service_accounts: Vec::new(),
+        issuers: Vec::new(),
         certificates: Vec::new(),
         grant,
         token: TokenPolicy {

@@ -269,7 +269,10 @@ fn each_method_is_accepted_or_has_the_reason_why_not() {
     }]}});
     facts.application.spec.auth = serde_json::from_value(auth).unwrap();
     let not_listed = "false not in spec.auth.methods";
-    assert_eq!(state(&facts), [not_listed, not_listed, "true keys one", not_listed, not_listed, not_listed]);
+    assert_eq!(
+        state(&facts),
+        [not_listed, not_listed, "true keys one", not_listed, not_listed, not_listed, not_listed]
+    );
     let thumbprint = "9F:2C".to_owned() + &":00".repeat(30);
     let auth = json!({
         "methods": ["tls_client_auth", "self_signed_tls_client_auth"],
@@ -278,14 +281,19 @@ fn each_method_is_accepted_or_has_the_reason_why_not() {
     facts.application.spec.auth = serde_json::from_value(auth).unwrap();
     let names = "true certificates of the operator's CAs with sanDns sync.svc, subjectDn CN=sync,O=Example";
     let single = format!("true certificates with thumbprintSha256 9f2c{}", "00".repeat(30));
-    assert_eq!(state(&facts), [not_listed, not_listed, not_listed, not_listed, names, &single]);
+    assert_eq!(state(&facts), [not_listed, not_listed, not_listed, not_listed, not_listed, names, &single]);
     let auth = json!({
         "methods": ["tls_client_auth", "self_signed_tls_client_auth"], "certificates": [{"subjectDn": "nonsense=a"}],
     });
     facts.application.spec.auth = serde_json::from_value(auth).unwrap();
     let unusable = state(&facts);
-    assert_eq!(unusable[4], "false no usable sanDns, sanUri or subjectDn in spec.auth.certificates");
-    assert!(unusable[5].starts_with("false no thumbprintSha256 in spec.auth.certificates"), "{unusable:?}");
+    assert_eq!(unusable[5], "false no usable sanDns, sanUri or subjectDn in spec.auth.certificates");
+    assert!(unusable[6].starts_with("false no thumbprintSha256 in spec.auth.certificates"), "{unusable:?}");
+    let auth = json!({"methods": ["federated_jwt"], "issuers": [{"issuer": "https://a.example.com", "subject": "b"}]});
+    facts.application.spec.auth = serde_json::from_value(auth).unwrap();
+    assert_eq!(state(&facts)[4], "true tokens of b of https://a.example.com");
+    let notes = json_of(&facts)["notes"].to_string();
+    assert!(notes.contains("The keys at https://a.example.com were not requested"), "{notes}");
     facts.application.spec.suspend = Some(true);
-    assert_eq!(state(&facts), ["false the client is disabled"; 6]);
+    assert_eq!(state(&facts), ["false the client is disabled"; 7]);
 }

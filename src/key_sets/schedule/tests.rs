@@ -3,6 +3,7 @@
 use hyper::body::Bytes;
 
 use super::*;
+use crate::outbound::RequestError;
 
 const URL: &str = "https://keys.example.com/jwks.json";
 /// No random part.
@@ -10,6 +11,15 @@ const EVEN: f64 = 0.5;
 
 fn created(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
+}
+
+fn source() -> Source {
+    Source::KeySet(URL.into())
+}
+
+/// What is published at this URL for an Application that was created at this second.
+fn at(url: &str, second: i64) -> Option<Published> {
+    Some(Published { created: created(second), sources: [Source::KeySet(url.into())].into() })
 }
 
 fn names(names: &[&str]) -> Vec<Arc<str>> {
@@ -24,19 +34,19 @@ fn set() -> Bytes {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a result like those of failed requests")]
-fn response(body: impl Into<Bytes>, max_age: Option<u64>) -> Result<Response, RequestError> {
+fn response(body: impl Into<Bytes>, max_age: Option<u64>) -> Result<Response, Problem> {
     Ok(Response { body: Some(body.into()), etag: None, max_age: max_age.map(Duration::from_secs) })
 }
 
-fn timeout() -> Result<Response, RequestError> {
-    Err(RequestError::TimedOut)
+fn timeout() -> Result<Response, Problem> {
+    Err(RequestError::TimedOut.into())
 }
 
 /// A schedule with one URL, which is being fetched.
 fn fetching(now: Instant) -> Schedule {
     let mut schedule = Schedule::default();
-    assert_eq!(schedule.set_application(&"app".into(), Some((URL, created(1))), now), names(&["app"]));
-    assert_eq!(schedule.step(now), Step::Fetch { url: URL.into(), etag: None });
+    assert_eq!(schedule.set_application(&"app".into(), at(URL, 1), now), names(&["app"]));
+    assert_eq!(schedule.step(now), Step::Fetch { source: source(), etag: None });
     schedule
 }
 
@@ -49,7 +59,7 @@ fn wait(schedule: &mut Schedule, now: Instant) -> Duration {
 }
 
 fn state(schedule: &Schedule) -> State {
-    schedule.state(URL, Instant::now())
+    schedule.state(&source(), Instant::now())
 }
 
 fn has_keys(schedule: &Schedule) -> bool {
@@ -61,12 +71,12 @@ fn a9_a_set_is_fetched_again_after_its_age_within_bounds() {
     let now = Instant::now();
     for (max_age, seconds) in [(None, 300), (Some(0), 60), (Some(5), 60), (Some(600), 600), (Some(u64::MAX), 3600)] {
         let mut schedule = fetching(now);
-        schedule.finish(URL, response(set(), max_age), now, EVEN);
+        schedule.finish(&source(), response(set(), max_age), now, EVEN);
         assert_eq!(wait(&mut schedule, now), Duration::from_secs(seconds), "{max_age:?}");
     }
     for (jitter, seconds) in [(0.0, 270), (1.0, 330)] {
         let mut schedule = fetching(now);
-        schedule.finish(URL, response(set(), None), now, jitter);
+        schedule.finish(&source(), response(set(), None), now, jitter);
         assert_eq!(wait(&mut schedule, now), Duration::from_secs(seconds), "{jitter}");
     }
 }
@@ -75,7 +85,7 @@ fn a9_a_set_is_fetched_again_after_its_age_within_bounds() {
 fn a9_keys_are_kept_for_a_day_while_the_host_is_down_and_then_end() {
     let start = Instant::now();
     let mut schedule = fetching(start);
-    assert_eq!(schedule.finish(URL, response(set(), None), start, EVEN), names(&["app"]));
+    assert_eq!(schedule.finish(&source(), response(set(), None), start, EVEN), names(&["app"]));
     let (mut now, mut waits) = (start, Vec::new());
     let ended = loop {
         match schedule.step(now) {
@@ -84,7 +94,7 @@ fn a9_keys_are_kept_for_a_day_while_the_host_is_down_and_then_end() {
                 now = until;
             }
             Step::Fetch { .. } => {
-                let affected = schedule.finish(URL, timeout(), now, EVEN);
+                let affected = schedule.finish(&source(), timeout(), now, EVEN);
                 assert_eq!(affected.is_empty(), waits.len() > 1, "the failure is reported once");
                 assert!(has_keys(&schedule));
             }
@@ -96,7 +106,7 @@ fn a9_keys_are_kept_for_a_day_while_the_host_is_down_and_then_end() {
     assert_eq!(waits[..8], [300, 5, 10, 20, 40, 80, 160, 300]);
     assert!(state(&schedule).fetched.is_some_and(|(keys, _)| keys.is_empty()));
     assert_eq!(state(&schedule).problem.as_deref(), Some(&Problem::Request(RequestError::TimedOut)));
-    assert_eq!(schedule.finish(URL, response(set(), None), now, EVEN), names(&["app"]));
+    assert_eq!(schedule.finish(&source(), response(set(), None), now, EVEN), names(&["app"]));
     assert!(has_keys(&schedule) && state(&schedule).problem.is_none());
 }
 
@@ -104,18 +114,19 @@ fn a9_keys_are_kept_for_a_day_while_the_host_is_down_and_then_end() {
 fn a9_an_error_page_keeps_the_keys_and_every_set_replaces_them() {
     let now = Instant::now();
     let mut schedule = fetching(now);
-    schedule.finish(URL, response(set(), None), now, EVEN);
-    for page in [response("<html>", None), Err(RequestError::Status(500)), Err(RequestError::Status(404))] {
-        assert_eq!(schedule.finish(URL, page, now, EVEN), names(&["app"]));
+    schedule.finish(&source(), response(set(), None), now, EVEN);
+    for page in [response("<html>", None), Err(RequestError::Status(500).into()), Err(RequestError::Status(404).into())]
+    {
+        assert_eq!(schedule.finish(&source(), page, now, EVEN), names(&["app"]));
         assert!(has_keys(&schedule) && state(&schedule).problem.is_some());
     }
-    assert_eq!(schedule.finish(URL, response(set(), None), now, EVEN), names(&["app"]), "the problem has ended");
+    assert_eq!(schedule.finish(&source(), response(set(), None), now, EVEN), names(&["app"]), "the problem has ended");
     assert!(state(&schedule).problem.is_none());
-    assert!(schedule.finish(URL, response(set(), None), now, EVEN).is_empty(), "the same again");
+    assert!(schedule.finish(&source(), response(set(), None), now, EVEN).is_empty(), "the same again");
     for (body, problem) in
         [(r#"{"keys": []}"#, Problem::NoUsableKey), (r#"{"keys": [{"kty": "oct", "k": "AAAA"}]}"#, Problem::PrivateKey)]
     {
-        assert_eq!(schedule.finish(URL, response(body, None), now, EVEN), names(&["app"]));
+        assert_eq!(schedule.finish(&source(), response(body, None), now, EVEN), names(&["app"]));
         assert!(!has_keys(&schedule), "{body}");
         assert_eq!(state(&schedule).problem.as_deref(), Some(&problem));
     }
@@ -126,45 +137,45 @@ fn an_unchanged_set_is_confirmed_by_its_etag() {
     let (now, etag) = (Instant::now(), HeaderValue::from_static("\"one\""));
     let mut schedule = fetching(now);
     let first = Response { body: Some(set()), etag: Some(etag.clone()), max_age: None };
-    schedule.finish(URL, Ok(first), now, EVEN);
+    schedule.finish(&source(), Ok(first), now, EVEN);
     let later = now + Duration::from_hours(23);
-    assert_eq!(schedule.step(later), Step::Fetch { url: URL.into(), etag: Some(etag.clone()) });
-    assert!(schedule.finish(URL, Ok(Response::default()), later, EVEN).is_empty());
+    assert_eq!(schedule.step(later), Step::Fetch { source: source(), etag: Some(etag.clone()) });
+    assert!(schedule.finish(&source(), Ok(Response::default()), later, EVEN).is_empty());
     let much_later = later + Duration::from_hours(23);
-    assert_eq!(schedule.step(much_later), Step::Fetch { url: URL.into(), etag: Some(etag) }, "not too old");
+    assert_eq!(schedule.step(much_later), Step::Fetch { source: source(), etag: Some(etag) }, "not too old");
 }
 
 #[test]
 fn a9_an_unknown_key_causes_one_request_in_thirty_seconds() {
     let now = Instant::now();
     let mut schedule = fetching(now);
-    schedule.finish(URL, response(set(), None), now, EVEN);
+    schedule.finish(&source(), response(set(), None), now, EVEN);
     for _ in 0..3 {
-        schedule.refresh("app", now + Duration::from_secs(1));
+        schedule.refresh(&source(), now + Duration::from_secs(1));
     }
     assert_eq!(wait(&mut schedule, now), EARLY_INTERVAL);
     let early = now + EARLY_INTERVAL;
     assert!(matches!(schedule.step(early), Step::Fetch { .. }));
-    schedule.finish(URL, timeout(), early, EVEN);
-    schedule.finish(URL, timeout(), early, EVEN);
-    schedule.refresh("app", early);
+    schedule.finish(&source(), timeout(), early, EVEN);
+    schedule.finish(&source(), timeout(), early, EVEN);
+    schedule.refresh(&source(), early);
     assert_eq!(wait(&mut schedule, early), Duration::from_secs(10), "never later than without the unknown key");
-    schedule.refresh("other", early);
+    schedule.refresh(&Source::Issuer(URL.into()), early);
 }
 
 #[test]
-fn a_url_that_no_application_uses_is_dropped() {
+fn a_source_that_no_application_uses_is_dropped() {
     let now = Instant::now();
     let mut schedule = fetching(now);
-    schedule.finish(URL, response(set(), None), now, EVEN);
-    assert_eq!(schedule.set_application(&"two".into(), Some((URL, created(2))), now), names(&["two"]));
+    schedule.finish(&source(), response(set(), None), now, EVEN);
+    assert_eq!(schedule.set_application(&"two".into(), at(URL, 2), now), names(&["two"]));
     assert_eq!(schedule.set_application(&"app".into(), None, now), names(&["app"]));
     assert!(has_keys(&schedule), "the other one uses it");
-    assert!(schedule.set_application(&"two".into(), Some((URL, created(2))), now).is_empty(), "no change");
+    assert!(schedule.set_application(&"two".into(), at(URL, 2), now).is_empty(), "no change");
     let other = "https://keys.example.com/other.json";
-    assert_eq!(schedule.set_application(&"two".into(), Some((other, created(2))), now), names(&["two"]));
+    assert_eq!(schedule.set_application(&"two".into(), at(other, 2), now), names(&["two"]));
     assert!(!has_keys(&schedule));
-    assert!(schedule.finish(URL, response(set(), None), now, EVEN).is_empty(), "a late response");
+    assert!(schedule.finish(&source(), response(set(), None), now, EVEN).is_empty(), "a late response");
     assert!(!has_keys(&schedule));
     assert_eq!(schedule.set_application(&"two".into(), None, now), names(&["two"]));
     assert!(schedule.is_unused());
@@ -172,24 +183,48 @@ fn a_url_that_no_application_uses_is_dropped() {
 }
 
 #[test]
-fn a9_a_namespace_has_a_limited_number_of_urls_those_of_its_oldest_applications() {
+fn a9_a_namespace_has_a_limited_number_of_sources_those_of_its_oldest_applications() {
     let now = Instant::now();
     let mut schedule = Schedule::default();
     let url = |number: usize| format!("https://keys.example.com/{number}");
     let add = |schedule: &mut Schedule, number: usize| {
-        let at = created(i64::try_from(number).unwrap());
-        schedule.set_application(&format!("app-{number}").into(), Some((&url(number), at)), now)
+        let published = at(&url(number), i64::try_from(number).unwrap());
+        schedule.set_application(&format!("app-{number}").into(), published, now)
     };
-    for number in 1..=URLS_MAX + 1 {
+    for number in 1..=SOURCES_MAX + 1 {
         add(&mut schedule, number);
     }
     let is_refused = |schedule: &Schedule, number: usize| {
-        schedule.state(&url(number), now).problem.as_deref() == Some(&Problem::TooManyUrls)
+        schedule.state(&Source::KeySet(url(number).into()), now).problem.as_deref() == Some(&Problem::TooManySources)
     };
-    assert!(is_refused(&schedule, URLS_MAX + 1) && !is_refused(&schedule, URLS_MAX));
-    let displaced = format!("app-{URLS_MAX}");
+    assert!(is_refused(&schedule, SOURCES_MAX + 1) && !is_refused(&schedule, SOURCES_MAX));
+    let displaced = format!("app-{SOURCES_MAX}");
     assert_eq!(add(&mut schedule, 0), names(&["app-0", &displaced]), "an older one");
-    assert!(is_refused(&schedule, URLS_MAX) && !is_refused(&schedule, 0));
+    assert!(is_refused(&schedule, SOURCES_MAX) && !is_refused(&schedule, 0));
     assert_eq!(schedule.set_application(&"app-0".into(), None, now), names(&["app-0", &displaced]));
-    assert!(!is_refused(&schedule, URLS_MAX));
+    assert!(!is_refused(&schedule, SOURCES_MAX));
+}
+
+#[test]
+fn f4_an_application_has_several_sources_each_with_its_own_keys() {
+    let now = Instant::now();
+    let mut schedule = Schedule::default();
+    let issuer = Source::Issuer(URL.into());
+    let sources = BTreeSet::from([source(), issuer.clone()]);
+    let both = Published { created: created(1), sources };
+    assert_eq!(schedule.set_application(&"app".into(), Some(both), now), names(&["app"]));
+    assert_eq!(schedule.source("app", None), Some(&source()));
+    assert_eq!(schedule.source("app", Some(URL)), Some(&issuer), "the same URL as an issuer");
+    assert_eq!(
+        (schedule.source("app", Some("https://other.example.com")), schedule.source("other", None)),
+        (None, None)
+    );
+    for _ in 0..2 {
+        assert!(matches!(schedule.step(now), Step::Fetch { .. }));
+        schedule.finish(&issuer, response(set(), None), now, EVEN);
+        assert!(schedule.state(&issuer, now).fetched.is_some());
+    }
+    assert!(state(&schedule).fetched.is_none());
+    assert_eq!(schedule.set_application(&"app".into(), at(URL, 1), now), names(&["app"]));
+    assert!(schedule.state(&issuer, now).fetched.is_none(), "the issuer was removed");
 }

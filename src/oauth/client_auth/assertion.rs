@@ -3,14 +3,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Authenticated, Authenticator};
-use crate::crypto::public_key::{MalformedJwt, SignedJwt};
-use crate::oauth::client_store::ClientStore;
+use crate::crypto::public_key::{self, MalformedJwt, PublicKey, SignedJwt};
+use crate::oauth::client_record::{ClientRecord, Denial};
+use crate::oauth::client_store::{ClientStore, Lookup};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::numeric_date::since_epoch;
@@ -78,15 +80,64 @@ impl<C: ClientStore> Authenticator<'_, C> {
     pub(super) async fn assertion(&self, presented: &Assertion) -> Result<Authenticated, TokenError> {
         let jwt = SignedJwt::parse(&presented.jwt).map_err(|malformed| refused(rule_of(malformed)))?;
         let claims = Claims::of(&jwt).map_err(refused)?;
-        match self.clients.cluster_issuer() {
-            Some(cluster) if claims.iss.as_deref() == Some(&*cluster.issuer) => {
+        match (self.clients.cluster_issuer(), claims.other_issuer()) {
+            (Some(cluster), _) if claims.iss.as_deref() == Some(&*cluster.issuer) => {
                 self.service_account(presented, &jwt, &claims, &cluster).await
             }
             // It may be a token of the cluster, whose issuer is not known yet.
-            None if claims.is_of_service_account() => Err(Unavailable::NotSynced.into()),
-            _ => self.signed_assertion(presented, &jwt, &claims).await,
+            (None, _) if claims.is_of_service_account() => Err(Unavailable::NotSynced.into()),
+            (_, Some(issuer)) => self.federated(presented, &jwt, &claims, issuer).await,
+            (_, None) => self.signed_assertion(presented, &jwt, &claims).await,
         }
     }
+
+    /// For an assertion that newer published keys could make a success: requests them for the next request. Only a replica
+    /// that has none of these keys yet must not refuse this one.
+    pub(super) fn expect_keys(
+        &self,
+        error: &ClientError,
+        client: &Lookup,
+        issuer: Option<&str>,
+    ) -> Result<(), Unavailable> {
+        let Lookup::Live(record) = client else { return Ok(()) };
+        if !matches!(error, ClientError::Assertion(..)) || !error.may_be_behind() {
+            return Ok(());
+        }
+        self.clients.has_keys_within(record, issuer, SignedDuration::ZERO);
+        if self.clients.has_keys_within(record, issuer, SignedDuration::MAX) {
+            Ok(())
+        } else {
+            Err(Unavailable::Behind)
+        }
+    }
+}
+
+/// The client that an assertion is about. Any other result takes as long as the check of a signature.
+pub(super) fn live<'l>(client: &'l Lookup, jwt: &SignedJwt<'_>) -> Result<&'l Arc<ClientRecord>, ClientError> {
+    let error = match client {
+        Lookup::Live(record) => return Ok(record),
+        Lookup::Disabled(denial) => ClientError::ClientDisabled(Denial::clone(denial)),
+        Lookup::Unknown => ClientError::UnknownClient,
+    };
+    public_key::verify_nothing(jwt);
+    Err(error)
+}
+
+/// Whether one of the keys of an issuer signed a JWT. A JWT without `kid` may be signed by any of them.
+///
+/// # Errors
+/// [`DenialRule::AssertionKeyUnknown`], [`DenialRule::AssertionSignature`]
+pub(in crate::oauth) fn check_signature<'k>(
+    keys: impl IntoIterator<Item = &'k PublicKey>,
+    jwt: &SignedJwt<'_>,
+) -> Result<(), DenialRule> {
+    let is_chosen = |key: &PublicKey| jwt.key_id().is_none_or(|wanted| key.key_id() == Some(wanted));
+    let mut candidates = keys.into_iter().filter(|key| is_chosen(key) && key.allows(jwt.algorithm())).peekable();
+    if candidates.peek().is_none() {
+        public_key::verify_nothing(jwt);
+        return Err(DenialRule::AssertionKeyUnknown);
+    }
+    if candidates.any(|key| key.verifies(jwt)) { Ok(()) } else { Err(DenialRule::AssertionSignature) }
 }
 
 pub(super) fn refused(rule: DenialRule) -> TokenError {
@@ -166,6 +217,24 @@ impl Claims {
             return Err(DenialRule::AssertionNotYetValid);
         }
         Ok(exp)
+    }
+
+    /// Checks the times of a token that its owner reuses, and that no token may outlive. Returns `exp`.
+    pub(super) fn check_unexpired(
+        &self,
+        now: Timestamp,
+        lifetime_max: SignedDuration,
+    ) -> Result<Timestamp, DenialRule> {
+        let exp = self.check_times(now, lifetime_max)?;
+        let exp = Timestamp::from_second(exp.as_secs()).map_err(|_| DenialRule::AssertionTooLong)?;
+        if exp <= now { Err(DenialRule::AssertionExpired) } else { Ok(exp) }
+    }
+
+    /// Checks that it was issued at most this long ago.
+    pub(super) fn check_age(&self, now: Timestamp, age_max: SignedDuration) -> Result<(), DenialRule> {
+        let oldest = now.as_duration().saturating_sub(age_max.saturating_add(BEHIND_MAX));
+        let is_young = self.iat.is_some_and(|iat| since_epoch(iat) >= oldest);
+        if is_young { Ok(()) } else { Err(DenialRule::AssertionTooOld) }
     }
 
     /// `jti`; `None`: there is none.

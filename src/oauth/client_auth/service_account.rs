@@ -111,11 +111,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
         if claims.only_audience() != Some(self.issuer) {
             return Err(DenialRule::AssertionAudience);
         }
-        let exp = claims.check_times(self.arrival.now, LIFETIME_MAX)?;
-        let exp = Timestamp::from_second(exp.as_secs()).map_err(|_| DenialRule::AssertionTooLong)?;
-        if exp <= self.arrival.now {
-            return Err(DenialRule::AssertionExpired);
-        }
+        let exp = claims.check_unexpired(self.arrival.now, LIFETIME_MAX)?;
         Ok(AccountToken { text: &presented.jwt, subject, account, exp })
     }
 

@@ -3,18 +3,15 @@
 //!
 //! A refusal that an unseen change of the keys could turn into a success is sent only after catching up.
 
-use std::sync::Arc;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::SignedDuration;
 
-use super::assertion::{Assertion, AssertionUse, Claims, refused, remembered_until};
+use super::assertion::{Assertion, AssertionUse, Claims, live, refused, remembered_until};
 use super::signing_key::signing_key;
 use super::{Authenticated, Authenticator, Method};
 use crate::crypto::public_key::{self, SignedJwt};
-use crate::oauth::client_record::{ClientRecord, Denial};
+use crate::oauth::client_record::ClientRecord;
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup, UseError};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
@@ -42,15 +39,8 @@ impl<C: ClientStore> Authenticator<'_, C> {
         } else {
             self.try_assertion(presented.purpose, jwt, claims, &current)
         };
-        if let (Err(TokenError::Client(error)), Lookup::Live(record)) = (&outcome, &current)
-            && matches!(**error, ClientError::Assertion(..))
-            && error.may_be_behind()
-        {
-            // The next request may succeed. Only a replica that has no keys of the client yet must not refuse this one.
-            self.clients.has_keys_within(record, SignedDuration::ZERO);
-            if !self.clients.has_keys_within(record, SignedDuration::MAX) {
-                return Err(Unavailable::Behind.into());
-            }
+        if let Err(TokenError::Client(error)) = &outcome {
+            self.expect_keys(error, &current, None)?;
         }
         outcome
     }
@@ -108,17 +98,6 @@ impl<C: ClientStore> Authenticator<'_, C> {
             Err(UseError::NoRoom) => Err(Unavailable::NoRoom.into()),
         }
     }
-}
-
-/// The client that an assertion is about. Any other result takes as long as the check of a signature.
-fn live<'l>(client: &'l Lookup, jwt: &SignedJwt<'_>) -> Result<&'l Arc<ClientRecord>, ClientError> {
-    let error = match client {
-        Lookup::Live(record) => return Ok(record),
-        Lookup::Disabled(denial) => ClientError::ClientDisabled(Denial::clone(denial)),
-        Lookup::Unknown => ClientError::UnknownClient,
-    };
-    public_key::verify_nothing(jwt);
-    Err(error)
 }
 
 impl Claims {

@@ -96,9 +96,16 @@ impl ClientError {
             | Self::UnsupportedMethod
             | Self::MalformedSecret
             | Self::WrongSecret(_) => false,
-            // A key that was added or replaced.
+            // A key or an issuer that was added or replaced.
             Self::Assertion(rule, _) => {
-                matches!(rule, DenialRule::AssertionKeyUnknown | DenialRule::AssertionSignature)
+                matches!(
+                    rule,
+                    DenialRule::AssertionKeyUnknown
+                        | DenialRule::AssertionSignature
+                        | DenialRule::IssuerNotListed
+                        | DenialRule::SubjectNotListed
+                        | DenialRule::AssertionAudience
+                )
             }
             // An entry or a method that was added.
             Self::Certificate(rule, _) => {

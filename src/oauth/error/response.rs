@@ -162,6 +162,7 @@ impl RequestError {
             Self::TooManyParameters => "the request has too many parameters",
             Self::MissingGrantType => "grant_type is missing",
             Self::MissingAssertion => "assertion is missing",
+            Self::MissingClientId => "client_id is missing: a request with a token of another issuer needs it",
             Self::MissingToken => "token is missing",
             Self::Touch => "touch must be true or false",
             Self::SeveralMethods => "more than one client authentication method in one request",

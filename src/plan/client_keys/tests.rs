@@ -18,7 +18,7 @@ fn application(methods: &[&str]) -> Application {
 }
 
 /// Writes the status for these keys. Returns `(status, reason, message)` of the conditions, and whether a client is rejected.
-fn reconcile(application: &mut Application, keys: PublishedKeys) -> [(String, String, String); 2] {
+fn reconcile(application: &mut Application, keys: Vec<PublishedKeys>) -> [(String, String, String); 2] {
     let user = ServiceUser::new("sync", serde_json::from_value::<ServiceUserSpec>(json!({})).unwrap());
     let written = status(&Observed {
         application,
@@ -27,7 +27,7 @@ fn reconcile(application: &mut Application, keys: PublishedKeys) -> [(String, St
         client_id_taken_by: None,
         unusable_keys: Vec::new(),
         unusable_certificates: Vec::new(),
-        published_keys: Some(keys),
+        published_keys: keys,
         served: true,
         secrets: (0, 0),
         secrets_limit: 20,
@@ -42,10 +42,15 @@ fn reconcile(application: &mut Application, keys: PublishedKeys) -> [(String, St
     reported
 }
 
-fn keys(usable: Option<usize>, problem: bool) -> PublishedKeys {
+fn keys(usable: Option<usize>, problem: bool) -> Vec<PublishedKeys> {
+    let host = "keys.example.com".to_owned();
+    vec![published(KeyOwner::Client { host }, usable, problem)]
+}
+
+fn published(owner: KeyOwner, usable: Option<usize>, problem: bool) -> PublishedKeys {
     let problem = problem
         .then(|| KeysProblem { what: "the host is not allowed".to_owned(), remedy: "Ask the operator.".to_owned() });
-    PublishedKeys { host: "keys.example.com".to_owned(), usable, problem }
+    PublishedKeys { owner, usable, problem }
 }
 
 #[test]
@@ -87,4 +92,33 @@ fn a_restarted_controller_writes_nothing_before_it_has_fetched_the_keys() {
     let [_, resolved] = reconcile(&mut object, keys(None, false));
     assert_eq!(resolved.1, "Pending", "it may be another URL");
     assert_eq!(object.spec.auth.as_ref().map(|auth| json!(auth.jwks)), Some(Value::Null));
+}
+
+#[test]
+fn f4_ready_needs_the_keys_of_one_issuer_and_the_condition_names_each() {
+    let issuer = |name: &str| KeyOwner::Issuer(format!("https://{name}.example.com"));
+    let auth = json!({"methods": ["federated_jwt"], "issuers": [
+        {"issuer": "https://one.example.com", "subject": "a"}, {"issuer": "https://two.example.com", "subject": "a"},
+    ]});
+    let spec = json!({"serviceUserRef": {"name": "sync"}, "auth": auth});
+    let mut object = Application::new("sync", serde_json::from_value(spec).unwrap());
+    object.metadata.generation = Some(1);
+    let both =
+        |one, two| vec![published(issuer("one"), one, one.is_none()), published(issuer("two"), two, two.is_none())];
+    let [ready, resolved] = reconcile(&mut object, both(None, None));
+    assert_eq!((ready.1.as_str(), resolved.1.as_str()), ("KeySetUnavailable", "KeySetUnavailable"));
+    for name in ["one", "two"] {
+        let part = format!(
+            "spec.auth.issuers: no keys from https://{name}.example.com: the host is not allowed. Its tokens are refused."
+        );
+        assert!(resolved.2.contains(&part), "{}", resolved.2);
+    }
+    let [ready, resolved] = reconcile(&mut object, both(Some(1), None));
+    assert_eq!((ready.0.as_str(), resolved.0.as_str()), ("True", "False"), "the tokens of one issuer are accepted");
+    let [ready, resolved] = reconcile(&mut object, both(Some(1), Some(2)));
+    assert_eq!((ready.0.as_str(), resolved.0.as_str()), ("True", "True"));
+    let before = serde_json::to_value(&object.status).unwrap();
+    let pending = vec![published(issuer("one"), Some(1), false), published(issuer("two"), None, false)];
+    reconcile(&mut object, pending);
+    assert_eq!(serde_json::to_value(&object.status).unwrap(), before, "after a restart");
 }

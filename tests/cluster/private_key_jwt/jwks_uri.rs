@@ -12,6 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+mod issuers;
+
 use super::{Client, key_pair};
 use crate::harness::{Cluster, TestNamespace, application, ensure, eventually};
 use crate::interop_clients::{command, installed};
@@ -21,7 +23,7 @@ struct KeyServer {
     address: SocketAddr,
     /// The CA of its certificate (PEM).
     ca: String,
-    /// The set; `None`: the server is down.
+    /// The document; `None`: the server is down.
     keys: Arc<Mutex<Option<Value>>>,
 }
 
@@ -49,8 +51,22 @@ impl KeyServer {
         Self { address, ca, keys }
     }
 
+    /// Publishes keys, also as those of its issuer: the server has one response for every path.
     fn publish(&self, keys: &[&Value]) {
-        *self.keys.lock().expect("the keys") = Some(json!({"keys": keys}));
+        self.publish_as(&self.issuer(), keys);
+    }
+
+    fn publish_as(&self, issuer: &str, keys: &[&Value]) {
+        let document = json!({"issuer": issuer, "jwks_uri": self.url(), "keys": keys});
+        *self.keys.lock().expect("the keys") = Some(document);
+    }
+
+    fn stop(&self) {
+        *self.keys.lock().expect("the keys") = None;
+    }
+
+    fn issuer(&self) -> String {
+        format!("https://{}", self.address)
     }
 
     fn url(&self) -> String {
@@ -126,6 +142,8 @@ async fn a9_clients_authenticate_with_keys_at_a_url_whose_server_may_be_down_at_
         ensure(status == 401, answer)
     })
     .await;
+
+    issuers::clients_authenticate_with_tokens_of_an_issuer(&client, &server, &replica).await;
 }
 
 async fn apply(client: &Client, url: &str) {

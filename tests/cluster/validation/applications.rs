@@ -299,6 +299,61 @@ async fn an_application_is_refused_for_each_rule_that_its_service_accounts_break
 }
 
 #[tokio::test]
+async fn an_application_is_refused_for_each_rule_that_its_issuers_break() {
+    let issuers = |list: Value| json!({"auth": {"methods": ["federated_jwt"], "issuers": list}});
+    let entry = |issuer: &str, subject: &str| json!({"issuer": issuer, "subject": subject});
+    let of = |issuer: &str| issuers(json!([entry(issuer, "a")]));
+    let about = |subject: &str| issuers(json!([entry("https://a.example.com", subject)]));
+    let many: Vec<Value> = (0..21).map(|number| entry("https://a.example.com", &number.to_string())).collect();
+    let url = "spec.auth.issuers[0].issuer: … must be an https URL without user, query and fragment";
+    let subject = "spec.auth.issuers[0].subject: … must be 1-512 visible ASCII characters or spaces";
+    let cases = [
+        ("20 subjects of an issuer with a path", issuers(json!(many[..20])), ""),
+        ("a path with a slash at its end", of("https://a.example.com/realms/b/"), ""),
+        ("a subject with spaces and signs", about("CN=a b,O=\"c\" project_path:d/e:ref_type:branch"), ""),
+        (
+            "a method without issuers",
+            json!({"auth": {"methods": ["federated_jwt"]}}),
+            "spec.auth.issuers: Invalid value: … set issuers",
+        ),
+        ("no entry", issuers(json!([])), "spec.auth.issuers: Invalid value"),
+        ("21 entries", issuers(json!(many)), "spec.auth.issuers: Too many: 21"),
+        (
+            "a subject twice",
+            issuers(json!([entry("https://a.example.com", "a"), entry("https://a.example.com", "a")])),
+            "spec.auth.issuers[1]: Duplicate value",
+        ),
+        ("plain http", of("http://a.example.com"), url),
+        ("a query", of("https://a.example.com/?b"), url),
+        ("a query without a path", of("https://a.example.com?b"), url),
+        ("a fragment", of("https://a.example.com/#b"), url),
+        ("a user", of("https://a@b.example.com"), url),
+        ("no host", of("https:///a"), url),
+        ("a space", of("https://a.example.com/a b"), url),
+        ("no subject", about(""), subject),
+        ("a subject with an umlaut", about("büro"), subject),
+        ("a subject with a line break", about("a\nb"), subject),
+        ("a subject that is too long", about(&"a".repeat(513)), "spec.auth.issuers[0].subject: Too long"),
+        (
+            "a wildcard",
+            about("repo:acme/*"),
+            "spec.auth.issuers[0].subject: … must not contain *: there are no wildcards; add an entry for each subject",
+        ),
+        (
+            "an audience with a space",
+            issuers(json!([{"issuer": "https://a.example.com", "subject": "a", "audience": "a b"}])),
+            "spec.auth.issuers[0].audience: … must be 1-256 visible",
+        ),
+        (
+            "an unknown field",
+            issuers(json!([{"issuer": "https://a.example.com", "subject": "a", "jwksUri": "b"}])),
+            r#"unknown field "spec.auth.issuers[0].jwksUri""#,
+        ),
+    ];
+    check(tried, &cases).await;
+}
+
+#[tokio::test]
 async fn a_client_id_is_refused_for_each_rule_it_breaks() {
     let cases = [
         ("an empty client id", json!({"clientId": ""}), CLIENT_ID),

@@ -101,6 +101,7 @@ fn complete() -> Vec<Value> {
         "auth": {
             "methods": ["client_secret_basic"], "jwks": {"keys": [public_key()]},
             "serviceAccounts": [{"name": "sync", "uid": "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e", "allowDefault": false}],
+            "issuers": [{"issuer": "https://token.actions.example.com", "subject": "repo:acme/sync", "audience": "api://sync"}],
             "certificates": [
                 {"sanDns": "sync.billing.svc"}, {"sanUri": "spiffe://example.com/sync"},
                 {"subjectDn": "CN=sync,O=Example"}, {"thumbprintSha256": "9f".repeat(32)},
