@@ -5,7 +5,12 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::time::Duration;
 
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use postern::api::Application;
+use rcgen::KeyPair;
 use serde::Deserialize;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use hyper::StatusCode;
@@ -145,12 +150,38 @@ async fn memory(
     compare(format!("(c) {name}: memory of the leader after a restart"), now, "MiB", Goal::AtMost(MEMORY_MIB))?;
     note(format!("(c) {name}: memory of the leader after a restart, at its highest"), highest, "MiB")?;
     if *everything {
-        return Ok(());
+        return memory_of_keys(cluster, shape, (leader, process), now).await;
     }
     drop(process);
     let credential = Credential::read(&namespace(0), "secret-0").await?;
     rotations(cluster, shape, leader).await?;
     apiserver_baseline::measure(cluster, &credential, WRITES / 2.0, allowed).await
+}
+
+/// What a public key in an Application takes in the memory of a replica; `before`: its memory without the keys, in MiB.
+async fn memory_of_keys(
+    cluster: &Cluster,
+    shape: &Shape,
+    (leader, process): (&Replica, [Process; 1]),
+    before: f64,
+) -> Result<()> {
+    for number in 0..shape.applications {
+        let key = EncodingKey::from_ec_der(&KeyPair::generate()?.serialize_der());
+        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&key, Algorithm::ES256)?)?;
+        jwk["kid"] = format!("key-{number}").into();
+        let auth = json!({"methods": ["client_secret_basic", "private_key_jwt"], "jwks": {"keys": [jwk]}});
+        let (namespace, name) = (namespace(number % shape.namespaces), format!("application-{number}"));
+        cluster.change::<Application>(&namespace, &name, &json!({"auth": auth})).await?;
+    }
+    settle(&process).await?;
+    // Started again, like the one without the keys.
+    drop(process);
+    let process = [leader.start(None)?];
+    leader.ready().await?;
+    settle(&process).await?;
+    let grown = machine::memory_mib(process[0].pid())?.0 - before;
+    let kib = grown * 1024.0 / f64::from(u32::try_from(shape.applications)?);
+    compare("(f) 10,000 clients: memory of an inline key", kib, "KiB", Goal::AtMost(2.0))
 }
 
 /// Ten thousand rotations that are due when the operator starts, and what they do to tokens.

@@ -4,7 +4,9 @@ use hyper::body::Bytes;
 
 use crate::cluster::{Cluster, Shape, namespace};
 use crate::operator::Replica;
-use crate::{Result, authority_change_latency, introspection, methods, revocation, scratch, startup, tokens};
+use crate::{
+    Result, authority_change_latency, handshakes, introspection, methods, revocation, scratch, startup, tokens,
+};
 
 /// A hundred clients, with a secret each.
 pub const SHAPE: Shape = Shape { groups: 5, namespaces: 4, users: 20, applications: 100, secrets: 100 };
@@ -55,6 +57,7 @@ pub async fn measure() -> Result<()> {
     startup::measure(&subject).await?;
     tokens::measure(&subject).await?;
     methods::measure(&cluster, &subject).await?;
+    handshakes::measure(&subject).await?;
     introspection::measure(&cluster, &subject).await?;
     authority_change_latency::measure(&cluster, &subject).await?;
     revocation::measure(&cluster, &subject).await

@@ -19,6 +19,7 @@ mod cluster;
 mod endpoint;
 mod floods;
 mod group_fanout;
+mod handshakes;
 mod http;
 mod introspection;
 mod load;

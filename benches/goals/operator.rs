@@ -79,7 +79,14 @@ impl Replica {
 
     /// Starts it, on `core` only if there is one.
     pub fn start(&self, core: Option<usize>) -> Result<Process> {
-        Process::start(self.command(core)?, &format!("{}.log", self.name))
+        self.start_with(core, &[])
+    }
+
+    /// The same with more flags.
+    pub fn start_with(&self, core: Option<usize>, flags: &[&str]) -> Result<Process> {
+        let mut command = self.command(core)?;
+        command.args(flags);
+        Process::start(command, &format!("{}.log", self.name))
     }
 
     /// The same with this memory limit, in this memory cgroup.
