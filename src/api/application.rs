@@ -247,13 +247,13 @@ pub struct Token {
     /// true: a token may have several audiences, with the scopes that are granted at all of them. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiple_audiences: Option<bool>,
-    /// Whether tokens must be bound to a key of the client, so that a stolen token is useless without the key. A change
-    /// ends all tokens. Default: None.
+    /// Whether tokens must be bound to a key or a certificate of the client, so that a stolen token is useless without it.
+    /// A change ends all tokens. Default: None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_constraint: Option<SenderConstraint>,
 }
 
-/// Binding of access tokens to a key of the client.
+/// Binding of access tokens to a key or a certificate of the client.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum SenderConstraint {
     /// A token is bound if its request has a DPoP proof, and is a bearer token otherwise.
@@ -262,6 +262,11 @@ pub enum SenderConstraint {
     /// A token request without a DPoP proof is rejected (`dpop_bound_access_tokens` of RFC 9449 §5.2).
     #[serde(rename = "DPoP")]
     Dpop,
+    /// A token request without a client certificate is rejected (`tls_client_certificate_bound_access_tokens` of RFC 8705
+    /// §3.4), and the token is valid only together with that certificate. Works only where the installation accepts client
+    /// certificates.
+    #[serde(rename = "MutualTLS")]
+    MutualTls,
 }
 
 impl SenderConstraint {
@@ -271,6 +276,7 @@ impl SenderConstraint {
         match self {
             Self::None => "None",
             Self::Dpop => "DPoP",
+            Self::MutualTls => "MutualTLS",
         }
     }
 }

@@ -43,7 +43,9 @@ pub fn application_fingerprint(
     match constraint {
         // As before there were constraints, so that an update of Postern ends no token.
         SenderConstraint::None => fingerprint(authority, &[uid, subject, state]),
-        SenderConstraint::Dpop => fingerprint(authority, &[uid, subject, state, constraint.as_str()]),
+        SenderConstraint::Dpop | SenderConstraint::MutualTls => {
+            fingerprint(authority, &[uid, subject, state, constraint.as_str()])
+        }
     }
 }
 
@@ -98,9 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn x3_another_sender_constraint_ends_tokens() {
+    fn x3_x5_another_sender_constraint_ends_tokens() {
         let of = |constraint| application_fingerprint(&Authority::new(), "uid", "subject", constraint, None);
         assert_ne!(of(SenderConstraint::None), of(SenderConstraint::Dpop));
+        assert_ne!(of(SenderConstraint::None), of(SenderConstraint::MutualTls));
+        assert_ne!(of(SenderConstraint::Dpop), of(SenderConstraint::MutualTls));
         assert_eq!(of(SenderConstraint::None), fingerprint(&Authority::new(), &["uid", "subject", "enabled"]));
     }
 

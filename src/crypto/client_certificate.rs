@@ -8,6 +8,8 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -215,6 +217,12 @@ impl Thumbprint {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, der).as_ref());
         Self(bytes)
+    }
+
+    /// As `x5t#S256` of `cnf` (RFC 8705 §3.1).
+    #[must_use]
+    pub fn base64url(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
     }
 }
 

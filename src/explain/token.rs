@@ -104,7 +104,10 @@ pub(super) fn explain(claims: &OwnClaims<'_>, facts: &TokenFacts, settings: &Set
         subject: claims.sub.to_string(),
         location: claims.location.to_string(),
         created_by: claims.created_by.as_deref().map(str::to_owned),
-        bound_to: claims.cnf.as_ref().map(|Confirmation::Key(thumbprint)| format!("DPoP key {thumbprint}")),
+        bound_to: claims.cnf.as_ref().map(|confirmation| match confirmation {
+            Confirmation::Key(thumbprint) => format!("DPoP key {thumbprint}"),
+            Confirmation::Certificate(thumbprint) => format!("certificate {thumbprint} (x5t#S256)"),
+        }),
         issued_at: instant(claims.iat),
         ends_at: instant(claims.exp),
         epochs: Epochs { service_user: claims.postern_epoch[0], application: claims.postern_epoch[1] },

@@ -77,12 +77,13 @@ impl Admission {
         };
         let place = Mutex::new(kind.take(&network)?);
         let ticket = Ticket(Arc::new(AdmissionSlot { admission: Arc::clone(self), network, place }));
-        let certificate = match self.sharing.certificate_header.filter(|_| self.sharing.is_trusted(peer.ip())) {
+        let header = self.sharing.certificate_header.filter(|_| self.sharing.is_trusted(peer.ip()));
+        let certificate = match header {
             // The certificate of the connection is that of the proxy.
             Some(header) => header.read(request.headers()).map(Arc::new),
             None => certificate.cloned(),
         };
-        Some(Arrived { source, certificate, ticket })
+        Some(Arrived { source, certificate, is_from_header: header.is_some(), ticket })
     }
 }
 
@@ -93,7 +94,18 @@ pub(crate) struct Arrived {
     pub(crate) source: Option<IpAddr>,
     /// The certificate of the client.
     pub(crate) certificate: Option<Arc<PresentedCertificate>>,
+    /// Whether a header of a trusted proxy decides about `certificate`, and not the connection.
+    is_from_header: bool,
     pub(crate) ticket: Ticket,
+}
+
+impl Arrived {
+    /// The certificate of the client of a proxy, if this request is the proxy's own question about that client. The
+    /// certificate of such a connection is that of the proxy: it would make the tokens that are bound to it valid for
+    /// every client.
+    pub(crate) fn certificate_of_original(&self) -> Option<&PresentedCertificate> {
+        self.certificate.as_deref().filter(|_| self.is_from_header)
+    }
 }
 
 /// The slot of a request, released when the last clone is dropped.

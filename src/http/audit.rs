@@ -53,6 +53,7 @@ impl Audit {
             audience = fields.audience.as_deref(),
             jti = facts.jti.as_deref(),
             dpop_jkt = facts.dpop_jkt.as_deref(),
+            x5t_s256 = facts.x5t_s256.as_deref(),
             created_by = facts.created_by.as_deref(),
             source = facts.source.map(tracing::field::display),
             "token issued"
@@ -167,6 +168,7 @@ impl Audit {
             token_client_id = about.client_id.as_deref(),
             jti = token.jti.as_deref(),
             dpop_jkt = token.dpop_jkt.as_deref(),
+            x5t_s256 = token.x5t_s256.as_deref(),
             source = caller.source.map(tracing::field::display),
             rule = inactive.map(|inactive| inactive.rule().name()),
             "token introspected"
@@ -198,6 +200,7 @@ impl Audit {
             method = facts.method.map(Method::name),
             jti = facts.jti.as_deref(),
             dpop_jkt = facts.dpop_jkt.as_deref(),
+            x5t_s256 = facts.x5t_s256.as_deref(),
             source = facts.source.map(tracing::field::display),
             rule,
             message,
@@ -220,6 +223,7 @@ impl Audit {
             audience = fields.audience.as_deref(),
             jti = facts.jti.as_deref(),
             dpop_jkt = facts.dpop_jkt.as_deref(),
+            x5t_s256 = facts.x5t_s256.as_deref(),
             source = facts.source.map(tracing::field::display),
             "request allowed"
         );
@@ -249,6 +253,7 @@ impl Audit {
             audience = fields.audience.as_deref(),
             jti = facts.jti.as_deref(),
             dpop_jkt = facts.dpop_jkt.as_deref(),
+            x5t_s256 = facts.x5t_s256.as_deref(),
             source = facts.source.map(tracing::field::display),
             rule = error.rule().name(),
             detail,

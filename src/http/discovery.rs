@@ -20,6 +20,7 @@ use crate::oauth::client_store::ClientStore;
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{self, PublishedSettings};
+use crate::oauth::mtls_url::MtlsUrl;
 
 /// Five minutes. A new signing key is published for twice as long before it signs, so the value is a trade-off between
 /// the speed of a rotation and the requests of verifiers that honour it.
@@ -61,6 +62,11 @@ impl Published {
     /// Nothing is built yet.
     pub(crate) fn new(settings: PublishedSettings) -> Self {
         Self { settings, ..Self::default() }
+    }
+
+    /// Where clients present certificates, if not at the issuer.
+    pub(crate) fn mtls_url(&self) -> Option<&MtlsUrl> {
+        self.settings.mtls_url.as_ref()
     }
 
     fn jwks(&self, keys: &Arc<JwkSet>) -> StaticDocument {

@@ -1,16 +1,15 @@
 //! The forward-auth handlers: parse the request of a proxy, call `oauth`, respond, and record logs and metrics.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST};
-use axum::http::uri::Authority;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use jiff::Timestamp;
 
 use crate::clock::Clock;
+use crate::http::admission::Arrived;
 use crate::http::request_guard::RequestGuard;
 use crate::http::state::Endpoint;
 use crate::http::{dpop, response, router};
@@ -28,16 +27,15 @@ pub(crate) async fn auth<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let source = Endpoint::<C, K>::source(&request);
     let (head, _) = request.into_parts();
     let original = || OriginalRequest::of_headers(|name| values(&head.headers, name)).target();
     let proof = proof(&head.headers, original);
     // A proxy that sends such a header here expects a check that would not happen.
     let requires_elsewhere = head.headers.keys().any(|name| Requirement::is_header(name.as_str()));
     match Form::parse(head.uri.query().unwrap_or_default().as_bytes()) {
-        _ if requires_elsewhere => decide(&endpoint, source, &head.headers, proof, Err(Malformed::Header)).await,
-        Ok(form) => decide(&endpoint, source, &head.headers, proof, Requirement::parse(&form)).await,
-        Err(_) => decide(&endpoint, source, &head.headers, proof, Err(Malformed::Query)).await,
+        _ if requires_elsewhere => decide(&endpoint, &head, proof, Err(Malformed::Header)).await,
+        Ok(form) => decide(&endpoint, &head, proof, Requirement::parse(&form)).await,
+        Err(_) => decide(&endpoint, &head, proof, Err(Malformed::Query)).await,
     }
 }
 
@@ -47,15 +45,13 @@ pub(crate) async fn auth_of_request<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
 ) -> Response {
-    let source = Endpoint::<C, K>::source(&request);
     let (head, _) = request.into_parts();
     let path = router::original_path(&endpoint.service.issuer, head.uri.path());
-    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let host = head.uri.authority().map(Authority::as_str).or(host);
+    let host = router::host(&head);
     let known = |name: &str| values(&head.headers, name);
     let proof = proof(&head.headers, || OriginalRequest::of_copy(known, head.method.as_str(), host, path).target());
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    decide(&endpoint, source, &head.headers, proof, Requirement::of_headers(headers)).await
+    decide(&endpoint, &head, proof, Requirement::of_headers(headers)).await
 }
 
 /// The values of a header.
@@ -74,14 +70,19 @@ fn proof(headers: &HeaderMap, original: impl FnOnce() -> Option<Target>) -> Resu
 
 async fn decide<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
-    source: Option<IpAddr>,
-    headers: &HeaderMap,
+    head: &Parts,
     proof: Result<Option<PresentedProof>, Malformed>,
     requirement: Result<Requirement<'_>, Malformed>,
 ) -> Response {
+    let (headers, arrived) = (&head.headers, head.extensions.get::<Arrived>());
+    let source = arrived.and_then(|arrived| arrived.source);
+    let certificate = arrived.and_then(Arrived::certificate_of_original);
     let mut pending = RequestGuard::new(&endpoint.metrics, &endpoint.audit, source);
     let result = match (endpoint.service.available(), requirement) {
-        (Ok(now), Ok(requirement)) => ask(endpoint, now, headers, &proof, &requirement, &mut pending.facts).await,
+        (Ok(now), Ok(requirement)) => {
+            let arrival = RequestContext { now, source, certificate };
+            ask(endpoint, arrival, headers, &proof, &requirement, &mut pending.facts).await
+        }
         (Err(unavailable), _) => Err(unavailable.into()),
         (_, Err(malformed)) => Err(malformed.into()),
     };
@@ -105,14 +106,13 @@ async fn decide<C: ClientStore, K: Clock>(
 
 async fn ask<C: ClientStore, K: Clock>(
     endpoint: &Endpoint<C, K>,
-    now: Timestamp,
+    arrival: RequestContext<'_>,
     headers: &HeaderMap,
     proof: &Result<Option<PresentedProof>, Malformed>,
     requirement: &Requirement<'_>,
     facts: &mut AuditRecord,
 ) -> Result<Access, AccessError> {
     let authorization = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = RequestContext { now, source: facts.source, certificate: None };
     let proof = proof.as_ref().map(Option::as_ref).map_err(|malformed| *malformed);
     endpoint.service.access(arrival, authorization, proof, requirement, facts).await
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
 
@@ -16,6 +19,7 @@ use crate::http::{discovery, forward_auth, introspection, revocation, self_servi
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH};
+use crate::oauth::mtls_url::MtlsUrl;
 
 /// The kind of a path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -106,11 +110,32 @@ pub fn public_paths(issuer: &Issuer) -> HashSet<String> {
     paths(issuer).into_iter().filter(|(_, resource)| public(resource)).map(|(path, _)| path).collect()
 }
 
-/// The URL of one of these paths for clients. A proxy may have stripped the path of the issuer.
-pub(crate) fn external_url(issuer: &Issuer, path: &str) -> String {
-    let is_path = |known: &&str| path == *known || path.strip_prefix(issuer.path()) == Some(known);
+/// The host of a request: of its URL in HTTP/2, otherwise of its header.
+pub(crate) fn host(head: &Parts) -> Option<&str> {
+    let header = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    head.uri.authority().map(Authority::as_str).or(header)
+}
+
+/// The URL of a request to one of these paths as its client sees it, from the host that the request names: below the
+/// issuer, or below the URL for certificates. With one host for both, it can be either. A proxy may have replaced the host
+/// of a request to the issuer.
+pub(crate) fn external_urls(
+    issuer: &Issuer,
+    mtls_url: Option<&MtlsUrl>,
+    host: Option<&str>,
+    path: &str,
+) -> Vec<String> {
+    let bases = [Some(issuer), mtls_url.map(MtlsUrl::base)];
+    let is_called = |base: &&Issuer| host.is_some_and(|host| base.has_authority(host));
+    let called: Vec<_> = bases.into_iter().flatten().filter(is_called).map(|base| external_url(base, path)).collect();
+    if called.is_empty() { vec![external_url(issuer, path)] } else { called }
+}
+
+/// The URL of one of these paths for clients. A proxy may have stripped the path of `base`.
+fn external_url(base: &Issuer, path: &str) -> String {
+    let is_path = |known: &&str| path == *known || path.strip_prefix(base.path()) == Some(known);
     let known = PATHS.iter().map(|(known, _)| *known).find(is_path);
-    issuer.url_of(known.unwrap_or(path))
+    base.url_of(known.unwrap_or(path))
 }
 
 /// The path of the original request in one that a proxy copies to below [`Resource::AuthOfRequest`].
@@ -177,6 +202,28 @@ mod tests {
         assert_eq!(external_url(&issuer, "/Auth/OAuth/Token"), alias);
         let issuer = Issuer::parse("https://postern.example.com", false).unwrap();
         assert_eq!(external_url(&issuer, "/oauth/v2/token"), "https://postern.example.com/oauth/v2/token");
+    }
+
+    #[test]
+    fn x1_the_host_of_a_request_tells_whether_its_url_is_that_for_certificates() {
+        let issuer = Issuer::parse("https://postern.example.com/a", false).unwrap();
+        let of = |mtls: Option<&str>, host: Option<&str>, path: &str| {
+            let mtls = mtls.map(|url| url.parse().unwrap());
+            external_urls(&issuer, mtls.as_ref(), host, path)
+        };
+        let (own, other) = ("https://postern.example.com/a/oauth2/token", "https://mtls.example.com:8444/oauth2/token");
+        let mtls = Some("https://mtls.example.com:8444");
+        for host in [None, Some("postern.example.com"), Some("10.0.0.1:8444"), Some("mtls.example.com"), Some("x@y")] {
+            assert_eq!(of(mtls, host, "/oauth2/token"), [own], "{host:?}");
+        }
+        for host in ["mtls.example.com:8444", "MTLS.example.com:8444"] {
+            assert_eq!(of(mtls, Some(host), "/oauth2/token"), [other], "{host}");
+            assert_eq!(of(None, Some(host), "/oauth2/token"), [own], "{host}: there is no such URL");
+        }
+        let alias = of(mtls, Some("mtls.example.com:8444"), "/oauth/v2/token");
+        assert_eq!(alias, ["https://mtls.example.com:8444/oauth/v2/token"]);
+        let shared = of(Some("https://postern.example.com/mtls"), Some("postern.example.com:443"), "/oauth2/token");
+        assert_eq!(shared, [own, "https://postern.example.com/mtls/oauth2/token"]);
     }
 
     #[test]

@@ -92,8 +92,9 @@ impl<C: ClientStore, K: Clock> Endpoint<C, K> {
 
     /// The DPoP proof of a request to this endpoint.
     pub(crate) fn proof(&self, head: &Parts) -> Option<PresentedProof> {
-        let url = || router::external_url(&self.service.issuer, head.uri.path());
-        dpop::presented(&head.headers, || Target::new(head.method.as_str(), url()))
+        let (issuer, mtls_url) = (&self.service.issuer, self.published.mtls_url());
+        let urls = || router::external_urls(issuer, mtls_url, router::host(head), head.uri.path());
+        dpop::presented(&head.headers, || Target::any_of(head.method.as_str(), urls()))
     }
 
     /// The response to a request, with a nonce if it has a proof and proofs need one.

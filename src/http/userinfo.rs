@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use crate::clock::Clock;
+use crate::http::admission::Arrived;
 use crate::http::request_guard::RequestGuard;
 use crate::http::state::Endpoint;
 use crate::http::{dpop, forward_auth, response};
@@ -58,6 +59,7 @@ async fn ask<C: ClientStore, K: Clock>(
         return Err(Malformed::AnyQuery.into());
     }
     let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let arrival = RequestContext { now, source: facts.source, certificate: None };
+    let certificate = head.extensions.get::<Arrived>().and_then(|arrived| arrived.certificate.as_deref());
+    let arrival = RequestContext { now, source: facts.source, certificate };
     endpoint.service.userinfo(arrival, authorization, endpoint.proof(&head).as_ref(), facts).await
 }

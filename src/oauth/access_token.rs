@@ -69,12 +69,21 @@ pub enum TokenFault {
     /// It is bound to a key, and was sent as a bearer token.
     #[error("it is bound to a key, and was sent without a proof")]
     Bound,
-    /// It is not bound to a key, and was sent with the scheme DPoP.
-    #[error("it is not bound to a key")]
+    /// It is not bound to the key of a proof, and was sent with the scheme DPoP.
+    #[error("it is not bound to the key of a proof")]
     Unbound,
     /// It is bound to another key than the one of the proof.
     #[error("it is bound to another key")]
     OtherKey,
+    /// It is bound to a certificate, and was sent without one.
+    #[error("it is bound to a certificate, and was sent without one")]
+    CertificateMissing,
+    /// It is bound to a certificate, and that of the request cannot be read.
+    #[error("it is bound to a certificate, and that of the request cannot be read")]
+    CertificateMalformed,
+    /// It is bound to another certificate than that of the request.
+    #[error("it is bound to another certificate")]
+    OtherCertificate,
     /// The authority that it represents has changed since; the object is the Application.
     #[error("it was invalidated by a change of authority")]
     Ended(ObjectRevision),
@@ -103,6 +112,9 @@ impl TokenFault {
             Self::Bound => DenialRule::TokenBound,
             Self::Unbound => DenialRule::TokenUnbound,
             Self::OtherKey => DenialRule::ProofOtherKey,
+            Self::CertificateMissing => DenialRule::TokenCertificateMissing,
+            Self::CertificateMalformed => DenialRule::CertificateMalformed,
+            Self::OtherCertificate => DenialRule::TokenOtherCertificate,
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => refusal.rule,
             Self::Ended(_) => DenialRule::AuthorityChanged,
             Self::UnknownAuthority(_) | Self::EpochAhead(_) => DenialRule::UnknownAuthority,
@@ -126,7 +138,10 @@ impl TokenFault {
             | Self::UnknownClient
             | Self::Bound
             | Self::Unbound
-            | Self::OtherKey => None,
+            | Self::OtherKey
+            | Self::CertificateMissing
+            | Self::CertificateMalformed
+            | Self::OtherCertificate => None,
         }
     }
 

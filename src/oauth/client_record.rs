@@ -405,17 +405,20 @@ pub struct TokenPolicy {
     pub default_audience: Option<String>,
     /// Whether one token may carry several audiences.
     pub multiple_audiences: bool,
-    /// Whether tokens must be bound to a key of their client.
+    /// Whether tokens must be bound to a key or a certificate of their client.
     pub sender_constraint: SenderConstraint,
 }
 
-/// Whether tokens must be bound to a key of their client.
+/// Whether tokens must be bound to a key or a certificate of their client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SenderConstraint {
     /// A token is bound if its request has a DPoP proof.
     None,
     /// Each request must have a DPoP proof (`dpop_bound_access_tokens`: RFC 9449 §5.2).
     Dpop,
+    /// Each request must have a client certificate, to which the token is bound
+    /// (`tls_client_certificate_bound_access_tokens`: RFC 8705 §3.4).
+    MutualTls,
 }
 
 /// Form of an access token.

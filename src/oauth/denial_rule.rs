@@ -7,7 +7,7 @@ use serde::Serialize;
 macro_rules! rules {
     ($($name:ident = $meaning:literal,)*) => {
         /// Why a request was denied, for the operator's log. Except for `UseNotAllowed` and the rules of its own DPoP proof
-        /// the caller does not get it.
+        /// and of the binding of its own token, the caller does not get it.
         #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
         pub enum DenialRule {
             $(#[doc = $meaning] $name,)*
@@ -99,7 +99,11 @@ rules! {
     ProofReplayed = "the DPoP proof was used before",
     ProofOtherKey = "the DPoP proof is signed with another key than the one to which the token is bound",
     TokenBound = "the token is bound to a key, and was sent as a bearer token",
-    TokenUnbound = "the token is not bound to a key, and was sent with the scheme DPoP",
+    TokenUnbound = "the token is not bound to the key of a DPoP proof, and was sent with the scheme DPoP",
+    BindingCertificateMissing = "`token.senderConstraint` of the Application is MutualTLS, and the request has no client certificate: use the URL of `mtls_endpoint_aliases`",
+    BindingProofUnexpected = "`token.senderConstraint` of the Application is MutualTLS, and the request has a DPoP proof: a token is bound to a certificate or to a key, not to both",
+    TokenCertificateMissing = "the token is bound to a certificate, and the request has none",
+    TokenOtherCertificate = "the token is bound to another certificate than that of the request",
     CertificateMissing = "the request has no credential, and `spec.auth.methods` of the Application needs a certificate, which the connection has not",
     CertificateMalformed = "the certificate cannot be read, its chain is longer than 8 KiB, or the header of the proxy is repeated",
     CertificateNotRegistered = "the only credential of the request is a certificate, and `spec.auth.methods` of the Application contains no method for certificates",

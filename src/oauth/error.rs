@@ -32,6 +32,9 @@ pub enum TokenError {
     /// The DPoP proof is missing or refused; the object is the Application, if there is one.
     #[error("the DPoP proof is not accepted")]
     Proof(DenialRule, Option<ObjectRevision>),
+    /// The token cannot be bound to the certificate of the client; the object is the Application.
+    #[error("the token cannot be bound to a certificate")]
+    Binding(DenialRule, ObjectRevision),
     /// `scope` is not of the form of RFC 6749 §3.3.
     #[error("the scope is malformed")]
     ScopeSyntax,
@@ -146,7 +149,7 @@ impl TokenError {
             Self::Request(_) => DenialRule::InvalidRequest,
             Self::UnsupportedGrantType => DenialRule::UnsupportedGrantType,
             Self::Client(error) | Self::Grant(error) => error.rule(),
-            Self::Proof(rule, _) => *rule,
+            Self::Proof(rule, _) | Self::Binding(rule, _) => *rule,
             Self::ScopeSyntax => DenialRule::ScopeSyntax,
             Self::TargetSyntax => DenialRule::TargetSyntax,
             Self::Authority { error, .. } => match error {
@@ -168,7 +171,7 @@ impl TokenError {
     pub fn object(&self) -> Option<&ObjectRevision> {
         match self {
             Self::Client(error) | Self::Grant(error) => error.object(),
-            Self::Authority { object, .. } => Some(object),
+            Self::Authority { object, .. } | Self::Binding(_, object) => Some(object),
             Self::Proof(_, object) => object.as_ref(),
             Self::Request(_)
             | Self::UnsupportedGrantType

@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use error::{AccessError, AccessResponse, Malformed, Missing};
-use jiff::Timestamp;
 pub use original_request::OriginalRequest;
 pub(super) use possession::PresentedToken;
 pub use requirement::Requirement;
@@ -84,28 +83,28 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             TokenScheme::Dpop => PresentedToken::dpop(auth_params(scheme, header), proof?),
         };
         let payload = self.payload(presented.text)?;
-        Ok(Access::of(self.with_token(arrival.now, &payload, &presented, requirement, facts).await?.claims))
+        Ok(Access::of(self.with_token(arrival, &payload, &presented, requirement, facts).await?.claims))
     }
 
     /// The token with this payload, if it is valid, sent by its owner, and meets `requirement`. Counts as a use of the
     /// token.
     pub(super) async fn with_token<'p>(
         &self,
-        now: Timestamp,
+        arrival: RequestContext<'_>,
         payload: &'p [u8],
         presented: &PresentedToken<'_>,
         requirement: &Requirement<'_>,
         facts: &mut AuditRecord,
     ) -> Result<ActiveToken<'p>, AccessError> {
-        let mut live = self.live(now, payload, facts).await?;
-        self.check_possession(now, presented, &live)?;
+        let mut live = self.live(arrival.now, payload, facts).await?;
+        self.check_possession(arrival, presented, &live, facts)?;
         if requirement.audience.is_some_and(|audience| !live.claims.aud.contains(audience)) {
             return Err(requirement.not_met(Missing::Audience, None));
         }
         if !requirement.scopes.iter().all(|scope| live.claims.has_scope(scope)) {
             return Err(requirement.not_met(Missing::Scope, None));
         }
-        self.record_use(now, &mut live);
+        self.record_use(arrival.now, &mut live);
         Ok(live)
     }
 

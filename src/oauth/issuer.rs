@@ -72,6 +72,18 @@ impl Issuer {
         &self.path
     }
 
+    /// Whether this is its host, with the port unless it is that of the scheme: the header Host of a request to it (RFC
+    /// 9110 §7.2).
+    #[must_use]
+    pub fn has_authority(&self, authority: &str) -> bool {
+        let scheme = self.text.split(':').next().unwrap_or_default();
+        let of = |url: &Url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?));
+        let own = Url::parse(&self.text).ok().as_ref().and_then(of);
+        let is_plain = !authority.contains(['/', '?', '#', '@', '\\']);
+        let named = Url::parse(&format!("{scheme}://{authority}/")).ok().filter(|_| is_plain);
+        own.is_some() && own == named.as_ref().and_then(of)
+    }
+
     /// The URL of an endpoint under the issuer. `path` starts with a slash.
     #[must_use]
     pub fn url_of(&self, path: &str) -> String {
@@ -122,6 +134,22 @@ mod tests {
             ("https://postern.example.com/{a}", IssuerError::Path),
         ] {
             assert_eq!(Issuer::parse(text, false), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn x1_the_authority_of_an_issuer_has_its_port_unless_that_is_the_default() {
+        for (issuer, same, other) in [
+            ("https://a.example.com/x", "A.example.com", "a.example.com:80"),
+            ("https://a.example.com", "a.example.com:443", "b.example.com"),
+            ("https://a.example.com:8444", "a.example.com:8444", "a.example.com"),
+            ("https://[::1]:8444", "[::1]:8444", "[::2]:8444"),
+            ("https://a.example.com", "a.example.com", "x@a.example.com"),
+            ("https://a.example.com", "a.example.com", "a.example.com/"),
+            ("https://a.example.com", "a.example.com", ""),
+        ] {
+            let issuer = Issuer::parse(issuer, false).unwrap();
+            assert!(issuer.has_authority(same) && !issuer.has_authority(other), "{issuer}");
         }
     }
 

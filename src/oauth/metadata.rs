@@ -47,6 +47,9 @@ struct Metadata<'a> {
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     // RFC 9449 §5.1.
     dpop_signing_alg_values_supported: [&'static str; 4],
+    // RFC 8705 §3.3; absent means false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_client_certificate_bound_access_tokens: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mtls_endpoint_aliases: Option<MtlsAliases>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,6 +138,7 @@ pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], settings: &Pub
         revocation_endpoint_auth_methods_supported: methods(),
         revocation_endpoint_auth_signing_alg_values_supported: public_key::ALGORITHMS,
         dpop_signing_alg_values_supported: public_key::ALGORITHMS,
+        tls_client_certificate_bound_access_tokens: settings.certificates.then_some(true),
         mtls_endpoint_aliases: settings.mtls_url.as_ref().map(MtlsAliases::from),
         service_documentation: settings.service_documentation.as_deref(),
         subject_types_supported: ["public"],

@@ -23,6 +23,12 @@ impl FromStr for MtlsUrl {
 }
 
 impl MtlsUrl {
+    /// The URL to which the paths are appended.
+    #[must_use]
+    pub fn base(&self) -> &Issuer {
+        &self.0
+    }
+
     /// The URL of a path.
     #[must_use]
     pub fn url_of(&self, path: &str) -> String {

@@ -81,7 +81,7 @@ pub struct TokenSettings {
 }
 
 /// Details of a request, for the audit line. Every field may contain text of the caller, except `source`, `secret`,
-/// `version_id`, `key_id`, `token_issuer`, `token_subject`, `certificate`, `jti`, `dpop_jkt` and `created_by`.
+/// `version_id`, `key_id`, `token_issuer`, `token_subject`, `certificate`, `jti`, `dpop_jkt`, `x5t_s256` and `created_by`.
 #[derive(Debug, Default)]
 pub struct AuditRecord {
     /// Where the request came from, if known.
@@ -108,7 +108,7 @@ pub struct AuditRecord {
     pub token_issuer: Option<Box<str>>,
     /// The pod that the ServiceAccount token was issued to.
     pub workload: Option<Workload>,
-    /// The certificate that the client presented as its credential.
+    /// The certificate that the client presented as its credential, or for a token that is bound to one.
     pub certificate: Option<Thumbprint>,
     /// How the client authenticated.
     pub method: Option<Method>,
@@ -116,6 +116,8 @@ pub struct AuditRecord {
     pub jti: Option<String>,
     /// Thumbprint of the key to which the token is bound.
     pub dpop_jkt: Option<String>,
+    /// Thumbprint of the certificate to which the token is bound, as in its `cnf`.
+    pub x5t_s256: Option<String>,
     /// Who created the ServiceUser that the token was issued for.
     pub created_by: Option<Box<str>>,
 }
@@ -203,27 +205,38 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             let without_secret = authorize(&client.record.grant, policy, &request).is_ok();
             TokenError::Authority { error, object: client.denying_object(without_secret).clone() }
         })?;
-        let key = self.confirmation(arrival.now, &client, proof.as_ref()).inspect_err(|_| facts.requested(&request))?;
-        self.issue(arrival.now, &client, &granted, key.as_ref(), facts).await
+        let bound_to =
+            self.confirmation(arrival, &client, proof.as_ref()).inspect_err(|_| facts.requested(&request))?;
+        self.issue(arrival.now, &client, &granted, bound_to.as_ref(), facts).await
     }
 
-    /// The key to which the token is bound: that of the proof.
+    /// What the token is bound to: the key of the proof, or the certificate of the client if the Application wants that.
+    ///
+    /// With a certificate and a proof, each choice would surprise a client that expects the other one, and two
+    /// confirmations are understood by no API.
     fn confirmation(
         &self,
-        now: Timestamp,
+        arrival: RequestContext<'_>,
         client: &Authenticated,
         proof: Option<&Proof<'_>>,
     ) -> Result<Option<Confirmation<'static>>, TokenError> {
         let application = &client.record.application;
-        match (proof, client.record.token.sender_constraint) {
-            (Some(proof), _) => {
-                let key = self.use_proof(proof, &application.namespace, now);
+        let refused = |rule| TokenError::Binding(rule, application.clone());
+        match (client.record.token.sender_constraint, proof) {
+            (SenderConstraint::MutualTls, Some(_)) => Err(refused(DenialRule::BindingProofUnexpected)),
+            (SenderConstraint::MutualTls, None) => {
+                let presented = arrival.certificate.ok_or_else(|| refused(DenialRule::BindingCertificateMissing))?;
+                let certificate = presented.as_ref().map_err(|_| refused(DenialRule::CertificateMalformed))?;
+                Ok(Some(Confirmation::Certificate(certificate.thumbprint().base64url().into())))
+            }
+            (SenderConstraint::None | SenderConstraint::Dpop, Some(proof)) => {
+                let key = self.use_proof(proof, &application.namespace, arrival.now);
                 Ok(Some(Confirmation::Key(key.map_err(TokenError::from)?.into())))
             }
-            (None, SenderConstraint::None) => Ok(None),
-            (None, SenderConstraint::Dpop) => {
+            (SenderConstraint::Dpop, None) => {
                 Err(TokenError::Proof(DenialRule::ProofMissing, Some(application.clone())))
             }
+            (SenderConstraint::None, None) => Ok(None),
         }
     }
 
@@ -291,7 +304,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         now: Timestamp,
         client: &Authenticated,
         granted: &Granted<'_>,
-        key: Option<&Confirmation<'_>>,
+        bound_to: Option<&Confirmation<'_>>,
         facts: &mut AuditRecord,
     ) -> Result<TokenResponse, TokenError> {
         let iat = now.as_second();
@@ -322,7 +335,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             name: identity.name.as_deref().filter(|_| asked_for(scope::PROFILE)),
             preferred_username: asked_for(scope::PROFILE).then_some(&identity.username),
             email: identity.email.as_deref().filter(|_| asked_for(scope::EMAIL)).map(Email::unverified),
-            cnf: key,
+            cnf: bound_to,
             postern_epoch: [client.record.epoch.service_user, client.record.epoch.application],
             postern_authority: &client.authority,
             postern_idle: idle,
@@ -337,10 +350,10 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         }
         facts.jti = Some(jti);
         facts.created_by.clone_from(&identity.created_by);
-        facts.bound(key);
+        facts.bound(bound_to);
         // An idle token that is never used expires earlier.
         let expires_in = idle.map_or(exp - iat, |idle| idle.min(exp - iat));
-        Ok(TokenResponse { access_token, token_type: token_type(key), expires_in, scope })
+        Ok(TokenResponse { access_token, token_type: token_type(bound_to), expires_in, scope })
     }
 
     async fn write(&self, client: &Authenticated, claims: &Claims<'_>) -> Result<String, TokenError> {
@@ -402,9 +415,13 @@ impl AuditRecord {
         self.workload.clone_from(&client.workload);
     }
 
-    /// The key to which the token is bound.
+    /// What the token is bound to.
     pub(super) fn bound(&mut self, confirmation: Option<&Confirmation<'_>>) {
-        self.dpop_jkt = confirmation.map(|Confirmation::Key(thumbprint)| thumbprint.to_string());
+        (self.dpop_jkt, self.x5t_s256) = match confirmation {
+            None => (None, None),
+            Some(Confirmation::Key(thumbprint)) => (Some(thumbprint.to_string()), None),
+            Some(Confirmation::Certificate(thumbprint)) => (None, Some(thumbprint.to_string())),
+        };
     }
 
     /// As sent, for a malformed request.

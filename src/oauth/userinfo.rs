@@ -43,7 +43,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         };
         let payload = self.payload(presented.text)?;
         let requirement = Requirement { audience: None, scopes: vec![OPENID] };
-        let live = self.with_token(arrival.now, &payload, &presented, &requirement, facts).await?;
+        let live = self.with_token(arrival, &payload, &presented, &requirement, facts).await?;
         let (claims, identity) = (&live.claims, &live.record.identity);
         let profile = claims.has_scope(PROFILE);
         let info = UserInfo {

@@ -212,6 +212,7 @@ fn token_policy(application: &Application, lifetime_max: SignedDuration) -> Toke
         sender_constraint: match token.sender_constraint.unwrap_or_default() {
             WantedConstraint::None => SenderConstraint::None,
             WantedConstraint::Dpop => SenderConstraint::Dpop,
+            WantedConstraint::MutualTls => SenderConstraint::MutualTls,
         },
     }
 }

@@ -1,8 +1,11 @@
-//! A11, A12, A13: client authentication by a certificate (`tls_client_auth`, `self_signed_tls_client_auth`).
+//! A11, A12, A13: client authentication by a certificate (`tls_client_auth`, `self_signed_tls_client_auth`). X5: tokens that
+//! are bound to one.
 //!
 //! The certificates have the form that cert-manager gives them: names in the extension subjectAltName, and the extended
 //! key usage clientAuth.
 
+mod binding;
+mod forwarded;
 mod header;
 mod issued;
 mod listener;

@@ -6,14 +6,21 @@ use url::Url;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
     method: String,
-    url: String,
+    /// One, unless the request does not show which of its URLs the client has called.
+    urls: Vec<String>,
 }
 
 impl Target {
     /// The target of a request with this method to this absolute URL.
     #[must_use]
     pub fn new(method: &str, url: String) -> Self {
-        Self { method: method.to_owned(), url }
+        Self::any_of(method, vec![url])
+    }
+
+    /// The target of a request with this method to one of these absolute URLs.
+    #[must_use]
+    pub fn any_of(method: &str, urls: Vec<String>) -> Self {
+        Self { method: method.to_owned(), urls }
     }
 
     /// Methods are case-sensitive (RFC 9110 §9.1).
@@ -23,7 +30,8 @@ impl Target {
 
     /// Compares without query and fragment, and after normalization (RFC 9449 §4.3).
     pub(super) fn has_url(&self, htu: &str) -> bool {
-        self.url == htu || normalized(htu).is_some_and(|htu| normalized(&self.url) == Some(htu))
+        let is_same = |url: &String| url == htu || normalized(htu).is_some_and(|htu| normalized(url) == Some(htu));
+        self.urls.iter().any(is_same)
     }
 }
 
@@ -110,6 +118,15 @@ mod tests {
         ] {
             assert!(!target.has_url(other), "{other}");
         }
+    }
+
+    #[test]
+    fn x1_a_proof_is_for_one_of_the_urls_that_the_client_may_have_called() {
+        let urls = ["https://postern.example.com/oauth2/token", "https://mtls.example.com/oauth2/token"];
+        let target = Target::any_of("POST", urls.map(str::to_owned).to_vec());
+        assert!(urls.iter().all(|url| target.has_url(url)));
+        assert!(!target.has_url("https://other.example.com/oauth2/token"));
+        assert!(!Target::any_of("POST", vec![]).has_url(urls[0]));
     }
 
     #[test]

@@ -78,6 +78,8 @@ impl TokenError {
             // The proof is the caller's own, so its reason reveals nothing.
             Self::Proof(rule, _) if wants_nonce(*rule) => (400, Code::UseDpopNonce, rule.meaning()),
             Self::Proof(rule, _) => (400, Code::InvalidDpopProof, rule.meaning()),
+            // RFC 8705 defines no code. The client is authenticated, and the binding is that of its own token.
+            Self::Binding(rule, _) => (400, Code::InvalidRequest, rule.meaning()),
             Self::ScopeSyntax => (400, Code::InvalidScope, "scope must be scope-tokens with single spaces between"),
             Self::TargetSyntax => (400, Code::InvalidTarget, "resource must be an absolute URI without fragment"),
             Self::Authority { error, .. } => match error {

@@ -25,8 +25,16 @@ fn after(error: &TokenError) -> Option<TokenError> {
         TokenError::Proof(rule, _) => {
             let mut proofs = DenialRule::ALL.iter().filter(|rule| rule.name().starts_with("Proof"));
             let next = proofs.by_ref().skip_while(|known| *known != rule).nth(1);
-            next.map_or(TokenError::Internal, |next| TokenError::Proof(*next, None))
+            let binding = || TokenError::Binding(DenialRule::BindingCertificateMissing, object());
+            next.map_or_else(binding, |next| TokenError::Proof(*next, None))
         }
+        TokenError::Binding(DenialRule::BindingCertificateMissing, _) => {
+            TokenError::Binding(DenialRule::BindingProofUnexpected, object())
+        }
+        TokenError::Binding(DenialRule::BindingProofUnexpected, _) => {
+            TokenError::Binding(DenialRule::CertificateMalformed, object())
+        }
+        TokenError::Binding(..) => TokenError::Internal,
         TokenError::Internal => RequestError::NotAForm.into(),
         TokenError::Request(error) => match error {
             RequestError::NotAForm => RequestError::Query.into(),

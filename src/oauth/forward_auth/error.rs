@@ -263,6 +263,7 @@ impl From<TokenError> for AccessError {
             // These belong to token requests; forward authentication grants nothing.
             TokenError::Request(_)
             | TokenError::Proof(..)
+            | TokenError::Binding(..)
             | TokenError::UnsupportedGrantType
             | TokenError::Grant(_)
             | TokenError::ScopeSyntax

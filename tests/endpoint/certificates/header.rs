@@ -7,10 +7,10 @@ use postern::http::server::CertificateHeader;
 
 use super::*;
 
-const CLIENT_CERT: &str = "client-cert";
+pub(super) const CLIENT_CERT: &str = "client-cert";
 
 /// A server behind a proxy on this machine, and a client that is registered for its certificate.
-async fn behind_proxy(header: Option<CertificateHeader>, trusted: &str) -> (Scene, Issued) {
+pub(super) async fn behind_proxy(header: Option<CertificateHeader>, trusted: &str) -> (Scene, Issued) {
     let trusted_proxies = vec![trusted.parse().unwrap()];
     let scene = Scene::with(Options { certificate_header: header, trusted_proxies, ..Options::default() }).await;
     scene.register(&[Method::TlsClientAuth], &[id("sanDns", DNS)]);
@@ -18,7 +18,7 @@ async fn behind_proxy(header: Option<CertificateHeader>, trusted: &str) -> (Scen
     (scene, certificate)
 }
 
-fn byte_sequence(issued: &Issued) -> String {
+pub(super) fn byte_sequence(issued: &Issued) -> String {
     format!(":{}:", STANDARD.encode(&issued.chain[0]))
 }
 

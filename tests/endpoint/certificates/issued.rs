@@ -61,6 +61,13 @@ impl Issued {
         Self { chain: vec![leaf.der().clone()], key }
     }
 
+    /// Another certificate with the same key.
+    pub(super) fn renewed(&self) -> Self {
+        let key = KeyPair::try_from(self.key.serialize_der()).unwrap();
+        let leaf = client(&["renewed"], &["self"]).self_signed(&key).unwrap();
+        Self { chain: vec![leaf.der().clone()], key }
+    }
+
     pub(super) fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
     }

@@ -114,7 +114,7 @@ async fn a13_the_listeners_share_one_limit_of_connections() {
 }
 
 #[tokio::test]
-async fn a13_the_metadata_names_the_methods_and_the_aliases_only_where_certificates_are_requested() {
+async fn a13_x5_the_metadata_names_methods_aliases_and_bound_tokens_only_where_certificates_are_requested() {
     let scene = Scene::new().await;
     let request = http_client::request("GET", "/.well-known/oauth-authorization-server", &[], b"");
     let metadata = http_client::exchange(scene.connect(None).await, &request).await.json();
@@ -126,6 +126,7 @@ async fn a13_the_metadata_names_the_methods_and_the_aliases_only_where_certifica
             "revocation_endpoint": url("revoke"), "userinfo_endpoint": url("userinfo"),
         })
     );
+    assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], json!(true));
     let methods = json!([
         "client_secret_basic",
         "client_secret_post",
@@ -139,5 +140,6 @@ async fn a13_the_metadata_names_the_methods_and_the_aliases_only_where_certifica
     }
     let plain = TestServer::start().await.get("/.well-known/oauth-authorization-server").await.json();
     assert_eq!(plain["mtls_endpoint_aliases"], Value::Null);
+    assert_eq!(plain["tls_client_certificate_bound_access_tokens"], Value::Null);
     assert!(!plain["token_endpoint_auth_methods_supported"].to_string().contains("tls_client_auth"));
 }
