@@ -201,7 +201,7 @@ impl Scene {
 
 /// Runs Apache with this configuration, in one process, and everything it writes in `folder`. It
 /// refuses to answer requests as root and becomes `nobody`; others stay who they are.
-fn start_apache(folder: &Path, config: &str, api: &Credential) -> Process {
+pub fn start_apache(folder: &Path, config: &str, api: &Credential) -> Process {
     let modules =
         ["mpm_event", "authn_core", "authz_core", "headers", "oauth2", "proxy", "proxy_http", "setenvif", "ssl"];
     let modules = modules.map(|name| format!("LoadModule {name}_module modules/mod_{name}.so\n")).concat();

@@ -1,20 +1,25 @@
 //! Clients that authenticate with a certificate, over the real sockets, and behind nginx. Their certificates have the
 //! form that cert-manager gives them, which does not run here.
 
+mod bound;
+mod issued;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{
     Cluster, Credential, Process, Replica, TestNamespace, application, client_secret, ensure, eventually, free_port,
-    output,
+    output, start_api,
 };
 use crate::interop_clients::{AUDIENCE, command, installed};
 use crate::nginx::start_nginx;
+use issued::{Ca, Pair};
 
 const DNS: &str = "invoice-sync.billing.svc";
 
@@ -34,6 +39,8 @@ async fn curl_and_openid_client_authenticate_with_a_certificate_and_a_replaced_c
         let claims: Value = serde_json::from_str(&output(&mut client)).expect("JSON");
         assert_eq!((&claims["client_id"], &claims["scope"]), (&json!(scene.client_id), &json!("invoices:read")));
     }
+
+    bound::x5_openid_client_binds_tokens_that_apache_refuses_over_another_connection(&scene).await;
 
     let another = Ca::new();
     std::fs::write(scene.client_ca(), &another.pem).expect("write the CA");
@@ -66,7 +73,7 @@ async fn an_entry_that_identifies_no_certificate_is_reported_and_a_removed_entry
 #[tokio::test]
 async fn nginx_passes_the_certificate_of_its_client_and_nobody_else_does() {
     let scene = Scene::new("certificate-nginx", &["--client-cert-header", "ssl-client-cert"]).await;
-    let (nginx, folder) = scene.nginx();
+    let (nginx, folder) = scene.nginx().await;
     let answer = scene.accepts(&nginx.url, &scene.certificate).await;
     assert_eq!(answer["token_type"], "Bearer");
     assert_eq!(scene.curl(&nginx.url, Some(&Pair::self_signed(DNS)), &[])["error"], "invalid_client");
@@ -76,7 +83,35 @@ async fn nginx_passes_the_certificate_of_its_client_and_nobody_else_does() {
     assert_eq!(scene.curl(&nginx.url, None, &["--header", &header])["error"], "invalid_client");
     let from_another = ["--header", &header, "--interface", "127.0.0.2"];
     assert_eq!(scene.curl(&scene.replica.url, None, &from_another)["error"], "invalid_client");
+
+    scene.constrain().await;
+    x5_nginx_asks_about_bound_tokens_with_the_certificate_of_its_client(&scene, &nginx).await;
     drop((nginx.process, folder));
+}
+
+/// The API behind nginx gets a request only if its connection has the certificate to which the token is bound.
+async fn x5_nginx_asks_about_bound_tokens_with_the_certificate_of_its_client(scene: &Scene, nginx: &Proxy) {
+    let answer = eventually("tokens are bound", async || {
+        let answer = scene.curl(&nginx.url, Some(&scene.certificate), &[]);
+        let claims = answer["access_token"].as_str().and_then(|token| token.split('.').nth(1));
+        let claims = claims.and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok()).unwrap_or_default();
+        let claims: Value = serde_json::from_slice(&claims).unwrap_or_default();
+        ensure(claims["cnf"] == json!({"x5t#S256": bound::x5t(&scene.certificate)}), &answer)?;
+        Ok(answer)
+    })
+    .await;
+    let authorization = format!("Authorization: Bearer {}", answer["access_token"].as_str().expect("a token"));
+    let call = |certificate: Option<&Pair>, more: &[&str]| {
+        let arguments = [&["--header", &*authorization, "--write-out", "%{http_code}"], more].concat();
+        let mut curl = scene.curl_with(certificate, &arguments);
+        output(curl.arg(format!("{}/invoices", nginx.url)))
+    };
+    let passed = call(Some(&scene.certificate), &[]);
+    assert!(passed.ends_with("200") && passed.contains(r#""x-postern-subject":""#), "{passed}");
+    let header = format!("ssl-client-cert: {}", escaped(&scene.certificate.certificate));
+    for refused in [call(None, &[]), call(Some(&Pair::self_signed(DNS)), &[]), call(None, &["--header", &header])] {
+        assert!(refused.ends_with("401"), "{refused}");
+    }
 }
 
 /// A replica that requests certificates, and a client that is registered for one.
@@ -136,6 +171,13 @@ impl Scene {
         self.tenant.apply(&application("sync", "sync", json!({"auth": auth}))).await;
     }
 
+    /// From now on, tokens are bound to certificates.
+    async fn constrain(&self) {
+        let auth = json!({"methods": ["tls_client_auth"], "certificates": [{"sanDns": DNS}]});
+        let spec = json!({"auth": auth, "token": {"senderConstraint": "MutualTLS"}});
+        self.tenant.apply(&application("sync", "sync", spec)).await;
+    }
+
     fn client_ca(&self) -> PathBuf {
         self.folder.path().join("client-ca.crt")
     }
@@ -149,35 +191,53 @@ impl Scene {
         .await
     }
 
-    /// The answer to curl with this certificate.
+    /// The answer to a token request by curl with this certificate.
     fn curl(&self, url: &str, certificate: Option<&Pair>, arguments: &[&str]) -> Value {
-        let mut curl = Command::new("curl");
-        curl.args(["--disable", "--noproxy", "*", "--silent", "--show-error"]).args(arguments);
-        // nginx has just been started.
-        curl.args(["--retry", "20", "--retry-delay", "1", "--retry-connrefused"]);
-        let trusted = self.folder.path().join("trusted.crt");
-        let nginx = std::fs::read_to_string(self.folder.path().join("tls.crt")).unwrap_or_default();
-        let postern = std::fs::read_to_string(&self.server_ca).expect("the CA of Postern");
-        std::fs::write(&trusted, format!("{postern}\n{nginx}")).expect("write the CAs");
-        curl.arg("--cacert").arg(&trusted);
-        if let Some(pair) = certificate {
-            let [cert, key] = ["client.crt", "client.key"].map(|name| self.folder.path().join(name));
-            std::fs::write(&cert, &pair.certificate).expect("write the certificate");
-            std::fs::write(&key, &pair.key).expect("write the key");
-            curl.arg("--cert").arg(cert).arg("--key").arg(key);
-        }
+        let mut curl = self.curl_with(certificate, arguments);
         curl.arg("--data").arg(format!("grant_type=client_credentials&client_id={}", self.client_id));
         curl.arg(format!("{url}/oauth2/token"));
         let answer = output(&mut curl);
         serde_json::from_str(&answer).unwrap_or(Value::String(answer))
     }
 
-    /// nginx as docs/authentication.md shows it, in front of the main listener of the replica.
-    fn nginx(&self) -> (Proxy, TempDir) {
+    /// curl with this certificate.
+    fn curl_with(&self, certificate: Option<&Pair>, arguments: &[&str]) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["--disable", "--noproxy", "*", "--silent", "--show-error"]).args(arguments);
+        // nginx has just been started.
+        curl.args(["--retry", "20", "--retry-delay", "1", "--retry-connrefused"]);
+        curl.arg("--cacert").arg(self.trusted());
+        if let Some(pair) = certificate {
+            let [cert, key] = ["client.crt", "client.key"].map(|name| self.folder.path().join(name));
+            std::fs::write(&cert, &pair.certificate).expect("write the certificate");
+            std::fs::write(&key, &pair.key).expect("write the key");
+            curl.arg("--cert").arg(cert).arg("--key").arg(key);
+        }
+        curl
+    }
+
+    /// A file with the CAs of Postern and of the servers of the test.
+    fn trusted(&self) -> PathBuf {
+        let trusted = self.folder.path().join("trusted.crt");
+        let server = std::fs::read_to_string(self.folder.path().join("tls.crt")).unwrap_or_default();
+        let postern = std::fs::read_to_string(&self.server_ca).expect("the CA of Postern");
+        std::fs::write(&trusted, format!("{postern}\n{server}")).expect("write the CAs");
+        trusted
+    }
+
+    /// The certificate and the key of a server of the test.
+    fn server_certificate(&self) -> [PathBuf; 2] {
         let pair = Pair::self_signed("127.0.0.1");
         let [cert, key] = ["tls.crt", "tls.key"].map(|name| self.folder.path().join(name));
         std::fs::write(&cert, &pair.certificate).expect("write the certificate");
         std::fs::write(&key, &pair.key).expect("write the key");
+        [cert, key]
+    }
+
+    /// nginx as docs/authentication.md and docs/certificate-bound-tokens.md show it, in front of the main listener of the
+    /// replica, and of an API.
+    async fn nginx(&self) -> (Proxy, TempDir) {
+        let [cert, key] = self.server_certificate();
         let listen = format!("127.0.0.1:{}", free_port());
         let config = format!(
             "server {{
@@ -193,10 +253,28 @@ impl Scene {
                     proxy_set_header ssl-client-cert $ssl_client_escaped_cert;
                     proxy_set_header X-Forwarded-For $remote_addr;
                 }}
+                location /invoices {{
+                    auth_request /_postern;
+                    auth_request_set $subject $upstream_http_x_postern_subject;
+                    proxy_set_header X-Postern-Subject $subject;
+                    proxy_pass {api};
+                }}
+                location = /_postern {{
+                    internal;
+                    proxy_pass {replica}/auth?anyone=true;
+                    proxy_ssl_trusted_certificate {ca};
+                    proxy_ssl_verify on;
+                    proxy_ssl_name localhost;
+                    proxy_pass_request_body off;
+                    proxy_set_header Content-Length \"\";
+                    proxy_set_header ssl-client-cert $ssl_client_escaped_cert;
+                    proxy_set_header X-Forwarded-For $remote_addr;
+                }}
             }}",
             cert = cert.display(),
             key = key.display(),
             replica = self.replica.url,
+            api = start_api(&["x-postern-subject"]).await,
             ca = self.server_ca.display(),
         );
         let folder = tempfile::tempdir().expect("a folder");
@@ -208,42 +286,4 @@ impl Scene {
 /// PEM as nginx escapes it.
 fn escaped(pem: &str) -> String {
     percent_encoding::utf8_percent_encode(pem, percent_encoding::NON_ALPHANUMERIC).to_string()
-}
-
-/// A CA of clients.
-struct Ca {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-/// A certificate and its private key, in PEM.
-struct Pair {
-    certificate: String,
-    key: String,
-}
-
-impl Ca {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key pair");
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// As cert-manager issues it for `dnsNames` and `usages: [client auth]`.
-    fn issue(&self, name: &str) -> Pair {
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().expect("a key pair");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
-        Pair { certificate, key: key.serialize_pem() }
-    }
-}
-
-impl Pair {
-    fn self_signed(name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
-        Self { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
-    }
 }

@@ -90,7 +90,7 @@ fn kube_authenticator(scene: &Scene, audience: &str, tokens: &[&str]) -> Vec<Val
 #[test]
 fn the_page_for_owners_of_apis_shows_what_these_tests_run() {
     let read = |file: &str| std::fs::read_to_string(checkout().join(file)).expect("a file of the checkout");
-    let files = ["node.js", "AccessTokens.java", "apache.conf", "kube-apiserver.yaml"]
+    let files = ["node.js", "AccessTokens.java", "apache.conf", "apache-certificate.conf", "kube-apiserver.yaml"]
         .map(|file| format!("examples/resource-servers/{file}"));
     let shown =
         files.iter().map(String::as_str).chain(["examples/introspecting-api.yaml"]).map(read).collect::<String>();
