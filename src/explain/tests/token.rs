@@ -57,6 +57,18 @@ fn a_token_that_matches_the_current_permissions_has_no_faults() {
 }
 
 #[test]
+fn what_a_token_is_bound_to_is_shown() {
+    for (cnf, expected) in [
+        (json!({"jkt": "abc"}), Some("DPoP key abc")),
+        (json!({"x5t#S256": "abc"}), Some("certificate abc (x5t#S256)")),
+        (Value::Null, None),
+    ] {
+        let told = explain_token(numbered(facts(&["readers"])), &json!({"cnf": cnf}));
+        assert_eq!(told.bound_to.as_deref(), expected, "{cnf}");
+    }
+}
+
+#[test]
 fn every_reason_to_reject_a_token_is_reported() {
     type Change = fn(&mut Snapshot);
     let nothing: Change = |_| {};
