@@ -1,5 +1,6 @@
 //! Application: an OAuth client that acts as one service user.
 
+use ipnet::IpNet;
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{CustomResource, KubeSchema};
@@ -180,6 +181,11 @@ pub struct Auth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "client_certificates::entries")]
     pub certificates: Option<Vec<CertificateEntry>>,
+    /// Source networks from which the client may authenticate, with any method: 1 to 32 in CIDR notation, such as
+    /// 10.20.0.0/16. `networks` of a ClientSecret can restrict them further. Absent: all networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::networks")]
+    pub networks: Option<Vec<IpNet>>,
 }
 
 impl Auth {
@@ -432,6 +438,12 @@ impl ApplicationSpec {
     /// What identifies the certificates of the client, in their order.
     pub fn certificates(&self) -> impl Iterator<Item = &CertificateEntry> {
         self.auth.iter().flat_map(|auth| &auth.certificates).flatten()
+    }
+
+    /// Source networks from which the client may authenticate; `None`: all.
+    #[must_use]
+    pub fn networks(&self) -> Option<&[IpNet]> {
+        self.auth.as_ref()?.networks.as_deref()
     }
 
     /// Token lifetime, before the operator's maximum.

@@ -65,8 +65,8 @@ pub struct ServeArgs {
     pub tls_key_file: Option<PathBuf>,
 
     /// Network of proxies whose header X-Forwarded-For is trusted. The flag can be repeated. The resulting source
-    /// address is compared with `networks` of ClientSecrets and appears in audit lines. Absent: the source is the
-    /// address of the connection.
+    /// address is compared with `networks` of Applications and ClientSecrets, and appears in audit lines. Absent: the
+    /// source is the address of the connection.
     #[arg(long, env = "POSTERN_TRUSTED_PROXIES", hide_env_values = true, value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
 

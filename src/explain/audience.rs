@@ -37,6 +37,9 @@ pub(super) struct Caller {
     /// The service user; absent: it does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service_user: Option<Acting>,
+    /// Source networks from which the client may authenticate; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) networks: Option<Vec<String>>,
     /// The permissions of the Application there.
     pub(super) scopes: BTreeSet<String>,
     /// ClientSecrets with permissions at the API, the oldest first.
@@ -121,6 +124,7 @@ fn caller(audience: &str, facts: &Snapshot, client: &ExplainedClient) -> Option<
             .service_user
             .as_ref()
             .map(|user| Acting { name: user.name.clone(), subject: user.subject.clone() }),
+        networks: client.application.networks.clone(),
         scopes,
         last_used_at: client_secrets.iter().filter_map(|secret| secret.last_used_at).max(),
         client_secrets,

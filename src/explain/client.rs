@@ -69,6 +69,9 @@ pub(super) struct App {
     /// Absent: tokens are bound to a key only if their request has a proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sender_constraint: Option<&'static str>,
+    /// Source networks from which it may authenticate; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) networks: Option<Vec<String>>,
     pub(super) status: StatusAge,
 }
 
@@ -122,6 +125,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
             name: full_name(application),
             created_by: application.annotations().get(CREATED_BY).cloned(),
             sender_constraint: sender_constraint(application),
+            networks: application.spec.networks().map(|all| all.iter().map(ToString::to_string).collect()),
             status: status_age(facts, users, settings, now),
             ready,
         },

@@ -203,12 +203,10 @@ impl<'r> ProvenCredential<'r> {
     }
 }
 
-impl ProvenCredential<'_> {
-    /// A credential that is bound to networks is not accepted from an unknown address.
-    fn allows_source(&self, source: Option<IpAddr>) -> bool {
-        let Some(networks) = self.networks else { return true };
-        source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
-    }
+/// Whether `networks` contain the source. What is bound to networks is not accepted from an unknown address.
+fn allow_source(networks: Option<&[IpNet]>, source: Option<IpAddr>) -> bool {
+    let Some(networks) = networks else { return true };
+    source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
 }
 
 /// Time and source of a request.
@@ -273,7 +271,9 @@ impl<C: ClientStore> Authenticator<'_, C> {
             Err(ClientError::VersionRetired(object()))
         } else if !allowed {
             Err(ClientError::MethodNotAllowed(record.application.clone()))
-        } else if !credential.allows_source(self.arrival.source) {
+        } else if !allow_source(record.networks.as_deref(), self.arrival.source) {
+            Err(ClientError::NetworkNotAllowed(record.application.clone()))
+        } else if !allow_source(credential.networks, self.arrival.source) {
             Err(ClientError::NetworkNotAllowed(object()))
         } else if !credential.usages.allow(self.purpose) {
             Err(ClientError::UseNotAllowed(object()))

@@ -57,6 +57,8 @@ pub struct ClientRecord {
     pub application: ObjectRevision,
     /// How the client may authenticate.
     pub auth_methods: MethodSet,
+    /// Source networks from which it may authenticate, with any credential; `None`: all.
+    pub networks: Option<Box<[IpNet]>>,
     /// What the client may request: service user ∩ application.
     pub grant: Arc<Grant>,
     /// Token settings.

@@ -53,7 +53,7 @@ rules! {
     ClientIdTaken = "another object has the client id; the condition of the Application has the same reason",
     NamespaceUnknown = "this replica has not received the Namespace of the client yet",
     MethodNotAllowed = "the value is correct; `spec.auth.methods` of the Application does not contain this method",
-    NetworkNotAllowed = "the value is correct; `spec.networks` of the ClientSecret does not contain `source`",
+    NetworkNotAllowed = "the credential is correct; `spec.auth.networks` of the Application, or `spec.networks` of the ClientSecret, does not contain `source`. The object is the one whose networks exclude it",
     UseNotAllowed = "the value is correct; `spec.usages` of the ClientSecret does not contain this usage. The only rule of client authentication that the response discloses",
     AssertionMalformed = "the assertion is not a signed JWT that can be read",
     AssertionCritical = "the header of the assertion has `crit`: Postern supports no extensions",

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -100,6 +101,8 @@ struct Application<'a> {
 #[derive(Serialize)]
 struct Auth {
     methods: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -124,7 +127,10 @@ impl<'a> Application<'a> {
             name: &record.application.name,
             client_id: &record.client_id,
             subject: &record.subject,
-            auth: Auth { methods: methods.map(Method::name).collect() },
+            auth: Auth {
+                methods: methods.map(Method::name).collect(),
+                networks: record.networks.as_deref().map(texts),
+            },
             token: Token {
                 lifetime_seconds: record.token.lifetime.as_secs(),
                 signing_algorithm: record.token.signing_algorithm,
@@ -132,6 +138,10 @@ impl<'a> Application<'a> {
             permissions: permissions(&record.grant),
         }
     }
+}
+
+fn texts(networks: &[IpNet]) -> Vec<String> {
+    networks.iter().map(ToString::to_string).collect()
 }
 
 fn permissions(grant: &Grant) -> Vec<Permission<'_>> {
@@ -182,7 +192,7 @@ impl<'a> Secret<'a> {
     fn of(secret: &'a SecretRecord, in_use_here: bool, now: Timestamp) -> Self {
         let expired = secret.expires_at.is_some_and(|end| end <= now).then_some(DenialRule::Expired);
         let purposes = Purpose::ALL.iter().filter(|purpose| secret.usages.allow(**purpose));
-        let networks = secret.networks.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
+        let networks = secret.networks.as_deref().map(texts);
         Self {
             name: &secret.object.name,
             in_use_here,

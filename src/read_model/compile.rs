@@ -136,6 +136,7 @@ impl Compiler<'_> {
             identity: identity(user, &sources.held.location),
             application: revision("Application", &sources.key, application.as_ref()),
             auth_methods: auth_methods(application),
+            networks: application.spec.networks().map(Box::from),
             grant: grant.grant,
             token: token_policy(application, self.limits.token_lifetime_max),
             epoch,

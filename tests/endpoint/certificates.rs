@@ -326,6 +326,20 @@ async fn a11_the_rules_of_every_method_apply_to_certificates() {
     let denial = Denial { rule: DenialRule::Suspended, object: object("Application", "invoice-sync") };
     scene.server.clients.set(CLIENT_ID, Lookup::Disabled(Arc::new(denial)));
     assert_eq!(scene.rule(&certificate).await, "Suspended");
+    for (method, id) in
+        [(Method::TlsClientAuth, id("sanDns", DNS)), (Method::SelfSignedTlsClientAuth, thumbprint(&certificate))]
+    {
+        for (network, is_accepted) in [("192.0.2.0/24", false), ("127.0.0.0/8", true)] {
+            let networks = Some([network.parse().unwrap()].into());
+            let client = scene.client(&[method], std::slice::from_ref(&id));
+            scene.server.clients.put(ClientRecord { networks, ..client });
+            if is_accepted {
+                assert_eq!(scene.token(&certificate).await.status, 200, "{method:?}");
+            } else {
+                assert_eq!(scene.rule(&certificate).await, "NetworkNotAllowed", "{method:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What a client is granted does not depend on the method by which it authenticates, and no method widens it.
+//! What a client is granted does not depend on the method by which it authenticates, and no method widens it. The networks of
+//! the Application apply to every method and to every endpoint.
 
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use postern::oauth::cluster_tokens::ClusterIssuer;
 
 use crate::assertions::{AUTHORITY, Key, TYPE, header};
 use crate::http_client::Reply;
-use crate::server::{BILLING, CLIENT_ID, LEDGER, NOW, TestServer, claims, grant, instant, record_of};
+use crate::operations::audit;
+use crate::secret_purposes::behind_proxies;
+use crate::server::{BILLING, CLIENT_ID, FORM, LEDGER, NOW, TestServer, claims, grant, instant, record_of};
 
 const CLUSTER: &str = "https://kubernetes.default.svc.cluster.local";
 const PARTNER: &str = "https://partner.example.com";
@@ -26,9 +29,7 @@ const SCOPES: [&str; 4] = ["read", "write", "list", "delete"];
 #[tokio::test]
 async fn the_grant_of_a_client_is_the_same_for_every_method() {
     let server = TestServer::start().await;
-    let key = Key::new("one");
-    let keys = vec![PublicKey::from_jwk(&key.jwk).unwrap()];
-    *server.clients.cluster.lock().unwrap() = Some(Arc::new(ClusterIssuer { issuer: CLUSTER.into(), keys }));
+    let key = key_of_client_and_cluster(&server);
     let mut runner = TestRunner::default();
     let held = proptest::collection::btree_set((0..2_usize, 0..4_usize), 0..6);
     let asked = (proptest::collection::btree_set(0..4_usize, 0..3), proptest::option::of(0..3_usize));
@@ -39,11 +40,12 @@ async fn the_grant_of_a_client_is_the_same_for_every_method() {
             .iter()
             .map(|(audience, scope)| ([BILLING, LEDGER][*audience], SCOPES[*scope], "reader", "Operational"))
             .collect();
-        put(&server, &key, grant(&permits), narrows);
+        server.clients.put(client(&server, &key, grant(&permits), narrows));
         let scopes: Vec<&str> = scopes.iter().map(|scope| SCOPES[*scope]).collect();
         let resource = audience.map_or("", |audience| [BILLING, LEDGER, "https://other.example.com"][audience]);
         let request = format!("&scope={}&resource={resource}", scopes.join("+"));
-        let answers = with_every_method(&server, &key, case, &request).await;
+        let replies = with_every_method(&server, &key, case, &request).await;
+        let answers: Vec<_> = replies.iter().map(|(method, reply)| (method, granted(reply))).collect();
         let (_, expected) = &answers[0];
         for (method, answer) in &answers {
             assert_eq!(answer, expected, "{method}: {permits:?} {request}");
@@ -57,8 +59,85 @@ async fn the_grant_of_a_client_is_the_same_for_every_method() {
     }
 }
 
+#[tokio::test]
+async fn no_method_works_from_outside_of_the_networks_of_the_application() {
+    let server = TestServer::start().await;
+    let key = key_of_client_and_cluster(&server);
+    let permits = grant(&[(BILLING, "read", "reader", "Operational")]);
+    let from = |networks: &[&str]| ClientRecord {
+        networks: Some(networks.iter().map(|network| network.parse().unwrap()).collect()),
+        ..client(&server, &key, Arc::clone(&permits), false)
+    };
+    server.clients.put(from(&["192.0.2.0/24", "::/0"]));
+    let wrong = server.token_with(&server.credential(), "").await;
+    for (method, reply) in with_every_method(&server, &key, 0, "").await {
+        let is_grant = method.starts_with("JWT bearer grant");
+        let error = if is_grant { (400, "invalid_grant") } else { (401, "invalid_client") };
+        assert_eq!(reply.error(), (error.0, error.1.to_owned()), "{method}");
+        assert!(is_grant || reply.body == wrong.body, "{method}: the same as for a wrong credential");
+        let line = audit(&reply);
+        assert_eq!((line["rule"].as_str(), line["source"].as_str()), (Some("NetworkNotAllowed"), Some("127.0.0.1")));
+        assert_eq!(line["object"], "Application billing/invoice-sync", "{method}");
+    }
+    // What was refused is not used up: the same assertions work from inside.
+    server.clients.put(from(&["192.0.2.0/24", "127.0.0.0/8"]));
+    for (method, reply) in with_every_method(&server, &key, 0, "").await {
+        assert_eq!(reply.status, 200, "{method}: {}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn the_networks_of_the_application_and_of_the_secret_both_apply() {
+    let server = TestServer::start().await;
+    let key = Key::new("one");
+    for (application, secret, object) in [
+        ("127.0.0.0/8", "127.0.0.1/32", None),
+        ("127.0.0.0/8", "192.0.2.0/24", Some("ClientSecret billing/invoice-sync-0")),
+        ("192.0.2.0/24", "127.0.0.0/8", Some("Application billing/invoice-sync")),
+        ("192.0.2.0/24", "192.0.2.0/24", Some("Application billing/invoice-sync")),
+    ] {
+        let mut client = client(&server, &key, grant(&[(BILLING, "read", "reader", "Operational")]), false);
+        client.networks = Some([application.parse().unwrap()].into());
+        client.secrets[0].networks = Some([secret.parse().unwrap()].into());
+        server.clients.put(client);
+        let reply = server.token("").await;
+        let refused = (reply.status != 200).then(|| audit(&reply)["object"].as_str().map(str::to_owned)).flatten();
+        assert_eq!(refused.as_deref(), object, "{application} {secret}");
+    }
+}
+
+#[tokio::test]
+async fn the_networks_of_the_application_apply_at_every_endpoint_to_the_address_of_the_client() {
+    let server = behind_proxies().await;
+    let permits = grant(&[(BILLING, "read", "reader", "Operational")]);
+    let networks = Some(["192.0.2.0/24".parse().unwrap()].into());
+    server.clients.put(ClientRecord { networks, ..client(&server, &Key::new("one"), permits, false) });
+    let authorization = server.credential.basic();
+    for (method, path, body) in [
+        ("POST", "/oauth2/token", CREDENTIALS),
+        ("POST", "/oauth2/introspect", "token=none"),
+        ("POST", "/oauth2/revoke", "token=none"),
+        ("GET", "/auth?anyone=true", ""),
+        ("GET", "/manage/v1/application", ""),
+    ] {
+        for (source, status) in [("192.0.2.1", 200), ("198.51.100.1", 401), ("nonsense", 401)] {
+            let headers = [("authorization", authorization.as_str()), ("x-forwarded-for", source), FORM];
+            let reply = server.send(method, path, &headers, body).await;
+            assert_eq!(reply.status, status, "{method} {path} from {source}: {}", reply.text());
+        }
+    }
+}
+
+/// The key with which the client and the cluster sign.
+fn key_of_client_and_cluster(server: &TestServer) -> Key {
+    let key = Key::new("one");
+    let keys = vec![PublicKey::from_jwk(&key.jwk).unwrap()];
+    *server.clients.cluster.lock().unwrap() = Some(Arc::new(ClusterIssuer { issuer: CLUSTER.into(), keys }));
+    key
+}
+
 /// A client that may use every method.
-fn put(server: &TestServer, key: &Key, grant: Arc<Grant>, narrows: bool) {
+fn client(server: &TestServer, key: &Key, grant: Arc<Grant>, narrows: bool) -> ClientRecord {
     let client = record_of(grant, &[&server.credential]);
     let issuer = TrustedIssuer {
         issuer: PARTNER.into(),
@@ -69,17 +148,17 @@ fn put(server: &TestServer, key: &Key, grant: Arc<Grant>, narrows: bool) {
     };
     let account = ServiceAccount { name: "sync".into(), uid: None, authority: AUTHORITY.into() };
     let scope_policy = if narrows { ScopePolicy::Narrow } else { ScopePolicy::Reject };
-    server.clients.put(ClientRecord {
+    ClientRecord {
         keys: vec![key.public()],
         service_accounts: vec![Arc::new(account)],
         issuers: vec![Arc::new(issuer)],
         token: TokenPolicy { scope_policy, ..client.token.clone() },
         ..client
-    });
+    }
 }
 
 /// The answers to the same request, each with its method.
-async fn with_every_method(server: &TestServer, key: &Key, case: usize, request: &str) -> Vec<(&'static str, Value)> {
+async fn with_every_method(server: &TestServer, key: &Key, case: usize, request: &str) -> Vec<(&'static str, Reply)> {
     let secret = &server.credential.value;
     let [assertion, account, partner] =
         [signed(server, key, case), account_token(server, key), partner_token(server, key)];
@@ -89,7 +168,7 @@ async fn with_every_method(server: &TestServer, key: &Key, case: usize, request:
     let basic = server.credential.basic();
     let mut answers = vec![(
         "client_secret_basic",
-        granted(&server.post(&[("authorization", &basic)], &format!("{CREDENTIALS}{request}")).await),
+        server.post(&[("authorization", &basic)], &format!("{CREDENTIALS}{request}")).await,
     )];
     for (method, body) in [
         ("client_secret_post", format!("{CREDENTIALS}&client_id={CLIENT_ID}&client_secret={secret}{request}")),
@@ -100,7 +179,7 @@ async fn with_every_method(server: &TestServer, key: &Key, case: usize, request:
         ("federated_jwt", format!("{}&client_id={CLIENT_ID}", as_client(&partner))),
         ("JWT bearer grant of another issuer", format!("{}&client_id={CLIENT_ID}", as_grant(&partner))),
     ] {
-        answers.push((method, granted(&server.post(&[], &body).await)));
+        answers.push((method, server.post(&[], &body).await));
     }
     answers
 }

@@ -26,7 +26,7 @@ async fn a_client_reads_its_own_application() {
     server.clients.put(with_secret(&server, MANAGE, None));
     let reply = server.send("GET", PATHS[0], &[("authorization", &server.credential.basic())], "").await;
     assert_eq!((reply.status, reply.header("cache-control")), (200, Some("no-store")));
-    let expected = json!({
+    let mut expected = json!({
         "namespace": "billing", "name": "invoice-sync", "clientId": CLIENT_ID, "subject": SUBJECT,
         "auth": {"methods": [
             "client_secret_basic", "client_secret_post", "private_key_jwt", "kubernetes_service_account", "federated_jwt",
@@ -38,6 +38,12 @@ async fn a_client_reads_its_own_application() {
             "roles": ["billing.lister", "billing.reader"],
         }],
     });
+    assert_eq!(reply.json(), expected);
+    let mut client = with_secret(&server, MANAGE, None);
+    client.networks = Some(["127.0.0.0/8".parse().unwrap()].into());
+    server.clients.put(client);
+    expected["auth"]["networks"] = json!(["127.0.0.0/8"]);
+    let reply = server.send("GET", PATHS[0], &[("authorization", &server.credential.basic())], "").await;
     assert_eq!(reply.json(), expected);
 }
 

@@ -505,6 +505,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         },
         application: object("Application", "invoice-sync"),
         auth_methods: Method::ALL.iter().copied().collect(),
+        networks: None,
         secrets: secrets.collect(),
         keys: Vec::new(),
         service_accounts: Vec::new(),

@@ -13,8 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::access_group::{AccessGroupSpec, Namespaces, Permission, Reach};
-use crate::api::application::SenderConstraint;
-use crate::api::application::{ApplicationSpec, Reference, Restriction};
+use crate::api::application::{ApplicationSpec, Auth, Reference, Restriction, SenderConstraint};
 use crate::api::client_secret::{
     ClientSecretSpec, ClientSecretStatus, LifetimePolicy, Verification, Version, VersionState,
 };
@@ -27,7 +26,7 @@ use crate::api::{AccessGroup, Application, ClientSecret, ServiceUser};
 use crate::cache::ObjectRef;
 use crate::cache::test_cache::TestCache;
 use crate::oauth::claims::OwnClaims;
-use crate::oauth::client_record::{Epoch, Grant};
+use crate::oauth::client_record::{ClientRecord, Epoch, Grant};
 use crate::oauth::token_checks::check_authority;
 use crate::read_model::ClientLimits;
 use crate::util::intern::Interner;
@@ -350,6 +349,34 @@ fn a_client_is_disabled_until_the_namespace_of_its_service_user_is_known() {
     ending.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     let affected = world.namespace(ending, true);
     assert_eq!((told(&world)[0].as_str(), affected.clients.len()), ("NamespaceUnknown a0", 1));
+}
+
+#[test]
+fn a_change_of_networks_is_served_and_ends_no_token() {
+    let (mut world, mut served) = (inhabited(), Served::default());
+    world.group(group(0, true, 0), true);
+    world.user(user(0, &[0], false), true);
+    world.secret(secret(0, 0, false), true);
+    let mut records: Vec<Arc<ClientRecord>> = Vec::new();
+    for networks in [&["10.0.0.0/8"][..], &["10.0.0.0/8", "192.0.2.0/24"]] {
+        let mut application = application(0, 0, Some(1), false);
+        let known = world.cache.applications.get(&ObjectRef::of(&application));
+        application.status = known.and_then(|known| known.status.clone());
+        let networks = Some(networks.iter().map(|network| network.parse().unwrap()).collect());
+        application.spec.auth = Some(Auth { networks, ..Auth::default() });
+        let affected = world.application(application, true);
+        served.follow(&world, affected);
+        number(&mut world, &mut served, Timestamp::MIN);
+        let Some(Entry::Live(record, _)) = served.entries.values().next() else { panic!("the client is disabled") };
+        records.push(Arc::clone(record));
+    }
+    let networks = records.iter().map(|record| record.networks.as_deref().map(<[_]>::len));
+    assert_eq!(networks.collect::<Vec<_>>(), [Some(1), Some(2)]);
+    let represented = |record: &ClientRecord| {
+        (record.live_authorities().map(str::to_owned).collect::<Vec<_>>(), record.epoch, record.authority_changed_at)
+    };
+    assert_eq!(represented(&records[0]), represented(&records[1]));
+    assert!(!represented(&records[0]).0.is_empty());
 }
 
 #[test]

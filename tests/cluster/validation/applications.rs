@@ -27,6 +27,16 @@ fn keys(keys: &Value) -> Value {
 
 const JWKS_URI: &str = "spec.auth.jwksUri: … must be an https URL without user and fragment";
 
+const NETWORK: &str = "spec.auth.networks[0]: … must be a network in CIDR notation such as 10.20.0.0/16";
+
+fn networks(networks: &Value) -> Value {
+    json!({"auth": {"networks": networks}})
+}
+
+fn many_networks(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("10.{number}.0.0/16")).collect()
+}
+
 fn jwks_uri(url: &str) -> Value {
     json!({"auth": {"methods": ["private_key_jwt"], "jwksUri": url}})
 }
@@ -88,6 +98,18 @@ async fn an_application_is_refused_for_each_rule_it_breaks() {
             json!({"auth": {"methods": ["client_secret_basic", "client_secret_basic"]}}),
             "spec.auth.methods[1]: Duplicate value",
         ),
+        ("no network", networks(&json!([])), "spec.auth.networks: … should have at least 1 items"),
+        ("33 networks", networks(&json!(many_networks(33))), "spec.auth.networks: Too many: 33: must have at most 32"),
+        ("a network twice", networks(&json!(["10.0.0.0/8", "10.0.0.0/8"])), "spec.auth.networks[1]: Duplicate value"),
+        ("an address", networks(&json!(["10.20.0.5"])), NETWORK),
+        ("a name", networks(&json!(["localhost"])), NETWORK),
+        (
+            "an address with a prefix",
+            networks(&json!(["10.20.0.5/16"])),
+            "spec.auth.networks[0]: … must have no bit set after",
+        ),
+        ("the most networks", networks(&json!(many_networks(32))), ""),
+        ("networks of both kinds", networks(&json!(["10.20.0.0/16", "2001:db8::/32"])), ""),
         (
             "an unknown format",
             json!({"token": {"format": "PASETO"}}),

@@ -106,6 +106,7 @@ fn complete() -> Vec<Value> {
                 {"sanDns": "sync.billing.svc"}, {"sanUri": "spiffe://example.com/sync"},
                 {"subjectDn": "CN=sync,O=Example"}, {"thumbprintSha256": "9f".repeat(32)},
             ],
+            "networks": ["10.20.0.0/16"],
         },
         "token": {
             "format": "Opaque", "type": "JWT", "idleTimeout": "30m", "lifetime": "1h", "signingAlgorithm": "ES256",
