@@ -190,6 +190,13 @@ impl Cache {
         self.relations().uses.get(secret).cloned().unwrap_or_default()
     }
 
+    /// When the methods of an Application with this UID were last used, by name, as far as replicas have recently
+    /// published.
+    #[must_use]
+    pub fn method_uses_of(&self, uid: &str) -> BTreeMap<String, Timestamp> {
+        self.relations().method_uses.get(uid).cloned().unwrap_or_default()
+    }
+
     /// The version of a ClientSecret whose rotation its bearer recently requested.
     #[must_use]
     pub fn rotation_request(&self, secret: &ObjectRef) -> Option<String> {

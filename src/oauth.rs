@@ -27,6 +27,7 @@ pub mod hash_pool;
 pub mod introspection;
 pub mod issuer;
 pub mod metadata;
+mod method_uses;
 pub mod mtls_url;
 mod numeric_date;
 pub mod request;

@@ -11,6 +11,7 @@ pub mod ownership;
 pub mod precedence;
 pub mod secret_content;
 pub mod service_user;
+mod used_methods;
 
 #[cfg(test)]
 mod epoch_proptests;

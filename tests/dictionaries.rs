@@ -76,6 +76,7 @@ fn typical_application(user: &ServiceUser) -> Application {
             authority: &authority(),
             client_id_taken_by: None,
             served,
+            method_uses: BTreeMap::from([("client_secret_basic".to_owned(), now())]),
             secrets: (1, 1),
             secrets_limit: 20,
             token_lifetime_max_seconds: 3600,

@@ -1,7 +1,7 @@
 //! Application: an OAuth client that acts as one service user.
 
 use ipnet::IpNet;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -360,9 +360,29 @@ pub struct ApplicationStatus {
     /// Number of ClientSecrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SecretCount>,
+    /// The methods of client authentication that were used, sorted by name. A method stays when it is no longer allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["method"]))]
+    pub auth_methods: Vec<UsedMethod>,
     /// `Ready`, `ServiceUserResolved`, and with restrictTo `RestrictionsResolved`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// The most methods in status. There are fewer; the rest is for those of later versions.
+pub const USED_METHODS_MAX: usize = 16;
+
+/// A method of client authentication that was used.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsedMethod {
+    /// Its name in `spec.auth.methods`. It is a text, so that an earlier version of Postern can read a later method.
+    #[schemars(length(max = 64))]
+    pub method: String,
+    /// When a client last authenticated with it, with a delay of at most one minute.
+    #[schemars(schema_with = "schema::instant")]
+    pub last_used_at: Timestamp,
 }
 
 /// An audience and the scopes granted there.

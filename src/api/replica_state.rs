@@ -35,6 +35,11 @@ pub struct ReplicaStateSpec {
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub uses: Vec<LastUse>,
+    /// Methods of client authentication that were used in the last minutes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2_000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub methods: Vec<MethodUse>,
     /// Versions whose rotation their bearers requested in the last minutes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
@@ -127,6 +132,26 @@ pub struct SessionUse {
     /// When the token expires if it is not used again.
     #[schemars(schema_with = "schema::instant")]
     pub until: Timestamp,
+}
+
+/// A used method of client authentication.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+pub struct MethodUse {
+    /// Namespace of the Application.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Name of the Application.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// UID of the Application: another one of the same name has not used the method.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// Name of the method in `spec.auth.methods`. Replicas of a later version may have further methods.
+    #[schemars(length(max = 64))]
+    pub method: String,
+    /// When the method was last used.
+    #[schemars(schema_with = "schema::instant")]
+    pub at: Timestamp,
 }
 
 /// One version of a secret, and the time of an event.

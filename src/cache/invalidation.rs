@@ -263,6 +263,10 @@ impl Invalidation {
         let before = uses(&change.before).unwrap_or_default();
         let news = uses(&change.after).unwrap_or_default().into_iter().filter(|used| !before.contains(used));
         self.secrets.extend(news.map(|used| ObjectRef::new(&used.namespace, &used.name)));
+        let before = change.before.as_ref().map(|state| state.spec.methods.as_slice()).unwrap_or_default();
+        let after = change.after.iter().flat_map(|state| &state.spec.methods);
+        let news = after.filter(|used| !before.contains(used));
+        self.applications.extend(news.map(|used| ObjectRef::new(&used.namespace, &used.name)));
     }
 
     fn add_user(&mut self, relations: &Relations, user: &ObjectRef) {
@@ -316,6 +320,51 @@ mod tests {
     fn namespace(name: &str, location: &str) -> Arc<PartialObjectMeta<Namespace>> {
         let metadata = json!({"name": name, "annotations": {"postern.dev/location": location}});
         Arc::new(serde_json::from_value(json!({"metadata": metadata})).unwrap())
+    }
+
+    /// What a replica publishes about the methods of one Application.
+    fn state(uses: &[(&str, i64)]) -> Option<Arc<ReplicaState>> {
+        let method = |(method, second): &(&str, i64)| {
+            let at = Timestamp::from_second(*second).unwrap().to_string();
+            json!({"namespace": "billing", "name": "sync", "uid": "uid", "method": method, "at": at})
+        };
+        let spec = json!({
+            "replica": "postern-0", "reportedAt": "2026-11-22T02:00:00Z",
+            "methods": uses.iter().map(method).collect::<Vec<_>>(),
+        });
+        Some(Arc::new(ReplicaState::new("endpoint-0", serde_json::from_value(spec).unwrap())))
+    }
+
+    #[test]
+    fn the_latest_use_of_each_method_counts_and_only_a_new_one_invalidates_its_application() {
+        let world = TestCache::default();
+        let report = |name: &str, before: &Option<Arc<ReplicaState>>, after: &Option<Arc<ReplicaState>>| {
+            let key = ObjectRef::new("postern-system", name);
+            let change = Change { key, before: before.clone(), after: after.clone() };
+            world.relations().endpoint(&change);
+            let mut affected = Invalidation::nothing(Kind::ReplicaState, 0);
+            affected.endpoint(&world.relations(), &change);
+            assert!(affected.secrets.is_empty() && affected.clients.is_empty());
+            affected.applications.iter().map(|key| key.name.to_string()).collect::<Vec<_>>()
+        };
+        let told = || {
+            let uses = world.cache.method_uses_of("uid");
+            uses.into_iter().map(|(method, at)| format!("{method} {}", at.as_second())).collect::<Vec<_>>()
+        };
+        let (first, second) =
+            (state(&[("private_key_jwt", 5)]), state(&[("client_secret_basic", 3), ("private_key_jwt", 4)]));
+        assert_eq!(report("one", &None, &first), ["sync"]);
+        assert_eq!(report("two", &None, &second), ["sync"]);
+        assert_eq!(told(), ["client_secret_basic 3", "private_key_jwt 5"]);
+        assert!(report("two", &second, &second).is_empty());
+        assert_eq!(world.cache.method_uses_of("recreated"), BTreeMap::new());
+        // The first replica publishes its use no longer, then the second one is gone.
+        let later = state(&[("client_secret_basic", 9), ("private_key_jwt", 4)]);
+        assert!(report("one", &first, &state(&[])).is_empty());
+        assert_eq!(report("two", &second, &later), ["sync"]);
+        assert_eq!(told(), ["client_secret_basic 9", "private_key_jwt 4"]);
+        assert!(report("two", &later, &None).is_empty());
+        assert_eq!(told(), Vec::<String>::new());
     }
 
     fn user(namespace: &str, name: &str, groups: &[&str]) -> ServiceUser {

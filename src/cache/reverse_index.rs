@@ -65,6 +65,8 @@ pub struct Relations {
     pub ends_soon: HashMap<ObjectRef, Timestamp>,
     /// ClientSecret → its recently used versions, and when each was used.
     pub uses: HashMap<ObjectRef, BTreeMap<String, Timestamp>>,
+    /// UID of an Application → its recently used methods, and when each was used.
+    pub method_uses: HashMap<String, BTreeMap<String, Timestamp>>,
     /// ClientSecret → the version whose rotation its bearer recently requested.
     pub rotation_requests: HashMap<ObjectRef, String>,
     /// UID → ServiceUser: subjects, which no client id may equal (RFC 9068 §5).
@@ -86,6 +88,7 @@ impl Relations {
             importers_of_secret: HashMap::new(),
             ends_soon: HashMap::new(),
             uses: HashMap::new(),
+            method_uses: HashMap::new(),
             rotation_requests: HashMap::new(),
             user_of_subject: BTreeMap::new(),
         }
@@ -191,13 +194,10 @@ impl Relations {
     /// then.
     pub(super) fn endpoint(&mut self, change: &Change<ReplicaState>) {
         for used in change.before.iter().flat_map(|state| &state.spec.uses) {
-            let key = ObjectRef::new(&used.namespace, &used.name);
-            if let Some(versions) = self.uses.get_mut(&key) {
-                versions.retain(|version, at| *version != used.version || *at > used.at);
-                if versions.is_empty() {
-                    self.uses.remove(&key);
-                }
-            }
+            forget_use(&mut self.uses, &ObjectRef::new(&used.namespace, &used.name), &used.version, used.at);
+        }
+        for used in change.before.iter().flat_map(|state| &state.spec.methods) {
+            forget_use(&mut self.method_uses, &used.uid, &used.method, used.at);
         }
         for asked in change.before.iter().flat_map(|state| &state.spec.rotations) {
             self.rotation_requests.remove(&ObjectRef::new(&asked.namespace, &asked.name));
@@ -206,11 +206,30 @@ impl Relations {
             self.rotation_requests.insert(ObjectRef::new(&asked.namespace, &asked.name), asked.version.clone());
         }
         for used in change.after.iter().flat_map(|state| &state.spec.uses) {
-            let versions = self.uses.entry(ObjectRef::new(&used.namespace, &used.name)).or_default();
-            let at = versions.entry(used.version.clone()).or_insert(used.at);
-            *at = used.at.max(*at);
+            record_use(&mut self.uses, ObjectRef::new(&used.namespace, &used.name), &used.version, used.at);
+        }
+        for used in change.after.iter().flat_map(|state| &state.spec.methods) {
+            record_use(&mut self.method_uses, used.uid.clone(), &used.method, used.at);
         }
     }
+}
+
+/// The last uses of each object, by what was used.
+type LastUses<K> = HashMap<K, BTreeMap<String, Timestamp>>;
+
+/// Drops a use that a replica no longer publishes, unless another replica publishes a later one.
+fn forget_use<K: Eq + Hash>(uses: &mut LastUses<K>, object: &K, what: &str, published: Timestamp) {
+    let Some(known) = uses.get_mut(object) else { return };
+    known.retain(|used, at| used != what || *at > published);
+    if known.is_empty() {
+        uses.remove(object);
+    }
+}
+
+/// Keeps the later of the published uses.
+fn record_use<K: Eq + Hash>(uses: &mut LastUses<K>, object: K, what: &str, published: Timestamp) {
+    let at = uses.entry(object).or_default().entry(what.to_owned()).or_insert(published);
+    *at = published.max(*at);
 }
 
 /// When the credential expires, if it has an expiry warning.

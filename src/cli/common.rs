@@ -87,7 +87,8 @@ pub struct CommonArgs {
     )]
     pub expiry_warnings: Vec<ConfigDuration>,
 
-    /// How often a replica reports which secrets were used. `status.lastUsedAt` follows at most half a minute later.
+    /// How often a replica reports which secrets and which methods were used. `lastUsedAt` in the status of ClientSecrets and
+    /// Applications follows at most half a minute later.
     #[arg(
         long,
         env = "POSTERN_LAST_USE_INTERVAL", hide_env_values = true,

@@ -42,9 +42,12 @@ pub(super) struct Caller {
     pub(super) networks: Option<Vec<String>>,
     /// The permissions of the Application there.
     pub(super) scopes: BTreeSet<String>,
+    /// Whether the client can authenticate with a credential that the Application itself lists: a key, a ServiceAccount or a
+    /// certificate.
+    pub(super) has_own_credential: bool,
     /// ClientSecrets with permissions at the API, the oldest first.
     pub(super) client_secrets: Vec<Reaching>,
-    /// When one of these ClientSecrets was last used, at any API.
+    /// When the client last authenticated with one of these ClientSecrets, or with any method.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_used_at: Option<Timestamp>,
 }
@@ -116,6 +119,8 @@ fn caller(audience: &str, facts: &Snapshot, client: &ExplainedClient) -> Option<
         .map(|(_, explained)| reaching(explained, audience))
         .filter(|reaching| !reaching.scopes.is_empty())
         .collect();
+    let of_secrets = client_secrets.iter().filter_map(|secret| secret.last_used_at);
+    let of_methods = client.methods.iter().filter_map(|method| method.last_used_at);
     Some(Caller {
         application: client.application.name.clone(),
         client_id: client.client_id.clone(),
@@ -126,7 +131,8 @@ fn caller(audience: &str, facts: &Snapshot, client: &ExplainedClient) -> Option<
             .map(|user| Acting { name: user.name.clone(), subject: user.subject.clone() }),
         networks: client.application.networks.clone(),
         scopes,
-        last_used_at: client_secrets.iter().filter_map(|secret| secret.last_used_at).max(),
+        has_own_credential: client.methods.iter().any(|method| method.is_of_application),
+        last_used_at: of_secrets.chain(of_methods).max(),
         client_secrets,
     })
 }

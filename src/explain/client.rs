@@ -1,6 +1,6 @@
 //! A client: its effective permissions, and why each is present or missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -111,7 +111,8 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
     let secrets = facts.secrets.iter().zip(&records).enumerate();
     let client_secrets: Vec<_> =
         secrets.map(|(rank, (secret, record))| siblings.explain(secret, record, rank)).collect();
-    let methods = methods(objects.methods(), &ready, &client_secrets, &objects.listed());
+    let used = application.status.as_ref().map(|status| status.auth_methods.as_slice()).unwrap_or_default();
+    let methods = methods(objects.methods(), &ready, &client_secrets, &objects.listed(), used);
     let mut notes = facts.notes.clone();
     notes.extend(other_limit(facts, settings));
     let issuers = application.spec.issuers().map(|entry| entry.issuer.as_str());
@@ -170,6 +171,7 @@ fn observed<'a>(facts: &'a Snapshot, authority: &'a Authority, settings: &Settin
         published_keys: Vec::new(),
         unusable_certificates: Vec::new(),
         served: false,
+        method_uses: BTreeMap::new(),
         secrets: (0, 0),
         secrets_limit: settings.secrets_per_application,
         token_lifetime_max_seconds: settings.token_lifetime_max.as_secs(),

@@ -1,9 +1,11 @@
 //! The methods by which a client can authenticate, and why the others are not accepted.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::secret::Secret;
 use super::status::Standing;
+use crate::api::application::UsedMethod;
 use crate::api::client_secret::CredentialType;
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::read_model::from_objects::ListedCredentials;
@@ -18,15 +20,22 @@ pub(super) struct MethodState {
     pub(super) accepted: bool,
     /// The credentials, or why it is not accepted.
     pub(super) detail: String,
+    /// Whether the Application itself lists a credential that is accepted.
+    #[serde(skip)]
+    pub(super) is_of_application: bool,
+    /// When the client last authenticated with it, according to status; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_used_at: Option<Timestamp>,
 }
 
-/// The state of every method. `allowed`: those of `spec.auth.methods`. Whether the operator accepts certificates at all
+/// The state of every method. `allowed`: those of `spec.auth.methods`; `used`: those of status. Whether the operator accepts certificates at all
 /// is not known here.
 pub(super) fn methods(
     allowed: MethodSet,
     ready: &Standing,
     secrets: &[Secret],
     listed: &ListedCredentials,
+    used: &[UsedMethod],
 ) -> Vec<MethodState> {
     let active = |type_| {
         let active = secrets.iter().filter(|secret| secret.ready.active && secret.type_ == type_);
@@ -69,7 +78,19 @@ pub(super) fn methods(
             credentials(*method)
         };
         let accepted = result.is_ok();
-        MethodState { name: method.name(), accepted, detail: result.unwrap_or_else(str::to_owned) }
+        let is_listed = match method {
+            Method::ClientSecretBasic | Method::ClientSecretPost => false,
+            Method::PrivateKeyJwt => !listed.keys.is_empty(),
+            // Their credentials are never in a ClientSecret.
+            _ => true,
+        };
+        MethodState {
+            name: method.name(),
+            accepted,
+            detail: result.unwrap_or_else(str::to_owned),
+            is_of_application: accepted && is_listed,
+            last_used_at: used.iter().find(|used| used.method == method.name()).map(|used| used.last_used_at),
+        }
     };
     Method::ALL.iter().map(state).collect()
 }

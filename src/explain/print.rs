@@ -64,9 +64,10 @@ pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Wr
     heading(out, "Client authentication")?;
     let rows = client.methods.iter().map(|method| {
         let accepted = if method.accepted { "accepted" } else { "not accepted" };
-        (method.name, format!("{accepted}: {}", method.detail))
+        let used = method.last_used_at.map(|at| format!("; last used {}", relative(at, now))).unwrap_or_default();
+        vec![method.name.to_owned(), format!("{accepted}: {}{used}", method.detail)]
     });
-    fields(out, &rows.collect::<Vec<_>>())?;
+    table(out, &[], &rows.collect::<Vec<_>>())?;
     notes(&client.notes, out)
 }
 

@@ -222,11 +222,13 @@ pub struct RequestContext<'a> {
 
 impl<C: ClientStore> Authenticator<'_, C> {
     pub(crate) async fn authenticate(&self, credential: &ClientCredential) -> Result<Authenticated, TokenError> {
-        match credential {
+        let client = match credential {
             ClientCredential::SharedSecret(secret) => self.shared_secret(secret).await,
             ClientCredential::Assertion(assertion) => self.assertion(assertion).await,
             ClientCredential::Certificate { client_id } => self.certificate(client_id).await,
-        }
+        }?;
+        client.record.method_uses.record(client.method, self.arrival.now);
+        Ok(client)
     }
 
     /// The client whose credential was checked, if no rule refuses it.

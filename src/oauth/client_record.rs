@@ -13,6 +13,7 @@ use crate::crypto::public_key::PublicKey;
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
 use crate::oauth::client_auth::MethodSet;
 use crate::oauth::denial_rule::DenialRule;
+pub use crate::oauth::method_uses::MethodUses;
 pub use crate::oauth::tombstones::{Removed, Tombstones};
 
 /// One object at one revision, as a log line names it: `Application billing/invoice-sync@1234`.
@@ -81,6 +82,8 @@ pub struct ClientRecord {
     pub issuers: Vec<Arc<TrustedIssuer>>,
     /// What identifies its certificates.
     pub certificates: Vec<Arc<RegisteredCertificate>>,
+    /// When this process last accepted each method.
+    pub method_uses: Arc<MethodUses>,
 }
 
 /// A public key of the Application itself. It has no expiry and no restrictions of its own.

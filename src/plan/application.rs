@@ -1,9 +1,12 @@
 //! Application: its client id and its effective permissions.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::client_keys::{self, PublishedKeys};
 use super::kstatus::{Kstatus, SEE_PERMITTED, permitted, restrictions, with_outlook};
+use super::used_methods::used_methods;
 use crate::api::application::{ApplicationStatus, SecretCount};
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
 use crate::api::fingerprint::{application_fingerprint, next_epoch};
@@ -30,6 +33,8 @@ pub struct Observed<'a> {
     pub unusable_certificates: Vec<String>,
     /// Every live replica serves the current state of the object and its dependencies.
     pub served: bool,
+    /// When methods of client authentication were last used, by name, as far as replicas have published.
+    pub method_uses: BTreeMap<String, Timestamp>,
     /// The number of ClientSecrets that authenticate, and of all.
     pub secrets: (usize, usize),
     /// Maximum number of active ClientSecrets.
@@ -95,6 +100,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
         permissions: Some(permissions(&authority)),
         roles: Some(roles(&authority)),
         secrets: Some(count(observed.secrets, observed.secrets_limit)),
+        auth_methods: used_methods(&previous.auth_methods, &observed.method_uses),
         conditions: merge(&previous.conditions, verdicts, application.metadata.generation, observed.now),
     }
 }

@@ -1,6 +1,6 @@
 //! Epochs over generated histories: they never decrease, and increase exactly when their fingerprint changes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -133,6 +133,7 @@ impl Simulation {
             published_keys: Vec::new(),
             unusable_certificates: Vec::new(),
             served: false,
+            method_uses: BTreeMap::new(),
             secrets: (0, 0),
             secrets_limit: 20,
             token_lifetime_max_seconds: 900,

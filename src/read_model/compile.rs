@@ -27,8 +27,8 @@ use crate::api::{Application, ClientSecret, ServiceUser};
 use crate::cache::{ObjectRef, StoredAs, StoredObject};
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::oauth::client_record::{
-    ClientRecord, Denial, Grant, Identity, ObjectRevision, Role, ScopePolicy, SenderConstraint, SigningAlgorithm,
-    TokenFormat, TokenPolicy, TokenType, Tombstones,
+    ClientRecord, Denial, Grant, Identity, MethodUses, ObjectRevision, Role, ScopePolicy, SenderConstraint,
+    SigningAlgorithm, TokenFormat, TokenPolicy, TokenType, Tombstones,
 };
 use crate::oauth::denial_rule::DenialRule;
 use crate::util::intern::Interner;
@@ -130,6 +130,9 @@ impl Compiler<'_> {
             issuers: &issuers,
             certificates: &certificates,
         };
+        let uid = application.metadata.uid.as_deref().unwrap_or_default();
+        let method_uses = known.map(|record| &record.method_uses).filter(|uses| uses.application() == uid);
+        let method_uses = method_uses.map_or_else(|| Arc::new(MethodUses::new(uid)), Arc::clone);
         let (epoch, is_stale) = fingerprints.epochs(&sources.key, application, user, before);
         let record = ClientRecord {
             client_id: Arc::clone(&sources.client_id),
@@ -149,6 +152,7 @@ impl Compiler<'_> {
             service_accounts,
             issuers,
             certificates,
+            method_uses,
         };
         (record, fingerprints)
     }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use postern::crypto::public_key::PublicKey;
 use postern::oauth::client_record::{ClientRecord, Grant, ScopePolicy, ServiceAccount, TokenPolicy, TrustedIssuer};
-use postern::oauth::cluster_tokens::ClusterIssuer;
+use postern::oauth::cluster_tokens::{ClusterIssuer, ReviewError};
+use postern::oauth::denial_rule::DenialRule;
 
 use crate::assertions::{AUTHORITY, Key, TYPE, header};
 use crate::http_client::Reply;
@@ -126,6 +127,40 @@ async fn the_networks_of_the_application_apply_at_every_endpoint_to_the_address_
             assert_eq!(reply.status, status, "{method} {path} from {source}: {}", reply.text());
         }
     }
+}
+
+#[tokio::test]
+async fn a_use_of_each_method_is_recorded_and_a_refused_one_is_not() {
+    let server = TestServer::start().await;
+    let key = key_of_client_and_cluster(&server);
+    let permits = grant(&[(BILLING, "read", "reader", "Operational")]);
+    let record = client(&server, &key, Arc::clone(&permits), false);
+    let uses = Arc::clone(&record.method_uses);
+    let used = || uses.last_uses().map(|(method, at)| (method.name(), at.as_second())).collect::<Vec<_>>();
+    let networks = Some(["192.0.2.0/24".parse().unwrap()].into());
+    let method_uses = Arc::clone(&uses);
+    server.clients.put(ClientRecord { networks, method_uses, ..client(&server, &key, permits, false) });
+    with_every_method(&server, &key, 0, "").await;
+    server.clients.put(record);
+    assert_eq!(server.token_with(&server.credential(), "").await.status, 401);
+    // The signature is right, and the API server no longer knows the pod.
+    *server.clients.review.lock().unwrap() = Err(ReviewError::Rejected(DenialRule::PodDeleted));
+    let token = account_token(&server, &key);
+    assert_eq!(server.post(&[], &format!("{BEARER}&assertion={token}")).await.status, 400);
+    assert_eq!(used(), []);
+
+    *server.clients.review.lock().unwrap() = Ok(());
+    with_every_method(&server, &key, 0, "&scope=none").await;
+    let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "kubernetes_service_account"];
+    assert_eq!(used(), methods.map(|method| (method, instant(NOW).as_second())), "also if it has no permission");
+    // A replay is no use.
+    server.clock.fetch_add(5, std::sync::atomic::Ordering::Relaxed);
+    let replayed = signed(&server, &key, 0);
+    let body = format!("{CREDENTIALS}&client_assertion_type={TYPE}&client_assertion={replayed}");
+    assert_eq!(server.post(&[], &body).await.status, 401);
+    assert_eq!(server.token("").await.status, 200);
+    let seconds: Vec<_> = used().into_iter().map(|(_, second)| second - instant(NOW).as_second()).collect();
+    assert_eq!(seconds, [5, 0, 0, 0]);
 }
 
 /// The key with which the client and the cluster sign.

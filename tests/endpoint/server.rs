@@ -20,7 +20,7 @@ use postern::http::server::{CertificateHeader, Listener, ServerLimits, Sharing, 
 use postern::http::state::{Endpoint, RequestLimits, Settings};
 use postern::oauth::client_auth::{AssertionPolicy, Method, TrustedCas};
 use postern::oauth::client_record::{
-    ClientRecord, Epoch, Grant, Identity, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion,
+    ClientRecord, Epoch, Grant, Identity, MethodUses, ObjectRevision, Role, ScopePolicy, SecretRecord, SecretVersion,
     SenderConstraint, TokenFormat, TokenPolicy, TokenType, Tombstones, Usages, Verification,
 };
 use postern::oauth::client_store::{
@@ -511,6 +511,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         service_accounts: Vec::new(),
         issuers: Vec::new(),
         certificates: Vec::new(),
+        method_uses: Arc::new(MethodUses::new("application")),
         grant,
         token: TokenPolicy {
             format: TokenFormat::Jwt,

@@ -1,7 +1,7 @@
 //! Application: reports its client and the permissions that the client can request.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::api::Application;
 use crate::api::application::ApplicationStatus;
@@ -30,17 +30,8 @@ pub(crate) async fn reconcile<C: Clock>(
     let waits_for =
         (!is_propagated(&wanted)).then(|| required_revisions(&object, facts.user.as_deref(), &context.cache));
     context.propagation.watch_for(&ObjectRef::of(object.as_ref()), waits_for);
-    if told != wanted && (ApplicationStatus { secrets: told.secrets.clone(), ..wanted.clone() }) == told {
-        let (key, now) = (ObjectRef::of(object.as_ref()), Instant::now());
-        let others_wait = secrets.waiting_in(&key.namespace) > CONCURRENCY;
-        let wait = if others_wait {
-            context.count_throttle.wait_low_priority(&key, now)
-        } else {
-            context.count_throttle.wait(&key, now)
-        };
-        if let Some(wait) = wait {
-            return Ok(Requeue::After(wait));
-        }
+    if let Some(wait) = wait(&context, &object, &wanted, &secrets) {
+        return Ok(Requeue::After(wait));
     }
     context.write_status(object.as_ref(), &wanted).await?;
     if let (Some(before), Some(now)) = (&told.client_id, &wanted.client_id)
@@ -50,4 +41,29 @@ pub(crate) async fn reconcile<C: Clock>(
     }
     event_recorder::refusal(&context.events, object.as_ref(), &told.conditions, &wanted.conditions, types::READY);
     Ok(Requeue::AwaitChange)
+}
+
+/// How long to wait if only the last uses of methods, or the count of ClientSecrets, are new: several are written together.
+fn wait<C: Clock>(
+    context: &Context<C>,
+    object: &Application,
+    wanted: &ApplicationStatus,
+    secrets: &Queue,
+) -> Option<Duration> {
+    let told = object.status.as_ref().filter(|told| *told != wanted)?;
+    let (key, now) = (ObjectRef::of(object), Instant::now());
+    let mut but_for = ApplicationStatus { auth_methods: told.auth_methods.clone(), ..wanted.clone() };
+    if but_for == *told {
+        return context.method_use_throttle.wait(&key, now);
+    }
+    but_for.secrets.clone_from(&told.secrets);
+    if but_for != *told {
+        return None;
+    }
+    let others_wait = secrets.waiting_in(&key.namespace) > CONCURRENCY;
+    if others_wait {
+        context.count_throttle.wait_low_priority(&key, now)
+    } else {
+        context.count_throttle.wait(&key, now)
+    }
 }

@@ -50,6 +50,7 @@ pub(crate) async fn run<C: Clock>(context: &Context<C>, secrets: Queue) {
         looked = now;
         context.count_throttle.forget_old(Instant::now());
         context.use_throttle.forget_old(Instant::now());
+        context.method_use_throttle.forget_old(Instant::now());
         context.read_throttle.forget_old(Instant::now());
         context.refusals.forget_old(Instant::now());
         context.repairs.forget_old(Instant::now());

@@ -29,8 +29,9 @@ fn rows(caller: &Caller, now: Timestamp) -> Vec<Vec<String>> {
     };
     if caller.client_secrets.is_empty() {
         let scopes = caller.scopes.iter().map(String::as_str).collect();
-        let active = if caller.ready.active { "no".to_owned() } else { active(&caller.ready) };
-        return vec![row("none", active, last_used(None, now), scopes)];
+        let without_credential = caller.ready.active && !caller.has_own_credential;
+        let active = if without_credential { "no".to_owned() } else { active(&caller.ready) };
+        return vec![row("none", active, last_used(caller.last_used_at, now), scopes)];
     }
     let of_secrets = caller.client_secrets.iter().map(|secret| {
         let scopes = secret.scopes.iter().map(String::as_str).collect();

@@ -94,6 +94,28 @@ fn a_refused_caller_is_listed_with_its_rule() {
 }
 
 #[test]
+fn a_caller_with_a_credential_of_its_own_is_active_without_a_client_secret() {
+    let mut facts = facts(&["readers"]);
+    facts.secrets = Vec::new();
+    let auth = json!({
+        "methods": ["kubernetes_service_account"], "serviceAccounts": [{"name": "sync"}], "networks": ["10.0.0.0/8"],
+    });
+    facts.application.spec.auth = serde_json::from_value(auth).unwrap();
+    let used = json!([{"method": "kubernetes_service_account", "lastUsedAt": NOW}]);
+    facts.application.status.as_mut().unwrap().auth_methods = serde_json::from_value(used).unwrap();
+    let explained = explain(AUDIENCE, vec![facts]);
+    let told = serde_json::to_value(&explained).unwrap();
+    let caller = &told["callers"][0];
+    assert_eq!((&caller["hasOwnCredential"], &caller["lastUsedAt"]), (&json!(true), &json!(NOW)), "{caller:#}");
+    assert_eq!(caller["networks"], json!(["10.0.0.0/8"]));
+    let mut out = Vec::new();
+    print::audience(&explained, now(), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let row: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(row[2..5], ["none", "yes", NOW], "{text}");
+}
+
+#[test]
 fn a_caller_who_may_not_read_groups_gets_the_permissions_recorded_in_status() {
     let mut facts = facts(&["readers"]);
     facts.groups = None;

@@ -253,6 +253,35 @@ fn the_text_is_aligned_and_every_line_ends_without_trailing_spaces() {
 }
 
 #[test]
+fn the_networks_of_the_application_and_the_last_use_of_each_method_are_printed() {
+    let mut facts = facts(&["readers"]);
+    let auth = json!({"methods": ["client_secret_basic"], "networks": ["10.0.0.0/8", "fd00::/8"]});
+    facts.application.spec.auth = serde_json::from_value(auth).unwrap();
+    // A method that is no longer allowed has its last use too, and a later version may have further methods.
+    let used = json!([
+        {"method": "client_secret_basic", "lastUsedAt": "2026-11-22T01:59:58Z"},
+        {"method": "private_key_jwt", "lastUsedAt": "2026-11-21T02:00:00Z"},
+        {"method": "telepathy", "lastUsedAt": NOW},
+    ]);
+    facts.application.status.as_mut().unwrap().auth_methods = serde_json::from_value(used).unwrap();
+    let mut out = Vec::new();
+    print::client(&explain(&facts), now(), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    for line in [
+        "  Only from     10.0.0.0/8, fd00::/8",
+        "  client_secret_basic          accepted: ClientSecrets blue; last used 2026-11-22T01:59:58Z (2s ago)",
+        "  client_secret_post           not accepted: not in spec.auth.methods",
+        "  private_key_jwt              not accepted: not in spec.auth.methods; last used 2026-11-21T02:00:00Z (1d ago)",
+    ] {
+        assert!(text.lines().any(|printed| printed == line), "{line:?} is not in\n{text}");
+    }
+    let told = json_of(&facts);
+    assert_eq!(told["application"]["networks"], json!(["10.0.0.0/8", "fd00::/8"]));
+    assert_eq!(told["methods"][2]["lastUsedAt"], "2026-11-21T02:00:00Z");
+    assert_eq!(told["methods"][1].get("lastUsedAt"), None);
+}
+
+#[test]
 fn each_method_is_accepted_or_has_the_reason_why_not() {
     let state = |facts: &Snapshot| {
         let explained = json_of(facts);

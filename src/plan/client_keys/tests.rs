@@ -1,5 +1,7 @@
 //! What status reports of keys at a URL.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -29,6 +31,7 @@ fn reconcile(application: &mut Application, keys: Vec<PublishedKeys>) -> [(Strin
         unusable_certificates: Vec::new(),
         published_keys: keys,
         served: true,
+        method_uses: BTreeMap::new(),
         secrets: (0, 0),
         secrets_limit: 20,
         token_lifetime_max_seconds: 900,

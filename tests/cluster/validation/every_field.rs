@@ -139,6 +139,7 @@ fn complete() -> Vec<Value> {
     let reports = json!([{"namespace": "billing", "name": "sync", "version": "k7Qd2mXa", "at": at}]);
     let state = json!({
         "replica": "postern-0", "reportedAt": at, "uses": reports, "rotations": reports,
+        "methods": [{"namespace": "billing", "name": "sync", "uid": "u", "method": "private_key_jwt", "at": at}],
         "revoked": [{"id": "token", "until": at}],
         "serves": {"accessGroups": 1, "serviceUsers": 1, "applications": 1, "clientSecrets": 1, "namespaces": 1},
         "sessions": [{"id": "token", "namespace": "billing", "at": at, "until": at}],
@@ -188,6 +189,7 @@ fn statuses() -> [(&'static str, Value); 4] {
                 "clientId": "c", "subject": "u", "epoch": 1, "fingerprint": "a", "roles": ["r"],
                 "permissions": [{"audience": "a", "scopes": ["s"]}],
                 "secrets": {"active": 1, "total": 1, "limit": 1, "summary": "1/1"},
+                "authMethods": [{"method": "private_key_jwt", "lastUsedAt": at}],
             })),
         ),
         (
