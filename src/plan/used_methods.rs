@@ -73,7 +73,7 @@ mod tests {
                 authority: &Authority::new(),
                 client_id_taken_by: None,
                 unusable_keys: Vec::new(),
-                published_keys: None,
+                published_keys: Vec::new(),
                 unusable_certificates: Vec::new(),
                 served: true,
                 method_uses,

@@ -29,6 +29,7 @@ const APPLICATION: &str = r#"{
     "spec": {"serviceUserRef": {"name": "invoice-sync"}, "token": {"lifetime": "5m"}},
     "status": {
         "fingerprint": "89ed8af20357a85fe04540af1cbebd07", "clientId": "1c040ff2-bd4d-46fe-a929-a5cd20c52618",
+        "authMethods": [{"method": "client_secret_basic", "lastUsedAt": "2031-11-24T04:06:42Z"}],
         "conditions": [
             {"lastTransitionTime": "2031-11-24T04:06:42Z", "message": "Enabled.", "observedGeneration": 2, "reason": "Accepted",
                 "status": "True", "type": "Ready"},
