@@ -323,7 +323,7 @@ mod tests {
     }
 
     /// What a replica publishes about the methods of one Application.
-    fn state(uses: &[(&str, i64)]) -> Option<Arc<ReplicaState>> {
+    fn state(uses: &[(&str, i64)]) -> Arc<ReplicaState> {
         let method = |(method, second): &(&str, i64)| {
             let at = Timestamp::from_second(*second).unwrap().to_string();
             json!({"namespace": "billing", "name": "sync", "uid": "uid", "method": method, "at": at})
@@ -332,15 +332,15 @@ mod tests {
             "replica": "postern-0", "reportedAt": "2026-11-22T02:00:00Z",
             "methods": uses.iter().map(method).collect::<Vec<_>>(),
         });
-        Some(Arc::new(ReplicaState::new("endpoint-0", serde_json::from_value(spec).unwrap())))
+        Arc::new(ReplicaState::new("endpoint-0", serde_json::from_value(spec).unwrap()))
     }
 
     #[test]
     fn the_latest_use_of_each_method_counts_and_only_a_new_one_invalidates_its_application() {
         let world = TestCache::default();
-        let report = |name: &str, before: &Option<Arc<ReplicaState>>, after: &Option<Arc<ReplicaState>>| {
+        let report = |name: &str, before: Option<&Arc<ReplicaState>>, after: Option<&Arc<ReplicaState>>| {
             let key = ObjectRef::new("postern-system", name);
-            let change = Change { key, before: before.clone(), after: after.clone() };
+            let change = Change { key, before: before.cloned(), after: after.cloned() };
             world.relations().endpoint(&change);
             let mut affected = Invalidation::nothing(Kind::ReplicaState, 0);
             affected.endpoint(&world.relations(), &change);
@@ -353,17 +353,17 @@ mod tests {
         };
         let (first, second) =
             (state(&[("private_key_jwt", 5)]), state(&[("client_secret_basic", 3), ("private_key_jwt", 4)]));
-        assert_eq!(report("one", &None, &first), ["sync"]);
-        assert_eq!(report("two", &None, &second), ["sync"]);
+        assert_eq!(report("one", None, Some(&first)), ["sync"]);
+        assert_eq!(report("two", None, Some(&second)), ["sync"]);
         assert_eq!(told(), ["client_secret_basic 3", "private_key_jwt 5"]);
-        assert!(report("two", &second, &second).is_empty());
+        assert!(report("two", Some(&second), Some(&second)).is_empty());
         assert_eq!(world.cache.method_uses_of("recreated"), BTreeMap::new());
         // The first replica publishes its use no longer, then the second one is gone.
         let later = state(&[("client_secret_basic", 9), ("private_key_jwt", 4)]);
-        assert!(report("one", &first, &state(&[])).is_empty());
-        assert_eq!(report("two", &second, &later), ["sync"]);
+        assert!(report("one", Some(&first), Some(&state(&[]))).is_empty());
+        assert_eq!(report("two", Some(&second), Some(&later)), ["sync"]);
         assert_eq!(told(), ["client_secret_basic 9", "private_key_jwt 4"]);
-        assert!(report("two", &later, &None).is_empty());
+        assert!(report("two", Some(&later), None).is_empty());
         assert_eq!(told(), Vec::<String>::new());
     }
 

@@ -41,8 +41,7 @@ impl ReadModel {
 
     async fn write_uses(&self, uses: &Uses, now: Timestamp) -> kube::Result<()> {
         for (number, (versions, methods)) in uses.parts(ENTRIES_MAX).enumerate() {
-            let empty = self.states.empty_spec(now);
-            let spec = ReplicaStateSpec { uses: versions.to_vec(), methods: methods.to_vec(), ..empty };
+            let spec = ReplicaStateSpec { uses: versions, methods, ..self.states.empty_spec(now) };
             self.states.write(&number.to_string(), &spec).await?;
         }
         Ok(())
@@ -90,13 +89,12 @@ impl Uses {
     }
 
     /// The content of each object, of which none has more than `limit` entries.
-    fn parts(&self, limit: usize) -> impl Iterator<Item = (&[LastUse], &[MethodUse])> {
-        let versions = self.versions.len();
-        let all = versions + self.methods.len();
-        (0..all).step_by(limit).map(move |start| {
-            let end = all.min(start + limit);
-            let methods = start.saturating_sub(versions)..end.saturating_sub(versions);
-            (&self.versions[start.min(versions)..end.min(versions)], &self.methods[methods])
+    fn parts(&self, limit: usize) -> impl Iterator<Item = (Vec<LastUse>, Vec<MethodUse>)> {
+        (0..self.versions.len() + self.methods.len()).step_by(limit).map(move |start| {
+            let versions: Vec<_> = self.versions.iter().skip(start).take(limit).cloned().collect();
+            let methods = self.methods.iter().skip(start.saturating_sub(self.versions.len()));
+            let methods = methods.take(limit - versions.len()).cloned().collect();
+            (versions, methods)
         })
     }
 }
@@ -118,8 +116,8 @@ mod tests {
             let parts: Vec<_> = uses.parts(3).collect();
             assert_eq!(parts.len(), (versions + methods).div_ceil(3), "{versions} {methods}");
             assert!(parts.iter().all(|(versions, methods)| (1..=3).contains(&(versions.len() + methods.len()))));
-            assert_eq!(parts.iter().flat_map(|part| part.0).cloned().collect::<Vec<_>>(), uses.versions);
-            assert_eq!(parts.iter().flat_map(|part| part.1).cloned().collect::<Vec<_>>(), uses.methods);
+            assert_eq!(parts.iter().flat_map(|part| part.0.clone()).collect::<Vec<_>>(), uses.versions);
+            assert_eq!(parts.iter().flat_map(|part| part.1.clone()).collect::<Vec<_>>(), uses.methods);
         }
     }
 }

@@ -137,8 +137,8 @@ async fn the_last_use_of_each_method_is_that_of_all_replicas_and_stays() {
         replica.process().terminate();
         assert!(replica.process().ended().await.success());
     }
-    let states = tenant.kubernetes.list("ReplicaState", OPERATOR_NAMESPACE).await;
-    for state in states.iter().filter(|state| state["spec"]["methods"].is_array()) {
+    let published = tenant.kubernetes.list("ReplicaState", OPERATOR_NAMESPACE).await;
+    for state in published.iter().filter(|state| state["spec"]["methods"].is_array()) {
         tenant.kubernetes.delete("ReplicaState", OPERATOR_NAMESPACE, state["metadata"]["name"].as_str().unwrap()).await;
     }
     cluster.start().await;

@@ -135,10 +135,10 @@ async fn a_use_of_each_method_is_recorded_and_a_refused_one_is_not() {
     let key = key_of_client_and_cluster(&server);
     let permits = grant(&[(BILLING, "read", "reader", "Operational")]);
     let record = client(&server, &key, Arc::clone(&permits), false);
-    let uses = Arc::clone(&record.method_uses);
-    let used = || uses.last_uses().map(|(method, at)| (method.name(), at.as_second())).collect::<Vec<_>>();
+    let memory = Arc::clone(&record.method_uses);
+    let used = || memory.last_uses().map(|(method, at)| (method.name(), at.as_second())).collect::<Vec<_>>();
     let networks = Some(["192.0.2.0/24".parse().unwrap()].into());
-    let method_uses = Arc::clone(&uses);
+    let method_uses = Arc::clone(&memory);
     server.clients.put(ClientRecord { networks, method_uses, ..client(&server, &key, permits, false) });
     with_every_method(&server, &key, 0, "").await;
     server.clients.put(record);
