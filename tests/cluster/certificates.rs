@@ -23,7 +23,8 @@ use issued::{Ca, Pair};
 
 const DNS: &str = "invoice-sync.billing.svc";
 
-#[tokio::test]
+// The programs wait for the API, which this process serves.
+#[tokio::test(flavor = "multi_thread")]
 async fn curl_and_openid_client_authenticate_with_a_certificate_and_a_replaced_ca_ends_that() {
     let scene = Scene::new("certificate", &[]).await;
     scene.accepts(&scene.mtls, &scene.certificate).await;
@@ -70,7 +71,8 @@ async fn an_entry_that_identifies_no_certificate_is_reported_and_a_removed_entry
     .await;
 }
 
-#[tokio::test]
+// The programs wait for the API, which this process serves.
+#[tokio::test(flavor = "multi_thread")]
 async fn nginx_passes_the_certificate_of_its_client_and_nobody_else_does() {
     let scene = Scene::new("certificate-nginx", &["--client-cert-header", "ssl-client-cert"]).await;
     let (nginx, folder) = scene.nginx().await;
