@@ -2,8 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postern::http::server::CertificateHeader;
 use postern::oauth::client_record::{SenderConstraint, TokenFormat, TokenPolicy};
 
+use super::header::{CLIENT_CERT, behind_proxy, byte_sequence};
 use super::*;
 use crate::forward_auth::{DPOP, challenges};
 use crate::proofs::ProofKey;
@@ -135,6 +137,18 @@ async fn x5_a_client_that_must_bind_its_tokens_gets_none_without_a_certificate()
     // A caller that is not the client learns nothing about its tokens.
     let wrong = crate::server::basic(&format!("{CLIENT_ID}:wrong-secret-of-some-length"));
     rule_of(&scene.post(None, &[("authorization", &wrong)], GRANT).await);
+}
+
+#[tokio::test]
+async fn x5_a_header_that_names_no_single_certificate_binds_no_token() {
+    let (scene, certificate) = behind_proxy(Some(CertificateHeader::ClientCert), "127.0.0.0/8").await;
+    scene.bind();
+    let (own, other) = (byte_sequence(&certificate), byte_sequence(&Issued::self_signed(&["other"])));
+    for named in [&[(CLIENT_CERT, "nonsense")][..], &[(CLIENT_CERT, &*own), (CLIENT_CERT, &*other)]] {
+        assert_eq!(binding_rule(&scene.ask(None, named).await), "CertificateMalformed", "{named:?}");
+    }
+    let reply = scene.ask(Some(&Issued::self_signed(&["proxy"])), &[(CLIENT_CERT, &own)]).await;
+    assert_eq!(claims(&reply)["cnf"], json!({"x5t#S256": x5t(&certificate)}), "not that of the proxy");
 }
 
 #[tokio::test]
