@@ -167,8 +167,8 @@ async fn memory_of_keys(
 ) -> Result<()> {
     for number in 0..shape.applications {
         let key = EncodingKey::from_ec_der(&KeyPair::generate()?.serialize_der());
-        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&key, Algorithm::ES256)?)?;
-        jwk["kid"] = format!("key-{number}").into();
+        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256)?;
+        jwk.common.key_id = Some(format!("key-{number}"));
         let auth = json!({"methods": ["client_secret_basic", "private_key_jwt"], "jwks": {"keys": [jwk]}});
         let (namespace, name) = (namespace(number % shape.namespaces), format!("application-{number}"));
         cluster.change::<Application>(&namespace, &name, &json!({"auth": auth})).await?;

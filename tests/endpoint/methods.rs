@@ -151,7 +151,8 @@ async fn a_use_of_each_method_is_recorded_and_a_refused_one_is_not() {
 
     *server.clients.review.lock().unwrap() = Ok(());
     with_every_method(&server, &key, 0, "&scope=none").await;
-    let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "kubernetes_service_account"];
+    let methods =
+        ["client_secret_basic", "client_secret_post", "private_key_jwt", "kubernetes_service_account", "federated_jwt"];
     assert_eq!(used(), methods.map(|method| (method, instant(NOW).as_second())), "also if it has no permission");
     // A replay is no use.
     server.clock.fetch_add(5, std::sync::atomic::Ordering::Relaxed);
@@ -160,7 +161,7 @@ async fn a_use_of_each_method_is_recorded_and_a_refused_one_is_not() {
     assert_eq!(server.post(&[], &body).await.status, 401);
     assert_eq!(server.token("").await.status, 200);
     let seconds: Vec<_> = used().into_iter().map(|(_, second)| second - instant(NOW).as_second()).collect();
-    assert_eq!(seconds, [5, 0, 0, 0]);
+    assert_eq!(seconds, [5, 0, 0, 0, 0]);
 }
 
 /// The key with which the client and the cluster sign.

@@ -230,6 +230,7 @@ pub(crate) fn basic(pair: &str) -> String {
     format!("Basic {}", STANDARD.encode(pair))
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the operator")]
 pub(crate) struct Options {
     pub(crate) issuer_path: &'static str,
     pub(crate) server: ServerLimits,

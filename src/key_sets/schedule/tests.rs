@@ -18,8 +18,8 @@ fn source() -> Source {
 }
 
 /// What is published at this URL for an Application that was created at this second.
-fn at(url: &str, second: i64) -> Option<Published> {
-    Some(Published { created: created(second), sources: [Source::KeySet(url.into())].into() })
+fn at(url: &str, second: i64) -> Published {
+    Published { created: created(second), sources: [Source::KeySet(url.into())].into() }
 }
 
 fn names(names: &[&str]) -> Vec<Arc<str>> {
@@ -45,7 +45,7 @@ fn timeout() -> Result<Response, Problem> {
 /// A schedule with one URL, which is being fetched.
 fn fetching(now: Instant) -> Schedule {
     let mut schedule = Schedule::default();
-    assert_eq!(schedule.set_application(&"app".into(), at(URL, 1), now), names(&["app"]));
+    assert_eq!(schedule.set_application(&"app".into(), Some(at(URL, 1)), now), names(&["app"]));
     assert_eq!(schedule.step(now), Step::Fetch { source: source(), etag: None });
     schedule
 }
@@ -168,12 +168,12 @@ fn a_source_that_no_application_uses_is_dropped() {
     let now = Instant::now();
     let mut schedule = fetching(now);
     schedule.finish(&source(), response(set(), None), now, EVEN);
-    assert_eq!(schedule.set_application(&"two".into(), at(URL, 2), now), names(&["two"]));
+    assert_eq!(schedule.set_application(&"two".into(), Some(at(URL, 2)), now), names(&["two"]));
     assert_eq!(schedule.set_application(&"app".into(), None, now), names(&["app"]));
     assert!(has_keys(&schedule), "the other one uses it");
-    assert!(schedule.set_application(&"two".into(), at(URL, 2), now).is_empty(), "no change");
+    assert!(schedule.set_application(&"two".into(), Some(at(URL, 2)), now).is_empty(), "no change");
     let other = "https://keys.example.com/other.json";
-    assert_eq!(schedule.set_application(&"two".into(), at(other, 2), now), names(&["two"]));
+    assert_eq!(schedule.set_application(&"two".into(), Some(at(other, 2)), now), names(&["two"]));
     assert!(!has_keys(&schedule));
     assert!(schedule.finish(&source(), response(set(), None), now, EVEN).is_empty(), "a late response");
     assert!(!has_keys(&schedule));
@@ -188,7 +188,7 @@ fn a9_a_namespace_has_a_limited_number_of_sources_those_of_its_oldest_applicatio
     let mut schedule = Schedule::default();
     let url = |number: usize| format!("https://keys.example.com/{number}");
     let add = |schedule: &mut Schedule, number: usize| {
-        let published = at(&url(number), i64::try_from(number).unwrap());
+        let published = Some(at(&url(number), i64::try_from(number).unwrap()));
         schedule.set_application(&format!("app-{number}").into(), published, now)
     };
     for number in 1..=SOURCES_MAX + 1 {
@@ -225,6 +225,6 @@ fn f4_an_application_has_several_sources_each_with_its_own_keys() {
         assert!(schedule.state(&issuer, now).fetched.is_some());
     }
     assert!(state(&schedule).fetched.is_none());
-    assert_eq!(schedule.set_application(&"app".into(), at(URL, 1), now), names(&["app"]));
+    assert_eq!(schedule.set_application(&"app".into(), Some(at(URL, 1)), now), names(&["app"]));
     assert!(schedule.state(&issuer, now).fetched.is_none(), "the issuer was removed");
 }
