@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::client_certificates::{self, CertificateEntry};
+use super::client_secret::CredentialType;
 use super::duration::ConfigDuration;
 use super::jwks::{Jwk, JwkSet};
 use super::schema;
@@ -189,7 +190,7 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// The methods of a client that names none.
+    /// The methods of a client that names none: those with a secret.
     const DEFAULT: [AuthMethod; 2] = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost];
 }
 
@@ -425,6 +426,15 @@ impl ApplicationSpec {
     pub fn allows(&self, method: AuthMethod) -> bool {
         let methods = self.auth.as_ref().and_then(|auth| auth.methods.as_deref());
         methods.unwrap_or(&Auth::DEFAULT).contains(&method)
+    }
+
+    /// Whether the client may authenticate with credentials of this type.
+    #[must_use]
+    pub fn accepts(&self, type_: CredentialType) -> bool {
+        match type_ {
+            CredentialType::SharedSecret => Auth::DEFAULT.into_iter().any(|method| self.allows(method)),
+            CredentialType::PrivateKey => self.allows(AuthMethod::PrivateKeyJwt),
+        }
     }
 
     /// The public keys of the client, in their order.

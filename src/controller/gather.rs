@@ -6,7 +6,6 @@ use kube::{Resource, ResourceExt};
 
 use super::Context;
 use super::runtime::propagation::required_revisions;
-use crate::api::application::AuthMethod;
 use crate::api::client_secret::{Version, VersionState};
 use crate::api::jwks::Jwk;
 use crate::api::permissions::narrow;
@@ -17,7 +16,7 @@ use crate::crypto::client_certificate::CertificateId;
 use crate::crypto::public_key::PublicKey;
 use crate::crypto::x5c;
 use crate::key_sets::{Problem, Source};
-use crate::plan::application::{self, Disabled, Observed as ApplicationObserved};
+use crate::plan::application::{self, Disabled, Observed as ApplicationObserved, SecretCounts};
 use crate::plan::client_keys::{KeyOwner, KeysProblem, PublishedKeys};
 use crate::plan::client_secret::ApplicationState;
 use crate::plan::precedence::{ClientIdHolder, Place};
@@ -35,7 +34,7 @@ impl ApplicationFacts {
         &'a self,
         context: &Context<C>,
         application: &'a Application,
-        secrets: (usize, usize),
+        secrets: SecretCounts,
     ) -> ApplicationObserved<'a> {
         ApplicationObserved {
             application,
@@ -124,8 +123,8 @@ impl<C: Clock> Context<C> {
         Some(holder.named_in(application.metadata.namespace.as_deref().unwrap_or_default()))
     }
 
-    /// The number of the application's active ClientSecrets, and of all its ClientSecrets.
-    pub(super) fn secret_counts(&self, application: &Application) -> (usize, usize) {
+    /// The ClientSecrets of the Application.
+    pub(super) fn secret_counts(&self, application: &Application) -> SecretCounts {
         let now = self.clock.now();
         let key = ObjectRef::of(application);
         let all = self.cache.relations().secrets_of_application.get(&key).map_or(0, Claimants::len);
@@ -137,7 +136,11 @@ impl<C: Clock> Context<C> {
             let ends = |version: &Version| policy.lifetime.expiry(&secret.spec, version.created_at);
             !secret.spec.is_revoked() && active.any(|version| ends(version).is_none_or(|end| end > now))
         });
-        (active.count(), all)
+        active.fold(SecretCounts { total: all, ..SecretCounts::default() }, |counts, secret| SecretCounts {
+            active: counts.active + 1,
+            has_key_pair: counts.has_key_pair || secret.spec.is_key_pair(),
+            ..counts
+        })
     }
 
     pub(super) fn application_state(&self, secret: &ClientSecret) -> ApplicationState {
@@ -154,7 +157,7 @@ impl<C: Clock> Context<C> {
         }
         let authority = narrow(&facts.authority, found.spec.restrict_to.as_ref());
         let held = narrow(&authority, secret.spec.restrict_to.as_deref());
-        let verdict = application::ready_verdict(&facts.observed(self, &found, (0, 0)));
+        let verdict = application::ready_verdict(&facts.observed(self, &found, SecretCounts::default()));
         ApplicationState::Known {
             content: Content::new(
                 &self.endpoints(),
@@ -168,7 +171,7 @@ impl<C: Clock> Context<C> {
                 secret.spec.delivery.as_deref(),
             ),
             authority: Some(authority),
-            allows_key_pairs: found.spec.allows(AuthMethod::PrivateKeyJwt),
+            accepts_type: found.spec.accepts(secret.spec.type_.unwrap_or_default()),
             disabled: (!verdict.status).then(|| Disabled::new(verdict.reason, verdict.message)),
         }
     }

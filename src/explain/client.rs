@@ -16,12 +16,12 @@ use super::status::{Standing, StatusAge};
 use super::user::{self, User};
 use crate::api::Application;
 use crate::api::access_group::Plane;
-use crate::api::application::{AuthMethod, EffectivePermission, SenderConstraint};
+use crate::api::application::{EffectivePermission, SenderConstraint};
 use crate::api::conditions::reasons;
 use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, Permit, narrow, resolve};
 use crate::api::terminating::is_terminating;
-use crate::plan::application::{Disabled, Observed, ready_verdict, status};
+use crate::plan::application::{Disabled, Observed, SecretCounts, ready_verdict, status};
 use crate::plan::precedence::ClientIdHolder;
 
 /// Why an Application that is being deleted, directly or with its namespace, is rejected: it is treated as absent.
@@ -101,7 +101,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         authority: &authority,
         origin: origin(),
         has_client_id: ready.reason != reasons::CLIENT_ID_TAKEN,
-        allows_key_pairs: application.spec.allows(AuthMethod::PrivateKeyJwt),
+        spec: &application.spec,
         application_disabled: (!ready.active).then(|| Disabled::new(&ready.reason, ready.message.clone())),
         settings,
         now,
@@ -172,7 +172,7 @@ fn observed<'a>(facts: &'a Snapshot, authority: &'a Authority, settings: &Settin
         unusable_certificates: Vec::new(),
         served: false,
         method_uses: BTreeMap::new(),
-        secrets: (0, 0),
+        secrets: SecretCounts::default(),
         secrets_limit: settings.secrets_per_application,
         token_lifetime_max_seconds: settings.token_lifetime_max.as_secs(),
         now,

@@ -11,7 +11,7 @@ use super::Settings;
 use super::permissions::{Origin, RestrictedPermissions};
 use super::status::{Standing, StatusAge};
 use crate::api::ClientSecret;
-use crate::api::application::{Restriction, Token};
+use crate::api::application::{ApplicationSpec, Restriction, Token};
 use crate::api::client_secret::{CredentialType, Usage, VersionState};
 use crate::api::conditions::{ConditionValue, reasons, types};
 use crate::api::permissions::{Authority, narrow};
@@ -73,8 +73,8 @@ pub(super) struct Siblings<'a> {
     pub(super) origin: Option<Origin<'a>>,
     /// Whether the Application has its client id.
     pub(super) has_client_id: bool,
-    /// Whether the client may authenticate with `private_key_jwt`.
-    pub(super) allows_key_pairs: bool,
+    /// The spec of the Application.
+    pub(super) spec: &'a ApplicationSpec,
     /// Why the Application is rejected; `None`: it is not.
     pub(super) application_disabled: Option<Disabled>,
     pub(super) settings: &'a Settings,
@@ -117,7 +117,7 @@ impl Siblings<'_> {
         };
         let observed = Observed {
             secret,
-            application: self.application(),
+            application: self.application(secret),
             rank,
             has_older_claimant: false,
             delivered: Delivered::Unknown,
@@ -147,7 +147,7 @@ impl Siblings<'_> {
         }
     }
 
-    fn application(&self) -> ApplicationState {
+    fn application(&self, secret: &ClientSecret) -> ApplicationState {
         if !self.has_client_id {
             return ApplicationState::WithoutClientId;
         }
@@ -159,7 +159,7 @@ impl Siblings<'_> {
             content,
             authority,
             disabled: self.application_disabled.clone(),
-            allows_key_pairs: self.allows_key_pairs,
+            accepts_type: self.spec.accepts(secret.spec.type_.unwrap_or_default()),
         }
     }
 

@@ -103,6 +103,12 @@ impl MethodSet {
         self.0 & Self::bit(method) != 0
     }
 
+    /// Whether a method with a secret is among them.
+    #[must_use]
+    pub fn has_secrets(self) -> bool {
+        self.contains(Method::ClientSecretBasic) || self.contains(Method::ClientSecretPost)
+    }
+
     fn bit(method: Method) -> u8 {
         1 << method as u8
     }

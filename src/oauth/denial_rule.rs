@@ -52,6 +52,7 @@ rules! {
     ServiceUserNotFound = "the service user does not exist; the condition of the Application has the same reason",
     ClientIdTaken = "another object has the client id; the condition of the Application has the same reason",
     NamespaceUnknown = "this replica has not received the Namespace of the client yet",
+    SecretsNotAllowed = "`spec.auth.methods` of the Application contains no method with a secret, so the value was not checked",
     MethodNotAllowed = "the value is correct; `spec.auth.methods` of the Application does not contain this method",
     NetworkNotAllowed = "the credential is correct; `spec.auth.networks` of the Application, or `spec.networks` of the ClientSecret, does not contain `source`. The object is the one whose networks exclude it",
     UseNotAllowed = "the value is correct; `spec.usages` of the ClientSecret does not contain this usage. The only rule of client authentication that the response discloses",

@@ -35,14 +35,25 @@ pub struct Observed<'a> {
     pub served: bool,
     /// When methods of client authentication were last used, by name, as far as replicas have published.
     pub method_uses: BTreeMap<String, Timestamp>,
-    /// The number of ClientSecrets that authenticate, and of all.
-    pub secrets: (usize, usize),
+    /// Its ClientSecrets.
+    pub secrets: SecretCounts,
     /// Maximum number of active ClientSecrets.
     pub secrets_limit: usize,
     /// The operator's maximum token lifetime, in seconds.
     pub token_lifetime_max_seconds: i64,
     /// The time of the decision.
     pub now: Timestamp,
+}
+
+/// The ClientSecrets of an Application.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SecretCounts {
+    /// Number of those that authenticate.
+    pub active: usize,
+    /// Number of all.
+    pub total: usize,
+    /// Whether a key pair is among those that authenticate.
+    pub has_key_pair: bool,
 }
 
 /// Why an Application is rejected.
@@ -78,9 +89,7 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let (acts_for, constraint) = (subject.as_deref().unwrap_or_default(), application.spec.sender_constraint());
     let fingerprint = application_fingerprint(&authority, uid, acts_for, constraint, disabled);
     let epoch = next_epoch(previous.epoch, previous.fingerprint.as_deref(), &fingerprint);
-    // A ClientSecret may be a key pair, which authenticates too.
-    let needs_keys = disabled.is_none() && observed.secrets.0 == 0;
-    if let Some(missing) = client_keys::missing(observed).filter(|_| needs_keys) {
+    if let Some(missing) = client_keys::missing(observed).filter(|_| disabled.is_none()) {
         (ready, outlook) = (missing, Kstatus::InProgress);
     }
     let mut verdicts = with_outlook(ready, outlook);
@@ -228,7 +237,7 @@ fn why_no_permissions(observed: &Observed<'_>, authority: &Authority) -> Option<
     })
 }
 
-fn count((active, total): (usize, usize), limit: usize) -> SecretCount {
+fn count(SecretCounts { active, total, .. }: SecretCounts, limit: usize) -> SecretCount {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     SecretCount {
         active: number(active),

@@ -71,12 +71,12 @@ impl PublishedKeys {
             (None, 0) => format!("{field}: the keys of {name} are being fetched."),
             (None, count) => format!("Keys of {name} that can verify assertions: {count}."),
             (Some(KeysProblem { what, remedy }), count) => {
-                let effect = match (count, self.owner.is_issuer()) {
-                    (0, false) => "Assertions of the client are refused.",
-                    (0, true) => "Its tokens are refused.",
-                    _ => "The keys that were fetched last are used for a day.",
+                let (lack, effect) = match (count, self.owner.is_issuer()) {
+                    (0, false) => ("no keys from", "Assertions of the client are refused."),
+                    (0, true) => ("no keys from", "Its tokens are refused."),
+                    _ => ("no newer keys from", "The keys that were fetched last are used for a day."),
                 };
-                format!("{field}: no keys from {name}: {what}. {effect} {remedy}")
+                format!("{field}: {lack} {name}: {what}. {effect} {remedy}")
             }
         }
     }
@@ -107,8 +107,11 @@ pub(super) fn resolved(observed: &Observed<'_>) -> Option<ConditionValue> {
     } else {
         reasons::RESOLVED
     };
+    // Problems first: a long message is cut at its end.
+    let (failed, fetched): (Vec<_>, Vec<_>) = published.iter().partition(|keys| keys.problem.is_some());
+    let published = failed.into_iter().chain(fetched).map(PublishedKeys::message);
     let listed = has_keys.then(|| listed_keys(&observed.unusable_keys));
-    let messages: Vec<String> = listed.into_iter().chain(published.iter().map(PublishedKeys::message)).collect();
+    let messages: Vec<String> = listed.into_iter().chain(published).collect();
     Some(ConditionValue { type_, status: reason == reasons::RESOLVED, reason, message: messages.join(" ") })
 }
 
@@ -127,7 +130,7 @@ fn listed_keys(unusable: &[String]) -> String {
 /// The condition `Ready` of a client that could authenticate only with published keys, if there are none.
 pub(super) fn missing(observed: &Observed<'_>) -> Option<ConditionValue> {
     let (application, published) = (observed.application, &observed.published_keys);
-    if published.is_empty() || can_authenticate(application, published) {
+    if published.is_empty() || can_authenticate(observed) {
         return None;
     }
     if published.iter().any(PublishedKeys::is_pending)
@@ -140,9 +143,9 @@ pub(super) fn missing(observed: &Observed<'_>) -> Option<ConditionValue> {
 }
 
 /// Whether a method of the client does not need published keys, or has some.
-fn can_authenticate(application: &Application, published: &[PublishedKeys]) -> bool {
+fn can_authenticate(observed: &Observed<'_>) -> bool {
     let has_keys = |is_issuer: bool| {
-        let mut keys = published.iter().filter(|keys| keys.owner.is_issuer() == is_issuer).peekable();
+        let mut keys = observed.published_keys.iter().filter(|keys| keys.owner.is_issuer() == is_issuer).peekable();
         keys.peek().is_none() || keys.any(|keys| !keys.is_empty())
     };
     let others = [
@@ -152,9 +155,9 @@ fn can_authenticate(application: &Application, published: &[PublishedKeys]) -> b
         AuthMethod::TlsClientAuth,
         AuthMethod::SelfSignedTlsClientAuth,
     ];
-    let allows = |method| application.spec.allows(method);
+    let allows = |method| observed.application.spec.allows(method);
     others.into_iter().any(allows)
-        || allows(AuthMethod::PrivateKeyJwt) && has_keys(false)
+        || allows(AuthMethod::PrivateKeyJwt) && (has_keys(false) || observed.secrets.has_key_pair)
         || allows(AuthMethod::FederatedJwt) && has_keys(true)
 }
 

@@ -134,7 +134,7 @@ impl Simulation {
             unusable_certificates: Vec::new(),
             served: false,
             method_uses: BTreeMap::new(),
-            secrets: (0, 0),
+            secrets: application::SecretCounts::default(),
             secrets_limit: 20,
             token_lifetime_max_seconds: 900,
             now: Timestamp::UNIX_EPOCH,

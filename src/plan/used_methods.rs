@@ -26,7 +26,7 @@ mod tests {
     use crate::api::Application;
     use crate::api::application::ApplicationStatus;
     use crate::api::permissions::Authority;
-    use crate::plan::application::{Observed, status};
+    use crate::plan::application::{Observed, SecretCounts, status};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -77,7 +77,7 @@ mod tests {
                 unusable_certificates: Vec::new(),
                 served: true,
                 method_uses,
-                secrets: (1, 1),
+                secrets: SecretCounts { active: 1, total: 1, has_key_pair: false },
                 secrets_limit: 20,
                 token_lifetime_max_seconds: 3600,
                 now: at(0),

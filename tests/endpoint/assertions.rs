@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::http_client::Reply;
 use crate::operations::audit;
-use crate::server::{CLIENT_ID, GRANT, NOW, Options, TestServer, basic, claims, instant, object, record};
+use crate::server::{CLIENT_ID, FORM, GRANT, NOW, Options, TestServer, basic, claims, instant, object, record};
 
 pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 pub(crate) const AUTHORITY: &str = "1f1f1f1f1f1f1f1f1f1f1f1f";
@@ -302,7 +302,16 @@ async fn a8_the_rules_of_every_method_apply_and_a_secret_is_never_checked() {
     let scene = Scene::new().await;
     let secret = basic(&format!("{CLIENT_ID}:{}", scene.server.credential.value));
     let reply = scene.server.post(&[("authorization", &secret)], GRANT).await;
-    assert_eq!((reply.status, &audit(&reply)["rule"]), (401, &json!("MethodNotAllowed")));
+    assert_eq!((reply.status, &audit(&reply)["rule"]), (401, &json!("SecretsNotAllowed")));
+    for (method, path, body) in [
+        ("POST", "/oauth2/introspect", "token=none"),
+        ("POST", "/oauth2/revoke", "token=none"),
+        ("GET", "/auth?anyone=true", ""),
+        ("GET", "/manage/v1/application", ""),
+    ] {
+        let reply = scene.server.send(method, path, &[("authorization", &secret), FORM], body).await;
+        assert_eq!((reply.status, &audit(&reply)["rule"]), (401, &json!("SecretsNotAllowed")), "{path}");
+    }
     let secrets_only = MethodSet::from_iter([Method::ClientSecretBasic]);
     scene.server.clients.put(ClientRecord { auth_methods: secrets_only, ..scene.client(&[&scene.key]) });
     assert_eq!(scene.rule(&scene.good()).await, "MethodNotAllowed");

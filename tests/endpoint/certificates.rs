@@ -7,7 +7,7 @@
 mod binding;
 mod forwarded;
 mod header;
-mod issued;
+pub(crate) mod issued;
 mod listener;
 
 use std::fs;

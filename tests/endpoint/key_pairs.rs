@@ -19,16 +19,16 @@ use crate::operations::audit;
 use crate::server::{CLIENT_ID, Credential, GRANT, NOW, TestServer, UID, basic, claims, instant, object, record};
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-const ID: &str = "k7Qd0m2x";
+pub(crate) const ID: &str = "k7Qd0m2x";
 
 /// A key pair, and its version in the record of its client.
-struct Pair {
+pub(crate) struct Pair {
     text: String,
     pair: KeyPair,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let text = key_pair::generate(KeyKind::P256).unwrap().expose_secret().to_owned();
         let pair = KeyPair::parse(&text, KeyAlgorithm::Es256).unwrap();
         Self { text, pair }
@@ -39,20 +39,20 @@ impl Pair {
     }
 
     /// The MAC of this install for the key in another place.
-    fn mac(&self, install: &InstallKeys, other: impl Fn(&mut IssuedKey<'_>)) -> String {
+    pub(crate) fn mac(&self, install: &InstallKeys, other: impl Fn(&mut IssuedKey<'_>)) -> String {
         let key = self.public();
         let mut issued = IssuedKey { owner: UID, version: ID, algorithm: "ES256", thumbprint: key.thumbprint() };
         other(&mut issued);
         public_key_mac::sign(install, &issued).unwrap()
     }
 
-    fn version(&self, mac: &str) -> SecretVersion {
+    pub(crate) fn version(&self, mac: &str) -> SecretVersion {
         let pair = client_record::KeyPair { key: self.public(), algorithm: "ES256".into(), mac: mac.into() };
         let verification = Verification::KeyPair(Arc::new(pair));
         SecretVersion { id: ID.to_owned(), verification, accepted_until: None, memory: Arc::default() }
     }
 
-    fn sign(&self, issuer: &str, key_id: Option<&str>) -> String {
+    pub(crate) fn sign(&self, issuer: &str, key_id: Option<&str>) -> String {
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let now = instant(NOW).as_second();
         let jti = format!("pair-{}", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));

@@ -3,21 +3,31 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::Strategy as _;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
+use postern::crypto::client_ca::ClientCas;
+use postern::crypto::client_certificate::{CertificateId, ClientCertificate};
 use postern::crypto::public_key::PublicKey;
-use postern::oauth::client_record::{ClientRecord, Grant, ScopePolicy, ServiceAccount, TokenPolicy, TrustedIssuer};
+use postern::http::server::CertificateHeader;
+use postern::oauth::client_record::{
+    ClientRecord, Grant, RegisteredCertificate, ScopePolicy, ServiceAccount, TokenPolicy, TrustedIssuer,
+};
 use postern::oauth::cluster_tokens::{ClusterIssuer, ReviewError};
 use postern::oauth::denial_rule::DenialRule;
 
 use crate::assertions::{AUTHORITY, Key, TYPE, header};
+use crate::certificates::issued::{Issued, TestCa};
 use crate::http_client::Reply;
+use crate::key_pairs::{self, Pair};
 use crate::operations::audit;
 use crate::secret_purposes::behind_proxies;
-use crate::server::{BILLING, CLIENT_ID, FORM, LEDGER, NOW, TestServer, claims, grant, instant, record_of};
+use crate::server::{BILLING, CLIENT_ID, FORM, LEDGER, NOW, Options, TestServer, claims, grant, instant, record_of};
 
 const CLUSTER: &str = "https://kubernetes.default.svc.cluster.local";
 const PARTNER: &str = "https://partner.example.com";
@@ -29,8 +39,10 @@ const SCOPES: [&str; 4] = ["read", "write", "list", "delete"];
 
 #[tokio::test]
 async fn the_grant_of_a_client_is_the_same_for_every_method() {
-    let server = TestServer::start().await;
-    let key = key_of_client_and_cluster(&server);
+    let certificates = Certificates::new();
+    let server = certificates.behind_a_proxy().await;
+    let (key, pair) = (key_of_client_and_cluster(&server), Pair::new());
+    let version = Arc::new(pair.version(&pair.mac(&server.install, |_| ())));
     let mut runner = TestRunner::default();
     let held = proptest::collection::btree_set((0..2_usize, 0..4_usize), 0..6);
     let asked = (proptest::collection::btree_set(0..4_usize, 0..3), proptest::option::of(0..3_usize));
@@ -41,11 +53,18 @@ async fn the_grant_of_a_client_is_the_same_for_every_method() {
             .iter()
             .map(|(audience, scope)| ([BILLING, LEDGER][*audience], SCOPES[*scope], "reader", "Operational"))
             .collect();
-        server.clients.put(client(&server, &key, grant(&permits), narrows));
+        let mut client = client(&server, &key, grant(&permits), narrows);
+        client.secrets[0].versions.push(Arc::clone(&version));
+        client.certificates = certificates.registered();
+        server.clients.put(client);
         let scopes: Vec<&str> = scopes.iter().map(|scope| SCOPES[*scope]).collect();
         let resource = audience.map_or("", |audience| [BILLING, LEDGER, "https://other.example.com"][audience]);
         let request = format!("&scope={}&resource={resource}", scopes.join("+"));
-        let replies = with_every_method(&server, &key, case, &request).await;
+        let mut replies = with_every_method(&server, &key, case, &request).await;
+        let pair = pair.sign(&server.issuer, Some(key_pairs::ID));
+        let body = format!("{CREDENTIALS}&client_assertion_type={TYPE}&client_assertion={pair}{request}");
+        replies.push(("private_key_jwt with a generated key pair", server.post(&[], &body).await));
+        replies.extend(certificates.authenticate(&server, &request).await);
         let answers: Vec<_> = replies.iter().map(|(method, reply)| (method, granted(reply))).collect();
         let (_, expected) = &answers[0];
         for (method, answer) in &answers {
@@ -170,6 +189,53 @@ fn key_of_client_and_cluster(server: &TestServer) -> Key {
     let keys = vec![PublicKey::from_jwk(&key.jwk).unwrap()];
     *server.clients.cluster.lock().unwrap() = Some(Arc::new(ClusterIssuer { issuer: CLUSTER.into(), keys }));
     key
+}
+
+/// The certificates of a client: one of a CA, and one that it has signed itself.
+struct Certificates {
+    ca: TestCa,
+    issued: Issued,
+    own: Issued,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let ca = TestCa::new();
+        let issued = ca.issue(&["sync.billing.svc"], &[], |_| {});
+        Self { ca, issued, own: Issued::self_signed(&["sync"]) }
+    }
+
+    /// A server that reads certificates from the header of a proxy.
+    async fn behind_a_proxy(&self) -> TestServer {
+        TestServer::start_with(Options {
+            certificate_header: Some(CertificateHeader::ClientCert),
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            client_cas: Arc::new(ArcSwap::from_pointee(ClientCas::from_pem(&self.ca.pem()).unwrap())),
+            ..Options::default()
+        })
+        .await
+    }
+
+    fn registered(&self) -> Vec<Arc<RegisteredCertificate>> {
+        let thumbprint = ClientCertificate::new(self.own.chain.clone()).unwrap().thumbprint().to_string();
+        let entry = |field, value: &str| {
+            let id = CertificateId::parse(field, value).unwrap();
+            Arc::new(RegisteredCertificate { id, authority: AUTHORITY.into() })
+        };
+        vec![entry("sanDns", "sync.billing.svc"), entry("thumbprintSha256", &thumbprint)]
+    }
+
+    async fn authenticate(&self, server: &TestServer, request: &str) -> Vec<(&'static str, Reply)> {
+        let body = format!("{CREDENTIALS}&client_id={CLIENT_ID}{request}");
+        let mut replies = Vec::new();
+        for (method, certificate) in [("tls_client_auth", &self.issued), ("self_signed_tls_client_auth", &self.own)] {
+            let header = format!(":{}:", STANDARD.encode(&certificate.chain[0]));
+            let reply = server.post(&[("client-cert", &header)], &body).await;
+            assert!(reply.status != 200 || audit(&reply)["method"] == method);
+            replies.push((method, reply));
+        }
+        replies
+    }
 }
 
 /// A client that may use every method.

@@ -100,7 +100,8 @@ impl<C: ClientStore> Authenticator<'_, C> {
         issuer: Option<&str>,
     ) -> Result<(), Unavailable> {
         let Lookup::Live(record) = client else { return Ok(()) };
-        if !matches!(error, ClientError::Assertion(..)) || !error.may_be_behind() {
+        use DenialRule::{AssertionKeyUnknown, AssertionSignature};
+        if !matches!(error, ClientError::Assertion(AssertionKeyUnknown | AssertionSignature, _)) {
             return Ok(());
         }
         self.clients.has_keys_within(record, issuer, SignedDuration::ZERO);

@@ -1,5 +1,5 @@
-//! Certificates as client authentication (RFC 8705 §2). Order: client → validity period → issuer and entry → the rules
-//! of every method.
+//! Certificates as client authentication (RFC 8705 §2). Order: validity period and issuer → client → entry → the rules of
+//! every method.
 //!
 //! A certificate counts only for a client that is registered for it, and only if the request has no other credential: a
 //! client with a secret may use the same connection.
@@ -32,7 +32,13 @@ impl<C: ClientStore> Authenticator<'_, C> {
         };
         let refused = |rule| ClientError::Certificate(rule, None);
         let certificate = presented.as_ref().map_err(|_| refused(DenialRule::CertificateMalformed))?;
-        // For every client alike: the time of the check does not show which client ids exist.
+        // For every client alike: neither the result nor the time of these checks shows which client ids exist.
+        certificate.check_validity(self.arrival.now).map_err(|error| {
+            refused(match error {
+                NotValid::Expired => DenialRule::CertificateExpired,
+                NotValid::NotYet => DenialRule::CertificateNotYetValid,
+            })
+        })?;
         let issued = certificate.check_issuer(&self.client_cas.load_full(), self.arrival.now);
         let presented = Presented { certificate, issued };
         let known = self.clients.lookup(client_id);
@@ -67,15 +73,8 @@ impl<C: ClientStore> Authenticator<'_, C> {
         if !is_registered(record) {
             return Err(of_client(DenialRule::CertificateNotRegistered));
         }
-        let certificate = presented.certificate;
-        certificate.check_validity(self.arrival.now).map_err(|error| {
-            of_client(match error {
-                NotValid::Expired => DenialRule::CertificateExpired,
-                NotValid::NotYet => DenialRule::CertificateNotYetValid,
-            })
-        })?;
         let (method, entry) = presented.entry(record).map_err(of_client)?;
-        let thumbprint = certificate.thumbprint().to_string();
+        let thumbprint = presented.certificate.thumbprint().to_string();
         self.admit(record, method, &ProvenCredential::of_application(record, &thumbprint, &entry.authority))
     }
 }

@@ -60,6 +60,10 @@ impl<C: ClientStore> Authenticator<'_, C> {
             Lookup::Disabled(refusal) => return Err(ClientError::ClientDisabled(Denial::clone(&refusal)).into()),
             Lookup::Unknown => return Err(ClientError::UnknownClient.into()),
         };
+        // A client without such a method has no secrets, whatever ClientSecrets it has.
+        if !record.auth_methods.has_secrets() {
+            return Err(ClientError::SecretsNotAllowed(record.application.clone()).into());
+        }
         let (secret, version) = match reading.form {
             SecretFormat::Generated(presented) => self.generated(&record, presented, &mut reading.hashed).await?,
             SecretFormat::Foreign(value) => self.imported(&record, value, &mut reading.hashed).await?,
@@ -118,6 +122,9 @@ impl<C: ClientStore> Authenticator<'_, C> {
     /// Whether the value of this reading is valid and was verified before.
     fn is_cached(&self, reading: &Attempt<'_>) -> bool {
         let Lookup::Live(record) = self.clients.lookup(reading.client_id) else { return false };
+        if !record.auth_methods.has_secrets() {
+            return false;
+        }
         let value = reading.form.value();
         versions(&record).any(|(secret, version)| {
             secret.is_active(version, self.arrival.now) && HashPool::is_cached(secret, version, value)

@@ -26,6 +26,8 @@ pub enum ClientError {
     UnknownSecret(ObjectRevision),
     /// The value does not match the verifier; the object is the ClientSecret.
     WrongSecret(ObjectRevision),
+    /// No method of the client uses a secret, so the value was not checked; the object is the Application.
+    SecretsNotAllowed(ObjectRevision),
     /// The value is correct, but the client may not use this authentication method.
     MethodNotAllowed(ObjectRevision),
     /// The value is correct, and a rule disables the secret.
@@ -54,6 +56,7 @@ impl ClientError {
             Self::UnknownClient => DenialRule::UnknownClient,
             Self::UnknownSecret(_) => DenialRule::UnknownSecret,
             Self::WrongSecret(_) => DenialRule::WrongSecret,
+            Self::SecretsNotAllowed(_) => DenialRule::SecretsNotAllowed,
             Self::MethodNotAllowed(_) => DenialRule::MethodNotAllowed,
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => refusal.rule,
             Self::SecretExpired(_) => DenialRule::Expired,
@@ -76,6 +79,7 @@ impl ClientError {
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => Some(&refusal.object),
             Self::UnknownSecret(object)
             | Self::WrongSecret(object)
+            | Self::SecretsNotAllowed(object)
             | Self::MethodNotAllowed(object)
             | Self::SecretExpired(object)
             | Self::VersionRetired(object)
@@ -96,7 +100,7 @@ impl ClientError {
             | Self::UnsupportedMethod
             | Self::MalformedSecret
             | Self::WrongSecret(_) => false,
-            // A key or an issuer that was added or replaced.
+            // A key, an issuer or a ServiceAccount that was added or replaced, or another service user.
             Self::Assertion(rule, _) => {
                 matches!(
                     rule,
@@ -105,6 +109,10 @@ impl ClientError {
                         | DenialRule::IssuerNotListed
                         | DenialRule::SubjectNotListed
                         | DenialRule::AssertionAudience
+                        | DenialRule::AssertionIssuer
+                        | DenialRule::ServiceAccountNotListed
+                        | DenialRule::ServiceAccountDefault
+                        | DenialRule::ServiceAccountRecreated
                 )
             }
             // An entry or a method that was added.
@@ -120,6 +128,7 @@ impl ClientError {
             Self::UnknownClient
             | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)
+            | Self::SecretsNotAllowed(_)
             | Self::MethodNotAllowed(_)
             | Self::SecretDisabled(_)
             | Self::SecretExpired(_)
@@ -142,6 +151,7 @@ impl ClientError {
             | Self::UnknownClient
             | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)
+            | Self::SecretsNotAllowed(_)
             | Self::WrongSecret(_) => false,
             Self::MethodNotAllowed(_)
             | Self::SecretDisabled(_)

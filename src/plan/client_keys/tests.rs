@@ -9,7 +9,7 @@ use super::*;
 use crate::api::permissions::Authority;
 use crate::api::service_user::ServiceUserSpec;
 use crate::api::{Application, ServiceUser};
-use crate::plan::application::{Observed, status};
+use crate::plan::application::{Observed, SecretCounts, status};
 
 fn application(methods: &[&str]) -> Application {
     let auth = json!({"methods": methods, "jwksUri": "https://keys.example.com/jwks.json"});
@@ -21,6 +21,14 @@ fn application(methods: &[&str]) -> Application {
 
 /// Writes the status for these keys. Returns `(status, reason, message)` of the conditions, and whether a client is rejected.
 fn reconcile(application: &mut Application, keys: Vec<PublishedKeys>) -> [(String, String, String); 2] {
+    reconcile_with(application, keys, false)
+}
+
+fn reconcile_with(
+    application: &mut Application,
+    keys: Vec<PublishedKeys>,
+    has_key_pair: bool,
+) -> [(String, String, String); 2] {
     let user = ServiceUser::new("sync", serde_json::from_value::<ServiceUserSpec>(json!({})).unwrap());
     let written = status(&Observed {
         application,
@@ -32,7 +40,7 @@ fn reconcile(application: &mut Application, keys: Vec<PublishedKeys>) -> [(Strin
         published_keys: keys,
         served: true,
         method_uses: BTreeMap::new(),
-        secrets: (0, 0),
+        secrets: SecretCounts { has_key_pair, ..SecretCounts::default() },
         secrets_limit: 20,
         token_lifetime_max_seconds: 900,
         now: Timestamp::UNIX_EPOCH,
@@ -74,6 +82,9 @@ fn ready_reports_missing_keys_of_a_client_that_has_no_other_credential() {
     let [ready, resolved] = reconcile(&mut only, keys(Some(2), true));
     assert_eq!((ready.0.as_str(), resolved.1.as_str()), ("True", "KeySetUnavailable"), "the keys are kept");
     assert_eq!(only.status.as_ref().unwrap().epoch, epoch, "a host that is down does not change the authority");
+
+    let [ready, _] = reconcile_with(&mut only, keys(None, true), true);
+    assert_eq!(ready.0, "True", "a ClientSecret is a key pair");
 
     let mut with_secret = application(&["private_key_jwt", "client_secret_basic"]);
     let [ready, resolved] = reconcile(&mut with_secret, keys(None, true));

@@ -74,7 +74,7 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
     if let ApplicationState::Known { disabled: Some(disabled), .. } = &observed.application {
         return application_disabled(&spec.application_ref.name, disabled);
     }
-    if let Some(message) = key_pair_refused(observed) {
+    if let Some(message) = type_refused(observed) {
         return no(reasons::METHOD_NOT_ALLOWED, Kstatus::InProgress, message);
     }
     let mut message = match (&status.binding, spec.existing()) {
@@ -120,17 +120,20 @@ fn application_disabled(name: &str, Disabled { why, is_suspended }: &Disabled) -
     with_outlook(ConditionValue::new_false(types::READY, reason, message), outlook)
 }
 
-/// Why the endpoint refuses the key pair; `None`: it accepts it, or the credential is a value, which other endpoints accept.
-fn key_pair_refused(observed: &Observed<'_>) -> Option<String> {
-    let ApplicationState::Known { allows_key_pairs: false, .. } = observed.application else { return None };
+/// Why the endpoint refuses credentials of this type; `None`: it accepts them.
+fn type_refused(observed: &Observed<'_>) -> Option<String> {
+    let ApplicationState::Known { accepts_type: false, .. } = observed.application else { return None };
     let spec = &observed.secret.spec;
-    spec.is_key_pair().then(|| {
-        format!(
-            "spec.applicationRef: the key pair is issued, but Application {} does not allow its method: add private_key_jwt \
-             to spec.auth.methods there.",
-            spec.application_ref.name
-        )
-    })
+    let (what, methods) = if spec.is_key_pair() {
+        ("key pair", "private_key_jwt")
+    } else {
+        ("value", "client_secret_basic or client_secret_post")
+    };
+    Some(format!(
+        "spec.applicationRef: the {what} is issued, but Application {} does not allow its method: add {methods} to \
+         spec.auth.methods there.",
+        spec.application_ref.name
+    ))
 }
 
 /// Whether no value is accepted that a Secret contains or contained.

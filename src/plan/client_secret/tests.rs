@@ -71,7 +71,7 @@ fn content(scopes: &[&str]) -> Content {
 }
 
 fn ready_application() -> ApplicationState {
-    ApplicationState::Known { content: content(&["read"]), authority: None, disabled: None, allows_key_pairs: false }
+    ApplicationState::Known { content: content(&["read"]), authority: None, disabled: None, accepts_type: true }
 }
 
 fn observed(secret: &ClientSecret, delivered: Delivered) -> Observed<'_> {
@@ -209,20 +209,21 @@ fn a_rotation_whose_key_pair_takes_long_to_generate_leaves_the_status_as_it_is()
 }
 
 #[test]
-fn a_key_pair_is_ready_only_if_the_application_allows_its_method() {
+fn a_credential_is_ready_only_if_the_application_allows_its_method() {
     let (key_pair, value) = (secret(spec(&json!({"type": "PrivateKey"}))), secret(plain()));
-    let told = |secret: &ClientSecret, allows_key_pairs| {
+    let told = |secret: &ClientSecret, accepts_type| {
         let mut seen = observed(secret, Delivered::Absent);
         seen.application =
-            ApplicationState::Known { content: content(&["read"]), authority: None, disabled: None, allows_key_pairs };
+            ApplicationState::Known { content: content(&["read"]), authority: None, disabled: None, accepts_type };
         assert_eq!(decide(&seen), Action::Create, "it is delivered in any case");
         status(&seen, &issued("one"))
     };
-    let refused = told(&key_pair, false);
-    assert_eq!(ready_of(&refused), ("False".to_owned(), "MethodNotAllowed".to_owned()));
-    assert!(message(&refused, "Ready").contains("private_key_jwt"));
-    assert_eq!(ready_of(&told(&key_pair, true)).0, "True");
-    assert_eq!(ready_of(&told(&value, false)).0, "True");
+    for (secret, methods) in [(&key_pair, "private_key_jwt"), (&value, "client_secret_basic or client_secret_post")] {
+        let refused = told(secret, false);
+        assert_eq!(ready_of(&refused), ("False".to_owned(), "MethodNotAllowed".to_owned()));
+        assert!(message(&refused, "Ready").contains(&format!("add {methods} to")));
+        assert_eq!(ready_of(&told(secret, true)).0, "True");
+    }
     let elsewhere = secret(spec(&json!({"type": "PrivateKey", "usages": ["Direct"]})));
     assert!(message(&told(&elsewhere, true), "Ready").contains("add Token"));
 }
@@ -374,7 +375,7 @@ fn an_entry_of_restrict_to_that_the_application_is_not_granted_is_reported() {
             content: content(scopes),
             authority: Some(authority),
             disabled: None,
-            allows_key_pairs: false,
+            accepts_type: true,
         };
         status(&Observed { application, ..observed(&restricted, Delivered::Absent) }, &issued("one"))
     };
@@ -670,7 +671,7 @@ fn a_suspended_application_still_gets_its_secret_delivered() {
         content: content(&[]),
         authority: None,
         disabled: Some(Disabled { why: "spec.suspend".to_owned(), is_suspended: true }),
-        allows_key_pairs: false,
+        accepts_type: true,
     };
     assert_eq!(decide(&seen), Action::Create);
     let after = status(&seen, &issued("one"));

@@ -90,8 +90,8 @@ pub enum ApplicationState {
         authority: Option<Authority>,
         /// Why its clients are currently rejected; `None`: they are not.
         disabled: Option<Disabled>,
-        /// Whether its clients may authenticate with `private_key_jwt`.
-        allows_key_pairs: bool,
+        /// Whether its client may authenticate with credentials of this type.
+        accepts_type: bool,
     },
 }
 

@@ -8,40 +8,40 @@ use rcgen::{
 use super::{CertificateDer, PrivateKeyDer};
 
 /// A CA, and the CAs between it and the trusted one.
-pub(super) struct TestCa {
+pub(crate) struct TestCa {
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
     between: Vec<CertificateDer<'static>>,
 }
 
 /// A certificate with its chain and its key.
-pub(super) struct Issued {
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) key: KeyPair,
+pub(crate) struct Issued {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: KeyPair,
 }
 
 impl TestCa {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (params, key) = (ca(), KeyPair::generate().unwrap());
         let certificate = params.self_signed(&key).unwrap();
         Self { issuer: Issuer::new(params, key), certificate, between: Vec::new() }
     }
 
     /// Another CA, which this one has certified.
-    pub(super) fn intermediate(&self) -> Self {
+    pub(crate) fn intermediate(&self) -> Self {
         let (params, key) = (ca(), KeyPair::generate().unwrap());
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let between = vec![certificate.der().clone()];
         Self { issuer: Issuer::new(params, key), certificate, between }
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
     }
 
     /// A certificate with these names, which are URIs if they contain a colon. `subject`: an organization and a common
     /// name, or only a common name. `change` changes it before it is signed.
-    pub(super) fn issue(
+    pub(crate) fn issue(
         &self,
         names: &[&str],
         subject: &[&str],
@@ -55,25 +55,25 @@ impl TestCa {
 }
 
 impl Issued {
-    pub(super) fn self_signed(names: &[&str]) -> Self {
+    pub(crate) fn self_signed(names: &[&str]) -> Self {
         let key = KeyPair::generate().unwrap();
         let leaf = client(names, &["self"]).self_signed(&key).unwrap();
         Self { chain: vec![leaf.der().clone()], key }
     }
 
     /// Another certificate with the same key.
-    pub(super) fn renewed(&self) -> Self {
+    pub(crate) fn renewed(&self) -> Self {
         let key = KeyPair::try_from(self.key.serialize_der()).unwrap();
         let leaf = client(&["renewed"], &["self"]).self_signed(&key).unwrap();
         Self { chain: vec![leaf.der().clone()], key }
     }
 
-    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
     }
 
     /// The chain as text.
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.chain.iter().map(|der| pem::encode(&pem::Pem::new("CERTIFICATE", der.to_vec()))).collect()
     }
 }
