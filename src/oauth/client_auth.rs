@@ -35,7 +35,7 @@ use crate::oauth::error::{ClientError, TokenError};
 use crate::oauth::hash_pool::HashPool;
 
 pub(super) use assertion::check_signature;
-pub use assertion::{ASSERTION_TYPE, Assertion, AssertionPolicy, AssertionUse};
+pub use assertion::{ASSERTION_TYPE, Assertion, AssertionPolicy, AssertionUse, Claims};
 pub use certificate::{PresentedCertificate, TrustedCas};
 pub(crate) use presented::basic;
 pub use presented::{ClientCredential, SharedSecret, present, present_grant};

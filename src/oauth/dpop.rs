@@ -20,7 +20,7 @@ use crate::oauth::client_store::{ClientStore, UseError};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{TokenError, Unavailable};
 use crate::oauth::token::AuthorizationServer;
-pub(super) use proof::Proof;
+pub use proof::Proof;
 pub use target::Target;
 use used_proofs::UsedProofs;
 

@@ -155,7 +155,7 @@ fn rule_of(malformed: MalformedJwt) -> DenialRule {
 
 /// The claims that decide. Repeated members are refused.
 #[derive(Deserialize)]
-pub(super) struct Claims {
+pub struct Claims {
     pub(super) iss: Option<String>,
     pub(super) sub: Option<String>,
     aud: Option<Value>,
@@ -166,7 +166,11 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub(super) fn of(jwt: &SignedJwt<'_>) -> Result<Self, DenialRule> {
+    /// Those of a JWT.
+    ///
+    /// # Errors
+    /// [`DenialRule::AssertionMalformed`]
+    pub fn of(jwt: &SignedJwt<'_>) -> Result<Self, DenialRule> {
         serde_json::from_slice(jwt.claims()).map_err(|_| DenialRule::AssertionMalformed)
     }
 
@@ -200,11 +204,10 @@ impl Claims {
     }
 
     /// Checks the times. `exp` may be this far in the future. Returns `exp`.
-    pub(super) fn check_times(
-        &self,
-        now: Timestamp,
-        lifetime_max: SignedDuration,
-    ) -> Result<SignedDuration, DenialRule> {
+    ///
+    /// # Errors
+    /// The first rule that refuses one of the times.
+    pub fn check_times(&self, now: Timestamp, lifetime_max: SignedDuration) -> Result<SignedDuration, DenialRule> {
         let now = now.as_duration();
         let exp = since_epoch(self.exp.ok_or(DenialRule::AssertionWithoutExpiry)?);
         if exp.saturating_add(BEHIND_MAX) <= now {
@@ -239,7 +242,10 @@ impl Claims {
     }
 
     /// `jti`; `None`: there is none.
-    pub(super) fn id(&self) -> Result<Option<&str>, DenialRule> {
+    ///
+    /// # Errors
+    /// [`DenialRule::AssertionWithoutId`] if it is empty or too long.
+    pub fn id(&self) -> Result<Option<&str>, DenialRule> {
         let is_usable = |id: &str| !id.is_empty() && id.chars().count() <= ID_LENGTH_MAX;
         match self.jti.as_deref() {
             Some(id) if !is_usable(id) => Err(DenialRule::AssertionWithoutId),

@@ -26,7 +26,7 @@ const LENGTH_MAX: usize = 8 * 1024;
 const ID_LENGTH_MAX: usize = 256;
 
 /// A proof whose signature is not checked yet.
-pub(in crate::oauth) struct Proof<'p> {
+pub struct Proof<'p> {
     jwt: SignedJwt<'p>,
     jwk: Value,
     claims: Claims,
@@ -53,7 +53,10 @@ struct Claims {
 
 impl<'p> Proof<'p> {
     /// Reads a header.
-    pub(super) fn read(header: &'p [u8]) -> Result<Self, DenialRule> {
+    ///
+    /// # Errors
+    /// The first rule that refuses its form, header or claims.
+    pub fn read(header: &'p [u8]) -> Result<Self, DenialRule> {
         let text = std::str::from_utf8(header).ok().filter(|text| text.len() <= LENGTH_MAX);
         let jwt = SignedJwt::parse(text.ok_or(DenialRule::ProofMalformed)?).map_err(|malformed| match malformed {
             MalformedJwt::Form => DenialRule::ProofMalformed,
@@ -72,7 +75,10 @@ impl<'p> Proof<'p> {
     }
 
     /// Checks that it is for this request and of this time.
-    pub(super) fn check(&self, target: &Target, now: Timestamp) -> Result<(), DenialRule> {
+    ///
+    /// # Errors
+    /// The first rule that refuses it.
+    pub fn check(&self, target: &Target, now: Timestamp) -> Result<(), DenialRule> {
         let now = now.as_duration();
         if self.claims.jti.is_empty() || self.claims.jti.chars().count() > ID_LENGTH_MAX {
             Err(DenialRule::ProofId)
@@ -96,13 +102,19 @@ impl<'p> Proof<'p> {
     }
 
     /// The public key in it.
-    pub(super) fn key(&self) -> Result<PublicKey, DenialRule> {
+    ///
+    /// # Errors
+    /// [`DenialRule::ProofKey`]
+    pub fn key(&self) -> Result<PublicKey, DenialRule> {
         let key = PublicKey::from_jwk(&self.jwk).map_err(|_| DenialRule::ProofKey)?;
         if key.allows(self.jwt.algorithm()) { Ok(key) } else { Err(DenialRule::ProofKey) }
     }
 
     /// Checks that the key in it signed it.
-    pub(super) fn verify(&self, key: &PublicKey) -> Result<(), DenialRule> {
+    ///
+    /// # Errors
+    /// [`DenialRule::ProofSignature`]
+    pub fn verify(&self, key: &PublicKey) -> Result<(), DenialRule> {
         if key.verifies(&self.jwt) { Ok(()) } else { Err(DenialRule::ProofSignature) }
     }
 
@@ -110,12 +122,15 @@ impl<'p> Proof<'p> {
         self.claims.nonce.as_deref()
     }
 
-    pub(super) fn id(&self) -> &str {
+    /// `jti`, which is unique for the key.
+    #[must_use]
+    pub fn id(&self) -> &str {
         &self.claims.jti
     }
 
     /// Until when it is remembered, in seconds since 1970: it is refused by then.
-    pub(super) fn end(&self) -> i64 {
+    #[must_use]
+    pub fn end(&self) -> i64 {
         self.issued_at.saturating_add(AGE_MAX).saturating_add(MARGIN).as_secs()
     }
 }
