@@ -28,8 +28,8 @@ pub(super) struct MethodState {
     pub(super) last_used_at: Option<Timestamp>,
 }
 
-/// The state of every method. `allowed`: those of `spec.auth.methods`; `used`: those of status. Whether the operator accepts certificates at all
-/// is not known here.
+/// The state of every method. `allowed`: those of `spec.auth.methods`; `used`: those of status. Whether the operator accepts
+/// certificates at all is not known here.
 pub(super) fn methods(
     allowed: MethodSet,
     ready: &Standing,
@@ -45,6 +45,9 @@ pub(super) fn methods(
     let credentials = |method| match method {
         Method::ClientSecretBasic | Method::ClientSecretPost => {
             active(CredentialType::SharedSecret).ok_or("no active ClientSecret of the type SharedSecret")
+        }
+        Method::PrivateKeyJwt | Method::FederatedJwt if listed.lacks_published_keys => {
+            Err("no key was fetched: see the condition KeysResolved")
         }
         Method::PrivateKeyJwt => {
             let keys = (!listed.keys.is_empty()).then(|| format!("keys {}", listed.keys.join(", ")));
@@ -62,12 +65,16 @@ pub(super) fn methods(
             Err("no usable sanDns, sanUri or subjectDn in spec.auth.certificates")
         }
         Method::TlsClientAuth => {
-            Ok(format!("certificates of the operator's CAs with {}", listed.certificate_names.join(", ")))
+            let names = listed.certificate_names.join(", ");
+            Ok(format!("certificates of the operator's CAs with {names}, if the operator accepts certificates"))
         }
         Method::SelfSignedTlsClientAuth if listed.certificates.is_empty() => {
             Err("no thumbprintSha256 in spec.auth.certificates, and no usable x5c in spec.auth.jwks")
         }
-        Method::SelfSignedTlsClientAuth => Ok(format!("certificates with {}", listed.certificates.join(", "))),
+        Method::SelfSignedTlsClientAuth => {
+            let single = listed.certificates.join(", ");
+            Ok(format!("certificates with {single}, if the operator accepts certificates"))
+        }
     };
     let state = |method: &Method| {
         let result = if !ready.active {

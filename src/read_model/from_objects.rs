@@ -7,9 +7,10 @@ use jiff::Timestamp;
 
 use super::ClientLimits;
 use super::client_certificates::certificate_ids;
-use super::client_keys::PublishedKeys;
+use super::client_keys::{PublishedKeys, sources_of};
 use super::compile::{Compiler, Sources, auth_methods, enabled_user};
 use super::secret_records::{ApplicationGrant, records};
+use crate::api::conditions::{reasons, types};
 use crate::api::fingerprint::counted_epoch;
 use crate::api::permissions::{Membership, narrow};
 use crate::api::terminating::is_terminating;
@@ -48,10 +49,20 @@ pub(crate) struct ListedCredentials {
     pub(crate) service_accounts: Vec<String>,
     /// The subjects of other issuers.
     pub(crate) issuers: Vec<String>,
+    /// Status reports that no key was fetched, of the client or of its issuers.
+    pub(crate) lacks_published_keys: bool,
     /// What identifies its certificates by their names.
     pub(crate) certificate_names: Vec<String>,
     /// What identifies each single certificate.
     pub(crate) certificates: Vec<String>,
+}
+
+/// Whether the client could authenticate only with keys at URLs, and the controller has none of them.
+fn lacks_published_keys(application: &Application) -> bool {
+    let conditions = application.status.iter().flat_map(|status| &status.conditions);
+    let is_missing = |reason: &str| [reasons::KEY_SET_UNAVAILABLE, reasons::PENDING].contains(&reason);
+    let mut ready = conditions.filter(|condition| condition.type_ == types::READY);
+    !sources_of(application).is_empty() && ready.any(|ready| is_missing(&ready.reason))
 }
 
 impl ClientObjects<'_> {
@@ -114,6 +125,7 @@ impl ClientObjects<'_> {
             keys: keys.chain(published).collect(),
             service_accounts: spec.service_accounts().map(|entry| entry.name.clone()).collect(),
             issuers: spec.issuers().map(|entry| format!("{} of {}", entry.subject, entry.issuer)).collect(),
+            lacks_published_keys: lacks_published_keys(self.application),
             certificate_names: texts(names),
             certificates: texts(single),
         }

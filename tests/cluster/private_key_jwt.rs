@@ -20,13 +20,15 @@ use crate::interop_clients::{AUDIENCE, command, installed, run_everywhere};
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 #[tokio::test]
-async fn openid_client_and_authlib_get_a_token_with_a_private_key() {
+async fn openid_client_oauth4webapi_and_authlib_get_a_token_with_a_private_key() {
     let client = Client::new("key-clients").await;
     let folder = installed();
     let script = format!("{folder}/node/openid_client.js");
     for kind in ["oauth2", "oidc"] {
         client.verified(|| command(Path::new("node"), &[script.as_str(), kind, "key"])).await;
     }
+    let script = format!("{folder}/node/oauth4webapi.js");
+    client.verified(|| command(Path::new("node"), &[script.as_str()])).await;
     let python = Path::new(&folder).join("venv/bin/python");
     let script = format!("{folder}/python/authlib_client.py");
     client.verified(|| command(&python, &[script.as_str(), "key"])).await;

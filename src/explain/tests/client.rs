@@ -308,8 +308,12 @@ fn each_method_is_accepted_or_has_the_reason_why_not() {
         "certificates": [{"sanDns": "sync.svc"}, {"subjectDn": "CN=sync,O=Example"}, {"thumbprintSha256": thumbprint}],
     });
     facts.application.spec.auth = serde_json::from_value(auth).unwrap();
-    let names = "true certificates of the operator's CAs with sanDns sync.svc, subjectDn CN=sync,O=Example";
-    let single = format!("true certificates with thumbprintSha256 9f2c{}", "00".repeat(30));
+    let names = "true certificates of the operator's CAs with sanDns sync.svc, subjectDn CN=sync,O=Example, if the operator accepts \
+                 certificates";
+    let single = format!(
+        "true certificates with thumbprintSha256 9f2c{}, if the operator accepts certificates",
+        "00".repeat(30)
+    );
     assert_eq!(state(&facts), [not_listed, not_listed, not_listed, not_listed, not_listed, names, &single]);
     let auth = json!({
         "methods": ["tls_client_auth", "self_signed_tls_client_auth"], "certificates": [{"subjectDn": "nonsense=a"}],
@@ -321,6 +325,13 @@ fn each_method_is_accepted_or_has_the_reason_why_not() {
     let auth = json!({"methods": ["federated_jwt"], "issuers": [{"issuer": "https://a.example.com", "subject": "b"}]});
     facts.application.spec.auth = serde_json::from_value(auth).unwrap();
     assert_eq!(state(&facts)[4], "true tokens of b of https://a.example.com");
+    let mut status = facts.application.status.clone().unwrap();
+    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
+        (condition.status, condition.reason) = ("False".to_owned(), "KeySetUnavailable".to_owned());
+    }
+    let before = facts.application.status.replace(status);
+    assert_eq!(state(&facts)[4], "false no key was fetched: see the condition KeysResolved");
+    facts.application.status = before;
     let notes = json_of(&facts)["notes"].to_string();
     assert!(notes.contains("The keys at https://a.example.com were not requested"), "{notes}");
     facts.application.spec.suspend = Some(true);
