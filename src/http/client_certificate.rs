@@ -16,6 +16,8 @@ use crate::oauth::client_auth::PresentedCertificate;
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const SSL_CLIENT_CERT: HeaderName = HeaderName::from_static("ssl-client-cert");
+/// RFC 8941 §3.3.5.
+const EMPTY_BYTE_SEQUENCE: &[u8] = b"::";
 
 /// The header in which a proxy names the certificate of its client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,9 +41,8 @@ impl CertificateHeader {
         if lines.next().is_some() {
             return Some(Err(MalformedCertificate));
         }
-        // nginx sends an empty variable for a client without a certificate as no header, and other proxies as an empty
-        // one.
-        if first.is_empty() {
+        // For a client without a certificate, nginx sends no header, and other proxies an empty value.
+        if first.is_empty() || (self == Self::ClientCert && first == EMPTY_BYTE_SEQUENCE) {
             return None;
         }
         let chain = match self {
@@ -108,7 +109,10 @@ mod tests {
         assert_eq!(read(&[("client-cert", &text)]), expected);
         assert_eq!(read(&[("client-cert", &text), ("client-cert-chain", &chain)]), expected);
         assert_eq!(read(&[]), None);
-        assert_eq!(read(&[("client-cert", "")]), None);
+        for empty in ["", " ", "::", " :: "] {
+            assert_eq!(read(&[("client-cert", empty)]), None, "{empty:?}");
+            assert_eq!(read(&[("client-cert", empty), ("client-cert-chain", &chain)]), None, "{empty:?}");
+        }
         assert_eq!(read(&[("client-cert-chain", &chain)]), None);
         assert_eq!(read(&[("ssl-client-cert", &text)]), None, "the header of the other form");
     }
@@ -120,7 +124,10 @@ mod tests {
         let read = |lines: &[(&'static str, &str)]| read(CertificateHeader::SslClientCert, lines);
         assert_eq!(read(&[("ssl-client-cert", &text)]), Some(Ok(Thumbprint::of(leaf.der()))));
         assert_eq!(read(&[("client-cert", &byte_sequence_of(&leaf))]), None, "the header of the other form");
-        for malformed in ["-", "(null)", "%2D", &text[..200]] {
+        for empty in ["", " "] {
+            assert_eq!(read(&[("ssl-client-cert", empty)]), None, "{empty:?}");
+        }
+        for malformed in ["::", "-", "(null)", "%2D", &text[..200]] {
             assert_eq!(read(&[("ssl-client-cert", malformed)]), Some(Err(())), "{malformed}");
         }
     }
@@ -134,7 +141,9 @@ mod tests {
             &[("client-cert", &one), ("client-cert", "")],
             &[("client-cert", &format!("{one}, {other}"))],
             &[("client-cert", one.trim_matches(':'))],
-            &[("client-cert", "::")],
+            &[("client-cert", "::"), ("client-cert", &one)],
+            &[("client-cert", ": :")],
+            &[("client-cert", ":")],
             &[("client-cert", ":AAAA:")],
             &[("client-cert", &one), ("client-cert-chain", "nonsense")],
             &[("client-cert", &one), ("client-cert-chain", &long)],
