@@ -35,9 +35,9 @@ pub trait ClusterTokens: Send + Sync + 'static {
     /// coalesced. After a failure the known keys remain.
     fn refresh_cluster_issuer(&self) -> impl Future<Output = ()> + Send;
 
-    /// Asks the API server whether the token is still valid for this audience. An answer is used for up to ten seconds; a
-    /// rejected token stays rejected. If the API server cannot be reached, the token counts as valid: its signature has
-    /// been checked.
+    /// Asks the API server whether the token is still valid for this audience. An answer is used for up to ten seconds. If
+    /// the API server does not answer, the token counts as valid, because its signature has been checked, except where the
+    /// last answer was that its pod or ServiceAccount was deleted.
     ///
     /// # Errors
     /// [`ReviewError`]

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use kube::Client;
-use tokio::time::Instant;
 
 use crate::oauth::cluster_tokens::{ClusterIssuer, ReviewError};
 use crate::util::error_chain::display_chain;
@@ -58,7 +57,7 @@ impl ClusterTokenReader {
     }
 
     pub(super) async fn review(&self, token: &str, audience: &str) -> Result<(), ReviewError> {
-        self.reviews.review(token, audience, Instant::now()).await
+        self.reviews.review(token, audience).await
     }
 
     async fn read(&self) -> Result<(), ()> {

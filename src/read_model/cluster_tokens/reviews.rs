@@ -24,23 +24,31 @@ const SLOT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Reviews at a time.
 const CONCURRENT_MAX: usize = 16;
 /// Tokens whose answers are remembered, at about 100 bytes each. Above it, answers that are no longer used are dropped,
-/// then those about accepted tokens.
+/// except those about deleted pods and ServiceAccounts, then those about accepted tokens.
 const REMEMBERED_MAX: usize = 20_000;
 
 type TokenDigest = [u8; 32];
 /// The answer about one token. Requests with the same token share it.
 type Answer = Arc<Mutex<Option<Reviewed>>>;
 
+type Verdict = Result<(), DenialRule>;
+
 #[derive(Clone, Copy)]
 struct Reviewed {
     at: Instant,
-    verdict: Result<(), DenialRule>,
+    verdict: Verdict,
 }
 
 impl Reviewed {
-    /// A rejected token stays rejected: what it was bound to does not return.
+    /// Also a rejection is asked for again: the API server rejects a token for any error that it has when it reads the pod
+    /// or the ServiceAccount.
     fn is_used(&self, now: Instant) -> bool {
-        self.verdict.is_err() || now.duration_since(self.at) < REVIEW_TTL
+        now.duration_since(self.at) < REVIEW_TTL
+    }
+
+    /// Whether the token was bound to an object that does not exist any more. Such an object does not return.
+    fn is_of_deleted(&self) -> bool {
+        matches!(self.verdict, Err(DenialRule::PodDeleted | DenialRule::ServiceAccountDeleted))
     }
 }
 
@@ -57,7 +65,8 @@ impl Reviews {
     }
 
     /// Whether the token is valid for `audience`. The audience is the same in every call.
-    pub(super) async fn review(&self, token: &str, audience: &str, now: Instant) -> Result<(), ReviewError> {
+    pub(super) async fn review(&self, token: &str, audience: &str) -> Result<(), ReviewError> {
+        let now = Instant::now();
         let answer = self.answer(token, now);
         let mut answer = answer.lock().await;
         if let Some(known) = answer.as_ref().filter(|known| known.is_used(now)) {
@@ -65,7 +74,7 @@ impl Reviews {
         }
         let slot = tokio::time::timeout(SLOT_TIMEOUT, self.slots.acquire()).await;
         let Ok(Ok(_slot)) = slot else { return Err(ReviewError::Unavailable) };
-        let verdict = self.ask(token, audience).await?;
+        let verdict = self.ask(token, audience).await?.unwrap_or_else(|| without_answer(answer.as_ref()));
         *answer = Some(Reviewed { at: now, verdict });
         verdict.map_err(ReviewError::Rejected)
     }
@@ -77,7 +86,7 @@ impl Reviews {
             let is_kept = |answer: &Answer, keeps: &dyn Fn(&Reviewed) -> bool| {
                 answer.try_lock().map_or(true, |answer| answer.as_ref().is_some_and(keeps))
             };
-            answers.retain(|_, answer| is_kept(answer, &|known| known.is_used(now)));
+            answers.retain(|_, answer| is_kept(answer, &|known| known.is_used(now) || known.is_of_deleted()));
             if answers.len() >= REMEMBERED_MAX {
                 answers.retain(|_, answer| is_kept(answer, &|known| known.verdict.is_err()));
             }
@@ -88,29 +97,34 @@ impl Reviews {
         Arc::clone(answers.entry(id).or_default())
     }
 
-    /// The API server's answer. Without an answer the signature decides, which was checked.
-    async fn ask(&self, token: &str, audience: &str) -> Result<Result<(), DenialRule>, ReviewError> {
+    /// The verdict of the API server; `None`: it does not answer, or has an error.
+    async fn ask(&self, token: &str, audience: &str) -> Result<Option<Verdict>, ReviewError> {
         let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![audience.to_owned()]) };
         let review = TokenReview { spec, ..TokenReview::default() };
         let api: Api<TokenReview> = Api::all(self.client.clone());
         let params = PostParams::default();
         match tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await {
-            Ok(Ok(review)) => Ok(verdict(&review, audience)),
+            Ok(Ok(review)) => Ok(Some(verdict(&review, audience))),
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
                 tracing::warn!(error = status.message, "the API server does not let this replica review tokens");
                 Err(ReviewError::Unavailable)
             }
             Ok(Err(error)) => {
                 tracing::debug!(error = display_chain(&error), "could not review a ServiceAccount token");
-                Ok(Ok(()))
+                Ok(None)
             }
-            Err(_) => Ok(Ok(())),
+            Err(_) => Ok(None),
         }
     }
 }
 
+/// The verdict without an answer: the signature decides, which was checked. What was deleted before stays deleted.
+fn without_answer(known: Option<&Reviewed>) -> Verdict {
+    known.filter(|known| known.is_of_deleted()).map_or(Ok(()), |known| known.verdict)
+}
+
 /// F3: the API server must have authenticated the token for this audience.
-fn verdict(review: &TokenReview, audience: &str) -> Result<(), DenialRule> {
+fn verdict(review: &TokenReview, audience: &str) -> Verdict {
     let status = review.status.as_ref();
     let has_audience = status.and_then(|status| status.audiences.as_ref());
     let has_audience = has_audience.is_some_and(|audiences| audiences.iter().any(|known| known == audience));
@@ -131,3 +145,6 @@ fn rule(error: &str) -> DenialRule {
         DenialRule::ServiceAccountTokenRejected
     }
 }
+
+#[cfg(test)]
+mod tests;
