@@ -141,6 +141,8 @@ pub struct Authenticated {
     pub workload: Option<Workload>,
     /// The issuer of the token that it presented, if not this cluster.
     pub token_issuer: Option<Box<str>>,
+    /// Where the last use of the version is recorded; `None`: it is not a version of a ClientSecret.
+    version_memory: Option<Arc<VersionMemory>>,
 }
 
 /// The pod that a ServiceAccount token was issued to.
@@ -153,6 +155,13 @@ pub struct Workload {
 }
 
 impl Authenticated {
+    fn record_use(&self, now: Timestamp) {
+        self.record.method_uses.record(self.method, now);
+        if let Some(memory) = &self.version_memory {
+            memory.used(now);
+        }
+    }
+
     /// The object that excluded what this client requested. `without_secret`: the client would have been granted it if
     /// the credential did not restrict the application. What the ServiceUser does not have, the Application does not have
     /// either.
@@ -188,7 +197,7 @@ struct ProvenCredential<'r> {
     grant: &'r Arc<Grant>,
     authority: &'r str,
     /// Where its last use is recorded.
-    memory: Option<&'r VersionMemory>,
+    memory: Option<&'r Arc<VersionMemory>>,
 }
 
 impl<'r> ProvenCredential<'r> {
@@ -233,7 +242,8 @@ impl<C: ClientStore> Authenticator<'_, C> {
             ClientCredential::Assertion(assertion) => self.assertion(assertion).await,
             ClientCredential::Certificate { client_id } => self.certificate(client_id).await,
         }?;
-        client.record.method_uses.record(client.method, self.arrival.now);
+        // After every check of the method: a repeated assertion passes the rules of `admit`, and is not a use.
+        client.record_use(self.arrival.now);
         Ok(client)
     }
 
@@ -245,9 +255,6 @@ impl<C: ClientStore> Authenticator<'_, C> {
         credential: &ProvenCredential<'_>,
     ) -> Result<Authenticated, ClientError> {
         self.check_policy(record, method, credential)?;
-        if let Some(memory) = credential.memory {
-            memory.used(self.arrival.now);
-        }
         Ok(Authenticated {
             method,
             credential: credential.object.clone(),
@@ -258,6 +265,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             record: Arc::clone(record),
             workload: None,
             token_issuer: None,
+            version_memory: credential.memory.cloned(),
         })
     }
 

@@ -363,7 +363,7 @@ impl PartialEq for KeyPair {
 }
 
 /// State of a process for one version.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct VersionMemory {
     /// Keyed MAC of the value after its first success, so that the hash is computed once.
     pub verified_mac: OnceLock<[u8; 32]>,
@@ -382,6 +382,12 @@ impl VersionMemory {
     pub fn last_used(&self) -> Option<Timestamp> {
         let seconds = self.last_used.load(Ordering::Relaxed);
         (seconds != 0).then(|| Timestamp::from_second(seconds).ok()).flatten()
+    }
+}
+
+impl fmt::Debug for VersionMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VersionMemory").field("last_used", &self.last_used()).finish_non_exhaustive()
     }
 }
 

@@ -89,7 +89,10 @@ impl Scene {
     }
 
     async fn send(&self, key_id: Option<&str>) -> Reply {
-        let assertion = self.pair.sign(&self.server.issuer, key_id);
+        self.present(&self.pair.sign(&self.server.issuer, key_id)).await
+    }
+
+    async fn present(&self, assertion: &str) -> Reply {
         let body = format!("{GRANT}&client_assertion_type={TYPE}&client_assertion={assertion}");
         self.server.post(&[], &body).await
     }
@@ -188,6 +191,22 @@ async fn a8_a_use_of_a_key_pair_is_recorded() {
     assert_eq!(version.memory.last_used(), None);
     assert_eq!(scene.send(Some(ID)).await.status, 200);
     assert!(version.memory.last_used().is_some());
+}
+
+#[tokio::test]
+async fn a_refused_replay_is_not_a_use_of_a_key_pair() {
+    let scene = Scene::new().await;
+    let version = Arc::new(scene.pair.version(&scene.pair.mac(&scene.server.install, |_| ())));
+    scene.put(|client| client.secrets[0].versions = vec![Arc::clone(&version)]);
+    let captured = scene.pair.sign(&scene.server.issuer, Some(ID));
+    assert_eq!(scene.present(&captured).await.status, 200);
+    assert_eq!(version.memory.last_used(), Some(instant(NOW)));
+    scene.server.clock.fetch_add(5, std::sync::atomic::Ordering::Relaxed);
+    let reply = scene.present(&captured).await;
+    assert_eq!((reply.status, audit(&reply)["rule"].as_str()), (401, Some("AssertionReplayed")));
+    assert_eq!(version.memory.last_used(), Some(instant(NOW)), "the version can become idle");
+    assert_eq!(scene.send(Some(ID)).await.status, 200);
+    assert_eq!(version.memory.last_used().unwrap().as_second(), instant(NOW).as_second() + 5);
 }
 
 #[tokio::test]
