@@ -1,6 +1,7 @@
 //! ServiceAccount tokens of the cluster: their issuer and keys, and reviews by the API server.
 
 mod issuer;
+mod reachability;
 mod reviews;
 
 use std::sync::Arc;

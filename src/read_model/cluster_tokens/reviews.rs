@@ -1,4 +1,8 @@
 //! Asks the API server whether tokens are still valid (TokenReview): it knows deleted pods and ServiceAccounts.
+//!
+//! ```text
+//! known answer ─▶ pause (the API server does not answer) ─▶ slot ─▶ TokenReview
+//! ```
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
@@ -9,8 +13,9 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::reachability::Reachability;
 use crate::oauth::cluster_tokens::ReviewError;
 use crate::oauth::denial_rule::DenialRule;
 use crate::util::error_chain::display_chain;
@@ -19,8 +24,11 @@ use crate::util::error_chain::display_chain;
 const REVIEW_TTL: Duration = Duration::from_secs(10);
 /// How long a request waits for an answer.
 const REVIEW_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a request waits until it may ask.
-const SLOT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a request waits until it may ask, also for another request with the same token. Longer than a review: while the
+/// API server hangs, a request that waits must see that the reviews before it are not answered.
+const WAIT_MAX: Duration = Duration::from_secs(3);
+/// How long no request asks after a review was not answered. Then one asks.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Reviews at a time.
 const CONCURRENT_MAX: usize = 16;
 /// Tokens whose answers are remembered, at about 100 bytes each. Above it, answers that are no longer used are dropped,
@@ -43,7 +51,7 @@ impl Reviewed {
     /// Also a rejection is asked for again: the API server rejects a token for any error that it has when it reads the pod
     /// or the ServiceAccount.
     fn is_used(&self, now: Instant) -> bool {
-        now.duration_since(self.at) < REVIEW_TTL
+        now.saturating_duration_since(self.at) < REVIEW_TTL
     }
 
     /// Whether the token was bound to an object that does not exist any more. Such an object does not return.
@@ -55,26 +63,37 @@ impl Reviewed {
 /// The reviews of this process.
 pub(super) struct Reviews {
     client: Client,
+    api_server: Reachability,
     slots: Semaphore,
     answers: Lock<HashMap<TokenDigest, Answer>>,
 }
 
 impl Reviews {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, slots: Semaphore::new(CONCURRENT_MAX), answers: Lock::default() }
+        let (api_server, slots) = (Reachability::new(PAUSE), Semaphore::new(CONCURRENT_MAX));
+        Self { client, api_server, slots, answers: Lock::default() }
     }
 
     /// Whether the token is valid for `audience`. The audience is the same in every call.
     pub(super) async fn review(&self, token: &str, audience: &str) -> Result<(), ReviewError> {
         let now = Instant::now();
+        let deadline = now + WAIT_MAX;
         let answer = self.answer(token, now);
-        let mut answer = answer.lock().await;
-        if let Some(known) = answer.as_ref().filter(|known| known.is_used(now)) {
+        let Ok(mut answer) = timeout_at(deadline, answer.lock()).await else { return Err(ReviewError::Unavailable) };
+        if let Some(known) = answer.filter(|known| known.is_used(now)) {
             return known.verdict.map_err(ReviewError::Rejected);
         }
-        let slot = tokio::time::timeout(SLOT_TIMEOUT, self.slots.acquire()).await;
+        let without_answer = without_answer(answer.as_ref());
+        if self.api_server.is_paused(now) {
+            return without_answer.map_err(ReviewError::Rejected);
+        }
+        let slot = timeout_at(deadline, self.slots.acquire()).await;
         let Ok(Ok(_slot)) = slot else { return Err(ReviewError::Unavailable) };
-        let verdict = self.ask(token, audience).await?.unwrap_or_else(|| without_answer(answer.as_ref()));
+        let now = Instant::now();
+        if !self.api_server.admits(now) {
+            return without_answer.map_err(ReviewError::Rejected);
+        }
+        let verdict = self.ask(token, audience).await?.unwrap_or(without_answer);
         *answer = Some(Reviewed { at: now, verdict });
         verdict.map_err(ReviewError::Rejected)
     }
@@ -103,17 +122,41 @@ impl Reviews {
         let review = TokenReview { spec, ..TokenReview::default() };
         let api: Api<TokenReview> = Api::all(self.client.clone());
         let params = PostParams::default();
-        match tokio::time::timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await {
-            Ok(Ok(review)) => Ok(Some(verdict(&review, audience))),
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
-                tracing::warn!(error = status.message, "the API server does not let this replica review tokens");
-                Err(ReviewError::Unavailable)
+        let answer = timeout(REVIEW_TIMEOUT, api.create(&params, &review)).await;
+        match answer {
+            Ok(Ok(review)) => {
+                self.answered();
+                Ok(Some(verdict(&review, audience)))
             }
-            Ok(Err(error)) => {
-                tracing::debug!(error = display_chain(&error), "could not review a ServiceAccount token");
+            Ok(Err(kube::Error::Api(status))) => {
+                self.answered();
+                if matches!(status.code, 401 | 403) {
+                    tracing::warn!(error = status.message, "the API server does not let this replica review tokens");
+                    return Err(ReviewError::Unavailable);
+                }
+                tracing::debug!(error = status.message, "could not review a ServiceAccount token");
                 Ok(None)
             }
-            Err(_) => Ok(None),
+            Ok(Err(error)) => {
+                self.not_answered(&display_chain(&error));
+                Ok(None)
+            }
+            Err(_) => {
+                self.not_answered("timeout");
+                Ok(None)
+            }
+        }
+    }
+
+    fn answered(&self) {
+        if self.api_server.answered() {
+            tracing::info!("the API server reviews ServiceAccount tokens again");
+        }
+    }
+
+    fn not_answered(&self, error: &str) {
+        if self.api_server.not_answered(Instant::now()) {
+            tracing::warn!(error, "the API server does not review ServiceAccount tokens: their signatures decide");
         }
     }
 }
