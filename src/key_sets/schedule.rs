@@ -29,6 +29,10 @@ const JITTER: f64 = 0.1;
 const AGE_MAX: Duration = Duration::from_hours(24);
 /// Minimum time between two requests that clients cause with unknown keys.
 const EARLY_INTERVAL: Duration = Duration::from_secs(30);
+/// Failures in a row until they are reported, while keys are kept. A report writes the status of every Application with the
+/// source, so a host that fails now and then must cause none. With the waits below, they take fifteen seconds, and the time of
+/// the requests.
+const FAILURES_MIN: u32 = 3;
 /// The waits after failures.
 const RETRY: Growth = Growth {
     initial: Duration::from_secs(5),
@@ -60,7 +64,7 @@ pub(super) struct Published {
 pub struct State {
     /// The keys that were fetched last, and how long ago; `None`: none yet. Keys that were not confirmed for a day are gone.
     pub fetched: Option<(Keys, Duration)>,
-    /// Why there are no keys, or why the last request failed.
+    /// Why there are no keys, or why the last requests failed.
     pub problem: Option<Arc<Problem>>,
 }
 
@@ -83,6 +87,8 @@ struct KeySet {
     fetched: Option<Fetched>,
     /// Why the last request failed.
     failure: Option<Arc<Problem>>,
+    /// The failures since the last success.
+    failures: u32,
     tried_at: Option<Instant>,
     next_at: Instant,
     /// The last wait after a failure, since the last success.
@@ -218,15 +224,21 @@ impl Schedule {
 
 impl KeySet {
     fn new(now: Instant) -> Self {
-        Self { fetched: None, failure: None, tried_at: None, next_at: now, waited: None }
+        Self { fetched: None, failure: None, failures: 0, tried_at: None, next_at: now, waited: None }
     }
 
     fn state(&self, now: Instant) -> State {
         let fetched = self.fetched.as_ref();
         State {
             fetched: fetched.map(|fetched| (Arc::clone(&fetched.keys), now.saturating_duration_since(fetched.at))),
-            problem: self.failure.clone().or_else(|| fetched?.problem.clone()),
+            problem: self.reported_failure().or(fetched.and_then(|fetched| fetched.problem.as_ref())).cloned(),
         }
+    }
+
+    /// The failure that users see.
+    fn reported_failure(&self) -> Option<&Arc<Problem>> {
+        let has_keys = self.fetched.as_ref().is_some_and(|fetched| !fetched.keys.is_empty());
+        self.failure.as_ref().filter(|_| !has_keys || self.failures >= FAILURES_MIN)
     }
 
     fn expires_at(&self) -> Option<Instant> {
@@ -242,27 +254,25 @@ impl KeySet {
 
     /// Returns whether the state has changed.
     fn finish(&mut self, result: Result<Response, Problem>, now: Instant, spread: f64) -> bool {
+        let reported = self.reported_failure().cloned();
         let result = result.and_then(|response| {
             let max_age = response.max_age;
             self.replace(response, now).map(|changed| (changed, max_age))
         });
-        match result {
+        let (changed, wait) = match result {
             Ok((changed, max_age)) => {
-                let recovered = self.failure.take().is_some();
-                self.waited = None;
-                let interval = max_age.unwrap_or(INTERVAL).clamp(INTERVAL_MIN, INTERVAL_MAX);
-                self.next_at = now + interval.mul_f64(spread);
-                changed || recovered
+                (self.failure, self.failures, self.waited) = (None, 0, None);
+                (changed, max_age.unwrap_or(INTERVAL).clamp(INTERVAL_MIN, INTERVAL_MAX))
             }
             Err(problem) => {
                 let wait = RETRY.after(self.waited);
-                self.waited = Some(wait);
-                self.next_at = now + wait.mul_f64(spread);
-                let is_known = self.failure.as_deref() == Some(&problem);
-                self.failure = Some(Arc::new(problem));
-                !is_known
+                self.failures = self.failures.saturating_add(1);
+                (self.failure, self.waited) = (Some(Arc::new(problem)), Some(wait));
+                (false, wait)
             }
-        }
+        };
+        self.next_at = now + wait.mul_f64(spread);
+        changed || self.reported_failure() != reported.as_ref()
     }
 
     /// Takes the set of a response. Returns whether it has changed.

@@ -15,7 +15,7 @@ pub struct PublishedKeys {
     pub owner: KeyOwner,
     /// Number of keys that can verify assertions; `None`: not fetched yet.
     pub usable: Option<usize>,
-    /// Why there are no keys, or why the last request failed.
+    /// Why there are no keys, or why the last requests failed.
     pub problem: Option<KeysProblem>,
 }
 
@@ -69,7 +69,8 @@ impl PublishedKeys {
         let (field, name) = self.owner.names();
         match (&self.problem, self.usable.unwrap_or_default()) {
             (None, 0) => format!("{field}: the keys of {name} are being fetched."),
-            (None, count) => format!("Keys of {name} that can verify assertions: {count}."),
+            // Without their number: otherwise each change of the set would write the status.
+            (None, _) => format!("Keys of {name} can verify assertions."),
             (Some(KeysProblem { what, remedy }), count) => {
                 let (lack, effect) = match (count, self.owner.is_issuer()) {
                     (0, false) => ("no keys from", "Assertions of the client are refused."),

@@ -42,6 +42,10 @@ fn timeout() -> Result<Response, Problem> {
     Err(RequestError::TimedOut.into())
 }
 
+fn status(code: u16) -> Result<Response, Problem> {
+    Err(RequestError::Status(code).into())
+}
+
 /// A schedule with one URL, which is being fetched.
 fn fetching(now: Instant) -> Schedule {
     let mut schedule = Schedule::default();
@@ -95,7 +99,7 @@ fn a9_keys_are_kept_for_a_day_while_the_host_is_down_and_then_end() {
             }
             Step::Fetch { .. } => {
                 let affected = schedule.finish(&source(), timeout(), now, EVEN);
-                assert_eq!(affected.is_empty(), waits.len() > 1, "the failure is reported once");
+                assert_eq!(!affected.is_empty(), waits.len() == 3, "the third failure is reported, and no later one");
                 assert!(has_keys(&schedule));
             }
             Step::Expired(affected) => break affected,
@@ -115,10 +119,11 @@ fn a9_an_error_page_keeps_the_keys_and_every_set_replaces_them() {
     let now = Instant::now();
     let mut schedule = fetching(now);
     schedule.finish(&source(), response(set(), None), now, EVEN);
-    for page in [response("<html>", None), Err(RequestError::Status(500).into()), Err(RequestError::Status(404).into())]
-    {
-        assert_eq!(schedule.finish(&source(), page, now, EVEN), names(&["app"]));
-        assert!(has_keys(&schedule) && state(&schedule).problem.is_some());
+    let pages = || [response("<html>", None), status(500), status(404)];
+    for (number, page) in pages().into_iter().chain(pages()).enumerate() {
+        let is_reported = number >= 2;
+        assert_eq!(!schedule.finish(&source(), page, now, EVEN).is_empty(), is_reported, "{number}");
+        assert_eq!((has_keys(&schedule), state(&schedule).problem.is_some()), (true, is_reported), "{number}");
     }
     assert_eq!(schedule.finish(&source(), response(set(), None), now, EVEN), names(&["app"]), "the problem has ended");
     assert!(state(&schedule).problem.is_none());
@@ -130,6 +135,33 @@ fn a9_an_error_page_keeps_the_keys_and_every_set_replaces_them() {
         assert!(!has_keys(&schedule), "{body}");
         assert_eq!(state(&schedule).problem.as_deref(), Some(&problem));
     }
+}
+
+#[test]
+fn a_host_that_fails_now_and_then_changes_nothing() {
+    let now = Instant::now();
+    let mut schedule = fetching(now);
+    schedule.finish(&source(), response(set(), None), now, EVEN);
+    for failures in [1, 2, 1, 2, 2] {
+        for _ in 0..failures {
+            assert!(schedule.finish(&source(), status(500), now, EVEN).is_empty());
+            assert!(has_keys(&schedule) && state(&schedule).problem.is_none());
+        }
+        assert!(schedule.finish(&source(), response(set(), None), now, EVEN).is_empty());
+    }
+}
+
+#[test]
+fn without_keys_the_first_failure_is_reported() {
+    let now = Instant::now();
+    let mut schedule = fetching(now);
+    assert_eq!(schedule.finish(&source(), timeout(), now, EVEN), names(&["app"]));
+    assert!(schedule.finish(&source(), timeout(), now, EVEN).is_empty(), "the same again");
+    assert_eq!(schedule.finish(&source(), status(500), now, EVEN), names(&["app"]));
+    schedule.finish(&source(), response(set(), None), now, EVEN);
+    schedule.finish(&source(), response(r#"{"keys": []}"#, None), now, EVEN);
+    assert_eq!(schedule.finish(&source(), status(500), now, EVEN), names(&["app"]), "the set was empty");
+    assert_eq!(state(&schedule).problem.as_deref(), Some(&Problem::Request(RequestError::Status(500))));
 }
 
 #[test]

@@ -92,6 +92,19 @@ fn ready_reports_missing_keys_of_a_client_that_has_no_other_credential() {
 }
 
 #[test]
+fn another_number_of_keys_changes_no_status() {
+    let mut object = application(&["private_key_jwt"]);
+    let [_, resolved] = reconcile(&mut object, keys(Some(1), false));
+    assert_eq!(resolved.2, "Keys of keys.example.com can verify assertions.");
+    for (usable, problem) in [(1, false), (1, true)] {
+        reconcile(&mut object, keys(Some(usable), problem));
+        let before = serde_json::to_value(&object.status).unwrap();
+        reconcile(&mut object, keys(Some(usable + 1), problem));
+        assert_eq!(serde_json::to_value(&object.status).unwrap(), before);
+    }
+}
+
+#[test]
 fn a_restarted_controller_writes_nothing_before_it_has_fetched_the_keys() {
     let mut object = application(&["private_key_jwt"]);
     let [ready, resolved] = reconcile(&mut object, keys(None, false));
