@@ -10,13 +10,19 @@ use crate::crypto::public_key::{PublicKey, SignedJwt};
 /// The issuer of the ServiceAccount tokens of this cluster.
 #[derive(Debug)]
 pub struct ClusterIssuer {
-    /// `iss` of its tokens.
-    pub issuer: Box<str>,
+    /// `iss` of its tokens: first the current value, then earlier ones. The API server decides whether it still accepts these.
+    pub issuers: Vec<Box<str>>,
     /// The keys that sign them.
     pub keys: Vec<PublicKey>,
 }
 
 impl ClusterIssuer {
+    /// Whether its tokens have, or had, this issuer.
+    #[must_use]
+    pub fn is_named(&self, issuer: &str) -> bool {
+        self.issuers.iter().any(|known| **known == *issuer)
+    }
+
     /// The result of the check of a signature.
     ///
     /// # Errors

@@ -4,12 +4,13 @@ mod issuer;
 mod reachability;
 mod reviews;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use kube::Client;
 
+use crate::crypto::public_key::PublicKey;
 use crate::oauth::cluster_tokens::{ClusterIssuer, ReviewError};
 use crate::util::error_chain::display_chain;
 use crate::util::timing::duty_cycle::DutyCycle;
@@ -25,18 +26,24 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Tokens with unknown keys cause at most about one read per second.
 const REFRESH_DUTY: DutyCycle = DutyCycle { factor: 3, min: Duration::from_secs(1), max: Duration::from_secs(1) };
 
+/// Issuers that are remembered. The API server names only the current one, but accepts the tokens of several
+/// (`--service-account-issuer`). While an operator changes it, API servers can name different ones.
+const ISSUERS_MAX: usize = 4;
+
 /// What the API server says about ServiceAccount tokens.
 pub(super) struct ClusterTokenReader {
     client: Client,
     issuer: ArcSwapOption<ClusterIssuer>,
+    /// The issuers that were read, the last one first.
+    issuers: Mutex<Vec<Box<str>>>,
     refresh: SingleFlight<()>,
     reviews: Reviews,
 }
 
 impl ClusterTokenReader {
     pub(super) fn new(client: Client) -> Self {
-        let reviews = Reviews::new(client.clone());
-        Self { client, issuer: ArcSwapOption::empty(), refresh: SingleFlight::new(REFRESH_DUTY), reviews }
+        let (reviews, refresh) = (Reviews::new(client.clone()), SingleFlight::new(REFRESH_DUTY));
+        Self { client, issuer: ArcSwapOption::empty(), issuers: Mutex::default(), refresh, reviews }
     }
 
     /// Reads issuer and keys periodically, for ever.
@@ -63,8 +70,8 @@ impl ClusterTokenReader {
 
     async fn read(&self) -> Result<(), ()> {
         match issuer::read(&self.client).await {
-            Ok(read) => {
-                self.issuer.store(Some(Arc::new(read)));
+            Ok((issuer, keys)) => {
+                self.store(issuer, keys);
                 Ok(())
             }
             Err(error) => {
@@ -76,4 +83,14 @@ impl ClusterTokenReader {
             }
         }
     }
+    fn store(&self, issuer: Box<str>, keys: Vec<PublicKey>) {
+        let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        issuers.retain(|known| *known != issuer);
+        issuers.insert(0, issuer);
+        issuers.truncate(ISSUERS_MAX);
+        self.issuer.store(Some(Arc::new(ClusterIssuer { issuers: issuers.clone(), keys })));
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -226,3 +226,21 @@ async fn g9_an_access_token_does_not_outlive_the_token_and_ends_with_the_entry()
     scene.put(&[]);
     assert_eq!(ask().await, 401);
 }
+
+#[tokio::test]
+async fn a_token_of_another_cluster_is_accepted_before_the_issuer_of_this_cluster_is_known() {
+    let scene = Scene::new().await;
+    let subject = "system:serviceaccount:billing:sync";
+    assert!(scene.server.clients.cluster.lock().unwrap().is_none());
+    scene.put(&[scene.entry(subject, None)]);
+    let token = scene.with("sub", json!(subject));
+    for reply in [scene.send(&token).await, scene.grant(&token).await] {
+        assert_eq!(claims(&reply)["client_id"], CLIENT_ID);
+    }
+    let mut other = scene.claims();
+    (other["sub"], other["iss"]) = (subject.into(), "https://other.example.com".into());
+    let reply = scene.send(&scene.key.sign(&header(), &other)).await;
+    assert_eq!(reply.status, 503, "it may be a token of this cluster");
+    let without_client = format!("{BEARER}&assertion={token}");
+    assert_eq!(scene.server.post(&[], &without_client).await.status, 503, "no client lists the issuer");
+}

@@ -187,7 +187,7 @@ async fn a_use_of_each_method_is_recorded_and_a_refused_one_is_not() {
 fn key_of_client_and_cluster(server: &TestServer) -> Key {
     let key = Key::new("one");
     let keys = vec![PublicKey::from_jwk(&key.jwk).unwrap()];
-    *server.clients.cluster.lock().unwrap() = Some(Arc::new(ClusterIssuer { issuer: CLUSTER.into(), keys }));
+    *server.clients.cluster.lock().unwrap() = Some(Arc::new(ClusterIssuer { issuers: vec![CLUSTER.into()], keys }));
     key
 }
 

@@ -98,7 +98,7 @@ impl Scene {
 }
 
 fn issuer(key: &Key) -> ClusterIssuer {
-    ClusterIssuer { issuer: CLUSTER.into(), keys: vec![PublicKey::from_jwk(&key.jwk).unwrap()] }
+    ClusterIssuer { issuers: vec![CLUSTER.into()], keys: vec![PublicKey::from_jwk(&key.jwk).unwrap()] }
 }
 
 #[tokio::test]
@@ -209,6 +209,21 @@ async fn f1_a_new_key_of_the_cluster_is_read_when_a_token_needs_it() {
     assert_eq!(scene.rule(&token).await, "AssertionKeyUnknown");
     *scene.server.clients.upcoming_cluster.lock().unwrap() = Some(Arc::new(issuer(&new)));
     assert_eq!(scene.send(&token).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_with_an_earlier_issuer_of_the_cluster_is_accepted() {
+    let scene = Scene::new().await;
+    let put = |issuers: &[&str]| {
+        let issuers = issuers.iter().map(|issuer| Box::from(*issuer)).collect();
+        let cluster = ClusterIssuer { issuers, ..issuer(&scene.key) };
+        *scene.server.clients.cluster.lock().unwrap() = Some(Arc::new(cluster));
+    };
+    put(&["https://new.example.com", CLUSTER]);
+    assert_eq!(scene.send(&scene.good()).await.status, 200);
+    assert_eq!(scene.send(&scene.with("/iss", json!("https://new.example.com"))).await.status, 200);
+    put(&["https://new.example.com"]);
+    assert_ne!(scene.send(&scene.good()).await.status, 200);
 }
 
 #[tokio::test]

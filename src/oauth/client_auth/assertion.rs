@@ -13,6 +13,7 @@ use super::{Authenticated, Authenticator};
 use crate::crypto::public_key::{self, MalformedJwt, PublicKey, SignedJwt};
 use crate::oauth::client_record::{ClientRecord, Denial};
 use crate::oauth::client_store::{ClientStore, Lookup};
+use crate::oauth::cluster_tokens::ClusterIssuer;
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::numeric_date::since_epoch;
@@ -76,19 +77,27 @@ impl fmt::Debug for Assertion {
 }
 
 impl<C: ClientStore> Authenticator<'_, C> {
-    /// The issuer decides which method it is: the client itself, or the cluster.
+    /// The issuer decides which method it is: the client itself, the cluster, or another issuer.
     pub(super) async fn assertion(&self, presented: &Assertion) -> Result<Authenticated, TokenError> {
         let jwt = SignedJwt::parse(&presented.jwt).map_err(|malformed| refused(rule_of(malformed)))?;
         let claims = Claims::of(&jwt).map_err(refused)?;
+        let is_of = |cluster: &ClusterIssuer| claims.iss.as_deref().is_some_and(|issuer| cluster.is_named(issuer));
         match (self.clients.cluster_issuer(), claims.other_issuer()) {
-            (Some(cluster), _) if claims.iss.as_deref() == Some(&*cluster.issuer) => {
-                self.service_account(presented, &jwt, &claims, &cluster).await
+            (Some(cluster), _) if is_of(&cluster) => self.service_account(presented, &jwt, &claims, &cluster).await,
+            (None, issuer) if claims.is_of_service_account() && !self.is_listed(presented, issuer) => {
+                // It may be a token of the cluster, whose issuer is not known yet.
+                Err(Unavailable::NotSynced.into())
             }
-            // It may be a token of the cluster, whose issuer is not known yet.
-            (None, _) if claims.is_of_service_account() => Err(Unavailable::NotSynced.into()),
             (_, Some(issuer)) => self.federated(presented, &jwt, &claims, issuer).await,
             (_, None) => self.signed_assertion(presented, &jwt, &claims).await,
         }
+    }
+
+    /// Whether the client of the request lists the issuer, which may be another cluster.
+    fn is_listed(&self, presented: &Assertion, issuer: Option<&str>) -> bool {
+        let lookup = presented.client_id.as_deref().map(|client_id| self.clients.lookup(client_id));
+        let Some(Lookup::Live(record)) = lookup else { return false };
+        record.issuers.iter().any(|entry| Some(&*entry.issuer) == issuer)
     }
 
     /// For an assertion that newer published keys could make a success: requests them for the next request. Only a replica

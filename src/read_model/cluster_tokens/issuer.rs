@@ -7,7 +7,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::crypto::public_key::PublicKey;
-use crate::oauth::cluster_tokens::ClusterIssuer;
 
 #[derive(Deserialize)]
 struct Discovery {
@@ -28,12 +27,12 @@ pub(super) enum IssuerError {
     NoUsableKey,
 }
 
-/// Reads issuer and keys. The keys come from the API server itself: `jwks_uri` may be an address outside the cluster.
-pub(super) async fn read(client: &Client) -> Result<ClusterIssuer, IssuerError> {
+/// Reads the current issuer and the keys. The keys come from the API server itself: `jwks_uri` may be an address outside the cluster.
+pub(super) async fn read(client: &Client) -> Result<(Box<str>, Vec<PublicKey>), IssuerError> {
     let Discovery { issuer } = get(client, "/.well-known/openid-configuration").await?;
     let Keys { keys } = get(client, "/openid/v1/jwks").await?;
     let keys: Vec<_> = keys.iter().filter_map(|jwk| PublicKey::from_jwk(jwk).ok()).collect();
-    if keys.is_empty() { Err(IssuerError::NoUsableKey) } else { Ok(ClusterIssuer { issuer, keys }) }
+    if keys.is_empty() { Err(IssuerError::NoUsableKey) } else { Ok((issuer, keys)) }
 }
 
 async fn get<T: for<'de> Deserialize<'de>>(client: &Client, path: &'static str) -> Result<T, IssuerError> {
