@@ -61,10 +61,11 @@ pub struct KeySets {
 /// A namespace, and the task that fetches its key sets.
 type Followed = (Arc<Namespace>, AbortOnDropHandle<()>);
 
-/// The key sets of one namespace.
+/// The key sets of one namespace. Its lock is never taken together with that of the map: a large namespace delays no other.
 struct Namespace {
     name: Arc<str>,
-    schedule: Mutex<Schedule>,
+    /// `None`: no Application had a source, and whoever changes the sources must begin with another `Namespace`.
+    schedule: Mutex<Option<Schedule>>,
     /// The schedule has changed.
     changed: Notify,
 }
@@ -102,50 +103,85 @@ impl KeySets {
         created: Timestamp,
     ) {
         let published = (!sources.is_empty()).then_some(Published { created, sources });
-        let mut namespaces = lock(&self.namespaces);
-        if published.is_none() && !namespaces.contains_key(namespace) {
-            return;
-        }
-        let (entry, _) = namespaces.entry(Arc::clone(namespace)).or_insert_with(|| self.start(namespace));
-        let (affected, is_unused) = {
+        loop {
+            let Some(entry) = self.entry(namespace, published.is_some()) else { return };
             let mut schedule = lock(&entry.schedule);
-            (schedule.set_application(name, published, Instant::now()), schedule.is_unused())
-        };
-        entry.changed.notify_one();
-        publish(&self.changes, namespace, affected);
-        if is_unused {
-            namespaces.remove(namespace);
+            if let Some(open) = schedule.as_mut() {
+                let affected = open.set_application(name, published, Instant::now());
+                let is_unused = open.is_unused();
+                if is_unused {
+                    *schedule = None;
+                }
+                drop(schedule);
+                entry.changed.notify_one();
+                publish(&self.changes, namespace, affected);
+                if is_unused {
+                    self.remove(&entry);
+                }
+                return;
+            }
+            drop(schedule);
+            // Another call has closed it, and has not removed it yet.
+            self.remove(&entry);
         }
     }
 
     /// What is known of a source of the namespace.
     #[must_use]
     pub fn state(&self, namespace: &str, source: &Source) -> State {
-        let namespaces = lock(&self.namespaces);
-        let schedule = namespaces.get(namespace).map(|(namespace, _)| lock(&namespace.schedule));
-        schedule.map(|schedule| schedule.state(source, Instant::now())).unwrap_or_default()
+        let state = |schedule: &mut Schedule| schedule.state(source, Instant::now());
+        self.with(namespace, state).unwrap_or_default()
     }
 
     /// The source of an Application for the keys of this issuer, or, without an issuer, for those of the client itself;
     /// `None`: it has none.
     #[must_use]
     pub fn source(&self, namespace: &str, application: &str, issuer: Option<&str>) -> Option<Source> {
-        let namespaces = lock(&self.namespaces);
-        let (namespace, _) = namespaces.get(namespace)?;
-        lock(&namespace.schedule).source(application, issuer).cloned()
+        self.with(namespace, |schedule| schedule.source(application, issuer).cloned())?
     }
 
     /// Fetches a source of the namespace soon: there may be newer keys.
     pub fn refresh(&self, namespace: &str, source: &Source) {
-        if let Some((namespace, _)) = lock(&self.namespaces).get(namespace) {
-            lock(&namespace.schedule).refresh(source, Instant::now());
-            namespace.changed.notify_one();
+        let Some(entry) = self.find(namespace) else { return };
+        if let Some(schedule) = lock(&entry.schedule).as_mut() {
+            schedule.refresh(source, Instant::now());
+        }
+        entry.changed.notify_one();
+    }
+
+    fn with<T>(&self, namespace: &str, read: impl FnOnce(&mut Schedule) -> T) -> Option<T> {
+        let entry = self.find(namespace)?;
+        lock(&entry.schedule).as_mut().map(read)
+    }
+
+    fn find(&self, namespace: &str) -> Option<Arc<Namespace>> {
+        lock(&self.namespaces).get(namespace).map(|(entry, _)| Arc::clone(entry))
+    }
+
+    /// The entry of a namespace, which is created if `creates`.
+    fn entry(&self, namespace: &Arc<str>, creates: bool) -> Option<Arc<Namespace>> {
+        if !creates {
+            return self.find(namespace);
+        }
+        let mut namespaces = lock(&self.namespaces);
+        let (entry, _) = namespaces.entry(Arc::clone(namespace)).or_insert_with(|| self.start(namespace));
+        Some(Arc::clone(entry))
+    }
+
+    /// Removes a closed entry from the map, and ends its worker. A newer entry of the namespace stays.
+    fn remove(&self, closed: &Arc<Namespace>) {
+        let mut namespaces = lock(&self.namespaces);
+        if namespaces.get(&closed.name).is_some_and(|(entry, _)| Arc::ptr_eq(entry, closed)) {
+            namespaces.remove(&closed.name);
         }
     }
 
     fn start(&self, name: &Arc<str>) -> (Arc<Namespace>, AbortOnDropHandle<()>) {
-        let namespace =
-            Arc::new(Namespace { name: Arc::clone(name), schedule: Mutex::default(), changed: Notify::new() });
+        let namespace = Arc::new(Namespace {
+            name: Arc::clone(name),
+            schedule: Mutex::new(Some(Schedule::default())),
+            changed: Notify::new(),
+        });
         let (client, permits) = (Arc::clone(&self.client), Arc::clone(&self.permits));
         let work = work(Arc::clone(&namespace), client, permits, self.changes.clone());
         (namespace, AbortOnDropHandle::new(tokio::spawn(work)))
@@ -160,7 +196,9 @@ async fn work(
     changes: mpsc::UnboundedSender<Change>,
 ) {
     loop {
-        let step = lock(&namespace.schedule).step(Instant::now());
+        let Some(step) = lock(&namespace.schedule).as_mut().map(|schedule| schedule.step(Instant::now())) else {
+            return;
+        };
         match step {
             Step::Fetch { source, etag } => {
                 let result = {
@@ -172,8 +210,9 @@ async fn work(
                     let (namespace, url, error) = (&namespace.name, source.url(), display_chain(error));
                     tracing::debug!(%namespace, url, error, "a key set was not fetched");
                 }
-                let affected = lock(&namespace.schedule).finish(&source, result, Instant::now(), jitter());
-                publish(&changes, &namespace.name, affected);
+                let finish = |schedule: &mut Schedule| schedule.finish(&source, result, Instant::now(), jitter());
+                let affected = lock(&namespace.schedule).as_mut().map(finish);
+                publish(&changes, &namespace.name, affected.unwrap_or_default());
             }
             Step::Expired(affected) => publish(&changes, &namespace.name, affected),
             Step::Wait(Some(until)) => {

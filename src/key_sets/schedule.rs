@@ -1,5 +1,7 @@
 //! When each key set of a namespace is fetched, and what is known of it. Pure: time and randomness are arguments.
 
+mod applications;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use self::applications::Applications;
 use super::Source;
 use super::document::{self, Keys};
 use super::problem::Problem;
@@ -45,7 +48,7 @@ const RETRY: Growth = Growth {
 /// The key sets of a namespace.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    applications: BTreeMap<Arc<str>, Published>,
+    applications: Applications,
     /// At most [`SOURCES_MAX`].
     sets: BTreeMap<Source, KeySet>,
 }
@@ -117,14 +120,10 @@ impl Schedule {
         published: Option<Published>,
         now: Instant,
     ) -> Vec<Arc<str>> {
-        if self.applications.get(name) == published.as_ref() {
+        if !self.applications.set(name, published) {
             return Vec::new();
         }
-        match published {
-            Some(published) => self.applications.insert(Arc::clone(name), published),
-            None => self.applications.remove(name),
-        };
-        let admitted = self.admitted();
+        let admitted = self.applications.oldest_sources(SOURCES_MAX);
         let is_new = |source: &&Source| !self.sets.contains_key(*source);
         let added: Vec<Source> = admitted.iter().filter(is_new).cloned().collect();
         let removed: Vec<Source> = self.sets.keys().filter(|source| !admitted.contains(*source)).cloned().collect();
@@ -136,22 +135,8 @@ impl Schedule {
         affected.into_iter().collect()
     }
 
-    /// The sources of the oldest Applications.
-    fn admitted(&self) -> BTreeSet<Source> {
-        let mut oldest = BTreeMap::<&Source, Timestamp>::new();
-        for Published { created, sources } in self.applications.values() {
-            for source in sources {
-                oldest.entry(source).and_modify(|known| *known = (*created).min(*known)).or_insert(*created);
-            }
-        }
-        let by_age: BTreeSet<(Timestamp, &Source)> =
-            oldest.into_iter().map(|(source, created)| (created, source)).collect();
-        by_age.into_iter().take(SOURCES_MAX).map(|(_, source)| source.clone()).collect()
-    }
-
     fn applications_of(&self, source: &Source) -> Vec<Arc<str>> {
-        let has_source = self.applications.iter().filter(|(_, published)| published.sources.contains(source));
-        has_source.map(|(name, _)| Arc::clone(name)).collect()
+        self.applications.users(source).cloned().collect()
     }
 
     /// Whether no Application has a source.
@@ -163,7 +148,7 @@ impl Schedule {
     pub(super) fn state(&self, source: &Source, now: Instant) -> State {
         match self.sets.get(source) {
             Some(set) => set.state(now),
-            None if self.applications.values().any(|published| published.sources.contains(source)) => {
+            None if self.applications.users(source).next().is_some() => {
                 State { fetched: None, problem: Some(Arc::new(Problem::TooManySources)) }
             }
             None => State::default(),
@@ -172,8 +157,7 @@ impl Schedule {
 
     /// The source of an Application for the keys of this issuer; `None`: for those of the client itself.
     pub(super) fn source(&self, application: &str, issuer: Option<&str>) -> Option<&Source> {
-        let sources = &self.applications.get(application)?.sources;
-        sources.iter().find(|source| source.issuer() == issuer)
+        self.applications.sources(application).find(|source| source.issuer() == issuer)
     }
 
     /// Fetches a source as soon as the time since its last request allows.

@@ -158,3 +158,52 @@ async fn f4_the_keys_of_an_issuer_are_those_that_its_metadata_names() {
     assert!(metadata.starts_with("GET /.well-known/openid-configuration "), "{metadata}");
     assert!(keys.starts_with("GET /jwks.json "), "{keys}");
 }
+
+#[tokio::test]
+async fn work_in_one_namespace_does_not_delay_another() {
+    let sets = Arc::new(KeySets::empty());
+    let set = |namespace: &'static str| {
+        let (sets, runtime) = (Arc::clone(&sets), tokio::runtime::Handle::current());
+        let (sender, done) = std::sync::mpsc::channel();
+        let source = Source::KeySet("https://keys.example.com".into());
+        std::thread::spawn(move || {
+            let _guard = runtime.enter();
+            sets.set_application(&namespace.into(), &"app".into(), [source].into(), Timestamp::UNIX_EPOCH);
+            let _ = sender.send(());
+        });
+        done
+    };
+    set("large").recv_timeout(LONG).unwrap();
+    let large = sets.find("large").unwrap();
+    let busy = super::lock(&large.schedule);
+    let waiting = set("large");
+    // It has begun, and waits for the lock.
+    while Arc::strong_count(&large) < 4 {
+        std::thread::yield_now();
+    }
+    set("small").recv_timeout(LONG).expect("not delayed");
+    assert!(waiting.try_recv().is_err());
+    drop(busy);
+    waiting.recv_timeout(LONG).unwrap();
+}
+
+#[tokio::test]
+async fn an_application_that_is_added_while_the_last_other_one_is_removed_is_kept() {
+    let sets = KeySets::empty();
+    let runtime = tokio::runtime::Handle::current();
+    let (namespace, source) = (Arc::from("billing"), Source::KeySet("https://keys.example.com".into()));
+    std::thread::scope(|scope| {
+        for name in ["one", "two", "three"] {
+            let (sets, runtime, namespace, source) = (&sets, runtime.clone(), &namespace, &source);
+            scope.spawn(move || {
+                let _guard = runtime.enter();
+                for _ in 0..2_000 {
+                    sets.set_application(namespace, &name.into(), [source.clone()].into(), Timestamp::UNIX_EPOCH);
+                    assert_eq!(sets.source(namespace, name, None).as_ref(), Some(source));
+                    sets.set_application(namespace, &name.into(), [].into(), Timestamp::UNIX_EPOCH);
+                }
+            });
+        }
+    });
+    assert!(super::lock(&sets.namespaces).is_empty());
+}
