@@ -325,10 +325,11 @@ fn each_method_is_accepted_or_has_the_reason_why_not() {
     let auth = json!({"methods": ["federated_jwt"], "issuers": [{"issuer": "https://a.example.com", "subject": "b"}]});
     facts.application.spec.auth = serde_json::from_value(auth).unwrap();
     assert_eq!(state(&facts)[4], "true tokens of b of https://a.example.com");
-    let mut status = facts.application.status.clone().unwrap();
-    for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
-        (condition.status, condition.reason) = ("False".to_owned(), "KeySetUnavailable".to_owned());
-    }
+    let mut status = facts.application.status.clone().unwrap_or_default();
+    let unavailable = json!([{
+        "type": "Ready", "status": "False", "reason": "KeySetUnavailable", "message": "", "lastTransitionTime": NOW,
+    }]);
+    status.conditions = serde_json::from_value(unavailable).unwrap();
     let before = facts.application.status.replace(status);
     assert_eq!(state(&facts)[4], "false no key was fetched: see the condition KeysResolved");
     facts.application.status = before;
