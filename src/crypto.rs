@@ -21,6 +21,7 @@ mod der;
 pub mod distinguished_name;
 pub mod install_key;
 mod install_mac;
+pub mod jwk;
 pub mod jwt;
 pub mod key_pair;
 pub mod keyset;

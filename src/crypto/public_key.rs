@@ -5,16 +5,16 @@
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, RSAKeyParameters, ThumbprintHash,
-};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use super::jwk::Jwk;
 
 /// The algorithms of client assertions, by their registered names (RFC 7518 §3.1, RFC 8037 §3.1).
 pub const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
@@ -63,21 +63,29 @@ impl PublicKey {
     /// # Errors
     /// [`UnusableKey`]
     pub fn from_jwk(jwk: &Value) -> Result<Self, UnusableKey> {
-        const PRIVATE: [&str; 8] = ["d", "k", "p", "q", "dp", "dq", "qi", "oth"];
-        if PRIVATE.iter().any(|member| jwk.get(member).is_some()) {
-            return Err(UnusableKey::Private);
-        }
-        let jwk: Jwk = Jwk::deserialize(jwk).map_err(|_| UnusableKey::Malformed)?;
-        if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
+        Self::new(&Jwk::deserialize(jwk).map_err(|_| UnusableKey::Malformed)?)
+    }
+
+    /// The key of a JWK.
+    ///
+    /// # Errors
+    /// [`UnusableKey`]
+    pub fn new(jwk: &Jwk) -> Result<Self, UnusableKey> {
+        jwk.check_form()?;
+        if jwk.usage.optional()?.is_some_and(|usage| usage != "sig") {
             return Err(UnusableKey::Use);
         }
-        let algorithms = algorithms(&jwk.algorithm)?;
-        let thumbprint = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| UnusableKey::Malformed)?;
+        let Parameters { algorithms, key, canonical } = match jwk.kty.required()? {
+            "EC" => elliptic_curve(jwk),
+            "OKP" => octet_key_pair(jwk),
+            "RSA" => rsa(jwk),
+            _ => Err(UnusableKey::Malformed),
+        }?;
         Ok(Self {
-            key_id: jwk.common.key_id.as_deref().map(Box::from),
-            algorithms: narrowed(algorithms, jwk.common.key_algorithm)?,
-            key: DecodingKey::from_jwk(&jwk).map_err(|_| UnusableKey::Malformed)?,
-            thumbprint: thumbprint.into(),
+            key_id: jwk.kid.optional()?.map(Box::from),
+            algorithms: narrowed(algorithms, jwk.alg.optional()?)?,
+            key: key.map_err(|_| UnusableKey::Malformed)?,
+            thumbprint: URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes())).into(),
         })
     }
 
@@ -128,51 +136,57 @@ pub fn verify_nothing(jwt: &SignedJwt<'_>) {
     }
 }
 
-/// The algorithms of a key of this type, if its parameters are those of a key.
-fn algorithms(parameters: &AlgorithmParameters) -> Result<&'static [Algorithm], UnusableKey> {
-    match parameters {
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            let point = [vec![4], coordinate(&key.x)?, coordinate(&key.y)?].concat();
-            on_curve(&ECDSA_P256_SHA256_FIXED, &point).map(|()| &[Algorithm::ES256][..])
-        }
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            on_curve(&ED25519, &coordinate(&key.x)?).map(|()| &[Algorithm::EdDSA][..])
-        }
-        AlgorithmParameters::EllipticCurve(_) | AlgorithmParameters::OctetKeyPair(_) => Err(UnusableKey::Curve),
-        AlgorithmParameters::RSA(key) => rsa(key).map(|()| &[Algorithm::RS256, Algorithm::PS256][..]),
-        AlgorithmParameters::OctetKey(_) => Err(UnusableKey::Private),
-        _ => Err(UnusableKey::Malformed),
+/// What the members of a key of some type mean.
+struct Parameters {
+    algorithms: &'static [Algorithm],
+    key: jsonwebtoken::errors::Result<DecodingKey>,
+    /// The text whose hash is the thumbprint (RFC 7638 §3.2). Its values are checked base64url, which needs no escapes.
+    canonical: String,
+}
+
+fn elliptic_curve(jwk: &Jwk) -> Result<Parameters, UnusableKey> {
+    if jwk.crv.required()? != "P-256" {
+        return Err(UnusableKey::Curve);
     }
+    let (x, y) = (jwk.x.required()?, jwk.y.required()?);
+    on_curve(&ECDSA_P256_SHA256_FIXED, &[vec![4], coordinate(x)?, coordinate(y)?].concat())?;
+    let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+    Ok(Parameters { algorithms: &[Algorithm::ES256], key: DecodingKey::from_ec_components(x, y), canonical })
+}
+
+fn octet_key_pair(jwk: &Jwk) -> Result<Parameters, UnusableKey> {
+    if jwk.crv.required()? != "Ed25519" {
+        return Err(UnusableKey::Curve);
+    }
+    let x = jwk.x.required()?;
+    on_curve(&ED25519, &coordinate(x)?)?;
+    let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    Ok(Parameters { algorithms: &[Algorithm::EdDSA], key: DecodingKey::from_ed_components(x), canonical })
+}
+
+fn rsa(jwk: &Jwk) -> Result<Parameters, UnusableKey> {
+    let (n, e) = (jwk.n.required()?, jwk.e.required()?);
+    let (modulus, exponent) = (bytes(n)?, bytes(e)?);
+    let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
+    let has_length = RSA_BYTES.contains(&modulus.len()) && modulus.first().is_some_and(|byte| *byte >= 0x80);
+    let has_exponent = exponent.len() <= 3 && exponent.first() != Some(&0) && is_odd(&exponent) && exponent != [1];
+    if !(has_length && is_odd(&modulus) && has_exponent) {
+        return Err(UnusableKey::Rsa);
+    }
+    let canonical = format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#);
+    let algorithms = &[Algorithm::RS256, Algorithm::PS256];
+    Ok(Parameters { algorithms, key: DecodingKey::from_rsa_components(n, e), canonical })
 }
 
 fn on_curve(algorithm: &'static dyn VerificationAlgorithm, point: &[u8]) -> Result<(), UnusableKey> {
     ParsedPublicKey::new(algorithm, point).map(drop).map_err(|_| UnusableKey::Point)
 }
 
-fn rsa(key: &RSAKeyParameters) -> Result<(), UnusableKey> {
-    let (modulus, exponent) = (bytes(&key.n)?, bytes(&key.e)?);
-    let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
-    let has_length = RSA_BYTES.contains(&modulus.len()) && modulus.first().is_some_and(|byte| *byte >= 0x80);
-    let has_exponent = exponent.len() <= 3 && exponent.first() != Some(&0) && is_odd(&exponent) && exponent != [1];
-    if has_length && is_odd(&modulus) && has_exponent { Ok(()) } else { Err(UnusableKey::Rsa) }
-}
-
 /// The algorithms, or the one that the JWK names.
-fn narrowed(
-    algorithms: &'static [Algorithm],
-    named: Option<KeyAlgorithm>,
-) -> Result<&'static [Algorithm], UnusableKey> {
+fn narrowed(algorithms: &'static [Algorithm], named: Option<&str>) -> Result<&'static [Algorithm], UnusableKey> {
     let Some(named) = named else { return Ok(algorithms) };
-    let is_named = |algorithm: &Algorithm| {
-        matches!(
-            (algorithm, named),
-            (Algorithm::ES256, KeyAlgorithm::ES256)
-                | (Algorithm::RS256, KeyAlgorithm::RS256)
-                | (Algorithm::PS256, KeyAlgorithm::PS256)
-                | (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-        )
-    };
-    let at = algorithms.iter().position(is_named).ok_or(UnusableKey::Algorithm)?;
+    let named = named.parse::<Algorithm>().map_err(|_| UnusableKey::Algorithm)?;
+    let at = algorithms.iter().position(|algorithm| *algorithm == named).ok_or(UnusableKey::Algorithm)?;
     algorithms.get(at..=at).ok_or(UnusableKey::Algorithm)
 }
 
@@ -279,6 +293,7 @@ impl<'a> SignedJwt<'a> {
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
     use jsonwebtoken::{EncodingKey, Header as JwtHeader};
     use rcgen::{
         KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SignatureAlgorithm,
@@ -388,6 +403,20 @@ mod tests {
         let [one, other] = [jwk, other].map(|jwk| PublicKey::from_jwk(&jwk).unwrap());
         assert_eq!(one.thumbprint(), other.thumbprint());
         assert_eq!((one.key_id(), other.key_id()), (None, Some("another")));
+    }
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_7638_for_each_type_of_key() {
+        for (algorithm, jwt) in [
+            (&PKCS_ECDSA_P256_SHA256, Algorithm::ES256),
+            (&PKCS_ED25519, Algorithm::EdDSA),
+            (&PKCS_RSA_SHA256, Algorithm::RS256),
+        ] {
+            let (_, jwk) = pair(algorithm, jwt);
+            let other: Jwk = serde_json::from_value(jwk.clone()).unwrap();
+            let expected = other.thumbprint(ThumbprintHash::SHA256).unwrap();
+            assert_eq!(PublicKey::from_jwk(&jwk).unwrap().thumbprint(), expected, "{jwt:?}");
+        }
     }
 
     #[test]

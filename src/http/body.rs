@@ -1,6 +1,7 @@
 //! Reads the body of a token request within its limits.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 
 use crate::http::budget::Bounds;
-use crate::http::slots::Places;
+use crate::http::slots::{Places, Slot};
 use crate::http::source_network::Network;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
 
@@ -49,8 +50,23 @@ pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads bodies. However many arrive at the same time, and in whatever chunks, long bodies use a bounded part of the
-/// memory, and short bodies never wait for long ones.
+/// A body that has arrived. A long one has a slot for as long as it exists: the request decodes it into copies, and may then
+/// wait for the API server or for a hash.
+pub(crate) struct Received {
+    bytes: Vec<u8>,
+    _slot: Option<Slot<Network>>,
+}
+
+impl Deref for Received {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads bodies. However many there are at the same time, and in whatever chunks they arrive, long bodies use a bounded part
+/// of the memory, and short bodies never wait for long ones.
 pub(crate) struct Bodies {
     limits: RequestLimits,
     /// Slots of long bodies.
@@ -65,13 +81,13 @@ impl Bodies {
     /// The whole body, with this declared length, from a caller at this address.
     ///
     /// # Errors
-    /// A [`RequestError`] about the body, or [`Unavailable::Overloaded`] when too many long ones are being read.
+    /// A [`RequestError`] about the body, or [`Unavailable::Overloaded`] when there are too many long ones.
     pub(crate) async fn read(
         &self,
         announced: Option<u64>,
         source: Option<IpAddr>,
         body: Body,
-    ) -> Result<Vec<u8>, TokenError> {
+    ) -> Result<Received, TokenError> {
         if announced
             .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > self.limits.body_bytes))
         {
@@ -82,8 +98,8 @@ impl Bodies {
     }
 
     /// Copies and drops each chunk: a chunk of one byte may keep a whole page of the read buffer alive.
-    async fn collect(&self, source: Option<IpAddr>, mut body: Body) -> Result<Vec<u8>, TokenError> {
-        let (mut all, mut place) = (Vec::new(), None);
+    async fn collect(&self, source: Option<IpAddr>, mut body: Body) -> Result<Received, TokenError> {
+        let (mut all, mut slot) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| RequestError::BodyIncomplete)?;
             let Some(piece) = frame.data_ref() else { continue };
@@ -91,15 +107,15 @@ impl Bodies {
             if length > self.limits.body_bytes {
                 return Err(RequestError::BodyTooLarge.into());
             }
-            if length > SMALL && place.is_none() {
+            if length > SMALL && slot.is_none() {
                 let network = Network::of(source.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
-                place = Some(self.large.take(&network).ok_or(Unavailable::Overloaded)?);
+                slot = Some(self.large.take(&network).ok_or(Unavailable::Overloaded)?);
                 // As much as its slot allows.
                 all.reserve_exact(self.limits.body_bytes - all.len());
             }
             all.extend_from_slice(piece);
         }
-        Ok(all)
+        Ok(Received { bytes: all, _slot: slot })
     }
 }
 
@@ -142,5 +158,17 @@ mod tests {
         assert_eq!(read.ok().map(|body| body.len()), Some(5_000));
         assert_eq!(held.load(Ordering::Relaxed), 0);
         assert!(most.load(Ordering::Relaxed) <= 2, "{most:?} pages at once");
+    }
+
+    #[tokio::test]
+    async fn t10_a_long_body_has_its_slot_until_it_is_dropped() {
+        let bodies = Bodies::new(RequestLimits { large_bodies: 1, ..RequestLimits::default() });
+        let read = async |length: usize| bodies.read(None, None, Body::from(vec![b'a'; length])).await;
+        let long = read(SMALL + 1).await.ok().unwrap();
+        let refused = read(SMALL + 1).await.err();
+        assert!(matches!(refused, Some(TokenError::Unavailable(Unavailable::Overloaded))), "{refused:?}");
+        assert_eq!(read(SMALL).await.ok().unwrap().len(), SMALL, "a short one needs none");
+        drop(long);
+        assert!(read(SMALL + 1).await.is_ok());
     }
 }

@@ -50,10 +50,14 @@ const TLS: u64 = RECORD_READ as u64 + 16 * KIB + TLS_WRITE as u64 + 8 * KIB + 2 
 const HTTP: u64 = 32 * KIB + HEAD as u64 + 16 * KIB + 8 * KIB + 16 * KIB;
 /// A connection, without its requests.
 const CONNECTION: u64 = SOCKET + TLS + HTTP;
-/// A request: its decoded head (26 KiB), its body if short, and its response (22 KiB). Also one request of the same
-/// source network that waits for its body (12 KiB), and one for a public document, which is shared (4 KiB). The chain
-/// of the client, if a proxy names it in the head.
-const REQUEST: u64 = 64 * KIB + CHAIN_BYTES_MAX as u64;
+/// A request. First its decoded head (26 KiB) and its body, if short (4 KiB). Then the DPoP proof and the Authorization header,
+/// with what they contain (46 KiB), and the form (8 KiB); or the proof and a short assertion, with what they contain (44 KiB).
+/// At last its response (22 KiB). Also one request of the same source network that waits for its body (12 KiB), and one for a
+/// public document, which is shared (4 KiB). The chain of the client, if a proxy names it in the head.
+const REQUEST: u64 = 72 * KIB + CHAIN_BYTES_MAX as u64;
+/// What a byte of a long body takes until its request is decided: the body, the decoded value of the form, the assertion, the
+/// JSON in it, what is read of that, and the name of its key for the API server. Each has at most the length of the body.
+const BODY_COPIES: u64 = 6;
 /// The hash of an imported value: the configured memory of Argon2id.
 const IMPORTED_HASH: u64 = 19 * MIB;
 
@@ -95,7 +99,7 @@ pub struct Bounds {
     /// Requests that are processed or whose response is not sent yet. As many more may wait for their bodies, and as
     /// many may be for public documents.
     pub requests: usize,
-    /// Bodies of more than a few KiB.
+    /// Requests with a body of more than a few KiB, from its first bytes until they are decided.
     pub large_bodies: usize,
     /// Hashes of imported values.
     pub imported_hashes: usize,
@@ -176,10 +180,11 @@ impl Bounds {
             Some(asked) => u64::from(asked),
             None => possible.min(CONNECTIONS_MAX),
         };
-        let (asked, body) = (requested.body_bytes, u64::from(requested.body_bytes.max(1)));
+        let (asked, body) = (requested.body_bytes, u64::from(requested.body_bytes.max(1)) * BODY_COPIES);
         let possible = share(BODIES_PARTS);
         if body > possible {
-            return Err(BudgetError::Body { asked, possible, limit, needed: limit_for(body, BODIES_PARTS) });
+            let (possible, needed) = (possible / BODY_COPIES, limit_for(body, BODIES_PARTS));
+            return Err(BudgetError::Body { asked, possible, limit, needed });
         }
         let count = |number: u64, max: u64| usize::try_from(number.clamp(1, max)).unwrap_or(usize::MAX);
         Ok(Self {
@@ -234,7 +239,7 @@ mod tests {
         of(bounds.connections, CONNECTION)
             + of(bounds.arrivals, ARRIVAL)
             + of(bounds.requests, REQUEST)
-            + of(bounds.large_bodies, u64::from(DEFAULT.body_bytes))
+            + of(bounds.large_bodies, u64::from(DEFAULT.body_bytes) * BODY_COPIES)
             + of(bounds.imported_hashes, IMPORTED_HASH)
     }
 
@@ -252,6 +257,7 @@ mod tests {
     fn the_limit_of_the_chart_allows_hundreds_of_connections_and_ample_memory_sets_no_bounds() {
         let chart = Bounds::derive(256 * MIB, DEFAULT).unwrap();
         assert!(chart.connections >= 300 && chart.requests >= 300 && chart.arrivals >= 64, "{chart:?}");
+        assert!(chart.large_bodies >= 20, "{chart:?}");
         assert_eq!(Bounds::derive(64 * 1024 * MIB, DEFAULT).unwrap(), Bounds::unlimited());
     }
 
@@ -270,8 +276,10 @@ mod tests {
         let asked = Requested { body_bytes: 64 * 1024 * 1024, ..DEFAULT };
         let refused = Bounds::derive(256 * MIB, asked).unwrap_err();
         assert!(refused.to_string().contains("--body-bytes-max"), "{refused}");
-        let BudgetError::Body { needed, .. } = refused else { panic!("{refused}") };
+        let BudgetError::Body { possible, needed, .. } = refused else { panic!("{refused}") };
         assert_eq!(Bounds::derive(needed, asked).unwrap().large_bodies, 1);
+        let fits = Requested { body_bytes: u32::try_from(possible).unwrap(), ..DEFAULT };
+        assert_eq!(Bounds::derive(256 * MIB, fits).unwrap().large_bodies, 1);
 
         let refused = Bounds::derive(32 * MIB, DEFAULT).unwrap_err().to_string();
         assert!(refused.contains("--memory-limit") && refused.contains("64 MiB"), "{refused}");

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::http::admission::Arrived;
 use crate::http::audit::Audit;
 pub use crate::http::body::RequestLimits;
-use crate::http::body::{self, Bodies};
+use crate::http::body::{self, Bodies, Received};
 use crate::http::discovery::Published;
 use crate::http::rejection::{self, Rejection};
 use crate::http::{dpop, router};
@@ -121,7 +121,7 @@ pub(crate) struct FormRequest {
     certificate: Option<Arc<PresentedCertificate>>,
     authorization: Vec<Box<[u8]>>,
     pub(crate) proof: Option<PresentedProof>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Received,
 }
 
 impl FormRequest {

@@ -12,6 +12,7 @@
 //! caller is informed of.
 
 mod assertion;
+mod audience;
 mod certificate;
 mod federated;
 mod presented;

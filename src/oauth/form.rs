@@ -79,7 +79,9 @@ pub(crate) fn decode(encoded: &[u8]) -> Option<Cow<'_, str>> {
         return std::str::from_utf8(encoded).ok().map(Cow::Borrowed);
     }
     let spaced: Vec<u8> = encoded.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    let decoded = percent_decode(&spaced).collect();
+    // At once: a buffer that grows could take twice as much.
+    let mut decoded = Vec::with_capacity(spaced.len());
+    decoded.extend(percent_decode(&spaced));
     String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 

@@ -1,12 +1,15 @@
 //! A8, A9: client authentication by a signed assertion (`private_key_jwt`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::crypto::public_key::PublicKey;
+use postern::http::state::RequestLimits;
 use postern::oauth::client_auth::{Method, MethodSet};
 use postern::oauth::client_record::{ClientKey, ClientRecord, Denial};
 use postern::oauth::client_store::Lookup;
@@ -86,7 +89,7 @@ impl Scene {
         let now = instant(NOW).as_second();
         json!({
             "iss": CLIENT_ID, "sub": CLIENT_ID, "aud": self.server.issuer, "iat": now, "exp": now + 60,
-            "jti": NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string(),
+            "jti": NEXT.fetch_add(1, Ordering::Relaxed).to_string(),
         })
     }
 
@@ -177,6 +180,8 @@ async fn a8_each_forged_assertion_is_refused_by_its_own_rule() {
         (with("aud", format!("{}/", scene.server.issuer).into()), "AssertionAudience"),
         (with("aud", format!("{}/oauth2/token", scene.server.issuer).into()), "AssertionAudience"),
         (with("aud", Value::Null), "AssertionAudience"),
+        (with("aud", json!({"aud": scene.server.issuer})), "AssertionAudience"),
+        (with("aud", vec![json!({"": 0}); 5_000].into()), "AssertionAudience"),
         (with("jti", Value::Null), "AssertionWithoutId"),
         (with("jti", "".into()), "AssertionWithoutId"),
         (with("jti", "x".repeat(257).into()), "AssertionWithoutId"),
@@ -289,11 +294,11 @@ async fn a9_a_replica_that_has_not_fetched_the_keys_yet_refuses_neither_assertio
     assert_eq!(userinfo().await, 200);
     scene.put(&[]);
     for (lacks_keys, of_client, of_token) in [(true, 503, 503), (false, 401, 401)] {
-        scene.server.clients.lacks_keys.store(lacks_keys, std::sync::atomic::Ordering::Relaxed);
+        scene.server.clients.lacks_keys.store(lacks_keys, Ordering::Relaxed);
         assert_eq!((scene.send(&scene.good()).await.status, userinfo().await), (of_client, of_token));
     }
     scene.put(&[&scene.key]);
-    scene.server.clients.lacks_keys.store(true, std::sync::atomic::Ordering::Relaxed);
+    scene.server.clients.lacks_keys.store(true, Ordering::Relaxed);
     assert!(scene.is_accepted(&scene.good()).await, "the keys that it has");
 }
 
@@ -320,6 +325,30 @@ async fn a8_the_rules_of_every_method_apply_and_a_secret_is_never_checked() {
     assert_eq!(scene.rule(&scene.good()).await, "Suspended");
     scene.server.clients.set(CLIENT_ID, Lookup::Unknown);
     assert_eq!(scene.rule(&scene.good()).await, "UnknownClient");
+}
+
+/// What an assertion is decoded into takes several times its length, for as long as the API server takes.
+#[tokio::test]
+async fn t10_a_long_assertion_keeps_its_slot_while_its_client_is_looked_up() {
+    let request = RequestLimits { large_bodies: 1, ..RequestLimits::default() };
+    let scene = Scene::with(Options { request, ..Options::default() }).await;
+    let long = body(&scene.with_claim("padding", "x".repeat(8_000).into()));
+    scene.server.clients.set(CLIENT_ID, Lookup::Unknown);
+    let clients = &scene.server.clients;
+    let answers = clients.may_ask.acquire().await.unwrap();
+    let check_others = async {
+        while clients.asking.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = tokio::time::timeout(Duration::from_secs(10), scene.server.post(&[], &long)).await;
+        let refused = refused.expect("it does not wait for the API server");
+        assert_eq!(refused.error(), (503, "temporarily_unavailable".to_owned()));
+        assert_eq!(scene.rule("short").await, "AssertionMalformed", "a short one needs none");
+        drop(answers);
+    };
+    let (reply, ()) = tokio::join!(scene.server.post(&[], &long), check_others);
+    assert_eq!(reply.error(), (401, "invalid_client".to_owned()));
+    assert_eq!(scene.rule(&scene.with_claim("padding", "x".repeat(8_000).into())).await, "UnknownClient");
 }
 
 #[tokio::test]

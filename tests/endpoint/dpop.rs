@@ -55,6 +55,19 @@ async fn x1_a_proof_binds_the_token_to_its_key() {
 }
 
 #[tokio::test]
+async fn x1_members_of_the_key_that_nothing_needs_are_ignored() {
+    let (server, key) = (TestServer::start().await, ProofKey::new());
+    let nested = json!([[{"a": 1}], vec![json!({}); 500]]);
+    for members in
+        [json!({"kid": "x".repeat(500), "x5c": nested}), json!({"key_ops": ["verify"], "kid": 7, "ext": nested})]
+    {
+        let header = changed(&key.header(), json!({"jwk": changed(&key.jwk, members)}));
+        let reply = ask(&server, PATH, &[&key.sign(&header, &claims("POST", &url(&server, PATH)).to_string())]).await;
+        assert_eq!(audit(&reply)["dpop_jkt"], json!(key.thumbprint), "{}", reply.text());
+    }
+}
+
+#[tokio::test]
 async fn x1_each_forged_proof_is_refused_by_its_own_rule() {
     let (server, key, other) = (TestServer::start().await, ProofKey::new(), ProofKey::new());
     let usual = claims("POST", &url(&server, PATH));

@@ -106,6 +106,8 @@ async fn g8_each_forged_assertion_is_refused_by_its_own_rule() {
         (scene.with(&json!({"aud": ["https://other.example.com"]})), "AssertionAudience"),
         (scene.with(&json!({"aud": []})), "AssertionAudience"),
         (scene.with(&json!({"aud": [[scene.server.issuer]]})), "AssertionAudience"),
+        (scene.with(&json!({"aud": [scene.server.issuer, 7]})), "AssertionAudience"),
+        (scene.with(&json!({"aud": vec![scene.server.issuer.as_str(); 17]})), "AssertionAudience"),
         (scene.with(&json!({"exp": now + 2 * 3600})), "AssertionTooLong"),
         (scene.with(&json!({"exp": now - 60})), "AssertionExpired"),
         (scene.with(&json!({"exp": null})), "AssertionWithoutExpiry"),

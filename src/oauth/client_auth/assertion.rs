@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::audience::Audience;
 use super::{Authenticated, Authenticator};
 use crate::crypto::public_key::{self, MalformedJwt, PublicKey, SignedJwt};
 use crate::oauth::client_record::{ClientRecord, Denial};
@@ -167,7 +167,7 @@ fn rule_of(malformed: MalformedJwt) -> DenialRule {
 pub struct Claims {
     pub(super) iss: Option<String>,
     pub(super) sub: Option<String>,
-    aud: Option<Value>,
+    aud: Option<Audience>,
     exp: Option<f64>,
     nbf: Option<f64>,
     iat: Option<f64>,
@@ -189,27 +189,17 @@ impl Claims {
 
     /// `aud`, if it is one string.
     pub(super) fn audience(&self) -> Option<&str> {
-        self.aud.as_ref()?.as_str()
+        self.aud.as_ref()?.single()
     }
 
-    /// Every string of `aud`, which is a string or a list (RFC 7519 §4.1.3).
+    /// Every string of `aud`, which is a string or a list.
     pub(super) fn audiences(&self) -> impl Iterator<Item = &str> {
-        let list = self.aud.iter().filter_map(Value::as_array).flatten();
-        self.audience().into_iter().chain(list.filter_map(Value::as_str))
+        self.aud.iter().flat_map(Audience::all)
     }
 
     /// `aud`, if it is one string or a list of one string.
     pub(super) fn only_audience(&self) -> Option<&str> {
-        match self.aud.as_ref()? {
-            Value::Array(list) => {
-                if let [one] = list.as_slice() {
-                    one.as_str()
-                } else {
-                    None
-                }
-            }
-            other => other.as_str(),
-        }
+        self.aud.as_ref()?.only()
     }
 
     /// Checks the times. `exp` may be this far in the future. Returns `exp`.

@@ -5,9 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::target::Target;
+use crate::crypto::jwk::Jwk;
 use crate::crypto::public_key::{MalformedJwt, PublicKey, SignedJwt};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::numeric_date::since_epoch;
@@ -28,7 +28,7 @@ const ID_LENGTH_MAX: usize = 256;
 /// A proof whose signature is not checked yet.
 pub struct Proof<'p> {
     jwt: SignedJwt<'p>,
-    jwk: Value,
+    jwk: Jwk,
     claims: Claims,
     issued_at: SignedDuration,
 }
@@ -37,7 +37,7 @@ pub struct Proof<'p> {
 #[derive(Deserialize)]
 struct Header {
     typ: Option<String>,
-    jwk: Option<Value>,
+    jwk: Option<Jwk>,
 }
 
 /// The claims that decide. Repeated members are refused.
@@ -68,7 +68,7 @@ impl<'p> Proof<'p> {
         if !typ.is_some_and(|typ| typ.eq_ignore_ascii_case(TYPE)) {
             return Err(DenialRule::ProofType);
         }
-        let jwk = jwk.ok_or(DenialRule::ProofKey)?;
+        let jwk = jwk.ok_or(DenialRule::ProofKey)?.without_key_id();
         let claims: Claims = serde_json::from_slice(jwt.claims()).map_err(|_| DenialRule::ProofClaims)?;
         let issued_at = since_epoch(claims.iat);
         Ok(Self { jwt, jwk, claims, issued_at })
@@ -106,7 +106,7 @@ impl<'p> Proof<'p> {
     /// # Errors
     /// [`DenialRule::ProofKey`]
     pub fn key(&self) -> Result<PublicKey, DenialRule> {
-        let key = PublicKey::from_jwk(&self.jwk).map_err(|_| DenialRule::ProofKey)?;
+        let key = PublicKey::new(&self.jwk).map_err(|_| DenialRule::ProofKey)?;
         if key.allows(self.jwt.algorithm()) { Ok(key) } else { Err(DenialRule::ProofKey) }
     }
 
