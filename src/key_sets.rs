@@ -31,6 +31,7 @@ use crate::crypto::random;
 use crate::outbound::Client;
 use crate::util::error_chain::display_chain;
 
+use document::Answer;
 use schedule::{Published, Schedule, Step};
 
 pub use document::Keys;
@@ -204,7 +205,8 @@ async fn work(
                 let result = {
                     // First come, first served: the other namespaces have one request each before the next one of this.
                     let Ok(_permit) = permits.acquire().await else { return };
-                    source.fetch(&client, etag.as_ref()).await
+                    // Decoded before the schedule is locked, because requests read the schedule.
+                    source.fetch(&client, etag.as_ref()).await.and_then(Answer::decode)
                 };
                 if let Err(error) = &result {
                     let (namespace, url, error) = (&namespace.name, source.url(), display_chain(error));

@@ -22,6 +22,9 @@ pub const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
 /// Length of an RSA modulus in bytes: 2048 to 4096 bits (RFC 7518 §3.3).
 const RSA_BYTES: RangeInclusive<usize> = 256..=512;
 
+/// Length of a `kid` in characters.
+const KEY_ID_MAX: usize = 128;
+
 /// Why a JWK is not a key that can verify assertions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UnusableKey {
@@ -46,6 +49,9 @@ pub enum UnusableKey {
     /// `use` is not `sig`.
     #[error("has a `use` other than sig")]
     Use,
+    /// `kid` has another form than `spec.auth.jwks` allows. Each replica keeps it more than once, and each audit line has it.
+    #[error("has a `kid` that is not 1-128 visible ASCII characters without spaces")]
+    KeyId,
 }
 
 /// A public key.
@@ -82,7 +88,7 @@ impl PublicKey {
             _ => Err(UnusableKey::Malformed),
         }?;
         Ok(Self {
-            key_id: jwk.kid.optional()?.map(Box::from),
+            key_id: key_id(jwk)?,
             algorithms: narrowed(algorithms, jwk.alg.optional()?)?,
             key: key.map_err(|_| UnusableKey::Malformed)?,
             thumbprint: URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes())).into(),
@@ -133,6 +139,15 @@ pub fn verify_nothing(jwt: &SignedJwt<'_>) {
     if let Some(key) = &*KEY {
         let signature = if jwt.header.alg == "ES256" { jwt.signature } else { SIGNATURE };
         let _ = jsonwebtoken::crypto::verify(signature, jwt.signed.as_bytes(), key, Algorithm::ES256);
+    }
+}
+
+fn key_id(jwk: &Jwk) -> Result<Option<Box<str>>, UnusableKey> {
+    let is_usable = |id: &str| (1..=KEY_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    match jwk.kid.optional() {
+        Ok(None) => Ok(None),
+        Ok(Some(id)) if is_usable(id) => Ok(Some(id.into())),
+        _ => Err(UnusableKey::KeyId),
     }
 }
 

@@ -52,7 +52,11 @@ impl Problem {
             Self::OtherIssuer => "Write the issuer exactly as in its metadata.".to_owned(),
             Self::PrivateKey => "Remove the key from the URL, and replace it: it has been shown.".to_owned(),
             Self::TooManyKeys(_) => "Remove keys that are no longer used.".to_owned(),
-            Self::NoUsableKey => "Publish a key of the type EC (P-256), RSA or OKP (Ed25519).".to_owned(),
+            Self::NoUsableKey => {
+                "Publish a key of the type EC (P-256), RSA or OKP (Ed25519), with a kid of at most 128 visible ASCII \
+                                   characters."
+                    .to_owned()
+            }
             Self::TooManySources => "Publish several keys at one URL, or use spec.auth.jwks.".to_owned(),
         }
     }

@@ -6,16 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::applications::Applications;
 use super::Source;
-use super::document::{self, Keys};
+use super::document::{Answer, Document, Keys};
 use super::problem::Problem;
-use crate::outbound::Response;
 use crate::util::timing::backoff::Growth;
 
 /// Maximum number of sources of a namespace: those of its oldest Applications. It bounds the memory and the requests of a tenant.
@@ -195,7 +193,7 @@ impl Schedule {
     pub(super) fn finish(
         &mut self,
         source: &Source,
-        result: Result<Response, Problem>,
+        result: Result<Answer, Problem>,
         now: Instant,
         jitter: f64,
     ) -> Vec<Arc<str>> {
@@ -237,11 +235,11 @@ impl KeySet {
     }
 
     /// Returns whether the state has changed.
-    fn finish(&mut self, result: Result<Response, Problem>, now: Instant, spread: f64) -> bool {
+    fn finish(&mut self, result: Result<Answer, Problem>, now: Instant, spread: f64) -> bool {
         let reported = self.reported_failure().cloned();
-        let result = result.and_then(|response| {
-            let max_age = response.max_age;
-            self.replace(response, now).map(|changed| (changed, max_age))
+        let result = result.and_then(|answer| {
+            let max_age = answer.max_age;
+            self.replace(answer, now).map(|changed| (changed, max_age))
         });
         let (changed, wait) = match result {
             Ok((changed, max_age)) => {
@@ -260,23 +258,16 @@ impl KeySet {
     }
 
     /// Takes the set of a response. Returns whether it has changed.
-    fn replace(&mut self, response: Response, now: Instant) -> Result<bool, Problem> {
-        let digest = response.body.as_ref().map(|body| digest(&SHA256, body).as_ref().to_vec());
+    fn replace(&mut self, answer: Answer, now: Instant) -> Result<bool, Problem> {
         if let Some(fetched) = &mut self.fetched
-            && digest.as_ref().is_none_or(|digest| *digest == fetched.digest)
+            && answer.document.as_ref().is_none_or(|document| document.digest == fetched.digest)
         {
             fetched.at = now;
-            fetched.etag = response.etag.or(fetched.etag.take());
+            fetched.etag = answer.etag.or(fetched.etag.take());
             return Ok(false);
         }
-        let read = document::read(response.body.as_deref().unwrap_or_default())?;
-        self.fetched = Some(Fetched {
-            keys: read.keys,
-            problem: read.problem.map(Arc::new),
-            digest: digest.unwrap_or_default(),
-            etag: response.etag,
-            at: now,
-        });
+        let Document { keys, problem, digest } = answer.document.ok_or(Problem::NotAKeySet)?;
+        self.fetched = Some(Fetched { keys, problem: problem.map(Arc::new), digest, etag: answer.etag, at: now });
         Ok(true)
     }
 }

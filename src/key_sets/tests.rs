@@ -120,6 +120,28 @@ async fn a9_slow_hosts_of_one_namespace_do_not_delay_another() {
 }
 
 #[tokio::test]
+async fn a9_work_on_the_keys_of_one_namespace_delays_no_request_of_another() {
+    let fetched = Fetched::new(Reply::Closed).await;
+    let url = fetched.server.url(NAME);
+    for namespace in ["busy", "billing"] {
+        fetched.set_application(namespace, "app", Some(&url));
+    }
+    let (sets, source) = (&fetched.sets, Source::KeySet(url.as_str().into()));
+    std::thread::scope(|threads| {
+        let busy = sets.namespace("busy").unwrap();
+        let work = super::lock(&busy.schedule);
+        let waiting = threads.spawn(|| sets.state("busy", &source));
+        std::thread::sleep(Duration::from_millis(100));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        threads.spawn(move || sender.send(sets.source("billing", "app", None)));
+        let found = receiver.recv_timeout(Duration::from_secs(10));
+        assert!(!waiting.is_finished(), "it waits for the work");
+        drop(work);
+        assert_eq!(found, Ok(Some(source.clone())));
+    });
+}
+
+#[tokio::test]
 async fn f4_the_keys_of_an_issuer_are_those_that_its_metadata_names() {
     let mut fetched = Fetched::new(Reply::ok("<html>")).await;
     let url = fetched.server.url(NAME);

@@ -3,7 +3,7 @@
 use hyper::body::Bytes;
 
 use super::*;
-use crate::outbound::RequestError;
+use crate::outbound::{RequestError, Response};
 
 const URL: &str = "https://keys.example.com/jwks.json";
 /// No random part.
@@ -33,16 +33,15 @@ fn set() -> Bytes {
     serde_json::json!({"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y}]}).to_string().into()
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "a result like those of failed requests")]
-fn response(body: impl Into<Bytes>, max_age: Option<u64>) -> Result<Response, Problem> {
-    Ok(Response { body: Some(body.into()), etag: None, max_age: max_age.map(Duration::from_secs) })
+fn response(body: impl Into<Bytes>, max_age: Option<u64>) -> Result<Answer, Problem> {
+    Answer::decode(Response { body: Some(body.into()), etag: None, max_age: max_age.map(Duration::from_secs) })
 }
 
-fn timeout() -> Result<Response, Problem> {
+fn timeout() -> Result<Answer, Problem> {
     Err(RequestError::TimedOut.into())
 }
 
-fn status(code: u16) -> Result<Response, Problem> {
+fn status(code: u16) -> Result<Answer, Problem> {
     Err(RequestError::Status(code).into())
 }
 
@@ -169,10 +168,10 @@ fn an_unchanged_set_is_confirmed_by_its_etag() {
     let (now, etag) = (Instant::now(), HeaderValue::from_static("\"one\""));
     let mut schedule = fetching(now);
     let first = Response { body: Some(set()), etag: Some(etag.clone()), max_age: None };
-    schedule.finish(&source(), Ok(first), now, EVEN);
+    schedule.finish(&source(), Answer::decode(first), now, EVEN);
     let later = now + Duration::from_hours(23);
     assert_eq!(schedule.step(later), Step::Fetch { source: source(), etag: Some(etag.clone()) });
-    assert!(schedule.finish(&source(), Ok(Response::default()), later, EVEN).is_empty());
+    assert!(schedule.finish(&source(), Ok(Answer::default()), later, EVEN).is_empty());
     let much_later = later + Duration::from_hours(23);
     assert_eq!(schedule.step(much_later), Step::Fetch { source: source(), etag: Some(etag) }, "not too old");
 }
