@@ -128,7 +128,7 @@ async fn a9_work_on_the_keys_of_one_namespace_delays_no_request_of_another() {
     }
     let (sets, source) = (&fetched.sets, Source::KeySet(url.as_str().into()));
     std::thread::scope(|threads| {
-        let busy = sets.namespace("busy").unwrap();
+        let busy = sets.find("busy").unwrap();
         let work = super::lock(&busy.schedule);
         let waiting = threads.spawn(|| sets.state("busy", &source));
         std::thread::sleep(Duration::from_millis(100));
