@@ -85,7 +85,7 @@ async fn an_answer_is_used_for_ten_seconds() {
     for behaviour in [Behaviour::Accepts, Behaviour::Rejects(DELETED), Behaviour::Rejects("etcdserver: timed out")] {
         let (server, reviews) = ApiServer::new(behaviour);
         let first = reviews.review("token", AUDIENCE).await;
-        advance(REVIEW_TTL - Duration::from_millis(1)).await;
+        advance(REVIEW_TTL.saturating_sub(Duration::from_millis(1))).await;
         assert_eq!(reviews.review("token", AUDIENCE).await, first);
         assert_eq!(server.requests(), 1);
         advance(Duration::from_millis(1)).await;
@@ -185,7 +185,7 @@ async fn requests_with_the_same_token_do_not_wait_one_after_the_other_for_an_api
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_a_bounded_time_until_it_may_ask() {
-    let (_server, reviews) = ApiServer::new(Behaviour::Slow(REVIEW_TIMEOUT - Duration::from_millis(1)));
+    let (_server, reviews) = ApiServer::new(Behaviour::Slow(REVIEW_TIMEOUT.saturating_sub(Duration::from_millis(1))));
     let mut waiting = tokens("first", CONCURRENT_MAX);
     // The first of them asks in the second round, and the other one waits for its answer.
     waiting.extend(["same".to_owned(), "same".to_owned()]);
