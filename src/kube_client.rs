@@ -7,6 +7,8 @@ use kube::config::InferConfigError;
 use kube::{Client, Config};
 
 mod access;
+#[cfg(test)]
+pub(crate) mod fake_api_server;
 mod paging;
 
 pub use access::{Access, AccessError};

@@ -47,10 +47,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "cache", may_use: &["api", "clock"], must_not_know: HTTP },
     // What the replicas publish to each other and to the controller.
     Layer { name: "replica_state", may_use: &["api", "cache", "clock", "crypto", "oauth"], must_not_know: HTTP },
-    // Implements the protocol's view of the objects, with what other replicas have published.
+    // Implements the protocol's view of the objects, with what other replicas have published. Its tests use the fake API
+    // server of `kube_client`.
     Layer {
         name: "read_model",
-        may_use: &["api", "cache", "clock", "crypto", "key_sets", "oauth", "replica_state"],
+        may_use: &["api", "cache", "clock", "crypto", "key_sets", "kube_client", "oauth", "replica_state"],
         must_not_know: HTTP,
     },
     // Reads with the caller's rights, calls the decisions of other modules, and prints; not a server.

@@ -1,27 +1,24 @@
 //! The issuer of a fake API server.
 
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Bytes;
-use kube::client::Body;
 use serde_json::json;
 
 use super::*;
+use crate::kube_client::fake_api_server;
 
 /// A reader, and the issuer that its API server names.
 fn reader() -> (ClusterTokenReader, Arc<Mutex<String>>) {
     let issuer = Arc::new(Mutex::new(String::new()));
     let named = Arc::clone(&issuer);
-    let service = tower::service_fn(move |request: Request<Body>| {
+    let client = fake_api_server::client(move |path| {
         let x = "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY";
         let y = "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU";
-        let document = match request.uri().path() {
+        let document = match path.as_str() {
             "/openid/v1/jwks" => json!({"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y}]}),
             _ => json!({"issuer": *named.lock().unwrap()}),
         };
-        std::future::ready(Ok::<_, kube::Error>(Response::new(Full::new(Bytes::from(document.to_string())))))
+        std::future::ready(Ok((200, document)))
     });
-    (ClusterTokenReader::new(Client::new(service, "default")), issuer)
+    (ClusterTokenReader::new(client), issuer)
 }
 
 #[tokio::test]

@@ -3,14 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::join_all;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Bytes;
-use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::{advance, sleep};
 
 use super::*;
+use crate::kube_client::fake_api_server;
 
 const AUDIENCE: &str = "https://postern.example.com";
 const DELETED: &str = "service account token has been invalidated";
@@ -41,19 +38,19 @@ impl ApiServer {
     fn new(behaviour: Behaviour) -> (Arc<Self>, Reviews) {
         let server = Arc::new(Self { behaviour: Lock::new(behaviour), requests: AtomicUsize::default() });
         let shared = Arc::clone(&server);
-        let service = tower::service_fn(move |_: Request<Body>| {
+        let client = fake_api_server::client(move |_| {
             let server = Arc::clone(&shared);
             async move { server.answer().await }
         });
-        (server, Reviews::new(Client::new(service, "default")))
+        (server, Reviews::new(client))
     }
 
-    async fn answer(&self) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    async fn answer(&self) -> std::io::Result<(u16, Value)> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let behaviour = *self.behaviour.lock().unwrap();
         let review = |status: Value| json!({"metadata": {}, "spec": {}, "status": status});
         let accepted = review(json!({"authenticated": true, "audiences": [AUDIENCE]}));
-        let (code, answer) = match behaviour {
+        Ok(match behaviour {
             Behaviour::Accepts => (201, accepted),
             Behaviour::Slow(time) => {
                 sleep(time).await;
@@ -63,8 +60,7 @@ impl ApiServer {
             Behaviour::Rejects(error) => (201, review(json!({"authenticated": false, "error": error}))),
             Behaviour::Fails(code) => (code, json!({"kind": "Status", "status": "Failure", "code": code})),
             Behaviour::Refuses => return Err(std::io::ErrorKind::ConnectionRefused.into()),
-        };
-        Ok(Response::builder().status(code).body(Full::new(Bytes::from(answer.to_string()))).unwrap())
+        })
     }
 
     fn becomes(&self, behaviour: Behaviour) {
