@@ -11,7 +11,7 @@ const KEYS_MAX: usize = 20;
 /// Public keys of the client (RFC 7517 §5).
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 pub struct JwkSet {
-    /// The keys. 1 to 20. Keys that share a `kid` are all tried.
+    /// The keys. 1 to 20. Of keys that share a `kid`, the first 4 are tried.
     #[schemars(schema_with = "keys")]
     pub keys: Vec<Jwk>,
 }

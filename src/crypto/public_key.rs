@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -113,12 +113,23 @@ impl PublicKey {
         self.algorithm(algorithm).is_some()
     }
 
-    /// Whether the key signed the JWT, with the algorithm that its header names.
+    /// Whether the key signed the JWT, with the algorithm that its header names. A wrong signature takes as long as
+    /// [`verify_nothing`].
     #[must_use]
     pub fn verifies(&self, jwt: &SignedJwt<'_>) -> bool {
-        self.algorithm(&jwt.header.alg).is_some_and(|algorithm| {
-            jsonwebtoken::crypto::verify(jwt.signature, jwt.signed.as_bytes(), &self.key, algorithm).unwrap_or(false)
-        })
+        let Some(algorithm) = self.algorithm(&jwt.header.alg) else { return false };
+        if !self.has_form(jwt.signature) {
+            verify_nothing(jwt);
+            return false;
+        }
+        is_valid(jwt.signature, jwt, &self.key, algorithm)
+    }
+
+    /// Whether a signature of an RSA key has the length of the modulus and is below it (RFC 8017 §8.2.2, §5.2.2). The library
+    /// rejects any other one at once, which would show that there is such a key.
+    fn has_form(&self, signature: &str) -> bool {
+        let DecodingKeyKind::RsaModulusExponent { n, .. } = self.key.kind() else { return true };
+        bytes(signature).is_ok_and(|number| number.len() == n.len() && number < *n)
     }
 
     fn algorithm(&self, name: &str) -> Option<Algorithm> {
@@ -127,18 +138,34 @@ impl PublicKey {
     }
 }
 
-/// Takes as long as the check of an ES256 signature, for an assertion that no key can have signed.
+fn is_valid(signature: &str, jwt: &SignedJwt<'_>, key: &DecodingKey, algorithm: Algorithm) -> bool {
+    jsonwebtoken::crypto::verify(signature, jwt.signed.as_bytes(), key, algorithm).unwrap_or(false)
+}
+
+/// Takes as long as the check of a wrong signature with a key for the algorithm, for a JWT that no key can have signed. An RSA
+/// key has the length of the signature.
 pub fn verify_nothing(jwt: &SignedJwt<'_>) {
-    /// A signature of the right form: r and s are 1.
-    const SIGNATURE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ";
-    /// The base point of P-256.
-    static KEY: LazyLock<Option<DecodingKey>> = LazyLock::new(|| {
+    /// The base points of the curves.
+    static EC: LazyLock<Option<DecodingKey>> = LazyLock::new(|| {
         let (x, y) = ("axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU");
         DecodingKey::from_ec_components(x, y).ok()
     });
-    if let Some(key) = &*KEY {
-        let signature = if jwt.header.alg == "ES256" { jwt.signature } else { SIGNATURE };
-        let _ = jsonwebtoken::crypto::verify(signature, jwt.signed.as_bytes(), key, Algorithm::ES256);
+    static ED25519: LazyLock<Option<DecodingKey>> =
+        LazyLock::new(|| DecodingKey::from_ed_components("WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY").ok());
+    let check = |signature: &str, key: &DecodingKey, algorithm| {
+        let _ = is_valid(signature, jwt, key, algorithm);
+    };
+    match (jwt.header.alg.parse(), &*EC, &*ED25519) {
+        (Ok(Algorithm::ES256), Some(key), _) => check(jwt.signature, key, Algorithm::ES256),
+        (Ok(Algorithm::EdDSA), _, Some(key)) => check(jwt.signature, key, Algorithm::EdDSA),
+        (Ok(algorithm @ (Algorithm::RS256 | Algorithm::PS256)), ..) => {
+            let mut number = bytes(jwt.signature).unwrap_or_default();
+            // Any odd number of this length. The signature must be below it.
+            let key = DecodingKey::from_rsa_raw_components(&vec![0xa5; number.len()], &[1, 0, 1]);
+            number.iter_mut().take(1).for_each(|byte| *byte = 0);
+            check(&URL_SAFE_NO_PAD.encode(number), &key, algorithm);
+        }
+        _ => {}
     }
 }
 
@@ -308,6 +335,8 @@ impl<'a> SignedJwt<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
     use jsonwebtoken::{EncodingKey, Header as JwtHeader};
     use rcgen::{
@@ -431,6 +460,41 @@ mod tests {
             let other: Jwk = serde_json::from_value(jwk.clone()).unwrap();
             let expected = other.thumbprint(ThumbprintHash::SHA256).unwrap();
             assert_eq!(PublicKey::from_jwk(&jwk).unwrap().thumbprint(), expected, "{jwt:?}");
+        }
+    }
+
+    /// Otherwise an assertion would show whether its client exists, and with which type of key.
+    #[test]
+    fn an_unknown_client_costs_as_much_as_a_wrong_signature_with_each_algorithm() {
+        let fastest = |check: &dyn Fn()| {
+            let times = (0..100).map(|_| {
+                let start = Instant::now();
+                check();
+                start.elapsed()
+            });
+            times.min().unwrap()
+        };
+        let [short, below, above, long] =
+            [vec![1; 64], vec![0; 256], vec![0xff; 256], vec![1; 512]].map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
+        let rsa = || pair(&PKCS_RSA_SHA256, Algorithm::RS256);
+        for ((private, mut jwk), algorithm, wrong) in [
+            (pair(&PKCS_ECDSA_P256_SHA256, Algorithm::ES256), Algorithm::ES256, [&short].as_slice()),
+            (pair(&PKCS_ED25519, Algorithm::EdDSA), Algorithm::EdDSA, &[&short]),
+            (rsa(), Algorithm::RS256, &[&below, &above, &long]),
+            (rsa(), Algorithm::PS256, &[&below, &above, &long]),
+        ] {
+            jwk.as_object_mut().unwrap().remove("alg");
+            let (key, genuine) = (PublicKey::from_jwk(&jwk).unwrap(), signed(&private, algorithm));
+            let jwt = SignedJwt::parse(&genuine).unwrap();
+            let computed = fastest(&|| assert!(key.verifies(&jwt)));
+            for wrong in wrong {
+                let text = format!("{}.{wrong}", genuine.rsplit_once('.').unwrap().0);
+                let jwt = SignedJwt::parse(&text).unwrap();
+                let known = fastest(&|| assert!(!key.verifies(&jwt)));
+                let unknown = fastest(&|| verify_nothing(&jwt));
+                let times = format!("{algorithm:?} {wrong:.4}: {unknown:?}, {known:?}, genuine: {computed:?}");
+                assert!(unknown < known * 2 && known < unknown * 2 && computed < unknown * 2, "{times}");
+            }
         }
     }
 

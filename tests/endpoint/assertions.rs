@@ -274,6 +274,42 @@ async fn a9_every_key_of_the_client_works_and_none_of_another_client() {
     assert_eq!(scene.rule(&scene.good()).await, "AssertionKeyUnknown");
 }
 
+/// Otherwise anyone could cause twenty checks with each assertion, and learn how many keys a client has.
+#[tokio::test]
+async fn a9_without_a_key_id_no_more_than_four_keys_of_the_algorithm_are_tried() {
+    let scene = Scene::new().await;
+    let keys: Vec<Key> = (1..=5).map(|number| Key::new(&number.to_string())).collect();
+    let x = "WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY";
+    let ed25519 = PublicKey::from_jwk(&json!({"kty": "OKP", "crv": "Ed25519", "x": x})).unwrap();
+    let ed25519 = Arc::new(ClientKey { key: ed25519.into(), authority: AUTHORITY.into() });
+    let mut client = scene.client(&keys.iter().collect::<Vec<_>>());
+    client.keys.splice(..0, vec![ed25519; 5]);
+    scene.server.clients.put(client);
+    let sign = |key: &Key, kid: Option<&str>| {
+        key.sign(&Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::ES256) }, &scene.claims())
+    };
+    assert!(scene.is_accepted(&sign(&keys[3], None)).await, "the fourth");
+    assert_eq!(scene.rule(&sign(&keys[4], None)).await, "AssertionSignature", "the fifth");
+    assert!(scene.is_accepted(&sign(&keys[4], Some("5"))).await, "with its id");
+}
+
+#[tokio::test]
+async fn a9_keys_with_the_id_of_the_assertion_are_tried_before_keys_without_an_id() {
+    let scene = Scene::new().await;
+    let unnamed: Vec<Key> = (0..4)
+        .map(|_| {
+            let mut key = Key::new("");
+            key.jwk.as_object_mut().unwrap().remove("kid");
+            key
+        })
+        .collect();
+    let all: Vec<&Key> = unnamed.iter().chain([&scene.key]).collect();
+    scene.put(&all);
+    assert!(scene.is_accepted(&scene.good()).await);
+    assert!(scene.is_accepted(&unnamed[2].sign(&header(), &scene.claims())).await, "the third without an id");
+    assert_eq!(scene.rule(&unnamed[3].sign(&header(), &scene.claims())).await, "AssertionSignature");
+}
+
 #[tokio::test]
 async fn a9_a_key_that_the_replica_has_not_received_yet_is_accepted_after_catching_up() {
     let scene = Scene::new().await;

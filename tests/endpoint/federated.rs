@@ -113,6 +113,18 @@ async fn g9_a_token_of_a_trusted_issuer_gets_an_access_token_in_both_forms_and_t
 }
 
 #[tokio::test]
+async fn g9_without_a_key_id_no_more_than_four_keys_of_the_issuer_are_tried() {
+    let scene = Scene::new().await;
+    let keys: Vec<Key> = (1..=5).map(|number| Key::new(&number.to_string())).collect();
+    scene.put(&[entry(ISSUER, &keys.iter().collect::<Vec<_>>(), SUBJECT, None)]);
+    let sign =
+        |key: &Key, kid: Option<&str>| key.sign(&Header { kid: kid.map(str::to_owned), ..header() }, &scene.claims());
+    assert_eq!(scene.send(&sign(&keys[3], None)).await.status, 200, "the fourth");
+    assert_eq!(scene.rule(&sign(&keys[4], None)).await, "AssertionSignature", "the fifth");
+    assert_eq!(scene.send(&sign(&keys[4], Some("5"))).await.status, 200, "with its id");
+}
+
+#[tokio::test]
 async fn g9_each_token_that_the_application_does_not_list_is_refused_by_its_own_rule() {
     let scene = Scene::new().await;
     let (now, issuer) = (instant(NOW).as_second(), scene.server.issuer.clone());

@@ -27,6 +27,9 @@ const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(60);
 const BEHIND_MAX: SignedDuration = SignedDuration::from_secs(10);
 /// Length of `jti` in characters.
 const ID_LENGTH_MAX: usize = 256;
+/// Most keys that are tried for one JWT. Anyone can cause the work, without a credential, and it takes place between the
+/// requests of others. More keys of one algorithm need a `kid` each.
+pub(super) const TRIED_MAX: usize = 4;
 
 /// What the installation requires of an assertion that a client signs.
 #[derive(Clone, Debug)]
@@ -133,7 +136,8 @@ pub(super) fn live<'l>(client: &'l Lookup, jwt: &SignedJwt<'_>) -> Result<&'l Ar
     Err(error)
 }
 
-/// Whether one of the keys of an issuer signed a JWT. A JWT without `kid` may be signed by any of them.
+/// Whether one of the keys of an issuer signed a JWT. Without `kid`, it may be any of the first [`TRIED_MAX`] keys that allow the
+/// algorithm.
 ///
 /// # Errors
 /// [`DenialRule::AssertionKeyUnknown`], [`DenialRule::AssertionSignature`]
@@ -142,7 +146,8 @@ pub(in crate::oauth) fn check_signature<'k>(
     jwt: &SignedJwt<'_>,
 ) -> Result<(), DenialRule> {
     let is_chosen = |key: &PublicKey| jwt.key_id().is_none_or(|wanted| key.key_id() == Some(wanted));
-    let mut candidates = keys.into_iter().filter(|key| is_chosen(key) && key.allows(jwt.algorithm())).peekable();
+    let candidates = keys.into_iter().filter(|key| is_chosen(key) && key.allows(jwt.algorithm()));
+    let mut candidates = candidates.take(TRIED_MAX).peekable();
     if candidates.peek().is_none() {
         public_key::verify_nothing(jwt);
         return Err(DenialRule::AssertionKeyUnknown);

@@ -6,33 +6,33 @@
 use jiff::Timestamp;
 
 use super::ProvenCredential;
+use super::assertion::TRIED_MAX;
 use super::shared_secret::versions;
 use crate::crypto::install_key::InstallKeys;
-use crate::crypto::public_key::{self, PublicKey, SignedJwt};
+use crate::crypto::public_key::{self, SignedJwt};
 use crate::crypto::public_key_mac::{self, IssuedKey};
 use crate::oauth::client_record::{ClientKey, ClientRecord, KeyPair, SecretRecord, SecretVersion, Verification};
 use crate::oauth::denial_rule::DenialRule;
 
-/// The credential whose key signed the JWT. A JWT without `kid` may be signed by any key of the client that is accepted.
+/// The credential whose key signed the JWT. Without `kid`, it may be any of the first [`TRIED_MAX`] keys of the client that are
+/// accepted and allow the algorithm.
 pub(super) fn signing_key<'r>(
     record: &'r ClientRecord,
     jwt: &SignedJwt<'_>,
     keys: &InstallKeys,
     now: Timestamp,
 ) -> Result<ProvenCredential<'r>, DenialRule> {
-    let of_application = record.keys.iter().filter(|key| is_chosen(key, jwt));
-    let of_application = of_application.map(|key| {
+    let of_application = listed(record, jwt).filter(|key| key.key.allows(jwt.algorithm())).map(|key| {
         let id = key.key.key_id().unwrap_or(key.key.thumbprint());
         (key.key.as_ref(), ProvenCredential::of_application(record, id, &key.authority))
     });
     let generated = key_pairs(record).filter(|(secret, version, pair)| {
         // The work for a JWT without `kid` is bounded by the keys that could be accepted.
         let is_chosen = jwt.key_id().map_or_else(|| secret.is_active(version, now), |id| id == version.id);
-        is_chosen && is_issued(secret, version, pair, keys)
+        is_chosen && pair.key.allows(jwt.algorithm()) && is_issued(secret, version, pair, keys)
     });
     let generated = generated.map(|(secret, version, pair)| (&pair.key, ProvenCredential::of_secret(secret, version)));
-    let fits = |(key, _): &(&PublicKey, _)| key.allows(jwt.algorithm());
-    let mut candidates = generated.chain(of_application).filter(fits).peekable();
+    let mut candidates = generated.chain(of_application).take(TRIED_MAX).peekable();
     if candidates.peek().is_none() {
         public_key::verify_nothing(jwt);
         return Err(DenialRule::AssertionKeyUnknown);
@@ -41,9 +41,13 @@ pub(super) fn signing_key<'r>(
     signer.map(|(_, credential)| credential).ok_or(DenialRule::AssertionSignature)
 }
 
-/// Whether the JWT may be signed by this key of the Application.
-fn is_chosen(key: &ClientKey, jwt: &SignedJwt<'_>) -> bool {
-    jwt.key_id().is_none_or(|wanted| key.key.key_id().is_none_or(|id| id == wanted))
+/// The keys of the Application that may have signed the JWT: those with its `kid`, then those without one. Without `kid` in the
+/// JWT, every key.
+fn listed<'r>(record: &'r ClientRecord, jwt: &SignedJwt<'_>) -> impl Iterator<Item = &'r ClientKey> {
+    let wanted = jwt.key_id();
+    let keys = || record.keys.iter().map(AsRef::as_ref);
+    let named = keys().filter(move |key: &&ClientKey| wanted.is_some() && key.key.key_id() == wanted);
+    named.chain(keys().filter(move |key: &&ClientKey| wanted.is_none() || key.key.key_id().is_none()))
 }
 
 fn key_pairs(record: &ClientRecord) -> impl Iterator<Item = (&SecretRecord, &SecretVersion, &KeyPair)> {
