@@ -60,10 +60,6 @@ impl Document {
     /// [`Problem::NotAKeySet`]: an error page, for example. It does not replace the keys that were fetched earlier. Every
     /// [`Document`] does.
     pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        struct Set {
-            keys: Listed,
-        }
         let set: Set = serde_json::from_slice(body).map_err(|_| Problem::NotAKeySet)?;
         let (keys, problem) = match set.keys.usable() {
             Ok(keys) => (keys, None),
@@ -71,6 +67,12 @@ impl Document {
         };
         Ok(Self { keys, problem, digest: digest(&SHA256, body).as_ref().to_vec() })
     }
+}
+
+/// The body.
+#[derive(Deserialize)]
+struct Set {
+    keys: Listed,
 }
 
 /// The keys of a set.
@@ -173,10 +175,6 @@ mod tests {
     fn a9_no_more_keys_are_kept_than_a_set_may_have() {
         let elements = 40_000;
         let text = format!(r#"{{"keys": [{}1]}}"#, r#"{"":0},"#.repeat(elements));
-        #[derive(Deserialize)]
-        struct Set {
-            keys: Listed,
-        }
         let Set { keys } = serde_json::from_str(&text).unwrap();
         assert_eq!((keys.first.len(), keys.count), (KEYS_MAX, elements + 1));
         let read = Document::read(text.as_bytes()).unwrap();
