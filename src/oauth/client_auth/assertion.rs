@@ -111,8 +111,8 @@ impl<C: ClientStore> Authenticator<'_, C> {
         client: &Lookup,
         issuer: Option<&str>,
     ) -> Result<(), Unavailable> {
-        let Lookup::Live(record) = client else { return Ok(()) };
         use DenialRule::{AssertionKeyUnknown, AssertionSignature};
+        let Lookup::Live(record) = client else { return Ok(()) };
         if !matches!(error, ClientError::Assertion(AssertionKeyUnknown | AssertionSignature, _)) {
             return Ok(());
         }
