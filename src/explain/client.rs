@@ -17,7 +17,7 @@ use super::user::{self, User};
 use crate::api::Application;
 use crate::api::access_group::Plane;
 use crate::api::application::{EffectivePermission, SenderConstraint};
-use crate::api::conditions::reasons;
+use crate::api::conditions::{reasons, types};
 use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, Permit, narrow, resolve};
 use crate::api::terminating::is_terminating;
@@ -112,7 +112,10 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
     let client_secrets: Vec<_> =
         secrets.map(|(rank, (secret, record))| siblings.explain(secret, record, rank)).collect();
     let used = application.status.as_ref().map(|status| status.auth_methods.as_slice()).unwrap_or_default();
-    let methods = methods(objects.methods(), &ready, &client_secrets, &objects.listed(), used);
+    let listed = objects.listed();
+    let methods = methods(objects.methods(), &ready, &client_secrets, &listed, used);
+    let missing_keys = Some(application).filter(|_| ready.active && listed.lacks_published_keys);
+    let ready = missing_keys.and_then(recorded_ready).unwrap_or(ready);
     let mut notes = facts.notes.clone();
     notes.extend(other_limit(facts, settings));
     let issuers = application.spec.issuers().map(|entry| entry.issuer.as_str());
@@ -143,6 +146,13 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         authority,
         membership,
     }
+}
+
+/// The condition `Ready` in status: the controller fetches keys at URLs, this command does not.
+fn recorded_ready(application: &Application) -> Option<Standing> {
+    let conditions = &application.status.as_ref()?.conditions;
+    let ready = conditions.iter().find(|condition| condition.type_ == types::READY)?;
+    Some(Standing { active: false, reason: ready.reason.clone(), message: ready.message.clone() })
 }
 
 /// What a token of the client must be bound to.

@@ -332,6 +332,7 @@ fn each_method_is_accepted_or_has_the_reason_why_not() {
     status.conditions = serde_json::from_value(unavailable).unwrap();
     let before = facts.application.status.replace(status);
     assert_eq!(state(&facts)[4], "false no key was fetched: see the condition KeysResolved");
+    assert_eq!(json_of(&facts)["application"]["ready"]["reason"], "KeySetUnavailable");
     facts.application.status = before;
     let notes = json_of(&facts)["notes"].to_string();
     assert!(notes.contains("The keys at https://a.example.com were not requested"), "{notes}");
