@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::client_record::{ClientRecord, Denial, ObjectRevision};
 use super::cluster_tokens::ClusterTokens;
 use super::denial_rule::DenialRule;
+use super::error::ClientError;
 
 /// The read model, as the protocol uses it.
 pub trait ClientStore: TokenStateStore + ClusterTokens {
@@ -144,6 +145,18 @@ pub enum Lookup {
 }
 
 impl Lookup {
+    /// The client, if it may authenticate.
+    ///
+    /// # Errors
+    /// [`ClientError::ClientDisabled`], [`ClientError::UnknownClient`]
+    pub fn live(&self) -> Result<&Arc<ClientRecord>, ClientError> {
+        match self {
+            Self::Live(record) => Ok(record),
+            Self::Disabled(denial) => Err(ClientError::ClientDisabled(Denial::clone(denial))),
+            Self::Unknown => Err(ClientError::UnknownClient),
+        }
+    }
+
     /// Whether nothing has changed between two lookups of a client.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

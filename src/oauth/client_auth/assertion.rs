@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::audience::Audience;
 use super::{Authenticated, Authenticator};
 use crate::crypto::public_key::{self, MalformedJwt, PublicKey, SignedJwt};
-use crate::oauth::client_record::{ClientRecord, Denial};
+use crate::oauth::client_record::ClientRecord;
 use crate::oauth::client_store::{ClientStore, Lookup};
 use crate::oauth::cluster_tokens::ClusterIssuer;
 use crate::oauth::denial_rule::DenialRule;
@@ -25,6 +25,10 @@ pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jw
 const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(60);
 /// How far the clock of an issuer may be behind.
 const BEHIND_MAX: SignedDuration = SignedDuration::from_secs(10);
+/// The longest age, and the longest remaining life, of a token that its owner reuses. Pipelines get tokens for minutes. The
+/// kubelet requests tokens for an hour by default, and replaces each before it expires; a token that someone requested for
+/// longer is a credential that no deletion of a pod ends.
+const TOKEN_LIFETIME_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// Length of `jti` in characters.
 const ID_LENGTH_MAX: usize = 256;
 /// Most keys that are tried for one JWT. Anyone can cause the work, without a credential, and it takes place between the
@@ -127,13 +131,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
 
 /// The client that an assertion is about. Any other result takes as long as the check of a signature.
 pub(super) fn live<'l>(client: &'l Lookup, jwt: &SignedJwt<'_>) -> Result<&'l Arc<ClientRecord>, ClientError> {
-    let error = match client {
-        Lookup::Live(record) => return Ok(record),
-        Lookup::Disabled(denial) => ClientError::ClientDisabled(Denial::clone(denial)),
-        Lookup::Unknown => ClientError::UnknownClient,
-    };
-    public_key::verify_nothing(jwt);
-    Err(error)
+    client.live().inspect_err(|_| public_key::verify_nothing(jwt))
 }
 
 /// Whether one of the keys of an issuer signed a JWT. Without `kid`, it may be any of the first [`TRIED_MAX`] keys that allow the
@@ -228,19 +226,15 @@ impl Claims {
     }
 
     /// Checks the times of a token that its owner reuses, and that no token may outlive. Returns `exp`.
-    pub(super) fn check_unexpired(
-        &self,
-        now: Timestamp,
-        lifetime_max: SignedDuration,
-    ) -> Result<Timestamp, DenialRule> {
-        let exp = self.check_times(now, lifetime_max)?;
+    pub(super) fn check_unexpired(&self, now: Timestamp) -> Result<Timestamp, DenialRule> {
+        let exp = self.check_times(now, TOKEN_LIFETIME_MAX)?;
         let exp = Timestamp::from_second(exp.as_secs()).map_err(|_| DenialRule::AssertionTooLong)?;
         if exp <= now { Err(DenialRule::AssertionExpired) } else { Ok(exp) }
     }
 
-    /// Checks that it was issued at most this long ago.
-    pub(super) fn check_age(&self, now: Timestamp, age_max: SignedDuration) -> Result<(), DenialRule> {
-        let oldest = now.as_duration().saturating_sub(age_max.saturating_add(BEHIND_MAX));
+    /// Checks that it is not too old for a token that its owner reuses.
+    pub(super) fn check_age(&self, now: Timestamp) -> Result<(), DenialRule> {
+        let oldest = now.as_duration().saturating_sub(TOKEN_LIFETIME_MAX.saturating_add(BEHIND_MAX));
         let is_young = self.iat.is_some_and(|iat| since_epoch(iat) >= oldest);
         if is_young { Ok(()) } else { Err(DenialRule::AssertionTooOld) }
     }

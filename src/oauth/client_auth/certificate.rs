@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
 use crate::crypto::client_ca::{ClientCas, NotIssued};
 use crate::crypto::client_certificate::{ClientCertificate, MalformedCertificate, NotValid};
-use crate::oauth::client_record::{ClientRecord, Denial, RegisteredCertificate};
+use crate::oauth::client_record::{ClientRecord, RegisteredCertificate};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
@@ -64,11 +64,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
     }
 
     fn try_certificate(&self, presented: &Presented<'_>, client: &Lookup) -> Result<Authenticated, ClientError> {
-        let record = match client {
-            Lookup::Live(record) => record,
-            Lookup::Disabled(denial) => return Err(ClientError::ClientDisabled(Denial::clone(denial))),
-            Lookup::Unknown => return Err(ClientError::UnknownClient),
-        };
+        let record = client.live()?;
         let of_client = |rule| ClientError::Certificate(rule, Some(record.application.clone()));
         if !is_registered(record) {
             return Err(of_client(DenialRule::CertificateNotRegistered));

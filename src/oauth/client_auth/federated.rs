@@ -4,7 +4,7 @@
 //!
 //! The request must name the client. Otherwise a tenant that lists a subject of another tenant could make it ambiguous.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::assertion::{Assertion, Claims, check_signature, live};
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
@@ -13,9 +13,6 @@ use crate::oauth::client_record::{ClientRecord, TrustedIssuer};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, RequestError, TokenError, Unavailable};
-
-/// The longest age and the longest remaining life of a token. Pipelines get tokens for minutes, pods for an hour by default.
-const LIFETIME_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// A token of another issuer, before it is checked.
 struct IssuedToken<'a> {
@@ -89,8 +86,8 @@ impl<C: ClientStore> Authenticator<'_, C> {
         if claims.only_audience() != Some(entry.audience.as_deref().unwrap_or(self.issuer)) {
             return Err(DenialRule::AssertionAudience);
         }
-        let exp = claims.check_unexpired(self.arrival.now, LIFETIME_MAX)?;
-        claims.check_age(self.arrival.now, LIFETIME_MAX)?;
+        let exp = claims.check_unexpired(self.arrival.now)?;
+        claims.check_age(self.arrival.now)?;
         Ok((entry, exp))
     }
 }

@@ -4,21 +4,17 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::assertion::{Assertion, Claims, refused};
 use super::{Authenticated, Authenticator, Method, ProvenCredential, Workload};
 use crate::crypto::public_key::SignedJwt;
-use crate::oauth::client_record::{ClientRecord, Denial, ServiceAccount};
+use crate::oauth::client_record::{ClientRecord, ServiceAccount};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::cluster_tokens::{ClusterIssuer, ReviewError};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
-
-/// The longest remaining life of a token. The kubelet requests tokens for an hour by default, and replaces each before it
-/// expires; a token that someone requested for longer is a credential that no deletion of a pod ends.
-const LIFETIME_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// The name that every namespace has a ServiceAccount of, which pods without another one use.
 const DEFAULT_ACCOUNT: &str = "default";
@@ -111,16 +107,12 @@ impl<C: ClientStore> Authenticator<'_, C> {
         if claims.only_audience() != Some(self.issuer) {
             return Err(DenialRule::AssertionAudience);
         }
-        let exp = claims.check_unexpired(self.arrival.now, LIFETIME_MAX)?;
+        let exp = claims.check_unexpired(self.arrival.now)?;
         Ok(AccountToken { text: &presented.jwt, subject, account, exp })
     }
 
     fn try_account(&self, token: &AccountToken<'_>, client: &Lookup) -> Result<Authenticated, ClientError> {
-        let record = match client {
-            Lookup::Live(record) => record,
-            Lookup::Disabled(denial) => return Err(ClientError::ClientDisabled(Denial::clone(denial))),
-            Lookup::Unknown => return Err(ClientError::UnknownClient),
-        };
+        let record = client.live()?;
         let entry = listed(record, token.account)
             .map_err(|rule| ClientError::Assertion(rule, Some(record.application.clone())))?;
         let of_application = ProvenCredential::of_application(record, token.subject, &entry.authority);

@@ -12,7 +12,7 @@ use super::presented::{ParsedCredentials, SharedSecret};
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
 use crate::crypto::install_key::HashCost;
 use crate::crypto::secret::{self, PresentedSecret};
-use crate::oauth::client_record::{ClientRecord, Denial, SecretRecord, SecretVersion, Verification};
+use crate::oauth::client_record::{ClientRecord, SecretRecord, SecretVersion, Verification};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hash_pool::HashPool;
@@ -55,20 +55,17 @@ impl<C: ClientStore> Authenticator<'_, C> {
     }
 
     async fn try_one(&self, reading: &mut Attempt<'_>, method: Method) -> Result<Authenticated, TokenError> {
-        let record = match self.clients.lookup(reading.client_id) {
-            Lookup::Live(record) => record,
-            Lookup::Disabled(refusal) => return Err(ClientError::ClientDisabled(Denial::clone(&refusal)).into()),
-            Lookup::Unknown => return Err(ClientError::UnknownClient.into()),
-        };
+        let client = self.clients.lookup(reading.client_id);
+        let record = client.live()?;
         // A client without such a method has no secrets, whatever ClientSecrets it has.
         if !record.auth_methods.has_secrets() {
             return Err(ClientError::SecretsNotAllowed(record.application.clone()).into());
         }
         let (secret, version) = match reading.form {
-            SecretFormat::Generated(presented) => self.generated(&record, presented, &mut reading.hashed).await?,
-            SecretFormat::Foreign(value) => self.imported(&record, value, &mut reading.hashed).await?,
+            SecretFormat::Generated(presented) => self.generated(record, presented, &mut reading.hashed).await?,
+            SecretFormat::Foreign(value) => self.imported(record, value, &mut reading.hashed).await?,
         };
-        Ok(self.admit(&record, method, &ProvenCredential::of_secret(secret, version))?)
+        Ok(self.admit(record, method, &ProvenCredential::of_secret(secret, version))?)
     }
 
     /// The version that a generated value names.
