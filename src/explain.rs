@@ -125,7 +125,8 @@ async fn answer(
         Question::Client(named) => {
             let named = named.parse::<ClientName>()?.agreeing_with(access.namespace.as_deref())?;
             let mut reader = gather::Reader::new(connect(access).await?);
-            let facts = reader.client(&named).await?.ok_or_else(|| reader.not_found(&named))?;
+            let replicas = reader.replicas(&settings.operator_namespace).await?;
+            let facts = reader.client(&named, &replicas).await?.ok_or_else(|| reader.not_found(&named))?;
             let explained = client::explain(&facts, settings, now);
             show(&explained, output, out, |out| print::client(&explained, now, out))
         }
@@ -141,7 +142,8 @@ async fn answer(
             let payload = claims::payload(&token(text)?)?;
             let (claims, client_id) = claims::parse(&payload)?;
             let mut reader = gather::Reader::new(connect(access).await?);
-            let facts = reader.token(client_id, &settings.operator_namespace).await?;
+            let replicas = reader.replicas(&settings.operator_namespace).await?;
+            let facts = reader.token(client_id, &replicas).await?;
             let explained = token::explain(&claims, &facts, settings, now);
             show(&explained, output, out, |out| print::token(&explained, now, out))
         }

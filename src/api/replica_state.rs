@@ -53,6 +53,12 @@ pub struct ReplicaStateSpec {
     /// The applied revisions of the replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serves: Option<AppliedRevisions>,
+    /// The methods of client authentication that the settings of the replica admit, as in `spec.auth.methods` of an
+    /// Application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20), inner(length(max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub auth_methods: Option<Vec<String>>,
     /// Tokens with an idle timeout that were used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]

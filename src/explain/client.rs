@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Settings;
 use super::group::{Group, groups};
-use super::method::{MethodState, methods};
+use super::method::{Allowed, MethodState, methods};
 use super::permissions::{Origin, RestrictedPermissions};
 use super::secret::{Secret, Siblings};
 use super::snapshot::{Snapshot, full_name};
@@ -113,7 +113,8 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
         secrets.map(|(rank, (secret, record))| siblings.explain(secret, record, rank)).collect();
     let used = application.status.as_ref().map(|status| status.auth_methods.as_slice()).unwrap_or_default();
     let listed = objects.listed();
-    let methods = methods(objects.methods(), &ready, &client_secrets, &listed, used);
+    let allowed = Allowed { by_application: objects.methods(), by_operator: facts.admitted_methods.as_ref() };
+    let methods = methods(&allowed, &ready, &client_secrets, &listed, used);
     let missing_keys = Some(application).filter(|_| ready.active && listed.lacks_published_keys);
     let ready = missing_keys.and_then(recorded_ready).unwrap_or(ready);
     let mut notes = facts.notes.clone();

@@ -22,6 +22,23 @@ use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, NamespaceFacts, ReplicaState, ServiceUser};
 use list::{ListResult, is_forbidden};
 
+/// The ReplicaStates. None: the caller may not read them, because the operator's namespace always has one.
+pub(super) struct Replicas(Vec<ReplicaState>);
+
+impl Replicas {
+    /// The ids of the revoked tokens; `None`: not known.
+    fn revoked(&self) -> Option<BTreeSet<String>> {
+        let revoked = self.0.iter().flat_map(|state| &state.spec.revoked);
+        (!self.0.is_empty()).then(|| revoked.map(|revoked| revoked.id.clone()).collect())
+    }
+
+    /// The methods that the settings of every replica admit; `None`: not known.
+    fn admitted_methods(&self) -> Option<BTreeSet<String>> {
+        let methods = self.0.iter().filter_map(|state| state.spec.auth_methods.as_ref());
+        methods.map(|methods| methods.iter().cloned().collect()).reduce(|one: BTreeSet<_>, other| &one & &other)
+    }
+}
+
 /// Reads objects, and records what could not be read.
 pub(super) struct Reader {
     client: Client,
@@ -36,7 +53,11 @@ impl Reader {
     }
 
     /// The objects of a client; `None`: no Application has that id or name.
-    pub(super) async fn client(&mut self, named: &ClientName) -> Result<Option<Snapshot>, ExplainError> {
+    pub(super) async fn client(
+        &mut self,
+        named: &ClientName,
+        replicas: &Replicas,
+    ) -> Result<Option<Snapshot>, ExplainError> {
         let applications = self.applications(named).await?;
         let application = find(&applications, named, self.client.default_namespace())?.cloned();
         let Some(application) = application else { return Ok(None) };
@@ -54,6 +75,7 @@ impl Reader {
         if client.user.as_ref().is_some_and(|user| user.spec.groups.iter().flatten().next().is_some()) {
             client.groups = self.groups().await?;
         }
+        client.admitted_methods = replicas.admitted_methods();
         client.notes = std::mem::take(&mut self.notes);
         Ok(Some(client))
     }
@@ -104,19 +126,18 @@ impl Reader {
         Ok(checked)
     }
 
-    /// The objects that a token refers to. `namespace` is the operator's.
-    pub(super) async fn token(&mut self, client_id: ClientId, namespace: &str) -> Result<TokenFacts, ExplainError> {
-        let states = self.list::<ReplicaState>(Api::namespaced(self.client.clone(), namespace), "").await?;
-        let revoked = match states {
-            // The operator's namespace always has one.
-            ListResult::Objects(states) if states.is_empty() => None,
-            ListResult::Objects(states) => {
-                let revoked = states.into_iter().flat_map(|state| state.spec.revoked);
-                Some(revoked.map(|revoked| revoked.id).collect::<BTreeSet<_>>())
-            }
-            ListResult::Forbidden => None,
-        };
-        let client = self.client(&ClientName::Id(client_id)).await?;
+    /// What the replicas report in the operator's namespace.
+    pub(super) async fn replicas(&mut self, namespace: &str) -> Result<Replicas, ExplainError> {
+        match self.list::<ReplicaState>(Api::namespaced(self.client.clone(), namespace), "").await? {
+            ListResult::Objects(states) => Ok(Replicas(states)),
+            ListResult::Forbidden => Ok(Replicas(Vec::new())),
+        }
+    }
+
+    /// The objects that a token refers to.
+    pub(super) async fn token(&mut self, client_id: ClientId, replicas: &Replicas) -> Result<TokenFacts, ExplainError> {
+        let revoked = replicas.revoked();
+        let client = self.client(&ClientName::Id(client_id), replicas).await?;
         if client.is_none() && self.partial {
             // The object may exist, but the caller may not read it.
             return Err(ExplainError::NoClient);

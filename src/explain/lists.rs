@@ -66,6 +66,7 @@ impl<'a> Index<'a> {
             namespace: self.lists.namespaces.get(namespace).cloned().unwrap_or_default(),
             groups: self.lists.groups.clone(),
             secrets: secrets.map(|secret| (*secret).clone()).collect(),
+            admitted_methods: None,
             notes: Vec::new(),
         }
     }

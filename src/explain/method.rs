@@ -1,5 +1,7 @@
 //! The methods by which a client can authenticate, and why the others are not accepted.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -9,6 +11,11 @@ use crate::api::application::UsedMethod;
 use crate::api::client_secret::CredentialType;
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::read_model::from_objects::ListedCredentials;
+
+/// Why a method is not accepted whatever the Application lists.
+const REFUSED_BY_OPERATOR: &str = "the settings of the operator do not admit it";
+/// Added to certificates that only some operators accept, if the caller may not read what the replicas report.
+const UNKNOWN: &str = ", if the operator accepts certificates";
 
 /// One method of client authentication.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -28,10 +35,17 @@ pub(super) struct MethodState {
     pub(super) last_used_at: Option<Timestamp>,
 }
 
-/// The state of every method. `allowed`: those of `spec.auth.methods`; `used`: those of status. Whether the operator accepts
-/// certificates at all is not known here.
+/// Who allows which methods.
+pub(super) struct Allowed<'a> {
+    /// `spec.auth.methods`
+    pub(super) by_application: MethodSet,
+    /// The settings of every replica; `None`: not known.
+    pub(super) by_operator: Option<&'a BTreeSet<String>>,
+}
+
+/// The state of every method. `used`: those of status.
 pub(super) fn methods(
-    allowed: MethodSet,
+    allowed: &Allowed<'_>,
     ready: &Standing,
     secrets: &[Secret],
     listed: &ListedCredentials,
@@ -66,23 +80,25 @@ pub(super) fn methods(
         }
         Method::TlsClientAuth => {
             let names = listed.certificate_names.join(", ");
-            Ok(format!("certificates of the operator's CAs with {names}, if the operator accepts certificates"))
+            Ok(format!("certificates of the operator's CAs with {names}"))
         }
         Method::SelfSignedTlsClientAuth if listed.certificates.is_empty() => {
             Err("no thumbprintSha256 in spec.auth.certificates, and no usable x5c in spec.auth.jwks")
         }
-        Method::SelfSignedTlsClientAuth => {
-            let single = listed.certificates.join(", ");
-            Ok(format!("certificates with {single}, if the operator accepts certificates"))
-        }
+        Method::SelfSignedTlsClientAuth => Ok(format!("certificates with {}", listed.certificates.join(", "))),
     };
     let state = |method: &Method| {
         let result = if !ready.active {
             Err("the client is disabled")
-        } else if !allowed.contains(*method) {
+        } else if !allowed.by_application.contains(*method) {
             Err("not in spec.auth.methods")
+        } else if allowed.by_operator.is_some_and(|admitted| !admitted.contains(method.name())) {
+            Err(REFUSED_BY_OPERATOR)
         } else {
-            credentials(*method)
+            credentials(*method).map(|listed| match (method, allowed.by_operator) {
+                (Method::TlsClientAuth | Method::SelfSignedTlsClientAuth, None) => listed + UNKNOWN,
+                _ => listed,
+            })
         };
         let accepted = result.is_ok();
         let is_listed = match method {

@@ -27,6 +27,9 @@ pub(super) struct Snapshot {
     pub(super) groups: Option<Groups>,
     /// ClientSecrets that are not being deleted, oldest first.
     pub(super) secrets: Vec<ClientSecret>,
+    /// The methods of client authentication that the settings of every replica admit; `None`: the caller may not read
+    /// ReplicaStates.
+    pub(super) admitted_methods: Option<BTreeSet<String>>,
     /// What could not be read, and the consequence.
     pub(super) notes: Vec<String>,
 }

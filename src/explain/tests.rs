@@ -89,6 +89,7 @@ fn facts(groups: &[&str]) -> Snapshot {
         "spec": {"serviceUserRef": {"name": "sync"}}, "status": {"observedGeneration": 1, "epoch": 2},
     });
     Snapshot {
+        admitted_methods: None,
         application: read(application),
         claimants: vec![claimant("billing", "sync")],
         is_subject: false,

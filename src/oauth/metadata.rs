@@ -84,10 +84,25 @@ pub struct PublishedSettings {
     pub service_documentation: Option<String>,
     /// Whether clients can present certificates.
     pub certificates: bool,
+    /// Whether there are CAs for the certificates of clients.
+    pub client_cas: bool,
     /// Whether the keys of other issuers can be fetched.
     pub other_issuers: bool,
     /// Where they present them, if not at the issuer.
     pub mtls_url: Option<MtlsUrl>,
+}
+
+impl PublishedSettings {
+    /// The methods of client authentication that the settings admit, by name.
+    pub(crate) fn methods(&self) -> impl Iterator<Item = &'static str> {
+        let is_admitted = |method: &&Method| match method {
+            Method::TlsClientAuth => self.certificates && self.client_cas,
+            Method::SelfSignedTlsClientAuth => self.certificates,
+            Method::FederatedJwt => self.other_issuers,
+            _ => true,
+        };
+        Method::ALL.iter().filter(is_admitted).map(|method| method.name())
+    }
 }
 
 /// The endpoints where clients present certificates (RFC 8705 §5).
@@ -114,12 +129,7 @@ impl From<&MtlsUrl> for MtlsAliases {
 /// The metadata document as JSON.
 #[must_use]
 pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], settings: &PublishedSettings) -> Vec<u8> {
-    let is_supported = |method: &&Method| match method {
-        Method::TlsClientAuth | Method::SelfSignedTlsClientAuth => settings.certificates,
-        Method::FederatedJwt => settings.other_issuers,
-        _ => true,
-    };
-    let methods = || Method::ALL.iter().filter(is_supported).map(|method| method.name()).collect::<Vec<_>>();
+    let methods = || settings.methods().collect::<Vec<_>>();
     let metadata = Metadata {
         issuer: issuer.as_str(),
         token_endpoint: issuer.url_of(TOKEN_PATH),
@@ -145,4 +155,22 @@ pub fn document(issuer: &Issuer, algorithms: &[SigningAlgorithm], settings: &Pub
         id_token_signing_alg_values_supported: algorithms,
     };
     serde_json::to_vec(&metadata).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d4_a_method_is_listed_only_if_the_settings_admit_it() {
+        let methods = |certificates, client_cas, other_issuers| {
+            let settings =
+                PublishedSettings { certificates, client_cas, other_issuers, ..PublishedSettings::default() };
+            settings.methods().filter(|name| name.contains("tls") || *name == "federated_jwt").collect::<Vec<_>>()
+        };
+        assert!(methods(false, true, false).is_empty());
+        assert_eq!(methods(true, false, false), ["self_signed_tls_client_auth"]);
+        assert_eq!(methods(true, true, false), ["tls_client_auth", "self_signed_tls_client_auth"]);
+        assert_eq!(methods(false, false, true), ["federated_jwt"]);
+    }
 }

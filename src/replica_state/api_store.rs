@@ -11,7 +11,7 @@ use serde_json::json;
 use super::cas_object::StateStore;
 use crate::api::ReplicaState;
 use crate::api::names::{COMPONENT_LABEL, ENDPOINT_FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, REPLICA};
-use crate::api::replica_state::ReplicaStateSpec;
+use crate::api::replica_state::{AppliedRevisions, ReplicaStateSpec};
 
 /// Where a replica reports.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Reporting {
     pub namespace: String,
     /// This replica.
     pub replica: String,
+    /// The methods of client authentication that its settings admit.
+    pub auth_methods: Vec<String>,
 }
 
 /// The objects of this replica.
@@ -37,6 +39,12 @@ impl ApiStore {
     /// An empty state.
     pub(crate) fn empty_spec(&self, now: Timestamp) -> ReplicaStateSpec {
         ReplicaStateSpec { replica: self.reporting.replica.clone(), reported_at: now, ..ReplicaStateSpec::default() }
+    }
+
+    /// What this replica serves: the applied revisions, and what the settings of the process admit.
+    pub(crate) fn served_spec(&self, serves: AppliedRevisions, now: Timestamp) -> ReplicaStateSpec {
+        let auth_methods = Some(self.reporting.auth_methods.clone());
+        ReplicaStateSpec { serves: Some(serves), auth_methods, ..self.empty_spec(now) }
     }
 
     /// Reports that this replica is live for the next `seconds`.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api_store::ApiStore;
 use super::applied_revisions::RevisionTracker;
-use crate::api::replica_state::{AppliedRevisions, ReplicaStateSpec};
+use crate::api::replica_state::AppliedRevisions;
 use crate::clock::Clock;
 use crate::util::error_chain::display_chain;
 
@@ -55,8 +55,7 @@ async fn publish_revisions(store: &ApiStore, revisions: &RevisionTracker, clock:
 }
 
 async fn publish(store: &ApiStore, clock: &impl Clock, serves: AppliedRevisions) -> bool {
-    let spec = ReplicaStateSpec { serves: Some(serves), ..store.empty_spec(clock.now()) };
-    match in_time(Box::pin(store.write("serves", &spec))).await {
+    match in_time(Box::pin(store.write("serves", &store.served_spec(serves, clock.now())))).await {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!(error, "failed to publish applied revisions, retrying");

@@ -73,8 +73,11 @@ impl Serving {
     ) -> Running {
         let Self { process, args, bounds, updates, metrics, expiry } = self;
         let clock = process.clock;
-        let reporting =
-            Reporting { namespace: process.args.namespace.clone(), replica: process.args.replica_name.clone() };
+        let reporting = Reporting {
+            namespace: process.args.namespace.clone(),
+            replica: process.args.replica_name.clone(),
+            auth_methods: published_settings(&process, &args).methods().map(str::to_owned).collect(),
+        };
         let settings = index_settings(&process, &args);
         let read_model = Arc::new(ReadModel::new(
             process.client.clone(),
@@ -288,6 +291,16 @@ fn assertion_policy(process: &Process, args: &ServeArgs) -> AssertionPolicy {
     }
 }
 
+fn published_settings(process: &Process, args: &ServeArgs) -> PublishedSettings {
+    PublishedSettings {
+        service_documentation: args.service_documentation.clone(),
+        certificates: args.mtls_listen.is_some() || args.client_cert_header.is_some(),
+        client_cas: args.mtls_client_ca_file.is_some(),
+        other_issuers: !process.args.outbound.outbound_hosts.is_empty(),
+        mtls_url: args.mtls_url.clone(),
+    }
+}
+
 fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds, client_cas: &TrustedCas) -> state::Settings {
     let request = RequestLimits {
         body_bytes: args.body_bytes_max as usize,
@@ -304,12 +317,7 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds, clien
             client_cas: Arc::clone(client_cas),
             token_bytes: budget::token_bytes(request.body_bytes),
         },
-        published: PublishedSettings {
-            service_documentation: args.service_documentation.clone(),
-            certificates: args.mtls_listen.is_some() || args.client_cert_header.is_some(),
-            other_issuers: !process.args.outbound.outbound_hosts.is_empty(),
-            mtls_url: args.mtls_url.clone(),
-        },
+        published: published_settings(process, args),
         request,
         hash: HashLimits { imported: bounds.imported_hashes, ..HashLimits::default() },
     }

@@ -358,6 +358,36 @@ async fn a_user_who_may_only_view_the_namespace_gets_the_groups_recorded_in_stat
     assert!(problem.contains("or you may not see it"), "{problem}");
 }
 
+/// The replicas report which methods their settings admit; these request no certificates.
+#[tokio::test]
+async fn a_method_that_the_operator_does_not_admit_is_not_accepted() {
+    let tenant = TestNamespace::new("explain-methods").await;
+    tenant.create_defaults().await;
+    let auth = json!({
+        "methods": ["client_secret_basic", "tls_client_auth"], "certificates": [{"sanDns": "sync.example.com"}],
+    });
+    tenant.apply(&application("sync", "sync", json!({"auth": auth}))).await;
+    tenant.issue("blue").await;
+    let name = format!("{}/sync", tenant.namespace);
+    let line = |text: &str, method: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(method));
+        line.unwrap_or_else(|| panic!("no {method} in\n{text}"))
+            .split_whitespace()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let told = explained(&tenant, &["client", &name]);
+    assert_eq!(line(&told, "tls_client_auth"), "not accepted: the settings of the operator do not admit it");
+    assert_eq!(line(&told, "client_secret_basic"), "accepted: ClientSecrets blue");
+    // A tenant may not read what the replicas report.
+    let viewer = User::person(&tenant, "viewer").await;
+    let viewer = viewer.with_role("view", ("list", "postern.dev", "applications")).await;
+    let told = text(postern(&viewer.kubeconfig(), &["client", &name], ""));
+    let unknown = "accepted: certificates of the operator's CAs with sanDns sync.example.com, if the operator accepts certificates";
+    assert_eq!(line(&told, "tls_client_auth"), unknown);
+}
+
 /// A token of the first replica.
 async fn issued(tenant: &TestNamespace, credential: &Credential) -> String {
     let answers = tenant.ask_settled(credential, &[], None).await;

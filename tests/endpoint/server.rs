@@ -357,6 +357,7 @@ impl TestServer {
             published: PublishedSettings {
                 service_documentation: Some("https://docs.example.com".to_owned()),
                 certificates: options.mutual_tls.is_some(),
+                client_cas: options.mutual_tls.is_some(),
                 other_issuers: options.other_issuers,
                 mtls_url: options.mutual_tls.as_ref().map(|_| "https://mtls.example.com".parse().unwrap()),
             },
