@@ -316,8 +316,8 @@ fn each_method_is_accepted_or_has_the_reason_why_not() {
     );
     assert_eq!(state(&facts), [not_listed, not_listed, not_listed, not_listed, not_listed, names, &single]);
     // The replicas report which methods the operator's settings admit.
-    let admitted = |methods: &[&str]| Some(methods.iter().map(|method| (*method).to_owned()).collect());
-    facts.admitted_methods = admitted(&["private_key_jwt", "self_signed_tls_client_auth"]);
+    facts.admitted_methods =
+        Some(["private_key_jwt", "self_signed_tls_client_auth"].map(str::to_owned).into_iter().collect());
     let certain = state(&facts);
     assert_eq!(certain[5], "false the settings of the operator do not admit it");
     assert_eq!(certain[6], format!("true certificates with thumbprintSha256 9f2c{}", "00".repeat(30)));
