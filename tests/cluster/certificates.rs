@@ -1,7 +1,8 @@
-//! Clients that authenticate with a certificate, over the real sockets, and behind nginx. Their certificates have the
-//! form that cert-manager gives them, which does not run here.
+//! Clients that authenticate with a certificate, over the real sockets, and behind nginx. Most certificates have the form
+//! that cert-manager gives them; those of `cert_manager.rs` are issued by it.
 
 mod bound;
+mod cert_manager;
 mod issued;
 
 use std::path::{Path, PathBuf};

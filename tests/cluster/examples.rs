@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::harness::{Cluster, Credential, Kubernetes, OPERATOR_NAMESPACE, RELEASE, checkout, ensure, eventually};
 
 mod documentation;
-mod snippet;
+pub mod snippet;
 
 #[tokio::test]
 async fn every_example_can_be_applied_and_its_objects_become_ready() {

@@ -18,7 +18,7 @@ pub struct Kubernetes {
 }
 
 /// Kind, API group, version, plural, and whether it lives in a namespace.
-const KINDS: [(&str, &str, &str, &str, bool); 28] = [
+const KINDS: [(&str, &str, &str, &str, bool); 30] = [
     ("AccessGroup", "postern.dev", "v1alpha1", "accessgroups", false),
     ("ServiceUser", "postern.dev", "v1alpha1", "serviceusers", true),
     ("Application", "postern.dev", "v1alpha1", "applications", true),
@@ -52,6 +52,9 @@ const KINDS: [(&str, &str, &str, &str, bool); 28] = [
         false,
     ),
     ("ValidatingWebhookConfiguration", "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", false),
+    // Of cert-manager.
+    ("Certificate", "cert-manager.io", "v1", "certificates", true),
+    ("ClusterIssuer", "cert-manager.io", "v1", "clusterissuers", false),
     ("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions", false),
 ];
 
