@@ -22,6 +22,7 @@ pub mod duration;
 pub mod fingerprint;
 pub mod jwks;
 pub mod location;
+pub mod lockout;
 pub mod names;
 pub mod namespace;
 pub mod permissions;

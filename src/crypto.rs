@@ -5,13 +5,15 @@
 //!    │                  ├──▶ opaque                          certificate ──▶ ca ──▶ own_certificate
 //!    │                  ├──▶ nonce (for callers that must prove that a request is new)
 //!    │                  └──▶ install_mac ──▶ delivery_mac (on what is delivered)
-//! key_pair                               └──▶ public_key_mac (on public keys in status)
+//! key_pair                               ├──▶ public_key_mac (on public keys in status)
+//!    │                                   └──▶ attempt_mac (of wrong secrets)
 //!    └────────────▶ mac (remembers successes per process)        client_certificate ──▶ client_ca (who issued it)
 //! ```
 //!
 //! Boundary: bytes in, bytes out. No Kubernetes, no HTTP, no I/O; time is an argument, and only [`random`] provides
 //! randomness.
 
+pub(crate) mod attempt_mac;
 pub mod ca;
 pub mod certificate;
 pub mod client_ca;

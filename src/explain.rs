@@ -36,6 +36,7 @@ use kube::Client;
 use serde::Serialize;
 
 use crate::api::client_secret::LifetimePolicy;
+use crate::api::lockout::LockoutDefaults;
 use crate::api::permissions::NamespaceLocation;
 use crate::clock::{Clock, SystemClock};
 use crate::read_model::ClientLimits;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub lifetime: LifetimePolicy,
     /// Maximum token lifetime.
     pub token_lifetime_max: SignedDuration,
+    /// What applies to a client that leaves a field of `spec.lockout` out.
+    pub lockout: LockoutDefaults,
     /// The operator's own namespace.
     pub operator_namespace: String,
     /// Issuer identifier; `None`: unknown.
@@ -89,7 +92,7 @@ pub struct Settings {
 
 impl Settings {
     fn limits(&self) -> ClientLimits {
-        ClientLimits { token_lifetime_max: self.token_lifetime_max, lifetime: self.lifetime }
+        ClientLimits { token_lifetime_max: self.token_lifetime_max, lifetime: self.lifetime, lockout: self.lockout }
     }
 }
 

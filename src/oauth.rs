@@ -26,6 +26,7 @@ pub mod forward_auth;
 pub mod hash_pool;
 pub mod introspection;
 pub mod issuer;
+pub mod lockout;
 pub mod metadata;
 mod method_uses;
 pub mod mtls_url;

@@ -31,6 +31,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::client_secret::LifetimePolicy;
+use crate::api::lockout::LockoutDefaults;
 use crate::cache::{Kind, WatchHealth};
 use crate::clock::Clock;
 use crate::key_sets::KeySets;
@@ -39,6 +40,7 @@ use crate::oauth::client_store::{
     Availability, CatchUpError, ClientRef, ClientStore, Lookup, RecordError, TokenStateStore, UseError,
 };
 use crate::oauth::cluster_tokens::{ClusterIssuer, ClusterTokens, ReviewError};
+use crate::oauth::lockout::Lockouts;
 use crate::replica_state::heartbeat;
 use crate::util::intern::Interner;
 
@@ -58,6 +60,8 @@ pub struct ClientLimits {
     pub token_lifetime_max: SignedDuration,
     /// Limits on the lifetime of a secret version.
     pub lifetime: LifetimePolicy,
+    /// What applies to a client that leaves a field of `spec.lockout` out.
+    pub lockout: LockoutDefaults,
 }
 
 /// Settings of the read model.
@@ -173,6 +177,11 @@ impl ReadModel {
         self.shared.sessions.publish_last(&self.shared.token_state, now).await;
     }
 
+    /// Publishes wrong secrets and locks until `served_all`, and then what is new.
+    pub async fn publish_lockouts(&self, clock: impl Clock, served_all: CancellationToken) {
+        self.shared.lockout_reports.run(&clock, &served_all).await;
+    }
+
     /// Drops the state of tokens that have expired.
     pub fn purge_expired(&self, now: Timestamp) {
         self.shared.token_state.purge_expired(now.as_second());
@@ -271,6 +280,10 @@ impl ClientStore for ReadModel {
             self.key_sets.refresh(namespace, &source);
         }
         is_current
+    }
+
+    fn lockouts(&self) -> &Lockouts {
+        &self.shared.lockouts
     }
 
     async fn request_rotation(

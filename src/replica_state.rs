@@ -7,6 +7,7 @@ mod cas_object;
 mod group_commit;
 pub(crate) mod heartbeat;
 mod idle_sessions;
+pub(crate) mod lockouts;
 mod revocations;
 mod rotation_requests;
 mod token_state;
@@ -16,8 +17,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::crypto::random;
+use crate::oauth::lockout::Lockouts;
 use crate::replica_state::api_store::ApiStore;
 use crate::replica_state::idle_sessions::IdleSessions;
+use crate::replica_state::lockouts::LockoutReports;
 use crate::replica_state::revocations::Revocations;
 use crate::replica_state::rotation_requests::RotationRequests;
 use crate::replica_state::token_state::TokenState;
@@ -28,6 +31,8 @@ pub(crate) struct SharedState {
     pub(crate) revocations: Arc<Revocations<ApiStore>>,
     pub(crate) sessions: IdleSessions<ApiStore>,
     pub(crate) requests: Arc<RotationRequests<ApiStore>>,
+    pub(crate) lockouts: Arc<Lockouts>,
+    pub(crate) lockout_reports: LockoutReports<ApiStore>,
 }
 
 impl SharedState {
@@ -40,7 +45,10 @@ impl SharedState {
         let revocations =
             Revocations::new(states.clone(), Arc::clone(&token_state), empty_spec.clone(), process_id.clone());
         let requests = Arc::new(RotationRequests::new(states.clone(), empty_spec.clone(), &process_id));
+        let lockouts: Arc<Lockouts> = Arc::default();
+        let lockout_reports =
+            LockoutReports::new(states.clone(), Arc::clone(&lockouts), empty_spec.clone(), &process_id);
         let sessions = IdleSessions::new(states.clone(), empty_spec, process_id);
-        Self { token_state, revocations: Arc::new(revocations), sessions, requests }
+        Self { token_state, revocations: Arc::new(revocations), sessions, requests, lockouts, lockout_reports }
     }
 }

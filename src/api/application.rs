@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::client_certificates::{self, CertificateEntry};
 use super::client_secret::CredentialType;
+use super::digest::digest;
 use super::duration::ConfigDuration;
 use super::jwks::{Jwk, JwkSet};
+use super::lockout::{LockedSource, Lockout};
+use super::names::UNLOCK_ANNOTATION;
 use super::schema;
 use super::service_account::ServiceAccountEntry;
 use super::trusted_issuers::{self, IssuerEntry};
@@ -91,6 +94,10 @@ pub struct ApplicationSpec {
     /// Settings of the client's access tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
+    /// A run of wrong secrets locks the secrets of the client. Keys, certificates, ServiceAccounts and issued tokens are
+    /// not affected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockout: Option<Lockout>,
     /// true: the client is rejected until the field is false again. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
@@ -366,6 +373,15 @@ pub struct ApplicationStatus {
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["method"]))]
     pub auth_methods: Vec<UsedMethod>,
+    /// While the secrets of the client are locked for everybody or for a network: when the last lock ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::instant")]
+    pub locked_until: Option<Timestamp>,
+    /// The networks for which the secrets are locked, at most 10, the one whose lock ends last first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["network"]))]
+    pub locked_sources: Vec<LockedSource>,
     /// `Ready`, `ServiceUserResolved`, and with restrictTo `RestrictionsResolved`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -406,6 +422,16 @@ pub struct SecretCount {
     pub limit: i64,
     /// `active/total`.
     pub summary: String,
+}
+
+impl Application {
+    /// Digest of the annotation that unlocks the client; empty: there is none. Locks and wrong secrets before another value
+    /// have ended.
+    #[must_use]
+    pub fn unlock(&self) -> String {
+        let value = self.metadata.annotations.as_ref().and_then(|annotations| annotations.get(UNLOCK_ANNOTATION));
+        value.map(|value| digest([value.as_str()])).unwrap_or_default()
+    }
 }
 
 impl ApplicationSpec {

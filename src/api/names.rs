@@ -35,6 +35,8 @@ pub const KEYS_ANNOTATION: &str = "postern.dev/keys";
 pub const RECOVERED_ANNOTATION: &str = "postern.dev/recovered-at";
 /// Annotation of the Secret with the endpoint's certificate: a request to replace the CA. Postern removes it.
 pub const ROTATE_ANNOTATION: &str = "postern.dev/rotate";
+/// Annotation of an Application: a new value ends the locks of its secrets.
+pub const UNLOCK_ANNOTATION: &str = "postern.dev/unlock";
 /// Annotation of a Namespace: service users in it must be at or below this location.
 pub const LOCATION_ANNOTATION: &str = "postern.dev/location";
 /// Annotation of a user's object: its creator. The API server sets and protects it by policies of the chart.

@@ -1,5 +1,6 @@
 //! ReplicaState: what one replica of the endpoint publishes to the other replicas. Internal.
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,16 @@ pub struct ReplicaStateSpec {
     #[schemars(length(max = 2_000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rotations: Vec<LastUse>,
+    /// Wrong secrets that were presented for a client, until they no longer count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2_000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub wrong_secrets: Vec<WrongSecret>,
+    /// Clients whose secrets are locked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2_000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub locks: Vec<ClientLock>,
     /// Revoked tokens, kept until they would have expired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
@@ -67,11 +78,13 @@ pub struct ReplicaStateSpec {
 }
 
 impl ReplicaStateSpec {
-    /// The last time at which the object matters to tokens; `None`: it contains nothing about tokens.
+    /// The last time at which the object matters to tokens or locks; `None`: it contains nothing about them.
     #[must_use]
     pub fn matters_until(&self) -> Option<Timestamp> {
         let revoked = self.revoked.iter().map(|revoked| revoked.until);
-        revoked.chain(self.sessions.iter().map(|session| session.until)).max()
+        let tokens = revoked.chain(self.sessions.iter().map(|session| session.until));
+        let wrong = self.wrong_secrets.iter().map(|wrong| wrong.until);
+        tokens.chain(wrong).chain(self.locks.iter().map(|lock| lock.until)).max()
     }
 }
 
@@ -158,6 +171,65 @@ pub struct MethodUse {
     /// When the method was last used.
     #[schemars(schema_with = "schema::instant")]
     pub at: Timestamp,
+}
+
+/// A wrong secret that was presented for a client.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+pub struct WrongSecret {
+    /// Namespace of the Application.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Name of the Application.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// UID of the Application: another one of the same name is another client.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// Network of the caller. Absent: attempts from everywhere are counted together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::network")]
+    pub network: Option<IpNet>,
+    /// Keyed MAC of the value, in hexadecimal.
+    #[schemars(length(max = 16))]
+    pub fingerprint: String,
+    /// When the value was first presented.
+    #[schemars(schema_with = "schema::instant")]
+    pub at: Timestamp,
+    /// The value counts until then.
+    #[schemars(schema_with = "schema::instant")]
+    pub until: Timestamp,
+    /// Digest of the annotation `postern.dev/unlock` of the Application at that time.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 32))]
+    pub unlock: String,
+}
+
+/// A client whose secrets are locked.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+pub struct ClientLock {
+    /// Namespace of the Application.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Name of the Application.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// UID of the Application: another one of the same name is another client.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// The callers for whom the client is locked. Absent: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::network")]
+    pub network: Option<IpNet>,
+    /// When the lock began.
+    #[schemars(schema_with = "schema::instant")]
+    pub at: Timestamp,
+    /// When the lock ends.
+    #[schemars(schema_with = "schema::instant")]
+    pub until: Timestamp,
+    /// Digest of the annotation `postern.dev/unlock` of the Application at that time. Another value ends the lock.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 32))]
+    pub unlock: String,
 }
 
 /// One version of a secret, and the time of an event.

@@ -234,6 +234,12 @@ pub(super) fn uid_or_empty(_: &mut SchemaGenerator) -> Schema {
 const NETWORK: &str = "must be a network in CIDR notation such as 10.20.0.0/16 or 2001:db8::/32";
 
 /// 1 to 32 networks.
+/// A network that Postern writes.
+pub(super) fn network(_: &mut SchemaGenerator) -> Schema {
+    // The longest IPv6 address with its prefix.
+    json_schema!({"type": "string", "maxLength": 43})
+}
+
 pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
     let network = json_schema!({
         "type": "string",
@@ -282,6 +288,13 @@ pub(super) fn duration_of_a_minute(generator: &mut SchemaGenerator) -> Schema {
     // Only zeros may precede at most 59 seconds. Only well-formed durations match.
     let shorter = duration::PATTERN.replace("[0-9]", "0").replace("(0{1,10}s)", "(0{0,8}[0-5]?[0-9]s)");
     unless(duration_or_zero(generator), &shorter, "must be at least 1m")
+}
+
+/// A duration of at least a minute, and at most 30 days.
+pub(super) fn duration_of_a_minute_to_30d(generator: &mut SchemaGenerator) -> Schema {
+    let (is_duration, seconds) = (duration::cel_is_duration("self"), duration::cel_seconds("self"));
+    let rule = format!("!{is_duration} || {seconds} <= 30 * 86400");
+    with_rule(duration_of_a_minute(generator), &rule, "must be at most 30d")
 }
 
 /// A duration, or `Never`.

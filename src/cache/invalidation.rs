@@ -256,7 +256,7 @@ impl Invalidation {
     }
 
     pub(super) fn endpoint(&mut self, _: &Relations, change: &Change<ReplicaState>) {
-        self.endpoints.extend(change.after.iter().map(|_| change.key.clone()));
+        self.endpoints.insert(change.key.clone());
         let uses = |side: &Option<Arc<ReplicaState>>| {
             side.as_ref().map(|state| [state.spec.uses.as_slice(), &state.spec.rotations].concat())
         };

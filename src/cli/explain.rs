@@ -141,6 +141,7 @@ impl ExplainArgs {
             lifetime: self.policy.lifetime(),
             namespace_location: self.policy.namespace_location(),
             token_lifetime_max: self.policy.token_lifetime_max.length(),
+            lockout: self.policy.lockout(),
             operator_namespace: self.operator_namespace.clone(),
             issuer: self.issuer.clone(),
         }

@@ -3,11 +3,13 @@
 use std::error::Error;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::SignedDuration;
 
 use super::duration;
 use crate::api::client_secret::LifetimePolicy;
 use crate::api::duration::ConfigDuration;
+use crate::api::lockout::{LockoutDefaults, LockoutMode, LockoutScope};
 use crate::api::permissions::NamespaceLocation;
 
 /// Limits by which ClientSecrets and tokens are judged. Every process of an installation gets the same values, and
@@ -79,9 +81,64 @@ pub struct PolicyArgs {
         help_heading = "Limits"
     )]
     pub token_lifetime_max: ConfigDuration,
+
+    /// Default of `spec.lockout.mode` of an Application: whether wrong secrets lock the secrets of a client.
+    #[arg(
+        long,
+        env = "POSTERN_LOCKOUT_MODE", hide_env_values = true,
+        value_name = "MODE",
+        default_value = "Enabled",
+        value_parser = one_of([("Enabled", LockoutMode::Enabled), ("Disabled", LockoutMode::Disabled)]),
+        help_heading = "Lock-out"
+    )]
+    pub lockout_mode: LockoutMode,
+
+    /// Default of `spec.lockout.scope`: for whom a client is locked.
+    #[arg(
+        long,
+        env = "POSTERN_LOCKOUT_SCOPE", hide_env_values = true,
+        value_name = "SCOPE",
+        default_value = "Source",
+        value_parser = one_of([("Source", LockoutScope::Source), ("Client", LockoutScope::Client)]),
+        help_heading = "Lock-out"
+    )]
+    pub lockout_scope: LockoutScope,
+
+    /// Default of `spec.lockout.attempts`: the number of distinct wrong secrets that lock a client.
+    #[arg(
+        long,
+        env = "POSTERN_LOCKOUT_ATTEMPTS", hide_env_values = true,
+        value_name = "NUMBER",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u16).range(1..=100),
+        help_heading = "Lock-out"
+    )]
+    pub lockout_attempts: u16,
+
+    /// Default of `spec.lockout.duration`: how long a lock lasts, and how long a wrong secret counts. 1m to 30d.
+    #[arg(
+        long,
+        env = "POSTERN_LOCKOUT_DURATION", hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "60m",
+        value_parser = lockout_duration,
+        help_heading = "Lock-out"
+    )]
+    pub lockout_duration: ConfigDuration,
 }
 
 impl PolicyArgs {
+    /// What applies to an Application that leaves a field of `spec.lockout` out.
+    #[must_use]
+    pub fn lockout(&self) -> LockoutDefaults {
+        LockoutDefaults {
+            mode: self.lockout_mode,
+            scope: self.lockout_scope,
+            attempts: self.lockout_attempts,
+            duration: self.lockout_duration.length(),
+        }
+    }
+
     /// The limits of the lifetime of a secret's version.
     #[must_use]
     pub fn lifetime(&self) -> LifetimePolicy {
@@ -111,8 +168,31 @@ impl PolicyArgs {
     }
 }
 
+/// The shortest and the longest lock, as in the schema of `spec.lockout.duration`.
+const LOCKOUT_MIN: SignedDuration = SignedDuration::from_mins(1);
+const LOCKOUT_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
+
 /// Upper limit of every token's lifetime: clients expect `expires_in` to be under a year.
 const TOKEN_LIFETIME_CAP: SignedDuration = SignedDuration::from_hours(364 * 24);
+
+/// A parser of the names in the API.
+fn one_of<T: Clone + Send + Sync + 'static, const N: usize>(
+    values: [(&'static str, T); N],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(values.each_ref().map(|(name, _)| *name)).try_map(move |text| {
+        let found = values.iter().find(|(name, _)| *name == text).map(|(_, value)| value.clone());
+        // The inner parser accepts only the names.
+        found.ok_or("an unknown name")
+    })
+}
+
+fn lockout_duration(text: &str) -> Result<ConfigDuration, Box<dyn Error + Send + Sync>> {
+    let duration = duration(text)?;
+    if !(LOCKOUT_MIN..=LOCKOUT_MAX).contains(&duration.length()) {
+        return Err("a lock lasts between 1m and 30d".into());
+    }
+    Ok(duration)
+}
 
 fn token_lifetime(text: &str) -> Result<ConfigDuration, Box<dyn Error + Send + Sync>> {
     let lifetime = duration(text)?;

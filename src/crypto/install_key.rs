@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::crypto::install_mac::MacKey;
 use crate::crypto::opaque::TokenKey;
 use crate::crypto::verifier::{HASH_LEN, SALT_LEN, Verifier};
-use crate::crypto::{delivery_mac, nonce, public_key_mac, random};
+use crate::crypto::{attempt_mac, delivery_mac, nonce, public_key_mac, random};
 
 /// What a hash costs: as much as the entropy of the value asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,6 +69,8 @@ pub struct InstallKey {
     pub(super) public_keys: MacKey,
     /// Derived from `key`, for nonces.
     pub(super) nonces: MacKey,
+    /// Derived from `key`, for wrong secrets.
+    pub(super) attempts: MacKey,
 }
 
 impl InstallKey {
@@ -84,8 +86,8 @@ impl InstallKey {
         let tokens = TokenKey::derive(&key).ok_or(InstallKeyError::Derive)?;
         let mac_key = |purpose| MacKey::derive(&key, purpose).ok_or(InstallKeyError::Derive);
         let (deliveries, public_keys) = (mac_key(delivery_mac::PURPOSE)?, mac_key(public_key_mac::PURPOSE)?);
-        let nonces = mac_key(nonce::PURPOSE)?;
-        Ok(Self { id: id.to_owned(), key, tokens, deliveries, public_keys, nonces })
+        let (nonces, attempts) = (mac_key(nonce::PURPOSE)?, mac_key(attempt_mac::PURPOSE)?);
+        Ok(Self { id: id.to_owned(), key, tokens, deliveries, public_keys, nonces, attempts })
     }
 
     /// A new key with a new id.

@@ -15,6 +15,7 @@ use super::Settings;
 use super::snapshot::Snapshot;
 use crate::api::NamespaceFacts;
 use crate::api::client_secret::LifetimePolicy;
+use crate::api::lockout::LockoutDefaults;
 use crate::api::permissions::NamespaceLocation;
 
 const NOW: &str = "2026-11-22T02:00:00Z";
@@ -28,6 +29,7 @@ fn now() -> Timestamp {
 
 fn settings() -> Settings {
     Settings {
+        lockout: LockoutDefaults::default(),
         secrets_per_application: 2,
         lifetime: LifetimePolicy::default(),
         namespace_location: NamespaceLocation::Optional,

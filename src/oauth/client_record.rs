@@ -13,6 +13,7 @@ use crate::crypto::public_key::PublicKey;
 pub use crate::crypto::signing::{SigningAlgorithm, TokenType};
 use crate::oauth::client_auth::MethodSet;
 use crate::oauth::denial_rule::DenialRule;
+use crate::oauth::lockout::Lockout;
 pub use crate::oauth::method_uses::MethodUses;
 pub use crate::oauth::tombstones::{Removed, Tombstones};
 
@@ -82,6 +83,8 @@ pub struct ClientRecord {
     pub issuers: Vec<Arc<TrustedIssuer>>,
     /// What identifies its certificates.
     pub certificates: Vec<Arc<RegisteredCertificate>>,
+    /// When wrong secrets lock it.
+    pub lockout: Lockout,
     /// When this process last accepted each method.
     pub method_uses: Arc<MethodUses>,
 }

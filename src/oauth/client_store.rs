@@ -12,6 +12,7 @@ use super::client_record::{ClientRecord, Denial, ObjectRevision};
 use super::cluster_tokens::ClusterTokens;
 use super::denial_rule::DenialRule;
 use super::error::ClientError;
+use super::lockout::Lockouts;
 
 /// The read model, as the protocol uses it.
 pub trait ClientStore: TokenStateStore + ClusterTokens {
@@ -53,6 +54,9 @@ pub trait ClientStore: TokenStateStore + ClusterTokens {
     /// they were at most this long ago; true if there is no URL that could be fetched. If not, they are fetched soon. No
     /// I/O, no wait.
     fn has_keys_within(&self, client: &ClientRecord, issuer: Option<&str>, age_max: SignedDuration) -> bool;
+
+    /// The wrong secrets and the locks that the replicas know.
+    fn lockouts(&self) -> &Lockouts;
 
     /// Requests the rotation of this version of a secret of `client`, on behalf of its bearer. `Ok` means that the
     /// request is recorded where the controller sees it. A repeated request costs no write.

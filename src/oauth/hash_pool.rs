@@ -62,7 +62,8 @@ const IMPORTED_MAX: usize = 4;
 pub struct HashPool {
     generated: Pool,
     imported: FairQueue,
-    /// Duration of the last hash of an imported value, in microseconds.
+    /// Duration of the last hash of a generated and of an imported value, in microseconds.
+    generated_us: Arc<AtomicU64>,
     imported_us: Arc<AtomicU64>,
     limits: HashLimits,
     meter: Arc<dyn HashMetrics>,
@@ -99,7 +100,14 @@ impl HashPool {
     pub fn new(limits: HashLimits, meter: Arc<dyn HashMetrics>) -> Self {
         // At most half of the cores for expensive hashes, and a bounded part of the memory.
         let imported = FairQueue::new((limits.concurrent / 2).min(limits.imported), limits.waiting_imported);
-        Self { generated: Pool::new(limits.concurrent), imported, imported_us: Arc::default(), limits, meter }
+        Self {
+            generated: Pool::new(limits.concurrent),
+            imported,
+            generated_us: Arc::default(),
+            imported_us: Arc::default(),
+            limits,
+            meter,
+        }
     }
 
     /// Whether `value` was verified for this version before, in this process.
@@ -165,9 +173,22 @@ impl HashPool {
                 if let Some(permit) = self.imported.free_permit() {
                     return self.run(strength, permit, work).await;
                 }
-                tokio::time::sleep(Duration::from_micros(self.imported_us.load(Ordering::Relaxed))).await;
+                self.pause(strength).await;
                 Ok(())
             }
+        }
+    }
+
+    /// Waits for as long as the last hash took, without computing one.
+    pub(crate) async fn pause(&self, strength: HashCost) {
+        let took = |last: &AtomicU64| Duration::from_micros(last.load(Ordering::Relaxed));
+        match strength {
+            // The timer of the runtime has milliseconds, which is longer than this hash takes.
+            HashCost::Generated => {
+                let wait = took(&self.generated_us);
+                let _ = tokio::task::spawn_blocking(move || std::thread::sleep(wait)).await;
+            }
+            HashCost::Imported => tokio::time::sleep(took(&self.imported_us)).await,
         }
     }
 
@@ -183,7 +204,11 @@ impl HashPool {
         permit: impl Send + 'static,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let (meter, imported_us) = (Arc::clone(&self.meter), Arc::clone(&self.imported_us));
+        let last = match strength {
+            HashCost::Generated => &self.generated_us,
+            HashCost::Imported => &self.imported_us,
+        };
+        let (meter, last) = (Arc::clone(&self.meter), Arc::clone(last));
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             meter.hash_started();
@@ -191,9 +216,7 @@ impl HashPool {
             let result = work();
             let took = started.elapsed();
             meter.hash_ended(took);
-            if strength == HashCost::Imported {
-                imported_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-            }
+            last.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
             result
         });
         task.await.map_err(|_| Unavailable::Overloaded)

@@ -110,6 +110,8 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
         roles: Some(roles(&authority)),
         secrets: Some(count(observed.secrets, observed.secrets_limit)),
         auth_methods: used_methods(&previous.auth_methods, &observed.method_uses),
+        locked_until: None,
+        locked_sources: Vec::new(),
         conditions: merge(&previous.conditions, verdicts, application.metadata.generation, observed.now),
     }
 }

@@ -76,6 +76,7 @@ impl Simulation {
             restrict_to: None,
             auth: None,
             token: None,
+            lockout: None,
             suspend: None,
         };
         let mut world = Self {

@@ -21,6 +21,7 @@ use crate::api::application::{
 };
 use crate::api::duration::ConfigDuration;
 use crate::api::location::Location;
+use crate::api::lockout::{LockoutDefaults, LockoutMode, LockoutScope as WantedScope};
 use crate::api::names::CREATED_BY;
 use crate::api::permissions::{Authority, Membership, narrow};
 use crate::api::{Application, ClientSecret, ServiceUser};
@@ -31,6 +32,7 @@ use crate::oauth::client_record::{
     SigningAlgorithm, TokenFormat, TokenPolicy, TokenType, Tombstones,
 };
 use crate::oauth::denial_rule::DenialRule;
+use crate::oauth::lockout::{LockedClient, Lockout, LockoutPolicy, LockoutScope};
 use crate::util::intern::Interner;
 
 /// The objects of one client; none of them is being deleted. `F` is the form in which the ClientSecrets are stored.
@@ -152,6 +154,7 @@ impl Compiler<'_> {
             service_accounts,
             issuers,
             certificates,
+            lockout: lockout(application, &sources.key, self.limits.lockout),
             method_uses,
         };
         (record, fingerprints)
@@ -161,6 +164,27 @@ impl Compiler<'_> {
     fn past(&self, next: Option<(&Fingerprints, Credentials<'_>)>) -> Tombstones {
         let since = self.now.saturating_sub(self.limits.token_lifetime_max).unwrap_or(Timestamp::MIN);
         past(self.previous, next, self.now, since)
+    }
+}
+
+fn lockout(application: &Application, key: &ObjectRef, defaults: LockoutDefaults) -> Lockout {
+    let LockoutDefaults { mode, scope, attempts, duration } = defaults.with(application.spec.lockout.as_ref());
+    Lockout {
+        client: LockedClient {
+            namespace: Arc::clone(&key.namespace),
+            name: Arc::clone(&key.name),
+            uid: application.metadata.uid.as_deref().unwrap_or_default().into(),
+        },
+        policy: LockoutPolicy {
+            is_enabled: mode == LockoutMode::Enabled,
+            scope: match scope {
+                WantedScope::Source => LockoutScope::Source,
+                WantedScope::Client => LockoutScope::Client,
+            },
+            attempts,
+            duration,
+            unlock: application.unlock().into(),
+        },
     }
 }
 

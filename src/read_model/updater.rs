@@ -11,6 +11,7 @@ use crate::api::ClientSecret;
 use crate::cache::{Cache, Compressed, Invalidation, Kind, ObjectRefs, Subscription, Update};
 use crate::clock::Clock;
 use crate::key_sets::KeySets;
+use crate::replica_state::lockouts;
 use jiff::{SignedDuration, Timestamp};
 
 /// Maximum number of updates in one batch. After a burst each record is compiled once for all updates. The number
@@ -48,8 +49,12 @@ pub async fn feed(
             // Not earlier: a record compiled during the initial lists lacks the objects that are listed later.
             pending.clients.extend(cache.relations().claimants_of_client_id.keys().cloned());
         }
-        for state in pending.endpoints.iter().filter_map(|key| cache.replica_states.get(key)) {
-            read_model.shared.token_state.merge(&state.spec);
+        for key in &pending.endpoints {
+            let state = cache.replica_states.get(key);
+            if let Some(state) = &state {
+                read_model.shared.token_state.merge(&state.spec);
+            }
+            read_model.shared.lockouts.receive(&key.name, state.map(|state| lockouts::published(&state.spec)));
         }
         if is_listed {
             // Objects in the initial list are at least as new as the beginning of the list.
@@ -109,6 +114,9 @@ impl ReadModel {
         self.progress.set_stale(client_id, is_behind);
         let [before, after] = [previous, entry.as_ref()].map(Entry::record);
         self.identities.update(client_id, before, after);
+        if let Some(lockout) = after.map(|record| &record.lockout).filter(|lockout| !lockout.policy.is_enabled) {
+            self.shared.lockouts.reset(&lockout.client.uid);
+        }
         match entry {
             Some(entry) => entries.insert(Arc::clone(client_id), entry),
             None => entries.remove(client_id),

@@ -104,6 +104,8 @@ impl Serving {
         let served_all = CancellationToken::new();
         reporters.spawn(report_usage(Arc::clone(&read_model), clock, every, served_all.clone()));
         reporters.spawn(report_tokens(Arc::clone(&read_model), clock, served_all.clone()));
+        let (locking, ends) = (Arc::clone(&read_model), served_all.clone());
+        reporters.spawn(async move { locking.publish_lockouts(clock, ends).await });
         let (present, ends) = (Arc::clone(&read_model), closing.clone());
         reporters.spawn(async move { present.send_heartbeats(clock, ends).await });
         let client_cas = TrustedCas::default();
@@ -276,6 +278,7 @@ fn index_settings(process: &Process, args: &ServeArgs) -> read_model::Settings {
         clients: read_model::ClientLimits {
             token_lifetime_max: policy.token_lifetime_max.length(),
             lifetime: policy.lifetime(),
+            lockout: policy.lockout(),
         },
         staleness_max: args.staleness_max.length(),
     }

@@ -29,6 +29,7 @@ mod introspection;
 mod jwt_bearer_grant;
 mod key_pairs;
 mod large_tokens;
+mod lockout;
 mod methods;
 mod operations;
 mod proofs;

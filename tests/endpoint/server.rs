@@ -29,6 +29,7 @@ use postern::oauth::client_store::{
 use postern::oauth::cluster_tokens::{ClusterIssuer, ClusterTokens, ReviewError};
 use postern::oauth::hash_pool::HashLimits;
 use postern::oauth::issuer::Issuer;
+use postern::oauth::lockout::{LockedClient, Lockout, LockoutPolicy, LockoutScope, Lockouts};
 use postern::oauth::metadata::PublishedSettings;
 use postern::oauth::scope::AudienceScope;
 use postern::oauth::token::{ServerKeys, TokenSettings};
@@ -66,6 +67,7 @@ impl Clock for FixedClock {
 
 /// What the read model knows, and what it would know after catching up.
 pub(crate) struct FakeClientStore {
+    pub(crate) lockouts: Lockouts,
     known: Mutex<HashMap<String, Lookup>>,
     upcoming: Mutex<HashMap<String, Lookup>>,
     pub(crate) availability: Mutex<Availability>,
@@ -197,6 +199,10 @@ impl ClientStore for FakeClientStore {
         Ok(())
     }
 
+    fn lockouts(&self) -> &Lockouts {
+        &self.lockouts
+    }
+
     async fn request_rotation(
         &self,
         _: &ClientRecord,
@@ -306,6 +312,7 @@ impl TestServer {
             keys.signing.store(Some(Arc::new(key_set())));
         }
         let clients = Arc::new(FakeClientStore {
+            lockouts: Lockouts::default(),
             known: Mutex::default(),
             upcoming: Mutex::default(),
             availability: Mutex::new(Availability::Serving),
@@ -513,6 +520,20 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
         service_accounts: Vec::new(),
         issuers: Vec::new(),
         certificates: Vec::new(),
+        lockout: Lockout {
+            client: LockedClient {
+                namespace: "billing".into(),
+                name: "invoice-sync".into(),
+                uid: "application".into(),
+            },
+            policy: LockoutPolicy {
+                is_enabled: true,
+                scope: LockoutScope::Source,
+                attempts: 5,
+                duration: SignedDuration::from_hours(1),
+                unlock: "".into(),
+            },
+        },
         method_uses: Arc::new(MethodUses::new("application")),
         grant,
         token: TokenPolicy {

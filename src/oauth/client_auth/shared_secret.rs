@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use super::presented::{ParsedCredentials, SharedSecret};
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
+use crate::crypto::attempt_mac;
 use crate::crypto::install_key::HashCost;
 use crate::crypto::secret::{self, PresentedSecret};
 use crate::oauth::client_record::{ClientRecord, SecretRecord, SecretVersion, Verification};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hash_pool::HashPool;
+use crate::oauth::lockout::Lockout;
 
 impl<C: ClientStore> Authenticator<'_, C> {
     pub(super) async fn shared_secret(&self, presented: &SharedSecret) -> Result<Authenticated, TokenError> {
@@ -31,10 +33,13 @@ impl<C: ClientStore> Authenticator<'_, C> {
             self.catch_up(&readings).await?;
             outcome = self.try_all(&mut readings, presented.method).await;
         }
-        if let Err(TokenError::Client(error)) = &outcome
-            && !error.is_disclosed()
-        {
-            self.equalize_timing(&readings).await?;
+        if let Err(TokenError::Client(error)) = &outcome {
+            if !error.secret_matched() {
+                self.count_attempt(presented);
+            }
+            if !error.is_disclosed() {
+                self.equalize_timing(&readings).await?;
+            }
         }
         outcome
     }
@@ -60,6 +65,10 @@ impl<C: ClientStore> Authenticator<'_, C> {
         // A client without such a method has no secrets, whatever ClientSecrets it has.
         if !record.auth_methods.has_secrets() {
             return Err(ClientError::SecretsNotAllowed(record.application.clone()).into());
+        }
+        if self.is_locked(record) {
+            reading.is_locked = true;
+            return Err(ClientError::Locked(record.application.clone()).into());
         }
         let (secret, version) = match reading.form {
             SecretFormat::Generated(presented) => self.generated(record, presented, &mut reading.hashed).await?,
@@ -161,15 +170,41 @@ impl<C: ClientStore> Authenticator<'_, C> {
         self.clients.catch_up(&client, secret_id).await.map_err(|error| Unavailable::from(error).into())
     }
 
+    fn is_locked(&self, record: &ClientRecord) -> bool {
+        self.clients.lockouts().is_locked(&record.lockout, self.arrival.source, self.arrival.now)
+    }
+
+    /// Counts a wrong secret, also one that cannot be a secret: one attempt for each client that a reading names.
+    fn count_attempt(&self, presented: &SharedSecret) {
+        let mut counted: Vec<&str> = Vec::new();
+        for candidate in &presented.candidates {
+            let Lookup::Live(record) = self.clients.lookup(&candidate.client_id) else { continue };
+            let is_checked = record.auth_methods.has_secrets() && !self.is_locked(&record);
+            if counted.contains(&candidate.client_id.as_str()) || !is_checked {
+                continue;
+            }
+            counted.push(&candidate.client_id);
+            let Lockout { client, .. } = &record.lockout;
+            if let Some(value) = attempt_mac::fingerprint(self.keys, &client.uid, &candidate.secret) {
+                self.clients.lockouts().record(&record.lockout, self.arrival.source, value, self.arrival.now);
+            }
+        }
+    }
+
     /// A wrong secret costs a hash for each of its readings. So does every other failure, except one that the caller
-    /// is informed of. Malformed or absent credentials cost nothing: the caller could detect them itself.
+    /// is informed of. While the client is locked, the response takes as long without a hash. Malformed or absent credentials
+    /// cost nothing: the caller could detect them itself.
     async fn equalize_timing(&self, readings: &[Attempt<'_>]) -> Result<(), TokenError> {
         for reading in readings.iter().filter(|reading| reading.hashed.is_empty()) {
             let (value, strength) = match &reading.form {
                 SecretFormat::Generated(presented) => (presented.expose_secret(), HashCost::Generated),
                 SecretFormat::Foreign(value) => (*value, HashCost::Imported),
             };
-            self.hasher.dummy_verify(self.keys, value, strength).await?;
+            if reading.is_locked {
+                self.hasher.pause(strength).await;
+            } else {
+                self.hasher.dummy_verify(self.keys, value, strength).await?;
+            }
         }
         Ok(())
     }
@@ -197,6 +232,8 @@ struct Attempt<'a> {
     client_id: &'a str,
     form: SecretFormat<'a>,
     hashed: Hashed,
+    /// The secrets of the client are locked.
+    is_locked: bool,
 }
 
 /// The versions, by UID and verifier, for which a hash was computed.
@@ -205,7 +242,7 @@ type Hashed = Vec<([u8; 16], Arc<str>)>;
 impl<'a> Attempt<'a> {
     fn of(candidate: &'a ParsedCredentials) -> Option<Self> {
         let form = SecretFormat::of(&candidate.secret)?;
-        Some(Self { client_id: &candidate.client_id, form, hashed: Hashed::new() })
+        Some(Self { client_id: &candidate.client_id, form, hashed: Hashed::new(), is_locked: false })
     }
 }
 

@@ -26,6 +26,8 @@ pub enum ClientError {
     UnknownSecret(ObjectRevision),
     /// The value does not match the verifier; the object is the ClientSecret.
     WrongSecret(ObjectRevision),
+    /// The secrets of the client are locked, so the value was not checked; the object is the Application.
+    Locked(ObjectRevision),
     /// No method of the client uses a secret, so the value was not checked; the object is the Application.
     SecretsNotAllowed(ObjectRevision),
     /// The value is correct, but the client may not use this authentication method.
@@ -56,6 +58,7 @@ impl ClientError {
             Self::UnknownClient => DenialRule::UnknownClient,
             Self::UnknownSecret(_) => DenialRule::UnknownSecret,
             Self::WrongSecret(_) => DenialRule::WrongSecret,
+            Self::Locked(_) => DenialRule::Locked,
             Self::SecretsNotAllowed(_) => DenialRule::SecretsNotAllowed,
             Self::MethodNotAllowed(_) => DenialRule::MethodNotAllowed,
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => refusal.rule,
@@ -79,6 +82,7 @@ impl ClientError {
             Self::ClientDisabled(refusal) | Self::SecretDisabled(refusal) => Some(&refusal.object),
             Self::UnknownSecret(object)
             | Self::WrongSecret(object)
+            | Self::Locked(object)
             | Self::SecretsNotAllowed(object)
             | Self::MethodNotAllowed(object)
             | Self::SecretExpired(object)
@@ -99,6 +103,7 @@ impl ClientError {
             | Self::MalformedHeader
             | Self::UnsupportedMethod
             | Self::MalformedSecret
+            | Self::Locked(_)
             | Self::WrongSecret(_) => false,
             // A key, an issuer or a ServiceAccount that was added or replaced, or another service user.
             Self::Assertion(rule, _) => {
@@ -152,6 +157,7 @@ impl ClientError {
             | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)
             | Self::SecretsNotAllowed(_)
+            | Self::Locked(_)
             | Self::WrongSecret(_) => false,
             Self::MethodNotAllowed(_)
             | Self::SecretDisabled(_)

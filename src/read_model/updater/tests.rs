@@ -19,6 +19,7 @@ use crate::api::client_secret::{
 };
 use crate::api::fingerprint::{application_fingerprint, next_epoch, user_fingerprint};
 use crate::api::location::Location;
+use crate::api::lockout::{LockoutDefaults, LockoutMode, LockoutScope};
 use crate::api::names::LOCATION_ANNOTATION;
 use crate::api::permissions::narrow;
 use crate::api::service_user::ServiceUserSpec;
@@ -34,6 +35,12 @@ use crate::util::intern::Interner;
 const LIMITS: ClientLimits = ClientLimits {
     token_lifetime_max: SignedDuration::from_hours(24),
     lifetime: LifetimePolicy { max: None, forbid_never: false, rotation_interval_min: SignedDuration::ZERO },
+    lockout: LockoutDefaults {
+        mode: LockoutMode::Enabled,
+        scope: LockoutScope::Source,
+        attempts: 5,
+        duration: SignedDuration::from_mins(60),
+    },
 };
 
 static NO_KEY_SETS: LazyLock<KeySets> = LazyLock::new(KeySets::empty);
@@ -172,6 +179,7 @@ fn application(name: u8, user: u8, client_id: Option<u8>, restricted: bool) -> A
             .then(|| Restriction { scopes: Some(vec!["scope1".to_owned()]), ..Restriction::default() }),
         auth: None,
         token: None,
+        lockout: None,
         suspend: None,
     };
     born(Application::new(&format!("a{name}"), spec), 2, name)
