@@ -36,6 +36,7 @@ use kube::runtime::reflector::Lookup;
 
 use crate::api::permissions;
 use crate::api::permissions::{Membership, NamespaceLocation};
+use crate::api::replica_state::ClientLock;
 use crate::api::terminating::is_terminating;
 use crate::api::{AccessGroup, Application, ClientSecret, NamespaceFacts, ReplicaState, ServiceUser};
 
@@ -195,6 +196,12 @@ impl Cache {
     #[must_use]
     pub fn method_uses_of(&self, uid: &str) -> BTreeMap<String, Timestamp> {
         self.relations().method_uses.get(uid).cloned().unwrap_or_default()
+    }
+
+    /// The locks of the secrets of the Application with this UID, as published.
+    #[must_use]
+    pub fn locks_of(&self, uid: &str) -> Vec<ClientLock> {
+        self.relations().locks.get(uid).into_iter().flat_map(BTreeMap::values).flatten().cloned().collect()
     }
 
     /// The version of a ClientSecret whose rotation its bearer recently requested.

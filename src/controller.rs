@@ -167,7 +167,7 @@ pub async fn run<C: Clock + Clone>(
             () = redeliver(ca, &context, &queues) => return,
             () = forward(&mut updates, &queues, &context.propagation) => return,
             () = work => return,
-            () = runtime::due_scan::run(&context, queues.secrets.clone()) => return,
+            () = runtime::due_scan::run(&context, queues.secrets.clone(), queues.applications.clone()) => return,
             () = kinds::client_secret::inspected::sweep(&context, queues.secrets.clone()) => return,
             () = context.finish_recovery(recovering) => return,
             () = runtime::propagation::run(&context, queues.applications.clone()) => return,

@@ -18,6 +18,7 @@ mod error;
 mod gather;
 mod group;
 mod lists;
+mod lockout;
 mod method;
 mod permissions;
 mod print;

@@ -7,6 +7,7 @@ pub mod client_keys;
 pub mod client_secret;
 mod kstatus;
 pub mod limit;
+mod lockout;
 pub mod ownership;
 pub mod precedence;
 pub mod secret_content;

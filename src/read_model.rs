@@ -182,6 +182,12 @@ impl ReadModel {
         self.shared.lockout_reports.run(&clock, &served_all).await;
     }
 
+    /// The number of locks of clients that this replica began since the last call.
+    #[must_use]
+    pub fn take_lockouts(&self) -> u64 {
+        self.shared.lockouts.take_begun()
+    }
+
     /// Drops the state of tokens that have expired.
     pub fn purge_expired(&self, now: Timestamp) {
         self.shared.token_state.purge_expired(now.as_second());

@@ -76,6 +76,7 @@ fn typical_application(user: &ServiceUser) -> Application {
             authority: &authority(),
             client_id_taken_by: None,
             served,
+            locks: Vec::new(),
             method_uses: BTreeMap::from([("client_secret_basic".to_owned(), now())]),
             secrets: application::SecretCounts { active: 1, total: 1, has_key_pair: false },
             secrets_limit: 20,

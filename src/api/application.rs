@@ -49,6 +49,7 @@ pub const TOKEN_LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_mins(15)
         json_path = ".status.conditions[?(@.type==\"Permitted\")].status"
     ),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Locked", type_ = "string", json_path = ".status.conditions[?(@.type==\"Locked\")].status"),
     printcolumn(
         name = "Created By",
         type_ = "string",
@@ -373,7 +374,7 @@ pub struct ApplicationStatus {
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["method"]))]
     pub auth_methods: Vec<UsedMethod>,
-    /// While the secrets of the client are locked for everybody or for a network: when the last lock ends.
+    /// While the secrets of the client are locked for all callers or for a network: when the last lock ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::instant")]
     pub locked_until: Option<Timestamp>,

@@ -41,6 +41,8 @@ pub mod types {
         /// Application: every entry of `spec.auth.certificates`, and every `x5c` of `spec.auth.jwks`, identifies certificates.
         /// Absent without both.
         pub const CERTIFICATES_RESOLVED: &str = "CertificatesResolved";
+        /// Application: secrets of the client are refused for a time, after several distinct wrong ones.
+        pub const LOCKED: &str = "Locked";
         /// ClientSecret: the Secret contains the credential. Absent while Ready implies that.
         pub const DELIVERED: &str = "Delivered";
         /// ClientSecret: the credential expires soon, and no new version replaces it before.
@@ -173,6 +175,14 @@ pub mod reasons {
         /// A key of `spec.auth.jwks` cannot verify assertions. Also: a key that the operator needs is missing or damaged (event on
         /// the operator's namespace).
         pub const KEY_UNUSABLE: &str = "KeyUnusable";
+        /// The secrets of the client are not locked.
+        pub const NOT_LOCKED: &str = "NotLocked";
+        /// Several distinct wrong secrets were presented for the client.
+        pub const WRONG_SECRETS: &str = "WrongSecrets";
+        /// Several distinct wrong secrets have locked the secrets of the client (event).
+        pub const CLIENT_LOCKED: &str = "ClientLocked";
+        /// The last lock of the client's secrets has ended (event).
+        pub const CLIENT_UNLOCKED: &str = "ClientUnlocked";
         /// The keys at `spec.auth.jwksUri` cannot be fetched, or none of them can verify assertions.
         pub const KEY_SET_UNAVAILABLE: &str = "KeySetUnavailable";
     }

@@ -49,7 +49,7 @@ pub enum LockoutScope {
     /// For the network of the wrong secrets (IPv4 /24, IPv6 /64): who knows the client id cannot lock out its owner.
     #[default]
     Source,
-    /// For everybody.
+    /// For all callers.
     Client,
 }
 

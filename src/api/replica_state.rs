@@ -216,7 +216,7 @@ pub struct ClientLock {
     /// UID of the Application: another one of the same name is another client.
     #[schemars(length(max = 64))]
     pub uid: String,
-    /// The callers for whom the client is locked. Absent: everybody.
+    /// The callers for whom the client is locked. Absent: all callers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::network")]
     pub network: Option<IpNet>,

@@ -233,15 +233,9 @@ pub(super) fn uid_or_empty(_: &mut SchemaGenerator) -> Schema {
 
 const NETWORK: &str = "must be a network in CIDR notation such as 10.20.0.0/16 or 2001:db8::/32";
 
-/// 1 to 32 networks.
-/// A network that Postern writes.
+/// A network in CIDR notation.
 pub(super) fn network(_: &mut SchemaGenerator) -> Schema {
-    // The longest IPv6 address with its prefix.
-    json_schema!({"type": "string", "maxLength": 43})
-}
-
-pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
-    let network = json_schema!({
+    json_schema!({
         "type": "string",
         // The longest IPv6 address with its prefix.
         "maxLength": 43,
@@ -252,7 +246,12 @@ pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
                 "message": "must have no bit set after the prefix: write 10.20.0.0/16 for the network, 10.20.0.5/32 for one address",
             },
         ],
-    });
+    })
+}
+
+/// 1 to 32 networks.
+pub(super) fn networks(generator: &mut SchemaGenerator) -> Schema {
+    let network = network(generator);
     at_least_one(list(&network, 32))
 }
 

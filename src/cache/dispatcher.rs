@@ -24,8 +24,9 @@ use super::secret_metadata::DeliveredSecret;
 use super::store::{ObjectStore, StoredAs, StoredObject};
 use super::watch::{self, Report, StoreWriter, WatchHealth};
 use super::{Cache, Change, ObjectRef};
-use crate::api::ServiceUser;
-use crate::api::names::{COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION};
+use crate::api::names::{
+    COMPONENT_LABEL, CREATED_BY, CREDENTIAL, IMPORT_ALLOWED, IMPORT_LABEL, LOCATION_ANNOTATION, UNLOCK_ANNOTATION,
+};
 use crate::api::permissions::NamespaceLocation;
 use crate::clock::Clock;
 
@@ -90,9 +91,10 @@ pub fn start(
 
     let (api, keep) = (Api::all(client.clone()), |group| Arc::new(strip_annotations(group)));
     watches.decoded(api, &cache.groups, Kind::AccessGroup, keep, |_, _| {}, Invalidation::group);
-    let (api, keep) = (Api::all(client.clone()), |user| Compressed::new(&retain_created_by(user)));
+    let (api, keep) = (Api::all(client.clone()), |user| Compressed::new(&retain_annotation(user, CREATED_BY)));
     watches.decoded(api, &cache.users, Kind::ServiceUser, keep, Relations::user, Invalidation::user);
-    let (api, keep) = (Api::all(client.clone()), |application| Compressed::new(&strip_annotations(application)));
+    let (api, keep) =
+        (Api::all(client.clone()), |application| Compressed::new(&retain_annotation(application, UNLOCK_ANNOTATION)));
     let (relate, affect) = (Relations::application, Invalidation::application);
     watches.decoded(api, &cache.applications, Kind::Application, keep, relate, affect);
     let (api, keep) = (Api::all(client.clone()), |secret| Compressed::new(&strip_annotations(secret)));
@@ -332,10 +334,10 @@ fn strip_annotations<K: Resource>(mut object: K) -> K {
     object
 }
 
-/// Removes all annotations except the one that its tokens show.
-fn retain_created_by(mut user: ServiceUser) -> ServiceUser {
-    if let Some(annotations) = &mut user.metadata.annotations {
-        annotations.retain(|key, _| key == CREATED_BY);
+/// Removes all annotations except the one that is read.
+fn retain_annotation<K: Resource>(mut object: K, name: &str) -> K {
+    if let Some(annotations) = &mut object.meta_mut().annotations {
+        annotations.retain(|key, _| key == name);
     }
-    user
+    object
 }

@@ -267,6 +267,14 @@ impl Invalidation {
         let after = change.after.iter().flat_map(|state| &state.spec.methods);
         let news = after.filter(|used| !before.contains(used));
         self.applications.extend(news.map(|used| ObjectRef::new(&used.namespace, &used.name)));
+        // A lock that is no longer published has ended by its time, which the controller knows, or with its object.
+        let locks = |side: &Option<Arc<ReplicaState>>| side.as_ref().map(|state| state.spec.locks.clone());
+        let [before, after] = [&change.before, &change.after].map(|side| locks(side).unwrap_or_default());
+        let changed = before
+            .iter()
+            .filter(|lock| !after.contains(lock))
+            .chain(after.iter().filter(|lock| !before.contains(lock)));
+        self.applications.extend(changed.map(|lock| ObjectRef::new(&lock.namespace, &lock.name)));
     }
 
     fn add_user(&mut self, relations: &Relations, user: &ObjectRef) {

@@ -1,5 +1,6 @@
 //! References between objects: the edges of the object graph, from the referring to the referenced object.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use super::claimants::Claimants;
 use super::{Change, ObjectRef, ObjectRefs};
 use crate::api::conditions::types;
 use crate::api::precedence::Seniority;
+use crate::api::replica_state::ClientLock;
 use crate::api::{Application, ClientSecret, ReplicaState, ServiceUser};
 
 /// An object that claims something which only one, or a limited number, can have. Ordered by age.
@@ -67,6 +69,8 @@ pub struct Relations {
     pub uses: HashMap<ObjectRef, BTreeMap<String, Timestamp>>,
     /// UID of an Application → its recently used methods, and when each was used.
     pub method_uses: HashMap<String, BTreeMap<String, Timestamp>>,
+    /// UID of an Application → the locks of its secrets, by the object that publishes them.
+    pub locks: HashMap<String, BTreeMap<ObjectRef, Vec<ClientLock>>>,
     /// ClientSecret → the version whose rotation its bearer recently requested.
     pub rotation_requests: HashMap<ObjectRef, String>,
     /// UID → ServiceUser: subjects, which no client id may equal (RFC 9068 §5).
@@ -89,6 +93,7 @@ impl Relations {
             ends_soon: HashMap::new(),
             uses: HashMap::new(),
             method_uses: HashMap::new(),
+            locks: HashMap::new(),
             rotation_requests: HashMap::new(),
             user_of_subject: BTreeMap::new(),
         }
@@ -198,6 +203,18 @@ impl Relations {
         }
         for used in change.before.iter().flat_map(|state| &state.spec.methods) {
             forget_use(&mut self.method_uses, &used.uid, &used.method, used.at);
+        }
+        for lock in change.before.iter().flat_map(|state| &state.spec.locks) {
+            if let Entry::Occupied(mut known) = self.locks.entry(lock.uid.clone()) {
+                known.get_mut().remove(&change.key);
+                if known.get().is_empty() {
+                    known.remove();
+                }
+            }
+        }
+        for lock in change.after.iter().flat_map(|state| &state.spec.locks) {
+            let published = self.locks.entry(lock.uid.clone()).or_default();
+            published.entry(change.key.clone()).or_default().push(lock.clone());
         }
         for asked in change.before.iter().flat_map(|state| &state.spec.rotations) {
             self.rotation_requests.remove(&ObjectRef::new(&asked.namespace, &asked.name));

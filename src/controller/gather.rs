@@ -50,6 +50,7 @@ impl ApplicationFacts {
                 &context.cache,
             )),
             method_uses: context.cache.method_uses_of(application.metadata.uid.as_deref().unwrap_or_default()),
+            locks: context.cache.locks_of(application.metadata.uid.as_deref().unwrap_or_default()),
             secrets,
             secrets_limit: context.settings.policy.limit,
             token_lifetime_max_seconds: context.settings.token_lifetime_max.as_secs(),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Settings;
 use super::group::{Group, groups};
+use super::lockout::Locked;
 use super::method::{Allowed, MethodState, methods};
 use super::permissions::{Origin, RestrictedPermissions};
 use super::secret::{Secret, Siblings};
@@ -72,6 +73,9 @@ pub(super) struct App {
     /// Source networks from which it may authenticate; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) networks: Option<Vec<String>>,
+    /// Absent: its secrets are not locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) locked: Option<Locked>,
     pub(super) status: StatusAge,
 }
 
@@ -114,7 +118,8 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
     let used = application.status.as_ref().map(|status| status.auth_methods.as_slice()).unwrap_or_default();
     let listed = objects.listed();
     let allowed = Allowed { by_application: objects.methods(), by_operator: facts.admitted_methods.as_ref() };
-    let methods = methods(&allowed, &ready, &client_secrets, &listed, used);
+    let locked = Locked::new(application, now);
+    let methods = methods(&allowed, &ready, &client_secrets, &listed, locked.as_ref(), used);
     let missing_keys = Some(application).filter(|_| ready.active && listed.lacks_published_keys);
     let ready = missing_keys.and_then(recorded_ready).unwrap_or(ready);
     let mut notes = facts.notes.clone();
@@ -131,6 +136,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
             created_by: application.annotations().get(CREATED_BY).cloned(),
             sender_constraint: sender_constraint(application),
             networks: application.spec.networks().map(|all| all.iter().map(ToString::to_string).collect()),
+            locked,
             status: status_age(facts, users, settings, now),
             ready,
         },
@@ -183,6 +189,7 @@ fn observed<'a>(facts: &'a Snapshot, authority: &'a Authority, settings: &Settin
         unusable_certificates: Vec::new(),
         served: false,
         method_uses: BTreeMap::new(),
+        locks: Vec::new(),
         secrets: SecretCounts::default(),
         secrets_limit: settings.secrets_per_application,
         token_lifetime_max_seconds: settings.token_lifetime_max.as_secs(),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::lockout::Locked;
 use super::secret::Secret;
 use super::status::Standing;
 use crate::api::application::UsedMethod;
@@ -49,6 +50,7 @@ pub(super) fn methods(
     ready: &Standing,
     secrets: &[Secret],
     listed: &ListedCredentials,
+    locked: Option<&Locked>,
     used: &[UsedMethod],
 ) -> Vec<MethodState> {
     let active = |type_| {
@@ -95,12 +97,16 @@ pub(super) fn methods(
         } else if allowed.by_operator.is_some_and(|admitted| !admitted.contains(method.name())) {
             Err(REFUSED_BY_OPERATOR)
         } else {
-            credentials(*method).map(|listed| match (method, allowed.by_operator) {
-                (Method::TlsClientAuth | Method::SelfSignedTlsClientAuth, None) => listed + UNKNOWN,
+            credentials(*method).map(|listed| match (method, allowed.by_operator, locked) {
+                (Method::TlsClientAuth | Method::SelfSignedTlsClientAuth, None, _) => listed + UNKNOWN,
+                (secret, _, Some(locked)) if secret.is_secret() => {
+                    format!("{listed}; {}", locked.text())
+                }
                 _ => listed,
             })
         };
-        let accepted = result.is_ok();
+        let is_locked = method.is_secret() && locked.is_some_and(|locked| locked.networks.is_empty());
+        let accepted = result.is_ok() && !is_locked;
         let is_listed = match method {
             Method::ClientSecretBasic | Method::ClientSecretPost => false,
             Method::PrivateKeyJwt => !listed.keys.is_empty(),

@@ -35,6 +35,7 @@ pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Wr
     rows.extend(application.created_by.clone().map(|who| ("Created by", who)));
     rows.extend(application.sender_constraint.map(|constraint| ("Sender constraint", constraint.to_owned())));
     rows.extend(application.networks.as_ref().map(|networks| ("Only from", networks.join(", "))));
+    rows.extend(application.locked.as_ref().map(|locked| ("Secrets", locked.text())));
     rows.push(("Status", status(&application.status)));
     fields(out, &rows)?;
     match &client.service_user {

@@ -78,6 +78,12 @@ impl Method {
         matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
     }
 
+    /// Whether its credential is a shared secret.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+
     /// Its name in `auth.methods`: that of RFC 7591 §2 and RFC 8705 §2 where there is one.
     #[must_use]
     pub fn name(self) -> &'static str {

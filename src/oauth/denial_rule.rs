@@ -44,7 +44,7 @@ rules! {
     UnknownClient = "no Application has this client id, this ServiceAccount, or this key of a service user",
     UnknownSecret = "the client has no secret with this version: deleted, or replaced more than three times since",
     WrongSecret = "the value has the id of a version of this client and is another one: it was changed",
-    Locked = "the secrets of the client are locked after several wrong values, for the network of the caller or for everybody; the value was not checked",
+    Locked = "the secrets of the client are locked after several wrong values, for the network of the caller or for all callers; the value was not checked",
     Retired = "the value is correct and was replaced",
     Expired = "the value is correct and has expired; the condition of the ClientSecret has the same reason",
     Revoked = "the value is correct and revoked; the condition of the ClientSecret has the same reason",

@@ -56,7 +56,7 @@ pub struct LockoutPolicy {
 pub enum LockoutScope {
     /// For the network of the attempts.
     Source,
-    /// For everybody.
+    /// For all callers.
     Client,
 }
 
@@ -89,7 +89,7 @@ pub struct Attempt {
 /// A time in which the secrets of a client are refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lock {
-    /// The callers for whom the client is locked; `None`: everybody.
+    /// The callers for whom the client is locked; `None`: all callers.
     pub network: Option<IpNet>,
     /// When the lock began: the last attempt that counted.
     pub at: Timestamp,

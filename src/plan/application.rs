@@ -6,11 +6,13 @@ use jiff::Timestamp;
 
 use super::client_keys::{self, PublishedKeys};
 use super::kstatus::{Kstatus, SEE_PERMITTED, permitted, restrictions, with_outlook};
+use super::lockout::Locked;
 use super::used_methods::used_methods;
 use crate::api::application::{ApplicationStatus, SecretCount};
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
 use crate::api::fingerprint::{application_fingerprint, next_epoch};
 use crate::api::permissions::{Authority, narrow, not_granted, permissions, roles};
+use crate::api::replica_state::ClientLock;
 use crate::api::{Application, ServiceUser};
 
 /// The inputs of the decision.
@@ -35,6 +37,8 @@ pub struct Observed<'a> {
     pub served: bool,
     /// When methods of client authentication were last used, by name, as far as replicas have published.
     pub method_uses: BTreeMap<String, Timestamp>,
+    /// The locks of its secrets, as far as replicas have published.
+    pub locks: Vec<ClientLock>,
     /// Its ClientSecrets.
     pub secrets: SecretCounts,
     /// Maximum number of active ClientSecrets.
@@ -99,6 +103,8 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     verdicts.extend(client_keys::resolved(observed));
     verdicts.extend(certificates_resolved(observed));
     verdicts.push(permitted(why_no_permissions(observed, &authority)));
+    let locked = Locked::new(application, &observed.locks, observed.now);
+    verdicts.push(locked.condition());
     let has_client_id = observed.client_id_taken_by.is_none();
     ApplicationStatus {
         observed_generation: application.metadata.generation,
@@ -110,8 +116,8 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
         roles: Some(roles(&authority)),
         secrets: Some(count(observed.secrets, observed.secrets_limit)),
         auth_methods: used_methods(&previous.auth_methods, &observed.method_uses),
-        locked_until: None,
-        locked_sources: Vec::new(),
+        locked_until: locked.until,
+        locked_sources: locked.sources,
         conditions: merge(&previous.conditions, verdicts, application.metadata.generation, observed.now),
     }
 }

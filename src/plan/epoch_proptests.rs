@@ -135,6 +135,7 @@ impl Simulation {
             unusable_certificates: Vec::new(),
             served: false,
             method_uses: BTreeMap::new(),
+            locks: Vec::new(),
             secrets: application::SecretCounts::default(),
             secrets_limit: 20,
             token_lifetime_max_seconds: 900,

@@ -77,6 +77,7 @@ mod tests {
                 unusable_certificates: Vec::new(),
                 served: true,
                 method_uses,
+                locks: Vec::new(),
                 secrets: SecretCounts { active: 1, total: 1, has_key_pair: false },
                 secrets_limit: 20,
                 token_lifetime_max_seconds: 3600,

@@ -268,6 +268,7 @@ async fn watch_index(read_model: Arc<ReadModel>, process: Process, metrics: Toke
     loop {
         let age = Duration::try_from(read_model.age(process.clock.now())).unwrap_or_default();
         metrics.set_read_model_age(age);
+        metrics.locked(read_model.take_lockouts());
         tokio::time::sleep(AGE_EVERY).await;
     }
 }

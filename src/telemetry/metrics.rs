@@ -27,6 +27,7 @@ pub struct TokenMetrics {
     requests: RequestMetrics,
     abandoned_requests: Counter,
     audit_lines_suppressed: Counter,
+    client_lockouts: Counter,
     hash_seconds: Histogram,
     sign_seconds: Histogram,
     propagation_seconds: Histogram,
@@ -72,6 +73,7 @@ impl TokenMetrics {
             requests: RequestMetrics::register(registry),
             abandoned_requests: Counter::default(),
             audit_lines_suppressed: Counter::default(),
+            client_lockouts: Counter::default(),
             hash_seconds: Histogram::new(BUCKETS_S),
             sign_seconds: Histogram::new(BUCKETS_S),
             propagation_seconds: Histogram::new(PROPAGATION_BUCKETS_S),
@@ -82,6 +84,8 @@ impl TokenMetrics {
         registry.register("abandoned_requests", "Requests whose client disconnected before the response", abandoned);
         let suppressed = metrics.audit_lines_suppressed.clone();
         registry.register("audit_lines_suppressed", "Audit lines of refused requests left out of the log", suppressed);
+        let lockouts = metrics.client_lockouts.clone();
+        registry.register("client_lockouts", "Locks of the secrets of a client that this replica began", lockouts);
         let seconds = || Unit::Seconds;
         let hash = metrics.hash_seconds.clone();
         registry.register_with_unit("secret_hash_duration", "Time to check a secret by its hash", seconds(), hash);
@@ -118,6 +122,11 @@ impl TokenMetrics {
     /// Counts a suppressed audit line.
     pub fn audit_line_suppressed(&self) {
         self.audit_lines_suppressed.inc();
+    }
+
+    /// Counts locks of the secrets of clients.
+    pub fn locked(&self, number: u64) {
+        self.client_lockouts.inc_by(number);
     }
 
     /// Records the start of a hash.

@@ -45,6 +45,7 @@ mod last_used;
 mod leaks;
 mod limits;
 mod locations;
+mod lockout;
 mod nginx;
 mod operator_limits;
 mod outage;

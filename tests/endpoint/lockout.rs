@@ -199,7 +199,7 @@ async fn q1_an_imported_value_is_locked_like_a_generated_one() {
 }
 
 #[tokio::test]
-async fn q1_the_scope_client_locks_everybody_and_disabled_locks_nobody() {
+async fn q1_the_scope_client_locks_all_callers_and_disabled_locks_nobody() {
     let server = server_with(|client| client.lockout.policy.scope = LockoutScope::Client).await;
     for network in 0..5 {
         assert!(is_accepted(&server, "192.0.2.1").await);
@@ -239,5 +239,11 @@ async fn q1_an_attacker_locks_its_own_networks_and_not_the_owner() {
     guess(&server, "192.0.2.1", 0..5).await;
     assert!(!is_accepted(&server, "192.0.2.1").await);
     let bearer = format!("Bearer {}", token.as_str().unwrap());
-    assert_eq!(server.send("GET", "/auth?audience=https://billing.example.com", &[("authorization", &bearer)], "").await.status, 200);
+    assert_eq!(
+        server
+            .send("GET", "/auth?audience=https://billing.example.com", &[("authorization", &bearer)], "")
+            .await
+            .status,
+        200
+    );
 }

@@ -8,9 +8,9 @@ use crate::api::application::ApplicationStatus;
 use crate::api::conditions::types;
 use crate::cache::{ObjectRef, is_deleting};
 use crate::clock::Clock;
-use crate::controller::runtime::event_recorder;
 use crate::controller::runtime::propagation::required_revisions;
 use crate::controller::runtime::work_queue::{Queue, Requeue};
+use crate::controller::runtime::{due_scan, event_recorder};
 use crate::controller::{CONCURRENCY, Context, Error};
 use crate::plan::application::{is_propagated, status};
 
@@ -40,10 +40,12 @@ pub(crate) async fn reconcile<C: Clock>(
         event_recorder::client_id_changed(&context.events, &object, before, now);
     }
     event_recorder::refusal(&context.events, object.as_ref(), &told.conditions, &wanted.conditions, types::READY);
-    Ok(Requeue::AwaitChange)
+    event_recorder::lockout(&context.events, &object, &told, &wanted);
+    Ok(due_scan::next(wanted.locked_until, context.clock.now()))
 }
 
-/// How long to wait if only the last uses of methods, or the count of ClientSecrets, are new: several are written together.
+/// How long to wait if only the last uses of methods, further locks, or the count of ClientSecrets, are new: several are
+/// written together.
 fn wait<C: Clock>(
     context: &Context<C>,
     object: &Application,
@@ -52,7 +54,12 @@ fn wait<C: Clock>(
 ) -> Option<Duration> {
     let told = object.status.as_ref().filter(|told| *told != wanted)?;
     let (key, now) = (ObjectRef::of(object), Instant::now());
-    let mut but_for = ApplicationStatus { auth_methods: told.auth_methods.clone(), ..wanted.clone() };
+    let mut but_for = ApplicationStatus {
+        auth_methods: told.auth_methods.clone(),
+        locked_until: told.locked_until,
+        locked_sources: told.locked_sources.clone(),
+        ..wanted.clone()
+    };
     if but_for == *told {
         return context.method_use_throttle.wait(&key, now);
     }

@@ -1,7 +1,7 @@
 //! Work that becomes due with time, without an event.
 //!
-//! No timer lasts much longer than a minute: a scan once a minute reads the next due time of every ClientSecret. Ten
-//! thousand credentials that expire in a year need no timers, and a clock that is set by an hour has an effect for at
+//! No timer lasts much longer than a minute: a scan once a minute reads the next due time of every ClientSecret, and the end
+//! of the locks of every Application. Ten thousand credentials that expire in a year need no timers, and a clock that is set by an hour has an effect for at
 //! most a minute.
 
 use std::time::{Duration, Instant};
@@ -37,10 +37,16 @@ impl<C: Clock> Context<C> {
             secret.status.as_ref().and_then(|status| next_due(&secret.spec, status, &self.settings.policy, since));
         due.is_some_and(|due| due.duration_since(now) <= HORIZON)
     }
+
+    /// Whether the locks of the Application have ended, or will soon.
+    fn is_unlocked_soon(&self, key: &ObjectRef, now: Timestamp) -> bool {
+        let status = self.cache.application(key).and_then(|application| application.status.clone());
+        status.and_then(|status| status.locked_until).is_some_and(|until| until.duration_since(now) <= HORIZON)
+    }
 }
 
 /// Scans until shutdown, and enqueues everything that is due soon.
-pub(crate) async fn run<C: Clock>(context: &Context<C>, secrets: Queue) {
+pub(crate) async fn run<C: Clock>(context: &Context<C>, secrets: Queue, applications: Queue) {
     let mut looked = context.clock.now();
     loop {
         replica_gc::collect(context, context.clock.now()).await;
@@ -61,6 +67,14 @@ pub(crate) async fn run<C: Clock>(context: &Context<C>, secrets: Queue) {
         for (number, key) in context.cache.secrets.keys().into_iter().enumerate() {
             if context.is_due(&key, since, now) {
                 secrets.push(key);
+            }
+            if number % YIELD_EVERY == YIELD_EVERY - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        for (number, key) in context.cache.applications.keys().into_iter().enumerate() {
+            if context.is_unlocked_soon(&key, now) {
+                applications.push(key);
             }
             if number % YIELD_EVERY == YIELD_EVERY - 1 {
                 tokio::task::yield_now().await;

@@ -20,6 +20,7 @@ use super::event_series::Recent;
 use super::round_robin::RoundRobin;
 use super::write_params;
 use crate::api::Application;
+use crate::api::application::ApplicationStatus;
 use crate::api::conditions::{is_switched_off, reasons, types};
 use crate::api::names::GROUP;
 use crate::api::printable::printable;
@@ -264,6 +265,30 @@ pub(crate) fn client_id_changed(events: &Sender, application: &Application, befo
          one. To keep it instead, create the Application again with spec.clientId: {before}."
     );
     events.warning(application, reasons::CLIENT_ID_CHANGED, "Register", text);
+}
+
+/// Reports that the secrets of a client were locked, or that the last lock has ended.
+pub(crate) fn lockout(events: &Sender, application: &Application, before: &ApplicationStatus, now: &ApplicationStatus) {
+    match (before.locked_until, now.locked_until) {
+        (None, Some(_)) => {
+            let networks: Vec<String> = now.locked_sources.iter().map(|source| source.network.to_string()).collect();
+            let whom = if networks.is_empty() { "all callers".to_owned() } else { networks.join(", ") };
+            let text = format!(
+                "Several distinct wrong secrets were presented: secrets are refused for {whom}. To unlock, give the annotation \
+                 postern.dev/unlock a new value."
+            );
+            events.warning(application, reasons::CLIENT_LOCKED, "Lock", text);
+        }
+        (Some(_), None) => {
+            events.normal(
+                application,
+                reasons::CLIENT_UNLOCKED,
+                "Unlock",
+                "The secrets are accepted again.".to_owned(),
+            );
+        }
+        _ => {}
+    }
 }
 
 /// Reports that the condition `type_` has become False for a new reason, unless the change is in progress. The event is

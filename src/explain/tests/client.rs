@@ -26,6 +26,12 @@ fn json_of(facts: &Snapshot) -> Value {
     serde_json::to_value(explain(facts)).unwrap()
 }
 
+fn text_of(facts: &Snapshot) -> String {
+    let mut out = Vec::new();
+    print::client(&explain(facts), now(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
 fn known(facts: &Snapshot) -> RestrictedPermissions {
     match explain(facts).permissions {
         Permissions::Known(known) => known,
@@ -345,4 +351,30 @@ fn each_method_is_accepted_or_has_the_reason_why_not() {
     assert!(notes.contains("The keys at https://a.example.com were not requested"), "{notes}");
     facts.application.spec.suspend = Some(true);
     assert_eq!(state(&facts), ["false the client is disabled"; 7]);
+}
+
+#[test]
+fn locked_secrets_are_shown_with_the_networks_and_the_end() {
+    let mut facts = facts(&["readers"]);
+    let lines = |facts: &Snapshot| {
+        let methods = json_of(facts)["methods"].clone();
+        (methods[0]["accepted"].clone(), methods[0]["detail"].as_str().unwrap().to_owned(), text_of(facts))
+    };
+    let mut status = facts.application.status.clone().unwrap_or_default();
+    status.locked_until = Some("2026-11-22T03:00:00Z".parse().unwrap());
+    let source = json!([{"network": "192.0.2.0/24", "until": "2026-11-22T03:00:00Z"}]);
+    status.locked_sources = serde_json::from_value(source).unwrap();
+    facts.application.status = Some(status.clone());
+    let locked = "locked for 192.0.2.0/24 until 2026-11-22T03:00:00Z; to unlock, give the annotation postern.dev/unlock a new value";
+    let (accepted, detail, text) = lines(&facts);
+    assert_eq!(accepted, json!(true), "from other networks");
+    assert!(detail.ends_with(locked), "{detail}");
+    assert!(text.contains(&format!("  Secrets       {locked}")), "{text}");
+    status.locked_sources.clear();
+    facts.application.status = Some(status.clone());
+    let (accepted, detail, _) = lines(&facts);
+    assert_eq!((accepted, detail.contains("locked for all callers")), (json!(false), true));
+    status.locked_until = Some(NOW.parse().unwrap());
+    facts.application.status = Some(status);
+    assert!(!lines(&facts).2.contains("locked"), "it has ended");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::{Attempt, Lock, LockedClient, LockoutPolicy, SOURCES_MAX};
+use super::{Attempt, Lock, LockedClient, LockoutPolicy, Published, SOURCES_MAX};
 
 /// Maximum number of attempts, and of locks, that one replica records. One object publishes all of them.
 pub const RECORDED_MAX: usize = 2_000;
@@ -32,6 +32,13 @@ struct Client {
 struct Source {
     attempts: Vec<Attempt>,
     lock: Option<Lock>,
+}
+
+/// Where a source is recorded, and when it was last active.
+struct Place<'a> {
+    last: Option<Timestamp>,
+    uid: &'a Arc<str>,
+    network: Option<IpNet>,
 }
 
 impl Source {
@@ -125,15 +132,15 @@ impl Recorded {
     }
 
     /// Every attempt and every lock, with its client.
-    pub(super) fn all(&self) -> (Vec<(LockedClient, Attempt)>, Vec<(LockedClient, Lock)>) {
-        let (mut attempts, mut locks) = (Vec::with_capacity(self.attempts), Vec::with_capacity(self.locks));
+    pub(super) fn all(&self) -> Published {
+        let mut all = Published::default();
         for known in self.clients.values() {
             for source in known.sources.values() {
-                attempts.extend(source.attempts.iter().map(|attempt| (known.client.clone(), attempt.clone())));
-                locks.extend(source.lock.iter().map(|lock| (known.client.clone(), lock.clone())));
+                all.attempts.extend(source.attempts.iter().map(|attempt| (known.client.clone(), attempt.clone())));
+                all.locks.extend(source.lock.iter().map(|lock| (known.client.clone(), lock.clone())));
             }
         }
-        (attempts, locks)
+        all
     }
 
     /// If there is no room: drops the least recent sources of the namespaces that have the most. First those without a
@@ -157,20 +164,20 @@ impl Recorded {
         }
     }
 
-    /// The oldest sources with a lock, or without one, of the namespace that has most of these.
+    /// The oldest sources with a lock, or with attempts, of the namespace that has most of these.
     fn least_recent(&self, is_locked: bool) -> Vec<(Arc<str>, Option<IpNet>)> {
-        let mut by_namespace: HashMap<&str, Vec<(Option<Timestamp>, &Arc<str>, Option<IpNet>)>> = HashMap::new();
+        let is_concerned =
+            |source: &Source| if is_locked { source.lock.is_some() } else { !source.attempts.is_empty() };
+        let mut by_namespace: HashMap<&str, Vec<Place<'_>>> = HashMap::new();
         for (uid, client) in &self.clients {
-            for (network, source) in &client.sources {
-                if source.lock.is_some() == is_locked || !is_locked && !source.attempts.is_empty() {
-                    by_namespace.entry(&client.client.namespace).or_default().push((source.last(), uid, *network));
-                }
-            }
+            let sources = client.sources.iter().filter(|(_, source)| is_concerned(source));
+            let places = sources.map(|(network, source)| Place { last: source.last(), uid, network: *network });
+            by_namespace.entry(&client.client.namespace).or_default().extend(places);
         }
         let Some(mut most) = by_namespace.into_values().max_by_key(Vec::len) else { return Vec::new() };
-        most.sort_unstable_by_key(|(last, ..)| *last);
+        most.sort_unstable_by_key(|place| place.last);
         let dropped = most.into_iter().take(DROPPED);
-        dropped.map(|(_, uid, network)| (Arc::clone(uid), network)).collect()
+        dropped.map(|place| (Arc::clone(place.uid), place.network)).collect()
     }
 
     fn count(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -24,6 +24,8 @@ pub struct Lockouts {
     /// The same by UID of the Application.
     others: ArcSwap<HashMap<Arc<str>, Others>>,
     changed: Notify,
+    /// Locks that this replica began since they were last taken.
+    begun: AtomicU64,
 }
 
 /// What one object publishes.
@@ -77,6 +79,7 @@ impl Lockouts {
         drop(recorded);
         if is_due {
             self.is_recording.store(true, Ordering::Release);
+            self.begun.fetch_add(1, Ordering::Relaxed);
             self.changed.notify_one();
         }
         is_due
@@ -105,8 +108,9 @@ impl Lockouts {
         let (until, unlock) = (end(now, policy), policy.unlock.clone());
         recorded.add(client, Attempt { network, fingerprint, at: now, until, unlock }, now);
         self.is_recording.store(true, Ordering::Release);
-        lock_if_due(&mut recorded, others, client, policy, network, now);
+        let is_locked = lock_if_due(&mut recorded, others, client, policy, network, now);
         drop(recorded);
+        self.begun.fetch_add(u64::from(is_locked), Ordering::Relaxed);
         self.changed.notify_one();
     }
 
@@ -152,13 +156,17 @@ impl Lockouts {
         self.changed.notified().await;
     }
 
+    /// The number of locks that this replica began since the last call.
+    pub(crate) fn take_begun(&self) -> u64 {
+        self.begun.swap(0, Ordering::Relaxed)
+    }
+
     /// What this replica publishes: all that it recorded and that has not ended.
     pub(crate) fn to_publish(&self, now: Timestamp) -> Published {
         let mut recorded = self.recorded();
         recorded.purge(now);
         self.is_recording.store(!recorded.is_empty(), Ordering::Release);
-        let (attempts, locks) = recorded.all();
-        Published { attempts, locks }
+        recorded.all()
     }
 
     fn recorded(&self) -> MutexGuard<'_, Recorded> {

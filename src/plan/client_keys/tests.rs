@@ -40,6 +40,7 @@ fn reconcile_with(
         published_keys: keys,
         served: true,
         method_uses: BTreeMap::new(),
+        locks: Vec::new(),
         secrets: SecretCounts { has_key_pair, ..SecretCounts::default() },
         secrets_limit: 20,
         token_lifetime_max_seconds: 900,

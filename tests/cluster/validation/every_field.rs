@@ -113,6 +113,7 @@ fn complete() -> Vec<Value> {
             "scopePolicy": "Narrow", "defaultScopes": ["s"], "defaultAudience": "a", "multipleAudiences": true,
             "senderConstraint": "DPoP",
         },
+        "lockout": {"mode": "Enabled", "scope": "Source", "attempts": 5, "duration": "60m"},
     });
     let mut published = application.clone();
     published["auth"] = json!({"methods": ["private_key_jwt"], "jwksUri": "https://keys.example.com/jwks.json"});
@@ -143,6 +144,15 @@ fn complete() -> Vec<Value> {
         "revoked": [{"id": "token", "until": at}],
         "serves": {"accessGroups": 1, "serviceUsers": 1, "applications": 1, "clientSecrets": 1, "namespaces": 1},
         "sessions": [{"id": "token", "namespace": "billing", "at": at, "until": at}],
+        "authMethods": ["private_key_jwt"],
+        "wrongSecrets": [{
+            "namespace": "billing", "name": "sync", "uid": "u", "network": "10.20.0.0/24", "fingerprint": "0123456789abcdef",
+            "at": at, "until": at, "unlock": "0".repeat(32),
+        }],
+        "locks": [{
+            "namespace": "billing", "name": "sync", "uid": "u", "network": "10.20.0.0/24", "at": at, "until": at,
+            "unlock": "0".repeat(32),
+        }],
     });
     vec![
         object("AccessGroup", "tried", group),
@@ -190,6 +200,7 @@ fn statuses() -> [(&'static str, Value); 4] {
                 "permissions": [{"audience": "a", "scopes": ["s"]}],
                 "secrets": {"active": 1, "total": 1, "limit": 1, "summary": "1/1"},
                 "authMethods": [{"method": "private_key_jwt", "lastUsedAt": at}],
+                "lockedUntil": at, "lockedSources": [{"network": "10.20.0.0/24", "until": at}],
             })),
         ),
         (
