@@ -5,6 +5,7 @@ pub mod access_group;
 pub mod application;
 pub mod client_keys;
 pub mod client_secret;
+pub mod key_rotation;
 mod kstatus;
 pub mod limit;
 pub mod ownership;
