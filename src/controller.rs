@@ -11,6 +11,8 @@ mod apply;
 mod bootstrap;
 mod error;
 mod gather;
+mod key_material;
+mod key_rotation;
 mod kinds;
 mod runtime;
 
@@ -36,6 +38,7 @@ use runtime::work_queue::{Queue, Requeue};
 pub use bootstrap::keystore::await_keys;
 pub use bootstrap::tls_secret::maintain as keep_certificate;
 pub(crate) use error::Error;
+pub use key_rotation::RotationSettings;
 pub use runtime::leader_election::run_election as hold_lease;
 
 /// Concurrent reconciliations of one kind. The API server creates the most Secrets per second at about this concurrency
@@ -65,6 +68,8 @@ pub struct Settings {
     pub objects_per_namespace: usize,
     /// Maximum token lifetime.
     pub token_lifetime_max: jiff::SignedDuration,
+    /// The rotation of the operator's own keys.
+    pub rotation: RotationSettings,
     /// Name of this replica, for events.
     pub replica: String,
     /// The operator's own namespace.
@@ -171,6 +176,7 @@ pub async fn run<C: Clock + Clone>(
             () = kinds::client_secret::inspected::sweep(&context, queues.secrets.clone()) => return,
             () = context.finish_recovery(recovering) => return,
             () = runtime::propagation::run(&context, queues.applications.clone()) => return,
+            () = key_rotation::run(&context) => return,
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }
     }

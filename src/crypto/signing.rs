@@ -27,6 +27,15 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
+    /// Every algorithm, in the order of preference.
+    pub const ALL: &[Self] = &[Self::Es256, Self::Rs256];
+
+    /// The algorithm with this registered name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
+    }
+
     /// Its registered name, the value of `alg`.
     #[must_use]
     pub fn name(self) -> &'static str {

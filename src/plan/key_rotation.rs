@@ -91,11 +91,22 @@ fn of_algorithm(observed: &Observed<'_>, settings: &Settings, algorithm: &str, w
         return Some(Step::RecordUnused { id: unused.id.clone() });
     }
     let ended = |key: &&KeyRecord| {
-        let accepted_for = key.token_lifetime() + settings.staleness_max + CLOCK_SKEW;
-        key.unused_at.is_some_and(|unused| wait.has_passed(observed.now, unused, accepted_for))
+        key.unused_at.is_some_and(|unused| wait.has_passed(observed.now, unused, accepted_for(key, settings)))
     };
     let ended = retiring().find(ended);
     ended.map(|key| Step::Remove { id: key.id.clone() })
+}
+
+/// How long a key is accepted after no live replica signs with it any more. A replica that cannot reach the API server
+/// may sign until the staleness limit.
+fn accepted_for(key: &KeyRecord, settings: &Settings) -> SignedDuration {
+    key.token_lifetime() + settings.staleness_max + CLOCK_SKEW
+}
+
+/// When an unused key is removed.
+#[must_use]
+pub fn accepted_until(key: &KeyRecord, settings: &Settings) -> Option<Timestamp> {
+    key.unused_at?.checked_add(accepted_for(key, settings)).ok()
 }
 
 /// Whether the active key is to be replaced.

@@ -99,9 +99,10 @@ async fn o3_an_invalid_token_is_inactive_without_further_details() {
     assert_eq!(answer(&server, &server.credential.basic(), &of_another_issuer).await, json!({"active": false}));
 }
 
-/// Two installs with the same install key, as after a restored backup, are distinguished by their issuers.
+/// Two installs with the same keys, as after a restored backup, are distinguished by their issuers.
 async fn token_of_a_shared_key(server: &TestServer, foreign: &TestServer) -> String {
     foreign.keys.install.store(Some(Arc::clone(&server.install)));
+    foreign.keys.tokens.store(server.keys.tokens.load_full());
     foreign.clients.put(opaque(&server.credential, None));
     let request = format!("{}&client_id={CLIENT_ID}&client_secret={}", crate::server::GRANT, server.credential.value);
     foreign.post(&[], &request).await.json()["access_token"].as_str().unwrap().to_owned()

@@ -176,7 +176,7 @@ async fn a_token_of_a_time_when_the_creator_was_a_claim_is_introspected_without_
         "jti": "x", "scope": "invoices:read", "roles": [], "planes": [], "location": "/", "created_by": "jane",
         "postern_epoch": [3, 2], "postern_authority": AUTHORITY,
     });
-    let token = opaque::seal(&server.install, claims.to_string().as_bytes()).unwrap();
+    let token = opaque::seal(server.keys.tokens.load().as_ref().unwrap(), claims.to_string().as_bytes()).unwrap();
     let told = introspect(&server, &server.credential.basic(), &format!("token={token}")).await.json();
     assert_eq!((&told["active"], &told["created_by"]), (&json!(true), &json!(null)), "{told}");
 }
