@@ -100,6 +100,7 @@ pub struct Context<C> {
     refusals: runtime::refusals::Refusals,
     repairs: runtime::repair_schedule::Repairs,
     propagation: runtime::propagation::Propagation,
+    signing_algorithms: runtime::signing_algorithms::SigningAlgorithms,
     events: runtime::event_recorder::Sender,
 }
 
@@ -141,6 +142,7 @@ pub async fn run<C: Clock + Clone>(
         refusals: runtime::refusals::Refusals::default(),
         repairs: runtime::repair_schedule::Repairs::default(),
         propagation: runtime::propagation::Propagation::default(),
+        signing_algorithms: runtime::signing_algorithms::SigningAlgorithms::default(),
         events,
     });
     let mut listed = std::collections::BTreeSet::new();
@@ -163,6 +165,7 @@ pub async fn run<C: Clock + Clone>(
         }
         tracing::info!("leading: reconciling everything once");
         context.inspected.restart();
+        context.signing_algorithms.restart();
         let recovering = context.begin_recovery().await;
         let (queues, work) = queues(&context);
         let mut ca = context.settings.ca.clone();
@@ -176,7 +179,7 @@ pub async fn run<C: Clock + Clone>(
             () = kinds::client_secret::inspected::sweep(&context, queues.secrets.clone()) => return,
             () = context.finish_recovery(recovering) => return,
             () = runtime::propagation::run(&context, queues.applications.clone()) => return,
-            () = key_rotation::run(&context) => return,
+            () = key_rotation::run(&context, queues.applications.clone()) => return,
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }
     }

@@ -12,6 +12,7 @@ pub mod ownership;
 pub mod precedence;
 pub mod secret_content;
 pub mod service_user;
+mod signing_key;
 mod used_methods;
 
 #[cfg(test)]

@@ -75,6 +75,7 @@ fn typical_application(user: &ServiceUser) -> Application {
             user: Some(user),
             authority: &authority(),
             client_id_taken_by: None,
+            signs: Some(true),
             served,
             method_uses: BTreeMap::from([("client_secret_basic".to_owned(), now())]),
             secrets: application::SecretCounts { active: 1, total: 1, has_key_pair: false },

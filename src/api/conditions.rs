@@ -173,6 +173,8 @@ pub mod reasons {
         /// A key of `spec.auth.jwks` cannot verify assertions. Also: a key that the operator needs is missing or damaged (event on
         /// the operator's namespace).
         pub const KEY_UNUSABLE: &str = "KeyUnusable";
+        /// No key of `spec.token.signingAlgorithm` signs yet: it was created, and is being published.
+        pub const SIGNING_KEY_PENDING: &str = "SigningKeyPending";
         /// The next key of a rotating key set was created (event on a Secret of the operator).
         pub const KEY_CREATED: &str = "KeyCreated";
         /// Every live replica accepts the next key (event on a Secret of the operator).

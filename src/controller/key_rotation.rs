@@ -9,9 +9,10 @@
 
 mod events;
 mod live_replicas;
+mod signatures;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use super::Context;
 use super::runtime::event_recorder;
 use super::runtime::propagation::replica_leases;
+use super::runtime::work_queue::Queue;
 use crate::api::conditions::reasons;
 use crate::api::key_records::{DROP_ANNOTATION, KeyRecords};
 use crate::api::names::ROTATE_ANNOTATION;
@@ -63,8 +65,8 @@ struct KeySet {
     settings: Settings,
 }
 
-/// Rotates both key sets while this process is the leader.
-pub(super) async fn run<C: Clock>(context: &Context<C>) {
+/// Rotates both key sets while this process is the leader. Enqueues Applications whose algorithm begins or ceases to sign.
+pub(super) async fn run<C: Clock>(context: &Context<C>, applications: Queue) {
     let RotationSettings { signing, tokens } = context.settings.rotation;
     let signing = KeySet {
         name: SIGNING_KEYS,
@@ -74,13 +76,16 @@ pub(super) async fn run<C: Clock>(context: &Context<C>) {
     };
     let tokens =
         KeySet { name: TOKEN_KEYS, records: token_key_records, algorithms: vec![opaque::ALGORITHM], settings: tokens };
-    tokio::join!(Rotation::new(context, signing).run(), Rotation::new(context, tokens).run());
+    let signing = Rotation::new(context, signing, Some(applications));
+    tokio::join!(signing.run(), Rotation::new(context, tokens, None).run());
 }
 
 /// The rotation of one key set.
 struct Rotation<'a, C> {
     context: &'a Context<C>,
     set: KeySet,
+    /// The Applications, if they can request further algorithms.
+    applications: Option<Queue>,
     live: LiveReplicas,
     /// The replicas that are waited for, since when, and whether that is reported.
     blocked: BTreeMap<Blocked, (Instant, bool)>,
@@ -91,8 +96,15 @@ struct Rotation<'a, C> {
 type Found = Option<Arc<Result<Secret, KeystoreError>>>;
 
 impl<'a, C: Clock> Rotation<'a, C> {
-    fn new(context: &'a Context<C>, set: KeySet) -> Self {
-        Self { context, set, live: LiveReplicas::default(), blocked: BTreeMap::new(), problem: String::new() }
+    fn new(context: &'a Context<C>, set: KeySet, applications: Option<Queue>) -> Self {
+        Self {
+            context,
+            set,
+            applications,
+            live: LiveReplicas::default(),
+            blocked: BTreeMap::new(),
+            problem: String::new(),
+        }
     }
 
     async fn run(mut self) {
@@ -102,15 +114,29 @@ impl<'a, C: Clock> Rotation<'a, C> {
         let follow = keystore::follow(&client, &namespace, name, |found| {
             latest.send_replace(Some(Arc::new(found)));
         });
+        let mut requested = self.context.signing_algorithms.requested();
         let lead = async {
             loop {
                 let known = found.borrow_and_update().clone();
+                self.add_algorithms(&requested.borrow_and_update());
                 let pause = self.look(known.as_deref()).await;
-                // The sender lives as long as this future.
-                let _ = tokio::time::timeout(pause, found.changed()).await;
+                // The senders live as long as this future.
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    _ = found.changed() => {}
+                    _ = requested.changed() => {}
+                }
             }
         };
         tokio::join!(follow, lead);
+    }
+
+    /// Adds the algorithms that Applications request.
+    fn add_algorithms(&mut self, requested: &BTreeSet<&'static str>) {
+        if self.applications.is_some() {
+            let known: BTreeSet<&str> = self.set.algorithms.iter().copied().collect();
+            self.set.algorithms.extend(requested.iter().filter(|algorithm| !known.contains(*algorithm)));
+        }
     }
 
     /// Makes the step that is due, if any, and returns when to look again.
@@ -136,7 +162,7 @@ impl<'a, C: Clock> Rotation<'a, C> {
         let clocks = Clocks::one(self.context.clock.now());
         match self.decide(secret, &records, None, clocks) {
             Decision::Do(step) if is_requested(&step) => return self.make(secret, &records, &step, clocks).await,
-            Decision::Wait(wait) if !wait.needs_replicas => {
+            Decision::Wait(wait) if !wait.needs_replicas && !self.awaits_signatures(&records) => {
                 self.blocked.clear();
                 return pause_until(wait.until, clocks);
             }
@@ -152,11 +178,16 @@ impl<'a, C: Clock> Rotation<'a, C> {
                 return CHECK_INTERVAL;
             }
         };
+        self.note_signatures(&records, &replicas);
         match self.decide(secret, &records, Some(&replicas), clocks) {
             Decision::Do(step) => self.make(secret, &records, &step, clocks).await,
             Decision::Wait(wait) => {
                 self.report_blocked(wait.blocked.into_iter().collect());
-                if wait.needs_replicas { CHECK_INTERVAL } else { pause_until(wait.until, clocks) }
+                if wait.needs_replicas || self.awaits_signatures(&records) {
+                    CHECK_INTERVAL
+                } else {
+                    pause_until(wait.until, clocks)
+                }
             }
         }
     }

@@ -75,6 +75,7 @@ mod tests {
                 unusable_keys: Vec::new(),
                 published_keys: Vec::new(),
                 unusable_certificates: Vec::new(),
+                signs: Some(true),
                 served: true,
                 method_uses,
                 secrets: SecretCounts { active: 1, total: 1, has_key_pair: false },

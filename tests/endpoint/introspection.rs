@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
+use postern::crypto::jwt;
+use postern::crypto::signing::{self, SigningAlgorithm, SigningKey, TokenType};
 use postern::oauth::client_record::{ClientRecord, TokenFormat, TokenPolicy};
 use postern::oauth::client_store::{Availability, CatchUpError, Lookup};
 use serde_json::{Value, json};
@@ -217,4 +219,30 @@ async fn verify(server: &TestServer, jwt: &str) {
     validation.set_required_spec_claims(&["aud", "iss"]);
     validation.validate_exp = false;
     jsonwebtoken::decode::<Value>(jwt, &key, &validation).unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_may_lack_a_new_key_answers_503_instead_of_inactive() {
+    let (server, foreign) = (TestServer::start().await, TestServer::start().await);
+    foreign.clients.put(opaque(&foreign.credential, None));
+    let sealed = token(&foreign, "").await;
+    let signer = signing::generate(SigningAlgorithm::Es256).unwrap();
+    let signer = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &signer).unwrap();
+    let signed =
+        jwt::access_token(&signer, TokenType::AccessToken, &json!({"sub": "x"})).unwrap().sign(&signer).unwrap();
+    let own = token(&server, "").await;
+    let confirm = |second: i64| {
+        let at = jiff::Timestamp::from_second(NOW - second).unwrap();
+        server.keys.signing_confirmed.set(at);
+        server.keys.tokens_confirmed.set(at);
+    };
+    for unknown in [&sealed, &signed] {
+        let request = format!("token={unknown}");
+        confirm(15);
+        let told = introspect(&server, &server.credential.basic(), &request).await.json();
+        assert_eq!(told, json!({"active": false}), "it knows every key");
+        confirm(16);
+        assert_eq!(introspect(&server, &server.credential.basic(), &request).await.status, 503);
+    }
+    assert_eq!(answer(&server, &server.credential.basic(), &own).await["active"], true, "it knows the key of this one");
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{Cluster, Kubernetes, OPERATOR_NAMESPACE, ensure, eventually};
 
 pub(crate) const SIGNING_KEYS: &str = "postern-signing-keys";
+pub(crate) const TOKEN_KEYS: &str = "postern-token-keys";
 
 /// The Secret.
 pub(crate) struct KeySet {
@@ -102,6 +103,17 @@ impl KeySet {
             ensure(settled, format!("{records:#?}"))
         })
         .await;
+    }
+
+    /// Waits until the rotation with this value is over, and every replaced key is removed.
+    pub(crate) async fn over(&self, value: &str) {
+        eventually("the rotation is handled", async || {
+            let records = self.records().await;
+            let removed = records.keys.iter().all(|key| key.state() != KeyState::Retiring);
+            ensure(removed && records.observed_rotate.as_deref() == Some(value), format!("{records:#?}"))
+        })
+        .await;
+        self.settled().await;
     }
 
     /// The notes of the events on the Secret with this reason.

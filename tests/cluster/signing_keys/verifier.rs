@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::http::{self, Connections};
-use crate::harness::{Cluster, Credential};
+use crate::harness::{Cluster, Credential, Replica};
 
 /// Between two tokens of each replica.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,6 +51,11 @@ pub(crate) async fn kid_of_a_new_token(
     decode_header(answer.token()).ok().and_then(|header| header.kid).ok_or("no kid".to_owned())
 }
 
+/// The algorithm of a token.
+pub(crate) fn algorithm_of(token: &str) -> String {
+    format!("{:?}", decode_header(token).expect("a JWT").alg)
+}
+
 fn verify(cached: &Cached, token: &str) -> Result<Value, String> {
     let header = decode_header(token).map_err(|error| error.to_string())?;
     let kid = header.kid.unwrap_or_default();
@@ -71,18 +76,24 @@ pub(crate) struct Verifying {
 
 impl Verifying {
     pub(crate) fn start(cluster: &Arc<Cluster>, credential: &Credential) -> Self {
+        Self::at(cluster, &cluster.replicas.iter().collect::<Vec<_>>(), credential)
+    }
+
+    /// The same at some of the replicas.
+    pub(crate) fn at(cluster: &Arc<Cluster>, replicas: &[&Replica], credential: &Credential) -> Self {
+        let replicas: Vec<String> = replicas.iter().map(|replica| replica.url.clone()).collect();
         let (cluster, credential, end) = (cluster.clone(), credential.clone(), CancellationToken::new());
         let ended = end.clone();
         let task = tokio::spawn(async move {
             let connections = cluster.connections();
-            let mut apis: Vec<Option<Cached>> = cluster.replicas.iter().map(|_| None).collect();
+            let mut apis: Vec<Option<Cached>> = replicas.iter().map(|_| None).collect();
             let (mut results, mut older) = (Vec::new(), VecDeque::new());
             while !ended.is_cancelled() {
-                for number in 0..cluster.replicas.len() {
-                    let issued = credential.ask(&connections, &cluster.replicas[number].url, &[]).await;
+                for number in 0..replicas.len() {
+                    let issued = credential.ask(&connections, &replicas[number], &[]).await;
                     let token = issued.and_then(|answer| answer.claims().map(|_| answer.token().to_owned()));
                     let checked = match &token {
-                        Ok(token) => is_accepted(&cluster, &connections, &credential, &mut apis, number, token).await,
+                        Ok(token) => is_accepted(&replicas, &connections, &credential, &mut apis, number, token).await,
                         Err(error) => Err(error.clone()),
                     };
                     results.push(checked);
@@ -91,7 +102,7 @@ impl Verifying {
                 while let Some((_, number, token)) =
                     older.pop_front_if(|(at, ..): &mut (Instant, _, _)| at.elapsed() >= AGE)
                 {
-                    let checked = is_accepted(&cluster, &connections, &credential, &mut apis, number, &token).await;
+                    let checked = is_accepted(&replicas, &connections, &credential, &mut apis, number, &token).await;
                     results.push(checked.map_err(|error| format!("an older token: {error}")));
                 }
                 tokio::time::sleep(PAUSE).await;
@@ -112,15 +123,15 @@ impl Verifying {
 
 /// A token of a replica is accepted by the API that has fetched its keys from the other one, and by the other one.
 async fn is_accepted(
-    cluster: &Cluster,
+    replicas: &[String],
     connections: &Connections,
     credential: &Credential,
     apis: &mut [Option<Cached>],
     number: usize,
     token: &str,
 ) -> Result<(), String> {
-    let other = (number + 1) % cluster.replicas.len();
-    let (api, replica) = (&mut apis[other], &cluster.replicas[other].url);
+    let other = (number + 1) % replicas.len();
+    let (api, replica) = (&mut apis[other], replicas[other].as_str());
     if api.as_ref().is_none_or(|cached| cached.until <= Instant::now()) {
         *api = Some(fetch(connections, replica).await?);
     }
