@@ -56,7 +56,8 @@ impl Control {
         }
         tasks.spawn(async move {
             let Process { args, client, clock, .. } = self.process.clone();
-            let install = controller::await_keys(&client, &args.namespace, &args.replica_name, &clock).await;
+            let lifetime = args.policy.token_lifetime_max.length();
+            let install = controller::await_keys(&client, &args.namespace, &args.replica_name, lifetime, &clock).await;
             let install = Arc::new(install);
             // Without the CA, delivered Secrets would lose their CA. Without a CA, the sender is dropped.
             let ca = if let Some(file) = self.args.ca_file.clone() {

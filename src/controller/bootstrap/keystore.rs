@@ -10,6 +10,7 @@ mod first_keys;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
@@ -32,12 +33,18 @@ const PAGE_SIZE: u32 = 500;
 /// Pause before another attempt to read missing keys.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits until all keys exist, and returns the install keys. A problem with the keys is logged, and reported once as an event about the
+/// Waits until all keys exist, and returns the install keys. New keys record the longest lifetime of a token. A problem with the keys is logged, and reported once as an event about the
 /// Secret when it differs from the previous problem.
-pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: &impl Clock) -> InstallKeys {
+pub async fn await_keys(
+    client: &Client,
+    namespace: &str,
+    replica: &str,
+    token_lifetime_max: SignedDuration,
+    clock: &impl Clock,
+) -> InstallKeys {
     let mut told = String::new();
     loop {
-        let error = match load_or_create(client, namespace, clock).await {
+        let error = match load_or_create(client, namespace, token_lifetime_max, clock).await {
             Ok(keys) => return keys,
             Err(error) => error,
         };
@@ -57,15 +64,20 @@ pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: 
 }
 
 /// Reads the keys, and creates those that may be created.
-async fn load_or_create(client: &Client, namespace: &str, clock: &impl Clock) -> Result<InstallKeys, KeystoreError> {
+async fn load_or_create(
+    client: &Client,
+    namespace: &str,
+    token_lifetime: SignedDuration,
+    clock: &impl Clock,
+) -> Result<InstallKeys, KeystoreError> {
     let store = KeySecrets { client, namespace };
     let install = store.load_or_create(INSTALL_KEY, first_keys::install_key).await?;
     let damaged = |name| move |problem| store.damaged(name, problem);
     let install = install_keys(&install.data.unwrap_or_default()).map_err(damaged(INSTALL_KEY))?;
     let now = clock.now();
-    let signing = store.load_or_create(SIGNING_KEYS, move || first_keys::signing_keys(now)).await?;
+    let signing = store.load_or_create(SIGNING_KEYS, move || first_keys::signing_keys(now, token_lifetime)).await?;
     signing_key_records(&signing).map_err(damaged(SIGNING_KEYS))?;
-    let tokens = store.load_or_create(TOKEN_KEYS, move || first_keys::token_keys(now)).await?;
+    let tokens = store.load_or_create(TOKEN_KEYS, move || first_keys::token_keys(now, token_lifetime)).await?;
     token_key_records(&tokens).map_err(damaged(TOKEN_KEYS))?;
     Ok(install)
 }

@@ -3,7 +3,7 @@
 //! Every document that the endpoint ever publishes contains the first signing keys, and every replica reads the first
 //! token keys. So the next key of each algorithm is ready from the start.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 
 use crate::api::key_records::{KeyRecord, KeyRecords};
@@ -23,37 +23,45 @@ pub(super) fn install_key() -> Result<Data, String> {
 }
 
 /// An active and a next signing key of each algorithm. The active keys have entries that an earlier version reads too.
-pub(super) fn signing_keys(now: Timestamp) -> Result<Data, String> {
-    let mut set = Set::default();
+pub(super) fn signing_keys(now: Timestamp, token_lifetime: SignedDuration) -> Result<Data, String> {
+    let mut set = Set::new(now, token_lifetime);
     for (entry, algorithm) in FIRST_KEYS {
         let active = new_key(algorithm.name())?;
-        set.add(Material { entry: entry.to_owned(), ..active }, algorithm.name(), now, true);
-        set.add(new_key(algorithm.name())?, algorithm.name(), now, false);
+        set.add(Material { entry: entry.to_owned(), ..active }, algorithm.name(), true);
+        set.add(new_key(algorithm.name())?, algorithm.name(), false);
     }
     Ok(set.data())
 }
 
 /// An active and a next token key.
-pub(super) fn token_keys(now: Timestamp) -> Result<Data, String> {
-    let mut set = Set::default();
+pub(super) fn token_keys(now: Timestamp, token_lifetime: SignedDuration) -> Result<Data, String> {
+    let mut set = Set::new(now, token_lifetime);
     for is_active in [true, false] {
-        set.add(new_key(opaque::ALGORITHM)?, opaque::ALGORITHM, now, is_active);
+        set.add(new_key(opaque::ALGORITHM)?, opaque::ALGORITHM, is_active);
     }
     Ok(set.data())
 }
 
-#[derive(Default)]
 struct Set {
+    now: Timestamp,
+    token_lifetime: SignedDuration,
     records: KeyRecords,
     data: Data,
 }
 
 impl Set {
-    fn add(&mut self, Material { id, entry, bytes }: Material, algorithm: &str, now: Timestamp, is_active: bool) {
+    fn new(now: Timestamp, token_lifetime: SignedDuration) -> Self {
+        Self { now, token_lifetime, records: KeyRecords::default(), data: Data::new() }
+    }
+
+    fn add(&mut self, Material { id, entry, bytes }: Material, algorithm: &str, is_active: bool) {
+        let now = self.now;
+        let token_lifetime_seconds = if is_active { self.token_lifetime.as_secs() } else { 0 };
         self.records.keys.push(KeyRecord {
             published_at: Some(now),
             ready_at: Some(now),
             activated_at: is_active.then_some(now),
+            token_lifetime_seconds,
             ..KeyRecord::new(id, algorithm.to_owned(), entry.clone(), now)
         });
         self.data.insert(entry, ByteString(bytes.to_vec()));
@@ -72,7 +80,9 @@ mod tests {
     use super::*;
     use crate::api::key_records::KeyState;
     use crate::crypto::install_key::HashCost;
-    use crate::keystore::{self, DroppedKeys};
+    use crate::keystore::{self, DroppedKeys, SigningKeys};
+
+    const LIFETIME: SignedDuration = SignedDuration::from_mins(15);
 
     fn secret(data: Data) -> Secret {
         Secret { data: Some(data), ..Secret::default() }
@@ -88,7 +98,7 @@ mod tests {
         let keys = keystore::install_keys(&install).unwrap();
         let verifier = keys.hash("value", [7; 16], HashCost::Generated).unwrap();
         assert!(keystore::install_keys(&install).unwrap().verify(&verifier, "value", [7; 16]));
-        let signing = secret(signing_keys(now()).unwrap());
+        let signing = secret(signing_keys(now(), LIFETIME).unwrap());
         let read = || keystore::signing_keys(&signing, &mut DroppedKeys::default()).unwrap();
         assert_eq!(read().in_use, read().in_use);
         assert_eq!((read().in_use.accepted.len(), read().in_use.signing.len()), (4, 2));
@@ -97,7 +107,7 @@ mod tests {
             assert_eq!(records.in_state(algorithm, KeyState::Active).count(), 1);
             assert!(records.in_state(algorithm, KeyState::Next).all(|key| key.ready_at.is_some()));
         }
-        let tokens = secret(token_keys(now()).unwrap());
+        let tokens = secret(token_keys(now(), LIFETIME).unwrap());
         let (keys, in_use) = keystore::token_keys(&tokens, &mut DroppedKeys::default()).unwrap();
         assert!(keys.can_seal());
         assert_eq!((in_use.accepted.len(), in_use.signing.len()), (2, 1));
@@ -105,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_secret_of_an_earlier_version_has_one_active_key_of_each_algorithm() {
-        let mut data = signing_keys(now()).unwrap();
+        let mut data = signing_keys(now(), LIFETIME).unwrap();
         data.retain(|entry, _| FIRST_KEYS.iter().any(|(first, _)| first == entry));
         let read = keystore::signing_keys(&secret(data), &mut DroppedKeys::default()).unwrap();
         assert_eq!(read.in_use.accepted, read.in_use.signing);
@@ -124,12 +134,10 @@ mod tests {
         data.remove(CURRENT);
         assert!(keystore::install_keys(&data).unwrap_err().contains("no entry `current`"));
         let problem = |change: fn(&mut Data)| {
-            let mut data = signing_keys(now()).unwrap();
+            let mut data = signing_keys(now(), LIFETIME).unwrap();
             change(&mut data);
             keystore::signing_key_records(&secret(data)).unwrap_err()
         };
-        let bytes = ByteString(vec![1, 2, 3]);
-        assert_eq!(bytes.0.len(), 3);
         assert!(
             problem(|data| drop(data.insert("es256.pk8".to_owned(), ByteString(vec![1, 2, 3])))).contains("es256.pk8")
         );
@@ -140,14 +148,14 @@ mod tests {
             data.insert("es256.pk8".to_owned(), ByteString(key.bytes.to_vec()));
         });
         assert!(another.contains("`es256.pk8` is not the key"), "{another}");
-        let mut tokens = token_keys(now()).unwrap();
+        let mut tokens = token_keys(now(), LIFETIME).unwrap();
         tokens.remove(RECORDS);
         assert!(keystore::token_key_records(&secret(tokens)).unwrap_err().contains(RECORDS));
     }
 
     #[test]
     fn k4_a_dropped_key_stays_dropped_when_the_annotation_is_overwritten() {
-        let data = signing_keys(now()).unwrap();
+        let data = signing_keys(now(), LIFETIME).unwrap();
         let read = |annotation: &str, dropped: &mut DroppedKeys| {
             let mut secret = secret(data.clone());
             secret.metadata.annotations = Some([("postern.dev/drop".to_owned(), annotation.to_owned())].into());
@@ -163,6 +171,4 @@ mod tests {
             assert_eq!(in_use.signing.len(), 2, "the next key signs");
         }
     }
-
-    use crate::keystore::SigningKeys;
 }
