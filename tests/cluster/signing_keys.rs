@@ -1,6 +1,7 @@
 //! The keys of the operator rotate while tokens are issued and verified, and no client and no API notices.
 
 mod key_set;
+mod other_verifiers;
 mod verifier;
 
 use std::sync::Arc;
