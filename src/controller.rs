@@ -179,7 +179,7 @@ pub async fn run<C: Clock + Clone>(
             () = kinds::client_secret::inspected::sweep(&context, queues.secrets.clone()) => return,
             () = context.finish_recovery(recovering) => return,
             () = runtime::propagation::run(&context, queues.applications.clone()) => return,
-            () = key_rotation::run(&context, queues.applications.clone()) => return,
+            () = Box::pin(key_rotation::run(&context, queues.applications.clone())) => return,
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }
     }

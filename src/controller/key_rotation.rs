@@ -236,7 +236,7 @@ impl<'a, C: Clock> Rotation<'a, C> {
                 self.send(event.is_warning, event.reason, event.text);
             }
             Err(write::Error::Conflict) => {
-                tracing::debug!(secret = self.set.name, "the Secret has changed, looking again")
+                tracing::debug!(secret = self.set.name, "the Secret has changed, looking again");
             }
             Err(error) => {
                 let error = display_chain(&error);

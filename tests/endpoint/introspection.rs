@@ -226,17 +226,16 @@ async fn a_replica_that_may_lack_a_new_key_answers_503_instead_of_inactive() {
     let (server, foreign) = (TestServer::start().await, TestServer::start().await);
     foreign.clients.put(opaque(&foreign.credential, None));
     let sealed = token(&foreign, "").await;
-    let signer = signing::generate(SigningAlgorithm::Es256).unwrap();
-    let signer = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &signer).unwrap();
-    let signed =
-        jwt::access_token(&signer, TokenType::AccessToken, &json!({"sub": "x"})).unwrap().sign(&signer).unwrap();
+    let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
+    let key = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap();
+    let jwt = jwt::access_token(&key, TokenType::AccessToken, &json!({"sub": "x"})).unwrap().sign(&key).unwrap();
     let own = token(&server, "").await;
     let confirm = |second: i64| {
         let at = jiff::Timestamp::from_second(NOW - second).unwrap();
         server.keys.signing_confirmed.set(at);
         server.keys.tokens_confirmed.set(at);
     };
-    for unknown in [&sealed, &signed] {
+    for unknown in [&sealed, &jwt] {
         let request = format!("token={unknown}");
         confirm(15);
         let told = introspect(&server, &server.credential.basic(), &request).await.json();

@@ -102,8 +102,8 @@ impl KeySecrets<'_> {
             return Err(KeystoreError::Missing { namespace: self.namespace.to_owned(), name });
         }
         // RSA keys take a noticeable time.
-        let made = tokio::task::spawn_blocking(make).await.unwrap_or_else(|error| Err(error.to_string()));
-        let data = made.map_err(|problem| self.damaged(name, problem))?;
+        let content = tokio::task::spawn_blocking(make).await.unwrap_or_else(|error| Err(error.to_string()));
+        let data = content.map_err(|problem| self.damaged(name, problem))?;
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),

@@ -17,11 +17,10 @@ pub(super) fn of_step(step: &Step, records: &KeyRecords, settings: &Settings) ->
     let algorithm = |id: &str| find(id).map(|key| key.algorithm.clone()).unwrap_or_default();
     let (reason, text) = match step {
         Step::Drop { ids, unknown, .. } => {
-            let mut text = format!("Dropped {}. Its tokens are refused from now on.", ids.join(", "));
-            if !unknown.is_empty() {
-                text.push_str(&format!(" No key is called {}.", unknown.join(", ")));
-            }
-            (reasons::KEY_DROPPED, text)
+            let unknown =
+                if unknown.is_empty() { String::new() } else { format!(" No key is called {}.", unknown.join(", ")) };
+            let dropped = ids.join(", ");
+            (reasons::KEY_DROPPED, format!("Dropped {dropped}. Tokens of it are refused from now on.{unknown}"))
         }
         Step::ReportUnknown { ids, .. } => {
             let known = records.keys.iter().map(|key| key.id.as_str()).collect::<Vec<_>>().join(", ");

@@ -2,6 +2,7 @@
 
 use super::Rotation;
 use crate::api::key_records::{KeyRecords, KeyState};
+use crate::api::replica_state::KeysInUse;
 use crate::clock::Clock;
 use crate::keystore::FIRST_KEYS;
 use crate::plan::key_rotation::Replicas;
@@ -28,14 +29,15 @@ impl<C: Clock> Rotation<'_, C> {
         let Some(applications) = &self.applications else { return };
         for algorithm in self.requested_algorithms() {
             let keys = || records.keys.iter().filter(|key| key.algorithm == algorithm);
-            let signs_at = |replica: &Option<crate::api::replica_state::KeysInUse>| {
+            let signs_at = |replica: &Option<KeysInUse>| {
                 replica.as_ref().is_some_and(|in_use| keys().any(|key| in_use.signing.contains(&key.id)))
             };
             let has_active = records.in_state(algorithm, KeyState::Active).next().is_some();
             let known = self.context.signing_algorithms.signs(algorithm) == Some(true);
             let signs = has_active && (known || !replicas.is_empty() && replicas.values().all(signs_at));
-            let changed = self.context.signing_algorithms.set_signs(algorithm, signs);
-            changed.into_iter().for_each(|application| applications.push(application));
+            for application in self.context.signing_algorithms.set_signs(algorithm, signs) {
+                applications.push(application);
+            }
         }
     }
 }

@@ -82,9 +82,10 @@ mod tests {
         algorithms.request(&ObjectRef::new("billing", "other"), SigningAlgorithm::Es256);
         assert_eq!(algorithms.requested().borrow().iter().copied().collect::<Vec<_>>(), ["PS256"]);
         assert_eq!(algorithms.signs("PS256"), None);
-        assert_eq!(algorithms.set_signs("PS256", true), [application.clone()]);
+        let only = vec![application.clone()];
+        assert_eq!(algorithms.set_signs("PS256", true), only);
         assert!(algorithms.set_signs("PS256", true).is_empty());
-        assert_eq!(algorithms.set_signs("PS256", false), [application.clone()], "its last key was dropped");
+        assert_eq!(algorithms.set_signs("PS256", false), only, "its last key was dropped");
         algorithms.request(&application, SigningAlgorithm::Rs256);
         assert!(algorithms.set_signs("PS256", true).is_empty());
     }

@@ -276,7 +276,9 @@ proptest! {
         history in proptest::collection::vec(events(), 1..100),
     ) {
         let mut world = World::new();
-        history.into_iter().for_each(|event| world.make(event));
+        for event in history {
+            world.make(event);
+        }
         world.leader_clock = 0;
         world.replicas.iter_mut().for_each(|replica| replica.clock = 0);
         // What a wrong clock has recorded is waited for.

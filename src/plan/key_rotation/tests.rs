@@ -55,7 +55,7 @@ impl Scene {
     }
 
     /// Makes the step that is due, which must be this one.
-    fn expect(&mut self, expected: Step) {
+    fn expect(&mut self, expected: &Step) {
         assert_eq!(self.decide(), Decision::Do(expected.clone()), "minute {}", self.minute);
         let created = KeyRecord::new(
             format!("k{}", self.minute),
@@ -64,7 +64,7 @@ impl Scene {
             at(self.minute),
         );
         let now = Clocks::one(at(self.minute));
-        self.records = after(&self.records, &expected, Some(created), now, &SETTINGS);
+        self.records = after(&self.records, expected, Some(created), now, &SETTINGS);
     }
 
     fn expect_wait(&self) -> Wait {
@@ -84,8 +84,8 @@ fn k3_a_rotation_goes_through_every_state_and_waits_in_each() {
     let mut scene = Scene::new();
     assert_eq!(scene.expect_wait().until, Some(at(24 * 60)));
     scene.minute = 24 * 60;
-    scene.expect(Step::Activate { id: id("b") });
-    scene.expect(Step::Create { algorithm: id("ES256") });
+    scene.expect(&Step::Activate { id: id("b") });
+    scene.expect(&Step::Create { algorithm: id("ES256") });
     let next = format!("k{}", scene.minute);
 
     scene.replicas = Some([replica("r-0", &["a", "b", &next], &["b"]), replica("r-1", &["a", "b"], &["a"])].into());
@@ -93,14 +93,14 @@ fn k3_a_rotation_goes_through_every_state_and_waits_in_each() {
     assert_eq!(scene.expect_wait().blocked, [blocked(&next, false), blocked("b", true)].into());
     scene.replicas =
         Some([replica("r-0", &["a", "b", &next], &["b"]), replica("r-1", &["a", "b", &next], &["b"])].into());
-    scene.expect(Step::RecordPublished { id: next.clone() });
-    scene.expect(Step::RecordUnused { id: id("a") });
+    scene.expect(&Step::RecordPublished { id: next.clone() });
+    scene.expect(&Step::RecordUnused { id: id("a") });
     assert_eq!(scene.expect_wait().until, Some(at(24 * 60 + 10)));
     scene.minute += 10;
-    scene.expect(Step::RecordReady { id: next });
+    scene.expect(&Step::RecordReady { id: next });
     assert_eq!(scene.expect_wait().until, Some(at(24 * 60 + 15 + 30 + 1)));
     scene.minute = 24 * 60 + 46;
-    scene.expect(Step::Remove { id: id("a") });
+    scene.expect(&Step::Remove { id: id("a") });
     assert_eq!(scene.expect_wait().until, Some(at(48 * 60)));
 }
 
@@ -108,15 +108,15 @@ fn k3_a_rotation_goes_through_every_state_and_waits_in_each() {
 fn a_trigger_is_handled_once() {
     let mut scene = Scene::new();
     scene.rotate = Some("monday");
-    scene.expect(Step::RequestRotation { value: id("monday") });
-    scene.expect(Step::Activate { id: id("b") });
-    scene.expect(Step::Create { algorithm: id("ES256") });
+    scene.expect(&Step::RequestRotation { value: id("monday") });
+    scene.expect(&Step::Activate { id: id("b") });
+    scene.expect(&Step::Create { algorithm: id("ES256") });
     scene.minute = 12 * 60;
     scene.replicas = Some([replica("r-0", &["a", "b", "k0"], &["b"])].into());
-    scene.expect(Step::RecordPublished { id: id("k0") });
-    scene.expect(Step::RecordUnused { id: id("a") });
+    scene.expect(&Step::RecordPublished { id: id("k0") });
+    scene.expect(&Step::RecordUnused { id: id("a") });
     scene.minute += 10;
-    scene.expect(Step::RecordReady { id: id("k0") });
+    scene.expect(&Step::RecordReady { id: id("k0") });
     assert_eq!(scene.expect_wait().blocked, [].into(), "the value was handled");
 }
 
@@ -124,10 +124,10 @@ fn a_trigger_is_handled_once() {
 fn k4_a_dropped_active_key_is_replaced_by_the_ready_key_in_the_same_step() {
     let mut scene = Scene::new();
     (scene.drop, scene.replicas) = (Some("a, x"), None);
-    scene.expect(Step::Drop { ids: vec![id("a")], unknown: vec![id("x")], value: id("a, x") });
+    scene.expect(&Step::Drop { ids: vec![id("a")], unknown: vec![id("x")], value: id("a, x") });
     let states: Vec<_> = scene.records.keys.iter().map(|key| (key.id.as_str(), key.state())).collect();
     assert_eq!(states, [("b", KeyState::Active)]);
-    scene.expect(Step::Create { algorithm: id("ES256") });
+    scene.expect(&Step::Create { algorithm: id("ES256") });
     assert!(scene.expect_wait().needs_replicas, "the value was handled");
 }
 
@@ -135,22 +135,22 @@ fn k4_a_dropped_active_key_is_replaced_by_the_ready_key_in_the_same_step() {
 fn without_a_ready_key_a_dropped_key_has_no_successor_until_verifiers_know_one() {
     let mut scene = Scene::new();
     scene.drop = Some("a,b");
-    scene.expect(Step::Drop { ids: vec![id("a"), id("b")], unknown: Vec::new(), value: id("a,b") });
-    scene.expect(Step::Create { algorithm: id("ES256") });
+    scene.expect(&Step::Drop { ids: vec![id("a"), id("b")], unknown: Vec::new(), value: id("a,b") });
+    scene.expect(&Step::Create { algorithm: id("ES256") });
     scene.replicas = Some([replica("r-0", &["k0"], &[])].into());
-    scene.expect(Step::RecordPublished { id: id("k0") });
+    scene.expect(&Step::RecordPublished { id: id("k0") });
     scene.minute = 9;
     assert_eq!(scene.expect_wait().until, Some(at(10)));
     scene.minute = 10;
-    scene.expect(Step::RecordReady { id: id("k0") });
-    scene.expect(Step::Activate { id: id("k0") });
+    scene.expect(&Step::RecordReady { id: id("k0") });
+    scene.expect(&Step::Activate { id: id("k0") });
 }
 
 #[test]
 fn an_unknown_key_is_reported_once() {
     let mut scene = Scene::new();
     scene.drop = Some("x");
-    scene.expect(Step::ReportUnknown { ids: vec![id("x")], value: id("x") });
+    scene.expect(&Step::ReportUnknown { ids: vec![id("x")], value: id("x") });
     assert_eq!(scene.expect_wait().until, Some(at(24 * 60)));
 }
 
@@ -158,8 +158,8 @@ fn an_unknown_key_is_reported_once() {
 fn without_a_live_replica_no_key_is_taken_for_published_or_unused() {
     let mut scene = Scene::new();
     scene.minute = 24 * 60;
-    scene.expect(Step::Activate { id: id("b") });
-    scene.expect(Step::Create { algorithm: id("ES256") });
+    scene.expect(&Step::Activate { id: id("b") });
+    scene.expect(&Step::Create { algorithm: id("ES256") });
     for replicas in [None, Some(Replicas::new()), Some([(id("older"), None)].into())] {
         scene.replicas = replicas;
         assert!(scene.expect_wait().needs_replicas);
@@ -180,15 +180,15 @@ fn a_rotation_waits_while_too_many_replaced_keys_have_live_tokens() {
     scene.minute = 24 * 60;
     assert_eq!(scene.expect_wait().until, Some(at(24 * 60 + 46)));
     scene.minute += 46;
-    scene.expect(Step::Remove { id: id("r0") });
-    scene.expect(Step::Activate { id: id("b") });
+    scene.expect(&Step::Remove { id: id("r0") });
+    scene.expect(&Step::Activate { id: id("b") });
 }
 
 #[test]
 fn a_longer_token_lifetime_is_recorded_for_the_keys_that_sign() {
     let mut scene = Scene::new();
     scene.records.keys[0].token_lifetime_seconds = 60;
-    scene.expect(Step::RecordLifetime);
+    scene.expect(&Step::RecordLifetime);
     assert_eq!(scene.records.keys[0].token_lifetime_seconds, 900);
     assert!(scene.expect_wait().until.is_some());
 }

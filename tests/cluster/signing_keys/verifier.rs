@@ -99,9 +99,8 @@ impl Verifying {
                     results.push(checked);
                     older.extend(token.ok().map(|token| (Instant::now(), number, token)));
                 }
-                while let Some((_, number, token)) =
-                    older.pop_front_if(|(at, ..): &mut (Instant, _, _)| at.elapsed() >= AGE)
-                {
+                while older.front().is_some_and(|(at, ..): &(Instant, usize, String)| at.elapsed() >= AGE) {
+                    let Some((_, number, token)) = older.pop_front() else { break };
                     let checked = is_accepted(&replicas, &connections, &credential, &mut apis, number, &token).await;
                     results.push(checked.map_err(|error| format!("an older token: {error}")));
                 }
