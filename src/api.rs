@@ -21,6 +21,7 @@ pub mod digest;
 pub mod duration;
 pub mod fingerprint;
 pub mod jwks;
+pub mod key_records;
 pub mod location;
 pub mod lockout;
 pub mod names;

@@ -12,7 +12,7 @@ mod subject_alt_name;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::api::duration::ConfigDuration;
+use crate::api::duration::{ConfigDuration, DurationOrNever, MalformedDuration};
 
 pub use common::CommonArgs;
 pub use control::ControlArgs;
@@ -88,7 +88,11 @@ pub struct ControlCommand {
     pub control: ControlArgs,
 }
 
-fn duration(text: &str) -> Result<ConfigDuration, crate::api::duration::MalformedDuration> {
+fn duration(text: &str) -> Result<ConfigDuration, MalformedDuration> {
+    text.to_owned().try_into()
+}
+
+fn duration_or_never(text: &str) -> Result<DurationOrNever, MalformedDuration> {
     text.to_owned().try_into()
 }
 

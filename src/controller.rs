@@ -11,6 +11,8 @@ mod apply;
 mod bootstrap;
 mod error;
 mod gather;
+mod key_material;
+mod key_rotation;
 mod kinds;
 mod runtime;
 
@@ -36,6 +38,7 @@ use runtime::work_queue::{Queue, Requeue};
 pub use bootstrap::keystore::await_keys;
 pub use bootstrap::tls_secret::maintain as keep_certificate;
 pub(crate) use error::Error;
+pub use key_rotation::RotationSettings;
 pub use runtime::leader_election::run_election as hold_lease;
 
 /// Concurrent reconciliations of one kind. The API server creates the most Secrets per second at about this concurrency
@@ -65,6 +68,8 @@ pub struct Settings {
     pub objects_per_namespace: usize,
     /// Maximum token lifetime.
     pub token_lifetime_max: jiff::SignedDuration,
+    /// The rotation of the operator's own keys.
+    pub rotation: RotationSettings,
     /// Name of this replica, for events.
     pub replica: String,
     /// The operator's own namespace.
@@ -95,6 +100,7 @@ pub struct Context<C> {
     refusals: runtime::refusals::Refusals,
     repairs: runtime::repair_schedule::Repairs,
     propagation: runtime::propagation::Propagation,
+    signing_algorithms: runtime::signing_algorithms::SigningAlgorithms,
     events: runtime::event_recorder::Sender,
 }
 
@@ -136,6 +142,7 @@ pub async fn run<C: Clock + Clone>(
         refusals: runtime::refusals::Refusals::default(),
         repairs: runtime::repair_schedule::Repairs::default(),
         propagation: runtime::propagation::Propagation::default(),
+        signing_algorithms: runtime::signing_algorithms::SigningAlgorithms::default(),
         events,
     });
     let mut listed = std::collections::BTreeSet::new();
@@ -158,6 +165,7 @@ pub async fn run<C: Clock + Clone>(
         }
         tracing::info!("leading: reconciling everything once");
         context.inspected.restart();
+        context.signing_algorithms.restart();
         let recovering = context.begin_recovery().await;
         let (queues, work) = queues(&context);
         let mut ca = context.settings.ca.clone();
@@ -171,6 +179,7 @@ pub async fn run<C: Clock + Clone>(
             () = kinds::client_secret::inspected::sweep(&context, queues.secrets.clone()) => return,
             () = context.finish_recovery(recovering) => return,
             () = runtime::propagation::run(&context, queues.applications.clone()) => return,
+            () = Box::pin(key_rotation::run(&context, queues.applications.clone())) => return,
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }
     }

@@ -4,9 +4,19 @@
 //! they exist.
 
 mod certificate;
+mod follow;
 mod keys;
+pub(crate) mod records;
+mod signing_keys;
+mod token_keys;
 
 pub(crate) use certificate::{CA_CERT, CA_KEY, CERT, CERTIFICATE, KEY, PREVIOUS_CAS, entry, find as find_certificate};
 pub use certificate::{StoredCertificate, TlsStoreError, read_certificate};
-pub(crate) use keys::{ALGORITHMS, CURRENT, Data, INSTALL_KEY, SIGNING_KEYS, find, install_keys, signing_keys};
-pub use keys::{KeystoreError, StoredKeys, read_keys};
+pub use follow::follow;
+pub(crate) use keys::{CURRENT, Data, INSTALL_KEY, find, install_keys};
+pub use keys::{KeystoreError, read_install_keys};
+pub use records::DroppedKeys;
+pub(crate) use signing_keys::{FIRST_KEYS, SIGNING_KEYS, signing_key_records};
+pub use signing_keys::{SigningKeys, signing_keys};
+pub use token_keys::token_keys;
+pub(crate) use token_keys::{TOKEN_KEYS, token_key_records};

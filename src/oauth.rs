@@ -36,6 +36,7 @@ pub mod response;
 pub mod revocation;
 pub mod scope;
 pub mod self_service;
+pub mod server_keys;
 mod signer;
 pub mod token;
 pub(crate) mod token_checks;

@@ -5,6 +5,7 @@ pub mod access_group;
 pub mod application;
 pub mod client_keys;
 pub mod client_secret;
+pub mod key_rotation;
 mod kstatus;
 pub mod limit;
 mod lockout;
@@ -12,6 +13,7 @@ pub mod ownership;
 pub mod precedence;
 pub mod secret_content;
 pub mod service_user;
+mod signing_key;
 mod used_methods;
 
 #[cfg(test)]

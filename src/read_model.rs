@@ -47,6 +47,7 @@ use crate::util::intern::Interner;
 use expected_epochs::Fingerprints;
 
 pub use crate::replica_state::api_store::Reporting;
+pub use crate::replica_state::key_reports::KeyReports;
 pub(crate) use client_keys::sources_of;
 pub use updater::feed;
 
@@ -157,14 +158,15 @@ impl ReadModel {
         SignedDuration::from_secs(served.map(|(_, freshness)| freshness.age_seconds(now)).max().unwrap_or_default())
     }
 
-    /// From the first sync until `closing`, publishes that this replica is live, and what it has applied.
-    pub async fn send_heartbeats(&self, clock: impl Clock, closing: CancellationToken) {
+    /// From the first sync until `closing`, publishes that this replica is live, what it has applied, and which keys it
+    /// uses.
+    pub async fn send_heartbeats(&self, keys: KeyReports, clock: impl Clock, closing: CancellationToken) {
         while !self.is_synced() {
             if closing.run_until_cancelled(tokio::time::sleep(SYNC_POLL_INTERVAL)).await.is_none() {
                 return;
             }
         }
-        heartbeat::run(&self.states, &self.progress, &clock, &closing).await;
+        heartbeat::run(&self.states, &self.progress, &keys, &clock, &closing).await;
     }
 
     /// Publishes to the other replicas which tokens were used. Call it every second.

@@ -7,6 +7,7 @@ mod cas_object;
 mod group_commit;
 pub(crate) mod heartbeat;
 mod idle_sessions;
+pub(crate) mod key_reports;
 pub(crate) mod lockouts;
 mod revocations;
 mod rotation_requests;

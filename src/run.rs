@@ -16,6 +16,7 @@ mod control;
 mod error;
 mod expiry_metrics;
 mod key_sets;
+mod keys;
 mod metrics_access;
 mod process;
 mod serve;

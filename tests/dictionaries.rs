@@ -75,6 +75,7 @@ fn typical_application(user: &ServiceUser) -> Application {
             user: Some(user),
             authority: &authority(),
             client_id_taken_by: None,
+            signs: Some(true),
             served,
             locks: Vec::new(),
             method_uses: BTreeMap::from([("client_secret_basic".to_owned(), now())]),

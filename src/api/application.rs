@@ -244,7 +244,8 @@ pub struct Token {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration_of_a_minute")]
     pub lifetime: Option<ConfigDuration>,
-    /// Signature algorithm of JWT access tokens (RFC 7518 §3.1). Default: ES256.
+    /// Signature algorithm of JWT access tokens (RFC 7518 §3.1). Default: ES256. The key of PS256 or EdDSA is created when the
+    /// first Application requests it, and published before it signs. Until then, the Application is not Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_algorithm: Option<SigningAlgorithm>,
     /// Handling of a requested scope that is not granted (RFC 6749 §3.3). Default: Reject.
@@ -319,7 +320,7 @@ pub enum TokenType {
     Jwt,
 }
 
-/// JWS algorithm (RFC 7518 §3.1).
+/// JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum SigningAlgorithm {
@@ -328,6 +329,31 @@ pub enum SigningAlgorithm {
     Es256,
     /// RSASSA-PKCS1-v1_5 with SHA-256, for verifiers without support for ES256.
     Rs256,
+    /// RSASSA-PSS with SHA-256, which some profiles such as FAPI require.
+    Ps256,
+    /// Ed25519. kube-apiserver and Apache mod_oauth2 do not accept it.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+impl SigningAlgorithm {
+    /// Its registered name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// Whether each installation has keys of the algorithm. Those of others are created when the first Application
+    /// requests them.
+    #[must_use]
+    pub fn has_keys_from_the_start(self) -> bool {
+        matches!(self, Self::Es256 | Self::Rs256)
+    }
 }
 
 /// Handling of a requested scope that is not granted (RFC 6749 §3.3).
@@ -436,6 +462,12 @@ impl Application {
 }
 
 impl ApplicationSpec {
+    /// The signature algorithm of its tokens.
+    #[must_use]
+    pub fn signing_algorithm(&self) -> SigningAlgorithm {
+        self.token.as_ref().and_then(|token| token.signing_algorithm).unwrap_or_default()
+    }
+
     /// Whether the Application is suspended.
     #[must_use]
     pub fn is_suspended(&self) -> bool {

@@ -183,6 +183,30 @@ pub mod reasons {
         pub const CLIENT_LOCKED: &str = "ClientLocked";
         /// The last lock of the client's secrets has ended (event).
         pub const CLIENT_UNLOCKED: &str = "ClientUnlocked";
+        /// No key of `spec.token.signingAlgorithm` signs yet: it was created, and is being published.
+        pub const SIGNING_KEY_PENDING: &str = "SigningKeyPending";
+        /// The next key of a rotating key set was created (event on a Secret of the operator).
+        pub const KEY_CREATED: &str = "KeyCreated";
+        /// Every live replica accepts the next key (event on a Secret of the operator).
+        pub const KEY_PUBLISHED: &str = "KeyPublished";
+        /// Every API can know the next key, which may now sign (event on a Secret of the operator).
+        pub const KEY_READY: &str = "KeyReady";
+        /// A key signs from now on (event on a Secret of the operator).
+        pub const KEY_ACTIVATED: &str = "KeyActivated";
+        /// No live replica signs with a replaced key any more (event on a Secret of the operator).
+        pub const KEY_UNUSED: &str = "KeyUnused";
+        /// A replaced key was removed, because its last token has expired (event on a Secret of the operator).
+        pub const KEY_REMOVED: &str = "KeyRemoved";
+        /// A key was dropped at once, as the annotation `postern.dev/drop` requests (event on a Secret of the operator).
+        pub const KEY_DROPPED: &str = "KeyDropped";
+        /// The annotation `postern.dev/drop` names no key of the Secret (event on a Secret of the operator).
+        pub const KEY_UNKNOWN: &str = "KeyUnknown";
+        /// A longer token lifetime was recorded for the keys that sign (event on a Secret of the operator).
+        pub const KEY_RECORDED: &str = "KeyRecorded";
+        /// The annotation `postern.dev/rotate` requests a rotation (event on a Secret of the operator).
+        pub const ROTATION_REQUESTED: &str = "RotationRequested";
+        /// A rotation waits for a live replica, which the event names (event on a Secret of the operator).
+        pub const ROTATION_WAITING: &str = "RotationWaiting";
         /// The keys at `spec.auth.jwksUri` cannot be fetched, or none of them can verify assertions.
         pub const KEY_SET_UNAVAILABLE: &str = "KeySetUnavailable";
     }

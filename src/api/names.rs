@@ -33,7 +33,8 @@ pub const MAC_ANNOTATION: &str = "postern.dev/mac";
 pub const KEYS_ANNOTATION: &str = "postern.dev/keys";
 /// Annotation of the Secret with the install keys: when unproven values were adopted after the previous key was lost.
 pub const RECOVERED_ANNOTATION: &str = "postern.dev/recovered-at";
-/// Annotation of the Secret with the endpoint's certificate: a request to replace the CA. Postern removes it.
+/// Annotation of the Secret with the endpoint's certificate: a request to replace the CA. Postern removes it. Also of a Secret
+/// with rotating keys: a request to replace the active keys, once for each value.
 pub const ROTATE_ANNOTATION: &str = "postern.dev/rotate";
 /// Annotation of an Application: a new value ends the locks of its secrets.
 pub const UNLOCK_ANNOTATION: &str = "postern.dev/unlock";

@@ -70,6 +70,9 @@ pub struct ReplicaStateSpec {
     #[schemars(length(max = 20), inner(length(max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub auth_methods: Option<Vec<String>>,
+    /// The keys that the replica uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeysInUse>,
     /// Tokens with an idle timeout that were used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2_000))]
@@ -122,6 +125,25 @@ impl AppliedRevisions {
     pub fn covers(self, needed: Self) -> bool {
         self.min(needed) == needed
     }
+}
+
+/// Maximum number of keys in each list: more than an installation keeps.
+pub const KEYS_MAX: usize = 400;
+
+/// Ids of the signing keys and of the token keys that a replica uses.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeysInUse {
+    /// Keys whose tokens it accepts. It publishes those that sign JWTs.
+    #[serde(default)]
+    #[schemars(length(max = 400), inner(length(max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub accepted: Vec<String>,
+    /// Keys that it issues tokens with, one for each algorithm.
+    #[serde(default)]
+    #[schemars(length(max = 400), inner(length(max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub signing: Vec<String>,
 }
 
 /// A revoked token.

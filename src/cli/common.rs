@@ -99,6 +99,30 @@ pub struct CommonArgs {
     )]
     pub last_use_interval: ConfigDuration,
 
+    /// How long tokens are issued from the last synced state while the API server cannot be reached. A replaced signing key
+    /// is accepted for that long in addition.
+    #[arg(
+        long,
+        env = "POSTERN_STALENESS_MAX", hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "24h",
+        value_parser = duration,
+        help_heading = "Limits"
+    )]
+    pub staleness_max: ConfigDuration,
+
+    /// How long APIs may cache the key set: `max-age` of the JWK Set and of the metadata. A new signing key is published
+    /// for twice as long before it signs.
+    #[arg(
+        long,
+        env = "POSTERN_JWKS_MAX_AGE", hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = duration,
+        help_heading = "Keys"
+    )]
+    pub jwks_max_age: ConfigDuration,
+
     /// Minimum level of log lines (error, warn, info, debug or trace), or directives such as `postern=debug,kube=info`.
     #[arg(long, env = "POSTERN_LOG_LEVEL", hide_env_values = true, value_name = "FILTER", default_value = "info")]
     pub log_level: String,

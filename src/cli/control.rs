@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::subject_alt_name;
+use super::{duration_or_never, subject_alt_name};
+use crate::api::duration::DurationOrNever;
 
 /// How credentials are issued.
 #[derive(Args, Clone, Debug)]
@@ -37,6 +38,29 @@ pub struct ControlArgs {
     /// reads the file again when it changes. A file that does not exist means no CA.
     #[arg(long, env = "POSTERN_CA_FILE", hide_env_values = true, value_name = "FILE", help_heading = "TLS")]
     pub ca_file: Option<PathBuf>,
+
+    /// How long a signing key signs before another one replaces it, or Never. The annotation `postern.dev/rotate` on the
+    /// Secret postern-signing-keys requests a rotation at any time.
+    #[arg(
+        long,
+        env = "POSTERN_SIGNING_KEY_ROTATION", hide_env_values = true,
+        value_name = "DURATION|Never",
+        default_value = "90d",
+        value_parser = duration_or_never,
+        help_heading = "Keys"
+    )]
+    pub signing_key_rotation: DurationOrNever,
+
+    /// How long a key encrypts opaque tokens before another one replaces it, or Never.
+    #[arg(
+        long,
+        env = "POSTERN_TOKEN_KEY_ROTATION", hide_env_values = true,
+        value_name = "DURATION|Never",
+        default_value = "6h",
+        value_parser = duration_or_never,
+        help_heading = "Keys"
+    )]
+    pub token_key_rotation: DurationOrNever,
 
     /// After the loss of the install key, adopt the values of delivered Secrets without a proof that Postern wrote
     /// them. The flag applies once to each ClientSecret that is older than the new key and has no version. Remove the

@@ -156,17 +156,6 @@ pub struct ServeArgs {
     #[arg(long, env = "POSTERN_DPOP_NONCE_REQUIRED", hide_env_values = true)]
     pub dpop_nonce_required: bool,
 
-    /// How long tokens are issued from the last synced state while the API server cannot be reached.
-    #[arg(
-        long,
-        env = "POSTERN_STALENESS_MAX", hide_env_values = true,
-        value_name = "DURATION",
-        default_value = "24h",
-        value_parser = duration,
-        help_heading = "Limits"
-    )]
-    pub staleness_max: ConfigDuration,
-
     /// Memory that this process may use, such as 256Mi. The limits of connections, requests and bodies follow from it.
     /// Default: the limit of the cgroup, or the memory of the machine.
     #[arg(

@@ -44,6 +44,7 @@ impl ApplicationFacts {
             unusable_keys: unusable_keys(application),
             published_keys: context.published_keys(application),
             unusable_certificates: unusable_certificates(application),
+            signs: context.signing_algorithms.signs(application.spec.signing_algorithm().name()),
             served: context.propagation.is_served(required_revisions(
                 application,
                 self.user.as_deref(),

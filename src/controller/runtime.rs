@@ -10,6 +10,7 @@ pub(crate) mod refusals;
 pub(crate) mod repair_schedule;
 mod replica_gc;
 mod round_robin;
+pub(crate) mod signing_algorithms;
 pub(crate) mod status_failure;
 pub(crate) mod status_throttle;
 pub(crate) mod urgent;

@@ -11,7 +11,6 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::crypto::install_mac::MacKey;
-use crate::crypto::opaque::TokenKey;
 use crate::crypto::verifier::{HASH_LEN, SALT_LEN, Verifier};
 use crate::crypto::{attempt_mac, delivery_mac, nonce, public_key_mac, random};
 
@@ -61,8 +60,6 @@ pub(super) const KEY_ID_LEN: usize = 8;
 pub struct InstallKey {
     id: String,
     key: Zeroizing<[u8; 32]>,
-    /// Derived from `key`, for opaque tokens.
-    pub(super) tokens: TokenKey,
     /// Derived from `key`, for delivered values.
     pub(super) deliveries: MacKey,
     /// Derived from `key`, for public keys in status.
@@ -83,11 +80,10 @@ impl InstallKey {
         if id.len() != KEY_ID_LEN || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(InstallKeyError::KeyId);
         }
-        let tokens = TokenKey::derive(&key).ok_or(InstallKeyError::Derive)?;
         let mac_key = |purpose| MacKey::derive(&key, purpose).ok_or(InstallKeyError::Derive);
         let (deliveries, public_keys) = (mac_key(delivery_mac::PURPOSE)?, mac_key(public_key_mac::PURPOSE)?);
         let (nonces, attempts) = (mac_key(nonce::PURPOSE)?, mac_key(attempt_mac::PURPOSE)?);
-        Ok(Self { id: id.to_owned(), key, tokens, deliveries, public_keys, nonces, attempts })
+        Ok(Self { id: id.to_owned(), key, deliveries, public_keys, nonces, attempts })
     }
 
     /// A new key with a new id.

@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_changed_or_cut_anywhere_is_invalid() {
-        for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
+        for algorithm in SigningAlgorithm::ALL.iter().copied() {
             let key = key(algorithm);
             let set = JwkSet::new([key.clone()]);
             let token = signed(&key).into_bytes();

@@ -14,7 +14,10 @@ const REMEMBERED: usize = 4096;
 /// Signing keys with their JWKS document, built once and replaced atomically.
 #[derive(Debug)]
 pub struct JwkSet {
+    /// Those that sign, then those that are only published.
     keys: Vec<Arc<SigningKey>>,
+    /// The number of those that sign.
+    signing: usize,
     algorithms: Vec<SigningAlgorithm>,
     document: Vec<u8>,
     /// MACs of tokens whose signature was correct: checking a signature costs as much as making several. Many tokens
@@ -27,20 +30,32 @@ impl JwkSet {
     /// ignored.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = Arc<SigningKey>>) -> Self {
+        Self::with_others(keys, [])
+    }
+
+    /// The same with keys that are published, and never sign: their tokens are accepted.
+    #[must_use]
+    pub fn with_others(
+        signing: impl IntoIterator<Item = Arc<SigningKey>>,
+        others: impl IntoIterator<Item = Arc<SigningKey>>,
+    ) -> Self {
         let mut distinct: Vec<Arc<SigningKey>> = Vec::new();
-        for key in keys {
+        let add = |distinct: &mut Vec<Arc<SigningKey>>, key: Arc<SigningKey>| {
             if distinct.iter().all(|known| known.kid() != key.kid()) {
                 distinct.push(key);
             }
-        }
-        let mut algorithms: Vec<SigningAlgorithm> = distinct.iter().map(|key| key.algorithm()).collect();
+        };
+        signing.into_iter().for_each(|key| add(&mut distinct, key));
+        let signing = distinct.len();
+        others.into_iter().for_each(|key| add(&mut distinct, key));
+        let mut algorithms: Vec<SigningAlgorithm> = distinct.iter().take(signing).map(|key| key.algorithm()).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
         let jwks = Jwks { keys: distinct.iter().map(|key| key.public()).collect() };
         // Strings and enums only: serialisation cannot fail, and an empty set would publish no wrong key.
         let document = serde_json::to_vec(&jwks).unwrap_or_else(|_| br#"{"keys":[]}"#.to_vec());
         let verified = (0..REMEMBERED).map(|_| Mutex::default()).collect();
-        Self { keys: distinct, algorithms, document, verified }
+        Self { keys: distinct, signing, algorithms, document, verified }
     }
 
     /// Whether the signature of `token` is correct: as remembered, or by `verify`.
@@ -63,7 +78,7 @@ impl JwkSet {
     /// The key that signs with this algorithm.
     #[must_use]
     pub fn signing_key(&self, algorithm: SigningAlgorithm) -> Option<&Arc<SigningKey>> {
-        self.keys.iter().find(|key| key.algorithm() == algorithm)
+        self.keys.iter().take(self.signing).find(|key| key.algorithm() == algorithm)
     }
 
     /// All keys.
@@ -71,7 +86,7 @@ impl JwkSet {
         self.keys.iter().map(AsRef::as_ref)
     }
 
-    /// The algorithms of the keys, each once.
+    /// The algorithms of the keys that sign, each once.
     #[must_use]
     pub fn algorithms(&self) -> &[SigningAlgorithm] {
         &self.algorithms
@@ -109,5 +124,16 @@ mod tests {
         let kids: Vec<&str> =
             document["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
         assert_eq!(kids, [rsa.kid(), new.kid(), old.kid()]);
+    }
+
+    #[test]
+    fn a_key_that_is_only_published_signs_nothing_and_its_algorithm_is_not_offered() {
+        let (signing, next, rsa) =
+            (key(SigningAlgorithm::Es256), key(SigningAlgorithm::Es256), key(SigningAlgorithm::Rs256));
+        let set = JwkSet::with_others([signing.clone()], [next.clone(), rsa.clone()]);
+        assert_eq!(set.signing_key(SigningAlgorithm::Es256).unwrap().kid(), signing.kid());
+        assert!(set.signing_key(SigningAlgorithm::Rs256).is_none());
+        assert_eq!(set.algorithms(), [SigningAlgorithm::Es256]);
+        assert_eq!(set.keys().map(SigningKey::kid).collect::<Vec<_>>(), [signing.kid(), next.kid(), rsa.kid()]);
     }
 }

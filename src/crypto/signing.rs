@@ -1,22 +1,28 @@
 //! Keys that sign access tokens, kept parsed, and their public halves as JWKs (RFC 7517).
 
+mod public_jwk;
+
 use std::fmt;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256,
+    RsaEncoding, RsaKeyPair,
 };
-use aws_lc_rs::{digest, rsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::crypto::{der, random};
+use crate::crypto::random;
 
-/// JWS algorithm of access tokens (RFC 7518 §3.1).
+pub use public_jwk::PublicJwk;
+use public_jwk::{ec_public, ed25519_public, rsa_public};
+
+/// JWS algorithm of access tokens (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum SigningAlgorithm {
@@ -24,16 +30,38 @@ pub enum SigningAlgorithm {
     Es256,
     /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 9068 §2.1 requires support).
     Rs256,
+    /// RSASSA-PSS with SHA-256.
+    Ps256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
 }
 
 impl SigningAlgorithm {
+    /// Every algorithm, in the order of preference.
+    pub const ALL: &[Self] = &[Self::Es256, Self::Rs256, Self::Ps256, Self::EdDsa];
+
+    /// The algorithm with this registered name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
+    }
+
     /// Its registered name, the value of `alg`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
             Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+            Self::EdDsa => "EdDSA",
         }
+    }
+
+    /// Whether a signature takes so long that it is computed on another thread.
+    #[must_use]
+    pub fn is_slow(self) -> bool {
+        matches!(self, Self::Rs256 | Self::Ps256)
     }
 }
 
@@ -77,7 +105,11 @@ pub fn generate(algorithm: SigningAlgorithm) -> Result<Zeroizing<Vec<u8>>, Signi
             let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?;
             key.to_pkcs8v1().map_err(failed)?.as_ref().to_vec()
         }
-        SigningAlgorithm::Rs256 => {
+        SigningAlgorithm::EdDsa => {
+            let key = Ed25519KeyPair::generate().map_err(failed)?;
+            key.to_pkcs8v1().map_err(failed)?.as_ref().to_vec()
+        }
+        SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => {
             let key = RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
             let document: Pkcs8V1Der<'_> = rsa::KeyPair::as_der(&key).map_err(failed)?;
             document.as_ref().to_vec()
@@ -87,8 +119,9 @@ pub fn generate(algorithm: SigningAlgorithm) -> Result<Zeroizing<Vec<u8>>, Signi
 }
 
 enum Private {
-    Es256(EcdsaKeyPair),
-    Rs256(RsaKeyPair),
+    Ec(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
+    Ed25519(Ed25519KeyPair),
 }
 
 /// A private key, parsed once, with its public half.
@@ -117,16 +150,28 @@ impl SigningKey {
                 let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| failed)?;
                 let public = ec_public(key.public_key().as_ref()).ok_or(failed)?;
                 let verifier = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref());
-                (Private::Es256(key), verifier, public)
+                (Private::Ec(key), verifier, public)
             }
-            SigningAlgorithm::Rs256 => {
+            SigningAlgorithm::EdDsa => {
+                // The private key alone determines the public one (RFC 8032 §5.1.5), so there is nothing to check.
+                let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map_err(|_| failed)?;
+                let public = ed25519_public(key.public_key().as_ref()).ok_or(failed)?;
+                let verifier = ParsedPublicKey::new(&ED25519, key.public_key().as_ref());
+                (Private::Ed25519(key), verifier, public)
+            }
+            SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => {
                 let key = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| failed)?;
                 if key.public_modulus_len() < 256 {
                     return Err(failed);
                 }
                 let public = rsa_public(key.public_key().as_ref()).ok_or(failed)?;
-                let verifier = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
-                (Private::Rs256(key), verifier, public)
+                let verifying = if algorithm == SigningAlgorithm::Ps256 {
+                    &RSA_PSS_2048_8192_SHA256
+                } else {
+                    &RSA_PKCS1_2048_8192_SHA256
+                };
+                let verifier = ParsedPublicKey::new(verifying, key.public_key().as_ref());
+                (Private::Rsa(key), verifier, public)
             }
         };
         let verifier = verifier.map_err(|_| failed)?;
@@ -174,17 +219,20 @@ impl SigningKey {
         header(typ, self.algorithm(), self.kid())
     }
 
-    /// A signature in the format of JWS (RFC 7518 §3.3, §3.4).
+    /// A signature in the format of JWS (RFC 7518 §3.3 to §3.5, RFC 8037 §3.1).
     ///
     /// # Errors
     /// [`SigningKeyError::Sign`]
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningKeyError> {
         let failed = |_| SigningKeyError::Sign(self.algorithm());
         match &self.private {
-            Private::Es256(key) => Ok(key.sign(&random::system(), message).map_err(failed)?.as_ref().to_vec()),
-            Private::Rs256(key) => {
+            Private::Ed25519(key) => Ok(key.sign(message).as_ref().to_vec()),
+            Private::Ec(key) => Ok(key.sign(&random::system(), message).map_err(failed)?.as_ref().to_vec()),
+            Private::Rsa(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random::system(), message, &mut signature).map_err(failed)?;
+                let padding: &dyn RsaEncoding =
+                    if self.algorithm() == SigningAlgorithm::Ps256 { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
+                key.sign(padding, &random::system(), message, &mut signature).map_err(failed)?;
                 Ok(signature)
             }
         }
@@ -207,67 +255,6 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A public key in its published form (RFC 7517 §4).
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct PublicJwk {
-    kid: String,
-    #[serde(rename = "use")]
-    public_key_use: &'static str,
-    alg: SigningAlgorithm,
-    #[serde(flatten)]
-    key: PublicKey,
-}
-
-impl PublicJwk {
-    /// Its id: the RFC 7638 thumbprint.
-    #[must_use]
-    pub fn kid(&self) -> &str {
-        &self.kid
-    }
-
-    /// The only algorithm of the key.
-    #[must_use]
-    pub fn algorithm(&self) -> SigningAlgorithm {
-        self.alg
-    }
-}
-
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[serde(tag = "kty")]
-enum PublicKey {
-    #[serde(rename = "EC")]
-    Ec { crv: &'static str, x: String, y: String },
-    #[serde(rename = "RSA")]
-    Rsa { n: String, e: String },
-}
-
-impl PublicKey {
-    /// RFC 7638 §3: SHA-256 of the required members in lexicographic order.
-    fn thumbprint(&self) -> String {
-        let members = match self {
-            Self::Ec { crv, x, y } => format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#),
-            Self::Rsa { n, e } => format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#),
-        };
-        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, members.as_bytes()))
-    }
-}
-
-/// From an uncompressed point (SEC 1 §2.3.3): 0x04, x, y.
-fn ec_public(point: &[u8]) -> Option<PublicKey> {
-    let (x, y) = point.strip_prefix(&[4]).filter(|rest| rest.len() == 64)?.split_at_checked(32)?;
-    Some(PublicKey::Ec { crv: "P-256", x: URL_SAFE_NO_PAD.encode(x), y: URL_SAFE_NO_PAD.encode(y) })
-}
-
-/// From an `RSAPublicKey` (RFC 8017 §A.1.1): the integers n and e, without the zero that DER puts before a high bit.
-fn rsa_public(der: &[u8]) -> Option<PublicKey> {
-    let mut fields = der::Reader(der::Reader(der).expect(der::SEQUENCE)?);
-    let mut integer = || {
-        let bytes = fields.expect(der::INTEGER)?;
-        Some(URL_SAFE_NO_PAD.encode(bytes.strip_prefix(&[0]).unwrap_or(bytes)))
-    };
-    Some(PublicKey::Rsa { n: integer()?, e: integer()? })
-}
-
 /// Built by hand: no part of it needs escaping.
 fn header(typ: &str, algorithm: SigningAlgorithm, kid: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!(r#"{{"typ":"{typ}","alg":"{algorithm}","kid":"{kid}"}}"#))
@@ -276,7 +263,7 @@ fn header(typ: &str, algorithm: SigningAlgorithm, kid: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    use aws_lc_rs::signature::UnparsedPublicKey;
 
     fn key(algorithm: SigningAlgorithm) -> SigningKey {
         SigningKey::from_pkcs8(algorithm, &generate(algorithm).unwrap()).unwrap()
@@ -305,10 +292,34 @@ mod tests {
     }
 
     #[test]
+    fn ps256_signatures_verify_with_pss_alone() {
+        let key = key(SigningAlgorithm::Ps256);
+        let jwk = serde_json::to_value(key.public()).unwrap();
+        let part = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
+        let public = rsa::PublicKeyComponents { n: part("n"), e: part("e") };
+        let signature = key.sign(b"message").unwrap();
+        public.verify(&RSA_PSS_2048_8192_SHA256, b"message", &signature).unwrap();
+        assert!(public.verify(&RSA_PKCS1_2048_8192_SHA256, b"message", &signature).is_err());
+        assert!(key.verifies(b"message", &signature) && !key.verifies(b"massage", &signature));
+    }
+
+    #[test]
+    fn eddsa_signatures_verify_with_the_published_key() {
+        let key = key(SigningAlgorithm::EdDsa);
+        let jwk = serde_json::to_value(key.public()).unwrap();
+        let public = URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap();
+        let signature = key.sign(b"message").unwrap();
+        UnparsedPublicKey::new(&ED25519, &public).verify(b"message", &signature).unwrap();
+        assert!(key.verifies(b"message", &signature) && !key.verifies(b"massage", &signature));
+    }
+
+    #[test]
     fn k1_a_jwk_contains_public_members_only() {
         for (algorithm, members) in [
             (SigningAlgorithm::Es256, &["alg", "crv", "kid", "kty", "use", "x", "y"][..]),
             (SigningAlgorithm::Rs256, &["alg", "e", "kid", "kty", "n", "use"]),
+            (SigningAlgorithm::Ps256, &["alg", "e", "kid", "kty", "n", "use"]),
+            (SigningAlgorithm::EdDsa, &["alg", "crv", "kid", "kty", "use", "x"]),
         ] {
             let jwk = serde_json::to_value(key(algorithm).public()).unwrap();
             let mut names: Vec<&str> = jwk.as_object().unwrap().keys().map(String::as_str).collect();
@@ -316,17 +327,6 @@ mod tests {
             assert_eq!(names, members);
             assert_eq!((jwk["use"].as_str(), jwk["alg"].as_str()), (Some("sig"), Some(algorithm.name())));
         }
-    }
-
-    #[test]
-    fn k1_the_key_id_is_the_thumbprint_of_rfc_7638() {
-        // The example of RFC 7638 §3.1.
-        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZ\
-                 CiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJ\
-                 ZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBn\
-                 iIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        let key = PublicKey::Rsa { n: n.replace(' ', ""), e: "AQAB".to_owned() };
-        assert_eq!(key.thumbprint(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     }
 
     #[test]

@@ -187,6 +187,7 @@ fn observed<'a>(facts: &'a Snapshot, authority: &'a Authority, settings: &Settin
         unusable_keys: Vec::new(),
         published_keys: Vec::new(),
         unusable_certificates: Vec::new(),
+        signs: None,
         served: false,
         method_uses: BTreeMap::new(),
         locks: Vec::new(),

@@ -22,10 +22,6 @@ use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{self, PublishedSettings};
 use crate::oauth::mtls_url::MtlsUrl;
 
-/// Five minutes. A new signing key is published for twice as long before it signs, so the value is a trade-off between
-/// the speed of a rotation and the requests of verifiers that honour it.
-const CACHE_CONTROL: &str = "public, max-age=300";
-
 pub(crate) async fn jwks<C: ClientStore, K: Clock>(
     State(endpoint): State<Arc<Endpoint<C, K>>>,
     request: Request,
@@ -73,7 +69,7 @@ impl Published {
         if let Some((_, document)) = self.jwks.load().as_deref().filter(|(of, _)| Arc::ptr_eq(of, keys)) {
             return document.clone();
         }
-        let document = document("application/jwk-set+json", keys.document().to_vec());
+        let document = self.document("application/jwk-set+json", keys.document().to_vec());
         self.jwks.store(Some(Arc::new((Arc::clone(keys), document.clone()))));
         document
     }
@@ -83,17 +79,18 @@ impl Published {
             return document.clone();
         }
         let metadata = metadata::document(issuer, keys.algorithms(), &self.settings);
-        let document = document("application/json", metadata);
+        let document = self.document("application/json", metadata);
         self.metadata.store(Some(Arc::new((Arc::clone(keys), document.clone()))));
         document
     }
-}
 
-fn document(content_type: &'static str, body: Vec<u8>) -> StaticDocument {
-    let digest = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &body));
-    // Base64url is visible ASCII.
-    let etag = HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or(HeaderValue::from_static("*"));
-    StaticDocument { content_type, cache_control: CACHE_CONTROL, etag, body: Bytes::from(body) }
+    fn document(&self, content_type: &'static str, body: Vec<u8>) -> StaticDocument {
+        let digest = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &body));
+        // Base64url and digits are visible ASCII.
+        let header = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("*"));
+        let cache_control = header(&format!("public, max-age={}", self.settings.max_age.as_secs()));
+        StaticDocument { content_type, cache_control, etag: header(&format!("\"{digest}\"")), body: Bytes::from(body) }
+    }
 }
 
 #[cfg(test)]

@@ -73,7 +73,6 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
-    use crate::crypto::install_key::InstallKeys;
     use crate::crypto::secret::SecretValue;
 
     const ID: &str = "3f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";
@@ -96,7 +95,7 @@ mod tests {
     #[test]
     fn q4_a_generated_secret_or_a_token_is_shown_in_no_field() {
         let (_, value) = SecretValue::generate();
-        let opaque = opaque::seal(&InstallKeys::generate().unwrap(), b"{}").unwrap();
+        let opaque = opaque::seal(&opaque::TokenKeys::generate().unwrap(), b"{}").unwrap();
         let jwt = |header: &str| format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"));
         for credential in [
             value.expose_secret(),

@@ -142,7 +142,7 @@ pub(crate) fn rejected(id: &RequestId, rejection: Rejection) -> Response<Body> {
 pub(crate) struct StaticDocument {
     pub(crate) content_type: &'static str,
     /// Value of `Cache-Control`.
-    pub(crate) cache_control: &'static str,
+    pub(crate) cache_control: HeaderValue,
     /// Strong entity tag with its quotes.
     pub(crate) etag: HeaderValue,
     pub(crate) body: Bytes,
@@ -157,7 +157,7 @@ pub(crate) fn document(id: &RequestId, request: &HeaderMap, document: &StaticDoc
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(document.content_type));
         response
     };
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(document.cache_control));
+    response.headers_mut().insert(CACHE_CONTROL, document.cache_control.clone());
     response.headers_mut().insert(ETAG, document.etag.clone());
     response
 }

@@ -24,7 +24,8 @@ use crate::oauth::dpop::{PresentedProof, Target};
 use crate::oauth::error::{RequestError, TokenError};
 use crate::oauth::hash_pool::{HashLimits, HashMetrics};
 use crate::oauth::metadata::PublishedSettings;
-use crate::oauth::token::{AuthorizationServer, ServerKeys, TokenSettings};
+use crate::oauth::server_keys::ServerKeys;
+use crate::oauth::token::{AuthorizationServer, TokenSettings};
 use crate::telemetry::metrics::TokenMetrics;
 
 /// The identity of the endpoint, and its limits.

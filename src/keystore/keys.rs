@@ -1,7 +1,6 @@
-//! The install keys and the signing keys.
+//! The install keys, and why keys are not available.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -9,23 +8,10 @@ use kube::{Api, Client};
 
 use crate::api::terminating::{finalizers, is_terminating};
 use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
-use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 
 /// The Secret with the install keys: the entry `current` names the one for new verifiers.
 pub(crate) const INSTALL_KEY: &str = "postern-install-key";
 pub(crate) const CURRENT: &str = "current";
-/// The Secret with the signing keys: PKCS#8, one entry per algorithm.
-pub(crate) const SIGNING_KEYS: &str = "postern-signing-keys";
-/// The algorithms of the signing keys. RS256 is included because RFC 9068 §2.1 requires it.
-pub(crate) const ALGORITHMS: [(&str, SigningAlgorithm); 2] =
-    [("es256.pk8", SigningAlgorithm::Es256), ("rs256.pk8", SigningAlgorithm::Rs256)];
-/// The keys in the Secrets.
-pub struct StoredKeys {
-    /// For verifiers.
-    pub install: InstallKeys,
-    /// For tokens, in the order of preference.
-    pub signing: Vec<Arc<SigningKey>>,
-}
 
 /// Why no keys are available.
 #[derive(Debug, thiserror::Error)]
@@ -88,32 +74,27 @@ pub enum KeystoreError {
 
 pub(crate) type Data = BTreeMap<String, ByteString>;
 
-/// Reads both Secrets.
-pub async fn read_keys(client: &Client, namespace: &str) -> Result<StoredKeys, KeystoreError> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let damaged = |name| move |problem| KeystoreError::Damaged { namespace: namespace.to_owned(), name, problem };
-    let install = install_keys(&get(&api, namespace, INSTALL_KEY).await?).map_err(damaged(INSTALL_KEY))?;
-    let signing = signing_keys(&get(&api, namespace, SIGNING_KEYS).await?).map_err(damaged(SIGNING_KEYS))?;
-    Ok(StoredKeys { install, signing })
+/// Reads the install keys.
+pub async fn read_install_keys(client: &Client, namespace: &str) -> Result<InstallKeys, KeystoreError> {
+    let (api, name): (Api<Secret>, _) = (Api::namespaced(client.clone(), namespace), INSTALL_KEY);
+    let found = find(&api, namespace, name).await?;
+    let found = found.ok_or_else(|| KeystoreError::Absent { namespace: namespace.to_owned(), name })?;
+    let damaged = |problem| KeystoreError::Damaged { namespace: namespace.to_owned(), name, problem };
+    install_keys(&found.data.unwrap_or_default()).map_err(damaged)
 }
 
-async fn get(api: &Api<Secret>, namespace: &str, name: &'static str) -> Result<Data, KeystoreError> {
-    let found = find(api, namespace, name).await?;
-    found.ok_or_else(|| KeystoreError::Absent { namespace: namespace.to_owned(), name })
-}
-
-/// The data of one of the Secrets, if it exists.
+/// One of the Secrets, if it exists.
 pub(crate) async fn find(
     api: &Api<Secret>,
     namespace: &str,
     name: &'static str,
-) -> Result<Option<Data>, KeystoreError> {
+) -> Result<Option<Secret>, KeystoreError> {
     let namespace = namespace.to_owned();
     match api.get_opt(name).await {
         Ok(Some(found)) if is_terminating(&found.metadata) => {
             Err(KeystoreError::Terminating { namespace, name, finalizers: finalizers(&found.metadata) })
         }
-        Ok(found) => Ok(found.map(|secret| secret.data.unwrap_or_default())),
+        Ok(found) => Ok(found),
         Err(source) => Err(KeystoreError::Api { step: "read", namespace, name, source: Box::new(source) }),
     }
 }
@@ -129,13 +110,4 @@ pub(crate) fn install_keys(data: &Data) -> Result<InstallKeys, String> {
     });
     let keys = keys.collect::<Result<Vec<_>, _>>()?;
     InstallKeys::new(keys, current).map_err(|error| error.to_string())
-}
-
-/// The signing keys in a Secret, or the problem with them; never the content.
-pub(crate) fn signing_keys(data: &Data) -> Result<Vec<Arc<SigningKey>>, String> {
-    let read = |(entry, algorithm): (&str, SigningAlgorithm)| {
-        let key = data.get(entry).ok_or_else(|| format!("it has no entry `{entry}`"))?;
-        SigningKey::from_pkcs8(algorithm, &key.0).map(Arc::new).map_err(|error| format!("its entry `{entry}`: {error}"))
-    };
-    ALGORITHMS.into_iter().map(read).collect()
 }

@@ -21,6 +21,7 @@ use crate::oauth::client_record::{ClientRecord, Denial, ObjectRevision};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::Unavailable;
+use crate::oauth::server_keys::Confirmation;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
 use crate::oauth::token_checks::{check_client, check_expiry, check_issuer, has_unknown_credential, parse_claims};
 
@@ -196,14 +197,22 @@ pub struct ActiveToken<'p> {
 impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
     /// The claims of a token issued by Postern, as JSON.
     pub(super) fn payload(&self, token: &[u8]) -> Result<Vec<u8>, VerifyError> {
+        let (now, known) = (self.clock.now(), &self.keys);
+        // Another replica may have issued the token with a key that this one has not read yet.
+        let unknown = |confirmed: &Confirmation, fault: TokenFault| match fault {
+            TokenFault::DecryptionFailed | TokenFault::UnknownKey if confirmed.is_behind(now) => {
+                VerifyError::from(Unavailable::Behind)
+            }
+            fault => fault.into(),
+        };
         if token.starts_with(opaque::PREFIX.as_bytes()) {
-            let keys = self.keys.install.load();
-            let keys = keys.as_ref().ok_or(Unavailable::NoKey)?;
-            Ok(opaque::open(keys, token).ok_or(TokenFault::DecryptionFailed)?)
+            let keys = known.tokens.load();
+            let opened = opaque::open(keys.as_ref().ok_or(Unavailable::NoKey)?, token);
+            opened.ok_or_else(|| unknown(&known.tokens_confirmed, TokenFault::DecryptionFailed))
         } else {
-            let keys = self.keys.signing.load();
-            let keys = keys.as_ref().ok_or(Unavailable::NoKey)?;
-            Ok(jwt::verify_access_token(keys, token).map_err(TokenFault::from)?)
+            let keys = known.signing.load();
+            let verified = jwt::verify_access_token(keys.as_ref().ok_or(Unavailable::NoKey)?, token);
+            verified.map_err(|error| unknown(&known.signing_confirmed, error.into()))
         }
     }
 

@@ -147,7 +147,7 @@ rules! {
     NotSynced = "this replica has not received all objects yet; the client has to retry",
     Stale = "the watches of this replica have been broken for too long; the client has to retry",
     Behind = "this replica is behind what the request proves to exist; the client has to retry",
-    NoKey = "this replica has no keys; the client has to retry",
+    NoKey = "this replica has no key, or no key of the algorithm of the Application [signs yet](../operations.md#keys); the client has to retry",
     Overloaded = "too many secrets wait to be hashed; the client has to retry",
     RateLimited = "too many unknown credentials are looked up; the client has to retry",
     TooOften = "the client has had too many tokens revoked, or rotations requested; it has to retry later",

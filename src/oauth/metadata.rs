@@ -1,5 +1,6 @@
 //! Authorization server metadata (RFC 8414 §2), derived from the supported features.
 
+use jiff::SignedDuration;
 use serde::Serialize;
 use url::Url;
 
@@ -80,6 +81,8 @@ pub fn check_documentation(text: &str, insecure_http: bool) -> Result<(), NotDoc
 /// What the metadata contains of the operator's settings.
 #[derive(Clone, Debug, Default)]
 pub struct PublishedSettings {
+    /// How long public documents may be cached.
+    pub max_age: SignedDuration,
     /// `service_documentation`
     pub service_documentation: Option<String>,
     /// Whether clients can present certificates.

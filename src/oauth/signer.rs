@@ -1,4 +1,4 @@
-//! Signs JWTs: ECDSA inline, RSA on a bounded number of blocking threads.
+//! Signs JWTs: ECDSA and EdDSA inline, RSA on a bounded number of blocking threads.
 //!
 //! An RSA signature costs thirty times as much as an ECDSA signature. On the async threads, the RSA signatures of one
 //! client at full speed would delay all others. So they wait in two queues: first among those of the same client, then
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::crypto::jwt::UnsignedJwt;
-use crate::crypto::signing::{SigningAlgorithm, SigningKey};
+use crate::crypto::signing::SigningKey;
 use crate::oauth::error::{TokenError, Unavailable};
 
 /// Signatures that may wait in one client's queue, and among clients; further ones are refused immediately. A
@@ -54,7 +54,7 @@ impl Signer {
         key: Arc<SigningKey>,
         jwt: UnsignedJwt,
     ) -> Result<String, TokenError> {
-        if key.algorithm() == SigningAlgorithm::Es256 {
+        if !key.algorithm().is_slow() {
             return jwt.sign(&key).map_err(|_| TokenError::Internal);
         }
         let turn = self.turn(client_id).await?;
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::jwt;
-    use crate::crypto::signing::{TokenType, generate};
+    use crate::crypto::signing::{SigningAlgorithm, TokenType, generate};
 
     fn key(algorithm: SigningAlgorithm) -> Arc<SigningKey> {
         Arc::new(SigningKey::from_pkcs8(algorithm, &generate(algorithm).unwrap()).unwrap())

@@ -5,13 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::crypto::client_certificate::Thumbprint;
-use crate::crypto::install_key::InstallKeys;
-use crate::crypto::keyset::JwkSet;
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 use crate::crypto::{jwt, opaque, random};
 use crate::oauth::authorize::{Granted, authorize};
@@ -32,21 +29,13 @@ use crate::oauth::issuer::Issuer;
 use crate::oauth::request::{GrantType, TokenRequest};
 use crate::oauth::response::TokenResponse;
 use crate::oauth::scope::{self, AudienceScope};
+use crate::oauth::server_keys::ServerKeys;
 use crate::oauth::signer::Signer;
-
-/// The keys of the install, each replaced atomically. While one is missing, the endpoint answers 503.
-#[derive(Debug, Default)]
-pub struct ServerKeys {
-    /// Signing keys, which are also published.
-    pub signing: ArcSwapOption<JwkSet>,
-    /// Checks secrets.
-    pub install: ArcSwapOption<InstallKeys>,
-}
 
 /// Issues tokens.
 pub struct AuthorizationServer<C, K> {
     pub(crate) clients: Arc<C>,
-    clock: K,
+    pub(super) clock: K,
     pub(crate) keys: Arc<ServerKeys>,
     pub(crate) issuer: Issuer,
     audience_scopes: Vec<AudienceScope>,
@@ -365,9 +354,10 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
                 self.signer.sign(&client.record.client_id, key, jwt).await
             }
             TokenFormat::Opaque { .. } => {
-                let keys = self.keys.install.load();
+                let keys = self.keys.tokens.load();
+                let keys = keys.as_ref().filter(|keys| keys.can_seal()).ok_or(Unavailable::NoKey)?;
                 let claims = serde_json::to_vec(claims).map_err(|_| TokenError::Internal)?;
-                opaque::seal(keys.as_ref().ok_or(Unavailable::NoKey)?, &claims).ok_or(TokenError::Internal)
+                opaque::seal(keys, &claims).ok_or(TokenError::Internal)
             }
         }
     }

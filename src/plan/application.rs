@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::client_keys::{self, PublishedKeys};
 use super::kstatus::{Kstatus, SEE_PERMITTED, permitted, restrictions, with_outlook};
 use super::lockout::Locked;
+use super::signing_key;
 use super::used_methods::used_methods;
 use crate::api::application::{ApplicationStatus, SecretCount};
 use crate::api::conditions::{ConditionValue, merge, reasons, types};
@@ -33,6 +34,8 @@ pub struct Observed<'a> {
     /// Why entries of `spec.auth.certificates`, and `x5c` of `spec.auth.jwks`, identify no certificate, each with its
     /// path.
     pub unusable_certificates: Vec<String>,
+    /// Whether every live replica signs with the algorithm of its tokens; `None`: not known yet.
+    pub signs: Option<bool>,
     /// Every live replica serves the current state of the object and its dependencies.
     pub served: bool,
     /// When methods of client authentication were last used, by name, as far as replicas have published.
@@ -93,7 +96,8 @@ pub fn status(observed: &Observed<'_>) -> ApplicationStatus {
     let (acts_for, constraint) = (subject.as_deref().unwrap_or_default(), application.spec.sender_constraint());
     let fingerprint = application_fingerprint(&authority, uid, acts_for, constraint, disabled);
     let epoch = next_epoch(previous.epoch, previous.fingerprint.as_deref(), &fingerprint);
-    if let Some(missing) = client_keys::missing(observed).filter(|_| disabled.is_none()) {
+    let missing = || client_keys::missing(observed).or_else(|| signing_key::missing(observed));
+    if let Some(missing) = disabled.is_none().then(missing).flatten() {
         (ready, outlook) = (missing, Kstatus::InProgress);
     }
     let mut verdicts = with_outlook(ready, outlook);

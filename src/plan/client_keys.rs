@@ -163,7 +163,7 @@ fn can_authenticate(observed: &Observed<'_>) -> bool {
 }
 
 /// A condition that status has for the current spec.
-fn recorded<'a>(application: &'a Application, type_: &str) -> Option<&'a Condition> {
+pub(super) fn recorded<'a>(application: &'a Application, type_: &str) -> Option<&'a Condition> {
     let conditions = &application.status.as_ref()?.conditions;
     let is_current = |condition: &&Condition| condition.observed_generation == application.metadata.generation;
     conditions.iter().find(|condition| condition.type_ == type_).filter(is_current)

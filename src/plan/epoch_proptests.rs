@@ -133,6 +133,7 @@ impl Simulation {
             unusable_keys: Vec::new(),
             published_keys: Vec::new(),
             unusable_certificates: Vec::new(),
+            signs: Some(true),
             served: false,
             method_uses: BTreeMap::new(),
             locks: Vec::new(),

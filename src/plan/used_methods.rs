@@ -75,6 +75,7 @@ mod tests {
                 unusable_keys: Vec::new(),
                 published_keys: Vec::new(),
                 unusable_certificates: Vec::new(),
+                signs: Some(true),
                 served: true,
                 method_uses,
                 locks: Vec::new(),

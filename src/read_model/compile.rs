@@ -230,6 +230,8 @@ fn token_policy(application: &Application, lifetime_max: SignedDuration) -> Toke
         signing_algorithm: match token.signing_algorithm.unwrap_or_default() {
             WantedAlgorithm::Es256 => SigningAlgorithm::Es256,
             WantedAlgorithm::Rs256 => SigningAlgorithm::Rs256,
+            WantedAlgorithm::Ps256 => SigningAlgorithm::Ps256,
+            WantedAlgorithm::EdDsa => SigningAlgorithm::EdDsa,
         },
         scope_policy: match token.scope_policy.unwrap_or_default() {
             WantedPolicy::Reject => ScopePolicy::Reject,

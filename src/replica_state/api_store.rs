@@ -11,7 +11,7 @@ use serde_json::json;
 use super::cas_object::StateStore;
 use crate::api::ReplicaState;
 use crate::api::names::{COMPONENT_LABEL, ENDPOINT_FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, REPLICA};
-use crate::api::replica_state::{AppliedRevisions, ReplicaStateSpec};
+use crate::api::replica_state::{AppliedRevisions, KeysInUse, ReplicaStateSpec};
 
 /// Where a replica reports.
 #[derive(Clone, Debug)]
@@ -41,10 +41,15 @@ impl ApiStore {
         ReplicaStateSpec { replica: self.reporting.replica.clone(), reported_at: now, ..ReplicaStateSpec::default() }
     }
 
-    /// What this replica serves: the applied revisions, and what the settings of the process admit.
-    pub(crate) fn served_spec(&self, serves: AppliedRevisions, now: Timestamp) -> ReplicaStateSpec {
+    /// What this replica serves: the applied revisions, its keys, and what the settings of the process admit.
+    pub(crate) fn served_spec(
+        &self,
+        serves: Option<AppliedRevisions>,
+        keys: Option<KeysInUse>,
+        now: Timestamp,
+    ) -> ReplicaStateSpec {
         let auth_methods = Some(self.reporting.auth_methods.clone());
-        ReplicaStateSpec { serves: Some(serves), auth_methods, ..self.empty_spec(now) }
+        ReplicaStateSpec { serves, keys, auth_methods, ..self.empty_spec(now) }
     }
 
     /// Reports that this replica is live for the next `seconds`.

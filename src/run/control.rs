@@ -10,16 +10,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::ca_file;
 use super::process::{CONTROLLER, Process};
-use crate::api::duration::ConfigDuration;
+use crate::api::duration::{ConfigDuration, DurationOrNever};
 use crate::cache::{Cache, Subscription};
 use crate::cli::ControlArgs;
 use crate::controller;
 use crate::oauth::metadata::{JWKS_PATH, TOKEN_PATH};
 use crate::plan::client_secret::Policy;
+use crate::plan::key_rotation;
 use crate::plan::secret_content::Endpoints;
 
 /// Maximum delay until the controller receives a reported use.
 const USE_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
+
+/// Time that a new key gets for requests in flight, in addition to the time that verifiers cache the key set.
+const KEY_TRAVELS: SignedDuration = SignedDuration::from_secs(10);
+/// Replaced signing keys of an algorithm. Each makes the key set longer, for every API.
+const RETIRING_SIGNING_KEYS: usize = 8;
+/// Replaced token keys. With tokens that live a day and rotations every six hours there are nine.
+const RETIRING_TOKEN_KEYS: usize = 64;
 
 /// The controller, before it starts.
 pub(super) struct Control {
@@ -48,8 +56,9 @@ impl Control {
         }
         tasks.spawn(async move {
             let Process { args, client, clock, .. } = self.process.clone();
-            let stored = controller::await_keys(&client, &args.namespace, &args.replica_name, &clock).await;
-            let install = Arc::new(stored.install);
+            let lifetime = args.policy.token_lifetime_max.length();
+            let install = controller::await_keys(&client, &args.namespace, &args.replica_name, lifetime, &clock).await;
+            let install = Arc::new(install);
             // Without the CA, delivered Secrets would lose their CA. Without a CA, the sender is dropped.
             let ca = if let Some(file) = self.args.ca_file.clone() {
                 ca_file::follow("--ca-file", file).await
@@ -100,9 +109,32 @@ impl Control {
             namespace: args.namespace.clone(),
             objects_per_namespace: args.policy.objects_per_namespace(),
             token_lifetime_max: args.policy.token_lifetime_max.length(),
+            rotation: self.rotation(),
             replica: args.replica_name.clone(),
             key_sets: Arc::clone(&self.process.key_sets),
             adopt_unverified: self.args.adopt_unverified_secrets,
+        }
+    }
+
+    /// How the operator's own keys rotate.
+    fn rotation(&self) -> controller::RotationSettings {
+        let common = &self.process.args;
+        let every = |interval: &DurationOrNever| match interval {
+            DurationOrNever::Never => None,
+            DurationOrNever::After(length) => Some(length.length()),
+        };
+        let settings = |interval, publish_for, retiring_max| key_rotation::Settings {
+            rotate_every: every(interval),
+            publish_for,
+            token_lifetime_max: common.policy.token_lifetime_max.length(),
+            staleness_max: common.staleness_max.length(),
+            retiring_max,
+        };
+        let published = common.jwks_max_age.length() * 2 + KEY_TRAVELS;
+        controller::RotationSettings {
+            signing: settings(&self.args.signing_key_rotation, published, RETIRING_SIGNING_KEYS),
+            // Only replicas decrypt tokens.
+            tokens: settings(&self.args.token_key_rotation, KEY_TRAVELS, RETIRING_TOKEN_KEYS),
         }
     }
 

@@ -10,28 +10,26 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::process::{DRAIN, KEYS, Process, ReadRetry, SYNCED, listen, positive};
-use super::{RunError, certificate, client_ca, expiry_metrics};
+use super::process::{DRAIN, Process, SYNCED, listen, positive};
+use super::{RunError, certificate, client_ca, expiry_metrics, keys};
 use crate::cache::{Cache, Kind, Subscription, WatchHealth};
 use crate::cli::{ClientCertHeader, ServeArgs};
 use crate::clock::{Clock, SystemClock};
-use crate::crypto::keyset::JwkSet;
 use crate::http::budget::{self, Bounds};
 use crate::http::router;
 use crate::http::server::{CertificateHeader, Listener, ServerLimits, Sharing, Timeouts, serve};
 use crate::http::state;
 use crate::http::state::{Endpoint, RequestLimits};
 use crate::http::tls::{TlsCertificate, TlsError};
-use crate::keystore;
 use crate::oauth::client_auth::{AssertionPolicy, TrustedCas};
 use crate::oauth::hash_pool::HashLimits;
 use crate::oauth::metadata::{PublishedSettings, TOKEN_PATH};
 use crate::oauth::scope::AudienceScope;
-use crate::oauth::token::{ServerKeys, TokenSettings};
+use crate::oauth::server_keys::ServerKeys;
+use crate::oauth::token::TokenSettings;
 use crate::read_model;
-use crate::read_model::{ReadModel, Reporting};
-use crate::telemetry::metrics::{ExpiryMetrics, TokenMetrics};
-use crate::util::error_chain::display_chain;
+use crate::read_model::{KeyReports, ReadModel, Reporting};
+use crate::telemetry::metrics::{ExpiryMetrics, SigningKeyMetrics, TokenMetrics};
 
 /// Interval of reports about used tokens: a replica that is killed loses the reports of this interval.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,6 +47,7 @@ pub(super) struct Serving {
     updates: Subscription,
     metrics: TokenMetrics,
     expiry: ExpiryMetrics,
+    key_ages: SigningKeyMetrics,
 }
 
 impl Serving {
@@ -60,7 +59,8 @@ impl Serving {
         registry: &mut Registry,
     ) -> Self {
         let (metrics, expiry) = (TokenMetrics::register(registry), ExpiryMetrics::register(registry));
-        Self { process, args, bounds, updates, metrics, expiry }
+        let key_ages = SigningKeyMetrics::register(registry);
+        Self { process, args, bounds, updates, metrics, expiry, key_ages }
     }
 
     /// Starts the read model with its watches, the endpoint, and the reports of both.
@@ -71,14 +71,14 @@ impl Serving {
         freshness: Vec<(Kind, Arc<WatchHealth>)>,
         sockets: Sockets,
     ) -> Running {
-        let Self { process, args, bounds, updates, metrics, expiry } = self;
+        let Self { process, args, bounds, updates, metrics, expiry, key_ages } = self;
         let clock = process.clock;
         let reporting = Reporting {
             namespace: process.args.namespace.clone(),
             replica: process.args.replica_name.clone(),
             auth_methods: published_settings(&process, &args).methods().map(str::to_owned).collect(),
         };
-        let settings = index_settings(&process, &args);
+        let settings = index_settings(&process);
         let read_model = Arc::new(ReadModel::new(
             process.client.clone(),
             settings,
@@ -95,8 +95,8 @@ impl Serving {
         tasks.spawn(expiry_metrics::count(cache, clock, process.args.expiry_warnings.clone(), expiry));
         let cluster = Arc::clone(&read_model);
         tasks.spawn(async move { cluster.follow_cluster_issuer().await });
-        let keys = Arc::<ServerKeys>::default();
-        tasks.spawn(load_keys(process.clone(), Arc::clone(&keys)));
+        let (keys, key_reports) = (Arc::<ServerKeys>::default(), KeyReports::default());
+        tasks.spawn(keys::follow(process.clone(), Arc::clone(&keys), key_reports.clone(), key_ages));
 
         let closing = CancellationToken::new();
         let mut reporters = JoinSet::new();
@@ -107,7 +107,7 @@ impl Serving {
         let (locking, ends) = (Arc::clone(&read_model), served_all.clone());
         reporters.spawn(async move { locking.publish_lockouts(clock, ends).await });
         let (present, ends) = (Arc::clone(&read_model), closing.clone());
-        reporters.spawn(async move { present.send_heartbeats(clock, ends).await });
+        reporters.spawn(async move { present.send_heartbeats(key_reports, clock, ends).await });
         let client_cas = TrustedCas::default();
         let settings = endpoint_settings(&process, &args, &bounds, &client_cas);
         let endpoint = Endpoint::new(read_model, clock, keys, settings, metrics);
@@ -216,23 +216,6 @@ async fn serve_endpoint(
     Ok(())
 }
 
-/// Applies the keys once they exist. This process reads keys and never creates them.
-async fn load_keys(process: Process, keys: Arc<ServerKeys>) {
-    let mut retry = ReadRetry::default();
-    let stored = loop {
-        match keystore::read_keys(&process.client, &process.args.namespace).await {
-            Ok(stored) => break stored,
-            Err(error) => process.waits_for(KEYS, display_chain(&error), &mut retry),
-        }
-        retry.wait().await;
-    };
-    keys.install.store(Some(Arc::new(stored.install)));
-    keys.signing.store(Some(Arc::new(JwkSet::new(stored.signing))));
-    process.readiness.set(KEYS, true);
-    // A task that ends has failed.
-    std::future::pending::<()>().await;
-}
-
 /// Reports periodically which secrets were used, and once more at the end.
 async fn report_usage(read_model: Arc<ReadModel>, clock: impl Clock, every: Duration, served_all: CancellationToken) {
     let mut told_until = Timestamp::MIN;
@@ -273,7 +256,7 @@ async fn watch_index(read_model: Arc<ReadModel>, process: Process, metrics: Toke
     }
 }
 
-fn index_settings(process: &Process, args: &ServeArgs) -> read_model::Settings {
+fn index_settings(process: &Process) -> read_model::Settings {
     let policy = &process.args.policy;
     read_model::Settings {
         clients: read_model::ClientLimits {
@@ -281,7 +264,7 @@ fn index_settings(process: &Process, args: &ServeArgs) -> read_model::Settings {
             lifetime: policy.lifetime(),
             lockout: policy.lockout(),
         },
-        staleness_max: args.staleness_max.length(),
+        staleness_max: process.args.staleness_max.length(),
     }
 }
 
@@ -297,6 +280,7 @@ fn assertion_policy(process: &Process, args: &ServeArgs) -> AssertionPolicy {
 
 fn published_settings(process: &Process, args: &ServeArgs) -> PublishedSettings {
     PublishedSettings {
+        max_age: process.args.jwks_max_age.length(),
         service_documentation: args.service_documentation.clone(),
         certificates: args.mtls_listen.is_some() || args.client_cert_header.is_some(),
         client_cas: args.mtls_client_ca_file.is_some(),

@@ -65,6 +65,33 @@ impl ExpiryMetrics {
     }
 }
 
+/// For how long the key of each algorithm has been signing.
+#[derive(Clone, Debug, Default)]
+pub struct SigningKeyMetrics(Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU64>>);
+
+impl SigningKeyMetrics {
+    /// Registers the metric.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let help = "Time since the key that signs with this algorithm became active";
+        registry.register_with_unit("signing_key_age", help, Unit::Seconds, metrics.0.clone());
+        metrics
+    }
+
+    /// Removes an algorithm whose key does not sign any more.
+    pub fn remove(&self, algorithm: &'static str) {
+        self.0.remove(&[("algorithm", algorithm)]);
+    }
+
+    /// Sets the ages of these keys.
+    pub fn set(&self, ages: impl IntoIterator<Item = (&'static str, Duration)>) {
+        for (algorithm, age) in ages {
+            self.0.get_or_create(&[("algorithm", algorithm)]).set(age.as_secs_f64());
+        }
+    }
+}
+
 impl TokenMetrics {
     /// Registers the metrics.
     #[must_use]

@@ -154,7 +154,7 @@ fn the_log_level_may_be_directives_that_the_program_accepts() {
 fn a_certificate_of_yours_may_not_have_the_name_of_a_secret_of_the_operator() {
     let cluster = Cluster::installed();
     for mode in ["Split", "Single"] {
-        for name in ["postern-tls", "postern-install-key", "postern-signing-keys"] {
+        for name in ["postern-tls", "postern-install-key", "postern-signing-keys", "postern-token-keys"] {
             let refused = refusal(&cluster, &format!("--set mode={mode},tls.secretName={name}"));
             assert!(refused.contains(&format!("tls.secretName: Postern writes the Secret {name} itself")), "{refused}");
             assert!(refused.contains("Name your Secret differently"), "{refused}");

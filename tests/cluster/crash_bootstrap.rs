@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use crate::harness::{Cluster, CrashPoint, OPERATOR_NAMESPACE, Process, Proxy, TestNamespace, eventually};
 
-/// Install key, signing keys, certificate, and its CA for clients.
-const MADE: [(&str, &str); 4] = [
+/// Install key, signing keys, token keys, certificate, and its CA for clients.
+const MADE: [(&str, &str); 5] = [
     ("Secret", "postern-install-key"),
     ("Secret", "postern-signing-keys"),
+    ("Secret", "postern-token-keys"),
     ("Secret", "postern-tls"),
     ("ConfigMap", "postern-ca"),
 ];
@@ -64,7 +65,7 @@ async fn issues(cluster: &Arc<Cluster>) {
     let tenant = TestNamespace::on(cluster.clone(), "first", json!({})).await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
-    let ca = made(cluster).await[3].as_ref().unwrap()["ca.crt"].as_str().unwrap().to_owned();
+    let ca = made(cluster).await[4].as_ref().unwrap()["ca.crt"].as_str().unwrap().to_owned();
     let connections = crate::harness::http::trusting(ca.as_bytes());
     let answer = credential.ask(&connections, cluster.issuer(), &[]).await.unwrap();
     answer.claims().unwrap_or_else(|refusal| panic!("refused: {refusal}"));

@@ -65,6 +65,7 @@ mod rollout;
 mod rotation;
 mod service_account_tokens;
 mod sessions;
+mod signing_keys;
 mod sizes;
 mod split;
 mod spring;

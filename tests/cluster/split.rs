@@ -10,8 +10,12 @@ use crate::harness::{
 };
 
 /// What an endpoint waits for, and its name in `/readyz`.
-const MADE: [(&str, &str); 3] =
-    [("keys", "postern-install-key"), ("keys", "postern-signing-keys"), ("certificate", "postern-tls")];
+const MADE: [(&str, &str); 4] = [
+    ("keys", "postern-install-key"),
+    ("keys", "postern-signing-keys"),
+    ("keys", "postern-token-keys"),
+    ("certificate", "postern-tls"),
+];
 
 #[tokio::test]
 async fn an_endpoint_makes_no_keys_and_waits_until_the_controller_has_made_them() {

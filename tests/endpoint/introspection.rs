@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
+use postern::crypto::jwt;
+use postern::crypto::signing::{self, SigningAlgorithm, SigningKey, TokenType};
 use postern::oauth::client_record::{ClientRecord, TokenFormat, TokenPolicy};
 use postern::oauth::client_store::{Availability, CatchUpError, Lookup};
 use serde_json::{Value, json};
@@ -99,9 +101,10 @@ async fn o3_an_invalid_token_is_inactive_without_further_details() {
     assert_eq!(answer(&server, &server.credential.basic(), &of_another_issuer).await, json!({"active": false}));
 }
 
-/// Two installs with the same install key, as after a restored backup, are distinguished by their issuers.
+/// Two installs with the same keys, as after a restored backup, are distinguished by their issuers.
 async fn token_of_a_shared_key(server: &TestServer, foreign: &TestServer) -> String {
     foreign.keys.install.store(Some(Arc::clone(&server.install)));
+    foreign.keys.tokens.store(server.keys.tokens.load_full());
     foreign.clients.put(opaque(&server.credential, None));
     let request = format!("{}&client_id={CLIENT_ID}&client_secret={}", crate::server::GRANT, server.credential.value);
     foreign.post(&[], &request).await.json()["access_token"].as_str().unwrap().to_owned()
@@ -216,4 +219,29 @@ async fn verify(server: &TestServer, jwt: &str) {
     validation.set_required_spec_claims(&["aud", "iss"]);
     validation.validate_exp = false;
     jsonwebtoken::decode::<Value>(jwt, &key, &validation).unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_may_lack_a_new_key_answers_503_instead_of_inactive() {
+    let (server, foreign) = (TestServer::start().await, TestServer::start().await);
+    foreign.clients.put(opaque(&foreign.credential, None));
+    let sealed = token(&foreign, "").await;
+    let pkcs8 = signing::generate(SigningAlgorithm::Es256).unwrap();
+    let key = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).unwrap();
+    let jwt = jwt::access_token(&key, TokenType::AccessToken, &json!({"sub": "x"})).unwrap().sign(&key).unwrap();
+    let own = token(&server, "").await;
+    let confirm = |second: i64| {
+        let at = jiff::Timestamp::from_second(NOW - second).unwrap();
+        server.keys.signing_confirmed.set(at);
+        server.keys.tokens_confirmed.set(at);
+    };
+    for unknown in [&sealed, &jwt] {
+        let request = format!("token={unknown}");
+        confirm(15);
+        let told = introspect(&server, &server.credential.basic(), &request).await.json();
+        assert_eq!(told, json!({"active": false}), "it knows every key");
+        confirm(16);
+        assert_eq!(introspect(&server, &server.credential.basic(), &request).await.status, 503);
+    }
+    assert_eq!(answer(&server, &server.credential.basic(), &own).await["active"], true, "it knows the key of this one");
 }

@@ -1,12 +1,16 @@
 //! R: responses and errors.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use postern::crypto::keyset::JwkSet;
+use postern::crypto::opaque::TokenKeys;
+use postern::oauth::client_record::{SigningAlgorithm, TokenFormat};
 use postern::oauth::client_store::Availability;
 use postern::oauth::hash_pool::HashLimits;
 
 use crate::http_client::Reply;
-use crate::server::{CLIENT_ID, FORM, GRANT, Options, TestServer, basic};
+use crate::server::{CLIENT_ID, FORM, GRANT, Options, TestServer, basic, record};
 
 fn is_private_json(reply: &Reply) -> bool {
     reply.header("content-type") == Some("application/json")
@@ -112,6 +116,25 @@ async fn r6_without_keys_the_answer_is_503_and_with_them_200() {
     assert_eq!(server.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
     server.keys.signing.store(Some(crate::server::key_set().into()));
     assert_eq!(server.token("").await.status, 200);
+    // A key of the algorithm that is published and does not sign yet.
+    let published = crate::server::key_set();
+    let only_published = |algorithm| published.signing_key(algorithm).cloned();
+    let (es256, rs256) = (only_published(SigningAlgorithm::Es256), only_published(SigningAlgorithm::Rs256));
+    server.keys.signing.store(Some(JwkSet::with_others(rs256, es256).into()));
+    assert_eq!(server.token("").await.error(), (503, "temporarily_unavailable".to_owned()), "no other algorithm signs");
+}
+
+#[tokio::test]
+async fn r6_without_a_key_that_encrypts_an_opaque_token_is_refused_with_503() {
+    let server = TestServer::start().await;
+    let mut client = record(&server.credential);
+    client.token.format = TokenFormat::Opaque { idle: None };
+    server.clients.put(client);
+    assert_eq!(server.token("").await.status, 200);
+    for keys in [Some(TokenKeys::default()), None] {
+        server.keys.tokens.store(keys.map(Arc::new));
+        assert_eq!(server.token("").await.error(), (503, "temporarily_unavailable".to_owned()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

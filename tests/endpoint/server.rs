@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern::clock::Clock;
 use postern::crypto::install_key::{HashCost, InstallKeys};
 use postern::crypto::keyset::JwkSet;
+use postern::crypto::opaque::TokenKeys;
 use postern::crypto::secret::SecretValue;
 use postern::crypto::signing::{self, SigningAlgorithm, SigningKey};
 use postern::http::budget;
@@ -32,7 +33,8 @@ use postern::oauth::issuer::Issuer;
 use postern::oauth::lockout::{LockedClient, Lockout, LockoutPolicy, LockoutScope, Lockouts};
 use postern::oauth::metadata::PublishedSettings;
 use postern::oauth::scope::AudienceScope;
-use postern::oauth::token::{ServerKeys, TokenSettings};
+use postern::oauth::server_keys::ServerKeys;
+use postern::oauth::token::TokenSettings;
 use postern::telemetry::metrics::{self, TokenMetrics};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
@@ -310,6 +312,7 @@ impl TestServer {
         if options.keys {
             keys.install.store(Some(Arc::clone(&install)));
             keys.signing.store(Some(Arc::new(key_set())));
+            keys.tokens.store(Some(Arc::new(TokenKeys::generate().unwrap())));
         }
         let clients = Arc::new(FakeClientStore {
             lockouts: Lockouts::default(),
@@ -362,6 +365,7 @@ impl TestServer {
                 token_bytes: budget::token_bytes(RequestLimits::default().body_bytes),
             },
             published: PublishedSettings {
+                max_age: jiff::SignedDuration::from_mins(5),
                 service_documentation: Some("https://docs.example.com".to_owned()),
                 certificates: options.mutual_tls.is_some(),
                 client_cas: options.mutual_tls.is_some(),

@@ -55,6 +55,28 @@ async fn j1_header_and_claims_are_those_of_rfc_9068_and_the_signature_verifies()
 }
 
 #[tokio::test]
+async fn k5_every_algorithm_that_signs_is_in_the_metadata_and_its_tokens_verify() {
+    let server = TestServer::start().await;
+    let listed = async || {
+        let metadata = server.get("/.well-known/oauth-authorization-server").await.json();
+        metadata["id_token_signing_alg_values_supported"].clone()
+    };
+    assert_eq!(listed().await, json!(["ES256", "RS256"]));
+    let key = |algorithm| Arc::new(SigningKey::from_pkcs8(algorithm, &signing::generate(algorithm).unwrap()).unwrap());
+    let keys: Vec<_> = SigningAlgorithm::ALL.iter().copied().map(key).collect();
+    server.keys.signing.store(Some(Arc::new(keyset::JwkSet::new(keys))));
+    assert_eq!(listed().await, json!(["ES256", "RS256", "PS256", "EdDSA"]));
+    for (algorithm, name) in [(SigningAlgorithm::Ps256, "PS256"), (SigningAlgorithm::EdDsa, "EdDSA")] {
+        let mut client = record(&server.credential);
+        client.token.signing_algorithm = algorithm;
+        server.clients.put(client);
+        let reply = server.token("").await;
+        assert_eq!(jose_header(&reply)["alg"], name);
+        assert_eq!(verify(&server, &reply).await["sub"], SUBJECT);
+    }
+}
+
+#[tokio::test]
 async fn j1_a_token_of_type_jwt_differs_only_in_its_header_and_is_accepted_everywhere() {
     let server = TestServer::start().await;
     let mut client = record(&server.credential);
@@ -176,7 +198,7 @@ async fn a_token_of_a_time_when_the_creator_was_a_claim_is_introspected_without_
         "jti": "x", "scope": "invoices:read", "roles": [], "planes": [], "location": "/", "created_by": "jane",
         "postern_epoch": [3, 2], "postern_authority": AUTHORITY,
     });
-    let token = opaque::seal(&server.install, claims.to_string().as_bytes()).unwrap();
+    let token = opaque::seal(server.keys.tokens.load().as_ref().unwrap(), claims.to_string().as_bytes()).unwrap();
     let told = introspect(&server, &server.credential.basic(), &format!("token={token}")).await.json();
     assert_eq!((&told["active"], &told["created_by"]), (&json!(true), &json!(null)), "{told}");
 }

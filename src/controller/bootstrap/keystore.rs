@@ -1,13 +1,16 @@
-//! Creates the install key and the signing keys, once, in two Secrets of the operator's namespace.
+//! Creates the install key, the signing keys and the token keys, once, in three Secrets of the operator's namespace.
 //!
 //! One `create` succeeds, whatever the number of replicas; the others read its result. A key that is missing while
 //! credentials exist is never silently recreated: a new install key would refuse every credential, a new signing key
-//! every token. Postern then serves no requests until the Secret is restored (docs/operations.md).
+//! every token. Postern then serves no requests until the Secret is restored (docs/operations.md). Token keys are the
+//! exception: their tokens are short-lived, and clients request new ones.
+
+mod first_keys;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::ByteString;
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
@@ -17,10 +20,10 @@ use crate::api::ClientSecret;
 use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::clock::Clock;
 use crate::controller::runtime::{event_recorder, write_params};
-use crate::crypto::install_key::InstallKey;
-use crate::crypto::signing::{self, SigningAlgorithm, SigningKeyError};
+use crate::crypto::install_key::InstallKeys;
 use crate::keystore::{
-    ALGORITHMS, CURRENT, Data, INSTALL_KEY, KeystoreError, SIGNING_KEYS, StoredKeys, find, install_keys, signing_keys,
+    Data, INSTALL_KEY, KeystoreError, SIGNING_KEYS, TOKEN_KEYS, find, install_keys, signing_key_records,
+    token_key_records,
 };
 use crate::util::error_chain::display_chain;
 
@@ -30,12 +33,18 @@ const PAGE_SIZE: u32 = 500;
 /// Pause before another attempt to read missing keys.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits for the keys and returns them. A problem with the keys is logged, and reported once as an event about the
+/// Waits until all keys exist, and returns the install keys. New keys record the longest lifetime of a token. A problem with the keys is logged, and reported once as an event about the
 /// Secret when it differs from the previous problem.
-pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: &impl Clock) -> StoredKeys {
+pub async fn await_keys(
+    client: &Client,
+    namespace: &str,
+    replica: &str,
+    token_lifetime_max: SignedDuration,
+    clock: &impl Clock,
+) -> InstallKeys {
     let mut told = String::new();
     loop {
-        let error = match load_or_create(client, namespace).await {
+        let error = match load_or_create(client, namespace, token_lifetime_max, clock).await {
             Ok(keys) => return keys,
             Err(error) => error,
         };
@@ -54,18 +63,27 @@ pub async fn await_keys(client: &Client, namespace: &str, replica: &str, clock: 
     }
 }
 
-/// Reads the keys, and creates them if this install is new.
-async fn load_or_create(client: &Client, namespace: &str) -> Result<StoredKeys, KeystoreError> {
-    let store = KeySecrets { api: Api::namespaced(client.clone(), namespace), client, namespace };
-    let install = store.load_or_create(INSTALL_KEY, new_install_key).await?;
-    let install = install_keys(&install).map_err(|problem| store.damaged(INSTALL_KEY, problem))?;
-    let signing = store.load_or_create(SIGNING_KEYS, new_signing_keys).await?;
-    let signing = signing_keys(&signing).map_err(|problem| store.damaged(SIGNING_KEYS, problem))?;
-    Ok(StoredKeys { install, signing })
+/// Reads the keys, and creates those that may be created.
+async fn load_or_create(
+    client: &Client,
+    namespace: &str,
+    token_lifetime: SignedDuration,
+    clock: &impl Clock,
+) -> Result<InstallKeys, KeystoreError> {
+    let store = KeySecrets { client, namespace };
+    let install = store.load_or_create(INSTALL_KEY, first_keys::install_key).await?;
+    let damaged = |name| move |problem| store.damaged(name, problem);
+    let install = install_keys(&install.data.unwrap_or_default()).map_err(damaged(INSTALL_KEY))?;
+    let now = clock.now();
+    let signing = store.load_or_create(SIGNING_KEYS, move || first_keys::signing_keys(now, token_lifetime)).await?;
+    signing_key_records(&signing).map_err(damaged(SIGNING_KEYS))?;
+    let tokens = store.load_or_create(TOKEN_KEYS, move || first_keys::token_keys(now, token_lifetime)).await?;
+    token_key_records(&tokens).map_err(damaged(TOKEN_KEYS))?;
+    Ok(install)
 }
 
+#[derive(Clone, Copy)]
 struct KeySecrets<'a> {
-    api: Api<Secret>,
     client: &'a Client,
     namespace: &'a str,
 }
@@ -74,15 +92,18 @@ impl KeySecrets<'_> {
     async fn load_or_create(
         &self,
         name: &'static str,
-        make: fn() -> Result<Data, String>,
-    ) -> Result<Data, KeystoreError> {
-        if let Some(found) = find(&self.api, self.namespace, name).await? {
+        make: impl FnOnce() -> Result<Data, String> + Send + 'static,
+    ) -> Result<Secret, KeystoreError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
+        if let Some(found) = find(&api, self.namespace, name).await? {
             return Ok(found);
         }
-        if self.credentials_exist(name).await? {
+        if name != TOKEN_KEYS && self.credentials_exist(name).await? {
             return Err(KeystoreError::Missing { namespace: self.namespace.to_owned(), name });
         }
-        let data = make().map_err(|problem| self.damaged(name, problem))?;
+        // RSA keys take a noticeable time.
+        let content = tokio::task::spawn_blocking(make).await.unwrap_or_else(|error| Err(error.to_string()));
+        let data = content.map_err(|problem| self.damaged(name, problem))?;
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
@@ -94,11 +115,11 @@ impl KeySecrets<'_> {
             ..Secret::default()
         };
         let with = write_params::create();
-        match self.api.create(&with, &secret).await {
-            Ok(created) => Ok(created.data.unwrap_or_default()),
+        match api.create(&with, &secret).await {
+            Ok(created) => Ok(created),
             // Another replica created the keys, or this replica's first attempt did: use those keys.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                Ok(find(&self.api, self.namespace, name).await?.unwrap_or_default())
+                Ok(find(&api, self.namespace, name).await?.unwrap_or_default())
             }
             Err(source) => Err(self.failed("create", name, source)),
         }
@@ -129,57 +150,5 @@ impl KeySecrets<'_> {
 
     fn damaged(&self, name: &'static str, problem: String) -> KeystoreError {
         KeystoreError::Damaged { namespace: self.namespace.to_owned(), name, problem }
-    }
-}
-
-fn new_install_key() -> Result<Data, String> {
-    let key = InstallKey::generate().map_err(|error| error.to_string())?;
-    Ok(Data::from([
-        (CURRENT.to_owned(), ByteString(key.id().as_bytes().to_vec())),
-        (key.id().to_owned(), ByteString(key.expose_key().to_vec())),
-    ]))
-}
-
-fn new_signing_keys() -> Result<Data, String> {
-    let make = |(entry, algorithm): (&str, SigningAlgorithm)| {
-        let key = signing::generate(algorithm).map_err(|error: SigningKeyError| error.to_string())?;
-        Ok((entry.to_owned(), ByteString(key.to_vec())))
-    };
-    ALGORITHMS.into_iter().map(make).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::crypto::install_key::HashCost;
-    use crate::crypto::signing::SigningKey;
-
-    #[test]
-    fn stored_keys_are_read_back() {
-        let install = new_install_key().unwrap();
-        let keys = install_keys(&install).unwrap();
-        let verifier = keys.hash("value", [7; 16], HashCost::Generated).unwrap();
-        assert!(install_keys(&install).unwrap().verify(&verifier, "value", [7; 16]));
-        let signing = new_signing_keys().unwrap();
-        let kids = |keys: Vec<Arc<SigningKey>>| keys.iter().map(|key| key.kid().to_owned()).collect::<Vec<_>>();
-        assert_eq!(kids(signing_keys(&signing).unwrap()), kids(signing_keys(&signing).unwrap()));
-    }
-
-    #[test]
-    fn damage_is_named_without_showing_the_key() {
-        let mut data = new_install_key().unwrap();
-        for (id, key) in &mut data {
-            if id != CURRENT {
-                key.0.truncate(31);
-            }
-        }
-        assert!(install_keys(&data).unwrap_err().contains("is not 32 bytes long"));
-        data.remove(CURRENT);
-        assert!(install_keys(&data).unwrap_err().contains("no entry `current`"));
-        let mut data = new_signing_keys().unwrap();
-        data.insert("es256.pk8".to_owned(), ByteString(vec![1, 2, 3]));
-        assert!(signing_keys(&data).unwrap_err().contains("es256.pk8"));
     }
 }

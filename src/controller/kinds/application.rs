@@ -24,6 +24,7 @@ pub(crate) async fn reconcile<C: Clock>(
     if is_deleting(object.as_ref()) || context.expectations.is_stale(object.as_ref()) {
         return Ok(Requeue::AwaitChange);
     }
+    context.signing_algorithms.request(&ObjectRef::of(object.as_ref()), object.spec.signing_algorithm());
     let facts = context.application_facts(&object);
     let wanted = status(&facts.observed(&context, &object, context.secret_counts(&object)));
     let told = object.status.clone().unwrap_or_default();

@@ -140,6 +140,18 @@ impl Sender {
         });
     }
 
+    /// Reports something about an object that is not in the cache.
+    pub(crate) fn about(
+        &self,
+        regarding: ObjectReference,
+        warning: bool,
+        reason: &str,
+        action: &'static str,
+        text: String,
+    ) {
+        self.send(PendingEvent { regarding, warning, reason: reason.to_owned(), action, text });
+    }
+
     fn send(&self, note: PendingEvent) {
         if self.backlog().add(note) {
             self.0.added.notify_one();
@@ -179,6 +191,17 @@ pub(crate) fn start(client: Client, clock: impl Clock, replica: String) -> Sende
     sender
 }
 
+/// One of the operator's own Secrets.
+pub(crate) fn own_secret(namespace: &str, name: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Secret".to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
 /// Reports that one of the operator's own Secrets cannot be used.
 pub(crate) async fn about_own_secret(
     client: &Client,
@@ -188,15 +211,8 @@ pub(crate) async fn about_own_secret(
     clock: &impl Clock,
     replica: &str,
 ) {
-    let about = ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("Secret".to_owned()),
-        namespace: Some(namespace.to_owned()),
-        name: Some(name.to_owned()),
-        ..ObjectReference::default()
-    };
     let note = PendingEvent {
-        regarding: about,
+        regarding: own_secret(namespace, name),
         warning: true,
         reason: reasons::KEY_UNUSABLE.to_owned(),
         action: "Load",

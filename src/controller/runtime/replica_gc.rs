@@ -55,11 +55,11 @@ impl<C: Clock> Context<C> {
     }
 }
 
-/// Whether the report is obsolete. Applied revisions matter while the replica is live, because the replica reports them
-/// again only after progress.
+/// Whether the report is obsolete. Applied revisions and keys matter while the replica is live, because the replica reports
+/// them again only after a change.
 fn is_garbage(told: &ReplicaStateSpec, present: &HashSet<String>, now: Timestamp) -> bool {
     let ends_tokens = told.matters_until().is_some_and(|until| until > now);
-    let is_awaited = told.serves.is_some() && present.contains(&told.replica);
+    let is_awaited = (told.serves.is_some() || told.keys.is_some()) && present.contains(&told.replica);
     !ends_tokens && !is_awaited && now.duration_since(told.reported_at) > STALE_AFTER
 }
 

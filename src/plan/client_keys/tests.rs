@@ -38,6 +38,7 @@ fn reconcile_with(
         unusable_keys: Vec::new(),
         unusable_certificates: Vec::new(),
         published_keys: keys,
+        signs: Some(true),
         served: true,
         method_uses: BTreeMap::new(),
         locks: Vec::new(),

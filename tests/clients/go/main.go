@@ -1,10 +1,13 @@
 // The authenticator of kube-apiserver, with the configuration in the file AUTHENTICATION_CONFIG as kube-apiserver
 // reads it. Prints the users of the tokens in the arguments, in their order, as one JSON array. A refusal is a string.
+// Without arguments it answers each token on a line of its standard input with `ok`, or why it is refused.
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log"
 	"os"
 	"time"
@@ -24,6 +27,10 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if len(os.Args) == 1 {
+		answerLines()
+		return
+	}
 	answers := []any{}
 	for _, token := range os.Args[1:] {
 		response, ok, err := authenticator.AuthenticateToken(ctx, token)
@@ -40,6 +47,23 @@ func main() {
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(answers); err != nil {
 		log.Fatal(err)
+	}
+}
+
+// answerLines takes as long as its standard input.
+func answerLines() {
+	ctx := context.Background()
+	authenticator, err := authenticator(ctx, os.Getenv("AUTHENTICATION_CONFIG"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		if _, ok, err := authenticator.AuthenticateToken(ctx, lines.Text()); err != nil || !ok {
+			fmt.Println("refused:", err)
+		} else {
+			fmt.Println("ok")
+		}
 	}
 }
 

@@ -48,6 +48,8 @@ struct Traffic {
     trap: Option<Trap>,
     /// Writes to paths with this in them do not arrive.
     lost: Option<&'static str>,
+    /// No request to a path with this in it arrives.
+    denied: Option<&'static str>,
 }
 
 struct Trap {
@@ -99,6 +101,12 @@ impl Proxy {
         self.state().lost = part;
     }
 
+    /// From now on no request arrives whose path has this in it, and no such watch shows anything; with `None` all do.
+    pub fn deny(&self, part: Option<&'static str>) {
+        self.state().denied = part;
+        self.freeze(part.is_some());
+    }
+
     /// From now on no watch shows anything, or all of them continue where they stopped. Other requests pass.
     pub fn freeze(&self, frozen: bool) {
         self.shared.frozen.send_replace(frozen);
@@ -131,8 +139,9 @@ impl Shared {
     }
 
     fn loses(&self, request: &Request<Body>) -> bool {
+        let is_denied = self.state().denied.is_some_and(|part| request.uri().path().contains(part));
         let lost = self.state().lost.is_some_and(|part| request.uri().path().contains(part));
-        lost && request.method() != Method::GET
+        is_denied || lost && request.method() != Method::GET
     }
 
     async fn pass(&self, request: Request<Body>) -> Response<Body> {
