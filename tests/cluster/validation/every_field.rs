@@ -143,6 +143,7 @@ fn complete() -> Vec<Value> {
         "methods": [{"namespace": "billing", "name": "sync", "uid": "u", "method": "private_key_jwt", "at": at}],
         "revoked": [{"id": "token", "until": at}],
         "serves": {"accessGroups": 1, "serviceUsers": 1, "applications": 1, "clientSecrets": 1, "namespaces": 1},
+        "keys": {"accepted": ["a", "b"], "signing": ["a"]},
         "sessions": [{"id": "token", "namespace": "billing", "at": at, "until": at}],
         "authMethods": ["private_key_jwt"],
         "wrongSecrets": [{
