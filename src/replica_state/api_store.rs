@@ -49,7 +49,7 @@ impl ApiStore {
         now: Timestamp,
     ) -> ReplicaStateSpec {
         let auth_methods = Some(self.reporting.auth_methods.clone());
-        ReplicaStateSpec { serves, keys, auth_methods, ..self.empty_spec(now) }
+        ReplicaStateSpec { serves, auth_methods, keys, ..self.empty_spec(now) }
     }
 
     /// Reports that this replica is live for the next `seconds`.
