@@ -139,7 +139,7 @@ mod tests {
         let command = Cli::command();
         let [run, explain] = ["run", "explain"].map(|name| command.find_subcommand(name).unwrap());
         let settings: Vec<_> = explain.get_arguments().filter(|flag| flag.get_env().is_some()).collect();
-        assert_eq!(settings.len(), 13);
+        assert_eq!(settings.len(), 14);
         for flag in settings {
             let same = run.get_arguments().find(|other| other.get_env() == flag.get_env()).unwrap();
             // `--namespace` has the same meaning as in kubectl here.

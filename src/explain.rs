@@ -31,6 +31,7 @@ mod token;
 mod user;
 
 use std::io::{Read, Write};
+use std::num::NonZeroU32;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -85,6 +86,8 @@ pub struct Settings {
     pub token_lifetime_max: SignedDuration,
     /// What applies to a client that leaves a field of `spec.lockout` out.
     pub lockout: LockoutDefaults,
+    /// Token requests a minute of a client whose Application names no number; `None`: any number.
+    pub token_requests_per_minute: Option<NonZeroU32>,
     /// The operator's own namespace.
     pub operator_namespace: String,
     /// Issuer identifier; `None`: unknown.
@@ -93,7 +96,12 @@ pub struct Settings {
 
 impl Settings {
     fn limits(&self) -> ClientLimits {
-        ClientLimits { token_lifetime_max: self.token_lifetime_max, lifetime: self.lifetime, lockout: self.lockout }
+        ClientLimits {
+            token_lifetime_max: self.token_lifetime_max,
+            lifetime: self.lifetime,
+            lockout: self.lockout,
+            token_requests_per_minute: self.token_requests_per_minute,
+        }
     }
 }
 

@@ -45,7 +45,6 @@ mod sent;
 pub mod server;
 mod slots;
 pub mod small_server;
-mod source_network;
 pub mod state;
 pub mod tls;
 mod token;

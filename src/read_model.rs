@@ -22,6 +22,7 @@ mod last_used;
 mod secret_records;
 mod updater;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -63,6 +64,8 @@ pub struct ClientLimits {
     pub lifetime: LifetimePolicy,
     /// What applies to a client that leaves a field of `spec.lockout` out.
     pub lockout: LockoutDefaults,
+    /// Token requests a minute of a client whose Application names no number; `None`: any number.
+    pub token_requests_per_minute: Option<NonZeroU32>,
 }
 
 /// Settings of the read model.

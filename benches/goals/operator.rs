@@ -111,6 +111,8 @@ impl Replica {
             .args(["--health-listen", &self.health.to_string()])
             // Some sections have all of their objects in one namespace.
             .args(["--objects-per-namespace", "100000"])
+            // All clients have one address, and the figures are those of the work, not of its limits.
+            .args(["--failed-authentications-per-minute", "0", "--hashes-per-second", "0"])
             .args(self.plain.then_some("--insecure-http"))
             // What the chart's ServiceAccount may do, and no more.
             .env("KUBECONFIG", variable("POSTERN_BENCH_KUBECONFIG")?);

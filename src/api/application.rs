@@ -1,5 +1,7 @@
 //! Application: an OAuth client that acts as one service user.
 
+use std::num::NonZeroU32;
+
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -22,6 +24,9 @@ use super::trusted_issuers::{self, IssuerEntry};
 ///
 /// 15 minutes: within RFC 9700's "short-lived", and long enough that the busiest client requests tokens rarely.
 pub const TOKEN_LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_mins(15);
+
+/// Maximum of `spec.token.requestsPerMinute`: more than a replica can sign in a minute on one core needs no limit.
+pub const REQUESTS_PER_MINUTE_MAX: u32 = 100_000;
 
 /// An OAuth client that acts as one service user.
 #[derive(CustomResource, Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -267,6 +272,11 @@ pub struct Token {
     /// A change ends all tokens. Default: None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_constraint: Option<SenderConstraint>,
+    /// Token requests a minute: 1 to 100000. Further requests get the status 429 with `Retry-After`. Each replica counts
+    /// the requests that it receives. Default: set by the operator (no limit by default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = REQUESTS_PER_MINUTE_MAX))]
+    pub requests_per_minute: Option<i32>,
 }
 
 /// Binding of access tokens to a key or a certificate of the client.
@@ -522,6 +532,13 @@ impl ApplicationSpec {
     #[must_use]
     pub fn sender_constraint(&self) -> SenderConstraint {
         self.token.as_ref().and_then(|token| token.sender_constraint).unwrap_or_default()
+    }
+
+    /// Token requests a minute; `None`: the default of the operator.
+    #[must_use]
+    pub fn requests_per_minute(&self) -> Option<NonZeroU32> {
+        let given = self.token.as_ref()?.requests_per_minute?;
+        u32::try_from(given).ok().and_then(NonZeroU32::new)
     }
 
     /// What identifies the certificates of the client, in their order.

@@ -142,6 +142,7 @@ impl ExplainArgs {
             namespace_location: self.policy.namespace_location(),
             token_lifetime_max: self.policy.token_lifetime_max.length(),
             lockout: self.policy.lockout(),
+            token_requests_per_minute: self.policy.token_requests_per_minute,
             operator_namespace: self.operator_namespace.clone(),
             issuer: self.issuer.clone(),
         }

@@ -1,12 +1,14 @@
 //! Limits that the operator sets for all tenants.
 
 use std::error::Error;
+use std::num::NonZeroU32;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::SignedDuration;
 
 use super::duration;
+use crate::api::application::REQUESTS_PER_MINUTE_MAX;
 use crate::api::client_secret::LifetimePolicy;
 use crate::api::duration::ConfigDuration;
 use crate::api::lockout::{LockoutDefaults, LockoutMode, LockoutScope};
@@ -125,6 +127,17 @@ pub struct PolicyArgs {
         help_heading = "Lock-out"
     )]
     pub lockout_duration: ConfigDuration,
+
+    /// Token requests a minute of a client whose Application does not set `token.requestsPerMinute`. Each replica counts
+    /// the requests that it receives. Absent: no limit.
+    #[arg(
+        long,
+        env = "POSTERN_TOKEN_REQUESTS_PER_MINUTE", hide_env_values = true,
+        value_name = "NUMBER",
+        value_parser = requests_per_minute,
+        help_heading = "Limits"
+    )]
+    pub token_requests_per_minute: Option<NonZeroU32>,
 }
 
 impl PolicyArgs {
@@ -192,6 +205,12 @@ fn lockout_duration(text: &str) -> Result<ConfigDuration, Box<dyn Error + Send +
         return Err("a lock lasts between 1m and 30d".into());
     }
     Ok(duration)
+}
+
+/// As in the schema of Applications.
+fn requests_per_minute(text: &str) -> Result<NonZeroU32, Box<dyn Error + Send + Sync>> {
+    let number = text.parse().ok().filter(|number: &NonZeroU32| number.get() <= REQUESTS_PER_MINUTE_MAX);
+    number.ok_or_else(|| format!("must be a number from 1 to {REQUESTS_PER_MINUTE_MAX}").into())
 }
 
 fn token_lifetime(text: &str) -> Result<ConfigDuration, Box<dyn Error + Send + Sync>> {

@@ -1,6 +1,8 @@
 //! Flags of the token endpoint.
 
+use std::error::Error;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
@@ -178,6 +180,32 @@ pub struct ServeArgs {
     )]
     pub connections_max: Option<u32>,
 
+    /// Failed authentications a minute of one source network, which is an IPv4 address or an IPv6 /64. Further requests
+    /// from the network get the status 429, except those of clients that have authenticated from it. At least 60, which
+    /// leaves one attempt a second to other clients behind the same address. 0: no limit.
+    #[arg(
+        long,
+        env = "POSTERN_FAILED_AUTHENTICATIONS_PER_MINUTE", hide_env_values = true,
+        value_name = "NUMBER",
+        default_value_t = 300,
+        value_parser = failures_per_minute,
+        overrides_with = "failed_authentications_per_minute",
+        help_heading = "Limits"
+    )]
+    pub failed_authentications_per_minute: u32,
+
+    /// Maximum number of generated secrets that are hashed in one second, by one replica. Further requests that need a
+    /// hash get the status 429. A secret that the replica has verified before needs no hash. 0: no limit. Default:
+    /// 10000 for each core, which is a fifth of its time.
+    #[arg(
+        long,
+        env = "POSTERN_HASHES_PER_SECOND",
+        hide_env_values = true,
+        value_name = "NUMBER",
+        help_heading = "Limits"
+    )]
+    pub hashes_per_second: Option<u32>,
+
     /// Maximum size of a request body, in bytes. Postern does not issue a token that does not fit into a request body.
     #[arg(
         long,
@@ -223,4 +251,30 @@ pub struct ServeArgs {
         help_heading = "Limits"
     )]
     pub shutdown_grace: ConfigDuration,
+}
+
+impl ServeArgs {
+    /// Failed authentications a minute of one source network; `None`: no limit.
+    #[must_use]
+    pub fn failures_per_minute(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.failed_authentications_per_minute)
+    }
+
+    /// Hashes in one second; `None`: no limit.
+    #[must_use]
+    pub fn hashes_per_second(&self, cores: usize) -> Option<NonZeroU32> {
+        let default = || HASHES_PER_CORE.saturating_mul(u32::try_from(cores).unwrap_or(u32::MAX));
+        NonZeroU32::new(self.hashes_per_second.unwrap_or_else(default))
+    }
+}
+
+/// Hashes of generated values in one second, for each core: at 20 µs a fifth of its time. A start of ten thousand clients
+/// at once takes a second on one core.
+const HASHES_PER_CORE: u32 = 10_000;
+/// The smallest limit: at least one attempt in each second.
+const FAILURES_MIN: u32 = 60;
+
+fn failures_per_minute(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+    let number = text.parse().ok().filter(|number| *number == 0 || *number >= FAILURES_MIN);
+    number.ok_or_else(|| format!("must be 0, or a number from {FAILURES_MIN}").into())
 }

@@ -1,6 +1,7 @@
 //! A client: its effective permissions, and why each is present or missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -76,6 +77,9 @@ pub(super) struct App {
     /// Absent: its secrets are not locked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) locked: Option<Locked>,
+    /// How many tokens it may request of each replica; absent: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token_requests_per_minute: Option<NonZeroU32>,
     pub(super) status: StatusAge,
 }
 
@@ -137,6 +141,7 @@ pub(super) fn explain(facts: &Snapshot, settings: &Settings, now: Timestamp) -> 
             sender_constraint: sender_constraint(application),
             networks: application.spec.networks().map(|all| all.iter().map(ToString::to_string).collect()),
             locked,
+            token_requests_per_minute: token_requests(application, settings),
             status: status_age(facts, users, settings, now),
             ready,
         },
@@ -166,6 +171,11 @@ fn recorded_ready(application: &Application) -> Option<Standing> {
 fn sender_constraint(application: &Application) -> Option<&'static str> {
     let constraint = application.spec.sender_constraint();
     (constraint != SenderConstraint::None).then(|| constraint.as_str())
+}
+
+/// The limit of its token requests: its own, or the default of the operator.
+fn token_requests(application: &Application, settings: &Settings) -> Option<NonZeroU32> {
+    application.spec.requests_per_minute().or(settings.token_requests_per_minute)
 }
 
 /// The result of the groups; `None`: the caller may not read them. Without a service user there are no permissions.

@@ -36,6 +36,8 @@ pub(super) fn client(client: &ExplainedClient, now: Timestamp, out: &mut impl Wr
     rows.extend(application.sender_constraint.map(|constraint| ("Sender constraint", constraint.to_owned())));
     rows.extend(application.networks.as_ref().map(|networks| ("Only from", networks.join(", "))));
     rows.extend(application.locked.as_ref().map(|locked| ("Secrets", locked.text())));
+    let limit = application.token_requests_per_minute;
+    rows.extend(limit.map(|limit| ("Token requests", format!("at most {limit} a minute at each replica"))));
     rows.push(("Status", status(&application.status)));
     fields(out, &rows)?;
     match &client.service_user {

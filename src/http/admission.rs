@@ -19,9 +19,9 @@ use ipnet::IpNet;
 use crate::http::client_certificate::CertificateHeader;
 use crate::http::client_ip;
 use crate::http::slots::{Places, Slot};
-use crate::http::source_network::Network;
 use crate::oauth::client_auth::PresentedCertificate;
 use crate::oauth::error::Unavailable;
+use crate::util::source_network::Network;
 
 /// How callers are identified.
 #[derive(Clone, Debug, Default)]

@@ -12,8 +12,8 @@ use http_body_util::BodyExt as _;
 
 use crate::http::budget::Bounds;
 use crate::http::slots::{Places, Slot};
-use crate::http::source_network::Network;
 use crate::oauth::error::{RequestError, TokenError, Unavailable};
+use crate::util::source_network::Network;
 
 /// Maximum of every body that is always allowed: a form with a secret, scopes and resources is shorter.
 const SMALL: usize = 4 * 1024;

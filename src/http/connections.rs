@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::activity::Activity;
-use crate::http::source_network::Network;
 use crate::util::fair_share::TRIPLE;
+use crate::util::source_network::Network;
 
 /// How long a connection must be idle before it may be closed for another one. Long enough for a handshake, or for the
 /// first request: if more connections arrive at the same time than there are slots, the first ones succeed.

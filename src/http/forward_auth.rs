@@ -16,7 +16,6 @@ use crate::http::{dpop, response, router};
 use crate::oauth::client_auth::RequestContext;
 use crate::oauth::client_store::ClientStore;
 use crate::oauth::dpop::{PresentedProof, Target, wants_nonce};
-use crate::oauth::error::Unavailable;
 use crate::oauth::form::Form;
 use crate::oauth::forward_auth::{Access, AccessError, Malformed, OriginalRequest, Requirement, TokenScheme};
 use crate::oauth::token::AuditRecord;
@@ -127,7 +126,7 @@ pub(crate) fn outcome(error: &AccessError) -> Outcome {
         AccessError::Proof(rule) if wants_nonce(*rule) => Outcome::UseDpopNonce,
         AccessError::Proof(_) => Outcome::InvalidDpopProof,
         AccessError::Insufficient { .. } => Outcome::InsufficientScope,
-        AccessError::Unavailable(Unavailable::RateLimited | Unavailable::TooOften(_)) => Outcome::RateLimited,
+        AccessError::Unavailable(error) if error.status() == 429 => Outcome::RateLimited,
         AccessError::Unavailable(_) => Outcome::Unavailable,
     }
 }

@@ -21,7 +21,7 @@ pub use crate::http::client_certificate::CertificateHeader;
 use crate::http::connection::{Connection, Shared};
 use crate::http::connections::Connections;
 use crate::http::router::Routes;
-use crate::http::source_network::Network;
+use crate::util::source_network::Network;
 
 /// Limits of a server's connections.
 #[derive(Clone, Debug)]

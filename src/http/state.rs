@@ -1,10 +1,12 @@
 //! State and helpers that the handlers share.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub request: RequestLimits,
     /// Bounds of hashing.
     pub hash: HashLimits,
+    /// Failed authentications of each source network; `None`: no limit.
+    pub failures_per_minute: Option<NonZeroU32>,
 }
 
 /// The token endpoint and its documents, served with [`crate::http::router::router`].
@@ -55,19 +59,21 @@ impl<C: ClientStore, K: Clock> Endpoint<C, K> {
     #[must_use]
     pub fn new(clients: Arc<C>, clock: K, keys: Arc<ServerKeys>, settings: Settings, metrics: TokenMetrics) -> Self {
         let meter: Arc<dyn HashMetrics> = Arc::new(metrics.clone());
-        let Settings { token, published, request, hash } = settings;
+        let Settings { token, published, request, hash, failures_per_minute } = settings;
         let known = Arc::clone(&clients);
         let is_client = move |id: &str| !matches!(known.lookup(id), Lookup::Unknown);
         let audit = Arc::new(Audit::new(metrics.clone(), is_client));
-        let service = AuthorizationServer::new(clients, clock, keys, token, hash, meter);
+        let service = AuthorizationServer::new(clients, clock, keys, token, hash, failures_per_minute, meter);
         let published = Published::new(published);
         Self { service, metrics, audit, bodies: Bodies::new(request), published }
     }
 
     /// A form, if the endpoint can answer now and the request is a form.
     pub(crate) async fn form(&self, request: Request, source: Option<IpAddr>) -> Result<FormRequest, TokenError> {
-        self.service.available()?;
+        let now = self.service.available()?;
         let (mut head, body) = request.into_parts();
+        let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        self.service.may_arrive(RequestContext { now, source, certificate: None }, authorization)?;
         if head.uri.query().is_some_and(|query| !query.is_empty()) {
             return Err(RequestError::Query.into());
         }

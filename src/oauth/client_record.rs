@@ -15,6 +15,7 @@ use crate::oauth::client_auth::MethodSet;
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::lockout::Lockout;
 pub use crate::oauth::method_uses::MethodUses;
+pub use crate::oauth::token_limit::TokenLimit;
 pub use crate::oauth::tombstones::{Removed, Tombstones};
 
 /// One object at one revision, as a log line names it: `Application billing/invoice-sync@1234`.
@@ -65,6 +66,8 @@ pub struct ClientRecord {
     pub grant: Arc<Grant>,
     /// Token settings.
     pub token: TokenPolicy,
+    /// How many tokens it may request; `None`: any number.
+    pub token_limit: Option<Arc<TokenLimit>>,
     /// Epochs that its tokens carry.
     pub epoch: Epoch,
     /// When this process last saw a change of what its secrets represent, or when the process started.

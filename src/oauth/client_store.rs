@@ -13,6 +13,7 @@ use super::cluster_tokens::ClusterTokens;
 use super::denial_rule::DenialRule;
 use super::error::ClientError;
 use super::lockout::Lockouts;
+use crate::util::timing::rate_limit::whole_seconds;
 
 /// The read model, as the protocol uses it.
 pub trait ClientStore: TokenStateStore + ClusterTokens {
@@ -197,8 +198,7 @@ impl RecordError {
     /// [`RecordError::TooOften`] for a client that must wait.
     #[must_use]
     pub fn too_often(wait: Duration) -> Self {
-        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-        Self::TooOften(NonZeroU32::MIN.saturating_add(seconds - 1))
+        Self::TooOften(whole_seconds(wait))
     }
 }
 

@@ -121,12 +121,18 @@ pub enum Unavailable {
     Stale,
     /// This replica could not catch up with the API server in time.
     Behind,
-    /// Too many hashes are waiting.
+    /// Too many hashes are waiting, or too many requests.
     Overloaded,
     /// There is no install key, or no signing key of the client's algorithm.
     NoKey,
     /// Too many unknown credentials are being looked up.
     RateLimited,
+    /// Too many authentications from the network of the caller have failed; it may retry after this many seconds.
+    FailureLimit(NonZeroU32),
+    /// Too many hashes were computed in this second.
+    HashLimit,
+    /// The client has requested too many tokens; it may retry after this many seconds.
+    TokenLimit(NonZeroU32),
     /// Too much was recorded for the client; it may retry after this many seconds.
     TooOften(NonZeroU32),
     /// The namespace of the client has used its share of what can be recorded.
@@ -195,6 +201,9 @@ impl Unavailable {
             Self::Overloaded => DenialRule::Overloaded,
             Self::NoKey => DenialRule::NoKey,
             Self::RateLimited => DenialRule::RateLimited,
+            Self::FailureLimit(_) => DenialRule::FailureLimit,
+            Self::HashLimit => DenialRule::HashLimit,
+            Self::TokenLimit(_) => DenialRule::TokenLimit,
             Self::TooOften(_) => DenialRule::TooOften,
             Self::NoRoom => DenialRule::NoRoom,
         }

@@ -136,7 +136,8 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         header: &[u8],
         facts: &mut AuditRecord,
     ) -> Result<Authenticated, AccessError> {
-        let presented = client_auth::basic(header, None)?.into();
+        let presented =
+            client_auth::basic(header, None).map_err(|error| self.without_credential(arrival, error))?.into();
         facts.presented(&presented);
         let client = self.authenticate(arrival, purpose, &presented).await?;
         facts.authenticated(&client);

@@ -2,6 +2,7 @@
 
 mod fair_queue;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use crate::crypto::install_key::{HashCost, InstallKeys};
 use crate::crypto::process_mac;
 use crate::oauth::client_record::{SecretRecord, SecretVersion};
 use crate::oauth::error::Unavailable;
+use crate::util::timing::rate_limit::{Bucket, Rate};
 
 use fair_queue::FairQueue;
 
@@ -29,6 +31,8 @@ pub trait HashMetrics: Send + Sync + 'static {
 /// Bounds of the work that callers without a valid credential can cause.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HashLimits {
+    /// Hashes of generated values in one second; `None`: as many as the machine can compute.
+    pub per_second: Option<NonZeroU32>,
     /// Hashes computed at the same time. More than one per core only adds waiting.
     pub concurrent: usize,
     /// Requests that may wait; further requests are refused immediately.
@@ -47,12 +51,20 @@ impl Default for HashLimits {
     /// new value can wait: all but the first need no hash.
     fn default() -> Self {
         let concurrent = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { concurrent, waiting: 1024, waiting_imported: 4096, imported: IMPORTED_MAX, wait: Duration::from_secs(1) }
+        Self {
+            per_second: None,
+            concurrent,
+            waiting: 1024,
+            waiting_imported: 4096,
+            imported: IMPORTED_MAX,
+            wait: Duration::from_secs(1),
+        }
     }
 }
 
 /// Hashes of imported values at the same time, if the memory allows as many.
 const IMPORTED_MAX: usize = 4;
+
 /// The bounded checker of secrets. Generated and imported values have separate queues: a flood of imported values,
 /// which cost a thousand times as much, does not delay generated ones.
 ///
@@ -60,6 +72,8 @@ const IMPORTED_MAX: usize = 4;
 /// flood of wrong values for one ClientSecret delays the others by one hash. Values without a verifier never wait:
 /// they are hashed while the queue is free, and otherwise only take the same time.
 pub struct HashPool {
+    /// Hashes of generated values. Imported ones are few at a time.
+    rate: Option<Bucket>,
     generated: Pool,
     imported: FairQueue,
     /// Duration of the last hash of a generated and of an imported value, in microseconds.
@@ -101,6 +115,7 @@ impl HashPool {
         // At most half of the cores for expensive hashes, and a bounded part of the memory.
         let imported = FairQueue::new((limits.concurrent / 2).min(limits.imported), limits.waiting_imported);
         Self {
+            rate: limits.per_second.map(|hashes| Bucket::new(Rate::per_second(hashes))),
             generated: Pool::new(limits.concurrent),
             imported,
             generated_us: Arc::default(),
@@ -108,6 +123,14 @@ impl HashPool {
             limits,
             meter,
         }
+    }
+
+    /// A permit to hash a generated value.
+    async fn generated_permit(&self) -> Result<OwnedSemaphorePermit, Unavailable> {
+        if self.rate.as_ref().is_some_and(|rate| rate.take().is_err()) {
+            return Err(Unavailable::HashLimit);
+        }
+        self.generated.permit(self.limits.waiting, self.limits.wait).await
     }
 
     /// Whether `value` was verified for this version before, in this process.
@@ -122,7 +145,7 @@ impl HashPool {
     /// Whether `value` is the value of this version, by its hash. A success is remembered.
     ///
     /// # Errors
-    /// [`Unavailable::Overloaded`]
+    /// [`Unavailable::Overloaded`], [`Unavailable::HashLimit`]
     pub(crate) async fn verify(
         &self,
         keys: &Arc<InstallKeys>,
@@ -143,7 +166,7 @@ impl HashPool {
             }
             self.run(HashCost::Imported, permit, work).await?
         } else {
-            let permit = self.generated.permit(self.limits.waiting, self.limits.wait).await?;
+            let permit = self.generated_permit().await?;
             self.run(HashCost::Generated, permit, work).await?
         };
         if matches {
@@ -155,7 +178,7 @@ impl HashPool {
     /// The work of [`HashPool::verify`] for a value without a verifier.
     ///
     /// # Errors
-    /// [`Unavailable::Overloaded`]
+    /// [`Unavailable::Overloaded`], [`Unavailable::HashLimit`]
     pub(crate) async fn dummy_verify(
         &self,
         keys: &Arc<InstallKeys>,
@@ -166,7 +189,7 @@ impl HashPool {
         let work = move || keys.dummy_verify(&value, strength);
         match strength {
             HashCost::Generated => {
-                let permit = self.generated.permit(self.limits.waiting, self.limits.wait).await?;
+                let permit = self.generated_permit().await?;
                 self.run(strength, permit, work).await
             }
             HashCost::Imported => {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,13 +10,14 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::crypto::client_certificate::Thumbprint;
+use crate::crypto::install_key::InstallKeys;
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
 use crate::crypto::{jwt, opaque, random};
 use crate::oauth::authorize::{Granted, authorize};
 use crate::oauth::claims::{Audience, Claims, Email, token_id};
 use crate::oauth::client_auth::{
     AssertionPolicy, Authenticated, Authenticator, ClientCredential, Method, RequestContext, TrustedCas, Workload,
-    present, present_grant,
+    basic, present, present_grant,
 };
 use crate::oauth::client_record::{ObjectRevision, Purpose, SenderConstraint, TokenFormat};
 use crate::oauth::client_store::{Availability, ClientStore};
@@ -23,6 +25,7 @@ use crate::oauth::confirmation::{Confirmation, token_type};
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::dpop::{PresentedProof, Proof, ProofChecks};
 use crate::oauth::error::{TokenError, Unavailable};
+use crate::oauth::failure_limit::FailureLimit;
 use crate::oauth::form::Form;
 use crate::oauth::hash_pool::{HashLimits, HashMetrics, HashPool};
 use crate::oauth::issuer::Issuer;
@@ -31,6 +34,7 @@ use crate::oauth::response::TokenResponse;
 use crate::oauth::scope::{self, AudienceScope};
 use crate::oauth::server_keys::ServerKeys;
 use crate::oauth::signer::Signer;
+use crate::util::timing::rate_limit::whole_seconds;
 
 /// Issues tokens.
 pub struct AuthorizationServer<C, K> {
@@ -45,6 +49,7 @@ pub struct AuthorizationServer<C, K> {
     client_cas: TrustedCas,
     token_bytes: usize,
     hasher: HashPool,
+    failures: FailureLimit,
     pub(super) signer: Signer,
     pub(super) proofs: ProofChecks,
 }
@@ -112,7 +117,8 @@ pub struct AuditRecord {
 }
 
 impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
-    /// A service that issues tokens with `settings`.
+    /// A service that issues tokens with `settings`. `failures_per_minute` are the failed authentications of each source
+    /// network; `None`: no limit.
     #[must_use]
     pub fn new(
         clients: Arc<C>,
@@ -120,6 +126,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         keys: Arc<ServerKeys>,
         settings: TokenSettings,
         limits: HashLimits,
+        failures_per_minute: Option<NonZeroU32>,
         meter: Arc<dyn HashMetrics>,
     ) -> Self {
         let (hasher, signer) = (HashPool::new(limits, meter), Signer::new());
@@ -143,6 +150,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             client_cas,
             token_bytes,
             hasher,
+            failures: FailureLimit::new(failures_per_minute),
             signer,
             proofs: ProofChecks::new(dpop_nonce_required),
         }
@@ -161,6 +169,30 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             Availability::Stale => Err(Unavailable::Stale),
             Availability::Behind => Err(Unavailable::Behind),
         }
+    }
+
+    /// Whether the body of a request with these Authorization headers is worth reading, as far as its source and its client
+    /// decide that.
+    ///
+    /// # Errors
+    /// [`Unavailable::FailureLimit`]
+    pub fn may_arrive<'a>(
+        &self,
+        arrival: RequestContext<'_>,
+        authorization: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), Unavailable> {
+        let Err(wait) = self.failures.check_network(arrival.source) else { return Ok(()) };
+        let may_arrive = match authorization.into_iter().next() {
+            // The body names the client.
+            None => self.failures.has_clients(arrival.source),
+            Some(header) => basic(header, None).is_ok_and(|secret| {
+                let presented = secret.into();
+                let keys = self.keys.install.load_full();
+                keys.is_some_and(|keys| self.authenticator(&keys, arrival, Purpose::Token).is_verified(&presented))
+                    || presented.client_id().is_some_and(|id| self.failures.serves_client(arrival.source, &id))
+            }),
+        };
+        if may_arrive { Ok(()) } else { Err(Unavailable::FailureLimit(whole_seconds(wait))) }
     }
 
     /// Answers one request. Fills `facts` as far as processing gets.
@@ -188,6 +220,8 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             GrantType::JwtBearer => self.bearer(arrival, authorization, &form, facts).await,
         };
         let client = caller.inspect_err(|_| facts.requested(&request))?;
+        let counted = client.record.token_limit.as_ref().map_or(Ok(()), |limit| limit.take());
+        counted.inspect_err(|_| facts.requested(&request))?;
         let policy = &client.record.token;
         let granted = authorize(&client.grant, policy, &request).map_err(|error| {
             facts.requested(&request);
@@ -237,7 +271,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         form: &Form<'_>,
         facts: &mut AuditRecord,
     ) -> Result<Authenticated, TokenError> {
-        let presented = present(authorization, form)?;
+        let presented = present(authorization, form).map_err(|error| self.without_credential(arrival, error))?;
         self.identified(arrival, &presented, facts).await
     }
 
@@ -275,17 +309,36 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         presented: &ClientCredential,
     ) -> Result<Authenticated, TokenError> {
         let keys = self.keys.install.load_full().ok_or(Unavailable::NoKey)?;
-        let authenticator = Authenticator {
+        let authenticator = self.authenticator(&keys, arrival, purpose);
+        let is_verified = || authenticator.is_verified(presented);
+        let attempt = self.failures.attempt(arrival.source, Some(presented), is_verified)?;
+        let result = authenticator.authenticate(presented).await;
+        attempt.decided(&result);
+        result
+    }
+
+    fn authenticator<'a>(
+        &'a self,
+        keys: &'a Arc<InstallKeys>,
+        arrival: RequestContext<'a>,
+        purpose: Purpose,
+    ) -> Authenticator<'a, C> {
+        Authenticator {
             clients: &*self.clients,
             hasher: &self.hasher,
-            keys: &keys,
+            keys,
             arrival,
             purpose,
             issuer: self.issuer.as_str(),
             assertions: &self.assertions,
             client_cas: &self.client_cas,
-        };
-        authenticator.authenticate(presented).await
+        }
+    }
+
+    /// Counts a request without a credential that can be read, if that is a failed authentication.
+    pub(super) fn without_credential(&self, arrival: RequestContext<'_>, error: TokenError) -> TokenError {
+        let TokenError::Client(_) = error else { return error };
+        self.failures.attempt(arrival.source, None, || false).map_or_else(TokenError::from, |_failed| error)
     }
 
     async fn issue(

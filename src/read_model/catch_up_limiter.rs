@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use crate::oauth::client_store::CatchUpError;
 use crate::util::error_chain::display_chain;
 use crate::util::timing::backoff::{Backoff, Growth};
-use crate::util::timing::token_bucket::{Bucket, Rate};
+use crate::util::timing::rate_limit::{Bucket, Rate};
 
 /// Twenty reads per second, both as average and as burst. Each read costs the API server some small lists. Valid
 /// clients need one read for each credential that is newer than this replica's watch.
@@ -39,7 +39,7 @@ const SHARDS: usize = 64;
 pub(super) struct CatchUpLimiter {
     slots: Vec<Mutex<LastRead>>,
     hasher: RandomState,
-    budget: Lock<Bucket>,
+    budget: Bucket,
     negative_cache: Lock<NegativeCache>,
 }
 
@@ -56,7 +56,7 @@ impl CatchUpLimiter {
         Self {
             slots: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
-            budget: Lock::new(Bucket::new(READS)),
+            budget: Bucket::new(READS),
             negative_cache: Lock::default(),
         }
     }
@@ -90,7 +90,7 @@ impl CatchUpLimiter {
         if self.negative_cache().is_fresh(credential, came) {
             return Ok(());
         }
-        if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
+        if self.budget.take().is_err() {
             let looked_up = self.negative_cache().was_looked_up(credential, Instant::now());
             return if looked_up { Ok(()) } else { Err(CatchUpError::RateLimited) };
         }

@@ -29,7 +29,7 @@ use crate::cache::{ObjectRef, StoredAs, StoredObject};
 use crate::oauth::client_auth::{Method, MethodSet};
 use crate::oauth::client_record::{
     ClientRecord, Denial, Grant, Identity, MethodUses, ObjectRevision, Role, ScopePolicy, SenderConstraint,
-    SigningAlgorithm, TokenFormat, TokenPolicy, TokenType, Tombstones,
+    SigningAlgorithm, TokenFormat, TokenLimit, TokenPolicy, TokenType, Tombstones,
 };
 use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::lockout::{LockedClient, Lockout, LockoutPolicy, LockoutScope};
@@ -144,6 +144,7 @@ impl Compiler<'_> {
             networks: application.spec.networks().map(Box::from),
             grant: grant.grant,
             token: token_policy(application, self.limits.token_lifetime_max),
+            token_limit: self.token_limit(application, known.filter(|record| record.method_uses.application() == uid)),
             epoch,
             is_stale,
             authority_changed_at: authority_changed_at(credentials, known, self.now),
@@ -158,6 +159,14 @@ impl Compiler<'_> {
             method_uses,
         };
         (record, fingerprints)
+    }
+
+    /// The limit of token requests. While the number is the same, what the client has used of it is kept.
+    fn token_limit(&self, application: &Application, known: Option<&ClientRecord>) -> Option<Arc<TokenLimit>> {
+        let per_minute = application.spec.requests_per_minute().or(self.limits.token_requests_per_minute)?;
+        let known = known.and_then(|record| record.token_limit.as_ref());
+        let known = known.filter(|limit| limit.per_minute() == per_minute);
+        Some(known.map_or_else(|| Arc::new(TokenLimit::new(per_minute)), Arc::clone))
     }
 
     /// The fingerprints that tokens had earlier, given that the client now has `next`; `None`: the client is disabled.

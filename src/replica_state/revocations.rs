@@ -3,12 +3,11 @@
 //! Namespaces share the capacity, and the writes of each client are limited. Revoking a revoked token costs no write.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::cas_object::{CasObject, StateStore};
 use super::group_commit::{CommitResult, Entry, GroupCommit};
@@ -17,7 +16,7 @@ use crate::api::replica_state::{ReplicaStateSpec, Revoked};
 use crate::oauth::client_store::RecordError;
 use crate::util::error_chain::display_chain;
 use crate::util::fair_share::{FairShare, QUARTER};
-use crate::util::timing::token_bucket::{Buckets, Rate};
+use crate::util::timing::rate_limit::{Buckets, Rate};
 
 /// Revocations in one object. Each batch rewrites an object, so objects are small: 35 KiB.
 const PER_OBJECT: usize = 500;
@@ -27,6 +26,8 @@ const LIVE_MAX: usize = 50_000;
 /// A burst of a hundred, for a client that ends all of its sessions; then one per second. The writes of all clients are
 /// batched, so this bounds the bytes that one client can cause: 35 KiB for each revocation.
 const WRITES_PER_CLIENT: Rate = Rate { burst: 100, every: Duration::from_secs(1) };
+/// Clients whose writes are counted.
+const CLIENTS_MAX: usize = 16_384;
 
 /// What this process records.
 pub(crate) struct Revocations<S> {
@@ -36,7 +37,7 @@ pub(crate) struct Revocations<S> {
     empty_spec: ReplicaStateSpec,
     process_id: String,
     batch: GroupCommit<RevokedToken>,
-    of_clients: Lock<Buckets<Arc<str>>>,
+    of_clients: Buckets<Arc<str>>,
     /// Locked during a write.
     objects: Mutex<Vec<Object>>,
 }
@@ -61,7 +62,7 @@ impl<S: StateStore> Revocations<S> {
         empty_spec: ReplicaStateSpec,
         process_id: String,
     ) -> Self {
-        let of_clients = Lock::new(Buckets::new(WRITES_PER_CLIENT));
+        let of_clients = Buckets::new(WRITES_PER_CLIENT, CLIENTS_MAX);
         Self {
             store,
             token_state,
@@ -87,11 +88,7 @@ impl<S: StateStore> Revocations<S> {
             return Ok(());
         }
         let until = Timestamp::from_second(exp).map_err(|_| RecordError::Behind)?;
-        let allowed = {
-            let mut of_clients = self.of_clients.lock().unwrap_or_else(PoisonError::into_inner);
-            of_clients.take(client_id, Instant::now().into_std())
-        };
-        allowed.map_err(RecordError::too_often)?;
+        self.of_clients.take(client_id).map_err(RecordError::too_often)?;
         let outcome = self.batch.add(jti.to_owned(), RevokedToken { until, namespace: Arc::clone(namespace) });
         // In a separate task: the client may disconnect, and others wait for the same write.
         tokio::spawn(Arc::clone(self).write_down(now));

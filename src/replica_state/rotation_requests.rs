@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::cas_object::{CasObject, StateStore};
 use super::group_commit::{CommitResult, Entry, GroupCommit};
@@ -18,7 +17,7 @@ use crate::oauth::client_record::ObjectRevision;
 use crate::oauth::client_store::RecordError;
 use crate::util::error_chain::display_chain;
 use crate::util::fair_share::{FairShare, QUARTER};
-use crate::util::timing::token_bucket::{Buckets, Rate};
+use crate::util::timing::rate_limit::{Buckets, Rate};
 
 /// How long a request is kept. After this time the controller has acted on it, or cannot.
 const KEPT_FOR: SignedDuration = SignedDuration::from_mins(10);
@@ -27,6 +26,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A burst as large as the default limit of active ClientSecrets of an Application, so that all of them can be rotated
 /// after a leak.
 const WRITES_PER_CLIENT: Rate = Rate { burst: 20, every: Duration::from_mins(1) };
+/// Clients whose writes are counted.
+const CLIENTS_MAX: usize = 16_384;
 
 /// Requests of the last minutes.
 pub(crate) struct RotationRequests<S> {
@@ -36,12 +37,8 @@ pub(crate) struct RotationRequests<S> {
     batch: GroupCommit<LastUse>,
     /// Locked for a whole write, so that no write undoes another.
     document: Mutex<CasObject>,
-    written: Lock<WrittenRequest>,
-}
-
-struct WrittenRequest {
     /// The requests that are certainly in the object, by ClientSecret.
-    recent: HashMap<String, LastUse>,
+    recent: Lock<HashMap<String, LastUse>>,
     of_clients: Buckets<Arc<str>>,
 }
 
@@ -49,8 +46,8 @@ impl<S: StateStore> RotationRequests<S> {
     /// `process_id` is part of the names of this process's object.
     pub(crate) fn new(store: S, empty_spec: ReplicaStateSpec, process_id: &str) -> Self {
         let document = Mutex::new(CasObject::new(format!("{process_id}-requests")));
-        let written = WrittenRequest { recent: HashMap::new(), of_clients: Buckets::new(WRITES_PER_CLIENT) };
-        Self { store, empty_spec, batch: GroupCommit::default(), document, written: Lock::new(written) }
+        let of_clients = Buckets::new(WRITES_PER_CLIENT, CLIENTS_MAX);
+        Self { store, empty_spec, batch: GroupCommit::default(), document, recent: Lock::default(), of_clients }
     }
 
     /// Returns when the controller can see the request. After an error the request may be visible as well; the next write
@@ -70,13 +67,12 @@ impl<S: StateStore> RotationRequests<S> {
         };
         let key = key(&asked);
         {
-            let mut written = self.written();
-            let recent = written.recent.get(&key).filter(|recent| is_recent(recent, now));
+            let recent = self.recent();
+            let recent = recent.get(&key).filter(|recent| is_recent(recent, now));
             if recent.is_some_and(|recent| recent.version == asked.version) {
                 return Ok(());
             }
-            let allowed = written.of_clients.take(client_id, Instant::now().into_std());
-            allowed.map_err(RecordError::too_often)?;
+            self.of_clients.take(client_id).map_err(RecordError::too_often)?;
         }
         let outcome = self.batch.add(key, asked);
         // In a separate task: the client may disconnect, and others wait for the same write.
@@ -87,7 +83,7 @@ impl<S: StateStore> RotationRequests<S> {
 
     async fn write(self: Arc<Self>, now: Timestamp) {
         let mut document = self.document.lock().await;
-        let mut recent = self.written().recent.clone();
+        let mut recent = self.recent().clone();
         recent.retain(|_, asked| is_recent(asked, now));
         let added = admit(self.batch.take(), &mut recent);
         if added.is_empty() {
@@ -98,7 +94,7 @@ impl<S: StateStore> RotationRequests<S> {
         let spec = ReplicaStateSpec { rotations, reported_at: now, ..self.empty_spec.clone() };
         let outcome = match document.write(&self.store, |_| spec.clone()).await {
             Ok(()) => {
-                self.written().recent = recent;
+                *self.recent() = recent;
                 Ok(())
             }
             Err(error) => {
@@ -111,8 +107,8 @@ impl<S: StateStore> RotationRequests<S> {
         }
     }
 
-    fn written(&self) -> MutexGuard<'_, WrittenRequest> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    fn recent(&self) -> MutexGuard<'_, HashMap<String, LastUse>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

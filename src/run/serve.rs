@@ -263,6 +263,7 @@ fn index_settings(process: &Process) -> read_model::Settings {
             token_lifetime_max: policy.token_lifetime_max.length(),
             lifetime: policy.lifetime(),
             lockout: policy.lockout(),
+            token_requests_per_minute: policy.token_requests_per_minute,
         },
         staleness_max: process.args.staleness_max.length(),
     }
@@ -295,6 +296,7 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds, clien
         large_bodies: bounds.large_bodies,
         body_read: positive(&args.read_timeout),
     };
+    let hash = HashLimits::default();
     state::Settings {
         token: TokenSettings {
             issuer: process.issuer.clone(),
@@ -307,6 +309,11 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds, clien
         },
         published: published_settings(process, args),
         request,
-        hash: HashLimits { imported: bounds.imported_hashes, ..HashLimits::default() },
+        hash: HashLimits {
+            imported: bounds.imported_hashes,
+            per_second: args.hashes_per_second(hash.concurrent),
+            ..hash
+        },
+        failures_per_minute: args.failures_per_minute(),
     }
 }

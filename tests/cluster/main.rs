@@ -54,6 +54,7 @@ mod ownership;
 mod planted;
 mod private_key_jwt;
 mod propagation;
+mod rate_limits;
 mod rbac;
 mod references;
 mod refused_status;

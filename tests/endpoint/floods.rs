@@ -48,7 +48,7 @@ mod bytes_of_http_2 {
 }
 
 /// Connects from this address of the loopback network.
-async fn connect_from(server: &TestServer, source: [u8; 4]) -> TcpStream {
+pub(crate) async fn connect_from(server: &TestServer, source: [u8; 4]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((std::net::Ipv4Addr::from(source), 0).into()).unwrap();
     socket.connect(server.addr).await.unwrap()
@@ -61,8 +61,8 @@ async fn token_from(server: &TestServer, source: [u8; 4]) -> http_client::Reply 
     http_client::exchange(connect_from(server, source).await, &request).await
 }
 
-const ATTACKER: [u8; 4] = [127, 0, 0, 3];
-const HONEST: [u8; 4] = [127, 0, 0, 2];
+pub(crate) const ATTACKER: [u8; 4] = [127, 0, 0, 3];
+pub(crate) const HONEST: [u8; 4] = [127, 0, 0, 2];
 
 /// An HTTP/2 connection that has requested the keys this many times, and reads nothing of the responses.
 async fn closed_window(secured: &Secured, requests: u32) -> impl tokio::io::AsyncRead + Unpin {

@@ -33,6 +33,7 @@ mod lockout;
 mod methods;
 mod operations;
 mod proofs;
+mod rate_limits;
 mod rejected;
 mod responses;
 mod secret_purposes;

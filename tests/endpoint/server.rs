@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -244,6 +245,7 @@ pub(crate) struct Options {
     pub(crate) server: ServerLimits,
     pub(crate) request: RequestLimits,
     pub(crate) hash: HashLimits,
+    pub(crate) failures_per_minute: Option<NonZeroU32>,
     pub(crate) keys: bool,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// A second listener, which requests certificates.
@@ -265,6 +267,7 @@ impl Default for Options {
             server: ServerLimits::default(),
             request: RequestLimits::default(),
             hash: HashLimits::default(),
+            failures_per_minute: None,
             keys: true,
             tls: None,
             mutual_tls: None,
@@ -374,6 +377,7 @@ impl TestServer {
             },
             request: options.request,
             hash: options.hash,
+            failures_per_minute: options.failures_per_minute,
         };
         let fixed = FixedClock(Arc::clone(&clock));
         let endpoint = Endpoint::new(Arc::clone(&clients), fixed, Arc::clone(&keys), settings, metrics.clone());
@@ -551,6 +555,7 @@ pub(crate) fn record_of(grant: Arc<Grant>, credentials: &[&Credential]) -> Clien
             multiple_audiences: false,
             sender_constraint: SenderConstraint::None,
         },
+        token_limit: None,
         epoch: Epoch { service_user: 3, application: 2 },
         authority_changed_at: Timestamp::MIN,
         past: Tombstones::default(),

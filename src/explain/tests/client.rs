@@ -57,6 +57,25 @@ fn each_group_that_grants_nothing_is_listed_with_its_reason() {
 }
 
 #[test]
+fn the_limit_of_token_requests_is_that_of_the_application_or_of_the_operator() {
+    let number = std::num::NonZeroU32::new;
+    for (own, default, expected) in
+        [(None, None, None), (None, number(60), number(60)), (Some(5), number(60), number(5))]
+    {
+        let mut facts = facts(&["readers"]);
+        facts.application.spec.token = Some(read(json!({"requestsPerMinute": own})));
+        let settings = Settings { token_requests_per_minute: default, ..settings() };
+        let explained = client::explain(&facts, &settings, now());
+        assert_eq!(explained.application.token_requests_per_minute, expected);
+        let mut text = Vec::new();
+        print::client(&explained, now(), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let line = expected.map(|limit| format!("at most {limit} a minute at each replica"));
+        assert!(line.map_or(!text.contains("Token requests"), |line| text.contains(&line)), "{text}");
+    }
+}
+
+#[test]
 fn a_group_that_needs_a_location_of_the_namespace_is_explained_with_the_remedy() {
     let mut facts = facts(&["subtree"]);
     let (name, group) = group("subtree", &json!({"location": "/emea", "reach": "Subtree"}));

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::presented::{ParsedCredentials, SharedSecret};
+use super::presented::{ClientCredential, ParsedCredentials, SharedSecret};
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
 use crate::crypto::attempt_mac;
 use crate::crypto::install_key::HashCost;
@@ -123,6 +123,13 @@ impl<C: ClientStore> Authenticator<'_, C> {
         }
         let recognised = ended.into_iter().find(|(secret, version)| HashPool::is_cached(secret, version, value));
         recognised.ok_or_else(|| ClientError::UnknownSecret(record.application.clone()).into())
+    }
+
+    /// Whether it is a generated secret that is valid and was verified before: nobody has guessed it.
+    pub(crate) fn is_verified(&self, presented: &ClientCredential) -> bool {
+        let ClientCredential::SharedSecret(secret) = presented else { return false };
+        let mut readings = secret.candidates.iter().filter_map(Attempt::of);
+        readings.any(|reading| matches!(reading.form, SecretFormat::Generated(_)) && self.is_cached(&reading))
     }
 
     /// Whether the value of this reading is valid and was verified before.

@@ -116,7 +116,9 @@ impl Unavailable {
     /// HTTP status (RFC 6585 §4, RFC 9110 §15.6.4).
     pub(crate) fn status(self) -> u16 {
         match self {
-            Self::RateLimited | Self::TooOften(_) => 429,
+            Self::RateLimited | Self::FailureLimit(_) | Self::HashLimit | Self::TokenLimit(_) | Self::TooOften(_) => {
+                429
+            }
             Self::NotSynced | Self::Stale | Self::Behind | Self::Overloaded | Self::NoKey | Self::NoRoom => 503,
         }
     }
@@ -124,6 +126,9 @@ impl Unavailable {
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::RateLimited => "too many unknown credentials, try again",
+            Self::FailureLimit(_) => "too many failed authentications from this address, try again later",
+            Self::HashLimit => "too many secrets are checked, try again",
+            Self::TokenLimit(_) => "too many token requests of this client, try again later",
             Self::TooOften(_) => "too many requests of this client to record something, try again later",
             Self::NoRoom => "the quota of the client's namespace is exhausted, try again later",
             Self::NotSynced | Self::Stale | Self::Behind | Self::Overloaded | Self::NoKey => {
@@ -134,11 +139,15 @@ impl Unavailable {
 
     pub(crate) fn retry_after_s(self) -> NonZeroU32 {
         match self {
-            Self::TooOften(seconds) => seconds,
+            Self::FailureLimit(seconds) | Self::TokenLimit(seconds) | Self::TooOften(seconds) => seconds,
             Self::NoRoom => ROOM_RETRY_AFTER_S,
-            Self::RateLimited | Self::NotSynced | Self::Stale | Self::Behind | Self::Overloaded | Self::NoKey => {
-                RETRY_AFTER_S
-            }
+            Self::RateLimited
+            | Self::HashLimit
+            | Self::NotSynced
+            | Self::Stale
+            | Self::Behind
+            | Self::Overloaded
+            | Self::NoKey => RETRY_AFTER_S,
         }
     }
 }

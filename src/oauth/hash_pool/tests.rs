@@ -95,7 +95,7 @@ async fn a6_a_replaced_verifier_is_checked_again_despite_an_earlier_success() {
 }
 
 async fn generated(hasher: &HashPool) -> Result<OwnedSemaphorePermit, Unavailable> {
-    hasher.generated.permit(hasher.limits.waiting, hasher.limits.wait).await
+    hasher.generated_permit().await
 }
 
 #[tokio::test]
@@ -119,6 +119,25 @@ async fn a6_a_waiting_request_is_counted_while_it_waits() {
     assert_eq!(refused, std::task::Poll::Ready(Some(Unavailable::Overloaded)), "the one place is taken");
     drop(held);
     assert!(first.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn q2_hashes_beyond_the_rate_are_refused_and_a_known_value_needs_none() {
+    let per_second = std::num::NonZeroU32::new(2);
+    let counts = Arc::new(Counts::default());
+    let meter = Arc::clone(&counts) as Arc<dyn HashMetrics>;
+    let hasher = HashPool::new(HashLimits { per_second, ..HashLimits::default() }, meter);
+    let keys = Arc::new(InstallKeys::generate().unwrap());
+    let (secret, version) = secret(&keys, "right");
+    assert_eq!(hasher.verify(&keys, &secret, &version, "right").await, Ok(true));
+    assert_eq!(hasher.verify(&keys, &secret, &version, "wrong").await, Ok(false));
+    assert_eq!(hasher.verify(&keys, &secret, &version, "wrong").await, Err(Unavailable::HashLimit));
+    let dummy = hasher.dummy_verify(&keys, "wrong", HashCost::Generated).await;
+    assert_eq!(dummy, Err(Unavailable::HashLimit), "a refusal takes no more than a success");
+    assert!(HashPool::is_cached(&secret, &version, "right"));
+    assert_eq!(counts.hashes.load(Ordering::Relaxed), 2);
+    tokio::time::advance(Duration::from_millis(500)).await;
+    assert_eq!(hasher.verify(&keys, &secret, &version, "wrong").await, Ok(false));
 }
 
 #[tokio::test]

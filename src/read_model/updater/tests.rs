@@ -41,6 +41,7 @@ const LIMITS: ClientLimits = ClientLimits {
         attempts: 5,
         duration: SignedDuration::from_mins(60),
     },
+    token_requests_per_minute: None,
 };
 
 static NO_KEY_SETS: LazyLock<KeySets> = LazyLock::new(KeySets::empty);

@@ -431,6 +431,28 @@ async fn an_application_may_go_to_each_limit() {
 }
 
 #[tokio::test]
+async fn token_requests_have_a_number_within_the_bounds() {
+    let requests = |per_minute: Value| json!({"token": {"requestsPerMinute": per_minute}});
+    let cases = [
+        (
+            "none at all",
+            requests(json!(0)),
+            "spec.token.requestsPerMinute: Invalid value: 0: … greater than or equal to 1",
+        ),
+        ("fewer", requests(json!(-1)), "spec.token.requestsPerMinute: Invalid value: -1: … greater than or equal to 1"),
+        (
+            "more",
+            requests(json!(100_001)),
+            "spec.token.requestsPerMinute: Invalid value: 100001: … less than or equal to 100000",
+        ),
+        ("a text", requests(json!("600")), "spec.token.requestsPerMinute: Invalid value: … must be of type integer"),
+        ("the fewest", requests(json!(1)), ""),
+        ("the most", requests(json!(100_000)), ""),
+    ];
+    check(tried, &cases).await;
+}
+
+#[tokio::test]
 async fn a_client_id_can_neither_be_added_nor_changed_nor_removed() {
     let tenant = TestNamespace::without_operator("client-id").await;
     let other = "7f0c3a52-9d55-4d0e-8b6a-0f1f2a6f5c1e";

@@ -111,7 +111,7 @@ fn complete() -> Vec<Value> {
         "token": {
             "format": "Opaque", "type": "JWT", "idleTimeout": "30m", "lifetime": "1h", "signingAlgorithm": "ES256",
             "scopePolicy": "Narrow", "defaultScopes": ["s"], "defaultAudience": "a", "multipleAudiences": true,
-            "senderConstraint": "DPoP",
+            "senderConstraint": "DPoP", "requestsPerMinute": 600,
         },
         "lockout": {"mode": "Enabled", "scope": "Source", "attempts": 5, "duration": "60m"},
     });

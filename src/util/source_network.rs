@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv6Addr};
 /// that a subscriber gets, and so the longest prefix that identifies one. An IPv4 /24 would count all pods of a node
 /// as one caller.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Network(IpAddr);
+pub struct Network(IpAddr);
 
 impl Network {
     /// The network of an address.
-    pub(crate) fn of(address: IpAddr) -> Self {
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
