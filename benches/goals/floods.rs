@@ -24,8 +24,8 @@ use crate::{Result, percentile};
 
 /// The limit of the chart's container.
 const MEMORY_MIB: u64 = 256;
-const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 3);
 /// In which the connections of a flood are made.
 const BUILD_UP: Duration = Duration::from_secs(2);
 const MEASURED: Duration = Duration::from_secs(5);

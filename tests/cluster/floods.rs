@@ -29,8 +29,9 @@ const MEMORY: u64 = 256 * 1024 * 1024;
 const BUILD_UP: Duration = Duration::from_secs(1);
 /// How long other clients are served during it.
 const BESIDE: Duration = Duration::from_secs(2);
-const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+// Another /24: wrong secrets lock the client for the network of the attacker.
+const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 3);
 
 /// A serving process in a dedicated memory cgroup, or with a limit by flag where there can be none.
 struct Flooded {
