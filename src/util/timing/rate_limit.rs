@@ -5,7 +5,8 @@
 
 mod bounded_store;
 
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,18 +94,22 @@ impl Bucket {
     }
 }
 
-/// A bucket for each key. Their number is bounded: beyond it, the buckets that were used least recently are full again.
-pub struct Buckets<K: Clone + Eq + Hash> {
-    limiter: Limiter<(K, Access), Shared<K>>,
-    store: Arc<BoundedStore<K>>,
+/// A bucket for each key. Their number is bounded: beyond it, the buckets that were used least recently are full again. A key
+/// is stored as a digest that nobody outside this process can compute.
+pub struct Buckets<K> {
+    limiter: Limiter<(u64, Access), Shared>,
+    store: Arc<BoundedStore>,
+    hasher: RandomState,
+    keys: PhantomData<fn(&K)>,
 }
 
-impl<K: Clone + Eq + Hash> Buckets<K> {
+impl<K: Hash> Buckets<K> {
     /// Full buckets for all keys, of which at most `keys_max` are remembered.
     #[must_use]
     pub fn new(rate: Rate, keys_max: usize) -> Self {
         let store = Arc::new(BoundedStore::new(rate.every, keys_max));
-        Self { limiter: RateLimiter::new(rate.quota(), Shared(Arc::clone(&store)), SinceStart::now()), store }
+        let limiter = RateLimiter::new(rate.quota(), Shared(Arc::clone(&store)), SinceStart::now());
+        Self { limiter, store, hasher: RandomState::new(), keys: PhantomData }
     }
 
     /// Takes from the bucket of `key`.
@@ -125,7 +130,7 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
 
     /// Puts back what was taken from the bucket of `key`.
     pub fn put_back(&self, key: &K) {
-        self.store.put_back(key, self.limiter.clock().now());
+        self.store.put_back(self.hasher.hash_one(key), self.limiter.clock().now());
     }
 
     /// The number of keys that are remembered.
@@ -135,7 +140,7 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
     }
 
     fn access(&self, key: &K, access: Access) -> Result<(), Duration> {
-        let outcome = self.limiter.check_key(&(key.clone(), access));
+        let outcome = self.limiter.check_key(&(self.hasher.hash_one(key), access));
         outcome.map_err(|until| wait(&until, self.limiter.clock()))
     }
 }
