@@ -1,5 +1,6 @@
-//! Every test that `docs/threat-model.md` and `docs/conformance.md` name exists, so that no claim of them outlives its
-//! test. Every test with the code of a requirement in its name is in `docs/conformance.md`.
+//! Every test that `docs/security-model.md` and `docs/conformance.md` name exists, so that no claim of them outlives its
+//! test. Every position of an attacker has its tests, or the reason why there is none. Every test with the code of a
+//! requirement in its name is in `docs/conformance.md`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests a panic is the report")]
 
@@ -41,9 +42,14 @@ fn known() -> BTreeSet<String> {
     known
 }
 
+/// The text of a page.
+fn page(name: &str) -> String {
+    fs::read_to_string(checkout().join("docs").join(name)).expect("a page")
+}
+
 /// The tests that a page names.
-fn named(page: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string(checkout().join("docs").join(page)).expect("a page");
+fn named(name: &str) -> BTreeSet<String> {
+    let text = page(name);
     let named = text.split('`').filter(|quoted| quoted.contains(".rs::"));
     let named: BTreeSet<String> = named.map(str::to_owned).collect();
     assert!(named.len() > 50, "only {} tests are named", named.len());
@@ -58,11 +64,35 @@ fn has_code(test: &str) -> bool {
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// Whether the last cell of the row of a table names a test, or contains the reason why there is none.
+fn has_test(row: &str) -> bool {
+    let cell = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default();
+    let reason = cell.split_once("no test: ").map(|(_, reason)| reason);
+    cell.contains(".rs::") || reason.is_some_and(|reason| !reason.trim().is_empty())
+}
+
 #[test]
-fn every_test_that_the_threat_model_names_exists() {
-    let (known, named) = (known(), named("threat-model.md"));
+fn every_test_that_the_security_model_names_exists() {
+    let (known, named) = (known(), named("security-model.md"));
     let missing: Vec<_> = named.difference(&known).collect();
     assert!(missing.is_empty(), "no such test: {missing:#?}");
+}
+
+#[test]
+fn every_row_of_each_position_has_a_test_or_the_reason_why_there_is_none() {
+    let page = page("security-model.md");
+    let positions: Vec<_> = page.split("\n### ").skip(1).collect();
+    assert!(positions.len() > 20, "only {} positions", positions.len());
+    for position in positions {
+        // Up to the next group of positions.
+        let lines: Vec<_> = position.lines().take_while(|line| !line.starts_with("## ")).collect();
+        let name = lines.first().copied().unwrap_or_default();
+        let is_row = |line: &&str| line.starts_with("| ") && !line.ends_with("| test |");
+        let rows: Vec<_> = lines.iter().copied().filter(is_row).collect();
+        assert!(!rows.is_empty(), "{name}: the page lists nothing");
+        let without: Vec<_> = rows.into_iter().filter(|row| !has_test(row)).collect();
+        assert!(without.is_empty(), "{name}: neither a test nor \"no test: REASON\": {without:#?}");
+    }
 }
 
 #[test]
