@@ -5,6 +5,7 @@
 
 mod certificate;
 mod follow;
+mod install_keys;
 mod keys;
 pub(crate) mod records;
 mod signing_keys;
@@ -13,8 +14,10 @@ mod token_keys;
 pub(crate) use certificate::{CA_CERT, CA_KEY, CERT, CERTIFICATE, KEY, PREVIOUS_CAS, entry, find as find_certificate};
 pub use certificate::{StoredCertificate, TlsStoreError, read_certificate};
 pub use follow::follow;
-pub(crate) use keys::{CURRENT, Data, INSTALL_KEY, find, install_keys};
-pub use keys::{KeystoreError, read_install_keys};
+pub use install_keys::install_keys;
+pub(crate) use install_keys::{CURRENT, INSTALL_KEY, install_key_records};
+pub use keys::KeystoreError;
+pub(crate) use keys::{Data, find};
 pub use records::DroppedKeys;
 pub(crate) use signing_keys::{FIRST_KEYS, SIGNING_KEYS, signing_key_records};
 pub use signing_keys::{SigningKeys, signing_keys};

@@ -8,7 +8,7 @@ use kube::Resource;
 use kube::runtime::reflector::Lookup;
 
 use super::ObjectRef;
-use crate::api::names::{CONTENT_ANNOTATION, VERSION_ANNOTATION};
+use crate::api::names::{CONTENT_ANNOTATION, MAC_ANNOTATION, VERSION_ANNOTATION};
 use crate::api::precedence::{uid_number, uuid_number};
 use crate::api::terminating::{finalizers, is_terminating};
 
@@ -32,6 +32,8 @@ pub struct DeliveredSecret {
     pub version: Option<Box<str>>,
     /// Digest of the written content, according to the annotation. Any client may have written it.
     pub content: Option<Box<str>>,
+    /// Id of the install key of its MAC, according to the annotation. Any client may have written it.
+    pub install_key: Option<Box<str>>,
     /// Set if the deletion was requested: the finalizers that block it.
     pub terminating: Option<Box<str>>,
 }
@@ -40,10 +42,12 @@ impl DeliveredSecret {
     /// Extracts what the controller reads.
     #[must_use]
     pub fn new(key: ObjectRef, metadata: &ObjectMeta) -> Self {
+        let short = |value: &&str| value.len() <= ANNOTATION_LENGTH_MAX;
         let annotation = |key| {
             let value = metadata.annotations.as_ref()?.get(key).map(String::as_str);
-            value.filter(|value| value.len() <= ANNOTATION_LENGTH_MAX).map(Box::from)
+            value.filter(short).map(Box::from)
         };
+        let mac = metadata.annotations.as_ref().and_then(|all| all.get(MAC_ANNOTATION));
         let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         Self {
             uid: uid_number(metadata),
@@ -51,6 +55,7 @@ impl DeliveredSecret {
             owner: owner.filter(|owner| *owner.name != *key.name).map(|owner| owner.name.as_str().into()),
             version: annotation(VERSION_ANNOTATION),
             content: annotation(CONTENT_ANNOTATION),
+            install_key: mac.and_then(|mac| mac.split_once('.')).map(|(id, _)| id).filter(short).map(Box::from),
             terminating: is_terminating(metadata).then(|| finalizers(metadata).into()),
             key,
             revision: metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default(),

@@ -55,6 +55,22 @@ impl HashCost {
 const LANES: u32 = 1;
 /// Characters of a key id.
 pub(super) const KEY_ID_LEN: usize = 8;
+/// What the records of the keys call their algorithm.
+pub const ALGORITHM: &str = "Argon2id";
+
+/// The id of the install key in a verifier or in a MAC; `None`: the text is neither.
+#[must_use]
+pub fn key_id(text: &str) -> Option<&str> {
+    if let Some(verifier) = Verifier::parse(text) {
+        return Some(verifier.key_id);
+    }
+    let (id, _) = text.split_once('.')?;
+    is_key_id(id).then_some(id)
+}
+
+fn is_key_id(id: &str) -> bool {
+    id.len() == KEY_ID_LEN && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
 
 /// One install key.
 pub struct InstallKey {
@@ -77,7 +93,7 @@ impl InstallKey {
     /// [`InstallKeyError::KeyId`] when the id is not eight characters of `A-Z a-z 0-9`; [`InstallKeyError::Derive`].
     pub fn new(id: &str, key: [u8; 32]) -> Result<Self, InstallKeyError> {
         let key = Zeroizing::new(key);
-        if id.len() != KEY_ID_LEN || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        if !is_key_id(id) {
             return Err(InstallKeyError::KeyId);
         }
         let mac_key = |purpose| MacKey::derive(&key, purpose).ok_or(InstallKeyError::Derive);
@@ -193,10 +209,16 @@ impl InstallKeys {
         }
     }
 
-    /// Whether `verifier` names a key of this install (which may be an old one).
+    /// The id of the key that makes new verifiers.
     #[must_use]
-    pub fn knows_key_of(&self, verifier: &str) -> bool {
-        Verifier::parse(verifier).is_some_and(|stored| self.keys.iter().any(|key| key.id == stored.key_id))
+    pub fn current_id(&self) -> Option<&str> {
+        self.current().map(InstallKey::id)
+    }
+
+    /// The id of the install key that made a verifier or a MAC, if this install does not have that key.
+    #[must_use]
+    pub fn unknown_key<'t>(&self, text: &'t str) -> Option<&'t str> {
+        key_id(text).filter(|id| self.keys.iter().all(|key| key.id != *id))
     }
 
     fn check(&self, verifier: &str, value: &str, uid: [u8; 16]) -> Option<bool> {
@@ -267,7 +289,8 @@ mod tests {
         assert!(both.hash(VALUE, UID, HashCost::Generated).unwrap().starts_with("g1.newnewne."));
         let after = InstallKeys::new(vec![key("newnewne", 2)], "newnewne").unwrap();
         assert!(!after.verify(&verifier, VALUE, UID));
-        assert!(both.knows_key_of(&verifier) && !after.knows_key_of(&verifier));
+        assert_eq!((both.unknown_key(&verifier), after.unknown_key(&verifier)), (None, Some("oldoldol")));
+        assert_eq!(both.unknown_key("no verifier"), None);
     }
 
     #[test]
@@ -305,6 +328,18 @@ mod tests {
         let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [213; 32]).unwrap()], "AAAAAAAA").unwrap();
         let shown = format!("{keys:?}");
         assert!(shown.contains("AAAAAAAA") && !shown.contains("213"), "{shown}");
+    }
+
+    #[test]
+    fn the_key_id_of_a_verifier_and_of_a_mac_is_read_and_any_other_text_has_none() {
+        let keys = InstallKeys::new(vec![InstallKey::new("AAAAAAAA", [1; 32]).unwrap()], "AAAAAAAA").unwrap();
+        let verifier = keys.hash(VALUE, UID, HashCost::Generated).unwrap();
+        for text in [verifier.as_str(), "AAAAAAAA.mO_6fNqGELNgcRMgDQQnl-qamDb8gkYzcU-vN9JuOEU"] {
+            assert_eq!(key_id(text), Some("AAAAAAAA"), "{text}");
+        }
+        for text in ["", ".", "AAAAAAAA", "AAAAAAA.tag", "AAAAAAA\u{e9}.tag", "g1.AAAAAAAA.short"] {
+            assert_eq!(key_id(text), None, "{text}");
+        }
     }
 
     #[test]

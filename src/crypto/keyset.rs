@@ -1,5 +1,6 @@
 //! The keys of an install: which key signs, and which keys are published.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -56,6 +57,17 @@ impl JwkSet {
         let document = serde_json::to_vec(&jwks).unwrap_or_else(|_| br#"{"keys":[]}"#.to_vec());
         let verified = (0..REMEMBERED).map(|_| Mutex::default()).collect();
         Self { keys: distinct, signing, algorithms, document, verified }
+    }
+
+    /// The set without the keys with these ids.
+    #[must_use]
+    pub fn without(&self, ids: &BTreeSet<&str>) -> Self {
+        let (signing, others) = self.keys.split_at(self.signing.min(self.keys.len()));
+        let kept = |keys: &[Arc<SigningKey>]| {
+            let kept = keys.iter().filter(|key| !ids.contains(key.kid()));
+            kept.cloned().collect::<Vec<_>>()
+        };
+        Self::with_others(kept(signing), kept(others))
     }
 
     /// Whether the signature of `token` is correct: as remembered, or by `verify`.

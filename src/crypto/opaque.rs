@@ -7,6 +7,7 @@
 //! GCM allows messages for one key. With SIV a repeated nonce reveals only whether two tokens have the same content, and
 //! no two have.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -96,6 +97,16 @@ impl TokenKeys {
     pub fn generate() -> Result<Self, TokenKeyError> {
         let (id, key) = generate();
         Ok(Self::new([TokenKey::new(&id, key.as_slice())?], Some(&id)))
+    }
+
+    /// The keys without those with these ids.
+    #[must_use]
+    pub fn without(&self, ids: &BTreeSet<&str>) -> Self {
+        let is_kept = |key: &&Arc<TokenKey>| !ids.contains(key.id());
+        Self {
+            sealing: self.sealing.iter().find(is_kept).cloned(),
+            accepted: self.accepted.iter().filter(is_kept).cloned().collect(),
+        }
     }
 
     /// Whether new tokens can be encrypted.

@@ -1,17 +1,12 @@
-//! The install keys, and why keys are not available.
+//! Reads of the Secrets, and why keys are not available.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::Api;
 
 use crate::api::terminating::{finalizers, is_terminating};
-use crate::crypto::install_key::{InstallKey, InstallKeyError, InstallKeys};
-
-/// The Secret with the install keys: the entry `current` names the one for new verifiers.
-pub(crate) const INSTALL_KEY: &str = "postern-install-key";
-pub(crate) const CURRENT: &str = "current";
 
 /// Why no keys are available.
 #[derive(Debug, thiserror::Error)]
@@ -74,15 +69,6 @@ pub enum KeystoreError {
 
 pub(crate) type Data = BTreeMap<String, ByteString>;
 
-/// Reads the install keys.
-pub async fn read_install_keys(client: &Client, namespace: &str) -> Result<InstallKeys, KeystoreError> {
-    let (api, name): (Api<Secret>, _) = (Api::namespaced(client.clone(), namespace), INSTALL_KEY);
-    let found = find(&api, namespace, name).await?;
-    let found = found.ok_or_else(|| KeystoreError::Absent { namespace: namespace.to_owned(), name })?;
-    let damaged = |problem| KeystoreError::Damaged { namespace: namespace.to_owned(), name, problem };
-    install_keys(&found.data.unwrap_or_default()).map_err(damaged)
-}
-
 /// One of the Secrets, if it exists.
 pub(crate) async fn find(
     api: &Api<Secret>,
@@ -97,17 +83,4 @@ pub(crate) async fn find(
         Ok(found) => Ok(found),
         Err(source) => Err(KeystoreError::Api { step: "read", namespace, name, source: Box::new(source) }),
     }
-}
-
-/// The install keys in a Secret, or the problem with them; never the content.
-pub(crate) fn install_keys(data: &Data) -> Result<InstallKeys, String> {
-    let current = data.get(CURRENT).ok_or("it has no entry `current`")?;
-    let current = std::str::from_utf8(&current.0).map_err(|_| "its entry `current` is not text")?;
-    let keys = data.iter().filter(|(id, _)| *id != CURRENT).map(|(id, key)| {
-        let key =
-            <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| format!("its entry `{id}` is not 32 bytes long"))?;
-        InstallKey::new(id, key).map_err(|error: InstallKeyError| format!("its entry `{id}`: {error}"))
-    });
-    let keys = keys.collect::<Result<Vec<_>, _>>()?;
-    InstallKeys::new(keys, current).map_err(|error| error.to_string())
 }

@@ -33,6 +33,14 @@ pub(crate) fn key_bytes<'a>(secret: &'a Secret, record: &KeyRecord) -> Result<&'
     entry.map(|bytes| bytes.0.as_slice()).ok_or_else(|| format!("it has no entry `{}`", record.entry))
 }
 
+/// The records without those of dropped keys.
+pub(crate) fn without<'r>(
+    records: &'r KeyRecords,
+    dropped: &'r BTreeSet<&'r str>,
+) -> impl Iterator<Item = &'r KeyRecord> {
+    records.keys.iter().filter(|key| !dropped.contains(key.id.as_str()))
+}
+
 /// Ids that this process does not accept: those that the annotation names, and those that it named before. An annotation
 /// that is overwritten before the leader has removed the key does not make the key valid again.
 #[derive(Debug, Default)]
@@ -43,6 +51,12 @@ impl DroppedKeys {
     pub(crate) fn observe(&mut self, secret: &Secret) -> BTreeSet<&str> {
         let named = secret.annotations().get(DROP_ANNOTATION).map(String::as_str);
         self.0.extend(dropped(named).into_iter().map(str::to_owned));
+        self.ids()
+    }
+
+    /// The ids.
+    #[must_use]
+    pub fn ids(&self) -> BTreeSet<&str> {
         self.0.iter().map(String::as_str).collect()
     }
 }

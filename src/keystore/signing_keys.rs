@@ -1,5 +1,6 @@
 //! The signing keys: which sign, and which are published.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -31,12 +32,12 @@ pub struct SigningKeys {
 
 /// The signing keys in a Secret, or the problem with them; never the content.
 pub fn signing_keys(secret: &Secret, dropped: &mut DroppedKeys) -> Result<SigningKeys, String> {
-    let (records, keys) = all_keys(secret)?;
+    // First, so that nothing else in the Secret keeps a key from being dropped.
     let dropped = dropped.observe(secret);
+    let (records, keys) = all_keys(secret, &dropped)?;
     let in_use = records::in_use(&records, &dropped);
     let signs = |key: &Arc<SigningKey>| in_use.signing.iter().any(|id| id == key.kid());
-    let accepted = keys.into_iter().filter(|key| !dropped.contains(key.kid()));
-    let (mut signing, others): (Vec<_>, Vec<_>) = accepted.partition(signs);
+    let (mut signing, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(signs);
     signing.sort_by_key(|key| key.algorithm());
     let signing_since = signing.iter().filter_map(|key| {
         let record = records.keys.iter().find(|record| record.id == key.kid())?;
@@ -48,12 +49,20 @@ pub fn signing_keys(secret: &Secret, dropped: &mut DroppedKeys) -> Result<Signin
 
 /// The records of the signing keys in a Secret, which are those of all keys.
 pub(crate) fn signing_key_records(secret: &Secret) -> Result<KeyRecords, String> {
-    all_keys(secret).map(|(records, _)| records)
+    all_keys(secret, &BTreeSet::new()).map(|(records, _)| records)
 }
 
-fn all_keys(secret: &Secret) -> Result<(KeyRecords, Vec<Arc<SigningKey>>), String> {
-    let Some(records) = records::recorded(secret)? else { return without_records(secret) };
-    let keys = records.keys.iter().map(|record| parse(secret, record)).collect::<Result<_, _>>()?;
+/// All records, and all keys that are not dropped.
+fn all_keys(secret: &Secret, dropped: &BTreeSet<&str>) -> Result<(KeyRecords, Vec<Arc<SigningKey>>), String> {
+    let (records, mut keys) = match records::recorded(secret)? {
+        Some(records) => {
+            let keys =
+                records::without(&records, dropped).map(|record| parse(secret, record)).collect::<Result<_, _>>()?;
+            (records, keys)
+        }
+        None => without_records(secret)?,
+    };
+    keys.retain(|key| !dropped.contains(key.kid()));
     Ok((records, keys))
 }
 

@@ -182,6 +182,8 @@ pub(crate) struct Authenticator<'a, C> {
     pub(crate) clients: &'a C,
     pub(crate) hasher: &'a HashPool,
     pub(crate) keys: &'a Arc<InstallKeys>,
+    /// Credentials may depend on install keys that this replica has not read yet.
+    pub(crate) may_lack_keys: bool,
     pub(crate) arrival: RequestContext<'a>,
     pub(crate) purpose: Purpose,
     /// The issuer of this installation.

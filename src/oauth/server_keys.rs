@@ -22,6 +22,8 @@ pub struct ServerKeys {
     pub tokens_confirmed: Confirmation,
     /// Checks secrets.
     pub install: ArcSwapOption<InstallKeys>,
+    /// The confirmation of the install keys.
+    pub install_confirmed: Confirmation,
 }
 
 /// A replica that has read its keys within this time knows every key that others use: a key is used only after each

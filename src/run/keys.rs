@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
@@ -10,7 +11,7 @@ use kube::ResourceExt as _;
 use super::process::{KEYS, Process, ReadRetry};
 use crate::clock::Clock as _;
 use crate::crypto::signing::SigningAlgorithm;
-use crate::keystore::{self, DroppedKeys, KeystoreError, SIGNING_KEYS, TOKEN_KEYS};
+use crate::keystore::{self, DroppedKeys, INSTALL_KEY, KeystoreError, SIGNING_KEYS, TOKEN_KEYS};
 use crate::oauth::server_keys::{Confirmation, ServerKeys};
 use crate::read_model::KeyReports;
 use crate::telemetry::metrics::SigningKeyMetrics;
@@ -27,46 +28,56 @@ pub(super) async fn follow(process: Process, keys: Arc<ServerKeys>, reports: Key
     let since = SigningSince::default();
     let (process, keys) = (&process, &*keys);
     let (mut dropped_signing, mut dropped_tokens) = (DroppedKeys::default(), DroppedKeys::default());
-    let signing = follow_one(process, keys, SIGNING_KEYS, &keys.signing_confirmed, |secret| {
-        let signing = keystore::signing_keys(secret, &mut dropped_signing)?;
+    let signing = |secret: &Secret| {
+        let read = keystore::signing_keys(secret, &mut dropped_signing);
+        let signing = read.inspect_err(|_| forget(&keys.signing, |known| known.without(&dropped_signing.ids())))?;
         keys.signing.store(Some(Arc::new(signing.keys)));
         *since.lock().unwrap_or_else(PoisonError::into_inner) = signing.signing_since;
         reports.record(SIGNING_KEYS, signing.in_use);
+        report_complete(process, keys);
         Ok(())
-    });
-    let tokens = follow_one(process, keys, TOKEN_KEYS, &keys.tokens_confirmed, |secret| {
-        let (tokens, in_use) = keystore::token_keys(secret, &mut dropped_tokens)?;
+    };
+    let tokens = |secret: &Secret| {
+        let read = keystore::token_keys(secret, &mut dropped_tokens);
+        let (tokens, in_use) =
+            read.inspect_err(|_| forget(&keys.tokens, |known| known.without(&dropped_tokens.ids())))?;
         keys.tokens.store(Some(Arc::new(tokens)));
         reports.record(TOKEN_KEYS, in_use);
+        report_complete(process, keys);
         Ok(())
-    });
-    tokio::join!(load_install_keys(process, keys), signing, tokens, report_ages(process, &since, &metrics));
-}
-
-/// The install keys do not change while the process runs.
-async fn load_install_keys(process: &Process, keys: &ServerKeys) {
-    let mut retry = ReadRetry::default();
-    let install = loop {
-        match keystore::read_install_keys(&process.client, &process.args.namespace).await {
-            Ok(install) => break install,
-            Err(error) => process.waits_for(KEYS, display_chain(&error), &mut retry),
-        }
-        retry.wait().await;
     };
-    keys.install.store(Some(Arc::new(install)));
-    report_complete(process, keys);
+    let install = |secret: &Secret| {
+        let (install, in_use) = keystore::install_keys(secret)?;
+        keys.install.store(Some(Arc::new(install)));
+        reports.record(INSTALL_KEY, in_use);
+        report_complete(process, keys);
+        Ok(())
+    };
+    let signing = follow_one(process, SIGNING_KEYS, &keys.signing_confirmed, signing, || keys.signing.store(None));
+    let tokens = follow_one(process, TOKEN_KEYS, &keys.tokens_confirmed, tokens, || keys.tokens.store(None));
+    let install = follow_one(process, INSTALL_KEY, &keys.install_confirmed, install, || keys.install.store(None));
+    tokio::join!(install, signing, tokens, report_ages(process, &since, &metrics));
 }
 
-/// Applies each version of a Secret. What cannot be used is reported, and the keys in use stay.
+/// Removes keys that were dropped from those in use, although the rest of their Secret cannot be used.
+fn forget<T>(keys: &ArcSwapOption<T>, without: impl FnOnce(&T) -> T) {
+    if let Some(known) = keys.load_full() {
+        keys.store(Some(Arc::new(without(&known))));
+    }
+}
+
+/// Applies each version of a Secret. What cannot be used is reported, and the keys in use stay; not longer than the
+/// staleness limit if the Secret cannot be read.
 async fn follow_one(
     process: &Process,
-    keys: &ServerKeys,
     name: &'static str,
     confirmed: &Confirmation,
     mut apply: impl FnMut(&Secret) -> Result<(), String>,
+    clear: impl Fn(),
 ) {
     let namespace = &process.args.namespace;
-    let mut applied: Option<String> = None;
+    let staleness_max = process.args.staleness_max.length();
+    let (mut applied, mut reached): (Option<String>, _) = (None, process.clock.now());
     let (mut retry, mut told) = (ReadRetry::default(), String::new());
     keystore::follow(&process.client, namespace, name, |found| {
         let done = found.and_then(|secret| {
@@ -75,13 +86,21 @@ async fn follow_one(
                 let damaged = |problem| KeystoreError::Damaged { namespace: namespace.clone(), name, problem };
                 apply(&secret).map_err(damaged)?;
                 applied = revision;
-                report_complete(process, keys);
             }
             Ok(())
         });
+        let now = process.clock.now();
+        if !matches!(done, Err(KeystoreError::Api { .. })) {
+            reached = now;
+        } else if applied.is_some() && now.duration_since(reached) > staleness_max {
+            // Another replica may have replaced or dropped them since.
+            clear();
+            applied = None;
+            process.readiness.set(KEYS, false);
+        }
         match done {
             Ok(()) => {
-                confirmed.set(process.clock.now());
+                confirmed.set(now);
                 told.clear();
             }
             Err(error) if applied.is_none() => process.waits_for(KEYS, display_chain(&error), &mut retry),

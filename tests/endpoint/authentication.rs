@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use postern::crypto::install_key::HashCost;
+use postern::crypto::install_key::{HashCost, InstallKeys};
 use postern::oauth::client_auth::{Method, MethodSet};
 use postern::oauth::client_record::{ClientRecord, Denial, SecretVersion, Verification};
 use postern::oauth::client_store::{CatchUpError, Lookup};
@@ -314,4 +314,14 @@ async fn a_form_content_type_is_checked_before_credentials() {
     assert_eq!(reply.status, 400);
     let reply = server.send("POST", "/oauth2/token", &[FORM], GRANT).await;
     assert_eq!(reply.status, 401);
+}
+
+#[tokio::test]
+async fn a_replica_that_may_lack_an_install_key_answers_503_instead_of_invalid_client() {
+    let server = TestServer::start().await;
+    server.keys.install.store(Some(Arc::new(InstallKeys::generate().unwrap())));
+    for (age, status) in [(15, 401), (16, 503)] {
+        server.keys.install_confirmed.set(jiff::Timestamp::from_second(NOW - age).unwrap());
+        assert_eq!(server.token("").await.status, status, "{age} s after the keys were read");
+    }
 }

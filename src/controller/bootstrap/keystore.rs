@@ -1,4 +1,4 @@
-//! Creates the install key, the signing keys and the token keys, once, in three Secrets of the operator's namespace.
+//! Creates the install keys, the signing keys and the token keys, once, in three Secrets of the operator's namespace.
 //!
 //! One `create` succeeds, whatever the number of replicas; the others read its result. A key that is missing while
 //! credentials exist is never silently recreated: a new install key would refuse every credential, a new signing key
@@ -33,8 +33,8 @@ const PAGE_SIZE: u32 = 500;
 /// Pause before another attempt to read missing keys.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits until all keys exist, and returns the install keys. New keys record the longest lifetime of a token. A problem with the keys is logged, and reported once as an event about the
-/// Secret when it differs from the previous problem.
+/// Waits until all keys exist, and returns the install keys. New keys record the longest lifetime of a token. A problem
+/// with the keys is logged, and reported once as an event about the Secret when it differs from the previous problem.
 pub async fn await_keys(
     client: &Client,
     namespace: &str,
@@ -71,10 +71,10 @@ async fn load_or_create(
     clock: &impl Clock,
 ) -> Result<InstallKeys, KeystoreError> {
     let store = KeySecrets { client, namespace };
-    let install = store.load_or_create(INSTALL_KEY, first_keys::install_key).await?;
-    let damaged = |name| move |problem| store.damaged(name, problem);
-    let install = install_keys(&install.data.unwrap_or_default()).map_err(damaged(INSTALL_KEY))?;
     let now = clock.now();
+    let install = store.load_or_create(INSTALL_KEY, move || first_keys::install_keys(now)).await?;
+    let damaged = |name| move |problem| store.damaged(name, problem);
+    let (install, _) = install_keys(&install).map_err(damaged(INSTALL_KEY))?;
     let signing = store.load_or_create(SIGNING_KEYS, move || first_keys::signing_keys(now, token_lifetime)).await?;
     signing_key_records(&signing).map_err(damaged(SIGNING_KEYS))?;
     let tokens = store.load_or_create(TOKEN_KEYS, move || first_keys::token_keys(now, token_lifetime)).await?;

@@ -162,6 +162,10 @@ impl<C: ClientStore> Authenticator<'_, C> {
         if hashed.iter().any(tried) {
             return Ok(false);
         }
+        let verifier = version.verification.verifier();
+        if self.may_lack_keys && verifier.is_some_and(|verifier| self.keys.unknown_key(verifier).is_some()) {
+            return Err(Unavailable::Behind.into());
+        }
         let right = self.hasher.verify(self.keys, secret, version, value).await?;
         hashed.extend(version.verification.verifier().map(|verifier| (secret.uid, Arc::clone(verifier))));
         Ok(right)

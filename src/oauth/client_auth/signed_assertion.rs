@@ -58,7 +58,10 @@ impl<C: ClientStore> Authenticator<'_, C> {
             public_key::verify_nothing(jwt);
             return Err(of_client(DenialRule::AssertionIssuer).into());
         }
-        let credential = signing_key(record, jwt, self.keys, self.arrival.now).map_err(of_client)?;
+        let credential = signing_key(record, jwt, self.keys, self.arrival.now).map_err(|rule| match rule {
+            DenialRule::AssertionKeyUnknown if self.may_lack_keys => TokenError::from(Unavailable::Behind),
+            rule => of_client(rule).into(),
+        })?;
         if !self.is_addressed(claims, purpose) {
             return Err(of_client(DenialRule::AssertionAudience).into());
         }
