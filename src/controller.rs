@@ -86,7 +86,7 @@ pub struct Context<C> {
     cache: Cache,
     clock: C,
     settings: Settings,
-    install_keys: Arc<InstallKeys>,
+    install_keys: watch::Sender<Arc<InstallKeys>>,
     import_checks: kinds::client_secret::import_checks::ImportChecks,
     expectations: runtime::expectations::Expectations,
     count_throttle: runtime::status_throttle::StatusThrottle,
@@ -128,7 +128,7 @@ pub async fn run<C: Clock + Clone>(
         cache,
         clock,
         settings,
-        install_keys,
+        install_keys: watch::Sender::new(install_keys),
         import_checks: kinds::client_secret::import_checks::ImportChecks::default(),
         expectations: runtime::expectations::Expectations::default(),
         count_throttle: runtime::status_throttle::StatusThrottle::of_counts(),
@@ -166,6 +166,9 @@ pub async fn run<C: Clock + Clone>(
         tracing::info!("leading: reconciling everything once");
         context.inspected.restart();
         context.signing_algorithms.restart();
+        // The leader before may have rotated them.
+        context.read_install_keys().await;
+        context.report_restore().await;
         let recovering = context.begin_recovery().await;
         let (queues, work) = queues(&context);
         let mut ca = context.settings.ca.clone();
@@ -177,6 +180,7 @@ pub async fn run<C: Clock + Clone>(
             () = work => return,
             () = runtime::due_scan::run(&context, queues.secrets.clone(), queues.applications.clone()) => return,
             () = kinds::client_secret::inspected::sweep(&context, queues.secrets.clone()) => return,
+            () = kinds::client_secret::rekey::follow(&context, queues.secrets.clone()) => return,
             () = context.finish_recovery(recovering) => return,
             () = runtime::propagation::run(&context, queues.applications.clone()) => return,
             () = Box::pin(key_rotation::run(&context, queues.applications.clone())) => return,

@@ -88,6 +88,8 @@ pub struct Settings {
     pub lockout: LockoutDefaults,
     /// Token requests a minute of a client whose Application names no number; `None`: any number.
     pub token_requests_per_minute: Option<NonZeroU32>,
+    /// When etcd was restored from a backup; `None`: never.
+    pub restored_at: Option<Timestamp>,
     /// The operator's own namespace.
     pub operator_namespace: String,
     /// Issuer identifier; `None`: unknown.

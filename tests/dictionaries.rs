@@ -118,6 +118,8 @@ fn typical_secret() -> ClientSecret {
             import: None,
             uses: BTreeMap::new(),
             contested: None,
+            rekeyed: BTreeMap::default(),
+            unknown_install_key: None,
             requested: None,
             workloads: Vec::new(),
             unavailable: Vec::new(),

@@ -175,6 +175,10 @@ pub mod reasons {
         /// A key of `spec.auth.jwks` cannot verify assertions. Also: a key that the operator needs is missing or damaged (event on
         /// the operator's namespace).
         pub const KEY_UNUSABLE: &str = "KeyUnusable";
+        /// A backup was restored, and what is older is replaced (event on a Secret of the operator).
+        pub const RESTORED: &str = "Restored";
+        /// The install key of the credential is gone.
+        pub const INSTALL_KEY_MISSING: &str = "InstallKeyMissing";
         /// The secrets of the client are not locked.
         pub const NOT_LOCKED: &str = "NotLocked";
         /// Several distinct wrong secrets were presented for the client.

@@ -62,6 +62,18 @@ pub struct ControlArgs {
     )]
     pub token_key_rotation: DurationOrNever,
 
+    /// How long an install key protects new credentials before another one replaces it, or Never. The annotation
+    /// `postern.dev/rotate` on the Secret postern-install-key requests a rotation at any time.
+    #[arg(
+        long,
+        env = "POSTERN_INSTALL_KEY_ROTATION", hide_env_values = true,
+        value_name = "DURATION|Never",
+        default_value = "1y",
+        value_parser = duration_or_never,
+        help_heading = "Keys"
+    )]
+    pub install_key_rotation: DurationOrNever,
+
     /// After the loss of the install key, adopt the values of delivered Secrets without a proof that Postern wrote
     /// them. The flag applies once to each ClientSecret that is older than the new key and has no version. Remove the
     /// flag after that start.

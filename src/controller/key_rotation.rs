@@ -1,4 +1,4 @@
-//! Rotates the signing keys and the token keys: the leader makes one step per write, and looks again.
+//! Rotates the signing keys, the token keys and the install keys: the leader makes one step per write, and looks again.
 //!
 //! ```text
 //! Secret ─▶ records ─┐
@@ -7,7 +7,9 @@
 //!
 //! The API server refuses a step that was decided on another version of the Secret. So two leaders make no step twice.
 
+mod dependents;
 mod events;
+mod install_keys;
 mod live_replicas;
 mod signatures;
 mod write;
@@ -31,13 +33,16 @@ use crate::api::conditions::reasons;
 use crate::api::key_records::{DROP_ANNOTATION, KeyRecords};
 use crate::api::names::ROTATE_ANNOTATION;
 use crate::clock::Clock;
-use crate::crypto::opaque;
+use crate::crypto::{install_key, opaque};
+use crate::keystore::records::recorded;
 use crate::keystore::{
-    self, FIRST_KEYS, KeystoreError, SIGNING_KEYS, TOKEN_KEYS, signing_key_records, token_key_records,
+    self, FIRST_KEYS, INSTALL_KEY, KeystoreError, SIGNING_KEYS, TOKEN_KEYS, install_key_records, signing_key_records,
+    token_key_records,
 };
 use crate::plan::key_rotation::{Blocked, Clocks, Decision, Observed, Replicas, Settings, Step, plan};
 use crate::util::error_chain::display_chain;
 
+use dependents::Dependents;
 use live_replicas::LiveReplicas;
 
 /// Pause between two looks at what replicas report, and after a failure.
@@ -47,13 +52,18 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// A replica that is waited for longer than this is reported. A dead replica is no longer waited for after this time.
 const REPORT_AFTER: Duration = Duration::from_secs(20);
 
-/// The settings of both key sets.
+/// How long the ClientSecrets that were found to depend on a key are not searched for again.
+const DEPENDENTS_FOR: Duration = Duration::from_secs(20);
+
+/// The settings of the key sets.
 #[derive(Clone, Copy, Debug)]
 pub struct RotationSettings {
     /// Of the signing keys.
     pub signing: Settings,
     /// Of the token keys.
     pub tokens: Settings,
+    /// Of the install keys.
+    pub install: Settings,
 }
 
 /// A Secret whose keys rotate.
@@ -65,9 +75,9 @@ struct KeySet {
     settings: Settings,
 }
 
-/// Rotates both key sets while this process is the leader. Enqueues Applications whose algorithm begins or ceases to sign.
+/// Rotates the key sets while this process is the leader. Enqueues Applications whose algorithm begins or ceases to sign.
 pub(super) async fn run<C: Clock>(context: &Context<C>, applications: Queue) {
-    let RotationSettings { signing, tokens } = context.settings.rotation;
+    let RotationSettings { signing, tokens, install } = context.settings.rotation;
     let signing = KeySet {
         name: SIGNING_KEYS,
         records: signing_key_records,
@@ -76,8 +86,15 @@ pub(super) async fn run<C: Clock>(context: &Context<C>, applications: Queue) {
     };
     let tokens =
         KeySet { name: TOKEN_KEYS, records: token_key_records, algorithms: vec![opaque::ALGORITHM], settings: tokens };
+    let install = KeySet {
+        name: INSTALL_KEY,
+        records: install_key_records,
+        algorithms: vec![install_key::ALGORITHM],
+        settings: install,
+    };
     let signing = Rotation::new(context, signing, Some(applications));
-    tokio::join!(signing.run(), Rotation::new(context, tokens, None).run());
+    let [tokens, install] = [tokens, install].map(|set| Rotation::new(context, set, None));
+    tokio::join!(signing.run(), tokens.run(), install.run());
 }
 
 /// The rotation of one key set.
@@ -87,8 +104,10 @@ struct Rotation<'a, C> {
     /// The Applications, if they can request further algorithms.
     applications: Option<Queue>,
     live: LiveReplicas,
-    /// The replicas that are waited for, since when, and whether that is reported.
+    /// What is waited for, since when, and whether that is reported.
     blocked: BTreeMap<Blocked, (Instant, bool)>,
+    /// The ClientSecrets that keep replaced keys, and when they were searched for.
+    dependents: Option<(Instant, Dependents)>,
     /// The last reported problem with the Secret.
     problem: String,
 }
@@ -103,6 +122,7 @@ impl<'a, C: Clock> Rotation<'a, C> {
             applications,
             live: LiveReplicas::default(),
             blocked: BTreeMap::new(),
+            dependents: None,
             problem: String::new(),
         }
     }
@@ -151,19 +171,18 @@ impl<'a, C: Clock> Rotation<'a, C> {
         };
         let records = match (self.set.records)(secret) {
             Ok(records) => records,
-            Err(problem) => {
-                let namespace = self.context.settings.namespace.clone();
-                let error = KeystoreError::Damaged { namespace, name: self.set.name, problem };
-                self.report_problem(&error.to_string(), true);
-                return PAUSE_MAX;
-            }
+            Err(problem) => return self.drop_only(secret, problem).await,
         };
         self.problem.clear();
+        if self.set.name == INSTALL_KEY {
+            self.context.use_install_keys(secret);
+        }
+        self.dependents.take_if(|(since, _)| since.elapsed() >= DEPENDENTS_FOR);
         let clocks = Clocks::one(self.context.clock.now());
         match self.decide(secret, &records, None, clocks) {
             Decision::Do(step) if is_requested(&step) => return self.make(secret, &records, &step, clocks).await,
             Decision::Wait(wait) if !wait.needs_replicas && !self.awaits_signatures(&records) => {
-                self.blocked.clear();
+                self.report_blocked(wait.blocked);
                 return pause_until(wait.until, clocks);
             }
             _ => {}
@@ -179,10 +198,24 @@ impl<'a, C: Clock> Rotation<'a, C> {
             }
         };
         self.note_signatures(&records, &replicas);
+        if self.set.name == INSTALL_KEY
+            && let Decision::Do(Step::Remove { .. }) = self.decide(secret, &records, Some(&replicas), clocks)
+        {
+            match self.context.dependents(&records).await {
+                Ok(dependents) => self.dependents = Some((Instant::now(), dependents)),
+                Err(error) => {
+                    tracing::warn!(
+                        error = display_chain(&error),
+                        "the ClientSecrets could not be listed, trying again"
+                    );
+                    return CHECK_INTERVAL;
+                }
+            }
+        }
         match self.decide(secret, &records, Some(&replicas), clocks) {
             Decision::Do(step) => self.make(secret, &records, &step, clocks).await,
             Decision::Wait(wait) => {
-                self.report_blocked(wait.blocked.into_iter().collect());
+                self.report_blocked(wait.blocked);
                 if wait.needs_replicas || self.awaits_signatures(&records) {
                     CHECK_INTERVAL
                 } else {
@@ -192,7 +225,22 @@ impl<'a, C: Clock> Rotation<'a, C> {
         }
     }
 
+    /// The Secret cannot be used. That does not delay the drop of a key that its records name.
+    async fn drop_only(&mut self, secret: &Secret, problem: String) -> Duration {
+        let clocks = Clocks::one(self.context.clock.now());
+        if let Ok(Some(records)) = recorded(secret)
+            && let Decision::Do(step @ Step::Drop { .. }) = self.decide(secret, &records, None, clocks)
+        {
+            return self.make(secret, &records, &step, clocks).await;
+        }
+        let namespace = self.context.settings.namespace.clone();
+        let error = KeystoreError::Damaged { namespace, name: self.set.name, problem };
+        self.report_problem(&error.to_string(), true);
+        PAUSE_MAX
+    }
+
     fn decide(&self, secret: &Secret, records: &KeyRecords, replicas: Option<&Replicas>, now: Clocks) -> Decision {
+        let no_key = BTreeSet::new();
         let annotation = |name: &str| secret.annotations().get(name).map(String::as_str);
         let observed = Observed {
             records,
@@ -200,6 +248,7 @@ impl<'a, C: Clock> Rotation<'a, C> {
             drop: annotation(DROP_ANNOTATION),
             algorithms: &self.set.algorithms,
             replicas,
+            in_use: self.dependents.as_ref().map_or(&no_key, |(_, dependents)| dependents.keys()),
             now,
         };
         plan(&observed, &self.set.settings)
@@ -247,15 +296,15 @@ impl<'a, C: Clock> Rotation<'a, C> {
         CHECK_INTERVAL
     }
 
-    /// Reports each replica that is waited for, once, when the wait has lasted.
-    fn report_blocked(&mut self, blocked: Vec<Blocked>) {
+    /// Reports what is waited for, once, when the wait has lasted.
+    fn report_blocked(&mut self, blocked: BTreeSet<Blocked>) {
         let now = Instant::now();
         self.blocked.retain(|known, _| blocked.contains(known));
         for waits in blocked {
             let entry = self.blocked.entry(waits.clone()).or_insert((now, false));
             if !entry.1 && now.duration_since(entry.0) >= REPORT_AFTER {
                 entry.1 = true;
-                let text = events::of_wait(&waits);
+                let text = events::of_wait(&waits, self.dependents.as_ref().map(|(_, dependents)| dependents));
                 tracing::warn!(secret = self.set.name, "{text}");
                 self.send(true, reasons::ROTATION_WAITING, text);
             }

@@ -128,6 +128,9 @@ impl Siblings<'_> {
             workloads: Vec::new(),
             unavailable: Vec::new(),
             contested: None,
+            // Only the controller has the install keys.
+            rekeyed: BTreeMap::new(),
+            unknown_install_key: None,
             policy: &policy,
             now: self.now,
         };

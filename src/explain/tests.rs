@@ -35,6 +35,7 @@ fn settings() -> Settings {
         namespace_location: NamespaceLocation::Optional,
         token_lifetime_max: jiff::SignedDuration::from_hours(24),
         token_requests_per_minute: None,
+        restored_at: None,
         operator_namespace: "postern-system".to_owned(),
         issuer: Some("https://postern.example.com".to_owned()),
     }

@@ -90,6 +90,7 @@ pub(super) fn explain(claims: &OwnClaims<'_>, facts: &TokenFacts, settings: &Set
     let checks = Checks {
         claims,
         issuer: settings.issuer.as_deref(),
+        restored_at: settings.restored_at,
         is_revoked: facts.revoked.as_ref().is_some_and(|ids| ids.contains(&*claims.jti)),
         lookup: lookup(facts, client.as_ref(), settings),
         client: client.as_ref(),

@@ -25,7 +25,7 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
 /// The next step, or what the rotation waits for.
 #[must_use]
 pub fn plan(observed: &Observed<'_>, settings: &Settings) -> Decision {
-    if let Some(step) = requested(observed) {
+    if let Some(step) = requested(observed, settings) {
         return Decision::Do(step);
     }
     let mut wait = Wait::default();
@@ -36,6 +36,8 @@ pub fn plan(observed: &Observed<'_>, settings: &Settings) -> Decision {
             return Decision::Do(step);
         }
     }
+    let ahead = observed.records.keys.iter().filter(|key| key.changed_at() > observed.now.latest);
+    wait.blocked.extend(ahead.map(|key| Blocked::Ahead { key: key.id.clone(), until: key.changed_at() }));
     let lifetime = settings.token_lifetime_max.as_secs();
     let signs = |key: &&KeyRecord| key.state() != KeyState::Next && key.unused_at.is_none();
     if observed.records.keys.iter().filter(signs).any(|key| key.token_lifetime_seconds < lifetime) {
@@ -45,10 +47,11 @@ pub fn plan(observed: &Observed<'_>, settings: &Settings) -> Decision {
 }
 
 /// What an annotation requests.
-fn requested(observed: &Observed<'_>) -> Option<Step> {
+fn requested(observed: &Observed<'_>, settings: &Settings) -> Option<Step> {
     let records = observed.records;
     if let Some(value) = observed.drop {
-        let is_known = |id: &&str| records.keys.iter().any(|key| key.id == *id);
+        let can_be_dropped = |key: &KeyRecord| settings.drops_active || key.state() != KeyState::Active;
+        let is_known = |id: &&str| records.keys.iter().any(|key| key.id == *id && can_be_dropped(key));
         let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let (known, unknown): (Vec<&str>, Vec<&str>) = dropped(Some(value)).into_iter().partition(is_known);
         if !known.is_empty() {
@@ -79,8 +82,14 @@ fn of_algorithm(observed: &Observed<'_>, settings: &Settings, algorithm: &str, w
     }
     let active = records.in_state(algorithm, KeyState::Active).next();
     let retiring = || records.in_state(algorithm, KeyState::Retiring);
-    let has_room = retiring().count() < settings.retiring_max;
-    let is_due = active.is_none_or(|active| has_room && is_due(active, observed.now, settings, wait));
+    let is_due = active.is_none_or(|active| {
+        let has_room = retiring().count() < settings.retiring_max;
+        let is_due = is_due(active, observed.now, settings, wait);
+        if is_due && !has_room {
+            wait.blocked.insert(Blocked::Full { algorithm: algorithm.to_owned() });
+        }
+        is_due && has_room
+    });
     if is_due && next.ready_at.is_some() {
         return Some(Step::Activate { id: next.id.clone() });
     }
@@ -93,8 +102,9 @@ fn of_algorithm(observed: &Observed<'_>, settings: &Settings, algorithm: &str, w
     let ended = |key: &&KeyRecord| {
         key.unused_at.is_some_and(|unused| wait.has_passed(observed.now, unused, accepted_for(key, settings)))
     };
-    let ended = retiring().find(ended);
-    ended.map(|key| Step::Remove { id: key.id.clone() })
+    let (in_use, ended): (Vec<_>, Vec<_>) = retiring().filter(ended).partition(|key| observed.in_use.contains(&key.id));
+    wait.blocked.extend(in_use.into_iter().map(|key| Blocked::InUse { key: key.id.clone() }));
+    ended.first().map(|key| Step::Remove { id: key.id.clone() })
 }
 
 /// How long a key is accepted after no live replica signs with it any more. A replica that cannot reach the API server
@@ -111,7 +121,9 @@ pub fn accepted_until(key: &KeyRecord, settings: &Settings) -> Option<Timestamp>
 
 /// Whether the active key is to be replaced.
 fn is_due(active: &KeyRecord, now: Clocks, settings: &Settings, wait: &mut Wait) -> bool {
+    let is_restored = settings.restored_at.is_some_and(|restored| active.activated_at < Some(restored));
     active.rotation_requested
+        || is_restored
         || settings
             .rotate_every
             .zip(active.activated_at)
@@ -151,7 +163,7 @@ impl Wait {
             !ids.is_some_and(|ids| ids.contains(&key.id))
         };
         let lacking: Vec<&String> = replicas.keys().filter(lacks).collect();
-        self.blocked.extend(lacking.iter().map(|replica| Blocked {
+        self.blocked.extend(lacking.iter().map(|replica| Blocked::Replica {
             replica: (*replica).clone(),
             key: key.id.clone(),
             signs,

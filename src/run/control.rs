@@ -29,6 +29,9 @@ const RETIRING_SIGNING_KEYS: usize = 8;
 /// Replaced token keys. With tokens that live a day and rotations every six hours there are nine.
 const RETIRING_TOKEN_KEYS: usize = 64;
 
+/// Replaced install keys. Each is kept for the values that are in no Secret.
+const RETIRING_INSTALL_KEYS: usize = 8;
+
 /// The controller, before it starts.
 pub(super) struct Control {
     process: Process,
@@ -104,6 +107,7 @@ impl Control {
                 warnings: args.expiry_warnings.iter().map(ConfigDuration::length).collect(),
                 limit: args.policy.secrets_per_application(),
                 usage_lag: args.last_use_interval.length() + USE_TRAVELS,
+                restored_at: args.policy.restored_at,
                 rollout_disabled: self.args.no_rollout,
             },
             namespace: args.namespace.clone(),
@@ -129,12 +133,19 @@ impl Control {
             token_lifetime_max: common.policy.token_lifetime_max.length(),
             staleness_max: common.staleness_max.length(),
             retiring_max,
+            drops_active: true,
+            restored_at: common.policy.restored_at,
         };
         let published = common.jwks_max_age.length() * 2 + KEY_TRAVELS;
         controller::RotationSettings {
             signing: settings(&self.args.signing_key_rotation, published, RETIRING_SIGNING_KEYS),
             // Only replicas decrypt tokens.
             tokens: settings(&self.args.token_key_rotation, KEY_TRAVELS, RETIRING_TOKEN_KEYS),
+            install: key_rotation::Settings {
+                token_lifetime_max: SignedDuration::ZERO,
+                drops_active: false,
+                ..settings(&self.args.install_key_rotation, KEY_TRAVELS, RETIRING_INSTALL_KEYS)
+            },
         }
     }
 

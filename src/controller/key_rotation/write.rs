@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::controller::Context;
 use crate::controller::key_material::{Material, new_key};
 use crate::controller::runtime::write_params;
+use crate::keystore::CURRENT;
 use crate::keystore::records::{self, RECORDS};
 use crate::plan::key_rotation::{Clocks, Settings, Step, after};
 
@@ -59,6 +60,8 @@ pub(super) async fn make<C: Clock>(
         data.insert(entry, Some(ByteString(bytes.to_vec())));
     }
     data.insert(RECORDS, Some(records::content(&records)));
+    // The records replace it. An entry that does not exist is no error.
+    data.insert(CURRENT, None);
     let patch = json!({"metadata": {"resourceVersion": secret.metadata.resource_version}, "data": data});
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &context.settings.namespace);
     match api.patch(name, &write_params::patch(), &Patch::Merge(&patch)).await {

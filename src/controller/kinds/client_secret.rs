@@ -10,6 +10,7 @@ pub(crate) mod inspected;
 pub(crate) mod issued_value;
 pub(crate) mod key_pairs;
 pub(crate) mod pending_values;
+pub(crate) mod rekey;
 mod rollout;
 pub(crate) mod secret_content;
 
@@ -104,6 +105,8 @@ pub(crate) async fn reconcile<C: Clock>(
         workloads,
         unavailable,
         contested: contested().0,
+        rekeyed: context.rekeyed(secret, found.read.as_deref())?,
+        unknown_install_key: context.unknown_install_key(secret),
         policy,
         now,
     };
@@ -202,7 +205,7 @@ impl<C: Clock> Context<C> {
             Action::None => return Ok(UNCHANGED),
             // The Secret was deleted between two reads; the next reconciliation detects this.
             Action::Create => return Err(Error::Conflict { object: describe(owner) }),
-            Action::Import(_) => return self.imported(owner).await,
+            Action::Import(_) => return self.imported(observed).await,
             Action::RollOut => {
                 self.roll_out(owner, &mut observed.workloads).await?;
                 return Ok(UNCHANGED);
@@ -376,17 +379,19 @@ impl<C: Clock> Context<C> {
     }
 
     /// Checks the value to import: a different one immediately becomes a new version.
-    async fn imported(&self, owner: &ClientSecret) -> Result<Done, Error> {
+    async fn imported(&self, observed: &mut Observed<'_>) -> Result<Done, Error> {
+        let owner = observed.secret;
         let Some((found, compared)) = self.checked_import(owner).await? else { return Ok(Done::Waits) };
         let key = ObjectRef::of(owner);
         let issued = match compared {
-            Compared::Same => {
+            Compared::Same(rekeyed) => {
                 self.import_checks.forget(&key);
+                observed.rekeyed.extend(active(owner).map(|newest| newest.id.clone()).zip(rekeyed));
                 None
             }
             Compared::Other(issued) => {
                 // The value is delivered next, and is known by then.
-                self.import_checks.keep(&key, found.source.clone(), Some(issued.id.clone()), Compared::Same);
+                self.import_checks.keep(&key, found.source.clone(), Some(issued.id.clone()), Compared::Same(None));
                 Some(issued)
             }
         };
@@ -397,7 +402,7 @@ impl<C: Clock> Context<C> {
     async fn imported_value(&self, owner: &ClientSecret) -> Result<Option<IssuedValue>, Error> {
         let Some((found, compared)) = self.checked_import(owner).await? else { return Ok(None) };
         match (active(owner), compared) {
-            (Some(newest), Compared::Same) => Ok(Some(IssuedValue {
+            (Some(newest), Compared::Same(_)) => Ok(Some(IssuedValue {
                 id: newest.id.clone(),
                 text: found.value,
                 key_pair: None,

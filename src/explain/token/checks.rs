@@ -13,13 +13,16 @@ use crate::oauth::claims::OwnClaims;
 use crate::oauth::client_record::{ClientRecord, Denial};
 use crate::oauth::client_store::Lookup;
 use crate::oauth::denial_rule::DenialRule;
-use crate::oauth::token_checks::{Counted, CounterPair, Mismatch, check_expiry, check_issuer, mismatches};
+use crate::oauth::token_checks::{
+    Counted, CounterPair, Mismatch, check_expiry, check_issuer, check_restore, mismatches,
+};
 
 /// The inputs of the checks.
 pub(super) struct Checks<'a> {
     pub(super) claims: &'a OwnClaims<'a>,
     /// The issuer of the install, if known.
     pub(super) issuer: Option<&'a str>,
+    pub(super) restored_at: Option<Timestamp>,
     pub(super) is_revoked: bool,
     /// What the endpoint knows of the client.
     pub(super) lookup: Lookup,
@@ -50,6 +53,12 @@ impl Checks<'_> {
         }
         if let Err(found) = check_expiry(self.claims, self.now.as_second()) {
             add(found, "It has expired: the client must request a new one.".to_owned());
+        }
+        if let Some((at, Err(found))) = self.restored_at.map(|at| (at, check_restore(self.claims, Some(at)))) {
+            add(
+                found,
+                format!("It was issued before {at}, when a backup was restored: the client must request a new one."),
+            );
         }
         if self.is_revoked {
             add(TokenFault::Revoked, "It was revoked by its client.".to_owned());

@@ -59,6 +59,9 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
     if let Some(blocker) = observed.blocker() {
         return no(blocker.reason, blocker.outlook, blocker.message);
     }
+    if let Some(message) = install_key_missing(observed) {
+        return no(reasons::INSTALL_KEY_MISSING, Kstatus::Failed, message);
+    }
     let spec = &observed.secret.spec;
     if has_no_usable_value(observed, status, refusal) {
         return match (refusal, status.versions.first()) {
@@ -107,6 +110,16 @@ fn ready(observed: &Observed<'_>, status: &ClientSecretStatus, refusal: Option<&
         message.push_str(SEE_PERMITTED);
     }
     with_outlook(ConditionValue::new_true(types::READY, reasons::ISSUED, message), Kstatus::Current)
+}
+
+/// Why no value can be verified: the install key of the newest version is gone.
+fn install_key_missing(observed: &Observed<'_>) -> Option<String> {
+    let id = observed.unknown_install_key.as_ref()?;
+    Some(format!(
+        "The credential is rejected: it was issued under the install key {id}, which this installation does not have. Have the \
+         operator restore Secret postern-install-key from a backup, or issue another credential: change \
+         spec.rotation.trigger."
+    ))
 }
 
 /// The credential is issued, and its Application is rejected.

@@ -28,10 +28,15 @@ impl Observed<'_> {
     pub(super) fn rotation_cause(&self) -> Option<RotationCause> {
         let lost = match &self.delivered {
             Delivered::Ours { version, .. } if self.newest_is(version.as_deref()) => None,
+            // The Secret may contain the value.
+            Delivered::Ours { .. } if self.unknown_install_key.is_some() => None,
             Delivered::Ours { .. } => {
                 self.staged_cause().map_or(Some(RotationCause::SecretLost), |staged| match staged {
                     // Withdrawn before it was delivered.
-                    RotationCause::Interval | RotationCause::Trigger | RotationCause::Requested => None,
+                    RotationCause::Interval
+                    | RotationCause::Trigger
+                    | RotationCause::Requested
+                    | RotationCause::Restore => None,
                     RotationCause::SecretLost | RotationCause::Redelivery => Some(staged),
                 })
             }
@@ -85,6 +90,9 @@ impl Observed<'_> {
         // The current value was imported. Only generated values can be rotated, so a generated one replaces it.
         if self.status().is_some_and(|status| status.source.is_some()) {
             return Some(RotationCause::Trigger);
+        }
+        if self.policy.restored_at.is_some_and(|restored| newest.created_at < restored) {
+            return Some(RotationCause::Restore);
         }
         let rotation = self.secret.spec.rotation.as_ref()?;
         let told = self.status().and_then(|status| status.observed_trigger.as_ref());

@@ -91,6 +91,8 @@ fn observed_at(secret: &ClientSecret, delivered: Delivered, now: Timestamp) -> O
         import,
         uses: BTreeMap::new(),
         contested: None,
+        rekeyed: BTreeMap::new(),
+        unknown_install_key: None,
         requested: None,
         workloads: Vec::new(),
         unavailable: Vec::new(),
@@ -969,4 +971,60 @@ fn a_problem_that_would_block_a_rotation_is_reported_before_one_starts() {
         assert_eq!(condition(&told, "Rotating"), ("False".to_owned(), "NoTrigger".to_owned()));
         assert!(message(&told, "Rotating").contains(expected), "{told:?}");
     }
+}
+
+#[test]
+fn a_value_whose_install_key_is_missing_is_kept_and_reported_until_another_one_is_requested() {
+    let settled = settled(spec(&json!({})), "one");
+    let unknown = |secret| Observed {
+        unknown_install_key: Some("lostlost".to_owned()),
+        ..observed(secret, Delivered::Ours { version: None, contents: Contents::Right, immutable: false })
+    };
+    assert_eq!(decide(&unknown(&settled)), Action::None);
+    let kept = status(&unknown(&settled), &Outcome::Unchanged);
+    assert_eq!(states(&kept), [("one", VersionState::Active)]);
+    assert_eq!(condition(&kept, "Ready"), ("False".to_owned(), "InstallKeyMissing".to_owned()));
+    let told = message(&kept, "Ready");
+    assert!(
+        ["lostlost", "postern-install-key", "spec.rotation.trigger"].iter().all(|part| told.contains(part)),
+        "{told}"
+    );
+
+    let requested =
+        ClientSecret { spec: spec(&json!({"rotation": {"trigger": "lost"}})), ..with_status(&settled, kept) };
+    assert_eq!(decide(&unknown(&requested)), Action::Stage(RotationCause::Trigger));
+    let deleted = Observed { delivered: Delivered::Absent, ..unknown(&settled) };
+    assert_eq!(decide(&deleted), Action::Stage(RotationCause::SecretLost), "its Secret is gone in any case");
+}
+
+#[test]
+fn a_rekeyed_version_keeps_everything_but_its_verification() {
+    let settled = settled(spec(&json!({})), "one");
+    let rekeyed = BTreeMap::from([
+        ("one".to_owned(), Verification::of_value("verifier under another key")),
+        ("gone".to_owned(), Verification::of_value("of no version")),
+    ]);
+    let told = status(&Observed { rekeyed, ..observed(&settled, ours("one")) }, &Outcome::Unchanged);
+    let mut expected = settled.status.clone().unwrap().versions;
+    expected[0].verification = Verification::of_value("verifier under another key");
+    assert_eq!(told.versions, expected);
+    assert_eq!(condition(&told, "Ready").0, "True");
+}
+
+#[test]
+fn after_a_restore_every_generated_value_from_before_is_replaced_once() {
+    let settled = settled(spec(&json!({})), "one");
+    let policy = |restored| Policy { restored_at: Some(restored), ..POLICY.clone() };
+    let (before, after) = (policy(at(NOW)), policy(at(NOW) + SignedDuration::from_secs(1)));
+    let seen = |policy| Observed { policy, ..observed(&settled, ours("one")) };
+    assert_eq!(decide(&seen(&before)), Action::None, "it was issued after the restore");
+    assert_eq!(decide(&seen(&after)), Action::Stage(RotationCause::Restore));
+    let later = at(NOW) + SignedDuration::from_secs(60);
+    let staged = status(&seen(&after), &Outcome::Staged(new("two", later), RotationCause::Restore));
+    let staged = with_status(&settled, staged);
+    let delivered = Observed { policy: &after, ..observed_at(&staged, ours("two"), later) };
+    let told = status(&delivered, &Outcome::Unchanged);
+    assert_eq!(states(&told), [("two", VersionState::Active), ("one", VersionState::Retiring)]);
+    let done = with_status(&staged, told);
+    assert_eq!(decide(&Observed { policy: &after, ..observed_at(&done, ours("two"), later) }), Action::None);
 }

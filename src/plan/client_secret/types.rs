@@ -21,6 +21,8 @@ pub struct Policy {
     pub limit: usize,
     /// Maximum delay until a use is known.
     pub usage_lag: SignedDuration,
+    /// When a backup was restored: older generated credentials are replaced.
+    pub restored_at: Option<Timestamp>,
     /// Whether this operator does not restart workloads.
     pub rollout_disabled: bool,
 }
@@ -69,6 +71,10 @@ pub struct Observed<'a> {
     /// Labels and annotations of the delivered Secret that another client changes whenever they are restored; `None`:
     /// there are none, or it is time to restore them.
     pub contested: Option<String>,
+    /// What verifies versions under the current install key, by id, if status contains something older.
+    pub rekeyed: BTreeMap<String, Verification>,
+    /// The install key that the newest version needs and this install does not have.
+    pub unknown_install_key: Option<String>,
     /// The operator's limits.
     pub policy: &'a Policy,
     /// The time of the decision.

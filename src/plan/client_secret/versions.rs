@@ -46,6 +46,11 @@ impl Observed<'_> {
         };
         let retired = versions.iter().filter(|version| version.state == VersionState::Retired).count();
         versions.truncate(versions.len() - retired.saturating_sub(RETIRED_KEPT));
+        for version in &mut versions {
+            if let Some(verification) = self.rekeyed.get(&version.id) {
+                version.verification = verification.clone();
+            }
+        }
         (versions, rotation, trigger)
     }
 

@@ -14,6 +14,8 @@ const SETTINGS: Settings = Settings {
     token_lifetime_max: SignedDuration::from_secs(900),
     staleness_max: SignedDuration::from_secs(1_200),
     retiring_max: 3,
+    restored_at: None,
+    drops_active: true,
 };
 const ALGORITHMS: [&str; 2] = ["ES256", "RS256"];
 const REPLICAS: usize = 3;
@@ -144,6 +146,7 @@ impl World {
             drop: known.drop.as_deref(),
             algorithms: &ALGORITHMS,
             replicas: Some(&replicas),
+            in_use: &BTreeSet::new(),
             now,
         };
         let Decision::Do(step) = plan(&observed, &SETTINGS) else { return };

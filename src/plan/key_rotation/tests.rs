@@ -8,6 +8,8 @@ const SETTINGS: Settings = Settings {
     token_lifetime_max: SignedDuration::from_mins(15),
     staleness_max: SignedDuration::from_mins(30),
     retiring_max: 3,
+    restored_at: None,
+    drops_active: true,
 };
 
 fn at(minutes: i64) -> Timestamp {
@@ -25,6 +27,8 @@ struct Scene {
     replicas: Option<Replicas>,
     rotate: Option<&'static str>,
     drop: Option<&'static str>,
+    in_use: BTreeSet<String>,
+    settings: Settings,
     minute: i64,
 }
 
@@ -39,7 +43,16 @@ impl Scene {
         };
         let active = KeyRecord { activated_at: Some(at(0)), ..key("a") };
         let records = KeyRecords { keys: vec![active, key("b")], ..KeyRecords::default() };
-        Self { records, replicas: Some(Replicas::new()), rotate: None, drop: None, minute: 0 }
+        let in_use = BTreeSet::new();
+        Self {
+            records,
+            replicas: Some(Replicas::new()),
+            rotate: None,
+            drop: None,
+            in_use,
+            settings: SETTINGS,
+            minute: 0,
+        }
     }
 
     fn decide(&self) -> Decision {
@@ -49,9 +62,10 @@ impl Scene {
             drop: self.drop,
             algorithms: &["ES256"],
             replicas: self.replicas.as_ref(),
+            in_use: &self.in_use,
             now: Clocks::one(at(self.minute)),
         };
-        plan(&observed, &SETTINGS)
+        plan(&observed, &self.settings)
     }
 
     /// Makes the step that is due, which must be this one.
@@ -64,7 +78,7 @@ impl Scene {
             at(self.minute),
         );
         let now = Clocks::one(at(self.minute));
-        self.records = after(&self.records, expected, Some(created), now, &SETTINGS);
+        self.records = after(&self.records, expected, Some(created), now, &self.settings);
     }
 
     fn expect_wait(&self) -> Wait {
@@ -89,7 +103,7 @@ fn k3_a_rotation_goes_through_every_state_and_waits_in_each() {
     let next = format!("k{}", scene.minute);
 
     scene.replicas = Some([replica("r-0", &["a", "b", &next], &["b"]), replica("r-1", &["a", "b"], &["a"])].into());
-    let blocked = |key: &str, signs| Blocked { replica: id("r-1"), key: id(key), signs };
+    let blocked = |key: &str, signs| Blocked::Replica { replica: id("r-1"), key: id(key), signs };
     assert_eq!(scene.expect_wait().blocked, [blocked(&next, false), blocked("b", true)].into());
     scene.replicas =
         Some([replica("r-0", &["a", "b", &next], &["b"]), replica("r-1", &["a", "b", &next], &["b"])].into());
@@ -117,7 +131,7 @@ fn a_trigger_is_handled_once() {
     scene.expect(&Step::RecordUnused { id: id("a") });
     scene.minute += 10;
     scene.expect(&Step::RecordReady { id: id("k0") });
-    assert_eq!(scene.expect_wait().blocked, [].into(), "the value was handled");
+    assert!(scene.expect_wait().blocked.is_empty(), "the value was handled");
 }
 
 #[test]
@@ -178,7 +192,9 @@ fn a_rotation_waits_while_too_many_replaced_keys_have_live_tokens() {
     };
     scene.records.keys.extend((0..3).map(retiring));
     scene.minute = 24 * 60;
-    assert_eq!(scene.expect_wait().until, Some(at(24 * 60 + 46)));
+    let wait = scene.expect_wait();
+    assert_eq!(wait.until, Some(at(24 * 60 + 46)));
+    assert_eq!(wait.blocked, [Blocked::Full { algorithm: id("ES256") }].into());
     scene.minute += 46;
     scene.expect(&Step::Remove { id: id("r0") });
     scene.expect(&Step::Activate { id: id("b") });
@@ -195,15 +211,39 @@ fn a_longer_token_lifetime_is_recorded_for_the_keys_that_sign() {
 
 #[test]
 fn never_rotating_keys_wait_for_a_trigger_alone() {
-    let scene = Scene::new();
-    let observed = Observed {
-        records: &scene.records,
-        rotate: None,
-        drop: None,
-        algorithms: &["ES256"],
-        replicas: None,
-        now: Clocks::one(at(1_000_000)),
-    };
     let settings = Settings { rotate_every: None, ..SETTINGS };
-    assert_eq!(plan(&observed, &settings), Decision::Wait(Wait::default()));
+    let scene = Scene { replicas: None, settings, minute: 1_000_000, ..Scene::new() };
+    assert_eq!(scene.expect_wait(), Wait::default());
+}
+
+#[test]
+fn a_key_that_something_depends_on_is_kept_and_reported() {
+    let mut scene = Scene::new();
+    let until = at(24 * 60 + 46);
+    let replaced = KeyRecord { retired_at: Some(at(0)), unused_at: Some(at(24 * 60)), ..scene.records.keys[0].clone() };
+    scene.records.keys[0] = KeyRecord { activated_at: Some(at(0)), ..scene.records.keys[1].clone() };
+    scene.records.keys[1] = KeyRecord { id: id("c"), activated_at: None, ..scene.records.keys[0].clone() };
+    scene.records.keys.push(replaced);
+    scene.settings.rotate_every = None;
+    scene.in_use = [id("a")].into();
+    (scene.minute, scene.replicas) = (24 * 60 + 45, None);
+    assert_eq!(scene.expect_wait(), Wait { until: Some(until), ..Wait::default() });
+    scene.minute += 1;
+    assert_eq!(scene.expect_wait().blocked, [Blocked::InUse { key: id("a") }].into());
+    scene.in_use.clear();
+    scene.expect(&Step::Remove { id: id("a") });
+}
+
+#[test]
+fn an_active_key_that_cannot_be_dropped_is_reported_and_a_replaced_one_is_dropped() {
+    let mut scene = Scene::new();
+    scene.settings.drops_active = false;
+    scene.drop = Some("a");
+    scene.expect(&Step::ReportUnknown { ids: vec![id("a")], value: id("a") });
+    scene.rotate = Some("leak");
+    scene.expect(&Step::RequestRotation { value: id("leak") });
+    scene.expect(&Step::Activate { id: id("b") });
+    scene.expect(&Step::Drop { ids: vec![id("a")], unknown: Vec::new(), value: id("a") });
+    let states: Vec<_> = scene.records.keys.iter().map(|key| (key.id.as_str(), key.state())).collect();
+    assert_eq!(states, [("b", KeyState::Active)]);
 }

@@ -20,6 +20,10 @@ pub struct Settings {
     pub staleness_max: SignedDuration,
     /// The most replaced keys of an algorithm. More frequent rotations wait until the oldest is removed.
     pub retiring_max: usize,
+    /// When a backup was restored: older active keys are replaced.
+    pub restored_at: Option<Timestamp>,
+    /// Whether an active key can be dropped. Without the active install key, no credential would be accepted.
+    pub drops_active: bool,
 }
 
 /// The keys that each live replica reports; `None` for a replica without a report.
@@ -38,6 +42,8 @@ pub struct Observed<'a> {
     pub algorithms: &'a [&'a str],
     /// The live replicas; `None`: not known yet.
     pub replicas: Option<&'a Replicas>,
+    /// Replaced keys that something still depends on, besides tokens.
+    pub in_use: &'a BTreeSet<String>,
     /// The time of the decision.
     pub now: Clocks,
 }
@@ -76,12 +82,12 @@ pub enum Step {
     Drop {
         /// The keys.
         ids: Vec<String>,
-        /// Ids of the annotation that no key has.
+        /// Ids of the annotation that no key has, or that cannot be dropped.
         unknown: Vec<String>,
         /// The annotation.
         value: String,
     },
-    /// The annotation names no known key.
+    /// The annotation names no key that can be dropped.
     ReportUnknown {
         /// What it names.
         ids: Vec<String>,
@@ -118,7 +124,7 @@ pub enum Step {
         /// The key.
         id: String,
     },
-    /// The last token of the key has expired.
+    /// Nothing depends on the key any more: its last token has expired.
     Remove {
         /// The key.
         id: String,
@@ -134,17 +140,37 @@ pub struct Wait {
     pub until: Option<Timestamp>,
     /// A step depends on the live replicas.
     pub needs_replicas: bool,
-    /// The replicas that a step waits for.
+    /// What a step waits for, besides time.
     pub blocked: BTreeSet<Blocked>,
 }
 
-/// A replica that a step waits for.
+/// What a step waits for.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Blocked {
-    /// Its name.
-    pub replica: String,
-    /// The key.
-    pub key: String,
-    /// Whether it has to sign with the key, or only to publish it.
-    pub signs: bool,
+pub enum Blocked {
+    /// A live replica.
+    Replica {
+        /// Its name.
+        replica: String,
+        /// The key.
+        key: String,
+        /// Whether it has to sign with the key, or only to publish it.
+        signs: bool,
+    },
+    /// The removal of a key that something depends on.
+    InUse {
+        /// The key.
+        key: String,
+    },
+    /// An instant in the records that no clock shows yet: a clock was ahead.
+    Ahead {
+        /// The key.
+        key: String,
+        /// The instant.
+        until: Timestamp,
+    },
+    /// The removal of a replaced key: there are as many as the settings allow.
+    Full {
+        /// Their algorithm.
+        algorithm: String,
+    },
 }

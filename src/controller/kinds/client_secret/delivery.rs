@@ -86,7 +86,7 @@ impl<C: Clock> Context<C> {
 
     fn wanted(&self, owner: &ClientSecret, value: &IssuedValue, content: &Content) -> Result<Wanted, Error> {
         let failed = |source| Error::Hash { object: crate::controller::gather::describe(owner), source };
-        Wanted::new(owner, value, content, &self.install_keys).map_err(failed)
+        Wanted::new(owner, value, content, &self.install_keys()).map_err(failed)
     }
 
     /// Records the write from the API server's response. A webhook that modifies each write would cause an endless

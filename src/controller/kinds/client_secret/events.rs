@@ -68,6 +68,7 @@ fn issued(events: &Sender, secret: &ClientSecret, before: &ClientSecretStatus, a
                 RotationCause::Interval
                 | RotationCause::Trigger
                 | RotationCause::Requested
+                | RotationCause::Restore
                 | RotationCause::Redelivery => {
                     let until = after.versions.iter().find(|version| version.state == VersionState::Retiring);
                     let until = until.and_then(|version| version.retires_at);

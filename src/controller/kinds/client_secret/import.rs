@@ -38,7 +38,9 @@ impl<C: Clock> Context<C> {
                 && Some(&told.resource_version) == stored.metadata.resource_version.as_ref()
                 && told.key == existing.key
         };
-        if told.and_then(|status| status.source.as_deref()).is_some_and(same) && !was_refused(secret) {
+        // Only the value itself can get a verifier under another install key.
+        let is_rekeyed = !self.needs_rekey(secret);
+        if told.and_then(|status| status.source.as_deref()).is_some_and(same) && !was_refused(secret) && is_rekeyed {
             return Ok(Some(Import::Unchanged));
         }
         let found = self.secrets(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;

@@ -13,7 +13,7 @@ use crate::cache::{ObjectRef, is_deleting};
 use crate::clock::Clock;
 use crate::controller::runtime::work_queue::{Queue, Requeue};
 use crate::controller::{Context, Error};
-use crate::crypto::install_key::HashCost;
+use crate::crypto::install_key::{HashCost, key_id};
 use crate::crypto::secret::SecretValue;
 use crate::plan::client_secret::Issued;
 
@@ -29,8 +29,8 @@ struct Checked {
 /// The result of the comparison.
 #[derive(Clone, Debug)]
 pub(crate) enum Compared {
-    /// The value is that of the version.
-    Same,
+    /// The value is that of the version. If an earlier install key verifies it: the verification under the current one.
+    Same(Option<Verification>),
     /// The value differs; it is to be recorded as this version.
     Other(Issued),
 }
@@ -106,18 +106,18 @@ impl<C: Clock> Context<C> {
         newest: Option<&Version>,
         value: SecretValue,
     ) -> Result<Compared, Error> {
-        let (keys, uid) = (Arc::clone(&self.install_keys), uid_bytes(&owner.metadata));
+        let (keys, uid) = (self.install_keys(), uid_bytes(&owner.metadata));
         let (verifier, now) = (newest.and_then(|newest| newest.verification.verifier.clone()), self.clock.now());
         let compare = move || {
-            if verifier.is_some_and(|verifier| keys.verify(&verifier, value.expose_secret(), uid)) {
-                return Ok(Compared::Same);
+            let hash = |value: &SecretValue| keys.hash(value.expose_secret(), uid, HashCost::Imported);
+            if let Some(verifier) = verifier.filter(|verifier| keys.verify(verifier, value.expose_secret(), uid)) {
+                let is_current = key_id(&verifier) == keys.current_id();
+                let rekeyed = if is_current { None } else { Some(Verification::of_value(&hash(&value)?)) };
+                return Ok(Compared::Same(rekeyed));
             }
             let value = super::issued_value::IssuedValue::imported(value, now);
-            let verifier = keys.hash(value.text.expose_secret(), uid, HashCost::Imported);
-            verifier.map(|verifier| {
-                let verification = Verification::of_value(&verifier);
-                Compared::Other(Issued { id: value.id, verification, at: value.at })
-            })
+            let verification = Verification::of_value(&hash(&value.text)?);
+            Ok(Compared::Other(Issued { id: value.id, verification, at: value.at }))
         };
         let object = crate::controller::gather::describe(owner);
         match tokio::task::spawn_blocking(compare).await {

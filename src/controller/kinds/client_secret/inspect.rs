@@ -125,7 +125,12 @@ impl<C: Clock> Context<C> {
         let known = self.inspected.of(found.key());
         let version = found.version.as_deref().map(str::to_owned);
         match known {
-            Some(known) if known.revision == found.revision && known.holds_for(content) => {
+            Some(known)
+                if known.revision == found.revision
+                    && known.holds_for(content)
+                    && !self.needs_rekey(secret)
+                    && self.is_current(found.install_key.as_deref()) =>
+            {
                 let version = version.filter(|_| known.holds_value);
                 let contents = if known.right { Contents::Right } else { Contents::Outdated };
                 return Ok(unread(Delivered::Ours { version, contents, immutable: known.immutable }));
@@ -165,7 +170,7 @@ impl<C: Clock> Context<C> {
         if ownership == Ownership::Claimable && value.is_none() && !has_all_marks(found) {
             return Ok(Delivered::Foreign);
         }
-        let wanted = value.as_ref().map(|value| Wanted::new(secret, value, content, &self.install_keys)).transpose();
+        let wanted = value.as_ref().map(|value| Wanted::new(secret, value, content, &self.install_keys())).transpose();
         let wanted =
             wanted.map_err(|source| Error::Hash { object: crate::controller::gather::describe(secret), source })?;
         let difference = wanted.as_ref().and_then(|wanted| wanted.differs(found));

@@ -18,7 +18,7 @@ use crate::controller::{Context, YIELD_EVERY};
 
 /// Pause between two Secrets of the sweep: ten thousand take three minutes, at a twentieth of the throughput of a
 /// queue.
-const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
 /// A finding about a Secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -68,7 +68,7 @@ impl<C: Clock> Context<C> {
         let verification = if let Some(pair) = &value.key_pair {
             self.verification_of(uid, &value.id, pair)
         } else {
-            let hash = self.install_keys.hash(value.text.expose_secret(), uid, HashCost::Generated);
+            let hash = self.install_keys().hash(value.text.expose_secret(), uid, HashCost::Generated);
             hash.map(|verifier| Verification::of_value(&verifier))
         };
         let verification = verification.map_err(|source| Error::Hash { object: describe(owner), source })?;
@@ -85,7 +85,7 @@ impl<C: Clock> Context<C> {
         let thumbprint = PublicKey::from_jwk(&jwk).map(|key| key.thumbprint().to_owned()).unwrap_or_default();
         let algorithm = pair.algorithm().name();
         let key = IssuedKey { owner, version, algorithm, thumbprint: &thumbprint };
-        let mac = public_key_mac::sign(&self.install_keys, &key)?;
+        let mac = public_key_mac::sign(&self.install_keys(), &key)?;
         Ok(Verification::of_key(serde_json::from_value(jwk).unwrap_or_default(), &mac))
     }
 
@@ -93,7 +93,7 @@ impl<C: Clock> Context<C> {
     pub(crate) fn is_value_of(&self, owner: &ClientSecret, version: &Version, value: &IssuedValue) -> bool {
         let (uid, recorded) = (uid_bytes(&owner.metadata), &version.verification);
         match (&recorded.verifier, &value.key_pair) {
-            (Some(verifier), None) => self.install_keys.verify(verifier, value.text.expose_secret(), uid),
+            (Some(verifier), None) => self.install_keys().verify(verifier, value.text.expose_secret(), uid),
             (None, Some(pair)) => self.is_key_of(uid, version, pair),
             _ => false,
         }
@@ -109,7 +109,7 @@ impl<C: Clock> Context<C> {
         let key = IssuedKey { owner, version: &version.id, algorithm, thumbprint: own.thumbprint() };
         jwk.alg.as_deref() == Some(algorithm)
             && known.thumbprint() == own.thumbprint()
-            && public_key_mac::verify(&self.install_keys, mac, &key)
+            && public_key_mac::verify(&self.install_keys(), mac, &key)
     }
 
     /// The credential in a delivered Secret, under any key, if Postern delivered it: that of the newest version or, if
@@ -129,10 +129,11 @@ impl<C: Clock> Context<C> {
         let version = (newest.id.as_str(), newest.created_at);
         let text = texts(found).find(|text| match HashCost::of(verifier) {
             Some(HashCost::Generated) => {
-                names_version(text, &newest.id) && self.install_keys.verify(verifier, text, uid_bytes(&owner.metadata))
+                names_version(text, &newest.id)
+                    && self.install_keys().verify(verifier, text, uid_bytes(&owner.metadata))
             }
             // Hashing these would take tens of milliseconds each.
-            _ => is_proven(&self.install_keys, owner, found, version, text),
+            _ => is_proven(&self.install_keys(), owner, found, version, text),
         })?;
         IssuedValue::read(text, &newest.id, newest.created_at, None)
     }
@@ -152,7 +153,7 @@ impl<C: Clock> Context<C> {
         let text = if self.recovery.allows(&ObjectRef::of(owner)) {
             named.next()?
         } else {
-            named.find(|text| is_proven(&self.install_keys, owner, found, (id, at), text))?
+            named.find(|text| is_proven(&self.install_keys(), owner, found, (id, at), text))?
         };
         // The time of an unproven value is not proven either: its lifetime begins no later than now.
         IssuedValue::read(text, id, whole_second(at.min(self.clock.now())), algorithm)
