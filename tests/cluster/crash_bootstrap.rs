@@ -79,7 +79,7 @@ async fn is_kept(cluster: &Cluster, before: &[Option<Value>]) {
         assert!(before.is_none() || before == now, "made twice");
     }
     let install_keys = now[0].as_ref().unwrap().as_object().unwrap();
-    assert_eq!(install_keys.len(), 2, "one key, and its name as `current`");
+    assert_eq!(install_keys.len(), 3, "an active and a next key, and their records");
 }
 
 /// An install that has never been started: no key, and no credential that would need one.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::http::{self, Connections};
-use crate::harness::{Cluster, Credential, Part, Process, TestNamespace, eventually, free_port};
+use crate::harness::{Cluster, Credential, Part, Process, TestNamespace, checkout, eventually, free_port, output};
 use attack::{Shape, Target};
 use cgroup::{MemoryGroup, anonymous_memory};
 
@@ -41,9 +41,10 @@ struct Flooded {
 }
 
 impl Flooded {
-    async fn start(cluster: &Cluster, credential: &Credential) -> Self {
+    /// `name` is another one for each test of this process.
+    async fn start(name: &str, cluster: &Cluster, credential: &Credential) -> Self {
         let [listen, metrics, health] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
-        let group = MemoryGroup::create(&format!("postern-floods-{}", std::process::id()), MEMORY);
+        let group = MemoryGroup::create(&format!("postern-{name}-{}", std::process::id()), MEMORY);
         let mut command = Command::new("sh");
         command.args(["-c", r#"[ -z "$0" ] || echo $$ >"$0/cgroup.procs"; exec "$@""#]);
         command.arg(group.as_ref().map_or_else(|| "".as_ref(), MemoryGroup::path));
@@ -87,7 +88,13 @@ fn connector(ca: &[u8], alpn: &[u8]) -> TlsConnector {
 }
 
 /// Asks for tokens and documents, on a new connection now and then; all of it has to be answered.
-async fn served(flooded: &Flooded, credential: &Credential, ca: &[u8], shape: Shape, until: Instant) -> u64 {
+async fn served(
+    flooded: &Flooded,
+    credential: &Credential,
+    ca: &[u8],
+    shape: impl std::fmt::Debug,
+    until: Instant,
+) -> u64 {
     let (mut most, mut count) = (flooded.memory(), 0);
     while Instant::now() < until || count == 0 {
         let connections: Connections = http::trusting_from(ca, HONEST.into());
@@ -111,7 +118,7 @@ async fn a_replica_with_the_memory_of_the_chart_survives_every_flood_and_serves_
     let tenant = TestNamespace::on(cluster.clone(), "floods", json!({})).await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
-    let flooded = Flooded::start(&cluster, &credential).await;
+    let flooded = Flooded::start("floods", &cluster, &credential).await;
     let stranger = Target {
         address: flooded.url.trim_start_matches("https://").parse().unwrap(),
         source: STRANGER,
@@ -126,5 +133,68 @@ async fn a_replica_with_the_memory_of_the_chart_survives_every_flood_and_serves_
         let most = served(&flooded, &credential, cluster.ca(), shape, until).await;
         assert!(most < MEMORY, "{shape:?}: {most} bytes");
         flood.await.unwrap();
+    }
+}
+
+/// Sends another wrong secret with each request.
+const GUESSES: &str = r#"
+local number = 0
+request = function()
+    number = number + 1
+    local body = "grant_type=client_credentials&client_id=CLIENT&client_secret=a+wrong+secret+" .. number
+    return wrk.format("POST", "/oauth2/token", {["Content-Type"] = "application/x-www-form-urlencoded"}, body)
+end
+"#;
+
+/// What h2load, slowhttptest and wrk do with these arguments.
+fn third_party(url: &str, guesses: &str, body: &str) -> Vec<(&'static str, Vec<String>)> {
+    let seconds = (BUILD_UP + BESIDE).as_secs().to_string();
+    let (token, keys) = (format!("{url}/oauth2/token"), format!("{url}/oauth2/jwks"));
+    let slow = ["-c", "2000", "-r", "2000", "-i", "1", "-l", &seconds, "-u"];
+    let load = ["-t", "1", "-c", "64", "-m", "100", "-D", &seconds];
+    let plain = ["-t", "1", "-c", "256", "-d", &seconds];
+    let arguments = |parts: &[&[&str]]| parts.concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    vec![
+        ("slowhttptest", arguments(&[&["-H"], &slow, &[&token]])),
+        ("slowhttptest", arguments(&[&["-B"], &slow, &[&token]])),
+        ("slowhttptest", arguments(&[&["-X", "-w", "1", "-y", "64", "-k", "8"], &slow, &[&keys]])),
+        ("h2load", arguments(&[&load, &[&keys]])),
+        ("h2load", arguments(&[&load, &["-d", body, "-H", "content-type: application/x-www-form-urlencoded", &token]])),
+        ("wrk", arguments(&[&plain, &[&keys]])),
+        ("wrk", arguments(&[&plain, &["-s", guesses, url]])),
+    ]
+}
+
+/// The callers of a flood have another address than the honest client. Its time is measured by `hack/bench floods`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_with_the_memory_of_the_chart_survives_the_floods_of_third_party_tools() {
+    let tools = output(&mut Command::new(checkout().join("hack/fetch-flood-tools")));
+    let cluster = Cluster::split(1, 1);
+    cluster.start().await;
+    let tenant = TestNamespace::on(cluster.clone(), "flood-tools", json!({})).await;
+    tenant.create_defaults().await;
+    let credential = tenant.issue("blue").await;
+    let flooded = Flooded::start("flood-tools", &cluster, &credential).await;
+    let file = |name: &str, text: &str| {
+        let path = cluster.controlplane.scratch().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let id = credential.key("client-id");
+    let guesses = file("guesses.lua", &GUESSES.replace("CLIENT", id));
+    let body = file("guess", &format!("grant_type=client_credentials&client_id={id}&client_secret=a+wrong+secret"));
+    for (tool, arguments) in third_party(&flooded.url, &guesses, &body) {
+        let mut command = Command::new(format!("{}/{tool}", tools.trim()));
+        let log = cluster.controlplane.scratch().join(format!("{tool}.log"));
+        let flood = Process::start(tool, command.args(&arguments), &log);
+        let until = Instant::now() + BUILD_UP + BESIDE;
+        tokio::time::sleep(BUILD_UP).await;
+        let most = served(&flooded, &credential, cluster.ca(), (tool, &arguments), until).await;
+        assert!(most < MEMORY, "{tool} {arguments:?}: {most} bytes");
+        flood.ended().await;
+        // A flood that does not reach the replica proves nothing.
+        let told = std::fs::read_to_string(&log).unwrap();
+        let reached = ["requests in", "succeeded,", "connected:", "Exit status"].iter().any(|sign| told.contains(sign));
+        assert!(reached && !told.contains("unable to connect"), "{tool} {arguments:?}: {told}");
     }
 }

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use postern::crypto::install_key::ALGORITHM;
 use postern::crypto::secret::SecretValue;
 use serde_json::json;
 
@@ -10,6 +13,7 @@ use crate::harness::{
     Cluster, ControlPlane, Credential, OPERATOR_NAMESPACE, Replica, TestNamespace, application, client_secret, ensure,
     eventually,
 };
+use crate::signing_keys::key_set::{INSTALL_KEYS, KeySet};
 
 const INSTALL_KEY: &str = "postern-install-key";
 const SIGNING_KEYS: &str = "postern-signing-keys";
@@ -90,8 +94,7 @@ async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept_by_a_fla
         ensure(key["metadata"]["annotations"]["postern.dev/recovered-at"].is_string(), &key["metadata"])
     })
     .await;
-    let current = tenant.kubernetes.get("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await["data"]["current"].clone();
-    let current = base64_text(current.as_str().unwrap());
+    let current = KeySet::new(&tenant.cluster, INSTALL_KEYS).await.signing(ALGORITHM).await;
     eventually("the new key proves the value", async || {
         let metadata = tenant.get("Secret", "blue").await["metadata"].clone();
         let mac = metadata["annotations"]["postern.dev/mac"].as_str().unwrap_or_default().to_owned();
@@ -141,6 +144,42 @@ async fn after_the_loss_of_the_install_key_delivered_values_can_be_kept_by_a_fla
     assert_eq!(of_secrets().await, before, "what is read again and right is not written");
 }
 
+/// Another install key came in the place of the right one, for example from the backup of another installation. No value is
+/// replaced for that: the right key brings all of them back.
+#[tokio::test]
+async fn with_a_wrong_install_key_no_value_is_replaced_and_the_right_one_brings_them_back() {
+    let (tenant, credential) = settled("wrong-key").await;
+    let green = tenant.issue("green").await;
+    let backup = Backup::of(&tenant, INSTALL_KEY);
+    let right = KeySet::new(&tenant.cluster, INSTALL_KEYS).await.signing(ALGORITHM).await;
+    let replica = &tenant.cluster.replicas[0];
+    stop(replica).await;
+    let wrong = json!({"current": STANDARD.encode("WRONG123"), "WRONG123": STANDARD.encode([7; 32])});
+    tenant.delete("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": INSTALL_KEY}, "data": wrong});
+    tenant.kubernetes.create(OPERATOR_NAMESPACE, &secret).await.unwrap();
+    tenant.cluster.launch(replica);
+    tenant.cluster.ready().await;
+    for name in ["blue", "green"] {
+        let message = tenant.wait_not_ready("ClientSecret", name, "InstallKeyMissing").await;
+        assert!(message.contains(&right) && message.contains(INSTALL_KEY), "{message}");
+    }
+    tenant.wait_rejected(&credential).await;
+    assert_eq!((tenant.delivered("blue").await, tenant.delivered("green").await), (credential.clone(), green.clone()));
+    // A new credential is issued under the key that is there, also in the place of a lost one.
+    tenant.accepted(&tenant.issue("new").await).await;
+    tenant.apply(&client_secret("green", "sync", json!({"rotation": {"trigger": "lost"}}))).await;
+    tenant.ready("ClientSecret", "green").await;
+    tenant.accepted(&tenant.delivered("green").await).await;
+
+    // No restart: the Secret is followed.
+    tenant.delete("Secret", OPERATOR_NAMESPACE, INSTALL_KEY).await;
+    backup.restore();
+    tenant.ready("ClientSecret", "blue").await;
+    tenant.wait_accepted(&credential).await;
+    assert_eq!(tenant.delivered("blue").await, credential);
+}
+
 /// A key whose deletion was requested counts as deleted, and says what keeps it.
 #[tokio::test]
 async fn a_key_that_is_being_deleted_is_not_started_with_and_nothing_that_runs_stops() {
@@ -154,8 +193,11 @@ async fn a_key_that_is_being_deleted_is_not_started_with_and_nothing_that_runs_s
     }
     tenant.accepted(&credential).await;
     waits_for_keys(&tenant, INSTALL_KEY, "is being deleted, and its finalizers keep it (example.com/hold)").await;
-    let log = std::fs::read_to_string(&tenant.cluster.replicas[0].log).unwrap();
-    assert!(log.contains("Secret postern-tls is being deleted"), "the certificate counts as deleted too");
+    eventually("the certificate counts as deleted too", async || {
+        let log = std::fs::read_to_string(&tenant.cluster.replicas[0].log).unwrap();
+        ensure(log.contains("Secret postern-tls is being deleted"), "the log says nothing")
+    })
+    .await;
     for name in [INSTALL_KEY, "postern-tls"] {
         tenant.kubernetes.merge("Secret", OPERATOR_NAMESPACE, name, finalizers(json!(null))).await.unwrap();
     }
@@ -167,11 +209,6 @@ async fn a_key_that_is_being_deleted_is_not_started_with_and_nothing_that_runs_s
 async fn stop(replica: &Replica) {
     replica.process().terminate();
     replica.process().ended().await;
-}
-
-fn base64_text(text: &str) -> String {
-    use base64::Engine as _;
-    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(text).unwrap()).unwrap()
 }
 
 async fn settled(name: &str) -> (TestNamespace, Credential) {

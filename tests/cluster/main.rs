@@ -36,6 +36,7 @@ mod fairness;
 mod floods;
 mod harness;
 mod imports;
+mod install_keys;
 mod interop_clients;
 mod invariants;
 mod key_pairs;

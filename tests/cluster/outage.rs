@@ -1,9 +1,14 @@
 //! Restarts and outages: of the API server, and of the operator.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
+use postern::api::key_records::KeyState;
+use postern::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::harness::{Cluster, Entry, TestNamespace, application, checkout, client_secret, ensure, eventually, http};
+use crate::signing_keys::key_set::{INSTALL_KEYS, KeySet, SIGNING_KEYS, TOKEN_KEYS};
 
 #[tokio::test]
 async fn tokens_are_issued_while_the_api_server_is_down_and_changes_are_applied_when_it_is_back() {
@@ -67,11 +72,68 @@ async fn no_request_is_answered_from_lost_state_after_a_backup_is_restored() {
         ensure(all, format_args!("{answers:?}"))
     })
     .await;
-    replica.process().terminate();
-    assert!(replica.process().ended().await.success());
-    cluster.start().await;
+    let restart = async |arguments: &[&str]| {
+        replica.process().terminate();
+        assert!(replica.process().ended().await.success());
+        replica.start_with(&cluster.operator_kubeconfig(&cluster.controlplane.address()), arguments);
+        cluster.ready().await;
+    };
+    restart(&[]).await;
     tenant.accepted(&blue).await;
     tenant.accepted(&green).await;
+
+    // The runbook: what was issued, rotated or revoked since the backup ends.
+    let token = tenant.token(&green, 0).await;
+    let signing = KeySet::new(&cluster, SIGNING_KEYS).await;
+    let (install, tokens) = (KeySet::new(&cluster, INSTALL_KEYS).await, KeySet::new(&cluster, TOKEN_KEYS).await);
+    let before = [signing.records().await, install.records().await, tokens.records().await];
+    let rotation = json!({"rotation": {"overlap": "1s"}});
+    for name in ["blue", "green"] {
+        tenant.apply(&client_secret(name, "sync", rotation.clone())).await;
+    }
+    let import = json!({"source": {"existing": {"secretName": "legacy", "key": "password"}}});
+    tenant.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "legacy", "labels": {"postern.dev/import": "true"}},
+        "stringData": {"password": "a value of some length"},
+    })).await;
+    tenant.apply(&client_secret("imported", "sync", import)).await;
+    tenant.ready("ClientSecret", "imported").await;
+    // Both have whole seconds.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let restored = SystemClock.now().to_string();
+    restart(&["--restored-at", &restored]).await;
+    let (_, told) = green.introspect(&tenant.connections, &replica.url, &token).await;
+    assert_eq!(told["active"], false, "{told}");
+    for (name, old) in [("blue", &blue), ("green", &green)] {
+        tenant.wait_rejected(old).await;
+        let new = eventually("another value is delivered", async || {
+            let new = tenant.delivered(name).await;
+            ensure(new != *old, "it is the old one").map(|()| new)
+        })
+        .await;
+        tenant.wait_accepted(&new).await;
+        let token = tenant.token(&new, 0).await;
+        assert_eq!(new.introspect(&tenant.connections, &replica.url, &token).await.1["active"], true);
+    }
+    for (keys, before) in [&signing, &install, &tokens].into_iter().zip(&before) {
+        for algorithm in before.algorithms() {
+            let active = before.in_state(algorithm, KeyState::Active).next().expect("an active key");
+            keys.next_signs(algorithm, &active.id).await;
+        }
+    }
+    eventually("the imported value is named", async || {
+        let notes = install.notes("Restored").await;
+        let name = format!("{}/imported", tenant.namespace);
+        ensure(notes.iter().any(|note| note.contains(&name) && note.contains("2 generated")), format!("{notes:?}"))
+    })
+    .await;
+    // Everything is newer now.
+    let replaced = [tenant.delivered("blue").await, tenant.delivered("green").await];
+    restart(&["--restored-at", &restored]).await;
+    for (name, credential) in ["blue", "green"].iter().zip(&replaced) {
+        tenant.accepted(credential).await;
+        assert_eq!(tenant.delivered(name).await, *credential);
+    }
 }
 
 #[tokio::test]

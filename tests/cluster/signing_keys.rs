@@ -1,8 +1,8 @@
 //! The keys of the operator rotate while tokens are issued and verified, and no client and no API notices.
 
-mod key_set;
+pub(crate) mod key_set;
 mod other_verifiers;
-mod verifier;
+pub(crate) mod verifier;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ async fn k3_no_verifier_notices_three_rotations_whose_leader_is_killed_in_every_
 }
 
 /// Kills the process that has the lease, and starts it again. Another one leads when this returns.
-async fn kill_leader(cluster: &Cluster) {
+pub(crate) async fn kill_leader(cluster: &Cluster) {
     let leader = cluster.leader().await;
     let killed = leader.name.clone();
     leader.process().kill();

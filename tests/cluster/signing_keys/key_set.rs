@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use postern::api::key_records::{KeyRecord, KeyRecords, KeyState};
+use postern::crypto::install_key;
 use serde_json::{Value, json};
 
 use crate::harness::{Cluster, Kubernetes, OPERATOR_NAMESPACE, ensure, eventually};
 
 pub(crate) const SIGNING_KEYS: &str = "postern-signing-keys";
 pub(crate) const TOKEN_KEYS: &str = "postern-token-keys";
+pub(crate) const INSTALL_KEYS: &str = "postern-install-key";
 
 /// The Secret.
 pub(crate) struct KeySet {
@@ -66,14 +68,15 @@ impl KeySet {
         .await
     }
 
-    /// Waits until ES256 has gone through this step of the rotation that was requested as this number.
+    /// Waits until one algorithm of the Secret has gone through this step of the rotation that was requested as this number.
     pub(crate) async fn reaches(&self, step: &str, number: usize) {
+        let algorithm = if self.name == INSTALL_KEYS { install_key::ALGORITHM } else { "ES256" };
         eventually(format_args!("rotation {number} reaches {step}"), async || {
             let records = self.records().await;
             let requested = records.observed_rotate.as_deref() == Some(&format!("rotation-{number}"));
-            let active = records.in_state("ES256", KeyState::Active).next();
+            let active = records.in_state(algorithm, KeyState::Active).next();
             let is_active = requested && active.is_some_and(|key| !key.rotation_requested);
-            let next = records.in_state("ES256", KeyState::Next).next();
+            let next = records.in_state(algorithm, KeyState::Next).next();
             let has = |field: fn(&KeyRecord) -> bool| is_active && next.is_some_and(field);
             let reached = match step {
                 "requested" => requested,
@@ -81,7 +84,7 @@ impl KeySet {
                 "created" => has(|_| true),
                 "published" => has(|key| key.published_at.is_some()),
                 "ready" => has(|key| key.ready_at.is_some()),
-                _ => is_active && records.in_state("ES256", KeyState::Retiring).all(|key| key.unused_at.is_some()),
+                _ => is_active && records.in_state(algorithm, KeyState::Retiring).all(|key| key.unused_at.is_some()),
             };
             ensure(reached, format!("{records:#?}"))
         })
