@@ -60,6 +60,13 @@ pub const WIDE: Burst = Burst {
     everything: true,
 };
 
+impl Burst {
+    /// What is there after it.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+}
+
 /// Seconds that the goal allows on an API server that makes so many raw Secrets a second.
 fn allowed(rate: f64) -> f64 {
     GOAL_FACTOR * WRITES / rate
@@ -210,14 +217,14 @@ async fn rotations(cluster: &Cluster, shape: &Shape, leader: &Replica) -> Result
 }
 
 /// Latencies in ms of requests for tokens, some two hundred a second, until `over`.
-async fn latencies(connection: &mut Connection, body: &Bytes, over: impl Fn() -> bool) -> Result<Vec<f64>> {
+pub async fn latencies(connection: &mut Connection, body: &Bytes, over: impl Fn() -> bool) -> Result<Vec<f64>> {
     let mut latencies = Vec::new();
     while !over() {
         let sent = Instant::now();
         let (status, _) = connection.token(body).await?;
         latencies.push(sent.elapsed().as_secs_f64() * 1000.0);
         if status != StatusCode::OK {
-            return Err(format!("a token was refused with {status} while secrets rotated").into());
+            return Err(format!("a token was refused with {status}").into());
         }
         sleep(Duration::from_millis(5)).await;
     }

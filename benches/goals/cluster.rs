@@ -149,6 +149,11 @@ impl Cluster {
         self.create_all_namespaced(secrets).await
     }
 
+    /// The client of the admin.
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
     /// Starts to watch; the handle gives the instant at which `number` ClientSecrets were Ready.
     pub fn all_ready(&self, number: usize) -> JoinHandle<Result<Instant>> {
         self.wait_for(number, |secret: &ClientSecret| {
@@ -165,7 +170,12 @@ impl Cluster {
         })
     }
 
-    fn wait_for<K>(&self, number: usize, is_ready: impl Fn(&K) -> bool + Send + 'static) -> JoinHandle<Result<Instant>>
+    /// The same for what `is_ready` decides.
+    pub fn wait_for<K>(
+        &self,
+        number: usize,
+        is_ready: impl Fn(&K) -> bool + Send + 'static,
+    ) -> JoinHandle<Result<Instant>>
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
     {

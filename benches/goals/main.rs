@@ -22,6 +22,7 @@ mod group_fanout;
 mod handshakes;
 mod http;
 mod introspection;
+mod keys;
 mod load;
 mod machine;
 mod memory_per_client;
@@ -42,7 +43,7 @@ use std::process::ExitCode;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
-const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide | clients | members | floods | tenants]…";
+const USAGE: &str = "usage: hack/bench [endpoint | burst | burst-wide | clients | members | keys | floods | tenants]…";
 
 fn main() -> ExitCode {
     // `cargo bench` adds a flag for its own harness.
@@ -66,6 +67,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["burst"] => measuring(bulk_create::measure(&bulk_create::DEEP)),
         ["burst-wide"] => measuring(bulk_create::measure(&bulk_create::WIDE)),
         ["clients"] => measuring(memory_per_client::measure()),
+        ["keys"] => measuring(keys::measure()),
         ["floods"] => measuring(floods::measure()),
         ["members"] => measuring(group_fanout::measure()),
         ["tenants"] => measuring(tenants::measure()),

@@ -19,6 +19,8 @@ use crate::{Result, median, scratch};
 /// The core of the servers, which take turns, and that of the generator.
 const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
+/// With lock-out, and with limits that no client reaches. Flags that are given twice have the last value.
+const LIMITED: [&str; 4] = ["--failed-authentications-per-minute", "1000000", "--token-requests-per-minute", "100000"];
 /// Rounds; in each every server is measured once, so that what else the machine does hits all alike.
 const ROUNDS: usize = 9;
 /// Length of one measurement.
@@ -32,9 +34,13 @@ struct Answer {
 /// Measures Postern and the baseline in turn.
 pub async fn measure(subject: &Subject) -> Result<()> {
     let (plain, tls) = (Replica::new("plain", &subject.issuer, true)?, Replica::new("tls", &subject.issuer, false)?);
-    let (plain_process, tls_process) = (plain.start(Some(SERVER_CORE))?, tls.start(Some(SERVER_CORE))?);
-    plain.ready().await?;
-    tls.ready().await?;
+    let limited = Replica::new("limited", &subject.issuer, true)?;
+    let unlocked = ["--lockout-mode", "Disabled"];
+    let (plain_process, tls_process) = (plain.start_with(Some(SERVER_CORE), &unlocked)?, tls.start(Some(SERVER_CORE))?);
+    let limited_process = limited.start_with(Some(SERVER_CORE), &LIMITED)?;
+    for replica in [&plain, &tls, &limited] {
+        replica.ready().await?;
+    }
     let plain_target = Target { address: plain.listen, ca: None };
     let (baseline_process, baseline_target) = start_baseline(subject, &plain_target).await?;
     let tls_target = Target { address: tls.listen, ca: Some(subject.ca.clone()) };
@@ -47,6 +53,7 @@ pub async fn measure(subject: &Subject) -> Result<()> {
         turn(&baseline_target, &baseline_process)?,
         turn(&tls_target, &tls_process)?,
         Plan { proofs_for: Some(format!("{}{TOKEN}", subject.issuer)), ..turn(&plain_target, &plain_process)? },
+        turn(&Target { address: limited.listen, ca: None }, &limited_process)?,
     ];
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
@@ -59,8 +66,8 @@ pub async fn measure(subject: &Subject) -> Result<()> {
     report(&rounds)
 }
 
-fn report(rounds: &[[Outcome; 4]]) -> Result<()> {
-    let over = |figure: fn(&[Outcome; 4]) -> f64| median(rounds.iter().map(figure).collect());
+fn report(rounds: &[[Outcome; 5]]) -> Result<()> {
+    let over = |figure: fn(&[Outcome; 5]) -> f64| median(rounds.iter().map(figure).collect());
     compare(
         "(a) ES256 tokens a second on one core, Postern / baseline",
         over(|[postern, baseline, ..]| postern.tokens_per_second / baseline.tokens_per_second),
@@ -74,14 +81,20 @@ fn report(rounds: &[[Outcome; 4]]) -> Result<()> {
     )?;
     compare(
         "(a) DPoP-bound tokens per second of processor time / bearer tokens",
-        over(|[postern, _, _, dpop]| dpop.per_cpu_second() / postern.per_cpu_second()),
+        over(|[postern, _, _, dpop, _]| dpop.per_cpu_second() / postern.per_cpu_second()),
         "",
         Goal::AtLeast(0.4),
     )?;
-    note("(a) Postern, processor time of a DPoP-bound token", over(|[.., dpop]| 1e6 / dpop.per_cpu_second()), "µs")?;
+    compare(
+        "(a) processor time of lock-out and rate limits in a token request",
+        over(|[postern, .., limited]| 1e6 / limited.per_cpu_second() - 1e6 / postern.per_cpu_second()),
+        "µs",
+        Goal::AtMost(1.0),
+    )?;
+    note("(a) Postern, processor time of a DPoP-bound token", over(|[.., dpop, _]| 1e6 / dpop.per_cpu_second()), "µs")?;
     note("(a) Postern", over(|[postern, ..]| postern.tokens_per_second), "/s")?;
     note("(a) baseline", over(|[_, baseline, ..]| baseline.tokens_per_second), "/s")?;
-    note("(a) Postern with TLS", over(|[_, _, tls, _]| tls.tokens_per_second), "/s")?;
+    note("(a) Postern with TLS", over(|[_, _, tls, ..]| tls.tokens_per_second), "/s")?;
     note("(a) Postern, processor time of a token", over(|[postern, ..]| 1e6 / postern.per_cpu_second()), "µs")?;
     note("(a) baseline, processor time of a token", over(|[_, baseline, ..]| 1e6 / baseline.per_cpu_second()), "µs")?;
     note("(a) Postern, latency with 16 connections, median", over(|[postern, ..]| postern.latency_us.0), "µs")?;
