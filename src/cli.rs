@@ -135,11 +135,23 @@ mod tests {
     }
 
     #[test]
+    fn a_restore_has_a_time_that_has_passed() {
+        let parse = |time: &str| Cli::try_parse_from(["postern", "run", "--issuer=https://a", "--restored-at", time]);
+        assert!(parse("2026-12-01T03:00:00Z").is_ok());
+        for (time, problem) in
+            [("2999-01-01T00:00:00Z", "in the future"), ("yesterday", "looks like 2026-12-01T03:00:00Z")]
+        {
+            let message = parse(time).unwrap_err().to_string();
+            assert!(message.contains("--restored-at") && message.contains(problem), "{message}");
+        }
+    }
+
+    #[test]
     fn a_setting_of_the_operator_has_the_same_flag_and_default_wherever_it_is_explained() {
         let command = Cli::command();
         let [run, explain] = ["run", "explain"].map(|name| command.find_subcommand(name).unwrap());
         let settings: Vec<_> = explain.get_arguments().filter(|flag| flag.get_env().is_some()).collect();
-        assert_eq!(settings.len(), 14);
+        assert_eq!(settings.len(), 15);
         for flag in settings {
             let same = run.get_arguments().find(|other| other.get_env() == flag.get_env()).unwrap();
             // `--namespace` has the same meaning as in kubectl here.

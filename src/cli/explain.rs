@@ -143,6 +143,7 @@ impl ExplainArgs {
             token_lifetime_max: self.policy.token_lifetime_max.length(),
             lockout: self.policy.lockout(),
             token_requests_per_minute: self.policy.token_requests_per_minute,
+            restored_at: self.policy.restored_at,
             operator_namespace: self.operator_namespace.clone(),
             issuer: self.issuer.clone(),
         }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::duration;
 use crate::api::application::REQUESTS_PER_MINUTE_MAX;
@@ -13,6 +13,7 @@ use crate::api::client_secret::LifetimePolicy;
 use crate::api::duration::ConfigDuration;
 use crate::api::lockout::{LockoutDefaults, LockoutMode, LockoutScope};
 use crate::api::permissions::NamespaceLocation;
+use crate::clock::{Clock as _, SystemClock};
 
 /// Limits by which ClientSecrets and tokens are judged. Every process of an installation gets the same values, and
 /// `postern explain` too.
@@ -138,6 +139,25 @@ pub struct PolicyArgs {
         help_heading = "Limits"
     )]
     pub token_requests_per_minute: Option<NonZeroU32>,
+
+    /// The time at which etcd was restored from a backup, such as 2026-12-01T03:00:00Z. Tokens that were issued before it
+    /// are refused, and generated credentials and keys of the installation that are older are replaced. It cannot be in
+    /// the future.
+    #[arg(
+        long,
+        env = "POSTERN_RESTORED_AT", hide_env_values = true,
+        value_name = "TIME",
+        value_parser = past_time
+    )]
+    pub restored_at: Option<Timestamp>,
+}
+
+fn past_time(text: &str) -> Result<Timestamp, String> {
+    let at: Timestamp = text.parse().map_err(|_| "a time looks like 2026-12-01T03:00:00Z (RFC 3339)".to_owned())?;
+    if at > SystemClock.now() {
+        return Err("it is in the future: give the time at which the backup was restored".to_owned());
+    }
+    Ok(at)
 }
 
 impl PolicyArgs {

@@ -2,4 +2,5 @@
 
 pub(crate) mod keystore;
 pub(crate) mod recovery;
+pub(crate) mod restore;
 pub(crate) mod tls_secret;

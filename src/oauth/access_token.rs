@@ -23,7 +23,9 @@ use crate::oauth::denial_rule::DenialRule;
 use crate::oauth::error::Unavailable;
 use crate::oauth::server_keys::Confirmation;
 use crate::oauth::token::{AuditRecord, AuthorizationServer};
-use crate::oauth::token_checks::{check_client, check_expiry, check_issuer, has_unknown_credential, parse_claims};
+use crate::oauth::token_checks::{
+    check_client, check_expiry, check_issuer, check_restore, has_unknown_credential, parse_claims,
+};
 
 /// For this long after its issue, a token proves that this replica is out of date. A watch that has stopped is noticed
 /// after one minute, and the list that replaces it may take as long. A replica that is out of date for longer has lost
@@ -58,6 +60,9 @@ pub enum TokenFault {
     /// It was revoked.
     #[error("it was revoked")]
     Revoked,
+    /// It was issued before a backup was restored.
+    #[error("it was issued before a backup was restored")]
+    BeforeRestore,
     /// Its client no longer exists.
     #[error("the client is unknown")]
     UnknownClient,
@@ -109,6 +114,7 @@ impl TokenFault {
             Self::Expired => DenialRule::TokenExpired,
             Self::Idle => DenialRule::TokenIdle,
             Self::Revoked => DenialRule::TokenRevoked,
+            Self::BeforeRestore => DenialRule::TokenBeforeRestore,
             Self::UnknownClient => DenialRule::UnknownClient,
             Self::Bound => DenialRule::TokenBound,
             Self::Unbound => DenialRule::TokenUnbound,
@@ -136,6 +142,7 @@ impl TokenFault {
             | Self::Expired
             | Self::Idle
             | Self::Revoked
+            | Self::BeforeRestore
             | Self::UnknownClient
             | Self::Bound
             | Self::Unbound
@@ -283,7 +290,8 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
 
     fn check_time(&self, now: i64, claims: &OwnClaims<'_>) -> Result<(), TokenFault> {
         check_issuer(claims, self.issuer.as_str())?;
-        check_expiry(claims, now)
+        check_expiry(claims, now)?;
+        check_restore(claims, self.restored_at)
     }
 
     /// When the token expires unless it is used, if it is not expired, revoked or idle for too long.

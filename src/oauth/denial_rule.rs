@@ -122,6 +122,7 @@ rules! {
     TokenExpired = "the token has expired",
     TokenIdle = "the token was not used for longer than its idle time",
     TokenRevoked = "the client has revoked the token",
+    TokenBeforeRestore = "the token was issued before `--restored-at`",
     AuthorityChanged = "the token was issued before a [change of permissions](../authority.md#epochs)",
     UnknownAuthority = "the token has permissions that this cluster does not know",
     NotForCaller = "the token is valid; the caller may not introspect it",

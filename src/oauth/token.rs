@@ -48,6 +48,8 @@ pub struct AuthorizationServer<C, K> {
     assertions: AssertionPolicy,
     client_cas: TrustedCas,
     token_bytes: usize,
+    /// When a backup was restored. Tokens that were issued before are refused.
+    pub(super) restored_at: Option<Timestamp>,
     hasher: HashPool,
     failures: FailureLimit,
     pub(super) signer: Signer,
@@ -72,6 +74,8 @@ pub struct TokenSettings {
     pub client_cas: TrustedCas,
     /// The longest token that the endpoints of this installation accept, in bytes. Longer tokens are not issued.
     pub token_bytes: usize,
+    /// When a backup was restored; `None`: never. Tokens that were issued before are refused.
+    pub restored_at: Option<Timestamp>,
 }
 
 /// Details of a request, for the audit line. Every field may contain text of the caller, except `source`, `secret`,
@@ -138,6 +142,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             dpop_nonce_required,
             client_cas,
             token_bytes,
+            restored_at,
         } = settings;
         Self {
             clients,
@@ -149,6 +154,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             assertions,
             client_cas,
             token_bytes,
+            restored_at,
             hasher,
             failures: FailureLimit::new(failures_per_minute),
             signer,
@@ -327,6 +333,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             clients: &*self.clients,
             hasher: &self.hasher,
             keys,
+            may_lack_keys: self.keys.install_confirmed.is_behind(arrival.now),
             arrival,
             purpose,
             issuer: self.issuer.as_str(),

@@ -41,6 +41,16 @@ pub(crate) fn check_expiry(claims: &OwnClaims<'_>, now: i64) -> Result<(), Token
     if claims.exp > now { Ok(()) } else { Err(TokenFault::Expired) }
 }
 
+/// Checks that the token was issued after the restore of a backup: the restored state may lack its revocation, and that of
+/// the credential which it was issued for.
+///
+/// # Errors
+/// [`TokenFault::BeforeRestore`]
+pub(crate) fn check_restore(claims: &OwnClaims<'_>, restored_at: Option<Timestamp>) -> Result<(), TokenFault> {
+    let is_before = restored_at.is_some_and(|at| claims.iat < at.as_second());
+    if is_before { Err(TokenFault::BeforeRestore) } else { Ok(()) }
+}
+
 /// The record of the client that the token was issued to, if the token represents what that client has at `now`.
 ///
 /// # Errors

@@ -306,6 +306,7 @@ fn endpoint_settings(process: &Process, args: &ServeArgs, bounds: &Bounds, clien
             dpop_nonce_required: args.dpop_nonce_required,
             client_cas: Arc::clone(client_cas),
             token_bytes: budget::token_bytes(request.body_bytes),
+            restored_at: process.args.policy.restored_at,
         },
         published: published_settings(process, args),
         request,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::http_client::Reply;
 use crate::server::{
-    BILLING, CLIENT_ID, Credential, FORM, LEDGER, NOW, SUBJECT, TestServer, basic, grant, record, record_of,
+    BILLING, CLIENT_ID, Credential, FORM, LEDGER, NOW, Options, SUBJECT, TestServer, basic, grant, record, record_of,
     record_of_two,
 };
 
@@ -244,4 +244,22 @@ async fn a_replica_that_may_lack_a_new_key_answers_503_instead_of_inactive() {
         assert_eq!(introspect(&server, &server.credential.basic(), &request).await.status, 503);
     }
     assert_eq!(answer(&server, &server.credential.basic(), &own).await["active"], true, "it knows the key of this one");
+}
+
+#[tokio::test]
+async fn o3_a_token_from_before_the_restore_of_a_backup_is_inactive_and_a_new_one_is_not() {
+    // The clock shows a quarter of a second more than this.
+    let restored = |second| jiff::Timestamp::from_second(NOW + second).unwrap();
+    for (restored_at, active) in [(None, true), (Some(restored(0)), true), (Some(restored(1)), false)] {
+        let server = TestServer::start_with(Options { restored_at, ..Options::default() }).await;
+        for format in [TokenFormat::Jwt, TokenFormat::Opaque { idle: None }] {
+            let record = record(&server.credential);
+            server.clients.put(ClientRecord { token: TokenPolicy { format, ..record.token.clone() }, ..record });
+            let token = token(&server, "scope=openid").await;
+            assert_eq!(answer(&server, &server.credential.basic(), &token).await["active"], active, "{restored_at:?}");
+            let bearer = format!("Bearer {token}");
+            let userinfo = server.send("GET", "/oauth2/userinfo", &[("authorization", &bearer)], "").await;
+            assert_eq!(userinfo.status, if active { 200 } else { 401 }, "{}", userinfo.text());
+        }
+    }
 }

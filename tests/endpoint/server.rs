@@ -258,6 +258,7 @@ pub(crate) struct Options {
     pub(crate) assertion_audiences: Vec<&'static str>,
     pub(crate) dpop_nonce_required: bool,
     pub(crate) other_issuers: bool,
+    pub(crate) restored_at: Option<Timestamp>,
 }
 
 impl Default for Options {
@@ -278,6 +279,7 @@ impl Default for Options {
             assertion_audiences: Vec::new(),
             dpop_nonce_required: false,
             other_issuers: false,
+            restored_at: None,
         }
     }
 }
@@ -366,6 +368,7 @@ impl TestServer {
                 dpop_nonce_required: options.dpop_nonce_required,
                 client_cas: options.client_cas,
                 token_bytes: budget::token_bytes(RequestLimits::default().body_bytes),
+                restored_at: options.restored_at,
             },
             published: PublishedSettings {
                 max_age: jiff::SignedDuration::from_mins(5),

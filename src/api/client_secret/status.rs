@@ -115,6 +115,8 @@ pub enum RotationCause {
     Trigger,
     /// The bearer requested it at the management endpoint.
     Requested,
+    /// A backup was restored after the version was issued (`--restored-at`).
+    Restore,
     /// The delivered Secret was deleted, or its value was changed.
     SecretLost,
     /// The credential is delivered again after its Secret was removed.
