@@ -42,13 +42,15 @@ pub enum Shape {
     Continuation,
     /// Wrong values of every form for a client that exists.
     WrongSecrets,
+    /// The same for one client from a thousand networks.
+    ManyNetworks,
     /// Client ids that do not exist.
     RandomClients,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ClosedWindow,
         Self::UnfinishedHello,
         Self::UnfinishedHead,
@@ -59,6 +61,7 @@ impl Shape {
         Self::RapidReset,
         Self::Continuation,
         Self::WrongSecrets,
+        Self::ManyNetworks,
         Self::RandomClients,
     ];
 
@@ -69,7 +72,7 @@ impl Shape {
             Self::UnfinishedHello | Self::Idle => 4_096,
             Self::UnfinishedHead => 4_000,
             Self::SlowStreams => 60,
-            Self::SlowBody => 1_000,
+            Self::SlowBody | Self::ManyNetworks => 1_000,
             Self::SlowRead => 500,
             Self::RapidReset | Self::Continuation | Self::WrongSecrets | Self::RandomClients => 50,
         }
@@ -112,7 +115,7 @@ impl Target {
 
     /// One connection, until the server ends it.
     async fn attack(&self, shape: Shape, number: usize, until: Instant) -> std::io::Result<()> {
-        let mut stream = self.connect(shape).await?;
+        let mut stream = self.connect(shape, number).await?;
         if let Shape::UnfinishedHello = shape {
             stream.write_all(&unfinished_hello()).await?;
             return hold(stream).await;
@@ -145,18 +148,19 @@ impl Target {
                 stream.write_all(&[http2::preface(65_535), http2::endless_headers(100_000)].concat()).await?;
                 hold(stream).await
             }
-            Shape::WrongSecrets | Shape::RandomClients => self.guess(stream, shape, number).await,
+            Shape::WrongSecrets | Shape::ManyNetworks | Shape::RandomClients => self.guess(stream, shape, number).await,
             Shape::Idle | Shape::UnfinishedHello => hold(stream).await,
         }
     }
 
-    async fn connect(&self, shape: Shape) -> std::io::Result<TcpStream> {
+    async fn connect(&self, shape: Shape, number: usize) -> std::io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         if matches!(shape, Shape::SlowRead | Shape::ClosedWindow) {
             // So that the kernel takes nothing for us either.
             socket.set_recv_buffer_size(4096)?;
         }
-        socket.bind((self.source, 0).into())?;
+        let source = if matches!(shape, Shape::ManyNetworks) { network(number) } else { self.source };
+        socket.bind((source, 0).into())?;
         let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
         // Ports are not kept waiting after the end: there are some ten thousand of them.
@@ -191,6 +195,12 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// An address in another /24 for each number below 50,000.
+fn network(number: usize) -> Ipv4Addr {
+    let octet = |value: usize| u8::try_from(value % 250).unwrap_or_default();
+    Ipv4Addr::new(127, 3 + octet(number / 250), octet(number), 9)
 }
 
 /// Reads until the server ends it.

@@ -42,7 +42,7 @@ struct Flooded {
 
 impl Flooded {
     /// `name` is another one for each test of this process.
-    async fn start(name: &str, cluster: &Cluster, credential: &Credential) -> Self {
+    async fn start(name: &str, cluster: &Cluster, credential: &Credential, lockout: &str) -> Self {
         let [listen, metrics, health] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
         let group = MemoryGroup::create(&format!("postern-{name}-{}", std::process::id()), MEMORY);
         let mut command = Command::new("sh");
@@ -50,11 +50,10 @@ impl Flooded {
         command.arg(group.as_ref().map_or_else(|| "".as_ref(), MemoryGroup::path));
         command.args([env!("CARGO_BIN_EXE_postern"), "serve", "--issuer", cluster.issuer(), "--listen", &listen]);
         command.args(["--metrics-listen", &metrics, "--health-listen", &health]);
-        command.args(["--replica-name", "flooded", "--log-level", "error"]);
-        // The guesses of a flood reach the hashes, as those from many networks do.
+        command.args(["--replica-name", name, "--log-level", "error"]);
+        // Without lock-out, the guesses of a flood reach the hashes, as those for many clients from many networks do.
         command.args(["--failed-authentications-per-minute", "0", "--hashes-per-second", "0"]);
-        // Both callers have addresses of one /24.
-        command.args(["--lockout-mode", "Disabled"]);
+        command.args(["--lockout-mode", lockout]);
         if group.is_none() {
             command.args(["--memory-limit", &MEMORY.to_string()]);
         }
@@ -118,22 +117,26 @@ async fn a_replica_with_the_memory_of_the_chart_survives_every_flood_and_serves_
     let tenant = TestNamespace::on(cluster.clone(), "floods", json!({})).await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
-    let flooded = Flooded::start("floods", &cluster, &credential).await;
+    let flooded = Flooded::start("floods", &cluster, &credential, "Disabled").await;
+    for shape in Shape::ALL {
+        survives(&flooded, &cluster, &credential, shape).await;
+    }
+}
+
+/// Floods the replica, which serves the honest client and keeps its memory.
+async fn survives(flooded: &Flooded, cluster: &Cluster, credential: &Credential, shape: Shape) {
     let stranger = Target {
         address: flooded.url.trim_start_matches("https://").parse().unwrap(),
         source: STRANGER,
         client_id: credential.key("client-id").into(),
         tls: [connector(cluster.ca(), b"http/1.1"), connector(cluster.ca(), b"h2")],
     };
-    for shape in Shape::ALL {
-        let until = Instant::now() + BUILD_UP + BESIDE;
-        let flood = stranger.clone();
-        let flood = tokio::spawn(async move { flood.flood(shape, until).await });
-        tokio::time::sleep(BUILD_UP).await;
-        let most = served(&flooded, &credential, cluster.ca(), shape, until).await;
-        assert!(most < MEMORY, "{shape:?}: {most} bytes");
-        flood.await.unwrap();
-    }
+    let until = Instant::now() + BUILD_UP + BESIDE;
+    let flood = tokio::spawn(async move { stranger.flood(shape, until).await });
+    tokio::time::sleep(BUILD_UP).await;
+    let most = served(flooded, credential, cluster.ca(), shape, until).await;
+    assert!(most < MEMORY, "{shape:?}: {most} bytes");
+    flood.await.unwrap();
 }
 
 /// Sends another wrong secret with each request.
@@ -174,7 +177,7 @@ async fn a_replica_with_the_memory_of_the_chart_survives_the_floods_of_third_par
     let tenant = TestNamespace::on(cluster.clone(), "flood-tools", json!({})).await;
     tenant.create_defaults().await;
     let credential = tenant.issue("blue").await;
-    let flooded = Flooded::start("flood-tools", &cluster, &credential).await;
+    let flooded = Flooded::start("flood-tools", &cluster, &credential, "Enabled").await;
     let file = |name: &str, text: &str| {
         let path = cluster.controlplane.scratch().join(name);
         std::fs::write(&path, text).unwrap();
@@ -197,4 +200,7 @@ async fn a_replica_with_the_memory_of_the_chart_survives_the_floods_of_third_par
         let reached = ["requests in", "succeeded,", "connected:", "Exit status"].iter().any(|sign| told.contains(sign));
         assert!(reached && !told.contains("unable to connect"), "{tool} {arguments:?}: {told}");
     }
+    // The owner is not in one of the thousand networks that are locked now.
+    survives(&flooded, &cluster, &credential, Shape::ManyNetworks).await;
+    tenant.wait_condition("Application", "sync", "Locked", "True", "").await;
 }
