@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::jwk::Jwk;
+use crate::util::lenient_json::is_object;
 
 /// The algorithms of client assertions, by their registered names (RFC 7518 §3.1, RFC 8037 §3.1).
 pub const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
@@ -283,9 +284,8 @@ fn signature_bytes(algorithm: &str) -> RangeInclusive<usize> {
     if algorithm.ends_with("S256") && algorithm != "ES256" { RSA_BYTES } else { 64..=64 }
 }
 
-/// A JSON object. serde would also read a struct from an array.
 fn object(json: Vec<u8>) -> Result<Vec<u8>, MalformedJwt> {
-    if json.trim_ascii_start().starts_with(b"{") { Ok(json) } else { Err(MalformedJwt::Form) }
+    if is_object(&json) { Ok(json) } else { Err(MalformedJwt::Form) }
 }
 
 impl<'a> SignedJwt<'a> {

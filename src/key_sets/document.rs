@@ -13,10 +13,10 @@ use super::problem::Problem;
 use crate::crypto::jwk::Jwk;
 use crate::crypto::public_key::{PublicKey, UnusableKey};
 use crate::outbound::Response;
-use crate::util::lenient_json;
+use crate::util::lenient_json::{self, object};
 
 /// Maximum number of keys of a set, as of `spec.auth.jwks`.
-pub(super) const KEYS_MAX: usize = 20;
+pub const KEYS_MAX: usize = 20;
 
 /// The keys of a set that can verify assertions, in their order.
 pub type Keys = Arc<[Arc<PublicKey>]>;
@@ -32,10 +32,11 @@ pub(super) struct Answer {
 
 /// The content of a JWK Set.
 #[derive(Debug, Default)]
-pub(super) struct Document {
-    pub(super) keys: Keys,
+pub struct Document {
+    /// The keys that can verify assertions, in their order.
+    pub keys: Keys,
     /// Why there are no keys.
-    pub(super) problem: Option<Problem>,
+    pub problem: Option<Problem>,
     /// The same document again is no change.
     pub(super) digest: Vec<u8>,
 }
@@ -59,8 +60,8 @@ impl Document {
     /// # Errors
     /// [`Problem::NotAKeySet`]: an error page, for example. It does not replace the keys that were fetched earlier. Every
     /// [`Document`] does.
-    pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
-        let set: Set = serde_json::from_slice(body).map_err(|_| Problem::NotAKeySet)?;
+    pub fn read(body: &[u8]) -> Result<Self, Problem> {
+        let set: Set = object(body).ok_or(Problem::NotAKeySet)?;
         let (keys, problem) = match set.keys.usable() {
             Ok(keys) => (keys, None),
             Err(problem) => (Keys::default(), Some(problem)),
@@ -164,7 +165,7 @@ mod tests {
         let keys: Vec<Value> = (0..21).map(|number: u8| key(number.to_string())).collect();
         assert_eq!(read(&json!({"keys": keys})), Ok((0, Some(Problem::TooManyKeys(21)))));
         assert_eq!(read(&json!({"keys": keys[..20]})), Ok((20, None)));
-        for no_set in [json!({}), json!([]), json!({"keys": {}}), json!("keys"), json!({"Keys": []})] {
+        for no_set in [json!({}), json!([]), json!({"keys": {}}), json!("keys"), json!({"Keys": []}), json!([[good]])] {
             assert_eq!(read(&no_set), Err(Problem::NotAKeySet), "{no_set}");
         }
         for text in ["", "<html>", "{\"keys\": []", "{\"keys\": [], \"keys\": []}", &"[".repeat(100_000)] {

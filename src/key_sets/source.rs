@@ -8,6 +8,7 @@ use url::{Position, Url};
 
 use super::problem::Problem;
 use crate::outbound::{Client, Response};
+use crate::util::lenient_json::object;
 
 /// Where keys are published.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -71,8 +72,11 @@ impl Source {
 }
 
 /// The URL of the JWK Set. The metadata must be that of the issuer: another tenant of the same host may have written it.
-fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, Problem> {
-    let metadata: Metadata = serde_json::from_slice(metadata).map_err(|_| Problem::NotMetadata)?;
+///
+/// # Errors
+/// [`Problem::NotMetadata`], [`Problem::OtherIssuer`]
+pub fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, Problem> {
+    let metadata: Metadata = object(metadata).ok_or(Problem::NotMetadata)?;
     if metadata.issuer != issuer {
         return Err(Problem::OtherIssuer);
     }
@@ -103,6 +107,7 @@ mod tests {
             "<html>",
             "{}",
             "[]",
+            r#"["https://issuer.example.com", "https://keys.example.com/jwks"]"#,
             r#"{"issuer": "https://issuer.example.com"}"#,
             r#"{"issuer": "https://issuer.example.com", "jwks_uri": 1}"#,
             r#"{"issuer": "https://issuer.example.com", "issuer": "https://issuer.example.com", "jwks_uri": ""}"#,

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// What a type keeps of a JSON value. Of a form that the type does not read, nothing is kept.
 pub trait Lenient: Sized {
@@ -35,6 +35,18 @@ pub trait Lenient: Sized {
         while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Self::other())
     }
+}
+
+/// Whether the text can only be that of a JSON object. serde reads a struct from an array too.
+#[must_use]
+pub fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().starts_with(b"{")
+}
+
+/// Reads a struct from a JSON object; `None`: the text is something else.
+#[must_use]
+pub fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
+    if is_object(json) { serde_json::from_slice(json).ok() } else { None }
 }
 
 /// Reads a value of any form.
