@@ -68,7 +68,7 @@ pub fn key_id(text: &str) -> Option<&str> {
     is_key_id(id).then_some(id)
 }
 
-fn is_key_id(id: &str) -> bool {
+pub(super) fn is_key_id(id: &str) -> bool {
     id.len() == KEY_ID_LEN && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 

@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::install_key::{HashCost, KEY_ID_LEN};
+use super::install_key::{HashCost, KEY_ID_LEN, is_key_id};
 
 /// Bytes of the salt, as RFC 9106 §3.1 recommends.
 pub(super) const SALT_LEN: usize = 16;
@@ -28,7 +28,7 @@ impl<'a> Verifier<'a> {
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let (strength, rest) = text.split_once('.')?;
         let strength = HashCost::ALL.into_iter().find(|known| known.name() == strength)?;
-        let (key_id, bytes) = rest.split_at_checked(KEY_ID_LEN)?;
+        let (key_id, bytes) = rest.split_at_checked(KEY_ID_LEN).filter(|(id, _)| is_key_id(id))?;
         let mut both = [0; SALT_LEN + HASH_LEN];
         let length = URL_SAFE_NO_PAD.decode_slice(bytes.strip_prefix('.')?, &mut both).ok()?;
         if length != both.len() {
@@ -71,8 +71,16 @@ mod tests {
     #[test]
     fn another_form_is_refused() {
         let text = Verifier { strength: HashCost::Generated, key_id: "AAAAAAAA", salt: [1; 16], hash: [2; 32] }.text();
-        for (from, to) in [("g1", "g2"), ("g1", "G1"), ("g1", ""), ("AQ", "+Q"), ("AQ", "é"), ("AAAAAAAA", "AAAAAAA")]
-        {
+        for (from, to) in [
+            ("g1", "g2"),
+            ("g1", "G1"),
+            ("g1", ""),
+            ("AQ", "+Q"),
+            ("AQ", "é"),
+            ("AAAAAAAA", "AAAAAAA"),
+            ("AAAAAAAA", "AAAA.AAA"),
+            ("AAAAAAAA", "AAAA\nAAA"),
+        ] {
             let other = text.replacen(from, to, 1);
             assert_ne!(other, text);
             assert!(Verifier::parse(&other).is_none(), "{other}");
