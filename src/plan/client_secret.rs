@@ -247,7 +247,8 @@ pub fn next_due(
     if spec.is_revoked() {
         return None;
     }
-    let warnings = status.expires_at.into_iter().flat_map(|end| policy.warnings.iter().map(move |early| end - *early));
+    let warning = |early: &SignedDuration| status.expires_at?.checked_sub(*early).ok();
+    let warnings = policy.warnings.iter().filter_map(warning);
     let quiet = status.versions.iter().filter(|version| version.state == VersionState::Retiring);
     let quiet = quiet.filter_map(|version| rotation::unused_until(spec, status, version, policy));
     let retirements = status.versions.iter().filter(|version| version.state == VersionState::Retiring);

@@ -110,7 +110,7 @@ fn of_algorithm(observed: &Observed<'_>, settings: &Settings, algorithm: &str, w
 /// How long a key is accepted after no live replica signs with it any more. A replica that cannot reach the API server
 /// may sign until the staleness limit.
 fn accepted_for(key: &KeyRecord, settings: &Settings) -> SignedDuration {
-    key.token_lifetime() + settings.staleness_max + CLOCK_SKEW
+    key.token_lifetime().saturating_add(settings.staleness_max).saturating_add(CLOCK_SKEW)
 }
 
 /// When an unused key is removed.

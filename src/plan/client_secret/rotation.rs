@@ -112,7 +112,8 @@ impl Observed<'_> {
             // The author of the spec could not know the limit: rotate early enough for the overlap, if the lifetime is
             // longer than two overlaps.
             Some(end) => {
-                let in_time = end - rotation.overlap().min(end.duration_since(version.created_at) / 2);
+                let early = rotation.overlap().min(end.duration_since(version.created_at) / 2);
+                let in_time = end.checked_sub(early).unwrap_or(end);
                 Some(due.min(in_time).max(lifetime.earliest_rotation(version.created_at)))
             }
             None => Some(due),

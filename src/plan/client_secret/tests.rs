@@ -146,6 +146,21 @@ fn ready_of(status: &ClientSecretStatus) -> (String, String) {
 }
 
 #[test]
+fn instants_at_the_ends_of_time_in_a_forged_status_stop_no_reconciliation() {
+    let lifetime = LifetimePolicy { max: Some(SignedDuration::from_hours(1)), ..LifetimePolicy::default() };
+    let policy = Policy { lifetime, ..POLICY.clone() };
+    let mut forged = settled(spec(&json!({"rotation": {"every": "24h"}})), "one");
+    for instant in [Timestamp::MIN, Timestamp::MAX] {
+        let recorded = forged.status.as_mut().unwrap();
+        recorded.versions[0].created_at = instant;
+        recorded.expires_at = Some(instant);
+        assert!(next_due(&forged.spec, recorded, &POLICY, instant).is_none_or(|due| due > instant));
+        let next = status(&Observed { policy: &policy, ..observed(&forged, ours("one")) }, &Outcome::Unchanged);
+        assert_eq!(next.versions[0].created_at, instant);
+    }
+}
+
+#[test]
 fn a_new_secret_is_created_and_then_unchanged() {
     let new = secret(plain());
     assert_eq!(decide(&observed(&new, Delivered::Absent)), Action::Create);

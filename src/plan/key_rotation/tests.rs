@@ -247,3 +247,12 @@ fn an_active_key_that_cannot_be_dropped_is_reported_and_a_replaced_one_is_droppe
     let states: Vec<_> = scene.records.keys.iter().map(|key| (key.id.as_str(), key.state())).collect();
     assert_eq!(states, [("b", KeyState::Active)]);
 }
+
+#[test]
+fn a_key_whose_tokens_never_expire_is_never_removed() {
+    let mut scene = Scene::new();
+    let retired = KeyRecord { retired_at: Some(at(0)), unused_at: Some(at(0)), ..scene.records.keys[0].clone() };
+    scene.records.keys.push(KeyRecord { id: id("old"), token_lifetime_seconds: i64::MAX, ..retired });
+    scene.minute = 12 * 60;
+    assert_eq!(scene.expect_wait().until, Some(at(24 * 60)));
+}
