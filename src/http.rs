@@ -21,7 +21,7 @@ mod audit_limit;
 mod body;
 pub mod budget;
 mod client_certificate;
-mod client_ip;
+pub mod client_ip;
 mod connection;
 mod connections;
 mod discovery;

@@ -10,10 +10,10 @@
 //! Namespaces share nothing but the permits for requests: each has its own worker, which waits for one permit at a time. So the
 //! slow hosts of a tenant delay only the keys of that tenant. A set is kept while its host cannot be reached, for a day.
 
-mod document;
+pub mod document;
 mod problem;
 mod schedule;
-mod source;
+pub mod source;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@
 //! defines what the caller gets for each. [`forward_auth`] answers proxies with the same parts.
 
 pub mod access_token;
-mod authorization_header;
+pub mod authorization_header;
 pub mod authorize;
 pub mod claims;
 pub mod client_auth;

@@ -8,7 +8,7 @@ mod group_commit;
 pub(crate) mod heartbeat;
 mod idle_sessions;
 pub(crate) mod key_reports;
-pub(crate) mod lockouts;
+pub mod lockouts;
 mod revocations;
 mod rotation_requests;
 mod token_state;

@@ -31,7 +31,8 @@ pub enum CertificateHeader {
 impl CertificateHeader {
     /// The certificate that the proxy names; `None`: the client has presented none. A header that is repeated or
     /// malformed is a malformed certificate: another reading could be that of another client.
-    pub(super) fn read(self, headers: &HeaderMap) -> Option<PresentedCertificate> {
+    #[must_use]
+    pub fn read(self, headers: &HeaderMap) -> Option<PresentedCertificate> {
         let name = match self {
             Self::ClientCert => CLIENT_CERT,
             Self::SslClientCert => SSL_CLIENT_CERT,

@@ -13,7 +13,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// A trusted proxy that reports no address is the caller itself. `None` when it reports an address that cannot be
 /// parsed: the proxy's own address would wrongly show an internal request.
-pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+#[must_use]
+pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     // IPv4 at a dual-stack socket.
     let mut source = peer.to_canonical();

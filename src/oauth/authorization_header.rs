@@ -2,7 +2,7 @@
 
 /// Why there is no header to read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum HeaderError {
+pub enum HeaderError {
     /// There is none.
     Absent,
     /// There are several.
@@ -11,7 +11,10 @@ pub(crate) enum HeaderError {
 
 /// The scheme of the only Authorization header, and the header. A scheme is ASCII; the code for each scheme parses the
 /// rest.
-pub(super) fn single_authorization<'a>(
+///
+/// # Errors
+/// [`HeaderError`]
+pub fn single_authorization<'a>(
     authorization: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<(&'a [u8], &'a [u8]), HeaderError> {
     let mut headers = authorization.into_iter();
@@ -33,7 +36,8 @@ pub enum TokenScheme {
 
 impl TokenScheme {
     /// `None`: another scheme. Schemes are case-insensitive (RFC 9110 §11.1).
-    pub(super) fn parse(scheme: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn parse(scheme: &[u8]) -> Option<Self> {
         if scheme.eq_ignore_ascii_case(b"bearer") {
             Some(Self::Bearer)
         } else {
@@ -50,6 +54,7 @@ impl TokenScheme {
 }
 
 /// The part of a header after the scheme.
-pub(super) fn auth_params<'a>(scheme: &[u8], header: &'a [u8]) -> &'a [u8] {
+#[must_use]
+pub fn auth_params<'a>(scheme: &[u8], header: &'a [u8]) -> &'a [u8] {
     header.get(scheme.len()..).unwrap_or_default().trim_ascii()
 }

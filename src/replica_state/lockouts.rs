@@ -94,7 +94,8 @@ fn to_spec(published: Published, empty: ReplicaStateSpec) -> ReplicaStateSpec {
 }
 
 /// What an object publishes. An unreadable fingerprint counts as a value of its own.
-pub(crate) fn published(spec: &ReplicaStateSpec) -> Published {
+#[must_use]
+pub fn published(spec: &ReplicaStateSpec) -> Published {
     let client = |namespace: &str, name: &str, uid: &str| LockedClient {
         namespace: namespace.into(),
         name: name.into(),

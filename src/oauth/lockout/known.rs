@@ -52,12 +52,8 @@ struct Others {
 
 impl Lockouts {
     /// Whether the secrets of the client are refused for callers at `source`. No I/O.
-    pub(crate) fn is_locked(
-        &self,
-        Lockout { client, policy }: &Lockout,
-        source: Option<IpAddr>,
-        now: Timestamp,
-    ) -> bool {
+    #[must_use]
+    pub fn is_locked(&self, Lockout { client, policy }: &Lockout, source: Option<IpAddr>, now: Timestamp) -> bool {
         let others = self.others.load();
         let others = others.get(&client.uid);
         let is_recording = self.is_recording.load(Ordering::Acquire);
