@@ -4,6 +4,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -18,6 +19,11 @@ use tokio_rustls::client::TlsStream;
 const PAUSE: Duration = Duration::from_millis(500);
 /// A connection of this process and one of the server are two files; some are left for everything else.
 const FILES_LEFT: usize = 256;
+
+/// Guesses before a connection from the next network: a client is locked for a network after five.
+const GUESSES_OF_A_NETWORK: usize = 20;
+/// Each guess is another value.
+static GUESSED: AtomicUsize = AtomicUsize::new(0);
 
 /// A shape of a flood.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +48,7 @@ pub enum Shape {
     Continuation,
     /// Wrong values of every form for a client that exists.
     WrongSecrets,
-    /// The same for one client from a thousand networks.
+    /// The same, with each connection from the next of a thousand networks.
     ManyNetworks,
     /// Client ids that do not exist.
     RandomClients,
@@ -72,9 +78,9 @@ impl Shape {
             Self::UnfinishedHello | Self::Idle => 4_096,
             Self::UnfinishedHead => 4_000,
             Self::SlowStreams => 60,
-            Self::SlowBody | Self::ManyNetworks => 1_000,
+            Self::SlowBody => 1_000,
             Self::SlowRead => 500,
-            Self::RapidReset | Self::Continuation | Self::WrongSecrets | Self::RandomClients => 50,
+            Self::RapidReset | Self::Continuation | Self::WrongSecrets | Self::ManyNetworks | Self::RandomClients => 50,
         }
     }
 
@@ -115,7 +121,7 @@ impl Target {
 
     /// One connection, until the server ends it.
     async fn attack(&self, shape: Shape, number: usize, until: Instant) -> std::io::Result<()> {
-        let mut stream = self.connect(shape, number).await?;
+        let mut stream = self.connect(shape).await?;
         if let Shape::UnfinishedHello = shape {
             stream.write_all(&unfinished_hello()).await?;
             return hold(stream).await;
@@ -153,13 +159,13 @@ impl Target {
         }
     }
 
-    async fn connect(&self, shape: Shape, number: usize) -> std::io::Result<TcpStream> {
+    async fn connect(&self, shape: Shape) -> std::io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         if matches!(shape, Shape::SlowRead | Shape::ClosedWindow) {
             // So that the kernel takes nothing for us either.
             socket.set_recv_buffer_size(4096)?;
         }
-        let source = if matches!(shape, Shape::ManyNetworks) { network(number) } else { self.source };
+        let source = if matches!(shape, Shape::ManyNetworks) { next_network() } else { self.source };
         socket.bind((source, 0).into())?;
         let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
@@ -170,8 +176,9 @@ impl Target {
 
     /// One guess after another.
     async fn guess(&self, mut stream: TlsStream<TcpStream>, shape: Shape, number: usize) -> std::io::Result<()> {
-        for count in 0_usize.. {
-            let unique = format!("{number:08x}{count:08x}");
+        let most = if matches!(shape, Shape::ManyNetworks) { GUESSES_OF_A_NETWORK } else { usize::MAX };
+        for count in 0..most {
+            let unique = format!("{number:08x}{:08x}", GUESSED.fetch_add(1, Ordering::Relaxed));
             let client_id = match shape {
                 Shape::RandomClients => format!("{unique}-0000-4000-8000-000000000000"),
                 _ => self.client_id.to_string(),
@@ -197,8 +204,10 @@ impl Target {
     }
 }
 
-/// An address in another /24 for each number below 50,000.
-fn network(number: usize) -> Ipv4Addr {
+/// An address in the next of a thousand networks (/24).
+fn next_network() -> Ipv4Addr {
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    let number = USED.fetch_add(1, Ordering::Relaxed) % 1_000;
     let octet = |value: usize| u8::try_from(value % 250).unwrap_or_default();
     Ipv4Addr::new(127, 3 + octet(number / 250), octet(number), 9)
 }
