@@ -53,21 +53,21 @@ fn is_older(secret: &ClientSecret, restored: Timestamp) -> bool {
 }
 
 fn text(restored: Timestamp, Older { generated, imported }: &Older) -> String {
-    let mut text = format!(
+    let text = format!(
         "A backup was restored at {restored}. Tokens from before are refused, {generated} generated credentials from before \
          are being replaced, and so are the keys of the installation."
     );
-    if !imported.is_empty() {
-        let named: Vec<String> =
-            imported.iter().take(NAMED_MAX).map(|key| format!("{}/{}", key.namespace, key.name)).collect();
-        let rest = imported.len().saturating_sub(NAMED_MAX);
-        let others = if rest == 0 { String::new() } else { format!(" and {rest} others") };
-        text.push_str(&format!(
-            " Have the owners put another value into the sources of the imported ones: {}{others}.",
-            named.join(", ")
-        ));
+    if imported.is_empty() {
+        return text;
     }
-    text
+    let named: Vec<String> =
+        imported.iter().take(NAMED_MAX).map(|key| format!("{}/{}", key.namespace, key.name)).collect();
+    let others = match imported.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        rest => format!(" and {rest} others"),
+    };
+    let named = named.join(", ");
+    format!("{text} Have the owners put another value into the sources of the imported ones: {named}{others}.")
 }
 
 #[cfg(test)]
