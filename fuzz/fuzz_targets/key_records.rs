@@ -21,6 +21,7 @@ const SETTINGS: Settings = Settings {
     staleness_max: SignedDuration::from_mins(5),
     retiring_max: 5,
     drops_active: true,
+    restored_at: None,
 };
 
 // The first line is the annotation, the rest are the records.
