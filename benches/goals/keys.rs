@@ -69,7 +69,8 @@ pub async fn measure() -> Result<()> {
         connections.push(Connection::open(target.address, target.tls()?.as_ref()).await?);
     }
     let keys = Keys(Api::namespaced(cluster.client(), NAMESPACE));
-    verifiers(&cluster, &keys, &running, shape.secrets, &mut connections[0], &body).await?;
+    let first = connections.first_mut().ok_or("no connection")?;
+    verifiers(&cluster, &keys, &running, shape.secrets, first, &body).await?;
     drops(&keys, &mut connections, &body).await
 }
 
@@ -107,7 +108,7 @@ async fn drops(keys: &Keys, connections: &mut [Connection], body: &Bytes) -> Res
     let mut took = Vec::new();
     for _ in 0..DROPS {
         keys.next_is_ready().await?;
-        let (status, issued) = connections[0].token(body).await?;
+        let (status, issued) = connections.first_mut().ok_or("no connection")?.token(body).await?;
         if status != StatusCode::OK {
             return Err(format!("a token was refused with {status}").into());
         }
