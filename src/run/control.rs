@@ -143,6 +143,8 @@ impl Control {
             tokens: settings(&self.args.token_key_rotation, KEY_TRAVELS, RETIRING_TOKEN_KEYS),
             install: key_rotation::Settings {
                 token_lifetime_max: SignedDuration::ZERO,
+                // A replica that is cut off verifies what it knows, with the keys that it knows.
+                staleness_max: SignedDuration::ZERO,
                 drops_active: false,
                 ..settings(&self.args.install_key_rotation, KEY_TRAVELS, RETIRING_INSTALL_KEYS)
             },
