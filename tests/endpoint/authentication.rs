@@ -11,8 +11,8 @@ use postern::oauth::denial_rule::DenialRule;
 
 use crate::http_client::Reply;
 use crate::server::{
-    CLIENT_ID, Credential, FORM, GRANT, NOW, TestServer, basic, grant, instant, object, percent_encode_all, record,
-    record_of,
+    CLIENT_ID, Credential, FORM, GRANT, NOW, TestServer, UID, basic, grant, instant, object, percent_encode_all,
+    record, record_of,
 };
 
 async fn with_header(server: &TestServer, authorization: &str) -> Reply {
@@ -314,6 +314,25 @@ async fn a_form_content_type_is_checked_before_credentials() {
     assert_eq!(reply.status, 400);
     let reply = server.send("POST", "/oauth2/token", &[FORM], GRANT).await;
     assert_eq!(reply.status, 401);
+}
+
+#[tokio::test]
+async fn a_verifier_that_has_moved_to_another_install_key_is_seen_before_a_refusal() {
+    let server = TestServer::start().await;
+    let keys = InstallKeys::generate().unwrap();
+    let verifier = keys.hash(&server.credential.value, UID, HashCost::Generated).unwrap();
+    let mut moved = record(&server.credential);
+    let version = Arc::clone(&moved.secrets[0].versions[0]);
+    moved.secrets[0].versions = vec![Arc::new(SecretVersion {
+        id: version.id.clone(),
+        verification: Verification::Generated(verifier.into()),
+        accepted_until: version.accepted_until,
+        memory: Arc::default(),
+    })];
+    server.keys.install.store(Some(Arc::new(keys)));
+    server.clients.upcoming(CLIENT_ID, Lookup::Live(Arc::new(moved)));
+    assert_eq!(server.token("").await.status, 200);
+    assert_eq!(server.clients.catch_ups.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -92,7 +92,12 @@ impl<C: ClientStore> Authenticator<'_, C> {
             return Err(ClientError::UnknownSecret(record.application.clone()).into());
         };
         if !self.verify(secret, version, presented.expose_secret(), hashed).await? {
-            return Err(ClientError::WrongSecret(secret.object.clone()).into());
+            let verifier = version.verification.verifier();
+            // The verifier of this version may have moved to another install key since.
+            return Err(match verifier.and_then(|verifier| self.keys.unknown_key(verifier)) {
+                Some(_) => ClientError::UnknownSecret(record.application.clone()).into(),
+                None => ClientError::WrongSecret(secret.object.clone()).into(),
+            });
         }
         Ok((secret, version))
     }
