@@ -120,7 +120,7 @@ pub async fn run<C: Clock + Clone>(
     settings: Settings,
     install_keys: Arc<InstallKeys>,
     mut updates: Subscription,
-    Leadership { ready: fit, is_leader: mut leading }: Leadership,
+    Leadership { ready, is_leader: leading }: Leadership,
 ) {
     let events = runtime::event_recorder::start(client.clone(), clock.clone(), settings.replica.clone());
     let context = Arc::new(Context {
@@ -145,6 +145,19 @@ pub async fn run<C: Clock + Clone>(
         signing_algorithms: runtime::signing_algorithms::SigningAlgorithms::default(),
         events,
     });
+    tokio::select! {
+        () = context.follow_install_keys() => {}
+        () = lead_in_turn(&context, &mut updates, ready, leading) => {}
+    }
+}
+
+/// Reconciles whenever this process is the leader, until shutdown.
+async fn lead_in_turn<C: Clock + Clone>(
+    context: &Arc<Context<C>>,
+    updates: &mut Subscription,
+    ready: oneshot::Sender<()>,
+    mut leading: watch::Receiver<bool>,
+) {
     let mut listed = std::collections::BTreeSet::new();
     while listed.len() < Kind::ALL.len() {
         match updates.recv().await {
@@ -154,7 +167,7 @@ pub async fn run<C: Clock + Clone>(
         }
     }
     // The receiver is dropped during shutdown.
-    let _ = fit.send(());
+    let _ = ready.send(());
     loop {
         // This replica must not write. Changes are reconciled once it is the leader.
         while !*leading.borrow_and_update() {
@@ -170,20 +183,20 @@ pub async fn run<C: Clock + Clone>(
         context.read_install_keys().await;
         context.report_restore().await;
         let recovering = context.begin_recovery().await;
-        let (queues, work) = queues(&context);
+        let (queues, work) = queues(context);
         let mut ca = context.settings.ca.clone();
         ca.mark_unchanged();
         queues.everything(&context.cache);
         tokio::select! {
-            () = redeliver(ca, &context, &queues) => return,
-            () = forward(&mut updates, &queues, &context.propagation) => return,
+            () = redeliver(ca, context, &queues) => return,
+            () = forward(updates, &queues, &context.propagation) => return,
             () = work => return,
-            () = runtime::due_scan::run(&context, queues.secrets.clone(), queues.applications.clone()) => return,
-            () = kinds::client_secret::inspected::sweep(&context, queues.secrets.clone()) => return,
-            () = kinds::client_secret::rekey::follow(&context, queues.secrets.clone()) => return,
+            () = runtime::due_scan::run(context, queues.secrets.clone(), queues.applications.clone()) => return,
+            () = kinds::client_secret::inspected::sweep(context, queues.secrets.clone()) => return,
+            () = kinds::client_secret::rekey::follow(context, queues.secrets.clone()) => return,
             () = context.finish_recovery(recovering) => return,
-            () = runtime::propagation::run(&context, queues.applications.clone()) => return,
-            () = Box::pin(key_rotation::run(&context, queues.applications.clone())) => return,
+            () = runtime::propagation::run(context, queues.applications.clone()) => return,
+            () = Box::pin(key_rotation::run(context, queues.applications.clone())) => return,
             _ = leading.wait_for(|leading| !leading) => tracing::info!("no longer leading: writes stop"),
         }
     }

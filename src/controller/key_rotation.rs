@@ -174,9 +174,6 @@ impl<'a, C: Clock> Rotation<'a, C> {
             Err(problem) => return self.drop_only(secret, problem).await,
         };
         self.problem.clear();
-        if self.set.name == INSTALL_KEY {
-            self.context.use_install_keys(secret);
-        }
         self.dependents.take_if(|(since, _)| since.elapsed() >= DEPENDENTS_FOR);
         let clocks = Clocks::one(self.context.clock.now());
         match self.decide(secret, &records, None, clocks) {
@@ -208,7 +205,7 @@ impl<'a, C: Clock> Rotation<'a, C> {
                         error = display_chain(&error),
                         "the ClientSecrets could not be listed, trying again"
                     );
-                    return CHECK_INTERVAL;
+                    return DEPENDENTS_FOR;
                 }
             }
         }

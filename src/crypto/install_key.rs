@@ -4,6 +4,7 @@
 //! ClientSecret as its *associated data*; the verifier contains neither. So a verifier read from status cannot be attacked
 //! without the key, and one that another client wrote, or copied from another object, verifies nothing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
@@ -213,6 +214,12 @@ impl InstallKeys {
     #[must_use]
     pub fn current_id(&self) -> Option<&str> {
         self.current().map(InstallKey::id)
+    }
+
+    /// The ids of all keys.
+    #[must_use]
+    pub fn ids(&self) -> BTreeSet<&str> {
+        self.keys.iter().map(InstallKey::id).collect()
     }
 
     /// The id of the install key that made a verifier or a MAC, if this install does not have that key.

@@ -49,7 +49,9 @@ pub fn plan(observed: &Observed<'_>, settings: &Settings) -> Decision {
 /// What an annotation requests.
 fn requested(observed: &Observed<'_>, settings: &Settings) -> Option<Step> {
     let records = observed.records;
-    if let Some(value) = observed.drop {
+    let is_handled = |value: &&str| records.observed_drop.as_deref() == Some(*value);
+    // A value that named an active key, and was refused, does not drop that key after its replacement.
+    if let Some(value) = observed.drop.filter(|value| settings.drops_active || !is_handled(value)) {
         let can_be_dropped = |key: &KeyRecord| settings.drops_active || key.state() != KeyState::Active;
         let is_known = |id: &&str| records.keys.iter().any(|key| key.id == *id && can_be_dropped(key));
         let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect::<Vec<_>>();
@@ -57,7 +59,7 @@ fn requested(observed: &Observed<'_>, settings: &Settings) -> Option<Step> {
         if !known.is_empty() {
             return Some(Step::Drop { ids: owned(known), unknown: owned(unknown), value: value.to_owned() });
         }
-        if records.observed_drop.as_deref() != Some(value) {
+        if !is_handled(&value) {
             return Some(Step::ReportUnknown { ids: owned(unknown), value: value.to_owned() });
         }
     }

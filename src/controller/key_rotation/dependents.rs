@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::{Api, ResourceExt as _};
 
 use crate::api::ClientSecret;
+use crate::api::client_secret::VersionState;
 use crate::api::key_records::{KeyRecords, KeyState};
-use crate::cache::ObjectRef;
+use crate::cache::{DeliveredSecret, ObjectRef};
 use crate::clock::Clock;
 use crate::controller::kinds::client_secret::inspect::delivered_key;
 use crate::controller::kinds::client_secret::rekey::{install_key, live_versions};
 use crate::controller::{Context, YIELD_EVERY};
+use crate::crypto::install_key::HashCost;
+use crate::plan::ownership::Ownership;
 
 /// ClientSecrets per page of the list.
 const PAGE_SIZE: u32 = 500;
@@ -59,11 +62,18 @@ impl<C: Clock> Context<C> {
         if replaced.iter().all(|key| known.keys.contains(*key)) {
             return Ok(known);
         }
-        let api: Api<ClientSecret> = Api::all(self.client.clone());
+        // Each is decoded by itself: one that cannot be decoded may depend on any key.
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::erase::<ClientSecret>(&()));
         let (mut params, mut listed) = (ListParams::default().limit(PAGE_SIZE), Dependents::default());
         loop {
             let page = api.list(&params).await?;
-            page.items.iter().for_each(|secret| self.add_keys_of(secret, &replaced, &mut listed));
+            for object in page.items {
+                let key = ObjectRef::new(object.namespace().as_deref().unwrap_or_default(), &object.name_any());
+                match object.try_parse::<ClientSecret>() {
+                    Ok(secret) => self.add_keys_of(&secret, &replaced, &mut listed),
+                    Err(_) => replaced.iter().for_each(|id| listed.add(id, key.clone())),
+                }
+            }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => return Ok(listed),
@@ -71,9 +81,22 @@ impl<C: Clock> Context<C> {
         }
     }
 
+    /// Whether the MAC of the delivered Secret proves what status does not: a value that is not recorded yet, or that an
+    /// imported value is in the Secret.
+    fn proves_value(&self, secret: &ClientSecret, found: &DeliveredSecret) -> bool {
+        let newest = secret.status.as_ref().and_then(|status| status.versions.first());
+        let proves = newest.is_none_or(|newest| {
+            let verifier = newest.verification.verifier.as_deref();
+            newest.state != VersionState::Retired && verifier.and_then(HashCost::of) == Some(HashCost::Imported)
+        });
+        let is_immutable = self.inspected.of(found.key()).is_some_and(|found| found.immutable);
+        proves && !is_immutable && self.ownership(secret, found) != Ownership::Foreign
+    }
+
     fn add_keys_of(&self, secret: &ClientSecret, replaced: &BTreeSet<&str>, dependents: &mut Dependents) {
         let delivered = self.cache.delivered.get(&delivered_key(secret));
-        let of_delivered = delivered.as_ref().and_then(|found| found.install_key.as_deref());
+        let delivered = delivered.as_ref().filter(|found| self.proves_value(secret, found));
+        let of_delivered = delivered.and_then(|found| found.install_key.as_deref());
         let keys: BTreeSet<&str> = live_versions(secret).filter_map(install_key).chain(of_delivered).collect();
         for key in keys.intersection(replaced) {
             dependents.add(key, ObjectRef::of(secret));

@@ -94,7 +94,8 @@ fn of_install_key(step: &Step, records: &KeyRecords, settings: &Settings) -> Opt
             let replaced = replaced.map(|key| key.id.as_str()).collect::<Vec<_>>().join(", ");
             let text = format!(
                 "postern.dev/drop names {}, and nothing was dropped. The keys that can be dropped are {replaced}. The active \
-                 install key cannot be dropped: replace it first with postern.dev/rotate.",
+                 install key cannot be dropped: replace it first with postern.dev/rotate. Then give postern.dev/drop a value that \
+                 it did not have before, such as the id with a comma behind it.",
                 ids.join(", ")
             );
             (reasons::KEY_UNKNOWN, text)

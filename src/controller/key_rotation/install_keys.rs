@@ -1,4 +1,5 @@
-//! The install keys that the controller uses: those of the last usable version of their Secret.
+//! The install keys that the controller uses: those of the last usable version of their Secret. A process that does not
+//! lead follows them too, because the Secret may be gone when it begins to lead.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use kube::Api;
 
 use crate::clock::Clock;
 use crate::controller::{Context, RETRY_INTERVAL};
-use crate::keystore::{INSTALL_KEY, KeystoreError, find, install_keys};
+use crate::keystore::{INSTALL_KEY, KeystoreError, find, follow, install_keys};
 use crate::util::error_chain::display_chain;
 
 impl<C: Clock> Context<C> {
@@ -26,11 +27,22 @@ impl<C: Clock> Context<C> {
         }
     }
 
+    /// Follows the Secret. Never returns.
+    pub(crate) async fn follow_install_keys(&self) {
+        let namespace = &self.settings.namespace;
+        follow(&self.client, namespace, INSTALL_KEY, |found| {
+            if let Ok(secret) = found {
+                self.use_install_keys(&secret);
+            }
+        })
+        .await;
+    }
+
     /// Uses the keys of this version of the Secret. The rotation reports a Secret that cannot be used.
-    pub(super) fn use_install_keys(&self, secret: &Secret) {
+    fn use_install_keys(&self, secret: &Secret) {
         let Ok((keys, _)) = install_keys(secret) else { return };
         self.install_keys.send_if_modified(|known| {
-            let is_other = known.current_id() != keys.current_id();
+            let is_other = known.current_id() != keys.current_id() || known.ids() != keys.ids();
             *known = Arc::new(keys);
             is_other
         });

@@ -26,6 +26,11 @@ impl Observed<'_> {
     /// Decided from facts alone: the version in the Secret, the recorded status, and the spec. If a recorded value was
     /// not written into the Secret, no client knows it, so another value replaces it.
     pub(super) fn rotation_cause(&self) -> Option<RotationCause> {
+        let is_there = matches!(self.delivered, Delivered::Ours { .. });
+        if self.unknown_install_key.is_some() && self.staged().is_some() && is_there {
+            // The staged value may be the one in the Secret.
+            return None;
+        }
         let lost = match &self.delivered {
             Delivered::Ours { version, .. } if self.newest_is(version.as_deref()) => None,
             // The Secret may contain the value.

@@ -1008,6 +1008,11 @@ fn a_value_whose_install_key_is_missing_is_kept_and_reported_until_another_one_i
     let requested =
         ClientSecret { spec: spec(&json!({"rotation": {"trigger": "lost"}})), ..with_status(&settled, kept) };
     assert_eq!(decide(&unknown(&requested)), Action::Stage(RotationCause::Trigger));
+    // A staged value may have reached the Secret before the key was lost.
+    let staged = Outcome::Staged(new("two", at(NOW)), RotationCause::Trigger);
+    let staged = with_status(&requested, status(&observed(&requested, ours("one")), &staged));
+    assert_eq!(decide(&unknown(&staged)), Action::None);
+    assert_eq!(status(&unknown(&staged), &Outcome::Unchanged).versions, staged.status.clone().unwrap().versions);
     let deleted = Observed { delivered: Delivered::Absent, ..unknown(&settled) };
     assert_eq!(decide(&deleted), Action::Stage(RotationCause::SecretLost), "its Secret is gone in any case");
 }

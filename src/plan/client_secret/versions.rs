@@ -228,6 +228,7 @@ impl Observed<'_> {
     /// Whether the staged value is no longer requested.
     fn is_taken_back(&self) -> bool {
         matches!(self.delivered, Delivered::Ours { .. } | Delivered::Absent)
+            && self.unknown_install_key.is_none()
             && self.blocker().is_none()
             && self.rotation_cause().is_none()
     }

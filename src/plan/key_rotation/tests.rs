@@ -243,9 +243,12 @@ fn an_active_key_that_cannot_be_dropped_is_reported_and_a_replaced_one_is_droppe
     scene.rotate = Some("leak");
     scene.expect(&Step::RequestRotation { value: id("leak") });
     scene.expect(&Step::Activate { id: id("b") });
-    scene.expect(&Step::Drop { ids: vec![id("a")], unknown: Vec::new(), value: id("a") });
+    scene.expect(&Step::Create { algorithm: id("ES256") });
+    assert!(scene.expect_wait().needs_replicas, "what was refused does not happen later");
+    scene.drop = Some("a,");
+    scene.expect(&Step::Drop { ids: vec![id("a")], unknown: Vec::new(), value: id("a,") });
     let states: Vec<_> = scene.records.keys.iter().map(|key| (key.id.as_str(), key.state())).collect();
-    assert_eq!(states, [("b", KeyState::Active)]);
+    assert_eq!(states, [("b", KeyState::Active), ("k0", KeyState::Next)]);
 }
 
 #[test]
