@@ -19,7 +19,7 @@ const SOURCE: &str = "192.0.2.1";
 async fn server() -> (TestServer, Credential) {
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     let hash = HashLimits { imported: 1, ..HashLimits::default() };
-    let server = TestServer::start_with(Options { hash, trusted_proxies, ..Options::default() }).await;
+    let server = TestServer::start_with(Options { trusted_proxies, hash, ..Options::default() }).await;
     let credential = imported(&server, "three-of-hearts-and-spades");
     server.clients.put(record(&credential));
     (server, credential)

@@ -13,11 +13,8 @@ use super::known::{counted, counted_network};
 use super::{Lockout, Lockouts};
 
 /// The network and the fingerprint of each wrong secret, by UID of the Application.
-type Checked = HashMap<Arc<str>, Vec<(Option<IpNet>, u64)>>;
-
-/// The wrong secrets that are not counted yet.
 #[derive(Debug, Default)]
-pub(super) struct Pending(Mutex<Checked>);
+pub(super) struct Pending(Mutex<HashMap<Arc<str>, Vec<(Option<IpNet>, u64)>>>);
 
 /// A wrong secret that counts when this is dropped, also because the client has disconnected.
 #[derive(Debug)]
@@ -121,7 +118,7 @@ impl Pending {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Checked> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Vec<(Option<IpNet>, u64)>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
