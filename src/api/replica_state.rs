@@ -198,6 +198,12 @@ pub struct MethodUse {
 /// A wrong secret that was presented for a client.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 pub struct WrongSecret {
+    /// Namespace of the Application.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Name of the Application.
+    #[schemars(length(max = 253))]
+    pub name: String,
     /// UID of the Application: another one of the same name is another client.
     #[schemars(length(max = 64))]
     pub uid: String,

@@ -8,13 +8,8 @@ use jiff::Timestamp;
 
 use super::{Attempt, Lock, LockedClient, LockoutPolicy, Published, SOURCES_MAX};
 
-/// Maximum number of attempts, and of locks, that one replica records. One object publishes all of them: attempts of at
-/// most 250 bytes, …
+/// Maximum number of attempts, and of locks, that one replica records. One object publishes all of them.
 pub const RECORDED_MAX: usize = 2_000;
-/// … and locks of so many bytes. So the object is smaller than 1 MiB, whatever names a tenant chooses; etcd takes 1.5 MiB.
-const LOCK_BYTES_MAX: usize = 500_000;
-/// A published lock without the names and the UID of its client.
-const LOCK_BYTES: usize = 220;
 /// The part of them that is dropped when there is no room, so that dropping is rare.
 const DROPPED: usize = RECORDED_MAX / 10;
 
@@ -24,7 +19,6 @@ pub(super) struct Recorded {
     clients: HashMap<Arc<str>, Client>,
     attempts: usize,
     locks: usize,
-    lock_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -51,10 +45,6 @@ impl Source {
     fn last(&self) -> Option<Timestamp> {
         self.attempts.iter().map(|attempt| attempt.at).chain(self.lock.as_ref().map(|lock| lock.at)).max()
     }
-}
-
-fn lock_bytes(client: &LockedClient) -> usize {
-    LOCK_BYTES + client.namespace.len() + client.name.len() + client.uid.len()
 }
 
 impl Recorded {
@@ -94,10 +84,7 @@ impl Recorded {
         let dropped = std::mem::take(&mut source.attempts).len();
         let is_new = source.lock.replace(lock).is_none();
         self.attempts -= dropped;
-        if is_new {
-            self.locks += 1;
-            self.lock_bytes += lock_bytes(client);
-        }
+        self.locks += usize::from(is_new);
     }
 
     fn source(&mut self, client: &LockedClient, network: Option<IpNet>) -> &mut Source {
@@ -109,10 +96,7 @@ impl Recorded {
             let dropped = oldest.map(|(network, _)| *network).and_then(|oldest| known.sources.remove(&oldest));
             if let Some(dropped) = dropped {
                 self.attempts -= dropped.attempts.len();
-                if dropped.lock.is_some() {
-                    self.locks -= 1;
-                    self.lock_bytes -= lock_bytes(client);
-                }
+                self.locks -= usize::from(dropped.lock.is_some());
             }
         }
         known.sources.entry(network).or_default()
@@ -147,13 +131,12 @@ impl Recorded {
         self.count();
     }
 
-    /// Every attempt, with the UID of its client, and every lock.
+    /// Every attempt and every lock, with its client.
     pub(super) fn all(&self) -> Published {
         let mut all = Published::default();
         for known in self.clients.values() {
             for source in known.sources.values() {
-                let uid = &known.client.uid;
-                all.attempts.extend(source.attempts.iter().map(|attempt| (Arc::clone(uid), attempt.clone())));
+                all.attempts.extend(source.attempts.iter().map(|attempt| (known.client.clone(), attempt.clone())));
                 all.locks.extend(source.lock.iter().map(|lock| (known.client.clone(), lock.clone())));
             }
         }
@@ -163,9 +146,7 @@ impl Recorded {
     /// If there is no room: drops the least recent sources of the namespaces that have the most. First those without a
     /// lock.
     fn make_room(&mut self, now: Timestamp) {
-        let is_full = |recorded: &Self| {
-            recorded.attempts >= RECORDED_MAX || recorded.locks >= RECORDED_MAX || recorded.lock_bytes >= LOCK_BYTES_MAX
-        };
+        let is_full = |recorded: &Self| recorded.attempts >= RECORDED_MAX || recorded.locks >= RECORDED_MAX;
         if !is_full(self) {
             return;
         }
@@ -183,35 +164,25 @@ impl Recorded {
         }
     }
 
-    /// The oldest sources with a lock, or with attempts, of the namespace that takes most room with these.
+    /// The oldest sources with a lock, or with attempts, of the namespace that has most of these.
     fn least_recent(&self, is_locked: bool) -> Vec<(Arc<str>, Option<IpNet>)> {
-        let mut by_namespace: HashMap<&str, (usize, Vec<Place<'_>>)> = HashMap::new();
+        let is_concerned =
+            |source: &Source| if is_locked { source.lock.is_some() } else { !source.attempts.is_empty() };
+        let mut by_namespace: HashMap<&str, Vec<Place<'_>>> = HashMap::new();
         for (uid, client) in &self.clients {
-            let (room, places) = by_namespace.entry(&client.client.namespace).or_default();
-            for (network, source) in &client.sources {
-                let attempts = source.attempts.len();
-                let taken =
-                    if is_locked { source.lock.as_ref().map_or(0, |_| lock_bytes(&client.client)) } else { attempts };
-                if taken > 0 {
-                    *room += taken;
-                    places.push(Place { last: source.last(), uid, network: *network });
-                }
-            }
+            let sources = client.sources.iter().filter(|(_, source)| is_concerned(source));
+            let places = sources.map(|(network, source)| Place { last: source.last(), uid, network: *network });
+            by_namespace.entry(&client.client.namespace).or_default().extend(places);
         }
-        let most = by_namespace.into_values().max_by_key(|(room, _)| *room);
-        let Some((_, mut places)) = most else { return Vec::new() };
-        places.sort_unstable_by_key(|place| place.last);
-        let dropped = places.into_iter().take(DROPPED);
+        let Some(mut most) = by_namespace.into_values().max_by_key(Vec::len) else { return Vec::new() };
+        most.sort_unstable_by_key(|place| place.last);
+        let dropped = most.into_iter().take(DROPPED);
         dropped.map(|place| (Arc::clone(place.uid), place.network)).collect()
     }
 
     fn count(&mut self) {
-        (self.attempts, self.locks, self.lock_bytes) = (0, 0, 0);
-        for client in self.clients.values() {
-            let locks = client.sources.values().filter(|source| source.lock.is_some()).count();
-            self.attempts += client.sources.values().map(|source| source.attempts.len()).sum::<usize>();
-            self.locks += locks;
-            self.lock_bytes += locks * lock_bytes(&client.client);
-        }
+        let sources = || self.clients.values().flat_map(|client| client.sources.values());
+        self.attempts = sources().map(|source| source.attempts.len()).sum();
+        self.locks = sources().filter(|source| source.lock.is_some()).count();
     }
 }

@@ -34,8 +34,8 @@ pub struct Lockouts {
 /// What one object publishes.
 #[derive(Clone, Debug, Default)]
 pub struct Published {
-    /// Wrong secrets, each with the UID of the Application.
-    pub attempts: Vec<(Arc<str>, Attempt)>,
+    /// Wrong secrets.
+    pub attempts: Vec<(LockedClient, Attempt)>,
     /// Locks.
     pub locks: Vec<(LockedClient, Lock)>,
 }
@@ -131,8 +131,8 @@ impl Lockouts {
         }
         let mut others: HashMap<Arc<str>, Others> = HashMap::new();
         for published in objects.values() {
-            for (uid, attempt) in &published.attempts {
-                others.entry(Arc::clone(uid)).or_default().attempts.push(attempt.clone());
+            for (client, attempt) in &published.attempts {
+                others.entry(Arc::clone(&client.uid)).or_default().attempts.push(attempt.clone());
             }
             for (client, lock) in &published.locks {
                 others.entry(Arc::clone(&client.uid)).or_default().locks.push(lock.clone());

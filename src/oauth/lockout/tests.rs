@@ -235,22 +235,6 @@ fn the_number_of_attempts_and_of_locks_is_bounded_and_the_namespace_with_the_mos
     assert!(lockouts.is_locked(&locked, Some(address("192.0.2.1")), at(3)), "its lock was kept");
 }
 
-#[test]
-fn a_namespace_with_many_attempts_from_few_networks_loses_first() {
-    let lockouts = Lockouts::default();
-    for number in 0..30 {
-        guess(&lockouts, &client(10 * number + 1), "192.0.2.1", 0..1, 0);
-    }
-    for number in 0..25 {
-        let mut patient = client(10 * number);
-        patient.policy.attempts = 100;
-        guess(&lockouts, &patient, "192.0.2.1", 0..99, 1);
-    }
-    let published = lockouts.to_publish(at(1));
-    assert!(published.attempts.len() <= RECORDED_MAX);
-    assert_eq!(published.attempts.iter().filter(|(uid, _)| uid.ends_with('1')).count(), 30);
-}
-
 #[derive(Clone, Debug)]
 enum Step {
     Guess {

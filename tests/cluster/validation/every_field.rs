@@ -147,8 +147,8 @@ fn complete() -> Vec<Value> {
         "sessions": [{"id": "token", "namespace": "billing", "at": at, "until": at}],
         "authMethods": ["private_key_jwt"],
         "wrongSecrets": [{
-            "uid": "u", "network": "10.20.0.0/24", "fingerprint": "0123456789abcdef", "at": at, "until": at,
-            "unlock": "0".repeat(32),
+            "namespace": "billing", "name": "sync", "uid": "u", "network": "10.20.0.0/24", "fingerprint": "0123456789abcdef",
+            "at": at, "until": at, "unlock": "0".repeat(32),
         }],
         "locks": [{
             "namespace": "billing", "name": "sync", "uid": "u", "network": "10.20.0.0/24", "at": at, "until": at,
