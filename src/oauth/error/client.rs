@@ -95,8 +95,7 @@ impl ClientError {
     /// Whether a change that this replica has not seen yet could turn this into a success.
     ///
     /// Not for a wrong value: the version that it names is known, and a version never changes its value. Not for
-    /// errors that occur before a lookup. For a locked client, which its owner may have unlocked: a response without
-    /// catching up would also reveal that the client exists.
+    /// errors that occur before a lookup.
     #[must_use]
     pub(crate) fn may_be_behind(&self) -> bool {
         match self {
@@ -104,6 +103,7 @@ impl ClientError {
             | Self::MalformedHeader
             | Self::UnsupportedMethod
             | Self::MalformedSecret
+            | Self::Locked(_)
             | Self::WrongSecret(_) => false,
             // A key, an issuer or a ServiceAccount that was added or replaced, or another service user.
             Self::Assertion(rule, _) => {
@@ -133,7 +133,6 @@ impl ClientError {
             Self::UnknownClient
             | Self::ClientDisabled(_)
             | Self::UnknownSecret(_)
-            | Self::Locked(_)
             | Self::SecretsNotAllowed(_)
             | Self::MethodNotAllowed(_)
             | Self::SecretDisabled(_)
