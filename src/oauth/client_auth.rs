@@ -23,7 +23,6 @@ mod signing_key;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -191,8 +190,6 @@ pub(crate) struct Authenticator<'a, C> {
     pub(crate) issuer: &'a str,
     pub(crate) assertions: &'a AssertionPolicy,
     pub(crate) client_cas: &'a TrustedCas,
-    /// Whether a hash showed that the credential is wrong, whatever the response is.
-    pub(crate) is_guess: AtomicBool,
 }
 
 /// A credential that was checked, as far as the rules need it.

@@ -136,15 +136,13 @@ impl Tables {
 }
 
 impl Attempt<'_> {
-    /// The authentication is decided. `is_guess`: a hash showed that the credential is wrong, although the response may be
-    /// that the endpoint cannot decide.
-    pub(crate) fn decided(self, result: &Result<Authenticated, TokenError>, is_guess: bool) {
+    /// The authentication is decided.
+    pub(crate) fn decided(self, result: &Result<Authenticated, TokenError>) {
         match result {
             Ok(client) => self.succeeded(&client.record.application.namespace),
             // The client has a valid secret.
             Err(TokenError::Client(error)) if error.is_disclosed() => self.put_back(),
             Err(TokenError::Client(_)) => {}
-            Err(_) if is_guess => {}
             Err(_) => self.put_back(),
         }
     }

@@ -16,7 +16,7 @@ use crate::oauth::client_record::{SecretRecord, SecretVersion};
 use crate::oauth::error::Unavailable;
 use crate::util::timing::rate_limit::{Bucket, Rate};
 
-use fair_queue::{FairQueue, Permit};
+use fair_queue::FairQueue;
 
 /// Receives durations and counts.
 pub trait HashMetrics: Send + Sync + 'static {
@@ -83,14 +83,6 @@ pub struct HashPool {
     meter: Arc<dyn HashMetrics>,
 }
 
-/// A permit to compute one hash.
-pub(crate) enum HashPermit {
-    /// Of a generated value.
-    Generated(OwnedSemaphorePermit),
-    /// Of an imported value.
-    Imported(Permit),
-}
-
 struct Pool {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -150,50 +142,37 @@ impl HashPool {
             .is_some_and(|known| process_mac::equal(known, &digest(secret, version, value)))
     }
 
-    /// A permit to check a value of this version, after waiting in its queue.
+    /// Whether `value` is the value of this version, by its hash. A success is remembered.
     ///
     /// # Errors
     /// [`Unavailable::Overloaded`], [`Unavailable::HashLimit`]
-    pub(crate) async fn permit(
-        &self,
-        secret: &SecretRecord,
-        version: &SecretVersion,
-    ) -> Result<HashPermit, Unavailable> {
-        if version.verification.is_imported() {
-            self.imported.permit(secret, self.limits.wait).await.map(HashPermit::Imported)
-        } else {
-            self.generated_permit().await.map(HashPermit::Generated)
-        }
-    }
-
-    /// Whether `value` is the value of this version, by its hash. A success is remembered. Returns the permit of an imported
-    /// value: the caller decides what a wrong value means for the next one before that is checked.
-    ///
-    /// # Errors
-    /// [`Unavailable::Overloaded`]
     pub(crate) async fn verify(
         &self,
-        permit: HashPermit,
         keys: &Arc<InstallKeys>,
         secret: &SecretRecord,
         version: &Arc<SecretVersion>,
         value: &str,
-    ) -> Result<(bool, Option<Permit>), Unavailable> {
-        let verifier = version.verification.verifier().cloned();
-        let (keys, guess, uid) = (Arc::clone(keys), Zeroizing::new(value.to_owned()), secret.uid);
+    ) -> Result<bool, Unavailable> {
         // A key pair matches no value.
-        let work = move || verifier.is_some_and(|verifier| keys.verify(&verifier, &guess, uid));
-        let (matches, permit) = match permit {
-            HashPermit::Generated(permit) => (self.run_with(HashCost::Generated, permit, work).await?, None),
-            HashPermit::Imported(permit) => {
-                let (matches, permit) = self.run(HashCost::Imported, permit, work).await?;
-                (matches, Some(permit))
+        let Some(verifier) = version.verification.verifier().cloned() else { return Ok(false) };
+        let (keys, guess, uid) = (Arc::clone(keys), Zeroizing::new(value.to_owned()), secret.uid);
+        let work = move || keys.verify(&verifier, &guess, uid);
+        let matches = if version.verification.is_imported() {
+            let permit = self.imported.permit(secret, self.limits.wait).await?;
+            // Another request may have verified the value while this one waited: pods that start together present the
+            // same value.
+            if Self::is_cached(secret, version, value) {
+                return Ok(true);
             }
+            self.run(HashCost::Imported, permit, work).await?
+        } else {
+            let permit = self.generated_permit().await?;
+            self.run(HashCost::Generated, permit, work).await?
         };
         if matches {
             let _ = version.memory.verified_mac.set(digest(secret, version, value));
         }
-        Ok((matches, permit))
+        Ok(matches)
     }
 
     /// The work of [`HashPool::verify`] for a value without a verifier.
@@ -211,55 +190,28 @@ impl HashPool {
         match strength {
             HashCost::Generated => {
                 let permit = self.generated_permit().await?;
-                self.run_with(strength, permit, work).await?;
-            }
-            HashCost::Imported => match self.imported.free_permit() {
-                Some(permit) => self.run_with(strength, permit, work).await?,
-                None => tokio::time::sleep(self.last_duration(strength)).await,
-            },
-        }
-        Ok(())
-    }
-
-    /// Waits like [`HashPool::dummy_verify`], for as long as the last hash took, without computing one. Only before the first
-    /// hash of the process is that time unknown.
-    ///
-    /// # Errors
-    /// [`Unavailable::Overloaded`], [`Unavailable::HashLimit`]
-    pub(crate) async fn pause(
-        &self,
-        keys: &Arc<InstallKeys>,
-        value: &str,
-        strength: HashCost,
-    ) -> Result<(), Unavailable> {
-        let took = self.last_duration(strength);
-        if took.is_zero() {
-            return self.dummy_verify(keys, value, strength).await;
-        }
-        match strength {
-            HashCost::Generated => {
-                let permit = self.generated_permit().await?;
-                let paused = tokio::task::spawn_blocking(move || {
-                    let _permit = permit;
-                    pause_thread(took);
-                });
-                paused.await.map_err(|_| Unavailable::Overloaded)
+                self.run(strength, permit, work).await
             }
             HashCost::Imported => {
-                tokio::time::sleep(took).await;
+                if let Some(permit) = self.imported.free_permit() {
+                    return self.run(strength, permit, work).await;
+                }
+                self.pause(strength).await;
                 Ok(())
             }
         }
     }
 
-    fn last_duration(&self, strength: HashCost) -> Duration {
-        Duration::from_micros(self.last_us(strength).load(Ordering::Relaxed))
-    }
-
-    fn last_us(&self, strength: HashCost) -> &Arc<AtomicU64> {
+    /// Waits for as long as the last hash took, without computing one.
+    pub(crate) async fn pause(&self, strength: HashCost) {
+        let took = |last: &AtomicU64| Duration::from_micros(last.load(Ordering::Relaxed));
         match strength {
-            HashCost::Generated => &self.generated_us,
-            HashCost::Imported => &self.imported_us,
+            // The timer of the runtime has milliseconds, which is longer than this hash takes.
+            HashCost::Generated => {
+                let wait = took(&self.generated_us);
+                let _ = tokio::task::spawn_blocking(move || std::thread::sleep(wait)).await;
+            }
+            HashCost::Imported => tokio::time::sleep(took(&self.imported_us)).await,
         }
     }
 
@@ -268,52 +220,29 @@ impl HashPool {
         self.meter.signed(since.elapsed());
     }
 
-    /// As [`HashPool::run`]. The thread releases the permit, without waiting for the request.
-    async fn run_with<T: Send + 'static>(
+    /// Computes on a blocking thread. The permit lives as long as the work, even if the request was dropped.
+    async fn run<T: Send + 'static>(
         &self,
         strength: HashCost,
         permit: impl Send + 'static,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let work = move || {
-            let _permit = permit;
-            work()
+        let last = match strength {
+            HashCost::Generated => &self.generated_us,
+            HashCost::Imported => &self.imported_us,
         };
-        self.run(strength, (), work).await.map(|(result, ())| result)
-    }
-
-    /// Computes on a blocking thread. The permit lives as long as the work, even if the request was dropped.
-    async fn run<T: Send + 'static, P: Send + 'static>(
-        &self,
-        strength: HashCost,
-        permit: P,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<(T, P), Unavailable> {
-        let (meter, last) = (Arc::clone(&self.meter), Arc::clone(self.last_us(strength)));
+        let (meter, last) = (Arc::clone(&self.meter), Arc::clone(last));
         let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             meter.hash_started();
             let started = Instant::now();
             let result = work();
             let took = started.elapsed();
             meter.hash_ended(took);
-            last.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
-            (result, permit)
+            last.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            result
         });
         task.await.map_err(|_| Unavailable::Overloaded)
-    }
-}
-
-/// Longer than the hash of a generated value takes. A thread sleeps no less exactly than this.
-const SPIN_MAX: Duration = Duration::from_millis(1);
-
-/// Blocks the thread for as long as a hash takes. A sleep of some microseconds takes several times as long.
-fn pause_thread(time: Duration) {
-    if time > SPIN_MAX {
-        return std::thread::sleep(time);
-    }
-    let started = Instant::now();
-    while started.elapsed() < time {
-        std::hint::spin_loop();
     }
 }
 

@@ -14,7 +14,6 @@
 
 mod attempts;
 mod known;
-mod pending;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,7 +23,6 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use attempts::RECORDED_MAX;
 pub use known::{Lockouts, Published};
-pub(crate) use pending::{NotChecked, PendingAttempt};
 
 /// Maximum number of networks of one client with attempts or locks, and with scope `Client` of one entry for all.
 pub const SOURCES_MAX: usize = 64;

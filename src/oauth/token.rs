@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -320,7 +319,7 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
         let is_verified = || authenticator.is_verified(presented);
         let attempt = self.failures.attempt(arrival.source, Some(presented), is_verified)?;
         let result = authenticator.authenticate(presented).await;
-        attempt.decided(&result, authenticator.is_guess.load(Ordering::Relaxed));
+        attempt.decided(&result);
         result
     }
 
@@ -340,7 +339,6 @@ impl<C: ClientStore, K: Clock> AuthorizationServer<C, K> {
             issuer: self.issuer.as_str(),
             assertions: &self.assertions,
             client_cas: &self.client_cas,
-            is_guess: AtomicBool::new(false),
         }
     }
 

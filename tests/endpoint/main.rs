@@ -30,7 +30,6 @@ mod jwt_bearer_grant;
 mod key_pairs;
 mod large_tokens;
 mod lockout;
-mod lockout_checks;
 mod methods;
 mod operations;
 mod proofs;

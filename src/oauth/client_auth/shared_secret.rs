@@ -6,26 +6,22 @@
 //! costs a password hash, so none is computed twice for one request, and a client without imported versions costs one
 //! too. The time of a refusal reveals only that a client has several valid imported values.
 
-mod reading;
-
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::presented::{ClientCredential, SharedSecret};
+use super::presented::{ClientCredential, ParsedCredentials, SharedSecret};
 use super::{Authenticated, Authenticator, Method, ProvenCredential};
 use crate::crypto::attempt_mac;
 use crate::crypto::install_key::HashCost;
-use crate::crypto::secret::PresentedSecret;
+use crate::crypto::secret::{self, PresentedSecret};
 use crate::oauth::client_record::{ClientRecord, SecretRecord, SecretVersion, Verification};
 use crate::oauth::client_store::{ClientRef, ClientStore, Lookup};
 use crate::oauth::error::{ClientError, TokenError, Unavailable};
 use crate::oauth::hash_pool::HashPool;
-use crate::oauth::lockout::{Lockout, NotChecked};
-use reading::{Reading, SecretFormat};
+use crate::oauth::lockout::Lockout;
 
 impl<C: ClientStore> Authenticator<'_, C> {
     pub(super) async fn shared_secret(&self, presented: &SharedSecret) -> Result<Authenticated, TokenError> {
-        let mut readings = Reading::all(presented);
+        let mut readings: Vec<Attempt<'_>> = presented.candidates.iter().filter_map(Attempt::of).collect();
         if readings.len() > 1 {
             // Another reading than the one that is known to be correct would cost a hash each time.
             readings.sort_by_cached_key(|reading| !self.is_cached(reading));
@@ -34,13 +30,8 @@ impl<C: ClientStore> Authenticator<'_, C> {
         if let Err(TokenError::Client(error)) = &outcome
             && error.may_be_behind()
         {
-            outcome = match self.catch_up(&readings).await {
-                Ok(()) => self.try_all(&mut readings, presented.method).await,
-                Err(error) => Err(error),
-            };
-        }
-        if Reading::are_wrong(&mut readings) {
-            self.is_guess.store(true, Ordering::Relaxed);
+            self.catch_up(&readings).await?;
+            outcome = self.try_all(&mut readings, presented.method).await;
         }
         if let Err(TokenError::Client(error)) = &outcome {
             if !error.secret_matched() {
@@ -54,7 +45,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
     }
 
     /// Tries every reading of the credentials. The error is that of the reading that passed the most checks.
-    async fn try_all<'a>(&'a self, readings: &mut [Reading<'a>], method: Method) -> Result<Authenticated, TokenError> {
+    async fn try_all(&self, readings: &mut [Attempt<'_>], method: Method) -> Result<Authenticated, TokenError> {
         let mut furthest: Option<Box<ClientError>> = None;
         for reading in readings {
             match self.try_one(reading, method).await {
@@ -68,31 +59,30 @@ impl<C: ClientStore> Authenticator<'_, C> {
         Err(TokenError::Client(furthest.unwrap_or(Box::new(ClientError::MalformedSecret))))
     }
 
-    async fn try_one<'a>(&'a self, reading: &mut Reading<'a>, method: Method) -> Result<Authenticated, TokenError> {
+    async fn try_one(&self, reading: &mut Attempt<'_>, method: Method) -> Result<Authenticated, TokenError> {
         let client = self.clients.lookup(reading.client_id);
         let record = client.live()?;
         // A client without such a method has no secrets, whatever ClientSecrets it has.
         if !record.auth_methods.has_secrets() {
             return Err(ClientError::SecretsNotAllowed(record.application.clone()).into());
         }
-        reading.is_locked = self.is_locked(record);
-        if reading.is_locked {
+        if self.is_locked(record) {
+            reading.is_locked = true;
             return Err(ClientError::Locked(record.application.clone()).into());
         }
         let (secret, version) = match reading.form {
-            SecretFormat::Generated(presented) => self.generated(record, presented, reading).await?,
-            SecretFormat::Foreign(value) => self.imported(record, value, reading).await?,
+            SecretFormat::Generated(presented) => self.generated(record, presented, &mut reading.hashed).await?,
+            SecretFormat::Foreign(value) => self.imported(record, value, &mut reading.hashed).await?,
         };
-        reading.matched();
         Ok(self.admit(record, method, &ProvenCredential::of_secret(secret, version))?)
     }
 
     /// The version that a generated value names.
-    async fn generated<'a, 'r>(
-        &'a self,
+    async fn generated<'r>(
+        &self,
         record: &'r ClientRecord,
         presented: PresentedSecret<'_>,
-        reading: &mut Reading<'a>,
+        hashed: &mut Hashed,
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
         let is_named = |version: &SecretVersion| {
             version.id == presented.version_id() && matches!(version.verification, Verification::Generated(_))
@@ -101,7 +91,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
         let Some((secret, version)) = found else {
             return Err(ClientError::UnknownSecret(record.application.clone()).into());
         };
-        if !self.verify(record, secret, version, reading).await? {
+        if !self.verify(secret, version, presented.expose_secret(), hashed).await? {
             let verifier = version.verification.verifier();
             // The verifier of this version may have moved to another install key since.
             return Err(match verifier.and_then(|verifier| self.keys.unknown_key(verifier)) {
@@ -115,11 +105,11 @@ impl<C: ClientStore> Authenticator<'_, C> {
     /// The imported version with this value: remembered versions before those that cost a hash, and valid versions
     /// before expired ones. An expired version is recognised only if it was used before: a hash would only give the
     /// log the reason.
-    async fn imported<'a, 'r>(
-        &'a self,
+    async fn imported<'r>(
+        &self,
         record: &'r ClientRecord,
         value: &str,
-        reading: &mut Reading<'a>,
+        hashed: &mut Hashed,
     ) -> Result<(&'r SecretRecord, &'r Arc<SecretVersion>), TokenError> {
         let imported = versions(record).filter(|(_, version)| version.verification.is_imported());
         let (mut active, ended): (Vec<_>, Vec<_>) =
@@ -132,7 +122,7 @@ impl<C: ClientStore> Authenticator<'_, C> {
             )
         });
         for (secret, version) in active {
-            if self.verify(record, secret, version, reading).await? {
+            if self.verify(secret, version, value, hashed).await? {
                 return Ok((secret, version));
             }
         }
@@ -143,12 +133,12 @@ impl<C: ClientStore> Authenticator<'_, C> {
     /// Whether it is a generated secret that is valid and was verified before: nobody has guessed it.
     pub(crate) fn is_verified(&self, presented: &ClientCredential) -> bool {
         let ClientCredential::SharedSecret(secret) = presented else { return false };
-        let mut readings = Reading::all(secret).into_iter();
+        let mut readings = secret.candidates.iter().filter_map(Attempt::of);
         readings.any(|reading| matches!(reading.form, SecretFormat::Generated(_)) && self.is_cached(&reading))
     }
 
     /// Whether the value of this reading is valid and was verified before.
-    fn is_cached(&self, reading: &Reading<'_>) -> bool {
+    fn is_cached(&self, reading: &Attempt<'_>) -> bool {
         let Lookup::Live(record) = self.clients.lookup(reading.client_id) else { return false };
         if !record.auth_methods.has_secrets() {
             return false;
@@ -160,50 +150,33 @@ impl<C: ClientStore> Authenticator<'_, C> {
     }
 
     /// Whether the value is that of this version; computed at most once for each reading.
-    ///
-    /// Other requests may have checked wrong values while this one waited for the permit, so the lock is checked again. A
-    /// wrong imported value is pending before the next request gets the permit.
-    async fn verify<'a>(
-        &'a self,
-        record: &ClientRecord,
+    async fn verify(
+        &self,
         secret: &SecretRecord,
         version: &Arc<SecretVersion>,
-        reading: &mut Reading<'a>,
+        value: &str,
+        hashed: &mut Hashed,
     ) -> Result<bool, TokenError> {
-        let value = reading.form.value();
         if HashPool::is_cached(secret, version, value) {
             return Ok(true);
         }
-        if version.verification.verifier().is_none() || reading.is_tried(secret, version) {
+        // Skips a version that was already tried. A version with another verifier gets another hash.
+        let tried = |(uid, verifier): &([u8; 16], Arc<str>)| {
+            *uid == secret.uid && Some(verifier) == version.verification.verifier()
+        };
+        if hashed.iter().any(tried) {
             return Ok(false);
         }
         let verifier = version.verification.verifier();
         if self.may_lack_keys && verifier.is_some_and(|verifier| self.keys.unknown_key(verifier).is_some()) {
             return Err(Unavailable::Behind.into());
         }
-        let permit = self.hasher.permit(secret, version).await?;
-        // Pods that start together present the same value.
-        if HashPool::is_cached(secret, version, value) {
-            return Ok(true);
-        }
-        let (lockouts, arrival) = (self.clients.lockouts(), self.arrival);
-        let fingerprint = attempt_mac::fingerprint(self.keys, &record.lockout.client.uid, reading.counted);
-        let fingerprint = fingerprint.ok_or(Unavailable::NoKey)?;
-        match lockouts.may_check(&record.lockout, arrival.source, fingerprint, arrival.now) {
-            Ok(()) => {}
-            Err(NotChecked::Locked) => {
-                reading.is_locked = true;
-                return Err(ClientError::Locked(record.application.clone()).into());
-            }
-            Err(NotChecked::Pending) => return Err(Unavailable::Overloaded.into()),
-        }
-        let (right, _permit) = self.hasher.verify(permit, self.keys, secret, version, value).await?;
-        let wrong = (!right).then(|| lockouts.pending(&record.lockout, arrival.source, fingerprint, arrival.now));
-        reading.tried(secret, version, wrong);
+        let right = self.hasher.verify(self.keys, secret, version, value).await?;
+        hashed.extend(version.verification.verifier().map(|verifier| (secret.uid, Arc::clone(verifier))));
         Ok(right)
     }
 
-    async fn catch_up(&self, readings: &[Reading<'_>]) -> Result<(), TokenError> {
+    async fn catch_up(&self, readings: &[Attempt<'_>]) -> Result<(), TokenError> {
         let Some(reading) = readings.first() else { return Ok(()) };
         let secret_id = match &reading.form {
             SecretFormat::Generated(presented) => presented.version_id(),
@@ -237,14 +210,14 @@ impl<C: ClientStore> Authenticator<'_, C> {
     /// A wrong secret costs a hash for each of its readings. So does every other failure, except one that the caller
     /// is informed of. While the client is locked, the response takes as long without a hash. Malformed or absent credentials
     /// cost nothing: the caller could detect them itself.
-    async fn equalize_timing(&self, readings: &[Reading<'_>]) -> Result<(), TokenError> {
-        for reading in readings.iter().filter(|reading| !reading.is_hashed()) {
+    async fn equalize_timing(&self, readings: &[Attempt<'_>]) -> Result<(), TokenError> {
+        for reading in readings.iter().filter(|reading| reading.hashed.is_empty()) {
             let (value, strength) = match &reading.form {
                 SecretFormat::Generated(presented) => (presented.expose_secret(), HashCost::Generated),
                 SecretFormat::Foreign(value) => (*value, HashCost::Imported),
             };
             if reading.is_locked {
-                self.hasher.pause(self.keys, value, strength).await?;
+                self.hasher.pause(strength).await;
             } else {
                 self.hasher.dummy_verify(self.keys, value, strength).await?;
             }
@@ -266,6 +239,52 @@ impl<'r> ProvenCredential<'r> {
             grant: &secret.grant,
             authority: &secret.authority,
             memory: Some(&version.memory),
+        }
+    }
+}
+
+/// One well-formed reading of the credentials, and what was computed for it.
+struct Attempt<'a> {
+    client_id: &'a str,
+    form: SecretFormat<'a>,
+    hashed: Hashed,
+    /// The secrets of the client are locked.
+    is_locked: bool,
+}
+
+/// The versions, by UID and verifier, for which a hash was computed.
+type Hashed = Vec<([u8; 16], Arc<str>)>;
+
+impl<'a> Attempt<'a> {
+    fn of(candidate: &'a ParsedCredentials) -> Option<Self> {
+        let form = SecretFormat::of(&candidate.secret)?;
+        Some(Self { client_id: &candidate.client_id, form, hashed: Hashed::new(), is_locked: false })
+    }
+}
+
+/// What a presented value may be.
+#[derive(Clone, Copy)]
+enum SecretFormat<'a> {
+    /// A generated value: it names its version, and its checksum is right.
+    Generated(PresentedSecret<'a>),
+    /// An imported value.
+    Foreign(&'a str),
+}
+
+impl<'a> SecretFormat<'a> {
+    /// `None` for what cannot be a secret: a mistyped generated value, or a value of an impossible length.
+    fn of(value: &'a str) -> Option<Self> {
+        match secret::parse(value) {
+            Ok(presented) => Some(Self::Generated(presented)),
+            Err(_) if value.starts_with(secret::PREFIX) => None,
+            Err(_) => secret::IMPORTED_LENGTH.contains(&value.chars().count()).then_some(Self::Foreign(value)),
+        }
+    }
+
+    fn value(&self) -> &'a str {
+        match self {
+            Self::Generated(presented) => presented.expose_secret(),
+            Self::Foreign(value) => value,
         }
     }
 }

@@ -37,7 +37,7 @@ struct Namespace {
 }
 
 /// A permit to work. On drop, the next request in the queue gets it.
-pub(crate) struct Permit(Option<FairQueue>);
+pub(super) struct Permit(Option<FairQueue>);
 
 /// A place in the queue, released on drop.
 struct Place<'a> {

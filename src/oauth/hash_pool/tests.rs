@@ -1,5 +1,6 @@
 use futures::future::BoxFuture;
 
+use super::fair_queue::Permit;
 use super::*;
 use crate::oauth::client_record::Verification;
 
@@ -71,7 +72,7 @@ async fn a6_a_correct_value_is_cached_and_a_wrong_one_is_not() {
     let keys = Arc::new(InstallKeys::generate().unwrap());
     let (secret, version) = secret(&keys, "right");
     for (value, matches, remembered) in [("wrong", false, false), ("right", true, true), ("wrong", false, false)] {
-        assert_eq!(check(&hasher, &keys, &secret, &version, value).await, Ok(matches));
+        assert_eq!(hasher.verify(&keys, &secret, &version, value).await, Ok(matches));
         assert_eq!(HashPool::is_cached(&secret, &version, value), remembered);
     }
     assert_eq!(counts.hashes.load(Ordering::Relaxed), 3);
@@ -82,7 +83,7 @@ async fn a6_a_replaced_verifier_is_checked_again_despite_an_earlier_success() {
     let hasher = HashPool::new(HashLimits::default(), Arc::new(Counts::default()));
     let keys = Arc::new(InstallKeys::generate().unwrap());
     let (secret, version) = secret(&keys, "right");
-    assert_eq!(check(&hasher, &keys, &secret, &version, "right").await, Ok(true));
+    assert_eq!(hasher.verify(&keys, &secret, &version, "right").await, Ok(true));
     let exchanged = Arc::new(SecretVersion {
         id: version.id.clone(),
         verification: Verification::Generated(keys.hash("another", secret.uid, HashCost::Generated).unwrap().into()),
@@ -90,19 +91,7 @@ async fn a6_a_replaced_verifier_is_checked_again_despite_an_earlier_success() {
         memory: version.memory.clone(),
     });
     assert!(HashPool::is_cached(&secret, &version, "right") && !HashPool::is_cached(&secret, &exchanged, "right"));
-    assert_eq!(check(&hasher, &keys, &secret, &exchanged, "right").await, Ok(false));
-}
-
-/// Whether a value is that of this version.
-async fn check(
-    hasher: &HashPool,
-    keys: &Arc<InstallKeys>,
-    secret: &SecretRecord,
-    version: &Arc<SecretVersion>,
-    value: &str,
-) -> Result<bool, Unavailable> {
-    let permit = hasher.permit(secret, version).await?;
-    Ok(hasher.verify(permit, keys, secret, version, value).await?.0)
+    assert_eq!(hasher.verify(&keys, &secret, &exchanged, "right").await, Ok(false));
 }
 
 async fn generated(hasher: &HashPool) -> Result<OwnedSemaphorePermit, Unavailable> {
@@ -140,15 +129,15 @@ async fn q2_hashes_beyond_the_rate_are_refused_and_a_known_value_needs_none() {
     let hasher = HashPool::new(HashLimits { per_second, ..HashLimits::default() }, meter);
     let keys = Arc::new(InstallKeys::generate().unwrap());
     let (secret, version) = secret(&keys, "right");
-    assert_eq!(check(&hasher, &keys, &secret, &version, "right").await, Ok(true));
-    assert_eq!(check(&hasher, &keys, &secret, &version, "wrong").await, Ok(false));
-    assert_eq!(check(&hasher, &keys, &secret, &version, "wrong").await, Err(Unavailable::HashLimit));
+    assert_eq!(hasher.verify(&keys, &secret, &version, "right").await, Ok(true));
+    assert_eq!(hasher.verify(&keys, &secret, &version, "wrong").await, Ok(false));
+    assert_eq!(hasher.verify(&keys, &secret, &version, "wrong").await, Err(Unavailable::HashLimit));
     let dummy = hasher.dummy_verify(&keys, "wrong", HashCost::Generated).await;
     assert_eq!(dummy, Err(Unavailable::HashLimit), "a refusal takes no more than a success");
     assert!(HashPool::is_cached(&secret, &version, "right"));
     assert_eq!(counts.hashes.load(Ordering::Relaxed), 2);
     tokio::time::advance(Duration::from_millis(500)).await;
-    assert_eq!(check(&hasher, &keys, &secret, &version, "wrong").await, Ok(false));
+    assert_eq!(hasher.verify(&keys, &secret, &version, "wrong").await, Ok(false));
 }
 
 #[tokio::test]

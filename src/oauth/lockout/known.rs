@@ -11,21 +11,18 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::attempts::Recorded;
-use super::pending::Pending;
 use super::{Attempt, Lock, LockedClient, Lockout, LockoutPolicy, LockoutScope, source_network};
 
 /// Attempts and locks of one replica, and those that other replicas publish.
 #[derive(Debug, Default)]
 pub struct Lockouts {
     recorded: Mutex<Recorded>,
-    /// Wrong secrets that are not recorded yet.
-    pub(super) pending: Pending,
     /// Whether nothing is recorded: most requests then take no lock.
     is_recording: AtomicBool,
     /// What others publish, by name of their object.
     objects: Mutex<HashMap<String, Published>>,
     /// The same by UID of the Application.
-    pub(super) others: ArcSwap<HashMap<Arc<str>, Others>>,
+    others: ArcSwap<HashMap<Arc<str>, Others>>,
     changed: Notify,
     /// Locks that this replica began since they were last taken.
     begun: AtomicU64,
@@ -48,7 +45,7 @@ impl Published {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Others {
+struct Others {
     attempts: Vec<Attempt>,
     locks: Vec<Lock>,
 }
@@ -168,7 +165,7 @@ impl Lockouts {
         recorded.all()
     }
 
-    pub(super) fn recorded(&self) -> MutexGuard<'_, Recorded> {
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -194,7 +191,7 @@ fn lock_if_due(
 }
 
 /// The attempts that count, here and at other replicas. What led to a lock does not count again.
-pub(super) fn counted<'a>(
+fn counted<'a>(
     recorded: &'a Recorded,
     others: Option<&'a Others>,
     client: &LockedClient,
@@ -216,7 +213,7 @@ pub(super) fn counted<'a>(
 }
 
 /// The network of which the policy counts the attempts; `None`: all networks together.
-pub(super) fn counted_network(policy: &LockoutPolicy, source: Option<IpAddr>) -> Option<IpNet> {
+fn counted_network(policy: &LockoutPolicy, source: Option<IpAddr>) -> Option<IpNet> {
     (policy.scope == LockoutScope::Source).then(|| source_network(source))
 }
 

@@ -7,11 +7,11 @@ use super::*;
 const ATTEMPTS: u16 = 5;
 const DURATION: i64 = 3_600;
 
-pub(super) fn at(second: i64) -> Timestamp {
+fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-pub(super) fn client(number: usize) -> Lockout {
+fn client(number: usize) -> Lockout {
     Lockout {
         client: LockedClient {
             namespace: format!("namespace-{}", number % 10).into(),
@@ -28,13 +28,13 @@ pub(super) fn client(number: usize) -> Lockout {
     }
 }
 
-pub(super) fn with(change: impl FnOnce(&mut LockoutPolicy)) -> Lockout {
+fn with(change: impl FnOnce(&mut LockoutPolicy)) -> Lockout {
     let mut client = client(0);
     change(&mut client.policy);
     client
 }
 
-pub(super) fn address(text: &str) -> IpAddr {
+fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
