@@ -53,9 +53,9 @@ pub(super) async fn follow(process: Process, keys: Arc<ServerKeys>, reports: Key
         report_complete(process, keys);
         Ok(())
     };
-    let signing = follow_one(process, SIGNING_KEYS, &keys.signing_confirmed, signing, || keys.signing.store(None));
-    let tokens = follow_one(process, TOKEN_KEYS, &keys.tokens_confirmed, tokens, || keys.tokens.store(None));
-    let install = follow_one(process, INSTALL_KEY, &keys.install_confirmed, install, || keys.install.store(None));
+    let signing = follow_one(process, SIGNING_KEYS, &keys.signing_confirmed, signing);
+    let tokens = follow_one(process, TOKEN_KEYS, &keys.tokens_confirmed, tokens);
+    let install = follow_one(process, INSTALL_KEY, &keys.install_confirmed, install);
     tokio::join!(install, signing, tokens, report_ages(process, &since, &metrics));
 }
 
@@ -66,18 +66,15 @@ fn forget<T>(keys: &ArcSwapOption<T>, without: impl FnOnce(&T) -> T) {
     }
 }
 
-/// Applies each version of a Secret. What cannot be used is reported, and the keys in use stay; not longer than the
-/// staleness limit if the Secret cannot be read.
+/// Applies each version of a Secret. What cannot be used is reported, and the keys in use stay.
 async fn follow_one(
     process: &Process,
     name: &'static str,
     confirmed: &Confirmation,
     mut apply: impl FnMut(&Secret) -> Result<(), String>,
-    clear: impl Fn(),
 ) {
     let namespace = &process.args.namespace;
-    let staleness_max = process.args.staleness_max.length();
-    let (mut applied, mut reached): (Option<String>, _) = (None, process.clock.now());
+    let mut applied: Option<String> = None;
     let (mut retry, mut told) = (ReadRetry::default(), String::new());
     keystore::follow(&process.client, namespace, name, |found| {
         let done = found.and_then(|secret| {
@@ -89,18 +86,9 @@ async fn follow_one(
             }
             Ok(())
         });
-        let now = process.clock.now();
-        if !matches!(done, Err(KeystoreError::Api { .. })) {
-            reached = now;
-        } else if applied.is_some() && now.duration_since(reached) > staleness_max {
-            // Another replica may have replaced or dropped them since.
-            clear();
-            applied = None;
-            process.readiness.set(KEYS, false);
-        }
         match done {
             Ok(()) => {
-                confirmed.set(now);
+                confirmed.set(process.clock.now());
                 told.clear();
             }
             Err(error) if applied.is_none() => process.waits_for(KEYS, display_chain(&error), &mut retry),
