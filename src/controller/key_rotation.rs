@@ -237,7 +237,7 @@ impl<'a, C: Clock> Rotation<'a, C> {
     }
 
     fn decide(&self, secret: &Secret, records: &KeyRecords, replicas: Option<&Replicas>, now: Clocks) -> Decision {
-        let no_key = BTreeSet::new();
+        let in_use = self.dependents.iter().flat_map(|(_, dependents)| dependents.keys().cloned()).collect();
         let annotation = |name: &str| secret.annotations().get(name).map(String::as_str);
         let observed = Observed {
             records,
@@ -245,7 +245,7 @@ impl<'a, C: Clock> Rotation<'a, C> {
             drop: annotation(DROP_ANNOTATION),
             algorithms: &self.set.algorithms,
             replicas,
-            in_use: self.dependents.as_ref().map_or(&no_key, |(_, dependents)| dependents.keys()),
+            in_use: &in_use,
             now,
         };
         plan(&observed, &self.set.settings)

@@ -5,6 +5,7 @@ pub(crate) mod event_recorder;
 mod event_series;
 pub(crate) mod expectations;
 pub(crate) mod leader_election;
+pub(crate) mod list_pages;
 pub(crate) mod propagation;
 pub(crate) mod refusals;
 pub(crate) mod repair_schedule;

@@ -13,12 +13,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::ListParams;
 use kube::{Api, Client};
 
 use crate::api::ClientSecret;
 use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::clock::Clock;
+use crate::controller::runtime::list_pages::list_until;
 use crate::controller::runtime::{event_recorder, write_params};
 use crate::crypto::install_key::InstallKeys;
 use crate::keystore::{
@@ -26,9 +26,6 @@ use crate::keystore::{
     token_key_records,
 };
 use crate::util::error_chain::display_chain;
-
-/// ClientSecrets per page of the check for credentials when a key is missing.
-const PAGE_SIZE: u32 = 500;
 
 /// Pause before another attempt to read missing keys.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -128,20 +125,11 @@ impl KeySecrets<'_> {
     /// Whether any ClientSecret has a verifier, by a consistent read.
     async fn credentials_exist(&self, name: &'static str) -> Result<bool, KeystoreError> {
         let api: Api<ClientSecret> = Api::all(self.client.clone());
-        let mut params = ListParams::default().limit(PAGE_SIZE);
-        loop {
-            let page = api
-                .list(&params)
-                .await
-                .map_err(|source| self.failed("look for credentials that need", name, source))?;
-            if page.items.iter().filter_map(|secret| secret.status.as_ref()).any(|status| !status.versions.is_empty()) {
-                return Ok(true);
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(false),
-            }
-        }
+        let has_version =
+            |secret: &ClientSecret| secret.status.as_ref().is_some_and(|status| !status.versions.is_empty());
+        list_until(&api, |page| page.iter().any(has_version))
+            .await
+            .map_err(|source| self.failed("look for credentials that need", name, source))
     }
 
     fn failed(&self, step: &'static str, name: &'static str, source: kube::Error) -> KeystoreError {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, ResourceExt as _};
 
 use crate::api::ClientSecret;
@@ -13,34 +13,27 @@ use crate::cache::{DeliveredSecret, ObjectRef};
 use crate::clock::Clock;
 use crate::controller::kinds::client_secret::inspect::delivered_key;
 use crate::controller::kinds::client_secret::rekey::{install_key, live_versions};
+use crate::controller::runtime::list_pages::list_until;
 use crate::controller::{Context, YIELD_EVERY};
 use crate::crypto::install_key::HashCost;
 use crate::plan::ownership::Ownership;
 
-/// ClientSecrets per page of the list.
-const PAGE_SIZE: u32 = 500;
-
-/// The dependents of each replaced key that has any.
+/// The dependents of each replaced key that has any: how many there are, and the first that was found.
 #[derive(Debug, Default)]
-pub(super) struct Dependents {
-    keys: BTreeSet<String>,
-    /// How many there are, and the first that was found.
-    found: BTreeMap<String, (usize, ObjectRef)>,
-}
+pub(super) struct Dependents(BTreeMap<String, (usize, ObjectRef)>);
 
 impl Dependents {
-    pub(super) fn keys(&self) -> &BTreeSet<String> {
-        &self.keys
+    pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
     }
 
     /// How many depend on the key, and one of them.
     pub(super) fn of(&self, key: &str) -> Option<&(usize, ObjectRef)> {
-        self.found.get(key)
+        self.0.get(key)
     }
 
     fn add(&mut self, key: &str, dependent: ObjectRef) {
-        self.keys.insert(key.to_owned());
-        self.found.entry(key.to_owned()).or_insert((0, dependent)).0 += 1;
+        self.0.entry(key.to_owned()).or_insert((0, dependent)).0 += 1;
     }
 }
 
@@ -59,26 +52,24 @@ impl<C: Clock> Context<C> {
                 self.add_keys_of(&secret, &replaced, &mut known);
             }
         }
-        if replaced.iter().all(|key| known.keys.contains(*key)) {
+        if replaced.iter().all(|key| known.0.contains_key(*key)) {
             return Ok(known);
         }
         // Each is decoded by itself: one that cannot be decoded may depend on any key.
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::erase::<ClientSecret>(&()));
-        let (mut params, mut listed) = (ListParams::default().limit(PAGE_SIZE), Dependents::default());
-        loop {
-            let page = api.list(&params).await?;
-            for object in page.items {
+        let mut listed = Dependents::default();
+        list_until(&api, |page| {
+            for object in page {
                 let key = ObjectRef::new(object.namespace().as_deref().unwrap_or_default(), &object.name_any());
                 match object.try_parse::<ClientSecret>() {
                     Ok(secret) => self.add_keys_of(&secret, &replaced, &mut listed),
                     Err(_) => replaced.iter().for_each(|id| listed.add(id, key.clone())),
                 }
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(listed),
-            }
-        }
+            false
+        })
+        .await?;
+        Ok(listed)
     }
 
     /// Whether the MAC of the delivered Secret proves what status does not: a value that is not recorded yet, or that an

@@ -39,8 +39,8 @@ impl<C: Clock> Context<C> {
                 && told.key == existing.key
         };
         // Only the value itself can get a verifier under another install key.
-        let is_rekeyed = !self.needs_rekey(secret);
-        if told.and_then(|status| status.source.as_deref()).is_some_and(same) && !was_refused(secret) && is_rekeyed {
+        let is_needed = was_refused(secret) || self.needs_rekey(secret);
+        if told.and_then(|status| status.source.as_deref()).is_some_and(same) && !is_needed {
             return Ok(Some(Import::Unchanged));
         }
         let found = self.secrets(secret).get_opt(&existing.secret_name).await.map_err(|source| failed(&key, source))?;

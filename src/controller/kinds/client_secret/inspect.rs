@@ -129,7 +129,7 @@ impl<C: Clock> Context<C> {
                 if known.revision == found.revision
                     && known.holds_for(content)
                     && !self.needs_rekey(secret)
-                    && self.is_current(found.install_key.as_deref()) =>
+                    && !self.has_outdated_mac(found) =>
             {
                 let version = version.filter(|_| known.holds_value);
                 let contents = if known.right { Contents::Right } else { Contents::Outdated };
@@ -233,7 +233,8 @@ fn was_in_the_way(secret: &ClientSecret) -> bool {
     says(secret, &IN_THE_WAY)
 }
 
-fn says(secret: &ClientSecret, listed: &[&str]) -> bool {
+/// Whether a condition about the credential has one of these reasons.
+pub(super) fn says(secret: &ClientSecret, listed: &[&str]) -> bool {
     let conditions = secret.status.iter().flat_map(|status| &status.conditions);
     let mut conditions = conditions.filter(|c| [types::READY, types::DELIVERED].contains(&c.type_.as_str()));
     conditions.any(|condition| listed.contains(&condition.reason.as_str()))

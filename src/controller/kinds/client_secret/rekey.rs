@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::inspect::delivered_key;
+use k8s_openapi::api::core::v1::Secret;
+
+use super::inspect::{delivered_key, says};
 use super::inspected::SWEEP_PAUSE;
 use crate::api::ClientSecret;
 use crate::api::client_secret::{Verification, Version, VersionState, uid_bytes};
 use crate::api::conditions::reasons;
+use crate::cache::DeliveredSecret;
 use crate::clock::Clock;
 use crate::controller::gather::describe;
 use crate::controller::runtime::work_queue::Queue;
@@ -19,7 +22,6 @@ use crate::controller::{Context, Error, YIELD_EVERY};
 use crate::crypto::install_key::{HashCost, InstallKeys, key_id};
 use crate::crypto::public_key::PublicKey;
 use crate::crypto::public_key_mac::{self, IssuedKey};
-use k8s_openapi::api::core::v1::Secret;
 
 /// Enqueues every ClientSecret that depends on an earlier key, or on one that was missing, after each change of the keys.
 /// Never returns.
@@ -33,10 +35,8 @@ pub(crate) async fn follow<C: Clock>(context: &Context<C>, secrets: Queue) {
             }
             let Some(object) = context.cache.secrets.get(&key) else { continue };
             let delivered = context.cache.delivered.get(&delivered_key(&object));
-            let is_delivered_under = delivered.as_ref().and_then(|found| found.install_key.as_deref());
-            let depends =
-                context.needs_rekey(&object) || delivered.is_some() && !context.is_current(is_delivered_under);
-            if depends || lacked_key(&object) {
+            let is_outdated = delivered.is_some_and(|found| context.has_outdated_mac(&found));
+            if is_outdated || context.needs_rekey(&object) || says(&object, &[reasons::INSTALL_KEY_MISSING]) {
                 secrets.push(key);
                 tokio::time::sleep(SWEEP_PAUSE).await;
             }
@@ -52,8 +52,13 @@ impl<C: Clock> Context<C> {
         Arc::clone(&self.install_keys.borrow())
     }
 
+    /// Whether the MAC of a delivered Secret is none of the current install key.
+    pub(crate) fn has_outdated_mac(&self, found: &DeliveredSecret) -> bool {
+        !self.is_current(found.install_key.as_deref())
+    }
+
     /// Whether this is the id of the current install key.
-    pub(crate) fn is_current(&self, key: Option<&str>) -> bool {
+    fn is_current(&self, key: Option<&str>) -> bool {
         key.is_some() && key == self.install_keys.borrow().current_id()
     }
 
@@ -103,12 +108,6 @@ impl<C: Clock> Context<C> {
         }
         Ok(rekeyed)
     }
-}
-
-/// Whether status says that the install key was missing.
-fn lacked_key(secret: &ClientSecret) -> bool {
-    let mut conditions = secret.status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|condition| condition.reason == reasons::INSTALL_KEY_MISSING)
 }
 
 /// The id of the install key that verifies a version; `None`: it has no form that Postern writes.
